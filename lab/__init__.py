@@ -1,0 +1,6 @@
+"""A test lab for Windows kernel drivers: guests under QEMU, driver suites in pytest, kernel prints as evidence.
+
+The public names for people who write suites are the fixtures of :mod:`lab.plugin`; the rest is importable but not frozen.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,4 @@
+"""A running guest as seen from outside: transports, files, services, capabilities, readiness.
+
+May import lab.vm and below; not lab.image.
+"""

@@ -1,0 +1,98 @@
+"""The manifest of an image: everything that is needed to start, reach and observe a guest made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Bumped when a manifest of an older lab can no longer be used.
+SCHEMA_VERSION = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MachineSpec(_Model):
+    """What QEMU must be told about the hardware; accelerator-independent.
+
+    CPU models differ by accelerator because TCG needs SMAP off for user-mode ``iretq`` (seen with QEMU 7.2 and Wine).
+    """
+
+    machine: str = Field(description="QEMU machine type and its options, for example q35")
+    memory_mb: int = Field(gt=0)
+    smp: int = Field(default=1, gt=0, description="virtual CPUs; 1 under TCG unless a test asks for more")
+    cpu_tcg: str = "max,smap=off"
+    cpu_kvm: str = "host"
+    disk_interface: Literal["virtio", "ide"] = "virtio"
+    nic: str = Field(default="virtio-net-pci,romfile=", description="-device text of the network card")
+    kernel: str | None = Field(default=None, description="file in the image folder, for direct boot")
+    initrd: str | None = None
+    append: str = Field(default="", description="kernel command line for direct boot")
+    disk: str = Field(description="qcow2 file in the image folder; never written to: guests use overlays")
+    firmware: Literal["bios", "uefi"] = "bios"
+
+
+class PrintPort(_Model):
+    """Where the kernel prints come out.
+
+    The machine has two 16550s: serial 0 (COM1, ttyS0) and serial 1 (COM2, ttyS1); the one not named here is the console.
+    """
+
+    source: Literal["wine", "kd", "tap"]
+    serial: int = Field(default=1, description="index of the serial port that carries the prints")
+    mark_port: int | None = Field(
+        default=None, description="guest TCP port whose service writes a marker into the print path (wine source)"
+    )
+    encoding: str = "utf-8"
+
+
+class Ports(_Model):
+    """Guest TCP ports of the transports; None where the image does not offer one."""
+
+    winrm: int | None = 5985
+    winrm_tls: int | None = 5986
+    ssh: int | None = 22
+
+
+class Credentials(BaseModel):
+    """Random per image build; lives in its own 0600 file beside the manifest, never in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    username: str
+    password: str = Field(repr=False)
+    ssh_private_key: str | None = Field(default=None, repr=False, description="OpenSSH PEM text")
+    ssh_host_key: str | None = Field(default=None, description="public host key line, 'ssh-ed25519 AAAA…'")
+    tls_certificate: str | None = Field(default=None, description="PEM certificate of the 5986 listener")
+
+
+class ImageManifest(_Model):
+    """``manifest.json`` in an image folder."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str = Field(description="recipe name: wine, windows-server-2022, …")
+    key: str = Field(description="hash of everything that the image was made from")
+    created: str = Field(description="UTC time of the build, ISO 8601")
+    guest: str = Field(description="one line for reports, for example 'free guest: Wine 10.0 on Debian 13'")
+    is_windows: bool = Field(description="True only for a real Windows; reports never blur the two")
+    arch: Literal["x64", "x86"] = "x64"
+    capabilities: tuple[str, ...] = Field(description="what a guest of this image really does, see lab.guest.capability")
+    machine: MachineSpec
+    prints: PrintPort
+    ports: Ports
+    tools_dir: str = Field(default="C:\\lab\\bin", description="guest folder that holds labfile.exe")
+    boot_timeout_s: float = 300
+    versions: dict[str, str] = Field(default_factory=dict, description="what is inside: kernel, wine, …")
+
+
+def load_manifest(folder: Path) -> ImageManifest:
+    """Read ``manifest.json`` of an image folder; raises pydantic's ValidationError or OSError as they come."""
+    return ImageManifest.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def load_credentials(folder: Path) -> Credentials:
+    """Read ``credentials.json`` of an image folder."""
+    return Credentials.model_validate_json((folder / "credentials.json").read_text(encoding="utf-8"))

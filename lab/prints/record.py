@@ -1,0 +1,130 @@
+"""What a kernel print is, and the seam behind which print sources stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintRecord:
+    """One DbgPrint call.
+
+    Attributes:
+        sequence: Position in this guest's stream, counted from 0 without holes by the source.
+        host_time: Host wall clock in seconds (``time.time()``) at which the record was complete.
+        guest_time: The guest's own time stamp in seconds, monotonic within one boot; ``None`` where the source has none.
+        source: ``kd``, ``tap`` or ``wine``.
+        raw: The bytes of the call as the source delivered them.
+        text: ``raw`` decoded by the driver's encoding; undecodable bytes as escapes; trailing newline kept.
+        cpu: Processor number, where known.
+        thread: The guest's name for the calling thread (``pid:tid`` hexadecimal), where known.
+        component: DPFLTR component id, where known.
+        level: DPFLTR level mask, where known.
+    """
+
+    sequence: int
+    host_time: float
+    guest_time: float | None
+    source: str
+    raw: bytes
+    text: str
+    cpu: int | None = None
+    thread: str | None = None
+    component: int | None = None
+    level: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultRecord:
+    """The guest's word that a driver crashed: a bugcheck, or on the free guest an unhandled exception.
+
+    Attributes:
+        sequence: Position in the same sequence as the prints.
+        host_time: Host wall clock in seconds.
+        guest_time: The guest's time stamp in seconds, where known.
+        code: Bugcheck or exception code.
+        parameters: Bugcheck parameters, or the faulting address alone.
+        text: The guest's own words.
+    """
+
+    sequence: int
+    host_time: float
+    guest_time: float | None
+    code: int
+    parameters: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRecord:
+    """A marker that :meth:`PrintSource.mark` sent through the same path as the prints."""
+
+    sequence: int
+    host_time: float
+    guest_time: float | None
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRecord:
+    """Prints were lost here: the transport's own sequence numbers jump, or a line was damaged.
+
+    Attributes:
+        sequence: Position in the stream at which something is missing.
+        host_time: Host wall clock in seconds.
+        missing: How many transport lines are missing; 0 when it cannot be known.
+        reason: What was seen, for people.
+    """
+
+    sequence: int
+    host_time: float
+    missing: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteRecord:
+    """Anything else that came the same way (a loader's warning, a line of the firmware): kept, never counted as a print."""
+
+    sequence: int
+    host_time: float
+    text: str
+    raw: bytes = field(repr=False, default=b"")
+
+
+Record = PrintRecord | FaultRecord | MarkRecord | GapRecord | NoteRecord
+
+
+class PrintSource(Protocol):
+    """Where a guest's prints come from. Reads all by itself from ``start`` to ``close``; never loses silently.
+
+    ``records_since`` and ``wait`` may be called from any thread.
+    """
+
+    @property
+    def name(self) -> str:
+        """``kd``, ``tap`` or ``wine``."""
+
+    def start(self) -> None:
+        """Begin to drain; returns at once."""
+
+    def records_since(self, position: int) -> list[Record]:
+        """All records from index ``position`` of the stream on (records, not prints), oldest first."""
+
+    def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
+        """Wait until ``until(records_since(position))`` holds or ``timeout`` seconds are over; returns the records."""
+
+    def mark(self, token: str, *, timeout: float) -> int:
+        """Send a marker behind everything already printed and wait for it.
+
+        Returns:
+            The stream index just after the marker's record, to be used as ``position``.
+
+        Raises:
+            EvidenceLost: The marker did not come back in time.
+        """
+
+    def close(self) -> None:
+        """Stop draining after what has already arrived; safe to call twice."""

@@ -1,0 +1,131 @@
+"""``run.json``: the record of one run, and the JSONL lines that workers write while it goes on.
+
+The JSON Schema beside the documentation (docs/run.schema.json) is generated from these models; a test compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PrintEntry(_Model):
+    """One kernel print inside a report; see :class:`lab.prints.record.PrintRecord`."""
+
+    sequence: int
+    host_time: float
+    guest_time: float | None = None
+    source: str
+    cpu: int | None = None
+    thread: str | None = None
+    component: int | None = None
+    level: int | None = None
+    raw: str = Field(description="hexadecimal")
+    text: str
+
+
+class Fault(_Model):
+    """A driver crash as the guest reported it."""
+
+    code: str = Field(description="0x%08X")
+    parameters: list[str] = Field(default_factory=list, description="hexadecimal")
+    text: str = ""
+    driver: str | None = None
+
+
+class Attempt(_Model):
+    """One execution of a test; the last one decides the verdict, none is ever erased."""
+
+    verdict: Verdict
+    reason: str
+    duration_s: float
+    guest_id: str | None = None
+
+
+class TestEntry(_Model):
+    """One test of the run."""
+
+    nodeid: str
+    verdict: Verdict
+    reason: str = Field(default="", description="one line: why it is not 'passed'; the missing capability for 'skipped'")
+    duration_s: float
+    started: float = Field(description="host wall clock, seconds since the epoch")
+    worker: str = Field(description="'gw0', …; 'master' without xdist")
+    attempts: int = Field(default=1, ge=1)
+    history: list[Attempt] = Field(default_factory=list, description="every attempt in order, when there was more than one")
+    guest_id: str | None = Field(default=None, description="the guest (boot) that served the test")
+    missing_capability: str | None = None
+    fault: Fault | None = None
+    details: str = Field(default="", description="the failure as pytest shows it")
+    prints: list[PrintEntry] = Field(default_factory=list)
+
+
+class GuestEntry(_Model):
+    """One guest of the run: a boot, and what was done to make it ready. Times are host seconds."""
+
+    guest_id: str
+    worker: str
+    started: float
+    boot_s: float | None = None
+    copy_s: float | None = None
+    load_s: float | None = None
+    ended: str = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
+    prints: int = Field(default=0, description="prints seen in the guest's life")
+    unattributed: list[PrintEntry] = Field(default_factory=list, description="prints outside of every test and of the boot")
+    boot_prints: list[PrintEntry] = Field(default_factory=list, description="prints before the first test's window")
+    gaps: list[str] = Field(default_factory=list)
+
+
+class DriverEntry(_Model):
+    """A driver under test."""
+
+    name: str
+    path: str
+    sha256: str
+    arch: str
+
+
+class ImageEntry(_Model):
+    """The image behind every guest of the run."""
+
+    name: str
+    key: str
+    guest: str
+    is_windows: bool
+    capabilities: list[str]
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class RunReport(_Model):
+    """``run.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    lab_version: str
+    started: str = Field(description="UTC, ISO 8601")
+    duration_s: float
+    command: list[str] = Field(default_factory=list)
+    exit_code: int
+    guest: str = Field(description="the one-line description of the guest, e.g. 'free guest: Wine 10.0 on Debian 13'")
+    image: ImageEntry
+    accelerator: str = Field(description="kvm or tcg")
+    qemu: str = Field(description="QEMU's version")
+    workers: int
+    drivers: list[DriverEntry]
+    totals: dict[Verdict, int]
+    skipped_for: dict[str, int] = Field(default_factory=dict, description="missing capability -> number of tests")
+    prints: int = Field(description="kernel prints credited to tests")
+    unattributed_prints: int
+    times: dict[str, float] = Field(
+        default_factory=dict, description="seconds: boot, copy, load (means over guests), suites (wall time)"
+    )
+    guests: list[GuestEntry] = Field(default_factory=list)
+    tests: list[TestEntry] = Field(default_factory=list)
