@@ -69,11 +69,11 @@ class Transport(Protocol):
         """
 
     def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
-        """Copy a file, or a folder with all that is in it, into the guest and compare SHA-256 on the guest's side.
+        r"""Copy a file, or a folder with all that is in it, into the guest and compare SHA-256 on the guest's side.
 
         Args:
             source: File or folder of the host.
-            target: Windows path of the copy itself, for example ``C:\\lab\\sync.sys``; parents are made.
+            target: Windows path of the copy itself, for example ``C:\lab\sync.sys``; parents are made.
             timeout: Seconds for the whole copy.
         """
 

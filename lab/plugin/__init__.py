@@ -1,0 +1,4 @@
+"""The pytest plugin: options, hooks and fixtures.
+
+May import everything but lab.cli.
+"""
