@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Everything that a run needs on this machine: packages, virtual environment, drivers, guest image.
+# Re-runnable; what is already there costs a second. `--tests` adds what the lab's own tests need.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\n== %s\n' "$*" >&2; }
+stop() { printf 'ci/setup.sh: %s\n' "$*" >&2; exit 10; }
+
+lists=(ci/packages.txt)
+for argument in "$@"; do
+    case "$argument" in
+        --tests) lists+=(ci/packages-test.txt) ;;
+        *) printf 'ci/setup.sh: unknown argument %s (only --tests)\n' "$argument" >&2; exit 2 ;;
+    esac
+done
+
+# --- packages -----------------------------------------------------------------------------------------------------
+mapfile -t wanted < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "${lists[@]}")
+missing=()
+for package in "${wanted[@]}"; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get >/dev/null || stop "needs apt (Debian 12 or later, Ubuntu 24.04 or later), or by hand: ${missing[*]}"
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || stop "not root and no sudo; as root: apt-get install ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "installing ${#missing[@]} packages: ${missing[*]}"
+    log=$(mktemp)
+    apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+    { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
+        tail -n 30 "$log" >&2
+        stop "apt-get failed; the whole log is $log"
+    }
+    rm -f "$log"
+fi
+
+# --- virtual environment from the lock file -----------------------------------------------------------------------
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    stop "needs Python 3.11 or later; '$python' is $("$python" --version 2>&1 || echo missing). Name another one: PYTHON=python3.12 bash ci/run.sh"
+key=$( { "$python" --version; command -v "$python"; pwd -P; cat ci/requirements.lock pyproject.toml; } | sha256sum | cut -d' ' -f1)
+if [ "$(cat .venv/lab-key 2>/dev/null || true)" != "$key" ]; then
+    say "making .venv from ci/requirements.lock"
+    [ ! -e .venv ] || [ -f .venv/pyvenv.cfg ] || stop ".venv is there and is no virtual environment: move it away"
+    "$python" -m venv --clear .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r ci/requirements.lock
+    # The build backend is in the lock too, so nothing unpinned is downloaded here.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    printf '%s\n' "$key" >.venv/lab-key
+fi
+
+# --- drivers and image --------------------------------------------------------------------------------------------
+say "drivers"
+.venv/bin/lab driver build
+say "guest image"
+.venv/bin/lab image build wine

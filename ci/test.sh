@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Set-up, then every test: checks, the lab's own tests (with end-to-end ones in a real guest), and the suites.
+# Goes on after a failed part, so that one run shows all that is red; exits with the first failure's code.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash ci/setup.sh --tests || exit $?
+
+result=0
+summary=()
+part() {
+    local name=$1 begin=$SECONDS code=0
+    shift
+    printf '\n==== %s\n' "$name"
+    "$@" || code=$?
+    summary+=("$(printf '%-28s %4ss  %s' "$name" $((SECONDS - begin)) "$([ $code -eq 0 ] && echo ok || echo "exit $code")")")
+    if [ $code -ne 0 ] && [ $result -eq 0 ]; then result=$code; fi
+}
+
+part "checks" bash ci/check.sh
+part "tests without a guest" .venv/bin/python -m pytest tests -m "not e2e" -n 2 -q
+part "tests in a guest" .venv/bin/python -m pytest tests -m e2e -q --durations=10
+part "suites on the free guest" .venv/bin/lab run
+
+printf '\n==== summary\n'
+printf '%s\n' "${summary[@]}"
+exit $result
