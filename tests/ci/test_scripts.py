@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted((ROOT / "ci").glob("*.sh")) + [ROOT / ".ci" / "run"]
+SCRIPTS = [*sorted((ROOT / "ci").glob("*.sh")), ROOT / ".ci" / "run"]
 PIPELINES = sorted((ROOT / "ci" / "pipelines").glob("*.yml"))
 
 
@@ -26,7 +26,9 @@ def test_pipelines_are_yaml_and_run_the_readme_command(pipeline: Path) -> None:
     assert "bash ci/run.sh" in text
 
 
-@pytest.mark.parametrize("path", [*SCRIPTS, *PIPELINES, ROOT / "ci/pipelines/Jenkinsfile", ROOT / "README.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [*SCRIPTS, *PIPELINES, ROOT / "ci/pipelines/Jenkinsfile", ROOT / "README.md"], ids=lambda p: p.name
+)
 def test_scripts_that_are_named_exist(path: Path) -> None:
     named = set(re.findall(r"\bci/[a-z-]+\.(?:sh|txt|in|lock)\b", path.read_text(encoding="utf-8")))
     assert {n for n in named if not (ROOT / n).exists()} == set()

@@ -1,0 +1,44 @@
+"""Fixtures that run the real `lab` command on the free guest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import LAB, ROOT, FinishedRun, StartedRun
+
+
+@pytest.fixture
+def start_run(tmp_path: Path) -> Iterator[Callable[..., StartedRun]]:
+    """Start `lab run ARGUMENTS` in the background; whatever is left of it at the end of the test is killed."""
+    started: list[StartedRun] = []
+
+    def start(*arguments: str) -> StartedRun:
+        out = tmp_path / f"out-{len(started)}"
+        argv = [str(LAB), "run", "--guest", "wine", "--out", str(out), *arguments]
+        # A nested pytest must not think that it is a worker of the outer one.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        process = subprocess.Popen(argv, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        run = StartedRun(process, out)
+        started.append(run)
+        return run
+
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            run.process.kill()
+        run.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def finish_run(start_run: Callable[..., StartedRun]) -> Callable[..., FinishedRun]:
+    """Run `lab run ARGUMENTS` to its end."""
+
+    def run(*arguments: str) -> FinishedRun:
+        return start_run(*arguments).finish()
+
+    return run

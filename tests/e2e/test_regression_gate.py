@@ -1,0 +1,61 @@
+"""The lab as the gate that stops a regression: a wrong byte is `product`, a fault is `crash`, and the run goes on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import ROOT, FinishedRun
+
+pytestmark = pytest.mark.e2e
+
+
+def changed_sync_driver(folder: Path, change: Callable[[str], str]) -> Path:
+    """Copy the sync driver's folder and change its source; fails when the change changes nothing."""
+    copy = folder / "sync"
+    shutil.copytree(ROOT / "driver" / "sync", copy)
+    source = copy / "sync.c"
+    before = source.read_text(encoding="utf-8")
+    after = change(before)
+    assert after != before
+    source.write_text(after, encoding="utf-8")
+    return copy
+
+
+def test_one_wrong_byte_in_a_documented_string_is_a_product_failure(
+    tmp_path: Path, finish_run: Callable[..., FinishedRun]
+) -> None:
+    driver = changed_sync_driver(tmp_path, lambda text: text.replace("hi, lyshark C", "hi, lyshark c"))
+    run = finish_run("--driver", str(driver), "--workers", "1", "suites/sync")
+    assert run.exit_code == 1, run.output
+    wrong = run.tests("product")
+    assert any("five" in t.nodeid for t in wrong), [t.nodeid for t in wrong]
+    assert all("lyshark c" in t.reason + t.details for t in wrong), [t.reason for t in wrong]
+    assert run.tests("passed"), "only the tests that see slot C may fail"
+    assert not run.tests("crash")
+    assert not run.tests("infra")
+    for test in wrong:
+        assert test.nodeid in run.output
+
+
+def test_a_null_pointer_write_on_read_is_a_crash_that_names_test_and_fault(
+    tmp_path: Path, finish_run: Callable[..., FinishedRun]
+) -> None:
+    def write_through_null(text: str) -> str:
+        return re.sub(r"(\bSyncRead\([^;{]*\)\s*\{)", r"\1\n    *(volatile int *)0 = 1;\n", text, count=1)
+
+    driver = changed_sync_driver(tmp_path, write_through_null)
+    run = finish_run("--driver", str(driver), "--workers", "1", "suites/sync", "-k", "read or open")
+    assert run.exit_code == 3, run.output
+    crashed = run.tests("crash")
+    assert crashed
+    for test in crashed:
+        assert test.fault is not None
+        assert test.fault.code.lower() == "0xc0000005"
+        assert "0xc0000005" in test.reason.lower()
+    assert run.tests("passed"), "tests that do not read still run, on a fresh guest"
+    assert not run.tests("infra"), [t.reason for t in run.tests("infra")]
