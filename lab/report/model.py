@@ -5,13 +5,22 @@ The JSON Schema beside the documentation (docs/run.schema.json) is generated fro
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
 Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
+
+
+def _encodable(value: object) -> object:
+    """Show lone surrogates (Python's stand-ins for undecodable bytes) as escapes: JSON in UTF-8 cannot carry them."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
+
+
+#: Text that came from outside: a guest, a test, a traceback.
+Text = Annotated[str, BeforeValidator(_encodable)]
 
 
 class _Model(BaseModel):
@@ -30,7 +39,7 @@ class PrintEntry(_Model):
     component: int | None = None
     level: int | None = None
     raw: str = Field(description="hexadecimal")
-    text: str
+    text: Text
 
 
 class Fault(_Model):
@@ -38,25 +47,32 @@ class Fault(_Model):
 
     code: str = Field(description="0x%08X")
     parameters: list[str] = Field(default_factory=list, description="hexadecimal")
-    text: str = ""
+    text: Text = ""
     driver: str | None = None
 
 
 class Attempt(_Model):
-    """One execution of a test; the last one decides the verdict, none is ever erased."""
+    """One execution of a test; the last one decides the verdict, none is ever erased.
+
+    ``details`` and ``prints`` of the last attempt stand in the test itself and are empty here.
+    """
 
     verdict: Verdict
-    reason: str
+    reason: Text
     duration_s: float
     guest_id: str | None = None
+    worker: str = ""
+    started: float = 0.0
+    details: Text = ""
+    prints: list[PrintEntry] = Field(default_factory=list)
 
 
 class TestEntry(_Model):
     """One test of the run."""
 
-    nodeid: str
+    nodeid: Text
     verdict: Verdict
-    reason: str = Field(default="", description="one line: why it is not 'passed'; the missing capability for 'skipped'")
+    reason: Text = Field(default="", description="one line: why it is not 'passed'; the missing capability for 'skipped'")
     duration_s: float
     started: float = Field(description="host wall clock, seconds since the epoch")
     worker: str = Field(description="'gw0', …; 'master' without xdist")
@@ -65,7 +81,7 @@ class TestEntry(_Model):
     guest_id: str | None = Field(default=None, description="the guest (boot) that served the test")
     missing_capability: str | None = None
     fault: Fault | None = None
-    details: str = Field(default="", description="the failure as pytest shows it")
+    details: Text = Field(default="", description="the failure as pytest shows it")
     prints: list[PrintEntry] = Field(default_factory=list)
 
 
@@ -78,11 +94,11 @@ class GuestEntry(_Model):
     boot_s: float | None = None
     copy_s: float | None = None
     load_s: float | None = None
-    ended: str = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
+    ended: Text = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
     prints: int = Field(default=0, description="prints seen in the guest's life")
     unattributed: list[PrintEntry] = Field(default_factory=list, description="prints outside of every test and of the boot")
     boot_prints: list[PrintEntry] = Field(default_factory=list, description="prints before the first test's window")
-    gaps: list[str] = Field(default_factory=list)
+    gaps: list[Text] = Field(default_factory=list)
 
 
 class DriverEntry(_Model):

@@ -1,0 +1,10 @@
+"""The lab file (lab.yaml): its typed model, and reading it with errors that name file, key and line.
+
+May import lab.errors.
+"""
+
+from __future__ import annotations
+
+from lab.config.model import KnownIssue, LabFile
+
+__all__ = ["KnownIssue", "LabFile"]

@@ -1,0 +1,56 @@
+"""What a lab file says, as a typed value; every key has a description, from which docs/lab.schema.json is made."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Keep = Literal["never", "failed", "always"]
+Transport = Literal["winrm", "ssh"]
+Accelerator = Literal["auto", "kvm", "tcg"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KnownIssue(_Model):
+    """A red test that is expected for a while. It is reported as ``known`` and does not fail the run."""
+
+    test: str = Field(min_length=1, description="pattern of test ids, shell style: suites/async/*::test_order*")
+    driver: str | None = Field(default=None, description="name of the driver it applies to; all drivers when absent")
+    reason: str = Field(min_length=1, description="why it is red, and where that is followed up")
+    until: datetime.date = Field(description="last day (UTC) on which the entry is in force, YYYY-MM-DD")
+    verdict: Literal["product", "crash"] = Field(
+        default="product", description="the verdict that is known; a crash is never excused by a known product failure"
+    )
+
+
+class LabFile(_Model):
+    """``lab.yaml``: which guest, drivers and suites, and how they are run. Every key is optional."""
+
+    image: str = Field(default="wine", min_length=1, description="guest image: a recipe's name under vm-images/, or a folder")
+    transport: Transport = Field(default="winrm", description="how commands reach the guest")
+    workers: int | Literal["auto"] = Field(
+        default="auto", description="guests at the same time; auto is what cores and memory carry"
+    )
+    drivers: tuple[str, ...] = Field(
+        default=(), description="driver manifests (driver.yaml) or .sys files under test; the lab's own when empty"
+    )
+    suites: tuple[str, ...] = Field(default=("suites",), min_length=1, description="folders or files of the pytest suites")
+    out: str = Field(default="out", min_length=1, description="folder that gets one folder for each run, and the link latest")
+    boot_timeout: float | None = Field(
+        default=None, gt=0, description="seconds until a guest must be ready; the image's own figure when absent"
+    )
+    accelerator: Accelerator = Field(default="auto", description="auto uses KVM where a probe guest really ran")
+    keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
+    known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
+
+    @field_validator("workers")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be auto or a number from 1 on")
+        return value

@@ -1,0 +1,235 @@
+"""From the facts of one execution of a test to its verdict: a pure function, so that every row can be tested.
+
+The rules, in the order in which they are asked (the first that holds decides):
+
+1. The guest reported a fault in the test's window, or ``GuestCrashed`` was raised: ``crash``, even if every assertion
+   passed. A fault whose code the test said it expects does not count.
+2. The test was skipped: ``skipped``, with the missing capability or the reason.
+3. Prints of the window are missing (a gap, or ``EvidenceLost``): ``infra``, even if the test failed otherwise. A driver
+   is accused on complete evidence only; the reason carries what failed as well.
+4. The virtual machine is gone without a fault: ``infra``. What passed before it went cannot be checked to the end.
+5. A phase failed: its exception decides, the first failed phase before later ones (a dead connection during teardown is
+   the consequence of the test more often than its cause).
+6. The test expected a fault and none came: ``product``.
+7. The test was expected to fail (``xfail``) and did: ``known``.
+8. Otherwise: ``passed``.
+
+A red verdict of the driver (``product``, ``crash``) that the lab file lists becomes ``known``; ``infra`` never does.
+
+``GuestHung`` is two things. When the guest still answers another command, the hang belongs to what the test started: a
+driver that never completes a read hangs its client and nobody else, so it is ``product``. When the guest answers nothing,
+or nobody asked, it cannot be told from a starved host or a dead network: ``infra``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lab.config import KnownIssue
+from lab.errors import (
+    CommandFailed,
+    EvidenceLost,
+    GuestCrashed,
+    GuestHung,
+    LabError,
+    ServiceError,
+)
+from lab.prints.record import FaultRecord, GapRecord
+
+Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
+
+#: Red first: the order in which reports list tests and in which verdicts win over each other.
+SEVERITY: tuple[Verdict, ...] = ("crash", "product", "infra", "known", "skipped", "passed")
+
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseFact:
+    """How one phase of a test ended.
+
+    Attributes:
+        when: ``setup`` and ``teardown`` are the fixtures', ``call`` is the test's own.
+        outcome: As pytest says it.
+        error: The exception that failed it (``call.excinfo.value``), where there is one.
+        text: What pytest says when there is no exception, for example ``[XPASS(strict)] …``.
+    """
+
+    when: Literal["setup", "call", "teardown"]
+    outcome: Literal["passed", "failed", "skipped"]
+    error: BaseException | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that is known about one execution of a test.
+
+    Attributes:
+        phases: In the order in which they ran.
+        faults: Driver faults that the guest reported inside of the test's window.
+        gaps: Losses inside of the test's window.
+        guest_alive: The virtual machine still runs; ``True`` too when the test used no guest.
+        guest_answers: After a hang: another command was answered (True), was not (False), nobody asked (None).
+        missing_capability: Why the test was skipped, when a capability was the reason.
+        skip_reason: The reason of any other skip.
+        xfail_reason: The reason of an ``xfail`` mark when pytest honoured it (the report has ``wasxfail``).
+        expected_fault: The fault code that the test says it provokes, if it does.
+        known: The entry of the lab file that names this test and driver, if it is in force.
+    """
+
+    phases: Sequence[PhaseFact]
+    faults: Sequence[FaultRecord] = ()
+    gaps: Sequence[GapRecord] = ()
+    guest_alive: bool = True
+    guest_answers: bool | None = None
+    missing_capability: str | None = None
+    skip_reason: str = ""
+    xfail_reason: str | None = None
+    expected_fault: int | None = None
+    known: KnownIssue | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A verdict, and in one line why; the line is empty only for ``passed``."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+def decide(facts: Facts) -> Decision:
+    """Give the verdict of one execution of a test; see the module's text for the rules."""
+    decision = _decide(facts)
+    known = facts.known
+    if known is not None and decision.verdict == known.verdict:
+        return Decision(
+            verdict="known",
+            reason=one_line(f"known until {known.until.isoformat()}: {known.reason} (it is: {decision.reason})"),
+        )
+    return decision
+
+
+def _decide(facts: Facts) -> Decision:
+    failed = [phase for phase in facts.phases if phase.outcome == "failed"]
+    first = failed[0] if failed else None
+    crash = _crash(facts, failed)
+    if crash is not None:
+        return crash
+    if first is None and any(phase.outcome == "skipped" for phase in facts.phases) and facts.xfail_reason is None:
+        need = facts.missing_capability
+        return Decision(verdict="skipped", reason=one_line(f"needs {need}" if need else facts.skip_reason or "skipped"))
+    lost = _lost_evidence(facts, failed)
+    if lost:
+        also = f"; the test failed too: {_say(first)}" if first is not None and not _is(first, EvidenceLost) else ""
+        return Decision(verdict="infra", reason=one_line(f"prints are missing: {lost}{also}"))
+    if not facts.guest_alive:
+        said = f": {_say(first)}" if first is not None else ""
+        return Decision(verdict="infra", reason=one_line(f"the virtual machine ended during the test{said}"))
+    if first is not None:
+        return Decision(verdict=_verdict_of(first, facts.guest_answers), reason=one_line(_explain(first, facts)))
+    if facts.expected_fault is not None and not facts.faults:
+        return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not come")
+    if facts.xfail_reason is not None:
+        return Decision(verdict="known", reason=one_line(f"expected to fail: {facts.xfail_reason or 'no reason given'}"))
+    return Decision(verdict="passed")
+
+
+def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:
+    """Rule 1: a fault in the window, or the exception that tells of one."""
+    for fault in facts.faults:
+        if fault.code != facts.expected_fault:
+            values = ", ".join(f"0x{value:x}" for value in fault.parameters)
+            where = f" ({values})" if values else ""
+            return Decision(verdict="crash", reason=one_line(f"driver fault 0x{fault.code:08X}{where}: {fault.text}"))
+    for phase in failed:
+        for error in _leaves(phase.error):
+            if isinstance(error, GuestCrashed) and error.code != facts.expected_fault:
+                return Decision(verdict="crash", reason=one_line(error.message))
+    return None
+
+
+def _lost_evidence(facts: Facts, failed: Sequence[PhaseFact]) -> str:
+    """Rule 3: what is missing, or an empty string."""
+    if facts.gaps:
+        more = f" (and {len(facts.gaps) - 1} more)" if len(facts.gaps) > 1 else ""
+        return facts.gaps[0].reason + more
+    for phase in failed:
+        for error in _leaves(phase.error):
+            if isinstance(error, EvidenceLost):
+                return error.message
+    return ""
+
+
+def _verdict_of(phase: PhaseFact, guest_answers: bool | None) -> Verdict:
+    """Rule 5: the class of the exception decides; of several at once, the gravest."""
+    found = {_class_verdict(error, phase, guest_answers) for error in _leaves(phase.error)}
+    return next((verdict for verdict in SEVERITY if verdict in found), "product" if phase.when == "call" else "infra")
+
+
+def _class_verdict(error: BaseException, phase: PhaseFact, guest_answers: bool | None) -> Verdict:
+    if isinstance(error, ServiceError):
+        return "product"
+    if isinstance(error, GuestHung):
+        return "product" if guest_answers else "infra"
+    if isinstance(error, CommandFailed):
+        # A test that lets it through says that the command should have worked; in a fixture it is the lab's own command.
+        return "product" if phase.when == "call" else "infra"
+    if isinstance(error, LabError):
+        return "infra"
+    if isinstance(error, AssertionError) or type(error).__name__ == "Failed":
+        # pytest.fail() is an assertion in other words: whoever writes one in a fixture judges the driver.
+        return "product"
+    return "product" if phase.when == "call" else "infra"
+
+
+def _explain(phase: PhaseFact, facts: Facts) -> str:
+    text = _say(phase)
+    if _is(phase, GuestHung):
+        if facts.guest_answers:
+            return f"{text} (the guest answers other commands, so it is the driver or the client that does not end)"
+        return f"{text} (the guest answers nothing else either)" if facts.guest_answers is False else text
+    return text if phase.when == "call" else f"in {phase.when}: {text}"
+
+
+def _say(phase: PhaseFact | None) -> str:
+    if phase is None:
+        return ""
+    error = phase.error
+    if error is None:
+        return phase.text or f"{phase.when} failed"
+    if isinstance(error, LabError):
+        return error.message
+    text = str(error).strip()
+    name = type(error).__name__
+    if isinstance(error, AssertionError) or name == "Failed":
+        return text or phase.text or "assertion failed"
+    return f"{name}: {text}" if text else name
+
+
+def _is(phase: PhaseFact, kind: type[BaseException]) -> bool:
+    return any(isinstance(error, kind) for error in _leaves(phase.error))
+
+
+def _leaves(error: BaseException | None) -> Iterator[BaseException]:
+    """The exceptions that speak: those inside of a group, and a crash that another exception was raised from."""
+    if error is None:
+        return
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+        return
+    yield error
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, GuestCrashed):
+            yield cause
+        cause = cause.__cause__
+
+
+def one_line(text: str) -> str:
+    """Make one line of at most 300 characters: line ends become blanks, the rest is cut with an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
