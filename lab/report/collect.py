@@ -10,11 +10,11 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -54,7 +54,11 @@ class RunMeta(BaseModel):
 
 
 class ResultWriter:
-    """Appends what one worker finds out to ``out/workers/<worker>.<pid>.jsonl``; safe against being killed.
+    """Appends what one worker finds out to three files under ``out/workers/``; safe against being killed.
+
+    ``<worker>.<pid>.tests.jsonl`` has a line for each finished test, ``….guests.jsonl`` one for each thing learned about a
+    guest, ``….begun.jsonl`` the list of collected tests and the announcement of each test. The process id keeps a torn last
+    line of a killed worker apart from the lines of its successor.
 
     Args:
         out: The run's folder; made if it is not there.
@@ -62,15 +66,15 @@ class ResultWriter:
     """
 
     def __init__(self, out: Path, worker: str) -> None:
-        folder = out / WORKERS_DIR
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = out / WORKERS_DIR
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._stem = f"{worker}.{os.getpid()}"
+        self._files: dict[str, int] = {}
         self.worker = worker
-        self.path = folder / f"{worker}.{os.getpid()}.jsonl"
-        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def collected(self, nodeids: Sequence[str]) -> None:
-        """Record the ids of all tests of the run; written once by any worker, more often does no harm."""
-        self._write("collected", {"nodeids": list(nodeids)})
+        """Record the ids of all tests of the run; one worker is enough, more do no harm."""
+        self._append("begun", json.dumps({"collected": list(nodeids)}))
 
     def begin(self, nodeid: str, *, started: float, guest_id: str | None = None) -> None:
         """Announce a test before its setup, so that it is known when the worker dies in it.
@@ -80,21 +84,20 @@ class ResultWriter:
             started: Host wall clock in seconds.
             guest_id: The guest that will serve it, where it is known already.
         """
-        self._write("begin", {"nodeid": nodeid, "started": started, "guest_id": guest_id})
+        self._append("begun", json.dumps({"nodeid": nodeid, "started": started, "guest_id": guest_id}))
 
     def test(self, entry: TestEntry) -> None:
         """Record one finished execution of a test; a rerun writes another entry with the same id."""
-        self._write("test", entry.model_dump(mode="json"))
+        self._append("tests", entry.model_dump_json())
 
     def guest(self, entry: GuestEntry) -> None:
         """Record a guest: once it is ready, and again whenever more is known. The last entry of an id wins."""
-        self._write("guest", entry.model_dump(mode="json"))
+        self._append("guests", entry.model_dump_json())
 
     def close(self) -> None:
-        """Close the file; safe to call twice."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Close the files; safe to call twice."""
+        while self._files:
+            os.close(self._files.popitem()[1])
 
     def __enter__(self) -> ResultWriter:
         return self
@@ -102,11 +105,22 @@ class ResultWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _write(self, kind: str, data: dict[str, Any]) -> None:
-        line = json.dumps({"kind": kind, "data": data}, ensure_ascii=False, separators=(",", ":")) + "\n"
-        payload = line.encode("utf-8")
+    def _append(self, kind: str, line: str) -> None:
+        if kind not in self._files:
+            path = self._folder / f"{self._stem}.{kind}.jsonl"
+            self._files[kind] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        payload = line.encode("utf-8") + b"\n"
         while payload:
-            payload = payload[os.write(self._file, payload) :]
+            payload = payload[os.write(self._files[kind], payload) :]
+
+
+class _Begun(BaseModel):
+    """A line of ``….begun.jsonl``: the collected tests, or the announcement of one."""
+
+    collected: list[str] = Field(default_factory=list)
+    nodeid: str = ""
+    started: float = 0.0
+    guest_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -137,8 +151,15 @@ def read_meta(out: Path) -> RunMeta | None:
 def read_workers(out: Path) -> WorkerRecords:
     """Read all workers' files, in the order of their names."""
     records = WorkerRecords()
-    for path in sorted((out / WORKERS_DIR).glob("*.jsonl")):
-        _read_worker(path, records)
+    folder = out / WORKERS_DIR
+    stems = {path.name.rsplit(".", 2)[0] for path in folder.glob("*.jsonl")}
+    for stem in sorted(stems):
+        tests = list(_lines(folder / f"{stem}.tests.jsonl", TestEntry, records.damaged))
+        records.tests += tests
+        records.guests += _lines(folder / f"{stem}.guests.jsonl", GuestEntry, records.damaged)
+        begun = list(_lines(folder / f"{stem}.begun.jsonl", _Begun, records.damaged))
+        records.collected += [nodeid for line in begun for nodeid in line.collected]
+        records.unfinished += _unfinished(stem.split(".", 1)[0], begun, tests)
     return records
 
 
@@ -233,49 +254,41 @@ def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:
     )
 
 
-def _read_worker(path: Path, records: WorkerRecords) -> None:
-    worker = path.name.split(".", 1)[0]
-    running: dict[str, Any] | None = None
+_Line = TypeVar("_Line", bound=BaseModel)
+
+
+def _lines(path: Path, model: type[_Line], damaged: list[str]) -> Iterator[_Line]:
+    if not path.exists():
+        return
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            kind, data = _parse(line)
-            if kind == "collected":
-                records.collected.extend(data["nodeids"])
-            elif kind == "begin":
-                if running is not None:
-                    records.unfinished.append(_unfinished(worker, running))
-                running = {"nodeid": str(data["nodeid"]), "started": float(data["started"]), "guest_id": data.get("guest_id")}
-            elif kind == "guest":
-                records.guests.append(GuestEntry.model_validate(data))
-            elif kind == "test":
-                entry = TestEntry.model_validate(data)
-                records.tests.append(entry)
-                if running is not None and running["nodeid"] == entry.nodeid:
-                    running = None
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
-            records.damaged.append(f"{path.name}:{number}: {type(error).__name__}")
-    if running is not None:
-        records.unfinished.append(_unfinished(worker, running))
+            yield model.model_validate_json(line)
+        except ValidationError:
+            damaged.append(f"{path.name}:{number}")
 
 
-def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
-    record = json.loads(line)
-    data = record["data"]
-    if not isinstance(data, dict):
-        raise TypeError("data is no object")
-    return str(record["kind"]), data
-
-
-def _unfinished(worker: str, running: dict[str, Any]) -> TestEntry:
-    return TestEntry(
-        nodeid=running["nodeid"],
-        verdict="infra",
-        reason=f"worker {worker} ended in the middle of this test",
-        duration_s=0.0,
-        started=running["started"],
-        worker=worker,
-        guest_id=running["guest_id"],
-    )
+def _unfinished(worker: str, begun: Iterable[_Begun], tests: Iterable[TestEntry]) -> list[TestEntry]:
+    """The announced tests that have no end; an end pairs with the first announcement of the same test."""
+    ends = Counter(test.nodeid for test in tests)
+    found = []
+    for line in begun:
+        if not line.nodeid:
+            continue
+        if ends[line.nodeid]:
+            ends[line.nodeid] -= 1
+            continue
+        found.append(
+            TestEntry(
+                nodeid=line.nodeid,
+                verdict="infra",
+                reason=f"worker {worker} ended in the middle of this test",
+                duration_s=0.0,
+                started=line.started,
+                worker=worker,
+                guest_id=line.guest_id,
+            )
+        )
+    return found
 
 
 def _never_ran(nodeid: str, meta: RunMeta, ended: str) -> TestEntry:
