@@ -1,0 +1,189 @@
+"""Wine's debug lines, as the guest's print agent sends them, into print records. Pure and incremental.
+
+Seen with Wine 10.0 and ``WINEDEBUG=+timestamp,-all,warn+debugstr,+pid``: one DbgPrint call is one ``write`` of one line,
+``1422.164:013c:017c:warn:debugstr:vDbgPrintExWithPrefix 00000065:00000008: text``; Wine ends it with a newline of its own
+when the text has none, so a final newline of the text cannot be told from Wine's. A text with newlines inside goes on in
+lines without a header.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lab.prints.frame import Frame, Framer, Stray
+from lab.prints.record import FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
+
+_WINE_LINE = re.compile(
+    rb"(?P<time>\d{1,12}\.\d{1,9}):(?P<process>[0-9a-f]{4,8}):(?P<thread>[0-9a-f]{4,8}):"
+    rb"(?P<kind>[a-z]+):(?P<channel>\w+):(?P<function>\w+) ?(?P<text>.*)",
+    re.DOTALL,
+)
+_PRINT_TEXT = re.compile(rb"([0-9a-f]{8}):([0-9a-f]{8}): ?(.*)", re.DOTALL)
+_PRINT_FUNCTION = b"vDbgPrintExWithPrefix"
+_FAULT_TEXT = re.compile(rb"Unhandled exception code ([0-9a-f]{1,8}) flags [0-9a-f]+ addr (?:0x)?([0-9a-f]{1,16})")
+_MARK = re.compile(rb"lab:mark:(\d{1,12}(?:\.\d{1,9})?):(\S+)")
+
+
+def decode_text(raw: bytes, encoding: str) -> str:
+    r"""Decode a print by the driver's encoding; what cannot be decoded shows as ``\xNN``.
+
+    Raises:
+        LookupError: There is no such encoding.
+    """
+    return raw.decode(encoding, "backslashreplace")
+
+
+class _OpenPrint:
+    """A print whose continuation lines may still come."""
+
+    __slots__ = ("component", "guest_time", "host_time", "level", "lines", "thread")
+
+    def __init__(self, host_time: float, guest_time: float, thread: str, component: int, level: int, first_line: bytes) -> None:
+        self.host_time = host_time
+        self.guest_time = guest_time
+        self.thread = thread
+        self.component = component
+        self.level = level
+        self.lines = [first_line]
+
+
+class WineDecoder:
+    """Turns the bytes of the print port into records.
+
+    A print is held back until the next line shows that it has no continuation, or until :meth:`flush`.
+
+    Args:
+        encoding: The encoding of the driver's strings, for example ``utf-8`` or ``gbk``.
+    """
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        decode_text(b"", encoding)
+        self._encoding = encoding
+        self._framer = Framer()
+        self._expected = 0
+        self._started = False
+        self._sequence = 0
+        self._open: _OpenPrint | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """A complete print is held back, and nothing of the next line has come yet."""
+        return self._open is not None and not self._framer.pending
+
+    def feed(self, data: bytes, host_time: float) -> list[Record]:
+        """Decode the next bytes.
+
+        Args:
+            data: Any part of the stream, in order.
+            host_time: Wall clock at which they were read, in seconds.
+        """
+        records: list[Record] = []
+        for piece in self._framer.feed(data):
+            self._take(piece, host_time, records)
+        return records
+
+    def flush(self) -> list[Record]:
+        """Give out the print that is held back, if there is one: nothing more belongs to it."""
+        records: list[Record] = []
+        self._close_open(records)
+        return records
+
+    def finish(self, host_time: float) -> list[Record]:
+        """End of the stream: give out what is held back and what was cut off."""
+        records: list[Record] = []
+        for piece in self._framer.finish():
+            self._take(piece, host_time, records)
+        self._close_open(records)
+        return records
+
+    def _take(self, piece: Frame | Stray, host_time: float, records: list[Record]) -> None:
+        if isinstance(piece, Stray):
+            self._take_stray(piece, host_time, records)
+            return
+        if piece.number != self._expected:
+            self._close_open(records)
+            missing = piece.number - self._expected
+            reason = (
+                f"{missing} line(s) before line {piece.number} did not arrive"
+                if missing > 0
+                else f"line {piece.number} came where line {self._expected} was due: the guest's print agent started again"
+            )
+            records.append(GapRecord(sequence=self._next(), host_time=host_time, missing=max(missing, 0), reason=reason))
+        self._expected = piece.number + 1
+        self._started = True
+        self._take_line(piece.payload, host_time, records)
+
+    def _take_stray(self, piece: Stray, host_time: float, records: list[Record]) -> None:
+        self._close_open(records)
+        if not self._started:
+            # Firmware and kernel may talk on the port before the agent owns it.
+            self._note(piece.data, host_time, records)
+            return
+        shown = decode_text(piece.data[:80], "ascii")
+        reason = f"damaged line: {len(piece.data)} byte(s) that belong to no frame, beginning with {shown!r}"
+        records.append(GapRecord(sequence=self._next(), host_time=host_time, missing=0, reason=reason))
+
+    def _take_line(self, line: bytes, host_time: float, records: list[Record]) -> None:
+        wine = _WINE_LINE.fullmatch(line)
+        if wine is None:
+            if self._open is not None and not line.startswith(b"lab:"):
+                self._open.lines.append(line)
+                return
+            self._close_open(records)
+            mark = _MARK.fullmatch(line)
+            if mark is None:
+                self._note(line, host_time, records)
+            else:
+                token = mark[2].decode("ascii", "backslashreplace")
+                records.append(MarkRecord(sequence=self._next(), host_time=host_time, guest_time=float(mark[1]), token=token))
+            return
+        self._close_open(records)
+        guest_time = float(wine["time"])
+        text = _PRINT_TEXT.fullmatch(wine["text"]) if wine["function"] == _PRINT_FUNCTION else None
+        if text is not None:
+            thread = f"{wine['process'].decode()}:{wine['thread'].decode()}"
+            self._open = _OpenPrint(host_time, guest_time, thread, int(text[1], 16), int(text[2], 16), text[3])
+            return
+        fault = _FAULT_TEXT.match(wine["text"]) if wine["kind"] == b"err" and wine["channel"] == b"seh" else None
+        if fault is None:
+            self._note(line, host_time, records)
+            return
+        records.append(
+            FaultRecord(
+                sequence=self._next(),
+                host_time=host_time,
+                guest_time=guest_time,
+                code=int(fault[1], 16),
+                parameters=(int(fault[2], 16),),
+                text=decode_text(line, "utf-8"),
+            )
+        )
+
+    def _close_open(self, records: list[Record]) -> None:
+        held = self._open
+        if held is None:
+            return
+        self._open = None
+        raw = b"\n".join(held.lines)
+        records.append(
+            PrintRecord(
+                sequence=self._next(),
+                host_time=held.host_time,
+                guest_time=held.guest_time,
+                source="wine",
+                raw=raw,
+                text=decode_text(raw, self._encoding),
+                thread=held.thread,
+                component=held.component,
+                level=held.level,
+            )
+        )
+
+    def _note(self, data: bytes, host_time: float, records: list[Record]) -> None:
+        text = decode_text(data, "utf-8")
+        records.append(NoteRecord(sequence=self._next(), host_time=host_time, text=text, raw=data))
+
+    def _next(self) -> int:
+        number = self._sequence
+        self._sequence += 1
+        return number

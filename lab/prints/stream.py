@@ -1,0 +1,242 @@
+"""A test's own view of the kernel prints: what it may expect, and what it is shown when that did not come."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+import time
+from collections.abc import Callable, Sequence
+
+from lab.errors import EvidenceLost, GuestCrashed
+from lab.prints.record import FaultRecord, GapRecord, PrintRecord, PrintSource, Record
+
+#: What a test may expect: the text without its trailing blanks and newlines, or a pattern that matches all of it.
+Expected = str | re.Pattern[str]
+
+
+class PrintMismatch(AssertionError):
+    """The prints of a test are not the ones that it expects."""
+
+
+def clean(text: str) -> str:
+    """A print's text as tests compare it: without trailing blanks and newlines."""
+    return text.rstrip()
+
+
+def matches(expected: Expected, record: PrintRecord) -> bool:
+    """Whether a print is the expected one: equal after :func:`clean`, or matched by the whole pattern."""
+    if isinstance(expected, str):
+        return clean(record.text) == clean(expected)
+    return expected.fullmatch(clean(record.text)) is not None
+
+
+def guest_gaps(records: Sequence[PrintRecord]) -> list[float]:
+    """Guest seconds from each print to the next.
+
+    Raises:
+        EvidenceLost: A print has no guest time stamp.
+    """
+    times: list[float] = []
+    for record in records:
+        if record.guest_time is None:
+            raise EvidenceLost(f"print {clean(record.text)!r} has no guest time stamp: source {record.source} gives none")
+        times.append(record.guest_time)
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+
+def first_fault(records: Sequence[Record]) -> FaultRecord | None:
+    """The first driver fault among records."""
+    return next((record for record in records if isinstance(record, FaultRecord)), None)
+
+
+class PrintStream:
+    """The prints since the start of a test.
+
+    ``expect`` consumes: each call goes on behind the last print that an earlier call matched.
+
+    Args:
+        source: Where the guest's prints come from.
+        position: Stream index at which the test's window begins.
+        next_token: Gives a fresh marker token.
+        mark_timeout: Seconds that a marker may take.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        source: PrintSource,
+        position: int,
+        next_token: Callable[[], str],
+        *,
+        mark_timeout: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._begin = position
+        self._consumed = 0
+        self._next_token = next_token
+        self._mark_timeout = mark_timeout
+        self._clock = clock
+
+    def records(self) -> list[PrintRecord]:
+        """All prints of the test so far, also those that ``expect`` has already matched."""
+        return _prints(self._source.records_since(self._begin))
+
+    def texts(self) -> list[str]:
+        """The texts of :meth:`records`, without trailing blanks and newlines."""
+        return [clean(record.text) for record in self.records()]
+
+    def drain(self) -> list[PrintRecord]:
+        """Wait until everything printed up to now has arrived (by a marker), then return :meth:`records`.
+
+        Raises:
+            EvidenceLost: The marker did not come back, or prints are missing.
+            GuestCrashed: The driver faulted.
+        """
+        self._source.mark(self._next_token(), timeout=self._mark_timeout)
+        return _prints(self._checked())
+
+    def expect(
+        self,
+        expected: Expected | Sequence[Expected],
+        *,
+        timeout: float = 10.0,
+        guest_gap: tuple[float, float] | None = None,
+        skip_others: bool = False,
+    ) -> list[PrintRecord]:
+        """Wait for prints, in this order, and return their records.
+
+        Args:
+            expected: Texts (compared without trailing blanks and newlines) or compiled patterns (matching the whole text).
+            timeout: Seconds until all of them must have come.
+            guest_gap: Least and most guest seconds between two neighbouring matched prints; None for any.
+            skip_others: Pass over prints that do not match; otherwise a print that is not the next expected one fails.
+
+        Raises:
+            PrintMismatch: Another print came, or the deadline passed; the message compares both lists.
+            EvidenceLost: Prints are missing.
+            GuestCrashed: The driver faulted.
+        """
+        __tracebackhide__ = True
+        wanted: list[Expected] = [expected] if isinstance(expected, str | re.Pattern) else list(expected)
+        deadline = self._clock() + timeout
+        # One marker fetches everything that was printed before this call, so that most calls never wait.
+        self.drain()
+        begin = self._begin
+
+        def decided(records: list[Record]) -> bool:
+            if any(isinstance(record, FaultRecord | GapRecord) for record in records):
+                return True
+            found, wrong = _match(wanted, _prints(records)[self._consumed :], skip_others)
+            return wrong or len(found) == len(wanted)
+
+        self._source.wait(begin, decided, timeout=max(deadline - self._clock(), 0.0))
+        came = _prints(self._checked())[self._consumed :]
+        found, _ = _match(wanted, came, skip_others)
+        if len(found) < len(wanted):
+            came = self.drain()[self._consumed :]
+            found, _ = _match(wanted, came, skip_others)
+        if len(found) < len(wanted):
+            raise PrintMismatch(_explain(wanted, came, timeout, skip_others))
+        self._consumed += found[-1] + 1 if found else 0
+        records = [came[index] for index in found]
+        if guest_gap is not None:
+            _check_gaps(records, guest_gap)
+        return records
+
+    def expect_none(self, *, settle: float = 0.0) -> None:
+        """Check that nothing was printed beyond what ``expect`` has matched.
+
+        Args:
+            settle: Seconds to wait for a late print before the check.
+
+        Raises:
+            PrintMismatch: There was a print.
+        """
+        __tracebackhide__ = True
+        self.drain()
+        if settle > 0:
+            self._source.wait(self._begin, lambda records: len(_prints(records)) > self._consumed, timeout=settle)
+        came = self.drain()[self._consumed :]
+        if came:
+            raise PrintMismatch(f"no kernel print was expected, and {len(came)} came:\n{render(came)}")
+
+    def _checked(self) -> list[Record]:
+        records = self._source.records_since(self._begin)
+        fault = first_fault(records)
+        if fault is not None:
+            raise GuestCrashed(fault.code, fault.parameters)
+        gap = next((record for record in records if isinstance(record, GapRecord)), None)
+        if gap is not None:
+            raise EvidenceLost(f"kernel prints of this test are missing: {gap.reason}")
+        return records
+
+
+def render(records: Sequence[Record]) -> str:
+    """Records as lines for people: guest time, thread, text; faults and gaps stand out."""
+    lines = []
+    for record in records:
+        if isinstance(record, PrintRecord):
+            stamp = f"{record.guest_time:12.3f}" if record.guest_time is not None else " " * 12
+            lines.append(f"{stamp}  {record.thread or '':9}  {clean(record.text)}")
+        elif isinstance(record, FaultRecord):
+            lines.append(f"*** driver fault: {record.text}")
+        elif isinstance(record, GapRecord):
+            lines.append(f"*** prints missing: {record.reason}")
+    return "\n".join(lines)
+
+
+def _prints(records: Sequence[Record]) -> list[PrintRecord]:
+    return [record for record in records if isinstance(record, PrintRecord)]
+
+
+def _match(wanted: Sequence[Expected], came: Sequence[PrintRecord], skip_others: bool) -> tuple[list[int], bool]:
+    """Indexes of the prints that match in order, and whether a print came that may not stand there."""
+    found: list[int] = []
+    for index, record in enumerate(came):
+        if len(found) == len(wanted):
+            break
+        if matches(wanted[len(found)], record):
+            found.append(index)
+        elif not skip_others:
+            return found, True
+    return found, False
+
+
+def _explain(wanted: Sequence[Expected], came: Sequence[PrintRecord], timeout: float, skip_others: bool) -> str:
+    """Why ``came`` is not ``wanted``: one line, then a line-by-line comparison."""
+    found, wrong = _match(wanted, came, skip_others)
+    position = len(found)
+    if wrong:
+        what = f"kernel print {position + 1} is {clean(came[position].text)!r}, not {_show(wanted[position])}"
+    else:
+        what = (
+            f"{position} of {len(wanted)} expected kernel prints came within {timeout:g} s; missing: {_show(wanted[position])}"
+        )
+    left = [_same_or_pattern(item, came[index] if index < len(came) else None) for index, item in enumerate(wanted)]
+    right = [clean(record.text) for record in came]
+    diff = "\n".join(difflib.ndiff(left, right)) if right else "\n".join("- " + line for line in left)
+    return f"{what}\n('-' was expected and did not come, '+' came and was not expected)\n{diff}"
+
+
+def _same_or_pattern(item: Expected, record: PrintRecord | None) -> str:
+    """How an expected print is shown in a comparison: a pattern that matches its print looks like that print."""
+    if record is not None and matches(item, record):
+        return clean(record.text)
+    return clean(item) if isinstance(item, str) else f"/{item.pattern}/"
+
+
+def _show(item: Expected) -> str:
+    return repr(clean(item)) if isinstance(item, str) else f"a match of /{item.pattern}/"
+
+
+def _check_gaps(records: Sequence[PrintRecord], guest_gap: tuple[float, float]) -> None:
+    __tracebackhide__ = True
+    least, most = guest_gap
+    for index, gap in enumerate(guest_gaps(records)):
+        if not least <= gap <= most:
+            raise PrintMismatch(
+                f"{gap:.6f} guest seconds between prints {index + 1} and {index + 2}, not {least:g} to {most:g}:\n"
+                + render(records)
+            )

@@ -1,0 +1,168 @@
+"""Which print belongs to what: every print of a guest's life is credited to the boot, to one test, or to nobody.
+
+Positions are indexes of the source's record stream; markers make them exact, because a marker travels the same path as
+the prints. The ledger only ever moves forward, so no record is counted twice and none is left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lab.errors import EvidenceLost
+from lab.prints.record import GapRecord, PrintRecord, PrintSource, Record
+from lab.prints.stream import PrintStream, first_fault
+
+
+def token_maker(prefix: str) -> Callable[[], str]:
+    """A function that returns ``prefix-0``, ``prefix-1``, …: marker tokens of one guest."""
+    counter = itertools.count()
+    return lambda: f"{prefix}-{next(counter)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What came between the two markers of a test.
+
+    Attributes:
+        name: The test's name.
+        records: Everything that came, in order.
+        complete: False when the closing marker did not come back: more prints may be missing.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    complete: bool = True
+
+    @property
+    def prints(self) -> list[PrintRecord]:
+        """The kernel prints alone."""
+        return [record for record in self.records if isinstance(record, PrintRecord)]
+
+    @property
+    def gaps(self) -> list[str]:
+        """Why prints are missing, one sentence for each place; empty when none are."""
+        reasons = [record.reason for record in self.records if isinstance(record, GapRecord)]
+        return reasons if self.complete else [*reasons, "the marker behind the test did not come back"]
+
+    def check(self) -> None:
+        """Raise :class:`~lab.errors.EvidenceLost` when prints of this window are missing."""
+        if self.gaps:
+            raise EvidenceLost(f"kernel prints of {self.name} are missing: {'; '.join(self.gaps)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Where the prints of one guest's life went."""
+
+    boot: tuple[PrintRecord, ...] = ()
+    credited: int = 0
+    unattributed: tuple[PrintRecord, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """All prints of the guest."""
+        return len(self.boot) + self.credited + len(self.unattributed)
+
+
+@dataclass(slots=True)
+class _Account:
+    boot: list[PrintRecord] = field(default_factory=list)
+    credited: int = 0
+    unattributed: list[PrintRecord] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+
+
+class PrintLedger:
+    """Credits the prints of one guest.
+
+    Args:
+        source: The guest's print source, started.
+        guest_id: Names the markers.
+        mark_timeout: Seconds that a marker may take.
+    """
+
+    def __init__(self, source: PrintSource, guest_id: str, *, mark_timeout: float = 30.0) -> None:
+        self._source = source
+        self._mark_timeout = mark_timeout
+        self._account = _Account()
+        self._accounted = 0
+        self._open: str | None = None
+        self.next_token = token_maker(guest_id)
+
+    def end_boot(self) -> None:
+        """Credit everything so far to the boot.
+
+        Raises:
+            EvidenceLost: The marker did not come back.
+        """
+        for record in self._advance(self._mark()):
+            if isinstance(record, PrintRecord):
+                self._account.boot.append(record)
+
+    def open(self, name: str) -> PrintStream:
+        """Begin a test's window; what came since the last one belongs to nobody.
+
+        Raises:
+            EvidenceLost: The marker did not come back.
+        """
+        if self._open is not None:
+            raise ValueError(f"the window of {self._open} is still open")
+        self._unattribute(self._mark())
+        self._open = name
+        return PrintStream(self._source, self._accounted, self.next_token, mark_timeout=self._mark_timeout)
+
+    def peek(self) -> list[Record]:
+        """The records of the open window so far."""
+        return self._source.records_since(self._accounted)
+
+    def close(self, *, alive: bool = True) -> Window:
+        """End the open window and credit its prints to the test.
+
+        Args:
+            alive: Whether the guest can still answer a marker; without one the window holds what has arrived.
+        """
+        if self._open is None:
+            raise ValueError("no window is open")
+        name, self._open = self._open, None
+        complete = False
+        position = None
+        if alive:
+            try:
+                position = self._mark()
+                complete = True
+            except EvidenceLost:
+                complete = False
+        records = self._advance(position)
+        self._account.credited += sum(isinstance(record, PrintRecord) for record in records)
+        # A guest that a driver took down cannot answer; its fault is the reason, not a loss of prints.
+        return Window(name=name, records=tuple(records), complete=complete or first_fault(records) is not None)
+
+    def finish(self) -> Attribution:
+        """The end of the guest: what was not credited belongs to nobody. May be called again."""
+        self._unattribute(None)
+        account = self._account
+        return Attribution(
+            boot=tuple(account.boot),
+            credited=account.credited,
+            unattributed=tuple(account.unattributed),
+            gaps=tuple(account.gaps),
+        )
+
+    def _mark(self) -> int:
+        return self._source.mark(self.next_token(), timeout=self._mark_timeout)
+
+    def _unattribute(self, position: int | None) -> None:
+        for record in self._advance(position):
+            if isinstance(record, PrintRecord):
+                self._account.unattributed.append(record)
+
+    def _advance(self, position: int | None) -> list[Record]:
+        records = self._source.records_since(self._accounted)
+        if position is not None:
+            records = records[: position - self._accounted]
+        self._accounted += len(records)
+        self._account.gaps.extend(record.reason for record in records if isinstance(record, GapRecord))
+        return records

@@ -1,0 +1,167 @@
+"""The free guest's print source: follows the file that QEMU writes its print port to, and sends markers by TCP."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from lab.errors import EvidenceLost
+from lab.prints.decode import WineDecoder
+from lab.prints.log import RecordLog
+from lab.prints.record import GapRecord, MarkRecord, Record
+
+#: How often the file is looked at, in seconds: the granularity of host times, and some 0.1 % of a core.
+POLL_S = 0.01
+#: A print without a following line is complete after this long; a marker makes it complete at once.
+QUIET_S = 0.1
+_CHUNK = 1 << 20
+
+
+def _connect(address: tuple[str, int], timeout: float) -> socket.socket:
+    return socket.create_connection(address, timeout=timeout)
+
+
+class WinePrintSource:
+    """Print source over a file chardev: QEMU never blocks on it, and the file itself is the raw evidence.
+
+    Args:
+        path: The file behind the guest's print port; it may not exist yet.
+        mark_address: Host address that reaches the guest's print agent.
+        encoding: Encoding of the driver's strings.
+        wall: Wall clock in seconds.
+        clock: Monotonic clock in seconds.
+        connect: Opens a TCP connection; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mark_address: tuple[str, int],
+        *,
+        encoding: str = "utf-8",
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        connect: Callable[[tuple[str, int], float], socket.socket] = _connect,
+    ) -> None:
+        self._path = path
+        self._mark_address = mark_address
+        self._decoder = WineDecoder(encoding)
+        self._wall = wall
+        self._clock = clock
+        self._connect = connect
+        self._log = RecordLog(clock)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        """``wine``."""
+        return "wine"
+
+    @property
+    def raw_file(self) -> Path:
+        """The file that holds every byte of the print port."""
+        return self._path
+
+    def start(self) -> None:
+        """Begin to follow the file from its first byte."""
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self._follow, name=f"prints {self._path.name}", daemon=True)
+        self._thread.start()
+
+    def records_since(self, position: int) -> list[Record]:
+        """All records from index ``position`` on."""
+        return self._log.since(position)
+
+    def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
+        """Wait until ``until`` holds for the records from ``position`` on; see :class:`lab.prints.record.PrintSource`."""
+        return self._log.wait(position, until, timeout=timeout)
+
+    def mark(self, token: str, *, timeout: float) -> int:
+        """Send a marker through the guest's print path and wait until it arrives.
+
+        Args:
+            token: Without blanks; unique in this guest's life.
+            timeout: Seconds for all of it.
+        """
+        before = len(self._log)
+        deadline = self._clock() + timeout
+        self._send_mark(token, timeout)
+
+        def arrived(records: list[Record]) -> bool:
+            return any(isinstance(record, MarkRecord) and record.token == token for record in records)
+
+        records = self._log.wait(before, arrived, timeout=max(deadline - self._clock(), 0.0))
+        for index, record in enumerate(records):
+            if isinstance(record, MarkRecord) and record.token == token:
+                return before + index + 1
+        raise EvidenceLost(
+            f"marker {token} was accepted by the guest's print agent and did not arrive in {self._path} within {timeout:.0f} s",
+            hint="read the last bytes of that file; a frozen guest, a full disk or a damaged line would explain it",
+        )
+
+    def close(self) -> None:
+        """Read what has already arrived and stop."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._stop.set()
+        thread.join()
+        self._thread = None
+
+    def _send_mark(self, token: str, timeout: float) -> None:
+        where = f"{self._mark_address[0]}:{self._mark_address[1]}"
+        try:
+            with self._connect(self._mark_address, timeout) as connection:
+                connection.settimeout(timeout)
+                connection.sendall(f"MARK {token}\n".encode("ascii"))
+                answer = b""
+                while not answer.endswith(b"\n"):
+                    part = connection.recv(64)
+                    if not part:
+                        break
+                    answer += part
+        except OSError as error:
+            raise EvidenceLost(
+                f"the guest's print agent at {where} did not take marker {token}: {error}",
+                hint="is the virtual machine still running? Its console log tells",
+            ) from error
+        if answer != b"OK\n":
+            raise EvidenceLost(f"the guest's print agent at {where} answered {answer[:64]!r} to marker {token}, not OK")
+
+    def _follow(self) -> None:
+        file: BinaryIO | None = None
+        try:
+            last_data = self._clock()
+            while True:
+                stopping = self._stop.is_set()
+                file = file or self._open()
+                data = file.read(_CHUNK) if file else b""
+                if data:
+                    last_data = self._clock()
+                    self._log.extend(self._decoder.feed(data, self._wall()))
+                    continue
+                if stopping:
+                    break
+                if self._decoder.waiting and self._clock() - last_data >= QUIET_S:
+                    self._log.extend(self._decoder.flush())
+                self._stop.wait(POLL_S)
+            self._log.extend(self._decoder.finish(self._wall()))
+        except OSError as error:
+            reason = f"the print file {self._path} cannot be read: {error}"
+            self._log.extend(self._decoder.flush())
+            self._log.extend([GapRecord(sequence=len(self._log), host_time=self._wall(), missing=0, reason=reason)])
+        finally:
+            if file is not None:
+                file.close()
+
+    def _open(self) -> BinaryIO | None:
+        try:
+            return self._path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return None
