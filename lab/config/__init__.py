@@ -6,5 +6,6 @@ May import lab.errors.
 from __future__ import annotations
 
 from lab.config.model import KnownIssue, LabFile
+from lab.config.settings import Settings, load_settings
 
-__all__ = ["KnownIssue", "LabFile"]
+__all__ = ["KnownIssue", "LabFile", "Settings", "load_settings"]

@@ -1,22 +1,13 @@
-"""From workers to one report: each worker appends flushed JSON lines, and a pure function makes the run of them.
-
-A line is written with one ``write`` to a file opened for appending, so whatever a worker recorded before it was killed is
-there. A test is announced before it starts; one without an end is the test in which its worker died.
-"""
+"""From workers to one report: ``run.json`` is made of what the workers wrote down, in whatever order they did."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.report.model import (
@@ -30,10 +21,27 @@ from lab.report.model import (
     TestEntry,
     Verdict,
 )
+from lab.report.workers import WORKERS_DIR, ResultWriter, WorkerRecords, read_workers
+
+__all__ = [
+    "META_FILE",
+    "RUN_FILE",
+    "WORKERS_DIR",
+    "ResultWriter",
+    "RunMeta",
+    "WorkerRecords",
+    "assemble",
+    "fault_entry",
+    "print_entry",
+    "read_meta",
+    "read_run",
+    "read_workers",
+    "write_meta",
+    "write_run",
+]
 
 META_FILE = "meta.json"
 RUN_FILE = "run.json"
-WORKERS_DIR = "workers"
 
 
 class RunMeta(BaseModel):
@@ -53,89 +61,6 @@ class RunMeta(BaseModel):
     drivers: list[DriverEntry] = Field(default_factory=list)
 
 
-class ResultWriter:
-    """Appends what one worker finds out to three files under ``out/workers/``; safe against being killed.
-
-    ``<worker>.<pid>.tests.jsonl`` has a line for each finished test, ``….guests.jsonl`` one for each thing learned about a
-    guest, ``….begun.jsonl`` the list of collected tests and the announcement of each test. The process id keeps a torn last
-    line of a killed worker apart from the lines of its successor.
-
-    Args:
-        out: The run's folder; made if it is not there.
-        worker: ``gw0``, …; ``master`` without xdist.
-    """
-
-    def __init__(self, out: Path, worker: str) -> None:
-        self._folder = out / WORKERS_DIR
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._stem = f"{worker}.{os.getpid()}"
-        self._files: dict[str, int] = {}
-        self.worker = worker
-
-    def collected(self, nodeids: Sequence[str]) -> None:
-        """Record the ids of all tests of the run; one worker is enough, more do no harm."""
-        self._append("begun", json.dumps({"collected": list(nodeids)}))
-
-    def begin(self, nodeid: str, *, started: float, guest_id: str | None = None) -> None:
-        """Announce a test before its setup, so that it is known when the worker dies in it.
-
-        Args:
-            nodeid: The test.
-            started: Host wall clock in seconds.
-            guest_id: The guest that will serve it, where it is known already.
-        """
-        self._append("begun", json.dumps({"nodeid": nodeid, "started": started, "guest_id": guest_id}))
-
-    def test(self, entry: TestEntry) -> None:
-        """Record one finished execution of a test; a rerun writes another entry with the same id."""
-        self._append("tests", entry.model_dump_json())
-
-    def guest(self, entry: GuestEntry) -> None:
-        """Record a guest: once it is ready, and again whenever more is known. The last entry of an id wins."""
-        self._append("guests", entry.model_dump_json())
-
-    def close(self) -> None:
-        """Close the files; safe to call twice."""
-        while self._files:
-            os.close(self._files.popitem()[1])
-
-    def __enter__(self) -> ResultWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def _append(self, kind: str, line: str) -> None:
-        if kind not in self._files:
-            path = self._folder / f"{self._stem}.{kind}.jsonl"
-            self._files[kind] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        payload = line.encode("utf-8") + b"\n"
-        while payload:
-            payload = payload[os.write(self._files[kind], payload) :]
-
-
-class _Begun(BaseModel):
-    """A line of ``….begun.jsonl``: the collected tests, or the announcement of one."""
-
-    collected: list[str] = Field(default_factory=list)
-    nodeid: str = ""
-    started: float = 0.0
-    guest_id: str | None = None
-
-
-@dataclass(slots=True)
-class WorkerRecords:
-    """What the JSON lines of a run say, before anything is concluded from it."""
-
-    collected: list[str] = field(default_factory=list)
-    tests: list[TestEntry] = field(default_factory=list)
-    guests: list[GuestEntry] = field(default_factory=list)
-    #: Tests that were announced and have no end, as the entries that they get in the report.
-    unfinished: list[TestEntry] = field(default_factory=list)
-    #: Lines that are no records, with file and line number; a torn last line is normal for a killed worker.
-    damaged: list[str] = field(default_factory=list)
-
-
 def write_meta(out: Path, meta: RunMeta) -> None:
     """Keep ``meta`` in the out folder for whoever assembles the report, also when pytest dies."""
     out.mkdir(parents=True, exist_ok=True)
@@ -146,21 +71,6 @@ def read_meta(out: Path) -> RunMeta | None:
     """Read what :func:`write_meta` kept; None when the run died before that."""
     path = out / META_FILE
     return RunMeta.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def read_workers(out: Path) -> WorkerRecords:
-    """Read all workers' files, in the order of their names."""
-    records = WorkerRecords()
-    folder = out / WORKERS_DIR
-    stems = {path.name.rsplit(".", 2)[0] for path in folder.glob("*.jsonl")}
-    for stem in sorted(stems):
-        tests = list(_lines(folder / f"{stem}.tests.jsonl", TestEntry, records.damaged))
-        records.tests += tests
-        records.guests += _lines(folder / f"{stem}.guests.jsonl", GuestEntry, records.damaged)
-        begun = list(_lines(folder / f"{stem}.begun.jsonl", _Begun, records.damaged))
-        records.collected += [nodeid for line in begun for nodeid in line.collected]
-        records.unfinished += _unfinished(stem.split(".", 1)[0], begun, tests)
-    return records
 
 
 def assemble(
@@ -252,43 +162,6 @@ def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:
         text=record.text,
         driver=driver,
     )
-
-
-_Line = TypeVar("_Line", bound=BaseModel)
-
-
-def _lines(path: Path, model: type[_Line], damaged: list[str]) -> Iterator[_Line]:
-    if not path.exists():
-        return
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            yield model.model_validate_json(line)
-        except ValidationError:
-            damaged.append(f"{path.name}:{number}")
-
-
-def _unfinished(worker: str, begun: Iterable[_Begun], tests: Iterable[TestEntry]) -> list[TestEntry]:
-    """The announced tests that have no end; an end pairs with the first announcement of the same test."""
-    ends = Counter(test.nodeid for test in tests)
-    found = []
-    for line in begun:
-        if not line.nodeid:
-            continue
-        if ends[line.nodeid]:
-            ends[line.nodeid] -= 1
-            continue
-        found.append(
-            TestEntry(
-                nodeid=line.nodeid,
-                verdict="infra",
-                reason=f"worker {worker} ended in the middle of this test",
-                duration_s=0.0,
-                started=line.started,
-                worker=worker,
-                guest_id=line.guest_id,
-            )
-        )
-    return found
 
 
 def _never_ran(nodeid: str, meta: RunMeta, ended: str) -> TestEntry:

@@ -5,7 +5,7 @@ The JSON Schema beside the documentation (docs/run.schema.json) is generated fro
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -69,6 +69,9 @@ class Attempt(_Model):
 
 class TestEntry(_Model):
     """One test of the run."""
+
+    #: Not a test class: pytest would otherwise try to collect it by its name.
+    __test__: ClassVar[bool] = False
 
     nodeid: Text
     verdict: Verdict

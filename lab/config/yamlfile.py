@@ -1,0 +1,173 @@
+"""Reading YAML for people: duplicate keys are refused, and every key remembers its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lab.errors import ConfigError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class YamlDocument:
+    """A YAML file as data, with the line of every key.
+
+    Attributes:
+        file: The file as errors name it.
+        data: The top-level mapping; empty for an empty file.
+        lines: Key path -> 1-based line.
+    """
+
+    file: str
+    data: Mapping[str, Any]
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+
+    def line(self, path: Sequence[str | int]) -> int:
+        """The line of a key, or of the nearest key above it; 0 for none."""
+        known = self.known_part(path)
+        return self.lines.get(known, 0)
+
+    def known_part(self, path: Sequence[str | int]) -> KeyPath:
+        """The longest beginning of ``path`` that stands in the file."""
+        parts = tuple(path)
+        while parts and parts not in self.lines:
+            parts = parts[:-1]
+        return parts
+
+
+def read_yaml(path: Path) -> YamlDocument:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        ConfigError: The file cannot be read, is no YAML, has a key twice, or is no mapping; with its line.
+    """
+    name = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError("there is no such file", file=name) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=name) from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return YamlDocument(name, {})
+        lines: dict[KeyPath, int] = {}
+        _walk(node, (), lines, name)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        raise ConfigError(f"is not YAML: {error.problem or error.context}", file=name, line=line) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not YAML: {error}", file=name) from None
+    if not isinstance(data, dict):
+        raise ConfigError("must be a list of `key: value` lines", file=name, line=1)
+    return YamlDocument(name, data, lines)
+
+
+def validate(document: YamlDocument, model: type[_Model]) -> _Model:
+    """Turn a document into ``model``.
+
+    Raises:
+        ConfigError: For the first wrong key in the file, with its line; further ones are listed below it.
+    """
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise config_error(document, error, model) from None
+
+
+def config_error(document: YamlDocument, error: ValidationError, model: type[BaseModel]) -> ConfigError:
+    """Say in one ConfigError what pydantic found, in the order of the file."""
+    found: dict[KeyPath, list[ErrorDetails]] = {}
+    for details in error.errors(include_url=False):
+        location = tuple(details["loc"])
+        found.setdefault(document.known_part(location) or location[:1], []).append(details)
+    ordered = sorted(found.items(), key=lambda item: document.line(item[0]))
+    path, first = ordered[0]
+    message, hint = _words(first, model)
+    also = "".join(
+        f"\n  also {document.file}:{document.line(other)}: {dotted(other)}: {_words(details, model)[0]}"
+        for other, details in ordered[1:]
+    )
+    return ConfigError(message + also, file=document.file, key=dotted(path), line=document.line(path), hint=hint)
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """Write a key path as people do: ``known.0.until``."""
+    return ".".join(str(part) for part in path)
+
+
+def _words(details: Sequence[ErrorDetails], model: type[BaseModel]) -> tuple[str, str]:
+    """Message and hint for everything that is wrong with one key."""
+    first = details[0]
+    if first["type"] == "extra_forbidden":
+        names = _field_names(model, first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(names)}"
+        return "there is no such key", hint
+    if first["type"] == "missing":
+        return " and ".join(f"{item['loc'][-1]} is missing" for item in details), ""
+    texts = [item["msg"].removeprefix("Value error, ").replace("Input should be", "must be") for item in details]
+    said = " or ".join(text if number == 0 else text.removeprefix("must be ") for number, text in enumerate(texts))
+    value = repr(first["input"])
+    return f"{said}, not {value if len(value) <= 60 else value[:57] + '…'}", ""
+
+
+def _field_names(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """The keys that may stand at ``path``: follows the models inside of lists and plain fields."""
+    current = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = current.model_fields[part].annotation if part in current.model_fields else None
+        inner = _model_inside(annotation)
+        if inner is None:
+            return []
+        current = inner
+    return list(current.model_fields)
+
+
+def _model_inside(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_inside(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            here = (*path, name)
+            if name in seen:
+                raise ConfigError(
+                    f"stands twice; the first time in line {seen[name]}",
+                    file=file,
+                    key=dotted(here),
+                    line=line,
+                    hint="remove one of them",
+                )
+            seen[name] = line
+            lines[here] = line
+            _walk(value, here, lines, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            here = (*path, index)
+            lines[here] = item.start_mark.line + 1
+            _walk(item, here, lines, file)
