@@ -23,14 +23,6 @@ def match_known(
     return [issue for issue in issues if today <= issue.until and _names(issue, nodeid, drivers)]
 
 
-def pick_known(
-    issues: Sequence[KnownIssue], nodeid: str, drivers: Collection[str], verdict: str, *, today: datetime.date
-) -> KnownIssue | None:
-    """The first entry in force that names a test and its verdict."""
-    found = match_known(issues, nodeid, drivers, today=today)
-    return next((issue for issue in found if issue.verdict == verdict), None)
-
-
 def audit_known(
     issues: Sequence[KnownIssue],
     results: Iterable[tuple[str, str, Collection[str]]],

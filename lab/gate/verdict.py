@@ -77,7 +77,7 @@ class Facts:
         skip_reason: The reason of any other skip.
         xfail_reason: The reason of an ``xfail`` mark when pytest honoured it (the report has ``wasxfail``).
         expected_fault: The fault code that the test says it provokes, if it does.
-        known: The entry of the lab file that names this test and driver, if it is in force.
+        known: The entries in force of the lab file that name this test (:func:`lab.gate.known.match_known`).
     """
 
     phases: Sequence[PhaseFact]
@@ -89,7 +89,7 @@ class Facts:
     skip_reason: str = ""
     xfail_reason: str | None = None
     expected_fault: int | None = None
-    known: KnownIssue | None = None
+    known: Sequence[KnownIssue] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +103,8 @@ class Decision:
 def decide(facts: Facts) -> Decision:
     """Give the verdict of one execution of a test; see the module's text for the rules."""
     decision = _decide(facts)
-    known = facts.known
-    if known is not None and decision.verdict == known.verdict:
+    known = next((issue for issue in facts.known if issue.verdict == decision.verdict), None)
+    if known is not None:
         return Decision(
             verdict="known",
             reason=one_line(f"known until {known.until.isoformat()}: {known.reason} (it is: {decision.reason})"),

@@ -83,6 +83,7 @@ class TestEntry(_Model):
     history: list[Attempt] = Field(default_factory=list, description="every attempt in order, when there was more than one")
     guest_id: str | None = Field(default=None, description="the guest (boot) that served the test")
     missing_capability: str | None = None
+    drivers: list[str] = Field(default_factory=list, description="names of the drivers that the test uses")
     fault: Fault | None = None
     details: Text = Field(default="", description="the failure as pytest shows it")
     prints: list[PrintEntry] = Field(default_factory=list)
