@@ -1,0 +1,59 @@
+"""Where the lab keeps its files. Functions, not constants: the environment may change between two calls."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from lab.errors import ConfigError
+
+APP_NAME = "driver-test-lab"
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The checkout, in which drivers, image recipes and suites live.
+
+    Args:
+        start: Folder in or above which it is sought. None: this package's own place, then the current folder.
+
+    Raises:
+        ConfigError: The lab was installed without its checkout and is used outside of one.
+    """
+    for origin in [start] if start else [Path(__file__).resolve().parent, Path.cwd()]:
+        for folder in (origin, *origin.parents):
+            if (folder / "pyproject.toml").is_file() and (folder / "vm-images").is_dir():
+                return folder
+    raise ConfigError(
+        "no checkout of the lab found; its drivers, image recipes and suites live there",
+        hint="run the command inside the checkout",
+    )
+
+
+def cache_dir() -> Path:
+    """Files that can be made again: images, templates, built drivers, probe results. ``LAB_CACHE`` overrides."""
+    return _folder("LAB_CACHE", platformdirs.user_cache_path(APP_NAME))
+
+
+def data_dir() -> Path:
+    """Files of the user that must be kept: the lab's signing key and certificate. ``LAB_DATA`` overrides."""
+    return _folder("LAB_DATA", platformdirs.user_data_path(APP_NAME))
+
+
+def state_dir() -> Path:
+    """Files of running and past sessions: run folders, guests that a person keeps. ``LAB_STATE`` overrides."""
+    return _folder("LAB_STATE", platformdirs.user_state_path(APP_NAME))
+
+
+def runs_dir() -> Path:
+    """Where run folders are made; see :mod:`lab.vm.cleanup`."""
+    return state_dir() / "runs"
+
+
+def _folder(variable: str, default: Path) -> Path:
+    """The folder, made if it is missing, private to the user."""
+    value = os.environ.get(variable)
+    folder = Path(value).expanduser().absolute() if value else default
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

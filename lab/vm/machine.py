@@ -1,0 +1,310 @@
+"""One virtual machine from start to end.
+
+Example::
+
+    with VirtualMachine(spec, run_dir) as machine:
+        machine.start()                    # returns when the monitor answers; the guest is only beginning to boot
+        port = machine.ports[5985]         # a port of 127.0.0.1
+        reset = machine.qmp.wait_event("RESET", timeout=60)
+        machine.powerdown(timeout=20)
+
+The run folder holds, from the start on: ``qemu.cmd`` (the exact command, runnable by hand), ``qemu.log`` (QEMU's own
+messages), ``serial0.log`` and so on, ``qmp.sock``, the overlays, ``keeper.json`` and ``machine.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from lab.errors import ConfigError, GuestExited, TransportError
+from lab.vm import argv as command
+from lab.vm.cleanup import find_marker
+from lab.vm.disk import create_overlay
+from lab.vm.process import LOG_FILE, QemuProcess
+from lab.vm.qmp import CommandRefused, Qmp, connect_unix
+from lab.vm.spec import VmSpec
+from lab.vm.usernet import parse_forwards
+
+COMMAND_FILE = "qemu.cmd"
+MACHINE_FILE = "machine.json"
+_QUIT_SECONDS = 5.0
+#: Events without which nobody can say what happened to a guest; see :meth:`VirtualMachine.history`.
+_LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
+
+
+class VirtualMachine:
+    """A QEMU made from a spec.
+
+    Args:
+        spec: What to start.
+        run_dir: Folder of this machine alone; made when it is missing.
+        qemu_img: The program that makes overlays.
+    """
+
+    def __init__(self, spec: VmSpec, run_dir: Path, *, qemu_img: str = "qemu-img") -> None:
+        self.spec = spec
+        self.run_dir = run_dir.absolute()
+        self.ports: Mapping[int, int] = {}
+        self._qemu_img = qemu_img
+        self._process: QemuProcess | None = None
+        self._qmp: Qmp | None = None
+
+    def start(self, *, timeout: float = 60.0, detached: bool = False) -> None:
+        """Start QEMU; returns when its monitor answers and the forwarded ports are known.
+
+        Args:
+            timeout: Seconds for that. The guest's boot is not part of it.
+            detached: The machine lives on when this process ends; :meth:`attach` finds it again.
+
+        Raises:
+            GuestExited: QEMU ended at once, for example over an argument; with its messages.
+            HostToolError: QEMU or qemu-img could not be run.
+            TransportError: The monitor did not answer in time.
+        """
+        if self._process:
+            raise ConfigError(f"{self.spec.name}: a machine object is started once; make a new one")
+        deadline = time.monotonic() + timeout
+        self._prepare()
+        argv = command.build_argv(self.spec)
+        script = self.run_dir / COMMAND_FILE
+        script.write_text(f"#!/bin/sh\n{command.command_text(argv, self.run_dir)}\n", encoding="utf-8")
+        script.chmod(0o755)
+        self._process = QemuProcess.start(argv, self.run_dir, detached=detached, lock_file=find_marker(self.run_dir))
+        try:
+            self._connect(deadline)
+            if self.spec.nic and self.spec.nic.forwards:
+                self.ports = parse_forwards(self.qmp.hmp("info usernet"))
+                missing = set(self.spec.nic.forwards) - set(self.ports)
+                if missing:
+                    raise TransportError(f"{self.spec.name}: QEMU forwards no port to guest port {sorted(missing)}")
+            self._save()
+        except BaseException:
+            if detached:
+                self._process.kill()
+                self._process.wait(_QUIT_SECONDS)
+            self.close()
+            raise
+
+    @classmethod
+    def attach(cls, run_dir: Path, *, timeout: float = 30.0) -> VirtualMachine:
+        """Connect to the detached machine of a run folder.
+
+        One process at a time can be attached: the monitor serves one connection.
+
+        Raises:
+            GuestExited: There is none, or it ended.
+            TransportError: Its monitor does not answer, perhaps because another process is attached.
+        """
+        try:
+            saved = json.loads((run_dir / MACHINE_FILE).read_text(encoding="utf-8"))
+            machine = cls(TypeAdapter(VmSpec).validate_python(saved["spec"]), run_dir)
+            machine.ports = {int(guest): int(host) for guest, host in saved["ports"].items()}
+        except (OSError, ValueError, KeyError, ValidationError):
+            raise GuestExited(f"no virtual machine was started in {run_dir}", hint="`lab up` starts one") from None
+        machine._process = QemuProcess.attach(machine.run_dir)
+        if not machine._process:
+            raise GuestExited(f"the virtual machine of {run_dir} has ended", hint="`lab up` starts one")
+        try:
+            machine._connect(time.monotonic() + timeout)
+        except BaseException:
+            machine.close()
+            raise
+        return machine
+
+    @property
+    def qmp(self) -> Qmp:
+        """The monitor; its events of name RESET, SHUTDOWN and GUEST_PANICKED tell what the guest did."""
+        if not self._qmp:
+            raise GuestExited(f"{self.spec.name} is not running")
+        return self._qmp
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._running().pid
+
+    @property
+    def alive(self) -> bool:
+        """QEMU runs. It may be paused, and its guest may be dead."""
+        return bool(self._process and self._process.alive)
+
+    @property
+    def status(self) -> str:
+        """QEMU's run state: ``running``, ``paused``, ``inmigrate`` and so on."""
+        return str(self.qmp.execute("query-status")["status"])
+
+    def wait_exit(self, timeout: float) -> int | None:
+        """Wait until QEMU has ended; its exit code, minus a signal's number, or None when it is unknown.
+
+        Raises:
+            TransportError: It still runs at the deadline.
+        """
+        process = self._running()
+        if not process.wait(timeout):
+            raise TransportError(f"{self.spec.name}: QEMU (pid {process.pid}) still runs after {timeout:g} s")
+        return process.exit_code
+
+    def pause(self) -> None:
+        """Stop the virtual CPUs."""
+        self.qmp.execute("stop")
+
+    def cont(self) -> None:
+        """Let the virtual CPUs run (again)."""
+        self.qmp.execute("cont")
+
+    def reset(self) -> None:
+        """Press the reset button."""
+        self.qmp.execute("system_reset")
+
+    def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
+        """Write what the VGA card shows to a PNG; to a PPM beside it where QEMU is older than 7.1.
+
+        Returns:
+            The file.
+
+        Raises:
+            CommandRefused: The machine has no display.
+        """
+        arguments = {"filename": str(target.absolute())}
+        try:
+            self.qmp.execute("screendump", arguments | {"format": "png"}, timeout=timeout)
+        except CommandRefused as error:
+            if "format" not in error.description:
+                raise
+            target = target.with_suffix(".ppm")
+            self.qmp.execute("screendump", {"filename": str(target.absolute())}, timeout=timeout)
+        return target
+
+    def powerdown(self, timeout: float) -> Literal["powerdown", "quit", "kill"]:
+        """End the machine: by the power button, else by QEMU's quit, else by SIGKILL.
+
+        Args:
+            timeout: Seconds that the guest gets to react to the power button; 0 leaves that step out.
+
+        Returns:
+            The step that ended it; ``powerdown`` too when it had ended already.
+        """
+        process = self._running()
+        if timeout > 0:
+            with contextlib.suppress(GuestExited, TransportError):
+                self.qmp.execute("system_powerdown")
+            if process.wait(timeout):
+                return "powerdown"
+        with contextlib.suppress(GuestExited, TransportError):
+            self.qmp.execute("quit", timeout=_QUIT_SECONDS)
+        if process.wait(_QUIT_SECONDS):
+            return "quit"
+        process.kill()
+        process.wait(_QUIT_SECONDS)
+        return "kill"
+
+    def kill(self) -> None:
+        """End QEMU at once and wait until it is gone."""
+        process = self._running()
+        process.kill()
+        process.wait(_QUIT_SECONDS)
+
+    def close(self) -> None:
+        """Let go of the machine: an owned QEMU is killed, a detached one lives on. Idempotent."""
+        if self._qmp:
+            self._qmp.close()
+        if self._process:
+            self._process.close()
+
+    def console_tail(self, lines: int = 20) -> str:
+        """The last lines of the guest's console, read from its serial log."""
+        return _tail(self.run_dir / f"{command.serial_name(self.spec.console)}.log", lines)
+
+    def history(self) -> list[str]:
+        """The guest's resets, shutdowns, panics and stops so far, each with its reason, oldest first."""
+        if not self._qmp:
+            return []
+        return [f"{event.name} {dict(event.data)}" for event in self._qmp.events() if event.name in _LIFE_EVENTS]
+
+    def exited_error(self) -> GuestExited:
+        """Why QEMU is not there (any more), for people: exit code, its messages, the guest's last console lines."""
+        process = self._process
+        if process and not process.wait(_QUIT_SECONDS):
+            return GuestExited(
+                f"{self.spec.name}: the connection to QEMU's monitor ended, but QEMU (pid {process.pid}) still runs",
+                hint=f"read {self.run_dir / LOG_FILE}",
+            )
+        code = process.exit_code if process else None
+        ended = "was killed from outside" if code is None else f"ended with exit code {code}"
+        if code is not None and code < 0:
+            ended = f"was killed by signal {-code}"
+        text = f"{self.spec.name}: QEMU {ended}"
+        if history := self.history():
+            text += f"\n  events: {'; '.join(history[-5:])}"
+        for title, tail in (("QEMU said", _tail(self.run_dir / LOG_FILE, 15)), ("last console lines", self.console_tail())):
+            if tail:
+                text += f"\n  {title}:\n" + "\n".join("    " + line for line in tail.splitlines())
+        return GuestExited(text, hint=f"sh {self.run_dir / COMMAND_FILE} starts the same command by hand")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _running(self) -> QemuProcess:
+        if not self._process:
+            raise GuestExited(f"{self.spec.name} was not started")
+        return self._process
+
+    def _prepare(self) -> None:
+        """Make the files that the command line names."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        for index, disk in enumerate(self.spec.disks):
+            if disk.overlay:
+                target = self.run_dir / command.overlay_name(index)
+                create_overlay(disk.path, target, base_format=disk.format, qemu_img=self._qemu_img)
+        if self.spec.firmware:
+            shutil.copyfile(self.spec.firmware.vars, self.run_dir / command.VARS_FILE)
+        (self.run_dir / command.QMP_SOCKET).unlink(missing_ok=True)
+
+    def _connect(self, deadline: float) -> None:
+        """Connect to the monitor as soon as QEMU listens."""
+        process = self._running()
+        path = self.run_dir / command.QMP_SOCKET
+        while True:
+            try:
+                connection = connect_unix(path)
+                break
+            except OSError as error:
+                if not process.alive:
+                    raise self.exited_error() from None
+                if time.monotonic() >= deadline:
+                    raise TransportError(f"{self.spec.name}: QEMU did not open its monitor {path}: {error}") from None
+            time.sleep(0.005)
+        left = max(1.0, deadline - time.monotonic())
+        self._qmp = Qmp(connection, name=self.spec.name, timeout=left, explain_lost=self.exited_error)
+
+    def _save(self) -> None:
+        saved: dict[str, Any] = {"spec": TypeAdapter(VmSpec).dump_python(self.spec, mode="json"), "ports": self.ports}
+        temporary = self.run_dir / (MACHINE_FILE + ".new")
+        temporary.write_text(json.dumps(saved, indent=1), encoding="utf-8")
+        temporary.replace(self.run_dir / MACHINE_FILE)
+
+
+def _tail(file: Path, lines: int) -> str:
+    """The last lines of a file, however long it is; empty when there is none."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 16384))
+            data = stream.read()
+    except OSError:
+        return ""
+    text = data.decode("utf-8", "backslashreplace").replace("\r\n", "\n").replace("\r", "\n")
+    return "\n".join(deque((line.rstrip() for line in text.splitlines() if line.strip()), lines))

@@ -1,0 +1,220 @@
+"""QEMU as a process that cannot outlive its owner: the owner's side of :mod:`lab.vm.keeper`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lab.errors import HostToolError
+from lab.vm import keeper
+
+LOG_FILE = "qemu.log"
+_START_SECONDS = 30.0
+
+
+class QemuProcess:
+    """A QEMU and its keeper.
+
+    Safe to use from several threads. Made by :meth:`start` or :meth:`attach`.
+
+    Attributes:
+        pid: QEMU's own pid.
+        keeper_pid: The keeper's pid.
+        detached: The guest is kept by a person: it lives on when this process ends.
+    """
+
+    def __init__(self, run_dir: Path, pid: int, keeper_process: psutil.Process | None, *, detached: bool) -> None:
+        self.run_dir = run_dir
+        self.pid = pid
+        self.detached = detached
+        self.keeper_pid = keeper_process.pid if keeper_process else 0
+        self._keeper = keeper_process
+        self._child: subprocess.Popen[bytes] | None = None
+        self._fds: list[int] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def start(cls, argv: Sequence[str], run_dir: Path, *, detached: bool = False, lock_file: Path | None = None) -> QemuProcess:
+        """Start QEMU in ``run_dir``; its messages go to ``qemu.log`` there.
+
+        Args:
+            argv: QEMU and its arguments.
+            run_dir: Folder that it runs in; it must exist.
+            detached: Let it live on when this process ends.
+            lock_file: The keeper holds a shared lock on this file as long as it lives.
+
+        Raises:
+            HostToolError: QEMU could not be executed, or the keeper did not start.
+        """
+        status_read, status_write = os.pipe()
+        owner_read, owner_write = os.pipe()
+        options = {
+            "run_dir": str(run_dir),
+            "owner": None if detached else os.getpid(),
+            "owner_fd": owner_read,
+            "status_fd": status_write,
+            "lock": str(lock_file) if lock_file else None,
+        }
+        command = [sys.executable, "-I", "-S", keeper.__file__, json.dumps(options), *argv]
+        try:
+            with (run_dir / LOG_FILE).open("ab") as log:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(owner_read, status_write),
+                    # The terminal's Ctrl-C is for the owner, which then ends its guests in order.
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(status_read)
+            os.close(owner_write)
+            raise
+        finally:
+            os.close(owner_read)
+            os.close(status_write)
+        status = _read_line(status_read, _START_SECONDS)
+        failed = "error" in status or "qemu_pid" not in status
+        if failed or detached:
+            os.close(status_read)
+            os.close(owner_write)
+            try:
+                child.wait(_START_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        if failed:
+            message = str(status.get("error") or "the process that starts and guards QEMU did not report in time")
+            log_text = (run_dir / LOG_FILE).read_text(encoding="utf-8", errors="backslashreplace")
+            raise HostToolError(argv, None, log_text, message=message, hint="`lab doctor` checks QEMU")
+        keeper_pid = int(status["keeper_pid"])
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = cls(run_dir, int(status["qemu_pid"]), psutil.Process(keeper_pid), detached=detached)
+            if not detached:
+                process._child = child
+                process._fds = [status_read, owner_write]
+            return process
+        # Only a detached keeper can be gone, and reaped, so early.
+        return cls(run_dir, int(status["qemu_pid"]), None, detached=detached)
+
+    @classmethod
+    def attach(cls, run_dir: Path) -> QemuProcess | None:
+        """The detached QEMU of a run folder; None when there is none, or it ended."""
+        status = read_status(run_dir)
+        if "qemu_pid" not in status or "exit_code" in status:
+            return None
+        try:
+            process = psutil.Process(int(status["keeper_pid"]))
+            # A pid that was given to another process since: that process started after the status was written.
+            if process.create_time() > float(status["started"]) + 1 or process.status() == psutil.STATUS_ZOMBIE:
+                return None
+        except psutil.NoSuchProcess:
+            return None
+        return cls(run_dir, int(status["qemu_pid"]), process, detached=True)
+
+    @property
+    def alive(self) -> bool:
+        """The keeper, and so QEMU, is running."""
+        with self._lock:
+            if self._child:
+                return self._child.poll() is None
+            try:
+                return bool(self._keeper and self._keeper.is_running() and self._keeper.status() != psutil.STATUS_ZOMBIE)
+            except psutil.NoSuchProcess:
+                return False
+
+    @property
+    def exit_code(self) -> int | None:
+        """QEMU's exit code, minus the signal's number when one killed it; None while it runs, or when unknown."""
+        if self.alive:
+            return None
+        code = read_status(self.run_dir).get("exit_code")
+        return int(code) if code is not None else None
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the end of QEMU and its keeper; False when the deadline came first."""
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            status_fd = self._fds[0] if self._fds else None
+        if status_fd is not None:
+            # The keeper holds the other end until it ends.
+            _wait_readable(status_fd, timeout)
+        while self.alive:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def terminate(self) -> None:
+        """Ask the keeper to end QEMU: SIGTERM, by which QEMU flushes its disks, then SIGKILL after 5 s."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Have QEMU killed at once."""
+        self._signal(signal.SIGUSR1)
+
+    def close(self) -> None:
+        """Kill an owned QEMU that still runs, and free what belongs to it; a detached one lives on. Idempotent."""
+        if self.detached:
+            return
+        with self._lock:
+            child, self._fds, fds = self._child, [], self._fds
+        for fd in fds:
+            os.close(fd)  # the keeper sees the end of the pipe and kills QEMU
+        if child is None:
+            return
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self._child:
+                self._child.send_signal(number)
+            elif self._keeper:
+                self._keeper.send_signal(number)
+
+
+def read_status(run_dir: Path) -> dict[str, Any]:
+    """What the keeper wrote about a run folder's QEMU; empty when there is nothing."""
+    try:
+        status = json.loads((run_dir / keeper.STATUS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _wait_readable(fd: int, timeout: float) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN | select.POLLHUP)
+    return bool(poller.poll(max(0, int(timeout * 1000))))
+
+
+def _read_line(fd: int, timeout: float) -> dict[str, Any]:
+    """One JSON line from a pipe; empty at end of file or when the deadline passed."""
+    deadline = time.monotonic() + timeout
+    data = b""
+    while not data.endswith(b"\n"):
+        if not _wait_readable(fd, deadline - time.monotonic()):
+            return {}
+        piece = os.read(fd, 65536)
+        if not piece:
+            return {}
+        data += piece
+    line = json.loads(data)
+    return line if isinstance(line, dict) else {}

@@ -1,0 +1,209 @@
+"""What a virtual machine is made of, as a value: nothing here starts anything.
+
+Example: a guest from an image folder, one virtual CPU under TCG, prints on serial 1::
+
+    spec = VmSpec(
+        name="worker0",
+        memory_mb=768,
+        cpu="max,smap=off",
+        boot=KernelBoot(folder / "vmlinuz", folder / "initrd.img", "root=/dev/vda console=ttyS0"),
+        disks=(Disk(folder / "disk.qcow2"),),
+        nic=Nic(forwards=(5985, 5986, 22)),
+    )
+    with VirtualMachine(spec, run_dir) as machine:
+        machine.start()
+        print(machine.ports[5985], machine.console_tail(5))
+
+A frozen guest is the same spec with ``memory=MemoryFile(path, share=True)``; a fork of it is the same spec with
+``memory=MemoryFile(path, share=False)``, ``incoming="defer"`` and ``disks`` whose base is the frozen disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Accelerator = Literal["tcg", "kvm"]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelBoot:
+    """Direct boot of a Linux kernel, without firmware or boot loader.
+
+    Attributes:
+        kernel: Kernel file.
+        initrd: Initial RAM disk, if there is one.
+        append: Kernel command line.
+    """
+
+    kernel: Path
+    initrd: Path | None = None
+    append: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """UEFI firmware in two flash chips.
+
+    Attributes:
+        code: Read-only firmware code, for example OVMF_CODE_4M.fd.
+        vars: Template of the variable store; each machine gets its own copy ``vars.fd`` in its run folder.
+    """
+
+    code: Path
+    vars: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A hard disk.
+
+    Attributes:
+        path: The disk file, or, with ``overlay``, the base that is never written to.
+        interface: ``virtio`` (virtio-blk) or ``ide`` (AHCI on q35).
+        overlay: The machine writes to a fresh qcow2 overlay in its run folder instead of to ``path``.
+        format: Format of ``path``.
+        cache: QEMU's cache mode. ``unsafe`` (never flush) is right for overlays, which nobody keeps.
+        bootindex: Boot order among the bootable devices, 1 first; None: not bootable by firmware.
+    """
+
+    path: Path
+    interface: Literal["virtio", "ide"] = "virtio"
+    overlay: bool = True
+    format: Literal["qcow2", "raw"] = "qcow2"
+    cache: Literal["unsafe", "writeback", "none"] = "unsafe"
+    bootindex: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CdDrive:
+    """A CD drive; drive ``n`` of the spec is the device ``cd<n>`` for ``blockdev-change-medium``.
+
+    Attributes:
+        media: ISO that lies in it at the start; None: empty.
+        bootindex: As for :class:`Disk`.
+    """
+
+    media: Path | None = None
+    bootindex: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A network card on QEMU's user network, with loopback ports of the kernel's choice forwarded to the guest.
+
+    Attributes:
+        device: ``-device`` text of the card.
+        forwards: Guest TCP ports to forward.
+        restrict: The guest reaches nothing: neither the host nor any network. Forwarded ports still work.
+        hostname: Name that the guest's DHCP client is given; empty for none.
+    """
+
+    device: str = "virtio-net-pci,romfile="
+    forwards: tuple[int, ...] = ()
+    restrict: bool = True
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SerialPort:
+    """Where a serial port's output goes. Every kind but ``null`` keeps it raw in ``<port>.log`` of the run folder.
+
+    Attributes:
+        kind: ``file`` only records, and can never block the guest. ``socket`` listens on ``<port>.sock`` too, for
+            two-way use; whoever connects must read from the first byte on, because an unread socket stops the guest's
+            serial port after some 280 writes. ``null`` discards everything.
+    """
+
+    kind: Literal["file", "socket", "null"] = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFile:
+    """The guest's RAM as a file, for freeze and fork.
+
+    Attributes:
+        path: The file; QEMU makes it when it does not exist.
+        share: True: the guest's writes go to the file. False: they stay private to the process (copy on write).
+        read_only: Open the file read-only (QEMU >= 8.2); only with ``share=False``.
+    """
+
+    path: Path
+    share: bool
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What QEMU does when the guest resets, powers off or panics.
+
+    The panic default leaves the guest running: an event is recorded, and the guest still writes its dump.
+    """
+
+    reboot: Literal["reset", "shutdown"] = "reset"
+    shutdown: Literal["poweroff", "pause"] = "poweroff"
+    panic: Literal["pause", "shutdown", "exit-failure", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmSpec:
+    """One virtual machine. Relative file names in the command line are relative to the run folder.
+
+    Attributes:
+        name: For process lists and messages.
+        qemu: QEMU binary: a name on PATH or a path.
+        accelerator: ``tcg`` or ``kvm``; which of them works is :mod:`lab.host.accel`'s business.
+        accelerator_options: Appended to ``-accel``, for example ``tb-size=256``.
+        machine: Machine type and its options, for example ``q35,hpet=off``.
+        cpu: CPU model and flags.
+        smp: Virtual CPUs, in one socket. Two guests of two virtual CPUs on two cores slow each other down
+            3 to 5 times under TCG: keep to 1 unless the machine is otherwise idle.
+        memory_mb: RAM in MiB.
+        memory: RAM in a file, for freeze and fork; None: anonymous memory.
+        incoming: ``defer``: wait for ``migrate-incoming``; empty: an ordinary start.
+        paused: Start with the CPUs stopped, until :meth:`~lab.vm.machine.VirtualMachine.cont`: whoever must be
+            connected before the guest's first instruction (a kernel debugger on a serial socket) has the time to.
+        boot: Direct kernel boot; None: firmware, from the disks and CDs by their ``bootindex``.
+        firmware: UEFI; None: the machine type's own BIOS.
+        bios: Raw BIOS image instead of the machine type's own.
+        disks: Hard disks in order.
+        cds: CD drives in order.
+        nic: Network card; None: no network.
+        serials: Serial ports in order: serial 0 is COM1 or ttyS0.
+        console: Index of the serial port on which the guest's kernel or boot loader reports; quoted in errors.
+        debug_port: A debug console on I/O port 0xE9, recorded as ``debugcon``; None: no such device.
+        display: A VGA card, so that screen shots can be taken.
+        rng: A virtio random number device.
+        panic_device: A pvpanic device, by which a guest kernel can report its panic.
+        rtc: Text of ``-rtc``.
+        actions: What happens on reset, shutdown and panic.
+        extra: More QEMU arguments, appended as they are.
+    """
+
+    name: str = "lab"
+    qemu: str = "qemu-system-x86_64"
+    accelerator: Accelerator = "tcg"
+    accelerator_options: str = ""
+    machine: str = "q35"
+    cpu: str = "max"
+    smp: int = 1
+    memory_mb: int = 512
+    memory: MemoryFile | None = None
+    incoming: Literal["", "defer"] = ""
+    paused: bool = False
+    boot: KernelBoot | None = None
+    firmware: Firmware | None = None
+    bios: Path | None = None
+    disks: tuple[Disk, ...] = ()
+    cds: tuple[CdDrive, ...] = ()
+    nic: Nic | None = None
+    serials: tuple[SerialPort, ...] = (SerialPort(), SerialPort())
+    console: int = 0
+    debug_port: SerialPort | None = None
+    display: bool = False
+    rng: bool = False
+    panic_device: bool = False
+    rtc: str = "base=utc"
+    actions: Actions = field(default_factory=Actions)
+    extra: tuple[str, ...] = ()
