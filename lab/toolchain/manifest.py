@@ -1,0 +1,187 @@
+"""``driver.yaml``: what a driver or a guest program is called, what it is built from, and how it is loaded and used."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lab.config.yamlfile import read_yaml, validate
+from lab.errors import ConfigError
+from lab.host.paths import project_root
+
+Kind = Literal["driver", "program"]
+
+#: A folder's manifest; a folder with several components has several files that end in it.
+MANIFEST_NAME = "driver.yaml"
+
+_SUFFIX: dict[Kind, str] = {"driver": ".sys", "program": ".exe"}
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+
+
+class DriverManifest(BaseModel):
+    """The keys of ``driver.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: _Name = Field(description="what tests and commands call it; @pytest.mark.lab_driver(NAME)")
+    kind: Kind = "driver"
+    image: str = Field(
+        min_length=1, description="file name of the build; without sources: path of a finished file, from the manifest's folder"
+    )
+    sources: tuple[str, ...] = Field(default=(), description="C files in the manifest's folder or below; none: image is finished")
+    service: _Name | None = Field(default=None, description="driver: name of its service in the guest; NAME when not given")
+    load_order_group: str = Field(default="LabDrivers", description="driver: its service's load-order group")
+    links: tuple[str, ...] = Field(default=(), description=r"driver: how programs open its devices, for example \\.\LySharkSync")
+    clients: tuple[str, ...] = Field(
+        default=(), description="driver: programs that exercise it, by name, or by path from the manifest's folder"
+    )
+    encoding: str = Field(default="utf-8", description="driver: encoding of the text that it prints")
+    description: str = Field(default="", description="one line for people")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("must be an encoding that Python knows, such as utf-8 or gbk") from None
+
+    @field_validator("links")
+    @classmethod
+    def _device_links(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for link in value:
+            if not link.startswith("\\\\.\\") or len(link) == 4:
+                raise ValueError(r"must be device names in single quotes, such as '\\.\LySharkSync'")
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            if Path(source).is_absolute() or ".." in Path(source).parts or not source.endswith(".c"):
+                raise ValueError("must be .c files in the manifest's own folder or below it")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        suffix = _SUFFIX[self.kind]
+        if not self.image.lower().endswith(suffix):
+            raise ValueError(f"image of a {self.kind} must end in {suffix}")
+        if self.sources and Path(self.image).name != self.image:
+            raise ValueError("image must be a plain file name when there are sources to build it from")
+        if self.kind == "program" and (self.service or self.links or self.clients):
+            raise ValueError("service, links and clients are for drivers; this is a program")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A manifest and where it was read from.
+
+    Attributes:
+        file: The manifest's path.
+        manifest: What it says.
+    """
+
+    file: Path
+    manifest: DriverManifest
+
+    @property
+    def name(self) -> str:
+        """The manifest's name."""
+        return self.manifest.name
+
+    @property
+    def folder(self) -> Path:
+        """Paths in the manifest are relative to it."""
+        return self.file.parent
+
+    @property
+    def image_name(self) -> str:
+        """File name of the finished image, in output folders and in the guest."""
+        return Path(self.manifest.image).name
+
+    @property
+    def service(self) -> str:
+        """Name of the driver's service."""
+        return self.manifest.service or self.manifest.name
+
+    @property
+    def prebuilt(self) -> Path | None:
+        """The finished image that the manifest points at; None when it is built from sources."""
+        return None if self.manifest.sources else self.folder / self.manifest.image
+
+
+def load_component(path: Path) -> Component:
+    """Read one manifest and check that the files which it names exist.
+
+    Args:
+        path: The manifest itself.
+
+    Raises:
+        ConfigError: With file, key and line.
+    """
+    document = read_yaml(path)
+    component = Component(path.absolute(), validate(document, DriverManifest))
+    wanted: list[tuple[tuple[str | int, ...], Path]] = [
+        (("sources", number), component.folder / source) for number, source in enumerate(component.manifest.sources)
+    ]
+    if component.prebuilt:
+        wanted.append((("image",), component.prebuilt))
+    for key, file in wanted:
+        if not file.is_file():
+            hint = "correct the path, or name the C files under `sources` to have it built" if key == ("image",) else ""
+            dotted = ".".join(str(part) for part in key)
+            raise ConfigError(f"there is no file {file}", file=str(path), key=dotted, line=document.line(key), hint=hint)
+    return component
+
+
+def manifests_in(folder: Path) -> list[Path]:
+    """The manifests of one folder: ``driver.yaml`` and ``*.driver.yaml``, sorted."""
+    return sorted(path for path in folder.glob(f"*{MANIFEST_NAME}") if path.name == MANIFEST_NAME or path.name.count(".") > 1)
+
+
+def load_folder(folder: Path) -> list[Component]:
+    """Read all manifests of one folder.
+
+    Raises:
+        ConfigError: There is none, or one is wrong.
+    """
+    found = manifests_in(folder)
+    if not found:
+        raise ConfigError(f"no {MANIFEST_NAME} in the folder", file=str(folder), hint="driver/README.md shows how to write one")
+    return [load_component(path) for path in found]
+
+
+def known_components(root: Path | None = None) -> dict[str, Component]:
+    """Everything that the checkout can build, by name: the drivers, their clients, the guest's tools.
+
+    Args:
+        root: The checkout; None finds it.
+
+    Raises:
+        ConfigError: A manifest is wrong, or two have one name or build one file.
+    """
+    base = root or project_root()
+    folders = sorted(path for parent in (base / "driver", base / "vm-images" / "tools") for path in parent.glob("*/"))
+    return by_name(component for folder in folders for file in manifests_in(folder) for component in [load_component(file)])
+
+
+def by_name(components: Iterable[Component]) -> dict[str, Component]:
+    """Index components by name; two with one name, or with one file name, are a ConfigError."""
+    found: dict[str, Component] = {}
+    images: dict[str, Component] = {}
+    for component in components:
+        for key, value, seen in (
+            ("name", component.name, found.get(component.name)),
+            ("image", component.image_name, images.get(component.image_name.lower())),
+        ):
+            if seen:
+                raise ConfigError(f"{value} is taken by {seen.file}", file=str(component.file), key=key, hint="rename one of them")
+        found[component.name] = images[component.image_name.lower()] = component
+    return found
