@@ -1,0 +1,61 @@
+"""``report.html``: one file that opens anywhere, also years later and without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+from lab.report import view
+from lab.report.model import RunReport
+from lab.report.timeline import print_plot, timeline
+
+HTML_FILE = "report.html"
+
+
+def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
+    """Render the page.
+
+    Everything that came from a guest, a test or a user is escaped by the template engine; what it links to lies in the same
+    folder.
+
+    Args:
+        report: The run.
+        exit_meaning: The exit code in words, as the gate says it.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lab.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["seconds"] = view.seconds
+    environment.filters["printable"] = view.printable
+    environment.globals["print_plot"] = print_plot
+    environment.globals["print_rows"] = view.print_rows
+    tests = view.tests_view(report)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        view=view,
+        headline=view.headline(report),
+        guest_sentence=view.guest_sentence(report),
+        exit_meaning=exit_meaning,
+        total=sum(report.totals.values()),
+        tests=tests,
+        red=[test for test in tests if test.red],
+        files=view.by_file(tests),
+        skipped=view.skipped_groups(tests),
+        timeline=timeline(report, tests),
+        longest=max((test.entry.duration_s for test in tests), default=0) or 1,
+        gravest=next((verdict for verdict in view.ORDER if report.totals.get(verdict)), "infra"),
+    )
+
+
+def write_html(out: Path, report: RunReport, *, exit_meaning: str = "") -> Path:
+    """Write ``report.html`` into a run's folder and return its path."""
+    path = out / HTML_FILE
+    part = path.with_name(path.name + ".part")
+    part.write_text(render_html(report, exit_meaning=exit_meaning), encoding="utf-8")
+    part.replace(path)
+    return path

@@ -1,0 +1,184 @@
+"""What the report's readers see, derived from ``run.json``: words, order, groups and times; no markup."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from lab.report.model import Attempt, PrintEntry, RunReport, TestEntry, Verdict
+
+#: Gravest first: how tests are ordered wherever red comes first.
+ORDER: tuple[Verdict, ...] = ("crash", "product", "infra", "known", "skipped", "passed")
+RED: frozenset[Verdict] = frozenset({"crash", "product", "infra"})
+
+#: (one, many), as said of a number of tests.
+WORDS: dict[Verdict, tuple[str, str]] = {
+    "crash": ("crash", "crashes"),
+    "product": ("product failure", "product failures"),
+    "infra": ("lab failure", "lab failures"),
+    "known": ("known issue", "known issues"),
+    "skipped": ("skipped", "skipped"),
+    "passed": ("passed", "passed"),
+}
+
+#: What each verdict says, for a reader who sees the word for the first time.
+MEANINGS: dict[Verdict, str] = {
+    "crash": "the driver took its guest down",
+    "product": "the driver does not do what is documented",
+    "infra": "the lab failed; nothing is said about the driver",
+    "known": "red, listed in the lab file with a reason and an end date",
+    "skipped": "the guest lacks what the test needs",
+    "passed": "the documented behaviour was seen",
+}
+
+#: A page with every print of a stress test could not be opened any more; run.json has them all.
+PRINTS_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintRow:
+    """A print as a table row. ``at`` and ``delta`` are seconds of the guest's clock, as text."""
+
+    sequence: int
+    at: str
+    delta: str
+    who: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestView:
+    """A test with everything said in words."""
+
+    __test__ = False
+
+    entry: TestEntry
+    anchor: str
+    file: str
+    name: str
+    prints: Sequence[PrintRow]
+    prints_left_out: int
+    earlier: Sequence[Attempt]
+
+    @property
+    def red(self) -> bool:
+        """True when the test makes the run fail."""
+        return self.entry.verdict in RED
+
+
+def headline(report: RunReport) -> str:
+    """The run in a few words: what is red, or that all is well."""
+    red = [count_words(verdict, report.totals[verdict]) for verdict in ORDER if verdict in RED and report.totals.get(verdict)]
+    if red:
+        return ", ".join(red)
+    passed, total = report.totals.get("passed", 0), sum(report.totals.values())
+    if not total:
+        return "No test was run"
+    if passed == total:
+        return f"All {total} tests passed" if total > 1 else "The only test passed"
+    rest = [
+        count_words(verdict, report.totals[verdict]) for verdict in ("known", "skipped") if report.totals.get(verdict)
+    ]
+    return f"{passed} of {total} tests passed, " + ", ".join(rest)
+
+
+def count_words(verdict: Verdict, count: int) -> str:
+    """``2 product failures``."""
+    return f"{count} {WORDS[verdict][count != 1]}"
+
+
+def guest_sentence(report: RunReport) -> str:
+    """Which guest this was, so that nobody takes one kind for the other."""
+    if report.image.is_windows:
+        return "A real Windows guest."
+    return (
+        "This guest is not Windows. It loads and runs the compiled driver on a stand-in for the NT kernel; what only a real "
+        "Windows can show (signature enforcement, bugchecks, Driver Verifier, true direct I/O) was not tested here."
+    )
+
+
+def tests_view(report: RunReport) -> list[TestView]:
+    """All tests, red ones first, then in the order of their ids."""
+    ordered = sorted(report.tests, key=lambda test: (ORDER.index(test.verdict), test.nodeid))
+    return [_test_view(test, f"t{number}") for number, test in enumerate(ordered, 1)]
+
+
+def by_file(tests: Sequence[TestView]) -> list[tuple[str, list[TestView]]]:
+    """Tests grouped by file, both in the order of their names."""
+    ordered = sorted(tests, key=lambda test: test.entry.nodeid)
+    return [(file, list(group)) for file, group in groupby(ordered, key=lambda test: test.file)]
+
+
+def skipped_groups(tests: Sequence[TestView]) -> list[tuple[str, bool, list[TestView]]]:
+    """Skipped tests by (what is missing, whether that is a capability): capabilities first, then other reasons."""
+    groups: dict[tuple[bool, str], list[TestView]] = {}
+    for test in tests:
+        if test.entry.verdict == "skipped":
+            missing = test.entry.missing_capability
+            groups.setdefault((missing is None, missing or test.entry.reason or "no reason given"), []).append(test)
+    return [(reason, not other, found) for (other, reason), found in sorted(groups.items())]
+
+
+def print_rows(prints: Sequence[PrintEntry]) -> list[PrintRow]:
+    """Prints as rows, times counted from the first one that has a guest time."""
+    first = next((entry.guest_time for entry in prints if entry.guest_time is not None), None)
+    rows, before = [], None
+    for entry in prints:
+        now = entry.guest_time
+        rows.append(
+            PrintRow(
+                sequence=entry.sequence,
+                at="" if now is None or first is None else f"{now - first:.3f}",
+                delta="" if now is None or before is None else f"+{now - before:.3f}",
+                who=_who(entry),
+                text=printable(entry.text),
+            )
+        )
+        before = now if now is not None else before
+    return rows
+
+
+def printable(text: str) -> str:
+    """Show text from a guest as it is, and what has no shape as escapes: control and direction characters included."""
+    shown = text.removesuffix("\n").removesuffix("\r")
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else _escape(char)
+        for char in shown
+    )
+
+
+def seconds(value: float | None) -> str:
+    """A duration for people: ``83 ms``, ``4.2 s``, ``3 min 05 s``."""
+    if value is None:
+        return "–"
+    if value < 0.0995:
+        return f"{value * 1000:.0f} ms"
+    if value < 99.95:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def _test_view(entry: TestEntry, anchor: str) -> TestView:
+    file, _, name = entry.nodeid.partition("::")
+    return TestView(
+        entry=entry,
+        anchor=anchor,
+        file=file,
+        name=name.replace("::", " › ") or file,
+        prints=print_rows(entry.prints[:PRINTS_SHOWN]),
+        prints_left_out=max(0, len(entry.prints) - PRINTS_SHOWN),
+        earlier=entry.history[:-1],
+    )
+
+
+def _who(entry: PrintEntry) -> str:
+    parts = [f"cpu {entry.cpu}" if entry.cpu is not None else "", entry.thread or ""]
+    return " ".join(part for part in parts if part)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
