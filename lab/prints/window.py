@@ -82,6 +82,10 @@ class PrintLedger:
         source: The guest's print source, started.
         guest_id: Names the markers.
         mark_timeout: Seconds that a marker may take.
+
+    Attributes:
+        windows: How many windows were opened so far.
+        next_token: Gives a fresh marker token of this guest.
     """
 
     def __init__(self, source: PrintSource, guest_id: str, *, mark_timeout: float = 30.0) -> None:
@@ -90,6 +94,7 @@ class PrintLedger:
         self._account = _Account()
         self._accounted = 0
         self._open: str | None = None
+        self.windows = 0
         self.next_token = token_maker(guest_id)
 
     def end_boot(self) -> None:
@@ -112,6 +117,7 @@ class PrintLedger:
             raise ValueError(f"the window of {self._open} is still open")
         self._unattribute(self._mark())
         self._open = name
+        self.windows += 1
         return PrintStream(self._source, self._accounted, self.next_token, mark_timeout=self._mark_timeout)
 
     def peek(self) -> list[Record]:

@@ -1,0 +1,105 @@
+"""What is copied into every guest of a run: drivers and the clients that exercise them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.errors import ConfigError
+
+#: Where the payload lies in the guest.
+GUEST_FOLDER = "C:\\lab\\run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverPackage:
+    r"""A compiled driver, ready to be copied and loaded.
+
+    Attributes:
+        name: Its name in markers and reports, for example ``sync``.
+        service: Name of its service.
+        image: The signed ``.sys`` on the host.
+        links: Names that clients open, for example ``\\.\LySharkSync``.
+        group: Load-order group; drivers of one group share a host process on the free guest.
+        clients: Names of the clients that exercise it.
+        encoding: Encoding of its DbgPrint strings.
+        arch: ``x64`` or ``x86``.
+    """
+
+    name: str
+    service: str
+    image: Path
+    links: tuple[str, ...] = ()
+    group: str = ""
+    clients: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+    arch: str = "x64"
+
+    @property
+    def guest_path(self) -> str:
+        """Windows path of the ``.sys`` in a guest."""
+        return f"{GUEST_FOLDER}\\{self.image.name}"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the ``.sys``, hexadecimal."""
+        return hashlib.sha256(self.image.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """Drivers by name, and client programs by name."""
+
+    drivers: Mapping[str, DriverPackage] = field(default_factory=dict)
+    clients: Mapping[str, Path] = field(default_factory=dict)
+
+    def driver(self, name: str) -> DriverPackage:
+        """The driver of this name.
+
+        Raises:
+            ConfigError: There is none in this run.
+        """
+        if name not in self.drivers:
+            known = ", ".join(sorted(self.drivers)) or "none"
+            raise ConfigError(f"no driver {name!r} in this run (there is: {known})", hint="name its folder with --lab-driver")
+        return self.drivers[name]
+
+    def client_path(self, name: str) -> str:
+        """Windows path of a client in a guest.
+
+        Raises:
+            ConfigError: There is no such client in this run.
+        """
+        if name not in self.clients:
+            known = ", ".join(sorted(self.clients)) or "none"
+            raise ConfigError(f"no client {name!r} in this run (there is: {known})")
+        return f"{GUEST_FOLDER}\\{self.clients[name].name}"
+
+    def encoding(self, fallback: str) -> str:
+        """The drivers' print encoding when all agree, else ``fallback``."""
+        found = {driver.encoding for driver in self.drivers.values()}
+        return found.pop() if len(found) == 1 else fallback
+
+    def files(self) -> list[Path]:
+        """All files to copy.
+
+        Raises:
+            ConfigError: Two of them have one name.
+        """
+        files = [*(driver.image for driver in self.drivers.values()), *self.clients.values()]
+        by_name: dict[str, Path] = {}
+        for file in files:
+            other = by_name.setdefault(file.name.lower(), file)
+            if other != file:
+                raise ConfigError(f"{file} and {other} have one name and would overwrite each other in the guest")
+        return list(by_name.values())
+
+    def stage(self, folder: Path) -> Path:
+        """Gather all files in one new folder, so that one copy brings them into a guest."""
+        folder.mkdir(parents=True)
+        for file in self.files():
+            shutil.copy2(file, folder / file.name)
+        return folder

@@ -1,0 +1,201 @@
+"""One worker's guests: booted when first needed, kept as long as they are sound, replaced when they are not."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lab.errors import BootTimeout, EvidenceLost, GuestExited, GuestHung, LabError, TransportError
+from lab.image.manifest import ImageManifest
+from lab.pool.deploy import Deployed, deploy
+from lab.pool.live import LiveGuest
+from lab.pool.payload import Payload
+from lab.prints.window import Attribution, PrintLedger
+
+#: Failures of a boot that another try may not meet again.
+_WORTH_A_RETRY = (BootTimeout, GuestExited, TransportError, GuestHung, EvidenceLost)
+
+
+class GuestSource(Protocol):
+    """Where guests come from: one image on one machine."""
+
+    @property
+    def manifest(self) -> ImageManifest:
+        """The image of all its guests."""
+
+    @property
+    def payload(self) -> Payload:
+        """What every guest gets copied in."""
+
+    @property
+    def accelerator(self) -> str:
+        """``kvm`` or ``tcg``."""
+
+    @property
+    def qemu(self) -> str:
+        """QEMU's version, for the report."""
+
+    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+        """Boot a fresh guest and wait until it answers.
+
+        Args:
+            guest_id: Its name in reports.
+            smp: Virtual CPUs; None for the image's own number.
+        """
+
+
+@dataclass(slots=True, kw_only=True)
+class GuestLife:
+    """What a report says about one boot; see :class:`lab.report.model.GuestEntry`. Times are host seconds."""
+
+    guest_id: str
+    started: float
+    boot_s: float | None = None
+    copy_s: float | None = None
+    load_s: float | None = None
+    ended: str = ""
+    attribution: Attribution = field(default_factory=Attribution)
+
+
+@dataclass(slots=True, kw_only=True)
+class Seat:
+    """A guest at work: the guest, the ledger of its prints, its life, and what is loaded.
+
+    Attributes:
+        guest: The guest.
+        ledger: Credits its prints.
+        life: For the report.
+        loaded: Names of the drivers that the lab has started and not stopped.
+        condemned: Why the guest must not serve another test; empty while it is sound.
+    """
+
+    guest: LiveGuest
+    ledger: PrintLedger
+    life: GuestLife
+    loaded: set[str] = field(default_factory=set)
+    condemned: str = ""
+
+    def condemn(self, reason: str) -> None:
+        """Have the guest replaced before the next test; the first reason stays."""
+        self.condemned = self.condemned or reason
+
+
+class GuestPool:
+    """The guests of one worker, one at a time.
+
+    Args:
+        source: Where they come from.
+        worker: ``gw0``, …; part of the guests' names.
+        on_change: Told whenever more is known about a guest.
+        boots: How often a boot is tried before its error is raised.
+        mark_timeout: Seconds that a marker in the prints may take.
+        wall: Wall clock in seconds.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        source: GuestSource,
+        worker: str,
+        *,
+        on_change: Callable[[GuestLife], None] = lambda _life: None,
+        boots: int = 2,
+        mark_timeout: float = 30.0,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._worker = worker
+        self._on_change = on_change
+        self._boots = boots
+        self._mark_timeout = mark_timeout
+        self._wall = wall
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._seat: Seat | None = None
+        self.failed_boots = 0
+
+    @property
+    def source(self) -> GuestSource:
+        """Where the guests come from."""
+        return self._source
+
+    @property
+    def current(self) -> Seat | None:
+        """The guest at work, if there is one. It may be dead: that is for :meth:`acquire` to act on."""
+        return self._seat
+
+    def acquire(self, *, smp: int | None = None, fresh: bool = False) -> Seat:
+        """A sound guest: the one at work, or a new one.
+
+        Args:
+            smp: Virtual CPUs that it must have; None for the image's own number.
+            fresh: It must not have served a test yet.
+
+        Raises:
+            GuestError: No guest could be booted, in two tries.
+        """
+        wanted = smp or self._source.manifest.machine.smp
+        seat = self._seat
+        if seat is not None:
+            if not seat.guest.alive:
+                seat.condemn("exited")
+            elif seat.guest.smp != wanted:
+                seat.condemn(f"replaced by a guest with {wanted} virtual CPU(s)")
+            elif fresh and seat.ledger.windows:
+                seat.condemn("replaced: a test wanted a fresh guest")
+            if not seat.condemned:
+                return seat
+            self.release(seat.condemned)
+        return self._boot(wanted)
+
+    def release(self, reason: str) -> None:
+        """End the guest at work, if there is one, and say why in its life."""
+        seat, self._seat = self._seat, None
+        if seat is None:
+            return
+        try:
+            seat.guest.close()
+        finally:
+            # Closed first: whatever the guest printed to its end has been read by then.
+            seat.life.attribution = seat.ledger.finish()
+            seat.life.ended = reason
+            self._on_change(seat.life)
+
+    def close(self) -> None:
+        """End of the run. Safe to call twice."""
+        self.release(self._seat.condemned or "end of run" if self._seat else "end of run")
+
+    def _boot(self, smp: int) -> Seat:
+        for attempt in range(1, self._boots + 1):
+            try:
+                return self._boot_once(smp)
+            except _WORTH_A_RETRY:
+                self.failed_boots += 1
+                if attempt == self._boots:
+                    raise
+        raise ValueError("boots must be at least 1")
+
+    def _boot_once(self, smp: int) -> Seat:
+        life = GuestLife(guest_id=f"{self._worker}-{next(self._numbers)}", started=self._wall())
+        guest: LiveGuest | None = None
+        try:
+            guest = self._source.boot(life.guest_id, smp=smp)
+            life.boot_s = guest.boot_s
+            deployed: Deployed = deploy(guest, self._source.payload, clock=self._clock)
+            life.copy_s = deployed.copy_s
+            ledger = PrintLedger(guest.prints, life.guest_id, mark_timeout=self._mark_timeout)
+            ledger.end_boot()
+            life.attribution = ledger.finish()
+        except BaseException as error:
+            life.ended = f"did not get ready: {error.message if isinstance(error, LabError) else error!r}"
+            self._on_change(life)
+            if guest is not None:
+                guest.close()
+            raise
+        self._on_change(life)
+        self._seat = Seat(guest=guest, ledger=ledger, life=life)
+        return self._seat
