@@ -56,9 +56,7 @@ class Transport(Protocol):
     def name(self) -> str:
         """``winrm`` or ``ssh``."""
 
-    def run(
-        self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True
-    ) -> CommandResult:
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         """Run a command in the guest and wait for its end.
 
         Args:

@@ -1,0 +1,419 @@
+"""Transport over WinRM: one long-lived shell, NTLM with message encryption, two requests per command.
+
+pywinrm does the protocol. What this module adds: a shell that is kept, deadlines, input in chunks, reconnecting where that is
+safe, and errors in the lab's words. A command that may have been started is never sent a second time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import requests
+from winrm.exceptions import InvalidCredentialsError, WinRMOperationTimeoutError, WinRMTransportError, WSManFaultError
+from winrm.protocol import Protocol as PywinrmProtocol
+
+from lab.errors import GuestHung, LabError, TransportError
+from lab.guest import files, quoting
+from lab.guest.protocol import CommandResult
+
+#: UTF-8: what a program writes in the console's code page arrives as UTF-8.
+CODEPAGE = 65001
+#: Bytes of input per Send. As base64 in an envelope it stays below 150 KB, the smallest limit of any WinRM.
+SEND_CHUNK = 96 * 1024
+#: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
+#: every so often costs two requests, the usual Signal after each command one request per command.
+COMMANDS_PER_SHELL = 500
+
+_SHELL_GONE = frozenset(
+    {
+        2150858843,  # the shell was not found: it idled out, or the service was restarted
+        2150859174,  # too many commands for this user: the old shell must go
+        2147943418,  # the shell's registry key is marked for deletion
+    }
+)
+
+
+class ShellProtocol(Protocol):
+    """The part of pywinrm's ``Protocol`` that is used here; tests put a fake in its place."""
+
+    operation_timeout_sec: int
+    transport: Any
+
+    def open_shell(self, *, codepage: int) -> str:
+        """Create a shell and return its id."""
+
+    def run_command(
+        self,
+        shell_id: str,
+        command: str,
+        arguments: Sequence[str] = ...,
+        console_mode_stdin: bool = ...,
+        skip_cmd_shell: bool = ...,
+    ) -> str:
+        """Start a command and return its id."""
+
+    def send_command_input(self, shell_id: str, command_id: str, stdin_input: bytes, end: bool = ...) -> None:
+        """Send input."""
+
+    def get_command_output_raw(self, shell_id: str, command_id: str) -> tuple[bytes, bytes, int, bool]:
+        """Receive once: stdout, stderr, exit code, done."""
+
+    def cleanup_command(self, shell_id: str, command_id: str) -> None:
+        """Signal terminate."""
+
+    def close_shell(self, shell_id: str, close_session: bool = ...) -> None:
+        """Delete the shell."""
+
+
+def open_winrm(
+    host: str,
+    port: int,
+    username: str,
+    password: str,
+    *,
+    tools_dir: str = files.TOOLS_DIR,
+    grace_s: float = 30,
+    clock: Callable[[], float] = time.monotonic,
+) -> WinRmTransport:
+    """Make a transport for a guest's WinRM over HTTP (NTLM, messages encrypted). Nothing is sent before the first command.
+
+    Args:
+        host: Address of the forwarded port, usually 127.0.0.1.
+        port: The port on the host.
+        username: Guest account.
+        password: Its password; never part of a message or a repr.
+        tools_dir: Guest folder that holds ``labfile.exe``.
+        grace_s: Seconds that an answer may be late before the guest counts as not answering.
+        clock: Monotonic seconds.
+    """
+
+    def connect() -> ShellProtocol:
+        # No proxy of the environment: the guest is on the loopback.
+        made = PywinrmProtocol(
+            endpoint=f"http://{host}:{port}/wsman",
+            transport="ntlm",
+            username=username,
+            password=password,
+            message_encryption="auto",
+            proxy=None,
+        )
+        return cast(ShellProtocol, made)
+
+    return WinRmTransport(connect, f"WinRM on {host}:{port} as {username}", tools_dir=tools_dir, grace_s=grace_s, clock=clock)
+
+
+class WinRmTransport:
+    """A :class:`~lab.guest.protocol.Transport` over WinRM. Use it from one thread at a time.
+
+    Args:
+        connect: Makes an unconnected protocol object; called again after a broken connection.
+        where: The guest's address for messages.
+        tools_dir: Guest folder that holds ``labfile.exe``.
+        grace_s: Seconds that an answer may be late.
+        operation_s: Longest time that one Receive may wait in the guest.
+        input_end_s: When a command without input is still running after this time, its input is closed, so that a program
+            that reads its input ends instead of hanging. Not at once, because that would cost every command a request.
+        keepalive_s: A connection that was idle for longer is not trusted any more. It may be closed by then, and the library
+            would encrypt with the keys of the old connection.
+        clock: Monotonic seconds.
+    """
+
+    name = "winrm"
+
+    def __init__(
+        self,
+        connect: Callable[[], ShellProtocol],
+        where: str,
+        *,
+        tools_dir: str = files.TOOLS_DIR,
+        grace_s: float = 30,
+        operation_s: int = 20,
+        input_end_s: int = 2,
+        keepalive_s: float = 60,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._where = where
+        self._tools_dir = tools_dir
+        self._grace_s = grace_s
+        self._operation_s = operation_s
+        self._input_end_s = input_end_s
+        self._keepalive_s = keepalive_s
+        self._clock = clock
+        self._protocol: ShellProtocol | None = None
+        self._shell: str | None = None
+        self._commands = 0
+        self._last_answer = 0.0
+
+    def __repr__(self) -> str:
+        return f"<{self._where}>"
+
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        """Run a command; see :meth:`lab.guest.protocol.Transport.run`."""
+        line = quoting.command_text(command, shell=shell)
+        started = self._clock()
+        run = _Running(line, started + timeout, timeout)
+        run.command_id = self._start(run, line, shell)
+        self._feed(run, stdin)
+        while not run.done:
+            self._receive(run)
+        return CommandResult(
+            command=line,
+            exit_code=run.exit_code & 0xFFFFFFFF,
+            stdout=b"".join(run.stdout),
+            stderr=b"".join(run.stderr),
+            duration_s=self._clock() - started,
+        )
+
+    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
+        """Copy into the guest; see :meth:`lab.guest.protocol.Transport.put`."""
+        files.put(self, source, target, tools_dir=self._tools_dir, timeout=timeout)
+
+    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
+        """Copy out of the guest; see :meth:`lab.guest.protocol.Transport.get`."""
+        files.get(self, source, target, tools_dir=self._tools_dir, timeout=timeout)
+
+    def close(self) -> None:
+        """Delete the shell, if the guest still answers, and close the connection."""
+        protocol, shell = self._protocol, self._shell
+        self._protocol = self._shell = None
+        if protocol is None:
+            return
+        with suppress(Exception):  # the guest may be gone already; there is nothing left to save
+            if shell is not None:
+                self._limit(protocol, 2, grace=2)
+                protocol.close_shell(shell, close_session=False)
+        with suppress(Exception):
+            protocol.transport.close_session()
+
+    # -- one command ---------------------------------------------------------------------------------------------------
+
+    def _start(self, run: _Running, line: str, shell: bool) -> str:
+        """Send Command; once more where the first try certainly started nothing."""
+        for last_try in (False, True):
+            protocol, shell_id = self._ready()
+            self._limit(protocol, self._operation_s)
+            program, rest = (line, "") if shell else quoting.split_program(line)
+            try:
+                with self._words(f"starting `{run.line}`"):
+                    started = protocol.run_command(
+                        shell_id, program, [rest] if rest else [], console_mode_stdin=False, skip_cmd_shell=not shell
+                    )
+            except _Refused as refused:
+                if refused.win32 is not None and not shell:
+                    return self._not_started(run, refused)
+                if last_try or not refused.harmless:
+                    raise refused.as_error() from refused.__cause__
+                if refused.shell_gone:
+                    self._drop_shell()
+                else:
+                    self._drop_connection()
+                continue
+            self._commands += 1
+            return started
+        raise AssertionError("unreachable")
+
+    def _not_started(self, run: _Running, refused: _Refused) -> str:
+        """A program that does not start is a result like cmd's: its exit code is the Windows error."""
+        run.exit_code, run.done, run.fed = refused.win32 or 0, True, True
+        run.stderr.append(str(refused).encode())
+        return ""
+
+    def _ready(self) -> tuple[ShellProtocol, str]:
+        """A connection and a shell, new ones where needed."""
+        if self._protocol is not None and self._clock() - self._last_answer > self._keepalive_s:
+            self._drop_connection()
+        if self._commands >= COMMANDS_PER_SHELL:
+            self._drop_shell()
+        if self._protocol is None:
+            self._protocol = self._connect()
+        if self._shell is None:
+            self._limit(self._protocol, self._operation_s)
+            try:
+                with self._words("opening a shell"):
+                    self._shell = self._protocol.open_shell(codepage=CODEPAGE)
+            except _Refused as refused:
+                self._drop_connection()
+                raise refused.as_error() from refused.__cause__
+            self._commands = 0
+        return self._protocol, self._shell
+
+    def _feed(self, run: _Running, stdin: bytes) -> None:
+        """Send all input and its end; nothing at all when there is none (see ``input_end_s``)."""
+        for start in range(0, 0 if run.done else len(stdin), SEND_CHUNK):
+            if self._clock() >= run.deadline:
+                raise self._hung(run)
+            chunk = stdin[start : start + SEND_CHUNK]
+            self._send(run, chunk, end=start + len(chunk) == len(stdin))
+            run.fed = True
+
+    def _send(self, run: _Running, data: bytes, *, end: bool) -> None:
+        protocol, shell_id = self._open()
+        self._limit(protocol, self._operation_s)
+        try:
+            with self._words(f"sending input to `{run.line}`"):
+                protocol.send_command_input(shell_id, run.command_id, data, end=end)
+        except WinRMOperationTimeoutError as late:
+            raise self._hung(run) from late
+        except _Refused as refused:
+            # A program that ended without reading its input is no error of the transport: Receive tells its exit code.
+            if not refused.is_fault or refused.shell_gone:
+                raise refused.as_error() from refused.__cause__
+
+    def _receive(self, run: _Running) -> None:
+        """One Receive: collect what came, or close the input, or give up at the deadline."""
+        left = run.deadline - self._clock()
+        if left <= 0:
+            raise self._hung(run)
+        protocol, shell_id = self._open()
+        longest = self._operation_s if run.fed else self._input_end_s
+        self._limit(protocol, max(1, min(longest, round(left))))
+        try:
+            with self._words(f"reading the output of `{run.line}`"):
+                out, err, code, done = protocol.get_command_output_raw(shell_id, run.command_id)
+        except WinRMOperationTimeoutError:
+            if not run.fed:
+                run.fed = True
+                self._send(run, b"", end=True)
+            return
+        except _Refused as refused:
+            raise refused.as_error() from refused.__cause__
+        run.stdout.append(out)
+        run.stderr.append(err)
+        run.exit_code, run.done = code, done
+
+    def _hung(self, run: _Running) -> GuestHung:
+        """Terminate the command and make the error that says so."""
+        terminated = "it was terminated"
+        try:
+            protocol, shell_id = self._open()
+            self._limit(protocol, 5)
+            with self._words("terminating"):
+                protocol.cleanup_command(shell_id, run.command_id)
+        except (LabError, _Refused, WinRMOperationTimeoutError) as problem:
+            terminated = f"terminating it failed too ({type(problem).__name__})"
+            self._drop_connection(forget_shell=True)
+        said = (b"".join(run.stdout) + b"".join(run.stderr)).decode("utf-8", "backslashreplace").strip()[-800:]
+        return GuestHung(
+            f"in the guest, `{run.line}` did not end within {run.timeout:g} s; {terminated}; "
+            + (f"it had written: {said}" if said else "it had written nothing"),
+            hint="a pended request that nobody completes keeps its client; look at the kernel prints",
+        )
+
+    # -- connection ----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> tuple[ShellProtocol, str]:
+        if self._protocol is None or self._shell is None:
+            raise TransportError(f"{self._where}: the connection was closed while a command was running")
+        return self._protocol, self._shell
+
+    def _limit(self, protocol: ShellProtocol, operation_s: int, *, grace: float | None = None) -> None:
+        """Set the waiting time in the guest and, beyond it, that of the socket."""
+        protocol.operation_timeout_sec = operation_s
+        protocol.transport.read_timeout_sec = operation_s + (self._grace_s if grace is None else grace)
+
+    def _drop_shell(self) -> None:
+        """Delete the shell, also one that the guest has forgotten."""
+        protocol, shell = self._protocol, self._shell
+        self._shell = None
+        if protocol is not None and shell is not None:
+            with suppress(Exception):  # a shell that is gone answers with a fault
+                self._limit(protocol, 5)
+                protocol.close_shell(shell, close_session=False)
+
+    def _drop_connection(self, *, forget_shell: bool = False) -> None:
+        """Close the connection; the shell lives on in the guest and is found again by its id."""
+        protocol, self._protocol = self._protocol, None
+        if forget_shell:
+            self._shell = None
+        if protocol is not None:
+            with suppress(Exception):
+                protocol.transport.close_session()
+
+    @contextmanager
+    def _words(self, doing: str) -> Iterator[None]:
+        """Turn everything that the libraries raise into :class:`_Refused`; operation time-outs pass."""
+        try:
+            yield
+        except (WinRMOperationTimeoutError, LabError):
+            self._last_answer = self._clock()
+            raise
+        except WSManFaultError as fault:
+            self._last_answer = self._clock()
+            raise _Refused(f"{self._where}: {doing}: {_fault_text(fault)}", fault=fault) from fault
+        except Exception as problem:  # requests, urllib3, spnego, pywinrm, XML: their types end here
+            self._drop_connection()
+            raise _Refused(f"{self._where}: {doing}: {_problem_text(problem)}", problem=problem) from problem
+        else:
+            self._last_answer = self._clock()
+
+
+class _Running:
+    """The command in progress."""
+
+    __slots__ = ("command_id", "deadline", "done", "exit_code", "fed", "line", "stderr", "stdout", "timeout")
+
+    def __init__(self, line: str, deadline: float, timeout: float) -> None:
+        self.line = line if len(line) <= 200 else line[:200] + "…"
+        self.deadline = deadline
+        self.timeout = timeout
+        self.command_id = ""
+        self.fed = False
+        self.stdout: list[bytes] = []
+        self.stderr: list[bytes] = []
+        self.exit_code = 0
+        self.done = False
+
+
+class _Refused(Exception):
+    """A request failed; says whether it certainly did nothing in the guest."""
+
+    def __init__(self, text: str, *, fault: WSManFaultError | None = None, problem: Exception | None = None) -> None:
+        super().__init__(text)
+        self.is_fault = fault is not None
+        code = fault.wsman_fault_code if fault is not None else None
+        self.shell_gone = code in _SHELL_GONE
+        # Small numbers are Windows errors, here of CreateProcess; WinRM's own begin at 0x80330000.
+        self.win32 = code if code is not None and 0 < code < 0x10000 else None
+        refused_http = isinstance(problem, WinRMTransportError) and problem.code in (400, 401, 403)
+        # The service answers these before it has read the message: the authentication of the connection is gone.
+        self.harmless = self.shell_gone or refused_http or isinstance(problem, InvalidCredentialsError)
+        self._rejected = isinstance(problem, InvalidCredentialsError | PermissionError)
+
+    def as_error(self) -> TransportError:
+        hint = "do the credentials belong to this build of the image?" if self._rejected else ""
+        return TransportError(str(self), hint=hint)
+
+
+def _fault_text(fault: WSManFaultError) -> str:
+    code = f" (code {fault.wsman_fault_code})" if fault.wsman_fault_code is not None else ""
+    return f"the guest refused: {' '.join(fault.reason.split())}{code}"
+
+
+def _problem_text(problem: Exception) -> str:
+    if isinstance(problem, InvalidCredentialsError | PermissionError):
+        return "the guest rejected the credentials"
+    if isinstance(problem, WinRMTransportError):
+        return f"HTTP status {problem.code}"
+    if isinstance(problem, requests.ConnectTimeout):
+        return "no connection within the deadline"
+    if isinstance(problem, requests.Timeout):
+        return "no answer within the deadline"
+    if isinstance(problem, requests.ConnectionError):
+        return _connection_text(problem)
+    return f"the answer is not WinRM ({type(problem).__name__}: {str(problem)[:200]})"
+
+
+def _connection_text(problem: BaseException) -> str:
+    """The operating system's own words, which the libraries wrap several times."""
+    seen: list[BaseException] = [problem]
+    for one in seen:
+        inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *getattr(one, "args", ())]
+        seen.extend(i for i in inner if isinstance(i, BaseException) and i not in seen)
+        if isinstance(one, OSError) and one.strerror and not isinstance(one, requests.RequestException):
+            return one.strerror.lower()
+    return "the connection broke"
