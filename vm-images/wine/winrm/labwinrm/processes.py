@@ -1,0 +1,334 @@
+"""A running command: what any launcher gives, and its streams as WinRM's Receive and Send see them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from labwinrm.faults import ABORTED, INPUT_CLOSED, INVALID_PARAMETER, RECEIVE_IN_PROGRESS, TIMED_OUT, WsmanFault
+
+#: Input that waits for a command which does not read; a Send beyond it waits for room.
+INPUT_WAITING: Final = 1 << 20
+#: After output came, how long more of it is awaited so that it shares the answer: since the last byte, and in all.
+LINGER_S: Final = 0.02
+LINGER_MOST_S: Final = 0.1
+_READ: Final = 1 << 18
+
+
+class StartError(Exception):
+    """A command could not be started.
+
+    Args:
+        error: Windows error number.
+        message: What the launcher says about it.
+    """
+
+    def __init__(self, error: int, message: str) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+class ClientGone(Exception):
+    """The client hung up while its request waited, so nobody would get the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRequest:
+    """What is to be started.
+
+    Attributes:
+        command: Program, or command line when there are no arguments.
+        arguments: As the client sent them; they are joined by blanks, quoting is the client's business.
+        use_shell: Through the command interpreter, or the program directly.
+        working_directory: Windows form; empty for the default.
+        environment: Variables on top of the launcher's own.
+        codepage: Code page of the shell, 0 for the default.
+    """
+
+    command: str
+    arguments: tuple[str, ...] = ()
+    use_shell: bool = True
+    working_directory: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    codepage: int = 0
+
+    @property
+    def line(self) -> str:
+        """The command line without the interpreter."""
+        return " ".join((self.command, *self.arguments))
+
+
+class Process(Protocol):
+    """A started process with the service's ends of its three pipes, which the service owns and closes."""
+
+    @property
+    def stdin(self) -> int:
+        """File descriptor to write to."""
+
+    @property
+    def stdout(self) -> int:
+        """File descriptor to read from."""
+
+    @property
+    def stderr(self) -> int:
+        """File descriptor to read from."""
+
+    @property
+    def exit_fd(self) -> int:
+        """Readable once the process has ended; stays the process's own."""
+
+    def exit_code(self) -> int | None:
+        """Exit code, 0..0xFFFFFFFF; ``None`` while it runs."""
+
+    def interrupt(self, *, hard: bool) -> None:
+        """Give it ctrl-c, or ctrl-break when ``hard``."""
+
+    def terminate(self) -> None:
+        """End it and every process that it started."""
+
+    def release(self) -> None:
+        """Let go of it, ending what is left of its processes; safe to call twice."""
+
+
+class Launcher(Protocol):
+    """How commands are started."""
+
+    def start(self, request: StartRequest) -> Process:
+        """Start a command.
+
+        Raises:
+            StartError: It does not start.
+        """
+
+    def close(self) -> None:
+        """End the launcher and every process it started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What one Receive gives.
+
+    Attributes:
+        chunks: Bytes by stream name, in the order in which streams were asked for; only streams with news.
+        ended: Names of the streams that have come to their end.
+        exit_code: Set when the command is done.
+    """
+
+    chunks: dict[str, bytes]
+    ended: frozenset[str]
+    exit_code: int | None
+
+
+class Command:
+    """A command of a shell.
+
+    Args:
+        identifier: CommandId.
+        process: The started process.
+        exit_grace_s: Seconds that output of left-over children is awaited after the process has ended.
+    """
+
+    def __init__(self, identifier: str, process: Process, exit_grace_s: float) -> None:
+        self.identifier = identifier
+        self._process = process
+        self._grace = exit_grace_s
+        self._streams = {"stdout": process.stdout, "stderr": process.stderr}
+        self._ended: set[str] = set()
+        self._exited_at: float | None = None
+        self._receiving = threading.Lock()
+        self._closed = threading.Event()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._input = _Input(process.stdin)
+        for descriptor in self._streams.values():
+            os.set_blocking(descriptor, False)
+
+    def receive(self, names: tuple[str, ...], *, timeout_s: float, limit: int, client: int = -1) -> Output:
+        """Wait for output or the end.
+
+        Args:
+            names: Streams that are wanted.
+            timeout_s: Seconds to wait.
+            limit: Most bytes to give.
+            client: Socket of the client; when it hangs up, nothing is taken from the streams.
+
+        Raises:
+            WsmanFault: Time is up, the command was closed, or another receive is at work.
+            ClientGone: The client hung up.
+        """
+        if not names or any(name not in self._streams for name in names):
+            raise WsmanFault(INVALID_PARAMETER, f"Streams {' '.join(names)!r} are not streams of this shell.")
+        if not self._receiving.acquire(blocking=False):
+            raise WsmanFault(RECEIVE_IN_PROGRESS)
+        try:
+            return self._receive(names, time.monotonic() + timeout_s, limit, client)
+        finally:
+            self._receiving.release()
+
+    def _receive(self, names: tuple[str, ...], deadline: float, limit: int, client: int) -> Output:
+        chunks: dict[str, list[bytes]] = {}
+        before = frozenset(self._ended)
+        total, first, last = 0, 0.0, 0.0
+        while True:
+            if self._closed.is_set():
+                raise WsmanFault(ABORTED)
+            now = time.monotonic()
+            if self._exited_at is not None and now >= self._exited_at + self._grace:
+                self._ended.update(names)
+            done = self._exited_at is not None and self._ended.issuperset(names)
+            if done or total >= limit or (total and now >= min(last + LINGER_S, first + LINGER_MOST_S)):
+                code = self._process.exit_code() if done else None
+                news = {name: b"".join(parts) for name, parts in chunks.items()}
+                return Output(chunks=news, ended=frozenset(self._ended - before if not done else self._ended), exit_code=code)
+            if now >= deadline and not total:
+                raise WsmanFault(TIMED_OUT)
+            until = min(last + LINGER_S, first + LINGER_MOST_S) if total else deadline
+            if self._exited_at is not None:
+                until = min(until, self._exited_at + self._grace)
+            for name in self._poll(names, until - now, client):
+                data = self._read(name, limit - total)
+                if data:
+                    chunks.setdefault(name, []).append(data)
+                    total += len(data)
+                    last = time.monotonic()
+                    first = first or last
+
+    def _poll(self, names: tuple[str, ...], seconds: float, client: int) -> list[str]:
+        poller = select.poll()
+        poller.register(self._wake, select.POLLIN)
+        open_streams = {self._streams[name]: name for name in names if name not in self._ended}
+        for descriptor in open_streams:
+            poller.register(descriptor, select.POLLIN)
+        if self._exited_at is None:
+            poller.register(self._process.exit_fd, select.POLLIN)
+        if client >= 0:
+            poller.register(client, select.POLLRDHUP)
+        ready = dict(poller.poll(max(0.0, seconds) * 1000))
+        if self._wake in ready:
+            return []
+        if client in ready:
+            raise ClientGone
+        if self._exited_at is None and self._process.exit_fd in ready and self._process.exit_code() is not None:
+            self._exited_at = time.monotonic()
+        return [name for descriptor, name in open_streams.items() if descriptor in ready]
+
+    def _read(self, name: str, most: int) -> bytes:
+        if most <= 0:
+            return b""
+        try:
+            data = os.read(self._streams[name], min(most, _READ))
+        except BlockingIOError:
+            return b""
+        if not data:
+            self._ended.add(name)
+        return data
+
+    def send(self, data: bytes, *, end: bool, timeout_s: float) -> None:
+        """Queue input for the command.
+
+        Raises:
+            WsmanFault: The input has been closed, or there is no room for it in time; then none of it is taken.
+        """
+        self._input.put(data, end=end, timeout_s=timeout_s)
+
+    def interrupt(self, *, hard: bool) -> None:
+        """Give the command ctrl-c, or ctrl-break when ``hard``; nothing happens when it has ended."""
+        if self._process.exit_code() is None:
+            self._process.interrupt(hard=hard)
+
+    def close(self) -> None:
+        """End the command and let go of all it holds; a waiting receive gets a fault. Safe to call twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        os.eventfd_write(self._wake, 1)
+        self._process.terminate()
+        self._input.close()
+        with self._receiving:
+            for descriptor in (*self._streams.values(), self._wake):
+                os.close(descriptor)
+            self._process.release()
+
+
+class _Input:
+    """A command's standard input: a bounded queue, and a thread that exists only once there is something to write."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._changed = threading.Condition()
+        self._queue: deque[memoryview] = deque()
+        self._waiting = 0
+        self._ending = False
+        self._finished = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, data: bytes, *, end: bool, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not self._finished and not self._ending and self._waiting and self._waiting + len(data) > INPUT_WAITING:
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise WsmanFault(TIMED_OUT)
+            if self._finished or self._ending:
+                raise WsmanFault(INPUT_CLOSED)
+            if data:
+                self._queue.append(memoryview(data))
+                self._waiting += len(data)
+            self._ending = end
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="labwinrm-input", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            thread, self._finished = self._thread, True
+            os.eventfd_write(self._wake, 1)
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join()
+        for descriptor in (self._descriptor, self._wake):
+            with contextlib.suppress(OSError):  # the thread closes the pipe itself at the end of input
+                os.close(descriptor) if descriptor >= 0 else None
+
+    def _run(self) -> None:
+        while (piece := self._next()) is not None:
+            try:
+                written = os.write(self._descriptor, piece)
+            except BlockingIOError:
+                poller = select.poll()
+                poller.register(self._descriptor, select.POLLOUT)
+                poller.register(self._wake, select.POLLIN)
+                poller.poll()
+                written = 0
+            except OSError:  # the command has closed its input, or ended
+                break
+            self._took(written, piece)
+        with self._changed:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._finished = True
+            self._queue.clear()
+            self._waiting = 0
+            self._changed.notify_all()
+
+    def _next(self) -> memoryview | None:
+        with self._changed:
+            while not self._finished and not self._queue and not self._ending:
+                self._changed.wait()
+            return None if self._finished or not self._queue else self._queue[0]
+
+    def _took(self, written: int, piece: memoryview) -> None:
+        with self._changed:
+            self._waiting -= written
+            if written == len(piece):
+                self._queue.popleft()
+            else:
+                self._queue[0] = piece[written:]
+            self._changed.notify_all()
