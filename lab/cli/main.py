@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from lab.cli import doctor
 from lab.errors import ConfigError, LabError
 
 app = typer.Typer(name="lab", no_args_is_help=True, add_completion=True, help="A test lab for Windows kernel drivers.")
@@ -13,6 +14,14 @@ app = typer.Typer(name="lab", no_args_is_help=True, add_completion=True, help="A
 #: `lab run`'s exit codes; see lab.gate.
 EXIT_USAGE = 2
 EXIT_INFRA = 10
+
+for _module in (doctor,):
+    _module.register(app)
+
+
+@app.callback()
+def _root() -> None:
+    """A test lab for Windows kernel drivers."""
 
 
 def main() -> None:

@@ -73,8 +73,8 @@ def run(
         HostToolError: It is missing, failed, or did not end in time; with its last lines.
     """
     command = [str(item) for item in argv]
-    program = shutil.which(command[0], path=env.get("PATH") if env is not None else None)
-    if program is None:
+    program = find_program(command[0], search=env.get("PATH") if env is not None else None)
+    if not program:
         message = f"{command[0]}: no such program on this machine"
         raise HostToolError(command, None, message=message, hint=hint or "`lab doctor` names the package it is in")
     started = time.monotonic()
@@ -113,6 +113,19 @@ def run(
     return Finished(tuple(command), process.returncode, stdout, stderr, time.monotonic() - started)
 
 
+def find_program(name: str, *, search: str | None = None) -> str:
+    """Path of a program, or an empty string.
+
+    The system folders are searched too: Debian does not put them on the PATH of ordinary users, and mke2fs lies there.
+
+    Args:
+        name: Its name, or its path.
+        search: Folders separated by colons; the environment's PATH when None.
+    """
+    folders = os.environ.get("PATH", os.defpath) if search is None else search
+    return shutil.which(name, path=f"{folders}:/usr/sbin:/sbin") or ""
+
+
 def run_quick(argv: Sequence[str], timeout: float) -> Finished:
     """:func:`run` without the check of the exit code: a :data:`Runner`."""
     return run(argv, timeout, check=False)
@@ -124,7 +137,7 @@ def _death_signal() -> list[str]:
     setpriv sets it and then becomes the program. A preexec function would do the same, but is not safe in a process
     with threads.
     """
-    setpriv = shutil.which("setpriv")
+    setpriv = find_program("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 

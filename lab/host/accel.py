@@ -1,0 +1,188 @@
+"""Which accelerators really work: decided by running a tiny guest to its end, never by a device file.
+
+``/dev/kvm`` may exist, open and accept the creation of a virtual machine, and still never run a guest's first
+instruction: seen with a paravirtual KVM inside a virtual machine, which kept one core busy in the kernel for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from lab.errors import HostToolError
+from lab.host.process import Runner, find_program, run_quick
+
+QEMU = "qemu-system-x86_64"
+AcceleratorName = Literal["kvm", "tcg"]
+
+KVM_DEVICE = Path("/dev/kvm")
+#: A working KVM needs some 0.2 s, TCG 0.3 s; the rest is for a loaded machine. A KVM that hangs costs all of it, once.
+_DEADLINES: Mapping[AcceleratorName, float] = {"kvm": 10.0, "tcg": 60.0}
+#: What the guest writes to the exit device, and what QEMU makes of it as its exit code.
+_MAGIC = 0x2A
+_EXIT_CODE = _MAGIC << 1 | 1
+
+_CODE = bytes.fromhex(
+    # 16-bit code at F000:0000: interrupts off, DS = ES = 0, direction forward
+    "fa 31c0 8ed8 8ec0 fc"
+    # page tables at 0x1000, 0x2000, 0x3000: cleared, then one page of 2 MiB that maps itself
+    "bf0010 b9000c 6631c0 66f3ab"
+    "66c7060010 03200000  66c7060020 03300000  66c7060030 83000000"
+    # load the descriptor table; CR4.PAE, CR3, EFER.LME, then CR0.PG and CR0.PE at once
+    "2e660f01168000"
+    "66b820000000 0f22e0  66b800100000 0f22d8"
+    "66b9800000c0 0f32 660d00010000 0f30  66b801000080 0f22c0"
+    # far jump to the 64-bit code at 0xF0086; padding
+    "66ea86000f000800 00000000000000"
+    # 0x70: null descriptor, 64-bit code descriptor; 0x80: size and address of the table
+    "0000000000000000 ffff0000009baf00  0f0070000f00"
+    # 0x86, 64-bit code: write the magic byte to the exit device, halt
+    f"66baf400 b0{_MAGIC:02x} ee f4 ebfd"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """What the probe found out about one accelerator.
+
+    Attributes:
+        name: ``kvm`` or ``tcg``.
+        usable: A guest ran to its end.
+        reason: Why it is not usable, or how it was found to be.
+        seconds: What the guest took.
+    """
+
+    name: AcceleratorName
+    usable: bool
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerators:
+    """Both of them."""
+
+    kvm: Accelerator
+    tcg: Accelerator
+
+    @property
+    def best(self) -> AcceleratorName | None:
+        """KVM where it works, else TCG; None when no guest can run at all."""
+        return "kvm" if self.kvm.usable else "tcg" if self.tcg.usable else None
+
+
+def probe_rom() -> bytes:
+    """A BIOS image of 64 KiB that enters 64-bit mode, ends QEMU through its exit device, and does nothing else."""
+    # A far jump to F000:0000, the copy of this ROM below 1 MiB, which the page tables map.
+    reset_vector = bytes.fromhex("ea 0000 00f0")
+    return _CODE.ljust(0xFFF0, b"\xf4") + reset_vector.ljust(16, b"\xf4")
+
+
+def probe_accelerators(
+    cache: Path,
+    *,
+    qemu: str = QEMU,
+    reprobe: bool = False,
+    runner: Runner = run_quick,
+    device: Path = KVM_DEVICE,
+) -> Accelerators:
+    """Probe KVM and TCG, or recall what an earlier probe since this machine's boot found out.
+
+    Args:
+        cache: The lab's cache folder.
+        qemu: The QEMU binary that guests will run in.
+        reprobe: Probe again, whatever was found earlier.
+        runner: Runs a command with a deadline.
+        device: KVM's device file.
+    """
+    path = find_program(qemu)
+    if not path:
+        return Accelerators(*(Accelerator(name, False, f"{qemu} is not installed", 0.0) for name in ("kvm", "tcg")))
+    key = _machine_key(path, device)
+    file = cache / "accelerators.json"
+    # Several workers start at once, and a hanging probe takes a core: the first one probes for all.
+    with FileLock(cache / "accelerators.lock"):
+        if not reprobe and (known := _load(file, key)):
+            return known
+        found = Accelerators(_probe("kvm", path, runner, device), _probe("tcg", path, runner, device))
+        _store(file, key, found)
+    return found
+
+
+def _probe(name: AcceleratorName, qemu: str, runner: Runner, device: Path) -> Accelerator:
+    if name == "kvm" and not device.exists():
+        return Accelerator(name, False, f"{device} does not exist", 0.0)
+    if name == "kvm" and not os.access(device, os.R_OK | os.W_OK):
+        return Accelerator(name, False, f"no permission to open {device}; join its group, usually kvm", 0.0)
+    deadline = _DEADLINES[name]
+    with tempfile.TemporaryDirectory(prefix="lab-probe-") as folder:
+        rom = Path(folder) / "probe.rom"
+        rom.write_bytes(probe_rom())
+        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-accel", name]
+        argv += [
+            "-cpu",
+            "host" if name == "kvm" else "max",
+            "-m",
+            "16",
+            "-bios",
+            str(rom),
+            "-device",
+            "isa-debug-exit,iobase=0xf4,iosize=0x04",
+            "-no-reboot",
+        ]
+        try:
+            result = runner(argv, deadline)
+        except HostToolError as error:
+            if error.exit_code is None and not error.output.strip():
+                reason = f"a tiny guest did not run to its end within {deadline:g} s"
+                if name == "kvm":
+                    reason += f"; {device} opens, but its virtual CPU hangs"
+                return Accelerator(name, False, reason, deadline)
+            return Accelerator(name, False, _last_line(error.output) or error.message, deadline)
+    seconds = round(result.duration_s, 3)
+    if result.exit_code == _EXIT_CODE:
+        return Accelerator(name, True, f"a tiny guest ran to its end in {seconds:.2f} s", seconds)
+    said = _last_line(result.stderr)
+    reason = said or f"a tiny guest ended with exit code {result.exit_code} instead of {_EXIT_CODE}"
+    return Accelerator(name, False, reason, seconds)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def _machine_key(qemu: str, device: Path) -> str:
+    """Changes with everything that the result depends on: this boot, the QEMU binary, the rights to the device."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = "unknown"
+    stat = Path(qemu).stat()
+    access = os.access(device, os.R_OK | os.W_OK)
+    return f"{boot} {qemu} {stat.st_mtime_ns} {stat.st_size} {device} {device.exists()} {access} {os.getuid()}"
+
+
+def _load(file: Path, key: str) -> Accelerators | None:
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        if saved["key"] != key:
+            return None
+        return Accelerators(kvm=Accelerator(**saved["kvm"]), tcg=Accelerator(**saved["tcg"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _store(file: Path, key: str, found: Accelerators) -> None:
+    temporary = file.with_suffix(".new")
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs the next probe's time
+        temporary.write_text(json.dumps({"key": key, **asdict(found)}, indent=1), encoding="utf-8")
+        temporary.replace(file)
