@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import requests
-from winrm.exceptions import InvalidCredentialsError, WinRMOperationTimeoutError, WinRMTransportError, WSManFaultError
+from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
 from winrm.protocol import Protocol as PywinrmProtocol
 
 from lab.errors import GuestHung, LabError, TransportError
 from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
+from lab.guest.winrm_errors import Refused, fault_text, problem_text
 
 #: UTF-8: what a program writes in the console's code page arrives as UTF-8.
 CODEPAGE = 65001
@@ -27,14 +27,6 @@ SEND_CHUNK = 96 * 1024
 #: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
 #: every so often costs two requests, the usual Signal after each command one request per command.
 COMMANDS_PER_SHELL = 500
-
-_SHELL_GONE = frozenset(
-    {
-        2150858843,  # the shell was not found: it idled out, or the service was restarted
-        2150859174,  # too many commands for this user: the old shell must go
-        2147943418,  # the shell's registry key is marked for deletion
-    }
-)
 
 
 class ShellProtocol(Protocol):
@@ -203,7 +195,7 @@ class WinRmTransport:
                     started = protocol.run_command(
                         shell_id, program, [rest] if rest else [], console_mode_stdin=False, skip_cmd_shell=not shell
                     )
-            except _Refused as refused:
+            except Refused as refused:
                 if refused.win32 is not None and not shell:
                     return self._not_started(run, refused)
                 if last_try or not refused.harmless:
@@ -217,7 +209,7 @@ class WinRmTransport:
             return started
         raise AssertionError("unreachable")
 
-    def _not_started(self, run: _Running, refused: _Refused) -> str:
+    def _not_started(self, run: _Running, refused: Refused) -> str:
         """A program that does not start is a result like cmd's: its exit code is the Windows error."""
         run.exit_code, run.done, run.fed = refused.win32 or 0, True, True
         run.stderr.append(str(refused).encode())
@@ -236,7 +228,7 @@ class WinRmTransport:
             try:
                 with self._words("opening a shell"):
                     self._shell = self._protocol.open_shell(codepage=CODEPAGE)
-            except _Refused as refused:
+            except Refused as refused:
                 self._drop_connection()
                 raise refused.as_error() from refused.__cause__
             self._commands = 0
@@ -259,7 +251,7 @@ class WinRmTransport:
                 protocol.send_command_input(shell_id, run.command_id, data, end=end)
         except WinRMOperationTimeoutError as late:
             raise self._hung(run) from late
-        except _Refused as refused:
+        except Refused as refused:
             # A program that ended without reading its input is no error of the transport: Receive tells its exit code.
             if not refused.is_fault or refused.shell_gone:
                 raise refused.as_error() from refused.__cause__
@@ -280,7 +272,7 @@ class WinRmTransport:
                 run.fed = True
                 self._send(run, b"", end=True)
             return
-        except _Refused as refused:
+        except Refused as refused:
             raise refused.as_error() from refused.__cause__
         run.stdout.append(out)
         run.stderr.append(err)
@@ -294,7 +286,7 @@ class WinRmTransport:
             self._limit(protocol, 5)
             with self._words("terminating"):
                 protocol.cleanup_command(shell_id, run.command_id)
-        except (LabError, _Refused, WinRMOperationTimeoutError) as problem:
+        except (LabError, Refused, WinRMOperationTimeoutError) as problem:
             terminated = f"terminating it failed too ({type(problem).__name__})"
             self._drop_connection(forget_shell=True)
         said = (b"".join(run.stdout) + b"".join(run.stderr)).decode("utf-8", "backslashreplace").strip()[-800:]
@@ -336,7 +328,7 @@ class WinRmTransport:
 
     @contextmanager
     def _words(self, doing: str) -> Iterator[None]:
-        """Turn everything that the libraries raise into :class:`_Refused`; operation time-outs pass."""
+        """Turn everything that the libraries raise into :class:`Refused`; operation time-outs pass."""
         try:
             yield
         except (WinRMOperationTimeoutError, LabError):
@@ -344,10 +336,10 @@ class WinRmTransport:
             raise
         except WSManFaultError as fault:
             self._last_answer = self._clock()
-            raise _Refused(f"{self._where}: {doing}: {_fault_text(fault)}", fault=fault) from fault
+            raise Refused(f"{self._where}: {doing}: {fault_text(fault)}", fault=fault) from fault
         except Exception as problem:  # requests, urllib3, spnego, pywinrm, XML: their types end here
             self._drop_connection()
-            raise _Refused(f"{self._where}: {doing}: {_problem_text(problem)}", problem=problem) from problem
+            raise Refused(f"{self._where}: {doing}: {problem_text(problem)}", problem=problem) from problem
         else:
             self._last_answer = self._clock()
 
@@ -367,53 +359,3 @@ class _Running:
         self.stderr: list[bytes] = []
         self.exit_code = 0
         self.done = False
-
-
-class _Refused(Exception):
-    """A request failed; says whether it certainly did nothing in the guest."""
-
-    def __init__(self, text: str, *, fault: WSManFaultError | None = None, problem: Exception | None = None) -> None:
-        super().__init__(text)
-        self.is_fault = fault is not None
-        code = fault.wsman_fault_code if fault is not None else None
-        self.shell_gone = code in _SHELL_GONE
-        # Small numbers are Windows errors, here of CreateProcess; WinRM's own begin at 0x80330000.
-        self.win32 = code if code is not None and 0 < code < 0x10000 else None
-        refused_http = isinstance(problem, WinRMTransportError) and problem.code in (400, 401, 403)
-        # The service answers these before it has read the message: the authentication of the connection is gone.
-        self.harmless = self.shell_gone or refused_http or isinstance(problem, InvalidCredentialsError)
-        self._rejected = isinstance(problem, InvalidCredentialsError | PermissionError)
-
-    def as_error(self) -> TransportError:
-        hint = "do the credentials belong to this build of the image?" if self._rejected else ""
-        return TransportError(str(self), hint=hint)
-
-
-def _fault_text(fault: WSManFaultError) -> str:
-    code = f" (code {fault.wsman_fault_code})" if fault.wsman_fault_code is not None else ""
-    return f"the guest refused: {' '.join(fault.reason.split())}{code}"
-
-
-def _problem_text(problem: Exception) -> str:
-    if isinstance(problem, InvalidCredentialsError | PermissionError):
-        return "the guest rejected the credentials"
-    if isinstance(problem, WinRMTransportError):
-        return f"HTTP status {problem.code}"
-    if isinstance(problem, requests.ConnectTimeout):
-        return "no connection within the deadline"
-    if isinstance(problem, requests.Timeout):
-        return "no answer within the deadline"
-    if isinstance(problem, requests.ConnectionError):
-        return _connection_text(problem)
-    return f"the answer is not WinRM ({type(problem).__name__}: {str(problem)[:200]})"
-
-
-def _connection_text(problem: BaseException) -> str:
-    """The operating system's own words, which the libraries wrap several times."""
-    seen: list[BaseException] = [problem]
-    for one in seen:
-        inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *getattr(one, "args", ())]
-        seen.extend(i for i in inner if isinstance(i, BaseException) and i not in seen)
-        if isinstance(one, OSError) and one.strerror and not isinstance(one, requests.RequestException):
-            return one.strerror.lower()
-    return "the connection broke"

@@ -1,0 +1,77 @@
+"""What a guest can really do.
+
+A suite declares what it needs; a test that needs more than its guest has is skipped, with the capability's name as the reason.
+A capability says that something is really so, not that the guest imitates it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from lab.errors import ConfigError
+
+#: Every known capability and what it means.
+CAPABILITIES: Mapping[str, str] = MappingProxyType(
+    {
+        "bugcheck": "a driver fault stops the whole guest with a code and four parameters",
+        "cancel_io": "CancelIoEx and CancelIo reach the driver's cancel routine",
+        "crash_dump": "a bugcheck leaves a dump file that can be taken out of the guest",
+        "dbgprint": "DbgPrint of every driver reaches the host",
+        "direct_io": "direct I/O maps the client's own pages; untouched bytes stay as the client left them",
+        "driver_load": "kernel drivers are loaded, started and stopped by the service manager",
+        "driver_verifier": "Driver Verifier can be switched on",
+        "enforces_share_modes": "a second open of an exclusive or unshared device is refused",
+        "enforces_signatures": "an unsigned or altered driver is refused at load",
+        "exit_cancels_io": "a client's exit cancels its pended requests and waits for them",
+        "guest_timestamps": "every print carries a time stamp of the guest's own clock",
+        "kernel_debugger": "the guest speaks the kernel debugger protocol on a serial port",
+        "multi_cpu": "the guest may have more than one virtual CPU",
+        "nt_kernel": "the kernel is Windows NT's, not a stand-in",
+        "null_mdl_read": "a read of length zero arrives without an MDL",
+        "powershell": "PowerShell runs in the guest",
+        "sftp": "files can be copied by SFTP",
+        "ssh": "commands can be run over SSH",
+        "unload_waits_for_handles": "a driver stays in STOP_PENDING until the last handle to its device is closed",
+        "winrm": "commands can be run over WinRM",
+    }
+)
+
+
+def describe(name: str) -> str:
+    """One line about a capability.
+
+    Raises:
+        ConfigError: There is none of this name; the message proposes similar ones.
+    """
+    return CAPABILITIES[check_names([name])[0]]
+
+
+def check_names(names: Iterable[str], *, file: str = "", key: str = "") -> tuple[str, ...]:
+    """Check capability names that somebody wrote.
+
+    Args:
+        names: The names.
+        file: Where they stand, for the message.
+        key: Under which key they stand.
+
+    Returns:
+        The names, each once, in their order.
+
+    Raises:
+        ConfigError: One is unknown.
+    """
+    checked = tuple(dict.fromkeys(names))
+    for name in checked:
+        if name not in CAPABILITIES:
+            near = difflib.get_close_matches(name, CAPABILITIES, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(CAPABILITIES))}"
+            raise ConfigError(f"there is no guest capability {name!r}", file=file, key=key, hint=hint)
+    return checked
+
+
+def missing(needed: Iterable[str], has: Iterable[str]) -> tuple[str, ...]:
+    """The needed capabilities that a guest does not have, each once, in the order in which they were asked for."""
+    there = frozenset(has)
+    return tuple(name for name in check_names(needed) if name not in there)

@@ -1,0 +1,390 @@
+"""Transport over SSH: commands by exec, files by SFTP, the host key pinned.
+
+The server's account opens ``cmd``: OpenSSH on Windows does, and so does the free guest's login shell. No agent, no known_hosts,
+no key files of the user: what identifies guest and lab comes from the image.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import select
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PureWindowsPath
+
+import paramiko
+
+from lab.errors import ConfigError, GuestError, GuestHung, LabError, TransportError
+from lab.guest import files, quoting
+from lab.guest.protocol import CommandResult
+
+#: A Unix exit status has 8 bits. The free guest's login shell, asked by this variable, ends the error stream with the
+#: whole Windows exit code; OpenSSH on Windows ignores the variable and has no need of it.
+EXIT_VARIABLE = "LAB_EXIT"
+_EXIT_TRAILER = re.compile(rb"\x1elab-exit:(\d{1,10})\r?\n?\Z")
+_CHUNK = 32 * 1024
+_POLL_S = 0.02
+
+
+def open_ssh(
+    host: str,
+    port: int,
+    username: str,
+    password: str | None = None,
+    *,
+    private_key: str | None = None,
+    host_key: str | None = None,
+    tools_dir: str = files.TOOLS_DIR,
+    connect_s: float = 30,
+    clock: Callable[[], float] = time.monotonic,
+) -> SshTransport:
+    """Make a transport for a guest's SSH server. Nothing is sent before the first command.
+
+    Args:
+        host: Address of the forwarded port, usually 127.0.0.1.
+        port: The port on the host.
+        username: Guest account.
+        password: Its password; used when there is no key, or the key is refused. Never part of a message or a repr.
+        private_key: OpenSSH PEM text.
+        host_key: The guest's public key line (``ssh-ed25519 AAAA…``); any other key is refused. None accepts every key.
+        tools_dir: Guest folder that holds ``labfile.exe``.
+        connect_s: Seconds for connection and authentication.
+        clock: Monotonic seconds.
+
+    Raises:
+        ConfigError: There is neither password nor key, or a key cannot be read.
+    """
+    if password is None and private_key is None:
+        raise ConfigError("SSH needs a password or a private key", hint="the image's credentials.json has both")
+    key = _load_private_key(private_key) if private_key else None
+    pinned = _load_host_key(host_key) if host_key else None
+    where = f"SSH on {host}:{port} as {username}"
+
+    def connect() -> paramiko.Transport:
+        sock = socket.create_connection((host, port), timeout=connect_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return login(sock, username, password, key=key, host_key=pinned, timeout=connect_s)
+
+    return SshTransport(connect, where, tools_dir=tools_dir, clock=clock)
+
+
+def login(
+    sock: socket.socket,
+    username: str,
+    password: str | None,
+    *,
+    key: paramiko.PKey | None,
+    host_key: paramiko.PKey | None,
+    timeout: float,
+) -> paramiko.Transport:
+    """Speak SSH over a connected socket and log in.
+
+    Raises:
+        TransportError: The host key is not the pinned one.
+    """
+    transport = paramiko.Transport(sock)
+    try:
+        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
+        if host_key is not None:
+            # A server with several keys would otherwise choose one that is not the pinned one.
+            name = host_key.get_name()
+            options = transport.get_security_options()
+            options.key_types = [t for t in options.key_types if t == name or (name == "ssh-rsa" and t.startswith("rsa-sha2"))]
+        transport.start_client(timeout=timeout)
+        if host_key is not None and transport.get_remote_server_key() != host_key:
+            raise TransportError(
+                "the SSH host key is not the one of this image",
+                hint="another server listens on this port, or the credentials belong to another build of the image",
+            )
+        _authenticate(transport, username, password, key)
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+def _authenticate(transport: paramiko.Transport, username: str, password: str | None, key: paramiko.PKey | None) -> None:
+    if key is not None:
+        try:
+            transport.auth_publickey(username, key)
+            return
+        except paramiko.AuthenticationException:
+            if password is None:
+                raise
+    transport.auth_password(username, password or "", fallback=False)
+
+
+class SshTransport:
+    """A :class:`~lab.guest.protocol.Transport` over SSH. Use it from one thread at a time.
+
+    Args:
+        connect: Makes a connection that is logged in; called again after a broken one.
+        where: The guest's address for messages.
+        tools_dir: Guest folder that holds ``labfile.exe``.
+        clock: Monotonic seconds.
+    """
+
+    name = "ssh"
+
+    def __init__(
+        self,
+        connect: Callable[[], paramiko.Transport],
+        where: str,
+        *,
+        tools_dir: str = files.TOOLS_DIR,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._where = where
+        self._tools_dir = tools_dir
+        self._clock = clock
+        self._transport: paramiko.Transport | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self._where}>"
+
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        """Run a command; see :meth:`lab.guest.protocol.Transport.run`.
+
+        The server always puts its shell in between, so ``shell=False`` saves no process here; a list is quoted for it.
+        """
+        line = quoting.command_text(command, shell=shell or not isinstance(command, str))
+        started = self._clock()
+        with self._words(f"running `{line[:200]}`"):
+            channel = self._ready().open_session(timeout=timeout)
+            try:
+                channel.set_environment_variable(EXIT_VARIABLE, "1")
+                channel.exec_command(line)
+                out, err = self._talk(channel, stdin, line, started, timeout)
+                status = channel.recv_exit_status() if channel.exit_status_ready() else -1
+            finally:
+                channel.close()
+        trailer = _EXIT_TRAILER.search(err)
+        if trailer:
+            status, err = int(trailer.group(1)), err[: trailer.start()]
+        elif status == -1:
+            raise TransportError(f"{self._where}: `{line[:200]}` ended without an exit code: the guest closed the connection")
+        return CommandResult(
+            command=line, exit_code=status & 0xFFFFFFFF, stdout=out, stderr=err, duration_s=self._clock() - started
+        )
+
+    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
+        """Copy into the guest by SFTP, then compare sums; see :meth:`lab.guest.protocol.Transport.put`."""
+        if not source.exists():
+            raise ConfigError(f"no such file or folder to copy into the guest: {source}")
+        wanted = files.local_sums(source)
+        ends = self._clock() + timeout
+        with self._sftp(target, ends, timeout) as sftp:
+            remote = sftp_path(target)
+            if source.is_dir():
+                self._folders(sftp, remote)
+                for folder in sorted(p for p in source.rglob("*") if p.is_dir()):
+                    self._folders(sftp, f"{remote}/{folder.relative_to(source).as_posix()}", below=remote)
+                for name in wanted:
+                    self._in_time(ends, target, timeout)
+                    sftp.put(str(source / name), f"{remote}/{name}", confirm=False)
+            else:
+                self._folders(sftp, remote.rpartition("/")[0])
+                sftp.put(str(source), remote, confirm=False)
+        files.compare(wanted, self._sums(target, ends), target, folder=source.is_dir())
+
+    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
+        """Copy out of the guest by SFTP, then compare sums; see :meth:`lab.guest.protocol.Transport.get`."""
+        ends = self._clock() + timeout
+        with files.new_target(target) as place:
+            with self._sftp(source, ends, timeout) as sftp:
+                self._fetch(sftp, sftp_path(source), place, source, ends, timeout)
+            files.compare(self._sums(source, ends), files.local_sums(place), source, folder=place.is_dir())
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def _talk(self, channel: paramiko.Channel, stdin: bytes, line: str, started: float, timeout: float) -> tuple[bytes, bytes]:
+        """Send the input and collect both streams until the command has ended."""
+        channel.setblocking(False)
+        left = memoryview(stdin)
+        if not left:
+            channel.shutdown_write()
+        out, err = bytearray(), bytearray()
+        while True:
+            moved = _drain(channel, out, err)
+            if left and channel.send_ready():
+                left = _send(channel, left)
+                moved = True
+            if not moved and channel.exit_status_ready() and channel.eof_received:
+                # EOF comes behind the data, so what arrived between the two looks is still to be taken.
+                _drain(channel, out, err)
+                return bytes(out), bytes(err)
+            if not moved and channel.closed:
+                return bytes(out), bytes(err)
+            waits = started + timeout - self._clock()
+            if waits <= 0:
+                raise self._hung(line, timeout, bytes(out + err))
+            if not moved:
+                # The descriptor tells of incoming data only; a full window for the input shows by looking again.
+                select.select([channel.fileno()], [], [], min(waits, _POLL_S if left or channel.eof_received else 1.0))
+
+    def _hung(self, line: str, timeout: float, said: bytes) -> GuestHung:
+        text = said.decode("utf-8", "backslashreplace").strip()[-800:]
+        return GuestHung(
+            f"in the guest, `{line[:200]}` did not end within {timeout:g} s; its connection was closed; "
+            + (f"it had written: {text}" if text else "it had written nothing"),
+            hint="a pended request that nobody completes keeps its client; look at the kernel prints",
+        )
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _sftp(self, what: str, ends: float, timeout: float) -> Iterator[paramiko.SFTPClient]:
+        with self._words(f"copying {what}"):
+            client = paramiko.SFTPClient.from_transport(self._ready())
+            if client is None:
+                raise TransportError(f"{self._where}: the guest offers no SFTP")
+            with client:
+                channel = client.get_channel()
+                if channel is not None:
+                    channel.settimeout(max(1.0, ends - self._clock()))
+                try:
+                    yield client
+                except TimeoutError as late:
+                    raise self._too_slow(what, timeout) from late
+
+    def _fetch(self, sftp: paramiko.SFTPClient, remote: str, place: Path, source: str, ends: float, timeout: float) -> None:
+        self._in_time(ends, source, timeout)
+        if not stat.S_ISDIR(sftp.stat(remote).st_mode or 0):
+            with place.open("xb") as file:
+                sftp.getfo(remote, file)
+            return
+        place.mkdir()
+        for entry in sorted(sftp.listdir(remote)):
+            if "/" in entry or "\\" in entry or entry in (".", ".."):
+                raise TransportError(f"{self._where}: the guest lists an entry that is no file name: {entry!r}")
+            self._fetch(sftp, f"{remote}/{entry}", place / entry, source, ends, timeout)
+
+    def _folders(self, sftp: paramiko.SFTPClient, remote: str, *, below: str = "") -> None:
+        """Make a folder and its parents, from ``below`` on."""
+        done = below or remote.split("/")[0]
+        for part in remote.removeprefix(below).strip("/").split("/"):
+            done = f"{done}/{part}"
+            try:
+                sftp.stat(done)
+            except FileNotFoundError:
+                sftp.mkdir(done)
+
+    def _sums(self, path: str, ends: float) -> dict[str, files.FileSum]:
+        left = max(1.0, ends - self._clock())
+        return files.parse_sums(files.run_labfile(self, "sum", path, tools_dir=self._tools_dir, timeout=left).text)
+
+    def _in_time(self, ends: float, what: str, timeout: float) -> None:
+        if self._clock() >= ends:
+            raise self._too_slow(what, timeout)
+
+    def _too_slow(self, what: str, timeout: float) -> GuestHung:
+        return GuestHung(f"copying {what} did not end within {timeout:g} s", hint="give the copy more time")
+
+    # -- connection ----------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> paramiko.Transport:
+        if self._transport is None or not self._transport.is_active():
+            self.close()
+            self._transport = self._connect()
+        return self._transport
+
+    @contextmanager
+    def _words(self, doing: str) -> Iterator[None]:
+        """Turn what the library and the sockets raise into the lab's errors."""
+        try:
+            yield
+        except GuestError:
+            raise
+        except LabError:
+            raise
+        except paramiko.AuthenticationException as problem:
+            self.close()
+            raise TransportError(
+                f"{self._where}: {doing}: the guest rejected the credentials",
+                hint="do the credentials belong to this build of the image?",
+            ) from problem
+        except FileNotFoundError as problem:
+            raise TransportError(f"{self._where}: {doing}: a file or folder is missing in the guest") from problem
+        except Exception as problem:  # paramiko, socket: their types end here
+            self.close()
+            raise TransportError(f"{self._where}: {doing}: {_problem_text(problem)}") from problem
+
+
+def sftp_path(path: str) -> str:
+    r"""The SFTP name of an absolute Windows path: ``C:\lab\x.sys`` is ``/C:/lab/x.sys``.
+
+    Raises:
+        ConfigError: The path has no drive or is relative.
+    """
+    windows = PureWindowsPath(path)
+    if not re.fullmatch("[A-Za-z]:", windows.drive) or not windows.root:
+        raise ConfigError(f"not an absolute Windows path: {path!r}", hint=r"write it like C:\lab\x.sys")
+    return "/" + windows.as_posix()
+
+
+def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
+    moved = False
+    while channel.recv_ready():
+        out += channel.recv(_CHUNK)
+        moved = True
+    while channel.recv_stderr_ready():
+        err += channel.recv_stderr(_CHUNK)
+        moved = True
+    return moved
+
+
+def _send(channel: paramiko.Channel, left: memoryview) -> memoryview:
+    """Send what the window takes; at the end, or when the command does not read any more, close the input."""
+    try:
+        left = left[channel.send(bytes(left[:_CHUNK])) :]
+    except TimeoutError:
+        return left
+    except OSError:
+        left = left[:0]
+    if not left:
+        with suppress(OSError, EOFError):
+            channel.shutdown_write()
+    return left
+
+
+def _load_private_key(text: str) -> paramiko.PKey:
+    for kind in (paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey):
+        with suppress(paramiko.SSHException, ValueError, IndexError):
+            return kind.from_private_key(io.StringIO(text))
+    raise ConfigError("the SSH private key cannot be read", hint="it must be an OpenSSH PEM without a passphrase")
+
+
+def _load_host_key(line: str) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_type_string(line.split()[0], _base64(line.split()[1]))
+    except Exception as problem:  # what a damaged key raises differs by its type
+        raise ConfigError(
+            f"the SSH host key cannot be read: {line[:40]!r}", hint="it must be a public key line: ssh-ed25519 AAAA…"
+        ) from problem
+
+
+def _base64(text: str) -> bytes:
+    import base64
+
+    return base64.b64decode(text, validate=True)
+
+
+def _problem_text(problem: Exception) -> str:
+    if isinstance(problem, TimeoutError):
+        return "no answer within the deadline"
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror.lower()
+    if isinstance(problem, EOFError):
+        return "the connection broke"
+    return f"the answer is not SSH ({type(problem).__name__}: {str(problem)[:200]})"
