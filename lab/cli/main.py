@@ -6,16 +6,18 @@ import sys
 
 import typer
 
-from lab.cli import doctor
+from lab.cli import doctor, driver, image
 from lab.errors import ConfigError, LabError
 
 app = typer.Typer(name="lab", no_args_is_help=True, add_completion=True, help="A test lab for Windows kernel drivers.")
+
+image.register(app)
 
 #: `lab run`'s exit codes; see lab.gate.
 EXIT_USAGE = 2
 EXIT_INFRA = 10
 
-for _module in (doctor,):
+for _module in (doctor, driver):
     _module.register(app)
 
 

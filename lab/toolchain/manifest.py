@@ -33,13 +33,18 @@ class DriverManifest(BaseModel):
     image: str = Field(
         min_length=1, description="file name of the build; without sources: path of a finished file, from the manifest's folder"
     )
-    sources: tuple[str, ...] = Field(default=(), description="C files in the manifest's folder or below; none: image is finished")
+    sources: tuple[str, ...] = Field(
+        default=(), description="C files in the manifest's folder or below; none: image is finished"
+    )
     service: _Name | None = Field(default=None, description="driver: name of its service in the guest; NAME when not given")
     load_order_group: str = Field(default="LabDrivers", description="driver: its service's load-order group")
-    links: tuple[str, ...] = Field(default=(), description=r"driver: how programs open its devices, for example \\.\LySharkSync")
+    links: tuple[str, ...] = Field(
+        default=(), description=r"driver: how programs open its devices, for example \\.\LySharkSync"
+    )
     clients: tuple[str, ...] = Field(
         default=(), description="driver: programs that exercise it, by name, or by path from the manifest's folder"
     )
+    under_test: bool = Field(default=True, description="driver: part of every run; false for what serves the lab itself")
     encoding: str = Field(default="utf-8", description="driver: encoding of the text that it prints")
     description: str = Field(default="", description="one line for people")
 
@@ -182,6 +187,8 @@ def by_name(components: Iterable[Component]) -> dict[str, Component]:
             ("image", component.image_name, images.get(component.image_name.lower())),
         ):
             if seen:
-                raise ConfigError(f"{value} is taken by {seen.file}", file=str(component.file), key=key, hint="rename one of them")
+                raise ConfigError(
+                    f"{value} is taken by {seen.file}", file=str(component.file), key=key, hint="rename one of them"
+                )
         found[component.name] = images[component.image_name.lower()] = component
     return found

@@ -1,0 +1,190 @@
+"""From names to finished files: compile, check, sign, verify, and skip what has not changed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lab.errors import ConfigError, LabError
+from lab.host.paths import project_root
+from lab.toolchain import pe
+from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, inputs_hash
+from lab.toolchain.files import replace_with, sha256_of
+from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, known_components, load_component, load_folder
+from lab.toolchain.sign import SigningKey, require_tool, sign, signing_key, verify
+
+_LOCK_TIMEOUT_S = 600.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """A finished file.
+
+    Attributes:
+        name: The component's name.
+        kind: Driver or program.
+        path: The file.
+        sha256: Of the file, lower-case hexadecimal.
+        signed: Whether it carries the lab's signature; programs never do.
+        rebuilt: False when it was up to date.
+    """
+
+    name: str
+    kind: Kind
+    path: Path
+    sha256: str
+    signed: bool
+    rebuilt: bool
+
+
+def default_out(arch: Arch) -> Path:
+    """Where builds go unless another folder is named: ``build/ARCH`` in the checkout."""
+    return project_root() / "build" / arch
+
+
+def build_drivers(
+    names: Sequence[str] = (),
+    arch: Arch = "x64",
+    out: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    signed: bool = True,
+    defines: Sequence[str] = (),
+) -> list[BuildResult]:
+    """Build components by name or path.
+
+    Args:
+        names: Names of the checkout's components, or paths of manifests or folders with one. Empty: all of the checkout.
+        arch: What to build for.
+        out: Folder of the finished files, flat; None: :func:`default_out`.
+        progress: Called with one line for each component.
+        signed: Sign drivers with the lab's key.
+        defines: Preprocessor definitions for all of them.
+
+    Raises:
+        ConfigError: An unknown name, a wrong manifest, or an image that fails the checks.
+        HostToolError: Compiler or osslsigncode are missing or failed.
+    """
+    components = find_components(names)
+    key = signing_key() if signed and any(component.manifest.kind == "driver" for component in components) else None
+    return build_components(components, arch, out or default_out(arch), key, progress=progress, defines=defines)
+
+
+def find_components(names: Sequence[str], known: Mapping[str, Component] | None = None) -> list[Component]:
+    """Components by name or path; all buildable ones of the checkout for no names. See :func:`build_drivers`."""
+    # The checkout's manifests are read only when a name asks for them.
+    if not names:
+        return [component for component in (known or known_components()).values() if not component.prebuilt]
+    found: list[Component] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir() and ("/" in name or not (known or known_components()).get(name)):
+            found += load_folder(path)
+        elif path.name.endswith(MANIFEST_NAME):
+            found.append(load_component(path))
+        else:
+            index = known or known_components()
+            if name not in index:
+                raise ConfigError(
+                    f"there is no driver or program called {name}, and no such folder",
+                    hint=f"one of {', '.join(sorted(index))}, or the path of a folder with a {MANIFEST_NAME}",
+                )
+            found.append(index[name])
+    return found
+
+
+def build_components(
+    components: Sequence[Component],
+    arch: Arch,
+    out: Path,
+    key: SigningKey | None,
+    *,
+    progress: Progress | None = None,
+    defines: Sequence[str] = (),
+) -> list[BuildResult]:
+    """:func:`build_drivers` for loaded manifests; drivers are signed when ``key`` is not None."""
+    for component in components:
+        if component.prebuilt:
+            raise ConfigError(
+                f"{component.name} is a finished file; there is nothing to build",
+                file=str(component.file),
+                key="image",
+                hint="`lab driver check` looks at it; name C files under `sources` to have it built",
+            )
+    if key:
+        require_tool()
+    out.mkdir(parents=True, exist_ok=True)
+    compiler = find_compiler(arch)
+    try:
+        with FileLock(out / ".lock", timeout=_LOCK_TIMEOUT_S):
+            return [_build(component, compiler, out, key, progress or _quiet, defines) for component in components]
+    except Timeout:
+        raise LabError(
+            f"waited {_LOCK_TIMEOUT_S:.0f} s for another build into {out}", hint="look for a lab command that hangs"
+        ) from None
+
+
+def _build(
+    component: Component,
+    compiler: Compiler,
+    out: Path,
+    key: SigningKey | None,
+    progress: Progress,
+    defines: Sequence[str],
+) -> BuildResult:
+    kind = component.manifest.kind
+    signer = key if kind == "driver" else None
+    target = out / component.image_name
+    stamp = out / ".stamps" / f"{component.image_name}.json"
+    inputs = f"{inputs_hash(component, compiler, defines)} {signer.fingerprint() if signer else 'unsigned'}"
+
+    rebuilt = not _up_to_date(target, stamp, inputs)
+    if rebuilt:
+        progress(f"{component.name}: building {target.name} for {compiler.arch}")
+        _make(component, compiler, target, signer, defines)
+        stamp.parent.mkdir(exist_ok=True)
+        with replace_with(stamp) as temporary:
+            temporary.write_text(json.dumps({"inputs": inputs, "sha256": sha256_of(target)}), encoding="utf-8")
+    else:
+        progress(f"{component.name}: {target.name} is up to date")
+    return BuildResult(
+        name=component.name, kind=kind, path=target, sha256=sha256_of(target), signed=signer is not None, rebuilt=rebuilt
+    )
+
+
+def _make(component: Component, compiler: Compiler, target: Path, signer: SigningKey | None, defines: Sequence[str]) -> None:
+    """Compile, check, sign and verify in a scratch folder, then put the result in its place at once."""
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as folder:
+        image = Path(folder) / component.image_name
+        compile_component(component, compiler, image, defines=defines)
+        pe.check(image, component.manifest.kind, compiler.arch)
+        if signer:
+            finished = Path(folder) / "signed" / component.image_name
+            finished.parent.mkdir()
+            sign(image, finished, component.name, signer)
+            verify(finished, signer)
+            # Signing rewrites the checksum: look again at what the guest will get.
+            pe.check(finished, component.manifest.kind, compiler.arch)
+            image = finished
+        with replace_with(target) as temporary:
+            image.replace(temporary)
+
+
+def _up_to_date(target: Path, stamp: Path, inputs: str) -> bool:
+    """Whether the stamp was written for these inputs and for the file that is there now."""
+    try:
+        said = json.loads(stamp.read_text(encoding="utf-8"))
+        return bool(said["inputs"] == inputs and said["sha256"] == sha256_of(target))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _quiet(line: str) -> None:
+    """Progress for nobody."""

@@ -1,0 +1,169 @@
+"""Compiles and links drivers and guest programs with mingw-w64: same inputs, same bytes, warnings are errors."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lab.errors import HostToolError
+from lab.host.process import run
+from lab.toolchain.manifest import Component, Kind
+
+Arch = Literal["x64", "x86"]
+ARCHES: tuple[Arch, ...] = ("x64", "x86")
+
+_TRIPLET: dict[Arch, str] = {"x64": "x86_64-w64-mingw32", "x86": "i686-w64-mingw32"}
+_PACKAGE: dict[Arch, str] = {"x64": "gcc-mingw-w64-x86-64", "x86": "gcc-mingw-w64-i686"}
+_TOOL_TIMEOUT_S = 120.0
+
+_COMPILE = (
+    "-std=gnu11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffreestanding",
+    # A freestanding program brings its own memcpy; without this, GCC turns that loop into a call of itself.
+    "-fno-tree-loop-distribute-patterns",
+    "-fno-stack-protector",
+    "-fno-ident",
+)
+_COMPILE_KIND: dict[Kind, tuple[str, ...]] = {
+    # wdm.h of mingw-w64 10 needs 0x0600 to be complete on x86; what may be imported is checked in the finished file.
+    # Frames above a page would call a stack probe that the kernel does not have.
+    "driver": ("-D_WIN32_WINNT=0x0600", "-mno-stack-arg-probe"),
+    "program": ("-D_WIN32_WINNT=0x0502", "-DLAB_FREESTANDING"),
+}
+# x64 keeps its unwind tables: the kernel debugger walks the stack by them.
+_COMPILE_ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
+
+# No -shared: Wine calls the entry point of a DLL as DllMain first. No --wdmdriver: that bit would make the service
+# manager refuse to stop a driver which was started as a plain service.
+_LINK = (
+    "-nostdlib",
+    "-s",
+    "-Wl,--dynamicbase",
+    "-Wl,--nxcompat",
+    "-Wl,--section-alignment,0x1000",
+    "-Wl,--file-alignment,0x200",
+    "-Wl,--no-insert-timestamp",
+    "-Wl,--major-os-version,5",
+    "-Wl,--minor-os-version,2",
+    "-Wl,--fatal-warnings",
+)
+_LINK_KIND: dict[Kind, tuple[str, ...]] = {
+    "driver": ("-Wl,--subsystem,native:5.2",),
+    "program": ("-Wl,--subsystem,console:5.2",),
+}
+_LIBRARIES: dict[Kind, tuple[str, ...]] = {"driver": ("-lntoskrnl", "-lhal"), "program": ("-lkernel32", "-lgcc")}
+_ENTRY: dict[Kind, dict[Arch, str]] = {
+    "driver": {"x64": "DriverEntry", "x86": "_DriverEntry@8"},
+    "program": {"x64": "Start", "x86": "_Start"},
+}
+
+# x64 code can do without a single absolute address. ld then writes no .reloc section, and the image could not be told
+# from one whose relocations were stripped: one pointer to itself keeps the section.
+_ANCHOR = 'static const void *const anchor __attribute__((used, section(".rdata"))) = &anchor;\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A mingw-w64 C compiler.
+
+    Attributes:
+        arch: What it compiles for.
+        program: Its name.
+        version: First line of ``--version``; part of what a build depends on.
+        kernel_headers: Folder of ``ntddk.h``.
+    """
+
+    arch: Arch
+    program: str
+    version: str
+    kernel_headers: Path
+
+
+def find_compiler(arch: Arch) -> Compiler:
+    """Find the compiler for ``arch`` and its kernel headers.
+
+    Raises:
+        HostToolError: It is not installed, or came without ``ddk/ntddk.h``.
+    """
+    program = f"{_TRIPLET[arch]}-gcc"
+    hint = f"apt-get install {_PACKAGE[arch]}"
+    version = run([program, "--version"], _TOOL_TIMEOUT_S, hint=hint).stdout.splitlines()[0]
+    # The compiler says where it looks for headers on standard error.
+    said = run([program, "-xc", "-E", "-v", "/dev/null"], _TOOL_TIMEOUT_S, hint=hint).stderr
+    for line in said.splitlines():
+        folder = Path(line.strip()) / "ddk"
+        if line.startswith(" /") and (folder / "ntddk.h").is_file():
+            return Compiler(arch, program, version, folder)
+    raise HostToolError([program], None, message=f"{program} has no ddk/ntddk.h among its headers", hint=hint)
+
+
+def inputs_hash(component: Component, compiler: Compiler, defines: Sequence[str] = ()) -> str:
+    """SHA-256 over everything that decides the bytes of a build: sources and headers, manifest, compiler, flags."""
+    digest = hashlib.sha256()
+    for part in (compiler.version, compiler.arch, *_commands(component, compiler, defines), _ANCHOR):
+        digest.update(part.encode() + b"\0")
+    for name, content in _source_files(component):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def compile_component(component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = ()) -> None:
+    """Compile and link a component.
+
+    Args:
+        component: With sources.
+        compiler: For the wanted architecture.
+        target: The file to write; its folder must exist.
+        defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
+
+    Raises:
+        HostToolError: The compiler refused; the message has its words.
+    """
+    kind, arch = component.manifest.kind, compiler.arch
+    with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
+        work = Path(folder)
+        objects: list[str] = []
+        for number, source in enumerate(component.manifest.sources):
+            objects.append(f"{number}.o")
+            compile_ = _compile_command(component, compiler, defines)
+            run([*compile_, "-c", source, "-o", work / objects[-1]], _TOOL_TIMEOUT_S, cwd=component.folder)
+        (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
+        run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
+        link = _link_command(kind, arch, compiler)
+        run([*link, *objects, "anchor.o", "-o", target.absolute(), *_LIBRARIES[kind]], _TOOL_TIMEOUT_S, cwd=work)
+
+
+def _compile_command(component: Component, compiler: Compiler, defines: Sequence[str]) -> list[str]:
+    kind = component.manifest.kind
+    headers = ["-isystem", str(compiler.kernel_headers)] if kind == "driver" else []
+    named = [f"-D{define}" for define in defines]
+    return [compiler.program, *_COMPILE, *_COMPILE_KIND[kind], *_COMPILE_ARCH[compiler.arch], *headers, *named]
+
+
+def _link_command(kind: Kind, arch: Arch, compiler: Compiler) -> list[str]:
+    return [compiler.program, *_LINK, *_LINK_KIND[kind], f"-Wl,--entry,{_ENTRY[kind][arch]}"]
+
+
+def _commands(component: Component, compiler: Compiler, defines: Sequence[str]) -> list[str]:
+    kind = component.manifest.kind
+    return [
+        *_compile_command(component, compiler, defines),
+        *_link_command(kind, compiler.arch, compiler),
+        *_LIBRARIES[kind],
+        *component.manifest.sources,
+    ]
+
+
+def _source_files(component: Component) -> Iterator[tuple[str, bytes]]:
+    """The named sources and every header beside or below them, as name and content, in a fixed order."""
+    headers = (path.relative_to(component.folder).as_posix() for path in component.folder.rglob("*.h"))
+    for name in sorted({*component.manifest.sources, *headers}):
+        yield name, (component.folder / name).read_bytes()

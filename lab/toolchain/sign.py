@@ -1,0 +1,174 @@
+"""The lab's test certificate, and signing and verifying drivers with it by ``osslsigncode``.
+
+A guest in test mode loads a driver with any embedded signature. The key is RSA: with elliptic curves, Windows refused
+drivers as unsigned (error 577).
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from filelock import FileLock, Timeout
+
+from lab.errors import HostToolError, LabError
+from lab.host.paths import data_dir
+from lab.host.process import run
+from lab.toolchain.files import replace_with
+
+_KEY_BITS = 3072
+_VALID_YEARS = 30
+_TOOL = "osslsigncode"
+_TOOL_TIMEOUT_S = 60.0
+_LOCK_TIMEOUT_S = 60.0
+#: Older ones wrote page hashes that Windows rejects.
+_OLDEST = (2, 5)
+_INSTALL = "apt-get install osslsigncode (2.5 or newer)"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A certificate and its private key, as PEM files.
+
+    Attributes:
+        certificate: May be shown to anybody; guests that check chains import it.
+        key: Readable by its owner only; never leaves this machine.
+    """
+
+    certificate: Path
+    key: Path
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, lower-case hexadecimal."""
+        loaded = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        return loaded.fingerprint(hashes.SHA256()).hex()
+
+
+def signing_key(folder: Path | None = None) -> SigningKey:
+    """The lab's own key; made at the first call, the same ever after.
+
+    Args:
+        folder: Where it lives; None: ``signing`` in the user's data folder.
+
+    Raises:
+        LabError: Another process holds the folder's lock for a minute.
+    """
+    place = folder or data_dir() / "signing"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = SigningKey(place / "lab-test.pem", place / "lab-test.key")
+    try:
+        with FileLock(place / ".lock", timeout=_LOCK_TIMEOUT_S):
+            if not (found.certificate.is_file() and found.key.is_file()):
+                _make(found)
+    except Timeout:
+        raise LabError(
+            f"waited {_LOCK_TIMEOUT_S:.0f} s for the lock of {place}", hint="look for another lab command that hangs"
+        ) from None
+    return found
+
+
+def sign(source: Path, target: Path, name: str, key: SigningKey) -> None:
+    """Write a signed copy of an unsigned image: SHA-256, with page hashes, without a time stamp.
+
+    Raises:
+        HostToolError: osslsigncode is missing, too old, or refused the image.
+    """
+    require_tool()
+    run(
+        [
+            _TOOL,
+            "sign",
+            "-h",
+            "sha256",
+            "-ph",
+            "-certs",
+            key.certificate,
+            "-key",
+            key.key,
+            "-n",
+            name,
+            "-in",
+            source,
+            "-out",
+            target,
+        ],
+        _TOOL_TIMEOUT_S,
+        hint=_INSTALL,
+    )
+
+
+def verify(image: Path, key: SigningKey) -> None:
+    """Check that the image carries a valid signature of this key over exactly these bytes.
+
+    Raises:
+        HostToolError: It does not; with osslsigncode's words.
+    """
+    run(
+        [_TOOL, "verify", "-CAfile", key.certificate, "-in", image],
+        _TOOL_TIMEOUT_S,
+        hint=f"the file was changed after signing, or signed by another key than {key.certificate}; build it again",
+    )
+
+
+def require_tool() -> str:
+    """The version of osslsigncode.
+
+    Raises:
+        HostToolError: It is missing or too old.
+    """
+    said = run([_TOOL, "--version"], _TOOL_TIMEOUT_S, check=False, hint=_INSTALL).stdout
+    match = re.search(r"(\d+)\.(\d+)", said)
+    if not match or (int(match[1]), int(match[2])) < _OLDEST:
+        wanted = ".".join(map(str, _OLDEST))
+        raise HostToolError([_TOOL, "--version"], None, said, message=f"{_TOOL} is older than {wanted}", hint=_INSTALL)
+    return match[0]
+
+
+def _make(target: SigningKey) -> None:
+    """Make key and certificate; the certificate is written last, so that its presence means that both are there."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Driver Test Lab (test signing only)")])
+    now = datetime.datetime.now(datetime.UTC)
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # A day early: a guest's clock may be behind.
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365 * _VALID_YEARS))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    _write_private(target.key, private)
+    _write_private(target.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    with replace_with(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
