@@ -11,7 +11,7 @@ from typing import Literal
 
 from lab.errors import HostToolError
 from lab.host.process import run
-from lab.toolchain.manifest import Component, Kind
+from lab.toolchain.manifest import Component
 
 Arch = Literal["x64", "x86"]
 ARCHES: tuple[Arch, ...] = ("x64", "x86")
@@ -20,23 +20,30 @@ _TRIPLET: dict[Arch, str] = {"x64": "x86_64-w64-mingw32", "x86": "i686-w64-mingw
 _PACKAGE: dict[Arch, str] = {"x64": "gcc-mingw-w64-x86-64", "x86": "gcc-mingw-w64-i686"}
 _TOOL_TIMEOUT_S = 120.0
 
-_COMPILE = (
-    "-std=gnu11",
-    "-O2",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-ffreestanding",
-    # A freestanding program brings its own memcpy; without this, GCC turns that loop into a call of itself.
-    "-fno-tree-loop-distribute-patterns",
-    "-fno-stack-protector",
-    "-fno-ident",
-)
-_COMPILE_KIND: dict[Kind, tuple[str, ...]] = {
+# What a component is linked to: the kernel, kernel32 alone, or kernel32 and the C library.
+_Flavour = Literal["kernel", "bare", "c"]
+
+_COMPILE = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-ident")
+_COMPILE_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
     # wdm.h of mingw-w64 10 needs 0x0600 to be complete on x86; what may be imported is checked in the finished file.
     # Frames above a page would call a stack probe that the kernel does not have.
-    "driver": ("-D_WIN32_WINNT=0x0600", "-mno-stack-arg-probe"),
-    "program": ("-D_WIN32_WINNT=0x0502", "-DLAB_FREESTANDING"),
+    # GCC 12 takes the headers' reads relative to the GS segment for reads through a null pointer.
+    "kernel": (
+        "-D_WIN32_WINNT=0x0600",
+        "-ffreestanding",
+        "-fno-stack-protector",
+        "-mno-stack-arg-probe",
+        "-Wno-array-bounds",
+    ),
+    # Such a program brings its own memcpy; without the third flag, GCC turns that loop into a call of itself.
+    "bare": (
+        "-D_WIN32_WINNT=0x0502",
+        "-DLAB_FREESTANDING",
+        "-fno-tree-loop-distribute-patterns",
+        "-ffreestanding",
+        "-fno-stack-protector",
+    ),
+    "c": ("-D_WIN32_WINNT=0x0502",),
 }
 # x64 keeps its unwind tables: the kernel debugger walks the stack by them.
 _COMPILE_ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
@@ -44,7 +51,6 @@ _COMPILE_ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchron
 # No -shared: Wine calls the entry point of a DLL as DllMain first. No --wdmdriver: that bit would make the service
 # manager refuse to stop a driver which was started as a plain service.
 _LINK = (
-    "-nostdlib",
     "-s",
     "-Wl,--dynamicbase",
     "-Wl,--nxcompat",
@@ -55,14 +61,16 @@ _LINK = (
     "-Wl,--minor-os-version,2",
     "-Wl,--fatal-warnings",
 )
-_LINK_KIND: dict[Kind, tuple[str, ...]] = {
-    "driver": ("-Wl,--subsystem,native:5.2",),
-    "program": ("-Wl,--subsystem,console:5.2",),
+_LINK_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
+    "kernel": ("-nostdlib", "-Wl,--subsystem,native:5.2"),
+    "bare": ("-nostdlib", "-Wl,--subsystem,console:5.2"),
+    "c": ("-static", "-Wl,--subsystem,console:5.2"),
 }
-_LIBRARIES: dict[Kind, tuple[str, ...]] = {"driver": ("-lntoskrnl", "-lhal"), "program": ("-lkernel32", "-lgcc")}
-_ENTRY: dict[Kind, dict[Arch, str]] = {
-    "driver": {"x64": "DriverEntry", "x86": "_DriverEntry@8"},
-    "program": {"x64": "Start", "x86": "_Start"},
+_LIBRARIES: dict[_Flavour, tuple[str, ...]] = {"kernel": ("-lntoskrnl", "-lhal"), "bare": ("-lkernel32", "-lgcc"), "c": ()}
+_ENTRY: dict[_Flavour, dict[Arch, tuple[str, ...]]] = {
+    "kernel": {"x64": ("-Wl,--entry,DriverEntry",), "x86": ("-Wl,--entry,_DriverEntry@8",)},
+    "bare": {"x64": ("-Wl,--entry,Start",), "x86": ("-Wl,--entry,_Start",)},
+    "c": {"x64": (), "x86": ()},
 }
 
 # x64 code can do without a single absolute address. ld then writes no .reloc section, and the image could not be told
@@ -127,7 +135,6 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
     Raises:
         HostToolError: The compiler refused; the message has its words.
     """
-    kind, arch = component.manifest.kind, compiler.arch
     with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
         work = Path(folder)
         objects: list[str] = []
@@ -137,27 +144,33 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
             run([*compile_, "-c", source, "-o", work / objects[-1]], _TOOL_TIMEOUT_S, cwd=component.folder)
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
-        link = _link_command(kind, arch, compiler)
-        run([*link, *objects, "anchor.o", "-o", target.absolute(), *_LIBRARIES[kind]], _TOOL_TIMEOUT_S, cwd=work)
+        link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
+        run([*link, *objects, "anchor.o", "-o", target.absolute(), *libraries], _TOOL_TIMEOUT_S, cwd=work)
+
+
+def _flavour(component: Component) -> _Flavour:
+    if component.manifest.kind == "driver":
+        return "kernel"
+    return "bare" if component.manifest.runtime == "none" else "c"
 
 
 def _compile_command(component: Component, compiler: Compiler, defines: Sequence[str]) -> list[str]:
-    kind = component.manifest.kind
-    headers = ["-isystem", str(compiler.kernel_headers)] if kind == "driver" else []
+    flavour = _flavour(component)
+    headers = ["-isystem", str(compiler.kernel_headers)] if flavour == "kernel" else []
     named = [f"-D{define}" for define in defines]
-    return [compiler.program, *_COMPILE, *_COMPILE_KIND[kind], *_COMPILE_ARCH[compiler.arch], *headers, *named]
+    return [compiler.program, *_COMPILE, *_COMPILE_FLAVOUR[flavour], *_COMPILE_ARCH[compiler.arch], *headers, *named]
 
 
-def _link_command(kind: Kind, arch: Arch, compiler: Compiler) -> list[str]:
-    return [compiler.program, *_LINK, *_LINK_KIND[kind], f"-Wl,--entry,{_ENTRY[kind][arch]}"]
+def _link_command(component: Component, compiler: Compiler) -> list[str]:
+    flavour = _flavour(component)
+    return [compiler.program, *_LINK, *_LINK_FLAVOUR[flavour], *_ENTRY[flavour][compiler.arch]]
 
 
 def _commands(component: Component, compiler: Compiler, defines: Sequence[str]) -> list[str]:
-    kind = component.manifest.kind
     return [
         *_compile_command(component, compiler, defines),
-        *_link_command(kind, compiler.arch, compiler),
-        *_LIBRARIES[kind],
+        *_link_command(component, compiler),
+        *_LIBRARIES[_flavour(component)],
         *component.manifest.sources,
     ]
 

@@ -15,6 +15,7 @@ from lab.errors import ConfigError
 from lab.host.paths import project_root
 
 Kind = Literal["driver", "program"]
+Runtime = Literal["c", "none"]
 
 #: A folder's manifest; a folder with several components has several files that end in it.
 MANIFEST_NAME = "driver.yaml"
@@ -35,6 +36,10 @@ class DriverManifest(BaseModel):
     )
     sources: tuple[str, ...] = Field(
         default=(), description="C files in the manifest's folder or below; none: image is finished"
+    )
+    runtime: Runtime = Field(
+        default="c",
+        description="program: c: starts in main(), with the C library; none: starts in Start(), with kernel32 alone",
     )
     service: _Name | None = Field(default=None, description="driver: name of its service in the guest; NAME when not given")
     load_order_group: str = Field(default="LabDrivers", description="driver: its service's load-order group")
