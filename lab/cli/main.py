@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from typing import Annotated
 
 import typer
 
-from lab.cli import doctor, driver, image
+import lab
+from lab.cli import doctor, driver, image, run
 from lab.errors import ConfigError, LabError
+from lab.gate.exitcode import INFRA, USAGE
 
-app = typer.Typer(name="lab", no_args_is_help=True, add_completion=True, help="A test lab for Windows kernel drivers.")
+app = typer.Typer(
+    name="lab",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="A test lab for Windows kernel drivers.",
+)
 
+run.register(app)
+doctor.register(app)
+driver.register(app)
 image.register(app)
 
-#: `lab run`'s exit codes; see lab.gate.
-EXIT_USAGE = 2
-EXIT_INFRA = 10
 
-for _module in (doctor, driver):
-    _module.register(app)
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lab {lab.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _root() -> None:
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit")
+    ] = False,
+) -> None:
     """A test lab for Windows kernel drivers."""
 
 
 def main() -> None:
-    """Run the command line; a LabError becomes its message and exit code 2 (usage) or 10 (everything else)."""
+    """Run the command line.
+
+    An error of the lab becomes its message and exit code 2 (what the user wrote is wrong) or 10 (everything else). An
+    unforeseen exception is 10, too: Python's own exit code for it is 1, which would say that a driver is wrong.
+    """
+    debug = "--debug" in sys.argv[1:2]
     try:
         app()
     except LabError as error:
+        if debug:
+            traceback.print_exc()
         sys.stderr.write(f"lab: {error}\n")
-        raise SystemExit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_INFRA) from None
+        raise SystemExit(USAGE if isinstance(error, ConfigError) else INFRA) from None
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.write("lab: an error that nobody foresaw; please report it with the lines above\n")
+        raise SystemExit(INFRA) from None

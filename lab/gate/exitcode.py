@@ -37,6 +37,28 @@ def exit_code(totals: Mapping[str, int]) -> int:
     return next((code for verdict, code in _ORDER if totals.get(verdict, 0)), OK)
 
 
+def combined_code(totals: Mapping[str, int], pytest_code: int) -> int:
+    """Return the exit code of a run of which pytest's own exit code is known, too.
+
+    The verdicts decide, unless all of them are green (or there are none) and pytest knows better: a suite that cannot be
+    imported, an internal error, a failure outside of every test.
+
+    Args:
+        totals: Verdict -> number of tests.
+        pytest_code: pytest's exit code; negative when a signal ended it.
+    """
+    code = exit_code(totals)
+    if code not in (OK, USAGE) or pytest_code == 0:
+        return code
+    if code == USAGE and pytest_code in (2, 4, 5):
+        # No test ran: a suite cannot be imported, wrong usage, nothing collected.
+        return USAGE
+    if code == OK and pytest_code in (1, 2) and totals.get("known", 0):
+        # A known failure is one for pytest all the same, and with -x it stops there.
+        return OK
+    return INFRA
+
+
 def meaning(code: int) -> str:
     """Say an exit code in words."""
     words = {
@@ -46,4 +68,4 @@ def meaning(code: int) -> str:
         CRASH: "the driver took a guest down",
         INFRA: "the lab failed: nothing is said about the driver by the tests concerned",
     }
-    return words.get(code, f"pytest ended with {code}")
+    return words.get(code, f"unknown exit code {code}")

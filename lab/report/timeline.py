@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lab.report.model import GuestEntry, PrintEntry, RunReport, Verdict
 from lab.report.view import TestView, printable, seconds
@@ -121,7 +122,7 @@ def print_plot(prints: Sequence[PrintEntry], *, width: float = 640.0) -> PrintPl
     ]
     gaps = [
         Tick(x=round((left[0][0] + right[0][0] - 2 * first) / 2 * scale, 1), label=f"{right[0][0] - left[0][0]:.3f} s")
-        for left, right in zip(groups, groups[1:], strict=False)
+        for left, right in pairwise(groups)
         if (right[0][0] - left[0][0]) * scale >= 52
     ]
     return PrintPlot(width=width, dots=dots, gaps=gaps, ticks=axis(span, width / 1.04))
@@ -131,7 +132,9 @@ def axis(span: float, width: float) -> list[Tick]:
     """Round times for an axis: some 6 to 10 marks."""
     step = next((step for step in _STEPS if span / step <= 10), _STEPS[-1])
     count = int(span / step + 1e-9)
-    return [Tick(x=round(number * step * width / max(span, 0.001), 1), label=_clock(number * step)) for number in range(count + 1)]
+    return [
+        Tick(x=round(number * step * width / max(span, 0.001), 1), label=_clock(number * step)) for number in range(count + 1)
+    ]
 
 
 def _clock(value: float) -> str:
@@ -171,9 +174,7 @@ def _guest_bars(guests: Sequence[GuestEntry], begin: float, end: float, scale: f
 
 
 def _piece(kind: str, start: float, stop: float, begin: float, scale: float, title: str) -> Bar:
-    return Bar(
-        x=round((start - begin) * scale, 2), width=round(max((stop - start) * scale, 0.5), 2), kind=kind, title=title
-    )
+    return Bar(x=round((start - begin) * scale, 2), width=round(max((stop - start) * scale, 0.5), 2), kind=kind, title=title)
 
 
 def _ready(guest: GuestEntry) -> float:

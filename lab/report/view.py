@@ -78,9 +78,7 @@ def headline(report: RunReport) -> str:
         return "No test was run"
     if passed == total:
         return f"All {total} tests passed" if total > 1 else "The only test passed"
-    rest = [
-        count_words(verdict, report.totals[verdict]) for verdict in ("known", "skipped") if report.totals.get(verdict)
-    ]
+    rest = [count_words(verdict, report.totals[verdict]) for verdict in ("known", "skipped") if report.totals.get(verdict)]
     return f"{passed} of {total} tests passed, " + ", ".join(rest)
 
 

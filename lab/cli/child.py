@@ -1,0 +1,106 @@
+"""Run pytest as a child that never outlives us, and pass an interrupt on to it in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+#: What an interrupted pytest gets to end its guests and write its report before it is killed.
+GRACE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """How the child ended.
+
+    Attributes:
+        exit_code: As the child gave it; minus the signal's number when a signal ended it.
+        interrupted: The name of the signal that we got and passed on; empty when there was none.
+    """
+
+    exit_code: int
+    interrupted: str = ""
+
+    @property
+    def died(self) -> str:
+        """In words, why the run did not come to its own end; empty when it did."""
+        if self.interrupted:
+            return f"the run was interrupted ({self.interrupted})"
+        if self.exit_code < 0:
+            return f"pytest was ended by {signal.Signals(-self.exit_code).name}"
+        return ""
+
+
+def run_child(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], terminal: bool = False, grace_s: float = GRACE_S
+) -> ChildEnd:
+    """Run a program to its end; its output goes where ours goes.
+
+    The first SIGINT, SIGTERM or SIGHUP that we get is passed on as SIGINT, so that pytest ends its workers and writes its
+    report; the second one, or the end of the grace, kills the child's whole process group. When we are killed, the kernel
+    kills the child.
+
+    Args:
+        argv: The command.
+        cwd: The folder that it runs in.
+        env: Its environment.
+        terminal: It reads from the terminal (a debugger): it stays in our process group, and the terminal itself sends it
+            Ctrl-C.
+        grace_s: Seconds between an interrupt and the end by force.
+    """
+    setpriv = shutil.which("setpriv")
+    prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    process = subprocess.Popen([*prefix, *argv], cwd=cwd, env=dict(env), process_group=None if terminal else 0)
+    got: list[str] = []
+    kill_at: list[float] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        got.append(signal.Signals(number).name)
+        if len(got) > 1:
+            _kill(process, group=not terminal)
+            return
+        kill_at.append(time.monotonic() + grace_s)
+        if not (terminal and number == signal.SIGINT):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+
+    try:
+        with _handlers(pass_on):
+            while True:
+                try:
+                    code = process.wait(timeout=0.5)
+                    break
+                except subprocess.TimeoutExpired:
+                    if kill_at and time.monotonic() >= kill_at[0]:
+                        _kill(process, group=not terminal)
+    finally:
+        if process.poll() is None:
+            _kill(process, group=not terminal)
+            process.wait()
+    return ChildEnd(code, got[0] if got else "")
+
+
+@contextlib.contextmanager
+def _handlers(handler: signal._HANDLER) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()

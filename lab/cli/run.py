@@ -1,0 +1,182 @@
+"""`lab run`: image, drivers and folder made ready, the suites run by pytest, and what came of it written and said."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from lab.cli.child import ChildEnd, run_child
+from lab.cli.pytest_args import check_suites, child_environment, pytest_arguments, split_suites, wants_terminal
+from lab.config import KnownIssue, Settings, load_settings
+from lab.errors import LabError
+from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
+from lab.gate.known import audit_known
+from lab.host.paths import project_root
+from lab.image.progress import open_progress
+from lab.image.recipes import ensure_image
+from lab.report.collect import assemble, read_meta, read_run, write_run
+from lab.report.html import write_html
+from lab.report.model import RunReport, TestEntry
+from lab.report.outdir import check_named, named_folder, timed_folder
+from lab.report.summary import error_annotations, markdown, print_summary, red_tests
+
+#: A page of commands helps nobody.
+_MOST_COMMANDS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run)
+    app.command()(report)
+
+
+def run(
+    context: typer.Context,
+    guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
+    workers: Annotated[str | None, typer.Option(help="Guests at the same time: a number, or auto")] = None,
+    driver: Annotated[
+        list[str] | None,
+        typer.Option("--driver", metavar="PATH", help="Driver under test: folder, driver.yaml or .sys; may be repeated"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of this run; out/<UTC time> when not given")] = None,
+    transport: Annotated[str | None, typer.Option(help="winrm or ssh")] = None,
+    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Until a guest must be ready")] = None,
+    accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
+    keep: Annotated[str | None, typer.Option(help="Guests that stay after the run: never, failed or always")] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+) -> None:
+    """Run the suites on guests and report what the drivers did.
+
+    Everything else is passed on to pytest: paths of suites (instead of the default ones), -k, -x, -v, … Write -- before
+    anything that looks like an option of this command.
+
+    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 10: the lab failed.
+    """
+    options: dict[str, Any] = {
+        "image": guest,
+        "workers": workers,
+        "drivers": tuple(driver or ()),
+        "transport": transport,
+        "boot_timeout": boot_timeout,
+        "accelerator": accel,
+        "keep": keep,
+    }
+    raise typer.Exit(_run(load_settings(options, config=config), out=out, arguments=context.args))
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, for example out/latest")],
+) -> None:
+    """Make the HTML page of a finished run anew, and print its summary."""
+    found = read_run(folder)
+    if found is None:
+        meta = read_meta(folder)
+        if meta is None:
+            raise LabError(f"{folder} holds no run: neither run.json nor meta.json is there", hint="lab report out/latest")
+        found = assemble(folder, meta, exit_code=exit_code, ended="the run did not come to its end")
+        write_run(folder, found)
+    write_html(folder, found, exit_meaning=meaning(found.exit_code))
+    console = Console()
+    print_summary(found, console)
+    _print_paths(folder, console)
+
+
+def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> int:
+    root = project_root()
+    named, rest = split_suites(arguments)
+    given = bool(named) or settings.sources["suites"] != "default"
+    suites = check_suites(named or settings.values.suites, given=given, root=root)
+    if out is not None:
+        check_named(out)
+    with open_progress() as progress:
+        image = ensure_image(settings.values.image, progress)
+    now = datetime.datetime.now(tz=datetime.UTC)
+    folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
+    workers = "0" if wants_terminal(rest) else str(settings.values.workers)
+    argv = [sys.executable, "-m", "pytest"]
+    argv += pytest_arguments(settings, image=str(image), out=folder, suites=suites, workers=workers, rest=rest)
+    end = run_child(argv, cwd=Path.cwd(), env=child_environment(os.environ), terminal=wants_terminal(rest))
+    return _conclude(folder, end, settings, everything=not arguments)
+
+
+def _conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bool) -> int:
+    """Write the report, whatever became of pytest; say what there is to say; return the exit code."""
+    console = Console()
+    found = read_run(folder)
+    meta = read_meta(folder)
+    if meta is not None and (found is None or end.died):
+        found = assemble(folder, meta, exit_code=exit_code, ended=end.died or f"pytest ended with {end.exit_code}")
+    if found is None:
+        code = USAGE if end.exit_code in (2, 4, 5) else INFRA
+        what = end.died or f"pytest ended with {end.exit_code} before any test; its output above says why"
+        console.print(f"lab: {what}", soft_wrap=True, markup=False, highlight=False)
+        return code
+    code = combined_code({str(k): n for k, n in found.totals.items()}, 1 if end.died else end.exit_code)
+    found = found.model_copy(update={"exit_code": code})
+    write_run(folder, found)
+    write_html(folder, found, exit_meaning=meaning(code))
+    print_summary(found, console)
+    if everything:
+        # A selection of tests leaves most entries without one, and says nothing about them.
+        _print_known(found, settings.values.known, console)
+    _print_paths(folder, console)
+    _print_next(found, settings, console)
+    _tell_github(found)
+    return code
+
+
+def _print_known(report: RunReport, issues: Sequence[KnownIssue], console: Console) -> None:
+    results = [(test.nodeid, test.verdict, test.drivers) for test in report.tests]
+    for line in audit_known(issues, results, today=datetime.datetime.now(tz=datetime.UTC).date()):
+        console.print(f"known issue: {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _print_paths(folder: Path, console: Console) -> None:
+    shown = Path(os.path.relpath(folder)) if folder.absolute().is_relative_to(Path.cwd()) else folder
+    for name, what in (("report.html", "report"), ("run.json", "data"), ("junit.xml", "JUnit")):
+        if (folder / name).exists():
+            console.print(f"{what:<8} {shown / name}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _print_next(report: RunReport, settings: Settings, console: Console) -> None:
+    """For each red test, the command that tries it alone."""
+    red = red_tests(report)
+    if not red:
+        return
+    console.print("\nTo try again, one by one:")
+    for test in red[:_MOST_COMMANDS]:
+        console.print(f"  {next_command(test, settings)}", soft_wrap=True, markup=False, highlight=False)
+    if len(red) > _MOST_COMMANDS:
+        console.print(f"  … and {len(red) - _MOST_COMMANDS} more", highlight=False)
+
+
+def next_command(test: TestEntry, settings: Settings) -> str:
+    """The command that runs one red test alone; for the lab's own failures the one that looks at this machine first."""
+    values = settings.values
+    command = ["lab", "run", "--guest", values.image, "--workers", "1"]
+    if settings.file is not None:
+        command += ["--config", str(settings.file)]
+    for driver in values.drivers:
+        command += ["--driver", driver]
+    if test.verdict == "product":
+        command += ["--keep", "failed"]
+    line = shlex.join([*command, test.nodeid])
+    return f"lab doctor && {line}" if test.verdict == "infra" else line
+
+
+def _tell_github(report: RunReport) -> None:
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in error_annotations(report):
+            sys.stdout.write(line + "\n")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown(report))

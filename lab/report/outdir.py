@@ -1,0 +1,68 @@
+"""The folder of a run: ``out/<UTC time>/`` with the link ``out/latest``, or the one that the user names."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+
+from lab.errors import ConfigError
+
+LATEST = "latest"
+
+
+def named_folder(path: Path) -> Path:
+    """Make the folder that the user named; one that holds anything is refused, for it may be another run's report.
+
+    Raises:
+        ConfigError: It holds something, or cannot be made.
+    """
+    check_named(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def check_named(path: Path) -> None:
+    """Refuse a folder that holds anything.
+
+    Raises:
+        ConfigError: It does, or it is no folder.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--out {path} is a file", hint="name a folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise ConfigError(
+            f"--out {path} is not empty; a run never overwrites what is there",
+            hint="name a new folder, or leave --out away to get one named by the time",
+        )
+
+
+def timed_folder(base: Path, now: datetime.datetime) -> Path:
+    """Make a new folder named by the time under ``base`` and point ``base/latest`` at it.
+
+    Args:
+        base: The folder of all runs; made if it is not there.
+        now: The time in UTC.
+    """
+    base.mkdir(parents=True, exist_ok=True)
+    name = now.strftime("%Y-%m-%dT%H-%M-%SZ")
+    number = 1
+    while True:
+        folder = base / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+    _point(base / LATEST, folder.name)
+    return folder
+
+
+def _point(link: Path, target: str) -> None:
+    """Make or move a link in one step; something else of that name is left alone."""
+    if link.exists() and not link.is_symlink():
+        return
+    part = link.with_name(f".{link.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)
+    part.symlink_to(target)
+    part.replace(link)
