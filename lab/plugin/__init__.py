@@ -1,4 +1,46 @@
 """The pytest plugin: options, hooks and fixtures.
 
-May import everything but lab.cli.
+May import everything but lab.cli. pytest loads this module by its entry point; what stands here is what pytest sees.
 """
+
+from __future__ import annotations
+
+from lab.plugin.fixtures import client, driver, drivers, guest, lab_config, prints, reader
+from lab.plugin.hooks import (
+    pytest_addhooks,
+    pytest_addoption,
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_report_header,
+    pytest_runtest_makereport,
+    pytest_runtest_protocol,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_unconfigure,
+)
+
+__all__ = [
+    "client",
+    "driver",
+    "drivers",
+    "guest",
+    "lab_config",
+    "prints",
+    "pytest_addhooks",
+    "pytest_addoption",
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_report_header",
+    "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
+    "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_unconfigure",
+    "reader",
+]

@@ -30,8 +30,11 @@ class Machine(Protocol):
     def exited_error(self) -> GuestExited:
         """Why QEMU is not there any more."""
 
+    def kill(self) -> None:
+        """End QEMU at once and wait until it is gone."""
+
     def close(self) -> None:
-        """End it; safe to call twice."""
+        """Let go of it; one that does not outlive its owner ends. Safe to call twice."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class LiveGuest:
         boot_s: Host seconds from starting QEMU to the first answered command.
         run_dir: Its logs, overlays and sockets; None where it has none.
         open_transport: Opens another transport by name.
-        on_close: Called once at the end, after everything else is closed.
+        on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
     """
 
     guest_id: str
@@ -60,7 +63,7 @@ class LiveGuest:
     boot_s: float
     run_dir: Path | None = None
     open_transport: Callable[[TransportName], Transport]
-    on_close: Callable[[], None] = lambda: None
+    on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)
 
     @property
@@ -100,18 +103,24 @@ class LiveGuest:
         finally:
             transport.close()
 
-    def close(self) -> None:
-        """End the guest: connection, virtual machine, print source, in this order. Safe to call twice."""
+    def close(self, *, keep: bool = False) -> None:
+        """End the guest: connection, virtual machine, print source, in this order. Safe to call twice.
+
+        Args:
+            keep: Leave a detached virtual machine running, for people to look around in.
+        """
         if self._closed:
             return
         self._closed = True
-        # The machine goes first when it is dead or stuck anyway: closing a connection to it could wait for its answer.
         if self.machine.alive:
+            # A connection to a dead machine has nobody to say goodbye to, and would wait for an answer.
             with contextlib.suppress(TransportError):
                 self.transport.close()
         try:
+            if not keep and self.machine.alive:
+                self.machine.kill()
             self.machine.close()
         finally:
             # After the machine: QEMU has then written everything that it ever will.
             self.prints.close()
-            self.on_close()
+            self.on_close(keep)

@@ -6,9 +6,9 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
-from lab.errors import BootTimeout, EvidenceLost, GuestExited, GuestHung, LabError, TransportError
+from lab.errors import BootTimeout, EvidenceLost, GuestError, GuestExited, GuestHung, LabError, TransportError
 from lab.image.manifest import ImageManifest
 from lab.pool.deploy import Deployed, deploy
 from lab.pool.live import LiveGuest
@@ -70,6 +70,7 @@ class Seat:
         life: For the report.
         loaded: Names of the drivers that the lab has started and not stopped.
         condemned: Why the guest must not serve another test; empty while it is sound.
+        failed_tests: How many failures it has seen.
     """
 
     guest: LiveGuest
@@ -77,6 +78,7 @@ class Seat:
     life: GuestLife
     loaded: set[str] = field(default_factory=set)
     condemned: str = ""
+    failed_tests: int = 0
 
     def condemn(self, reason: str) -> None:
         """Have the guest replaced before the next test; the first reason stays."""
@@ -90,7 +92,9 @@ class GuestPool:
         source: Where they come from.
         worker: ``gw0``, …; part of the guests' names.
         on_change: Told whenever more is known about a guest.
-        boots: How often a boot is tried before its error is raised.
+        boots: How often a boot is tried before its error is raised. After that none is tried any more.
+        keep: Which guests are left running behind the last test or their replacement: ``failed``: the first one that saw
+            a test fail, ``always``: the last one.
         mark_timeout: Seconds that a marker in the prints may take.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
@@ -103,6 +107,7 @@ class GuestPool:
         *,
         on_change: Callable[[GuestLife], None] = lambda _life: None,
         boots: int = 2,
+        keep: Literal["never", "failed", "always"] = "never",
         mark_timeout: float = 30.0,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -111,12 +116,15 @@ class GuestPool:
         self._worker = worker
         self._on_change = on_change
         self._boots = boots
+        self._keep = keep
         self._mark_timeout = mark_timeout
         self._wall = wall
         self._clock = clock
         self._numbers = itertools.count(1)
         self._seat: Seat | None = None
+        self._broken: LabError | None = None
         self.failed_boots = 0
+        self.kept: LiveGuest | None = None
 
     @property
     def source(self) -> GuestSource:
@@ -139,45 +147,70 @@ class GuestPool:
             GuestError: No guest could be booted, in two tries.
         """
         wanted = smp or self._source.manifest.machine.smp
-        seat = self._seat
-        if seat is not None:
-            if not seat.guest.alive:
-                seat.condemn("exited")
-            elif seat.guest.smp != wanted:
-                seat.condemn(f"replaced by a guest with {wanted} virtual CPU(s)")
-            elif fresh and seat.ledger.windows:
-                seat.condemn("replaced: a test wanted a fresh guest")
-            if not seat.condemned:
-                return seat
-            self.release(seat.condemned)
+        if self._seat is not None:
+            reason = self._unfit(self._seat, wanted, fresh)
+            if not reason:
+                return self._seat
+            self.release(reason)
         return self._boot(wanted)
 
-    def release(self, reason: str) -> None:
-        """End the guest at work, if there is one, and say why in its life."""
+    def fits(self, *, smp: int | None = None, fresh: bool = False) -> bool:
+        """Whether :meth:`acquire` would return the guest at work."""
+        return self._seat is not None and not self._unfit(self._seat, smp or self._source.manifest.machine.smp, fresh)
+
+    def release(self, reason: str, *, last: bool = False) -> None:
+        """End the guest at work, if there is one, and say why in its life.
+
+        Args:
+            reason: Why.
+            last: No other guest follows.
+        """
         seat, self._seat = self._seat, None
         if seat is None:
             return
+        wanted = (self._keep == "failed" and seat.failed_tests > 0) or (self._keep == "always" and last)
+        keep = wanted and self.kept is None and seat.guest.alive
         try:
-            seat.guest.close()
+            seat.guest.close(keep=keep)
         finally:
             # Closed first: whatever the guest printed to its end has been read by then.
             seat.life.attribution = seat.ledger.finish()
-            seat.life.ended = reason
+            seat.life.ended = f"{reason}; kept running" if keep else reason
+            self.kept = seat.guest if keep else self.kept
             self._on_change(seat.life)
 
     def close(self) -> None:
         """End of the run. Safe to call twice."""
-        self.release(self._seat.condemned or "end of run" if self._seat else "end of run")
+        condemned = self._seat.condemned if self._seat else ""
+        self.release(condemned or "end of run", last=True)
+
+    @staticmethod
+    def _unfit(seat: Seat, smp: int, fresh: bool) -> str:
+        """Why a guest cannot serve the next test; empty when it can."""
+        if seat.condemned:
+            return seat.condemned
+        if not seat.guest.alive:
+            return f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}"
+        if seat.guest.smp != smp:
+            return f"replaced: a test needs {smp} virtual CPU(s)"
+        if fresh and seat.ledger.windows:
+            return "replaced: a test needs a fresh guest"
+        return ""
 
     def _boot(self, smp: int) -> Seat:
-        for attempt in range(1, self._boots + 1):
+        if self._broken is not None:
+            raise GuestError(f"no guest: an earlier boot failed for good: {self._broken.message}", hint=self._broken.hint)
+        left = self._boots
+        while True:
+            left -= 1
             try:
                 return self._boot_once(smp)
-            except _WORTH_A_RETRY:
+            except LabError as error:
                 self.failed_boots += 1
-                if attempt == self._boots:
+                if left <= 0 or not isinstance(error, _WORTH_A_RETRY):
+                    # The same would cost every test of the run the same minutes.
+                    self._broken = error
                     raise
-        raise ValueError("boots must be at least 1")
 
     def _boot_once(self, smp: int) -> Seat:
         life = GuestLife(guest_id=f"{self._worker}-{next(self._numbers)}", started=self._wall())
@@ -191,7 +224,8 @@ class GuestPool:
             ledger.end_boot()
             life.attribution = ledger.finish()
         except BaseException as error:
-            life.ended = f"did not get ready: {error.message if isinstance(error, LabError) else error!r}"
+            said = error.message.splitlines()[0] if isinstance(error, LabError) else repr(error)
+            life.ended = f"did not get ready: {said}"
             self._on_change(life)
             if guest is not None:
                 guest.close()

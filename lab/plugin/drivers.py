@@ -1,0 +1,111 @@
+"""A loaded driver as tests see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lab.errors import GuestHung, LabError, ServiceError
+from lab.guest.services import NOT_ACTIVE, ServiceState
+from lab.pool.payload import DriverPackage
+from lab.pool.pool import Seat
+
+#: How long a driver may stay in STOP_PENDING before its unload has failed.
+UNLOAD_S = 30.0
+
+
+class LoadedDriver:
+    """A driver in the guest of the test.
+
+    Args:
+        package: The driver.
+        seat: The guest at work.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(self, package: DriverPackage, seat: Seat, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.package = package
+        self._seat = seat
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<driver {self.name}, service {self.service}>"
+
+    @property
+    def name(self) -> str:
+        """Its name in markers."""
+        return self.package.name
+
+    @property
+    def service(self) -> str:
+        """Name of its service."""
+        return self.package.service
+
+    def start(self) -> None:
+        """Load it.
+
+        Raises:
+            ServiceError: The guest refused; ``exit_code`` is the Windows error.
+        """
+        begin = self._clock()
+        self._seat.guest.services.start(self.service)
+        self._loaded(begin)
+
+    def stop(self) -> None:
+        """Ask it to unload; with open handles it stays in ``STOP_PENDING`` until they are closed.
+
+        Raises:
+            ServiceError: The guest refused; 1062 when it was not running.
+        """
+        self._seat.guest.services.stop(self.service)
+        self._seat.loaded.discard(self.name)
+
+    def reload(self) -> None:
+        """Unload and load it with one guest command."""
+        begin = self._clock()
+        self._seat.loaded.discard(self.name)
+        self._seat.guest.services.restart(self.service)
+        self._loaded(begin)
+
+    def state(self) -> ServiceState:
+        """What the service manager says about it now."""
+        return self._seat.guest.services.query(self.service).state
+
+    def wait_state(self, *states: ServiceState, timeout: float = UNLOAD_S) -> ServiceState:
+        """Wait until it is in one of ``states``; GuestHung after ``timeout`` seconds."""
+        return self._seat.guest.services.wait_state(self.service, *states, timeout=timeout).state
+
+    def prepare(self, *, fresh: bool) -> None:
+        """Have it loaded before a test: afresh, or just loaded. For the fixtures."""
+        if self.name not in self._seat.loaded:
+            self.start()
+        elif fresh:
+            self.reload()
+
+    def leave(self) -> None:
+        """Unload it behind a test; one that is not loaded any more is fine. For the fixtures.
+
+        Raises:
+            ServiceError: It refuses to unload; the guest is replaced.
+        """
+        if self.name not in self._seat.loaded:
+            return
+        try:
+            self.stop()
+        except ServiceError as error:
+            if error.exit_code == NOT_ACTIVE:
+                self._seat.loaded.discard(self.name)
+                return
+            self._condemn(error)
+            raise
+        except GuestHung as error:
+            self._condemn(error)
+            raise
+
+    def _loaded(self, begin: float) -> None:
+        self._seat.loaded.add(self.name)
+        if self._seat.life.load_s is None:
+            self._seat.life.load_s = self._clock() - begin
+
+    def _condemn(self, error: LabError) -> None:
+        self._seat.condemn(f"driver {self.name} did not unload: {error.message}")

@@ -1,0 +1,113 @@
+"""The fixtures: the guest, its drivers and clients, and what the kernel printed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import pytest
+
+from lab.guest.protocol import CommandResult
+from lab.plugin.drivers import LoadedDriver
+from lab.plugin.keys import SESSION, options_of
+from lab.plugin.options import LabConfig
+from lab.plugin.reader import DeviceReader
+from lab.plugin.session import LabSession
+from lab.pool.live import LiveGuest
+from lab.prints.stream import PrintStream
+
+#: The fixtures that need a guest; a test that uses one of them is a lab test.
+GUEST_FIXTURES = frozenset({"guest", "drivers", "driver", "reader", "client", "prints"})
+#: The client behind ``reader``.
+PROBE_CLIENT = "drvprobe"
+
+
+class Client(Protocol):
+    """Runs a client program in the guest; the value of the ``client`` fixture."""
+
+    def __call__(self, name: str, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> CommandResult:
+        """Run it to its end.
+
+        Args:
+            name: A client of the driver's manifest, for example ``sync_reader``.
+            arguments: Its arguments.
+            timeout: Seconds until it is terminated and GuestHung raised.
+            stdin: What it reads on standard input.
+        """
+
+
+def _session(request: pytest.FixtureRequest) -> LabSession:
+    return request.config.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def lab_config(request: pytest.FixtureRequest) -> LabConfig:
+    """The lab's options in force."""
+    return options_of(request.config)
+
+
+@pytest.fixture
+def guest(request: pytest.FixtureRequest) -> LiveGuest:
+    """This worker's guest: booted when first needed, and replaced behind a test that spoilt it."""
+    return _session(request).seat().guest
+
+
+@pytest.fixture
+def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mapping[str, LoadedDriver]]:
+    """The drivers of the test's ``lab_driver`` marker by name, loaded; all drivers of the run without the marker."""
+    session = _session(request)
+    run = session.running()
+    seat = session.seat()
+    payload = session.source.payload
+    names = run.wishes.drivers or tuple(payload.drivers)
+    loaded = {name: LoadedDriver(payload.driver(name), seat) for name in names}
+    # Unloaded behind the test that used it, not ahead of the next one: an unload that fails is this test's finding.
+    with contextlib.ExitStack() as behind:
+        for one in loaded.values():
+            behind.callback(session.leave_driver, one)
+            one.prepare(fresh=run.wishes.reload)
+        yield loaded
+
+
+@pytest.fixture
+def driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDriver]) -> LoadedDriver:
+    """The loaded driver of the test's ``lab_driver`` marker; the first one when it names several."""
+    if not _session(request).running().wishes.drivers:
+        raise pytest.UsageError(f"{request.node.nodeid}: the driver fixture needs @pytest.mark.lab_driver(name)")
+    return next(iter(drivers.values()))
+
+
+@pytest.fixture
+def reader(request: pytest.FixtureRequest, guest: LiveGuest, driver: LoadedDriver) -> DeviceReader:
+    """Reads from the driver's device: ``reader.read(length=20, times=5)``, ``reader.run(script)``."""
+    if not driver.package.links:
+        raise pytest.UsageError(f"driver {driver.name} has no link in its manifest to read from")
+    probe = _session(request).source.payload.client_path(PROBE_CLIENT)
+    return DeviceReader(guest.transport, probe, driver.package.links[0])
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, guest: LiveGuest) -> Client:
+    """Runs a client program against the loaded drivers: ``client("sync_reader").check()``."""
+    session = _session(request)
+    if session.running().wishes.drivers:
+        request.getfixturevalue("drivers")
+
+    def run(name: str, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> CommandResult:
+        path = session.source.payload.client_path(name)
+        return guest.transport.run([path, *arguments], timeout=timeout, stdin=stdin, shell=False)
+
+    return run
+
+
+@pytest.fixture
+def prints(request: pytest.FixtureRequest, guest: LiveGuest) -> PrintStream:
+    """The kernel prints of this test: ``prints.expect(["…"])``, ``prints.expect_none()``, ``prints.texts()``."""
+    session = _session(request)
+    if session.running().wishes.drivers:
+        request.getfixturevalue("drivers")
+    stream = session.running().stream
+    assert stream is not None
+    del guest
+    return stream

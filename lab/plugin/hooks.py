@@ -1,0 +1,185 @@
+"""pytest's hooks: thin, they call :mod:`lab.plugin.session` and know nothing themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+import lab
+from lab.errors import LabError
+from lab.plugin import hookspec, markers, options
+from lab.plugin.fixtures import GUEST_FIXTURES
+from lab.plugin.keys import OUT, SESSION, options_of
+from lab.plugin.meta import describe_run
+from lab.plugin.outdir import choose_out, link_latest
+from lab.plugin.session import LabSession
+from lab.plugin.source import NoSource, make_source
+from lab.plugin.summary import Finished, finish_run, summary_lines
+from lab.plugin.workers import (
+    XdistHooks,
+    command_of_controller,
+    die_with_parent,
+    is_worker,
+    out_of_controller,
+    worker_count,
+    worker_name,
+)
+from lab.pool.pool import GuestSource
+
+_FINISHED = pytest.StashKey[Finished]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the plugin's own hooks."""
+    pluginmanager.add_hookspecs(hookspec)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers; a worker ties its life to the controller's."""
+    markers.register(config)
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(XdistHooks(), "lab-xdist")
+    if is_worker(config):
+        die_with_parent()
+        config.stash[OUT] = out_of_controller(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Find the lab's tests; those that need the machine to themselves go last, so that a worker changes its guest once."""
+    wishes = {item.nodeid: markers.read_wishes(item) for item in items}
+    users = frozenset(item.nodeid for item in items if uses_guest(item))
+    if not users and not any(markers.has_marker(item) for item in items):
+        return
+    # The same order in every worker: the sort is stable, and its key stands in the test's source.
+    items.sort(key=lambda item: wishes[item.nodeid].cpus or 0)
+    if config.getoption("collectonly", False):
+        return
+    chosen = options_of(config)
+    if OUT not in config.stash:
+        config.stash[OUT] = choose_out(chosen)
+    out = config.stash[OUT]
+    wanted = {name for item in items for name in wishes[item.nodeid].drivers}
+    source: GuestSource
+    try:
+        source = make_source(config, chosen, out=out, wanted=wanted)
+        describe_run(source, out, command=command_of_controller(config), workers=worker_count(config))
+    except LabError as error:
+        if not is_worker(config):
+            raise pytest.UsageError(f"no guest can be had: {error}") from None
+        # A usage error of a worker would reach the user as a crash of that worker.
+        source = NoSource(error)
+    config.stash[SESSION] = LabSession(chosen, source, out=out, worker=worker_name(config), wishes=wishes, users=users)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write down what there is to run."""
+    lab_session = session.config.stash.get(SESSION, None)
+    if lab_session is not None:
+        lab_session.collected([item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Wait for this worker's turn on the machine."""
+    session = item.config.stash.get(SESSION, None)
+    if session is None or item.nodeid not in session.users:
+        return (yield)
+    with session.turn(item.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Open the test's window before its first fixture."""
+    session = item.config.stash.get(SESSION, None)
+    if session is not None:
+        session.begin(item.nodeid)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Close the test's window behind its last fixture, and say what came to light in it."""
+    session = item.config.stash.get(SESSION, None)
+    if session is None:
+        return (yield)
+    session.tear_down(nextitem.nodeid if nextitem is not None else None)
+    try:
+        result = yield
+    finally:
+        session.close_window()
+    session.check_window()
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the kernel prints beside a failure, and the verdict into the report of the teardown."""
+    report = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is not None:
+        session.phase_ended(call, report)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the guest; the controller then makes the report of what all workers wrote down."""
+    config = session.config
+    lab_session = config.stash.get(SESSION, None)
+    if lab_session is not None:
+        lab_session.close()
+    if is_worker(config) or OUT not in config.stash:
+        return
+    finished = finish_run(config.stash[OUT])
+    if finished is not None:
+        config.stash[_FINISHED] = finished
+        link_latest(config.stash[OUT], options_of(config).out_root)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what ran on which guests, and where the report is."""
+    finished = config.stash.get(_FINISHED, None)
+    if finished is None:
+        return
+    terminalreporter.section("driver test lab", sep="=")
+    for line in summary_lines(finished):
+        terminalreporter.write_line(line)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the guest, also after an interrupt or an error in the middle."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which options are not the default."""
+    if is_worker(config):
+        return []
+    chosen = options_of(config)
+    given = [f"{key}={getattr(chosen, key)!r} ({source})" for key, source in chosen.sources.items() if hasattr(chosen, key)]
+    shown = [line for line in given if not line.endswith("(default)")]
+    return [f"lab: {lab.__version__}, image {chosen.image}" + (f"; {', '.join(shown)}" if shown else "")]
+
+
+def uses_guest(item: pytest.Item) -> bool:
+    """Whether a test uses the lab's own fixtures; a suite may have its own ones of the same names."""
+    info = getattr(item, "_fixtureinfo", None)
+    if info is None:
+        return False
+    return any(
+        str(getattr(definition.func, "__module__", "")).startswith("lab.plugin")
+        for name in GUEST_FIXTURES & set(info.name2fixturedefs)
+        for definition in info.name2fixturedefs[name]
+    )

@@ -1,0 +1,21 @@
+"""The plugin's own hook: replace the guests, for example by simulated ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lab.plugin.options import LabConfig
+    from lab.pool.pool import GuestSource
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_lab_guest_source(config: pytest.Config, lab_config: LabConfig) -> GuestSource | None:
+    """Return where the guests of this process come from; None leaves it to the lab.
+
+    Args:
+        config: pytest's configuration.
+        lab_config: The lab's options in force.
+    """

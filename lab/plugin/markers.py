@@ -1,0 +1,109 @@
+"""The plugin's markers: what they mean and what a test asks for with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from lab.errors import ConfigError
+from lab.guest.capability import check_names
+
+#: Signature and one line for ``pytest --markers``.
+_MARKERS = {
+    "lab_driver": (
+        "lab_driver(name, *names, reload=True)",
+        "drivers that must be loaded; reload=False keeps what an earlier test loaded",
+    ),
+    "lab_needs": ("lab_needs(capability, *capabilities)", "skip where the guest lacks one of these capabilities"),
+    "lab_fresh": ("lab_fresh", "needs a guest that has served no test yet"),
+    "lab_cpus": ("lab_cpus(n)", "needs a guest with n virtual CPUs that has the machine to itself"),
+    "lab_expect_fault": ("lab_expect_fault(code)", "the test provokes a driver fault of this code; without it, it fails"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the markers of one test ask for.
+
+    Attributes:
+        drivers: Names of the drivers, in the marker's order.
+        reload: Load them afresh for this test.
+        needs: Capabilities, without duplicates, nearest marker first.
+        fresh: A guest that has served no test.
+        cpus: Virtual CPUs; None for the image's own number.
+        expected_fault: Code of the fault that the test provokes.
+    """
+
+    drivers: tuple[str, ...] = ()
+    reload: bool = True
+    needs: tuple[str, ...] = ()
+    fresh: bool = False
+    cpus: int | None = None
+    expected_fault: int | None = None
+
+
+def register(config: pytest.Config) -> None:
+    """Make the markers known to pytest."""
+    for signature, text in _MARKERS.values():
+        config.addinivalue_line("markers", f"{signature}: {text}")
+
+
+def has_marker(item: pytest.Item) -> bool:
+    """Whether a test carries one of the lab's markers."""
+    return any(item.get_closest_marker(name) for name in _MARKERS)
+
+
+def read_wishes(item: pytest.Item) -> Wishes:
+    """What a test asks for.
+
+    Raises:
+        pytest.UsageError: A marker is used wrongly; the message quotes its signature.
+    """
+    driver = item.get_closest_marker("lab_driver")
+    reload = True
+    drivers: tuple[str, ...] = ()
+    if driver is not None:
+        reload = driver.kwargs.get("reload", True)
+        drivers = driver.args
+        if not drivers or set(driver.kwargs) - {"reload"} or not isinstance(reload, bool) or not _all_text(drivers):
+            raise _wrong(item, driver)
+    needs: dict[str, None] = {}
+    for marker in item.iter_markers("lab_needs"):
+        if not marker.args or marker.kwargs or not _all_text(marker.args):
+            raise _wrong(item, marker)
+        try:
+            needs.update(dict.fromkeys(check_names(marker.args)))
+        except ConfigError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+    fresh = item.get_closest_marker("lab_fresh")
+    if fresh is not None and (fresh.args or fresh.kwargs):
+        raise _wrong(item, fresh)
+    return Wishes(
+        drivers=drivers,
+        reload=reload,
+        needs=tuple(needs),
+        fresh=fresh is not None,
+        cpus=_one_number(item, "lab_cpus", least=1),
+        expected_fault=_one_number(item, "lab_expect_fault", least=0),
+    )
+
+
+def _one_number(item: pytest.Item, name: str, *, least: int) -> int | None:
+    marker = item.get_closest_marker(name)
+    if marker is None:
+        return None
+    if len(marker.args) != 1 or marker.kwargs or type(marker.args[0]) is not int or marker.args[0] < least:
+        raise _wrong(item, marker)
+    return int(marker.args[0])
+
+
+def _all_text(values: tuple[object, ...]) -> bool:
+    return all(isinstance(value, str) and value for value in values)
+
+
+def _wrong(item: pytest.Item, marker: pytest.Mark) -> pytest.UsageError:
+    arguments = ", ".join([*map(repr, marker.args), *(f"{key}={value!r}" for key, value in marker.kwargs.items())])
+    return pytest.UsageError(
+        f"{item.nodeid}: @pytest.mark.{marker.name}({arguments}) is wrong; it is written {_MARKERS[marker.name][0]}"
+    )

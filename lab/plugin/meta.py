@@ -1,0 +1,57 @@
+"""What is known about a run before its first test, written down once for the report."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+import lab
+from lab.pool.pool import GuestSource
+from lab.report.collect import META_FILE, RunMeta, write_meta
+from lab.report.model import DriverEntry, ImageEntry
+
+
+def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], workers: int) -> None:
+    """Write the run's description, unless another worker, or ``lab run``, already has.
+
+    Args:
+        source: Where the guests come from.
+        out: Folder of the run.
+        command: The command line of the controller.
+        workers: How many workers there are.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".meta.lock"):
+        if (out / META_FILE).exists():
+            return
+        manifest = source.manifest
+        now = time.time()
+        image = ImageEntry(
+            name=manifest.name,
+            key=manifest.key,
+            guest=manifest.guest,
+            is_windows=manifest.is_windows,
+            capabilities=sorted(manifest.capabilities),
+            versions=dict(manifest.versions),
+        )
+        drivers = [
+            DriverEntry(name=driver.name, path=str(driver.image), sha256=driver.sha256, arch=driver.arch)
+            for driver in source.payload.drivers.values()
+        ]
+        meta = RunMeta(
+            lab_version=lab.__version__,
+            started=datetime.datetime.fromtimestamp(now, tz=datetime.UTC).isoformat(timespec="seconds"),
+            started_at=now,
+            command=list(command),
+            guest=manifest.guest,
+            image=image,
+            accelerator=source.accelerator,
+            qemu=source.qemu,
+            workers=workers,
+            drivers=drivers,
+        )
+        write_meta(out, meta)

@@ -1,0 +1,165 @@
+"""The plugin's options: command line, environment, pytest ini file, lab file, defaults, in this order."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from lab.config import KnownIssue
+from lab.config.settings import Settings, load_settings, variable
+from lab.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One option and its twins: ``--lab-image``, ini key ``lab_image``, and the environment variable of the lab file key."""
+
+    flag: str
+    key: str
+    help: str
+    choices: tuple[str, ...] = ()
+    convert: Callable[[str], Any] = str
+    many: bool = False
+
+    @property
+    def dest(self) -> str:
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return value
+
+
+_OPTIONS = (
+    _Option("--lab-image", "image", "Guest image: a recipe's name, or the folder of a built image"),
+    _Option("--lab-driver", "drivers", "Driver under test: its folder, driver.yaml or .sys file; may be repeated", many=True),
+    _Option("--lab-transport", "transport", "How commands reach the guest", choices=("winrm", "ssh")),
+    _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
+    _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
+    _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
+)
+
+_CONFIG_FLAG = "--lab-config"
+_OUT_FLAG = "--lab-out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabConfig:
+    """What is in force for this run; the value of the ``lab_config`` fixture.
+
+    Attributes:
+        image: Recipe name or folder.
+        drivers: Folders, manifests or ``.sys`` files of the drivers under test; empty for the lab's own.
+        transport: ``winrm`` or ``ssh``.
+        boot_timeout: Seconds; None for the image's own figure.
+        accelerator: ``auto``, ``kvm`` or ``tcg``.
+        keep: ``never``, ``failed`` or ``always``.
+        out: The folder of this run; None lets the run choose one under ``out_root``.
+        out_root: The folder that gets one folder for each run.
+        known: Known issues of the lab file.
+        file: The lab file, if there is one.
+        sources: Where each value comes from.
+    """
+
+    image: str
+    drivers: tuple[str, ...]
+    transport: Literal["winrm", "ssh"]
+    boot_timeout: float | None
+    accelerator: Literal["auto", "kvm", "tcg"]
+    keep: Literal["never", "failed", "always"]
+    out: Path | None
+    out_root: Path
+    known: tuple[KnownIssue, ...]
+    file: Path | None
+    sources: dict[str, str]
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options and their ini twins."""
+    group = parser.getgroup("lab", "Windows driver test lab")
+    group.addoption(_CONFIG_FLAG, dest="lab_config", default=None, metavar="PATH", help="Lab file; lab.yaml when it exists")
+    parser.addini("lab_config", "Lab file", default="")
+    group.addoption(_OUT_FLAG, dest="lab_out", default=None, metavar="DIR", help="Folder of this run's report and evidence")
+    parser.addini("lab_out", "Folder of this run's report and evidence", default="")
+    for option in _OPTIONS:
+        arguments: dict[str, Any] = {"dest": option.dest, "default": None, "help": option.help}
+        if option.choices:
+            arguments["choices"] = option.choices
+        else:
+            arguments["type"] = option.convert
+            arguments["metavar"] = "PATH" if option.many else option.dest.rsplit("_", 1)[-1].upper()
+        group.addoption(option.flag, action="append" if option.many else "store", **arguments)
+        if option.many:
+            parser.addini(option.dest, option.help, type="linelist", default=[])
+        else:
+            parser.addini(option.dest, option.help, default="")
+
+
+def read_options(config: pytest.Config) -> LabConfig:
+    """Merge all layers.
+
+    Raises:
+        pytest.UsageError: A value is wrong; the message names the option, variable, or file and line.
+    """
+    given: dict[str, Any] = {}
+    for option in _OPTIONS:
+        value = config.getoption(option.dest)
+        if value is None and not os.environ.get(variable(option.key)):
+            value = _from_ini(config, option)
+        given[option.key] = value
+    try:
+        file = config.getoption("lab_config") or (not os.environ.get("LAB_CONFIG") and config.getini("lab_config")) or None
+        # A file that the ini names is relative to the ini; load_settings takes the rest relative to the current folder.
+        settings = load_settings(given, config=_path(config, file), cwd=config.invocation_params.dir)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
+    return _resolve(config, settings)
+
+
+def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
+    values = settings.values
+    out = config.getoption("lab_out") or config.getini("lab_out") or None
+    return LabConfig(
+        image=values.image,
+        drivers=values.drivers,
+        transport=values.transport,
+        boot_timeout=values.boot_timeout,
+        accelerator=values.accelerator,
+        keep=values.keep,
+        out=_path(config, out),
+        out_root=config.rootpath / values.out,
+        known=values.known,
+        file=settings.file,
+        sources=dict(settings.sources),
+    )
+
+
+def _from_ini(config: pytest.Config, option: _Option) -> Any:
+    value = config.getini(option.dest)
+    if not value:
+        return None
+    base = config.rootpath if config.inipath is None else config.inipath.parent
+    if option.many:
+        return [str(base / line) for line in value]
+    if option.choices and value not in option.choices:
+        raise pytest.UsageError(f"ini key {option.dest} must be one of {', '.join(option.choices)}, not {value!r}")
+    try:
+        return option.convert(value)
+    except argparse.ArgumentTypeError as error:
+        raise pytest.UsageError(f"ini key {option.dest} {error}") from None
+
+
+def _path(config: pytest.Config, text: str | None) -> Path | None:
+    return config.invocation_params.dir / Path(text).expanduser() if text else None

@@ -1,0 +1,245 @@
+"""The lab's part of one pytest process: its guests, the test that runs now, and what is written down about both."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from lab.errors import EvidenceLost, GuestCrashed, GuestHung, LabError, TransportError
+from lab.guest import capability
+from lab.plugin.drivers import LoadedDriver
+from lab.plugin.markers import Wishes
+from lab.plugin.options import LabConfig
+from lab.plugin.testrun import TestRun
+from lab.pool.pool import GuestLife, GuestPool, GuestSource, Seat
+from lab.pool.turn import MachineTurn
+from lab.prints.stream import first_fault, render
+from lab.report.collect import ResultWriter, print_entry
+from lab.report.model import GuestEntry
+
+#: How long the guest may take for a marker or a question when a test has already failed.
+_SHORT_S = 10.0
+
+
+class LabSession:
+    """Lives in each process that runs tests: in every worker, or in the only process without xdist.
+
+    Args:
+        config: The lab's options.
+        source: Where guests come from.
+        out: Folder of the run.
+        worker: ``gw0``, …; ``master`` without xdist.
+        wishes: What each collected test asks for.
+        users: Ids of the tests that use a guest.
+    """
+
+    def __init__(
+        self,
+        config: LabConfig,
+        source: GuestSource,
+        *,
+        out: Path,
+        worker: str,
+        wishes: dict[str, Wishes],
+        users: frozenset[str],
+    ) -> None:
+        self.config = config
+        self.source = source
+        self.out = out
+        self.worker = worker
+        self.users = users
+        self.run: TestRun | None = None
+        self._wishes = wishes
+        self._guest_text = _guest_text(source)
+        self._writer = ResultWriter(out, worker)
+        self._turn = MachineTurn(out / "workers")
+        self.pool = GuestPool(source, worker, on_change=self._write_guest, keep=config.keep)
+
+    def collected(self, nodeids: Sequence[str]) -> None:
+        """Write down which tests the run has."""
+        self._writer.collected(nodeids)
+
+    @contextlib.contextmanager
+    def turn(self, nodeid: str) -> Iterator[None]:
+        """Hold this worker's share of the machine for a test, or all of it."""
+        wishes = self._wishes.get(nodeid, Wishes())
+        with self._turn.alone() if wishes.cpus else self._turn.shared():
+            yield
+
+    def begin(self, nodeid: str) -> None:
+        """A test's setup begins: skip it, or open its window on a guest that is there already."""
+        wishes = self._wishes.get(nodeid, Wishes())
+        run = self.run = TestRun(nodeid=nodeid, wishes=wishes, started=time.time())
+        seat = self.pool.current if nodeid in self.users else None
+        self._writer.begin(nodeid, started=run.started, guest_id=seat.life.guest_id if seat else None)
+        missing = capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
+        if missing:
+            self._skip(run, missing)
+        if seat is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh):
+            self._take(run, seat)
+
+    def seat(self) -> Seat:
+        """The guest of the test that runs now, booted if need be.
+
+        Raises:
+            GuestError: There is none to be had.
+        """
+        run = self.running()
+        if run.seat is None:
+            self._take(run, self.pool.acquire(smp=run.wishes.cpus, fresh=run.wishes.fresh))
+        assert run.seat is not None
+        return run.seat
+
+    def running(self) -> TestRun:
+        """The test that runs now."""
+        if self.run is None:
+            raise LabError(
+                "a guest can only be used while a test runs", hint="use the lab's fixtures in tests and function fixtures"
+            )
+        return self.run
+
+    def phase_ended(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        """Take down how a phase ended; a failure gets the test's prints beside it, and is looked into."""
+        run = self.run
+        if run is None or run.nodeid != report.nodeid:
+            return
+        run.saw(call, report)
+        if report.outcome == "failed" and run.seat is not None:
+            self._look_into(run, call.excinfo.value if call.excinfo else None)
+            report.sections.append(("kernel prints", self._prints_text(run) or "(none)"))
+            report.sections.append(("guest", f"{run.seat.life.guest_id}: {self._guest_text}"))
+        if report.when == "teardown":
+            self._finish(run, report)
+
+    def tear_down(self, nextid: str | None) -> None:
+        """A test's teardown begins: which drivers does the next test want as they are?"""
+        if self.run is not None and nextid is not None:
+            after = self._wishes.get(nextid, Wishes())
+            if not after.reload and not after.fresh and after.cpus == self.run.wishes.cpus:
+                self.run.keep_loaded = frozenset(after.drivers)
+
+    def leave_driver(self, driver: LoadedDriver) -> None:
+        """Unload a driver behind a test, unless the next test wants it as it is or the guest is spoilt anyway."""
+        run = self.running()
+        seat = run.seat
+        if seat is None or seat.condemned or not seat.guest.alive or driver.name in run.keep_loaded:
+            return
+        if first_fault(seat.ledger.peek()) is not None:
+            # The driver is gone with the process that hosted it: there is nothing to unload.
+            return
+        driver.leave()
+
+    def close_window(self) -> None:
+        """A test's fixtures are gone: collect its last prints and judge its guest. Never raises."""
+        run = self.run
+        if run is None or run.seat is None or run.window is not None:
+            return
+        seat = run.seat
+        run.guest_alive = seat.guest.alive
+        run.window = seat.ledger.close(alive=run.guest_alive)
+        # The machine may have gone while the marker was waited for.
+        run.guest_alive = run.guest_alive and seat.guest.alive
+        fault = first_fault(run.window.records)
+        if fault is not None:
+            seat.condemn(f"crash: 0x{fault.code:08X} in {run.nodeid}")
+        elif not run.guest_alive:
+            seat.condemn(f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}")
+        elif run.window.gaps:
+            seat.condemn(f"lost evidence: {run.window.gaps[0]}")
+
+    def check_window(self) -> None:
+        """Raise what the window has to say against a test that has not failed so far."""
+        run = self.run
+        if run is None or run.window is None or run.seat is None or run.failed:
+            return
+        if run.faults:
+            raise GuestCrashed(run.faults[0].code, run.faults[0].parameters)
+        if not run.guest_alive:
+            raise run.seat.guest.machine.exited_error()
+        run.window.check()
+
+    def close(self) -> None:
+        """End of this process's tests: end the guest."""
+        try:
+            self.pool.close()
+        finally:
+            self._writer.close()
+
+    def _take(self, run: TestRun, seat: Seat) -> None:
+        """Open the test's window on a guest; one that lost its voice since the last test is replaced, once."""
+        try:
+            run.stream = seat.ledger.open(run.nodeid)
+        except EvidenceLost as error:
+            seat.condemn(f"lost evidence between two tests: {error.message}")
+            seat = self.pool.acquire(smp=run.wishes.cpus, fresh=run.wishes.fresh)
+            run.stream = seat.ledger.open(run.nodeid)
+        run.seat = seat
+
+    def _skip(self, run: TestRun, missing: Sequence[str]) -> NoReturn:
+        run.missing = tuple(missing)
+        noun = "capability" if len(missing) == 1 else "capabilities"
+        run.skip_reason = f"needs {noun} {', '.join(missing)}, which {self.source.manifest.guest} lacks"
+        pytest.skip(run.skip_reason)
+
+    def _look_into(self, run: TestRun, error: BaseException | None) -> None:
+        """After a failure: is the guest still good for the next test?"""
+        seat = run.seat
+        assert seat is not None
+        if isinstance(error, GuestHung) and run.guest_answers is None:
+            run.guest_answers = seat.guest.answers(timeout=2 * _SHORT_S)
+            seat.condemn(f"hang: {error.message}")
+        elif isinstance(error, TransportError | GuestCrashed | EvidenceLost):
+            seat.condemn(f"{type(error).__name__}: {error.message}")
+        seat.failed_tests += 1
+
+    def _prints_text(self, run: TestRun) -> str:
+        seat = run.seat
+        assert seat is not None
+        if run.window is not None:
+            return render(run.window.records)
+        if seat.guest.alive:
+            with contextlib.suppress(EvidenceLost):
+                seat.guest.prints.mark(seat.ledger.next_token(), timeout=_SHORT_S)
+        return render(seat.ledger.peek())
+
+    def _finish(self, run: TestRun, report: pytest.TestReport) -> None:
+        decision = run.decide(self.config.known)
+        entry = run.entry(decision, self.worker)
+        self._writer.test(entry)
+        properties = [("lab_verdict", entry.verdict), ("lab_guest", self._guest_text)]
+        properties += [("lab_reason", entry.reason)] if entry.reason else []
+        properties += [("lab_guest_id", entry.guest_id)] if entry.guest_id else []
+        properties += [("lab_fault", entry.fault.code)] if entry.fault else []
+        report.user_properties += [*properties, ("lab_worker", self.worker)]
+        self.run = None
+
+    def _write_guest(self, life: GuestLife) -> None:
+        account = life.attribution
+        self._writer.guest(
+            GuestEntry(
+                guest_id=life.guest_id,
+                worker=self.worker,
+                started=life.started,
+                boot_s=life.boot_s,
+                copy_s=life.copy_s,
+                load_s=life.load_s,
+                ended=life.ended,
+                prints=account.total,
+                unattributed=[print_entry(record) for record in account.unattributed],
+                boot_prints=[print_entry(record) for record in account.boot],
+                gaps=list(account.gaps),
+            )
+        )
+
+
+def _guest_text(source: GuestSource) -> str:
+    """The guest in one line, also where there is none."""
+    try:
+        return source.manifest.guest
+    except LabError:
+        return "no guest"

@@ -1,0 +1,90 @@
+"""Where the guests of a pytest process come from: the lab's own image, or whatever a hook puts in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from lab.errors import LabError
+from lab.host.accel import probe_accelerators
+from lab.host.paths import cache_dir, runs_dir
+from lab.image.manifest import ImageManifest
+from lab.image.store import find_image
+from lab.plugin.options import LabConfig
+from lab.pool.boot import read_manifest
+from lab.pool.components import make_payload
+from lab.pool.live import LiveGuest
+from lab.pool.payload import Payload
+from lab.pool.pool import GuestSource
+from lab.pool.source import ImageSource, choose_accelerator, qemu_version
+from lab.vm.cleanup import sweep
+
+
+def make_source(config: pytest.Config, options: LabConfig, *, out: Path, wanted: Collection[str]) -> GuestSource:
+    """Where the guests come from.
+
+    Args:
+        config: pytest's configuration.
+        options: The lab's options.
+        out: Folder of the run.
+        wanted: Names of the drivers that the tests ask for.
+
+    Raises:
+        LabError: The image is missing, a driver cannot be built, or no accelerator works.
+    """
+    replaced = config.hook.pytest_lab_guest_source(config=config, lab_config=options)
+    if replaced is not None:
+        return cast(GuestSource, replaced)
+    image_dir = find_image(options.image)
+    manifest = read_manifest(image_dir)
+    sweep(runs_dir())
+    return ImageSource(
+        image_dir=image_dir,
+        manifest=manifest,
+        payload=make_payload(options.drivers, sorted(wanted), arch=manifest.arch, out=out / "drivers"),
+        accelerator=choose_accelerator(options.accelerator, probe_accelerators(cache_dir())),
+        qemu=qemu_version(),
+        transport=options.transport,
+        boot_timeout=options.boot_timeout,
+        runs_dir=runs_dir(),
+        evidence_dir=out / "guests",
+        detached=options.keep != "never",
+    )
+
+
+class NoSource:
+    """Stands in for guests that cannot be had: every test that wants one fails with the reason.
+
+    Args:
+        error: The reason.
+    """
+
+    def __init__(self, error: LabError) -> None:
+        self.error = error
+
+    @property
+    def manifest(self) -> ImageManifest:
+        """Raises the reason."""
+        raise self.error
+
+    @property
+    def payload(self) -> Payload:
+        """Raises the reason."""
+        raise self.error
+
+    @property
+    def accelerator(self) -> str:
+        """Nothing is known."""
+        return "none"
+
+    @property
+    def qemu(self) -> str:
+        """Nothing is known."""
+        return "unknown"
+
+    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+        """Raises the reason."""
+        raise self.error

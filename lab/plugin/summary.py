@@ -1,0 +1,57 @@
+"""The end of a run: the report, and a block in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.gate.exitcode import exit_code, meaning
+from lab.gate.verdict import SEVERITY
+from lab.report.collect import assemble, read_meta, write_run
+from lab.report.html import write_html
+from lab.report.model import RunReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run's report and where it lies."""
+
+    report: RunReport
+    files: tuple[Path, ...]
+
+
+def finish_run(out: Path, *, ended: str = "") -> Finished | None:
+    """Make ``run.json`` and the page of what the workers wrote down; None when no lab test ran.
+
+    Args:
+        out: Folder of the run.
+        ended: How the run died; empty when it came to its end.
+    """
+    meta = read_meta(out)
+    if meta is None:
+        return None
+    report = assemble(out, meta, exit_code=exit_code, ended=ended)
+    files = (write_run(out, report), write_html(out, report, exit_meaning=meaning(report.exit_code)))
+    return Finished(report=report, files=files)
+
+
+def summary_lines(finished: Finished) -> list[str]:
+    """What the terminal shows about a run."""
+    report = finished.report
+    lines = [f"{report.guest}; {report.accelerator}, QEMU {report.qemu}"]
+    boots = [guest.boot_s for guest in report.guests if guest.boot_s is not None]
+    if boots:
+        each = ", ".join(f"{seconds:.1f}" for seconds in boots)
+        lines.append(f"{len(boots)} guest(s) on {report.workers} worker(s), booted in {each} s")
+    lines += [
+        f"guest {guest.guest_id} ended: {guest.ended}" for guest in report.guests if guest.ended not in ("end of run", "")
+    ]
+    counts = ", ".join(f"{report.totals[verdict]} {verdict}" for verdict in SEVERITY if report.totals.get(verdict))
+    lines.append(f"verdicts: {counts or 'none'}")
+    for need, count in report.skipped_for.items():
+        lines.append(f"skipped for want of {need}: {count}")
+    lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")
+    red = [test for verdict in ("crash", "infra") for test in report.tests if test.verdict == verdict]
+    lines += [f"{test.verdict}: {test.nodeid}: {test.reason}" for test in red]
+    lines += [str(file) for file in finished.files]
+    return lines

@@ -1,0 +1,176 @@
+"""What becomes known about one execution of a test, and the entry that the report gets of it."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+import lab
+from lab.config import KnownIssue
+from lab.errors import LabError
+from lab.gate.known import match_known
+from lab.gate.verdict import Decision, Facts, PhaseFact, decide
+from lab.plugin.markers import Wishes
+from lab.pool.pool import Seat
+from lab.prints.record import FaultRecord, GapRecord
+from lab.prints.stream import PrintStream
+from lab.prints.window import Window
+from lab.report.collect import fault_entry, print_entry
+from lab.report.model import TestEntry
+
+_LAB_FOLDER = str(Path(lab.__file__).resolve().parent)
+
+
+@dataclass(slots=True, kw_only=True)
+class TestRun:
+    """One execution of a test, from its setup to its teardown.
+
+    Attributes:
+        nodeid: The test.
+        wishes: What its markers ask for.
+        started: Wall clock in seconds.
+        seat: The guest that serves it, once it has one.
+        stream: Its prints while it runs.
+        window: Its prints afterwards.
+        keep_loaded: Drivers that the next test wants as they are.
+        phases: How its phases ended.
+        guest_alive: Whether the guest's virtual machine still ran at the end.
+        guest_answers: After a hang: whether the guest answered something else.
+        missing: Capabilities that the guest lacks.
+        skip_reason: Why it was skipped.
+        xfail_reason: Why it was expected to fail, when it did.
+        details: The failures as pytest shows them.
+    """
+
+    #: Not a test class, whatever its name begins with.
+    __test__ = False
+
+    nodeid: str
+    wishes: Wishes
+    started: float
+    seat: Seat | None = None
+    stream: PrintStream | None = None
+    window: Window | None = None
+    keep_loaded: frozenset[str] = frozenset()
+    phases: list[PhaseFact] = field(default_factory=list)
+    duration_s: float = 0.0
+    guest_alive: bool = True
+    guest_answers: bool | None = None
+    missing: tuple[str, ...] = ()
+    skip_reason: str = ""
+    xfail_reason: str | None = None
+    details: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a phase has failed so far."""
+        return any(phase.outcome == "failed" for phase in self.phases)
+
+    @property
+    def faults(self) -> list[FaultRecord]:
+        """Driver faults of the window that the test does not expect."""
+        return [fault for fault in self._all_faults() if fault.code != self.wishes.expected_fault]
+
+    def saw(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        """Take down how a phase ended."""
+        self.duration_s += report.duration
+        error = call.excinfo.value if call.excinfo is not None else None
+        text = ""
+        if report.outcome == "failed":
+            self.details.append(report.longreprtext)
+            if call.excinfo is None:
+                text = report.longreprtext.strip().splitlines()[-1] if report.longreprtext.strip() else "failed"
+            elif report.when == "call":
+                error = _plumbing(call.excinfo) or error
+        elif report.outcome == "skipped":
+            if hasattr(report, "wasxfail"):
+                self.xfail_reason = str(report.wasxfail).removeprefix("reason: ")
+            else:
+                self.skip_reason = self.skip_reason or str(getattr(error, "msg", "") or error or "skipped")
+        when: Literal["setup", "call", "teardown"] = report.when or "call"
+        self.phases.append(PhaseFact(when=when, outcome=report.outcome, error=error, text=text))
+
+    def decide(self, known: Sequence[KnownIssue]) -> Decision:
+        """The verdict."""
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        records = self.window.records if self.window else ()
+        gaps = [record for record in records if isinstance(record, GapRecord)]
+        if self.window is not None and not self.window.complete and self.guest_alive and not gaps:
+            gaps = [GapRecord(sequence=0, host_time=self.started, missing=0, reason=self.window.gaps[-1])]
+        decision = decide(
+            Facts(
+                phases=self.phases,
+                faults=self._all_faults(),
+                gaps=gaps,
+                guest_alive=self.guest_alive,
+                guest_answers=self.guest_answers,
+                missing_capability=", ".join(self.missing) or None,
+                skip_reason=self.skip_reason,
+                xfail_reason=self.xfail_reason,
+                expected_fault=self.wishes.expected_fault,
+                known=match_known(known, self.nodeid, self.wishes.drivers, today=today),
+            )
+        )
+        if decision.verdict == "skipped" and self.missing:
+            return Decision(verdict="skipped", reason=self.skip_reason)
+        return decision
+
+    def entry(self, decision: Decision, worker: str) -> TestEntry:
+        """The report's entry."""
+        faults = self._all_faults()
+        driver = self.wishes.drivers[0] if len(self.wishes.drivers) == 1 else None
+        return TestEntry(
+            nodeid=self.nodeid,
+            verdict=decision.verdict,
+            reason=decision.reason,
+            duration_s=round(self.duration_s, 6),
+            started=self.started,
+            worker=worker,
+            guest_id=self.seat.life.guest_id if self.seat else None,
+            missing_capability=self.missing[0] if self.missing else None,
+            drivers=list(self.wishes.drivers),
+            fault=fault_entry(faults[0], driver=driver) if faults else None,
+            details="\n\n".join(self.details),
+            prints=[print_entry(record) for record in self.window.prints] if self.window else [],
+        )
+
+    def _all_faults(self) -> list[FaultRecord]:
+        records = self.window.records if self.window else ()
+        return [record for record in records if isinstance(record, FaultRecord)]
+
+
+def _plumbing(excinfo: pytest.ExceptionInfo[BaseException]) -> BaseException | None:
+    """The lab's own failure in a test's call: an error that nobody foresaw, raised inside of the lab.
+
+    Without it, a bug of the lab would be shown as one of the driver.
+    """
+    error = excinfo.value
+    if isinstance(error, AssertionError | LabError | pytest.fail.Exception | pytest.skip.Exception):
+        return None
+    if not _raised_in_lab(excinfo.tb):
+        return None
+    return LabError(f"the lab itself failed: {type(error).__name__}: {error}", hint="report this with the traceback")
+
+
+def _raised_in_lab(trace: types.TracebackType | None) -> bool:
+    """Whether the error passed through the lab's code below the test, other than by a callback of the test's own."""
+    last_own = -1
+    last_lab = -1
+    depth = 0
+    outside = (sys.prefix, sys.base_prefix)
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name.startswith(_LAB_FOLDER):
+            last_lab = depth
+        elif not name.startswith(outside):
+            last_own = depth
+        depth += 1
+        trace = trace.tb_next
+    return last_lab > last_own

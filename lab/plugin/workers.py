@@ -1,0 +1,87 @@
+"""pytest-xdist: how many workers, what the controller tells them, and that they die with it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import LabError
+from lab.host.capacity import measure
+from lab.image.store import find_image
+from lab.plugin.keys import OUT, options_of
+from lab.plugin.outdir import choose_out
+from lab.pool.boot import read_manifest
+
+_PR_SET_PDEATHSIG = 1
+_OUT = "lab_out"
+_COMMAND = "lab_command"
+
+
+def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:
+    """What the controller told this worker; None in the controller and without xdist."""
+    return getattr(config, "workerinput", None)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of xdist."""
+    return worker_input(config) is not None
+
+
+def worker_name(config: pytest.Config) -> str:
+    """``gw0``, …; ``master`` without xdist."""
+    given = worker_input(config)
+    return str(given["workerid"]) if given else "master"
+
+
+def worker_count(config: pytest.Config) -> int:
+    """How many workers the run has."""
+    given = worker_input(config)
+    return int(given["workercount"]) if given else 1
+
+
+def out_of_controller(config: pytest.Config) -> Path:
+    """The folder of the run, as the controller chose it."""
+    given = worker_input(config) or {}
+    return Path(given[_OUT])
+
+
+def command_of_controller(config: pytest.Config) -> list[str]:
+    """The command line that the user typed."""
+    given = worker_input(config)
+    return list(given[_COMMAND]) if given else list(sys.argv)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this worker when the controller is gone, however it went; its guest goes with it."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)  # it went just before: no signal will come any more
+
+
+class XdistHooks:
+    """Hooks that exist only with pytest-xdist; registered when that is there."""
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a new worker where the run writes to."""
+        config: pytest.Config = node.config
+        if OUT not in config.stash:
+            config.stash[OUT] = choose_out(options_of(config))
+        node.workerinput[_OUT] = str(config.stash[OUT])
+        node.workerinput[_COMMAND] = list(sys.argv)
+
+    def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int | None:
+        """As many workers as guests run at full speed side by side; pytest-xdist's own rule where no image is known."""
+        try:
+            machine = read_manifest(find_image(options_of(config).image)).machine
+        except LabError:
+            return None
+        return measure().guests(machine.memory_mb, smp=machine.smp)
