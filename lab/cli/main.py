@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lab
-from lab.cli import doctor, driver, image, run
+from lab.cli import doctor, driver, guest, image, run
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 run.register(app)
+guest.register(app)
 doctor.register(app)
 driver.register(app)
 image.register(app)

@@ -164,7 +164,13 @@ def process_start(pid: int) -> float | None:
 
 
 def describe(
-    name: str, *, guest: str, image_dir: Path, machine: VirtualMachine, transport: TransportName, clock: Callable[[], float] = time.time
+    name: str,
+    *,
+    guest: str,
+    image_dir: Path,
+    machine: VirtualMachine,
+    transport: TransportName,
+    clock: Callable[[], float] = time.time,
 ) -> KeptGuest:
     """Describe a running detached machine for the register.
 

@@ -1,0 +1,225 @@
+"""`lab up`, `lab shell`, `lab run-in-guest`, `lab down`, `lab ps`: keep a guest and look around in it."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperCommand
+
+from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
+from lab.config import Settings, load_settings
+from lab.errors import ConfigError, TransportError
+from lab.guest.ssh_login import load_host_key, load_private_key, login
+from lab.host.accel import probe_accelerators
+from lab.host.paths import cache_dir, runs_dir, state_dir
+from lab.image.manifest import load_credentials
+from lab.image.progress import open_progress
+from lab.image.recipes import ensure_image
+from lab.image.store import find_image
+from lab.pool.boot import boot_guest, machine_spec, read_manifest
+from lab.pool.kept import KeptGuest, KeptGuests, describe, end_kept, open_kept
+from lab.pool.source import choose_accelerator
+from lab.vm.argv import build_argv, command_text
+from lab.vm.cleanup import RunFolder, sweep
+from lab.vm.machine import VirtualMachine
+
+_NameArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; not needed when only one is running")]
+_DASHES = "lab.after_dashes"
+
+
+class _AfterDashes(TyperCommand):
+    """A command that takes everything behind ``--`` as it is: in front of it, an optional name can stand."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Part the arguments at the first ``--``."""
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[_DASHES] = args[at + 1 :]
+            args = args[:at]
+        return list(super().parse_args(ctx, args))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(up)
+    app.command()(shell)
+    app.command("run-in-guest", cls=_AfterDashes)(run_in_guest)
+    app.command()(down)
+    app.command()(ps)
+
+
+def kept_guests() -> KeptGuests:
+    """The register in the user's state folder."""
+    return KeptGuests(state_dir() / "guests")
+
+
+def up(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="What to call it; the image's name by default")] = None,
+    guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
+    transport: Annotated[str | None, typer.Option(help="winrm or ssh")] = None,
+    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Until the guest must be ready")] = None,
+    accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
+    smp: Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; the image's own number when not given")] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command line and start nothing")] = False,
+) -> None:
+    """Boot a guest that stays until `lab down`."""
+    options = {"image": guest, "transport": transport, "boot_timeout": boot_timeout, "accelerator": accel}
+    settings = load_settings(options, config=config)
+    values = settings.values
+    accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
+    if dry_run:
+        image = find_image(values.image)
+        spec = machine_spec(read_manifest(image), image, name=name or values.image, accelerator=accelerator, smp=smp)
+        typer.echo(command_text(build_argv(spec)))
+        return
+    guests = kept_guests()
+    chosen = guests.free_name(name, Path(values.image).name)
+    kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests)
+    typer.echo(f"{kept.name} is up: {kept.guest}")
+    for port, host_port in kept.ports.items():
+        typer.echo(f"  guest port {port:<5} 127.0.0.1:{host_port}")
+    typer.echo(f"  logs            {kept.run_dir}")
+    typer.echo(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}")
+
+
+def _boot(name: str, settings: Settings, *, accelerator: Any, smp: int | None, guests: KeptGuests) -> KeptGuest:
+    values = settings.values
+    sweep(runs_dir())
+    with open_progress() as progress:
+        image = ensure_image(values.image, progress)
+        progress.stage(f"boot {name} ({accelerator})")
+        folder = RunFolder.create(runs_dir(), name)
+        try:
+            live = boot_guest(
+                image,
+                guest_id=name,
+                run_dir=folder.path,
+                accelerator=accelerator,
+                smp=smp,
+                transport=values.transport,
+                timeout=values.boot_timeout,
+                detached=True,
+                progress=progress.detail,
+            )
+        except BaseException:
+            folder.remove()
+            raise
+        try:
+            machine = live.machine
+            assert isinstance(machine, VirtualMachine)
+            kept = describe(name, guest=live.manifest.guest, image_dir=image, machine=machine, transport=values.transport)
+            guests.add(kept)
+        except BaseException:
+            live.close()
+            folder.remove()
+            raise
+        live.close(keep=True)
+        # The guest's keeper holds the folder from here on.
+        folder.release()
+        progress.done(f"{name} answers")
+    return kept
+
+
+def shell(
+    name: _NameArgument = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Read line by line instead of opening a terminal over SSH")] = False,
+) -> None:
+    """Open a shell in a guest."""
+    require_terminal()
+    kept = kept_guests().find(name)
+    manifest = read_manifest(kept.image_dir)
+    if plain or manifest.ports.ssh is None:
+        transport = open_kept(kept)
+        try:
+            raise typer.Exit(_exit_code(line_shell(transport, name=kept.name, read_line=input, out=sys.stdout)))
+        finally:
+            transport.close()
+    credentials = load_credentials(kept.image_dir)
+    key = load_private_key(credentials.ssh_private_key) if credentials.ssh_private_key else None
+    host_key = load_host_key(credentials.ssh_host_key) if credentials.ssh_host_key else None
+    try:
+        sock = socket.create_connection(("127.0.0.1", kept.ports[manifest.ports.ssh]), timeout=30)
+    except OSError as error:
+        raise TransportError(f"guest {kept.name} does not answer SSH: {error}", hint="`lab shell --plain` uses WinRM") from None
+    connection = login(sock, credentials.username, credentials.password, key=key, host_key=host_key, timeout=30)
+    try:
+        raise typer.Exit(_exit_code(ssh_terminal(connection)))
+    finally:
+        connection.close()
+
+
+def run_in_guest(
+    context: typer.Context,
+    name: _NameArgument = None,
+    transport: Annotated[str | None, typer.Option(help="winrm or ssh; as the guest was booted when not given")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until the command is ended")] = 300.0,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Pass on standard input, to its end")] = False,
+) -> None:
+    """Run a command in a guest: lab run-in-guest [NAME] -- COMMAND.
+
+    One argument is a line for cmd; several are quoted by Windows' rules. The exit code is the command's; of a code above 255,
+    which the host cannot pass on, the last eight bits (never 0), and the whole code on standard error.
+    """
+    command: list[str] = context.meta.get(_DASHES, [])
+    if not command:
+        raise ConfigError("there is no command", hint="lab run-in-guest [NAME] -- ver")
+    if transport not in (None, "winrm", "ssh"):
+        raise ConfigError(f"--transport must be winrm or ssh, not {transport!r}")
+    connection = open_kept(kept_guests().find(name), transport)  # type: ignore[arg-type]
+    try:
+        data = sys.stdin.buffer.read() if stdin else b""
+        result = connection.run(command[0] if len(command) == 1 else command, timeout=timeout, stdin=data)
+    finally:
+        connection.close()
+    sys.stdout.buffer.write(result.stdout)
+    sys.stdout.buffer.flush()
+    sys.stderr.buffer.write(result.stderr)
+    sys.stderr.buffer.flush()
+    raise typer.Exit(_exit_code(result.exit_code))
+
+
+def down(
+    name: _NameArgument = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every guest that is running")] = False,
+) -> None:
+    """End a guest; what was changed in it is gone."""
+    guests = kept_guests()
+    if everything and name is not None:
+        raise ConfigError("a name and --all do not go together")
+    for guest in guests.all() if everything else [guests.find(name)]:
+        end_kept(guest)
+        guests.remove(guest.name)
+        typer.echo(f"{guest.name} is down")
+
+
+def ps() -> None:
+    """List the guests that are running."""
+    guests = kept_guests().all()
+    if not guests:
+        typer.echo("no guest is running; `lab up` boots one")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("name", "guest", "up since", "ports (guest → 127.0.0.1)", "process", "logs"):
+        table.add_column(heading, overflow="fold")
+    for guest in guests:
+        since = datetime.datetime.fromtimestamp(guest.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        ports = ", ".join(f"{port} → {host_port}" for port, host_port in guest.ports.items())
+        table.add_row(guest.name, guest.guest, since, ports, str(guest.pid), str(guest.run_dir))
+    Console().print(table)
+
+
+def _exit_code(code: int) -> int:
+    """A Windows exit code as one of the host's 0..255; never 0 for a failure."""
+    if 0 <= code <= 255:
+        return code
+    sys.stderr.write(f"exit code {code} (0x{code & 0xFFFFFFFF:08X})\n")
+    return code & 0xFF or 1
