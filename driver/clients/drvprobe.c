@@ -67,7 +67,7 @@ typedef struct _THREAD {
     struct _THREAD *next;
     const char *name;
     OP *first, **last;
-    HANDLE handle;
+    HANDLE done;
 } THREAD;
 
 typedef BOOL (WINAPI *CANCEL_IO_EX)(HANDLE, LPOVERLAPPED);
@@ -1042,18 +1042,22 @@ static void RunOne(const OP *op)
     }
 }
 
+/* A thread that ends takes its pended reads with it, and tags outlive `go`: so threads stay, and sleep. */
 static DWORD WINAPI ThreadMain(void *context)
 {
-    const OP *op = ((THREAD *)context)->first;
+    const THREAD *thread = (const THREAD *)context;
+    const OP *op;
 
     InterlockedIncrement(&Ready);
     WaitForSingleObject(Barrier, INFINITE);
-    for (; op; op = op->next)
+    for (op = thread->first; op; op = op->next)
         RunOne(op);
+    SetEvent(thread->done);
+    WaitForSingleObject(NewEvent(), INFINITE);
     return 0;
 }
 
-/* Start all listed threads, let them go at once when each of them stands at the barrier, wait for their end. */
+/* Start all listed threads, let them go at once when each of them stands at the barrier, wait until all are done. */
 static void Go(const OP *op, THREAD *threads)
 {
     RESULT result = Started(op);
@@ -1063,9 +1067,13 @@ static void Go(const OP *op, THREAD *threads)
     Ready = 0;
     Barrier = NewEvent();
     for (thread = threads; thread; thread = thread->next) {
-        thread->handle = CreateThread(NULL, THREAD_STACK, ThreadMain, thread, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
-        if (thread->handle == NULL)
+        HANDLE started;
+
+        thread->done = NewEvent();
+        started = CreateThread(NULL, THREAD_STACK, ThreadMain, thread, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+        if (started == NULL)
             ExitProcess(GetLastError());
+        CloseHandle(started);
         count++;
     }
     while (Ready < count)
@@ -1073,8 +1081,8 @@ static void Go(const OP *op, THREAD *threads)
     result.start = Now();
     SetEvent(Barrier);
     for (thread = threads; thread; thread = thread->next) {
-        WaitForSingleObject(thread->handle, INFINITE);
-        CloseHandle(thread->handle);
+        WaitForSingleObject(thread->done, INFINITE);
+        CloseHandle(thread->done);
     }
     CloseHandle(Barrier);
     Finish(&result, 0);

@@ -1,0 +1,215 @@
+"""Which drivers a run loads: the checkout's own, replaced or joined by those that the user points at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import ConfigError
+from lab.toolchain import pe
+from lab.toolchain.build import BuildResult, Progress, build_components, default_out
+from lab.toolchain.compile import Arch
+from lab.toolchain.files import sha256_of
+from lab.toolchain.manifest import MANIFEST_NAME, Component, known_components, load_component, load_folder, manifests_in
+from lab.toolchain.sign import SigningKey, signing_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverPackage:
+    """A driver that is ready to be copied into a guest, loaded and used.
+
+    Attributes:
+        name: What tests call it.
+        service: Name of its service in the guest.
+        image: The ``.sys`` file on the host; the user's own file when it was given finished.
+        sha256: Of the image, lower-case hexadecimal.
+        arch: Processor of the image.
+        load_order_group: Load-order group of the service.
+        links: How programs open its devices.
+        clients: Program name -> file on the host.
+        encoding: Of the text that it prints.
+    """
+
+    name: str
+    service: str
+    image: Path
+    sha256: str
+    arch: Arch
+    load_order_group: str
+    links: tuple[str, ...]
+    clients: Mapping[str, Path]
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A component, and the finished image that takes the place of its build."""
+
+    component: Component
+    image: Path | None = None
+
+
+def resolve_drivers(
+    paths: Sequence[Path] = (),
+    *,
+    arch: Arch = "x64",
+    out: Path | None = None,
+    root: Path | None = None,
+    key: SigningKey | None = None,
+    progress: Progress | None = None,
+) -> tuple[DriverPackage, ...]:
+    """The drivers of a run: the checkout's drivers under test, with the user's choices in their place or beside them.
+
+    The user's files are only read. What is built goes to ``out``; when the user brings sources of their own, their
+    builds go to a folder below it, so that the checkout's builds stay what they are.
+
+    Args:
+        paths: Each a ``driver.yaml``; a folder with one; a folder of built ``.sys`` files; or a ``.sys`` file. A ``.sys``
+            without a manifest must have the file name of a driver that is known, and replaces that one.
+        arch: Processor of the guest.
+        out: Folder of builds; None: ``build/ARCH`` in the checkout.
+        root: The checkout; None finds it.
+        key: Signs the builds; None: the lab's own.
+        progress: Called with a line for each step.
+
+    Raises:
+        ConfigError: A path is none of these, or two choices contradict each other.
+        HostToolError: A build failed.
+    """
+    known = known_components(root)
+    chosen = {
+        name: _Choice(part) for name, part in known.items() if part.manifest.kind == "driver" and part.manifest.under_test
+    }
+    programs = {name: part for name, part in known.items() if part.manifest.kind == "program"}
+    taken: dict[str, Path] = {}
+    for path in paths:
+        for choice in _choices(path, known):
+            if choice.component.manifest.kind == "program":
+                programs[choice.component.name] = choice.component
+                continue
+            name = choice.component.name
+            if name in taken:
+                raise ConfigError(f"{path} and {taken[name]} are both the driver {name}", hint="name one of them")
+            taken[name] = path
+            chosen[name] = choice
+    _refuse_clashes(chosen.values())
+
+    folder = out or (root / "build" / arch if root else default_out(arch))
+    signer = key or signing_key()
+    wanted = {name for choice in chosen.values() for name in choice.component.manifest.clients if name in programs}
+    built: dict[str, BuildResult] = {}
+    parts = [choice.component for choice in chosen.values() if not choice.image] + [programs[name] for name in sorted(wanted)]
+    for ours, place in ((True, folder), (False, folder / "selected")):
+        todo = [part for part in parts if (known.get(part.name) == part) is ours and not part.prebuilt]
+        if todo:
+            built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress)}
+    clients = {name: _client_file(programs[name], built) for name in wanted}
+    return tuple(_package(choice, built, clients, arch) for _, choice in sorted(chosen.items()))
+
+
+def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:
+    """What one path of the user means."""
+    if path.is_dir():
+        if manifests_in(path):
+            return [_finished_or_built(component) for component in load_folder(path)]
+        images = sorted(item for item in path.iterdir() if item.suffix.lower() == ".sys")
+        if not images:
+            raise ConfigError(
+                f"there is neither a {MANIFEST_NAME} nor a .sys file in it",
+                file=str(path),
+                hint="driver/README.md shows how to write a manifest",
+            )
+        found = [_replacement(image, known) for image in images]
+        # A folder of builds may hold what serves the lab itself, too: that comes with the image of the guest.
+        return [choice for choice in found if choice.component.manifest.under_test]
+    if not path.exists():
+        raise ConfigError("there is no such file or folder", file=str(path))
+    if path.suffix.lower() == ".sys":
+        return [_replacement(path, known)]
+    if path.name.endswith(MANIFEST_NAME):
+        return [_finished_or_built(load_component(path))]
+    raise ConfigError(f"is neither a .sys file, nor a {MANIFEST_NAME}, nor a folder", file=str(path))
+
+
+def _finished_or_built(component: Component) -> _Choice:
+    return _Choice(component, component.prebuilt)
+
+
+def _replacement(image: Path, known: Mapping[str, Component]) -> _Choice:
+    drivers = {part.image_name.lower(): part for part in known.values() if part.manifest.kind == "driver"}
+    component = drivers.get(image.name.lower())
+    if component is None:
+        raise ConfigError(
+            f"no known driver has an image called {image.name}, so the lab cannot tell how to load it",
+            file=str(image),
+            hint=f"put a file {MANIFEST_NAME} beside it and name that one instead:\n"
+            f"    name: {image.stem}\n    image: {image.name}\n    service: {image.stem}\n"
+            f"    links: ['\\\\.\\YourDevice']\n    clients: [drvprobe]\n"
+            f"  (known images: {', '.join(sorted(drivers))})",
+        )
+    return _Choice(component, image)
+
+
+def _refuse_clashes(choices: Iterable[_Choice]) -> None:
+    """Two drivers with one service or one file name would overwrite each other in the guest."""
+    services: dict[str, Component] = {}
+    images: dict[str, Component] = {}
+    for choice in choices:
+        component = choice.component
+        image_name = (choice.image or Path(component.image_name)).name
+        for key, value, seen in (("service", component.service, services), ("image", image_name, images)):
+            other = seen.setdefault(value.lower(), component)
+            if other is not component:
+                raise ConfigError(
+                    f"{value} is also the {key} of the driver {other.name} ({other.file})",
+                    file=str(component.file),
+                    key=key,
+                    hint=f"rename it; to replace that driver, use its name: {other.name}",
+                )
+
+
+def _client_file(program: Component, built: Mapping[str, BuildResult]) -> Path:
+    return program.prebuilt or built[program.name].path
+
+
+def _package(choice: _Choice, built: Mapping[str, BuildResult], programs: Mapping[str, Path], arch: Arch) -> DriverPackage:
+    component, manifest = choice.component, choice.component.manifest
+    image = choice.image.absolute() if choice.image else built[component.name].path
+    if choice.image:
+        _require_loadable(image, arch)
+    clients: dict[str, Path] = {}
+    for client in manifest.clients:
+        file = programs.get(client, component.folder / client)
+        if not file.is_file():
+            raise ConfigError(
+                f"{client} is neither a known program nor a file beside the manifest",
+                file=str(component.file),
+                key="clients",
+                hint="name one of `lab driver list`, or give the path of an .exe",
+            )
+        clients[client if client in programs else file.stem] = file
+    return DriverPackage(
+        name=component.name,
+        service=component.service,
+        image=image,
+        sha256=sha256_of(image),
+        arch=arch,
+        load_order_group=manifest.load_order_group,
+        links=manifest.links,
+        clients=clients,
+        encoding=manifest.encoding,
+    )
+
+
+def _require_loadable(image: Path, arch: Arch) -> None:
+    """The least that the kernel asks of a finished driver; `lab driver check` is stricter."""
+    facts = pe.inspect(image)
+    if not facts.native:
+        raise ConfigError("is no driver: its subsystem is not native", file=str(image))
+    if facts.arch != arch:
+        raise ConfigError(
+            f"is for {facts.arch or 'an unknown processor'}, and the guest is {arch}",
+            file=str(image),
+            hint=f"build it for {arch}",
+        )
