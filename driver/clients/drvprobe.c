@@ -8,8 +8,13 @@
  * The script language and the lines are described in driver/README.md. Ends with 0 when the script ran to its end,
  * whatever the Win32 errors on the way were; with 2 when the script is wrong; with CODE after `exit CODE`.
  *
+ * `@NAME operation` lists an operation for a thread, `$NAME operation` for a process of its own; `go` starts all that are
+ * listed, lets them loose at the same moment when each of them is ready, and waits for their ends. A process prints through
+ * its parent, so that there is one run of line numbers.
+ *
  * Starting a process is the dearest thing in an emulated guest, so one run does many operations, and the program
- * imports nothing but kernel32. All names that are newer than NT 5.2 are looked up at run time.
+ * imports nothing but kernel32. All names that are newer than NT 5.2 are looked up at run time, and advapi32 is loaded
+ * only by a script that speaks to the service manager.
  */
 #include <windows.h>
 
@@ -18,16 +23,17 @@
 #define DEFAULT_WAIT_MS 60000
 #define THREAD_STACK (64 * 1024)
 
-typedef enum { OPEN, READ, AREAD, WAIT, CANCEL, WRITE, IOCTL, SLEEP, CLOSE, EXIT, TICK, GO } VERB;
+typedef enum { OPEN, READ, AREAD, WAIT, CANCEL, WRITE, IOCTL, SLEEP, CLOSE, EXIT, TICK, GO, SERVICE, GATE } VERB;
 
 typedef struct _OP {
     struct _OP *next;
     VERB verb;
     const char *verb_name;
     const char *thread;   /* list it belongs to; "main" runs at once */
+    BOOL process;         /* the list is for a process of its own */
     const char *text;     /* as written, for messages */
     const char *target;   /* handle, or tag, or "all" */
-    const char *path;
+    const char *path;     /* of an open; start, stop or query of a service */
     const char *tag;
     DWORD access, share, overlapped;
     DWORD length, times, buffer, fill;
@@ -67,7 +73,9 @@ typedef struct _THREAD {
     struct _THREAD *next;
     const char *name;
     OP *first, **last;
-    HANDLE done;
+    HANDLE done;           /* signalled when all of it is done */
+    BOOL process;
+    HANDLE child, output;  /* the process, and the pipe that it writes to */
 } THREAD;
 
 typedef BOOL (WINAPI *CANCEL_IO_EX)(HANDLE, LPOVERLAPPED);
@@ -80,6 +88,7 @@ static PENDED *FirstPended, **LastPended = &FirstPended;
 static CANCEL_IO_EX CancelEx;
 static HANDLE Barrier;
 static LONG volatile Ready;
+static const char *MainName = "main";  /* what the main thread is called in the lines; a process has the parent's name for it */
 
 /* ---- memory and text ------------------------------------------------------------------------------------------ */
 
@@ -446,6 +455,8 @@ static const struct {
     {"exit", EXIT, 0, 1, ""},
     {"tick", TICK, 0, 0, ""},
     {"go", GO, 0, 0, ""},
+    {"service", SERVICE, 2, 2, ""},
+    {"gate", GATE, 3, 3, ""},  /* first operation of a process that another drvprobe started */
 };
 
 /* Whether the option NAME= of this word is in the list of a verb. */
@@ -511,7 +522,7 @@ static BOOL HasEquals(const char *word)
 static OP *Build(char **words, int count, const char *text)
 {
     OP *op = Take(sizeof(*op));
-    const char *plain[2] = {NULL, NULL};
+    const char *plain[3] = {NULL, NULL, NULL};
     int plains = 0, at = 0, i;
     unsigned v;
 
@@ -522,11 +533,12 @@ static OP *Build(char **words, int count, const char *text)
     op->times = 1;
     op->fill = 0xCC;
     op->ms = DEFAULT_WAIT_MS;
-    if (words[0][0] == '@') {
+    if (words[0][0] == '@' || words[0][0] == '$') {
+        op->process = words[0][0] == '$';
         op->thread = words[0] + 1;
         at = 1;
         if (!*op->thread || at == count)
-            Wrong(op->thread, NULL, text, "@NAME needs a name and an operation", NULL);
+            Wrong(op->thread, NULL, text, "@NAME and $NAME need a name and an operation", NULL);
     }
     for (v = 0; v < ARRAYSIZE(Verbs) && !Same(Verbs[v].name, words[at]); v++)
         ;
@@ -552,16 +564,26 @@ static OP *Build(char **words, int count, const char *text)
         SetOption(op, Verbs[v].options, words[i]);
     }
 
-    if (op->verb == OPEN)
+    if (op->verb == OPEN) {
         op->path = plain[1];
-    else if (op->verb == READ || op->verb == AREAD || op->verb == WRITE)
+    } else if (op->verb == SERVICE) {
+        op->path = plain[0];
+        op->target = plain[1];
+        if (!Same(op->path, "start") && !Same(op->path, "stop") && !Same(op->path, "query"))
+            Wrong(op->thread, op->target, text, "must be start, stop or query", op->path);
+    } else if (op->verb == GATE) {
+        op->in = Number(op, plain[0], 10);
+        op->out = Number(op, plain[1], 10);
+        op->tag = plain[2];
+    } else if (op->verb == READ || op->verb == AREAD || op->verb == WRITE) {
         op->length = Number(op, plain[1], 10);
-    else if (op->verb == IOCTL)
+    } else if (op->verb == IOCTL) {
         op->code = Number(op, plain[1], 10);
-    else if (op->verb == SLEEP)
+    } else if (op->verb == SLEEP) {
         op->ms = Number(op, plain[0], 10);
-    else if (op->verb == EXIT)
+    } else if (op->verb == EXIT) {
         op->code = plain[0] ? Number(op, plain[0], 10) : 0;
+    }
 
     if (op->buffer == 0)
         op->buffer = op->length;
@@ -640,12 +662,17 @@ static DEVICE *Device(const OP *op)
     return device;
 }
 
+static const char *Shown(const OP *op)
+{
+    return Same(op->thread, "main") ? MainName : op->thread;
+}
+
 static RESULT Started(const OP *op)
 {
     RESULT result = {0};
 
     result.op = op->verb_name;
-    result.thread = op->thread;
+    result.thread = Shown(op);
     result.tag = op->tag;
     result.handle = op->target;
     result.start = Now();
@@ -835,7 +862,7 @@ static void Collect(const OP *op, PENDED *pended, DWORD error)
     if (error == 0 && !GetOverlappedResult(pended->handle, &pended->overlapped, &moved, FALSE))
         error = GetLastError();
     result.op = op->verb_name;
-    result.thread = op->thread;
+    result.thread = Shown(op);
     result.handle = pended->handle_name;
     result.tag = pended->tag;
     result.transfers = TRUE;
@@ -993,6 +1020,199 @@ static void DoCancel(const OP *op)
     Finish(&result, result.returned ? 0 : error);
 }
 
+/* ---- services ------------------------------------------------------------------------------------------------- */
+
+typedef SC_HANDLE (WINAPI *OPEN_MANAGER)(LPCWSTR, LPCWSTR, DWORD);
+typedef SC_HANDLE (WINAPI *OPEN_SERVICE)(SC_HANDLE, LPCWSTR, DWORD);
+typedef BOOL (WINAPI *START_SERVICE)(SC_HANDLE, DWORD, LPCWSTR *);
+typedef BOOL (WINAPI *CONTROL_SERVICE)(SC_HANDLE, DWORD, SERVICE_STATUS *);
+typedef BOOL (WINAPI *QUERY_SERVICE)(SC_HANDLE, SERVICE_STATUS *);
+typedef BOOL (WINAPI *CLOSE_SERVICE)(SC_HANDLE);
+
+static void (*ServiceCall(const char *name))(void)
+{
+    HMODULE library = LoadLibraryW(L"advapi32.dll");  /* a second call finds it loaded */
+    void (*call)(void) = library ? (void (*)(void))GetProcAddress(library, name) : NULL;
+
+    if (call == NULL)
+        ExitProcess(ERROR_PROC_NOT_FOUND);
+    return call;
+}
+
+static DWORD ControlOne(const OP *op, SC_HANDLE service, SERVICE_STATUS *status)
+{
+    BOOL done;
+
+    if (Same(op->path, "start")) {
+        if (!((START_SERVICE)ServiceCall("StartServiceW"))(service, 0, NULL))
+            return GetLastError();
+    } else if (Same(op->path, "stop")) {
+        /* What it fills in is the state at the moment of the request: ask for the one after it. */
+        if (!((CONTROL_SERVICE)ServiceCall("ControlService"))(service, SERVICE_CONTROL_STOP, status))
+            return GetLastError();
+    }
+    done = ((QUERY_SERVICE)ServiceCall("QueryServiceStatus"))(service, status);
+    return done ? 0 : GetLastError();
+}
+
+/* `returned` is the state of the service behind the call: 1 stopped, 3 stop pending, 4 running. */
+static void DoService(const OP *op)
+{
+    RESULT result = Started(op);
+    CLOSE_SERVICE close = (CLOSE_SERVICE)ServiceCall("CloseServiceHandle");
+    int size = MultiByteToWideChar(CP_UTF8, 0, op->target, -1, NULL, 0);
+    WCHAR *name = Take((SIZE_T)size * sizeof(WCHAR));
+    SERVICE_STATUS status = {0};
+    SC_HANDLE manager, service;
+    DWORD error;
+
+    MultiByteToWideChar(CP_UTF8, 0, op->target, -1, name, size);
+    manager = ((OPEN_MANAGER)ServiceCall("OpenSCManagerW"))(NULL, NULL, SC_MANAGER_CONNECT);
+    if (manager == NULL) {
+        Finish(&result, GetLastError());
+        Drop(name);
+        return;
+    }
+    service = ((OPEN_SERVICE)ServiceCall("OpenServiceW"))(manager, name, SERVICE_START | SERVICE_STOP | SERVICE_QUERY_STATUS);
+    error = service ? ControlOne(op, service, &status) : GetLastError();
+    if (service)
+        close(service);
+    close(manager);
+    Drop(name);
+    result.transfers = TRUE;
+    result.returned = status.dwCurrentState;
+    Finish(&result, error);
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------------ */
+
+static HANDLE HandleOf(DWORD number)
+{
+    return (HANDLE)(ULONG_PTR)number;
+}
+
+/* In a process that another drvprobe started: say that it is ready, wait until all are let loose. */
+static void DoGate(const OP *op)
+{
+    MainName = op->tag;
+    ReleaseSemaphore(HandleOf(op->in), 1, NULL);
+    WaitForSingleObject(HandleOf(op->out), INFINITE);
+}
+
+/* A line of a process, with a number of ours in place of its own. */
+static void PassOn(const char *line, SIZE_T size)
+{
+    TEXT body = {0};
+    SIZE_T at = 0;
+
+    while (at < size && line[at] != ',')
+        at++;
+    if (at == size || line[size - 1] != '}')
+        return;  /* cut off: the process ended in the middle of it */
+    AddBytes(&body, line + at, size - at - 1);
+    PutLine(&body);
+    Drop(body.data);
+}
+
+/* Until the process ends; a thread for each, so that none is held up by a full pipe. */
+static DWORD WINAPI Relay(void *context)
+{
+    THREAD *process = context;
+    TEXT held = {0};
+    char block[4096];
+    DWORD got = 0;
+
+    while (ReadFile(process->output, block, sizeof(block), &got, NULL) && got) {
+        SIZE_T start = 0, at;
+
+        AddBytes(&held, block, got);
+        for (at = 0; at < held.length; at++)
+            if (held.data[at] == '\n') {
+                PassOn(held.data + start, at - start);
+                start = at + 1;
+            }
+        Copy(held.data, held.data + start, held.length - start);
+        held.length -= start;
+    }
+    if (held.data)
+        Drop(held.data);
+    CloseHandle(process->output);
+    return 0;
+}
+
+/* Start a drvprobe of its own for the listed operations; it waits at the gate. */
+static void StartProcess(THREAD *process, HANDLE ready)
+{
+    SECURITY_ATTRIBUTES inherited = {sizeof(inherited), NULL, TRUE};
+    PROCESS_INFORMATION started = {0};
+    STARTUPINFOW startup = {0};
+    TEXT line = {0};
+    WCHAR *program = Take(32768 * sizeof(WCHAR)), *wide;
+    HANDLE theirs;
+    const OP *op;
+    int size;
+
+    if (!CreatePipe(&process->output, &theirs, &inherited, 0)
+        || !SetHandleInformation(process->output, HANDLE_FLAG_INHERIT, 0))
+        ExitProcess(GetLastError());
+
+    Add(&line, "drvprobe gate ");
+    AddNumber(&line, (ULONG_PTR)ready);
+    Add(&line, " ");
+    AddNumber(&line, (ULONG_PTR)Barrier);
+    Add(&line, " ");
+    Add(&line, process->name);
+    for (op = process->first; op; op = op->next) {
+        const char *text = op->text;
+
+        while (Blank(*text))
+            text++;
+        while (*text && !Blank(*text))  /* $NAME */
+            text++;
+        Add(&line, ";");
+        Add(&line, text);
+    }
+    AddBytes(&line, "", 1);
+    size = MultiByteToWideChar(CP_UTF8, 0, line.data, -1, NULL, 0);
+    wide = Take((SIZE_T)size * sizeof(WCHAR));
+    MultiByteToWideChar(CP_UTF8, 0, line.data, -1, wide, size);
+
+    startup.cb = sizeof(startup);
+    startup.dwFlags = STARTF_USESTDHANDLES;
+    startup.hStdInput = GetStdHandle(STD_INPUT_HANDLE);
+    startup.hStdOutput = theirs;
+    startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+    if (!GetModuleFileNameW(NULL, program, 32768)
+        || !CreateProcessW(program, wide, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &started))
+        ExitProcess(GetLastError());
+    CloseHandle(theirs);  /* or the end of the process would not end its pipe */
+    CloseHandle(started.hThread);
+    process->child = started.hProcess;
+    process->done = CreateThread(NULL, THREAD_STACK, Relay, process, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    if (process->done == NULL)
+        ExitProcess(GetLastError());
+    Drop(line.data);
+    Drop(wide);
+    Drop(program);
+}
+
+/* Behind the last line of a process: one that gives its exit code as `error`. */
+static void EndProcess(THREAD *process, ULONGLONG start)
+{
+    RESULT result = {0};
+    DWORD code = 0;
+
+    WaitForSingleObject(process->child, INFINITE);
+    GetExitCodeProcess(process->child, &code);
+    CloseHandle(process->child);
+    if (code == EXIT_WRONG_SCRIPT)
+        ExitProcess(EXIT_WRONG_SCRIPT);  /* its own line has said what is wrong */
+    result.op = "ended";
+    result.thread = process->name;
+    result.start = start;
+    Finish(&result, code);
+}
+
 /* ---- running -------------------------------------------------------------------------------------------------- */
 
 static void RunOne(const OP *op)
@@ -1037,6 +1257,12 @@ static void RunOne(const OP *op)
         result = Started(op);
         Finish(&result, 0);
         ExitProcess(op->code);
+    case SERVICE:
+        DoService(op);
+        break;
+    case GATE:
+        DoGate(op);
+        break;
     case GO:  /* Run knows */
         break;
     }
@@ -1057,24 +1283,42 @@ static DWORD WINAPI ThreadMain(void *context)
     return 0;
 }
 
-/* Start all listed threads, let them go at once when each of them stands at the barrier, wait until all are done. */
+/* Start all that are listed, let them loose at once when each of them is ready, wait until all are done. */
 static void Go(const OP *op, THREAD *threads)
 {
+    SECURITY_ATTRIBUTES inherited = {sizeof(inherited), NULL, TRUE};
+    HANDLE ready = CreateSemaphoreW(&inherited, 0, 0x7FFFFFFF, NULL);
     RESULT result = Started(op);
     THREAD *thread;
     LONG count = 0;
 
     Ready = 0;
-    Barrier = NewEvent();
+    Barrier = CreateEventW(&inherited, TRUE, FALSE, NULL);
+    if (ready == NULL || Barrier == NULL)
+        ExitProcess(GetLastError());
+    for (thread = threads; thread; thread = thread->next)
+        if (thread->process)
+            StartProcess(thread, ready);
     for (thread = threads; thread; thread = thread->next) {
         HANDLE started;
 
+        if (thread->process)
+            continue;
         thread->done = NewEvent();
         started = CreateThread(NULL, THREAD_STACK, ThreadMain, thread, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
         if (started == NULL)
             ExitProcess(GetLastError());
         CloseHandle(started);
         count++;
+    }
+    for (thread = threads; thread; thread = thread->next) {
+        HANDLE either[2];
+
+        if (!thread->process)
+            continue;
+        either[0] = ready;          /* each process adds one, whichever it is */
+        either[1] = thread->child;  /* one that has ended will never be ready */
+        WaitForMultipleObjects(2, either, FALSE, INFINITE);
     }
     while (Ready < count)
         Sleep(1);
@@ -1083,18 +1327,22 @@ static void Go(const OP *op, THREAD *threads)
     for (thread = threads; thread; thread = thread->next) {
         WaitForSingleObject(thread->done, INFINITE);
         CloseHandle(thread->done);
+        if (thread->process)
+            EndProcess(thread, result.start);
     }
     CloseHandle(Barrier);
+    CloseHandle(ready);
     Finish(&result, 0);
 }
 
 static void Enlist(THREAD **threads, OP *op)
 {
-    while (*threads && !Same((*threads)->name, op->thread))
+    while (*threads && ((*threads)->process != op->process || !Same((*threads)->name, op->thread)))
         threads = &(*threads)->next;
     if (*threads == NULL) {
         *threads = Take(sizeof(THREAD));
         (*threads)->name = op->thread;
+        (*threads)->process = op->process;
         (*threads)->last = &(*threads)->first;
     }
     op->next = NULL;
@@ -1112,7 +1360,7 @@ static void Run(OP *op)
         if (op->verb == GO) {
             Go(op, threads);
             threads = NULL;
-        } else if (!Same(op->thread, "main")) {
+        } else if (op->process || !Same(op->thread, "main")) {
             Enlist(&threads, op);
         } else {
             RunOne(op);
@@ -1120,7 +1368,7 @@ static void Run(OP *op)
         op = next;
     }
     if (threads)
-        Wrong(threads->name, NULL, threads->first->text, "this thread was never started: go is missing", NULL);
+        Wrong(threads->name, NULL, threads->first->text, "this was never started: go is missing", NULL);
 }
 
 /* ---- where the script comes from ------------------------------------------------------------------------------ */
