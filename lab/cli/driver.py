@@ -14,7 +14,7 @@ from lab.toolchain.build import build_drivers
 from lab.toolchain.compile import ARCHES
 from lab.toolchain.files import sha256_of
 from lab.toolchain.manifest import known_components
-from lab.toolchain.sign import signing_key, verify
+from lab.toolchain.sign import is_signed, signing_key, verify
 
 group = typer.Typer(no_args_is_help=True, help="Build, list and check drivers.")
 
@@ -66,8 +66,9 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", hel
         except HostToolError as error:
             if error.exit_code is None:
                 raise
-            signature = "not signed by this lab"
-            problems.append("it carries no valid signature of this lab's key; a guest in test mode takes any other one, too")
+            signature = "signed, but not by this lab" if is_signed(file) else "not signed"
+            what = "a guest in test mode takes any valid one" if is_signed(file) else "Windows will not load it (error 577)"
+            problems.append(f"it carries no valid signature of this lab's key; {what}")
         typer.echo(f"{file}: {facts.arch or 'unknown processor'}, {signature}, SHA-256 {sha256_of(file)}")
         for module, imported in facts.imports.items():
             typer.echo(f"  imports from {module}: {', '.join(imported)}")

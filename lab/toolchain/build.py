@@ -16,7 +16,7 @@ from lab.toolchain import pe
 from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, inputs_hash
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, known_components, load_component, load_folder
-from lab.toolchain.sign import SigningKey, require_tool, sign, signing_key, verify
+from lab.toolchain.sign import SCHEME, SigningKey, require_tool, sign, signing_key, verify
 
 _LOCK_TIMEOUT_S = 600.0
 
@@ -143,7 +143,7 @@ def _build(
     signer = key if kind == "driver" else None
     target = out / component.image_name
     stamp = out / ".stamps" / f"{component.image_name}.json"
-    inputs = f"{inputs_hash(component, compiler, defines)} {signer.fingerprint() if signer else 'unsigned'}"
+    inputs = f"{inputs_hash(component, compiler, defines)} {f'{SCHEME} {signer.fingerprint()}' if signer else 'unsigned'}"
 
     rebuilt = not _up_to_date(target, stamp, inputs)
     if rebuilt:

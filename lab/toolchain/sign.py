@@ -12,13 +12,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pefile
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock, Timeout
 
-from lab.errors import HostToolError, LabError
+from lab.errors import ConfigError, HostToolError, LabError
 from lab.host.paths import data_dir
 from lab.host.process import run
 from lab.toolchain.files import replace_with
@@ -28,6 +29,9 @@ _VALID_YEARS = 30
 _TOOL = "osslsigncode"
 _TOOL_TIMEOUT_S = 60.0
 _LOCK_TIMEOUT_S = 60.0
+_DAY_S = 86400
+#: Part of what a build depends on: change it with the way in which drivers are signed.
+SCHEME = "sha256, page hashes, fixed time"
 #: Older ones wrote page hashes that Windows rejects.
 _OLDEST = (2, 5)
 _INSTALL = "apt-get install osslsigncode (2.5 or newer)"
@@ -77,31 +81,45 @@ def signing_key(folder: Path | None = None) -> SigningKey:
 def sign(source: Path, target: Path, name: str, key: SigningKey) -> None:
     """Write a signed copy of an unsigned image: SHA-256, with page hashes, without a time stamp.
 
+    The signing time in it is the day on which the certificate was made, so that one image and one certificate give
+    the same bytes every time, and a driver's hash says whether it is the same driver.
+
+    Args:
+        source: The image; is not changed.
+        target: The file to write; must not exist.
+        name: Description inside the signature.
+        key: Signs.
+
     Raises:
+        ConfigError: The image is signed already: a second signature would hide whose it is.
         HostToolError: osslsigncode is missing, too old, or refused the image.
     """
     require_tool()
+    if is_signed(source):
+        raise ConfigError("is signed already", file=str(source), hint="use it as it is, or sign the unsigned build")
+    made = x509.load_pem_x509_certificate(key.certificate.read_bytes()).not_valid_before_utc
     run(
         [
-            _TOOL,
-            "sign",
-            "-h",
-            "sha256",
-            "-ph",
-            "-certs",
-            key.certificate,
-            "-key",
-            key.key,
-            "-n",
-            name,
-            "-in",
-            source,
-            "-out",
-            target,
+            *(_TOOL, "sign", "-h", "sha256", "-ph", "-time", str(int(made.timestamp()) + _DAY_S)),
+            *("-certs", key.certificate, "-key", key.key, "-n", name, "-in", source, "-out", target),
         ],
         _TOOL_TIMEOUT_S,
         hint=_INSTALL,
     )
+
+
+def is_signed(image: Path) -> bool:
+    """Whether the image carries any embedded signature.
+
+    Raises:
+        ConfigError: It is no PE image.
+    """
+    try:
+        parsed = pefile.PE(data=image.read_bytes(), fast_load=True)
+    except pefile.PEFormatError as error:
+        raise ConfigError(f"is not a Windows image: {error}", file=str(image)) from None
+    index = pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_SECURITY"]
+    return bool(parsed.OPTIONAL_HEADER.DATA_DIRECTORY[index].Size)
 
 
 def verify(image: Path, key: SigningKey) -> None:
@@ -154,7 +172,7 @@ def _make(target: SigningKey) -> None:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         # A day early: a guest's clock may be behind.
-        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(seconds=_DAY_S))
         .not_valid_after(now + datetime.timedelta(days=365 * _VALID_YEARS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
