@@ -86,7 +86,8 @@ def escape_cmd(text: str) -> str:
 
     With its quotes escaped, cmd never enters its own quoted mode, in which carets would be ordinary. A percent sign works
     because cmd looks for a variable whose name ends in a caret, finds none, leaves the text, and then drops the caret. That
-    holds for ``cmd /c``, not in a batch file.
+    holds for ``cmd /c``, not in a batch file; and not for Wine 8, whose cmd expands ``^%PATH^%`` all the same. Text with
+    percent signs is safe without cmd only.
     """
     return _CMD_SPECIAL.sub(r"^\1", text)
 
@@ -102,10 +103,11 @@ def for_cmd(arguments: Sequence[str]) -> str:
     program = quote_program(arguments[0])
     rest = line[len(program) :]
     if _CMD_SPECIAL_PROGRAM.search(arguments[0]):
-        # cmd finds the end of the program's name itself and needs real quotes for that.
+        # cmd finds the end of the program's name itself and needs real quotes for that. The @ in front keeps it from taking
+        # a line that begins with a quote for one that is quoted as a whole.
         if "%" in arguments[0]:
             raise ConfigError(f"cmd cannot run a program of this name: {arguments[0]!r}", hint="run it with shell=False")
-        return f'"{arguments[0]}"' + escape_cmd(rest)
+        return f'@"{arguments[0]}"' + escape_cmd(rest)
     return escape_cmd(program) + escape_cmd(rest)
 
 

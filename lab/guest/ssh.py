@@ -6,21 +6,20 @@ no key files of the user: what identifies guest and lab comes from the image.
 
 from __future__ import annotations
 
-import io
 import re
 import select
 import socket
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import paramiko
 
-from lab.errors import ConfigError, GuestError, GuestHung, LabError, TransportError
-from lab.guest import files, quoting
+from lab.errors import ConfigError, GuestHung, LabError, TransportError
+from lab.guest import files, quoting, sftp
 from lab.guest.protocol import CommandResult
+from lab.guest.ssh_login import load_host_key, load_private_key, login
 
 #: A Unix exit status has 8 bits. The free guest's login shell, asked by this variable, ends the error stream with the
 #: whole Windows exit code; OpenSSH on Windows ignores the variable and has no need of it.
@@ -60,8 +59,8 @@ def open_ssh(
     """
     if password is None and private_key is None:
         raise ConfigError("SSH needs a password or a private key", hint="the image's credentials.json has both")
-    key = _load_private_key(private_key) if private_key else None
-    pinned = _load_host_key(host_key) if host_key else None
+    key = load_private_key(private_key) if private_key else None
+    pinned = load_host_key(host_key) if host_key else None
     where = f"SSH on {host}:{port} as {username}"
 
     def connect() -> paramiko.Transport:
@@ -70,52 +69,6 @@ def open_ssh(
         return login(sock, username, password, key=key, host_key=pinned, timeout=connect_s)
 
     return SshTransport(connect, where, tools_dir=tools_dir, clock=clock)
-
-
-def login(
-    sock: socket.socket,
-    username: str,
-    password: str | None,
-    *,
-    key: paramiko.PKey | None,
-    host_key: paramiko.PKey | None,
-    timeout: float,
-) -> paramiko.Transport:
-    """Speak SSH over a connected socket and log in.
-
-    Raises:
-        TransportError: The host key is not the pinned one.
-    """
-    transport = paramiko.Transport(sock)
-    try:
-        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
-        if host_key is not None:
-            # A server with several keys would otherwise choose one that is not the pinned one.
-            name = host_key.get_name()
-            options = transport.get_security_options()
-            options.key_types = [t for t in options.key_types if t == name or (name == "ssh-rsa" and t.startswith("rsa-sha2"))]
-        transport.start_client(timeout=timeout)
-        if host_key is not None and transport.get_remote_server_key() != host_key:
-            raise TransportError(
-                "the SSH host key is not the one of this image",
-                hint="another server listens on this port, or the credentials belong to another build of the image",
-            )
-        _authenticate(transport, username, password, key)
-    except BaseException:
-        transport.close()
-        raise
-    return transport
-
-
-def _authenticate(transport: paramiko.Transport, username: str, password: str | None, key: paramiko.PKey | None) -> None:
-    if key is not None:
-        try:
-            transport.auth_publickey(username, key)
-            return
-        except paramiko.AuthenticationException:
-            if password is None:
-                raise
-    transport.auth_password(username, password or "", fallback=False)
 
 
 class SshTransport:
@@ -176,28 +129,18 @@ class SshTransport:
         """Copy into the guest by SFTP, then compare sums; see :meth:`lab.guest.protocol.Transport.put`."""
         if not source.exists():
             raise ConfigError(f"no such file or folder to copy into the guest: {source}")
-        wanted = files.local_sums(source)
+        wanted, remote = files.local_sums(source), sftp.sftp_path(target)
         ends = self._clock() + timeout
-        with self._sftp(target, ends, timeout) as sftp:
-            remote = sftp_path(target)
-            if source.is_dir():
-                self._folders(sftp, remote)
-                for folder in sorted(p for p in source.rglob("*") if p.is_dir()):
-                    self._folders(sftp, f"{remote}/{folder.relative_to(source).as_posix()}", below=remote)
-                for name in wanted:
-                    self._in_time(ends, target, timeout)
-                    sftp.put(str(source / name), f"{remote}/{name}", confirm=False)
-            else:
-                self._folders(sftp, remote.rpartition("/")[0])
-                sftp.put(str(source), remote, confirm=False)
+        with self._sftp(target, ends, timeout) as session:
+            sftp.put(session, source, remote, check_time=lambda: self._check_time(ends, target, timeout))
         files.compare(wanted, self._sums(target, ends), target, folder=source.is_dir())
 
     def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
         """Copy out of the guest by SFTP, then compare sums; see :meth:`lab.guest.protocol.Transport.get`."""
-        ends = self._clock() + timeout
+        ends, remote = self._clock() + timeout, sftp.sftp_path(source)
         with files.new_target(target) as place:
-            with self._sftp(source, ends, timeout) as sftp:
-                self._fetch(sftp, sftp_path(source), place, source, ends, timeout)
+            with self._sftp(source, ends, timeout) as session:
+                sftp.get(session, remote, place, check_time=lambda: self._check_time(ends, source, timeout))
             files.compare(self._sums(source, ends), files.local_sums(place), source, folder=place.is_dir())
 
     def close(self) -> None:
@@ -258,33 +201,11 @@ class SshTransport:
                 except TimeoutError as late:
                     raise self._too_slow(what, timeout) from late
 
-    def _fetch(self, sftp: paramiko.SFTPClient, remote: str, place: Path, source: str, ends: float, timeout: float) -> None:
-        self._in_time(ends, source, timeout)
-        if not stat.S_ISDIR(sftp.stat(remote).st_mode or 0):
-            with place.open("xb") as file:
-                sftp.getfo(remote, file)
-            return
-        place.mkdir()
-        for entry in sorted(sftp.listdir(remote)):
-            if "/" in entry or "\\" in entry or entry in (".", ".."):
-                raise TransportError(f"{self._where}: the guest lists an entry that is no file name: {entry!r}")
-            self._fetch(sftp, f"{remote}/{entry}", place / entry, source, ends, timeout)
-
-    def _folders(self, sftp: paramiko.SFTPClient, remote: str, *, below: str = "") -> None:
-        """Make a folder and its parents, from ``below`` on."""
-        done = below or remote.split("/")[0]
-        for part in remote.removeprefix(below).strip("/").split("/"):
-            done = f"{done}/{part}"
-            try:
-                sftp.stat(done)
-            except FileNotFoundError:
-                sftp.mkdir(done)
-
     def _sums(self, path: str, ends: float) -> dict[str, files.FileSum]:
         left = max(1.0, ends - self._clock())
         return files.parse_sums(files.run_labfile(self, "sum", path, tools_dir=self._tools_dir, timeout=left).text)
 
-    def _in_time(self, ends: float, what: str, timeout: float) -> None:
+    def _check_time(self, ends: float, what: str, timeout: float) -> None:
         if self._clock() >= ends:
             raise self._too_slow(what, timeout)
 
@@ -304,8 +225,6 @@ class SshTransport:
         """Turn what the library and the sockets raise into the lab's errors."""
         try:
             yield
-        except GuestError:
-            raise
         except LabError:
             raise
         except paramiko.AuthenticationException as problem:
@@ -319,18 +238,6 @@ class SshTransport:
         except Exception as problem:  # paramiko, socket: their types end here
             self.close()
             raise TransportError(f"{self._where}: {doing}: {_problem_text(problem)}") from problem
-
-
-def sftp_path(path: str) -> str:
-    r"""The SFTP name of an absolute Windows path: ``C:\lab\x.sys`` is ``/C:/lab/x.sys``.
-
-    Raises:
-        ConfigError: The path has no drive or is relative.
-    """
-    windows = PureWindowsPath(path)
-    if not re.fullmatch("[A-Za-z]:", windows.drive) or not windows.root:
-        raise ConfigError(f"not an absolute Windows path: {path!r}", hint=r"write it like C:\lab\x.sys")
-    return "/" + windows.as_posix()
 
 
 def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
@@ -356,28 +263,6 @@ def _send(channel: paramiko.Channel, left: memoryview) -> memoryview:
         with suppress(OSError, EOFError):
             channel.shutdown_write()
     return left
-
-
-def _load_private_key(text: str) -> paramiko.PKey:
-    for kind in (paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey):
-        with suppress(paramiko.SSHException, ValueError, IndexError):
-            return kind.from_private_key(io.StringIO(text))
-    raise ConfigError("the SSH private key cannot be read", hint="it must be an OpenSSH PEM without a passphrase")
-
-
-def _load_host_key(line: str) -> paramiko.PKey:
-    try:
-        return paramiko.PKey.from_type_string(line.split()[0], _base64(line.split()[1]))
-    except Exception as problem:  # what a damaged key raises differs by its type
-        raise ConfigError(
-            f"the SSH host key cannot be read: {line[:40]!r}", hint="it must be a public key line: ssh-ed25519 AAAA…"
-        ) from problem
-
-
-def _base64(text: str) -> bytes:
-    import base64
-
-    return base64.b64decode(text, validate=True)
 
 
 def _problem_text(problem: Exception) -> str:

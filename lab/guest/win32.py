@@ -142,6 +142,12 @@ _CODES = (
     Win32Code(1073, "ERROR_SERVICE_EXISTS", "a service of this name exists already", "delete it first, or choose another name"),
     Win32Code(1077, "ERROR_SERVICE_NEVER_STARTED", "the service has not been started since the guest was booted"),
     Win32Code(1078, "ERROR_DUPLICATE_SERVICE_NAME", "the display name is in use"),
+    Win32Code(
+        1114,
+        "ERROR_DLL_INIT_FAILED",
+        "the driver's image was not loaded, or its DriverEntry failed",
+        "the free guest says so for a missing file too: check the image path, then the kernel prints of the load",
+    ),
     Win32Code(1115, "ERROR_SHUTDOWN_IN_PROGRESS", "the guest is shutting down"),
     Win32Code(1117, "ERROR_IO_DEVICE", "the device reported an I/O error"),
     Win32Code(1167, "ERROR_DEVICE_NOT_CONNECTED", "the device is not connected", "the driver was unloaded or crashed"),

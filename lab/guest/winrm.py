@@ -27,6 +27,8 @@ SEND_CHUNK = 96 * 1024
 #: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
 #: every so often costs two requests, the usual Signal after each command one request per command.
 COMMANDS_PER_SHELL = 500
+#: Seconds that one Send may wait in the guest for a program that does not read.
+_SEND_S = 2
 
 
 class ShellProtocol(Protocol):
@@ -84,7 +86,7 @@ def open_winrm(
     """
 
     def connect() -> ShellProtocol:
-        # No proxy of the environment: the guest is on the loopback.
+        # Neither proxy nor certificates of the environment: the guest is on the loopback, and pywinrm warns about either.
         made = PywinrmProtocol(
             endpoint=f"http://{host}:{port}/wsman",
             transport="ntlm",
@@ -92,6 +94,7 @@ def open_winrm(
             password=password,
             message_encryption="auto",
             proxy=None,
+            ca_trust_path=cast(Any, None),  # documented as "none", annotated as a string
         )
         return cast(ShellProtocol, made)
 
@@ -150,9 +153,10 @@ class WinRmTransport:
         started = self._clock()
         run = _Running(line, started + timeout, timeout)
         run.command_id = self._start(run, line, shell)
-        self._feed(run, stdin)
+        if not run.done:
+            self._feed(run, stdin)
         while not run.done:
-            self._receive(run)
+            self._receive(run, self._operation_s if run.fed else self._input_end_s)
         return CommandResult(
             command=line,
             exit_code=run.exit_code & 0xFFFFFFFF,
@@ -236,41 +240,47 @@ class WinRmTransport:
 
     def _feed(self, run: _Running, stdin: bytes) -> None:
         """Send all input and its end; nothing at all when there is none (see ``input_end_s``)."""
-        for start in range(0, 0 if run.done else len(stdin), SEND_CHUNK):
-            if self._clock() >= run.deadline:
-                raise self._hung(run)
+        run.fed = bool(stdin)
+        echoes = False
+        for start in range(0, len(stdin), SEND_CHUNK):
             chunk = stdin[start : start + SEND_CHUNK]
-            self._send(run, chunk, end=start + len(chunk) == len(stdin))
-            run.fed = True
+            while not run.done and not self._send(run, chunk, end=start + len(chunk) == len(stdin)):
+                # It does not read because nobody takes what it has written. It will go on like that.
+                echoes = True
+                self._receive(run, longest=1)
+            if echoes and not run.done:
+                self._receive(run, longest=1)
 
-    def _send(self, run: _Running, data: bytes, *, end: bool) -> None:
+    def _send(self, run: _Running, data: bytes, *, end: bool) -> bool:
+        """Send input; False when the guest had no room for it in time and took nothing of it."""
+        if self._clock() >= run.deadline:
+            raise self._hung(run)
         protocol, shell_id = self._open()
-        self._limit(protocol, self._operation_s)
+        self._limit(protocol, _SEND_S)
         try:
             with self._words(f"sending input to `{run.line}`"):
                 protocol.send_command_input(shell_id, run.command_id, data, end=end)
-        except WinRMOperationTimeoutError as late:
-            raise self._hung(run) from late
+        except WinRMOperationTimeoutError:
+            return False
         except Refused as refused:
             # A program that ended without reading its input is no error of the transport: Receive tells its exit code.
             if not refused.is_fault or refused.shell_gone:
                 raise refused.as_error() from refused.__cause__
+        return True
 
-    def _receive(self, run: _Running) -> None:
+    def _receive(self, run: _Running, longest: int) -> None:
         """One Receive: collect what came, or close the input, or give up at the deadline."""
         left = run.deadline - self._clock()
         if left <= 0:
             raise self._hung(run)
         protocol, shell_id = self._open()
-        longest = self._operation_s if run.fed else self._input_end_s
         self._limit(protocol, max(1, min(longest, round(left))))
         try:
             with self._words(f"reading the output of `{run.line}`"):
                 out, err, code, done = protocol.get_command_output_raw(shell_id, run.command_id)
         except WinRMOperationTimeoutError:
             if not run.fed:
-                run.fed = True
-                self._send(run, b"", end=True)
+                run.fed = self._send(run, b"", end=True)
             return
         except Refused as refused:
             raise refused.as_error() from refused.__cause__

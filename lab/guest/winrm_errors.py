@@ -17,7 +17,14 @@ _SHELL_GONE = frozenset(
 
 
 class Refused(Exception):
-    """A request failed; says whether it certainly did nothing in the guest."""
+    """A request failed. Says whether it certainly did nothing in the guest; never leaves this package.
+
+    Attributes:
+        is_fault: The service itself answered so.
+        shell_gone: The shell must be opened again.
+        win32: The Windows error of a program that did not start, where it is one.
+        harmless: Nothing was started; the request may be sent again.
+    """
 
     def __init__(self, text: str, *, fault: WSManFaultError | None = None, problem: Exception | None = None) -> None:
         super().__init__(text)
@@ -32,16 +39,19 @@ class Refused(Exception):
         self._rejected = isinstance(problem, InvalidCredentialsError | PermissionError)
 
     def as_error(self) -> TransportError:
+        """The error for callers."""
         hint = "do the credentials belong to this build of the image?" if self._rejected else ""
         return TransportError(str(self), hint=hint)
 
 
 def fault_text(fault: WSManFaultError) -> str:
+    """The service's own words and its number."""
     code = f" (code {fault.wsman_fault_code})" if fault.wsman_fault_code is not None else ""
     return f"the guest refused: {' '.join(fault.reason.split())}{code}"
 
 
 def problem_text(problem: Exception) -> str:
+    """Why there was no answer, or none that could be used."""
     if isinstance(problem, InvalidCredentialsError | PermissionError):
         return "the guest rejected the credentials"
     if isinstance(problem, WinRMTransportError):

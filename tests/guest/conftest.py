@@ -1,0 +1,60 @@
+"""Fixtures: the guest's own WinRM service in this process, with programs that stand in for the guest's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from labwinrm.config import Config
+from labwinrm.server import Server, start
+
+from lab.guest.winrm import WinRmTransport, open_winrm
+
+PASSWORD = "correct horse"
+
+
+@dataclass
+class WinRmGuest:
+    """A running WinRM service and the folder that is its drive C."""
+
+    server: Server
+    drive_c: Path
+
+    @property
+    def port(self) -> int:
+        assert self.server.port is not None
+        return self.server.port
+
+
+@pytest.fixture
+def winrm_guest(tmp_path: Path) -> Iterator[WinRmGuest]:
+    users = tmp_path / "users"
+    users.write_text(f":lab:{PASSWORD}\n", encoding="utf-8")
+    users.chmod(0o600)
+    drive_c = tmp_path / "drive_c"
+    drive_c.mkdir()
+    server = start(
+        Config(
+            address="127.0.0.1",
+            http_port=0,
+            https_port=None,
+            ntlm_user_file=users,
+            run_directory=tmp_path / "run",
+            launcher="direct",
+            shell_command=("/bin/sh", "-c"),
+            program_command=(sys.executable, "-B", str(Path(__file__).with_name("labfile_double.py"))),
+            environment={"FAKE_DRIVE_C": str(drive_c)},
+        )
+    )
+    yield WinRmGuest(server, drive_c)
+    server.close()
+
+
+@pytest.fixture
+def winrm(winrm_guest: WinRmGuest) -> Iterator[WinRmTransport]:
+    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", PASSWORD, grace_s=20)
+    yield transport
+    transport.close()

@@ -1,0 +1,104 @@
+r"""Stands in for a guest's programs: ``labfile.exe`` as it is documented, and a few that the tests need.
+
+Started as ``python labfile_double.py PROGRAM [ARGUMENTS…]``; arguments are split as Windows splits them, paths on ``C:`` are
+looked up under the folder in the variable ``FAKE_DRIVE_C``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+
+def windows_arguments(line: str) -> list[str]:
+    """Split by the rules of CommandLineToArgvW, the program's name left out."""
+    arguments: list[str] = []
+    current: str | None = None
+    quoted = False
+    at = 0
+    while at < len(line):
+        char = line[at]
+        if char == "\\":
+            end = at
+            while end < len(line) and line[end] == "\\":
+                end += 1
+            count = end - at
+            before_quote = end < len(line) and line[end] == '"'
+            current = (current or "") + "\\" * (count // 2 if before_quote else count)
+            at = end
+            if before_quote and count % 2:
+                current += '"'
+                at += 1
+        elif char == '"':
+            quoted = not quoted
+            current = current or ""
+            at += 1
+        elif char in " \t" and not quoted:
+            if current is not None:
+                arguments.append(current)
+            current = None
+            at += 1
+        else:
+            current = (current or "") + char
+            at += 1
+    return arguments if current is None else [*arguments, current]
+
+
+def unix(path: str, drive_c: Path) -> Path:
+    """The host's path of a Windows path."""
+    assert path[:3].lower() in ("c:\\", "c:/"), path
+    return drive_c.joinpath(*path[3:].replace("\\", "/").split("/"))
+
+
+def sums(place: Path, name: str) -> bytes:
+    """Sum lines of a file or folder."""
+    if place.is_file():
+        data = place.read_bytes()
+        return f"{hashlib.sha256(data).hexdigest()}  {len(data)}  {name}\r\n".encode()
+    return b"".join(sums(p, p.relative_to(place).as_posix()) for p in sorted(place.rglob("*")) if p.is_file())
+
+
+def labfile(arguments: list[str], drive_c: Path, stdin: bytes) -> tuple[int, bytes, bytes]:
+    """Exit code and both streams of one call."""
+    verb, path = arguments
+    place = unix(path, drive_c)
+    if verb == "put":
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(stdin)
+        return 0, sums(place, path), b""
+    if verb == "untar":
+        place.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(fileobj=io.BytesIO(stdin), mode="r:") as tar:
+            names = [m.name for m in tar.getmembers() if m.isfile()]
+            tar.extractall(place, filter="data")
+        return 0, b"".join(sums(place / name, name) for name in names), b""
+    if not place.exists():
+        return 2, b"", f"labfile: {path}: error 2\r\n".encode()
+    if verb == "sum":
+        return 0, sums(place, path), b""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        if place.is_file():
+            tar.add(place, arcname=place.name)
+        else:
+            tar.add(place, arcname=".")
+    return 0, stream.getvalue(), b""
+
+
+def main() -> int:
+    """Run one program."""
+    program, line = sys.argv[1], " ".join(sys.argv[2:])
+    if program.lower() != r"c:\lab\bin\labfile.exe":
+        return 2
+    code, out, err = labfile(windows_arguments(line), Path(os.environ["FAKE_DRIVE_C"]), sys.stdin.buffer.read())
+    sys.stdout.buffer.write(out)
+    sys.stderr.buffer.write(err)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
