@@ -119,29 +119,26 @@ def load_config(path: Path) -> Config:
 def _value(name: str, value: Any) -> Any:
     if name in _PATHS:
         return _path(name, value)
-    if name in _PORTS:
-        if value is not None and (type(value) is not int or not 0 <= value <= 65535):
-            raise ConfigError(f"{name}: {value!r} is neither a port nor null")
-        return value
     if name in _ARGVS:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigError(f"{name}: is not a list of strings")
+        _demand(isinstance(value, list) and all(isinstance(item, str) for item in value), name, value, "a list of strings")
         return tuple(value)
-    if name in _NUMBERS:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{name}: {value!r} is not a number")
-        return float(value)
-    if name in _INTEGERS:
-        if type(value) is not int:
-            raise ConfigError(f"{name}: {value!r} is not an integer")
-        return value
-    if name == "environment":
-        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-            raise ConfigError("environment: is not an object of strings")
-        return dict(value)
-    if not isinstance(value, str):
-        raise ConfigError(f"{name}: {value!r} is not a string")
+    if name in _PORTS:
+        _demand(value is None or (type(value) is int and 0 <= value <= 65535), name, value, "a port or null")
+    elif name in _NUMBERS:
+        _demand(type(value) in (int, float), name, value, "a number")
+    elif name in _INTEGERS:
+        _demand(type(value) is int, name, value, "an integer")
+    elif name == "environment":
+        fits = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        _demand(fits, name, value, "an object of strings")
+    else:
+        _demand(isinstance(value, str), name, value, "a string")
     return value
+
+
+def _demand(fits: bool, name: str, value: Any, what: str) -> None:
+    if not fits:
+        raise ConfigError(f"{name}: {value!r} is not {what}")
 
 
 def _path(name: str, value: Any) -> Path | None:

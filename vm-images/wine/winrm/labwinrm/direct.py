@@ -14,6 +14,8 @@ from labwinrm.processes import StartError, StartRequest
 
 #: STATUS_CONTROL_C_EXIT, which is how a Windows program ends by ctrl-c.
 CONTROL_C_EXIT: Final = 0xC000013A
+#: How what a command leaves behind is found when its shell ends.
+SHELL_VARIABLE: Final = "LABWINRM_SHELL"
 _WIN_ERRORS: Final = {FileNotFoundError: 2, NotADirectoryError: 267, PermissionError: 5}
 
 
@@ -30,7 +32,7 @@ class DirectLauncher:
         else:
             argv = [*self._config.program_command, request.command, *request.arguments]
         folder = self._folder(request.working_directory or self._config.working_directory)
-        environment = {**os.environ, **self._config.environment, **request.environment}
+        environment = {**os.environ, **self._config.environment, **request.environment, SHELL_VARIABLE: request.shell}
         try:
             popen = subprocess.Popen(
                 argv,
@@ -46,6 +48,15 @@ class DirectLauncher:
             number = next((code for kind, code in _WIN_ERRORS.items() if isinstance(error, kind)), 87)
             raise StartError(number, f"{argv[0]} does not start: {error}") from error
         return DirectProcess(popen)
+
+    def end_shell(self, shell: str) -> None:
+        """See :class:`labwinrm.processes.Launcher`."""
+        mark = f"{SHELL_VARIABLE}={shell}".encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
+                    if mark in (entry / "environ").read_bytes().split(b"\0"):
+                        os.kill(int(entry.name), signal.SIGKILL)
 
     def close(self) -> None:
         """See :class:`labwinrm.processes.Launcher`; commands are closed by their shells."""
@@ -100,6 +111,5 @@ class DirectProcess:
         """See :class:`labwinrm.processes.Process`."""
         if not self._released:
             self._released = True
-            self.terminate()
             self._popen.wait()
             os.close(self.exit_fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import threading
@@ -49,6 +48,7 @@ class StartRequest:
         working_directory: Windows form; empty for the default.
         environment: Variables on top of the launcher's own.
         codepage: Code page of the shell, 0 for the default.
+        shell: Identifier of the shell it belongs to.
     """
 
     command: str
@@ -57,6 +57,7 @@ class StartRequest:
     working_directory: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     codepage: int = 0
+    shell: str = ""
 
     @property
     def line(self) -> str:
@@ -93,7 +94,7 @@ class Process(Protocol):
         """End it and every process that it started."""
 
     def release(self) -> None:
-        """Let go of it, ending what is left of its processes; safe to call twice."""
+        """Let go of it; what it left behind runs on until its shell ends. Safe to call twice."""
 
 
 class Launcher(Protocol):
@@ -105,6 +106,9 @@ class Launcher(Protocol):
         Raises:
             StartError: It does not start.
         """
+
+    def end_shell(self, shell: str) -> None:
+        """End what the commands of a shell have left running."""
 
     def close(self) -> None:
         """End the launcher and every process it started."""
@@ -247,7 +251,8 @@ class Command:
             return
         self._closed.set()
         os.eventfd_write(self._wake, 1)
-        self._process.terminate()
+        if self._process.exit_code() is None:
+            self._process.terminate()
         self._input.close()
         with self._receiving:
             for descriptor in (*self._streams.values(), self._wake):
@@ -293,9 +298,10 @@ class _Input:
             self._changed.notify_all()
         if thread is not None:
             thread.join()
-        for descriptor in (self._descriptor, self._wake):
-            with contextlib.suppress(OSError):  # the thread closes the pipe itself at the end of input
-                os.close(descriptor) if descriptor >= 0 else None
+        if self._descriptor >= 0:  # the thread closes the pipe itself at the end of input
+            os.close(self._descriptor)
+            self._descriptor = -1
+        os.close(self._wake)
 
     def _run(self) -> None:
         while (piece := self._next()) is not None:

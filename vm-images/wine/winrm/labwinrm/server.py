@@ -44,6 +44,15 @@ class _Listener:
         return int(self.sock.getsockname()[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a connection: address, whether TLS protects it, and its socket's descriptor."""
+
+    address: str
+    tls: bool
+    socket: int
+
+
 class Server:
     """A running service; :func:`start` makes it.
 
@@ -153,13 +162,14 @@ class Server:
         authenticator = Authenticator(
             self._accounts, tls=listener.tls is not None, certificate=listener.certificate, log=self._log
         )
-        caller_socket = sock.fileno()
         while not self._stopping.is_set():
             try:
                 request = http.read()
                 if request is None:
                     return
-                status, headers, body = self._handle(request, authenticator, address, caller_socket)
+                status, headers, body = self._handle(
+                    request, authenticator, Peer(address, listener.tls is not None, sock.fileno())
+                )
             except HttpError as error:
                 http.write(error.status, [("Content-Type", "text/plain")], str(error).encode(), keep_alive=False)
                 _drain(sock)
@@ -168,9 +178,7 @@ class Server:
             if not request.keep_alive:
                 return
 
-    def _handle(
-        self, request: Request, authenticator: Authenticator, address: str, client: int
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _handle(self, request: Request, authenticator: Authenticator, peer: Peer) -> tuple[int, list[tuple[str, str]], bytes]:
         if request.path.partition("?")[0].rstrip("/").lower() not in ("/wsman", "/wsman-anon/identify"):
             return 404, [], b""
         if request.method != "POST":
@@ -181,7 +189,7 @@ class Server:
             return 401, headers, b""
         if not request.body:  # a login by itself
             return 200, headers, b""
-        caller = Caller(verdict.user, address, client)
+        caller = Caller(verdict.user, peer.address, peer.socket)
         content_type = request.headers.get("content-type", "")
         if encryption.is_encrypted(content_type):
             if authenticator.context is None:
@@ -193,7 +201,7 @@ class Server:
             answer = self._service.answer(envelope, caller)
             body = encryption.encrypt(answer.envelope, authenticator.context)
             return answer.status, [*headers, ("Content-Type", encryption.RESPONSE_TYPE)], body
-        if not authenticator.tls:
+        if not peer.tls:
             # What Windows does with AllowUnencrypted=false: 500, and not a word.
             self._log.warning("unencrypted message over HTTP refused")
             return 500, headers, b""

@@ -12,6 +12,7 @@ from labwinrm import soap
 from labwinrm.config import Config
 from labwinrm.faults import (
     ACTION_NOT_SUPPORTED,
+    ENVELOPE_TOO_LARGE,
     ENVELOPE_TOO_SMALL,
     INTERNAL,
     INVALID_PARAMETER,
@@ -96,17 +97,21 @@ class Service:
             relates_to = request.message_id
             if request.is_identify:
                 return Answer(200, _identify())
+            if len(data) > self._config.max_envelope_kb * 1024:
+                raise WsmanFault(
+                    ENVELOPE_TOO_LARGE, f"It may have {self._config.max_envelope_kb} KB, it has {len(data)} bytes."
+                )
             action, body = self._dispatch(request, caller)
             return Answer(200, soap.build_response(action, relates_to, body))
-        except WsmanFault as fault:
-            fault.relates_to = fault.relates_to or relates_to
-            return Answer(500, soap.build_fault(fault, self._machine))
+        except WsmanFault as error:
+            fault = error
         except ClientGone:
             raise
         except Exception as error:
             self._log.exception("request %s failed", relates_to)
-            fault = WsmanFault(INTERNAL, f"{type(error).__name__}: {error}", relates_to=relates_to)
-            return Answer(500, soap.build_fault(fault, self._machine))
+            fault = WsmanFault(INTERNAL, f"{type(error).__name__}: {error}")
+        fault.relates_to = fault.relates_to or relates_to
+        return Answer(500, soap.build_fault(fault, self._machine))
 
     def _dispatch(self, request: SoapRequest, caller: Caller) -> tuple[str, str]:
         handler = self._actions.get(request.action)
@@ -189,6 +194,7 @@ class Service:
                 working_directory=shell.settings.working_directory,
                 environment=shell.settings.environment,
                 codepage=shell.settings.codepage,
+                shell=shell.identifier,
             )
             command = shell.start(start, body.get("CommandId", ""))
         answer = f"<rsp:CommandResponse><rsp:CommandId>{command.identifier}</rsp:CommandId></rsp:CommandResponse>"

@@ -159,6 +159,7 @@ class Shell:
             self._commands.clear()
         for command in commands:
             command.close()
+        self._launcher.end_shell(self.identifier)
 
 
 class ShellTable:

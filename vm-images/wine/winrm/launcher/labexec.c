@@ -1,0 +1,456 @@
+/*
+ * labexec: starts commands inside Wine for the WinRM service, which is a Unix process.
+ *
+ * Why it stays resident: a Unix exit status has 8 bits and a Windows exit code 32, so somebody inside Wine has to wait
+ * for each command, and a process start costs seconds in an emulated guest; one that is running already costs none.
+ * Each command gets a job object, which is what ends it with all its children.
+ *
+ * Requests come over standard input, little-endian 32-bit words and UTF-16:
+ *     size of what follows, operation, number of the command, and strings, each a count of units and the units
+ *     1 start      number of the shell, application (or empty), command line, folder (or empty),
+ *                  variables ("NAME=VALUE" with a null after each), stdin, stdout, stderr (paths, "\\?\unix\...")
+ *     2 terminate  end the command's processes
+ *     3 ctrl-c     4 ctrl-break
+ *     5 release    the service is done with the command; what it left running stays until its shell goes
+ *     6 end shell  end all that is left of the shell whose number stands in the command's place
+ * Answers go to standard output, a line each: "ready", "started N PID", "failed N ERROR", "exit N CODE".
+ * End of input ends the launcher, and every job with it.
+ */
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+
+#define MAX_REQUEST (4u << 20)
+#define MAX_PROCESSES 512
+
+enum { START = 1, TERMINATE, CTRL_C, CTRL_BREAK, RELEASE, END_SHELL };
+
+struct command {
+    struct command *next;
+    DWORD number, shell;
+    BOOL released;
+    HANDLE job;
+};
+
+/* The waiting thread's own copy: the command may be forgotten before the thread first runs. */
+struct waiter {
+    DWORD number;
+    HANDLE process;
+};
+
+struct reader {
+    const BYTE *at, *end;
+    BOOL failed;
+};
+
+/* JOBOBJECT_BASIC_PROCESS_ID_LIST with room; that one's array has one element, beyond which gcc does not look. */
+struct process_list {
+    DWORD assigned, listed;
+    ULONG_PTR process[MAX_PROCESSES];
+};
+
+static struct command *commands; /* used by the main thread alone */
+static CRITICAL_SECTION output_lock;
+static HANDLE input, output;
+
+static DWORD append_number(char *text, DWORD at, DWORD value)
+{
+    char digits[10];
+    int count = 0;
+
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    while (count)
+        text[at++] = digits[--count];
+    return at;
+}
+
+/* One line; values is the count of numbers that follow the word. */
+static void answer(const char *word, int values, DWORD first, DWORD second)
+{
+    char line[48];
+    DWORD length = 0, written;
+
+    while (word[length]) {
+        line[length] = word[length];
+        length++;
+    }
+    if (values > 0) {
+        line[length++] = ' ';
+        length = append_number(line, length, first);
+    }
+    if (values > 1) {
+        line[length++] = ' ';
+        length = append_number(line, length, second);
+    }
+    line[length++] = '\n';
+    EnterCriticalSection(&output_lock);
+    WriteFile(output, line, length, &written, NULL);
+    LeaveCriticalSection(&output_lock);
+}
+
+static BOOL read_all(void *buffer, DWORD size)
+{
+    BYTE *at = buffer;
+    DWORD got;
+
+    while (size) {
+        if (!ReadFile(input, at, size, &got, NULL) || !got)
+            return FALSE;
+        at += got;
+        size -= got;
+    }
+    return TRUE;
+}
+
+static DWORD read_word(struct reader *reader)
+{
+    DWORD value;
+
+    if (reader->end - reader->at < 4) {
+        reader->failed = TRUE;
+        return 0;
+    }
+    value = reader->at[0] | reader->at[1] << 8 | reader->at[2] << 16 | (DWORD)reader->at[3] << 24;
+    reader->at += 4;
+    return value;
+}
+
+/* A copy with a null behind it; NULL when it is empty, or the request is malformed. */
+static WCHAR *read_string(struct reader *reader)
+{
+    DWORD units = read_word(reader), at;
+    WCHAR *text;
+
+    if (!units || (DWORD)(reader->end - reader->at) / 2 < units) {
+        reader->failed |= units != 0;
+        return NULL;
+    }
+    text = HeapAlloc(GetProcessHeap(), 0, (units + 1) * sizeof(WCHAR));
+    if (!text) {
+        reader->failed = TRUE;
+        return NULL;
+    }
+    for (at = 0; at < units; at++)
+        text[at] = (WCHAR)(reader->at[2 * at] | reader->at[2 * at + 1] << 8);
+    text[units] = 0;
+    reader->at += 2 * units;
+    return text;
+}
+
+static void release_string(WCHAR *text)
+{
+    if (text)
+        HeapFree(GetProcessHeap(), 0, text);
+}
+
+static WCHAR *variable(const WCHAR *name)
+{
+    DWORD size = GetEnvironmentVariableW(name, NULL, 0);
+    WCHAR *value = size ? HeapAlloc(GetProcessHeap(), 0, size * sizeof(WCHAR)) : NULL;
+
+    if (value)
+        GetEnvironmentVariableW(name, value, size);
+    return value;
+}
+
+/*
+ * Sets the variables in this process, which the command inherits, and puts back what stood there before. Called twice
+ * with the same block: each NAME=VALUE is exchanged for what was set, so that the second call undoes the first.
+ */
+static void exchange_variables(WCHAR *block, WCHAR **values)
+{
+    DWORD index = 0;
+
+    while (*block) {
+        WCHAR *sign = block, *before;
+
+        while (*sign && *sign != '=')
+            sign++;
+        if (*sign) {
+            *sign = 0;
+            before = variable(block);
+            SetEnvironmentVariableW(block, values[index]);
+            *sign = '=';
+            values[index++] = before;
+        }
+        while (*block)
+            block++;
+        block++;
+    }
+}
+
+/* Pointers to the values of a block, for exchange_variables; count says how many. */
+static WCHAR **split_values(const WCHAR *block, DWORD *count)
+{
+    const WCHAR *at;
+    WCHAR **values;
+    DWORD index = 0;
+
+    *count = 0;
+    for (at = block; *at; at++) {
+        while (*at)
+            at++;
+        ++*count;
+    }
+    values = HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, (*count + 1) * sizeof(*values));
+    if (!values)
+        return NULL;
+    for (at = block; *at; at++) {
+        DWORD length = 0, unit;
+
+        while (*at && *at != '=')
+            at++;
+        if (!*at)
+            continue;
+        at++;
+        while (at[length])
+            length++;
+        values[index] = HeapAlloc(GetProcessHeap(), 0, (length + 1) * sizeof(WCHAR));
+        for (unit = 0; values[index] && unit <= length; unit++)
+            values[index][unit] = at[unit];
+        index++;
+        at += length;
+    }
+    return values;
+}
+
+static HANDLE open_inherited(const WCHAR *path, DWORD access)
+{
+    SECURITY_ATTRIBUTES inherit;
+
+    inherit.nLength = sizeof(inherit);
+    inherit.lpSecurityDescriptor = NULL;
+    inherit.bInheritHandle = TRUE;
+    return path ? CreateFileW(path, access, FILE_SHARE_READ | FILE_SHARE_WRITE, &inherit, OPEN_EXISTING, 0, NULL)
+                : INVALID_HANDLE_VALUE;
+}
+
+static DWORD CALLBACK wait_for_exit(void *argument)
+{
+    struct waiter *waiter = argument;
+    DWORD code = 0;
+
+    WaitForSingleObject(waiter->process, INFINITE);
+    GetExitCodeProcess(waiter->process, &code);
+    answer("exit", 2, waiter->number, code);
+    CloseHandle(waiter->process);
+    HeapFree(GetProcessHeap(), 0, waiter);
+    return 0;
+}
+
+static DWORD active_processes(const struct command *command)
+{
+    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION information;
+
+    if (!QueryInformationJobObject(command->job, JobObjectBasicAccountingInformation, &information, sizeof(information), NULL))
+        return 0;
+    return information.ActiveProcesses;
+}
+
+/* Forgets released commands of which nothing runs any more, and all of a shell that ends. */
+static void sweep(DWORD ending_shell)
+{
+    struct command **link = &commands;
+
+    while (*link) {
+        struct command *command = *link;
+
+        if (command->shell == ending_shell)
+            TerminateJobObject(command->job, 1);
+        if (command->released && (command->shell == ending_shell || !active_processes(command))) {
+            *link = command->next;
+            CloseHandle(command->job);
+            HeapFree(GetProcessHeap(), 0, command);
+        } else {
+            link = &command->next;
+        }
+    }
+}
+
+static HANDLE make_job(void)
+{
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits;
+    HANDLE job = CreateJobObjectW(NULL, NULL);
+    DWORD at;
+
+    for (at = 0; at < sizeof(limits); at++)
+        ((volatile BYTE *)&limits)[at] = 0;
+    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+    if (job)
+        SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof(limits));
+    return job;
+}
+
+static DWORD create(struct command *command, WCHAR *strings[7])
+{
+    struct waiter *waiter = HeapAlloc(GetProcessHeap(), 0, sizeof(*waiter));
+    STARTUPINFOW startup;
+    PROCESS_INFORMATION process;
+    HANDLE thread;
+    DWORD at, error = 0;
+
+    for (at = 0; at < sizeof(startup); at++)
+        ((volatile BYTE *)&startup)[at] = 0;
+    startup.cb = sizeof(startup);
+    startup.dwFlags = STARTF_USESTDHANDLES;
+    startup.hStdInput = open_inherited(strings[4], GENERIC_READ);
+    startup.hStdOutput = open_inherited(strings[5], GENERIC_WRITE);
+    startup.hStdError = open_inherited(strings[6], GENERIC_WRITE);
+    command->job = make_job();
+    if (startup.hStdInput == INVALID_HANDLE_VALUE || startup.hStdOutput == INVALID_HANDLE_VALUE ||
+        startup.hStdError == INVALID_HANDLE_VALUE || !command->job || !waiter) {
+        error = waiter ? GetLastError() : ERROR_NOT_ENOUGH_MEMORY;
+    } else if (!CreateProcessW(strings[0], strings[1], NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, strings[2], &startup,
+                               &process)) {
+        error = GetLastError();
+    } else {
+        waiter->number = command->number;
+        waiter->process = process.hProcess;
+        AssignProcessToJobObject(command->job, process.hProcess);
+        answer("started", 2, command->number, process.dwProcessId);
+        ResumeThread(process.hThread);
+        CloseHandle(process.hThread);
+        thread = CreateThread(NULL, 65536, wait_for_exit, waiter, 0, NULL);
+        if (thread)
+            CloseHandle(thread);
+        else
+            wait_for_exit(waiter);
+        waiter = NULL;
+    }
+    /* Closed before the next command starts, which would inherit them and keep the pipes open. */
+    if (startup.hStdInput != INVALID_HANDLE_VALUE)
+        CloseHandle(startup.hStdInput);
+    if (startup.hStdOutput != INVALID_HANDLE_VALUE)
+        CloseHandle(startup.hStdOutput);
+    if (startup.hStdError != INVALID_HANDLE_VALUE)
+        CloseHandle(startup.hStdError);
+    if (waiter)
+        HeapFree(GetProcessHeap(), 0, waiter);
+    return error;
+}
+
+static void start(DWORD number, struct reader *reader)
+{
+    struct command *command = HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*command));
+    WCHAR *strings[7], **values = NULL;
+    DWORD shell = read_word(reader), at, count = 0, error;
+
+    for (at = 0; at < 7; at++)
+        strings[at] = read_string(reader);
+    if (strings[3])
+        values = split_values(strings[3], &count);
+    if (!command || reader->failed || !strings[1] || (strings[3] && !values)) {
+        error = ERROR_INVALID_PARAMETER;
+    } else {
+        command->number = number;
+        command->shell = shell;
+        if (values)
+            exchange_variables(strings[3], values);
+        error = create(command, strings);
+        if (values)
+            exchange_variables(strings[3], values);
+    }
+    if (!error) {
+        command->next = commands;
+        commands = command;
+    } else {
+        answer("failed", 2, number, error);
+        if (command && command->job)
+            CloseHandle(command->job);
+        if (command)
+            HeapFree(GetProcessHeap(), 0, command);
+    }
+    for (at = 0; at < count; at++)
+        release_string(values[at]);
+    if (values)
+        HeapFree(GetProcessHeap(), 0, values);
+    for (at = 0; at < 7; at++)
+        release_string(strings[at]);
+}
+
+/*
+ * Console control events without a console: Windows delivers them by a thread at kernelbase's CtrlRoutine in each
+ * process, and so does this. A system module stands at one address in all processes of its kind.
+ */
+static void interrupt(struct command *command, DWORD event)
+{
+    struct process_list list;
+    LPTHREAD_START_ROUTINE routine =
+        (LPTHREAD_START_ROUTINE)(void *)GetProcAddress(GetModuleHandleW(L"kernelbase.dll"), "CtrlRoutine");
+    DWORD at;
+
+    if (!routine || !QueryInformationJobObject(command->job, JobObjectBasicProcessIdList, &list, sizeof(list), NULL))
+        return;
+    for (at = 0; at < list.listed; at++) {
+        HANDLE process = OpenProcess(PROCESS_ALL_ACCESS, FALSE, (DWORD)list.process[at]);
+        HANDLE thread = process ? CreateRemoteThread(process, NULL, 0, routine, (void *)(ULONG_PTR)event, 0, NULL) : NULL;
+
+        if (thread)
+            CloseHandle(thread);
+        if (process)
+            CloseHandle(process);
+    }
+}
+
+static void handle(DWORD operation, DWORD number, struct reader *reader)
+{
+    struct command *command;
+
+    if (operation == START) {
+        sweep(0);
+        start(number, reader);
+        return;
+    }
+    if (operation == END_SHELL) {
+        sweep(number);
+        return;
+    }
+    for (command = commands; command && command->number != number;)
+        command = command->next;
+    if (!command)
+        return;
+    if (operation == TERMINATE)
+        TerminateJobObject(command->job, 1);
+    else if (operation == CTRL_C || operation == CTRL_BREAK)
+        interrupt(command, operation == CTRL_C ? CTRL_C_EVENT : CTRL_BREAK_EVENT);
+    else if (operation == RELEASE)
+        command->released = TRUE;
+    if (operation == RELEASE)
+        sweep(0);
+}
+
+#ifdef LAB_FREESTANDING
+void Start(void)
+#else
+int main(void)
+#endif
+{
+    struct reader reader;
+    BYTE *request;
+    DWORD size, operation, number;
+
+    input = GetStdHandle(STD_INPUT_HANDLE);
+    output = GetStdHandle(STD_OUTPUT_HANDLE);
+    /* Wine makes them inheritable, and a command that held them would hide the end of this process. */
+    SetHandleInformation(input, HANDLE_FLAG_INHERIT, 0);
+    SetHandleInformation(output, HANDLE_FLAG_INHERIT, 0);
+    InitializeCriticalSection(&output_lock);
+    answer("ready", 0, 0, 0);
+    for (;;) {
+        if (!read_all(&size, sizeof(size)) || size < 8 || size > MAX_REQUEST)
+            break;
+        request = HeapAlloc(GetProcessHeap(), 0, size);
+        if (!request || !read_all(request, size))
+            break;
+        reader.at = request;
+        reader.end = request + size;
+        reader.failed = FALSE;
+        operation = read_word(&reader);
+        number = read_word(&reader);
+        handle(operation, number, &reader);
+        HeapFree(GetProcessHeap(), 0, request);
+    }
+    ExitProcess(0);
+}
