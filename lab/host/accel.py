@@ -150,8 +150,9 @@ def _probe(name: AcceleratorName, qemu: str, runner: Runner, device: Path) -> Ac
     seconds = round(result.duration_s, 3)
     if result.exit_code == _EXIT_CODE:
         return Accelerator(name, True, f"a tiny guest ran to its end in {seconds:.2f} s", seconds)
-    said = _last_line(result.stderr)
-    reason = said or f"a tiny guest ended with exit code {result.exit_code} instead of {_EXIT_CODE}"
+    reason = f"a tiny guest did not run to its end (exit code {result.exit_code})"
+    if said := _last_line(result.stderr):
+        reason += f"; QEMU said: {said}"
     return Accelerator(name, False, reason, seconds)
 
 

@@ -38,7 +38,6 @@ from lab.vm.usernet import parse_forwards
 
 COMMAND_FILE = "qemu.cmd"
 MACHINE_FILE = "machine.json"
-_QUIT_SECONDS = 5.0
 #: Events without which nobody can say what happened to a guest; see :meth:`VirtualMachine.history`.
 _LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
 
@@ -50,13 +49,15 @@ class VirtualMachine:
         spec: What to start.
         run_dir: Folder of this machine alone; made when it is missing.
         qemu_img: The program that makes overlays.
+        patience: Seconds that QEMU itself, not its guest, gets for each step of an end.
     """
 
-    def __init__(self, spec: VmSpec, run_dir: Path, *, qemu_img: str = "qemu-img") -> None:
+    def __init__(self, spec: VmSpec, run_dir: Path, *, qemu_img: str = "qemu-img", patience: float = 5.0) -> None:
         self.spec = spec
         self.run_dir = run_dir.absolute()
         self.ports: Mapping[int, int] = {}
         self._qemu_img = qemu_img
+        self._patience = patience
         self._process: QemuProcess | None = None
         self._qmp: Qmp | None = None
 
@@ -92,7 +93,7 @@ class VirtualMachine:
         except BaseException:
             if detached:
                 self._process.kill()
-                self._process.wait(_QUIT_SECONDS)
+                self._process.wait(self._patience)
             self.close()
             raise
 
@@ -202,18 +203,18 @@ class VirtualMachine:
             if process.wait(timeout):
                 return "powerdown"
         with contextlib.suppress(GuestExited, TransportError):
-            self.qmp.execute("quit", timeout=_QUIT_SECONDS)
-        if process.wait(_QUIT_SECONDS):
+            self.qmp.execute("quit", timeout=self._patience)
+        if process.wait(self._patience):
             return "quit"
         process.kill()
-        process.wait(_QUIT_SECONDS)
+        process.wait(self._patience)
         return "kill"
 
     def kill(self) -> None:
         """End QEMU at once and wait until it is gone."""
         process = self._running()
         process.kill()
-        process.wait(_QUIT_SECONDS)
+        process.wait(self._patience)
 
     def close(self) -> None:
         """Let go of the machine: an owned QEMU is killed, a detached one lives on. Idempotent."""
@@ -235,7 +236,7 @@ class VirtualMachine:
     def exited_error(self) -> GuestExited:
         """Why QEMU is not there (any more), for people: exit code, its messages, the guest's last console lines."""
         process = self._process
-        if process and not process.wait(_QUIT_SECONDS):
+        if process and not process.wait(self._patience):
             return GuestExited(
                 f"{self.spec.name}: the connection to QEMU's monitor ended, but QEMU (pid {process.pid}) still runs",
                 hint=f"read {self.run_dir / LOG_FILE}",

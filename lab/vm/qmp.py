@@ -218,7 +218,11 @@ class Qmp:
 
     async def _open(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        await self._client.connect(connection)
+        try:
+            await self._client.connect(connection)
+        except AssertionError:
+            # qemu.qmp 0.0.6 asserts that the connection stands after the negotiation; QEMU may be gone by then.
+            raise ConnectionResetError("QEMU ended during the negotiation") from None
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._watch())]
 
     async def _pump(self) -> None:

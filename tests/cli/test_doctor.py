@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lab.cli import doctor
+from lab.host import survey as survey_module
+from lab.host.accel import Accelerator, Accelerators
+from lab.host.capacity import Capacity
+from lab.host.qemu import QemuFeatures
+from lab.host.survey import Folder, Survey
+from lab.host.tools import TOOLS, ToolState
+
+WORKS = Accelerator("tcg", True, "a tiny guest ran to its end in 0.07 s", 0.07)
+FEATURES = QemuFeatures(
+    x_ignore_shared=True,
+    mapped_ram=False,
+    file_migration=False,
+    read_only_ram_file=False,
+    blockdev_change_medium=True,
+    panic_none=True,
+    dump_formats=("elf", "win-dmp"),
+)
+
+
+def found(*, missing: tuple[str, ...] = (), tcg: Accelerator = WORKS) -> Survey:
+    states = [
+        ToolState(tool, "", "", "not installed") if tool.name in missing else ToolState(tool, f"/bin/{tool.name}", "9.9", "")
+        for tool in TOOLS
+    ]
+    kvm = Accelerator("kvm", False, "/dev/kvm does not exist", 0.0)
+    folders = {"cache": Folder(Path("/cache"), 5000)}
+    return Survey(tuple(states), Accelerators(kvm, tcg), FEATURES, Capacity(2, 8192), folders)
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    application = typer.Typer()
+    doctor.register(application)
+    application.callback()(lambda: None)
+    return application
+
+
+def run(app: typer.Typer, monkeypatch: pytest.MonkeyPatch, survey: Survey, *options: str) -> tuple[int, str]:
+    monkeypatch.setattr(doctor, "survey", lambda *, reprobe: survey)
+    result = CliRunner().invoke(app, ["doctor", *options])
+    return result.exit_code, result.output
+
+
+def test_a_ready_machine(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = run(app, monkeypatch, found())
+    assert code == 0
+    assert "Ready: guests run under tcg" in text
+    assert "/dev/kvm does not exist" in text
+
+
+def test_what_is_missing_comes_with_the_command_that_installs_it(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = run(app, monkeypatch, found(missing=("mmdebstrap", "qemu-img", "wiminfo")))
+    assert code == 1
+    # The optional one is not asked for.
+    assert "apt-get install -y mmdebstrap qemu-utils\n" in text
+    assert "mmdebstrap: not installed (needed to build the free guest)" in text
+
+
+def test_an_optional_tool_does_not_matter(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, text = run(app, monkeypatch, found(missing=("wiminfo",)))
+    assert code == 0
+    assert "not installed" in text
+
+
+def test_json_has_the_documented_keys(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Accelerator("tcg", False, "exit code 1", 0.1)
+    code, text = run(app, monkeypatch, found(missing=("osslsigncode",), tcg=broken), "--json")
+    values = json.loads(text)
+    assert code == 1
+    assert values["ok"] is False
+    assert values["accelerators"]["kvm"] == {"usable": False, "reason": "/dev/kvm does not exist", "seconds": 0.0}
+    assert values["accelerators"]["tcg"]["usable"] is False
+    assert values["tools"]["qemu-system-x86_64"]["version"] == "9.9"
+    assert values["tools"]["osslsigncode"]["ok"] is False
+    assert values["tools"]["osslsigncode"]["hint"].endswith("osslsigncode")
+    assert values["qemu"]["features"]["dump_formats"] == ["elf", "win-dmp"]
+    assert values["folders"]["cache"] == {"path": "/cache", "free_mb": 5000}
+    assert len(values["problems"]) == 2
+
+
+def test_this_machine_can_be_surveyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CACHE", "DATA", "STATE"):
+        monkeypatch.setenv(f"LAB_{name}", str(tmp_path / name))
+    here = survey_module.survey()
+    assert here.accelerators.tcg.usable, here.accelerators.tcg.reason
+    assert here.features is not None
+    assert here.as_json()["capacity"]["guests"] >= 1
+    assert here.folders["cache"].path == tmp_path / "CACHE"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.host.capacity import Capacity, measure
+
+GIB = 1 << 30
+
+
+class Machine:
+    """A made-up /proc and /sys."""
+
+    def __init__(self, root: Path, available_mb: int = 8192) -> None:
+        self.root = root
+        self.write("proc/meminfo", f"MemTotal: 99999999 kB\nMemAvailable: {available_mb << 10} kB\n")
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_without_groups_the_machine_is_the_limit(machine: Machine) -> None:
+    assert measure(machine.root, affinity=4) == Capacity(4, 8192)
+
+
+def test_a_version_2_group_limits_both(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "0::/work/unit\n")
+    machine.write("sys/fs/cgroup/work/unit/cpu.max", "150000 100000\n")
+    machine.write("sys/fs/cgroup/work/unit/memory.max", f"{4 * GIB}\n")
+    machine.write("sys/fs/cgroup/work/unit/memory.current", f"{2 * GIB}\n")
+    machine.write("sys/fs/cgroup/work/unit/memory.stat", f"anon 1\ninactive_file {GIB}\n")
+    # The limit of a parent counts as well.
+    machine.write("sys/fs/cgroup/work/cpu.max", "max 100000\n")
+    assert measure(machine.root, affinity=8) == Capacity(1.5, 3072)
+
+
+def test_a_container_sees_its_limits_at_the_top(machine: Machine) -> None:
+    """The path is the host's, and does not exist inside."""
+    machine.write("proc/self/cgroup", "0::/../../docker/abc\n")
+    machine.write("sys/fs/cgroup/cpu.max", "200000 100000\n")
+    assert measure(machine.root, affinity=16).cores == 2
+
+
+def test_version_1_groups(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "4:memory:/job\n3:cpuset:/\n2:cpu,cpuacct:/job\n1:name=systemd:/\n")
+    machine.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "300000\n")
+    machine.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000\n")
+    machine.write("sys/fs/cgroup/memory/job/memory.limit_in_bytes", f"{2 * GIB}\n")
+    machine.write("sys/fs/cgroup/memory/job/memory.usage_in_bytes", f"{GIB}\n")
+    machine.write("sys/fs/cgroup/memory/job/memory.stat", f"total_inactive_file {GIB // 2}\n")
+    machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
+    machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", f"{GIB}\n")
+    assert measure(machine.root, affinity=8) == Capacity(3, 1536)
+
+
+def test_no_quota(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "1:cpu:/\n")
+    machine.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n")
+    machine.write("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n")
+    assert measure(machine.root, affinity=8).cores == 8
+
+
+def test_this_machine_carries_a_guest() -> None:
+    here = measure()
+    assert here.cores > 0
+    assert here.memory_mb > 0
+    assert here.guests(512) >= 1
+
+
+@pytest.mark.parametrize(
+    ("capacity", "smp", "guests"),
+    [
+        (Capacity(2, 24000), 1, 2),
+        (Capacity(2, 24000), 2, 1),
+        (Capacity(1.5, 24000), 1, 1),
+        (Capacity(16, 4000), 1, 3),  # memory is what is scarce
+        (Capacity(16, 100), 1, 1),  # one is tried even so; QEMU says if it cannot be
+        (Capacity(0.5, 24000), 4, 1),
+    ],
+)
+def test_guests(capacity: Capacity, smp: int, guests: int) -> None:
+    assert capacity.guests(768, smp=smp) == guests
+
+
+@given(st.floats(0.1, 512), st.integers(0, 1 << 22), st.integers(64, 1 << 16), st.integers(1, 64))
+def test_never_more_than_cores_or_memory_allow(cores: float, memory: int, guest: int, smp: int) -> None:
+    guests = Capacity(cores, memory).guests(guest, smp=smp)
+    assert guests == 1 or (guests * smp <= cores + 1e-3 and guests * guest < memory)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.errors import ConfigError
+from lab.host import paths
+
+
+@pytest.mark.parametrize(
+    ("variable", "function"),
+    [("LAB_CACHE", paths.cache_dir), ("LAB_DATA", paths.data_dir), ("LAB_STATE", paths.state_dir)],
+)
+def test_the_environment_decides(
+    variable: str, function: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path / "a" / "b"))
+    assert function() == tmp_path / "a" / "b"
+    assert stat.S_IMODE(function().stat().st_mode) == 0o700
+    monkeypatch.setenv(variable, str(tmp_path / "c"))
+    assert function() == tmp_path / "c"
+
+
+def test_the_user_s_folders_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAB_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert paths.cache_dir() == tmp_path / paths.APP_NAME
+
+
+def test_run_folders_are_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_STATE", str(tmp_path))
+    assert paths.runs_dir() == tmp_path / "runs"
+
+
+def test_the_checkout_is_found_from_inside(tmp_path: Path) -> None:
+    assert (paths.project_root() / "lab" / "host" / "paths.py").is_file()
+    (tmp_path / "vm-images").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    inside = tmp_path / "suites" / "sync"
+    inside.mkdir(parents=True)
+    assert paths.project_root(inside) == tmp_path
+
+
+def test_no_checkout_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no checkout"):
+        paths.project_root(tmp_path)
