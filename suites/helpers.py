@@ -1,0 +1,79 @@
+"""What the tests of all suites speak of: error codes, ticks, and the types of the suites' own fixtures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lab.guest.probe import ProbeResult
+from lab.prints.record import PrintRecord
+from lab.prints.stream import PrintStream
+
+FILE_NOT_FOUND = 2
+NO_USABLE_BUFFER = 31
+NOT_SUPPORTED = 50
+OPERATION_ABORTED = 995
+ALREADY_RUNNING = 1056
+NOT_ACTIVE = 1062
+
+ADDRESS = re.compile("当前DPC Irp: 0x([0-9a-f]{1,8})")
+
+
+class Probe(Protocol):
+    """Runs a drvprobe script; ``{link}`` in it stands for the driver's first link."""
+
+    def __call__(self, script: str, *, timeout: float = 60) -> ProbeResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One tick of the async driver that completed a read, as its two prints tell.
+
+    Attributes:
+        at: Guest seconds of the first print.
+        apart: Guest seconds from the first to the second.
+        irp: Low 32 bits of the IRP's address.
+        asked: The length that the read asked for.
+    """
+
+    at: float
+    apart: float
+    irp: int
+    asked: int
+
+
+class Ticks(Protocol):
+    """Waits for the prints of ticks that complete reads of these lengths, in this order, with nothing in between."""
+
+    def __call__(self, *lengths: int, timeout: float = 20) -> list[Tick]: ...
+
+
+def crowd(kind: str, names: str, script: str) -> str:
+    """The same script once for each name, as a thread (``@``) or a process (``$``) of its own; ``{name}`` is its name."""
+    parts = [part.strip() for part in script.split(";")]
+    return "; ".join(f"{kind}{name} {part.replace('{name}', name)}" for name in names for part in parts)
+
+
+def expect_ticks(prints: PrintStream, lengths: Sequence[int], *, timeout: float) -> list[Tick]:
+    """The ticks that completed reads of ``lengths``; fails when other prints came."""
+    __tracebackhide__ = True
+    wanted = [expected for length in lengths for expected in (ADDRESS, f"读取DPC长度: {length}")]
+    records = prints.expect(wanted, timeout=timeout)
+    return [_tick(*records[i : i + 2]) for i in range(0, len(records), 2)]
+
+
+def _tick(first: PrintRecord, second: PrintRecord) -> Tick:
+    address = ADDRESS.match(first.text)
+    assert address is not None
+    assert first.guest_time is not None, f"print source {first.source} gives no guest time"
+    assert second.guest_time is not None, f"print source {second.source} gives no guest time"
+    asked = int(second.text.rsplit(maxsplit=1)[-1])
+    return Tick(at=first.guest_time, apart=second.guest_time - first.guest_time, irp=int(address[1], 16), asked=asked)
+
+
+def texts(prints: PrintStream) -> list[str]:
+    """All prints of the test up to now, by a marker behind them."""
+    prints.drain()
+    return prints.texts()
