@@ -1,0 +1,153 @@
+"""mmdebstrap: its command line, and what it says while it works."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import HostToolError
+from lab.host.process import run
+
+#: A cold build takes one to four minutes; a slow mirror can make it many more.
+DEADLINE_S = 3600.0
+_PACKAGES = {"mmdebstrap": "mmdebstrap", "qemu-img": "qemu-utils", "mkfs.ext4": "e2fsprogs", "gpg": "gpg"}
+_STAGE = re.compile(r"^lab-stage: (.*)$")
+_OWN_STAGES = {
+    "I: running apt-get update...": "read Debian's package lists",
+    "I: downloading packages with apt...": "download packages",
+    "I: extracting archives...": "unpack the base system",
+    "I: installing essential packages...": "install the base system",
+    "I: installing remaining packages inside the chroot...": "install packages",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrap:
+    """A Debian tree to be made.
+
+    Attributes:
+        suite: Debian's code name of the release.
+        packages: Installed with their hard dependencies.
+        exclude_paths: Globs that are never unpacked.
+        hooks: mmdebstrap customize hooks, in order; ``$1`` is the tree.
+    """
+
+    suite: str
+    packages: Sequence[str]
+    exclude_paths: Sequence[str]
+    hooks: Sequence[str]
+
+    def argv(self) -> list[str]:
+        """The command. No mirror is named: mmdebstrap knows Debian's, with updates and security fixes for a stable release."""
+        argv = ["mmdebstrap", "--variant=essential", "--mode=auto", "--format=null", "--architectures=amd64"]
+        argv += ["--aptopt=Acquire::Languages none", "--aptopt=Acquire::Retries 3"]
+        argv += [f"--dpkgopt=path-exclude={path}" for path in self.exclude_paths]
+        argv += ["--dpkgopt=force-unsafe-io", f"--include={','.join(self.packages)}"]
+        argv += [f"--customize-hook={hook}" for hook in self.hooks]
+        return [*argv, self.suite, "/dev/null"]
+
+
+def require_tools(names: Sequence[str] = tuple(_PACKAGES), *, path: str | None = None) -> None:
+    """Check that the host's programs are there.
+
+    Raises:
+        HostToolError: Names all that are missing, with the command that installs them.
+    """
+    missing = [name for name in names if shutil.which(name, path=path or _search_path()) is None]
+    if missing:
+        packages = " ".join(dict.fromkeys(_PACKAGES.get(name, name) for name in missing))
+        sudo = "" if os.geteuid() == 0 else "sudo "
+        message = f"missing on this machine, and needed to build a guest image: {', '.join(missing)}"
+        raise HostToolError([missing[0]], None, message=message, hint=f"{sudo}apt-get install {packages}")
+
+
+def bootstrap(plan: Bootstrap, *, on_stage: Callable[[str], None], on_detail: Callable[[str], None]) -> None:
+    """Run mmdebstrap to its end.
+
+    Args:
+        plan: What to make.
+        on_stage: Told when a new stage begins.
+        on_detail: Told every other line.
+
+    Raises:
+        HostToolError: It failed, with its last lines and, where they tell the cause, what to do.
+    """
+
+    def line(text: str) -> None:
+        match = _STAGE.match(text)
+        stage = match.group(1) if match else _OWN_STAGES.get(text)
+        if stage:
+            on_stage(stage)
+        else:
+            on_detail(text)
+
+    with _scratch_folder() as scratch:
+        # INITRD=No: the kernel package would otherwise have an initrd made, which the guest does not use.
+        environment = {**os.environ, "INITRD": "No", "PATH": _search_path(), "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)}
+        try:
+            run([*_cage(), *plan.argv()], DEADLINE_S, env=environment, on_line=line)
+        except HostToolError as error:
+            hint = hint_for(error.output) or error.hint
+            raise HostToolError(["mmdebstrap"], error.exit_code, error.output, hint=hint) from None
+
+
+def _cage() -> list[str]:
+    """Prefix that gives mmdebstrap, as root, processes and mounts of its own: they end with it, even when it is killed.
+
+    As another user mmdebstrap makes its own namespaces.
+    """
+    cage = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if os.geteuid() or not shutil.which("unshare"):
+        return []
+    return cage if run([*cage, "true"], 30, check=False).exit_code == 0 else []
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """Where the tree is put together; gone afterwards, whatever happened. The mapped root must be able to enter it."""
+    folder = Path(tempfile.mkdtemp(prefix="lab-image-"))
+    folder.chmod(0o1777)
+    try:
+        yield folder
+    finally:
+        if os.geteuid() and any(folder.iterdir()):
+            # Left-overs belong to users of the namespace, so only one of them can remove them.
+            run(["mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", folder], 300, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def hint_for(output: str) -> str:
+    """What to try, judged by what mmdebstrap wrote; empty when it says nothing known."""
+    causes = [
+        (r"NO_PUBKEY|not signed|keyring", "install Debian's keys: sudo apt-get install debian-archive-keyring gpg"),
+        (r"subuid|newuidmap|uidmap", "sudo apt-get install uidmap, and a line for this user in /etc/subuid and /etc/subgid"),
+        (r"unshare|CLONE_NEWUSER|user namespace|unprivileged_userns", "allow user namespaces for mmdebstrap, or build as root"),
+        (r"No space left", "free space in the folder that TMPDIR names (/tmp when unset); 3 GB are enough"),
+        (
+            r"Could not resolve|Temporary failure|Unable to connect|Failed to fetch",
+            "check the network and the proxy settings of apt",
+        ),
+    ]
+    return next((hint for pattern, hint in causes if re.search(pattern, output)), "")
+
+
+def hook_in(source: Path, target: str) -> str:
+    """Customize hook: copy a folder's content into the tree."""
+    return shlex.join(["sync-in", str(source), target])
+
+
+def hook_out(source: str, target: Path) -> str:
+    """Customize hook: copy one file out of the tree."""
+    return shlex.join(["download", source, str(target)])
+
+
+def _search_path() -> str:
+    """mkfs.ext4 is in sbin, which other users than root do not have in their PATH."""
+    return os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"

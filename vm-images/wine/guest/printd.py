@@ -1,0 +1,252 @@
+"""Carries the kernel prints out of the guest: from the pipe that Wine's services write to, to a serial port.
+
+Each line goes out framed as ``\\x1e<seq>;<payload byte length>;<payload>\\n``: seq counts from 0 at boot, so that the host
+notices a lost or a damaged line. The first line is ``lab:boot``.
+
+On TCP, a client sends ``MARK <token>\\n``; the service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one
+write, so that the mark comes out behind everything that was printed before it, and answers ``OK\\n``.
+
+Runs inside the guest with nothing but Python's own library; one thread, no blocking call besides the wait itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import fcntl
+import os
+import selectors
+import socket
+import sys
+import time
+import tty
+from collections.abc import Callable
+
+#: Wine's line ends; a longer run without one is cut here, so that memory stays bounded.
+MAX_LINE = 60_000
+#: Bytes taken from the pipe in one go.
+CHUNK = 1 << 16
+#: While this much waits for the serial port, the pipe is not read: Wine then waits too, and nothing is dropped.
+MAX_BACKLOG = 64 << 20
+#: What the pipe itself holds while this process is busy (Linux allows unprivileged users 1 MiB).
+PIPE_SIZE = 1 << 20
+#: A mark must not be glued to the unfinished line of a process that died while writing.
+MARK_LEAD = b"\x1dlab:mark:"
+MAX_TOKEN = 200
+
+
+def frame(sequence: int, payload: bytes) -> bytes:
+    """One line as it goes over the serial port."""
+    return b"\x1e%d;%d;%s\n" % (sequence, len(payload), payload)
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines without their newlines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take more bytes; return the lines that are complete now."""
+        data = (self._rest + data).replace(b"\n" + MARK_LEAD, b"\n" + MARK_LEAD[1:])
+        if data.startswith(MARK_LEAD):
+            data = data[1:]
+        *lines, self._rest = data.replace(MARK_LEAD, b"\n" + MARK_LEAD[1:]).split(b"\n")
+        while len(self._rest) > MAX_LINE:
+            lines.append(self._rest[:MAX_LINE])
+            self._rest = self._rest[MAX_LINE:]
+        return lines
+
+
+class Outbox:
+    """Framed lines on their way to the serial port; counts them, and keeps what the port has not taken yet."""
+
+    def __init__(self) -> None:
+        self._queue: collections.deque[bytes] = collections.deque()
+        self._sequence = 0
+        self.size = 0
+
+    def add(self, payload: bytes) -> None:
+        """Queue one line."""
+        data = frame(self._sequence, payload)
+        self._sequence += 1
+        self._queue.append(data)
+        self.size += len(data)
+
+    def flush(self, write: Callable[[bytes], int]) -> None:
+        """Write until everything is out or the port takes no more for now."""
+        while self._queue:
+            data = self._queue.popleft()
+            while self._queue and len(data) < CHUNK:
+                data += self._queue.popleft()
+            try:
+                written = write(data)
+            except BlockingIOError:
+                written = 0
+            self.size -= written
+            if written < len(data):
+                self._queue.appendleft(data[written:])
+                return
+
+
+class MarkClient:
+    """One TCP connection; collects its request lines."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._buffer = b""
+
+    def requests(self) -> list[bytes] | None:
+        """Read what is there; the complete request lines, or None when the connection is over."""
+        try:
+            data = self.sock.recv(4096)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        return lines if len(self._buffer) <= MAX_TOKEN + 10 else None
+
+    def answer(self, data: bytes) -> None:
+        """Send a short answer; a client that is gone does not matter."""
+        try:
+            self.sock.send(data)
+        except OSError:
+            pass
+
+
+def mark_line(request: bytes, uptime: float) -> bytes | None:
+    """The line to write into the pipe for ``MARK <token>``, or None when the request is nothing like it."""
+    word, _, token = request.strip().partition(b" ")
+    if word != b"MARK" or not token or len(token) > MAX_TOKEN or not all(0x21 <= byte <= 0x7E for byte in token):
+        return None
+    return MARK_LEAD + b"%.3f:%s\n" % (uptime, token)
+
+
+class Service:
+    """The event loop over pipe, serial port and mark clients.
+
+    Args:
+        pipe: File descriptor of the pipe, open for reading and writing, non-blocking.
+        serial: File descriptor of the serial port, non-blocking.
+        listener: Listening socket, non-blocking.
+        uptime: Seconds since boot, on the clock that Wine stamps its lines with.
+    """
+
+    def __init__(self, pipe: int, serial: int, listener: socket.socket, uptime: Callable[[], float]) -> None:
+        self._pipe = pipe
+        self._serial = serial
+        self._listener = listener
+        self._uptime = uptime
+        self._splitter = LineSplitter()
+        self._outbox = Outbox()
+        self._marks: collections.deque[tuple[MarkClient, bytes]] = collections.deque()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(pipe, selectors.EVENT_READ, self._read_pipe)
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._waiting_for_port = False
+        self._pipe_paused = False
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Serve until ``until()`` holds (never, in the guest)."""
+        self._outbox.add(b"lab:boot")
+        while not until():
+            self._write_out()
+            for key, _ in self._selector.select(timeout=1):
+                key.data()
+
+    def _write_out(self) -> None:
+        self._outbox.flush(lambda data: os.write(self._serial, data))
+        waiting = self._outbox.size > 0
+        if waiting != self._waiting_for_port:
+            if waiting:
+                self._selector.register(self._serial, selectors.EVENT_WRITE, lambda: None)
+            else:
+                self._selector.unregister(self._serial)
+            self._waiting_for_port = waiting
+        paused = self._outbox.size > MAX_BACKLOG
+        if paused != self._pipe_paused:
+            if paused:
+                self._selector.unregister(self._pipe)
+            else:
+                self._selector.register(self._pipe, selectors.EVENT_READ, self._read_pipe)
+            self._pipe_paused = paused
+
+    def _read_pipe(self) -> None:
+        try:
+            data = os.read(self._pipe, CHUNK)
+        except BlockingIOError:
+            return
+        for line in self._splitter.feed(data):
+            self._outbox.add(line)
+        self._send_marks()
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        client = MarkClient(sock)
+        self._selector.register(sock, selectors.EVENT_READ, lambda: self._serve(client))
+
+    def _serve(self, client: MarkClient) -> None:
+        requests = client.requests()
+        if requests is None:
+            self._selector.unregister(client.sock)
+            client.sock.close()
+            return
+        self._marks.extend((client, request) for request in requests)
+        self._send_marks()
+
+    def _send_marks(self) -> None:
+        """Write the marks that wait, oldest first; a full pipe has room again after the next read."""
+        while self._marks:
+            client, request = self._marks[0]
+            line = mark_line(request, self._uptime())
+            if line is None:
+                client.answer(b"ERROR: say MARK <token>\n")
+            else:
+                try:
+                    os.write(self._pipe, line)  # at most PIPE_BUF bytes, so all or nothing
+                except BlockingIOError:
+                    return
+                client.answer(b"OK\n")
+            self._marks.popleft()
+
+
+def open_pipe(path: str) -> int:
+    """Open the pipe for both directions: it then never reports an end of file while Wine restarts."""
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    except OSError as error:
+        sys.stderr.write(f"printd: the pipe keeps its size: {error}\n")
+    return pipe
+
+
+def open_serial(path: str) -> int:
+    """Open the serial port, raw: every byte goes out as it is."""
+    serial = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+    if os.isatty(serial):
+        tty.setraw(serial)
+    return serial
+
+
+def main() -> None:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(description="carry kernel prints to a serial port")
+    parser.add_argument("--pipe", default="/run/lab/prints")
+    parser.add_argument("--serial", default="/dev/ttyS1")
+    parser.add_argument("--port", type=int, default=5999)
+    options = parser.parse_args()
+    listener = socket.create_server(("", options.port))
+    listener.setblocking(False)
+    uptime = lambda: time.clock_gettime(time.CLOCK_MONOTONIC)  # noqa: E731
+    Service(open_pipe(options.pipe), open_serial(options.serial), listener, uptime).run()
+
+
+if __name__ == "__main__":
+    main()
