@@ -232,6 +232,14 @@ static SIZE_T CharacterSize(const BYTE *at, SIZE_T left)
     return size;
 }
 
+/* Characters that some readers take for the end of a line: U+0080 to U+009F, U+2028, U+2029. */
+static BOOL BreaksLine(const BYTE *at, SIZE_T size)
+{
+    if (size == 2)
+        return at[0] == 0xC2 && at[1] < 0xA0;
+    return size == 3 && at[0] == 0xE2 && at[1] == 0x80 && (at[2] == 0xA8 || at[2] == 0xA9);
+}
+
 /* A JSON string of UTF-8 bytes; each byte that is not UTF-8 becomes U+FFFD. */
 static void AddString(TEXT *text, const BYTE *bytes, SIZE_T size)
 {
@@ -247,6 +255,9 @@ static void AddString(TEXT *text, const BYTE *bytes, SIZE_T size)
         } else if (step == 1 && bytes[at] < 0x20) {
             Add(text, "\\u00");
             AddHex(text, bytes + at, 1);
+        } else if (BreaksLine(bytes + at, step)) {
+            Add(text, step == 2 ? "\\u00" : bytes[at + 2] == 0xA8 ? "\\u2028" : "\\u2029");
+            AddHex(text, bytes + at + 1, step == 2);
         } else {
             if (bytes[at] == '"' || bytes[at] == '\\')
                 Add(text, "\\");
