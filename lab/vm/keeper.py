@@ -7,47 +7,50 @@ is tied to the *thread* that started the child, so that a guest started by a wor
 So the keeper, which has one thread, starts QEMU with that signal, and itself watches the owner: the read end of a pipe
 whose only writer is the owner, and the owner's pid (which also covers a fork of the owner that keeps the pipe open).
 
-This file is run by its path, with ``python -I -S``, and imports only the standard library, so that it starts in some
-20 ms and works whatever the owner has done to its environment.
+This file is run by its path, with ``python -I -S``, and imports as little as it can: every fork of a guest waits for it.
+typing, contextlib and json, which are not here, took three times as long to import as all the rest.
 
 Its standard output and error, which QEMU inherits, are a log file. It writes ``keeper.json`` into the run folder,
 complete at each time: pids at the start, the exit status at the end.
 """
 
+# contextlib and pathlib are too slow to import, see above.
+# ruff: noqa: SIM105, PTH105, PTH123
+
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
-import json
 import os
 import select
 import signal
 import sys
 import time
-from types import FrameType
-from typing import Any
 
 STATUS_FILE = "keeper.json"
+#: Stands for an absent owner or lock among the arguments.
+NONE = "-"
 _PR_SET_PDEATHSIG = 1
 #: Seconds that QEMU gets between SIGTERM, at which it flushes its disks, and SIGKILL.
 _TERM_SECONDS = 5.0
 
 
-def main(options: dict[str, Any], argv: list[str]) -> int:
+def main(run_dir: str, owner: str, owner_fd: int, status_fd: int, lock: str, argv: list[str]) -> int:
     """Start QEMU, wait until it, the owner or the keeper's time is over, and leave nothing behind.
 
     Args:
-        options: ``run_dir``; ``owner`` (pid) and ``owner_fd`` (read end of the pipe), or neither for a guest that a
-            person keeps; ``status_fd``: the start, or what prevented it, is reported there in one JSON line; ``lock``:
-            file on which a shared lock is held as long as the guest lives, or None.
+        run_dir: Folder to run in.
+        owner: Pid of the owner; :data:`NONE` for a guest that a person keeps.
+        owner_fd: Read end of the pipe whose writer is the owner.
+        status_fd: QEMU's pid and ours are reported there in one line, or else what prevented the start.
+        lock: File on which a shared lock is held as long as the guest lives, or :data:`NONE`.
         argv: QEMU and its arguments.
     """
-    os.chdir(options["run_dir"])
-    for name in ("owner_fd", "status_fd"):
+    os.chdir(run_dir)
+    for fd in (owner_fd, status_fd):
         # QEMU must not hold them: the end of the status pipe means that the keeper has ended.
-        os.set_inheritable(options[name], False)
-    detached = options.get("owner") is None
+        os.set_inheritable(fd, False)
+    detached = owner == NONE
     if detached:
         # In two steps, so that the starter can reap its child, and the keeper is nobody's child and has no terminal.
         if os.fork():
@@ -56,27 +59,22 @@ def main(options: dict[str, Any], argv: list[str]) -> int:
     wake = _install_handlers()
     poller = select.poll()
     poller.register(wake, select.POLLIN)
-    owner_fds = _watch_owner(poller, options)
-    if options.get("lock"):
+    owner_fds = set() if detached else _watch_owner(poller, int(owner), owner_fd)
+    if lock != NONE:
         # Never closed: the kernel lets go of it when this process is gone.
-        lock = os.open(options["lock"], os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_SH)
-    status: dict[str, Any] = {"keeper_pid": os.getpid(), "argv": argv, "started": time.time()}
-    pid, error = _start(argv)
-    if error:
+        fcntl.flock(os.open(lock, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+    pid, failure = _start(argv)
+    if failure:
         os.waitpid(pid, 0)
-        status |= {"error": error, "exit_code": None}
-    else:
-        status |= {"qemu_pid": pid}
-    _write_status(status)
-    with contextlib.suppress(OSError):
-        os.write(options["status_fd"], json.dumps(status).encode() + b"\n")
-    if error:
+        os.write(status_fd, f"error {failure}\n".encode())
         return 1
+    status = f'"keeper_pid": {os.getpid()}, "qemu_pid": {pid}, "started": {time.time()}'
+    _write_status(status)
+    _write_quietly(status_fd, f"started {pid} {os.getpid()}\n".encode())
     if detached:
-        os.close(options["status_fd"])
+        os.close(status_fd)
     reason, code = _supervise(pid, poller, wake, owner_fds)
-    _write_status(status | {"exit_code": code, "reason": reason, "ended": time.time()})
+    _write_status(f'{status}, "exit_code": {code}, "reason": "{reason}", "ended": {time.time()}')
     return 0
 
 
@@ -85,25 +83,24 @@ def _install_handlers() -> int:
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
 
-    def note(_number: int, _frame: FrameType | None) -> None:
+    def note(_number: int, _frame: object) -> None:
         """The wake-up pipe has been written already."""
 
-    signal.signal(signal.SIGCHLD, note)
-    signal.signal(signal.SIGTERM, note)
-    signal.signal(signal.SIGUSR1, note)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, note)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return read_end
 
 
-def _watch_owner(poller: select.poll, options: dict[str, Any]) -> set[int]:
-    owner = options.get("owner")
-    if owner is None:
-        return set()
-    fds = {int(options["owner_fd"])}
-    with contextlib.suppress(OSError):
-        # Where the kernel has no pidfd (before 5.3) the pipe is the only link; it suffices unless the owner forked.
+def _watch_owner(poller: select.poll, owner: int, owner_fd: int) -> set[int]:
+    fds = {owner_fd}
+    try:
         fds.add(os.pidfd_open(owner))
+    except OSError:
+        # The kernel has no pidfd (before 5.3), or the owner is gone. Without it the pipe is the only link, which
+        # suffices unless the owner forked.
+        pass
     if os.getppid() != owner:
         os._exit(1)  # gone before we looked, and the pid may be another's by now
     for fd in fds:
@@ -126,15 +123,13 @@ def _start(argv: list[str]) -> tuple[int, str]:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, 0)
             os.execvp(argv[0], argv)
         except OSError as error:
             os.write(write_end, f"{argv[0]}: {error.strerror}".encode())
         finally:
             os._exit(127)
     os.close(write_end)
-    failure = os.read(read_end, 4096).decode(errors="replace")
+    failure = os.read(read_end, 4096).decode(errors="replace")  # ends when the execution closes the other end
     os.close(read_end)
     return pid, failure
 
@@ -167,23 +162,33 @@ def _supervise(pid: int, poller: select.poll, wake: int, owner_fds: set[int]) ->
         elif signal.SIGTERM in numbers and reason == "exit":
             reason = "stopped"
             kill_at = now + _TERM_SECONDS
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)  # still ours: it has not been waited for
 
 
 def _kill_group(pid: int) -> None:
     """Kill QEMU and the helpers that it started, such as the command of a migration."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    try:
         os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        pass  # all of them are gone
 
 
-def _write_status(status: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # the owner may have removed the folder already
-        temporary = STATUS_FILE + ".new"
-        with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123 (pathlib would double the start-up time)
-            json.dump(status, file)
-        os.replace(temporary, STATUS_FILE)  # noqa: PTH105
+def _write_status(members: str) -> None:
+    """Replace the status file; the values are numbers and plain words, so no JSON library is needed."""
+    try:
+        with open(f"{STATUS_FILE}.new", "w", encoding="ascii") as file:
+            file.write(f"{{{members}}}\n")
+        os.replace(f"{STATUS_FILE}.new", STATUS_FILE)
+    except OSError:
+        pass  # the owner may have removed the folder already
+
+
+def _write_quietly(fd: int, data: bytes) -> None:
+    try:
+        os.write(fd, data)
+    except OSError:
+        pass  # the owner is gone; the supervision notices
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(json.loads(sys.argv[1]), sys.argv[2:]))
+    raise SystemExit(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5], sys.argv[6:]))

@@ -60,14 +60,8 @@ class QemuProcess:
         """
         status_read, status_write = os.pipe()
         owner_read, owner_write = os.pipe()
-        options = {
-            "run_dir": str(run_dir),
-            "owner": None if detached else os.getpid(),
-            "owner_fd": owner_read,
-            "status_fd": status_write,
-            "lock": str(lock_file) if lock_file else None,
-        }
-        command = [sys.executable, "-I", "-S", keeper.__file__, json.dumps(options), *argv]
+        command = [sys.executable, "-I", "-S", keeper.__file__, str(run_dir), keeper.NONE if detached else str(os.getpid())]
+        command += [str(owner_read), str(status_write), str(lock_file) if lock_file else keeper.NONE, *argv]
         try:
             with (run_dir / LOG_FILE).open("ab") as log:
                 child = subprocess.Popen(
@@ -86,8 +80,8 @@ class QemuProcess:
         finally:
             os.close(owner_read)
             os.close(status_write)
-        status = _read_line(status_read, _START_SECONDS)
-        failed = "error" in status or "qemu_pid" not in status
+        status = _read_words(status_read, _START_SECONDS)
+        failed = status[:1] != ["started"]
         if failed or detached:
             os.close(status_read)
             os.close(owner_write)
@@ -97,18 +91,17 @@ class QemuProcess:
                 child.kill()
                 child.wait()
         if failed:
-            message = str(status.get("error") or "the process that starts and guards QEMU did not report in time")
+            message = " ".join(status[1:]) or "the process that starts and guards QEMU did not report in time"
             log_text = (run_dir / LOG_FILE).read_text(encoding="utf-8", errors="backslashreplace")
             raise HostToolError(argv, None, log_text, message=message, hint="`lab doctor` checks QEMU")
-        keeper_pid = int(status["keeper_pid"])
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = cls(run_dir, int(status["qemu_pid"]), psutil.Process(keeper_pid), detached=detached)
-            if not detached:
-                process._child = child
-                process._fds = [status_read, owner_write]
-            return process
-        # Only a detached keeper can be gone, and reaped, so early.
-        return cls(run_dir, int(status["qemu_pid"]), None, detached=detached)
+        qemu_pid, keeper_pid = (int(word) for word in status[1:])
+        if detached:
+            return cls(run_dir, qemu_pid, _find(keeper_pid), detached=True)
+        process = cls(run_dir, qemu_pid, None, detached=False)
+        process.keeper_pid = keeper_pid
+        process._child = child
+        process._fds = [status_read, owner_write]
+        return process
 
     @classmethod
     def attach(cls, run_dir: Path) -> QemuProcess | None:
@@ -205,16 +198,23 @@ def _wait_readable(fd: int, timeout: float) -> bool:
     return bool(poller.poll(max(0, int(timeout * 1000))))
 
 
-def _read_line(fd: int, timeout: float) -> dict[str, Any]:
-    """One JSON line from a pipe; empty at end of file or when the deadline passed."""
+def _read_words(fd: int, timeout: float) -> list[str]:
+    """The words of one line from a pipe; none at end of file or when the deadline passed."""
     deadline = time.monotonic() + timeout
     data = b""
     while not data.endswith(b"\n"):
         if not _wait_readable(fd, deadline - time.monotonic()):
-            return {}
+            return []
         piece = os.read(fd, 65536)
         if not piece:
-            return {}
+            return []
         data += piece
-    line = json.loads(data)
-    return line if isinstance(line, dict) else {}
+    return data.decode(errors="replace").split()
+
+
+def _find(pid: int) -> psutil.Process | None:
+    """The process, or None when it ended already."""
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
