@@ -16,17 +16,19 @@ from rich.console import Console
 from lab.cli.child import ChildEnd, run_child
 from lab.cli.pytest_args import check_suites, child_environment, pytest_arguments, split_suites, wants_terminal
 from lab.config import KnownIssue, Settings, load_settings
-from lab.errors import LabError
+from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
 from lab.gate.known import audit_known
 from lab.host.paths import project_root
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
+from lab.pool.boot import read_manifest
 from lab.report.collect import assemble, read_meta, read_run, write_run
 from lab.report.html import write_html
 from lab.report.model import RunReport, TestEntry
 from lab.report.outdir import check_named, named_folder, timed_folder
 from lab.report.summary import error_annotations, markdown, print_summary, red_tests
+from lab.toolchain.select import resolve_drivers
 
 #: A page of commands helps nobody.
 _MOST_COMMANDS = 5
@@ -96,8 +98,14 @@ def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> i
     suites = check_suites(named or settings.values.suites, given=given, root=root)
     if out is not None:
         check_named(out)
+    drivers = [Path(driver) for driver in settings.values.drivers]
+    for driver in drivers:
+        if not driver.exists():
+            raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
+        # Now, and not first in the workers: a driver that does not build is known before a guest is booted.
+        resolve_drivers(drivers, arch=read_manifest(image).arch, progress=progress.detail)
     now = datetime.datetime.now(tz=datetime.UTC)
     folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
     workers = "0" if wants_terminal(rest) else str(settings.values.workers)
@@ -115,12 +123,13 @@ def _conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bo
     if meta is not None and (found is None or end.died):
         found = assemble(folder, meta, exit_code=exit_code, ended=end.died or f"pytest ended with {end.exit_code}")
     if found is None:
-        code = USAGE if end.exit_code in (2, 4, 5) else INFRA
-        what = end.died or f"pytest ended with {end.exit_code} before any test; its output above says why"
-        console.print(f"lab: {what}", soft_wrap=True, markup=False, highlight=False)
-        return code
+        what = end.died or (
+            "no test of the lab was run" if end.exit_code in (0, 5) else f"pytest ended with {end.exit_code} before any test"
+        )
+        console.print(f"lab: {what}; the lines above say more", soft_wrap=True, markup=False, highlight=False)
+        return USAGE if end.exit_code in (0, 2, 4, 5) and not end.died else INFRA
     code = combined_code({str(k): n for k, n in found.totals.items()}, 1 if end.died else end.exit_code)
-    found = found.model_copy(update={"exit_code": code})
+    found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
     write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(code))
     print_summary(found, console)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lab.config.model import LabFile
-from lab.config.yamlfile import YamlDocument, config_error, read_yaml, validate
+from lab.config.yamlfile import YamlDocument, plain_words, read_yaml, validate
 from lab.errors import ConfigError
 
 DEFAULT_FILE = "lab.yaml"
@@ -98,13 +98,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _check(source: str, key: str, value: Any) -> None:
-    name = variable(key) if source == "environment" else "--" + key.replace("_", "-")
+    name = f"environment variable {variable(key)}" if source == "environment" else "--" + key.replace("_", "-")
     try:
         LabFile.model_validate({key: value})
     except ValidationError as error:
-        plain = config_error(YamlDocument("", {key: value}, {(key,): 0}), error, LabFile)
-        message = plain.message.removeprefix(f"{key}: ")
-        raise ConfigError(f"{'environment variable ' if source == 'environment' else ''}{name} {message}") from None
+        raise ConfigError(f"{name} {plain_words(error, LabFile)}") from None
 
 
 def _absolute(key: str, value: Any, base: Path) -> Any:

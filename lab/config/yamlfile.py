@@ -104,6 +104,11 @@ def config_error(document: YamlDocument, error: ValidationError, model: type[Bas
     return ConfigError(message + also, file=document.file, key=dotted(path), line=document.line(path), hint=hint)
 
 
+def plain_words(error: ValidationError, model: type[BaseModel]) -> str:
+    """What is wrong with a single value, without saying where it stands."""
+    return _words(error.errors(include_url=False), model)[0]
+
+
 def dotted(path: Sequence[str | int]) -> str:
     """Write a key path as people do: ``known.0.until``."""
     return ".".join(str(part) for part in path)
@@ -149,7 +154,11 @@ def _model_inside(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> None:
+def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str, above: tuple[yaml.Node, ...] = ()) -> None:
+    """Note the line of every key below ``node``; refuse keys that stand twice, and an alias of what it stands in."""
+    if any(node is other for other in above):
+        raise ConfigError("refers to itself", file=file, key=dotted(path), line=lines.get(path, 0))
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
@@ -165,9 +174,8 @@ def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str) 
                 )
             seen[name] = line
             lines[here] = line
-            _walk(value, here, lines, file)
+            _walk(value, here, lines, file, above)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            here = (*path, index)
-            lines[here] = item.start_mark.line + 1
-            _walk(item, here, lines, file)
+            lines[(*path, index)] = item.start_mark.line + 1
+            _walk(item, (*path, index), lines, file, above)

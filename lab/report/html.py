@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from lab.report import view
 from lab.report.model import RunReport
@@ -29,12 +30,12 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
     environment.filters["seconds"] = view.seconds
-    environment.filters["printable"] = view.printable
     environment.globals["print_plot"] = print_plot
     environment.globals["print_rows"] = view.print_rows
-    tests = view.tests_view(report)
+    tests = view.view_tests(report)
     return environment.get_template("report.html.j2").render(
         report=report,
         view=view,
@@ -50,6 +51,11 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
         longest=max((test.entry.duration_s for test in tests), default=0) or 1,
         gravest=next((verdict for verdict in view.ORDER if report.totals.get(verdict)), "infra"),
     )
+
+
+def _shown(value: object) -> object:
+    """Text that is no markup of the template's own gets its control and direction characters shown as escapes."""
+    return view.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def write_html(out: Path, report: RunReport, *, exit_meaning: str = "") -> Path:

@@ -25,7 +25,7 @@ def print_summary(report: RunReport, console: Console) -> None:
     """
     console.print()
     console.print(Text(headline(report), style="bold"))
-    console.print(Text(_guest_line(report)), soft_wrap=True)
+    console.print(Text(printable(_guest_line(report))), soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("verdict", "tests", "means"):
         table.add_column(heading, justify="right" if heading == "tests" else "left", no_wrap=heading != "means")
@@ -39,7 +39,9 @@ def print_summary(report: RunReport, console: Console) -> None:
         console.print(line, soft_wrap=True)
     for missing, count in report.skipped_for.items():
         noun = "test needs" if count == 1 else "tests need"
-        console.print(Text(f"skipped  {count} {noun} {missing}, which this guest lacks", style="bright_black"), soft_wrap=True)
+        console.print(
+            Text(f"skipped  {count} {noun} {printable(missing)}, which this guest lacks", style="bright_black"), soft_wrap=True
+        )
     console.print(Text(_figures(report), style="bright_black"), soft_wrap=True)
 
 
@@ -61,7 +63,10 @@ def markdown(report: RunReport) -> str:
         lines += ["", "| red test | verdict | reason |", "|---|---|---|"]
         lines += [f"| {_plain(test.nodeid)} | {test.verdict} | {_plain(_why(test))} |" for test in red]
     if report.skipped_for:
-        lines += ["", "Skipped for a missing capability: " + ", ".join(f"{k} ({n})" for k, n in report.skipped_for.items())]
+        lines += [
+            "",
+            "Skipped for a missing capability: " + ", ".join(f"{_plain(k)} ({n})" for k, n in report.skipped_for.items()),
+        ]
     return "\n".join([*lines, "", _plain(_figures(report)), ""])
 
 

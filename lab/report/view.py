@@ -97,7 +97,7 @@ def guest_sentence(report: RunReport) -> str:
     )
 
 
-def tests_view(report: RunReport) -> list[TestView]:
+def view_tests(report: RunReport) -> list[TestView]:
     """All tests, red ones first, then in the order of their ids."""
     ordered = sorted(report.tests, key=lambda test: (ORDER.index(test.verdict), test.nodeid))
     return [_test_view(test, f"t{number}") for number, test in enumerate(ordered, 1)]

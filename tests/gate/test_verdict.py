@@ -1,0 +1,247 @@
+"""Every row of the verdict table."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal
+
+import pytest
+
+from lab.config import KnownIssue
+from lab.errors import (
+    BootTimeout,
+    CommandFailed,
+    ConfigError,
+    EvidenceLost,
+    GuestCrashed,
+    GuestExited,
+    GuestHung,
+    HostToolError,
+    ImageError,
+    LabError,
+    ServiceError,
+    TransportError,
+)
+from lab.gate.verdict import Decision, Facts, PhaseFact, Verdict, decide, one_line
+from lab.prints.record import FaultRecord, GapRecord
+
+When = Literal["setup", "call", "teardown"]
+
+FAULT = FaultRecord(
+    sequence=3, host_time=1.0, guest_time=2.0, code=0xC0000005, parameters=(0x14000112F,), text="Unhandled exception"
+)
+GAP = GapRecord(sequence=9, host_time=1.0, missing=2, reason="lines 17 and 18 did not come")
+
+
+def phases(when: When = "call", error: BaseException | None = None, text: str = "") -> list[PhaseFact]:
+    """The phases of a test of which one failed."""
+    order: list[When] = ["setup", "call", "teardown"]
+    found = []
+    for phase in order:
+        if phase == when:
+            found.append(PhaseFact(when=phase, outcome="failed", error=error, text=text))
+        elif not (when == "setup" and phase == "call"):
+            found.append(PhaseFact(when=phase, outcome="passed"))
+    return found
+
+
+PASSED = [PhaseFact(when="setup", outcome="passed"), PhaseFact(when="call", outcome="passed")]
+SKIPPED = [PhaseFact(when="setup", outcome="skipped")]
+
+
+@pytest.mark.parametrize(
+    ("error", "in_call", "in_fixture"),
+    [
+        (AssertionError("a != b"), "product", "product"),
+        (pytest.fail.Exception("no such print"), "product", "product"),
+        (KeyError("slot"), "product", "infra"),
+        (OSError(28, "No space left on device"), "product", "infra"),
+        (ServiceError("sc start sync", 577), "product", "product"),
+        (CommandFailed("drvprobe", 3), "product", "infra"),
+        (GuestCrashed(0xC0000005, (0x10,)), "crash", "crash"),
+        (GuestExited("QEMU was killed by signal 9"), "infra", "infra"),
+        (TransportError("no answer"), "infra", "infra"),
+        (BootTimeout("no answer within 300 s"), "infra", "infra"),
+        (HostToolError(["qemu-img"], 1), "infra", "infra"),
+        (ImageError("no such image"), "infra", "infra"),
+        (ConfigError("wrong key"), "infra", "infra"),
+        (EvidenceLost("the marker did not come back"), "infra", "infra"),
+        (GuestHung("the read did not end"), "infra", "infra"),
+        (LabError("something else"), "infra", "infra"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_the_class_of_the_exception_decides(error: BaseException, in_call: Verdict, in_fixture: Verdict) -> None:
+    assert decide(Facts(phases=phases("call", error))).verdict == in_call
+    assert decide(Facts(phases=phases("setup", error))).verdict == in_fixture
+    assert decide(Facts(phases=phases("teardown", error))).verdict == in_fixture
+
+
+@pytest.mark.parametrize(("answers", "verdict"), [(True, "product"), (False, "infra"), (None, "infra")])
+@pytest.mark.parametrize("when", ["setup", "call", "teardown"])
+def test_a_hang_is_the_drivers_only_when_the_guest_itself_answers(answers: bool | None, verdict: str, when: When) -> None:
+    facts = Facts(phases=phases(when, GuestHung("read did not end within 30 s")), guest_answers=answers)
+    decision = decide(facts)
+    assert decision.verdict == verdict
+    assert "read did not end within 30 s" in decision.reason
+
+
+def test_a_test_that_passes_passes_without_a_reason() -> None:
+    assert decide(Facts(phases=PASSED)) == Decision(verdict="passed", reason="")
+
+
+def test_a_fault_is_a_crash_even_when_every_assertion_passed() -> None:
+    decision = decide(Facts(phases=PASSED, faults=[FAULT]))
+    assert decision.verdict == "crash"
+    assert "0xC0000005" in decision.reason
+    assert "0x14000112f" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"phases": phases("call", AssertionError("x"))},
+        {"phases": phases("call", TransportError("connection reset"))},
+        {"phases": PASSED, "gaps": [GAP]},
+        {"phases": PASSED, "guest_alive": False},
+        {"phases": SKIPPED},
+        {"phases": phases("setup", BootTimeout("late"))},
+    ],
+)
+def test_a_fault_wins_over_everything_else(other: dict[str, Any]) -> None:
+    assert decide(Facts(faults=[FAULT], **other)).verdict == "crash"
+
+
+def test_an_expected_fault_is_no_crash() -> None:
+    assert decide(Facts(phases=PASSED, faults=[FAULT], expected_fault=0xC0000005)).verdict == "passed"
+
+
+def test_an_expected_fault_excuses_no_other() -> None:
+    assert decide(Facts(phases=PASSED, faults=[FAULT], expected_fault=0xD1)).verdict == "crash"
+
+
+def test_an_expected_fault_that_does_not_come_is_a_product_failure() -> None:
+    decision = decide(Facts(phases=PASSED, expected_fault=0xD1))
+    assert decision == Decision(verdict="product", reason="the expected fault 0x000000D1 did not come")
+
+
+def test_gaps_make_an_otherwise_green_test_infra() -> None:
+    decision = decide(Facts(phases=PASSED, gaps=[GAP, GAP]))
+    assert decision.verdict == "infra"
+    assert "lines 17 and 18 did not come (and 1 more)" in decision.reason
+
+
+def test_no_driver_is_accused_on_incomplete_evidence() -> None:
+    decision = decide(Facts(phases=phases("call", AssertionError("print 3 is missing")), gaps=[GAP]))
+    assert decision.verdict == "infra"
+    assert "print 3 is missing" in decision.reason
+
+
+def test_a_machine_that_is_gone_without_a_fault_is_infra() -> None:
+    assert decide(Facts(phases=PASSED, guest_alive=False)).verdict == "infra"
+    failed = decide(Facts(phases=phases("call", AssertionError("no data")), guest_alive=False))
+    assert failed.verdict == "infra"
+    assert "no data" in failed.reason
+
+
+def test_a_missing_capability_is_named() -> None:
+    decision = decide(Facts(phases=SKIPPED, missing_capability="direct_io"))
+    assert decision == Decision(verdict="skipped", reason="needs direct_io")
+
+
+def test_another_skip_keeps_its_reason() -> None:
+    assert decide(Facts(phases=SKIPPED, skip_reason="only on Tuesdays")).reason == "only on Tuesdays"
+    assert decide(Facts(phases=SKIPPED)).reason == "skipped"
+
+
+def test_a_skipped_test_whose_teardown_fails_is_not_green() -> None:
+    facts = Facts(phases=[*SKIPPED, PhaseFact(when="teardown", outcome="failed", error=TransportError("gone"))])
+    assert decide(facts).verdict == "infra"
+
+
+def test_a_skip_is_a_skip_on_a_dead_guest_too() -> None:
+    assert decide(Facts(phases=SKIPPED, skip_reason="x", guest_alive=False, gaps=[GAP])).verdict == "skipped"
+
+
+def test_an_expected_failure_is_known() -> None:
+    facts = Facts(phases=[PhaseFact(when="call", outcome="skipped")], xfail_reason="ticks drift")
+    assert decide(facts) == Decision(verdict="known", reason="expected to fail: ticks drift")
+
+
+def test_an_unexpected_pass_of_a_strict_xfail_is_a_product_failure() -> None:
+    decision = decide(Facts(phases=phases("call", None, "[XPASS(strict)] ticks drift")))
+    assert decision == Decision(verdict="product", reason="[XPASS(strict)] ticks drift")
+
+
+def test_the_first_failed_phase_decides() -> None:
+    facts = Facts(
+        phases=[
+            PhaseFact(when="setup", outcome="passed"),
+            PhaseFact(when="call", outcome="failed", error=AssertionError("wrong byte")),
+            PhaseFact(when="teardown", outcome="failed", error=TransportError("gone")),
+        ]
+    )
+    assert decide(facts) == Decision(verdict="product", reason="wrong byte")
+
+
+def test_a_crash_in_a_later_phase_is_seen() -> None:
+    facts = Facts(
+        phases=[
+            PhaseFact(when="call", outcome="failed", error=TransportError("reset")),
+            PhaseFact(when="teardown", outcome="failed", error=GuestCrashed(0xD1, (1, 2, 3, 4))),
+        ]
+    )
+    assert decide(facts).verdict == "crash"
+
+
+def test_of_a_group_of_exceptions_the_gravest_decides() -> None:
+    group = ExceptionGroup("teardown", [TransportError("x"), ExceptionGroup("inner", [ServiceError("sc stop", 1052)])])
+    assert decide(Facts(phases=phases("teardown", group))).verdict == "product"
+
+
+def test_a_crash_behind_another_exception_is_a_crash() -> None:
+    error = TransportError("reset")
+    error.__cause__ = GuestCrashed(0x50)
+    assert decide(Facts(phases=phases("call", error))).verdict == "crash"
+
+
+def test_a_failed_phase_without_an_exception_goes_by_its_phase() -> None:
+    assert decide(Facts(phases=phases("call"))) == Decision(verdict="product", reason="call failed")
+    assert decide(Facts(phases=phases("setup"))) == Decision(verdict="infra", reason="in setup: setup failed")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error", "expected"),
+    [
+        ("product", AssertionError("x"), "known"),
+        ("crash", AssertionError("x"), "product"),
+        ("product", GuestCrashed(1), "crash"),
+        ("crash", GuestCrashed(1), "known"),
+        ("product", TransportError("x"), "infra"),
+        ("product", None, "passed"),
+    ],
+)
+def test_a_known_issue_excuses_its_own_verdict_only(
+    verdict: Literal["product", "crash"], error: BaseException | None, expected: str
+) -> None:
+    issue = KnownIssue(test="*", reason="being fixed", until=datetime.date(2030, 1, 31), verdict=verdict)
+    found = decide(Facts(phases=PASSED if error is None else phases("call", error), known=[issue]))
+    assert found.verdict == expected
+    assert ("known until 2030-01-31: being fixed" in found.reason) is (expected == "known")
+
+
+def test_of_several_known_issues_the_fitting_one_is_taken() -> None:
+    until = datetime.date(2030, 1, 31)
+    issues = [
+        KnownIssue(test="*", reason="first", until=until, verdict="crash"),
+        KnownIssue(test="*", reason="second", until=until),
+    ]
+    assert "second" in decide(Facts(phases=phases("call", AssertionError("x")), known=issues)).reason
+
+
+def test_a_reason_is_one_short_line() -> None:
+    text = decide(Facts(phases=phases("call", AssertionError("a\nb\r\n" + "c" * 1000)))).reason
+    assert text.startswith("a b ccc")
+    assert text.endswith("…")
+    assert len(text) == 300
+    assert one_line("a \n b") == "a b"

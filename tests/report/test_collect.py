@@ -1,0 +1,258 @@
+"""What workers write down becomes run.json, also when they die."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.gate.exitcode import exit_code
+from lab.prints.record import FaultRecord, PrintRecord
+from lab.report.collect import (
+    ResultWriter,
+    RunMeta,
+    assemble,
+    fault_entry,
+    print_entry,
+    read_meta,
+    read_run,
+    read_workers,
+    write_meta,
+    write_run,
+)
+from lab.report.model import GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
+from lab.report.schema import run_schema
+
+ROOT = Path(__file__).resolve().parents[2]
+
+META = RunMeta(
+    lab_version="0.1.0",
+    started="2026-09-21T14:13:20+00:00",
+    started_at=1000.0,
+    command=["lab", "run"],
+    guest="free guest",
+    image=ImageEntry(name="wine", key="k", guest="free guest", is_windows=False, capabilities=[]),
+    accelerator="tcg",
+    qemu="7.2",
+    workers=2,
+)
+
+
+def an_entry(nodeid: str, **values: Any) -> TestEntry:
+    base = {"nodeid": nodeid, "verdict": "passed", "duration_s": 1.5, "started": 1010.0, "worker": "gw0"}
+    return TestEntry.model_validate(base | values)
+
+
+def a_print(text: str = "x\n") -> PrintEntry:
+    return PrintEntry(sequence=1, host_time=1.0, source="wine", raw="780a", text=text)
+
+
+def make(out: Path, *, ended: str = "") -> RunReport:
+    return assemble(out, META, exit_code=exit_code, duration_s=60.0, ended=ended)
+
+
+def test_two_workers_become_one_report(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw1") as one, ResultWriter(tmp_path, "gw0") as other:
+        one.guest(GuestEntry(guest_id="gw1-1", worker="gw1", started=1002, boot_s=24, copy_s=2, ended="end of run", prints=9))
+        other.guest(GuestEntry(guest_id="gw0-1", worker="gw0", started=1001, boot_s=20, ended="end of run"))
+        for writer, nodeid in ((one, "b.py::t"), (other, "a.py::z"), (one, "a.py::a")):
+            writer.begin(nodeid, started=1010.0)
+            writer.test(an_entry(nodeid, worker=writer.worker, prints=[a_print()]))
+    report = make(tmp_path)
+    assert [test.nodeid for test in report.tests] == ["a.py::a", "a.py::z", "b.py::t"]
+    assert [guest.guest_id for guest in report.guests] == ["gw0-1", "gw1-1"]
+    assert report.totals == {"passed": 3}
+    assert report.exit_code == 0
+    assert report.prints == 3
+    assert report.unattributed_prints == 0
+    assert report.times == {"boot": 22.0, "copy": 2.0, "suites": 1.5}
+
+
+def test_a_test_without_an_end_is_infra(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.begin("a.py::one", started=1010.0)
+        writer.test(an_entry("a.py::one"))
+        writer.begin("a.py::two", started=1012.0, guest_id="gw0-1")
+    [one, two] = make(tmp_path).tests
+    assert one.verdict == "passed"
+    assert two.verdict == "infra"
+    assert two.reason == "worker gw0 ended in the middle of this test"
+    assert two.guest_id == "gw0-1"
+
+
+def test_what_a_killed_worker_wrote_is_there(tmp_path: Path) -> None:
+    """A real process writes, and is killed by SIGKILL in the middle of a test."""
+    code = (
+        "import sys, pathlib, os, signal\n"
+        "from lab.report.collect import ResultWriter\n"
+        "from lab.report.model import TestEntry\n"
+        "writer = ResultWriter(pathlib.Path(sys.argv[1]), 'gw0')\n"
+        "writer.begin('a.py::one', started=1.0)\n"
+        "writer.test(TestEntry(nodeid='a.py::one', verdict='product', reason='r', duration_s=1, started=1.0, worker='gw0'))\n"
+        "writer.begin('a.py::two', started=2.0)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    report = make(tmp_path)
+    assert [test.verdict for test in report.tests] == ["product", "infra"]
+    assert report.exit_code == 1
+
+
+def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.begin("a.py::one", started=1.0)
+        writer.test(an_entry("a.py::one"))
+        writer.begin("a.py::two", started=2.0)
+        writer.test(an_entry("a.py::two"))
+    [path] = (tmp_path / "workers").glob("*.tests.jsonl")
+    path.write_bytes(path.read_bytes()[:-20])
+    records = read_workers(tmp_path)
+    assert [test.nodeid for test in records.tests] == ["a.py::one"]
+    assert [test.nodeid for test in records.unfinished] == ["a.py::two"]
+    assert records.damaged == [f"{path.name}:2"]
+
+
+def test_a_rerun_keeps_the_first_result(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.begin("t", started=1.0)
+        writer.test(an_entry("t", started=1.0, verdict="infra", reason="no answer", details="trace", prints=[a_print("one")]))
+        writer.begin("t", started=5.0)
+        writer.test(an_entry("t", started=5.0, prints=[a_print("two"), a_print("three")]))
+    report = make(tmp_path)
+    [test] = report.tests
+    assert (test.verdict, test.attempts) == ("passed", 2)
+    assert [(attempt.verdict, attempt.reason) for attempt in test.history] == [("infra", "no answer"), ("passed", "")]
+    assert test.history[0].details == "trace"
+    assert [entry.text for entry in test.history[0].prints] == ["one"]
+    assert report.prints == 3
+    assert report.totals == {"passed": 1}
+
+
+def test_a_killed_worker_and_the_repetition_elsewhere_are_two_attempts(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.begin("t", started=1.0)
+    with ResultWriter(tmp_path, "gw1") as writer:
+        writer.begin("t", started=9.0)
+        writer.test(an_entry("t", started=9.0, worker="gw1"))
+    [test] = make(tmp_path).tests
+    assert [(attempt.verdict, attempt.worker) for attempt in test.history] == [("infra", "gw0"), ("passed", "gw1")]
+
+
+def test_one_execution_written_twice_is_one_attempt(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.test(an_entry("t", verdict="product", reason="call"))
+        writer.test(an_entry("t", verdict="product", reason="call and teardown"))
+    [test] = make(tmp_path).tests
+    assert (test.attempts, test.history, test.reason) == (1, [], "call and teardown")
+
+
+def test_tests_that_never_started_count_when_the_run_died(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.collected(["a", "b"])
+        writer.test(an_entry("a"))
+    with ResultWriter(tmp_path, "gw1") as writer:
+        writer.collected(["a", "b"])
+    assert [test.nodeid for test in make(tmp_path).tests] == ["a"]
+    died = make(tmp_path, ended="pytest was ended by SIGKILL")
+    assert [(test.nodeid, test.verdict) for test in died.tests] == [("a", "passed"), ("b", "infra")]
+    assert died.tests[1].reason == "never started: pytest was ended by SIGKILL"
+    assert died.exit_code == 10
+
+
+def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.guest(GuestEntry(guest_id="g1", worker="gw0", started=1.0, boot_s=20.0))
+        writer.guest(GuestEntry(guest_id="g2", worker="gw0", started=0.5, boot_s=20.0))
+        writer.guest(
+            GuestEntry(guest_id="g1", worker="gw0", started=1.0, boot_s=20.0, ended="end of run", unattributed=[a_print()])
+        )
+    report = make(tmp_path)
+    assert [(guest.guest_id, guest.ended) for guest in report.guests] == [
+        ("g2", "its worker ended without a word"),
+        ("g1", "end of run"),
+    ]
+    assert report.unattributed_prints == 1
+
+
+def test_skipped_tests_are_counted_by_what_they_miss(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        for number, missing in enumerate(["direct_io", "bugcheck", "direct_io", None]):
+            writer.test(an_entry(f"t{number}", verdict="skipped", reason="needs it", missing_capability=missing))
+    assert make(tmp_path).skipped_for == {"bugcheck": 1, "direct_io": 2}
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    report = make(tmp_path)
+    assert (report.tests, report.guests, report.exit_code, report.times) == ([], [], 2, {})
+
+
+def test_meta_and_run_survive_the_disk(tmp_path: Path, run: RunReport) -> None:
+    assert read_meta(tmp_path) is None
+    assert read_run(tmp_path) is None
+    write_meta(tmp_path, META)
+    write_run(tmp_path, run)
+    assert read_meta(tmp_path) == META
+    assert read_run(tmp_path) == run
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["meta.json", "run.json"]
+
+
+def test_undecodable_text_does_not_stop_the_writer(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.test(an_entry("t", verdict="product", reason="bad \udc80 byte", details="\udcff\x00\u2028"))
+    [test] = make(tmp_path).tests
+    assert test.reason == "bad \\udc80 byte"
+    assert test.details == "\\udcff\x00\u2028"
+
+
+@settings(deadline=None, max_examples=25)
+@given(order=st.randoms(use_true_random=False))
+def test_the_order_of_lines_and_workers_changes_nothing(order: random.Random, tmp_path_factory: pytest.TempPathFactory) -> None:
+    reports = []
+    for _ in range(2):
+        out = tmp_path_factory.mktemp("run")
+        entries = [an_entry(f"t{n % 7}", started=1000.0 + n, worker=f"gw{n % 3}", reason=str(n)) for n in range(12)]
+        order.shuffle(entries)
+        writers = {f"gw{n}": ResultWriter(out, f"gw{n}") for n in range(3)}
+        for entry in entries:
+            writers[entry.worker].test(entry)
+        for writer in writers.values():
+            writer.close()
+        reports.append(make(out))
+    assert reports[0] == reports[1]
+
+
+def test_prints_and_faults_become_entries() -> None:
+    record = PrintRecord(sequence=4, host_time=2.0, guest_time=1.0, source="kd", raw=b"\xff\n", text="\\xff\n", cpu=1, level=3)
+    assert print_entry(record) == PrintEntry(
+        sequence=4, host_time=2.0, guest_time=1.0, source="kd", raw="ff0a", text="\\xff\n", cpu=1, level=3
+    )
+    fault = fault_entry(
+        FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0xD1, parameters=(0x10, 2), text="boom"), driver="sync"
+    )
+    assert (fault.code, fault.parameters, fault.driver) == ("0x000000D1", ["0x10", "0x2"], "sync")
+
+
+def test_the_files_carry_worker_and_process(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw3") as writer:
+        writer.begin("t", started=1.0)
+        writer.close()
+        writer.begin("t2", started=2.0)
+    [path] = (tmp_path / "workers").iterdir()
+    assert path.name == f"gw3.{os.getpid()}.begun.jsonl"
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_the_schema_beside_the_documentation_is_current() -> None:
+    text = (ROOT / "docs" / "run.schema.json").read_text(encoding="utf-8")
+    assert text == run_schema(), "run: python -m lab.report.schema > docs/run.schema.json"
+    assert json.loads(text)["properties"]["tests"]["type"] == "array"
