@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +15,6 @@ from lab.plugin.keys import OUT, SESSION, options_of
 from lab.plugin.meta import describe_run
 from lab.plugin.outdir import choose_out, link_latest
 from lab.plugin.session import LabSession
-from lab.plugin.source import NoSource, make_source
-from lab.plugin.summary import Finished, finish_run, summary_lines
 from lab.plugin.workers import (
     XdistHooks,
     command_of_controller,
@@ -27,7 +26,12 @@ from lab.plugin.workers import (
 )
 from lab.pool.pool import GuestSource
 
-_FINISHED = pytest.StashKey[Finished]()
+if TYPE_CHECKING:
+    from lab.plugin.summary import Finished
+
+# Modules that reach into the whole lab (transports, templates, compilers) are imported when a lab test was found: every
+# pytest session of this environment loads this plugin, and most have none.
+_FINISHED: pytest.StashKey[Finished] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,6 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: wishes[item.nodeid].cpus or 0)
     if config.getoption("collectonly", False):
         return
+    from lab.plugin.source import NoSource, make_source
+
     chosen = options_of(config)
     if OUT not in config.stash:
         config.stash[OUT] = choose_out(chosen)
@@ -95,13 +101,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Open the test's window before its first fixture."""
     session = item.config.stash.get(SESSION, None)
     if session is not None:
         session.begin(item.nodeid)
-    return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -138,8 +143,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     lab_session = config.stash.get(SESSION, None)
     if lab_session is not None:
         lab_session.close()
-    if is_worker(config) or OUT not in config.stash:
+    if is_worker(config) or OUT not in config.stash or not config.stash[OUT].is_dir():
         return
+    from lab.plugin.summary import finish_run
+
     finished = finish_run(config.stash[OUT])
     if finished is not None:
         config.stash[_FINISHED] = finished
@@ -151,6 +158,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     finished = config.stash.get(_FINISHED, None)
     if finished is None:
         return
+    from lab.plugin.summary import summary_lines
+
     terminalreporter.section("driver test lab", sep="=")
     for line in summary_lines(finished):
         terminalreporter.write_line(line)
@@ -164,13 +173,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say which options are not the default."""
+    """Say which options are not the default; nothing in a session that has none."""
     if is_worker(config):
         return []
-    chosen = options_of(config)
-    given = [f"{key}={getattr(chosen, key)!r} ({source})" for key, source in chosen.sources.items() if hasattr(chosen, key)]
-    shown = [line for line in given if not line.endswith("(default)")]
-    return [f"lab: {lab.__version__}, image {chosen.image}" + (f"; {', '.join(shown)}" if shown else "")]
+    try:
+        chosen = options_of(config)
+    except pytest.UsageError as error:
+        # Perhaps a session without lab tests, which it must not stop; one with lab tests ends with it.
+        return [f"lab: {error}"]
+    given = [f"{key} {getattr(chosen, key)} ({source})" for key, source in chosen.sources.items() if source != "default"]
+    return [f"lab: {lab.__version__}, " + ", ".join(given)] if given else []
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say which guest the tests will run on."""
+    session = config.stash.get(SESSION, None)
+    return [f"lab: {session.guest_text}; {session.source.accelerator}"] if session is not None else []
 
 
 def uses_guest(item: pytest.Item) -> bool:
@@ -178,8 +196,14 @@ def uses_guest(item: pytest.Item) -> bool:
     info = getattr(item, "_fixtureinfo", None)
     if info is None:
         return False
-    return any(
-        str(getattr(definition.func, "__module__", "")).startswith("lab.plugin")
-        for name in GUEST_FIXTURES & set(info.name2fixturedefs)
-        for definition in info.name2fixturedefs[name]
-    )
+    return any(_is_of_lab(name, info.name2fixturedefs[name]) for name in GUEST_FIXTURES & set(info.name2fixturedefs))
+
+
+def _is_of_lab(name: str, definitions: Sequence[Any]) -> bool:
+    """Whether the fixture that a test gets is the lab's, or one that asks for the lab's of the same name."""
+    for definition in reversed(definitions):
+        if str(getattr(definition.func, "__module__", "")).startswith("lab.plugin"):
+            return True
+        if name not in definition.argnames:
+            return False
+    return False

@@ -55,7 +55,7 @@ class LabSession:
         self.users = users
         self.run: TestRun | None = None
         self._wishes = wishes
-        self._guest_text = _guest_text(source)
+        self.guest_text = _guest_text(source)
         self._writer = ResultWriter(out, worker)
         self._turn = MachineTurn(out / "workers")
         self.pool = GuestPool(source, worker, on_change=self._write_guest, keep=config.keep)
@@ -112,7 +112,7 @@ class LabSession:
         if report.outcome == "failed" and run.seat is not None:
             self._look_into(run, call.excinfo.value if call.excinfo else None)
             report.sections.append(("kernel prints", self._prints_text(run) or "(none)"))
-            report.sections.append(("guest", f"{run.seat.life.guest_id}: {self._guest_text}"))
+            report.sections.append(("guest", f"{run.seat.life.guest_id}: {self.guest_text}"))
         if report.when == "teardown":
             self._finish(run, report)
 
@@ -148,6 +148,8 @@ class LabSession:
         if fault is not None:
             seat.condemn(f"crash: 0x{fault.code:08X} in {run.nodeid}")
         elif not run.guest_alive:
+            # This explains whatever the test has run into before, such as a connection that broke.
+            seat.condemned = ""
             seat.condemn(f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}")
         elif run.window.gaps:
             seat.condemn(f"lost evidence: {run.window.gaps[0]}")
@@ -184,7 +186,8 @@ class LabSession:
         run.missing = tuple(missing)
         noun = "capability" if len(missing) == 1 else "capabilities"
         run.skip_reason = f"needs {noun} {', '.join(missing)}, which {self.source.manifest.guest} lacks"
-        pytest.skip(run.skip_reason)
+        # With the test's own place, not this line's, as pytest does for its skip marker.
+        raise pytest.skip.Exception(run.skip_reason, _use_item_location=True)
 
     def _look_into(self, run: TestRun, error: BaseException | None) -> None:
         """After a failure: is the guest still good for the next test?"""
@@ -211,7 +214,7 @@ class LabSession:
         decision = run.decide(self.config.known)
         entry = run.entry(decision, self.worker)
         self._writer.test(entry)
-        properties = [("lab_verdict", entry.verdict), ("lab_guest", self._guest_text)]
+        properties = [("lab_verdict", entry.verdict), ("lab_guest", self.guest_text)]
         properties += [("lab_reason", entry.reason)] if entry.reason else []
         properties += [("lab_guest_id", entry.guest_id)] if entry.guest_id else []
         properties += [("lab_fault", entry.fault.code)] if entry.fault else []

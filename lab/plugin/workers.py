@@ -13,11 +13,8 @@ from typing import Any
 import pytest
 
 from lab.errors import LabError
-from lab.host.capacity import measure
-from lab.image.store import find_image
 from lab.plugin.keys import OUT, options_of
 from lab.plugin.outdir import choose_out
-from lab.pool.boot import read_manifest
 
 _PR_SET_PDEATHSIG = 1
 _OUT = "lab_out"
@@ -80,6 +77,10 @@ class XdistHooks:
 
     def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int | None:
         """As many workers as guests run at full speed side by side; pytest-xdist's own rule where no image is known."""
+        from lab.host.capacity import measure
+        from lab.image.store import find_image
+        from lab.pool.boot import read_manifest
+
         try:
             machine = read_manifest(find_image(options_of(config).image)).machine
         except LabError:

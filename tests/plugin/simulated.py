@@ -1,0 +1,294 @@
+"""A guest without QEMU: a transport that knows a handful of commands, and a print source that is a list.
+
+What the simulated driver does is chosen by the link's read length: 66 faults, 77 hangs the client, 88 loses a print,
+99 ends the virtual machine. Everything else reads and prints as the sync driver does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.errors import EvidenceLost, GuestExited, GuestHung, TransportError
+from lab.guest.protocol import CommandResult, Transport
+from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.pool.live import LiveGuest
+from lab.pool.payload import DriverPackage, Payload
+from lab.prints.log import RecordLog
+from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
+
+LINK = r"\\.\SimSync"
+_SERVICE_CALL = re.compile(r"sc (\w+) (\S+)")
+_MARK = re.compile(r"echo (#[0-9a-f]+) ")
+
+
+class SimulatedPrints:
+    """A print source whose records are appended by the simulated driver."""
+
+    name = "wine"
+
+    def __init__(self, machine: SimulatedMachine) -> None:
+        self.machine = machine
+        self.log = RecordLog()
+        self.marks = 0
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def say(self, text: str) -> None:
+        now = time.time()
+        raw = text.encode()
+        self.log.extend(
+            [PrintRecord(sequence=len(self.log), host_time=now, guest_time=now % 1000, source="wine", raw=raw, text=text)]
+        )
+
+    def fault(self) -> None:
+        text = "err:seh:NtRaiseException Unhandled exception code c0000005 flags 0 addr 0x1234"
+        record = FaultRecord(
+            sequence=len(self.log), host_time=time.time(), guest_time=1.0, code=0xC0000005, parameters=(0x1234,), text=text
+        )
+        self.log.extend([record])
+
+    def lose(self) -> None:
+        self.log.extend([GapRecord(sequence=len(self.log), host_time=time.time(), missing=1, reason="1 line did not arrive")])
+
+    def records_since(self, position: int) -> list[Record]:
+        return self.log.since(position)
+
+    def wait(self, position, until, *, timeout):  # type: ignore[no-untyped-def]
+        return self.log.wait(position, until, timeout=timeout)
+
+    def mark(self, token: str, *, timeout: float) -> int:
+        if not self.machine.alive:
+            raise EvidenceLost(f"marker {token} was not taken: the simulated machine is gone")
+        self.marks += 1
+        self.log.extend([MarkRecord(sequence=len(self.log), host_time=time.time(), guest_time=1.0, token=token)])
+        return len(self.log)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class SimulatedMachine:
+    """A virtual machine that is alive until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.alive = True
+
+    def console_tail(self, lines: int = 20) -> str:
+        return "simulated console"
+
+    def exited_error(self) -> GuestExited:
+        return GuestExited("the simulated QEMU was killed by signal 9")
+
+    def kill(self) -> None:
+        self.alive = False
+
+    def close(self) -> None:
+        self.alive = False
+
+
+@dataclass
+class SimulatedDriver:
+    """A service and the counter of its driver."""
+
+    state: str = "STOPPED"
+    reads: int = 0
+
+
+@dataclass
+class SimulatedTransport:
+    """Understands sc, echo, drvprobe and the simulated client."""
+
+    machine: SimulatedMachine
+    prints: SimulatedPrints
+    name: str = "winrm"
+    services: dict[str, SimulatedDriver] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    refuse_start: bool = False
+    refuse_stop: bool = False
+
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        if not self.machine.alive:
+            raise TransportError("the simulated guest does not answer")
+        line = command if isinstance(command, str) else " ".join(command)
+        self.commands.append(line)
+        program = line.split()[0].rsplit("\\", 1)[-1]
+        if program == "sc":
+            return self._result(line, self._sc(line))
+        if program == "echo":
+            return self._result(line, line.removeprefix("echo ") + "\r\n")
+        if program == "drvprobe.exe":
+            return self._result(line, self._probe(line.split(" ", 1)[1]))
+        if program == "sim_reader.exe":
+            return self._result(line, f"read {self._read(20)[:13].decode()}\r\n")
+        return self._result(line, "", exit_code=9009)
+
+    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
+        self.files += sorted(path.name for path in source.iterdir())
+
+    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
+        raise TransportError("the simulated guest gives no files")
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def _result(self, line: str, text: str, exit_code: int = 0) -> CommandResult:
+        return CommandResult(command=line, exit_code=exit_code, stdout=text.encode(), stderr=b"", duration_s=0.001)
+
+    def _sc(self, line: str) -> str:
+        calls = _SERVICE_CALL.findall(line)
+        mark = _MARK.search(line)
+        assert mark is not None, line
+        answer = ""
+        for verb, service in calls:
+            code, text = self._sc_one(verb, service)
+            answer += f"{text}\r\n{mark[1]} {code}\r\n"
+        return answer
+
+    def _sc_one(self, verb: str, service: str) -> tuple[int, str]:
+        if verb == "create":
+            self.services[service] = SimulatedDriver()
+            return 0, ""
+        driver = self.services.get(service)
+        if driver is None:
+            return 1060, "[SC] OpenService FAILED 1060:"
+        if verb == "query":
+            number = {"STOPPED": 1, "RUNNING": 4}[driver.state]
+            return 0, f"SERVICE_NAME: {service}\n STATE : {number} {driver.state}\n WIN32_EXIT_CODE : 0 (0x0)"
+        if verb == "start":
+            if self.refuse_start:
+                return 577, "[SC] StartService FAILED 577:"
+            if driver.state == "RUNNING":
+                return 1056, "[SC] StartService FAILED 1056:"
+            self.services[service] = SimulatedDriver(state="RUNNING")
+            self.prints.say(f"{service} loaded")
+            return 0, ""
+        if self.refuse_stop:
+            return 1052, "[SC] ControlService FAILED 1052:"
+        if driver.state == "STOPPED":
+            return 1062, "[SC] ControlService FAILED 1062:"
+        driver.state = "STOPPED"
+        return 0, ""
+
+    def _probe(self, script: str) -> str:
+        lines: list[str] = []
+        for operation in script.split("; "):
+            words = operation.split()
+            times = next((int(word.removeprefix("times=")) for word in words if word.startswith("times=")), 1)
+            for _ in range(times):
+                line: dict[str, object] = {
+                    "seq": len(lines) + 1,
+                    "op": words[0],
+                    "thread": "main",
+                    "handle": words[1],
+                    "error": 0,
+                }
+                line |= {"start_us": len(lines), "end_us": len(lines) + 1}
+                if words[0] == "open" and self.services.get("SimSync", SimulatedDriver()).state != "RUNNING":
+                    line["error"] = 2
+                if words[0] == "read":
+                    length = int(words[2])
+                    data = self._read(length)
+                    text = data.split(b"\0")[0].decode()
+                    line |= {"asked": length, "returned": len(data), "data": data.hex(), "text": text}
+                lines.append(json.dumps(line))
+        return "\n".join(lines) + "\n"
+
+    def _read(self, length: int) -> bytes:
+        driver = self.services["SimSync"]
+        self.prints.say(f"read {length} \n")
+        if length == 66:
+            self.prints.fault()
+            driver.state = "STOPPED"
+            return b""
+        if length == 77:
+            raise GuestHung("in the guest, `drvprobe` still runs after 60 s")
+        if length == 88:
+            self.prints.lose()
+        if length == 99:
+            self.machine.kill()
+            raise TransportError("the connection was reset")
+        driver.reads += 1
+        return f"slot {'ABCDE'[(driver.reads - 1) % 5]}".encode().ljust(20, b"\0")[:length]
+
+
+def manifest(**changes: object) -> ImageManifest:
+    """The manifest of the simulated image."""
+    values: dict[str, object] = {
+        "name": "simulated",
+        "key": "0123",
+        "created": "2026-01-01T00:00:00Z",
+        "guest": "simulated guest: no operating system at all",
+        "is_windows": False,
+        "capabilities": ("dbgprint", "driver_load"),
+        "machine": MachineSpec(machine="none", memory_mb=1, disk="disk.qcow2"),
+        "prints": PrintPort(source="wine", mark_port=1),
+        "ports": Ports(),
+    }
+    return ImageManifest.model_validate(values | changes)
+
+
+@dataclass
+class SimulatedSource:
+    """Boots simulated guests.
+
+    Attributes:
+        folder: Where the payload's files are made.
+        log: A line is appended to this file for each boot.
+        boot_errors: Raised by the first boots, one each.
+    """
+
+    folder: Path
+    boot_errors: list[Exception] = field(default_factory=list)
+    refuse_start: bool = False
+    refuse_stop: bool = False
+    accelerator: str = "tcg"
+    qemu: str = "0.0 (simulated)"
+    manifest: ImageManifest = field(default_factory=manifest)
+    guests: list[LiveGuest] = field(default_factory=list)
+
+    @property
+    def payload(self) -> Payload:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files = {name: self.folder / name for name in ("sim.sys", "other.sys", "drvprobe.exe", "sim_reader.exe")}
+        for name, file in files.items():
+            with contextlib.suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
+                stream.write(name)
+        return Payload(
+            drivers={
+                "sync": DriverPackage(name="sync", service="SimSync", image=files["sim.sys"], links=(LINK,)),
+                "async": DriverPackage(name="async", service="SimAsync", image=files["other.sys"]),
+            },
+            clients={"drvprobe": files["drvprobe.exe"], "sim_reader": files["sim_reader.exe"]},
+        )
+
+    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+        if self.boot_errors:
+            raise self.boot_errors.pop(0)
+        machine = SimulatedMachine()
+        prints = SimulatedPrints(machine)
+        transport = SimulatedTransport(machine, prints, refuse_start=self.refuse_start, refuse_stop=self.refuse_stop)
+        prints.say("a print of the boot")
+
+        def open_transport(name: str) -> Transport:
+            return SimulatedTransport(machine, prints, name=name)
+
+        guest = LiveGuest(
+            guest_id=guest_id,
+            manifest=self.manifest,
+            machine=machine,
+            transport=transport,
+            prints=prints,
+            smp=smp or 1,
+            boot_s=0.25,
+            open_transport=open_transport,
+        )
+        self.guests.append(guest)
+        return guest

@@ -1,0 +1,185 @@
+"""The plugin's surface: silence without lab tests, options and their layers, markers, xdist, JUnit."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+
+def test_a_session_without_lab_tests_is_left_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_a(tmp_path): pass")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    assert "driver test lab" not in result.stdout.str()
+    assert not (pytester.path / "out").exists()
+
+
+def test_fixtures_of_a_suite_that_have_the_labs_names_are_not_the_labs(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+import pytest
+
+@pytest.fixture
+def client():
+    return 1
+
+def test_a(client):
+    assert client == 1
+"""
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    assert not (pytester.path / "out").exists()
+
+
+def test_the_run_gets_a_folder_and_the_link_latest(inner: Any) -> None:
+    inner.pytester.makepyfile(test_inner="def test_a(guest): pass")
+    result = inner.pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    latest = inner.pytester.path / "out" / "latest"
+    assert latest.is_symlink()
+    assert (latest / "run.json").is_file()
+
+
+def test_collecting_alone_starts_nothing(inner: Any) -> None:
+    result = inner.run("def test_a(guest): pass", "--collect-only")
+    assert result.ret == 0
+    assert not inner.out.exists()
+
+
+def test_two_workers_have_a_guest_each_and_one_report(inner: Any) -> None:
+    tests = """
+import time
+pytestmark = pytest.mark.lab_driver("sync")
+
+@pytest.mark.parametrize("number", range(8))
+def test_read(reader, prints, number):
+    time.sleep(0.05)
+    reader.read(length=20 + number)
+    prints.expect(["SimSync loaded", f"read {20 + number}"])
+"""
+    result = inner.run(tests, "-n", "2")
+    result.assert_outcomes(passed=8)
+    report = inner.report
+    assert report.workers == 2
+    assert {test.worker for test in report.tests} == {"gw0", "gw1"}
+    assert sorted(guest.guest_id for guest in report.guests) == ["gw0-1", "gw1-1"]
+    assert report.unattributed_prints == 0
+    assert report.prints == 16
+
+
+def test_lab_cpus_tests_have_the_machine_to_themselves(inner: Any) -> None:
+    tests = """
+import pathlib, time
+
+def overlap(name):
+    folder = pathlib.Path(__file__).parent / "running"
+    folder.mkdir(exist_ok=True)
+    mine = folder / name
+    mine.touch()
+    time.sleep(0.1)
+    others = {path.name for path in folder.iterdir()} - {name}
+    mine.unlink()
+    return others
+
+@pytest.mark.parametrize("number", range(4))
+def test_shared(guest, number):
+    overlap(f"shared{number}")
+
+@pytest.mark.lab_cpus(2)
+@pytest.mark.parametrize("number", range(4))
+def test_alone(guest, number):
+    assert overlap(f"alone{number}") == set()
+"""
+    result = inner.run(tests, "-n", "2")
+    result.assert_outcomes(passed=8)
+
+
+def test_a_worker_that_dies_leaves_its_test_as_infra(inner: Any) -> None:
+    tests = """
+import os
+
+def test_dies(guest):
+    os._exit(1)
+
+def test_lives(guest):
+    pass
+"""
+    inner.run(tests, "-n", "1")
+    assert inner.verdicts == {"test_dies": "infra", "test_lives": "passed"}
+
+
+def test_no_guest_at_all_is_said_once_without_workers_and_is_infra_with_them(inner: Any) -> None:
+    inner.prepare("from lab.errors import ImageError; raise ImageError('no image', hint='lab image build wine')")
+    tests = "def test_a(guest): pass"
+    alone = inner.run(tests)
+    assert alone.ret == pytest.ExitCode.USAGE_ERROR
+    alone.stderr.fnmatch_lines(["*no guest can be had: no image*"])
+    spread = inner.run(tests, "-n", "1")
+    spread.assert_outcomes(errors=1)
+    spread.stdout.fnmatch_lines(["*no image*"])
+
+
+def test_junit_has_the_verdict_and_the_guest(inner: Any) -> None:
+    inner.run("def test_a(guest): assert False", "--junitxml=junit.xml", "-o", "junit_family=xunit2")
+    tree = ElementTree.parse(inner.pytester.path / "junit.xml")
+    found = {node.get("name"): node.get("value") for node in tree.iter("property")}
+    assert found["lab_verdict"] == "product"
+    assert found["lab_guest"] == "simulated guest: no operating system at all"
+    assert found["lab_guest_id"] == "master-1"
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("lab_driver()", "it is written lab_driver(name, *names, reload=True)"),
+        ("lab_driver('sync', relaod=False)", "lab_driver('sync', relaod=False) is wrong"),
+        ("lab_needs('direct_oi')", "did you mean direct_io"),
+        ("lab_cpus('2')", "it is written lab_cpus(n)"),
+        ("lab_fresh(1)", "it is written lab_fresh"),
+    ],
+)
+def test_markers_that_are_used_wrongly_are_usage_errors(inner: Any, marker: str, message: str) -> None:
+    result = inner.run(f"@pytest.mark.{marker}\ndef test_a(guest): pass")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in result.stderr.str()
+
+
+def test_a_driver_that_is_not_in_the_run_is_named(inner: Any) -> None:
+    inner.run("@pytest.mark.lab_driver('nosuch')\ndef test_a(driver): pass")
+    assert inner.test("test_a").verdict == "infra"
+    assert "no driver 'nosuch' in this run (there is: async, sync)" in inner.test("test_a").reason
+
+
+def test_options_have_layers(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = "def test_a(lab_config): print('keep', lab_config.keep, 'accel', lab_config.accelerator, lab_config.transport)"
+    inner.pytester.makeini("[pytest]\nlab_keep = failed\nlab_accel = tcg\nlab_transport = ssh\n")
+    inner.pytester.makefile(".yaml", lab="keep: always\naccelerator: kvm\n")
+    monkeypatch.setenv("LAB_ACCELERATOR", "auto")
+    result = inner.run(tests, "-s", "--lab-transport", "winrm")
+    result.stdout.fnmatch_lines(["*keep failed accel auto winrm*"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lab-transport", "telnet"], "invalid choice: 'telnet'"),
+        (["--lab-boot-timeout", "-1"], "must be a number of seconds above 0"),
+        (["--lab-config", "nosuch.yaml"], "nosuch.yaml"),
+    ],
+)
+def test_wrong_options_are_usage_errors(inner: Any, arguments: list[str], message: str) -> None:
+    result = inner.run("def test_a(guest): pass", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in result.stderr.str()
+
+
+def test_the_markers_and_options_are_documented(pytester: pytest.Pytester) -> None:
+    markers = pytester.runpytest_subprocess("--markers").stdout.str()
+    assert all(f"@pytest.mark.lab_{name}" in markers for name in ("driver", "needs", "fresh", "cpus", "expect_fault"))
+    help_text = pytester.runpytest_subprocess("--help").stdout.str()
+    flags = ("image", "driver", "out", "transport", "boot-timeout", "accel", "keep", "config")
+    assert all(re.search(rf"--lab-{flag}\b", help_text) for flag in flags)

@@ -1,0 +1,320 @@
+"""Whole inner pytest runs against simulated guests: every way in which a test can end gets its own verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_a_run_that_passes(inner: Any) -> None:
+    result = inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_reads(driver, reader, prints):
+    assert [r.text for r in reader.read(length=20, times=5)] == [f"slot {c}" for c in "ABCDE"]
+    prints.expect(["SimSync loaded"] + ["read 20"] * 5)
+    prints.expect_none()
+    assert driver.state().name == "RUNNING"
+
+def test_counter_starts_again(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+
+@pytest.mark.lab_driver("sync", reload=False)
+def test_kept(reader):
+    assert reader.read(length=20)[0].text == "slot B"
+
+@pytest.mark.lab_driver("sync", reload=False)
+def test_kept_again(reader):
+    assert reader.read(length=20)[0].text == "slot C"
+
+def test_client(client, prints):
+    assert client("sim_reader").check().text.startswith("read slot A")
+    prints.expect(["SimSync loaded", "read 20"])
+"""
+    )
+    result.assert_outcomes(passed=5)
+    assert result.ret == 0
+    report = inner.report
+    assert set(inner.verdicts.values()) == {"passed"}
+    assert report.exit_code == 0
+    assert report.guest == "simulated guest: no operating system at all"
+    assert len(report.guests) == 1
+    assert report.guests[0].ended == "end of run"
+    assert [entry.text for entry in report.guests[0].boot_prints] == ["a print of the boot"]
+    assert report.unattributed_prints == 0
+    assert [entry.text for entry in inner.test("test_reads").prints] == ["SimSync loaded"] + ["read 20 \n"] * 5
+    assert (inner.out / "report.html").is_file()
+    result.stdout.fnmatch_lines(
+        ["*driver test lab*", "simulated guest: no operating system at all; tcg*", "verdicts: 5 passed"]
+    )
+
+
+def test_a_wrong_answer_of_the_driver_is_product_and_shows_its_prints(inner: Any) -> None:
+    result = inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_wrong(reader):
+    assert reader.read(length=20)[0].text == "slot Z"
+
+@pytest.mark.lab_driver("sync")
+def test_after(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    assert inner.verdicts == {"test_wrong": "product", "test_after": "passed"}
+    result.stdout.fnmatch_lines(["*- kernel prints -*", "*SimSync loaded", "*read 20"])
+    assert inner.report.exit_code == 1
+    assert len(inner.report.guests) == 1
+
+
+def test_a_print_that_does_not_come_is_product(inner: Any) -> None:
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_wrong(reader, prints):
+    reader.read(length=20)
+    prints.expect(["SimSync loaded", "read 21"], timeout=0.1)
+"""
+    )
+    entry = inner.test("test_wrong")
+    assert entry.verdict == "product"
+    assert "kernel print 2 is 'read 20', not 'read 21'" in entry.reason
+
+
+def test_a_driver_fault_is_a_crash_and_the_next_test_has_a_fresh_guest(inner: Any) -> None:
+    result = inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_fault(reader):
+    reader.read(length=66)
+
+@pytest.mark.lab_driver("sync")
+def test_after(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    assert inner.verdicts == {"test_fault": "crash", "test_after": "passed"}
+    entry = inner.test("test_fault")
+    assert entry.fault is not None
+    assert entry.fault.code == "0xC0000005"
+    assert entry.fault.driver == "sync"
+    assert [guest.ended.split(" in ")[0] for guest in inner.report.guests] == ["crash: 0xC0000005", "end of run"]
+    assert inner.report.exit_code == 3
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["crash: test_inner.py::test_fault:*0xC0000005*"])
+
+
+def test_an_expected_fault_passes_and_a_missing_one_is_product(inner: Any) -> None:
+    inner.run(
+        """
+pytestmark = [pytest.mark.lab_driver("sync"), pytest.mark.lab_expect_fault(0xC0000005)]
+
+def test_faults(reader):
+    reader.read(length=66)
+
+def test_does_not(reader):
+    reader.read(length=20)
+"""
+    )
+    assert inner.verdicts == {"test_faults": "passed", "test_does_not": "product"}
+
+
+def test_a_killed_machine_is_infra_and_the_worker_goes_on(inner: Any) -> None:
+    inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_killed(reader):
+    reader.read(length=99)
+
+def test_killed_unnoticed(guest, driver):
+    guest.machine.kill()
+
+def test_after(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    assert inner.verdicts == {"test_killed": "infra", "test_killed_unnoticed": "infra", "test_after": "passed"}
+    assert [guest.ended.split(":")[0] for guest in inner.report.guests] == ["exited", "exited", "end of run"]
+    assert inner.report.exit_code == 10
+
+
+def test_a_gap_in_the_prints_is_infra_even_if_the_test_passes(inner: Any) -> None:
+    result = inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_gap(reader):
+    reader.read(length=88)
+
+def test_after(reader):
+    reader.read(length=20)
+"""
+    )
+    assert inner.verdicts == {"test_gap": "infra", "test_after": "passed"}
+    assert result.ret == 1
+    assert inner.report.guests[0].ended.startswith("lost evidence")
+
+
+def test_a_hanging_client_is_product_when_the_guest_still_answers(inner: Any) -> None:
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_hang(reader):
+    reader.read(length=77)
+"""
+    )
+    assert inner.verdicts == {"test_hang": "product"}
+    assert inner.report.guests[0].ended.startswith("hang")
+
+
+def test_a_driver_that_does_not_load_is_product(inner: Any) -> None:
+    inner.prepare("source.refuse_start = True")
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_load(driver):
+    pass
+"""
+    )
+    entry = inner.test("test_load")
+    assert entry.verdict == "product"
+    assert "577" in entry.reason
+
+
+def test_a_driver_that_does_not_unload_is_product_and_the_guest_is_replaced(inner: Any) -> None:
+    inner.prepare("source.refuse_stop = True")
+    inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_first(driver):
+    pass
+
+def test_second(driver):
+    pass
+"""
+    )
+    assert inner.verdicts == {"test_first": "product", "test_second": "product"}
+    assert [guest.ended.split(":")[0] for guest in inner.report.guests] == ["driver sync did not unload"] * 2
+
+
+def test_a_missing_capability_skips_with_its_name_and_without_a_boot(inner: Any) -> None:
+    result = inner.run(
+        """
+@pytest.mark.lab_needs("direct_io")
+@pytest.mark.lab_driver("sync")
+def test_needs(reader):
+    pass
+""",
+        "-rs",
+    )
+    result.assert_outcomes(skipped=1)
+    entry = inner.test("test_needs")
+    assert entry.verdict == "skipped"
+    assert entry.missing_capability == "direct_io"
+    assert entry.reason == "needs capability direct_io, which simulated guest: no operating system at all lacks"
+    result.stdout.fnmatch_lines([f"*{entry.reason}*"])
+    assert inner.report.guests == []
+    assert inner.report.skipped_for == {"direct_io": 1}
+
+
+def test_a_boot_that_fails_is_tried_again_and_then_never_more(inner: Any) -> None:
+    inner.prepare("from lab.errors import BootTimeout; source.boot_errors = [BootTimeout(f'too slow {n}') for n in range(2)]")
+    inner.run(
+        """
+def test_one(guest):
+    pass
+
+def test_two(guest):
+    pass
+"""
+    )
+    assert inner.verdicts == {"test_one": "infra", "test_two": "infra"}
+    assert [guest.ended for guest in inner.report.guests] == [f"did not get ready: too slow {n}" for n in range(2)]
+    assert "an earlier boot failed for good" in inner.test("test_two").reason
+
+
+def test_a_boot_that_fails_once_is_no_failure_of_the_test(inner: Any) -> None:
+    inner.prepare("from lab.errors import BootTimeout; source.boot_errors = [BootTimeout('too slow')]")
+    result = inner.run("def test_one(guest): pass")
+    result.assert_outcomes(passed=1)
+    assert len(inner.report.guests) == 2
+
+
+def test_a_bug_of_the_lab_in_a_test_is_infra_and_one_of_the_test_is_product(inner: Any) -> None:
+    inner.run(
+        """
+def test_of_the_lab(prints, monkeypatch):
+    monkeypatch.setattr("lab.prints.stream.clean", None)
+    prints.texts() or prints.expect("x", timeout=0.1)
+
+def test_of_the_test(guest):
+    {}["nothing"]
+"""
+    )
+    assert inner.verdicts == {"test_of_the_lab": "infra", "test_of_the_test": "product"}
+    assert "the lab itself failed: TypeError" in inner.test("test_of_the_lab").reason
+
+
+def test_a_fresh_guest_and_one_of_two_processors(inner: Any) -> None:
+    result = inner.run(
+        """
+@pytest.mark.lab_cpus(2)
+def test_two_processors(guest):
+    assert guest.smp == 2
+
+def test_first(guest):
+    assert guest.smp == 1
+
+@pytest.mark.lab_fresh
+def test_fresh(guest):
+    assert guest.guest_id.endswith("-2")
+
+def test_last(guest):
+    assert guest.guest_id.endswith("-2")
+"""
+    )
+    result.assert_outcomes(passed=4)
+    ended = [guest.ended for guest in inner.report.guests]
+    assert ended == ["replaced: a test needs a fresh guest", "replaced: a test needs 2 virtual CPU(s)", "end of run"]
+
+
+def test_known_issues_of_the_lab_file(inner: Any) -> None:
+    inner.pytester.makefile(
+        ".yaml",
+        lab="known:\n- {test: '*::test_wrong', driver: sync, reason: 'a bug of ours', until: 2999-01-01}\n",
+    )
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_wrong(reader):
+    assert reader.read(length=20)[0].text == "slot Z"
+"""
+    )
+    assert inner.verdicts == {"test_wrong": "known"}
+    assert inner.report.exit_code == 0
+
+
+def test_xfail_skip_and_failing_fixtures(inner: Any) -> None:
+    inner.run(
+        """
+@pytest.mark.xfail(reason="not yet")
+def test_expected(guest):
+    assert False
+
+@pytest.mark.skip(reason="not today")
+def test_skipped(guest):
+    pass
+
+@pytest.fixture
+def broken(guest):
+    raise RuntimeError("a bug in a fixture")
+
+def test_fixture(broken):
+    pass
+"""
+    )
+    assert inner.verdicts == {"test_expected": "known", "test_skipped": "skipped", "test_fixture": "infra"}
+    assert inner.test("test_skipped").reason == "not today"
