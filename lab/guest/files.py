@@ -135,11 +135,12 @@ def get(
     """
     ends = clock() + timeout
     with new_target(target) as place:
-        answer = run_labfile(transport, "tar", source, tools_dir=tools_dir, timeout=timeout)
-        unpack(answer.stdout, place)
+        sums = parse_sums(run_labfile(transport, "sum", source, tools_dir=tools_dir, timeout=timeout).text)
+        # A file is listed under the path that was asked for, the files of a folder under relative ones.
+        folder = list(sums) != [source.replace("\\", "/")]
         left = max(1.0, ends - clock())
-        sums = parse_sums(run_labfile(transport, "sum", source, tools_dir=tools_dir, timeout=left).text)
-        compare(sums, local_sums(place), source, folder=place.is_dir())
+        unpack(run_labfile(transport, "tar", source, tools_dir=tools_dir, timeout=left).stdout, place, folder=folder)
+        compare(sums, local_sums(place), source, folder=folder)
 
 
 def run_labfile(
@@ -208,8 +209,13 @@ def pack(folder: Path) -> bytes:
     return stream.getvalue()
 
 
-def unpack(data: bytes, place: Path) -> None:
-    """Unpack a pax stream: a folder's begins with the entry ``.``; one of a single file holds that file alone.
+def unpack(data: bytes, place: Path, *, folder: bool) -> None:
+    """Unpack a pax stream.
+
+    Args:
+        data: The stream.
+        place: The folder or file to make.
+        folder: Whether it is the contents of a folder, or one file, whose name in the stream does not matter.
 
     Raises:
         TransportError: The stream is damaged, or an entry is neither file nor folder or would land outside of ``place``.
@@ -217,7 +223,9 @@ def unpack(data: bytes, place: Path) -> None:
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             members = tar.getmembers()
-            if len(members) == 1 and members[0].isfile():
+            if not folder:
+                if len(members) != 1 or not members[0].isfile():
+                    raise TransportError(f"the archive from the guest holds {len(members)} entries, not the one file asked for")
                 _write(tar, members[0], place)
                 return
             place.mkdir()

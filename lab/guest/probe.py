@@ -129,8 +129,9 @@ class Reader:
         result = self._run(script)
         opened = result.operations[0]
         if opened.error:
-            meaning = win32.lookup(opened.error)
-            raise CommandFailed(str(script), opened.error, stderr=win32.describe(opened.error), hint=meaning.hint)
+            raise CommandFailed(
+                str(script), opened.error, stderr=win32.describe(opened.error), hint=f"is the driver of {self._link} loaded?"
+            )
         return list(result.reads)
 
 

@@ -10,7 +10,7 @@ from lab.errors import ConfigError
 
 Access = Literal["r", "w", "rw", "none"]
 
-_WORD = re.compile(r"[^\s;#=@]\S*")
+_WORD = re.compile(r"[^\s;#=@][^\s;=]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,8 @@ def _byte(value: int | None) -> str | None:
 
 
 def _checked(word: str) -> str:
-    if not _WORD.fullmatch(word) or ";" in word:
-        raise ConfigError(f"not a word of a drvprobe script: {word!r}", hint="names and paths have no blanks and no semicolons")
+    if not _WORD.fullmatch(word):
+        raise ConfigError(
+            f"not a word of a drvprobe script: {word!r}", hint="names and paths have no blanks, semicolons or equals signs"
+        )
     return word

@@ -77,7 +77,7 @@ def labfile(arguments: list[str], drive_c: Path, stdin: bytes) -> tuple[int, byt
             tar.extractall(place, filter="data")
         return 0, b"".join(sums(place / name, name) for name in names), b""
     if not place.exists():
-        return 2, b"", f"labfile: {path}: error 2\r\n".encode()
+        return 2, b"", f"labfile: cannot open: {path}: Win32 error 2\r\n".encode()
     if verb == "sum":
         return 0, sums(place, path), b""
     stream = io.BytesIO()
@@ -85,7 +85,8 @@ def labfile(arguments: list[str], drive_c: Path, stdin: bytes) -> tuple[int, byt
         if place.is_file():
             tar.add(place, arcname=place.name)
         else:
-            tar.add(place, arcname=".")
+            for inner in sorted(place.rglob("*")):
+                tar.add(inner, arcname=inner.relative_to(place).as_posix(), recursive=False)
     return 0, stream.getvalue(), b""
 
 

@@ -1,0 +1,241 @@
+"""drvprobe from Python: scripts out, JSON lines in."""
+
+from __future__ import annotations
+
+import json
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.errors import CommandFailed, ConfigError, TransportError
+from lab.guest.probe import Operation, ProbeResult, ProbeScript, Reader, ReadResult, parse_output, run_probe
+from lab.guest.probescript import split_operations
+from tests.guest.fakes import FakeTransport, result
+
+EXE = r"C:\lab\bin\drvprobe.exe"
+
+
+def line(seq: int, op: str, **values: Any) -> dict[str, Any]:
+    """One line as drvprobe writes it; what an operation does not have is null."""
+    empty = dict.fromkeys(("handle", "tag", "asked", "returned", "data", "text", "tail_intact"))
+    return {"seq": seq, "op": op, "thread": "main", **empty, "error": 0, "start_us": 10, "end_us": 20, **values}
+
+
+def output(*lines: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in lines)
+
+
+#: Two reads that were pended, one refused at once, and one that timed out, as drvprobe writes them.
+ASYNC = output(
+    line(1, "open", handle="h"),
+    line(2, "aread", handle="h", tag="a", asked=13, returned=0, error=997),
+    line(3, "aread", handle="h", tag="b", asked=13, returned=0, error=997),
+    line(4, "aread", handle="h", tag="empty", asked=0, returned=0, error=31),
+    line(
+        5,
+        "wait",
+        handle="h",
+        tag="a",
+        asked=13,
+        returned=13,
+        data=b"hello lyshark".hex(),
+        text="hello lyshark",
+        tail_intact=True,
+    ),
+    line(6, "wait", handle="h", tag="b", asked=13, returned=0, error=258),
+    line(7, "cancel", tag="b", asked=1, returned=1),
+    line(8, "wait", handle="h", tag="b", asked=13, returned=0, error=995, data="", text="", tail_intact=True),
+)
+
+
+def test_a_script_is_built_as_it_reads() -> None:
+    script = (
+        ProbeScript()
+        .open("h", r"\\.\LySharkAsync", access="rw", share="none", overlapped=True)
+        .read("h", 20, times=5, fill=0xAB, buffer=64, tag="sync")
+        .aread("h", 13, tag="a", times=3, thread="one")
+        .sleep(50, thread="two")
+        .go()
+        .wait("a", timeout_ms=500)
+        .cancel()
+        .write("h", 4)
+        .ioctl("h", 0x222000, input_size=16, output_size=8)
+        .tick()
+        .close("h")
+        .exit(7)
+    )
+    assert str(script).split("; ") == [
+        r"open h \\.\LySharkAsync access=rw share=none overlapped=1",
+        "read h 20 times=5 fill=ab buffer=64 tag=sync",
+        "@one aread h 13 tag=a times=3",
+        "@two sleep 50",
+        "go",
+        "wait a timeout=500",
+        "cancel all",
+        "write h 4",
+        "ioctl h 0x222000 in=16 out=8",
+        "tick",
+        "close h",
+        "exit 7",
+    ]
+
+
+@pytest.mark.parametrize("word", ["", "two words", "a;b", "#a", "a=b", "@a"])
+def test_words_that_the_language_cannot_carry_are_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match="not a word"):
+        ProbeScript().close(word)
+    with pytest.raises(ConfigError, match="not a word"):
+        ProbeScript().open("h", "X", thread=f"t{word} ")
+
+
+def test_a_buffer_is_filled_with_a_byte() -> None:
+    with pytest.raises(ConfigError, match="not a byte"):
+        ProbeScript().read("h", 1, fill=256)
+
+
+def test_text_is_split_at_semicolons_and_lines_and_loses_its_comments() -> None:
+    text = "open h X; read h 5\n# a comment; still\n\n; read  h 6 # more\nclose h;"
+    assert split_operations(text) == ("open h X", "read h 5", "read h 6", "close h")
+    assert ProbeScript().text(text).close("x").operations[-2:] == ("close h", "close x")
+
+
+def test_a_script_goes_as_one_argument_without_a_shell() -> None:
+    transport = FakeTransport([result(output(line(1, "open", handle="h")))])
+    run_probe(transport, EXE, "open h X\nclose h", timeout=5)
+    [sent] = transport.sent
+    assert (sent.command, sent.shell, sent.stdin, sent.timeout) == ((EXE, "open h X; close h"), False, b"", 5)
+
+
+def test_a_long_script_goes_as_input() -> None:
+    transport = FakeTransport([result(output(line(1, "tick")))])
+    run_probe(transport, EXE, "\n".join(["read h 20"] * 2000))
+    [sent] = transport.sent
+    assert sent.command == (EXE, "-")
+    assert sent.stdin.splitlines() == [b"read h 20"] * 2000
+
+
+def test_reads_that_ended_are_told_from_operations() -> None:
+    done = ProbeResult(operations=parse_output(ASYNC))
+    assert done.errors == [0, 997, 997, 31, 0, 258, 0, 995]
+    assert [(r.tag, r.error) for r in done.reads] == [("empty", 31), ("a", 0), ("b", 995)]
+    assert done.by_tag["a"].text == "hello lyshark"
+    assert (done.by_tag["b"].error, done.by_tag["empty"].error) == (995, 31)
+    assert [r.error for r in done.tagged("b")] == [995]
+    assert done.of_thread("main") == done.operations
+
+
+def test_the_last_word_on_a_tag_may_be_that_its_wait_timed_out() -> None:
+    done = ProbeResult(operations=parse_output(output(line(1, "wait", tag="x", asked=3, returned=0, error=258))))
+    assert done.by_tag["x"].error == 258
+    assert done.reads == ()
+
+
+def test_values_of_a_read() -> None:
+    [read] = parse_output(
+        output(line(1, "read", handle="h", asked=20, returned=3, data="e8afbb", text="读", tail_intact=False, end_us=1_500_010))
+    )
+    assert isinstance(read, ReadResult)
+    assert (read.data, read.text, read.tail_intact, read.asked, read.returned) == ("读".encode(), "读", False, 20, 3)
+    assert read.duration_s == pytest.approx(1.5)
+
+
+_WORD = st.text(string.ascii_letters, min_size=1, max_size=5)
+_LINES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "op": st.sampled_from(["open", "read", "wait", "aread", "ioctl", "close"]),
+            "thread": _WORD,
+            "handle": _WORD,
+            "tag": st.none() | _WORD,
+            "error": st.integers(0, 0xFFFFFFFF),
+            "asked": st.integers(0, 0xFFFFFFFF),
+            "start_us": st.integers(0, 2**63),
+        }
+    ),
+    max_size=8,
+)
+
+
+@given(_LINES, st.binary(max_size=9), st.randoms())
+def test_whatever_drvprobe_writes_is_read_back_in_any_order_of_threads(
+    lines: list[dict[str, Any]], data: bytes, random: Any
+) -> None:
+    values = {"data": data.hex(), "text": "x", "tail_intact": True, "returned": len(data), "end_us": 2**63}
+    written = [line(i, **{**one, **values}) for i, one in enumerate(lines, 1)]
+    random.shuffle(written)
+    for got, want in zip(parse_output(output(*written)), written, strict=True):
+        assert isinstance(got, ReadResult)
+        assert {
+            name: getattr(got, name) for name in ("seq", "thread", "tag", "error", "asked", "start_us")
+        }.items() <= want.items()
+        assert got.data == data
+
+
+@given(st.data())
+def test_output_that_breaks_off_is_never_taken_for_whole(data: st.DataObject) -> None:
+    cut = data.draw(st.integers(1, len(ASYNC) - 1).filter(lambda at: ASYNC[at - 1 : at] != b"\n"))
+    with pytest.raises(TransportError):
+        parse_output(ASYNC[:cut])
+
+
+@given(st.binary())
+def test_other_output_is_an_error_of_the_transport_never_another(noise: bytes) -> None:
+    try:
+        operations = parse_output(noise)
+    except TransportError:
+        return
+    assert operations == ()
+
+
+def test_a_line_that_is_missing_in_the_middle_is_noticed() -> None:
+    with pytest.raises(TransportError, match="8 were written, 7 arrived"):
+        parse_output(b"".join(ASYNC.splitlines(keepends=True)[:3] + ASYNC.splitlines(keepends=True)[4:]))
+
+
+def test_a_mistake_in_the_script_is_the_users() -> None:
+    error = {"seq": 1, "op": "error", "thread": "main", "handle": None, "message": "unknown operation: foo", "text": "foo h"}
+    with pytest.raises(ConfigError, match=r"drvprobe: unknown operation: foo in `foo h`"):
+        run_probe(FakeTransport([result(output(error), code=2)]), EXE, "foo h")
+    with pytest.raises(ConfigError, match="empty"):
+        run_probe(FakeTransport([]), EXE, " ; # nothing")
+
+
+def test_an_exit_of_the_script_is_no_failure_and_any_other_is() -> None:
+    done = run_probe(FakeTransport([result(output(line(1, "exit")), code=7)]), EXE, ProbeScript().exit(7))
+    assert done.exit_code == 7
+    with pytest.raises(CommandFailed, match="STATUS_ACCESS_VIOLATION") as caught:
+        run_probe(FakeTransport([result(output(line(1, "tick")), code=0xC0000005)]), EXE, "tick; exit 7")
+    assert caught.value.exit_code == 0xC0000005
+
+
+def test_a_missing_drvprobe_is_a_failed_command() -> None:
+    with pytest.raises(CommandFailed, match="ERROR_FILE_NOT_FOUND"):
+        run_probe(FakeTransport([result(code=2, stderr="not found")]), EXE, "tick")
+
+
+def test_a_reader_opens_reads_and_closes() -> None:
+    scripts: list[str] = []
+
+    def run(script: ProbeScript) -> ProbeResult:
+        scripts.append(str(script))
+        lines = [line(1, "open", handle="h"), line(2, "read", asked=20, returned=1, data="41", text="A"), line(3, "close")]
+        return ProbeResult(operations=parse_output(output(*lines)))
+
+    assert [r.text for r in Reader(run, r"\\.\X").read(length=20, times=5)] == ["A"]
+    assert scripts == [r"open h \\.\X; read h 20 times=5; close h"]
+
+
+def test_a_reader_whose_device_is_not_there_says_so() -> None:
+    def run(script: ProbeScript) -> ProbeResult:
+        operation = Operation(
+            seq=1, op="open", thread="main", handle="h", tag=None, asked=0, returned=0, error=2, start_us=0, end_us=1
+        )
+        return ProbeResult(operations=(operation,))
+
+    with pytest.raises(CommandFailed) as caught:
+        Reader(run, r"\\.\X").read(20)
+    assert caught.value.exit_code == 2
+    assert caught.value.hint == r"is the driver of \\.\X loaded?"
