@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lab.guest.probe import ProbeResult
 from lab.prints.record import PrintRecord
 from lab.prints.stream import PrintStream
 
@@ -19,12 +18,6 @@ ALREADY_RUNNING = 1056
 NOT_ACTIVE = 1062
 
 ADDRESS = re.compile("当前DPC Irp: 0x([0-9a-f]{1,8})")
-
-
-class Probe(Protocol):
-    """Runs a drvprobe script; ``{link}`` in it stands for the driver's first link."""
-
-    def __call__(self, script: str, *, timeout: float = 60) -> ProbeResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,13 @@ class Tick:
 class Ticks(Protocol):
     """Waits for the prints of ticks that complete reads of these lengths, in this order, with nothing in between."""
 
-    def __call__(self, *lengths: int, timeout: float = 20) -> list[Tick]: ...
+    def __call__(self, *lengths: int, timeout: float = 20) -> list[Tick]:
+        """Return the ticks; ``timeout`` is in seconds of the host."""
+
+
+def slots(letters: str) -> list[str]:
+    """The texts of the sync driver's slots: ``slots("AB")`` are the first two."""
+    return [f"hi, lyshark {letter}" for letter in letters]
 
 
 def crowd(kind: str, names: str, script: str) -> str:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import OPERATION_ABORTED, Probe, Ticks
+from suites.helpers import OPERATION_ABORTED, Ticks, texts
 
 pytestmark = pytest.mark.lab_driver("async", reload=False)
 
 
-def test_a_cancelled_read_ends_with_error_995_at_once(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=1; aread h 13 tag=a; wait a; aread h 13 tag=b; cancel b; wait b")
+def test_a_cancelled_read_ends_with_error_995_at_once(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 13 tag=a; wait a; aread h 13 tag=b; cancel b; wait b")
     cancelled = done.by_tag["b"]
     assert (cancelled.error, cancelled.returned) == (OPERATION_ABORTED, 0)
     assert cancelled.duration_s < 0.5
 
 
-def test_the_others_complete_in_order_and_no_tick_is_lost(probe: Probe, ticks: Ticks, prints: PrintStream) -> None:
-    done = probe(
+def test_the_others_complete_in_order_and_no_tick_is_lost(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
+    done = reader.run(
         "open h {link} overlapped=1; aread h 20 tag=a; wait a; "
         "aread h 21 tag=b; aread h 22 tag=c; aread h 23 tag=d; cancel c; wait all"
     )
@@ -28,8 +29,8 @@ def test_the_others_complete_in_order_and_no_tick_is_lost(probe: Probe, ticks: T
     prints.expect_none()
 
 
-def test_a_cancelled_read_is_never_completed_by_a_later_tick(probe: Probe, ticks: Ticks, prints: PrintStream) -> None:
-    probe(
+def test_a_cancelled_read_is_never_completed_by_a_later_tick(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
+    reader.run(
         "open h {link} overlapped=1; aread h 61 tag=a; wait a; aread h 62 tag=b; cancel b; wait b; "
         "sleep 1200; aread h 63 tag=c; wait c"
     )
@@ -37,8 +38,8 @@ def test_a_cancelled_read_is_never_completed_by_a_later_tick(probe: Probe, ticks
     prints.expect_none()
 
 
-def test_cancelling_a_handle_ends_all_its_reads_and_no_others(probe: Probe, ticks: Ticks) -> None:
-    done = probe(
+def test_cancelling_a_handle_ends_all_its_reads_and_no_others(reader: DeviceReader, ticks: Ticks) -> None:
+    done = reader.run(
         "open a {link} overlapped=1; open b {link} overlapped=1; aread a 30 tag=s; wait s; "
         "aread a 31 tag=1; aread b 32 tag=2; aread a 33 tag=3; aread b 34 tag=4; cancel a; wait all"
     )
@@ -46,26 +47,42 @@ def test_cancelling_a_handle_ends_all_its_reads_and_no_others(probe: Probe, tick
     ticks(30, 32, 34)
 
 
-def test_cancelling_a_finished_read_changes_nothing(probe: Probe, ticks: Ticks, prints: PrintStream) -> None:
-    done = probe("open h {link} overlapped=1; aread h 13 tag=a; wait a; cancel a; aread h 14 tag=b; wait b")
+def test_cancelling_a_finished_read_changes_nothing(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 13 tag=a; wait a; cancel a; aread h 14 tag=b; wait b")
     assert [done.by_tag[tag].text for tag in "ab"] == ["hello lyshark"] * 2
     ticks(13, 14)
     prints.expect_none()
 
 
-def test_closing_the_handle_cancels_its_reads(probe: Probe, ticks: Ticks, prints: PrintStream) -> None:
-    done = probe(
-        "open a {link} overlapped=1; open b {link} overlapped=1; aread a 70 tag=s; wait s; "
-        "aread a 71 tag=1; aread a 72 tag=2; aread b 73 tag=3; close a; wait all"
-    )
+CLOSED_WITH_READS = (
+    "open a {link} overlapped=1; open b {link} overlapped=1; aread a 70 tag=s; wait s; "
+    "aread a 71 tag=1; aread a 72 tag=2; aread b 73 tag=3; close a; wait all"
+)
+
+
+@pytest.mark.lab_needs("cleanup_on_close")
+def test_closing_the_handle_cancels_its_reads(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
+    done = reader.run(CLOSED_WITH_READS)
     assert [done.by_tag[tag].error for tag in "123"] == [OPERATION_ABORTED, OPERATION_ABORTED, 0]
     ticks(70, 73)
     prints.expect_none()
 
 
-def test_a_client_that_exits_leaves_no_read_behind_for_the_ticks(probe: Probe, ticks: Ticks, prints: PrintStream) -> None:
-    probe("open h {link} overlapped=1; aread h 80 tag=s; wait s; aread h 81 times=8; exit 0")
-    done = probe("open h {link} overlapped=1; aread h 90 tag=next; wait next")
+def test_the_reads_of_a_closed_handle_end_once_each_and_those_of_others_are_served(
+    reader: DeviceReader, prints: PrintStream
+) -> None:
+    done = reader.run(CLOSED_WITH_READS)
+    assert all(done.by_tag[tag].error in (0, OPERATION_ABORTED) for tag in "12")
+    assert done.by_tag["3"].text == "hello lyshark"
+    served = [text for text in texts(prints) if text.startswith("读取DPC长度")]
+    assert served == [f"读取DPC长度: {read.asked}" for read in done.reads if read.error == 0]
+
+
+def test_a_client_that_exits_leaves_no_read_behind_for_the_ticks(
+    reader: DeviceReader, ticks: Ticks, prints: PrintStream
+) -> None:
+    reader.run("open h {link} overlapped=1; aread h 80 tag=s; wait s; aread h 81 times=8; exit 0")
+    done = reader.run("open h {link} overlapped=1; aread h 90 tag=next; wait next")
     assert done.by_tag["next"].duration_s < 1.5
     ticks(80, 90)
     prints.expect_none()

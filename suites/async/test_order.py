@@ -6,31 +6,34 @@ import itertools
 
 import pytest
 
-from suites.helpers import Probe, Ticks
+from lab.plugin.reader import DeviceReader
+from suites.helpers import Ticks
 
 pytestmark = pytest.mark.lab_driver("async", reload=False)
 
 
-def test_reads_of_one_handle_complete_in_the_order_issued(probe: Probe, ticks: Ticks) -> None:
-    done = probe("open h {link} overlapped=1; aread h 21; aread h 22; aread h 23; wait all")
+def test_reads_of_one_handle_complete_in_the_order_issued(reader: DeviceReader, ticks: Ticks) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 21; aread h 22; aread h 23; wait all")
     ends = [read.end_us for read in sorted(done.reads, key=lambda r: r.asked)]
     assert ends == sorted(ends)
     ticks(21, 22, 23)
 
 
-def test_reads_of_several_handles_complete_in_the_order_issued(probe: Probe, ticks: Ticks) -> None:
-    probe("open a {link} overlapped=1; open b {link} overlapped=1; aread b 31; aread a 32; aread a 33; aread b 34; wait all")
+def test_reads_of_several_handles_complete_in_the_order_issued(reader: DeviceReader, ticks: Ticks) -> None:
+    reader.run(
+        "open a {link} overlapped=1; open b {link} overlapped=1; aread b 31; aread a 32; aread a 33; aread b 34; wait all"
+    )
     ticks(31, 32, 33, 34)
 
 
-def test_a_tick_completes_one_read_only(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=1; aread h 13 times=3; wait all")
+def test_a_tick_completes_one_read_only(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 13 times=3; wait all")
     ends = sorted(read.end_us for read in done.reads)
     assert all(later - earlier > 500_000 for earlier, later in itertools.pairwise(ends))
 
 
-def test_reads_of_several_processes_complete_in_the_order_issued(probe: Probe, ticks: Ticks) -> None:
-    done = probe(
+def test_reads_of_several_processes_complete_in_the_order_issued(reader: DeviceReader, ticks: Ticks) -> None:
+    done = reader.run(
         "$p open h {link} overlapped=1; $p aread h 41; $p sleep 200; $p aread h 42; $p wait all; "
         "$q open h {link} overlapped=1; $q sleep 100; $q aread h 51; $q sleep 200; $q aread h 52; $q wait all; go"
     )

@@ -4,59 +4,60 @@ from __future__ import annotations
 
 import pytest
 
-from suites.helpers import NO_USABLE_BUFFER, NOT_SUPPORTED, Probe
+from lab.plugin.reader import DeviceReader
+from suites.helpers import NO_USABLE_BUFFER, NOT_SUPPORTED
 
 pytestmark = pytest.mark.lab_driver("async", reload=False)
 
 
-def test_a_read_is_pended_until_the_next_tick(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=1; aread h 13 tag=first; wait first; aread h 13 tag=second; wait second")
+def test_a_read_is_pended_until_the_next_tick(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 13 tag=first; wait first; aread h 13 tag=second; wait second")
     # The first ends with a tick, the second is left right behind it: it waits for nearly a whole second.
     assert 0.5 < done.by_tag["second"].duration_s < 1.5
 
 
-def test_a_read_delivers_hello_lyshark_without_a_terminating_zero(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=1; aread h 13 fill=AA; wait all")
+def test_a_read_delivers_hello_lyshark_without_a_terminating_zero(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 13 fill=AA; wait all")
     [read] = done.reads
     assert (read.error, read.data) == (0, b"hello lyshark")
 
 
-def test_a_shorter_read_returns_its_own_length(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=1; aread h 1; aread h 5; aread h 12; wait all")
+def test_a_shorter_read_returns_its_own_length(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 1; aread h 5; aread h 12; wait all")
     assert [r.data for r in done.reads] == [b"h", b"hello", b"hello lyshar"]
 
 
-def test_a_longer_read_returns_thirteen_bytes_and_leaves_the_rest_alone(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=1; aread h 14 fill=AA; aread h 128 fill=AA; aread h 4096 fill=AA; wait all")
+def test_a_longer_read_returns_thirteen_bytes_and_leaves_the_rest_alone(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 14 fill=AA; aread h 128 fill=AA; aread h 4096 fill=AA; wait all")
     assert [(r.error, r.data) for r in done.reads] == [(0, b"hello lyshark")] * 3
     assert all(r.tail_intact for r in done.reads)
 
 
-def test_a_read_on_a_handle_without_overlapped_waits_for_its_tick(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=0; read h 13; read h 13")
+def test_a_read_on_a_handle_without_overlapped_waits_for_its_tick(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=0; read h 13; read h 13")
     assert [r.text for r in done.reads] == ["hello lyshark"] * 2
     assert 0.5 < done.reads[1].duration_s < 1.5
 
 
-def test_a_zero_length_read_fails_with_error_31_and_the_next_one_succeeds(probe: Probe) -> None:
-    done = probe("open h {link} overlapped=1; aread h 0 tag=empty; aread h 13 tag=full; wait all")
+def test_a_zero_length_read_fails_with_error_31_and_the_next_one_succeeds(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=1; aread h 0 tag=empty; aread h 13 tag=full; wait all")
     assert (done.by_tag["empty"].error, done.by_tag["empty"].returned) == (NO_USABLE_BUFFER, 0)
     assert done.by_tag["full"].text == "hello lyshark"
 
 
-def test_the_device_opens_with_every_access_and_is_not_exclusive(probe: Probe) -> None:
-    done = probe(
+def test_the_device_opens_with_every_access_and_is_not_exclusive(reader: DeviceReader) -> None:
+    done = reader.run(
         "open a {link} access=r overlapped=1; open b {link} access=w overlapped=1; "
         "open c {link} access=rw share=none overlapped=1; open d {link} access=none share=none overlapped=1"
     )
     assert done.errors == [0, 0, 0, 0]
 
 
-def test_a_write_and_a_device_control_are_not_supported(probe: Probe) -> None:
-    done = probe("open h {link} access=rw overlapped=0; write h 13; ioctl h 0x222000 in=16 out=16")
+def test_a_write_and_a_device_control_are_not_supported(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} access=rw overlapped=0; write h 13; ioctl h 0x222000 in=16 out=16")
     assert done.errors == [0, NOT_SUPPORTED, NOT_SUPPORTED]
 
 
-def test_requests_that_are_not_supported_do_not_wait_for_a_tick(probe: Probe) -> None:
-    done = probe("open h {link} access=rw overlapped=0; read h 13; write h 13; ioctl h 0x222000")
+def test_requests_that_are_not_supported_do_not_wait_for_a_tick(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} access=rw overlapped=0; read h 13; write h 13; ioctl h 0x222000")
     assert [op.duration_s < 0.5 for op in done.operations[2:]] == [True, True]

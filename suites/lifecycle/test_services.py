@@ -4,62 +4,60 @@ from __future__ import annotations
 
 import pytest
 
-from lab.errors import ServiceError
-from lab.guest.probe import Reader
 from lab.guest.services import ServiceState
 from lab.plugin.drivers import LoadedDriver
+from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import ALREADY_RUNNING, FILE_NOT_FOUND, NOT_ACTIVE, Probe
+from suites.helpers import ALREADY_RUNNING, FILE_NOT_FOUND, NOT_ACTIVE
 
 both = pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.lab_driver(n)) for n in ("sync", "async")])
 sync = pytest.mark.lab_driver("sync", reload=False)
 
 
 @both
-def test_a_loaded_driver_is_running_and_its_link_opens(name: str, driver: LoadedDriver, probe: Probe) -> None:
+def test_a_loaded_driver_is_running_and_its_link_opens(name: str, driver: LoadedDriver, reader: DeviceReader) -> None:
     assert (driver.name, driver.state()) == (name, ServiceState.RUNNING)
-    assert probe("open h {link}").errors == [0]
+    assert reader.run("open h {link}").errors == [0]
 
 
 @both
-def test_unloading_stops_the_service_and_takes_the_link_away(name: str, driver: LoadedDriver, probe: Probe) -> None:
+def test_unloading_stops_the_service_and_takes_the_link_away(name: str, driver: LoadedDriver, reader: DeviceReader) -> None:
     driver.stop()
     assert (driver.name, driver.wait_state(ServiceState.STOPPED)) == (name, ServiceState.STOPPED)
-    assert probe("open h {link}").errors == [FILE_NOT_FOUND]
+    assert reader.run("open h {link}").errors == [FILE_NOT_FOUND]
 
 
 @both
-def test_the_link_and_the_device_can_be_made_again_after_an_unload(name: str, driver: LoadedDriver, probe: Probe) -> None:
+def test_the_link_and_the_device_can_be_made_again_after_an_unload(
+    name: str, driver: LoadedDriver, reader: DeviceReader
+) -> None:
     driver.stop()
     driver.wait_state(ServiceState.STOPPED)
     driver.start()  # fails where the unload has left the link or the device
     assert driver.name == name
-    assert [r.error for r in probe("open h {link}; read h 20").reads] == [0]
+    assert [r.error for r in reader.run("open h {link}; read h 20").reads] == [0]
 
 
 @sync
-def test_starting_a_loaded_driver_is_refused_with_error_1056(driver: LoadedDriver) -> None:
-    with pytest.raises(ServiceError) as refused:
-        driver.start()
-    assert refused.value.exit_code == ALREADY_RUNNING
-    assert driver.state() == ServiceState.RUNNING
+def test_starting_a_loaded_driver_is_refused_with_error_1056_and_leaves_it_at_work(
+    driver: LoadedDriver, reader: DeviceReader
+) -> None:
+    done = reader.run(f"service start {driver.service}; service query {driver.service}; open h {{link}}; read h 20")
+    assert done.errors == [ALREADY_RUNNING, 0, 0, 0]
+    assert done.operations[1].returned == ServiceState.RUNNING
 
 
 @sync
-def test_a_refused_second_start_leaves_the_driver_at_work(driver: LoadedDriver, reader: Reader) -> None:
-    with pytest.raises(ServiceError):
-        driver.start()
-    [read] = reader.read(length=20)
-    assert (read.error, read.returned) == (0, 20)
+def test_stopping_an_unloaded_driver_is_refused_with_error_1062(driver: LoadedDriver, reader: DeviceReader) -> None:
+    done = reader.run(f"service stop {driver.service}; service stop {driver.service}; service start {driver.service}")
+    assert done.errors == [0, NOT_ACTIVE, 0]
 
 
 @sync
-def test_stopping_an_unloaded_driver_is_refused_with_error_1062(driver: LoadedDriver) -> None:
-    driver.stop()
-    driver.wait_state(ServiceState.STOPPED)
-    with pytest.raises(ServiceError) as refused:
-        driver.stop()
-    assert refused.value.exit_code == NOT_ACTIVE
+def test_the_service_manager_tells_the_state_at_every_step(driver: LoadedDriver, reader: DeviceReader) -> None:
+    done = reader.run("; ".join(f"service {verb} {driver.service}" for verb in ("query", "stop", "query", "start", "query")))
+    stopped, running = ServiceState.STOPPED, ServiceState.RUNNING
+    assert [op.returned for op in done.operations] == [running, stopped, stopped, running, running]
 
 
 @pytest.mark.lab_driver("sync", "async")

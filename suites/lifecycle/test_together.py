@@ -7,44 +7,46 @@ from collections.abc import Mapping
 import pytest
 
 from lab.plugin.drivers import LoadedDriver
+from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import ADDRESS, Probe
+from suites.helpers import ADDRESS, slots
 
 pytestmark = pytest.mark.lab_driver("sync", "async")
 
 
-def test_one_process_reads_from_both(drivers: Mapping[str, LoadedDriver], probe: Probe) -> None:
+def test_one_process_reads_from_both(drivers: Mapping[str, LoadedDriver], reader: DeviceReader) -> None:
     link = drivers["async"].package.links[0]
-    done = probe(f"open s {{link}}; open a {link} overlapped=1; aread a 13 tag=a; read s 20 tag=s; wait a")
+    done = reader.run(f"open s {{link}}; open a {link} overlapped=1; aread a 13 tag=a; read s 20 tag=s; wait a")
     assert (done.by_tag["s"].text, done.by_tag["a"].text) == ("hi, lyshark A", "hello lyshark")
 
 
 def test_the_prints_of_both_come_in_the_order_of_the_reads(
-    drivers: Mapping[str, LoadedDriver], probe: Probe, prints: PrintStream
+    drivers: Mapping[str, LoadedDriver], reader: DeviceReader, prints: PrintStream
 ) -> None:
     link = drivers["async"].package.links[0]
-    probe(f"open s {{link}}; open a {link} overlapped=0; read s 20; read a 13; read s 7")
+    reader.run(f"open s {{link}}; open a {link} overlapped=0; read s 20; read a 13; read s 7")
     prints.expect(["读字节长度: 20", ADDRESS, "读取DPC长度: 13", "读字节长度: 7"])
     prints.expect_none()
 
 
-def test_a_pended_read_does_not_hold_up_the_sync_driver(drivers: Mapping[str, LoadedDriver], probe: Probe) -> None:
+def test_a_pended_read_does_not_hold_up_the_sync_driver(drivers: Mapping[str, LoadedDriver], reader: DeviceReader) -> None:
     link = drivers["async"].package.links[0]
-    done = probe(
-        f"open s {{link}}; open a {link} overlapped=1; aread a 13 tag=x; wait x; aread a 13 tag=y; read s 20 times=5 tag=s; wait y"
+    done = reader.run(
+        f"open s {{link}}; open a {link} overlapped=1; aread a 13 tag=x; wait x; "
+        "aread a 13 tag=y; read s 20 times=5 tag=s; wait y"
     )
-    assert [r.text[-1] for r in done.tagged("s")] == list("ABCDE")
+    assert [r.text for r in done.tagged("s")] == slots("ABCDE")
     assert done.tagged("s")[-1].end_us < done.by_tag["y"].end_us
 
 
-def test_reloading_one_leaves_the_other_as_it_is(drivers: Mapping[str, LoadedDriver], probe: Probe) -> None:
-    probe("open h {link}; read h 20 times=2")
+def test_reloading_one_leaves_the_other_as_it_is(drivers: Mapping[str, LoadedDriver], reader: DeviceReader) -> None:
+    reader.run("open h {link}; read h 20 times=2")
     drivers["async"].reload()
-    assert [r.text[-1] for r in probe("open h {link}; read h 20 times=3").reads] == list("CDE")
+    assert [r.text for r in reader.run("open h {link}; read h 20 times=3").reads] == slots("CDE")
 
 
-def test_unloading_the_sync_driver_leaves_pended_reads_alone(drivers: Mapping[str, LoadedDriver], probe: Probe) -> None:
+def test_unloading_the_sync_driver_leaves_pended_reads_alone(drivers: Mapping[str, LoadedDriver], reader: DeviceReader) -> None:
     link, service = drivers["async"].package.links[0], drivers["sync"].service
-    done = probe(f"open a {link} overlapped=1; aread a 13 tag=x; wait x; aread a 13 tag=y; service stop {service}; wait y")
+    done = reader.run(f"open a {link} overlapped=1; aread a 13 tag=x; wait x; aread a 13 tag=y; service stop {service}; wait y")
     assert (done.by_tag["y"].error, done.by_tag["y"].text) == (0, "hello lyshark")
     drivers["sync"].start()

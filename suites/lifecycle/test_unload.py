@@ -10,14 +10,15 @@ import pytest
 
 from lab.guest.services import ServiceState
 from lab.plugin.drivers import LoadedDriver
+from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import OPERATION_ABORTED, Probe, Ticks
+from suites.helpers import OPERATION_ABORTED, Ticks
 
 
 @pytest.mark.lab_needs("unload_waits_for_handles")
 @pytest.mark.lab_driver("sync")
-def test_an_unload_waits_until_the_last_handle_is_closed(driver: LoadedDriver, probe: Probe) -> None:
-    done = probe(f"open h {{link}}; service stop {driver.service}; read h 20; service query {driver.service}; close h")
+def test_an_unload_waits_until_the_last_handle_is_closed(driver: LoadedDriver, reader: DeviceReader) -> None:
+    done = reader.run(f"open h {{link}}; service stop {driver.service}; read h 20; service query {driver.service}; close h")
     assert done.reads[0].text == "hi, lyshark A"
     assert done.operations[3].returned == ServiceState.STOP_PENDING
     driver.wait_state(ServiceState.STOPPED)
@@ -26,8 +27,10 @@ def test_an_unload_waits_until_the_last_handle_is_closed(driver: LoadedDriver, p
 
 @pytest.mark.lab_needs("unload_waits_for_handles")
 @pytest.mark.lab_driver("async")
-def test_an_unload_waits_for_the_reads_that_ticks_still_complete(driver: LoadedDriver, probe: Probe, ticks: Ticks) -> None:
-    done = probe(
+def test_an_unload_waits_for_the_reads_that_ticks_still_complete(
+    driver: LoadedDriver, reader: DeviceReader, ticks: Ticks
+) -> None:
+    done = reader.run(
         f"open h {{link}} overlapped=1; aread h 31 tag=a; aread h 32 tag=b; service stop {driver.service}; wait all; close h"
     )
     assert [done.by_tag[tag].text for tag in "ab"] == ["hello lyshark"] * 2
@@ -37,18 +40,18 @@ def test_an_unload_waits_for_the_reads_that_ticks_still_complete(driver: LoadedD
 
 
 @pytest.mark.lab_driver("sync")
-def test_an_unload_under_an_open_handle_breaks_nothing(driver: LoadedDriver, probe: Probe) -> None:
-    probe(f"open h {{link}}; read h 20; service stop {driver.service}; close h")
+def test_an_unload_under_an_open_handle_breaks_nothing(driver: LoadedDriver, reader: DeviceReader) -> None:
+    reader.run(f"open h {{link}}; read h 20; service stop {driver.service}; close h")
     driver.wait_state(ServiceState.STOPPED)
     driver.start()
-    assert [r.text for r in probe("open h {link}; read h 20").reads] == ["hi, lyshark A"]
+    assert [r.text for r in reader.run("open h {link}; read h 20").reads] == ["hi, lyshark A"]
 
 
 @pytest.mark.lab_driver("async")
 def test_an_unload_with_pended_reads_gives_every_one_of_them_back(
-    driver: LoadedDriver, probe: Probe, prints: PrintStream
+    driver: LoadedDriver, reader: DeviceReader, prints: PrintStream
 ) -> None:
-    done = probe(
+    done = reader.run(
         f"open h {{link}} overlapped=1; aread h 30 tag=s; wait s; aread h 31 times=3; "
         f"service stop {driver.service}; wait all timeout=15000; close h"
     )
@@ -61,10 +64,14 @@ def test_an_unload_with_pended_reads_gives_every_one_of_them_back(
 
 
 @pytest.mark.lab_driver("async")
-def test_the_driver_works_again_after_an_unload_with_pended_reads(driver: LoadedDriver, probe: Probe, ticks: Ticks) -> None:
-    probe(f"open h {{link}} overlapped=1; aread h 30 tag=s; wait s; aread h 31 times=3; service stop {driver.service}; close h")
+def test_the_driver_works_again_after_an_unload_with_pended_reads(
+    driver: LoadedDriver, reader: DeviceReader, ticks: Ticks
+) -> None:
+    reader.run(
+        f"open h {{link}} overlapped=1; aread h 30 tag=s; wait s; aread h 31 times=3; service stop {driver.service}; close h"
+    )
     driver.wait_state(ServiceState.STOPPED)
     driver.start()
     ticks(30)
-    assert [r.text for r in probe("open h {link} overlapped=1; aread h 40; wait all").reads] == ["hello lyshark"]
+    assert [r.text for r in reader.run("open h {link} overlapped=1; aread h 40; wait all").reads] == ["hello lyshark"]
     ticks(40)

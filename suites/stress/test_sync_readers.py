@@ -7,51 +7,52 @@ from collections import Counter
 import pytest
 
 from lab.guest.probe import ReadResult
+from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import Probe, crowd, texts
+from suites.helpers import crowd, slots, texts
 
 pytestmark = pytest.mark.lab_driver("sync")
 
-EACH_SLOT_ONCE = Counter(f"hi, lyshark {c}" for c in "ABCDE")
+EACH_SLOT_ONCE = Counter(slots("ABCDE"))
 
 
-def slots(reads: tuple[ReadResult, ...]) -> Counter[str]:
+def delivered(reads: tuple[ReadResult, ...]) -> Counter[str]:
     """How often each slot came; reads that found the buffer as it was do not count."""
     return Counter(read.text for read in reads if read.text.startswith("hi, "))
 
 
-def test_five_threads_on_one_handle_get_each_slot_once(probe: Probe) -> None:
-    done = probe("open h {link}; " + crowd("@", "12345", "read h 20") + "; go")
-    assert slots(done.reads) == EACH_SLOT_ONCE
+def test_five_threads_on_one_handle_get_each_slot_once(reader: DeviceReader) -> None:
+    done = reader.run("open h {link}; " + crowd("@", "12345", "read h 20") + "; go")
+    assert delivered(done.reads) == EACH_SLOT_ONCE
 
 
-def test_five_threads_on_handles_of_their_own_get_each_slot_once(probe: Probe, prints: PrintStream) -> None:
-    done = probe(crowd("@", "12345", "open h{name} {link}; read h{name} 20; close h{name}") + "; go")
-    assert slots(done.reads) == EACH_SLOT_ONCE
+def test_five_threads_on_handles_of_their_own_get_each_slot_once(reader: DeviceReader, prints: PrintStream) -> None:
+    done = reader.run(crowd("@", "12345", "open h{name} {link}; read h{name} 20; close h{name}") + "; go")
+    assert delivered(done.reads) == EACH_SLOT_ONCE
     prints.expect(["读字节长度: 20"] * 5)
     prints.expect_none()
 
 
-def test_five_processes_get_each_slot_once(probe: Probe, prints: PrintStream) -> None:
-    done = probe(crowd("$", "12345", "open h {link}; read h 20") + "; go")
-    assert slots(done.reads) == EACH_SLOT_ONCE
+def test_five_processes_get_each_slot_once(reader: DeviceReader, prints: PrintStream) -> None:
+    done = reader.run(crowd("$", "12345", "open h {link}; read h 20") + "; go")
+    assert delivered(done.reads) == EACH_SLOT_ONCE
     prints.expect(["读字节长度: 20"] * 5)
 
 
-def test_every_read_of_a_crowd_succeeds_and_prints_once(probe: Probe, prints: PrintStream) -> None:
-    done = probe(crowd("@", "12345678", "open h{name} {link}; read h{name} 20 times=25") + "; go", timeout=120)
+def test_every_read_of_a_crowd_succeeds_and_prints_once(reader: DeviceReader, prints: PrintStream) -> None:
+    done = reader.run(crowd("@", "12345678", "open h{name} {link}; read h{name} 20 times=25") + "; go", timeout=120)
     assert Counter((r.error, r.returned) for r in done.reads) == {(0, 20): 200}
     assert Counter(texts(prints)) == {"读字节长度: 20": 200}
 
 
 @pytest.mark.lab_needs("direct_io")
-def test_a_crowd_that_reads_on_gets_each_slot_once(probe: Probe) -> None:
-    done = probe(crowd("@", "12345678", "open h{name} {link}; read h{name} 20 times=25") + "; go", timeout=120)
-    assert slots(done.reads) == EACH_SLOT_ONCE
+def test_a_crowd_that_reads_on_gets_each_slot_once(reader: DeviceReader) -> None:
+    done = reader.run(crowd("@", "12345678", "open h{name} {link}; read h{name} 20 times=25") + "; go", timeout=120)
+    assert delivered(done.reads) == EACH_SLOT_ONCE
 
 
 @pytest.mark.lab_needs("multi_cpu")
 @pytest.mark.lab_cpus(2)
-def test_readers_on_two_processors_get_each_slot_once(probe: Probe) -> None:
-    done = probe("open h {link}; " + crowd("@", "12345", "read h 20") + "; go", timeout=120)
-    assert slots(done.reads) == EACH_SLOT_ONCE
+def test_readers_on_two_processors_get_each_slot_once(reader: DeviceReader) -> None:
+    done = reader.run("open h {link}; " + crowd("@", "12345", "read h 20") + "; go", timeout=120)
+    assert delivered(done.reads) == EACH_SLOT_ONCE
