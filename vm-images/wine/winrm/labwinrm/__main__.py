@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from labwinrm.config import ConfigError, load_config
+from labwinrm.processes import StartError
 from labwinrm.server import start
 
 
@@ -29,6 +30,9 @@ def main(argv: list[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(f"labwinrm: {error}\n")
         return 2
+    except StartError as error:
+        sys.stderr.write(f"labwinrm: {error}\n")
+        return 1
     logging.getLogger("labwinrm").info("labwinrm: ready, HTTP %s, HTTPS %s", server.port, server.tls_port)
     stop.wait()
     server.close()

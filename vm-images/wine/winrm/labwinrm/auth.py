@@ -86,7 +86,10 @@ class Authenticator:
     def _basic(self, token: bytes) -> Verdict:
         if not self._tls:
             return self._refuse("Basic without TLS")
-        user, _, password = token.decode("utf-8", "replace").partition(":")
+        try:
+            user, _, password = token.decode("utf-8").partition(":")
+        except UnicodeDecodeError:  # older clients, python-requests among them, know Latin-1 only
+            user, _, password = token.decode("latin-1").partition(":")
         # Basic goes with each request and does not log the connection in.
         return Verdict(user) if self._accounts.check(user, password) else self._refuse(f"Basic login of {user[:40]!r}")
 

@@ -55,7 +55,7 @@ class ResidentLauncher:
         with self._lock:
             self._count += 1
             number = self._count
-            shell = self._shells.setdefault(request.shell, len(self._shells) + 1 if request.shell else 1)
+            shell = self._shells.setdefault(request.shell, self._count)
         program = self._running()
         if request.use_shell:
             line = f"{self._config.comspec} /C {request.line}"
@@ -81,7 +81,7 @@ class ResidentLauncher:
     def end_shell(self, shell: str) -> None:
         """See :class:`labwinrm.processes.Launcher`."""
         with self._lock:
-            number, program = self._shells.get(shell, 0), self._program
+            number, program = self._shells.pop(shell, 0), self._program
         if number and program is not None:
             program.send(_END_SHELL, number)
 
@@ -270,6 +270,9 @@ class _Program:
             return
         process = self._processes.get(number)
         if process is None:
+            if word == "started":  # after its deadline: nobody waits for it any more
+                self.send(_TERMINATE, number)
+                self.send(_RELEASE, number)
             return
         if word == "exit":
             process.ended(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import select
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -231,6 +230,7 @@ def start(config: Config, launcher: Launcher | None = None) -> Server:
 
     Raises:
         ConfigError: A file that the configuration names cannot be used, or a port is taken.
+        StartError: The resident launcher does not come up.
     """
     log = logging.getLogger("labwinrm")
     try:
@@ -276,7 +276,7 @@ def _hang_up(sock: socket.socket) -> None:
 def _drain(sock: socket.socket) -> None:
     """Read what the client still sends, for a moment, so that closing does not reset the answer away."""
     with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_WR)
-        for _ in range(64):
-            if not select.select([sock], [], [], 0.5)[0] or not sock.recv(1 << 18):
+        sock.settimeout(0.5)
+        for _ in range(256):
+            if not sock.recv(1 << 18):
                 return
