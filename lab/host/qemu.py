@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.errors import HostToolError
@@ -46,13 +48,22 @@ def probe_features(qemu: str) -> QemuFeatures:
     Raises:
         HostToolError: It is missing, failed, or gave no schema.
     """
-    argv = [qemu, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"]
-    result = run(argv, _SECONDS, stdin=_QUESTION, hint="`lab doctor` checks QEMU")
-    for line in result.stdout.splitlines():
-        answer = json.loads(line)
-        if isinstance(answer.get("return"), list):
-            return features_of(answer["return"])
-    raise HostToolError(argv, result.exit_code, result.stderr, message=f"{qemu} did not tell its monitor's schema")
+    with tempfile.TemporaryDirectory(prefix="lab-qemu-") as folder:
+        answer = Path(folder) / "answer"
+        argv = [qemu, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"]
+        # A file, not a pipe: on its way out QEMU 7.2 drops what a pipe did not take at once, and the schema is 200 KB.
+        to_file = ["sh", "-c", 'exec "$@" > "$0"', str(answer)]
+        result = run([*to_file, *argv], _SECONDS, stdin=_QUESTION, hint="`lab doctor` checks QEMU")
+        text = answer.read_text(encoding="utf-8") if answer.exists() else ""
+    try:
+        for line in text.splitlines():
+            message = json.loads(line)
+            if isinstance(message.get("return"), list):
+                return features_of(message["return"])
+    except ValueError as error:
+        text = f"{error}: {text[-200:]}"
+    said = result.stderr or text
+    raise HostToolError(argv, result.exit_code, said, message=f"{qemu} did not tell its monitor's schema")
 
 
 def features_of(schema: Sequence[Mapping[str, Any]]) -> QemuFeatures:
