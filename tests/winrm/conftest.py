@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import winrm
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from labwinrm.config import Config
 from labwinrm.server import Server, start
+from winrm.protocol import Protocol
 
 USER, PASSWORD = "lab", "pass word-ü1"
 
@@ -102,11 +102,11 @@ def endpoint(serve: Callable[..., Endpoint]) -> Endpoint:
 
 
 @pytest.fixture
-def pywinrm() -> Iterator[Callable[..., winrm.Protocol]]:
+def pywinrm() -> Iterator[Callable[..., Protocol]]:
     """Makes pywinrm clients and closes their connections afterwards."""
     with ExitStack() as stack:
 
-        def make(url: str, transport: str = "ntlm", **settings: Any) -> winrm.Protocol:
+        def make(url: str, transport: Any = "ntlm", **settings: Any) -> Protocol:
             given: dict[str, Any] = {
                 "username": USER,
                 "password": PASSWORD,
@@ -115,7 +115,7 @@ def pywinrm() -> Iterator[Callable[..., winrm.Protocol]]:
                 "proxy": None,
                 "ca_trust_path": None,  # or pywinrm warns about a variable of the machine's environment
             }
-            client = winrm.Protocol(url, transport=transport, **{**given, **settings})
+            client = Protocol(url, transport=transport, **{**given, **settings})
             stack.callback(client.transport.close_session)
             return client
 

@@ -135,7 +135,7 @@ def test_a_shell_keeps_its_own_identifier_and_settings(wsman: Make, tmp_path: Pa
         with pytest.raises(WSManFaultError) as caught:
             WinRS(wsman(), id=shell.id).open()
         assert caught.value.code == 87
+    shell.opened = True
     with pytest.raises(WSManFaultError) as caught:
-        shell.opened = True
         shell.close()
     assert caught.value.code == 2150858843

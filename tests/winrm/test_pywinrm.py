@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import winrm
 from winrm.exceptions import InvalidCredentialsError, WinRMOperationTimeoutError, WinRMTransportError, WSManFaultError
+from winrm.protocol import Protocol
 
 from tests.winrm.conftest import PASSWORD, Endpoint
 
-Make = Callable[..., winrm.Protocol]
+Make = Callable[..., Protocol]
 
 
-def run(client: winrm.Protocol, line: str, **settings: Any) -> tuple[bytes, bytes, int]:
+def run(client: Protocol, line: str, **settings: Any) -> tuple[bytes, bytes, int]:
     shell = client.open_shell(**settings)
     command = client.run_command(shell, line)
     result = client.get_command_output(shell, command)
