@@ -8,6 +8,7 @@ lines without a header.
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from lab.prints.frame import Frame, Framer, Stray
@@ -25,11 +26,7 @@ _MARK = re.compile(rb"lab:mark:(\d{1,12}(?:\.\d{1,9})?):(\S+)")
 
 
 def decode_text(raw: bytes, encoding: str) -> str:
-    r"""Decode a print by the driver's encoding; what cannot be decoded shows as ``\xNN``.
-
-    Raises:
-        LookupError: There is no such encoding.
-    """
+    r"""Decode a print by the driver's encoding; what cannot be decoded shows as ``\xNN``."""
     return raw.decode(encoding, "backslashreplace")
 
 
@@ -54,11 +51,13 @@ class WineDecoder:
 
     Args:
         encoding: The encoding of the driver's strings, for example ``utf-8`` or ``gbk``.
+
+    Raises:
+        LookupError: There is no such encoding.
     """
 
     def __init__(self, encoding: str = "utf-8") -> None:
-        decode_text(b"", encoding)
-        self._encoding = encoding
+        self._encoding = codecs.lookup(encoding).name
         self._framer = Framer()
         self._expected = 0
         self._started = False

@@ -25,6 +25,17 @@ def _connect(address: tuple[str, int], timeout: float) -> socket.socket:
     return socket.create_connection(address, timeout=timeout)
 
 
+def _read_line(connection: socket.socket) -> bytes:
+    """One line; shorter when the other side ended, empty when it had ended already."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = connection.recv(64)
+        if not part:
+            break
+        line += part
+    return line
+
+
 class WinePrintSource:
     """Print source over a file chardev: QEMU never blocks on it, and the file itself is the raw evidence.
 
@@ -54,6 +65,8 @@ class WinePrintSource:
         self._clock = clock
         self._connect = connect
         self._log = RecordLog(clock)
+        self._agent: socket.socket | None = None
+        self._agent_lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -113,19 +126,15 @@ class WinePrintSource:
         self._stop.set()
         thread.join()
         self._thread = None
+        with self._agent_lock:
+            self._drop_agent()
 
     def _send_mark(self, token: str, timeout: float) -> None:
         where = f"{self._mark_address[0]}:{self._mark_address[1]}"
+        request = f"MARK {token}\n".encode("ascii")
         try:
-            with self._connect(self._mark_address, timeout) as connection:
-                connection.settimeout(timeout)
-                connection.sendall(f"MARK {token}\n".encode("ascii"))
-                answer = b""
-                while not answer.endswith(b"\n"):
-                    part = connection.recv(64)
-                    if not part:
-                        break
-                    answer += part
+            with self._agent_lock:
+                answer = self._ask_agent(request, timeout)
         except OSError as error:
             raise EvidenceLost(
                 f"the guest's print agent at {where} did not take marker {token}: {error}",
@@ -133,6 +142,33 @@ class WinePrintSource:
             ) from error
         if answer != b"OK\n":
             raise EvidenceLost(f"the guest's print agent at {where} answered {answer[:64]!r} to marker {token}, not OK")
+
+    def _ask_agent(self, request: bytes, timeout: float) -> bytes:
+        """Send a request over the connection that is kept, once more over a new one when that was dropped meanwhile."""
+        for kept in (True, False):
+            if self._agent is None:
+                self._agent = self._connect(self._mark_address, timeout)
+                kept = False
+            self._agent.settimeout(timeout)
+            try:
+                self._agent.sendall(request)
+                answer = _read_line(self._agent)
+                if answer or not kept:
+                    return answer
+            except TimeoutError:
+                self._drop_agent()
+                raise
+            except OSError:
+                self._drop_agent()
+                if not kept:
+                    raise
+            self._drop_agent()
+        return b""
+
+    def _drop_agent(self) -> None:
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.close()
 
     def _follow(self) -> None:
         file: BinaryIO | None = None

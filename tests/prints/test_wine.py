@@ -1,0 +1,150 @@
+"""The free guest's source: a file that grows, and an agent on a TCP port."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.errors import EvidenceLost
+from lab.prints.record import GapRecord, PrintRecord, Record
+from lab.prints.wine import WinePrintSource
+
+PRINT = b"1.000:0020:0024:warn:debugstr:vDbgPrintExWithPrefix 00000000:00000001: "
+
+
+class Agent:
+    """Takes marker requests as the guest's print agent does; a test says what it answers and writes."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.number = 0
+        self.answer = b"OK\n"
+        self.silent = False
+        self.connections = 0
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._ends: list[socket.socket] = []
+
+    def say(self, line: bytes) -> None:
+        with self._lock, self.file.open("ab") as stream:
+            stream.write(b"\x1e%d;%d;%s\n" % (self.number, len(line), line))
+            self.number += 1
+
+    def connect(self, address: tuple[str, int], timeout: float) -> socket.socket:
+        self.connections += 1
+        ours, theirs = socket.socketpair()
+        self._ends.append(theirs)
+        thread = threading.Thread(target=self._serve, args=(theirs,))
+        thread.start()
+        self._threads.append(thread)
+        return ours
+
+    def drop(self) -> None:
+        """End all connections, as a guest does that goes away."""
+        for end in self._ends:
+            with contextlib.suppress(OSError):  # the source may have ended it before
+                end.shutdown(socket.SHUT_RDWR)
+        self._ends.clear()
+
+    def close(self) -> None:
+        self.drop()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rwb", buffering=0) as stream:
+            for request in stream:
+                token = request.split()[1]
+                if not self.silent:
+                    self.say(b"lab:mark:2.0:" + token)
+                stream.write(self.answer)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    agent = Agent(tmp_path / "serial1.log")
+    yield agent
+    agent.close()
+
+
+@pytest.fixture
+def wine(agent: Agent) -> Iterator[WinePrintSource]:
+    source = WinePrintSource(agent.file, ("127.0.0.1", 5999), connect=agent.connect)
+    source.start()
+    yield source
+    source.close()
+
+
+def some(count: int) -> Callable[[list[Record]], bool]:
+    return lambda records: len(records) >= count
+
+
+def test_a_file_that_does_not_exist_yet_is_read_from_its_first_byte(agent: Agent, wine: WinePrintSource) -> None:
+    assert wine.records_since(0) == []
+    agent.say(b"lab:boot")
+    agent.say(PRINT + b"hello")
+    records = wine.wait(0, some(2), timeout=30)
+    assert isinstance(records[1], PrintRecord)
+    assert records[1].text == "hello"
+
+
+def test_a_marker_stands_behind_what_was_printed(agent: Agent, wine: WinePrintSource) -> None:
+    agent.say(PRINT + b"before")
+    position = wine.mark("t-1", timeout=30)
+    agent.say(PRINT + b"after")
+    wine.wait(position, some(1), timeout=30)
+    before, after = wine.records_since(0)[:position], wine.records_since(position)
+    assert [record.text for record in before if isinstance(record, PrintRecord)] == ["before"]
+    assert [record.text for record in after if isinstance(record, PrintRecord)] == ["after"]
+
+
+def test_markers_share_a_connection_and_survive_its_end(agent: Agent, wine: WinePrintSource) -> None:
+    wine.mark("t-1", timeout=30)
+    wine.mark("t-2", timeout=30)
+    assert agent.connections == 1
+    agent.drop()
+    wine.mark("t-3", timeout=30)
+    assert agent.connections == 2
+
+
+def test_a_marker_that_does_not_arrive_is_lost_evidence(agent: Agent, wine: WinePrintSource) -> None:
+    agent.silent = True
+    with pytest.raises(EvidenceLost, match=r"did not arrive in .*serial1\.log"):
+        wine.mark("t-1", timeout=0.05)
+
+
+def test_an_agent_that_refuses_is_lost_evidence(agent: Agent, wine: WinePrintSource) -> None:
+    agent.answer = b"ERROR: say MARK <token>\n"
+    with pytest.raises(EvidenceLost, match="answered b'ERROR"):
+        wine.mark("t-1", timeout=30)
+
+
+def test_no_agent_is_lost_evidence(tmp_path: Path) -> None:
+    def refuse(address: tuple[str, int], timeout: float) -> socket.socket:
+        raise ConnectionRefusedError("connection refused")
+
+    source = WinePrintSource(tmp_path / "x.log", ("127.0.0.1", 1), connect=refuse)
+    with pytest.raises(EvidenceLost, match="connection refused"):
+        source.mark("t", timeout=1)
+
+
+def test_close_reads_what_is_there_and_may_be_called_twice(agent: Agent, wine: WinePrintSource) -> None:
+    for number in range(1000):
+        agent.say(PRINT + b"%d" % number)
+    wine.close()
+    wine.close()
+    assert [record.text for record in wine.records_since(0) if isinstance(record, PrintRecord)] == [str(n) for n in range(1000)]
+
+
+def test_a_file_that_cannot_be_read_is_a_gap(tmp_path: Path) -> None:
+    source = WinePrintSource(tmp_path, ("127.0.0.1", 1))
+    source.start()
+    records = source.wait(0, some(1), timeout=30)
+    source.close()
+    assert isinstance(records[0], GapRecord)
+    assert "cannot be read" in records[0].reason
