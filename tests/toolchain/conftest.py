@@ -1,0 +1,81 @@
+"""Helpers: a signing key made once, tiny driver folders, and tiny images linked on purpose in a wrong way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.host.process import run
+from lab.toolchain.compile import Compiler, find_compiler
+from lab.toolchain.sign import SigningKey, signing_key
+
+TINY_DRIVER = """#include <ntddk.h>
+NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
+{
+    UNREFERENCED_PARAMETER(driver);
+    UNREFERENCED_PARAMETER(path);
+    DbgPrint("tiny");
+    return STATUS_SUCCESS;
+}
+"""
+
+DriverFolder = Callable[..., Path]
+Link = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
+    return signing_key(tmp_path_factory.mktemp("signing"))
+
+
+@pytest.fixture(scope="session")
+def compiler() -> Compiler:
+    return find_compiler("x64")
+
+
+@pytest.fixture
+def driver_folder(tmp_path: Path) -> DriverFolder:
+    """Make a folder with a manifest and a source; keyword arguments override the manifest's lines, None drops one."""
+
+    def make(name: str = "tiny", *, source: str | None = TINY_DRIVER, **overrides: str | None) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        keys: dict[str, str | None] = {"name": name, "image": f"{name}.sys", "sources": f"[{name}.c]", **overrides}
+        if source is None:
+            keys["sources"] = overrides.get("sources")
+        else:
+            (folder / f"{name}.c").write_text(source, encoding="utf-8")
+        lines = [f"{key}: {value}\n" for key, value in keys.items() if value is not None]
+        (folder / "driver.yaml").write_text("".join(lines), encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def link(tmp_path: Path, compiler: Compiler) -> Link:
+    """Link a C source with flags of the test's choice, into a file of the test's choice."""
+
+    def make(
+        *flags: str,
+        source: str = TINY_DRIVER,
+        name: str = "broken.sys",
+        entry: str = "DriverEntry",
+        subsystem: str = "native",
+        libraries: tuple[str, ...] = ("-lntoskrnl",),
+    ) -> Path:
+        code, target = tmp_path / "broken.c", tmp_path / name
+        code.write_text(source, encoding="utf-8")
+        run(
+            [
+                *(compiler.program, "-ffreestanding", "-fno-stack-protector", "-D_WIN32_WINNT=0x0600", "-nostdlib", "-s"),
+                *("-isystem", str(compiler.kernel_headers), f"-Wl,--entry,{entry}", f"-Wl,--subsystem,{subsystem}:5.2"),
+                *("-Wl,--dynamicbase", *flags, code, "-o", target, *libraries),
+            ],
+            60,
+        )
+        return target
+
+    return make

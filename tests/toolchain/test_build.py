@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.errors import ConfigError, HostToolError
+from lab.host.paths import project_root
+from lab.toolchain import pe
+from lab.toolchain.build import build_components, find_components
+from lab.toolchain.compile import ARCHES, Arch
+from lab.toolchain.files import sha256_of
+from lab.toolchain.manifest import Component, known_components, load_component, load_folder
+from lab.toolchain.sign import SigningKey, verify
+
+if TYPE_CHECKING:
+    from tests.toolchain.conftest import DriverFolder
+
+#: What programs of ours may import: all of it is in kernel32 of NT 5.2. CancelIoEx and friends are looked up at run time.
+_KERNEL32_NT52 = """
+    CancelIo CloseHandle CreateDirectoryW CreateEventW CreateFileW CreatePipe CreateProcessW CreateSemaphoreW
+    CreateThread DeleteFileW DeviceIoControl EnterCriticalSection ExitProcess FindClose FindFirstFileW
+    FindNextFileW GetCommandLineW GetCurrentProcessId GetExitCodeProcess GetFileAttributesExW
+    GetFileAttributesW GetFullPathNameW GetLastError GetModuleFileNameW GetModuleHandleW GetOverlappedResult
+    GetProcAddress GetProcessHeap GetStdHandle HeapAlloc HeapFree InitializeCriticalSection
+    LeaveCriticalSection LoadLibraryW MoveFileExW MultiByteToWideChar QueryPerformanceCounter
+    QueryPerformanceFrequency ReadFile ReleaseSemaphore SetEvent SetHandleInformation Sleep
+    WaitForMultipleObjects WaitForSingleObject WideCharToMultiByte WriteFile
+"""
+_KERNEL_NT52 = """
+    DbgPrint IoCreateDevice IoCreateSymbolicLink IoDeleteDevice IoDeleteSymbolicLink IoReleaseCancelSpinLock
+    IofCompleteRequest KeAcquireSpinLockAtDpcLevel KeAcquireSpinLockRaiseToDpc KeCancelTimer KeFlushQueuedDpcs
+    KeInitializeDpc KeInitializeTimer KeReleaseSpinLock KeReleaseSpinLockFromDpcLevel KeSetTimer
+    KefAcquireSpinLockAtDpcLevel KefReleaseSpinLockFromDpcLevel KfAcquireSpinLock KfReleaseSpinLock
+    MmMapLockedPagesSpecifyCache RtlInitUnicodeString memcpy memset
+"""
+_BARE = ("sync_reader", "async_reader", "drvprobe", "labfile")
+
+
+@pytest.fixture(scope="module", params=ARCHES)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, key: SigningKey) -> tuple[Arch, Path]:
+    """The checkout's drivers and bare programs, for one processor."""
+    arch: Arch = request.param
+    out = tmp_path_factory.mktemp(arch)
+    known = known_components()
+    build_components([known[name] for name in ("sync", "async", *_BARE)], arch, out, key)
+    return arch, out
+
+
+def tiny(folder: Path) -> Component:
+    return load_component(folder / "driver.yaml")
+
+
+def test_the_drivers_import_what_nt52_has_and_are_signed(built: tuple[Arch, Path], key: SigningKey) -> None:
+    arch, out = built
+    for name in ("sync", "async"):
+        facts = pe.check(out / f"{name}.sys", "driver", arch)
+        imported = {item for names in facts.imports.values() for item in names}
+        assert imported <= set(_KERNEL_NT52.split())
+        verify(out / f"{name}.sys", key)
+
+
+def test_the_programs_import_kernel32_of_nt52_alone(built: tuple[Arch, Path]) -> None:
+    arch, out = built
+    for name in _BARE:
+        facts = pe.check(out / f"{name}.exe", "program", arch)
+        assert set(facts.imports) == {"kernel32.dll"}
+        assert set(facts.imports["kernel32.dll"]) <= set(_KERNEL32_NT52.split())
+
+
+def test_the_documented_strings_are_in_the_drivers_to_the_byte(built: tuple[Arch, Path]) -> None:
+    _, out = built
+    sync, reverse = (out / "sync.sys").read_bytes(), (out / "async.sys").read_bytes()
+    assert "读字节长度: %d \n\0".encode() in sync
+    assert b"hi, lyshark A\0" in sync
+    assert "\\Device\\LySharkSync\0".encode("utf-16-le") in sync
+    assert "\\DosDevices\\LySharkSync\0".encode("utf-16-le") in sync
+    assert "当前DPC Irp: 0x%x\n\0".encode() in reverse
+    assert "读取DPC长度: %d\n\0".encode() in reverse
+    assert b"hello lyshark\0" in reverse
+    assert "\\Device\\LySharkAsync\0".encode("utf-16-le") in reverse
+    assert "\\DosDevices\\LySharkAsync\0".encode("utf-16-le") in reverse
+
+
+def test_the_documented_strings_are_in_the_clients_to_the_byte(built: tuple[Arch, Path]) -> None:
+    _, out = built
+    sync, reverse = (out / "sync_reader.exe").read_bytes(), (out / "async_reader.exe").read_bytes()
+    assert "读入数据: \0".encode() in sync
+    assert " -> 读取长度: \0".encode() in sync
+    assert "缓存LyShark \0".encode() in reverse
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_same_sources_give_the_same_bytes_wherever_they_lie(tmp_path: Path, arch: Arch, key: SigningKey) -> None:
+    shas: list[dict[str, str]] = []
+    for place in ("here", "somewhere/else entirely"):
+        folder = tmp_path / place
+        shutil.copytree(project_root() / "driver" / "async", folder / "async")
+        shutil.copytree(project_root() / "driver" / "clients", folder / "clients")
+        components = [*load_folder(folder / "async"), *load_folder(folder / "clients")]
+        unsigned = build_components(components, arch, folder / "unsigned", None)
+        signed = build_components(components, arch, folder / "signed", key)
+        shas.append({f"{result.name} {result.signed}": result.sha256 for result in [*unsigned, *signed]})
+    assert shas[0] == shas[1]
+    assert shas[0]["async True"] != shas[0]["async False"]
+
+
+def test_what_has_not_changed_is_not_built_again(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
+    folder, out, said = driver_folder(), tmp_path / "out", list[str]()
+    (first,) = build_components([tiny(folder)], "x64", out, key, progress=said.append)
+    (second,) = build_components([tiny(folder)], "x64", out, key, progress=said.append)
+    assert (first.rebuilt, second.rebuilt) == (True, False)
+    assert first.sha256 == second.sha256 == sha256_of(out / "tiny.sys")
+    assert said == ["tiny: building tiny.sys for x64", "tiny: tiny.sys is up to date"]
+
+
+def test_every_input_counts(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
+    folder, out = driver_folder(), tmp_path / "out"
+    (before,) = build_components([tiny(folder)], "x64", out, key)
+
+    def rebuilt(*, signer: SigningKey | None = key, defines: tuple[str, ...] = ()) -> bool:
+        (result,) = build_components([tiny(folder)], "x64", out, signer, defines=defines)
+        return result.rebuilt
+
+    source = folder / "tiny.c"
+    source.write_text(source.read_text("utf-8").replace('"tiny"', '"tinz"'), "utf-8")
+    assert rebuilt()
+    assert sha256_of(out / "tiny.sys") != before.sha256
+    (folder / "extra.h").write_text("/* a header that somebody may include */\n")
+    assert rebuilt()
+    assert rebuilt(defines=("FAULT=1",))
+    assert rebuilt()
+    assert rebuilt(signer=None)
+    assert rebuilt()
+    (out / "tiny.sys").write_bytes(b"somebody's own")
+    assert rebuilt()
+    (out / ".stamps" / "tiny.sys.json").write_text("{")
+    assert rebuilt()
+    assert not rebuilt()
+
+
+def test_a_warning_fails_the_build_and_leaves_nothing(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
+    folder = driver_folder(source="#include <ntddk.h>\nstatic int unused;\n")
+    with pytest.raises(HostToolError) as caught:
+        build_components([tiny(folder)], "x64", tmp_path / "out", key)
+    assert "tiny.c:2" in caught.value.message
+    assert "unused" in caught.value.message
+    assert not (tmp_path / "out" / "tiny.sys").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+def test_a_missing_entry_point_fails_the_build(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
+    folder = driver_folder(source="int Entry(void);\nint Entry(void) { return 0; }\n")
+    with pytest.raises(HostToolError, match="cannot find entry symbol DriverEntry"):
+        build_components([tiny(folder)], "x64", tmp_path / "out", key)
+
+
+def test_an_image_that_fails_the_checks_is_not_kept(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
+    source = '#include <ntddk.h>\n__asm__(".section .both,\\"wx\\"\\n.byte 1\\n.text");\n'
+    source += "NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT d, PUNICODE_STRING p) { (void)d; (void)p; return DbgPrint(0); }\n"
+    folder = driver_folder(source=source)
+    with pytest.raises(ConfigError, match=r"section \.both is both writable and executable"):
+        build_components([tiny(folder)], "x64", tmp_path / "out", key)
+    assert not (tmp_path / "out" / "tiny.sys").exists()
+
+
+def test_a_program_with_the_c_library(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    source = '#include <stdio.h>\nint main(void) { return puts("hello") < 0; }\n'
+    folder = driver_folder(source=source, kind="program", image="tiny.exe")
+    (result,) = build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    assert (result.kind, result.signed, result.path.name) == ("program", False, "tiny.exe")
+    assert "kernel32.dll" in pe.check(result.path, "program", "x64").imports
+
+
+def test_a_finished_image_is_not_built(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder = driver_folder(source=None)
+    (folder / "tiny.sys").write_bytes(b"MZ")
+    with pytest.raises(ConfigError, match="there is nothing to build"):
+        build_components([tiny(folder)], "x64", tmp_path / "out", None)
+
+
+def test_components_by_name_and_by_path(driver_folder: DriverFolder) -> None:
+    folder = driver_folder()
+    found = find_components(["sync", str(folder), str(folder / "driver.yaml")])
+    assert [component.name for component in found] == ["sync", "tiny", "tiny"]
+    assert {"sync", "async", "labfile"} <= {component.name for component in find_components([])}
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_components(["snyc"])
+    assert "sync" in caught.value.hint

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.errors import ConfigError
+from lab.host.paths import project_root
+from lab.toolchain.manifest import known_components, load_component, load_folder
+
+if TYPE_CHECKING:
+    from tests.toolchain.conftest import DriverFolder
+
+
+def refused(folder: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_component(folder / "driver.yaml")
+    return caught.value
+
+
+def test_a_minimal_manifest_gets_its_defaults(driver_folder: DriverFolder) -> None:
+    component = load_component(driver_folder() / "driver.yaml")
+    manifest = component.manifest
+    assert (manifest.kind, manifest.load_order_group, manifest.encoding) == ("driver", "LabDrivers", "utf-8")
+    assert component.service == component.name == "tiny"
+    assert component.prebuilt is None
+    assert manifest.under_test
+
+
+def test_a_misspelt_key_is_named_with_its_line_and_the_right_one(driver_folder: DriverFolder) -> None:
+    error = refused(driver_folder(servic="X"))
+    assert (error.key, error.line) == ("servic", 4)
+    assert error.file.endswith("tiny/driver.yaml")
+    assert "service" in error.hint
+
+
+def test_a_missing_name_is_named(driver_folder: DriverFolder) -> None:
+    folder = driver_folder()
+    manifest = folder / "driver.yaml"
+    manifest.write_text(manifest.read_text("utf-8").replace("name: tiny\n", ""), "utf-8")
+    assert "name is missing" in str(refused(folder))
+
+
+def test_a_missing_source_is_named_with_its_line(driver_folder: DriverFolder) -> None:
+    error = refused(driver_folder(sources="[tiny.c, more.c]"))
+    assert (error.key, error.line) == ("sources.1", 3)
+    assert "more.c" in error.message
+
+
+@pytest.mark.parametrize("source", ["[../x.c]", "[/etc/x.c]", "[x.cpp]"])
+def test_sources_stay_in_the_folder_and_are_c(driver_folder: DriverFolder, source: str) -> None:
+    error = refused(driver_folder(sources=source))
+    assert error.key == "sources"
+    assert "own folder" in error.message
+
+
+def test_a_missing_finished_image_is_named(driver_folder: DriverFolder) -> None:
+    error = refused(driver_folder(source=None, image="bin/tiny.sys"))
+    assert error.key == "image"
+    assert "bin/tiny.sys" in error.message
+    assert "sources" in error.hint
+
+
+def test_a_finished_image_is_found_from_the_manifests_folder(driver_folder: DriverFolder) -> None:
+    folder = driver_folder(source=None, image="bin/tiny.sys")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "tiny.sys").write_bytes(b"MZ")
+    component = load_component(folder / "driver.yaml")
+    assert component.prebuilt == folder / "bin" / "tiny.sys"
+    assert component.image_name == "tiny.sys"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"image": "tiny.exe"}, "must end in .sys"),
+        ({"kind": "program"}, "must end in .exe"),
+        ({"kind": "program", "image": "t.exe", "clients": "[drvprobe]"}, "this is a program"),
+        ({"image": "out/tiny.sys"}, "plain file name"),
+        ({"encoding": "klingon"}, "encoding that Python knows"),
+        ({"links": "[LySharkSync]"}, "device names"),
+        ({"kind": "dll"}, "'driver' or 'program'"),
+        ({"service": "'a b'"}, "pattern"),
+    ],
+)
+def test_contradictions_are_refused(driver_folder: DriverFolder, overrides: dict[str, str], words: str) -> None:
+    assert words in str(refused(driver_folder(**overrides)))
+
+
+def test_the_encoding_gets_its_canonical_name(driver_folder: DriverFolder) -> None:
+    assert load_component(driver_folder(encoding="GBK") / "driver.yaml").manifest.encoding == "gbk"
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no driver\.yaml in the folder"):
+        load_folder(tmp_path)
+
+
+def test_the_checkouts_components() -> None:
+    known = known_components()
+    assert {"sync", "async", "sync_reader", "async_reader", "drvprobe", "labfile"} <= set(known)
+    under_test = {name for name, part in known.items() if part.manifest.kind == "driver" and part.manifest.under_test}
+    assert under_test == {"sync", "async"}
+    assert known["sync"].manifest.links == ("\\\\.\\LySharkSync",)
+
+
+def test_two_components_with_one_image_are_refused(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        folder = tmp_path / "driver" / name
+        folder.mkdir(parents=True)
+        (folder / "driver.yaml").write_text(f"name: {name}\nimage: same.sys\nsources: [a.c]\n")
+        (folder / "a.c").touch()
+    with pytest.raises(ConfigError, match=r"same\.sys is taken by .*one/driver\.yaml"):
+        known_components(tmp_path)
+
+
+def test_every_manifest_of_the_checkout_has_a_description() -> None:
+    assert all(component.manifest.description for component in known_components(project_root()).values())

@@ -1,0 +1,66 @@
+"""The Visual Studio files say the same as the manifests; only a Windows machine can build them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from lab.host.paths import project_root
+from lab.toolchain.manifest import Component, known_components
+
+_NAMESPACE = "{http://schemas.microsoft.com/developer/msbuild/2003}"
+_PROJECTS = ("sync", "async", "sync_reader", "async_reader", "drvprobe")
+
+
+def read(component: Component) -> ElementTree.Element:
+    return ElementTree.parse(component.folder / f"{component.name}.vcxproj").getroot()
+
+
+def texts(project: ElementTree.Element, tag: str) -> set[str]:
+    return {node.text or "" for node in project.iter(_NAMESPACE + tag)}
+
+
+@pytest.mark.parametrize("name", _PROJECTS)
+def test_a_project_compiles_what_the_manifest_names(name: str) -> None:
+    component = known_components()[name]
+    project = read(component)
+    compiled = {node.get("Include") for node in project.iter(_NAMESPACE + "ClCompile") if node.get("Include")}
+    assert compiled == set(component.manifest.sources)
+    assert texts(project, "TargetName") == {Path(component.image_name).stem}
+    configurations = {node.get("Include") for node in project.iter(_NAMESPACE + "ProjectConfiguration")}
+    assert configurations == {f"{kind}|{platform}" for kind in ("Debug", "Release") for platform in ("x64", "Win32")}
+    assert any("/utf-8" in text for text in texts(project, "AdditionalOptions"))
+    assert texts(project, "TreatWarningAsError") == {"true"}
+
+
+@pytest.mark.parametrize("name", ["sync", "async"])
+def test_a_driver_project_makes_a_wdm_driver(name: str) -> None:
+    project = read(known_components()[name])
+    assert texts(project, "DriverType") == {"WDM"}
+    assert texts(project, "ConfigurationType") == {"Driver"}
+    assert texts(project, "PlatformToolset") == {"WindowsKernelModeDriver10.0"}
+    assert texts(project, "SignMode") == {"Off"}
+
+
+@pytest.mark.parametrize("name", ["sync", "async"])
+def test_the_kit_that_a_project_imports_is_the_one_that_is_restored(name: str) -> None:
+    folder = known_components()[name].folder
+    packages = ElementTree.parse(folder / "packages.config").getroot()
+    wanted = {f"{node.get('id')}.{node.get('version')}" for node in packages.iter("package")}
+    imported = {node.get("Project", "") for node in read(known_components()[name]).iter(_NAMESPACE + "Import")}
+    assert {path.split("\\")[2] for path in imported if path.startswith("..\\packages\\")} == wanted
+
+
+def test_the_solution_has_every_project_under_its_own_identity() -> None:
+    text = (project_root() / "driver" / "driver.sln").read_text("utf-8-sig")
+    found = re.findall(r'^Project\("[^"]+"\) = "([^"]+)", "([^"]+)", "([^"]+)"', text, re.MULTILINE)
+    assert {name for name, _, _ in found} == set(_PROJECTS)
+    for name, path, identity in found:
+        file = project_root() / "driver" / path.replace("\\", "/")
+        assert file == known_components()[name].folder / f"{name}.vcxproj"
+        assert texts(read(known_components()[name]), "ProjectGuid") == {identity}
+        assert f"{identity}.Release|x64.Build.0 = Release|x64" in text
+    assert len({identity for _, _, identity in found}) == len(_PROJECTS)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.errors import ConfigError
+from lab.host.paths import project_root
+from lab.toolchain.build import build_components
+from lab.toolchain.manifest import load_component
+from lab.toolchain.select import DriverPackage, resolve_drivers
+from lab.toolchain.sign import SigningKey
+
+if TYPE_CHECKING:
+    from tests.toolchain.conftest import DriverFolder
+
+Resolve = Callable[..., dict[str, DriverPackage]]
+
+
+@pytest.fixture(scope="module")
+def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("out")
+
+
+@pytest.fixture
+def resolve(shared_out: Path, key: SigningKey) -> Resolve:
+    """Resolve with one folder of builds for all tests: the defaults are built once."""
+
+    def call(*paths: Path) -> dict[str, DriverPackage]:
+        return {package.name: package for package in resolve_drivers(paths, out=shared_out, key=key)}
+
+    return call
+
+
+@pytest.fixture
+def finished(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> Path:
+    """A driver that is not the lab's, built and signed."""
+    folder = driver_folder("finished")
+    (result,) = build_components([load_component(folder / "driver.yaml")], "x64", tmp_path / "theirs", key)
+    return result.path
+
+
+def refused(resolve: Resolve, *paths: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        resolve(*paths)
+    return caught.value
+
+
+def test_without_choices_the_checkouts_drivers(resolve: Resolve, shared_out: Path) -> None:
+    packages = resolve()
+    assert sorted(packages) == ["async", "sync"]
+    sync = packages["sync"]
+    assert (sync.service, sync.arch, sync.load_order_group, sync.encoding) == ("LySharkSync", "x64", "LabDrivers", "utf-8")
+    assert sync.links == ("\\\\.\\LySharkSync",)
+    assert sync.image == shared_out / "sync.sys"
+    assert sync.sha256 == hashlib.sha256(sync.image.read_bytes()).hexdigest()
+    assert sync.clients == {"sync_reader": shared_out / "sync_reader.exe", "drvprobe": shared_out / "drvprobe.exe"}
+
+
+def test_a_sys_with_a_known_name_replaces_that_driver(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "Sync.SYS"
+    shutil.copy(finished, mine)
+    packages = resolve(mine)
+    assert sorted(packages) == ["async", "sync"]
+    assert packages["sync"].image == mine
+    assert packages["sync"].service == "LySharkSync"
+    assert packages["sync"].sha256 == hashlib.sha256(finished.read_bytes()).hexdigest()
+
+
+def test_an_unknown_sys_is_answered_with_a_manifest_to_write(resolve: Resolve, finished: Path) -> None:
+    error = refused(resolve, finished)
+    assert "finished.sys" in error.message
+    assert "driver.yaml" in error.hint
+    assert "image: finished.sys" in error.hint
+    assert "sync.sys" in error.hint
+
+
+def test_the_manifest_that_the_hint_shows_works(resolve: Resolve, finished: Path, driver_folder: DriverFolder) -> None:
+    folder = driver_folder("third", source=None, image="finished.sys", service="finished", clients="[drvprobe]")
+    shutil.copy(finished, folder)
+    packages = resolve(folder / "driver.yaml")
+    assert sorted(packages) == ["async", "sync", "third"]
+    assert packages["third"].image == folder / "finished.sys"
+    assert set(packages["third"].clients) == {"drvprobe"}
+
+
+def test_a_folder_with_sources_is_built_beside_the_checkouts_builds(
+    resolve: Resolve, driver_folder: DriverFolder, shared_out: Path
+) -> None:
+    ours = resolve()["sync"].sha256
+    folder = driver_folder("sync", service="LySharkSync")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    package = resolve(folder)["sync"]
+    assert package.image == shared_out / "selected" / "sync.sys"
+    assert package.sha256 != ours
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert resolve()["sync"].sha256 == ours
+
+
+def test_a_folder_of_built_files(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "builds"
+    folder.mkdir()
+    for name in ("sync.sys", "async.sys", "labcompat.sys"):
+        shutil.copy(finished, folder / name)
+    packages = resolve(folder)
+    assert {name: package.image for name, package in packages.items()} == {
+        "sync": folder / "sync.sys",
+        "async": folder / "async.sys",
+    }
+
+
+def test_clients_of_the_users_own(resolve: Resolve, driver_folder: DriverFolder) -> None:
+    folder = driver_folder(clients="[bin/mine.exe, drvprobe]")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "mine.exe").write_bytes(b"MZ")
+    clients = resolve(folder)["tiny"].clients
+    assert clients["mine"] == folder / "bin" / "mine.exe"
+    assert set(clients) == {"mine", "drvprobe"}
+
+
+def test_a_missing_client_is_named(resolve: Resolve, driver_folder: DriverFolder) -> None:
+    error = refused(resolve, driver_folder(clients="[nothing]"))
+    assert "nothing is neither a known program" in error.message
+    assert error.key == "clients"
+
+
+def test_one_driver_twice_is_refused(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        shutil.copy(finished, tmp_path / place / "sync.sys")
+    error = refused(resolve, tmp_path / "a" / "sync.sys", tmp_path / "b" / "sync.sys")
+    assert "are both the driver sync" in error.message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"), [({"service": "LYSHARKSYNC"}, "service"), ({"image": "sync.sys"}, "image")], ids=["service", "image"]
+)
+def test_another_name_for_a_known_service_or_image_is_refused(
+    resolve: Resolve, driver_folder: DriverFolder, overrides: dict[str, str], key: str
+) -> None:
+    error = refused(resolve, driver_folder(**overrides))
+    assert error.key == key
+    assert "is also the" in error.message
+
+
+def test_the_wrong_processor_is_refused(resolve: Resolve, tmp_path: Path, driver_folder: DriverFolder) -> None:
+    folder = driver_folder()
+    build_components([load_component(folder / "driver.yaml")], "x86", tmp_path / "x86", None)
+    mine = tmp_path / "x86" / "sync.sys"
+    (tmp_path / "x86" / "tiny.sys").rename(mine)
+    assert "is for x86, and the guest is x64" in refused(resolve, mine).message
+
+
+def test_a_program_is_no_driver(resolve: Resolve, tmp_path: Path) -> None:
+    resolve()
+    mine = tmp_path / "sync.sys"
+    shutil.copy(resolve()["sync"].clients["drvprobe"], mine)
+    assert "is no driver" in refused(resolve, mine).message
+
+
+def test_paths_that_are_nothing(resolve: Resolve, tmp_path: Path) -> None:
+    assert "no such file or folder" in refused(resolve, tmp_path / "none").message
+    (tmp_path / "empty").mkdir()
+    assert "neither a driver.yaml nor a .sys" in refused(resolve, tmp_path / "empty").message
+    text = tmp_path / "notes.txt"
+    text.touch()
+    assert "is neither a .sys file" in refused(resolve, text).message
+
+
+def test_the_checkouts_own_folder_is_the_default(resolve: Resolve) -> None:
+    assert resolve(project_root() / "driver" / "sync")["sync"] == resolve()["sync"]
