@@ -24,6 +24,8 @@ _NAMESPACES = (
     f'xmlns:w="{NS_WSMAN}" xmlns:p="http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd" xmlns:rsp="{NS_SHELL}"'
 )
 _DURATION = re.compile(r"(-)?P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d*)?)S)?)?", re.ASCII)
+#: What may stand before the document element: white space, comments, processing instructions.
+_PROLOG = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 # Characters that XML 1.0 cannot carry, not even as references.
 _UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -97,14 +99,15 @@ def parse_request(data: bytes) -> SoapRequest:
 
 
 def _parse_xml(data: bytes) -> Element:
-    # An envelope has no business declaring entities, and declared ones can expand without bound. The look is for
-    # the bytes, so the document has to be in UTF-8 or UTF-16, the two that WS-Management requires.
-    head = data[:2]
-    plain = data if head not in (b"\xff\xfe", b"\xfe\xff") else data.decode("utf-16", "replace").encode()
-    if b"<!DOCTYPE" in plain[:4096] or b"<!ENTITY" in plain:
-        raise WsmanFault(SCHEMA, "A document type declaration is not allowed.")
-    if b"\0" in plain:
-        raise WsmanFault(SCHEMA, "The request is neither in UTF-8 nor in UTF-16.")
+    # An envelope has no business declaring entities, and declared ones can expand without bound. The look is at bytes,
+    # so the document has to be in UTF-8 or UTF-16, the two that WS-Management requires.
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.decode("utf-16", "replace").encode()
+        data = re.sub(rb"^\s*<\?xml.*?\?>", b"", data, flags=re.DOTALL)  # it may name the encoding
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    prolog = _PROLOG.match(data)
+    if prolog is None or b"\0" in data or data[prolog.end() : prolog.end() + 2].startswith(b"<!"):
+        raise WsmanFault(SCHEMA, "The request has a document type declaration, or is neither in UTF-8 nor in UTF-16.")
     parser = XMLParser()
     try:
         parser.feed(data)
