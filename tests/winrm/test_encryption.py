@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -46,10 +47,8 @@ def test_headers_without_tabs_and_in_other_case_are_taken() -> None:
 def test_a_changed_byte_is_noticed_or_does_not_matter(at: int, value: int) -> None:
     body = bytearray(encrypt(b"a message", Toy()))
     body[min(at, len(body) - 1)] = value
-    try:
+    with suppress(EncryptionError):
         assert decrypt(RESPONSE_TYPE, bytes(body), Toy()) == b"a message"
-    except EncryptionError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -75,10 +76,9 @@ def test_chunked_bodies_come_together_however_they_are_cut(chunks: list[bytes], 
 
 @given(st.binary(max_size=300))
 def test_noise_is_refused_or_taken_but_never_breaks(data: bytes) -> None:
-    try:
-        read(data)
-    except HttpError as error:
-        assert 400 <= error.status < 600
+    with suppress(HttpError):
+        request = read(data)
+        assert request is None or request.method
 
 
 @pytest.mark.parametrize(
