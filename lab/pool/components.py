@@ -70,11 +70,12 @@ def make_payload(
             continue  # the fixture says so for the tests concerned; the others can run
         chosen.components[name] = component
     clients = _clients(chosen, known)
-    files = _build([*chosen.components.values(), *clients.values()], chosen, known, arch, out, progress)
+    programs = [client for client in clients.values() if isinstance(client, Component)]
+    files = _build([*chosen.components.values(), *programs], chosen, known, arch, out, progress)
     packages = [_package(component, files[name], arch) for name, component in chosen.components.items()]
     return Payload(
         drivers={package.name: package for package in [*packages, *chosen.foreign]},
-        clients={name: files[name] for name in clients},
+        clients={name: client if isinstance(client, Path) else files[name] for name, client in clients.items()},
     )
 
 
@@ -114,20 +115,21 @@ def _choose_file(path: Path, known: dict[str, Component], chosen: _Chosen) -> No
     chosen.foreign.append(DriverPackage(name=path.stem, service=path.stem, image=path))
 
 
-def _clients(chosen: _Chosen, known: dict[str, Component]) -> dict[str, Component]:
+def _clients(chosen: _Chosen, known: dict[str, Component]) -> dict[str, Component | Path]:
     """The programs that exercise the chosen drivers, by name, and the suites' own."""
-    clients = {PROBE: known[PROBE]} if PROBE in known else {}
+    clients: dict[str, Component | Path] = {PROBE: known[PROBE]} if PROBE in known else {}
     for component in chosen.components.values():
-        local = by_name(load_component(file) for file in manifests_in(component.folder) if file != component.file)
+        beside = by_name(load_component(file) for file in manifests_in(component.folder) if file != component.file)
         for name in component.manifest.clients:
-            if name in known or name in local:
-                clients[name] = local.get(name) or known[name]
+            if name in beside or name in known:
+                clients[name] = beside.get(name) or known[name]
                 continue
             file = component.folder / name
             if not file.is_file():
                 raise ConfigError(
-                    f"client {name} is neither a known program nor a file", file=str(component.file), key="clients"
+                    f"client {name}: no program and no file of this name", file=str(component.file), key="clients"
                 )
+            clients[file.stem] = file
     return clients
 
 

@@ -30,7 +30,7 @@ class Inner:
         self.prepare()
 
     def prepare(self, changes: str = "pass") -> None:
-        folder = str(Path(__file__).parent)
+        folder = str(Path(__file__).parents[1])
         text = _INNER_CONFTEST.format(folder=folder, payload=str(self.pytester.path / "payload"), changes=changes)
         self.pytester.makeconftest(text)
 

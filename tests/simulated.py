@@ -111,6 +111,7 @@ class SimulatedTransport:
     services: dict[str, SimulatedDriver] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    refuse_create: bool = False
     refuse_start: bool = False
     refuse_stop: bool = False
 
@@ -154,6 +155,8 @@ class SimulatedTransport:
 
     def _sc_one(self, verb: str, service: str) -> tuple[int, str]:
         if verb == "create":
+            if self.refuse_create:
+                return 5, "[SC] OpenSCManager FAILED 5:"
             self.services[service] = SimulatedDriver()
             return 0, ""
         driver = self.services.get(service)

@@ -1,0 +1,168 @@
+"""One worker's guests: booted when needed, replaced when spoilt, and every life told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.errors import BootTimeout, GuestError, HostToolError
+from lab.pool.pool import GuestLife, GuestPool
+from tests.simulated import SimulatedMachine, SimulatedSource, SimulatedTransport
+
+MakePool = Callable[..., GuestPool]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> SimulatedSource:
+    return SimulatedSource(tmp_path / "payload")
+
+
+@pytest.fixture
+def lives() -> list[GuestLife]:
+    return []
+
+
+@pytest.fixture
+def pool(source: SimulatedSource, lives: list[GuestLife]) -> GuestPool:
+    return GuestPool(source, "gw0", on_change=lambda life: lives.append(replace(life)))
+
+
+def test_the_first_guest_is_booted_when_it_is_needed(pool: GuestPool, source: SimulatedSource, lives: list[GuestLife]) -> None:
+    assert pool.current is None
+    assert source.guests == []
+    seat = pool.acquire()
+    assert seat.guest is source.guests[0]
+    assert seat.life.guest_id == "gw0-1"
+    [life] = lives
+    assert life.boot_s == 0.25
+    assert life.copy_s is not None
+    assert [record.text for record in life.attribution.boot] == ["a print of the boot"]
+
+
+def test_a_guest_gets_all_files_and_services_before_its_first_test(pool: GuestPool, source: SimulatedSource) -> None:
+    transport = pool.acquire().guest.transport
+    assert isinstance(transport, SimulatedTransport)
+    assert transport.files == ["drvprobe.exe", "other.sys", "sim.sys", "sim_reader.exe"]
+    assert {name: driver.state for name, driver in transport.services.items()} == {"SimSync": "STOPPED", "SimAsync": "STOPPED"}
+    assert len(transport.commands) == 1
+
+
+def test_a_sound_guest_serves_again(pool: GuestPool, source: SimulatedSource) -> None:
+    assert pool.acquire() is pool.acquire()
+    assert len(source.guests) == 1
+
+
+@pytest.mark.parametrize("reason", ["crash: 0xC0000005 in test_a", "hang: it hung"])
+def test_a_condemned_guest_is_replaced(pool: GuestPool, source: SimulatedSource, lives: list[GuestLife], reason: str) -> None:
+    first = pool.acquire()
+    first.condemn(reason)
+    first.condemn("another reason")
+    assert not pool.fits()
+    assert pool.acquire() is not first
+    assert not source.guests[0].alive
+    assert lives[1].ended == reason
+
+
+def test_a_dead_guest_is_replaced(pool: GuestPool, source: SimulatedSource, lives: list[GuestLife]) -> None:
+    first = pool.acquire()
+    first.guest.machine.kill()
+    assert pool.acquire() is not first
+    assert lives[1].ended == "exited: the simulated QEMU was killed by signal 9"
+
+
+def test_more_processors_need_another_guest(pool: GuestPool, lives: list[GuestLife]) -> None:
+    pool.acquire()
+    assert pool.fits()
+    assert not pool.fits(smp=2)
+    assert pool.acquire(smp=2).guest.smp == 2
+    assert lives[1].ended == "replaced: a test needs 2 virtual CPU(s)"
+
+
+def test_a_guest_is_fresh_until_it_has_served(pool: GuestPool) -> None:
+    first = pool.acquire(fresh=True)
+    assert pool.acquire(fresh=True) is first
+    first.ledger.open("test_a")
+    first.ledger.close()
+    assert pool.acquire() is first
+    assert pool.acquire(fresh=True) is not first
+
+
+def test_the_prints_of_a_guest_are_accounted_for_at_its_end(pool: GuestPool, lives: list[GuestLife]) -> None:
+    seat = pool.acquire()
+    seat.ledger.open("test_a")
+    seat.guest.prints.say("in a test")  # type: ignore[attr-defined]
+    seat.ledger.close()
+    seat.guest.prints.say("in none")  # type: ignore[attr-defined]
+    pool.close()
+    pool.close()
+    account = lives[-1].attribution
+    assert (len(account.boot), account.credited, [record.text for record in account.unattributed]) == (1, 1, ["in none"])
+    assert lives[-1].ended == "end of run"
+
+
+def test_a_boot_that_fails_once_is_tried_again(pool: GuestPool, source: SimulatedSource, lives: list[GuestLife]) -> None:
+    source.boot_errors = [BootTimeout("too slow\nconsole:\n  line")]
+    assert pool.acquire().life.guest_id == "gw0-2"
+    assert pool.failed_boots == 1
+    assert lives[0].ended == "did not get ready: too slow"
+
+
+def test_after_two_failures_no_boot_is_tried_any_more(pool: GuestPool, source: SimulatedSource) -> None:
+    source.boot_errors = [BootTimeout("too slow"), BootTimeout("still too slow")]
+    with pytest.raises(BootTimeout, match="still too slow"):
+        pool.acquire()
+    with pytest.raises(GuestError, match="an earlier boot failed for good: still too slow"):
+        pool.acquire()
+    assert source.guests == []
+
+
+def test_a_missing_tool_is_not_worth_a_second_try(pool: GuestPool, source: SimulatedSource) -> None:
+    source.boot_errors = [HostToolError(["qemu"], None, message="qemu: no such program")]
+    with pytest.raises(HostToolError):
+        pool.acquire()
+    assert pool.failed_boots == 1
+
+
+def test_a_guest_that_cannot_be_prepared_is_ended(
+    pool: GuestPool, source: SimulatedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: SimulatedTransport, source: Path, target: str, *, timeout: float = 300) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SimulatedTransport, "put", fail)
+    with pytest.raises(KeyboardInterrupt):
+        pool.acquire()
+    assert not source.guests[0].alive
+
+
+@pytest.mark.parametrize(
+    ("keep", "failures", "kept"), [("never", 1, False), ("failed", 0, False), ("failed", 1, True), ("always", 0, True)]
+)
+def test_guests_can_be_kept(source: SimulatedSource, keep: str, failures: int, kept: bool) -> None:
+    pool = GuestPool(source, "gw0", keep=keep)  # type: ignore[arg-type]
+    seat = pool.acquire()
+    seat.failed_tests = failures
+    killed: list[bool] = []
+    machine = seat.guest.machine
+    assert isinstance(machine, SimulatedMachine)
+    plain = machine.kill
+
+    def kill() -> None:
+        killed.append(True)
+        plain()
+
+    machine.kill = kill  # type: ignore[method-assign]
+    pool.close()
+    assert (pool.kept is seat.guest) == kept
+    assert bool(killed) != kept
+    assert seat.life.ended == ("end of run; kept running" if kept else "end of run")
+
+
+def test_a_dead_guest_is_never_kept(source: SimulatedSource) -> None:
+    pool = GuestPool(source, "gw0", keep="always")
+    pool.acquire().guest.machine.kill()
+    pool.close()
+    assert pool.kept is None
