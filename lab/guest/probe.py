@@ -28,12 +28,13 @@ class Operation:
 
     Attributes:
         seq: Position in the output, from 1.
-        op: ``open``, ``read``, ``aread``, ``wait``, ``write``, ``ioctl``, ``cancel``, ``sleep``, ``close``, ``tick``, ``go``, …
-        thread: Thread that reported it; ``main`` outside of all.
+        op: ``open``, ``read``, ``aread``, ``wait``, ``write``, ``ioctl``, ``cancel``, ``sleep``, ``close``, ``tick``,
+            ``service``, ``go``, ``ended``.
+        thread: Thread or process that reported it; ``main`` outside of all.
         handle: Name of the handle, where there is one.
         tag: The tag, where there is one.
         asked: Bytes asked for; 0 where it makes no sense.
-        returned: Bytes moved; 0 where it makes no sense.
+        returned: Bytes moved, or the state that a service is in behind the call; 0 where it makes no sense.
         error: Win32 error, 0 for success; 997 for a read that is pending.
         start_us: Start in microseconds of the guest's performance counter.
         end_us: End, same clock.

@@ -41,7 +41,7 @@ def wait_ready(
         attempt_s: Longest time for one try.
         clock: Monotonic seconds.
         sleep: Sleeps for some seconds.
-        progress: Told when the reason for waiting changes, and when the guest is ready.
+        progress: Told each new reason for waiting, once, and when the guest is ready.
         console: The guest's last console lines, for the error.
 
     Returns:
@@ -55,6 +55,7 @@ def wait_ready(
     transport: Transport | None = None
     answers = 0
     last = "it was not tried"
+    seen: set[str] = set()
     while True:
         left = deadline - clock()
         if not alive():
@@ -78,8 +79,9 @@ def wait_ready(
         answers = 0
         _let_go(transport)
         transport = None
-        if reason != last:
+        if reason not in seen:
             progress(reason)
+        seen.add(reason)
         last = reason
         sleep(min(poll_s, max(0.0, deadline - clock())))
 

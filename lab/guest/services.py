@@ -1,29 +1,31 @@
-"""Driver services by ``sc.exe``, with error codes in words.
+r"""Driver services by ``sc.exe``, with error codes in words.
 
-Windows' sc ends with the Win32 error as its exit code and says it in its text. Wine's sc ends with 1 and has the number in its
-own error channel (``failed to open service 1060``); both are understood here. Several sc calls go into one guest command,
-because a round trip and a ``cmd`` process cost more than the call.
+sc ends with the Win32 error as its exit code, on Windows as in the free guest's Wine 10. Older Wines end with 1 and have the
+number in their own error channel only (``failed to open service 1060``); that is understood as well.
+
+Each call is started directly, without ``cmd``: in an emulated guest a cmd process costs more time than sc itself, so that two
+direct calls are faster than one cmd line with both.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lab.errors import ConfigError, GuestHung, ServiceError, TransportError
 from lab.guest import win32
-from lab.guest.protocol import Transport
-from lab.guest.quoting import for_cmd
+from lab.guest.protocol import CommandResult, Transport
+
+#: A full path, because a program that is started without cmd is not looked for everywhere.
+SC = r"C:\windows\system32\sc.exe"
 
 NOT_ACTIVE = 1062
 DOES_NOT_EXIST = 1060
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,80}")
-_WINDOWS_FAILED = re.compile(r"^\[SC\][^\r\n]*?\b(\d+)\s*:", re.MULTILINE)
 _WINE_FAILED = re.compile(r":\w+ failed to [\w ]+? service (?:\w+ )??(\d+)\s*$", re.MULTILINE)
 _FIELD = re.compile(r"^\s*([A-Z][A-Z0-9_]*)\s*:\s*(\S+)", re.MULTILINE)
 
@@ -107,8 +109,8 @@ class ServiceControl:
 
     Args:
         transport: How to reach the guest.
-        program: The guest's sc.
-        timeout: Seconds for one guest command; a start or stop that takes longer raises ``GuestHung``.
+        program: Windows path of the guest's sc.
+        timeout: Seconds for one sc call; a start or stop that takes longer raises ``GuestHung``.
         poll_s: Seconds between two looks at a state.
         clock: Monotonic seconds.
         sleep: Sleeps for some seconds.
@@ -118,7 +120,7 @@ class ServiceControl:
         self,
         transport: Transport,
         *,
-        program: str = "sc",
+        program: str = SC,
         timeout: float = 60,
         poll_s: float = 0.2,
         clock: Callable[[], float] = time.monotonic,
@@ -172,12 +174,12 @@ class ServiceControl:
         return True
 
     def install(self, name: str, image_path: str, *, group: str = "") -> None:
-        """Create and start in one guest command; a failed start leaves the created service."""
+        """Create and start; a failed start leaves the created service."""
         for reply in self.batch([create_call(name, image_path, group=group), ("start", _checked(name))], until_error=True):
             reply.check()
 
     def restart(self, name: str) -> None:
-        """Stop and start in one guest command; a service that was not running is just started."""
+        """Stop and start; a service that was not running is just started."""
         stopped, started = self.batch([("stop", _checked(name)), ("start", name)])
         # Where the guest does not tell why the stop failed, the start decides.
         if stopped.code not in (0, 1, NOT_ACTIVE):
@@ -185,7 +187,7 @@ class ServiceControl:
         started.check()
 
     def remove(self, name: str) -> None:
-        """Stop and delete in one guest command; a service that is stopped, or not there, is no error."""
+        """Stop and delete; a service that is stopped, or not there, is no error."""
         stopped, deleted = self.batch([("stop", _checked(name)), ("delete", name)])
         if stopped.code not in (0, 1, NOT_ACTIVE, DOES_NOT_EXIST):
             stopped.check()
@@ -213,23 +215,24 @@ class ServiceControl:
             self._sleep(self._poll_s)
 
     def batch(self, calls: Sequence[Sequence[str]], *, until_error: bool = False) -> list[ScReply]:
-        """Run several sc calls in one guest command.
+        """Make several sc calls and collect how each ended.
 
         Args:
             calls: Argument lists behind ``sc``.
             until_error: End at the first call that fails; the list of replies is shorter then.
 
         Returns:
-            One reply per call that ran, in order.
+            One reply per call that was made, in order.
+
+        Raises:
+            GuestHung: A call did not end in time; those behind it were not made.
         """
-        mark = "#" + secrets.token_hex(4)
-        result = self._transport.run(batch_line(self._program, calls, mark, until_error=until_error), timeout=self._timeout)
-        replies = parse_batch([" ".join((self._program, *call)) for call in calls], result.text, result.error_text, mark)
-        complete = len(replies) == len(calls) or (until_error and replies and replies[-1].code)
-        if not complete:
-            raise TransportError(
-                f"`{self._program}` answered {len(replies)} of {len(calls)} calls: {(result.text + result.error_text)[-300:]!r}"
-            )
+        replies: list[ScReply] = []
+        for call in calls:
+            result = self._transport.run((self._program, *call), timeout=self._timeout, shell=False)
+            replies.append(read_reply("sc " + " ".join(call), result))
+            if until_error and replies[-1].code:
+                break
         return replies
 
     def _one(self, call: Sequence[str]) -> None:
@@ -242,44 +245,18 @@ def create_call(name: str, image_path: str, *, group: str = "") -> tuple[str, ..
     return (*call, "group=", group) if group else call
 
 
-def batch_line(program: str, calls: Sequence[Sequence[str]], mark: str, *, until_error: bool) -> str:
-    """The cmd line that runs the calls and writes ``MARK CODE`` after each.
-
-    ``call`` reads its line a second time, after the command before it has ended: only then is ``%errorlevel%`` the new one.
-    The caret hides it from the first reading. ``&&`` is avoided: Wine 8 runs what follows it in any case.
-    """
-    line = ""
-    for call in reversed(calls):
-        one = f"{for_cmd((program, *call))} & call echo {mark} %^errorlevel%"
-        rest = f"if not errorlevel 1 ({line})" if until_error else line
-        line = f"{one}& {rest}" if line else one
-    return line
-
-
-def parse_batch(commands: Sequence[str], text: str, errors: str, mark: str) -> list[ScReply]:
-    """Split the output of :func:`batch_line` into replies.
+def read_reply(command: str, result: CommandResult) -> ScReply:
+    """What one sc call came to.
 
     Args:
-        commands: The calls, for the replies.
-        text: Standard output, with the marks.
-        errors: Standard error, where Wine's sc writes one line for each call that failed.
-        mark: The mark.
+        command: The call, for the reply.
+        result: The finished guest command.
     """
-    reasons = [int(number) for number in _WINE_FAILED.findall(errors)]
-    replies: list[ScReply] = []
-    start = 0
-    for found in re.finditer(re.escape(mark) + r" (-?\d+)[^\S\n]*\n?", text):
-        said = text[start : found.start()].strip()
-        start = found.end()
-        code = int(found.group(1)) & 0xFFFFFFFF
-        told = _WINDOWS_FAILED.search(said)
-        if code and told:
-            code = int(told.group(1))
-        elif code == 1 and reasons:
-            code = reasons.pop(0)
-        if len(replies) < len(commands):
-            replies.append(ScReply(command=commands[len(replies)], code=code, text=said))
-    return replies
+    code = result.exit_code
+    told = _WINE_FAILED.search(result.error_text)
+    if code == 1 and told:
+        code = int(told.group(1))
+    return ScReply(command=command, code=code, text="\n".join(t for t in (result.text.strip(), result.error_text.strip()) if t))
 
 
 def _checked(name: str) -> str:

@@ -105,7 +105,7 @@ _CODES = (
         1053,
         "ERROR_SERVICE_REQUEST_TIMEOUT",
         "the service did not answer the start or stop request in time",
-        "DriverEntry or DriverUnload hangs: look at the prints and for pended requests",
+        "DriverEntry or DriverUnload hangs, see the prints; the free guest says so too for a missing or damaged image",
     ),
     Win32Code(
         1055, "ERROR_SERVICE_DATABASE_LOCKED", "the service database is locked", "try again; another start is in progress"

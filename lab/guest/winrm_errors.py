@@ -73,4 +73,4 @@ def _connection_text(problem: BaseException) -> str:
         seen.extend(i for i in inner if isinstance(i, BaseException) and i not in seen)
         if isinstance(one, OSError) and one.strerror and not isinstance(one, requests.RequestException):
             return one.strerror.lower()
-    return "the connection broke"
+    return "the guest closed the connection"

@@ -56,8 +56,11 @@ def test_a_script_is_built_as_it_reads() -> None:
         ProbeScript()
         .open("h", r"\\.\LySharkAsync", access="rw", share="none", overlapped=True)
         .read("h", 20, times=5, fill=0xAB, buffer=64, tag="sync")
-        .aread("h", 13, tag="a", times=3, thread="one")
-        .sleep(50, thread="two")
+        .on("one")
+        .aread("h", 13, tag="a", times=3)
+        .on(process="two")
+        .sleep(50)
+        .service("stop", "sync")
         .go()
         .wait("a", timeout_ms=500)
         .cancel()
@@ -71,7 +74,8 @@ def test_a_script_is_built_as_it_reads() -> None:
         r"open h \\.\LySharkAsync access=rw share=none overlapped=1",
         "read h 20 times=5 fill=ab buffer=64 tag=sync",
         "@one aread h 13 tag=a times=3",
-        "@two sleep 50",
+        "$two sleep 50",
+        "$two service stop sync",
         "go",
         "wait a timeout=500",
         "cancel all",
@@ -88,7 +92,9 @@ def test_words_that_the_language_cannot_carry_are_refused(word: str) -> None:
     with pytest.raises(ConfigError, match="not a word"):
         ProbeScript().close(word)
     with pytest.raises(ConfigError, match="not a word"):
-        ProbeScript().open("h", "X", thread=f"t{word} ")
+        ProbeScript().on(f"t {word}")
+    with pytest.raises(ConfigError, match="name a thread or a process"):
+        ProbeScript().on()
 
 
 def test_a_buffer_is_filled_with_a_byte() -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ConfigError, GuestHung, ServiceError, TransportError
+from lab.guest.quoting import join_arguments
 from lab.guest.services import (
     ScReply,
     ServiceControl,
     ServiceState,
     ServiceStatus,
-    batch_line,
     create_call,
-    parse_batch,
     parse_status,
+    read_reply,
 )
-from tests.guest.fakes import Answer, FakeClock, FakeTransport, Sent, result
+from tests.guest.fakes import FakeClock, FakeTransport, result
 
 WINDOWS_QUERY = """
 SERVICE_NAME: sync
@@ -43,22 +41,8 @@ WINE_QUERY = """SERVICE_NAME: sync
 
 
 def guest(*replies: tuple[int, str], errors: str = "") -> FakeTransport:
-    """A guest whose sc answers with these codes and texts, in order, whatever it is asked."""
-    left = list(replies)
-
-    def answer(sent: Sent) -> Answer:
-        assert isinstance(sent.command, str)
-        marks = re.findall(r"call echo (#\w+) %\^errorlevel%", sent.command)
-        ends_early = "if not errorlevel 1 (" in sent.command
-        text = ""
-        for mark in marks:
-            code, said = left.pop(0)
-            text += f"{said}{mark} {code}\r\n"
-            if code and ends_early:
-                break
-        return result(text, stderr=errors)
-
-    return FakeTransport(answer)
+    """A guest whose sc ends with these codes and texts, in order, whatever it is asked."""
+    return FakeTransport([result(said, code=code, stderr=errors) for code, said in replies])
 
 
 def control(transport: FakeTransport, clock: FakeClock | None = None) -> ServiceControl:
@@ -69,10 +53,16 @@ def control(transport: FakeTransport, clock: FakeClock | None = None) -> Service
 def test_create_names_type_start_path_and_group_as_sc_wants_them() -> None:
     transport = guest((0, "[SC] CreateService SUCCESS\r\n"))
     control(transport).create("sync", "C:\\lab files\\sync.sys", group="LabDrivers")
-    command = transport.sent[0].command
-    assert isinstance(command, str)
-    wanted = 'sc create sync type= kernel start= demand binPath= ^"C:\\lab files\\sync.sys^" group= LabDrivers & '
-    assert command.startswith(wanted)
+    [sent] = transport.sent
+    assert not sent.shell
+    assert join_arguments(sent.command) == (
+        r"C:\windows\system32\sc.exe create sync type= kernel start= demand"
+        r' binPath= "C:\lab files\sync.sys" group= LabDrivers'
+    )
+
+
+def test_create_leaves_the_group_to_the_guest_when_there_is_none() -> None:
+    assert "group=" not in create_call("sync", "C:\\sync.sys")
 
 
 @pytest.mark.parametrize(("text", "state"), [(WINDOWS_QUERY, ServiceState.RUNNING), (WINE_QUERY, ServiceState.STOPPED)])
@@ -116,7 +106,7 @@ def test_other_text_is_an_error_of_the_transport_never_another(text: str) -> Non
     [
         ("[SC] StartService FAILED 577:\r\n\r\nWindows cannot verify the digital signature for this file.\r\n", 577),
         ("[SC] OpenService FEHLER 1060:\r\n\r\nDer angegebene Dienst ist kein installierter Dienst.\r\n", 1060),
-        ("", 1275),
+        ("[SC] StartService FAILED 1275:\r\n\r\nThis driver has been blocked from loading\r\n", 1275),
     ],
 )
 def test_a_refused_start_on_windows_tells_the_code_in_words(said: str, code: int) -> None:
@@ -156,11 +146,11 @@ def test_other_errors_do_not_count_as_missing() -> None:
     assert control(guest((0, WINDOWS_QUERY))).exists("sync")
 
 
-def test_restart_is_one_guest_command_and_takes_a_stopped_service() -> None:
+def test_restart_takes_a_stopped_service() -> None:
     for stopped in ((0, WINDOWS_QUERY), (1062, "[SC] ControlService FAILED 1062:\r\n")):
         transport = guest(stopped, (0, WINDOWS_QUERY))
         control(transport).restart("sync")
-        assert len(transport.sent) == 1
+        assert [sent.command[1:] for sent in transport.sent] == [("stop", "sync"), ("start", "sync")]
 
 
 @pytest.mark.parametrize("replies", [[(1061, ""), (1056, "")], [(0, ""), (2, "")]])
@@ -174,7 +164,10 @@ def test_install_starts_only_what_it_has_created() -> None:
     transport = guest((1073, "[SC] CreateService FAILED 1073:\r\n"))
     with pytest.raises(ServiceError, match="a service of this name exists already"):
         control(transport).install("sync", "C:\\sync.sys")
-    control(guest((0, ""), (0, ""))).install("sync", "C:\\sync.sys")
+    assert len(transport.sent) == 1
+    transport = guest((0, ""), (0, ""))
+    control(transport).install("sync", "C:\\sync.sys")
+    assert transport.sent[1].command[1:] == ("start", "sync")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +176,7 @@ def test_install_starts_only_what_it_has_created() -> None:
 def test_remove_does_not_mind_what_is_stopped_or_gone(replies: list[tuple[int, str]]) -> None:
     transport = guest(*replies)
     control(transport).remove("sync")
-    assert len(transport.sent) == len(replies) - 1
+    assert len(transport.sent) == len(replies)
 
 
 def test_remove_minds_everything_else() -> None:
@@ -202,16 +195,10 @@ def test_wait_state_polls_until_it_is_there() -> None:
 
 def test_wait_state_says_what_it_waited_for() -> None:
     clock = FakeClock()
-    transport = FakeTransport(lambda sent: guest((0, WINDOWS_QUERY))._answers(sent))  # type: ignore[operator]
+    transport = FakeTransport(lambda _: result(WINDOWS_QUERY))
     with pytest.raises(GuestHung, match="service sync is RUNNING after 3 s, not STOPPED or PAUSED"):
         control(transport, clock).wait_state("sync", ServiceState.STOPPED, ServiceState.PAUSED, timeout=3)
     assert clock.now == pytest.approx(1003, abs=0.3)
-
-
-def test_an_answer_that_breaks_off_is_an_error_of_the_transport() -> None:
-    transport = FakeTransport([result("The system cannot find the path specified.\r\n")])
-    with pytest.raises(TransportError, match="answered 0 of 1 calls"):
-        control(transport).start("sync")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a&b", "x" * 81, "ä"])
@@ -222,31 +209,18 @@ def test_names_that_no_service_has_are_refused(name: str) -> None:
         create_call(name, "C:\\x.sys")
 
 
-def test_the_second_call_reads_the_error_level_after_the_first_has_ended() -> None:
-    line = batch_line("sc", [("stop", "x"), ("start", "x")], "#m", until_error=False)
-    assert line == "sc stop x & call echo #m %^errorlevel%& sc start x & call echo #m %^errorlevel%"
-    line = batch_line("sc", [("stop", "x"), ("start", "x")], "#m", until_error=True)
-    assert line == "sc stop x & call echo #m %^errorlevel%& if not errorlevel 1 (sc start x & call echo #m %^errorlevel%)"
+def test_a_batch_collects_all_ends_or_stops_at_the_first_error() -> None:
+    calls = [("stop", "x"), ("start", "x"), ("query", "x")]
+    for until_error, codes in ((False, [0, 2, 0]), (True, [0, 2])):
+        replies = control(guest((0, "a"), (2, "b"), (0, WINE_QUERY))).batch(calls, until_error=until_error)
+        assert [reply.code for reply in replies] == codes
+        assert [reply.command for reply in replies] == ["sc stop x", "sc start x", "sc query x"][: len(codes)]
 
 
-def test_reasons_of_wine_go_to_the_calls_that_failed_in_order() -> None:
-    # The streams as Wine 8 gave them for stop, start, query, delete, delete.
-    text = f"#m 1\n#m 1\n{WINE_QUERY}#m 0\n#m 0\n#m 1\n"
-    errors = "".join(
-        f"{thread}:err:sc:wmain failed to {verb} service {code}\n"
-        for thread, verb, code in (("0110", "stop", 1062), ("011c", "start", 1114), ("0164", "open", 1060))
-    )
-    replies = parse_batch(["a", "b", "c", "d", "e"], text, errors, "#m")
-    assert [(r.command, r.code) for r in replies] == [("a", 1062), ("b", 1114), ("c", 0), ("d", 0), ("e", 1060)]
-    assert replies[2].text == WINE_QUERY.strip()
-
-
-@given(st.lists(st.tuples(st.integers(-(2**31), 2**31 - 1), st.text(st.characters(exclude_characters="#\r"))), max_size=6))
-def test_every_mark_ends_one_reply(calls: list[tuple[int, str]]) -> None:
-    text = "".join(f"{said}#m {code} \n" for code, said in calls)
-    replies = parse_batch([str(i) for i in range(len(calls))], text, "", "#m")
-    assert [(r.command, r.text) for r in replies] == [(str(i), said.strip()) for i, (_, said) in enumerate(calls)]
-    assert all(0 <= r.code <= 0xFFFFFFFF for r in replies)
+@given(st.integers(0, 0xFFFFFFFF), st.text(), st.text())
+def test_the_exit_code_is_the_error_whatever_is_said(code: int, out: str, err: str) -> None:
+    reply = read_reply("sc start x", result(out.encode("utf-8", "replace"), code=code, stderr=err.encode("utf-8", "replace")))
+    assert reply.code == code
 
 
 def test_a_good_reply_checks_to_itself() -> None:
