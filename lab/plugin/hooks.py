@@ -181,7 +181,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     except pytest.UsageError as error:
         # Perhaps a session without lab tests, which it must not stop; one with lab tests ends with it.
         return [f"lab: {error}"]
-    given = [f"{key} {getattr(chosen, key)} ({source})" for key, source in chosen.sources.items() if source != "default"]
+    # A lab file has keys that are the command line's own business, such as workers.
+    given = [
+        f"{key} {getattr(chosen, key)} ({source})"
+        for key, source in chosen.sources.items()
+        if source != "default" and hasattr(chosen, key)
+    ]
     return [f"lab: {lab.__version__}, " + ", ".join(given)] if given else []
 
 
