@@ -4,6 +4,7 @@
  * Prints one line a read, in UTF-8 whatever the console's code page is. Ends with 0, or with the Win32 error of what
  * failed. Uses kernel32 alone, so that the process starts quickly and runs on NT 5.2 and later.
  */
+#define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
 #define LINK L"\\\\.\\LySharkAsync"

@@ -16,6 +16,7 @@
  * imports nothing but kernel32. All names that are newer than NT 5.2 are looked up at run time, and advapi32 is loaded
  * only by a script that speaks to the service manager.
  */
+#define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
 #define EXIT_WRONG_SCRIPT 2

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lab.host.process import run
-from lab.toolchain.compile import Compiler, find_compiler
+from lab.toolchain.compile import Compiler, compile_component, find_compiler
+from lab.toolchain.manifest import load_component
 from lab.toolchain.sign import SigningKey, signing_key
 
 TINY_DRIVER = """#include <ntddk.h>
@@ -33,6 +34,24 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
 @pytest.fixture(scope="session")
 def compiler() -> Compiler:
     return find_compiler("x64")
+
+
+@pytest.fixture(scope="session")
+def tiny_image(tmp_path_factory: pytest.TempPathFactory, compiler: Compiler) -> bytes:
+    """A sound, unsigned driver of a few hundred bytes of code, with the string ``tiny`` in it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.c").write_text(TINY_DRIVER, encoding="utf-8")
+    (folder / "driver.yaml").write_text("name: tiny\nimage: tiny.sys\nsources: [tiny.c]\n", encoding="utf-8")
+    compile_component(load_component(folder / "driver.yaml"), compiler, folder / "tiny.sys")
+    return (folder / "tiny.sys").read_bytes()
+
+
+@pytest.fixture
+def unsigned(tiny_image: bytes, tmp_path: Path) -> Path:
+    """:func:`tiny_image` as a file of the test's own."""
+    image = tmp_path / "unsigned.sys"
+    image.write_bytes(tiny_image)
+    return image
 
 
 @pytest.fixture
@@ -72,7 +91,7 @@ def link(tmp_path: Path, compiler: Compiler) -> Link:
             [
                 *(compiler.program, "-ffreestanding", "-fno-stack-protector", "-D_WIN32_WINNT=0x0600", "-nostdlib", "-s"),
                 *("-isystem", str(compiler.kernel_headers), f"-Wl,--entry,{entry}", f"-Wl,--subsystem,{subsystem}:5.2"),
-                *("-Wl,--dynamicbase", *flags, code, "-o", target, *libraries),
+                *("-Wl,--dynamicbase", *flags, str(code), "-o", str(target), *libraries),
             ],
             60,
         )

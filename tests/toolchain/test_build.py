@@ -93,18 +93,15 @@ def test_the_documented_strings_are_in_the_clients_to_the_byte(built: tuple[Arch
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-def test_the_same_sources_give_the_same_bytes_wherever_they_lie(tmp_path: Path, arch: Arch, key: SigningKey) -> None:
+def test_the_same_sources_give_the_same_bytes_wherever_they_lie(tmp_path: Path, arch: Arch) -> None:
     shas: list[dict[str, str]] = []
     for place in ("here", "somewhere/else entirely"):
         folder = tmp_path / place
-        shutil.copytree(project_root() / "driver" / "async", folder / "async")
-        shutil.copytree(project_root() / "driver" / "clients", folder / "clients")
-        components = [*load_folder(folder / "async"), *load_folder(folder / "clients")]
-        unsigned = build_components(components, arch, folder / "unsigned", None)
-        signed = build_components(components, arch, folder / "signed", key)
-        shas.append({f"{result.name} {result.signed}": result.sha256 for result in [*unsigned, *signed]})
+        for part in ("async", "clients"):
+            shutil.copytree(project_root() / "driver" / part, folder / part)
+        components = [*load_folder(folder / "async"), load_component(folder / "clients" / "async_reader.driver.yaml")]
+        shas.append({result.name: result.sha256 for result in build_components(components, arch, folder / "out", None)})
     assert shas[0] == shas[1]
-    assert shas[0]["async True"] != shas[0]["async False"]
 
 
 def test_what_has_not_changed_is_not_built_again(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:

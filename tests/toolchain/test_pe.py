@@ -7,11 +7,9 @@ import pytest
 
 from lab.errors import ConfigError
 from lab.toolchain import pe
-from lab.toolchain.compile import Compiler, compile_component
-from lab.toolchain.manifest import load_component
 
 if TYPE_CHECKING:
-    from tests.toolchain.conftest import DriverFolder, Link
+    from tests.toolchain.conftest import Link
 
 
 def only_problem(image: Path) -> str:
@@ -20,23 +18,16 @@ def only_problem(image: Path) -> str:
     return problems[0]
 
 
-@pytest.fixture
-def sound(driver_folder: DriverFolder, compiler: Compiler, tmp_path: Path) -> Path:
-    image = tmp_path / "tiny.sys"
-    compile_component(load_component(driver_folder() / "driver.yaml"), compiler, image)
-    return image
-
-
-def test_a_sound_driver_passes(sound: Path) -> None:
-    facts = pe.check(sound, "driver", "x64")
+def test_a_sound_driver_passes(unsigned: Path) -> None:
+    facts = pe.check(unsigned, "driver", "x64")
     assert facts.problems == ()
     assert (facts.arch, facts.native) == ("x64", True)
     assert facts.imports == {"ntoskrnl.exe": ("DbgPrint",)}
 
 
-def test_the_wrong_processor_is_refused(sound: Path) -> None:
+def test_the_wrong_processor_is_refused(unsigned: Path) -> None:
     with pytest.raises(ConfigError, match="it is for x64, not for x86"):
-        pe.check(sound, "driver", "x86")
+        pe.check(unsigned, "driver", "x86")
 
 
 def test_a_dll_is_refused(link: Link) -> None:
@@ -69,8 +60,8 @@ def test_a_console_program_is_no_driver(link: Link) -> None:
     assert pe.inspect(image, "program").problems == ()
 
 
-def test_a_driver_is_no_program(sound: Path) -> None:
-    assert pe.inspect(sound, "program").problems == ("its subsystem is 1: not a program",)
+def test_a_driver_is_no_program(unsigned: Path) -> None:
+    assert pe.inspect(unsigned, "program").problems == ("its subsystem is 1: not a program",)
 
 
 def test_stripped_relocations_are_refused(link: Link) -> None:
@@ -86,11 +77,11 @@ def test_the_wdm_bit_is_refused(link: Link) -> None:
     assert "WDM_DRIVER bit" in only_problem(link("-Wl,--wdmdriver", source=source))
 
 
-def test_bytes_changed_after_linking_are_noticed(sound: Path) -> None:
-    content = bytearray(sound.read_bytes())
+def test_bytes_changed_after_linking_are_noticed(unsigned: Path) -> None:
+    content = bytearray(unsigned.read_bytes())
     content[content.index(b"tiny")] ^= 0x20
-    sound.write_bytes(content)
-    assert "changed after linking" in only_problem(sound)
+    unsigned.write_bytes(content)
+    assert "changed after linking" in only_problem(unsigned)
 
 
 @pytest.mark.parametrize("content", [b"", b"MZ", b"#!/bin/sh\n" * 50])

@@ -13,7 +13,7 @@ from lab.host.paths import project_root
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
 from lab.toolchain.select import DriverPackage, resolve_drivers
-from lab.toolchain.sign import SigningKey
+from lab.toolchain.sign import SigningKey, sign
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
@@ -37,11 +37,11 @@ def resolve(shared_out: Path, key: SigningKey) -> Resolve:
 
 
 @pytest.fixture
-def finished(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> Path:
+def finished(unsigned: Path, tmp_path: Path, key: SigningKey) -> Path:
     """A driver that is not the lab's, built and signed."""
-    folder = driver_folder("finished")
-    (result,) = build_components([load_component(folder / "driver.yaml")], "x64", tmp_path / "theirs", key)
-    return result.path
+    image = tmp_path / "finished.sys"
+    sign(unsigned, image, "finished", key)
+    return image
 
 
 def refused(resolve: Resolve, *paths: Path) -> ConfigError:

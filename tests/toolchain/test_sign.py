@@ -3,7 +3,6 @@ from __future__ import annotations
 import datetime
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -14,19 +13,7 @@ from filelock import FileLock
 from lab.errors import ConfigError, HostToolError, LabError
 from lab.toolchain import pe
 from lab.toolchain import sign as sign_module
-from lab.toolchain.compile import Compiler, compile_component
-from lab.toolchain.manifest import load_component
 from lab.toolchain.sign import SigningKey, is_signed, sign, signing_key, verify
-
-if TYPE_CHECKING:
-    from tests.toolchain.conftest import DriverFolder
-
-
-@pytest.fixture
-def image(driver_folder: DriverFolder, compiler: Compiler, tmp_path: Path) -> Path:
-    target = tmp_path / "unsigned.sys"
-    compile_component(load_component(driver_folder() / "driver.yaml"), compiler, target)
-    return target
 
 
 def test_the_certificate_signs_code_and_nothing_else(key: SigningKey) -> None:
@@ -71,30 +58,30 @@ def test_a_lock_that_is_held_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         signing_key(tmp_path)
 
 
-def test_a_signed_image_verifies_and_is_still_sound(image: Path, key: SigningKey, tmp_path: Path) -> None:
+def test_a_signed_image_verifies_and_is_still_sound(unsigned: Path, key: SigningKey, tmp_path: Path) -> None:
     signed = tmp_path / "signed.sys"
-    sign(image, signed, "tiny", key)
+    sign(unsigned, signed, "tiny", key)
     verify(signed, key)
     assert pe.inspect(signed).problems == ()
     assert is_signed(signed)
-    assert not is_signed(image)
+    assert not is_signed(unsigned)
 
 
-def test_one_image_and_one_key_have_one_signature(image: Path, key: SigningKey, tmp_path: Path) -> None:
+def test_one_image_and_one_key_have_one_signature(unsigned: Path, key: SigningKey, tmp_path: Path) -> None:
     first, second = tmp_path / "first.sys", tmp_path / "second.sys"
-    sign(image, first, "tiny", key)
-    sign(image, second, "tiny", key)
+    sign(unsigned, first, "tiny", key)
+    sign(unsigned, second, "tiny", key)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_an_unsigned_image_does_not_verify(image: Path, key: SigningKey) -> None:
+def test_an_unsigned_image_does_not_verify(unsigned: Path, key: SigningKey) -> None:
     with pytest.raises(HostToolError, match="osslsigncode ended with"):
-        verify(image, key)
+        verify(unsigned, key)
 
 
-def test_a_changed_image_does_not_verify(image: Path, key: SigningKey, tmp_path: Path) -> None:
+def test_a_changed_image_does_not_verify(unsigned: Path, key: SigningKey, tmp_path: Path) -> None:
     signed = tmp_path / "signed.sys"
-    sign(image, signed, "tiny", key)
+    sign(unsigned, signed, "tiny", key)
     content = bytearray(signed.read_bytes())
     content[content.index(b"tiny")] ^= 0x20
     signed.write_bytes(content)
@@ -103,15 +90,15 @@ def test_a_changed_image_does_not_verify(image: Path, key: SigningKey, tmp_path:
     assert "build it again" in caught.value.hint
 
 
-def test_another_key_does_not_verify(image: Path, key: SigningKey, tmp_path: Path) -> None:
+def test_another_key_does_not_verify(unsigned: Path, key: SigningKey, tmp_path: Path) -> None:
     signed = tmp_path / "signed.sys"
-    sign(image, signed, "tiny", key)
+    sign(unsigned, signed, "tiny", key)
     with pytest.raises(HostToolError):
         verify(signed, signing_key(tmp_path / "other"))
 
 
-def test_a_signed_image_is_not_signed_again(image: Path, key: SigningKey, tmp_path: Path) -> None:
+def test_a_signed_image_is_not_signed_again(unsigned: Path, key: SigningKey, tmp_path: Path) -> None:
     signed = tmp_path / "signed.sys"
-    sign(image, signed, "tiny", key)
+    sign(unsigned, signed, "tiny", key)
     with pytest.raises(ConfigError, match="is signed already"):
         sign(signed, tmp_path / "twice.sys", "tiny", key)

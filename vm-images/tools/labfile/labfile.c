@@ -10,6 +10,7 @@
  * Ends with 0 or with a Win32 error, then with a line on standard error. A file appears under its name only when all
  * of it is there. Imports kernel32 alone, so that it starts quickly, and runs on NT 5.2 and later.
  */
+#define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
 #define BLOCK 512
