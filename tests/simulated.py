@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +22,6 @@ from lab.prints.log import RecordLog
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
 
 LINK = r"\\.\SimSync"
-_SERVICE_CALL = re.compile(r"sc (\w+) (\S+)")
-_MARK = re.compile(r"echo (#[0-9a-f]+) ")
 
 
 class SimulatedPrints:
@@ -121,8 +118,9 @@ class SimulatedTransport:
         line = command if isinstance(command, str) else " ".join(command)
         self.commands.append(line)
         program = line.split()[0].rsplit("\\", 1)[-1]
-        if program == "sc":
-            return self._result(line, self._sc(line))
+        if program == "sc.exe":
+            code, text = self._sc(*line.split()[1:3])
+            return self._result(line, text, code)
         if program == "echo":
             return self._result(line, line.removeprefix("echo ") + "\r\n")
         if program == "drvprobe.exe":
@@ -143,17 +141,7 @@ class SimulatedTransport:
     def _result(self, line: str, text: str, exit_code: int = 0) -> CommandResult:
         return CommandResult(command=line, exit_code=exit_code, stdout=text.encode(), stderr=b"", duration_s=0.001)
 
-    def _sc(self, line: str) -> str:
-        calls = _SERVICE_CALL.findall(line)
-        mark = _MARK.search(line)
-        assert mark is not None, line
-        answer = ""
-        for verb, service in calls:
-            code, text = self._sc_one(verb, service)
-            answer += f"{text}\r\n{mark[1]} {code}\r\n"
-        return answer
-
-    def _sc_one(self, verb: str, service: str) -> tuple[int, str]:
+    def _sc(self, verb: str, service: str) -> tuple[int, str]:
         if verb == "create":
             if self.refuse_create:
                 return 5, "[SC] OpenSCManager FAILED 5:"

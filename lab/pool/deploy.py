@@ -23,7 +23,7 @@ class Deployed:
 
 
 def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = time.monotonic) -> Deployed:
-    """Copy the payload in with one transfer and create all services with one guest command; nothing is started.
+    """Copy the payload in with one transfer and create all services; nothing is started.
 
     Drivers are started by the test that uses them, so that whatever happens then is that test's finding.
 

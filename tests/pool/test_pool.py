@@ -47,7 +47,7 @@ def test_a_guest_gets_all_files_and_services_before_its_first_test(pool: GuestPo
     assert isinstance(transport, SimulatedTransport)
     assert transport.files == ["drvprobe.exe", "other.sys", "sim.sys", "sim_reader.exe"]
     assert {name: driver.state for name, driver in transport.services.items()} == {"SimSync": "STOPPED", "SimAsync": "STOPPED"}
-    assert len(transport.commands) == 1
+    assert len(transport.commands) == len(transport.services)
 
 
 def test_a_sound_guest_serves_again(pool: GuestPool, source: SimulatedSource) -> None:
