@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from lab.cli import driver
+from lab.errors import ConfigError
+from lab.toolchain.sign import SigningKey, sign, signing_key
+
+if TYPE_CHECKING:
+    from tests.toolchain.conftest import DriverFolder
+
+
+@pytest.fixture(autouse=True)
+def own_data_folder(monkeypatch: pytest.MonkeyPatch, key: SigningKey, tmp_path: Path) -> None:
+    """Commands sign with the tests' key, never with the user's."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "signing").symlink_to(key.key.parent)
+    monkeypatch.setenv("LAB_DATA", str(tmp_path / "data"))
+
+
+def lab(*arguments: str | Path) -> Result:
+    app = typer.Typer()
+    driver.register(app)
+    app.command("other")(lambda: None)  # with one command alone, typer would drop its name
+    return CliRunner().invoke(app, ["driver", *map(str, arguments)])
+
+
+def test_build_prints_each_file_with_its_hash(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    result = lab("build", driver_folder(), "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    progress, line = result.output.splitlines()
+    assert progress == "tiny: building tiny.sys for x64"
+    sha256, _, path = line.partition("  ")
+    assert len(sha256) == 64
+    assert path == str(tmp_path / "out" / "tiny.sys")
+    checked = lab("check", path)
+    assert checked.exit_code == 0
+    assert "x64, signed by this lab" in checked.output
+
+
+def test_build_for_x86_without_a_signature(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    assert lab("build", driver_folder(), "--arch", "x86", "--unsigned", "--out", tmp_path / "out").exit_code == 0
+    checked = lab("check", tmp_path / "out" / "tiny.sys")
+    assert checked.exit_code == 1
+    assert "x86, not signed" in checked.output
+    assert "error 577" in checked.output
+
+
+def test_check_knows_another_labs_signature(unsigned: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.sys"
+    sign(unsigned, theirs, "theirs", signing_key(tmp_path / "theirs"))
+    result = lab("check", theirs)
+    assert result.exit_code == 1
+    assert "signed, but not by this lab" in result.output
+
+
+def test_list_shows_the_checkouts_components() -> None:
+    result = lab("list")
+    assert result.exit_code == 0
+    names = {line.split()[0] for line in result.output.splitlines()}
+    assert {"sync", "async", "drvprobe", "labfile"} <= names
+
+
+def test_an_unknown_name_is_a_config_error() -> None:
+    assert isinstance(lab("build", "snyc").exception, ConfigError)
