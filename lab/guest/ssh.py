@@ -1,12 +1,14 @@
 """Transport over SSH: commands by exec, files by SFTP, the host key pinned.
 
-The server's account opens ``cmd``: OpenSSH on Windows does, and so does the free guest's login shell. No agent, no known_hosts,
+The server's account opens ``cmd``: OpenSSH on Windows does, and so does the free guest's login shell. A Unix exit status has 8
+bits, a Windows exit code 32, so cmd itself is asked to write the code behind the command's output. No agent, no known_hosts,
 no key files of the user: what identifies guest and lab comes from the image.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 import select
 import socket
 import time
@@ -21,10 +23,6 @@ from lab.guest import files, quoting, sftp
 from lab.guest.protocol import CommandResult
 from lab.guest.ssh_login import load_host_key, load_private_key, login
 
-#: A Unix exit status has 8 bits. The free guest's login shell, asked by this variable, ends the error stream with the
-#: whole Windows exit code; OpenSSH on Windows ignores the variable and has no need of it.
-EXIT_VARIABLE = "LAB_EXIT"
-_EXIT_TRAILER = re.compile(rb"\x1elab-exit:(\d{1,10})\r?\n?\Z")
 _CHUNK = 32 * 1024
 _POLL_S = 0.02
 
@@ -107,19 +105,20 @@ class SshTransport:
         """
         line = quoting.command_text(command, shell=shell or not isinstance(command, str))
         started = self._clock()
+        mark = f"#{secrets.token_hex(6)}:"
         with self._words(f"running `{line[:200]}`"):
             channel = self._ready().open_session(timeout=timeout)
             try:
-                channel.set_environment_variable(EXIT_VARIABLE, "1")
-                channel.exec_command(line)
+                # `call` reads its line again after the command has ended, so that this is the error level of then; the caret
+                # hides it from the first reading.
+                channel.exec_command(f"{line} & call echo {mark}%^errorlevel%")
                 out, err = self._talk(channel, stdin, line, started, timeout)
                 status = channel.recv_exit_status() if channel.exit_status_ready() else -1
             finally:
                 channel.close()
-        trailer = _EXIT_TRAILER.search(err)
-        if trailer:
-            status, err = int(trailer.group(1)), err[: trailer.start()]
-        elif status == -1:
+        out, told = take_exit_code(out, mark)
+        status = status if told is None else told
+        if status == -1:
             raise TransportError(f"{self._where}: `{line[:200]}` ended without an exit code: the guest closed the connection")
         return CommandResult(
             command=line, exit_code=status & 0xFFFFFFFF, stdout=out, stderr=err, duration_s=self._clock() - started
@@ -238,6 +237,17 @@ class SshTransport:
         except Exception as problem:  # paramiko, socket: their types end here
             self.close()
             raise TransportError(f"{self._where}: {doing}: {_problem_text(problem)}") from problem
+
+
+def take_exit_code(output: bytes, mark: str) -> tuple[bytes, int | None]:
+    """Take the lines ``MARK CODE`` out of an output.
+
+    A command that ends its cmd by ``exit`` writes none, and the server's exit status has to do; one whose last part is a loop
+    writes several, and the last one counts.
+    """
+    line = re.compile(re.escape(mark.encode()) + rb"(-?\d{1,10})[ ]*\r?\n?")
+    codes = line.findall(output)
+    return line.sub(b"", output), int(codes[-1]) if codes else None
 
 
 def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:

@@ -19,20 +19,20 @@ PENDED = -1
 
 @dataclass
 class Request:
-    """One command as the server got it."""
+    """One command as the server got it, without the part that asks for its exit code."""
 
     line: str
     stdin: bytes
-    environment: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server makes of it; exit code ``PENDED`` leaves the command running."""
+    """What the server makes of it; exit code ``PENDED`` leaves the command running, ``tell`` is whether cmd tells it."""
 
     code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    tell: bool = True
 
 
 @dataclass
@@ -69,23 +69,27 @@ class SshServer:
         for thread in self._threads:
             thread.join(30)
 
-    def serve(self, channel: paramiko.Channel, line: str, environment: dict[str, str]) -> None:
+    def serve(self, channel: paramiko.Channel, line: str) -> None:
         """Answer one command in a thread of its own."""
-        thread = threading.Thread(target=self._serve, args=(channel, line, environment))
+        thread = threading.Thread(target=self._serve, args=(channel, line))
         self._threads.append(thread)
         thread.start()
 
-    def _serve(self, channel: paramiko.Channel, line: str, environment: dict[str, str]) -> None:
+    def _serve(self, channel: paramiko.Channel, line: str) -> None:
         try:
             stdin = b""
             while self.read_input and (piece := channel.recv(65536)):
                 stdin += piece
-            self.requests.append(Request(line, stdin, environment))
+            command, _, question = line.rpartition(" & call echo ")
+            self.requests.append(Request(command, stdin))
             reply = self.handler(self.requests[-1])
             channel.sendall(reply.stdout)
+            if reply.tell and reply.code != PENDED:
+                signed = reply.code - (1 << 32) if reply.code >> 31 else reply.code
+                channel.sendall(question.replace("%^errorlevel%", str(signed)).encode() + b"\r\n")
             channel.sendall_stderr(reply.stderr)
             if reply.code != PENDED:
-                channel.send_exit_status(reply.code)
+                channel.send_exit_status(reply.code & 0xFF)
                 channel.close()
         except OSError:  # the client has gone
             channel.close()
@@ -94,7 +98,6 @@ class SshServer:
 class _Session(paramiko.ServerInterface):
     def __init__(self, server: SshServer) -> None:
         self._server = server
-        self._environment: dict[str, str] = {}
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey,password"
@@ -110,12 +113,8 @@ class _Session(paramiko.ServerInterface):
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return OPEN_SUCCEEDED
 
-    def check_channel_env_request(self, channel: paramiko.Channel, name: bytes, value: bytes) -> bool:
-        self._environment[name.decode()] = value.decode()
-        return True
-
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        self._server.serve(channel, command.decode(), dict(self._environment))
+        self._server.serve(channel, command.decode())
         return True
 
 

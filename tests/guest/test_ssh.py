@@ -11,10 +11,12 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lab.errors import ConfigError, GuestHung, TransportError
 from lab.guest.sftp import sftp_path
-from lab.guest.ssh import SshTransport, open_ssh
+from lab.guest.ssh import SshTransport, open_ssh, take_exit_code
 from lab.guest.ssh_login import load_host_key, load_private_key, login
 from tests.guest.labfile_double import labfile, windows_arguments
 from tests.guest.sshd_double import PASSWORD, PENDED, USERNAME, Reply, Request, SshServer
@@ -66,10 +68,21 @@ def test_streams_exit_code_and_input(ssh: SshTransport, server: SshServer) -> No
 
 
 def test_a_windows_exit_code_is_not_cut_to_eight_bits(ssh: SshTransport, server: SshServer) -> None:
-    server.handler = lambda _: Reply(36, b"out", b"err\x1elab-exit:3221225477\n")
+    server.handler = lambda _: Reply(0xC0000005, b"no newline", b"err")
     done = ssh.run("x", timeout=30)
-    assert (done.exit_code, done.stderr) == (0xC0000005, b"err")
-    assert server.requests[0].environment == {"LAB_EXIT": "1"}
+    assert (done.exit_code, done.stdout, done.stderr) == (0xC0000005, b"no newline", b"err")
+
+
+def test_a_command_that_ends_its_cmd_has_the_status_of_the_server(ssh: SshTransport, server: SshServer) -> None:
+    server.handler = lambda _: Reply(7, b"out", tell=False)
+    done = ssh.run("exit 7", timeout=30)
+    assert (done.exit_code, done.stdout) == (7, b"out")
+
+
+@given(st.binary(), st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3))
+def test_the_exit_code_is_taken_out_of_the_output(data: bytes, codes: list[int]) -> None:
+    told = b"".join(b"#m:%d\r\n" % code for code in codes)
+    assert take_exit_code(data + told, "#m:") == (data, codes[-1] if codes else None)
 
 
 def test_one_connection_serves_many_commands(ssh: SshTransport, server: SshServer) -> None:
