@@ -14,8 +14,9 @@ import re
 from lab.prints.frame import Frame, Framer, Stray
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 
+# Wine writes the seconds three wide: the first hundred of a guest's life have blanks in front.
 _WINE_LINE = re.compile(
-    rb"(?P<time>\d{1,12}\.\d{1,9}):(?P<process>[0-9a-f]{4,8}):(?P<thread>[0-9a-f]{4,8}):"
+    rb" {0,2}(?P<time>\d{1,12}\.\d{1,9}):(?P<process>[0-9a-f]{4,8}):(?P<thread>[0-9a-f]{4,8}):"
     rb"(?P<kind>[a-z]+):(?P<channel>\w+):(?P<function>\w+) ?(?P<text>.*)",
     re.DOTALL,
 )

@@ -43,6 +43,13 @@ def test_a_line_of_wine_becomes_a_print(framed: Framed) -> None:
     )
 
 
+@pytest.mark.parametrize("stamp", [b"  7.250", b" 99.163", b"100.000", b"1422.164"])
+def test_stamps_of_a_young_guest_are_padded_with_blanks(framed: Framed, stamp: bytes) -> None:
+    records = decode(framed([PRINT + b"before", PRINT.replace(b"1422.164", stamp) + b"hi", stamp + FAULT[6:]]))
+    assert [type(record) for record in records] == [PrintRecord, PrintRecord, FaultRecord]
+    assert [record.guest_time for record in records[1:] if isinstance(record, PrintRecord | FaultRecord)] == [float(stamp)] * 2
+
+
 def test_the_encoding_of_the_driver_is_a_setting(framed: Framed) -> None:
     data = framed([PRINT + "读字节长度: 20".encode("gbk")])
     [gbk] = decode(data, "gbk")
