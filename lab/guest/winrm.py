@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, cast
 
 from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
-from winrm.protocol import Protocol as PywinrmProtocol
 
 from lab.errors import GuestHung, LabError, TransportError
 from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
 from lab.guest.winrm_errors import Refused, fault_text, problem_text
+from lab.guest.winrm_protocol import ShellProtocol, make_protocol
 
 #: UTF-8: what a program writes in the console's code page arrives as UTF-8.
 CODEPAGE = 65001
@@ -29,38 +28,6 @@ SEND_CHUNK = 96 * 1024
 COMMANDS_PER_SHELL = 500
 #: Seconds that one Send may wait in the guest for a program that does not read.
 _SEND_S = 2
-
-
-class ShellProtocol(Protocol):
-    """The part of pywinrm's ``Protocol`` that is used here; tests put a fake in its place."""
-
-    operation_timeout_sec: int
-    transport: Any
-
-    def open_shell(self, *, codepage: int) -> str:
-        """Create a shell and return its id."""
-
-    def run_command(
-        self,
-        shell_id: str,
-        command: str,
-        arguments: Sequence[str] = ...,
-        console_mode_stdin: bool = ...,
-        skip_cmd_shell: bool = ...,
-    ) -> str:
-        """Start a command and return its id."""
-
-    def send_command_input(self, shell_id: str, command_id: str, stdin_input: bytes, end: bool = ...) -> None:
-        """Send input."""
-
-    def get_command_output_raw(self, shell_id: str, command_id: str) -> tuple[bytes, bytes, int, bool]:
-        """Receive once: stdout, stderr, exit code, done."""
-
-    def cleanup_command(self, shell_id: str, command_id: str) -> None:
-        """Signal terminate."""
-
-    def close_shell(self, shell_id: str, close_session: bool = ...) -> None:
-        """Delete the shell."""
 
 
 def open_winrm(
@@ -84,21 +51,13 @@ def open_winrm(
         grace_s: Seconds that an answer may be late before the guest counts as not answering.
         clock: Monotonic seconds.
     """
-
-    def connect() -> ShellProtocol:
-        # Neither proxy nor certificates of the environment: the guest is on the loopback, and pywinrm warns about either.
-        made = PywinrmProtocol(
-            endpoint=f"http://{host}:{port}/wsman",
-            transport="ntlm",
-            username=username,
-            password=password,
-            message_encryption="auto",
-            proxy=None,
-            ca_trust_path=cast(Any, None),  # documented as "none", annotated as a string
-        )
-        return cast(ShellProtocol, made)
-
-    return WinRmTransport(connect, f"WinRM on {host}:{port} as {username}", tools_dir=tools_dir, grace_s=grace_s, clock=clock)
+    return WinRmTransport(
+        lambda: make_protocol(f"http://{host}:{port}/wsman", username, password),
+        f"WinRM on {host}:{port} as {username}",
+        tools_dir=tools_dir,
+        grace_s=grace_s,
+        clock=clock,
+    )
 
 
 class WinRmTransport:

@@ -73,6 +73,30 @@ def test_the_answer_must_be_to_this_question(clock: FakeClock) -> None:
     assert first != second
 
 
+def test_labfile_is_asked_without_cmd_and_must_name_the_file(clock: FakeClock) -> None:
+    program = r"C:\lab\bin\labfile.exe"
+    answers: list[Answer | None] = [
+        result(code=2, stderr="the guest refused: no such program C:\\lab\\bin\\labfile.exe"),
+        result(code=2, stderr="labfile: cannot open: C:\\0123: Win32 error 2\n"),
+        None,
+    ]
+
+    def answer(sent: Sent) -> Answer:
+        assert not sent.shell
+        assert sent.command[:2] == (program, "sum")
+        return answers.pop(0) or result(code=2, stderr=f"labfile: cannot open: {sent.command[2]}: Win32 error 2\n")
+
+    wait_ready(
+        lambda: FakeTransport(answer),
+        deadline=clock() + 60,
+        alive=lambda: True,
+        labfile=program,
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    assert not answers
+
+
 def test_confirmations_must_follow_each_other(clock: FakeClock) -> None:
     answers: list[Answer | None] = [None, TransportError("reset"), None, None]
 
