@@ -42,8 +42,8 @@ def wait_ready(
         gap_s: Seconds between two confirmations.
         poll_s: Seconds between two tries.
         attempt_s: Longest time for one try.
-        labfile: Windows path of ``labfile.exe``, where the guest is known to have it: asked directly, it answers in half the time
-            of a cmd process. Empty: cmd's echo is asked.
+        labfile: Windows path of ``labfile.exe``, where the guest is known to have it: asked directly, it answers in half the
+            time of a cmd process. Empty: cmd's echo is asked.
         clock: Monotonic seconds.
         sleep: Sleeps for some seconds.
         progress: Told each new reason for waiting, once, and when the guest is ready.
