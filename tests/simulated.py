@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from lab.errors import EvidenceLost, GuestExited, GuestHung, TransportError
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
 from lab.pool.live import LiveGuest
-from lab.pool.payload import DriverPackage, Payload
+from lab.pool.payload import Payload
 from lab.prints.log import RecordLog
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
+from lab.toolchain.select import DriverPackage
 
 LINK = r"\\.\SimSync"
 
@@ -226,6 +227,22 @@ def manifest(**changes: object) -> ImageManifest:
     return ImageManifest.model_validate(values | changes)
 
 
+def _package(
+    name: str, service: str, image: Path, *, links: tuple[str, ...] = (), clients: Mapping[str, Path] | None = None
+) -> DriverPackage:
+    return DriverPackage(
+        name=name,
+        service=service,
+        image=image,
+        sha256="00" * 32,
+        arch="x64",
+        load_order_group="LabDrivers",
+        links=links,
+        clients=clients or {},
+        encoding="utf-8",
+    )
+
+
 @dataclass
 class SimulatedSource:
     """Boots simulated guests.
@@ -252,12 +269,12 @@ class SimulatedSource:
         for name, file in files.items():
             with contextlib.suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
                 stream.write(name)
-        return Payload(
-            drivers={
-                "sync": DriverPackage(name="sync", service="SimSync", image=files["sim.sys"], links=(LINK,)),
-                "async": DriverPackage(name="async", service="SimAsync", image=files["other.sys"]),
-            },
-            clients={"drvprobe": files["drvprobe.exe"], "sim_reader": files["sim_reader.exe"]},
+        clients = {"drvprobe": files["drvprobe.exe"], "sim_reader": files["sim_reader.exe"]}
+        return Payload.of(
+            [
+                _package("sync", "SimSync", files["sim.sys"], links=(LINK,), clients=clients),
+                _package("async", "SimAsync", files["other.sys"]),
+            ]
         )
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:

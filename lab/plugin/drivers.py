@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from lab.errors import GuestHung, LabError, ServiceError
 from lab.guest.services import NOT_ACTIVE, ServiceState
-from lab.pool.payload import DriverPackage
 from lab.pool.pool import Seat
+from lab.toolchain.select import DriverPackage
 
 #: How long a driver may stay in STOP_PENDING before its unload has failed.
 UNLOAD_S = 30.0

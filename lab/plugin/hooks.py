@@ -69,12 +69,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     chosen = options_of(config)
     if OUT not in config.stash:
-        config.stash[OUT] = choose_out(chosen)
+        config.stash[OUT] = choose_out(chosen)  # without workers; they were told
     out = config.stash[OUT]
-    wanted = {name for item in items for name in wishes[item.nodeid].drivers}
     source: GuestSource
     try:
-        source = make_source(config, chosen, out=out, wanted=wanted)
+        source = make_source(config, chosen, out)
         describe_run(source, out, command=command_of_controller(config), workers=worker_count(config))
     except LabError as error:
         if not is_worker(config):

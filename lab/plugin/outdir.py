@@ -7,14 +7,23 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from lab.plugin.options import LabConfig
+from lab.report.workers import WORKERS_DIR
 
 
 def choose_out(options: LabConfig) -> Path:
-    """The folder of this run; it is made by whoever writes into it first."""
+    """The folder of this run; it is made by whoever writes into it first.
+
+    Raises:
+        pytest.UsageError: The user named the folder of another run.
+    """
     if options.out is not None:
+        if (options.out / WORKERS_DIR).exists():
+            raise pytest.UsageError(f"--lab-out {options.out} holds the records of another run; name a new folder")
         return options.out
-    stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
+    stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
     # The process id keeps two runs of one second apart.
     return options.out_root / f"{stamp}-{os.getpid()}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -15,22 +14,21 @@ from lab.image.manifest import ImageManifest
 from lab.image.store import find_image
 from lab.plugin.options import LabConfig
 from lab.pool.boot import read_manifest
-from lab.pool.components import make_payload
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.pool import GuestSource
 from lab.pool.source import ImageSource, choose_accelerator, qemu_version
+from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import sweep
 
 
-def make_source(config: pytest.Config, options: LabConfig, *, out: Path, wanted: Collection[str]) -> GuestSource:
+def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSource:
     """Where the guests come from.
 
     Args:
         config: pytest's configuration.
         options: The lab's options.
         out: Folder of the run.
-        wanted: Names of the drivers that the tests ask for.
 
     Raises:
         LabError: The image is missing, a driver cannot be built, or no accelerator works.
@@ -44,7 +42,7 @@ def make_source(config: pytest.Config, options: LabConfig, *, out: Path, wanted:
     return ImageSource(
         image_dir=image_dir,
         manifest=manifest,
-        payload=make_payload(options.drivers, sorted(wanted), arch=manifest.arch, out=out / "drivers"),
+        payload=Payload.of(resolve_drivers([Path(driver) for driver in options.drivers], arch=manifest.arch)),
         accelerator=choose_accelerator(options.accelerator, probe_accelerators(cache_dir())),
         qemu=qemu_version(),
         transport=options.transport,

@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.errors import ServiceError, TransportError
 from lab.guest.services import create_call
 from lab.pool.live import LiveGuest
-from lab.pool.payload import GUEST_FOLDER, Payload
+from lab.pool.payload import GUEST_FOLDER, Payload, guest_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,10 @@ def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = t
     with tempfile.TemporaryDirectory(prefix="lab-payload-") as scratch:
         guest.transport.put(payload.stage(Path(scratch) / "run"), GUEST_FOLDER)
     copied = clock()
-    calls = [create_call(driver.service, driver.guest_path, group=driver.group) for driver in payload.drivers.values()]
+    calls = [
+        create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)
+        for driver in payload.drivers.values()
+    ]
     if calls:
         try:
             for reply in guest.services.batch(calls):

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from lab.errors import ConfigError
+from lab.toolchain.select import DriverPackage
 
 #: Where the payload lies in the guest.
 GUEST_FOLDER = "C:\\lab\\run"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriverPackage:
-    r"""A compiled driver, ready to be copied and loaded.
-
-    Attributes:
-        name: Its name in markers and reports, for example ``sync``.
-        service: Name of its service.
-        image: The signed ``.sys`` on the host.
-        links: Names that clients open, for example ``\\.\LySharkSync``.
-        group: Load-order group; drivers of one group share a host process on the free guest.
-        clients: Names of the clients that exercise it.
-        encoding: Encoding of its DbgPrint strings.
-        arch: ``x64`` or ``x86``.
-    """
-
-    name: str
-    service: str
-    image: Path
-    links: tuple[str, ...] = ()
-    group: str = ""
-    clients: tuple[str, ...] = ()
-    encoding: str = "utf-8"
-    arch: str = "x64"
-
-    @property
-    def guest_path(self) -> str:
-        """Windows path of the ``.sys`` in a guest."""
-        return f"{GUEST_FOLDER}\\{self.image.name}"
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the ``.sys``, hexadecimal."""
-        return hashlib.sha256(self.image.read_bytes()).hexdigest()
+def guest_path(file: Path) -> str:
+    """Windows path of a payload file in a guest."""
+    return f"{GUEST_FOLDER}\\{file.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +26,13 @@ class Payload:
 
     drivers: Mapping[str, DriverPackage] = field(default_factory=dict)
     clients: Mapping[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, packages: Iterable[DriverPackage]) -> Self:
+        """The drivers with all of their clients."""
+        drivers = {package.name: package for package in packages}
+        clients = {name: file for package in drivers.values() for name, file in package.clients.items()}
+        return cls(drivers=drivers, clients=clients)
 
     def driver(self, name: str) -> DriverPackage:
         """The driver of this name.
@@ -76,7 +54,7 @@ class Payload:
         if name not in self.clients:
             known = ", ".join(sorted(self.clients)) or "none"
             raise ConfigError(f"no client {name!r} in this run (there is: {known})")
-        return f"{GUEST_FOLDER}\\{self.clients[name].name}"
+        return guest_path(self.clients[name])
 
     def encoding(self, fallback: str) -> str:
         """The drivers' print encoding when all agree, else ``fallback``."""

@@ -183,3 +183,10 @@ def test_the_markers_and_options_are_documented(pytester: pytest.Pytester) -> No
     help_text = pytester.runpytest_subprocess("--help").stdout.str()
     flags = ("image", "driver", "out", "transport", "boot-timeout", "accel", "keep", "config")
     assert all(re.search(rf"--lab-{flag}\b", help_text) for flag in flags)
+
+
+def test_the_folder_of_another_run_is_refused(inner: Any) -> None:
+    assert inner.run("def test_a(guest): pass").ret == 0
+    again = inner.run("def test_a(guest): pass")
+    assert again.ret == pytest.ExitCode.USAGE_ERROR
+    assert "holds the records of another run" in again.stderr.str()
