@@ -86,7 +86,7 @@ class WinRmTransport:
         tools_dir: str = files.TOOLS_DIR,
         grace_s: float = 30,
         operation_s: int = 20,
-        input_end_s: int = 2,
+        input_end_s: int = 5,
         keepalive_s: float = 60,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -124,7 +124,7 @@ def test_input_that_was_not_given_is_closed_after_the_first_silence_only(transpo
     fake.outputs = [WinRMOperationTimeoutError(), WinRMOperationTimeoutError(), DONE]
     transport.run("x", timeout=99)
     assert fake.log[2:] == ["receive", "send 0 end", "receive", "receive"]
-    assert fake.limits == [2, 20, 20]
+    assert fake.limits == [5, 20, 20]
 
 
 def test_input_goes_in_chunks_and_the_last_one_carries_the_end(transport: WinRmTransport, fake: FakeProtocol) -> None:
@@ -148,7 +148,7 @@ def test_the_deadline_terminates_and_is_kept_to_the_second(
     started = clock.now
     with pytest.raises(GuestHung, match="it had written: half"):
         transport.run("x", timeout=7)
-    assert fake.limits == [2, 2, 5]
+    assert fake.limits == [5, 5, 2]
     assert clock.now == started + 7
     assert fake.log[-1] == "terminate"
 
