@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperCommand
 
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
@@ -32,6 +29,8 @@ from lab.vm.cleanup import RunFolder, sweep
 from lab.vm.machine import VirtualMachine
 
 _NameArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; not needed when only one is running")]
+#: See lab.image.manifest.load_credentials.
+CREDENTIALS_FILE = "credentials.json"
 _DASHES = "lab.after_dashes"
 
 
@@ -85,9 +84,7 @@ def up(
     chosen = guests.free_name(name, Path(values.image).name)
     kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests)
     typer.echo(f"{kept.name} is up: {kept.guest}")
-    for port, host_port in kept.ports.items():
-        typer.echo(f"  guest port {port:<5} 127.0.0.1:{host_port}")
-    typer.echo(f"  logs            {kept.run_dir}")
+    _print_ways(kept)
     typer.echo(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}")
 
 
@@ -207,14 +204,21 @@ def ps() -> None:
     if not guests:
         typer.echo("no guest is running; `lab up` boots one")
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "guest", "up since", "ports (guest → 127.0.0.1)", "process", "logs"):
-        table.add_column(heading, overflow="fold")
     for guest in guests:
         since = datetime.datetime.fromtimestamp(guest.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        ports = ", ".join(f"{port} → {host_port}" for port, host_port in guest.ports.items())
-        table.add_row(guest.name, guest.guest, since, ports, str(guest.pid), str(guest.run_dir))
-    Console().print(table)
+        typer.echo(f"{guest.name}: {guest.guest}, since {since}, process {guest.pid}")
+        _print_ways(guest)
+
+
+def _print_ways(guest: KeptGuest) -> None:
+    """Where a guest is reached, and where its logs are."""
+    ports = read_manifest(guest.image_dir).ports
+    names = {ports.winrm: "WinRM", ports.winrm_tls: "WinRM with TLS", ports.ssh: "SSH"}
+    for port, host_port in guest.ports.items():
+        if port in names:
+            typer.echo(f"  {names[port]:<15} 127.0.0.1:{host_port}")
+    typer.echo(f"  {'credentials':<15} {guest.image_dir / CREDENTIALS_FILE}")
+    typer.echo(f"  {'logs':<15} {guest.run_dir}")
 
 
 def _exit_code(code: int) -> int:

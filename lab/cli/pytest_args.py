@@ -87,6 +87,12 @@ def pytest_arguments(
     return [*arguments, *rest]
 
 
+def stops_early(rest: Sequence[str]) -> bool:
+    """Whether the user asked for an end before the last test."""
+    starts = ("-x", "--exitfirst", "--maxfail", "--sw", "--stepwise")
+    return any(argument.startswith(starts) for argument in rest)
+
+
 def wants_terminal(rest: Sequence[str]) -> bool:
     """Whether pytest will talk to the user: with a debugger it must own the terminal, and cannot have workers."""
     return any(argument in ("--pdb", "--trace") for argument in rest)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from lab.cli.child import ChildEnd, run_child
-from lab.cli.pytest_args import check_suites, child_environment, pytest_arguments, split_suites, wants_terminal
+from lab.cli.pytest_args import check_suites, child_environment, pytest_arguments, split_suites, stops_early, wants_terminal
 from lab.config import KnownIssue, Settings, load_settings
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
@@ -28,6 +28,7 @@ from lab.report.html import write_html
 from lab.report.model import RunReport, TestEntry
 from lab.report.outdir import check_named, named_folder, timed_folder
 from lab.report.summary import error_annotations, markdown, print_summary, red_tests
+from lab.report.view import RED
 from lab.toolchain.select import resolve_drivers
 
 #: A page of commands helps nobody.
@@ -112,23 +113,35 @@ def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> i
     argv = [sys.executable, "-m", "pytest"]
     argv += pytest_arguments(settings, image=str(image), out=folder, suites=suites, workers=workers, rest=rest)
     end = run_child(argv, cwd=Path.cwd(), env=child_environment(os.environ), terminal=wants_terminal(rest))
-    return _conclude(folder, end, settings, everything=not arguments)
+    return conclude(folder, end, settings, rest=rest, everything=not arguments)
 
 
-def _conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bool) -> int:
-    """Write the report, whatever became of pytest; say what there is to say; return the exit code."""
+def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[str] = (), everything: bool = True) -> int:
+    """Write the report, whatever became of pytest; say what there is to say; return the exit code.
+
+    Args:
+        folder: The run's folder.
+        end: How pytest ended.
+        settings: What was in force.
+        rest: The arguments that went on to pytest.
+        everything: No test was left out by the user.
+    """
     console = Console()
     found = read_run(folder)
     meta = read_meta(folder)
-    if meta is not None and (found is None or end.died):
-        found = assemble(folder, meta, exit_code=exit_code, ended=end.died or f"pytest ended with {end.exit_code}")
+    # xdist gives up after some dead workers, and says so by its exit code only: tests that never started are not green.
+    ended = end.died or (f"pytest ended early, with {end.exit_code}" if end.exit_code and not stops_early(rest) else "")
+    if meta is not None and (found is None or ended):
+        found = assemble(folder, meta, exit_code=exit_code, ended=ended)
     if found is None:
         what = end.died or (
             "no test of the lab was run" if end.exit_code in (0, 5) else f"pytest ended with {end.exit_code} before any test"
         )
         console.print(f"lab: {what}; the lines above say more", soft_wrap=True, markup=False, highlight=False)
         return USAGE if end.exit_code in (0, 2, 4, 5) and not end.died else INFRA
-    code = combined_code({str(k): n for k, n in found.totals.items()}, 1 if end.died else end.exit_code)
+    totals = {str(verdict): count for verdict, count in found.totals.items()}
+    repeated = sum(any(attempt.verdict in RED for attempt in test.history) for test in found.tests)
+    code = combined_code(totals, 1 if end.died else end.exit_code, repeated=0 if end.died else repeated)
     found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
     write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(code))

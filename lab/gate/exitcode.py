@@ -37,7 +37,7 @@ def exit_code(totals: Mapping[str, int]) -> int:
     return next((code for verdict, code in _ORDER if totals.get(verdict, 0)), OK)
 
 
-def combined_code(totals: Mapping[str, int], pytest_code: int) -> int:
+def combined_code(totals: Mapping[str, int], pytest_code: int, *, repeated: int = 0) -> int:
     """Return the exit code of a run of which pytest's own exit code is known, too.
 
     The verdicts decide, unless all of them are green (or there are none) and pytest knows better: a suite that cannot be
@@ -46,6 +46,7 @@ def combined_code(totals: Mapping[str, int], pytest_code: int) -> int:
     Args:
         totals: Verdict -> number of tests.
         pytest_code: pytest's exit code; negative when a signal ended it.
+        repeated: Number of tests that were red in an earlier attempt than their last one.
     """
     code = exit_code(totals)
     if code not in (OK, USAGE) or pytest_code == 0:
@@ -53,8 +54,8 @@ def combined_code(totals: Mapping[str, int], pytest_code: int) -> int:
     if code == USAGE and pytest_code in (2, 4, 5):
         # No test ran: a suite cannot be imported, wrong usage, nothing collected.
         return USAGE
-    if code == OK and pytest_code in (1, 2) and totals.get("known", 0):
-        # A known failure is one for pytest all the same, and with -x it stops there.
+    if code == OK and pytest_code in (1, 2) and (totals.get("known", 0) or repeated):
+        # A known failure, and the first attempt of a test whose worker died, are failures for pytest all the same.
         return OK
     return INFRA
 

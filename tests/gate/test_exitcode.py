@@ -58,6 +58,12 @@ def test_pytests_own_exit_code_counts_when_the_verdicts_are_green(
     assert combined_code(totals, pytest_code) == expected
 
 
+def test_a_repeated_test_explains_a_failure_of_pytest() -> None:
+    assert combined_code({"passed": 2}, 1, repeated=1) == 0
+    assert combined_code({"passed": 2, "product": 1}, 1, repeated=1) == 1
+    assert combined_code({"passed": 2}, 3, repeated=1) == 10
+
+
 def test_each_code_has_words() -> None:
     assert len({meaning(code) for code in (0, 1, 2, 3, 10)}) == 5
     assert "77" in meaning(77)

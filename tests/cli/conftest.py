@@ -1,0 +1,90 @@
+"""A small suite that needs no guest, and `lab run` with a stand-in for image and drivers."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lab.cli import run as run_module
+
+#: Does for a handful of guestless tests what the plugin does for real ones: meta, announcements, verdicts.
+CONFTEST = """
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.gate.verdict import Facts, PhaseFact, decide
+from lab.report.collect import ResultWriter, RunMeta, write_meta
+from lab.report.model import DriverEntry, GuestEntry, ImageEntry, TestEntry
+
+
+class Stand:
+    def __init__(self, config):
+        self.out = Path(config.getoption("lab_out"))
+        self.worker = getattr(config, "workerinput", {}).get("workerid", "master")
+        image = ImageEntry(name="wine", key="k", guest="stand-in", is_windows=False, capabilities=[])
+        meta = RunMeta(lab_version="0", started="2026-01-01T00:00:00Z", started_at=time.time(), guest="stand-in", image=image,
+                       accelerator="tcg", qemu="0", workers=2,
+                       drivers=[DriverEntry(name="sync", path="sync.sys", sha256="0", arch="x64")])
+        write_meta(self.out, meta)
+        self.writer = ResultWriter(self.out, self.worker)
+        self.phases = []
+
+    def pytest_collection_finish(self, session):
+        self.writer.collected([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        self.phases, self.started = [], time.time()
+        self.writer.begin(item.nodeid, started=self.started)
+        result = yield
+        decision = decide(Facts(phases=self.phases))
+        self.writer.test(TestEntry(nodeid=item.nodeid, verdict=decision.verdict, reason=decision.reason,
+                                   duration_s=time.time() - self.started, started=self.started, worker=self.worker))
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = yield
+        error = call.excinfo.value if call.excinfo else None
+        self.phases.append(PhaseFact(when=report.when, outcome=report.outcome, error=error))
+        return report
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses"):
+        config.pluginmanager.register(Stand(config), "stand")
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Write a suite `suites/test_it.py` into the current folder, which is a new one."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def write(text: str) -> Path:
+        folder = tmp_path / "suites"
+        folder.mkdir(exist_ok=True)
+        (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+        file = folder / "test_it.py"
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _no_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No image is built and no driver compiled."""
+    image = tmp_path / "image"
+    monkeypatch.setattr(run_module, "ensure_image", lambda _name, _progress: image)
+    monkeypatch.setattr(run_module, "read_manifest", lambda _image: SimpleNamespace(arch="x64"))
+    monkeypatch.setattr(run_module, "resolve_drivers", lambda *_args, **_options: ())

@@ -1,0 +1,54 @@
+"""The folder of a run."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from lab.errors import ConfigError
+from lab.report.outdir import named_folder, timed_folder
+
+NOW = datetime.datetime(2026, 9, 21, 14, 13, 20, tzinfo=datetime.UTC)
+
+
+def test_a_folder_by_time_and_the_link_to_it(tmp_path: Path) -> None:
+    folder = timed_folder(tmp_path / "out", NOW)
+    assert folder == tmp_path / "out" / "2026-09-21T14-13-20Z"
+    assert (tmp_path / "out" / "latest").readlink() == Path(folder.name)
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    folders = [timed_folder(tmp_path, NOW) for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert (tmp_path / "latest").resolve() == folders[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*(folder.name for folder in folders), "latest"])
+
+
+def test_a_folder_of_the_links_name_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest" / "mine").touch()
+    timed_folder(tmp_path, NOW)
+    assert (tmp_path / "latest" / "mine").exists()
+
+
+def test_a_dangling_link_is_moved(tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to("gone")
+    folder = timed_folder(tmp_path, NOW)
+    assert (tmp_path / "latest").resolve() == folder
+
+
+def test_a_named_folder_may_be_there_if_it_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert named_folder(tmp_path / "empty").is_dir()
+    assert named_folder(tmp_path / "new" / "deep").is_dir()
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "run.json").touch()
+    with pytest.raises(ConfigError, match="is not empty"):
+        named_folder(tmp_path / "used")
+    with pytest.raises(ConfigError, match="is a file"):
+        named_folder(tmp_path / "used" / "run.json")
