@@ -77,7 +77,8 @@ class SshServer:
 
     def _serve(self, channel: paramiko.Channel, line: str) -> None:
         try:
-            stdin = b""
+            # Input comes behind the reply to the request, so that its first byte also says that the reply is out.
+            stdin = b"" if self.read_input else channel.recv(1)
             while self.read_input and (piece := channel.recv(65536)):
                 stdin += piece
             command, _, question = line.rpartition(" & call echo ")
