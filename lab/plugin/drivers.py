@@ -92,6 +92,9 @@ class LoadedDriver:
             return
         try:
             self.stop()
+            if "unload_waits_for_handles" in self._seat.guest.capabilities:
+                # There the stop returns while a client that was just ended still has its handle.
+                self.wait_state(ServiceState.STOPPED)
         except ServiceError as error:
             if error.exit_code == NOT_ACTIVE:
                 self._seat.loaded.discard(self.name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,8 @@ from lab.prints.record import GapRecord, MarkRecord, Record
 
 #: How often the file is looked at, in seconds: the granularity of host times, and some 0.1 % of a core.
 POLL_S = 0.01
+#: The same while somebody waits for a record.
+HURRY_S = 0.001
 #: A print without a following line is complete after this long; a marker makes it complete at once.
 QUIET_S = 0.1
 _CHUNK = 1 << 20
@@ -67,7 +70,10 @@ class WinePrintSource:
         self._log = RecordLog(clock)
         self._agent: socket.socket | None = None
         self._agent_lock = threading.Lock()
-        self._stop = threading.Event()
+        self._stopping = False
+        self._wake = threading.Event()
+        self._waiting = 0
+        self._waiting_lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @property
@@ -93,7 +99,8 @@ class WinePrintSource:
 
     def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
         """Wait until ``until`` holds for the records from ``position`` on; see :class:`lab.prints.record.PrintSource`."""
-        return self._log.wait(position, until, timeout=timeout)
+        with self._hurried():
+            return self._log.wait(position, until, timeout=timeout)
 
     def mark(self, token: str, *, timeout: float) -> int:
         """Send a marker through the guest's print path and wait until it arrives.
@@ -104,12 +111,13 @@ class WinePrintSource:
         """
         before = len(self._log)
         deadline = self._clock() + timeout
-        self._send_mark(token, timeout)
 
         def arrived(records: list[Record]) -> bool:
             return any(isinstance(record, MarkRecord) and record.token == token for record in records)
 
-        records = self._log.wait(before, arrived, timeout=max(deadline - self._clock(), 0.0))
+        with self._hurried():
+            self._send_mark(token, timeout)
+            records = self._log.wait(before, arrived, timeout=max(deadline - self._clock(), 0.0))
         for index, record in enumerate(records):
             if isinstance(record, MarkRecord) and record.token == token:
                 return before + index + 1
@@ -123,11 +131,24 @@ class WinePrintSource:
         thread = self._thread
         if thread is None:
             return
-        self._stop.set()
+        self._stopping = True
+        self._wake.set()
         thread.join()
         self._thread = None
         with self._agent_lock:
             self._drop_agent()
+
+    @contextlib.contextmanager
+    def _hurried(self) -> Iterator[None]:
+        """Have the file looked at more often while somebody waits for it."""
+        with self._waiting_lock:
+            self._waiting += 1
+        self._wake.set()
+        try:
+            yield
+        finally:
+            with self._waiting_lock:
+                self._waiting -= 1
 
     def _send_mark(self, token: str, timeout: float) -> None:
         where = f"{self._mark_address[0]}:{self._mark_address[1]}"
@@ -175,7 +196,7 @@ class WinePrintSource:
         try:
             last_data = self._clock()
             while True:
-                stopping = self._stop.is_set()
+                stopping = self._stopping
                 file = file or self._open()
                 data = file.read(_CHUNK) if file else b""
                 if data:
@@ -186,7 +207,8 @@ class WinePrintSource:
                     break
                 if self._decoder.waiting and self._clock() - last_data >= QUIET_S:
                     self._log.extend(self._decoder.flush())
-                self._stop.wait(POLL_S)
+                if self._wake.wait(HURRY_S if self._waiting else POLL_S):
+                    self._wake.clear()
             self._log.extend(self._decoder.finish(self._wall()))
         except OSError as error:
             reason = f"the print file {self._path} cannot be read: {error}"
