@@ -48,8 +48,8 @@ class Double:
             self._kill(self._jobs[number], {2: signal.SIGKILL, 3: signal.SIGINT, 4: signal.SIGQUIT}[operation])
 
     def _start(self, number: int, rest: bytes) -> None:
-        (shell,) = struct.unpack_from("<I", rest)
-        at, strings = 4, []
+        shell, codepage = struct.unpack_from("<II", rest)
+        at, strings = 8, []
         while at < len(rest):
             (units,) = struct.unpack_from("<I", rest, at)
             strings.append(rest[at + 4 : at + 4 + 2 * units].decode("utf-16-le"))
@@ -64,7 +64,7 @@ class Double:
         if line.startswith("fail "):
             self._answer(f"failed {number} {line.removeprefix('fail ')}")
             return
-        given = dict(variable.split("=", 1) for variable in variables.split("\0")[:-1])
+        given = {"CODEPAGE": str(codepage)} | dict(variable.split("=", 1) for variable in variables.split("\0")[:-1])
         with open(paths[0], "rb") as stdin, open(paths[1], "wb") as stdout, open(paths[2], "wb") as stderr:  # noqa: PTH123
             popen = subprocess.Popen(
                 ["/bin/sh", "-c", line] if application else line.split(" "),

@@ -61,15 +61,16 @@ Run = Callable[[StartRequest], Command]
 def test_a_command_with_all_its_streams(run: Run, tmp_path: Path) -> None:
     command = run(
         StartRequest(
-            command='read x; echo "$A $x $PWD"; echo err >&2; exit',
+            command='read x; echo "$A $x $PWD $CODEPAGE"; echo err >&2; exit',
             arguments=("200",),
             working_directory=str(tmp_path),
             environment={"A": "ä=€ 𝄞", "B": ""},
             shell="S",
+            codepage=65001,
         )
     )
     command.send(b"in\n", end=True, timeout_s=5)
-    assert finish(command) == (f"ä=€ 𝄞 in {tmp_path}\n".encode(), b"err\n", 0xFFFFFF00 + 200)
+    assert finish(command) == (f"ä=€ 𝄞 in {tmp_path} 65001\n".encode(), b"err\n", 0xFFFFFF00 + 200)
     assert not list((tmp_path / "run").glob("*.pipe"))
 
 

@@ -70,7 +70,7 @@ class ResidentLauncher:
             folder = request.working_directory or self._config.working_directory
             variables = "".join(f"{name}={value}\0" for name, value in request.environment.items())
             unix = ["\\\\?\\unix" + str(path).replace("/", "\\") for path in pipes.paths]
-            program.start(process, shell, (application, line, folder, variables, *unix))
+            program.start(process, struct.pack("<II", shell, request.codepage), (application, line, folder, variables, *unix))
         except BaseException:
             pipes.close()
             raise
@@ -214,9 +214,9 @@ class _Program:
             self.close()
             raise StartError(1053, f"the resident launcher {config.resident_command[0]} did not come up")
 
-    def start(self, process: ResidentProcess, shell: int, strings: tuple[str, ...]) -> None:
+    def start(self, process: ResidentProcess, words: bytes, strings: tuple[str, ...]) -> None:
         self._processes[process.number] = process
-        payload = struct.pack("<I", shell) + b"".join(_packed(each) for each in strings)
+        payload = words + b"".join(_packed(each) for each in strings)
         self.send(_START, process.number, payload)
         if not process.answered.wait(START_TIMEOUT_S) or process.error:
             self._processes.pop(process.number, None)

@@ -7,7 +7,7 @@
  *
  * Requests come over standard input, little-endian 32-bit words and UTF-16:
  *     size of what follows, operation, number of the command, and strings, each a count of units and the units
- *     1 start      number of the shell, application (or empty), command line, folder (or empty),
+ *     1 start      number of the shell, code page (or 0), application (or empty), command line, folder (or empty),
  *                  variables ("NAME=VALUE" with a null after each), stdin, stdout, stderr (paths, "\\?\unix\...")
  *     2 terminate  end the command's processes
  *     3 ctrl-c     4 ctrl-break
@@ -331,11 +331,25 @@ static DWORD create(struct command *command, WCHAR *strings[7])
     return error;
 }
 
+/*
+ * On Windows each shell has a console of its own. Here all share the launcher's, because one console costs one conhost
+ * process; so its code page is put right before each start, also after a command that used chcp.
+ */
+static void use_codepage(DWORD codepage)
+{
+    if (!codepage)
+        codepage = GetOEMCP();
+    if (GetConsoleOutputCP() != codepage)
+        SetConsoleOutputCP(codepage);
+    if (GetConsoleCP() != codepage)
+        SetConsoleCP(codepage);
+}
+
 static void start(DWORD number, struct reader *reader)
 {
     struct command *command = HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*command));
     WCHAR *strings[7], **values = NULL;
-    DWORD shell = read_word(reader), at, count = 0, error;
+    DWORD shell = read_word(reader), codepage = read_word(reader), at, count = 0, error;
 
     for (at = 0; at < 7; at++)
         strings[at] = read_string(reader);
@@ -346,6 +360,7 @@ static void start(DWORD number, struct reader *reader)
     } else {
         command->number = number;
         command->shell = shell;
+        use_codepage(codepage);
         if (values)
             exchange_variables(strings[3], values);
         error = create(command, strings);
