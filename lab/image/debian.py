@@ -36,19 +36,22 @@ class Bootstrap:
         suite: Debian's code name of the release.
         packages: Installed with their hard dependencies.
         exclude_paths: Globs that are never unpacked.
+        include_paths: Globs that are unpacked all the same.
         hooks: mmdebstrap customize hooks, in order; ``$1`` is the tree.
     """
 
     suite: str
     packages: Sequence[str]
     exclude_paths: Sequence[str]
-    hooks: Sequence[str]
+    include_paths: Sequence[str] = ()
+    hooks: Sequence[str] = ()
 
     def argv(self) -> list[str]:
         """The command. No mirror is named: mmdebstrap knows Debian's, with updates and security fixes for a stable release."""
         argv = ["mmdebstrap", "--variant=essential", "--mode=auto", "--format=null", "--architectures=amd64"]
         argv += ["--aptopt=Acquire::Languages none", "--aptopt=Acquire::Retries 3"]
         argv += [f"--dpkgopt=path-exclude={path}" for path in self.exclude_paths]
+        argv += [f"--dpkgopt=path-include={path}" for path in self.include_paths]
         argv += ["--dpkgopt=force-unsafe-io", f"--include={','.join(self.packages)}"]
         argv += [f"--customize-hook={hook}" for hook in self.hooks]
         return [*argv, self.suite, "/dev/null"]

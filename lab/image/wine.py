@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shlex
 import shutil
 import tempfile
@@ -31,8 +32,12 @@ MARK_PORT = 5999
 FREE_MB = 2048
 #: What a guest of this image really does; tests that need more are skipped by name.
 CAPABILITIES = ("driver_load", "dbgprint", "cancel_io", "winrm", "ssh", "sftp")
-APPEND = "root=/dev/vda console=ttyS0 quiet mitigations=off audit=0 tsc=reliable no_timer_check panic=-1"
+#: no5lvl: page tables of four levels, because an emulated processor walks them in software.
+APPEND = "root=/dev/vda console=ttyS0 quiet mitigations=off audit=0 no5lvl nokaslr tsc=reliable no_timer_check panic=-1"
 _TREE = "/lab-build"
+#: The modules of this package that decide what is in the image.
+_CODE = ("wine.py", "debian.py", "credentials.py", "manifest.py")
+_WINE = "/usr/lib/x86_64-linux-gnu/wine"
 _DRIVE_C = "/home/lab/wine/drive_c"
 #: What is built from source for the guest: manifest in the checkout, place on drive C.
 _COMPONENTS = {
@@ -100,6 +105,7 @@ class WineRecipe:
     def __init__(self, root: Path | None = None) -> None:
         self._root = root or project_root()
         self._folder = self._root / "vm-images" / "wine"
+        self._key = ""
 
     @property
     def name(self) -> str:
@@ -107,15 +113,19 @@ class WineRecipe:
         return NAME
 
     def key(self) -> str:
-        """See :class:`lab.image.store.Recipe`. What Debian's mirror has today is not part of it."""
-        return content_key(self.inputs())
+        """See :class:`lab.image.store.Recipe`. What Debian's mirror has today is not part of it.
+
+        Taken once, so that a file which changes while the image is built does not change the image's name.
+        """
+        self._key = self._key or content_key(self.inputs())
+        return self._key
 
     def inputs(self) -> dict[str, bytes]:
         """Everything that the image is made from, by name."""
         inputs = tree_inputs(self._folder, "recipe")
         for folder in ("driver/wine-compat", "vm-images/tools"):
             inputs |= tree_inputs(self._root / folder, folder)
-        inputs |= file_inputs(Path(__file__).parent.glob("*.py"), "code")
+        inputs |= file_inputs((Path(__file__).with_name(name) for name in _CODE), "code")
         inputs["schema"] = b"%d" % SCHEMA_VERSION
         return inputs
 
@@ -131,7 +141,8 @@ class WineRecipe:
             plan = debian.Bootstrap(
                 suite=recipe.suite,
                 packages=recipe.packages,
-                exclude_paths=recipe.exclude_paths,
+                exclude_paths=excluded(recipe),
+                include_paths=[f"{_WINE}/x86_64-unix/{name}.so" for name in recipe.wine_unix],
                 hooks=self._hooks(stage, folder),
             )
             debian.bootstrap(plan, on_stage=progress.stage, on_detail=progress.detail)
@@ -213,8 +224,13 @@ class WineRecipe:
 
     def _hooks(self, stage: Path, folder: Path) -> list[str]:
         """What happens to the tree once its packages are installed; ``$1`` is the tree."""
-        wine = "usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
-        strip = f'cd "$1/{wine}" && echo "lab-stage: strip Wine" >&2 && x86_64-w64-mingw32-strip --strip-debug *.dll *.exe *.sys *.drv'
+        # Page-aligned as they came: Wine maps such files, and reads any other into memory of each process.
+        strip = f"""
+            echo "lab-stage: strip Wine's libraries" >&2
+            cd "$1{_WINE}/x86_64-windows"
+            for file in *.dll *.exe *.sys *.drv; do
+                x86_64-w64-mingw32-objcopy --strip-debug --file-alignment 4096 "$file" || exit 1
+            done"""
         make_disk = (stage / "make-disk").read_text(encoding="utf-8")
         return [
             f'mkdir -m 0700 "$1{_TREE}"',
@@ -227,6 +243,22 @@ class WineRecipe:
                 for name in ("kernel", "initrd", "versions.json", "disk.qcow2")
             ),
         ]
+
+
+def excluded(recipe: WineRecipeFile) -> list[str]:
+    """Globs of what is not unpacked, for dpkg, which knows no braces."""
+    globs = [*recipe.exclude_paths, *(f"{_WINE}/x86_64-windows/{name}" for name in recipe.trim_wine)]
+    return [*(path for item in globs for path in braces(item)), f"{_WINE}/x86_64-unix/*"]
+
+
+def braces(pattern: str) -> list[str]:
+    """Expand ``{a,b}``, also one inside another, the way a shell does."""
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if not match:
+        return [pattern]
+    return [
+        text for part in match.group(1).split(",") for text in braces(pattern[: match.start()] + part + pattern[match.end() :])
+    ]
 
 
 def winrm_settings() -> dict[str, Any]:

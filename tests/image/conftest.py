@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 import pytest
+
 from lab.host.paths import project_root
 
 

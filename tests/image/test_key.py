@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lab.host.paths import project_root
 from lab.image.key import KEY_LENGTH, content_key, source_files, tree_inputs
 from lab.image.wine import WineRecipe

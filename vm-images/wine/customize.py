@@ -8,8 +8,9 @@ Everything that it needs lies in one folder: files/ (copied by the list in manif
 
 from __future__ import annotations
 
+import compileall
+import ctypes
 import fnmatch
-import glob
 import itertools
 import json
 import lzma
@@ -30,15 +31,9 @@ PREFIX = Path("/home/lab/wine")
 DRIVE_C = PREFIX / "drive_c"
 OUT = Path("/lab-out")
 USER = "lab"
-ELF_FOLDERS = (
-    "/usr/bin",
-    "/usr/sbin",
-    "/usr/lib/openssh",
-    "/usr/lib/wine",
-    "/usr/lib/python3",
-    "/usr/lib/python3.*",
-    "/usr/lib/lab",
-)
+#: ELF note that holds the entry point of a PVH kernel.
+XEN_ELFNOTE_PHYS32_ENTRY = 18
+ELF_FOLDERS = ("usr/bin", "usr/sbin", "usr/lib/openssh", "usr/lib/wine", "usr/lib/python3*")
 
 
 def stage(text: str) -> None:
@@ -86,8 +81,8 @@ def elf_needs(path: Path) -> list[str] | None:
 def shake_libraries(keep: list[str]) -> None:
     """Remove shared libraries that no remaining program needs."""
     queue: list[Path] = []
-    for folder in itertools.chain.from_iterable(glob.glob(pattern) for pattern in ELF_FOLDERS):
-        queue += [path for path in Path(folder).rglob("*") if path.is_file()]
+    for folder in itertools.chain.from_iterable(Path("/").glob(pattern) for pattern in ELF_FOLDERS):
+        queue += [path for path in folder.rglob("*") if path.is_file()]
     queue += (WINE / "x86_64-unix").glob("*.so")
     queue += [path for path in LIB.iterdir() if any(fnmatch.fnmatch(path.name, pattern) for pattern in keep)]
     queue += (LIB / "ossl-modules").glob("*.so")
@@ -100,36 +95,47 @@ def shake_libraries(keep: list[str]) -> None:
         if path.is_symlink() and path.parent == LIB:
             queue.append(path.resolve())
         for name in elf_needs(path) or []:
-            queue += [candidate for candidate in (LIB / name,) if candidate.exists()]
+            if (LIB / name).exists():
+                queue.append(LIB / name)
     for path in LIB.iterdir():
         if ".so" in path.name and path not in wanted and not path.is_dir():
             path.unlink()
 
 
-def trim(recipe: dict[str, Any]) -> None:
-    """Remove what the guest never uses."""
-    folder = WINE / "x86_64-windows"
-    patterns = list(itertools.chain.from_iterable(braces(item) for item in recipe["trim_wine"]))
-    for path in folder.iterdir():
-        if any(fnmatch.fnmatch(path.name.lower(), pattern) for pattern in patterns):
-            path.unlink()
-    for path in (WINE / "x86_64-unix").iterdir():
-        if path.name.removesuffix(".so") not in recipe["wine_unix"]:
-            path.unlink()
-    shake_libraries(recipe["keep_libraries"])
-
-
 def trim_system(recipe: dict[str, Any]) -> None:
     """Remove whole folders; the last step, because packages' own tools live there."""
     for pattern in itertools.chain.from_iterable(braces(item) for item in recipe["trim"]):
-        for path in glob.glob("/" + pattern):
+        for path in Path("/").glob(pattern):
             remove(path)
+
+
+def unpacked_kernel(image: bytes) -> bytes:
+    """The ELF kernel inside a bzImage: QEMU starts it directly (PVH), and an emulated guest saves the unpacking of 60 MB.
+
+    The image itself when it is not compressed by zstd, or has no entry point for this.
+    """
+    sectors = image[0x1F1] or 4
+    offset, length = struct.unpack_from("<II", image, 0x248)  # payload, from the end of the setup code
+    start = (sectors + 1) * 512 + offset
+    packed, size = image[start : start + length - 4], struct.unpack_from("<I", image, start + length - 4)[0]
+    if not packed.startswith(b"\x28\xb5\x2f\xfd"):
+        return image
+    library = ctypes.CDLL("libzstd.so.1")
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    library.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    buffer = ctypes.create_string_buffer(size)
+    if library.ZSTD_decompress(buffer, size, packed, len(packed)) != size:
+        raise SystemExit("the kernel's payload cannot be unpacked")
+    kernel = buffer.raw
+    note = struct.pack("<III", 4, 4, XEN_ELFNOTE_PHYS32_ENTRY) + b"Xen\0"
+    alternative = struct.pack("<III", 4, 8, XEN_ELFNOTE_PHYS32_ENTRY) + b"Xen\0"
+    return kernel if kernel.startswith(b"\x7fELF") and (note in kernel or alternative in kernel) else image
 
 
 def boot_files(recipe: dict[str, Any], files: Path) -> str:
     """Write kernel and initrd into OUT; return the kernel's version."""
     version = sorted(path.name.removeprefix("vmlinuz-") for path in Path("/boot").glob("vmlinuz-*"))[-1]
-    shutil.copy(f"/boot/vmlinuz-{version}", OUT / "kernel")
+    (OUT / "kernel").write_bytes(unpacked_kernel(Path(f"/boot/vmlinuz-{version}").read_bytes()))
     tree = Path("/lab-initrd")
     for folder in ("bin", "dev", "modules", "root"):
         (tree / folder).mkdir(parents=True)
@@ -146,7 +152,7 @@ def boot_files(recipe: dict[str, Any], files: Path) -> str:
         source = Path(name)
         data = lzma.decompress(source.read_bytes()) if source.suffix == ".xz" else source.read_bytes()
         (tree / f"modules/{index:02d}-{source.name.split('.')[0]}.ko").write_bytes(data)
-    names = "\n".join(["."] + sorted(str(path.relative_to(tree)) for path in tree.rglob("*")))
+    names = "\n".join([".", *sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))])
     with (OUT / "initrd").open("wb") as target:
         subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=tree, input=names.encode(), stdout=target, check=True)
     shutil.rmtree(tree)
@@ -206,6 +212,8 @@ def registry_file(recipe: dict[str, Any]) -> str:
     lines = ["REGEDIT4", ""]
     for name in recipe["disable_services"]:
         lines += [rf"[{services}\{name}]", '"Start"=dword:00000004', ""]
+    # Ten seconds otherwise, after which starting a driver fails with 1053: too few for an emulated processor on a busy machine.
+    lines += [r"[HKEY_LOCAL_MACHINE\System\CurrentControlSet\Control]", '"ServicesPipeTimeout"=dword:0000ea60', ""]
     lines += [r"[HKEY_CURRENT_USER\Software\Wine\Drivers]", '"Graphics"="null"', '"Audio"=""', ""]
     lines += [r"[HKEY_CURRENT_USER\Software\Wine\WineDbg]", '"ShowCrashDialog"=dword:00000000', ""]
     lines += [r"[-HKEY_LOCAL_MACHINE\Software\Microsoft\Windows NT\CurrentVersion\AeDebug]", ""]
@@ -256,7 +264,7 @@ def main() -> None:
     versions["debian"] = Path("/etc/debian_version").read_text().strip()
     (OUT / "versions.json").write_text(json.dumps(versions))
     stage("trim what the guest does not use")
-    trim(recipe)
+    shake_libraries(recipe["keep_libraries"])
     make_user(recipe["password"])
     for path in Path("/etc/ssh").glob("ssh_host_*"):
         path.unlink()  # the package made these; the guest's own come from the build
@@ -267,6 +275,8 @@ def main() -> None:
     create_services(recipe)
     sys.stderr.write(f"lab: the Wine prefix took {time.monotonic() - started:.1f} s\n")
     share_contents()
+    # The services run as a user who cannot write here, and would compile these files at each boot.
+    compileall.compile_dir("/usr/lib/lab", quiet=1)
     shutil.rmtree(build)
     for path in ("/etc/resolv.conf", "/etc/hostname", "/usr/sbin/init", "/etc/mtab"):
         remove(path)

@@ -4,9 +4,6 @@
  * A Unix shell gets a command as one string; Wine makes a Windows command line of an argument list, and escapes every
  * quotation mark on the way, which cmd does not understand. So the string comes in the environment variable
  * LAB_COMMAND and is handed to cmd as it is.
- *
- * A Unix exit status has 8 bits, a Windows exit code 32. With LAB_EXIT=1 in its environment the program ends its
- * standard error with the line "\x1elab-exit:<decimal>\n", so that error 1060 does not arrive as 36.
  */
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
@@ -42,9 +39,7 @@ static int run(void)
 {
     STARTUPINFOW startup;
     PROCESS_INFORMATION process;
-    WCHAR want_exit[4];
     DWORD code = 1, length, at;
-    BOOL tell;
 
     for (at = 0; prefix[at]; at++)
         line[at] = prefix[at];
@@ -53,9 +48,7 @@ static int run(void)
         put(STD_ERROR_HANDLE, "labshell: LAB_COMMAND is missing or longer than 32760 characters\n");
         return 1;
     }
-    tell = GetEnvironmentVariableW(L"LAB_EXIT", want_exit, 4) == 1 && want_exit[0] == '1';
     SetEnvironmentVariableW(L"LAB_COMMAND", NULL);
-    SetEnvironmentVariableW(L"LAB_EXIT", NULL);
 
     for (at = 0; at < sizeof(startup); at++)
         ((volatile char *)&startup)[at] = 0;
@@ -72,11 +65,6 @@ static int run(void)
     }
     WaitForSingleObject(process.hProcess, INFINITE);
     GetExitCodeProcess(process.hProcess, &code);
-    if (tell) {
-        put(STD_ERROR_HANDLE, "\x1elab-exit:");
-        put_number(STD_ERROR_HANDLE, code);
-        put(STD_ERROR_HANDLE, "\n");
-    }
     return (int)code;
 }
 

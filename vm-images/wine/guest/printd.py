@@ -1,10 +1,10 @@
-"""Carries the kernel prints out of the guest: from the pipe that Wine's services write to, to a serial port.
+r"""Carries the kernel prints out of the guest: from the pipe that Wine's services write to, to a serial port.
 
-Each line goes out framed as ``\\x1e<seq>;<payload byte length>;<payload>\\n``: seq counts from 0 at boot, so that the host
+Each line goes out framed as ``\x1e<seq>;<payload byte length>;<payload>\n``: seq counts from 0 at boot, so that the host
 notices a lost or a damaged line. The first line is ``lab:boot``.
 
-On TCP, a client sends ``MARK <token>\\n``; the service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one
-write, so that the mark comes out behind everything that was printed before it, and answers ``OK\\n``.
+On TCP, a client sends ``MARK <token>\n``; the service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one
+write, so that the mark comes out behind everything that was printed before it, and answers ``OK\n``.
 
 Runs inside the guest with nothing but Python's own library; one thread, no blocking call besides the wait itself.
 """
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import fcntl
 import os
+import re
 import selectors
 import socket
 import sys
@@ -33,6 +35,7 @@ PIPE_SIZE = 1 << 20
 #: A mark must not be glued to the unfinished line of a process that died while writing.
 MARK_LEAD = b"\x1dlab:mark:"
 MAX_TOKEN = 200
+_MARK = re.compile(re.escape(MARK_LEAD))
 
 
 def frame(sequence: int, payload: bytes) -> bytes:
@@ -48,14 +51,15 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take more bytes; return the lines that are complete now."""
-        data = (self._rest + data).replace(b"\n" + MARK_LEAD, b"\n" + MARK_LEAD[1:])
-        if data.startswith(MARK_LEAD):
-            data = data[1:]
-        *lines, self._rest = data.replace(MARK_LEAD, b"\n" + MARK_LEAD[1:]).split(b"\n")
+        *lines, self._rest = _MARK.sub(_own_line, self._rest + data).split(b"\n")
         while len(self._rest) > MAX_LINE:
             lines.append(self._rest[:MAX_LINE])
             self._rest = self._rest[MAX_LINE:]
         return lines
+
+
+def _own_line(lead: re.Match[bytes]) -> bytes:
+    return (b"\n" if lead.start() and lead.string[lead.start() - 1] != 0x0A else b"") + MARK_LEAD[1:]
 
 
 class Outbox:
@@ -111,10 +115,8 @@ class MarkClient:
 
     def answer(self, data: bytes) -> None:
         """Send a short answer; a client that is gone does not matter."""
-        try:
+        with contextlib.suppress(OSError):
             self.sock.send(data)
-        except OSError:
-            pass
 
 
 def mark_line(request: bytes, uptime: float) -> bytes | None:
@@ -143,6 +145,7 @@ class Service:
         self._splitter = LineSplitter()
         self._outbox = Outbox()
         self._marks: collections.deque[tuple[MarkClient, bytes]] = collections.deque()
+        self._clients: set[MarkClient] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(pipe, selectors.EVENT_READ, self._read_pipe)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -152,10 +155,15 @@ class Service:
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Serve until ``until()`` holds (never, in the guest)."""
         self._outbox.add(b"lab:boot")
-        while not until():
-            self._write_out()
-            for key, _ in self._selector.select(timeout=1):
-                key.data()
+        try:
+            while not until():
+                self._write_out()
+                for key, _ in self._selector.select(timeout=1):
+                    key.data()
+        finally:
+            for client in self._clients:
+                client.sock.close()
+            self._selector.close()
 
     def _write_out(self) -> None:
         self._outbox.flush(lambda data: os.write(self._serial, data))
@@ -190,6 +198,7 @@ class Service:
             return
         sock.setblocking(False)
         client = MarkClient(sock)
+        self._clients.add(client)
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._serve(client))
 
     def _serve(self, client: MarkClient) -> None:
@@ -197,6 +206,7 @@ class Service:
         if requests is None:
             self._selector.unregister(client.sock)
             client.sock.close()
+            self._clients.discard(client)
             return
         self._marks.extend((client, request) for request in requests)
         self._send_marks()
