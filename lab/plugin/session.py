@@ -20,6 +20,7 @@ from lab.pool.pool import GuestLife, GuestPool, GuestSource, Seat
 from lab.pool.turn import MachineTurn
 from lab.prints.stream import first_fault, render
 from lab.report.collect import ResultWriter, print_entry
+from lab.report.junit import user_properties
 from lab.report.model import GuestEntry
 
 #: How long the guest may take for a marker or a question when a test has already failed.
@@ -181,6 +182,13 @@ class LabSession:
             seat = self.pool.acquire(smp=run.wishes.cpus, fresh=run.wishes.fresh)
             run.stream = seat.ledger.open(run.nodeid)
         run.seat = seat
+        early = first_fault(seat.ledger.peek())
+        if early is not None:
+            raise GuestCrashed(
+                early.code,
+                early.parameters,
+                message=f"the driver crashed before this test did anything, behind the test before it: {early.text}",
+            )
 
     def _skip(self, run: TestRun, missing: Sequence[str]) -> NoReturn:
         run.missing = tuple(missing)
@@ -214,11 +222,13 @@ class LabSession:
         decision = run.decide(self.config.known)
         entry = run.entry(decision, self.worker)
         self._writer.test(entry)
-        properties = [("lab_verdict", entry.verdict), ("lab_guest", self.guest_text)]
-        properties += [("lab_reason", entry.reason)] if entry.reason else []
-        properties += [("lab_guest_id", entry.guest_id)] if entry.guest_id else []
-        properties += [("lab_fault", entry.fault.code)] if entry.fault else []
-        report.user_properties += [*properties, ("lab_worker", self.worker)]
+        drivers = self.source.payload.drivers.values()
+        report.user_properties += user_properties(
+            entry,
+            guest=self.source.manifest.guest,
+            image_key=self.source.manifest.key,
+            hashes={driver.name: driver.sha256 for driver in drivers if driver.name in entry.drivers},
+        )
         self.run = None
 
     def _write_guest(self, life: GuestLife) -> None:

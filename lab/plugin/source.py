@@ -9,11 +9,12 @@ import pytest
 
 from lab.errors import LabError
 from lab.host.accel import probe_accelerators
-from lab.host.paths import cache_dir, runs_dir
+from lab.host.paths import cache_dir, runs_dir, state_dir
 from lab.image.manifest import ImageManifest
 from lab.image.store import find_image
 from lab.plugin.options import LabConfig
 from lab.pool.boot import read_manifest
+from lab.pool.kept import KeptGuests
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.pool import GuestSource
@@ -49,6 +50,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
         boot_timeout=options.boot_timeout,
         runs_dir=runs_dir(),
         evidence_dir=out / "guests",
+        kept=KeptGuests(state_dir() / "guests"),
         detached=options.keep != "never",
     )
 

@@ -175,7 +175,7 @@ class GuestPool:
         finally:
             # Closed first: whatever the guest printed to its end has been read by then.
             seat.life.attribution = seat.ledger.finish()
-            seat.life.ended = f"{reason}; kept running" if keep else reason
+            seat.life.ended = f"{reason}; kept running, `lab ps` lists it" if keep else reason
             self.kept = seat.guest if keep else self.kept
             self._on_change(seat.life)
 

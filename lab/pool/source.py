@@ -14,9 +14,11 @@ from lab.host.accel import QEMU, Accelerators
 from lab.host.process import run
 from lab.image.manifest import ImageManifest
 from lab.pool.boot import boot_guest
+from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.payload import Payload
 from lab.vm.cleanup import RunFolder
+from lab.vm.machine import VirtualMachine
 
 #: What is kept of a guest's run folder: enough to see what happened, and to start the same guest by hand.
 _EVIDENCE = ("*.log", "*.cmd", "keeper.json")
@@ -36,6 +38,7 @@ class ImageSource:
         boot_timeout: Seconds until a guest must answer; None for the image's own figure.
         runs_dir: Where run folders are made.
         evidence_dir: Gets one folder of logs for each guest.
+        kept: The register of guests that people keep.
         detached: Guests live on when this process ends, unless they are ended.
         progress: Told what a boot waits for.
     """
@@ -49,22 +52,26 @@ class ImageSource:
     boot_timeout: float | None
     runs_dir: Path
     evidence_dir: Path
+    kept: KeptGuests
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
         """Boot a fresh guest; see :func:`lab.pool.boot.boot_guest`."""
         folder = RunFolder.create(self.runs_dir, guest_id)
+        names: list[str] = []
 
         def clean(kept: bool) -> None:
             self._keep_evidence(folder.path, guest_id)
             if kept:
                 folder.release()
-            else:
-                folder.remove()
+                return
+            for name in names:
+                self.kept.remove(name)
+            folder.remove()
 
         try:
-            return boot_guest(
+            live = boot_guest(
                 self.image_dir,
                 guest_id=guest_id,
                 run_dir=folder.path,
@@ -80,6 +87,23 @@ class ImageSource:
         except BaseException:
             clean(False)
             raise
+        if self.detached:
+            try:
+                names.append(self._register(live))
+            except BaseException:
+                live.close()
+                raise
+        return live
+
+    def _register(self, live: LiveGuest) -> str:
+        """Make a guest that may outlive this process known to `lab ps` and `lab down` at once, not first at its end."""
+        assert isinstance(live.machine, VirtualMachine)
+        name = self.kept.free_name(None, live.guest_id)
+        description = self.manifest.guest
+        self.kept.add(
+            describe(name, guest=description, image_dir=self.image_dir, machine=live.machine, transport=self.transport)
+        )
+        return name
 
     def _keep_evidence(self, folder: Path, guest_id: str) -> None:
         target = self.evidence_dir / guest_id

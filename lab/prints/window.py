@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab.errors import EvidenceLost
-from lab.prints.record import GapRecord, PrintRecord, PrintSource, Record
+from lab.prints.record import FaultRecord, GapRecord, PrintRecord, PrintSource, Record
 from lab.prints.stream import PrintStream, first_fault
 
 
@@ -110,12 +110,17 @@ class PrintLedger:
     def open(self, name: str) -> PrintStream:
         """Begin a test's window; what came since the last one belongs to nobody.
 
+        A driver fault is never nobody's: a window begins with one that came since the last window.
+
         Raises:
             EvidenceLost: The marker did not come back.
         """
         if self._open is not None:
             raise ValueError(f"the window of {self._open} is still open")
-        self._unattribute(self._mark())
+        position = self._mark()
+        skipped = self._source.records_since(self._accounted)[: position - self._accounted]
+        fault = next((index for index, record in enumerate(skipped) if isinstance(record, FaultRecord)), None)
+        self._unattribute(position if fault is None else self._accounted + fault)
         self._open = name
         self.windows += 1
         return PrintStream(self._source, self._accounted, self.next_token, mark_timeout=self._mark_timeout)

@@ -14,10 +14,15 @@ sys.path.insert(0, {folder!r})
 import pytest
 from simulated import SimulatedSource
 
+SOURCES = []
+
 def pytest_lab_guest_source(config, lab_config):
     source = SimulatedSource(pathlib.Path({payload!r}))
+    SOURCES.append(source)
     {changes}
     return source
+
+{more}
 """
 
 
@@ -29,9 +34,9 @@ class Inner:
         self.out = pytester.path / "run"
         self.prepare()
 
-    def prepare(self, changes: str = "pass") -> None:
+    def prepare(self, changes: str = "pass", more: str = "") -> None:
         folder = str(Path(__file__).parents[1])
-        text = _INNER_CONFTEST.format(folder=folder, payload=str(self.pytester.path / "payload"), changes=changes)
+        text = _INNER_CONFTEST.format(folder=folder, payload=str(self.pytester.path / "payload"), changes=changes, more=more)
         self.pytester.makeconftest(text)
 
     def run(self, tests: str, *arguments: str) -> pytest.RunResult:

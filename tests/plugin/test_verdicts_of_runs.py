@@ -105,6 +105,32 @@ def test_after(reader):
     result.stdout.fnmatch_lines(["crash: test_inner.py::test_fault:*0xC0000005*"])
 
 
+def test_a_fault_between_two_tests_is_not_lost(inner: Any) -> None:
+    inner.prepare(
+        more="""
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logfinish(nodeid):
+    if nodeid.endswith("test_one"):
+        SOURCES[0].guests[0].prints.fault()
+"""
+    )
+    inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_one(reader):
+    pass
+
+def test_two(reader):
+    pass
+
+def test_three(reader):
+    pass
+"""
+    )
+    assert inner.verdicts == {"test_one": "passed", "test_two": "crash", "test_three": "passed"}
+
+
 def test_an_expected_fault_passes_and_a_missing_one_is_product(inner: Any) -> None:
     inner.run(
         """

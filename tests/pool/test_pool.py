@@ -158,7 +158,7 @@ def test_guests_can_be_kept(source: SimulatedSource, keep: str, failures: int, k
     pool.close()
     assert (pool.kept is seat.guest) == kept
     assert bool(killed) != kept
-    assert seat.life.ended == ("end of run; kept running" if kept else "end of run")
+    assert seat.life.ended == ("end of run; kept running, `lab ps` lists it" if kept else "end of run")
 
 
 def test_a_dead_guest_is_never_kept(source: SimulatedSource) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import EvidenceLost
+from lab.errors import EvidenceLost, GuestCrashed
 from lab.prints.record import PrintRecord
+from lab.prints.stream import first_fault
 from lab.prints.window import PrintLedger
 from tests.prints.conftest import ListSource
 
@@ -42,6 +43,20 @@ def test_boot_tests_and_the_time_between(source: Any, ledger: PrintLedger) -> No
     assert texts(account.unattributed) == ["between", "after"]
     assert account.total == 5
     assert ledger.windows == 2
+
+
+def test_a_fault_between_two_tests_stands_at_the_begin_of_the_next_window(source: Any, ledger: PrintLedger) -> None:
+    ledger.open("test_a")
+    ledger.close()
+    source.say("between")
+    source.fault()
+    source.say("behind the fault")
+    stream = ledger.open("test_b")
+    assert [type(record).__name__ for record in ledger.peek()] == ["FaultRecord", "PrintRecord", "MarkRecord"]
+    with pytest.raises(GuestCrashed):
+        stream.drain()
+    assert first_fault(ledger.close().records) is not None
+    assert texts(ledger.finish().unattributed) == ["between"]
 
 
 def test_finish_may_be_called_again(source: Any, ledger: PrintLedger) -> None:
