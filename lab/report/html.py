@@ -48,7 +48,7 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
         files=view.by_file(tests),
         skipped=view.skipped_groups(tests),
         timeline=timeline(report, tests),
-        longest=max((test.entry.duration_s for test in tests), default=0) or 1,
+        longest=max((test.own_s for test in tests), default=0) or 1,
         gravest=next((verdict for verdict in view.ORDER if report.totals.get(verdict)), "infra"),
     )
 

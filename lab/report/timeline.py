@@ -147,10 +147,10 @@ def _clock(value: float) -> str:
 def _test_bar(test: TestView, begin: float, scale: float) -> Bar:
     entry = test.entry
     verdict: Verdict = entry.verdict
-    title = f"{entry.nodeid}\n{verdict}, {seconds(entry.duration_s)}" + (f"\n{entry.reason}" if entry.reason else "")
+    title = f"{entry.nodeid}\n{verdict}, {seconds(test.own_s)}" + (f"\n{entry.reason}" if entry.reason else "")
     return Bar(
-        x=round((entry.started - begin) * scale, 2),
-        width=round(max(entry.duration_s * scale, _MIN_BAR), 2),
+        x=round((entry.started + test.prepared_s - begin) * scale, 2),
+        width=round(max(test.own_s * scale, _MIN_BAR), 2),
         kind=verdict,
         title=title,
         anchor=test.anchor,

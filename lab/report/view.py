@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lab.report.model import Attempt, PrintEntry, RunReport, TestEntry, Verdict
+from lab.report.model import Attempt, GuestEntry, PrintEntry, RunReport, TestEntry, Verdict
 
 #: Gravest first: how tests are ordered wherever red comes first.
 ORDER: tuple[Verdict, ...] = ("crash", "product", "infra", "known", "skipped", "passed")
@@ -50,7 +50,11 @@ class PrintRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestView:
-    """A test with everything said in words."""
+    """A test with everything said in words.
+
+    ``prepared_s`` is what of its duration went into booting a guest and copying the drivers in, because it was the first one
+    that needed that guest.
+    """
 
     __test__ = False
 
@@ -61,6 +65,12 @@ class TestView:
     prints: Sequence[PrintRow]
     prints_left_out: int
     earlier: Sequence[Attempt]
+    prepared_s: float
+
+    @property
+    def own_s(self) -> float:
+        """Seconds of the test itself: without the guest that had to be made ready for it."""
+        return max(0.0, self.entry.duration_s - self.prepared_s)
 
     @property
     def red(self) -> bool:
@@ -100,7 +110,8 @@ def guest_sentence(report: RunReport) -> str:
 def view_tests(report: RunReport) -> list[TestView]:
     """All tests, red ones first, then in the order of their ids."""
     ordered = sorted(report.tests, key=lambda test: (ORDER.index(test.verdict), test.nodeid))
-    return [_test_view(test, f"t{number}") for number, test in enumerate(ordered, 1)]
+    guests = {guest.guest_id: guest for guest in report.guests}
+    return [_test_view(test, f"t{number}", guests.get(test.guest_id or "")) for number, test in enumerate(ordered, 1)]
 
 
 def by_file(tests: Sequence[TestView]) -> list[tuple[str, list[TestView]]]:
@@ -159,7 +170,7 @@ def seconds(value: float | None) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def _test_view(entry: TestEntry, anchor: str) -> TestView:
+def _test_view(entry: TestEntry, anchor: str, guest: GuestEntry | None) -> TestView:
     file, _, name = entry.nodeid.partition("::")
     return TestView(
         entry=entry,
@@ -169,7 +180,15 @@ def _test_view(entry: TestEntry, anchor: str) -> TestView:
         prints=print_rows(entry.prints[:PRINTS_SHOWN]),
         prints_left_out=max(0, len(entry.prints) - PRINTS_SHOWN),
         earlier=entry.history[:-1],
+        prepared_s=_prepared(entry, guest),
     )
+
+
+def _prepared(entry: TestEntry, guest: GuestEntry | None) -> float:
+    if guest is None or guest.started < entry.started:
+        return 0.0
+    ready = guest.started + (guest.boot_s or 0.0) + (guest.copy_s or 0.0)
+    return min(ready - entry.started, entry.duration_s)
 
 
 def _who(entry: PrintEntry) -> str:

@@ -31,6 +31,23 @@ def test_boot_copy_and_load_follow_each_other(run: RunReport) -> None:
         assert right.x == pytest.approx(left.x + left.width, abs=0.1)
 
 
+def test_the_boot_of_its_guest_is_not_the_first_tests_time(run: RunReport) -> None:
+    [guest] = [guest for guest in run.guests if guest.guest_id == "gw0-1"]
+    test = run.tests[0].model_copy(
+        update={"guest_id": "gw0-1", "worker": "gw0", "started": guest.started - 0.5, "duration_s": 30.0}
+    )
+    report = run.model_copy(update={"tests": [test], "guests": [guest]})
+    [view] = view_tests(report)
+    assert view.prepared_s == pytest.approx(0.5 + (guest.boot_s or 0) + (guest.copy_s or 0))
+    assert view.own_s == pytest.approx(30.0 - view.prepared_s)
+    picture = timeline(report, [view])
+    assert picture is not None
+    [bar] = picture.lanes[0].tests
+    assert bar.x + bar.width == pytest.approx(WIDTH, abs=0.1)
+    later = test.model_copy(update={"started": guest.started + 30})
+    assert view_tests(report.model_copy(update={"tests": [later]}))[0].prepared_s == 0
+
+
 def test_workers_are_sorted_as_numbers(run: RunReport) -> None:
     tests = [run.tests[0].model_copy(update={"worker": worker}) for worker in ("gw10", "gw2", "master", "gw1")]
     report = run.model_copy(update={"tests": tests, "guests": []})
