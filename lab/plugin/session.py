@@ -56,7 +56,7 @@ class LabSession:
         self.users = users
         self.run: TestRun | None = None
         self._wishes = wishes
-        self.guest_text = _guest_text(source)
+        self.guest_text, self._image_key, self._hashes = _run_facts(source)
         self._writer = ResultWriter(out, worker)
         self._turn = MachineTurn(out / "workers")
         self.pool = GuestPool(source, worker, on_change=self._write_guest, keep=config.keep)
@@ -222,13 +222,7 @@ class LabSession:
         decision = run.decide(self.config.known)
         entry = run.entry(decision, self.worker)
         self._writer.test(entry)
-        drivers = self.source.payload.drivers.values()
-        report.user_properties += user_properties(
-            entry,
-            guest=self.source.manifest.guest,
-            image_key=self.source.manifest.key,
-            hashes={driver.name: driver.sha256 for driver in drivers if driver.name in entry.drivers},
-        )
+        report.user_properties += user_properties(entry, guest=self.guest_text, image_key=self._image_key, hashes=self._hashes)
         self.run = None
 
     def _write_guest(self, life: GuestLife) -> None:
@@ -250,9 +244,10 @@ class LabSession:
         )
 
 
-def _guest_text(source: GuestSource) -> str:
-    """The guest in one line, also where there is none."""
+def _run_facts(source: GuestSource) -> tuple[str, str, dict[str, str]]:
+    """The guest in one line, its image's key and the drivers' hashes; also where there is none."""
     try:
-        return source.manifest.guest
+        hashes = {driver.name: driver.sha256 for driver in source.payload.drivers.values()}
+        return source.manifest.guest, source.manifest.key, hashes
     except LabError:
-        return "no guest"
+        return "no guest", "", {}
