@@ -25,7 +25,7 @@ CODEPAGE = 65001
 SEND_CHUNK = 96 * 1024
 #: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
 #: every so often costs two requests, the usual Signal after each command one request per command.
-COMMANDS_PER_SHELL = 500
+COMMANDS_PER_SHELL = 100
 #: Seconds that one Send may wait in the guest for a program that does not read.
 _SEND_S = 2
 
