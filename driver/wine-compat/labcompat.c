@@ -1,5 +1,5 @@
 /*
- * labcompat.c - cures for Wine's kernel timers, so that drivers run in the free guest as they run on Windows.
+ * labcompat.c - cures for Wine's kernel timers and faults, so that drivers run in the free guest as they run on Windows.
  *
  * Seen with Wine 8.0 and 10.0:
  *   - Header.Inserted of a KTIMER is set when the timer is armed and never cleared when it fires. Arming a timer that
@@ -7,6 +7,9 @@
  *     from its own DPC waits for itself for ever.
  *   - KeCancelTimer called from the timer's own DPC waits for itself in the same way.
  *   - KeFlushQueuedDpcs does nothing.
+ *   - A driver's fault makes Wine look for a debugger, which takes seconds where there is one and prints lines without
+ *     time and process where there is none. Wine skips that when the process is being debugged, and then prints the one
+ *     line "err:seh:NtRaiseException Unhandled exception code c0000005 flags 0 addr 0x..." and ends the process.
  *
  * The cure changes neither Wine nor the driver under test. This driver is loaded first into the process that hosts the
  * drivers (same load-order group) and replaces entries in the export table of ntoskrnl.exe, so that drivers loaded after
@@ -238,6 +241,14 @@ static VOID WriteThunk(UCHAR *thunk, PVOID function)
     thunk[11] = 0xE0;
 }
 
+/* Sets PEB.BeingDebugged of the process that hosts the drivers, which is all that Wine looks at. */
+static VOID SkipDebugger(VOID)
+{
+    UCHAR *peb = (UCHAR *)__readgsqword(0x60);
+
+    peb[2] = 1;
+}
+
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 {
     PROTECT_VIRTUAL_MEMORY protect = (PROTECT_VIRTUAL_MEMORY)KernelRoutine(L"ZwProtectVirtualMemory");
@@ -285,6 +296,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
         }
     }
     protect((HANDLE)-1, &table, &size, old_protection, &old_protection);
+    SkipDebugger();
 
     DbgPrint("labcompat: %u of %u functions replaced\n", replaced, (ULONG)RTL_NUMBER_OF(Replacements));
     return replaced == RTL_NUMBER_OF(Replacements) ? STATUS_SUCCESS : STATUS_NOT_SUPPORTED;

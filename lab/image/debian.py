@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from lab.errors import HostToolError
 from lab.host.process import run
 
 #: A cold build takes one to four minutes; a slow mirror can make it many more.
 DEADLINE_S = 3600.0
 _PACKAGES = {"mmdebstrap": "mmdebstrap", "qemu-img": "qemu-utils", "mkfs.ext4": "e2fsprogs", "gpg": "gpg"}
+_SCRATCH = "lab-image-"
+_LOCK = ".lock"
 _STAGE = re.compile(r"^lab-stage: (.*)$")
 _OWN_STAGES = {
     "I: running apt-get update...": "read Debian's package lists",
@@ -114,16 +118,29 @@ def _cage() -> list[str]:
 
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """Where the tree is put together; gone afterwards, whatever happened. The mapped root must be able to enter it."""
-    folder = Path(tempfile.mkdtemp(prefix="lab-image-"))
+    """Where the tree is put together; gone afterwards, whatever happened. The mapped root must be able to enter it.
+
+    It is locked while it is in use. What a killed build left behind is not, and goes first.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        if folder.is_dir() and folder.stat().st_uid == os.geteuid():
+            with contextlib.suppress(Timeout), FileLock(folder / _LOCK, timeout=0):
+                _remove_scratch(folder)
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
     folder.chmod(0o1777)
-    try:
-        yield folder
-    finally:
-        if os.geteuid() and any(folder.iterdir()):
-            # Left-overs belong to users of the namespace, so only one of them can remove them.
-            run(["mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", folder], 300, check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with FileLock(folder / _LOCK, timeout=0):
+        try:
+            yield folder
+        finally:
+            _remove_scratch(folder)
+
+
+def _remove_scratch(folder: Path) -> None:
+    trees = [path for path in folder.iterdir() if path.name != _LOCK]
+    if os.geteuid() and trees:
+        # They belong to users of the namespace, so only one of those can remove them.
+        run(["mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", *trees], 300, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def hint_for(output: str) -> str:

@@ -207,6 +207,7 @@ class WineRecipe:
         for path, target in self._programs(stage):
             add(path, target, name=f"programs/{path.name}", owner=USER, mode="0755")
         manifest: dict[str, Any] = recipe.model_dump(mode="json")
+        manifest["trim"] = [path for item in recipe.trim for path in braces(item)]
         manifest["install"] = [entry.as_json() for entry in install]
         manifest["password"] = password
         manifest["services"] = list(_SERVICES)
@@ -252,13 +253,12 @@ def excluded(recipe: WineRecipeFile) -> list[str]:
 
 
 def braces(pattern: str) -> list[str]:
-    """Expand ``{a,b}``, also one inside another, the way a shell does."""
+    """Expand ``{a,b}``, also one inside another, into all its texts, each once."""
     match = re.search(r"\{([^{}]*)\}", pattern)
     if not match:
         return [pattern]
-    return [
-        text for part in match.group(1).split(",") for text in braces(pattern[: match.start()] + part + pattern[match.end() :])
-    ]
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return list(dict.fromkeys(text for part in match.group(1).split(",") for text in braces(before + part + after)))
 
 
 def winrm_settings() -> dict[str, Any]:

@@ -11,12 +11,10 @@ from __future__ import annotations
 import compileall
 import ctypes
 import fnmatch
-import itertools
 import json
 import lzma
 import os
 import pwd
-import re
 import shutil
 import struct
 import subprocess
@@ -40,15 +38,6 @@ def stage(text: str) -> None:
     """Tell the host what is going on."""
     sys.stderr.write(f"lab-stage: {text}\n")
     sys.stderr.flush()
-
-
-def braces(pattern: str) -> list[str]:
-    """Expand ``{a,b}`` (one level inside another at most) the way a shell does."""
-    match = re.search(r"\{([^{}]*)\}", pattern)
-    if not match:
-        return [pattern]
-    expanded = [pattern[: match.start()] + part + pattern[match.end() :] for part in match.group(1).split(",")]
-    return list(itertools.chain.from_iterable(braces(item) for item in expanded))
 
 
 def remove(path: str | Path) -> None:
@@ -81,7 +70,7 @@ def elf_needs(path: Path) -> list[str] | None:
 def shake_libraries(keep: list[str]) -> None:
     """Remove shared libraries that no remaining program needs."""
     queue: list[Path] = []
-    for folder in itertools.chain.from_iterable(Path("/").glob(pattern) for pattern in ELF_FOLDERS):
+    for folder in [path for pattern in ELF_FOLDERS for path in Path("/").glob(pattern)]:
         queue += [path for path in folder.rglob("*") if path.is_file()]
     queue += (WINE / "x86_64-unix").glob("*.so")
     queue += [path for path in LIB.iterdir() if any(fnmatch.fnmatch(path.name, pattern) for pattern in keep)]
@@ -104,7 +93,7 @@ def shake_libraries(keep: list[str]) -> None:
 
 def trim_system(recipe: dict[str, Any]) -> None:
     """Remove whole folders; the last step, because packages' own tools live there."""
-    for pattern in itertools.chain.from_iterable(braces(item) for item in recipe["trim"]):
+    for pattern in recipe["trim"]:
         for path in Path("/").glob(pattern):
             remove(path)
 

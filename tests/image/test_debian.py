@@ -1,0 +1,129 @@
+"""mmdebstrap's command line, the stages it goes through, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from lab.errors import HostToolError
+from lab.image import debian
+from lab.image.wine import WineRecipe, braces, winrm_settings
+
+PLAN = debian.Bootstrap(
+    suite="trixie",
+    packages=("wine64", "python3"),
+    exclude_paths=("/usr/share/doc/*",),
+    include_paths=("/usr/share/doc/keep",),
+    hooks=('echo "$1"',),
+)
+
+
+def test_no_mirror_is_named_and_what_is_included_comes_after_what_is_excluded() -> None:
+    argv = PLAN.argv()
+    assert argv[0] == "mmdebstrap"
+    assert argv[-2:] == ["trixie", "/dev/null"]
+    assert not any("://" in item for item in argv)
+    assert "--include=wine64,python3" in argv
+    assert argv.index("--dpkgopt=path-exclude=/usr/share/doc/*") < argv.index("--dpkgopt=path-include=/usr/share/doc/keep")
+    assert '--customize-hook=echo "$1"' in argv
+
+
+def test_hooks_quote_host_paths() -> None:
+    assert debian.hook_in(Path("/a b/c"), "/in") == "sync-in '/a b/c' /in"
+    assert debian.hook_out("/out", Path("/it's")) == """download /out '/it'"'"'s'"""
+
+
+@pytest.fixture
+def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder, first in the PATH, for a program that plays mmdebstrap; its scratch folders go below the test's."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    yield tmp_path / "mmdebstrap"
+    assert list(scratch.iterdir()) == []
+
+
+def play(tool: Path, script: str) -> tuple[list[str], list[str]]:
+    tool.write_text("#!/bin/sh\n" + script)
+    tool.chmod(0o755)
+    stages: list[str] = []
+    details: list[str] = []
+    debian.bootstrap(PLAN, on_stage=stages.append, on_detail=details.append)
+    return stages, details
+
+
+def test_stages_are_told_apart_from_details(fake_tool: Path) -> None:
+    said = ["I: running apt-get update...", "Get:1 something", "lab-stage: make the Wine prefix"]
+    stages, details = play(fake_tool, "".join(f"echo '{line}' >&2\n" for line in said))
+    assert stages == ["read Debian's package lists", "make the Wine prefix"]
+    assert details == ["Get:1 something"]
+
+
+def test_the_tree_is_made_in_a_folder_that_is_gone_afterwards(fake_tool: Path) -> None:
+    _, details = play(fake_tool, 'echo "$TMPDIR $INITRD" >&2; mkdir -p "$TMPDIR/tree/deep"; stat -c %a "$TMPDIR" >&2\n')
+    folder, initrd = details[0].split()
+    assert (initrd, details[1]) == ("No", "1777")
+    assert not Path(folder).exists()
+
+
+def test_what_a_killed_build_left_behind_is_removed_and_a_living_one_is_left_alone(fake_tool: Path) -> None:
+    scratch = fake_tool.parent / "scratch"
+    left, living = scratch / "lab-image-left", scratch / "lab-image-living"
+    for folder in (left, living):
+        (folder / "tree").mkdir(parents=True)
+    with FileLock(living / ".lock"):
+        play(fake_tool, "true\n")
+        assert not left.exists()
+        assert (living / "tree").is_dir()
+    play(fake_tool, "true\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("E: GPG error: trixie Release: NO_PUBKEY 6ED0E7B82643E131", "debian-archive-keyring"),
+        ("E: newuidmap failed", "uidmap"),
+        ("tar: No space left on device", "TMPDIR"),
+        ("E: Failed to fetch http package", "network"),
+    ],
+)
+def test_a_failure_says_what_to_do(fake_tool: Path, said: str, hint: str) -> None:
+    with pytest.raises(HostToolError) as caught:
+        play(fake_tool, f"mkdir \"$TMPDIR/left\"; echo '{said}' >&2; exit 25\n")
+    assert caught.value.exit_code == 25
+    assert said in str(caught.value)
+    assert hint in caught.value.hint
+    # Hundreds of options would bury the message.
+    assert caught.value.argv == ("mmdebstrap",)
+
+
+def test_missing_programs_are_named_with_the_command_that_installs_them(tmp_path: Path) -> None:
+    with pytest.raises(HostToolError) as caught:
+        debian.require_tools(("mmdebstrap", "qemu-img"), path=str(tmp_path))
+    assert "mmdebstrap, qemu-img" in caught.value.message
+    assert caught.value.hint.endswith("apt-get install mmdebstrap qemu-utils")
+
+
+def test_braces_expand_as_in_a_shell() -> None:
+    assert braces("a") == ["a"]
+    assert braces("x{a,b}*") == ["xa*", "xb*"]
+    assert sorted(braces("{a,w{1,2}}.{d,e}")) == sorted(["a.d", "a.e", "w1.d", "w1.e", "w2.d", "w2.e"])
+
+
+def test_the_recipe_asks_for_what_its_guest_files_use() -> None:
+    inputs = WineRecipe().inputs()
+    inittab = inputs["recipe/guest/inittab"].decode()
+    for line in inittab.splitlines():
+        command = line.split(":")[-1].split()[0] if line and not line.startswith("#") else ""
+        if command.startswith("/usr/lib/lab/"):
+            assert f"recipe/guest/{Path(command).name}" in inputs
+    # Paths that both halves must agree on.
+    settings = winrm_settings()
+    customize = inputs["recipe/customize.py"].decode()
+    assert str(settings["drive_c"]).removesuffix("/drive_c") in customize
+    assert b"/usr/lib/lab/winrm" in inputs["recipe/guest/run-winrm"]
