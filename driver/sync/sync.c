@@ -86,14 +86,12 @@ static NTSTATUS NTAPI DispatchRead(PDEVICE_OBJECT device, PIRP irp)
 
 static VOID FillSlots(SYNC_EXTENSION *extension)
 {
-    static const CHAR text[] = "hi, lyshark A";
-    ULONG i;
+    static const CHAR texts[SLOT_COUNT][SLOT_SIZE] = {
+        "hi, lyshark A", "hi, lyshark B", "hi, lyshark C", "hi, lyshark D", "hi, lyshark E",
+    };
 
     RtlZeroMemory(extension, EXTENSION_SIZE);
-    for (i = 0; i < SLOT_COUNT; i++) {
-        RtlCopyMemory(extension->slots[i], text, sizeof(text));
-        extension->slots[i][sizeof(text) - 2] = (CHAR)('A' + i);
-    }
+    RtlCopyMemory(extension->slots, texts, sizeof(texts));
 }
 
 static VOID NTAPI DriverUnload(PDRIVER_OBJECT driver)

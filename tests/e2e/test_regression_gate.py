@@ -46,7 +46,7 @@ def test_a_null_pointer_write_on_read_is_a_crash_that_names_test_and_fault(
     tmp_path: Path, finish_run: Callable[..., FinishedRun]
 ) -> None:
     def write_through_null(text: str) -> str:
-        return re.sub(r"(\bSyncRead\([^;{]*\)\s*\{)", r"\1\n    *(volatile int *)0 = 1;\n", text, count=1)
+        return re.sub(r"(\bDispatchRead\([^;{]*\)\s*\{)", r"\1\n    *(volatile int *)0 = 1;\n", text, count=1)
 
     driver = changed_sync_driver(tmp_path, write_through_null)
     run = finish_run("--driver", str(driver), "--workers", "1", "suites/sync", "-k", "read or open")
