@@ -17,7 +17,7 @@ from labwinrm.faults import ABORTED, INPUT_CLOSED, INVALID_PARAMETER, RECEIVE_IN
 INPUT_WAITING: Final = 1 << 20
 #: After output came, more of it is awaited so that it shares the answer: by naps of so long, until one brought nothing,
 #: and no longer than this in all. A nap is not ended by output: waking up for each of the small writes of most
-#: programs costs more than the program itself (50000 lines of findstr: 42 s so, 8 s by naps, in an emulated guest).
+#: programs costs more than the program itself (50000 lines of findstr: 42 s so, 7 s by naps, in an emulated guest).
 LINGER_S: Final = 0.02
 LINGER_MOST_S: Final = 0.2
 #: Who writes this much at once gets no nap: the pipe would be full before its end.
