@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from lab.plugin.reader import DeviceReader
@@ -20,16 +18,14 @@ def test_reads_of_one_handle_complete_in_the_order_issued(reader: DeviceReader, 
 
 
 def test_reads_of_several_handles_complete_in_the_order_issued(reader: DeviceReader, ticks: Ticks) -> None:
-    reader.run(
-        "open a {link} overlapped=1; open b {link} overlapped=1; aread b 31; aread a 32; aread a 33; aread b 34; wait all"
-    )
-    ticks(31, 32, 33, 34)
+    reader.run("open a {link} overlapped=1; open b {link} overlapped=1; aread b 31; aread a 32; aread b 33; wait all")
+    ticks(31, 32, 33)
 
 
 def test_a_tick_completes_one_read_only(reader: DeviceReader) -> None:
-    done = reader.run("open h {link} overlapped=1; aread h 13 times=3; wait all")
-    ends = sorted(read.end_us for read in done.reads)
-    assert all(later - earlier > 500_000 for earlier, later in itertools.pairwise(ends))
+    done = reader.run("open h {link} overlapped=1; aread h 13 times=2; wait all")
+    first, second = sorted(read.end_us for read in done.reads)
+    assert second - first > 500_000
 
 
 def test_reads_of_several_processes_complete_in_the_order_issued(reader: DeviceReader, ticks: Ticks) -> None:

@@ -8,22 +8,34 @@ import pytest
 
 from lab.plugin.fixtures import Client
 from lab.prints.stream import PrintStream
-from suites.helpers import Ticks
+from suites.helpers import Tick, Ticks
 
 pytestmark = pytest.mark.lab_driver("async")
 
+#: Documented: ticks 1.000 s and 1.001 s apart. The tolerance is for guests whose clock or processor is emulated.
+TICK_S = pytest.approx(1.0, abs=0.05)
 
-def test_the_published_client_prints_the_documented_three_lines(client: Client) -> None:
+
+def run_once(client: Client, ticks: Ticks, prints: PrintStream) -> list[Tick]:
+    """Run the client, check what it writes, and return the three ticks that served it."""
     run = client("async_reader").check()
     assert run.text.splitlines() == [f"缓存LyShark {c}: hello lyshark" for c in "ABC"]
+    served = ticks(13, 13, 13)
+    prints.expect_none()
+    return served
 
 
-def test_the_published_client_is_served_by_three_ticks_one_second_apart(
+def test_the_published_client_prints_three_lines_and_is_served_by_three_ticks_one_second_apart(
     client: Client, ticks: Ticks, prints: PrintStream
 ) -> None:
-    client("async_reader").check()
-    served = ticks(13, 13, 13)
-    # Documented: 1.000 s and 1.001 s. Tolerance for guests whose clock or processor is emulated: 50 ms.
-    assert [b.at - a.at for a, b in itertools.pairwise(served)] == pytest.approx([1.0, 1.0], abs=0.05)
+    served = run_once(client, ticks, prints)
     assert len({tick.irp for tick in served}) == 3
-    prints.expect_none()
+    if gaps(served) != [TICK_S] * 2:
+        # A host that is busy elsewhere delays one tick now and then; a driver that keeps bad time does it every time.
+        served = run_once(client, ticks, prints)
+    assert gaps(served) == [TICK_S] * 2
+
+
+def gaps(served: list[Tick]) -> list[float]:
+    """Guest seconds from tick to tick."""
+    return [later.at - earlier.at for earlier, later in itertools.pairwise(served)]

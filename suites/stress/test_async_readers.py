@@ -13,12 +13,18 @@ from suites.helpers import OPERATION_ABORTED, Ticks, crowd, texts
 pytestmark = pytest.mark.lab_driver("async", reload=False)
 
 
+def served_lengths(prints: PrintStream) -> list[int]:
+    """The lengths asked for by the reads that ticks have served so far, in order."""
+    mark = "读取DPC长度: "
+    return [int(text.removeprefix(mark)) for text in texts(prints) if text.startswith(mark)]
+
+
 def test_reads_of_four_handles_complete_oldest_first(reader: DeviceReader, ticks: Ticks) -> None:
     opened = "; ".join(f"open {h} {{link}} overlapped=1" for h in "abcd")
-    left = "; ".join(f"aread {h} {100 + i}" for i, h in enumerate("acbddb"))
+    left = "; ".join(f"aread {h} {100 + i}" for i, h in enumerate("acbda"))
     done = reader.run(f"{opened}; {left}; wait all")
-    assert [r.text for r in done.reads] == ["hello lyshark"] * 6
-    ticks(*range(100, 106))
+    assert [r.text for r in done.reads] == ["hello lyshark"] * 5
+    ticks(*range(100, 105))
 
 
 def test_reads_left_by_four_threads_at_once_are_all_completed_once(reader: DeviceReader, prints: PrintStream) -> None:
@@ -26,21 +32,23 @@ def test_reads_left_by_four_threads_at_once_are_all_completed_once(reader: Devic
     left = "; ".join(f"@{name} open h{name} {{link}} overlapped=1; @{name} aread h{name} {n}" for name, n in lengths.items())
     done = reader.run(f"{left}; go; wait all")
     assert Counter((r.error, r.asked) for r in done.reads) == {(0, n): 1 for n in lengths.values()}
-    served = [text for text in texts(prints) if text.startswith("读取DPC长度")]
-    assert Counter(served) == {f"读取DPC长度: {n}": 1 for n in lengths.values()}
+    assert sorted(served_lengths(prints)) == sorted(lengths.values())
 
 
 def test_many_pended_reads_are_cancelled_at_once_and_the_next_tick_serves_the_next_read(
-    reader: DeviceReader, ticks: Ticks, prints: PrintStream
+    reader: DeviceReader, prints: PrintStream
 ) -> None:
     done = reader.run(
-        "open a {link} overlapped=1; open b {link} overlapped=1; aread a 20 tag=s; wait s; "
-        "aread a 21 times=40 tag=x; aread b 22 tag=y; aread a 21 times=40 tag=x; cancel a; wait all"
+        "open a {link} overlapped=1; open b {link} overlapped=1; aread a 21 times=30 tag=x; aread b 22 tag=y; "
+        "aread a 21 times=30 tag=x; tick; cancel a; wait x; wait y"
     )
-    assert Counter(r.error for r in done.tagged("x")) == {OPERATION_ABORTED: 80}
-    assert done.by_tag["y"].duration_s < 1.5
-    ticks(20, 22)
-    prints.expect_none()
+    ends = Counter(r.error for r in done.tagged("x"))
+    assert ends.total() == 60
+    # A tick or two may serve some while they are left; the minute that all of them would take is over at once.
+    assert set(ends) <= {0, OPERATION_ABORTED}
+    assert ends[OPERATION_ABORTED] > 30
+    assert done.by_tag["y"].text == "hello lyshark"
+    assert served_lengths(prints) == [21] * ends[0] + [22]
 
 
 def test_a_read_that_is_cancelled_while_a_tick_completes_it_ends_exactly_once(
@@ -53,17 +61,12 @@ def test_a_read_that_is_cancelled_while_a_tick_completes_it_ends_exactly_once(
     ends = Counter(r.error for r in done.reads)
     assert set(ends) <= {0, OPERATION_ABORTED}
     assert ends.total() == 1 + 2 * 6
-    served = [text for text in texts(prints) if text.startswith("读取DPC长度")]
-    assert len(served) == ends[0]
+    assert len(served_lengths(prints)) == ends[0]
 
 
-def test_clients_that_die_in_a_row_leave_the_driver_at_work(reader: DeviceReader, ticks: Ticks) -> None:
-    reader.run(
-        "open h {link} overlapped=1; aread h 60 tag=s; wait s; "
-        + crowd("$", "123", "open h {link} overlapped=1; aread h 61 times=5; exit 0")
-        + "; go"
-    )
-    ticks(60)
+def test_clients_that_die_together_leave_the_driver_at_work(reader: DeviceReader, prints: PrintStream) -> None:
+    reader.run(crowd("$", "123", "open h {link} overlapped=1; aread h 61 times=5; exit 0") + "; go")
+    served_before = len(served_lengths(prints))
     done = reader.run("open h {link} overlapped=1; aread h 62; wait all")
     assert [r.text for r in done.reads] == ["hello lyshark"]
-    ticks(62)
+    assert served_lengths(prints)[served_before:] == [62]

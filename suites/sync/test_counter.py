@@ -26,11 +26,11 @@ def test_two_processes_share_the_counter(reader: DeviceReader) -> None:
     assert [r.text for r in (*first, *second)] == slots("ABCDE")
 
 
+@pytest.mark.lab_driver("sync", reload=False)
 def test_a_reload_starts_again_at_slot_a(driver: LoadedDriver, reader: DeviceReader) -> None:
-    before = reader.read(length=20, times=3)
+    reader.read(length=20, times=3)
     driver.reload()
-    after = reader.read(length=20, times=5)
-    assert [r.text for r in (*before, *after)] == slots("ABCABCDE")
+    assert [r.text for r in reader.read(length=20, times=5)] == slots("ABCDE")
 
 
 def test_requests_that_are_not_supported_take_no_slot(reader: DeviceReader) -> None:

@@ -17,6 +17,7 @@ def test_the_published_client_prints_the_documented_five_lines(client: Client, p
     prints.expect_none()
 
 
+@pytest.mark.lab_driver("sync", reload=False)
 def test_a_second_run_of_the_published_client_still_reads_twenty_bytes_five_times(client: Client, prints: PrintStream) -> None:
     client("sync_reader").check()
     again = client("sync_reader").check()
@@ -24,6 +25,7 @@ def test_a_second_run_of_the_published_client_still_reads_twenty_bytes_five_time
     prints.expect(["读字节长度: 20"] * 10)
 
 
+@pytest.mark.lab_driver("sync", reload=False)
 @pytest.mark.lab_needs("direct_io")
 def test_a_second_run_of_the_published_client_finds_its_buffer_untouched(client: Client) -> None:
     client("sync_reader").check()
