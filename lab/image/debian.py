@@ -19,7 +19,12 @@ from lab.host.process import run
 
 #: A cold build takes one to four minutes; a slow mirror can make it many more.
 DEADLINE_S = 3600.0
-_PACKAGES = {"mmdebstrap": "mmdebstrap", "qemu-img": "qemu-utils", "mkfs.ext4": "e2fsprogs", "gpg": "gpg"}
+_PACKAGES = {"mmdebstrap": "mmdebstrap", "qemu-img": "qemu-utils", "mkfs.ext4": "e2fsprogs"}
+#: Debian's keys, by the name that Debian and Ubuntu have had for years, and by the one that Debian is moving to.
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+)
 _SCRATCH = "lab-image-"
 _LOCK = ".lock"
 _STAGE = re.compile(r"^lab-stage: (.*)$")
@@ -42,6 +47,7 @@ class Bootstrap:
         exclude_paths: Globs that are never unpacked.
         include_paths: Globs that are unpacked all the same.
         hooks: mmdebstrap customize hooks, in order; ``$1`` is the tree.
+        keyring: Keys that sign the release; named, because the apt of an Ubuntu machine does not trust Debian's.
     """
 
     suite: str
@@ -49,10 +55,12 @@ class Bootstrap:
     exclude_paths: Sequence[str]
     include_paths: Sequence[str] = ()
     hooks: Sequence[str] = ()
+    keyring: Path = KEYRINGS[0]
 
     def argv(self) -> list[str]:
         """The command. No mirror is named: mmdebstrap knows Debian's, with updates and security fixes for a stable release."""
         argv = ["mmdebstrap", "--variant=essential", "--mode=auto", "--format=null", "--architectures=amd64"]
+        argv += [f"--keyring={self.keyring}"]
         argv += ["--aptopt=Acquire::Languages none", "--aptopt=Acquire::Retries 3"]
         argv += [f"--dpkgopt=path-exclude={path}" for path in self.exclude_paths]
         argv += [f"--dpkgopt=path-include={path}" for path in self.include_paths]
@@ -73,6 +81,20 @@ def require_tools(names: Sequence[str] = tuple(_PACKAGES), *, path: str | None =
         sudo = "" if os.geteuid() == 0 else "sudo "
         message = f"missing on this machine, and needed to build a guest image: {', '.join(missing)}"
         raise HostToolError([missing[0]], None, message=message, hint=f"{sudo}apt-get install {packages}")
+
+
+def find_keyring(candidates: Sequence[Path] = KEYRINGS) -> Path:
+    """Debian's archive keys on this machine.
+
+    Raises:
+        HostToolError: They are not installed.
+    """
+    for path in candidates:
+        if path.is_file():
+            return path
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    message = f"Debian's archive keys are not on this machine: there is no {candidates[0]}"
+    raise HostToolError(["mmdebstrap"], None, message=message, hint=f"{sudo}apt-get install debian-archive-keyring")
 
 
 def bootstrap(plan: Bootstrap, *, on_stage: Callable[[str], None], on_detail: Callable[[str], None]) -> None:
@@ -146,7 +168,10 @@ def _remove_scratch(folder: Path) -> None:
 def hint_for(output: str) -> str:
     """What to try, judged by what mmdebstrap wrote; empty when it says nothing known."""
     causes = [
-        (r"NO_PUBKEY|not signed|keyring", "install Debian's keys: sudo apt-get install debian-archive-keyring gpg"),
+        (
+            r"NO_PUBKEY|not signed|keyring",
+            "the keys may be too old for this release: sudo apt-get install debian-archive-keyring",
+        ),
         (r"subuid|newuidmap|uidmap", "sudo apt-get install uidmap, and a line for this user in /etc/subuid and /etc/subgid"),
         (r"unshare|CLONE_NEWUSER|user namespace|unprivileged_userns", "allow user namespaces for mmdebstrap, or build as root"),
         (r"No space left", "free space in the folder that TMPDIR names (/tmp when unset); 3 GB are enough"),

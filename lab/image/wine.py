@@ -144,6 +144,7 @@ class WineRecipe:
                 exclude_paths=excluded(recipe),
                 include_paths=[f"{_WINE}/x86_64-unix/{name}.so" for name in recipe.wine_unix],
                 hooks=self._hooks(stage, folder),
+                keyring=debian.find_keyring(),
             )
             debian.bootstrap(plan, on_stage=progress.stage, on_detail=progress.detail)
         versions = json.loads((folder / "versions.json").read_text(encoding="utf-8"))

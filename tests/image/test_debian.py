@@ -109,6 +109,17 @@ def test_missing_programs_are_named_with_the_command_that_installs_them(tmp_path
     assert caught.value.hint.endswith("apt-get install mmdebstrap qemu-utils")
 
 
+def test_the_keys_are_found_by_either_name_and_their_package_is_named(tmp_path: Path) -> None:
+    old, new = tmp_path / "keys.gpg", tmp_path / "keys.pgp"
+    with pytest.raises(HostToolError) as caught:
+        debian.find_keyring((old, new))
+    assert "debian-archive-keyring" in caught.value.hint
+    new.touch()
+    assert debian.find_keyring((old, new)) == new
+    old.touch()
+    assert debian.find_keyring((old, new)) == old
+
+
 def test_braces_expand_as_in_a_shell() -> None:
     assert braces("a") == ["a"]
     assert braces("x{a,b}*") == ["xa*", "xb*"]
