@@ -6,7 +6,7 @@ import hashlib
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwinrm.encryption import RESPONSE_TYPE, EncryptionError, decrypt, encrypt, is_encrypted
 
@@ -27,6 +27,7 @@ class Toy:
 BOUNDARY = bytes(b ^ 0xFF for b in b"--Encrypted Boundary\r\n--Encrypted Boundary--\r\n")
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(), st.binary().map(lambda b: b + BOUNDARY + b)))
 def test_what_is_encrypted_decrypts_even_when_it_looks_like_a_boundary(data: bytes) -> None:
     assert decrypt(RESPONSE_TYPE, encrypt(data, Toy()), Toy()) == data
@@ -43,6 +44,7 @@ def test_headers_without_tabs_and_in_other_case_are_taken() -> None:
     assert decrypt(RESPONSE_TYPE, body, Toy()) == b"text"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 255))
 def test_a_changed_byte_is_noticed_or_does_not_matter(at: int, value: int) -> None:
     body = bytearray(encrypt(b"a message", Toy()))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwinrm.http import HttpConnection, HttpError, Request
 
@@ -60,6 +60,7 @@ def test_requests_follow_one_another(pair: Pair) -> None:
     assert (first.keep_alive, third.keep_alive) == (True, False)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 60))
 def test_chunked_bodies_come_together_however_they_are_cut(chunks: list[bytes], cut: int) -> None:
     wire = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -74,6 +75,7 @@ def test_chunked_bodies_come_together_however_they_are_cut(chunks: list[bytes], 
     assert request.body == b"".join(chunks)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_is_refused_or_taken_but_never_breaks(data: bytes) -> None:
     with suppress(HttpError):

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from labwinrm.faults import ABORTED, INPUT_CLOSED, INVALID_PARAMETER, RECEIVE_IN_PROGRESS, TIMED_OUT, FaultKind, WsmanFault
-from labwinrm.processes import INPUT_WAITING, ClientGone, Command, Output
+from labwinrm.processes import ClientGone, Command, Output
+from labwinrm.stdin import INPUT_WAITING
 
 from tests.winrm.test_shells import IdleProcess
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwinrm.faults import TIMED_OUT, WsmanFault
 from labwinrm.soap import attribute, build_fault, build_response, parse_duration, parse_request, text
@@ -54,6 +54,7 @@ def test_a_fault_knows_its_request() -> None:
     assert caught.value.relates_to == "uuid:1"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_a_fault(data: bytes) -> None:
     with pytest.raises(WsmanFault):
@@ -82,6 +83,7 @@ def test_what_is_no_duration(given_text: str) -> None:
         parse_duration(given_text)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_survives_but_for_what_xml_cannot_carry(value: str) -> None:
     answer = ET.fromstring(build_response("act", value, f"<x y={attribute(value)}>{text(value)}</x>"))

@@ -6,15 +6,13 @@ import os
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from labwinrm.faults import ABORTED, INPUT_CLOSED, INVALID_PARAMETER, RECEIVE_IN_PROGRESS, TIMED_OUT, WsmanFault
+from labwinrm.faults import ABORTED, INVALID_PARAMETER, RECEIVE_IN_PROGRESS, TIMED_OUT, WsmanFault
+from labwinrm.stdin import Input
 
-#: Input that waits for a command which does not read; a Send beyond it waits for room.
-INPUT_WAITING: Final = 1 << 20
 #: After output came, more of it is awaited so that it shares the answer: by naps of so long, until one brought nothing,
 #: and no longer than this in all. A nap is not ended by output: waking up for each of the small writes of most
 #: programs costs more than the program itself (50000 lines of findstr: 42 s so, 7 s by naps, in an emulated guest).
@@ -153,7 +151,7 @@ class Command:
         self._receiving = threading.Lock()
         self._closed = threading.Event()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._input = _Input(process.stdin)
+        self._input = Input(process.stdin)
         for descriptor in self._streams.values():
             os.set_blocking(descriptor, False)
 
@@ -272,83 +270,3 @@ class Command:
             for descriptor in (*self._streams.values(), self._wake):
                 os.close(descriptor)
             self._process.release()
-
-
-class _Input:
-    """A command's standard input: a bounded queue, and a thread that exists only once there is something to write."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        os.set_blocking(descriptor, False)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._changed = threading.Condition()
-        self._queue: deque[memoryview] = deque()
-        self._waiting = 0
-        self._ending = False
-        self._finished = False
-        self._thread: threading.Thread | None = None
-
-    def put(self, data: bytes, *, end: bool, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            while not self._finished and not self._ending and self._waiting and self._waiting + len(data) > INPUT_WAITING:
-                if not self._changed.wait(deadline - time.monotonic()):
-                    raise WsmanFault(TIMED_OUT)
-            if self._finished or self._ending:
-                raise WsmanFault(INPUT_CLOSED)
-            if data:
-                self._queue.append(memoryview(data))
-                self._waiting += len(data)
-            self._ending = end
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="labwinrm-input", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            thread, self._finished = self._thread, True
-            os.eventfd_write(self._wake, 1)
-            self._changed.notify_all()
-        if thread is not None:
-            thread.join()
-        if self._descriptor >= 0:  # the thread closes the pipe itself at the end of input
-            os.close(self._descriptor)
-            self._descriptor = -1
-        os.close(self._wake)
-
-    def _run(self) -> None:
-        while (piece := self._next()) is not None:
-            try:
-                written = os.write(self._descriptor, piece)
-            except BlockingIOError:
-                poller = select.poll()
-                poller.register(self._descriptor, select.POLLOUT)
-                poller.register(self._wake, select.POLLIN)
-                poller.poll()
-                written = 0
-            except OSError:  # the command has closed its input, or ended
-                break
-            self._took(written, piece)
-        with self._changed:
-            os.close(self._descriptor)
-            self._descriptor = -1
-            self._finished = True
-            self._queue.clear()
-            self._waiting = 0
-            self._changed.notify_all()
-
-    def _next(self) -> memoryview | None:
-        with self._changed:
-            while not self._finished and not self._queue and not self._ending:
-                self._changed.wait()
-            return None if self._finished or not self._queue else self._queue[0]
-
-    def _took(self, written: int, piece: memoryview) -> None:
-        with self._changed:
-            self._waiting -= written
-            if written == len(piece):
-                self._queue.popleft()
-            else:
-                self._queue[0] = piece[written:]
-            self._changed.notify_all()

@@ -16,8 +16,8 @@
  * Answers go to standard output, a line each: "ready", "started N PID", "failed N ERROR", "exit N CODE".
  * End of input ends the launcher, and every job with it.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "wire.h"
+#include "variables.h"
 
 #define MAX_REQUEST (4u << 20)
 #define MAX_PROCESSES 512
@@ -37,11 +37,6 @@ struct waiter {
     HANDLE process;
 };
 
-struct reader {
-    const BYTE *at, *end;
-    BOOL failed;
-};
-
 /* JOBOBJECT_BASIC_PROCESS_ID_LIST with room; that one's array has one element, beyond which gcc does not look. */
 struct process_list {
     DWORD assigned, listed;
@@ -49,172 +44,6 @@ struct process_list {
 };
 
 static struct command *commands; /* used by the main thread alone */
-static CRITICAL_SECTION output_lock;
-static HANDLE input, output;
-
-static DWORD append_number(char *text, DWORD at, DWORD value)
-{
-    char digits[10];
-    int count = 0;
-
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    while (count)
-        text[at++] = digits[--count];
-    return at;
-}
-
-/* One line; values is the count of numbers that follow the word. */
-static void answer(const char *word, int values, DWORD first, DWORD second)
-{
-    char line[48];
-    DWORD length = 0, written;
-
-    while (word[length]) {
-        line[length] = word[length];
-        length++;
-    }
-    if (values > 0) {
-        line[length++] = ' ';
-        length = append_number(line, length, first);
-    }
-    if (values > 1) {
-        line[length++] = ' ';
-        length = append_number(line, length, second);
-    }
-    line[length++] = '\n';
-    EnterCriticalSection(&output_lock);
-    WriteFile(output, line, length, &written, NULL);
-    LeaveCriticalSection(&output_lock);
-}
-
-static BOOL read_all(void *buffer, DWORD size)
-{
-    BYTE *at = buffer;
-    DWORD got;
-
-    while (size) {
-        if (!ReadFile(input, at, size, &got, NULL) || !got)
-            return FALSE;
-        at += got;
-        size -= got;
-    }
-    return TRUE;
-}
-
-static DWORD read_word(struct reader *reader)
-{
-    DWORD value;
-
-    if (reader->end - reader->at < 4) {
-        reader->failed = TRUE;
-        return 0;
-    }
-    value = reader->at[0] | reader->at[1] << 8 | reader->at[2] << 16 | (DWORD)reader->at[3] << 24;
-    reader->at += 4;
-    return value;
-}
-
-/* A copy with a null behind it; NULL when it is empty, or the request is malformed. */
-static WCHAR *read_string(struct reader *reader)
-{
-    DWORD units = read_word(reader), at;
-    WCHAR *text;
-
-    if (!units || (DWORD)(reader->end - reader->at) / 2 < units) {
-        reader->failed |= units != 0;
-        return NULL;
-    }
-    text = HeapAlloc(GetProcessHeap(), 0, (units + 1) * sizeof(WCHAR));
-    if (!text) {
-        reader->failed = TRUE;
-        return NULL;
-    }
-    for (at = 0; at < units; at++)
-        text[at] = (WCHAR)(reader->at[2 * at] | reader->at[2 * at + 1] << 8);
-    text[units] = 0;
-    reader->at += 2 * units;
-    return text;
-}
-
-static void release_string(WCHAR *text)
-{
-    if (text)
-        HeapFree(GetProcessHeap(), 0, text);
-}
-
-static WCHAR *variable(const WCHAR *name)
-{
-    DWORD size = GetEnvironmentVariableW(name, NULL, 0);
-    WCHAR *value = size ? HeapAlloc(GetProcessHeap(), 0, size * sizeof(WCHAR)) : NULL;
-
-    if (value)
-        GetEnvironmentVariableW(name, value, size);
-    return value;
-}
-
-/*
- * Sets the variables in this process, which the command inherits, and puts back what stood there before. Called twice
- * with the same block: each NAME=VALUE is exchanged for what was set, so that the second call undoes the first.
- */
-static void exchange_variables(WCHAR *block, WCHAR **values)
-{
-    DWORD index = 0;
-
-    while (*block) {
-        WCHAR *sign = block, *before;
-
-        while (*sign && *sign != '=')
-            sign++;
-        if (*sign) {
-            *sign = 0;
-            before = variable(block);
-            SetEnvironmentVariableW(block, values[index]);
-            *sign = '=';
-            values[index++] = before;
-        }
-        while (*block)
-            block++;
-        block++;
-    }
-}
-
-/* Pointers to the values of a block, for exchange_variables; count says how many. */
-static WCHAR **split_values(const WCHAR *block, DWORD *count)
-{
-    const WCHAR *at;
-    WCHAR **values;
-    DWORD index = 0;
-
-    *count = 0;
-    for (at = block; *at; at++) {
-        while (*at)
-            at++;
-        ++*count;
-    }
-    values = HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, (*count + 1) * sizeof(*values));
-    if (!values)
-        return NULL;
-    for (at = block; *at; at++) {
-        DWORD length = 0, unit;
-
-        while (*at && *at != '=')
-            at++;
-        if (!*at)
-            continue;
-        at++;
-        while (at[length])
-            length++;
-        values[index] = HeapAlloc(GetProcessHeap(), 0, (length + 1) * sizeof(WCHAR));
-        for (unit = 0; values[index] && unit <= length; unit++)
-            values[index][unit] = at[unit];
-        index++;
-        at += length;
-    }
-    return values;
-}
 
 static HANDLE open_inherited(const WCHAR *path, DWORD access)
 {
@@ -446,12 +275,7 @@ int main(void)
     BYTE *request;
     DWORD size, operation, number;
 
-    input = GetStdHandle(STD_INPUT_HANDLE);
-    output = GetStdHandle(STD_OUTPUT_HANDLE);
-    /* Wine makes them inheritable, and a command that held them would hide the end of this process. */
-    SetHandleInformation(input, HANDLE_FLAG_INHERIT, 0);
-    SetHandleInformation(output, HANDLE_FLAG_INHERIT, 0);
-    InitializeCriticalSection(&output_lock);
+    open_wire();
     answer("ready", 0, 0, 0);
     for (;;) {
         if (!read_all(&size, sizeof(size)) || size < 8 || size > MAX_REQUEST)
