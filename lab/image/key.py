@@ -31,7 +31,7 @@ def content_key(inputs: Mapping[str, bytes]) -> str:
 def tree_inputs(folder: Path, prefix: str) -> dict[str, bytes]:
     """The files of a folder and all below it as inputs, named ``prefix/relative/path``.
 
-    Editors' and Python's left-overs are not part of it.
+    Editors' and Python's left-overs are not part of it, nor is what is written for people (``.md``).
 
     Args:
         folder: Existing folder.
@@ -51,4 +51,6 @@ def file_inputs(files: Iterable[Path], prefix: str) -> dict[str, bytes]:
 
 
 def _counts(path: Path) -> bool:
-    return path.suffix != ".pyc" and not path.name.endswith("~") and all(part != "__pycache__" for part in path.parts)
+    return (
+        path.suffix not in (".pyc", ".md") and not path.name.endswith("~") and all(part != "__pycache__" for part in path.parts)
+    )

@@ -35,7 +35,7 @@ def test_a_byte_does_not_pass_from_a_name_to_its_content() -> None:
 
 def test_left_overs_of_editors_and_python_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "sub" / "__pycache__").mkdir(parents=True)
-    for name in ("a.py", "a.py~", "b.pyc", "sub/c", "sub/__pycache__/a.cpython-313.pyc"):
+    for name in ("a.py", "a.py~", "b.pyc", "README.md", "sub/c", "sub/__pycache__/a.cpython-313.pyc"):
         (tmp_path / name).write_text(name)
     assert [path.relative_to(tmp_path).as_posix() for path in source_files(tmp_path)] == ["a.py", "sub/c"]
     assert set(tree_inputs(tmp_path, "x")) == {"x/a.py", "x/sub/c"}
