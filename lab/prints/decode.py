@@ -155,7 +155,7 @@ class WineDecoder:
                 guest_time=guest_time,
                 code=int(fault[1], 16),
                 parameters=(int(fault[2], 16),),
-                text=decode_text(line, "utf-8"),
+                text=decode_text(wine["text"], "utf-8"),
             )
         )
 

@@ -83,6 +83,7 @@ def test_a_fault_names_code_and_address(framed: Framed) -> None:
     [record] = decode(framed([FAULT]))
     assert isinstance(record, FaultRecord)
     assert (record.code, record.parameters, record.guest_time) == (0xC0000005, (0x6FFFFFA01234,), 12.5)
+    assert record.text == "Unhandled exception code c0000005 flags 0 addr 0x6fffffa01234"
 
 
 def test_marks_and_notes(framed: Framed) -> None:
