@@ -28,12 +28,13 @@ def run_once(client: Client, ticks: Ticks, prints: PrintStream) -> list[Tick]:
 def test_the_published_client_prints_three_lines_and_is_served_by_three_ticks_one_second_apart(
     client: Client, ticks: Ticks, prints: PrintStream
 ) -> None:
-    served = run_once(client, ticks, prints)
-    assert len({tick.irp for tick in served}) == 3
-    if gaps(served) != [TICK_S] * 2:
-        # A host that is busy elsewhere delays one tick now and then; a driver that keeps bad time does it every time.
+    for attempt in range(3):
         served = run_once(client, ticks, prints)
-    assert gaps(served) == [TICK_S] * 2
+        assert len({tick.irp for tick in served}) == 3
+        # A host that is busy elsewhere delays a tick now and then; a driver that keeps bad time does it every time.
+        if gaps(served) == [TICK_S] * 2:
+            break
+        assert attempt < 2, f"ticks {gaps(served)} s apart, in the last of three runs"
 
 
 def gaps(served: list[Tick]) -> list[float]:
