@@ -26,12 +26,12 @@ def test_sigkill_of_the_run_leaves_no_process_and_no_stale_lock(
     run.process.wait(timeout=30)
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    again = finish_run("--workers", "1", "suites/sync", "-k", "five")
+    again = finish_run("--workers", "1", "suites/sync", "-k", "first_five")
     assert again.exit_code == 0, again.output
 
 
 def test_a_killed_qemu_is_infra_for_its_test_and_the_run_goes_on(start_run: Callable[..., StartedRun]) -> None:
-    run = start_run("--workers", "1", "suites/sync")
+    run = start_run("--workers", "1", "suites/sync/test_device.py")
     poll("the first finished test", lambda: a_test_has_ended(run), timeout=240)
     [victim] = [p for p in run.descendants() if is_qemu(p)]
     victim.kill()
