@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lab.errors import ConfigError
 from lab.image import recipes, store
@@ -45,7 +45,9 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"no images in {store.images_dir(cache)}; build one with `lab image build wine`")
             return
         current = {name: recipes.recipe_of(name).key() for name in recipes.recipe_names()}
-        table = Table("image", "guest", "built", "MB", "state", box=None)
+        # A folder name cut in the middle would be of no use.
+        widest = max(len(image.path.name) for image in images)
+        table = Table(Column("image", min_width=widest), "guest", "built", "MB", "state", box=None)
         for image in images:
             state = "current" if current.get(image.manifest.name) == image.manifest.key else "older recipe"
             size = f"{image.size / 1e6:.0f}"
