@@ -97,9 +97,12 @@ def test_terminate_asks_first(tmp_path: Path, wait_for: Poll) -> None:
 
 
 OWNER = """
-import os, sys, threading, time
+import os, signal, sys, time
 from pathlib import Path
 from lab.vm.process import QemuProcess
+
+# A shell without job control starts its background jobs with SIGINT ignored, and that is inherited down to here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 process = QemuProcess.start(["sleep", "600"], Path(sys.argv[1]))
 if sys.argv[2] == "forked" and os.fork() == 0:
