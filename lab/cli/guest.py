@@ -19,8 +19,7 @@ from lab.host.accel import probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir
 from lab.image.manifest import load_credentials
 from lab.image.progress import open_progress
-from lab.image.recipes import ensure_image
-from lab.image.store import find_image
+from lab.image.recipes import ensure_image, existing_image
 from lab.pool.boot import boot_guest, machine_spec, read_manifest
 from lab.pool.kept import KeptGuest, KeptGuests, describe, end_kept, open_kept
 from lab.pool.source import choose_accelerator
@@ -76,7 +75,7 @@ def up(
     values = settings.values
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     if dry_run:
-        image = find_image(values.image)
+        image = existing_image(values.image)
         spec = machine_spec(read_manifest(image), image, name=name or values.image, accelerator=accelerator, smp=smp)
         typer.echo(command_text(build_argv(spec)))
         return
@@ -141,13 +140,13 @@ def shell(
         finally:
             transport.close()
     credentials = load_credentials(kept.image_dir)
-    key = load_private_key(credentials.ssh_private_key) if credentials.ssh_private_key else None
+    key = load_private_key(SecretStr(credentials.ssh_private_key)) if credentials.ssh_private_key else None
     host_key = load_host_key(credentials.ssh_host_key) if credentials.ssh_host_key else None
     try:
         sock = socket.create_connection(("127.0.0.1", kept.ports[manifest.ports.ssh]), timeout=30)
     except OSError as error:
         raise TransportError(f"guest {kept.name} does not answer SSH: {error}", hint="`lab shell --plain` uses WinRM") from None
-    connection = login(sock, credentials.username, credentials.password, key=key, host_key=host_key, timeout=30)
+    connection = login(sock, credentials.username, SecretStr(credentials.password), key=key, host_key=host_key, timeout=30)
     try:
         raise typer.Exit(_exit_code(ssh_terminal(connection)))
     finally:

@@ -59,6 +59,6 @@ def register(app: typer.Typer) -> None:
         """Print the folder of an image."""
         if not name:
             raise ConfigError("the image's name is empty")
-        typer.echo(str(store.find_image(name, cache=cache)))
+        typer.echo(str(recipes.existing_image(name, cache=cache)))
 
     app.add_typer(group, name="image")

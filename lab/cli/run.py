@@ -6,9 +6,9 @@ import datetime
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,20 +16,22 @@ from rich.console import Console
 from lab.cli.child import ChildEnd, run_child
 from lab.cli.pytest_args import check_suites, child_environment, pytest_arguments, split_suites, stops_early, wants_terminal
 from lab.config import KnownIssue, Settings, load_settings
-from lab.errors import ConfigError, LabError
+from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
 from lab.gate.known import audit_known
 from lab.host.paths import project_root
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
 from lab.pool.boot import read_manifest
-from lab.report.collect import assemble, read_meta, read_run, write_run
+from lab.report.collect import META_FILE, RUN_FILE, assemble, read_meta, read_run, write_run
 from lab.report.html import write_html
 from lab.report.model import RunReport, TestEntry
 from lab.report.outdir import check_named, named_folder, timed_folder
 from lab.report.summary import error_annotations, markdown, print_summary, red_tests
 from lab.report.view import RED
 from lab.toolchain.select import resolve_drivers
+
+_Found = TypeVar("_Found")
 
 #: A page of commands helps nobody.
 _MOST_COMMANDS = 5
@@ -79,17 +81,35 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, for example out/latest")],
 ) -> None:
     """Make the HTML page of a finished run anew, and print its summary."""
-    found = read_run(folder)
+    found = _read(folder / RUN_FILE, read_run)
     if found is None:
-        meta = read_meta(folder)
+        meta = _read(folder / META_FILE, read_meta)
         if meta is None:
-            raise LabError(f"{folder} holds no run: neither run.json nor meta.json is there", hint="lab report out/latest")
+            raise ConfigError(
+                f"{folder} holds no run: neither run.json nor meta.json is there"
+                if folder.is_dir()
+                else f"there is no folder {folder}",
+                hint="the folder of a run, for example out/latest",
+            )
         found = assemble(folder, meta, exit_code=exit_code, ended="the run did not come to its end")
         write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(found.exit_code))
     console = Console()
     print_summary(found, console)
     _print_paths(folder, console)
+
+
+def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
+    """Read a file of a run's folder that the user named, and say which one is no such file."""
+    try:
+        return read(file.parent)
+    except (OSError, ValueError) as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"is not a file of a run of this version of the lab: {first}",
+            file=str(file),
+            hint=f"remove {file} to have the report made of the records beside it" if file.name == RUN_FILE else "",
+        ) from None
 
 
 def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> int:

@@ -59,7 +59,7 @@ def read_yaml(path: Path) -> YamlDocument:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", file=name) from None
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             return YamlDocument(name, {})
         lines: dict[KeyPath, int] = {}
@@ -71,6 +71,10 @@ def read_yaml(path: Path) -> YamlDocument:
         raise ConfigError(f"is not YAML: {error.problem or error.context}", file=name, line=line) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"is not YAML: {error}", file=name) from None
+    except ValueError as error:
+        # YAML's own types: 2026-13-01 looks like a date, and is none.
+        bad, line = _bad_scalar(node)
+        raise ConfigError(f"has a value that cannot be read: {error}", file=name, key=dotted(bad), line=line) from None
     if not isinstance(data, dict):
         raise ConfigError("must be a list of `key: value` lines", file=name, line=1)
     return YamlDocument(name, data, lines)
@@ -152,6 +156,25 @@ def _model_inside(annotation: Any) -> type[BaseModel] | None:
         if found is not None:
             return found
     return None
+
+
+def _bad_scalar(node: yaml.Node | None, path: KeyPath = ()) -> tuple[KeyPath, int]:
+    """The key and the line of the first plain value that YAML's own types refuse; nothing and 0 when there is none."""
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.constructor.SafeConstructor().construct_object(node)
+        except ValueError:
+            return path, node.start_mark.line + 1
+    inside: list[tuple[str | int, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        inside = [(str(key.value), part) for key, value in node.value for part in (key, value)]
+    elif isinstance(node, yaml.SequenceNode):
+        inside = list(enumerate(node.value))
+    for key, part in inside:
+        found = _bad_scalar(part, (*path, key))
+        if found[1]:
+            return found
+    return (), 0
 
 
 def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str, above: tuple[yaml.Node, ...] = ()) -> None:

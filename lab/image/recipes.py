@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import ConfigError, ImageError
 from lab.image.progress import Progress
-from lab.image.store import Recipe, build_image, find_image
+from lab.image.store import Recipe, build_image, find_image, list_images
 from lab.image.wine import NAME as WINE
 from lab.image.wine import WineRecipe
 
@@ -24,7 +26,7 @@ def recipe_of(name: str) -> Recipe:
     """
     if name == WINE:
         return WineRecipe()
-    raise ConfigError(f"there is no image recipe {name!r}", hint=f"one of: {', '.join(recipe_names())}")
+    raise ConfigError(f"there is no image recipe {name!r}", hint=_one_of(name, recipe_names()))
 
 
 def ensure_image(name: str, progress: Progress, *, cache: Path | None = None) -> Path:
@@ -36,14 +38,40 @@ def ensure_image(name: str, progress: Progress, *, cache: Path | None = None) ->
         cache: Cache folder; None: the user's.
 
     Raises:
-        ImageError: It is neither a recipe nor an image.
+        ConfigError: It is neither a recipe nor an image.
     """
     if name in recipe_names():
         folder, built = build_image(recipe_of(name), progress, cache=cache)
         if built:
             progress.done(f"image {name} is ready: {folder}")
         return folder
+    return existing_image(name, cache=cache)
+
+
+def existing_image(name: str, *, cache: Path | None = None) -> Path:
+    """The folder of an image as it is, for a name that a user wrote; builds nothing.
+
+    Args:
+        name: What :func:`lab.image.store.find_image` takes.
+        cache: Cache folder; None: the user's.
+
+    Raises:
+        ImageError: The name is a recipe's, and its image is not built yet.
+        ConfigError: There is nothing of this name; the hint tells the names that are close, or all of them.
+    """
     try:
         return find_image(name, cache=cache)
     except ImageError as error:
-        raise ImageError(error.message, hint=f"a folder with a manifest.json, or one of: {', '.join(recipe_names())}") from None
+        if name in recipe_names():
+            raise
+        images = list_images(cache=cache)
+        names = dict.fromkeys([*recipe_names(), *(image.manifest.name for image in images)])
+        folders = [image.path.name for image in images]
+        raise ConfigError(error.message, hint=_one_of(name, list(names), also=folders)) from None
+
+
+def _one_of(name: str, names: Sequence[str], *, also: Sequence[str] = ()) -> str:
+    """What may have been meant: the names close to ``name`` (those in ``also``, too), and all of ``names``."""
+    close = difflib.get_close_matches(name, [*names, *also], n=3)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{meant}there is: {', '.join(names)}"

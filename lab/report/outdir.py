@@ -18,7 +18,12 @@ def named_folder(path: Path) -> Path:
         ConfigError: It holds something, or cannot be made.
     """
     check_named(path)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--out {path} cannot be made: {error.strerror}", hint="name a folder that you may write to"
+        ) from None
     return path
 
 
@@ -28,8 +33,10 @@ def check_named(path: Path) -> None:
     Raises:
         ConfigError: It does, or it is no folder.
     """
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"--out {path} is a file", hint="name a folder")
+    above = next((part for part in (path, *path.parents) if part.exists()), None)
+    if above is not None and not above.is_dir():
+        where = f"--out {path} is a file" if above == path else f"--out {path} lies below {above}, which is a file"
+        raise ConfigError(where, hint="name a folder")
     if path.is_dir() and any(path.iterdir()):
         raise ConfigError(
             f"--out {path} is not empty; a run never overwrites what is there",

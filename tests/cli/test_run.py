@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
-from lab.errors import ConfigError, LabError
+from lab.errors import ConfigError
 from lab.report.collect import ResultWriter, RunMeta, write_meta
 from lab.report.model import ImageEntry, RunReport, TestEntry, Verdict
 
@@ -192,6 +192,7 @@ def test_nothing_collected_is_usage(suite: Suite) -> None:
         (["--config", "missing.yaml"], "there is no such file"),
         (["--out", "suites"], "is not empty"),
         (["--out", "pytest.ini"], "is a file"),
+        (["--out", "pytest.ini/sub"], "which is a file"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_starts(
@@ -282,8 +283,20 @@ def test_report_renders_anew(child: Callable[..., FakeChild], tmp_path: Path) ->
 
 def test_report_of_no_run_is_an_error(tmp_path: Path) -> None:
     result = lab("report", str(tmp_path))
-    assert isinstance(result.exception, LabError)
+    assert isinstance(result.exception, ConfigError)
     assert "holds no run" in str(result.exception)
+    result = lab("report", str(tmp_path / "nothere"))
+    assert isinstance(result.exception, ConfigError)
+    assert "there is no folder" in str(result.exception)
+
+
+@pytest.mark.parametrize("name", ["run.json", "meta.json"])
+@pytest.mark.parametrize("text", ['{"lab_version": "0", "sta', '{"name": "foreign"}', "[]"])
+def test_report_of_a_foreign_file_names_it(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    result = lab("report", str(tmp_path))
+    assert isinstance(result.exception, ConfigError)
+    assert str(tmp_path / name) in str(result.exception)
 
 
 SLOW = """\

@@ -204,3 +204,16 @@ def test_every_key_has_a_description() -> None:
     schema = json.loads(lab_schema())
     properties = {**schema["properties"], **schema["$defs"]["KnownIssue"]["properties"]}
     assert [name for name, value in properties.items() if not value.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("suites: [a]\nknown:\n- test: x\n  reason: r\n  until: 2026-13-01\n", 5, "known.0.until"),
+        ("suites: [a]\n2026-13-01: x\n", 2, "2026-13-01"),
+    ],
+)
+def test_a_date_that_does_not_exist_is_told_with_its_line(tmp_path: Path, text: str, line: int, key: str) -> None:
+    caught = error(tmp_path, text)
+    assert (caught.line, caught.key) == (line, key)
+    assert "month must be in 1..12" in str(caught)

@@ -52,3 +52,9 @@ def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
         named_folder(tmp_path / "used")
     with pytest.raises(ConfigError, match="is a file"):
         named_folder(tmp_path / "used" / "run.json")
+
+
+def test_a_folder_cannot_lie_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ConfigError, match=r"lies below .*mine\.txt, which is a file"):
+        named_folder(tmp_path / "mine.txt" / "sub" / "deeper")
