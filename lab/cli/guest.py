@@ -140,13 +140,13 @@ def shell(
         finally:
             transport.close()
     credentials = load_credentials(kept.image_dir)
-    key = load_private_key(SecretStr(credentials.ssh_private_key)) if credentials.ssh_private_key else None
+    key = load_private_key(credentials.ssh_private_key) if credentials.ssh_private_key else None
     host_key = load_host_key(credentials.ssh_host_key) if credentials.ssh_host_key else None
     try:
         sock = socket.create_connection(("127.0.0.1", kept.ports[manifest.ports.ssh]), timeout=30)
     except OSError as error:
         raise TransportError(f"guest {kept.name} does not answer SSH: {error}", hint="`lab shell --plain` uses WinRM") from None
-    connection = login(sock, credentials.username, SecretStr(credentials.password), key=key, host_key=host_key, timeout=30)
+    connection = login(sock, credentials.username, credentials.password, key=key, host_key=host_key, timeout=30)
     try:
         raise typer.Exit(_exit_code(ssh_terminal(connection)))
     finally:
