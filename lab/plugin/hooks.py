@@ -9,6 +9,7 @@ import pytest
 
 import lab
 from lab.errors import LabError
+from lab.gate.exitcode import OK, USAGE
 from lab.plugin import hookspec, markers, options
 from lab.plugin.fixtures import GUEST_FIXTURES
 from lab.plugin.keys import OUT, SESSION, options_of
@@ -149,6 +150,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     finished = finish_run(config.stash[OUT])
     if finished is not None:
         config.stash[_FINISHED] = finished
+        if session.exitstatus == pytest.ExitCode.OK and finished.report.exit_code not in (OK, USAGE):
+            # A fault behind the last test's window: pytest itself has seen no test fail.
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         link_latest(config.stash[OUT], options_of(config).out_root)
 
 

@@ -19,7 +19,7 @@ from lab.plugin.testrun import TestRun
 from lab.pool.pool import GuestLife, GuestPool, GuestSource, Seat
 from lab.pool.turn import MachineTurn
 from lab.prints.stream import first_fault, render
-from lab.report.collect import ResultWriter, print_entry
+from lab.report.collect import ResultWriter, fault_entry, print_entry
 from lab.report.junit import user_properties
 from lab.report.model import GuestEntry
 
@@ -240,6 +240,7 @@ class LabSession:
                 unattributed=[print_entry(record) for record in account.unattributed],
                 boot_prints=[print_entry(record) for record in account.boot],
                 gaps=list(account.gaps),
+                faults=[fault_entry(record) for record in account.faults],
             )
         )
 

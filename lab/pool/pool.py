@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from lab.errors import BootTimeout, EvidenceLost, GuestError, GuestExited, GuestHung, LabError, TransportError
+from lab.errors import BootTimeout, EvidenceLost, GuestCrashed, GuestError, GuestExited, GuestHung, LabError, TransportError
 from lab.image.manifest import ImageManifest
 from lab.pool.deploy import Deployed, deploy
 from lab.pool.live import LiveGuest
@@ -16,7 +16,7 @@ from lab.pool.payload import Payload
 from lab.prints.window import Attribution, PrintLedger
 
 #: Failures of a boot that another try may not meet again.
-_WORTH_A_RETRY = (BootTimeout, GuestExited, TransportError, GuestHung, EvidenceLost)
+_WORTH_A_RETRY = (BootTimeout, GuestExited, TransportError, GuestHung, EvidenceLost, GuestCrashed)
 
 
 class GuestSource(Protocol):
@@ -215,20 +215,31 @@ class GuestPool:
     def _boot_once(self, smp: int) -> Seat:
         life = GuestLife(guest_id=f"{self._worker}-{next(self._numbers)}", started=self._wall())
         guest: LiveGuest | None = None
+        ledger: PrintLedger | None = None
         try:
             guest = self._source.boot(life.guest_id, smp=smp)
             life.boot_s = guest.boot_s
+            ledger = PrintLedger(guest.prints, life.guest_id, mark_timeout=self._mark_timeout)
             deployed: Deployed = deploy(guest, self._source.payload, clock=self._clock)
             life.copy_s = deployed.copy_s
-            ledger = PrintLedger(guest.prints, life.guest_id, mark_timeout=self._mark_timeout)
             ledger.end_boot()
             life.attribution = ledger.finish()
+            if life.attribution.faults:
+                fault = life.attribution.faults[0]
+                message = f"a driver crashed during the boot: 0x{fault.code:08X}: {fault.text}"
+                raise GuestCrashed(fault.code, fault.parameters, message=message)
         except BaseException as error:
             said = error.message.splitlines()[0] if isinstance(error, LabError) else repr(error)
             life.ended = f"did not get ready: {said}"
-            self._on_change(life)
-            if guest is not None:
-                guest.close()
+            try:
+                if guest is not None:
+                    guest.close()
+            finally:
+                # Closed first: whatever the guest printed to its end has been read by then.
+                if ledger is not None:
+                    ledger.end_boot(alive=False)
+                    life.attribution = ledger.finish()
+                self._on_change(life)
             raise
         self._on_change(life)
         self._seat = Seat(guest=guest, ledger=ledger, life=life)

@@ -54,12 +54,21 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """Where the prints of one guest's life went."""
+    """Where the prints of one guest's life went.
+
+    Attributes:
+        boot: Prints before the first test.
+        credited: How many prints went to tests.
+        unattributed: Prints outside of the boot and of every test.
+        gaps: Why prints are missing, anywhere in the guest's life.
+        faults: Driver faults outside of every window; those inside of one are that test's.
+    """
 
     boot: tuple[PrintRecord, ...] = ()
     credited: int = 0
     unattributed: tuple[PrintRecord, ...] = ()
     gaps: tuple[str, ...] = ()
+    faults: tuple[FaultRecord, ...] = ()
 
     @property
     def total(self) -> int:
@@ -73,6 +82,7 @@ class _Account:
     credited: int = 0
     unattributed: list[PrintRecord] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
+    faults: list[FaultRecord] = field(default_factory=list)
 
 
 class PrintLedger:
@@ -97,15 +107,20 @@ class PrintLedger:
         self.windows = 0
         self.next_token = token_maker(guest_id)
 
-    def end_boot(self) -> None:
-        """Credit everything so far to the boot.
+    def end_boot(self, *, alive: bool = True) -> None:
+        """Credit everything so far to the boot; its driver faults are kept.
+
+        Args:
+            alive: Whether the guest can still answer a marker; without one, what has arrived is credited.
 
         Raises:
             EvidenceLost: The marker did not come back.
         """
-        for record in self._advance(self._mark()):
+        for record in self._advance(self._mark() if alive else None):
             if isinstance(record, PrintRecord):
                 self._account.boot.append(record)
+            elif isinstance(record, FaultRecord):
+                self._account.faults.append(record)
 
     def open(self, name: str) -> PrintStream:
         """Begin a test's window; what came since the last one belongs to nobody.
@@ -160,6 +175,7 @@ class PrintLedger:
             credited=account.credited,
             unattributed=tuple(account.unattributed),
             gaps=tuple(account.gaps),
+            faults=tuple(account.faults),
         )
 
     def _mark(self) -> int:
@@ -169,6 +185,8 @@ class PrintLedger:
         for record in self._advance(position):
             if isinstance(record, PrintRecord):
                 self._account.unattributed.append(record)
+            elif isinstance(record, FaultRecord):
+                self._account.faults.append(record)
 
     def _advance(self, position: int | None) -> list[Record]:
         records = self._source.records_since(self._accounted)

@@ -92,11 +92,15 @@ def assemble(
             listed as ``infra`` with this reason; in a run that came to its end they were left out on purpose (``-x``).
 
     Returns:
-        The report, tests sorted by their id and guests by worker and start, whatever order the workers wrote in.
+        The report, tests sorted by their id and guests by worker and start, whatever order the workers wrote in. A driver
+        fault outside of every test's window makes the last test on its guest a ``crash``; where no test ran on the guest,
+        an entry ``<guest_id>::boot`` stands for it.
     """
     records = read_workers(out)
     guests = _last_guests(records.guests)
     tests = _merge([*records.tests, *records.unfinished])
+    for guest in guests:
+        _blame(tests, guest)
     if ended:
         seen = {test.nodeid for test in tests}
         tests += [_never_ran(nodeid, meta, ended) for nodeid in dict.fromkeys(records.collected) if nodeid not in seen]
@@ -173,6 +177,51 @@ def _never_ran(nodeid: str, meta: RunMeta, ended: str) -> TestEntry:
         started=meta.started_at,
         worker="",
     )
+
+
+def _blame(tests: list[TestEntry], guest: GuestEntry) -> None:
+    """Have a guest's driver faults that are no test's make the run red; changes ``tests`` in place."""
+    if not guest.faults:
+        return
+    # A test that ran on this guest is here once for each of its attempts there.
+    ran = [(test.started, index) for index, test in enumerate(tests) if test.guest_id == guest.guest_id]
+    ran += [
+        (attempt.started, index)
+        for index, test in enumerate(tests)
+        for attempt in test.history
+        if attempt.guest_id == guest.guest_id
+    ]
+    if not ran:
+        fault = guest.faults[0]
+        tests.append(
+            TestEntry(
+                nodeid=f"{guest.guest_id}::boot",
+                verdict="crash",
+                reason=f"before any test, on guest {guest.guest_id}: driver fault {fault.code}: {fault.text}",
+                duration_s=0.0,
+                started=guest.started,
+                worker=guest.worker,
+                guest_id=guest.guest_id,
+                fault=fault,
+            )
+        )
+        return
+    started, index = max(ran)
+    test = tests[index]
+    # A driver's host that goes down may say so again behind the window that was credited with it.
+    new = [fault for fault in guest.faults if test.fault is None or fault.code != test.fault.code]
+    if test.verdict == "crash" or not new:
+        return
+    was = f" (it was {test.verdict}{': ' if test.reason else ''}{test.reason})"
+    reason = f"after the test, on its guest: driver fault {new[0].code}: {new[0].text}{was}"
+    history = [
+        attempt.model_copy(update={"verdict": "crash", "reason": reason})
+        if (attempt.guest_id, attempt.started) == (guest.guest_id, started)
+        else attempt
+        for attempt in test.history
+    ]
+    changes = {"verdict": "crash", "reason": reason, "fault": new[0], "history": history}
+    tests[index] = test.model_copy(update=changes)
 
 
 def _merge(entries: Iterable[TestEntry]) -> list[TestEntry]:

@@ -103,6 +103,9 @@ class GuestEntry(_Model):
     unattributed: list[PrintEntry] = Field(default_factory=list, description="prints outside of every test and of the boot")
     boot_prints: list[PrintEntry] = Field(default_factory=list, description="prints before the first test's window")
     gaps: list[Text] = Field(default_factory=list)
+    faults: list[Fault] = Field(
+        default_factory=list, description="driver faults outside of every test's window: of the boot or behind the last test"
+    )
 
 
 class DriverEntry(_Model):

@@ -59,6 +59,25 @@ def test_a_fault_between_two_tests_stands_at_the_begin_of_the_next_window(source
     assert texts(ledger.finish().unattributed) == ["between"]
 
 
+def test_faults_outside_of_every_window_are_kept_and_those_inside_are_not(source: Any, ledger: PrintLedger) -> None:
+    source.fault()
+    ledger.end_boot()
+    ledger.open("test_a")
+    source.fault()
+    ledger.close()
+    source.fault()
+    source.dead = True
+    assert [record.sequence for record in ledger.finish().faults] == [0, 5]
+    assert len(ledger.finish().faults) == 2
+
+
+def test_a_boot_that_ended_needs_no_marker(source: Any, ledger: PrintLedger) -> None:
+    source.say("boot")
+    source.dead = True
+    ledger.end_boot(alive=False)
+    assert texts(ledger.finish().boot) == ["boot"]
+
+
 def test_finish_may_be_called_again(source: Any, ledger: PrintLedger) -> None:
     source.say("x")
     assert ledger.finish() == ledger.finish()

@@ -29,7 +29,7 @@ from lab.report.collect import (
     write_meta,
     write_run,
 )
-from lab.report.model import GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
+from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
 from lab.report.schema import run_schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,6 +182,20 @@ def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:
         ("g1", "end of run"),
     ]
     assert report.unattributed_prints == 1
+
+
+def test_a_fault_behind_an_earlier_attempt_makes_the_test_red(tmp_path: Path) -> None:
+    fault = Fault(code="0xC0000005", text="it faulted")
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.guest(GuestEntry(guest_id="g1", worker="gw0", started=1.0, ended="exited", faults=[fault]))
+        writer.test(an_entry("t", started=2.0, verdict="infra", reason="no answer", guest_id="g1"))
+        writer.test(an_entry("t", started=5.0, guest_id="g2"))
+    report = make(tmp_path)
+    [test] = report.tests
+    assert test.verdict == "crash"
+    assert test.reason == "after the test, on its guest: driver fault 0xC0000005: it faulted (it was passed)"
+    assert [attempt.verdict for attempt in test.history] == ["crash", "passed"]
+    assert report.exit_code == 3
 
 
 def test_skipped_tests_are_counted_by_what_they_miss(tmp_path: Path) -> None:
