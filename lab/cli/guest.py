@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import SecretStr
 from typer.core import TyperCommand
 
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
@@ -17,10 +18,9 @@ from lab.errors import ConfigError, TransportError
 from lab.guest.ssh_login import load_host_key, load_private_key, login
 from lab.host.accel import probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir
-from lab.image.manifest import load_credentials
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, existing_image
-from lab.pool.boot import boot_guest, machine_spec, read_manifest
+from lab.pool.boot import boot_guest, machine_spec, read_credentials, read_manifest
 from lab.pool.kept import KeptGuest, KeptGuests, describe, end_kept, open_kept
 from lab.pool.source import choose_accelerator
 from lab.vm.argv import build_argv, command_text
@@ -139,14 +139,14 @@ def shell(
             raise typer.Exit(_exit_code(line_shell(transport, name=kept.name, read_line=input, out=sys.stdout)))
         finally:
             transport.close()
-    credentials = load_credentials(kept.image_dir)
-    key = load_private_key(credentials.ssh_private_key) if credentials.ssh_private_key else None
+    credentials = read_credentials(kept.image_dir)
+    key = load_private_key(SecretStr(credentials.ssh_private_key)) if credentials.ssh_private_key else None
     host_key = load_host_key(credentials.ssh_host_key) if credentials.ssh_host_key else None
     try:
         sock = socket.create_connection(("127.0.0.1", kept.ports[manifest.ports.ssh]), timeout=30)
     except OSError as error:
         raise TransportError(f"guest {kept.name} does not answer SSH: {error}", hint="`lab shell --plain` uses WinRM") from None
-    connection = login(sock, credentials.username, credentials.password, key=key, host_key=host_key, timeout=30)
+    connection = login(sock, credentials.username, SecretStr(credentials.password), key=key, host_key=host_key, timeout=30)
     try:
         raise typer.Exit(_exit_code(ssh_terminal(connection)))
     finally:

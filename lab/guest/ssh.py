@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import paramiko
+from pydantic import SecretStr
 
 from lab.errors import ConfigError, GuestHung, LabError, TransportError
 from lab.guest import files, quoting, sftp
@@ -31,9 +32,9 @@ def open_ssh(
     host: str,
     port: int,
     username: str,
-    password: str | None = None,
+    password: SecretStr | None = None,
     *,
-    private_key: str | None = None,
+    private_key: SecretStr | None = None,
     host_key: str | None = None,
     tools_dir: str = files.TOOLS_DIR,
     connect_s: float = 30,

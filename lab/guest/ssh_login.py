@@ -8,14 +8,16 @@ import socket
 from contextlib import suppress
 
 import paramiko
+from pydantic import SecretStr
 
 from lab.errors import ConfigError, TransportError
+from lab.guest.secret import without_frames
 
 
 def login(
     sock: socket.socket,
     username: str,
-    password: str | None,
+    password: SecretStr | None,
     *,
     key: paramiko.PKey | None,
     host_key: paramiko.PKey | None,
@@ -47,7 +49,7 @@ def login(
     return transport
 
 
-def _authenticate(transport: paramiko.Transport, username: str, password: str | None, key: paramiko.PKey | None) -> None:
+def _authenticate(transport: paramiko.Transport, username: str, password: SecretStr | None, key: paramiko.PKey | None) -> None:
     if key is not None:
         try:
             transport.auth_publickey(username, key)
@@ -55,14 +57,17 @@ def _authenticate(transport: paramiko.Transport, username: str, password: str | 
         except paramiko.AuthenticationException:
             if password is None:
                 raise
-    transport.auth_password(username, password or "", fallback=False)
+    try:
+        transport.auth_password(username, password.get_secret_value() if password is not None else "", fallback=False)
+    except Exception as problem:
+        raise without_frames(problem)  # noqa: B904 - the same error; a cause would be the error itself
 
 
-def load_private_key(text: str) -> paramiko.PKey:
+def load_private_key(text: SecretStr) -> paramiko.PKey:
     """Load an OpenSSH PEM without a passphrase; ConfigError when it is not one."""
     for kind in (paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey):
         with suppress(paramiko.SSHException, ValueError, IndexError):
-            return kind.from_private_key(io.StringIO(text))
+            return kind.from_private_key(io.StringIO(text.get_secret_value()))
     raise ConfigError("the SSH private key cannot be read", hint="it must be an OpenSSH PEM without a passphrase")
 
 

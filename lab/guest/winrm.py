@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pydantic import SecretStr
 from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
 
 from lab.errors import GuestHung, LabError, TransportError
 from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
+from lab.guest.secret import without_frames
 from lab.guest.winrm_errors import Refused, fault_text, problem_text
 from lab.guest.winrm_protocol import ShellProtocol, make_protocol
 
@@ -34,7 +36,7 @@ def open_winrm(
     host: str,
     port: int,
     username: str,
-    password: str,
+    password: SecretStr,
     *,
     tools_dir: str = files.TOOLS_DIR,
     grace_s: float = 30,
@@ -305,10 +307,10 @@ class WinRmTransport:
             raise
         except WSManFaultError as fault:
             self._last_answer = self._clock()
-            raise Refused(f"{self._where}: {doing}: {fault_text(fault)}", fault=fault) from fault
+            raise Refused(f"{self._where}: {doing}: {fault_text(fault)}", fault=fault) from without_frames(fault)
         except Exception as problem:  # requests, urllib3, spnego, pywinrm, XML: their types end here
             self._drop_connection()
-            raise Refused(f"{self._where}: {doing}: {problem_text(problem)}", problem=problem) from problem
+            raise Refused(f"{self._where}: {doing}: {problem_text(problem)}", problem=problem) from without_frames(problem)
         else:
             self._last_answer = self._clock()
 

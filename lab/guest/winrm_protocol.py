@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+from pydantic import SecretStr
 from winrm.protocol import Protocol as PywinrmProtocol
+
+from lab.guest.secret import without_frames
 
 
 class ShellProtocol(Protocol):
@@ -40,7 +43,7 @@ class ShellProtocol(Protocol):
         """Delete the shell."""
 
 
-def make_protocol(endpoint: str, username: str, password: str) -> ShellProtocol:
+def make_protocol(endpoint: str, username: str, password: SecretStr) -> ShellProtocol:
     """Make an unconnected protocol object: NTLM, messages encrypted.
 
     Args:
@@ -49,13 +52,16 @@ def make_protocol(endpoint: str, username: str, password: str) -> ShellProtocol:
         password: Its password.
     """
     # Neither proxy nor certificates of the environment: the guest is on the loopback, and pywinrm warns about either.
-    made = PywinrmProtocol(
-        endpoint=endpoint,
-        transport="ntlm",
-        username=username,
-        password=password,
-        message_encryption="auto",
-        proxy=None,
-        ca_trust_path=cast(Any, None),  # documented as "none", annotated as a string
-    )
+    try:
+        made = PywinrmProtocol(
+            endpoint=endpoint,
+            transport="ntlm",
+            username=username,
+            password=password.get_secret_value(),
+            message_encryption="auto",
+            proxy=None,
+            ca_trust_path=cast(Any, None),  # documented as "none", annotated as a string
+        )
+    except Exception as problem:
+        raise without_frames(problem)  # noqa: B904 - the same error; a cause would be the error itself
     return cast(ShellProtocol, made)

@@ -60,7 +60,8 @@ class Ports(_Model):
 class Credentials(BaseModel):
     """Random per image build; lives in its own 0600 file beside the manifest, never in it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An error about this file names keys only: pydantic would quote the value beside a key that is missing or wrong.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     username: str
     password: str = Field(repr=False)
@@ -94,5 +95,5 @@ def load_manifest(folder: Path) -> ImageManifest:
 
 
 def load_credentials(folder: Path) -> Credentials:
-    """Read ``credentials.json`` of an image folder."""
+    """Read ``credentials.json`` of an image folder; raises pydantic's ValidationError, without values, or OSError."""
     return Credentials.model_validate_json((folder / "credentials.json").read_text(encoding="utf-8"))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from pydantic import SecretStr, ValidationError
+
 from lab.errors import ImageError, LabError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
@@ -63,7 +65,7 @@ def boot_guest(
     """
     begin = time.monotonic()
     manifest = read_manifest(image_dir)
-    credentials = load_credentials(image_dir)
+    credentials = read_credentials(image_dir)
     spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp)
     machine = VirtualMachine(spec, run_dir)
     with contextlib.ExitStack() as undo:
@@ -109,6 +111,22 @@ def read_manifest(image_dir: Path) -> ImageManifest:
         return load_manifest(image_dir)
     except (OSError, ValueError) as error:
         raise ImageError(f"{image_dir} holds no usable image: {error}", hint="`lab image build` makes one") from error
+
+
+def read_credentials(image_dir: Path) -> Credentials:
+    """What the guests of an image are entered with.
+
+    Raises:
+        ImageError: There is no such file, it may not be read, or it is damaged. No value of the file is in the message.
+    """
+    try:
+        return load_credentials(image_dir)
+    except (OSError, ValidationError) as error:
+        # Without its cause: pydantic's frames hold the file's text.
+        raise ImageError(
+            f"the credentials of the image in {image_dir} cannot be used: {error}",
+            hint="`lab image build --force` makes the image once more, with new ones",
+        ) from None
 
 
 def machine_spec(
@@ -160,12 +178,13 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
         raise TransportError(f"image {manifest.name} offers no {name}", hint="choose the other transport")
     port = machine.ports[guest_port]
     if name == "winrm":
-        return open_winrm(_LOOPBACK, port, credentials.username, credentials.password, tools_dir=manifest.tools_dir)
+        password = SecretStr(credentials.password)
+        return open_winrm(_LOOPBACK, port, credentials.username, password, tools_dir=manifest.tools_dir)
     return open_ssh(
         _LOOPBACK,
         port,
         credentials.username,
-        private_key=credentials.ssh_private_key,
+        private_key=SecretStr(credentials.ssh_private_key) if credentials.ssh_private_key else None,
         host_key=credentials.ssh_host_key,
         tools_dir=manifest.tools_dir,
     )

@@ -19,8 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import ConfigError, GuestExited
 from lab.guest.protocol import Transport
-from lab.image.manifest import load_credentials
-from lab.pool.boot import connect, machine_spec, read_manifest
+from lab.pool.boot import connect, machine_spec, read_credentials, read_manifest
 from lab.pool.live import TransportName
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import QemuProcess
@@ -201,7 +200,7 @@ def open_kept(guest: KeptGuest, transport: TransportName | None = None) -> Trans
         TransportError: The image does not offer this transport.
     """
     manifest = read_manifest(guest.image_dir)
-    credentials = load_credentials(guest.image_dir)
+    credentials = read_credentials(guest.image_dir)
     # A machine that is never started: it carries the ports, as the one that was started did.
     machine = VirtualMachine(machine_spec(manifest, guest.image_dir, name=guest.name, accelerator="tcg"), guest.run_dir)
     machine.ports = guest.ports

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from labwinrm.config import Config
 from labwinrm.server import Server, start
+from pydantic import SecretStr
 
 from lab.guest.winrm import WinRmTransport, open_winrm
 
@@ -55,6 +56,6 @@ def winrm_guest(tmp_path: Path) -> Iterator[WinRmGuest]:
 
 @pytest.fixture
 def winrm(winrm_guest: WinRmGuest) -> Iterator[WinRmTransport]:
-    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", PASSWORD, grace_s=20)
+    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", SecretStr(PASSWORD), grace_s=20)
     yield transport
     transport.close()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from lab.guest.protocol import CommandResult
 
 
@@ -74,3 +76,15 @@ class FakeTransport:
 
     def close(self) -> None:
         self.closed += 1
+
+
+#: A secret that no line of a test's source spells out, because a traceback shows those too.
+UNTOLD = "-".join(["battery", "staple", "4711"])
+
+
+def everything_shown(caught: pytest.ExceptionInfo[BaseException]) -> str:
+    """An error as pytest shows it when it is asked for all that it can: every frame, with arguments and local variables."""
+    shown = caught.getrepr(style="long", showlocals=True, funcargs=True, tbfilter=False, truncate_locals=False)
+    text = str(shown)
+    assert caught.type.__name__ in text
+    return text

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from lab.errors import CommandFailed, ConfigError, TransportError
 from lab.guest import files
@@ -195,7 +196,7 @@ def test_a_tools_folder_that_is_wrong_is_named(winrm_guest: WinRmGuest, tmp_path
     from lab.guest.winrm import open_winrm
     from tests.guest.conftest import PASSWORD
 
-    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", PASSWORD, tools_dir="C:\\elsewhere")
+    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", SecretStr(PASSWORD), tools_dir="C:\\elsewhere")
     with pytest.raises(TransportError, match=r"C:\\elsewhere\\labfile.exe"):
         transport.get(r"C:\x", tmp_path / "x", timeout=30)
     transport.close()

@@ -13,11 +13,13 @@ import paramiko
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from lab.errors import ConfigError, GuestHung, TransportError
 from lab.guest.sftp import sftp_path
 from lab.guest.ssh import SshTransport, open_ssh, take_exit_code
 from lab.guest.ssh_login import load_host_key, load_private_key, login
+from tests.guest.fakes import UNTOLD, everything_shown
 from tests.guest.labfile_double import labfile, windows_arguments
 from tests.guest.sshd_double import PASSWORD, PENDED, USERNAME, Reply, Request, SshServer
 
@@ -57,7 +59,9 @@ def connector(
     password: str | None = PASSWORD,
     key: paramiko.PKey | None = None,
 ) -> Callable[[], paramiko.Transport]:
-    return lambda: login(server.connect(), USERNAME, password, key=key, host_key=host_key, timeout=30)
+    return lambda: login(
+        server.connect(), USERNAME, SecretStr(password) if password else None, key=key, host_key=host_key, timeout=30
+    )
 
 
 def test_streams_exit_code_and_input(ssh: SshTransport, server: SshServer) -> None:
@@ -213,7 +217,7 @@ def test_a_refused_connection_says_so(host_key: paramiko.PKey) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     line = f"{host_key.get_name()} {host_key.get_base64()}"
-    transport = open_ssh("127.0.0.1", port, "lab", PASSWORD, host_key=line)
+    transport = open_ssh("127.0.0.1", port, "lab", SecretStr(PASSWORD), host_key=line)
     with pytest.raises(TransportError, match=rf"SSH on 127.0.0.1:{port} as lab: running `x`: connection refused"):
         transport.run("x", timeout=30)
     assert PASSWORD not in repr(transport)
@@ -222,10 +226,10 @@ def test_a_refused_connection_says_so(host_key: paramiko.PKey) -> None:
 def test_keys_are_read_and_damaged_ones_refused(host_key: paramiko.PKey) -> None:
     text = io.StringIO()
     host_key.write_private_key(text)
-    assert load_private_key(text.getvalue()) == host_key
+    assert load_private_key(SecretStr(text.getvalue())) == host_key
     assert load_host_key(f"{host_key.get_name()} {host_key.get_base64()} comment") == host_key
     with pytest.raises(ConfigError, match="private key"):
-        load_private_key("nonsense")
+        load_private_key(SecretStr("nonsense"))
     for line in ("", "ssh-ed25519", "ssh-ed25519 AAAA", "nonsense !!"):
         with pytest.raises(ConfigError, match="host key"):
             load_host_key(line)
@@ -244,3 +248,17 @@ def test_paths_of_sftp(windows: str, sftp: str) -> None:
 def test_paths_without_a_drive_are_refused(path: str) -> None:
     with pytest.raises(ConfigError, match="not an absolute Windows path"):
         sftp_path(path)
+
+
+def test_no_traceback_shows_the_password(server: SshServer, host_key: paramiko.PKey) -> None:
+    hidden = SecretStr(UNTOLD)
+    transport = SshTransport(lambda: login(server.connect(), USERNAME, hidden, key=None, host_key=host_key, timeout=30), "SSH")
+    with pytest.raises(TransportError, match="rejected the credentials") as caught:
+        transport.run("x", timeout=30)
+    assert UNTOLD not in everything_shown(caught)
+
+
+def test_no_traceback_shows_a_private_key_that_cannot_be_read() -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_ssh("127.0.0.1", 22, "lab", private_key=SecretStr(UNTOLD))
+    assert UNTOLD not in everything_shown(caught)

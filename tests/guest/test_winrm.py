@@ -7,10 +7,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from lab.errors import ConfigError, GuestHung, TransportError
 from lab.guest.winrm import WinRmTransport, open_winrm
 from tests.guest.conftest import PASSWORD, WinRmGuest
+from tests.guest.fakes import UNTOLD, everything_shown
 
 
 def test_streams_and_exit_code(winrm: WinRmTransport) -> None:
@@ -85,7 +87,7 @@ def test_a_program_without_a_shell_gets_its_arguments_quoted(winrm: WinRmTranspo
 
 
 def test_wrong_credentials_are_named_without_the_password(winrm_guest: WinRmGuest) -> None:
-    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", "not it")
+    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", SecretStr("not it"))
     with pytest.raises(TransportError, match="rejected the credentials") as caught:
         transport.run("true", timeout=30)
     assert "not it" not in str(caught.value)
@@ -97,7 +99,7 @@ def test_wrong_credentials_are_named_without_the_password(winrm_guest: WinRmGues
 def test_a_refused_connection_says_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    transport = open_winrm("127.0.0.1", port, "lab", PASSWORD)
+    transport = open_winrm("127.0.0.1", port, "lab", SecretStr(PASSWORD))
     with pytest.raises(TransportError, match=rf"WinRM on 127.0.0.1:{port} as lab: opening a shell: connection refused"):
         transport.run("true", timeout=30)
     transport.close()
@@ -121,7 +123,7 @@ def test_a_server_that_is_not_winrm_is_told_apart() -> None:
     with HTTPServer(("127.0.0.1", 0), Other) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        transport = open_winrm("127.0.0.1", server.server_address[1], "lab", PASSWORD)
+        transport = open_winrm("127.0.0.1", server.server_address[1], "lab", SecretStr(PASSWORD))
         with pytest.raises(TransportError, match="the answer is not WinRM"):
             transport.run("true", timeout=30)
         transport.close()
@@ -141,3 +143,21 @@ def test_close_deletes_the_shell_and_may_be_repeated(winrm: WinRmTransport, winr
 def test_commands_that_cannot_be_sent_are_refused(winrm: WinRmTransport, command: str) -> None:
     with pytest.raises(ConfigError):
         winrm.run(command, timeout=30)
+
+
+def test_no_traceback_shows_the_password(winrm_guest: WinRmGuest) -> None:
+    transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", SecretStr(UNTOLD))
+    with pytest.raises(TransportError, match="rejected the credentials") as caught:
+        transport.run("true", timeout=30)
+    transport.close()
+    assert UNTOLD not in everything_shown(caught)
+
+
+def test_no_traceback_shows_the_password_when_the_library_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**given: object) -> None:
+        raise ValueError(f"no such option among {len(given)}")
+
+    monkeypatch.setattr("lab.guest.winrm_protocol.PywinrmProtocol", broken)
+    with pytest.raises(ValueError, match="no such option among 7") as caught:
+        open_winrm("127.0.0.1", 1, "lab", SecretStr(UNTOLD)).run("true", timeout=30)
+    assert UNTOLD not in everything_shown(caught)
