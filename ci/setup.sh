@@ -45,9 +45,13 @@ python=${PYTHON:-python3}
     stop "needs Python 3.11 or later; '$python' is $("$python" --version 2>&1 || echo missing). Name another one: PYTHON=python3.12 bash ci/run.sh"
 key=$( { "$python" --version; command -v "$python"; pwd -P; cat ci/requirements.lock pyproject.toml; } | sha256sum | cut -d' ' -f1)
 if [ "$(cat .venv/lab-key 2>/dev/null || true)" != "$key" ]; then
+    # Only one that this script has made is cleared; lab-key says so. It is written before pip runs, so that a set-up that was
+    # interrupted goes on the next time.
+    { [ ! -e .venv ] && [ ! -L .venv ]; } || [ -f .venv/lab-key ] ||
+        stop ".venv is there and was not made by this script, so it is left as it is: move it away, then run this again"
     say "making .venv from ci/requirements.lock"
-    [ ! -e .venv ] || [ -f .venv/pyvenv.cfg ] || stop ".venv is there and is no virtual environment: move it away"
     "$python" -m venv --clear .venv
+    printf 'unfinished\n' >.venv/lab-key
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r ci/requirements.lock
     # The build backend is in the lock too, so nothing unpinned is downloaded here.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
