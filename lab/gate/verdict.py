@@ -11,7 +11,8 @@ The rules, in the order in which they are asked (the first that holds decides):
 5. A phase failed: its exception decides, the first failed phase before later ones (a dead connection during teardown is
    the consequence of the test more often than its cause).
 6. The test expected a fault and none came: ``product``.
-7. The test was expected to fail (``xfail``) and did: ``known``.
+7. The test was expected to fail (``xfail``) and did: ``known``. That excuses the driver only: an error of the lab or of the
+   guest (a :class:`~lab.errors.LabError` that is ``infra`` or ``crash``) counts as a failed phase in the rules above.
 8. Otherwise: ``passed``.
 
 A red verdict of the driver (``product``, ``crash``) that the lab file lists becomes ``known``; ``infra`` never does.
@@ -77,6 +78,7 @@ class Facts:
         skip_reason: The reason of any other skip.
         xfail_reason: The reason of an ``xfail`` mark when pytest honoured it (the report has ``wasxfail``).
         expected_fault: The fault code that the test says it provokes, if it does.
+        behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known.match_known`).
     """
 
@@ -89,6 +91,7 @@ class Facts:
     skip_reason: str = ""
     xfail_reason: str | None = None
     expected_fault: int | None = None
+    behind: str | None = None
     known: Sequence[KnownIssue] = ()
 
 
@@ -113,7 +116,7 @@ def decide(facts: Facts) -> Decision:
 
 
 def _decide(facts: Facts) -> Decision:
-    failed = [phase for phase in facts.phases if phase.outcome == "failed"]
+    failed = [phase for phase in facts.phases if _failed(phase, facts)]
     first = failed[0] if failed else None
     crash = _crash(facts, failed)
     if crash is not None:
@@ -137,16 +140,34 @@ def _decide(facts: Facts) -> Decision:
     return Decision(verdict="passed")
 
 
+def _failed(phase: PhaseFact, facts: Facts) -> bool:
+    """Whether a phase counts as failed: never by the provoked fault, but by the lab's own failure in spite of xfail."""
+    errors = list(leaves(phase.error))
+    if phase.outcome == "failed":
+        return not errors or not all(isinstance(error, GuestCrashed) and _is_expected(error.code, facts) for error in errors)
+    if phase.outcome == "passed" or facts.xfail_reason is None or not any(isinstance(error, LabError) for error in errors):
+        return False
+    if all(isinstance(error, GuestCrashed) and _is_expected(error.code, facts) for error in errors):
+        return False
+    return _verdict_of(phase, facts.guest_answers) != "product" or any(isinstance(error, GuestCrashed) for error in errors)
+
+
+def _is_expected(code: int, facts: Facts) -> bool:
+    """Whether a fault is the one that the test provokes; one that was there before the test is not."""
+    return code == facts.expected_fault and facts.behind is None
+
+
 def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:
     """Rule 1: a fault in the window, or the exception that tells of one."""
     for fault in facts.faults:
-        if fault.code != facts.expected_fault:
+        if not _is_expected(fault.code, facts):
             values = ", ".join(f"0x{value:x}" for value in fault.parameters)
             where = f" ({values})" if values else ""
-            return Decision(verdict="crash", reason=one_line(f"driver fault 0x{fault.code:08X}{where}: {fault.text}"))
+            early = f"before this test did anything, behind {facts.behind}: " if facts.behind is not None else ""
+            return Decision(verdict="crash", reason=one_line(f"{early}driver fault 0x{fault.code:08X}{where}: {fault.text}"))
     for phase in failed:
-        for error in _leaves(phase.error):
-            if isinstance(error, GuestCrashed) and error.code != facts.expected_fault:
+        for error in leaves(phase.error):
+            if isinstance(error, GuestCrashed) and not _is_expected(error.code, facts):
                 return Decision(verdict="crash", reason=one_line(error.message))
     return None
 
@@ -157,7 +178,7 @@ def _lost_evidence(facts: Facts, failed: Sequence[PhaseFact]) -> str:
         more = f" (and {len(facts.gaps) - 1} more)" if len(facts.gaps) > 1 else ""
         return facts.gaps[0].reason + more
     for phase in failed:
-        for error in _leaves(phase.error):
+        for error in leaves(phase.error):
             if isinstance(error, EvidenceLost):
                 return error.message
     return ""
@@ -165,7 +186,7 @@ def _lost_evidence(facts: Facts, failed: Sequence[PhaseFact]) -> str:
 
 def _verdict_of(phase: PhaseFact, guest_answers: bool | None) -> Verdict:
     """Rule 5: the class of the exception decides; of several at once, the gravest."""
-    found = {_class_verdict(error, phase, guest_answers) for error in _leaves(phase.error)}
+    found = {_class_verdict(error, phase, guest_answers) for error in leaves(phase.error)}
     return next((verdict for verdict in SEVERITY if verdict in found), "product" if phase.when == "call" else "infra")
 
 
@@ -210,16 +231,16 @@ def _say(phase: PhaseFact | None) -> str:
 
 
 def _is(phase: PhaseFact, kind: type[BaseException]) -> bool:
-    return any(isinstance(error, kind) for error in _leaves(phase.error))
+    return any(isinstance(error, kind) for error in leaves(phase.error))
 
 
-def _leaves(error: BaseException | None) -> Iterator[BaseException]:
+def leaves(error: BaseException | None) -> Iterator[BaseException]:
     """The exceptions that speak: those inside of a group, and a crash that another exception was raised from."""
     if error is None:
         return
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
         return
     yield error
     cause = error.__cause__

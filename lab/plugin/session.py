@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from lab.errors import EvidenceLost, GuestCrashed, GuestHung, LabError, TransportError
+from lab.gate.verdict import leaves
 from lab.guest import capability
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.markers import Wishes
@@ -110,8 +111,12 @@ class LabSession:
         if run is None or run.nodeid != report.nodeid:
             return
         run.saw(call, report)
+        error = call.excinfo.value if call.excinfo is not None else None
+        if run.seat is not None and error is not None and not isinstance(error, pytest.skip.Exception):
+            # Also where pytest says "skipped", because the test is expected to fail.
+            self._look_into(run, error)
         if report.outcome == "failed" and run.seat is not None:
-            self._look_into(run, call.excinfo.value if call.excinfo else None)
+            run.seat.failed_tests += 1
             report.sections.append(("kernel prints", self._prints_text(run) or "(none)"))
             report.sections.append(("guest", f"{run.seat.life.guest_id}: {self.guest_text}"))
         if report.when == "teardown":
@@ -176,18 +181,20 @@ class LabSession:
     def _take(self, run: TestRun, seat: Seat) -> None:
         """Open the test's window on a guest; one that lost its voice since the last test is replaced, once."""
         try:
-            run.stream = seat.ledger.open(run.nodeid)
+            run.stream = seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault)
         except EvidenceLost as error:
             seat.condemn(f"lost evidence between two tests: {error.message}")
             seat = self.pool.acquire(smp=run.wishes.cpus, fresh=run.wishes.fresh)
-            run.stream = seat.ledger.open(run.nodeid)
+            run.stream = seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault)
         run.seat = seat
+        before, seat.last_test = seat.last_test, run.nodeid
         early = first_fault(seat.ledger.peek())
         if early is not None:
+            run.behind = f"the test before it ({before})" if before else "the guest's boot"
             raise GuestCrashed(
                 early.code,
                 early.parameters,
-                message=f"the driver crashed before this test did anything, behind the test before it: {early.text}",
+                message=f"the driver crashed before this test did anything, behind {run.behind}: {early.text}",
             )
 
     def _skip(self, run: TestRun, missing: Sequence[str]) -> NoReturn:
@@ -197,16 +204,16 @@ class LabSession:
         # With the test's own place, not this line's, as pytest does for its skip marker.
         raise pytest.skip.Exception(run.skip_reason, _use_item_location=True)
 
-    def _look_into(self, run: TestRun, error: BaseException | None) -> None:
+    def _look_into(self, run: TestRun, failure: BaseException) -> None:
         """After a failure: is the guest still good for the next test?"""
         seat = run.seat
         assert seat is not None
-        if isinstance(error, GuestHung) and run.guest_answers is None:
-            run.guest_answers = seat.guest.answers(timeout=2 * _SHORT_S)
-            seat.condemn(f"hang: {error.message}")
-        elif isinstance(error, TransportError | GuestCrashed | EvidenceLost):
-            seat.condemn(f"{type(error).__name__}: {error.message}")
-        seat.failed_tests += 1
+        for error in leaves(failure):
+            if isinstance(error, GuestHung) and run.guest_answers is None:
+                run.guest_answers = seat.guest.answers(timeout=2 * _SHORT_S)
+                seat.condemn(f"hang: {error.message}")
+            elif isinstance(error, TransportError | GuestCrashed | EvidenceLost):
+                seat.condemn(f"{type(error).__name__}: {error.message}")
 
     def _prints_text(self, run: TestRun) -> str:
         seat = run.seat

@@ -46,6 +46,7 @@ class TestRun:
         missing: Capabilities that the guest lacks.
         skip_reason: Why it was skipped.
         xfail_reason: Why it was expected to fail, when it did.
+        behind: What was before, when the guest had faulted before the test did anything.
         details: The failures as pytest shows them.
     """
 
@@ -66,6 +67,7 @@ class TestRun:
     missing: tuple[str, ...] = ()
     skip_reason: str = ""
     xfail_reason: str | None = None
+    behind: str | None = None
     details: list[str] = field(default_factory=list)
 
     @property
@@ -92,6 +94,9 @@ class TestRun:
         elif report.outcome == "skipped":
             if hasattr(report, "wasxfail"):
                 self.xfail_reason = str(report.wasxfail).removeprefix("reason: ")
+                self.details.append(report.longreprtext)
+                if call.excinfo is not None and report.when == "call":
+                    error = _plumbing(call.excinfo) or error
             else:
                 self.skip_reason = self.skip_reason or str(getattr(error, "msg", "") or error or "skipped")
         when: Literal["setup", "call", "teardown"] = report.when or "call"
@@ -115,6 +120,7 @@ class TestRun:
                 skip_reason=self.skip_reason,
                 xfail_reason=self.xfail_reason,
                 expected_fault=self.wishes.expected_fault,
+                behind=self.behind,
                 known=match_known(known, self.nodeid, self.wishes.drivers, today=today),
             )
         )

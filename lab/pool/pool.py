@@ -71,6 +71,7 @@ class Seat:
         loaded: Names of the drivers that the lab has started and not stopped.
         condemned: Why the guest must not serve another test; empty while it is sound.
         failed_tests: How many failures it has seen.
+        last_test: Id of the last test that it served.
     """
 
     guest: LiveGuest
@@ -79,6 +80,7 @@ class Seat:
     loaded: set[str] = field(default_factory=set)
     condemned: str = ""
     failed_tests: int = 0
+    last_test: str = ""
 
     def condemn(self, reason: str) -> None:
         """Have the guest replaced before the next test; the first reason stays."""

@@ -122,10 +122,14 @@ class PrintLedger:
             elif isinstance(record, FaultRecord):
                 self._account.faults.append(record)
 
-    def open(self, name: str) -> PrintStream:
+    def open(self, name: str, *, expected_fault: int | None = None) -> PrintStream:
         """Begin a test's window; what came since the last one belongs to nobody.
 
         A driver fault is never nobody's: a window begins with one that came since the last window.
+
+        Args:
+            name: The test's name.
+            expected_fault: Code of the fault that the test provokes; the stream does not raise for it.
 
         Raises:
             EvidenceLost: The marker did not come back.
@@ -138,7 +142,13 @@ class PrintLedger:
         self._unattribute(position if fault is None else self._accounted + fault)
         self._open = name
         self.windows += 1
-        return PrintStream(self._source, self._accounted, self.next_token, mark_timeout=self._mark_timeout)
+        return PrintStream(
+            self._source,
+            self._accounted,
+            self.next_token,
+            mark_timeout=self._mark_timeout,
+            expected_fault=expected_fault,
+        )
 
     def peek(self) -> list[Record]:
         """The records of the open window so far."""

@@ -168,6 +168,36 @@ def test_an_expected_failure_is_known() -> None:
     assert decide(facts) == Decision(verdict="known", reason="expected to fail: ticks drift")
 
 
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (TransportError("reset"), "infra"),
+        (GuestCrashed(0xD1), "crash"),
+        (EvidenceLost("no marker"), "infra"),
+        (ServiceError("sc start", 577), "known"),
+        (AssertionError("x"), "known"),
+        (ExceptionGroup("teardown", [AssertionError("x"), GuestCrashed(0xD1)]), "crash"),
+    ],
+)
+def test_an_expected_failure_excuses_neither_the_lab_nor_a_crash(error: BaseException, verdict: str) -> None:
+    facts = Facts(phases=[PhaseFact(when="call", outcome="skipped", error=error)], xfail_reason="ticks drift")
+    assert decide(facts).verdict == verdict
+
+
+def test_the_exception_of_an_expected_fault_is_no_failure() -> None:
+    failed = phases("call", GuestCrashed(0xC0000005))
+    assert decide(Facts(phases=failed, faults=[FAULT], expected_fault=0xC0000005)).verdict == "passed"
+    assert decide(Facts(phases=failed, expected_fault=0xC0000005)).verdict == "product"
+    assert decide(Facts(phases=failed, faults=[FAULT], expected_fault=0xD1)).verdict == "crash"
+
+
+def test_a_fault_from_before_the_test_says_so_and_is_never_the_expected_one() -> None:
+    failed = phases("setup", GuestCrashed(0xC0000005))
+    decision = decide(Facts(phases=failed, faults=[FAULT], behind="the guest's boot", expected_fault=0xC0000005))
+    assert decision.verdict == "crash"
+    assert decision.reason.startswith("before this test did anything, behind the guest's boot: driver fault 0xC0000005")
+
+
 def test_an_unexpected_pass_of_a_strict_xfail_is_a_product_failure() -> None:
     decision = decide(Facts(phases=phases("call", None, "[XPASS(strict)] ticks drift")))
     assert decision == Decision(verdict="product", reason="[XPASS(strict)] ticks drift")

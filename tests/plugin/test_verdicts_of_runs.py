@@ -131,6 +131,8 @@ def test_three(reader):
 """
     )
     assert inner.verdicts == {"test_one": "passed", "test_two": "crash", "test_three": "passed"}
+    reason = inner.test("test_two").reason
+    assert reason.startswith("before this test did anything, behind the test before it (test_inner.py::test_one): driver fault")
 
 
 def test_an_expected_fault_passes_and_a_missing_one_is_product(inner: Any) -> None:
@@ -141,11 +143,16 @@ pytestmark = [pytest.mark.lab_driver("sync"), pytest.mark.lab_expect_fault(0xC00
 def test_faults(reader):
     reader.read(length=66)
 
+def test_prints(reader, prints):
+    reader.read(length=66)
+    prints.expect(["SimSync loaded", "read 66"])
+    prints.drain()
+
 def test_does_not(reader):
     reader.read(length=20)
 """
     )
-    assert inner.verdicts == {"test_faults": "passed", "test_does_not": "product"}
+    assert inner.verdicts == {"test_faults": "passed", "test_prints": "passed", "test_does_not": "product"}
 
 
 def test_a_killed_machine_is_infra_and_the_worker_goes_on(inner: Any) -> None:
@@ -423,3 +430,61 @@ def test_two(reader):
     assert inner.verdicts == {"test_one": "passed", "test_two": "crash"}
     assert [len(guest.faults) for guest in inner.report.guests] == [1, 0]
     assert "after the test" not in inner.test("test_two").reason
+
+
+def test_an_expected_fault_that_was_there_before_the_test_is_a_crash(inner: Any) -> None:
+    inner.prepare(more=_FAULT_BEHIND_TEST_ONE)
+    inner.run(
+        """
+def test_one(guest):
+    pass
+
+@pytest.mark.lab_expect_fault(0xC0000005)
+def test_two(guest):
+    pass
+"""
+    )
+    assert inner.verdicts == {"test_one": "passed", "test_two": "crash"}
+
+
+@pytest.mark.parametrize(
+    ("length", "verdict"), [(66, "crash"), (77, "known"), (88, "infra"), (99, "infra")], ids=["fault", "hang", "gap", "end"]
+)
+def test_an_expected_failure_excuses_the_driver_alone(inner: Any, length: int, verdict: str) -> None:
+    result = inner.run(
+        f"""
+pytestmark = pytest.mark.lab_driver("sync")
+
+@pytest.mark.xfail(reason="not yet")
+def test_expected(reader, prints):
+    reader.read(length={length})
+    prints.drain()
+    assert False
+
+def test_after(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    assert inner.verdicts == {"test_expected": verdict, "test_after": "passed"}
+    assert len(inner.report.guests) == 2
+    assert (result.ret == 0) is (verdict == "known")
+
+
+def test_an_expected_failure_leaves_no_spoilt_guest_in_use(inner: Any) -> None:
+    result = inner.run(
+        """
+from lab.errors import TransportError
+
+@pytest.mark.xfail(reason="not yet")
+def test_expected(guest):
+    raise TransportError("the connection was reset")
+
+def test_after(guest):
+    pass
+"""
+    )
+    entry = inner.test("test_expected")
+    assert (entry.verdict, entry.reason) == ("infra", "the connection was reset")
+    assert "TransportError" in entry.details
+    assert [guest.ended for guest in inner.report.guests] == ["TransportError: the connection was reset", "end of run"]
+    assert result.ret == 1
