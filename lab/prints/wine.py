@@ -71,6 +71,7 @@ class WinePrintSource:
         self._agent: socket.socket | None = None
         self._agent_lock = threading.Lock()
         self._stopping = False
+        self._broken = ""
         self._wake = threading.Event()
         self._waiting = 0
         self._waiting_lock = threading.Lock()
@@ -113,7 +114,7 @@ class WinePrintSource:
         deadline = self._clock() + timeout
 
         def arrived(records: list[Record]) -> bool:
-            return any(isinstance(record, MarkRecord) and record.token == token for record in records)
+            return bool(self._broken) or any(isinstance(record, MarkRecord) and record.token == token for record in records)
 
         with self._hurried():
             self._send_mark(token, timeout)
@@ -121,6 +122,8 @@ class WinePrintSource:
         for index, record in enumerate(records):
             if isinstance(record, MarkRecord) and record.token == token:
                 return before + index + 1
+        if self._broken:
+            raise EvidenceLost(f"marker {token} did not arrive: {self._broken}")
         raise EvidenceLost(
             f"marker {token} was accepted by the guest's print agent and did not arrive in {self._path} within {timeout:.0f} s",
             hint="read the last bytes of that file; a frozen guest, a full disk or a damaged line would explain it",
@@ -211,12 +214,20 @@ class WinePrintSource:
                     self._wake.clear()
             self._log.extend(self._decoder.finish(self._wall()))
         except OSError as error:
-            reason = f"the print file {self._path} cannot be read: {error}"
-            self._log.extend(self._decoder.flush())
-            self._log.extend([GapRecord(sequence=len(self._log), host_time=self._wall(), missing=0, reason=reason)])
+            self._stop_loudly(f"the print file {self._path} cannot be read: {error}")
+        except Exception as error:
+            # A bug of the lab: without a record of it, the prints would just end.
+            self._stop_loudly(f"the lab cannot go on reading {self._path}: {type(error).__name__}: {error}")
         finally:
             if file is not None:
                 file.close()
+
+    def _stop_loudly(self, reason: str) -> None:
+        """Record that no print will follow any more, and have every marker fail with the reason."""
+        self._broken = reason
+        with contextlib.suppress(Exception):  # the decoder may be what broke
+            self._log.extend(self._decoder.flush())
+        self._log.extend([GapRecord(sequence=len(self._log), host_time=self._wall(), missing=0, reason=reason)])
 
     def _open(self) -> BinaryIO | None:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EvidenceLost
+from lab.prints.decode import WineDecoder
 from lab.prints.record import GapRecord, PrintRecord, Record
 from lab.prints.wine import WinePrintSource
 
@@ -148,3 +149,19 @@ def test_a_file_that_cannot_be_read_is_a_gap(tmp_path: Path) -> None:
     source.close()
     assert isinstance(records[0], GapRecord)
     assert "cannot be read" in records[0].reason
+
+
+def test_a_bug_while_prints_are_decoded_is_a_gap_and_fails_every_marker(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: WineDecoder, data: bytes, host_time: float) -> list[Record]:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(WineDecoder, "feed", broken)
+    source = WinePrintSource(agent.file, ("127.0.0.1", 5999), connect=agent.connect)
+    agent.say(PRINT + b"hello")
+    source.start()
+    [record] = source.wait(0, some(1), timeout=30)
+    with pytest.raises(EvidenceLost, match=r"marker t-1 did not arrive: .*ZeroDivisionError: division by zero"):
+        source.mark("t-1", timeout=600)
+    source.close()
+    assert isinstance(record, GapRecord)
+    assert "ZeroDivisionError: division by zero" in record.reason
