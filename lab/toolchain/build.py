@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def build_drivers(
         defines: Preprocessor definitions for all of them.
 
     Raises:
-        ConfigError: An unknown name, a wrong manifest, or an image that fails the checks.
+        ConfigError: An unknown name, a wrong manifest, an image that fails the checks, or a file of somebody else in ``out``
+            where a finished one belongs.
         HostToolError: Compiler or osslsigncode are missing or failed.
     """
     components = find_components(names)
@@ -124,6 +126,8 @@ def build_components(
     compiler = find_compiler(arch)
     try:
         with FileLock(out / ".lock", timeout=_LOCK_TIMEOUT_S):
+            for component in components:
+                _refuse_foreign(out / component.image_name, _stamp(out, component))
             return [_build(component, compiler, out, key, progress or _quiet, defines) for component in components]
     except Timeout:
         raise LabError(
@@ -142,16 +146,20 @@ def _build(
     kind = component.manifest.kind
     signer = key if kind == "driver" else None
     target = out / component.image_name
-    stamp = out / ".stamps" / f"{component.image_name}.json"
+    stamp = _stamp(out, component)
     inputs = f"{inputs_hash(component, compiler, defines)} {f'{SCHEME} {signer.fingerprint()}' if signer else 'unsigned'}"
 
     rebuilt = not _up_to_date(target, stamp, inputs)
     if rebuilt:
         progress(f"{component.name}: building {target.name} for {compiler.arch}")
-        _make(component, compiler, target, signer, defines)
-        stamp.parent.mkdir(exist_ok=True)
-        with replace_with(stamp) as temporary:
-            temporary.write_text(json.dumps({"inputs": inputs, "sha256": sha256_of(target)}), encoding="utf-8")
+        with _made(component, compiler, out, signer, defines) as image:
+            # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
+            # way round it would leave a file that nobody can tell from somebody else's.
+            stamp.parent.mkdir(exist_ok=True)
+            with replace_with(stamp) as temporary:
+                temporary.write_text(json.dumps({"inputs": inputs, "sha256": sha256_of(image)}), encoding="utf-8")
+            with replace_with(target) as temporary:
+                image.replace(temporary)
     else:
         progress(f"{component.name}: {target.name} is up to date")
     return BuildResult(
@@ -159,9 +167,25 @@ def _build(
     )
 
 
-def _make(component: Component, compiler: Compiler, target: Path, signer: SigningKey | None, defines: Sequence[str]) -> None:
-    """Compile, check, sign and verify in a scratch folder, then put the result in its place at once."""
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as folder:
+def _stamp(out: Path, component: Component) -> Path:
+    return out / ".stamps" / f"{component.image_name}.json"
+
+
+def _refuse_foreign(target: Path, stamp: Path) -> None:
+    """A file without a stamp was not built here: it is the user's, and stays."""
+    if target.exists() and not stamp.exists():
+        raise ConfigError(
+            f"{target} was not built by the lab, and would be replaced",
+            hint=f"name another folder with --out, or remove {target}",
+        )
+
+
+@contextlib.contextmanager
+def _made(
+    component: Component, compiler: Compiler, out: Path, signer: SigningKey | None, defines: Sequence[str]
+) -> Iterator[Path]:
+    """Compile, check, sign and verify; gives the result in a scratch folder beside its place."""
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
         image = Path(folder) / component.image_name
         compile_component(component, compiler, image, defines=defines)
         pe.check(image, component.manifest.kind, compiler.arch)
@@ -173,8 +197,7 @@ def _make(component: Component, compiler: Compiler, target: Path, signer: Signin
             # Signing rewrites the checksum: look again at what the guest will get.
             pe.check(finished, component.manifest.kind, compiler.arch)
             image = finished
-        with replace_with(target) as temporary:
-            image.replace(temporary)
+        yield image
 
 
 def _up_to_date(target: Path, stamp: Path, inputs: str) -> bool:

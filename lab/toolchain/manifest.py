@@ -57,9 +57,11 @@ class DriverManifest(BaseModel):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
+            # rot13 and base64 are codecs, too, but none of text: str.encode says so.
+            "a".encode(value)
             return codecs.lookup(value).name
-        except LookupError:
-            raise ValueError("must be an encoding that Python knows, such as utf-8 or gbk") from None
+        except (LookupError, UnicodeError):
+            raise ValueError("must be an encoding of text that Python knows, such as utf-8 or gbk") from None
 
     @field_validator("links")
     @classmethod

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +10,11 @@ import pytest
 
 from lab.errors import ConfigError, HostToolError
 from lab.host.paths import project_root
+from lab.toolchain import build as build_module
 from lab.toolchain import pe
 from lab.toolchain.build import build_components, find_components
 from lab.toolchain.compile import ARCHES, Arch
-from lab.toolchain.files import sha256_of
+from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import Component, known_components, load_component, load_folder
 from lab.toolchain.sign import SigningKey, verify
 
@@ -136,6 +139,46 @@ def test_every_input_counts(driver_folder: DriverFolder, tmp_path: Path, key: Si
     (out / ".stamps" / "tiny.sys.json").write_text("{")
     assert rebuilt()
     assert not rebuilt()
+
+
+def test_a_file_of_somebody_else_is_not_replaced(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder, out = driver_folder(), tmp_path / "out"
+    out.mkdir()
+    (out / "tiny.sys").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"tiny\.sys was not built by the lab") as caught:
+        build_components([tiny(folder)], "x64", out, None)
+    assert "--out" in caught.value.hint
+    assert (out / "tiny.sys").read_bytes() == b"mine"
+    (out / "tiny.sys").unlink()
+    assert build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+
+
+def test_an_interrupted_build_locks_nobody_out(
+    driver_folder: DriverFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = driver_folder(), tmp_path / "out"
+    real = replace_with
+    for stop in (0, 1, 2, 3):
+        calls: list[Path] = []
+
+        @contextlib.contextmanager
+        def interrupted(target: Path, calls: list[Path] = calls, stop: int = stop) -> Iterator[Path]:
+            # Before and after each of the two files is put in its place.
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+            calls.append(target)
+            with real(target) as temporary:
+                yield temporary
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+            calls.append(target)
+
+        monkeypatch.setattr(build_module, "replace_with", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build_components([tiny(folder)], "x64", out, None, defines=(f"STOP={stop}",))
+        monkeypatch.setattr(build_module, "replace_with", real)
+        (result,) = build_components([tiny(folder)], "x64", out, None, defines=(f"STOP={stop}",))
+        assert result.sha256 == sha256_of(out / "tiny.sys")
 
 
 def test_a_warning_fails_the_build_and_leaves_nothing(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
