@@ -9,19 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from lab.errors import ConfigError
 from lab.plugin.options import LabConfig
-from lab.report.workers import WORKERS_DIR
+from lab.report.outdir import check_named
 
 
 def choose_out(options: LabConfig) -> Path:
     """The folder of this run; it is made by whoever writes into it first.
 
     Raises:
-        pytest.UsageError: The user named the folder of another run.
+        pytest.UsageError: The user named a folder that holds anything: another run, or files of their own.
     """
     if options.out is not None:
-        if (options.out / WORKERS_DIR).exists():
-            raise pytest.UsageError(f"--lab-out {options.out} holds the records of another run; name a new folder")
+        # `lab run` names a folder that it has just made, and writes into it first when pytest has ended.
+        try:
+            check_named(options.out, option="--lab-out")
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
         return options.out
     stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
     # The process id keeps two runs of one second apart.

@@ -27,20 +27,24 @@ def named_folder(path: Path) -> Path:
     return path
 
 
-def check_named(path: Path) -> None:
+def check_named(path: Path, *, option: str = "--out") -> None:
     """Refuse a folder that holds anything.
+
+    Args:
+        path: The folder.
+        option: How the user named it.
 
     Raises:
         ConfigError: It does, or it is no folder.
     """
     above = next((part for part in (path, *path.parents) if part.exists()), None)
     if above is not None and not above.is_dir():
-        where = f"--out {path} is a file" if above == path else f"--out {path} lies below {above}, which is a file"
+        where = f"{option} {path} is a file" if above == path else f"{option} {path} lies below {above}, which is a file"
         raise ConfigError(where, hint="name a folder")
     if path.is_dir() and any(path.iterdir()):
         raise ConfigError(
-            f"--out {path} is not empty; a run never overwrites what is there",
-            hint="name a new folder, or leave --out away to get one named by the time",
+            f"{option} {path} is not empty; a run never overwrites what is there",
+            hint=f"name a new folder, or leave {option} away to get one named by the time",
         )
 
 

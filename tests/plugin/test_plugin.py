@@ -189,4 +189,45 @@ def test_the_folder_of_another_run_is_refused(inner: Any) -> None:
     assert inner.run("def test_a(guest): pass").ret == 0
     again = inner.run("def test_a(guest): pass")
     assert again.ret == pytest.ExitCode.USAGE_ERROR
-    assert "holds the records of another run" in again.stderr.str()
+    assert "is not empty; a run never overwrites" in again.stderr.str()
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("there", ["mine.txt", "run.json", "workers/gw0.jsonl"])
+def test_a_named_folder_that_holds_anything_is_left_alone(inner: Any, there: str, workers: tuple[str, ...]) -> None:
+    file = inner.out / there
+    file.parent.mkdir(parents=True)
+    file.write_text("mine", encoding="utf-8")
+    result = inner.run("def test_a(guest): pass", *workers)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "is not empty; a run never overwrites what is there" in result.stdout.str() + result.stderr.str()
+    assert [path for path in inner.out.rglob("*") if path.is_file()] == [file]
+
+
+def test_an_empty_named_folder_is_taken(inner: Any) -> None:
+    inner.out.mkdir()
+    inner.run("def test_a(guest): pass").assert_outcomes(passed=1)
+    assert inner.verdicts == {"test_a": "passed"}
+
+
+_UNKNOWN_DRIVER = """
+@pytest.mark.lab_driver("sink")
+def test_a(driver):
+    pass
+"""
+
+
+def test_an_unknown_driver_is_wrong_usage_before_any_boot(inner: Any) -> None:
+    result = inner.run(_UNKNOWN_DRIVER)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert "test_a: no driver 'sink' in this run (there is: async, sync); did you mean 'sync'" in text
+
+
+def test_an_unknown_driver_boots_no_guest_of_a_worker(inner: Any) -> None:
+    result = inner.run(_UNKNOWN_DRIVER, "-n", "1")
+    assert result.ret == 1
+    entry = inner.test("test_a")
+    assert entry.verdict == "infra"
+    assert "no driver 'sink' in this run" in entry.reason
+    assert inner.report.guests == []
