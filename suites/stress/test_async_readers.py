@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from lab.guest.probe import ProbeResult
 from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
 from suites.helpers import OPERATION_ABORTED, Ticks, crowd, texts
@@ -17,6 +18,24 @@ def served_lengths(prints: PrintStream) -> list[int]:
     """The lengths asked for by the reads that ticks have served so far, in order."""
     mark = "读取DPC长度: "
     return [int(text.removeprefix(mark)) for text in texts(prints) if text.startswith(mark)]
+
+
+def left_and_taken_back(count: int, *, name: str = "") -> str:
+    """Leave reads on handle ``h``, then take them back one by one for more than a second.
+
+    The oldest is always the next to be taken back: whenever a tick comes, both want the same one.
+    """
+    left = [f"aread h{name} 13 tag={name}t{i}" for i in range(count)]
+    taken_back = [f"cancel {name}t{i}; sleep 30" for i in range(count)]
+    return "; ".join(left + taken_back)
+
+
+def every_read_ended_once(done: ProbeResult, prints: PrintStream, *, reads: int) -> None:
+    """Check that each read was either served, with its prints, or cancelled, without."""
+    ends = Counter(read.error for read in done.reads)
+    assert set(ends) <= {0, OPERATION_ABORTED}
+    assert ends.total() == reads
+    assert len(served_lengths(prints)) == ends[0]
 
 
 def test_reads_of_four_handles_complete_oldest_first(reader: DeviceReader, ticks: Ticks) -> None:
@@ -54,14 +73,17 @@ def test_many_pended_reads_are_cancelled_at_once_and_the_next_tick_serves_the_ne
 def test_a_read_that_is_cancelled_while_a_tick_completes_it_ends_exactly_once(
     reader: DeviceReader, prints: PrintStream
 ) -> None:
-    # Six threads take their reads back around the next tick, some milliseconds apart: some before, some behind it.
-    script = "aread h 13 tag={name}; sleep {ms}; cancel {name}; wait {name}"
-    racers = "; ".join(crowd("@", name, script.replace("{ms}", str(978 + 6 * int(name)))) for name in "123456")
-    done = reader.run(f"open h {{link}} overlapped=1; aread h 13 tag=s; wait s; {racers}; go; {racers}; go", timeout=90)
-    ends = Counter(r.error for r in done.reads)
-    assert set(ends) <= {0, OPERATION_ABORTED}
-    assert ends.total() == 1 + 2 * 6
-    assert len(served_lengths(prints)) == ends[0]
+    done = reader.run(f"open h {{link}} overlapped=1; {left_and_taken_back(40)}; wait all", timeout=90)
+    every_read_ended_once(done, prints, reads=40)
+
+
+@pytest.mark.lab_cpus(2)
+def test_reads_that_are_left_and_taken_back_on_two_processors_end_exactly_once(
+    reader: DeviceReader, prints: PrintStream
+) -> None:
+    both = crowd("@", "12", "open h{name} {link} overlapped=1; " + left_and_taken_back(40, name="{name}"))
+    done = reader.run(f"{both}; go; wait all", timeout=120)
+    every_read_ended_once(done, prints, reads=80)
 
 
 def test_clients_that_die_together_leave_the_driver_at_work(reader: DeviceReader, prints: PrintStream) -> None:

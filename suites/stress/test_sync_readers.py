@@ -52,7 +52,7 @@ def test_a_crowd_that_reads_on_gets_each_slot_once(reader: DeviceReader) -> None
     assert delivered(done.reads) == EACH_SLOT_ONCE
 
 
-@pytest.mark.lab_needs("multi_cpu")
+@pytest.mark.lab_needs("concurrent_dispatch")
 @pytest.mark.lab_cpus(2)
 def test_readers_on_two_processors_get_each_slot_once(reader: DeviceReader) -> None:
     done = reader.run("open h {link}; " + crowd("@", "12345", "read h 20") + "; go", timeout=120)
