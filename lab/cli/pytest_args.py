@@ -39,7 +39,7 @@ def split_suites(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for argument in arguments:
         if value or argument.startswith("-"):
             rest.append(argument)
-            value = not value and argument in _WITH_VALUE
+            value = not value and _wants_value(argument)
         else:
             suites.append(argument)
     return suites, rest
@@ -89,8 +89,35 @@ def pytest_arguments(
 
 def stops_early(rest: Sequence[str]) -> bool:
     """Whether the user asked for an end before the last test."""
-    starts = ("-x", "--exitfirst", "--maxfail", "--sw", "--stepwise")
-    return any(argument.startswith(starts) for argument in rest)
+    starts = ("--exitfirst", "--maxfail", "--sw", "--stepwise")
+    value = False
+    for argument in rest:
+        if value:
+            value = False
+            continue
+        if argument.startswith(starts) or "x" in _short_options(argument):
+            return True
+        value = _wants_value(argument)
+    return False
+
+
+def _short_options(argument: str) -> str:
+    """The short options that stand together in one argument: ``vx`` of ``-vx``, ``vk`` of ``-vkfive``."""
+    if argument.startswith("--") or not argument.startswith("-"):
+        return ""
+    letters = argument[1:]
+    for number, letter in enumerate(letters, 1):
+        if f"-{letter}" in _WITH_VALUE:
+            return letters[:number]
+    return letters
+
+
+def _wants_value(argument: str) -> bool:
+    """Whether the next argument is this one's value, and no suite."""
+    letters = _short_options(argument)
+    if letters:
+        return letters == argument[1:] and f"-{letters[-1]}" in _WITH_VALUE
+    return argument in _WITH_VALUE
 
 
 def wants_terminal(rest: Sequence[str]) -> bool:

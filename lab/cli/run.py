@@ -19,14 +19,16 @@ from lab.config import KnownIssue, Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
 from lab.gate.known import audit_known
-from lab.host.paths import project_root
+from lab.host.accel import probe_accelerators
+from lab.host.paths import cache_dir, project_root
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
 from lab.pool.boot import read_manifest
+from lab.pool.source import choose_accelerator
 from lab.report.collect import META_FILE, RUN_FILE, assemble, read_meta, read_run, write_run
 from lab.report.html import write_html
 from lab.report.model import RunReport, TestEntry
-from lab.report.outdir import check_named, named_folder, timed_folder
+from lab.report.outdir import check_named, drop_empty, named_folder, point_latest, timed_folder
 from lab.report.summary import error_annotations, markdown, print_summary, red_tests
 from lab.report.view import RED
 from lab.toolchain.select import resolve_drivers
@@ -63,7 +65,8 @@ def run(
     Everything else is passed on to pytest: paths of suites (instead of the default ones), -k, -x, -v, … Write -- before
     anything that looks like an option of this command.
 
-    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 10: the lab failed.
+    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 10: the lab failed,
+    or this machine cannot do what it should, for example run the accelerator that was asked for.
     """
     options: dict[str, Any] = {
         "image": guest,
@@ -123,6 +126,8 @@ def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> i
     for driver in drivers:
         if not driver.exists():
             raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
+    # Now, and not first in every worker: an accelerator that does not work would be an error of each single test.
+    choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
         # Now, and not first in the workers: a driver that does not build is known before a guest is booted.
@@ -133,7 +138,12 @@ def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> i
     argv = [sys.executable, "-m", "pytest"]
     argv += pytest_arguments(settings, image=str(image), out=folder, suites=suites, workers=workers, rest=rest)
     end = run_child(argv, cwd=Path.cwd(), env=child_environment(os.environ), terminal=wants_terminal(rest))
-    return conclude(folder, end, settings, rest=rest, everything=not arguments)
+    code = conclude(folder, end, settings, rest=rest, everything=not arguments)
+    if not (folder / RUN_FILE).exists():
+        drop_empty(folder)
+    elif out is None:
+        point_latest(folder)
+    return code
 
 
 def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[str] = (), everything: bool = True) -> int:

@@ -130,7 +130,12 @@ def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerator
         return best
     chosen = found.kvm if wanted == "kvm" else found.tcg
     if not chosen.usable:
-        raise HostToolError([QEMU], None, message=f"{wanted} does not work here: {chosen.reason}", hint="use --lab-accel auto")
+        raise HostToolError(
+            [QEMU],
+            None,
+            message=f"{wanted} does not work here: {chosen.reason}",
+            hint="choose auto; `lab doctor` says what works here",
+        )
     return wanted
 
 

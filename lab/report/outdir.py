@@ -49,7 +49,7 @@ def check_named(path: Path, *, option: str = "--out") -> None:
 
 
 def timed_folder(base: Path, now: datetime.datetime) -> Path:
-    """Make a new folder named by the time under ``base`` and point ``base/latest`` at it.
+    """Make a new folder named by the time under ``base``; ``base/latest`` stays as it is, see :func:`point_latest`.
 
     Args:
         base: The folder of all runs; made if it is not there.
@@ -62,18 +62,24 @@ def timed_folder(base: Path, now: datetime.datetime) -> Path:
         folder = base / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir()
-            break
+            return folder
         except FileExistsError:
             number += 1
-    _point(base / LATEST, folder.name)
-    return folder
 
 
-def _point(link: Path, target: str) -> None:
-    """Make or move a link in one step; something else of that name is left alone."""
+def drop_empty(folder: Path) -> None:
+    """Remove the folder of a run that did not take place: pytest may have left its list of no tests there, and no more."""
+    if {path.name for path in folder.iterdir()} <= {"junit.xml"}:
+        (folder / "junit.xml").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def point_latest(folder: Path) -> None:
+    """Make or move the link ``latest`` beside a run's folder in one step; something else of that name is left alone."""
+    link = folder.with_name(LATEST)
     if link.exists() and not link.is_symlink():
         return
     part = link.with_name(f".{link.name}.{os.getpid()}")
     part.unlink(missing_ok=True)
-    part.symlink_to(target)
+    part.symlink_to(folder.name)
     part.replace(link)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lab.cli import run as run_module
+from lab.host.accel import Accelerator, Accelerators
 
 #: Does for a handful of guestless tests what the plugin does for real ones: meta, announcements, verdicts.
 CONFTEST = """
@@ -87,4 +88,6 @@ def _no_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = tmp_path / "image"
     monkeypatch.setattr(run_module, "ensure_image", lambda _name, _progress: image)
     monkeypatch.setattr(run_module, "read_manifest", lambda _image: SimpleNamespace(arch="x64"))
+    found = Accelerators(kvm=Accelerator("kvm", True, "", 0.2), tcg=Accelerator("tcg", True, "", 0.3))
+    monkeypatch.setattr(run_module, "probe_accelerators", lambda _cache: found)
     monkeypatch.setattr(run_module, "resolve_drivers", lambda *_args, **_options: ())

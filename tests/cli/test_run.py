@@ -18,7 +18,9 @@ from typer.testing import CliRunner, Result
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
-from lab.errors import ConfigError
+from lab.cli.pytest_args import split_suites, stops_early
+from lab.errors import ConfigError, HostToolError
+from lab.host.accel import Accelerator, Accelerators
 from lab.report.collect import ResultWriter, RunMeta, write_meta
 from lab.report.model import ImageEntry, RunReport, TestEntry, Verdict
 
@@ -177,9 +179,54 @@ def test_arguments_for_pytest_arrive(suite: Suite, tmp_path: Path) -> None:
     assert [test.nodeid for test in read(tmp_path / "here").tests] == ["suites/test_it.py::test_two"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "suites", "early"),
+    [
+        (["-vx"], [], True),
+        (["-xvs", "suites/a"], ["suites/a"], True),
+        (["-vk", "five", "suites/a"], ["suites/a"], False),
+        (["-vkfix", "suites/a"], ["suites/a"], False),
+        (["-xk", "five"], [], True),
+        (["-k", "-x"], [], False),
+        (["-rx", "suites/a"], ["suites/a"], False),
+        (["-vv", "suites/a"], ["suites/a"], False),
+        (["--maxfail", "2", "suites/a"], ["suites/a"], True),
+    ],
+)
+def test_short_options_may_stand_together(arguments: list[str], suites: list[str], early: bool) -> None:
+    found, rest = split_suites(arguments)
+    assert found == suites
+    assert rest == [argument for argument in arguments if argument not in suites]
+    assert stops_early(rest) is early
+
+
 def test_nothing_collected_is_usage(suite: Suite) -> None:
     suite(GREEN)
     assert lab("run", "-n0", "-k", "nothing_of_this_name").exit_code == 2
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--bogus"], 2), (["-k", "nothing_of_this_name"], 2)])
+def test_a_run_that_did_not_take_place_leaves_nothing(suite: Suite, tmp_path: Path, arguments: list[str], code: int) -> None:
+    suite(GREEN)
+    (tmp_path / "suites" / "conftest.py").unlink()
+    earlier = tmp_path / "out" / "earlier"
+    earlier.mkdir(parents=True)
+    (tmp_path / "out" / "latest").symlink_to("earlier")
+    assert lab("run", "-n0", *arguments).exit_code == code
+    assert (tmp_path / "out" / "latest").resolve() == earlier
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["earlier", "latest"]
+
+
+def test_an_accelerator_that_does_not_work_is_told_once(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite(GREEN)
+    found = Accelerators(kvm=Accelerator("kvm", False, "no /dev/kvm", 0.0), tcg=Accelerator("tcg", True, "", 0.3))
+    monkeypatch.setattr(run_module, "probe_accelerators", lambda _cache: found)
+    monkeypatch.setattr(run_module, "run_child", lambda *_args, **_options: pytest.fail("pytest was started"))
+    result = lab("run", "--accelerator", "kvm")
+    assert isinstance(result.exception, HostToolError)
+    assert "kvm does not work here: no /dev/kvm" in str(result.exception)
+    assert "--lab-accel" not in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -318,6 +365,8 @@ from lab.cli import run
 run.ensure_image = lambda name, progress: Path("image")
 run.read_manifest = lambda image: types.SimpleNamespace(arch="x64")
 run.resolve_drivers = lambda *args, **options: ()
+run.choose_accelerator = lambda wanted, found: "tcg"
+run.probe_accelerators = lambda cache: None
 from lab.cli.main import main
 main()
 """

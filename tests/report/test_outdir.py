@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
-from lab.report.outdir import named_folder, timed_folder
+from lab.report.outdir import drop_empty, named_folder, point_latest, timed_folder
 
 NOW = datetime.datetime(2026, 9, 21, 14, 13, 20, tzinfo=datetime.UTC)
 
@@ -16,12 +16,15 @@ NOW = datetime.datetime(2026, 9, 21, 14, 13, 20, tzinfo=datetime.UTC)
 def test_a_folder_by_time_and_the_link_to_it(tmp_path: Path) -> None:
     folder = timed_folder(tmp_path / "out", NOW)
     assert folder == tmp_path / "out" / "2026-09-21T14-13-20Z"
+    assert not (tmp_path / "out" / "latest").is_symlink()
+    point_latest(folder)
     assert (tmp_path / "out" / "latest").readlink() == Path(folder.name)
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     folders = [timed_folder(tmp_path, NOW) for _ in range(3)]
     assert len(set(folders)) == 3
+    point_latest(folders[-1])
     assert (tmp_path / "latest").resolve() == folders[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*(folder.name for folder in folders), "latest"])
 
@@ -29,13 +32,14 @@ def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> Non
 def test_a_folder_of_the_links_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest" / "mine").touch()
-    timed_folder(tmp_path, NOW)
+    point_latest(timed_folder(tmp_path, NOW))
     assert (tmp_path / "latest" / "mine").exists()
 
 
 def test_a_dangling_link_is_moved(tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to("gone")
     folder = timed_folder(tmp_path, NOW)
+    point_latest(folder)
     assert (tmp_path / "latest").resolve() == folder
 
 
@@ -58,3 +62,13 @@ def test_a_folder_cannot_lie_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(ConfigError, match=r"lies below .*mine\.txt, which is a file"):
         named_folder(tmp_path / "mine.txt" / "sub" / "deeper")
+
+
+def test_only_a_folder_without_results_is_dropped(tmp_path: Path) -> None:
+    for name, files, there in (("a", [], False), ("b", ["junit.xml"], False), ("c", ["junit.xml", "pytest.log"], True)):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+        drop_empty(tmp_path / name)
+        assert (tmp_path / name).exists() is there
+        assert not there or len(list((tmp_path / name).iterdir())) == len(files)
