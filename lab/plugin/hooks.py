@@ -81,6 +81,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"no guest can be had: {error}") from None
         # A usage error of a worker would reach the user as a crash of that worker.
         source = NoSource(error)
+    if not is_worker(config):
+        # A worker cannot refuse the run: there, such a test fails before a guest is booted for it.
+        for item in items:
+            wrong = markers.unknown_driver(wishes[item.nodeid], source.payload.drivers)
+            if wrong:
+                raise pytest.UsageError(f"{item.nodeid}: {wrong}")
     config.stash[SESSION] = LabSession(chosen, source, out=out, worker=worker_name(config), wishes=wishes, users=users)
 
 

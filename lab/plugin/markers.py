@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pytest
@@ -87,6 +89,16 @@ def read_wishes(item: pytest.Item) -> Wishes:
         cpus=_one_number(item, "lab_cpus", least=1),
         expected_fault=_one_number(item, "lab_expect_fault", least=0),
     )
+
+
+def unknown_driver(wishes: Wishes, known: Collection[str]) -> str:
+    """Say which driver of a test the run does not have, and which it may mean; empty when it has them all."""
+    for name in wishes.drivers:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known))
+            meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+            return f"no driver {name!r} in this run (there is: {', '.join(sorted(known)) or 'none'}){meant}"
+    return ""
 
 
 def _one_number(item: pytest.Item, name: str, *, least: int) -> int | None:

@@ -10,11 +10,11 @@ from typing import NoReturn
 
 import pytest
 
-from lab.errors import EvidenceLost, GuestCrashed, GuestHung, LabError, TransportError
+from lab.errors import ConfigError, EvidenceLost, GuestCrashed, GuestHung, LabError, TransportError
 from lab.gate.verdict import leaves
 from lab.guest import capability
 from lab.plugin.drivers import LoadedDriver
-from lab.plugin.markers import Wishes
+from lab.plugin.markers import Wishes, unknown_driver
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
 from lab.pool.pool import GuestLife, GuestPool, GuestSource, Seat
@@ -82,6 +82,9 @@ class LabSession:
         missing = capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
         if missing:
             self._skip(run, missing)
+        wrong = unknown_driver(wishes, self._hashes) if self._hashes else ""
+        if wrong:
+            raise ConfigError(wrong, hint="name its folder with --lab-driver")
         if seat is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh):
             self._take(run, seat)
 

@@ -148,12 +148,6 @@ def test_markers_that_are_used_wrongly_are_usage_errors(inner: Any, marker: str,
     assert message in result.stderr.str()
 
 
-def test_a_driver_that_is_not_in_the_run_is_named(inner: Any) -> None:
-    inner.run("@pytest.mark.lab_driver('nosuch')\ndef test_a(driver): pass")
-    assert inner.test("test_a").verdict == "infra"
-    assert "no driver 'nosuch' in this run (there is: async, sync)" in inner.test("test_a").reason
-
-
 def test_options_have_layers(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tests = "def test_a(lab_config): print('keep', lab_config.keep, 'accel', lab_config.accelerator, lab_config.transport)"
     inner.pytester.makeini("[pytest]\nlab_keep = failed\nlab_accel = tcg\nlab_transport = ssh\n")
@@ -211,7 +205,7 @@ def test_an_empty_named_folder_is_taken(inner: Any) -> None:
 
 
 _UNKNOWN_DRIVER = """
-@pytest.mark.lab_driver("sink")
+@pytest.mark.lab_driver("synk")
 def test_a(driver):
     pass
 """
@@ -221,7 +215,7 @@ def test_an_unknown_driver_is_wrong_usage_before_any_boot(inner: Any) -> None:
     result = inner.run(_UNKNOWN_DRIVER)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stdout.str() + result.stderr.str()
-    assert "test_a: no driver 'sink' in this run (there is: async, sync); did you mean 'sync'" in text
+    assert "test_a: no driver 'synk' in this run (there is: async, sync); did you mean 'sync'" in text
 
 
 def test_an_unknown_driver_boots_no_guest_of_a_worker(inner: Any) -> None:
@@ -229,5 +223,5 @@ def test_an_unknown_driver_boots_no_guest_of_a_worker(inner: Any) -> None:
     assert result.ret == 1
     entry = inner.test("test_a")
     assert entry.verdict == "infra"
-    assert "no driver 'sink' in this run" in entry.reason
+    assert "no driver 'synk' in this run" in entry.reason
     assert inner.report.guests == []
