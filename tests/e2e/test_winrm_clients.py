@@ -83,7 +83,8 @@ def go_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "GOFLAGS": "",
         "GOCACHE": str(program.parent),
     }
-    subprocess.run(["go", "build", "-o", str(program), str(CLIENTS / "goclient")], env=environment, check=True, timeout=600)
+    # Without modules Go takes no absolute path for a package.
+    subprocess.run(["go", "build", "-o", str(program), "."], cwd=CLIENTS / "goclient", env=environment, check=True, timeout=600)
     return program
 
 
