@@ -58,22 +58,28 @@ def run_child(
     """
     setpriv = shutil.which("setpriv")
     prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-    process = subprocess.Popen([*prefix, *argv], cwd=cwd, env=dict(env), process_group=None if terminal else 0)
+    started: list[subprocess.Popen[bytes]] = []
     got: list[str] = []
     kill_at: list[float] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         got.append(signal.Signals(number).name)
         if len(got) > 1:
-            _kill(process, group=not terminal)
+            for process in started:
+                _kill(process, group=not terminal)
             return
         kill_at.append(time.monotonic() + grace_s)
         if not (terminal and number == signal.SIGINT):
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
+            for process in started:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGINT)
 
-    try:
-        with _handlers(pass_on):
+    # The handlers come first: a shell without job control starts its background jobs with SIGINT ignored, a program
+    # inherits that, and pytest would never hear of an interrupt. A signal with a handler is the default one in a child.
+    with _handlers(pass_on):
+        process = subprocess.Popen([*prefix, *argv], cwd=cwd, env=dict(env), process_group=None if terminal else 0)
+        started.append(process)
+        try:
             while True:
                 try:
                     code = process.wait(timeout=0.5)
@@ -81,16 +87,19 @@ def run_child(
                 except subprocess.TimeoutExpired:
                     if kill_at and time.monotonic() >= kill_at[0]:
                         _kill(process, group=not terminal)
-    finally:
-        if process.poll() is None:
-            _kill(process, group=not terminal)
-            process.wait()
+        finally:
+            if process.poll() is None:
+                _kill(process, group=not terminal)
+                process.wait()
     return ChildEnd(code, got[0] if got else "")
 
 
 @contextlib.contextmanager
 def _handlers(handler: signal._HANDLER) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    caught = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: stays deaf to the terminal's end
+        caught.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in caught}
     try:
         yield
     finally:

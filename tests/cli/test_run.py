@@ -372,10 +372,10 @@ main()
 """
 
 
-def start_lab(tmp_path: Path, *arguments: str) -> tuple[subprocess.Popen[str], int]:
+def start_lab(tmp_path: Path, *arguments: str, before: Sequence[str] = ()) -> tuple[subprocess.Popen[str], int]:
     """Start `lab run` in the background; returns it and the process that runs its slow test, once it does."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "run", "--out", "o", *arguments],
+        [*before, sys.executable, "-c", PROGRAM, "run", "--out", "o", *arguments],
         cwd=tmp_path,
         text=True,
         stdout=subprocess.PIPE,
@@ -416,6 +416,18 @@ def test_an_interrupt_is_passed_on_and_reported(suite: Suite, tmp_path: Path, nu
     assert verdicts["test_a"].verdict == "passed"
     assert verdicts["test_b"].verdict in ("infra", "product")
     assert verdicts["test_c"].reason == f"never started: the run was interrupted ({number.name})"
+
+
+def test_an_interrupt_reaches_a_run_that_was_started_with_it_ignored(suite: Suite, tmp_path: Path) -> None:
+    """As a background job of a shell script is."""
+    suite(SLOW)
+    process, worker = start_lab(tmp_path, "-n0", before=["sh", "-c", "trap '' INT HUP; exec \"$@\"", "sh"])
+    process.send_signal(signal.SIGHUP)  # as under nohup: no reason to end
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)  # well below the grace after which it would be killed
+    assert process.returncode == 10, output
+    assert gone(worker)
+    assert "test_c" in {test.nodeid.rpartition("::")[2] for test in read(tmp_path / "o").tests}
 
 
 def test_nothing_outlives_a_killed_run(suite: Suite, tmp_path: Path) -> None:
