@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lab.prints.stream import PrintStream
-from suites.helpers import Tick, Ticks, expect_ticks
+
+pytest.register_assert_rewrite("suites.helpers")
+
+from suites.helpers import Tick, Ticks, expect_ticks  # noqa: E402 - its assertions are rewritten only when asked for before
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from lab.guest.probe import ProbeResult, ReadResult
 from lab.prints.record import PrintRecord
 from lab.prints.stream import PrintStream
 
@@ -49,6 +51,10 @@ def slots(letters: str) -> list[str]:
     return [f"hi, lyshark {letter}" for letter in letters]
 
 
+#: What the reads of a crowd deliver together, when they are five.
+EACH_SLOT_ONCE = Counter(slots("ABCDE"))
+
+
 def crowd(kind: str, names: str, script: str) -> str:
     """The same script once for each name, as a thread (``@``) or a process (``$``) of its own; ``{name}`` is its name."""
     parts = [part.strip() for part in script.split(";")]
@@ -76,3 +82,32 @@ def texts(prints: PrintStream) -> list[str]:
     """All prints of the test up to now, by a marker behind them."""
     prints.drain()
     return prints.texts()
+
+
+def served_lengths(prints: PrintStream) -> list[int]:
+    """The lengths asked for by the reads that ticks have served so far, in order."""
+    mark = "读取DPC长度: "
+    return [int(text.removeprefix(mark)) for text in texts(prints) if text.startswith(mark)]
+
+
+def left_and_taken_back(count: int, *, name: str = "") -> str:
+    """Leave reads on handle ``h``, then take them back one by one for more than a second.
+
+    The oldest is always the next to be taken back: whenever a tick comes, both want the same one.
+    """
+    left = [f"aread h{name} 13 tag={name}t{i}" for i in range(count)]
+    taken_back = [f"cancel {name}t{i}; sleep 30" for i in range(count)]
+    return "; ".join(left + taken_back)
+
+
+def every_read_ended_once(done: ProbeResult, prints: PrintStream, *, reads: int) -> None:
+    """Check that each read was either served, with its prints, or cancelled, without."""
+    ends = Counter(read.error for read in done.reads)
+    assert set(ends) <= {0, OPERATION_ABORTED}
+    assert ends.total() == reads
+    assert len(served_lengths(prints)) == ends[0]
+
+
+def delivered(reads: tuple[ReadResult, ...]) -> Counter[str]:
+    """How often each slot came; reads that found the buffer as it was do not count."""
+    return Counter(read.text for read in reads if read.text.startswith("hi, "))

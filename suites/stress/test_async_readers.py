@@ -6,36 +6,11 @@ from collections import Counter
 
 import pytest
 
-from lab.guest.probe import ProbeResult
 from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import OPERATION_ABORTED, Ticks, crowd, texts
+from suites.helpers import OPERATION_ABORTED, Ticks, crowd, every_read_ended_once, left_and_taken_back, served_lengths
 
 pytestmark = pytest.mark.lab_driver("async", reload=False)
-
-
-def served_lengths(prints: PrintStream) -> list[int]:
-    """The lengths asked for by the reads that ticks have served so far, in order."""
-    mark = "读取DPC长度: "
-    return [int(text.removeprefix(mark)) for text in texts(prints) if text.startswith(mark)]
-
-
-def left_and_taken_back(count: int, *, name: str = "") -> str:
-    """Leave reads on handle ``h``, then take them back one by one for more than a second.
-
-    The oldest is always the next to be taken back: whenever a tick comes, both want the same one.
-    """
-    left = [f"aread h{name} 13 tag={name}t{i}" for i in range(count)]
-    taken_back = [f"cancel {name}t{i}; sleep 30" for i in range(count)]
-    return "; ".join(left + taken_back)
-
-
-def every_read_ended_once(done: ProbeResult, prints: PrintStream, *, reads: int) -> None:
-    """Check that each read was either served, with its prints, or cancelled, without."""
-    ends = Counter(read.error for read in done.reads)
-    assert set(ends) <= {0, OPERATION_ABORTED}
-    assert ends.total() == reads
-    assert len(served_lengths(prints)) == ends[0]
 
 
 def test_reads_of_four_handles_complete_oldest_first(reader: DeviceReader, ticks: Ticks) -> None:
@@ -75,15 +50,6 @@ def test_a_read_that_is_cancelled_while_a_tick_completes_it_ends_exactly_once(
 ) -> None:
     done = reader.run(f"open h {{link}} overlapped=1; {left_and_taken_back(40)}; wait all", timeout=90)
     every_read_ended_once(done, prints, reads=40)
-
-
-@pytest.mark.lab_cpus(2)
-def test_reads_that_are_left_and_taken_back_on_two_processors_end_exactly_once(
-    reader: DeviceReader, prints: PrintStream
-) -> None:
-    both = crowd("@", "12", "open h{name} {link} overlapped=1; " + left_and_taken_back(40, name="{name}"))
-    done = reader.run(f"{both}; go; wait all", timeout=120)
-    every_read_ended_once(done, prints, reads=80)
 
 
 def test_clients_that_die_together_leave_the_driver_at_work(reader: DeviceReader, prints: PrintStream) -> None:

@@ -6,19 +6,11 @@ from collections import Counter
 
 import pytest
 
-from lab.guest.probe import ReadResult
 from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import crowd, slots, texts
+from suites.helpers import EACH_SLOT_ONCE, crowd, delivered, texts
 
 pytestmark = pytest.mark.lab_driver("sync")
-
-EACH_SLOT_ONCE = Counter(slots("ABCDE"))
-
-
-def delivered(reads: tuple[ReadResult, ...]) -> Counter[str]:
-    """How often each slot came; reads that found the buffer as it was do not count."""
-    return Counter(read.text for read in reads if read.text.startswith("hi, "))
 
 
 def test_five_threads_on_one_handle_get_each_slot_once(reader: DeviceReader) -> None:
@@ -49,11 +41,4 @@ def test_every_read_of_a_crowd_succeeds_and_prints_once(reader: DeviceReader, pr
 @pytest.mark.lab_needs("direct_io")
 def test_a_crowd_that_reads_on_gets_each_slot_once(reader: DeviceReader) -> None:
     done = reader.run(crowd("@", "12345678", "open h{name} {link}; read h{name} 20 times=10") + "; go", timeout=120)
-    assert delivered(done.reads) == EACH_SLOT_ONCE
-
-
-@pytest.mark.lab_needs("concurrent_dispatch")
-@pytest.mark.lab_cpus(2)
-def test_readers_on_two_processors_get_each_slot_once(reader: DeviceReader) -> None:
-    done = reader.run("open h {link}; " + crowd("@", "12345", "read h 20") + "; go", timeout=120)
     assert delivered(done.reads) == EACH_SLOT_ONCE
