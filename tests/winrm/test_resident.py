@@ -6,9 +6,11 @@ import logging
 import os
 import select
 import sys
+import types
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from labwinrm import resident
@@ -169,3 +171,11 @@ def test_pywinrm_through_the_resident_launcher(
         assert (out == data, err, code) == (True, b"", 0xFFFFFF00 + number)
         client.cleanup_command(shell, command)
     client.close_shell(shell, close_session=False)
+
+def test_a_start_that_failed_is_not_told_of_its_end_through_a_closed_descriptor() -> None:
+    """The reading thread ends every process of a launcher that died, while the starter has just given up on its own."""
+    process = resident.ResidentProcess(cast(Any, None), 1, cast(Any, types.SimpleNamespace(stdin=None, stdout=0, stderr=0)))
+    assert process.abandon()
+    process.ended(LOST)  # raised OSError, or wrote into whatever had got the number since
+    assert process.exit_code() == LOST
+    assert not process.abandon()

@@ -176,12 +176,17 @@ class ResidentProcess:
 
     def release(self) -> None:
         """See :class:`labwinrm.processes.Process`."""
+        if self.abandon():
+            self._program.forget(self)
+
+    def abandon(self) -> bool:
+        """Close the descriptor, once; the thread that reads the launcher may be about to write to it."""
         with self._lock:
             if self._released:
-                return
+                return False
             self._released = True
             os.close(self.exit_fd)
-        self._program.forget(self)
+            return True
 
 
 class _Program:
@@ -220,7 +225,7 @@ class _Program:
         self.send(_START, process.number, payload)
         if not process.answered.wait(START_TIMEOUT_S) or process.error:
             self._processes.pop(process.number, None)
-            os.close(process.exit_fd)
+            process.abandon()
             raise StartError(process.error or 1460, _reason(process.error or 1460))
 
     def send(self, operation: int, number: int, payload: bytes = b"") -> None:
