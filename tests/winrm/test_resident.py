@@ -172,6 +172,7 @@ def test_pywinrm_through_the_resident_launcher(
         client.cleanup_command(shell, command)
     client.close_shell(shell, close_session=False)
 
+
 def test_a_start_that_failed_is_not_told_of_its_end_through_a_closed_descriptor() -> None:
     """The reading thread ends every process of a launcher that died, while the starter has just given up on its own."""
     process = resident.ResidentProcess(cast(Any, None), 1, cast(Any, types.SimpleNamespace(stdin=None, stdout=0, stderr=0)))
