@@ -22,7 +22,9 @@ def test_the_published_async_client_is_served_by_three_ticks_one_second_apart(fi
     pairs = [
         [p for p in test.prints if p.text.startswith("当前DPC Irp: 0x")] for test in report.tests if "published" in test.nodeid
     ]
-    ticks = next(p for p in pairs if len(p) == 3)
+    # A busy host may need the client run again; the last run is the one that was judged.
+    ticks = next(p for p in pairs if p)[-3:]
+    assert len(ticks) == 3
     times = [p.guest_time for p in ticks if p.guest_time is not None]
     assert [b - a for a, b in itertools.pairwise(times)] == pytest.approx([1.0, 1.0], abs=0.05)
     assert (run.out / "report.html").is_file()
