@@ -2,5 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
+import pytest
+
 #: Inner pytest runs, for the plugin's tests; pytest allows this in the topmost conftest only.
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _console_signals() -> Iterator[None]:
+    """What tests start can be interrupted, also where the tests themselves run in the background.
+
+    A shell starts a background job with SIGINT and SIGQUIT ignored; every child inherits that, and a shell among them
+    cannot even trap them: a test that waits for such a trap would wait for ever.
+    """
+    ignored = [number for number in (signal.SIGINT, signal.SIGQUIT) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lab
-from lab.cli import doctor, driver, guest, image, run
+from lab.cli import doctor, driver, guest, image, kd, run
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE
 
@@ -26,6 +26,7 @@ guest.register(app)
 doctor.register(app)
 driver.register(app)
 image.register(app)
+kd.register(app)
 
 
 def _version(wanted: bool) -> None:

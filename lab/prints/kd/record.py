@@ -1,0 +1,168 @@
+"""What a kernel-debugger session tells, as records with one JSON form.
+
+``lab kd decode`` and ``lab kd attach`` print one record a line; the lab's print source reads the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KdRecord:
+    """Common to all records.
+
+    Attributes:
+        time: Host wall clock in seconds at the last byte of the packet; None in a capture without times.
+        generation: 0 for the boot in which the session began, one more after each restart of the target's ids.
+    """
+
+    kind: ClassVar[str] = ""
+    time: float | None = None
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Print(KdRecord):
+    """One DbgPrint call.
+
+    Attributes:
+        cpu: Processor number.
+        raw: Bytes of the call, as sent.
+        maybe_truncated: 511 bytes that end in a newline: what Windows leaves of a longer call.
+    """
+
+    kind: ClassVar[str] = "print"
+    cpu: int
+    raw: bytes
+    maybe_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt(KdRecord):
+    """A question of the kernel that stops the guest until it is answered; ``answer`` is what the host said."""
+
+    kind: ClassVar[str] = "prompt"
+    cpu: int
+    raw: bytes
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load(KdRecord):
+    """An image was loaded."""
+
+    kind: ClassVar[str] = "load"
+    path: str
+    base: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unload(KdRecord):
+    """An image was unloaded; at a shutdown the path may be empty and the base all ones."""
+
+    kind: ClassVar[str] = "unload"
+    path: str
+    base: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionStop(KdRecord):
+    """The target stopped at an exception.
+
+    Attributes:
+        cpu: Processor number.
+        code: NTSTATUS of the exception.
+        address: Where it happened.
+        first_chance: No handler has seen it yet.
+        pc: Program counter.
+        action: What the host does about it: ``step``, ``continue``, ``pass`` (not handled) or ``hold``.
+    """
+
+    kind: ClassVar[str] = "exception"
+    cpu: int
+    code: int
+    address: int
+    first_chance: bool
+    pc: int = 0
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BugcheckText(KdRecord):
+    """The kernel's own announcement of a bugcheck: code and its four parameters."""
+
+    kind: ClassVar[str] = "bugcheck"
+    code: int
+    parameters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap(KdRecord):
+    """Something may be missing here; ``reason`` says what was seen."""
+
+    kind: ClassVar[str] = "gap"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console(KdRecord):
+    """Bytes on the port that belong to no packet: firmware, boot loaders."""
+
+    kind: ClassVar[str] = "console"
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(KdRecord):
+    """Anything else worth knowing about the session."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+AnyRecord = Print | Prompt | Load | Unload | ExceptionStop | BugcheckText | Gap | Console | Note
+_CLASSES: dict[str, type[AnyRecord]] = {
+    cls.kind: cls for cls in (Print, Prompt, Load, Unload, ExceptionStop, BugcheckText, Gap, Console, Note)
+}
+
+
+def to_json(record: AnyRecord, encoding: str = "cp1252") -> str:
+    """One line of JSON, without its newline; raw bytes as hex, with their text beside them.
+
+    Args:
+        record: The record.
+        encoding: Encoding of ``text``; what it cannot decode becomes an escape. ``raw`` is exact whatever it is.
+    """
+    data: dict[str, Any] = {"kind": record.kind}
+    for key, value in asdict(record).items():
+        if isinstance(value, bytes):
+            data[key] = value.hex()
+            data["text"] = value.decode(encoding, "backslashreplace")
+        elif value is not None:
+            data[key] = value
+    return json.dumps(data, ensure_ascii=False)
+
+
+def from_json(line: str) -> AnyRecord:
+    """The record of a line of :func:`to_json`.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    try:
+        data = json.loads(line)
+        cls = _CLASSES[data["kind"]]
+        names = {field.name for field in fields(cls)}
+        values = {key: value for key, value in data.items() if key in names}
+        if "raw" in values:
+            values["raw"] = bytes.fromhex(values["raw"])
+        if "parameters" in values:
+            values["parameters"] = tuple(values["parameters"])
+        return cls(**values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a record of a kernel-debugger session: {line[:80]!r}") from error

@@ -1,0 +1,357 @@
+"""A live session with a target: acknowledges, answers, steps over breakpoints. Pure protocol: no socket, no clock.
+
+Whoever owns the port feeds what it read, sends :meth:`Session.take_output` at once, and only then looks at the records:
+a target spins with all processors stopped until its packet is acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from lab.prints.kd import payload as wire
+from lab.prints.kd.packet import (
+    ACKNOWLEDGE,
+    BREAK_IN,
+    DEBUG_IO,
+    FILE_IO,
+    INITIAL_ID,
+    RESEND,
+    RESET,
+    STATE_MANIPULATE,
+    SYNC,
+    Framer,
+    Packet,
+    Skipped,
+    control_packet,
+    data_packet,
+)
+from lab.prints.kd.record import AnyRecord, BugcheckText, ExceptionStop, Gap, Note
+from lab.prints.kd.stream import Accepted, RecordStream, answer_for
+
+#: A target answers within milliseconds, or is not listening: then the packet is sent again.
+RESEND_S: Final = 1.5
+#: After that many times without an answer a packet is given up.
+TRIES: Final = 20
+#: A target drops a print, and believes that no debugger is there, after this many tries. [ReactOS: KdpDefaultRetries]
+GIVES_UP_AFTER: Final = 20
+#: A target that gave up is woken when it stays silent for this long.
+WAKE_S: Final = 1.0
+#: A packet whose rest has not come after this long will not come: the target was reset in the middle of it.
+STALE_S: Final = 1.0
+#: More stops than this at one address within the time below: going on changes nothing.
+_WEDGED_STOPS: Final = 20
+_WEDGED_S: Final = 2.0
+_ASSERTION: Final = 0xC0000420
+
+
+@dataclass(frozen=True, slots=True)
+class StopPolicy:
+    """What is done at stops that a person would look at.
+
+    Attributes:
+        breakpoint: At an ``int3``: step over it, or leave the target stopped.
+        bugcheck: At the break that follows a bugcheck's announcement: leave the target stopped, so that its dump can be
+            taken from outside; continue, so that it writes its own; or restart it. The second break, which comes when
+            it has nothing left to do, repeats itself for ever and is never continued.
+    """
+
+    breakpoint: Literal["skip", "hold"] = "skip"
+    bugcheck: Literal["hold", "continue", "reboot"] = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionIds:
+    """Where both id streams stand: kept with a frozen guest, which keeps its own."""
+
+    receive: int
+    send: int
+
+
+@dataclass(slots=True)
+class _InFlight:
+    packet: bytes
+    id: int
+    sent_at: float
+    tries: int = 1
+
+
+class Session:
+    """The host's side.
+
+    Args:
+        policy: What to do at stops.
+        ids: Of the session that a frozen guest was frozen in; None: the target begins, or is met in mid-stream.
+    """
+
+    def __init__(self, policy: StopPolicy | None = None, ids: SessionIds | None = None) -> None:
+        self._policy = policy or StopPolicy()
+        self._framer = Framer()
+        self._stream = RecordStream(ids.receive if ids else None)
+        self._send_id = ids.send if ids else INITIAL_ID
+        self._output = bytearray()
+        self._records: list[AnyRecord] = []
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._in_flight: _InFlight | None = None
+        self._reset_sent = False
+        self._stop: wire.StateChange | None = None
+        self._bugcheck_stops = -1
+        self._stops: deque[tuple[float, int]] = deque(maxlen=_WEDGED_STOPS + 1)
+        self._last_data = 0.0
+        self._wake_at: float | None = None
+        self.heard = False
+
+    @property
+    def ids(self) -> SessionIds:
+        """Where both id streams stand now."""
+        return SessionIds(self._stream.expected_id if self._stream.expected_id is not None else INITIAL_ID, self._send_id)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is half received, unanswered or unsent: the only state in which a guest may be frozen."""
+        return not (self._framer.pending or self._in_flight or self._waiting or self._output or self._stop)
+
+    @property
+    def held(self) -> bool:
+        """The target is stopped and stays so until :meth:`release`."""
+        return self._stop is not None
+
+    def take_output(self) -> bytes:
+        """What must be sent now."""
+        output = bytes(self._output)
+        self._output.clear()
+        return output
+
+    def take_records(self) -> list[AnyRecord]:
+        """What happened since the last call."""
+        records, self._records = self._records, []
+        return records
+
+    def feed(self, data: bytes, now: float, time: float | None = None) -> None:
+        """Take bytes of the target.
+
+        Args:
+            data: The bytes.
+            now: Monotonic seconds.
+            time: Wall clock in seconds, for the records.
+        """
+        self._last_data = now
+        for item in self._framer.feed(data):
+            self._take(item, now, time)
+
+    def tick(self, now: float, time: float | None = None) -> None:
+        """Let time pass: packets that were not answered are sent again, ones that never end are given up."""
+        if self._framer.pending and now - self._last_data >= STALE_S:
+            for item in self._framer.give_up():
+                self._take(item, now, time)
+            self._records += self._stream.console()
+        if self._wake_at is not None and now >= self._wake_at:
+            # It prints nothing any more until it finds a debugger again, for which it looks at every clock tick.
+            self._wake_at = None
+            self.break_in()
+        flight = self._in_flight
+        if flight and now - flight.sent_at >= RESEND_S:
+            if flight.tries >= TRIES:
+                self._drop_unsent()
+                self._note(f"the target did not answer a packet that was sent {TRIES} times", time)
+            else:
+                self._send_again(flight, now)
+
+    def finish(self, time: float | None = None) -> None:
+        """The port is closed: nothing more comes."""
+        for item in self._framer.give_up():
+            self._take(item, self._last_data, time)
+        self._records += self._stream.console()
+
+    def break_in(self) -> None:
+        """Ask a running target to stop; the stop is stepped over like any other breakpoint."""
+        self._output += BREAK_IN
+
+    def reset(self) -> None:
+        """Ask a stopped target to begin the session anew and to tell its stop again."""
+        self._output += control_packet(RESET)
+        self._reset_sent = True
+        self._restart_ids()
+        self._stream.reset()
+
+    def lost(self, reason: str, time: float | None = None) -> None:
+        """Record that prints may be missing for a reason that only the owner of the port knows."""
+        self._records.append(Gap(time=time, generation=self._stream.generation, reason=reason))
+
+    def release(self, now: float) -> None:
+        """Continue a target that is held, past its breakpoint."""
+        if self._stop:
+            self._go_on(self._stop, now)
+
+    def reboot(self, now: float) -> None:
+        """Restart a target that is stopped."""
+        if self._stop:
+            cpu, self._stop = self._stop.cpu, None
+            self._post(STATE_MANIPULATE, wire.manipulate(wire.REBOOT, cpu), now)
+
+    # --- receiving ------------------------------------------------------------------------------------------------
+
+    def _take(self, item: Packet | Skipped, now: float, time: float | None) -> None:
+        if isinstance(item, Skipped):
+            if item.damaged:
+                self._output += control_packet(RESEND)
+            self._stream.skipped(item, time)
+        elif item.kind == ACKNOWLEDGE:
+            self._acknowledged(item.id, now)
+        elif item.kind == RESEND:
+            if self._in_flight:
+                self._send_again(self._in_flight, now)
+        elif item.kind == RESET:
+            self._reset_received(time)
+        else:
+            self.heard = True
+            self._output += control_packet(ACKNOWLEDGE, item.id & ~SYNC)
+            if item.id & SYNC:
+                self._restart_ids()
+            if accepted := self._stream.accept(item, time):
+                self._imply_acknowledged()
+                self._react(accepted, now, time)
+            elif self._stream.repeats == GIVES_UP_AFTER - 1:
+                self.lost(f"the target sent one packet {GIVES_UP_AFTER} times before it was answered: it gave up", time)
+                self._wake_at = now + WAKE_S
+
+    def _reset_received(self, time: float | None) -> None:
+        self.heard = True
+        if self._reset_sent:
+            self._reset_sent = False
+            return
+        self._output += control_packet(RESET)
+        self._restart_ids()
+        self._records += self._stream.restarted(time)
+
+    def _imply_acknowledged(self) -> None:
+        """A target that says something new has read what we sent last: its acknowledgement was lost."""
+        self._wake_at = None
+        if self._in_flight:
+            self._in_flight = None
+            self._send_id ^= 1
+
+    def _restart_ids(self) -> None:
+        """The target begins anew: what we had to say to it before has no meaning any more."""
+        self._send_id = INITIAL_ID
+        self._bugcheck_stops = -1
+        self._drop_unsent()
+        self._stop = None
+
+    def _react(self, accepted: Accepted, now: float, time: float | None) -> None:
+        packet = accepted.packet
+        records = accepted.records
+        if accepted.debug_io:
+            if accepted.debug_io.prompt:
+                answer = answer_for(accepted.debug_io.text)
+                self._post(DEBUG_IO, wire.prompt_answer(accepted.debug_io, answer), now)
+            elif any(isinstance(record, BugcheckText) for record in records):
+                self._bugcheck_stops = 0
+        elif accepted.stop:
+            records = self._stopped(accepted.stop, records, now)
+        elif packet.kind == FILE_IO:
+            self._post(FILE_IO, wire.file_refusal(packet.payload), now)
+        elif packet.kind == STATE_MANIPULATE and self._stop:
+            records = records[:-1]  # an answer that we asked for is no news
+            self._answered(packet.payload, now, time)
+        self._records += records
+
+    # --- stops ----------------------------------------------------------------------------------------------------
+
+    def _stopped(self, stop: wire.StateChange, records: list[AnyRecord], now: float) -> list[AnyRecord]:
+        # A stop that comes while another one is being dealt with: that one is over.
+        self._waiting.clear()
+        self._stop = None
+        if stop.state != wire.EXCEPTION:
+            self._continue(stop, wire.DBG_CONTINUE, now)
+            return records
+        action = self._action(stop, now)
+        if action == "hold":
+            self._stop = stop
+        elif action == "reboot":
+            self._stop = stop
+            self.reboot(now)
+        elif action == "step":
+            self._go_on(stop, now)
+        else:
+            handled = action == "continue"
+            self._continue(stop, wire.DBG_CONTINUE if handled else wire.DBG_EXCEPTION_NOT_HANDLED, now)
+        return [replace(record, action=action) if isinstance(record, ExceptionStop) else record for record in records]
+
+    def _action(self, stop: wire.StateChange, now: float) -> Literal["hold", "reboot", "step", "continue", "pass"]:
+        self._stops.append((now, stop.pc))
+        first_at, _ = self._stops[0]
+        wedged = len(self._stops) > _WEDGED_STOPS and now - first_at < _WEDGED_S
+        if wedged and all(pc == stop.pc for _, pc in self._stops):
+            return "hold"
+        if stop.code != wire.STATUS_BREAKPOINT:
+            return "continue" if stop.code == wire.STATUS_SINGLE_STEP else "pass"
+        if self._bugcheck_stops >= 0:
+            self._bugcheck_stops += 1
+            if self._policy.bugcheck == "continue" and self._bugcheck_stops == 1:
+                return "step"
+            return "reboot" if self._policy.bugcheck == "reboot" else "hold"
+        return "hold" if self._policy.breakpoint == "hold" else "step"
+
+    def _go_on(self, stop: wire.StateChange, now: float) -> None:
+        """Continue behind a breakpoint: the reported address is that of the ``int3``, which would be met again."""
+        if not stop.at_int3 or stop.arch is None:
+            self._continue(stop, wire.DBG_CONTINUE, now)
+            return
+        self._stop = stop
+        self._post(STATE_MANIPULATE, wire.get_context(stop.cpu, stop.arch), now)
+
+    def _answered(self, payload: bytes, now: float, time: float | None) -> None:
+        """An answer in the middle of a step: registers read, or registers set."""
+        stop = self._stop
+        if stop is None or stop.arch is None:
+            return
+        api, status = wire.reply_api(payload), wire.reply_status(payload)
+        if api == wire.GET_CONTEXT:
+            context = wire.stepped(wire.reply_data(payload), stop.pc, stop.arch)
+            if status >= 0x80000000 or context is None:
+                self._note(f"cannot step over the breakpoint at {stop.pc:#x}: GetContext gave status {status:#x}", time)
+                return
+            self._post(STATE_MANIPULATE, wire.set_context(stop.cpu, stop.arch, context), now)
+        elif api == wire.SET_CONTEXT:
+            if status >= 0x80000000:
+                self._note(f"cannot step over the breakpoint at {stop.pc:#x}: SetContext gave status {status:#x}", time)
+                return
+            self._continue(stop, wire.DBG_CONTINUE, now)
+
+    def _continue(self, stop: wire.StateChange, status: int, now: float) -> None:
+        self._stop = None
+        self._post(STATE_MANIPULATE, wire.continue_request(stop, status, stop.arch), now)
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    def _post(self, kind: int, payload: bytes, now: float) -> None:
+        self._waiting.append((kind, payload))
+        self._send_next(now)
+
+    def _send_next(self, now: float) -> None:
+        if self._in_flight or not self._waiting:
+            return
+        kind, payload = self._waiting.popleft()
+        packet = data_packet(kind, self._send_id, payload)
+        self._in_flight = _InFlight(packet, self._send_id, now)
+        self._output += packet
+
+    def _send_again(self, flight: _InFlight, now: float) -> None:
+        flight.sent_at = now
+        flight.tries += 1
+        self._output += flight.packet
+
+    def _acknowledged(self, packet_id: int, now: float) -> None:
+        if self._in_flight and packet_id & ~SYNC == self._in_flight.id:
+            self._in_flight = None
+            self._send_id ^= 1
+            self._send_next(now)
+
+    def _drop_unsent(self) -> None:
+        self._in_flight = None
+        self._waiting.clear()
+
+    def _note(self, text: str, time: float | None) -> None:
+        self._records.append(Note(time=time, generation=self._stream.generation, text=text))

@@ -1,0 +1,241 @@
+"""`lab kd` as its users run it: a process beside the test, against targets behind a Unix socket."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.prints.kd.packet import ACKNOWLEDGE, Framer, Packet
+from tests.prints.kd.fake_target import Target
+
+#: Where recorded sessions of real kernels lie; they are not part of the project.
+CAPTURES = Path(os.environ.get("LAB_KD_CAPTURES", Path(__file__).parents[4] / "shared" / "captures"))
+CAPTURE = "nt-like-boot-and-reads"
+KEYS = {
+    "print": ("cpu", "raw"),
+    "prompt": ("cpu", "raw"),
+    "load": ("path", "base", "size"),
+    "unload": ("path", "base", "size"),
+    "exception": ("cpu", "code", "address", "first_chance"),
+    "bugcheck": ("code", "parameters"),
+}
+DEADLINE_S = 60.0
+
+needs_capture = pytest.mark.skipif(
+    not (CAPTURES / f"{CAPTURE}.kd").exists(), reason=f"the recorded session {CAPTURE} is not beside this checkout"
+)
+
+
+def lab_kd(*arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "lab", "kd", *map(str, arguments)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def records(output: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def essence(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: item[key] for key in ("kind", *KEYS[item["kind"]])} for item in found if item["kind"] in KEYS]
+
+
+class Served:
+    """A target behind a listening socket."""
+
+    def __init__(self, path: Path, play: Callable[[socket.socket], None]) -> None:
+        self.path = path
+        self.error: BaseException | None = None
+        self._play = play
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._listener.settimeout(DEADLINE_S)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        try:
+            port, _ = self._listener.accept()
+            with port:
+                port.settimeout(DEADLINE_S)
+                self._play(port)
+        except BaseException as error:  # handed to the test
+            self.error = error
+
+    def close(self) -> None:
+        self._thread.join(DEADLINE_S)
+        self._listener.close()
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[Callable[[socket.socket], None]], Served]]:
+    served: list[Served] = []
+
+    def start(play: Callable[[socket.socket], None]) -> Served:
+        served.append(Served(tmp_path / "kd.sock", play))
+        return served[-1]
+
+    yield start
+    for target in served:
+        target.close()
+
+
+def wait_for_acknowledgement(port: socket.socket, framer: Framer) -> None:
+    while True:
+        data = port.recv(4096)
+        if not data:
+            raise AssertionError("the host went away")
+        if any(isinstance(item, Packet) and item.kind == ACKNOWLEDGE for item in framer.feed(data)):
+            return
+
+
+@needs_capture
+def test_a_recorded_session_decodes_to_what_is_in_it() -> None:
+    process = lab_kd("decode", CAPTURES / f"{CAPTURE}.kd", "--jsonl")
+    output, _ = process.communicate(timeout=DEADLINE_S)
+    expected = json.loads((CAPTURES / f"{CAPTURE}.expected.json").read_text())
+    assert process.returncode == 0
+    assert essence(records(output)) == expected
+
+
+@needs_capture
+def test_a_recorded_session_replayed_as_a_target_is_answered_byte_by_byte(
+    serve: Callable[[Callable[[socket.socket], None]], Served], tmp_path: Path
+) -> None:
+    lines = gzip.decompress((CAPTURES / f"{CAPTURE}.session.jsonl.gz").read_bytes()).splitlines()
+    chunks = [json.loads(line) for line in lines]
+
+    def replay(port: socket.socket) -> None:
+        for number, chunk in enumerate(chunks):
+            data = bytes.fromhex(chunk["hex"])
+            if chunk["dir"] == "rx":
+                port.sendall(data)
+                continue
+            answer = b""
+            while len(answer) < len(data):
+                more = port.recv(len(data) - len(answer))
+                assert more, f"the host went away before its answer in chunk {number}"
+                answer += more
+            assert answer == data, f"chunk {number}"
+
+    served = serve(replay)
+    process = lab_kd("attach", "--socket", served.path, "--jsonl", "--raw", tmp_path / "kd.raw")
+    output, errors = process.communicate(timeout=DEADLINE_S)
+    served.close()
+    assert process.returncode == 0, errors.decode()
+    assert essence(records(output)) == json.loads((CAPTURES / f"{CAPTURE}.expected.json").read_text())
+    assert (tmp_path / "kd.raw").read_bytes() == (CAPTURES / f"{CAPTURE}.kd").read_bytes()
+
+
+def test_prints_are_all_there_although_the_reader_stopped(
+    serve: Callable[[Callable[[socket.socket], None]], Served],
+) -> None:
+    count = 20_000
+    halfway = threading.Event()
+
+    def flood(port: socket.socket) -> None:
+        target, framer = Target(), Framer()
+        for number in range(count):
+            port.sendall(target.print(b"line %08d\n" % number))
+            if number == count // 2:
+                halfway.set()
+            wait_for_acknowledgement(port, framer)
+
+    served = serve(flood)
+    process = lab_kd("attach", "--socket", served.path, "--jsonl")
+    assert process.stdout
+    # Nobody reads the output until half of it has been sent: far more than a pipe holds.
+    assert halfway.wait(DEADLINE_S)
+    output, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, errors.decode()
+    found = [bytes.fromhex(item["raw"]) for item in records(output) if item["kind"] == "print"]
+    assert found == [b"line %08d\n" % number for number in range(count)]
+    assert [item["kind"] for item in records(output) if item["kind"] != "print"] == []
+
+
+def test_a_reader_that_goes_away_leaves_the_target_answered(
+    serve: Callable[[Callable[[socket.socket], None]], Served],
+) -> None:
+    gone = threading.Event()
+    answered = []
+
+    def play(port: socket.socket) -> None:
+        target, framer = Target(), Framer()
+        port.sendall(target.print(b"first\n"))
+        wait_for_acknowledgement(port, framer)
+        assert gone.wait(DEADLINE_S)
+        for number in range(50):
+            port.sendall(target.print(b"%d\n" % number))
+            wait_for_acknowledgement(port, framer)
+            answered.append(number)
+
+    served = serve(play)
+    process = lab_kd("attach", "--socket", served.path, "--jsonl")
+    assert process.stdout
+    assert b"first" in process.stdout.readline()
+    process.stdout.close()
+    gone.set()
+    assert process.wait(DEADLINE_S) == 0
+    assert process.stderr
+    process.stderr.close()
+    assert len(answered) == 50
+
+
+def test_an_interrupt_ends_the_session(serve: Callable[[Callable[[socket.socket], None]], Served]) -> None:
+    def play(port: socket.socket) -> None:
+        port.sendall(Target().print(b"first\n"))
+        while port.recv(100):
+            pass
+
+    process = lab_kd("attach", "--socket", serve(play).path)
+    assert process.stdout
+    assert process.stdout.readline() == b"first\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_capture_from_standard_input_is_readable_for_people() -> None:
+    target = Target()
+    data = b"BIOS\r\n" + target.print("读字节长度: 20\n".encode()) + target.prompt(b"(boipt)? ")
+    process = lab_kd("decode", "-", "--encoding", "utf-8", stdin=subprocess.PIPE)
+    output, _ = process.communicate(data, timeout=DEADLINE_S)
+    assert output.decode().splitlines() == ["BIOS", "读字节长度: 20", "[prompt] (boipt)? (answered 'i')"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("decode", "missing.kd"), 2, "missing.kd"),
+        (("decode", "-", "--encoding", "klingon"), 2, "klingon"),
+        (("attach", "--socket", "missing.sock", "--wait", "0"), 10, "missing.sock"),
+    ],
+)
+def test_bad_input_is_named(arguments: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
+    process = lab_kd(*arguments, cwd=tmp_path, stdin=subprocess.DEVNULL)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == code
+    assert message in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
+def test_a_raw_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "kd.raw").write_bytes(b"precious")
+    process = lab_kd("attach", "--socket", tmp_path / "no.sock", "--raw", tmp_path / "kd.raw", "--wait", "0")
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2
+    assert "already" in errors.decode()
+    assert (tmp_path / "kd.raw").read_bytes() == b"precious"
