@@ -1,0 +1,83 @@
+"""The collector as a process of its own: a test process that dies, hangs or is stopped costs no print."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import HostToolError
+from lab.prints.kd.session import StopPolicy
+
+RECORDS_FILE = "kd.jsonl"
+RAW_FILE = "kd.raw"
+ERRORS_FILE = "kd.log"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorProcess:
+    """A running collector; it ends by itself when its virtual machine does.
+
+    Attributes:
+        process: The process.
+        folder: Where its files are.
+    """
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def records(self) -> Path:
+        """The file that it appends records to, one JSON object a line."""
+        return self.folder / RECORDS_FILE
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    def last_words(self) -> str:
+        """What it said on standard error; empty when it said nothing."""
+        try:
+            return (self.folder / ERRORS_FILE).read_text(encoding="utf-8", errors="backslashreplace").strip()
+        except OSError:
+            return ""
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Wait for it after its virtual machine has ended; one that does not end is killed."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(timeout)
+
+
+def start_collector(socket: Path, folder: Path, *, policy: StopPolicy | None = None, wait: float = 30.0) -> CollectorProcess:
+    """Start the collector of a guest's debugger port.
+
+    Args:
+        socket: Unix socket of the serial port.
+        folder: The guest's run folder: records, raw bytes and messages go there, into new files.
+        policy: What it does at stops.
+        wait: Seconds that it waits for the socket.
+
+    Raises:
+        HostToolError: It could not be started, or its files are there already.
+    """
+    policy = policy or StopPolicy()
+    # Not the interpreter's -I: the collector must find the same lab that started it.
+    argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(socket), "--jsonl", "--wait", str(wait)]
+    argv += ["--raw", str(folder / RAW_FILE), "--breakpoint", policy.breakpoint, "--bugcheck", policy.bugcheck]
+    try:
+        with (folder / RECORDS_FILE).open("xb") as records, (folder / ERRORS_FILE).open("xb") as errors:
+            # In a session of its own: an interrupt that is meant for the tests must not end it before its guest.
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=records, stderr=errors, start_new_session=True)
+    except OSError as error:
+        raise HostToolError(
+            argv,
+            None,
+            message=f"the collector of {socket} cannot be started: {error}",
+            hint="a run folder serves one guest, once",
+        ) from error
+    return CollectorProcess(process, folder)

@@ -1,0 +1,53 @@
+"""Builds the bare-metal target of the kernel-debugger protocol, and names what it can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.errors import HostToolError
+from lab.host.process import find_program, run
+
+SOURCES = Path(__file__).resolve().parent
+_GCC = "i686-w64-mingw32-gcc"
+_OBJCOPY = "i686-w64-mingw32-objcopy"
+_HINT = "apt-get install gcc-mingw-w64-i686"
+_TIMEOUT_S = 120.0
+_COMPILE = (
+    "-std=gnu11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffreestanding",
+    "-fno-stack-protector",
+    "-mno-stack-arg-probe",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-ident",
+    # Nobody has switched the vector unit on.
+    "-mgeneral-regs-only",
+)
+_LINK = ("-nostdlib", "-s", "-Wl,--image-base,0x100000", "-Wl,--entry,_Start", "-Wl,--no-insert-timestamp")
+#: boot.S comes first: its header has to be the first bytes of the flat file.
+_FILES = ("boot.S", "machine.c", "text.c", "link.c", "stop.c", "scenario.c")
+
+
+def build_target(folder: Path) -> Path:
+    """Compile the target.
+
+    Args:
+        folder: Where the files go; made when it is missing.
+
+    Returns:
+        A Multiboot kernel for QEMU's ``-kernel``; its command line is described in ``scenario.c``.
+
+    Raises:
+        HostToolError: The compiler is missing or refused the sources.
+    """
+    for program in (_GCC, _OBJCOPY):
+        if not find_program(program):
+            raise HostToolError([program], None, message=f"{program}: no such program on this machine", hint=_HINT)
+    folder.mkdir(parents=True, exist_ok=True)
+    linked, flat = folder / "target.exe", folder / "target.bin"
+    run([_GCC, *_COMPILE, *_LINK, "-o", linked, *(SOURCES / name for name in _FILES)], _TIMEOUT_S)
+    run([_OBJCOPY, "-O", "binary", linked, flat], _TIMEOUT_S)
+    return flat

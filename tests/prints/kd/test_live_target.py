@@ -1,0 +1,267 @@
+"""`lab kd attach` against a real serial port: the bare-metal target of ``target/`` in a QEMU under TCG."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import HostToolError
+from lab.vm.machine import VirtualMachine
+from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
+from tests.prints.kd.target.build import build_target
+
+ROOT = Path(__file__).resolve().parents[3]
+#: A few seconds each on an idle machine.
+DEADLINE_S = 120.0
+DRIVER = r"\SystemRoot\system32\drivers\target.sys"
+#: Pointers of a 32-bit target are sign-extended on the wire.
+BASE = 0xFFFFFFFF_F7A40000
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_target(tmp_path_factory.mktemp("kd-target"))
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout: float = DEADLINE_S) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout:.0f} s for: {what}"
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A target and the host process that is attached to it."""
+
+    machine: VirtualMachine
+    client: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def report(self) -> str:
+        """What the target told on its second port."""
+        return (self.folder / "run" / "serial1.log").read_text(encoding="ascii")
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records so far; a line that is being written is left out."""
+        lines = (self.folder / "records.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    @property
+    def prints(self) -> list[bytes]:
+        return [bytes.fromhex(record["raw"]) for record in self.of("print")]
+
+    def of(self, *kinds: str) -> list[dict[str, Any]]:
+        return [record for record in self.records if record["kind"] in kinds]
+
+    def size(self) -> int:
+        return (self.folder / "records.jsonl").stat().st_size
+
+    def finish(self, timeout: float = DEADLINE_S) -> None:
+        """Wait until the target has powered itself off and the client has seen that."""
+        try:
+            code = self.client.wait(timeout)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"after {timeout:.0f} s the client still runs; the target said:\n{self.report[-2000:]}")
+        errors = (self.folder / "client.err").read_text(encoding="utf-8")
+        assert (code, errors) == (0, "")
+        assert self.machine.wait_exit(DEADLINE_S) == 0
+
+
+@contextmanager
+def attached(target: Path, folder: Path, options: str, *arguments: str) -> Iterator[Live]:
+    """The target and its host, connected before the target's first instruction."""
+    spec = VmSpec(
+        name="kd-target",
+        memory_mb=32,
+        boot=KernelBoot(target, append=options),
+        serials=(SerialPort("socket"), SerialPort("file")),
+        paused=True,
+        actions=Actions(reboot="shutdown"),
+    )
+    with VirtualMachine(spec, folder / "run") as machine:
+        machine.start()
+        port = folder / "run" / "serial0.sock"
+        argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(port), "--jsonl"]
+        argv += ["--raw", str(folder / "raw.kd"), *arguments]
+        with (folder / "records.jsonl").open("wb") as out, (folder / "client.err").open("wb") as err:
+            client = subprocess.Popen(argv, cwd=ROOT, stdout=out, stderr=err)
+        try:
+            # The monitor tells whether somebody is connected: "unix:…,server=on" is followed by "<-> …" then.
+            wait_for(lambda: client.poll() is not None or is_connected(machine), "the client's connection to the serial port")
+            machine.cont()
+            yield Live(machine, client, folder)
+        finally:
+            client.kill()
+            client.wait()
+
+
+def is_connected(machine: VirtualMachine) -> bool:
+    devices = {device["label"]: device["filename"] for device in machine.qmp.execute("query-chardev")}
+    return not devices["serial0"].startswith("disconnected:")
+
+
+def lines(count: int, length: int = 14) -> list[bytes]:
+    return [(b"line %08d" % number).ljust(length - 1, b".") + b"\n" for number in range(count)]
+
+
+def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    count = int(os.environ.get("LAB_KD_PRINTS", "5000"))
+    with attached(target, tmp_path, f"scenario=flood count={count} length=40 cpus=4") as live:
+        live.finish(DEADLINE_S + count / 20)
+        records = live.records
+    prints = live.of("print")
+    assert live.prints == lines(count, 40)
+    assert [record["cpu"] for record in prints[:5]] == [0, 1, 2, 3, 0]
+    assert [record["kind"] for record in records if record["kind"] != "print"] == ["load", "unload"]
+    seconds = prints[-1]["time"] - prints[0]["time"]
+    record_property("prints_per_second", round((count - 1) / seconds))
+    assert f"flooded lines={count}" in live.report.splitlines()
+    # A capture decodes to what was seen live.
+    decoded = decode(tmp_path / "raw.kd")
+    assert [record["raw"] for record in decoded if record["kind"] == "print"] == [record["raw"] for record in prints]
+
+
+def decode(raw: Path) -> list[dict[str, Any]]:
+    argv = [sys.executable, "-m", "lab", "kd", "decode", "--jsonl", str(raw)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=True, timeout=DEADLINE_S)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_host_that_stands_still_for_five_seconds_loses_nothing(target: Path, tmp_path: Path) -> None:
+    count = 3000
+    with attached(target, tmp_path, f"scenario=flood count={count}") as live:
+        wait_for(lambda: len(live.of("print")) > count // 10, "a tenth of the prints")
+        live.client.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        seen = live.size()
+        wait_for(lambda: time.monotonic() - stopped > 5, "five seconds of a stopped host")
+        assert live.size() == seen
+        assert "flooded" not in live.report
+        live.client.send_signal(signal.SIGCONT)
+        live.finish()
+    assert live.prints == lines(count)
+    assert live.of("gap") == []
+    again = re.search(r"^end again=(\d+) ", live.report, re.MULTILINE)
+    assert again
+    assert int(again[1]) > 0, "the target did send packets again, and none of them became a second print"
+
+
+def test_prints_that_the_target_gave_up_are_marked_by_a_gap(target: Path, tmp_path: Path) -> None:
+    count = 2000
+    # A wait of some seconds, so that only a host that stands still, not a busy machine, makes the target give up.
+    options = f"scenario=flood count={count} drop=100 retries=2 polls=20480000"
+    with attached(target, tmp_path, options) as live:
+        wait_for(lambda: len(live.of("print")) > count // 10, "a tenth of the prints")
+        live.client.send_signal(signal.SIGSTOP)
+        wait_for(lambda: "gave-up" in live.report, "the target to give up")
+        live.client.send_signal(signal.SIGCONT)
+        live.finish()
+    told = re.findall(r"^(?:gave-up|back) line=(\d+)$", live.report, re.MULTILINE)
+    assert len(told) == 2, live.report
+    given_up, back = int(told[0]), int(told[1])
+    assert back == given_up + 101
+    kinds = [record["kind"] for record in live.records]
+    assert kinds.count("gap") == 1
+    gap = kinds.index("gap")
+    before = [bytes.fromhex(record["raw"]) for record in live.records[:gap]]
+    after = [bytes.fromhex(record["raw"]) for record in live.records[gap:] if record["kind"] == "print"]
+    # The print that was given up had arrived: the host was late, not deaf.
+    assert before == lines(given_up + 1)
+    assert after == [b"KDTARGET: Refreshing KD connection\n", *lines(count)[back:]]
+
+
+def test_everything_that_waits_for_the_host_is_answered(target: Path, tmp_path: Path) -> None:
+    with attached(target, tmp_path, "scenario=stops") as live:
+        live.finish()
+    assert live.prints == [b"first\n", b"damaged once\n", b"sent twice\n", b"done\n"]
+    text = b"".join(bytes.fromhex(record["raw"]) for record in live.of("console"))
+    assert text.startswith(b"loader: 0000 found, iiii missing, 00")
+    told = [record for record in live.records if record["kind"] not in {"print", "console", "note"}]
+    assert [record["kind"] for record in told] == ["load", "exception", "prompt", "exception", "unload", "unload"]
+    load, int3, prompt, fault, unload, last = told
+    assert (load["path"], load["base"], load["size"]) == (DRIVER, BASE, 0x6000)
+    assert (int3["cpu"], int3["code"], int3["address"], int3["first_chance"]) == (0, 0x80000003, 0xFFFFFFFF_80412345, True)
+    assert (prompt["cpu"], bytes.fromhex(prompt["raw"])) == (0, b"Break, Ignore (bi)? ")
+    assert (fault["code"], fault["first_chance"]) == (0xC0000005, False)
+    assert (unload["path"], unload["base"]) == (DRIVER, BASE)
+    assert (last["path"], last["base"]) == ("", 0xFFFFFFFF_FFFFFFFF)
+    # What the target got, in the order of its questions.
+    for pattern in (
+        r"load status=00010002",
+        r"setcontext eip=80412346",
+        r"continue api=313c status=0001000[12] trace=0 dr7=00000400",
+        r"int3 status=0001000[12] stepped=1 eip=80412346",
+        r"prompt api=3231 length=1 reply=i",
+        r"file api=3430 status=c0000001",
+        r"command status=0001000[12]",
+        r"exception code=c0000005 status=80010001",
+        r"unload status=0001000[12]",
+        r"end again=\d+ resends=[1-9]\d* resets=0 break-ins=0",
+    ):
+        assert re.search(f"^{pattern}$", live.report, re.MULTILINE), f"{pattern} in:\n{live.report}"
+    assert live.report.count("int3 ") == 1
+
+
+BUGCHECK = {"code": 0xD1, "parameters": [0xF7A41234, 2, 0, 0xF7A40123]}
+
+
+def check_bugcheck(live: Live) -> None:
+    told = [record for record in live.records if record["kind"] != "note"]
+    assert [record["kind"] for record in told[:6]] == ["print", "print", "print", "print", "bugcheck", "exception"]
+    assert {key: told[4][key] for key in BUGCHECK} == BUGCHECK
+    assert told[5]["code"] == 0x80000003
+
+
+def test_a_bugcheck_is_told_and_held_at_its_first_break(target: Path, tmp_path: Path) -> None:
+    with attached(target, tmp_path, "scenario=bugcheck") as live:
+        wait_for(lambda: live.of("exception"), "the break behind the bugcheck")
+        live.machine.kill()
+        assert live.client.wait(DEADLINE_S) == 0
+    check_bugcheck(live)
+    assert live.of("exception")[0]["action"] == "hold"
+    assert "continue" not in live.report
+
+
+def test_the_second_break_of_a_bugcheck_is_not_continued_for_ever(target: Path, tmp_path: Path) -> None:
+    with attached(target, tmp_path, "scenario=bugcheck", "--bugcheck", "continue") as live:
+        wait_for(lambda: len(live.of("exception")) == 2, "the second break")
+        assert [record["action"] for record in live.of("exception")] == ["step", "hold"]
+        assert live.client.poll() is None
+        live.machine.kill()
+        assert live.client.wait(DEADLINE_S) == 0
+    check_bugcheck(live)
+    assert "second-break" in live.report
+    assert live.report.count("int3 status=") == 1
+
+
+def test_a_target_with_a_bugcheck_is_restarted(target: Path, tmp_path: Path) -> None:
+    with attached(target, tmp_path, "scenario=bugcheck", "--bugcheck", "reboot") as live:
+        live.finish()
+        reset = [event.name for event in live.machine.qmp.events() if event.name == "SHUTDOWN"] if live.machine.alive else []
+    check_bugcheck(live)
+    assert live.report.endswith("reboot\n")
+    assert reset in ([], ["SHUTDOWN"])
+
+
+def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HostToolError, match="i686-w64-mingw32-gcc: no such program") as caught:
+        build_target(tmp_path / "out")
+    assert "gcc-mingw-w64-i686" in caught.value.hint
