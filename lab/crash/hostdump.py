@@ -1,0 +1,159 @@
+"""A dump of a guest's memory, taken by QEMU: it needs nothing from the guest, so it works on one that hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from lab.errors import ConfigError, TransportError
+from lab.vm.qmp import QmpEvent
+
+DumpFormat = Literal["win-dmp", "elf"]
+#: File name extension and first bytes of each format.
+_FORMATS: Mapping[DumpFormat, tuple[str, bytes]] = {"win-dmp": (".dmp", b"PAGE"), "elf": (".elf", b"\x7fELF")}
+
+
+class Monitor(Protocol):
+    """What of :class:`lab.vm.qmp.Qmp` is needed here."""
+
+    @property
+    def event_count(self) -> int:
+        """Index of the newest event."""
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
+        """Run a monitor command."""
+
+    def wait_event(self, names: str | Collection[str], *, timeout: float, after: int = 0) -> QmpEvent:
+        """Wait for an event."""
+
+
+class DumpSource(Protocol):
+    """A virtual machine with a monitor."""
+
+    @property
+    def qmp(self) -> Monitor:
+        """Its monitor."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostDump:
+    """A finished dump.
+
+    Attributes:
+        path: The file.
+        format: ``win-dmp``: a Windows debugger opens it. ``elf``: ``elf2dmp`` makes the former of it.
+        size: Bytes.
+        refused: The formats that were tried before, each with the reason why there is none.
+    """
+
+    path: Path
+    format: DumpFormat
+    size: int
+    refused: tuple[str, ...] = ()
+
+
+class _Unfinished(TransportError):
+    """The dump goes on behind the deadline; QEMU takes no second one meanwhile."""
+
+
+def dump_guest(
+    machine: DumpSource,
+    target: Path,
+    *,
+    formats: Sequence[DumpFormat] = ("win-dmp", "elf"),
+    timeout: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> HostDump:
+    """Write a guest's memory to a file, in the first format that works.
+
+    The format ``win-dmp`` works when the machine has a ``vmcoreinfo`` device and Windows the fwcfg driver of virtio-win.
+    The guest stands still meanwhile.
+
+    Args:
+        machine: The virtual machine.
+        target: The file without its extension, which the format decides: ``.dmp`` or ``.elf``. Its folder is made.
+        formats: What to try, in order.
+        timeout: Seconds for all of it.
+        clock: Monotonic clock in seconds.
+
+    Raises:
+        ConfigError: The file exists already, its folder cannot be made, or there is no format to try.
+        TransportError: No format worked, or time ran out; with the reasons. No file is left behind.
+        GuestExited: QEMU ended. No file is left behind.
+    """
+    if not formats:
+        raise ConfigError("there is no format to dump the guest in", hint="name win-dmp or elf")
+    deadline = clock() + timeout
+    refused: list[str] = []
+    for name in formats:
+        extension, magic = _FORMATS[name]
+        path = target.absolute().with_name(target.name + extension)
+        _make_room(path)
+        try:
+            size = _dump(machine.qmp, path, name, magic, deadline, clock)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            if not isinstance(error, TransportError) or isinstance(error, _Unfinished):
+                raise
+            refused.append(f"{name}: {error.message}")
+            continue
+        return HostDump(path, name, size, tuple(refused))
+    raise TransportError(f"the guest's memory could not be dumped: {'; '.join(refused)}")
+
+
+def _make_room(path: Path) -> None:
+    """QEMU would empty a file that exists."""
+    if path.exists():
+        raise ConfigError("the file exists already", file=str(path), hint="give each dump a name of its own")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"no dump can be written here: {error.strerror}", file=str(path)) from None
+
+
+def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: float, clock: Callable[[], float]) -> int:
+    """Write one dump and check it; returns its size."""
+
+    def left() -> float:
+        seconds = deadline - clock()
+        if seconds <= 0:
+            raise TransportError("no time is left for it")
+        return seconds
+
+    before = qmp.event_count
+    # Detached: the command answers at once, so that a long dump does not block the monitor.
+    arguments = {"paging": False, "protocol": f"file:{path}", "format": name, "detach": True}
+    qmp.execute("dump-guest-memory", arguments, timeout=min(30.0, left()))
+    try:
+        event = qmp.wait_event("DUMP_COMPLETED", timeout=left(), after=before)
+    except TransportError as error:
+        raise _Unfinished(
+            f"the dump as {name} was not finished in time, its file is removed: {error}",
+            hint="allow more time, or give the guest less memory",
+        ) from None
+    result = event.data.get("result", {})
+    if reason := event.data.get("error"):
+        raise TransportError(str(reason))
+    if result.get("status") != "completed":
+        raise TransportError(f"QEMU reports the status {result.get('status')}")
+    return _check(path, magic, int(result.get("completed", 0)))
+
+
+def _check(path: Path, magic: bytes, least: int) -> int:
+    """The file's size, once it is sure that it is a dump and whole."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            start = stream.read(len(magic))
+    except OSError as error:
+        raise TransportError(f"QEMU says that it is written, but it cannot be read: {error.strerror}") from None
+    if start != magic:
+        raise TransportError(f"the file does not begin like a dump, but with {start.hex(' ') or 'nothing'}")
+    if size < least:
+        raise TransportError(f"the file has {size} bytes instead of {least} or more; is the disk full?")
+    return size

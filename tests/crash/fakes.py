@@ -1,0 +1,93 @@
+"""A machine whose monitor does what a test says, and a clock that only the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.errors import TransportError
+from lab.vm.qmp import CommandRefused, QmpEvent
+
+#: What QEMU leaves of a format: the file's bytes, and the result of DUMP_COMPLETED; an error for a refused command.
+Written = tuple[bytes, Mapping[str, Any]] | CommandRefused
+
+
+def done(size: int) -> Mapping[str, Any]:
+    return {"result": {"status": "completed", "total": size, "completed": size}}
+
+
+def failed(reason: str) -> Mapping[str, Any]:
+    return {"result": {"status": "failed", "total": 4096, "completed": 0}, "error": reason}
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeMonitor:
+    def __init__(self, dumps: Mapping[str, Written]) -> None:
+        self.dumps = dumps
+        self.commands: list[str] = []
+        self.timeouts: list[float] = []
+        self.pending: list[QmpEvent] = []
+        self.answers: dict[str, Callable[[], object]] = {}
+        #: Events that an NMI causes.
+        self.after_nmi: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+        self.silent = False
+
+    @property
+    def event_count(self) -> int:
+        return len(self.pending)
+
+    def happen(self, name: str, data: Mapping[str, Any]) -> None:
+        self.pending.append(QmpEvent(len(self.pending) + 1, name, data, 0.0, 0.0))
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
+        self.commands.append(command if not arguments else f"{command} {arguments.get('format')}")
+        if command in self.answers:
+            return self.answers[command]()
+        if command == "inject-nmi":
+            for name, data in self.after_nmi:
+                self.happen(name, data)
+        elif command == "dump-guest-memory":
+            assert arguments is not None
+            written = self.dumps[arguments["format"]]
+            if isinstance(written, CommandRefused):
+                raise written
+            assert arguments["detach"] is True
+            Path(arguments["protocol"].removeprefix("file:")).write_bytes(written[0])
+            if not self.silent:
+                self.happen("DUMP_COMPLETED", written[1])
+        return {}
+
+    def wait_event(self, names: str | Collection[str], *, timeout: float, after: int = 0) -> QmpEvent:
+        self.timeouts.append(timeout)
+        wanted = {names} if isinstance(names, str) else set(names)
+        for event in self.pending:
+            if event.index > after and event.name in wanted:
+                return event
+        raise TransportError(f"no {' or '.join(sorted(wanted))} event within {timeout:g} s")
+
+
+class FakeMachine:
+    def __init__(self, dumps: Mapping[str, Written] | None = None) -> None:
+        self.qmp = FakeMonitor(dumps if dumps is not None else {"win-dmp": (b"PAGEDU64" + bytes(8184), done(8192))})
+        self.alive = True
+        self.immortal = False
+        self.picture: Callable[[Path], Path] = self._picture
+
+    @staticmethod
+    def _picture(target: Path) -> Path:
+        target.write_bytes(b"\x89PNG")
+        return target
+
+    def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
+        return self.picture(target)
+
+    def kill(self) -> None:
+        self.alive = self.immortal
