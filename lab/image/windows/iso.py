@@ -1,0 +1,178 @@
+"""The user's Windows ISO: is it one, which editions does it hold, and which bytes exactly is it.
+
+Windows ISOs are UDF; the ISO 9660 part of them holds a single read-me file. Only directories and the few ranges that are
+needed are read, never a whole file of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pycdlib
+from pycdlib.pycdlibexception import PyCdlibException
+
+from lab.errors import ImageError
+from lab.image.windows.wim import Edition, ReadAt, choose_edition, read_editions
+
+#: Told the bytes done and the bytes in all.
+HashProgress = Callable[[int, int], None]
+_CHUNK = 4 << 20
+_NAMES = ("install.wim", "install.esd")
+_WHERE = "give the ISO of Windows itself, for example an evaluation ISO from Microsoft's Evaluation Center"
+_AGAIN = "download the ISO again, and compare its SHA-256 with the publisher's"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsIso:
+    """What is known of a Windows ISO.
+
+    Attributes:
+        path: The file.
+        size: Its length in bytes.
+        label: Its volume label.
+        install_file: The file in it that holds the images, for example ``/sources/install.wim``.
+        editions: The images.
+    """
+
+    path: Path
+    size: int
+    label: str
+    install_file: str
+    editions: tuple[Edition, ...]
+
+    def choose(self, wanted: tuple[str, ...]) -> Edition:
+        """The image that a recipe wants; see :func:`lab.image.windows.wim.choose_edition`."""
+        return choose_edition(self.editions, wanted, file=str(self.path))
+
+
+def inspect_iso(path: Path) -> WindowsIso:
+    """Look into an ISO.
+
+    Args:
+        path: The file; it is only read.
+
+    Raises:
+        ImageError: There is no such file, it is no ISO, is no Windows ISO, or is cut off.
+    """
+    with _opened(path) as (stream, iso):
+        size = os.fstat(stream.fileno()).st_size
+        udf = bool(iso.has_udf())
+        name = _install_file(iso, path, udf=udf)
+        # What pycdlib calls a file's extents: UDF keeps files of more than a gigabyte in several pieces.
+        extents = iso.get_file_byte_extents(**{"udf_path" if udf else "joliet_path": name})
+        pieces = tuple((int(start), int(length)) for start, length in extents)
+        if any(start + length > size for start, length in pieces):
+            end = max(start + length for start, length in pieces)
+            raise ImageError(f"{path} is cut off: {name} would end at byte {end}, and the file has {size}", hint=_AGAIN)
+        total = sum(length for _start, length in pieces)
+        editions = read_editions(_reader(stream, pieces), total, file=f"{name} in {path}")
+        return WindowsIso(path, size, _label(iso), name, editions)
+
+
+def hash_file(path: Path, progress: HashProgress | None = None) -> str:
+    """SHA-256 of a file, as hexadecimal digits.
+
+    Args:
+        path: The file.
+        progress: Told at the start, after each 4 MiB, and at the end.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            total = os.fstat(stream.fileno()).st_size
+            done = 0
+            while True:
+                if progress:
+                    progress(done, total)
+                chunk = stream.read(_CHUNK)
+                if not chunk:
+                    return digest.hexdigest()
+                digest.update(chunk)
+                done += len(chunk)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, Any]]:
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise ImageError(f"{path} cannot be opened: {error.strerror}", hint="check the path and its permissions") from None
+    with stream:
+        iso = pycdlib.PyCdlib()
+        try:
+            iso.open_fp(stream)
+        except PyCdlibException as error:
+            raise _not_an_iso(path, stream, str(error)) from None
+        except Exception as error:
+            # Damage also shows in pycdlib as struct.error, IndexError and the like; whatever it is, the file is to blame.
+            raise _not_an_iso(path, stream, f"{type(error).__name__}: {error}") from None
+        try:
+            yield stream, iso
+        finally:
+            iso.close()
+
+
+def _not_an_iso(path: Path, stream: BinaryIO, said: str) -> ImageError:
+    stream.seek(16 * 2048 + 1)
+    if stream.read(5) == b"CD001":
+        return ImageError(f"{path} is an ISO that is cut off or damaged: {said}", hint=_AGAIN)
+    return ImageError(f"{path} is not an ISO file: {said}", hint=_WHERE)
+
+
+def _install_file(iso: Any, path: Path, *, udf: bool) -> str:
+    """Path of install.wim or install.esd in the ISO, in the ISO's own spelling."""
+    if not udf and not iso.has_joliet():
+        raise ImageError(f"{path} is an ISO without a UDF file system, so not one of Windows", hint=_WHERE)
+    key = "udf_path" if udf else "joliet_path"
+    root = _children(iso, **{key: "/"})
+    sources = root.get("sources")
+    inside = _children(iso, **{key: f"/{sources}"}) if sources else {}
+    for name in _NAMES:
+        if name in inside:
+            return f"/{sources}/{inside[name]}"
+    if "install.swm" in inside:
+        raise ImageError(f"{path} holds a split install.swm", hint="use the ISO as Microsoft publishes it, not a repacked one")
+    found = ", ".join(sorted(root.values())[:12]) or "nothing"
+    raise ImageError(f"{path} has no sources/install.wim and no sources/install.esd; at its top: {found}", hint=_WHERE)
+
+
+def _children(iso: Any, **where: str) -> dict[str, str]:
+    """Names in a directory: lower case -> as they are written."""
+    for _folder, folders, files in iso.walk(**where):
+        names = [str(name).removesuffix(";1") for name in (*folders, *files)]
+        return {name.lower(): name for name in names}
+    return {}
+
+
+def _label(iso: Any) -> str:
+    return bytes(iso.pvd.volume_identifier).decode("ascii", "replace").strip()
+
+
+def _reader(stream: BinaryIO, pieces: tuple[tuple[int, int], ...]) -> ReadAt:
+    """Reads ranges of a file that lies in pieces in ``stream``."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        data = b""
+        for start, length in pieces:
+            if size and offset < length:
+                part = min(size, length - offset)
+                stream.seek(start + offset)
+                data += stream.read(part)
+                size -= part
+                offset = 0
+            else:
+                offset = max(0, offset - length)
+        return data
+
+    return read_at

@@ -1,0 +1,145 @@
+"""The virtual machine that Windows Setup runs in, as a spec: devices that every Windows since 2016 has drivers for.
+
+The disk boots first and the Windows CD second: a blank disk falls through to the CD, and every later start of the
+machine goes to the disk, so Setup never begins again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import ConfigError, HostToolError
+from lab.vm.spec import Accelerator, CdDrive, Disk, Firmware, Nic, VmSpec
+
+#: ``-drive`` name of the disk, by which ``query-blockstats`` counts its writes.
+DISK_DRIVE = "drive0"
+#: Index of the serial port on which the guest reports ``LAB <stage> <state>``.
+PROGRESS_PORT = 0
+#: Code and variable store, as distributions name them. Never the ones with Microsoft's keys in them (``.ms.fd``):
+#: those turn Secure Boot on, and Windows then refuses test signing.
+_FIRMWARE = (
+    ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),  # Debian, Ubuntu
+    ("usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"),  # older ones
+    ("usr/share/edk2/ovmf/OVMF_CODE.fd", "usr/share/edk2/ovmf/OVMF_VARS.fd"),  # Fedora
+    ("usr/share/edk2/x64/OVMF_CODE.4m.fd", "usr/share/edk2/x64/OVMF_VARS.4m.fd"),  # Arch
+)
+#: What Windows asks a hypervisor for. No hv-passthrough: it may bring hv-crash, which ends the guest before its dump.
+_HYPERV = (
+    "hv_relaxed,hv_vapic,hv_spinlocks=0x1fff,hv_time,hv_vpindex,hv_runtime,hv_synic,hv_stimer,hv_frequencies,hv_tlbflush,hv_ipi"
+)
+#: vmx and svm off: with nested virtualisation in sight Windows may start its own hypervisor.
+_CPUS = {"kvm": f"host,vmx=off,svm=off,{_HYPERV}", "tcg": "max,vmx=off,svm=off,la57=off"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallPlan:
+    """What to install, from what, in what machine.
+
+    Attributes:
+        name: Name of the image, for messages.
+        accelerator: ``kvm`` or ``tcg``; see :func:`lab.image.windows.install_host.require_accelerator`.
+        windows_iso: The Windows CD; it is only read.
+        payload_iso: The second CD, with answer file and scripts.
+        disk: The disk to make. Until :func:`~lab.image.windows.install.publish_disk` it is ``<disk>.partial``.
+        disk_gb: Size of the disk in GiB; the file takes only what is written to it.
+        firmware: UEFI; None: BIOS.
+        memory_mb: RAM in MiB.
+        smp: Virtual CPUs, in one socket.
+        cpu: CPU model and flags; empty: what suits the accelerator.
+        qemu: QEMU binary.
+        extra: More QEMU arguments.
+    """
+
+    name: str
+    accelerator: Accelerator
+    windows_iso: Path
+    payload_iso: Path
+    disk: Path
+    disk_gb: int = 64
+    firmware: Firmware | None = None
+    memory_mb: int = 4096
+    smp: int = 2
+    cpu: str = ""
+    qemu: str = "qemu-system-x86_64"
+    extra: tuple[str, ...] = ()
+
+    @property
+    def partial_disk(self) -> Path:
+        """The disk as long as it is not known to be good."""
+        return self.disk.with_name(self.disk.name + ".partial").absolute()
+
+
+def install_machine(plan: InstallPlan) -> VmSpec:
+    """The machine for Setup.
+
+    Args:
+        plan: What to install.
+
+    Raises:
+        ConfigError: The firmware is one that has Secure Boot on.
+    """
+    if plan.firmware:
+        _refuse_secure_boot(plan.firmware)
+    extra = ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
+    if plan.accelerator == "kvm":
+        extra += ["-global", "kvm-pit.lost_tick_policy=discard"]
+    extra += ["-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0", "-device", "vmcoreinfo"]
+    return VmSpec(
+        name=f"install-{plan.name}",
+        qemu=plan.qemu,
+        accelerator=plan.accelerator,
+        machine="q35,hpet=off,vmport=off",
+        cpu=plan.cpu or _CPUS[plan.accelerator],
+        smp=plan.smp,
+        memory_mb=plan.memory_mb,
+        firmware=plan.firmware,
+        # unsafe: nothing of a build that the host's power failure interrupts is used anyway.
+        disks=(Disk(plan.partial_disk, interface="ide", overlay=False, cache="unsafe", bootindex=1),),
+        cds=(CdDrive(plan.windows_iso.absolute(), bootindex=2), CdDrive(plan.payload_iso.absolute())),
+        # The network is cut off, so that Setup neither updates itself nor asks for an account online.
+        nic=Nic(device="e1000e,romfile=", restrict=True),
+        console=PROGRESS_PORT,
+        display=True,
+        rtc="base=utc,driftfix=slew",
+        extra=(*extra, *plan.extra),
+    )
+
+
+def find_firmware(root: Path = Path("/")) -> Firmware:
+    """UEFI firmware of this host, without enrolled keys.
+
+    Args:
+        root: Where the host's file system begins.
+
+    Raises:
+        HostToolError: There is none; names the package.
+    """
+    for code, variables in _FIRMWARE:
+        if (root / code).is_file() and (root / variables).is_file():
+            return Firmware(root / code, root / variables)
+    raise HostToolError(
+        ["OVMF"],
+        None,
+        message="no UEFI firmware (OVMF) for virtual machines on this host; sought: "
+        + ", ".join(str(root / code) for code, _variables in _FIRMWARE),
+        hint="apt-get install -y ovmf (Fedora: dnf install edk2-ovmf), or choose the BIOS firmware",
+    )
+
+
+def missing_media(plan: InstallPlan) -> Sequence[Path]:
+    """Those of the plan's input files that do not exist."""
+    files = [plan.windows_iso, plan.payload_iso]
+    if plan.firmware:
+        files += [plan.firmware.code, plan.firmware.vars]
+    return [file for file in files if not file.is_file()]
+
+
+def _refuse_secure_boot(firmware: Firmware) -> None:
+    for file in (firmware.code, firmware.vars):
+        if ".ms." in file.name.lower() or "secboot" in file.name.lower():
+            raise ConfigError(
+                f"{file} is firmware with Secure Boot on: Windows refuses test signing under it",
+                hint="OVMF_CODE_4M.fd with OVMF_VARS_4M.fd, without .ms or secboot in their names",
+            )

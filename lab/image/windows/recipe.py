@@ -1,0 +1,141 @@
+"""``recipe.yaml`` of a Windows image: which edition, what machine, and what is done in the guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lab.config.yamlfile import read_yaml, validate
+from lab.errors import ConfigError
+from lab.guest.capability import check_names
+
+RECIPE_FILE = "recipe.yaml"
+FirmwareKind = Literal["uefi", "bios"]
+Debug = Literal["none", "kd"]
+Bypass = Literal["tpm", "secure_boot", "ram"]
+Windows = Literal["server-2022", "server-2025", "11", "10"]
+#: Provisioning stages. Their order is the guest's, not that of the file: WinRM is last, so that "it answers" never means
+#: "half built", and nothing but the end comes after it.
+STAGES = (
+    "network",
+    "certificates",
+    "codeintegrity",
+    "debugprint",
+    "kd",
+    "crashdumps",
+    "quiet",
+    "ssh",
+    "winrm",
+    "finish",
+)
+#: Without these a guest cannot be used by the lab.
+_REQUIRED = frozenset({"network", "certificates", "codeintegrity", "winrm", "finish"})
+#: Capabilities that a stage brings: without the stage a recipe must not claim them.
+_BROUGHT_BY = {"ssh": "ssh", "sftp": "ssh", "winrm": "winrm", "crash_dump": "crashdumps", "kernel_debugger": "kd"}
+#: Windows that does not start from a BIOS.
+_UEFI_ONLY = frozenset({"11", "server-2025"})
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MachineNeeds(_Model):
+    """The virtual machine that the image is built in and runs in."""
+
+    firmware: FirmwareKind = Field(default="uefi", description="uefi, or bios for Windows that still starts from one")
+    disk_gb: int = Field(default=64, ge=32, le=2048, description="size of the disk in GiB; the file grows as it is written")
+    memory_mb: int = Field(default=4096, ge=2048, le=1 << 20, description="RAM in MiB")
+    vcpus: int = Field(default=2, ge=1, le=64, description="virtual CPUs, all in one socket")
+
+
+class WindowsRecipeFile(_Model):
+    """``vm-images/windows-*/recipe.yaml``."""
+
+    name: str = Field(pattern=r"^windows-[a-z0-9-]+$", description="name of the image: the folder's")
+    windows: Windows = Field(description="which Windows, so that what only some of them need is done only there")
+    title: str = Field(min_length=1, description="the guest in one line, for reports")
+    editions: tuple[str, ...] = Field(min_length=1, description="names of the wanted image in install.wim, the best first")
+    machine: MachineNeeds = MachineNeeds()
+    locale: str = Field(default="en-US", pattern=r"^[a-z]{2,3}-[A-Z]{2}$", description="language of Setup and of the system")
+    bypasses: tuple[Bypass, ...] = Field(default=(), description="checks of Windows 11's Setup that are switched off")
+    capabilities: tuple[str, ...] = Field(min_length=1, description="what a guest of this image really does")
+    debug: Debug = Field(default="none", description="kd: the guest starts with its kernel debugger on the second serial port")
+    stages: tuple[str, ...] = Field(default=(), description="provisioning stages; all but ssh when empty")
+    evaluation_days: int | None = Field(
+        default=None, ge=1, le=3650, description="evaluation media run for so long; null: never out"
+    )
+    crash_dump: Literal["kernel", "mini"] = Field(default="kernel", description="what a bugcheck writes to the disk")
+
+    @field_validator("editions")
+    @classmethod
+    def _no_empty_edition(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(name.strip() for name in value):
+            raise ValueError("an edition's name is empty")
+        return value
+
+    @field_validator("capabilities")
+    @classmethod
+    def _known_capabilities(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return check_names(value)
+        except ConfigError as error:
+            raise ValueError(f"{error.message} ({error.hint})") from None
+
+    @field_validator("stages")
+    @classmethod
+    def _known_stages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in STAGES]
+        if unknown:
+            raise ValueError(f"there is no stage {unknown[0]!r}; there is {', '.join(STAGES)}")
+        lost = [name for name in STAGES if value and name in _REQUIRED and name not in value]
+        if lost:
+            raise ValueError(f"the stages {', '.join(lost)} cannot be left out")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.machine.firmware == "bios" and self.windows in _UEFI_ONLY:
+            raise ValueError(f"windows {self.windows} has no firmware bios here: write uefi under machine.firmware")
+        if self.bypasses and self.windows != "11":
+            raise ValueError("bypasses are for windows 11 only")
+        if self.windows == "11" and (self.machine.vcpus < 2 or self.machine.memory_mb < 4096 or self.machine.disk_gb < 64):
+            raise ValueError("windows 11 needs 2 vcpus, 4096 MB of memory and 64 GB of disk; these checks have no bypass")
+        if self.debug == "kd" and "kd" not in self.ordered_stages:
+            raise ValueError("debug: kd needs the stage kd")
+        for capability in self.capabilities:
+            if _BROUGHT_BY.get(capability, "finish") not in self.ordered_stages:
+                raise ValueError(f"the capability {capability} needs the stage {_BROUGHT_BY[capability]}")
+        return self
+
+    @property
+    def ordered_stages(self) -> tuple[str, ...]:
+        """The stages in the order in which the guest runs them."""
+        wanted = self.stages or tuple(name for name in STAGES if name != "ssh")
+        return tuple(name for name in STAGES if name in wanted)
+
+    @property
+    def is_server(self) -> bool:
+        """A Windows Server: it has a server's features, and Server Manager."""
+        return self.windows.startswith("server")
+
+
+def load_recipe(folder: Path) -> WindowsRecipeFile:
+    """Read the recipe of a folder.
+
+    Raises:
+        ConfigError: It cannot be read, or something in it is wrong; names file, key and line.
+    """
+    file = folder / RECIPE_FILE
+    document = read_yaml(file)
+    recipe = validate(document, WindowsRecipeFile)
+    if recipe.name != folder.name:
+        raise ConfigError(
+            f"must be {folder.name}, as the folder is named, not {recipe.name}",
+            file=str(file),
+            key="name",
+            line=document.line(["name"]),
+        )
+    return recipe
