@@ -1,12 +1,14 @@
 """Which accelerators really work: decided by running a tiny guest to its end, never by a device file.
 
-``/dev/kvm`` may exist, open and accept the creation of a virtual machine, and still never run a guest's first
-instruction: seen with a paravirtual KVM inside a virtual machine, which kept one core busy in the kernel for ever.
+``/dev/kvm`` may exist, open, accept the creation of a virtual machine, and still be of no use: seen with a paravirtual KVM
+inside a virtual machine, which ran a guest's first instructions by emulating each, hung with every kernel, and kept one
+core busy for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -18,6 +20,7 @@ from typing import Literal
 from filelock import FileLock
 
 from lab.errors import HostToolError
+from lab.host.probe_rom import MAGIC, probe_rom
 from lab.host.process import Runner, find_program, run_quick
 
 QEMU = "qemu-system-x86_64"
@@ -26,27 +29,8 @@ AcceleratorName = Literal["kvm", "tcg"]
 KVM_DEVICE = Path("/dev/kvm")
 #: A working KVM needs some 0.2 s, TCG 0.3 s; the rest is for a loaded machine. A KVM that hangs costs all of it, once.
 _DEADLINES: Mapping[AcceleratorName, float] = {"kvm": 10.0, "tcg": 60.0}
-#: What the guest writes to the exit device, and what QEMU makes of it as its exit code.
-_MAGIC = 0x2A
-_EXIT_CODE = _MAGIC << 1 | 1
-
-_CODE = bytes.fromhex(
-    # 16-bit code at F000:0000: interrupts off, DS = ES = 0, direction forward
-    "fa 31c0 8ed8 8ec0 fc"
-    # page tables at 0x1000, 0x2000, 0x3000: cleared, then one page of 2 MiB that maps itself
-    "bf0010 b9000c 6631c0 66f3ab"
-    "66c7060010 03200000  66c7060020 03300000  66c7060030 83000000"
-    # load the descriptor table; CR4.PAE, CR3, EFER.LME, then CR0.PG and CR0.PE at once
-    "2e660f01168000"
-    "66b820000000 0f22e0  66b800100000 0f22d8"
-    "66b9800000c0 0f32 660d00010000 0f30  66b801000080 0f22c0"
-    # far jump to the 64-bit code at 0xF0086; padding
-    "66ea86000f000800 00000000000000"
-    # 0x70: null descriptor, 64-bit code descriptor; 0x80: size and address of the table
-    "0000000000000000 ffff0000009baf00  0f0070000f00"
-    # 0x86, 64-bit code: write the magic byte to the exit device, halt
-    f"66baf400 b0{_MAGIC:02x} ee f4 ebfd"
-)
+#: What QEMU makes of the value that the guest writes to the exit device as its exit code.
+_EXIT_CODE = MAGIC << 1 | 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +61,6 @@ class Accelerators:
     def best(self) -> AcceleratorName | None:
         """KVM where it works, else TCG; None when no guest can run at all."""
         return "kvm" if self.kvm.usable else "tcg" if self.tcg.usable else None
-
-
-def probe_rom() -> bytes:
-    """A BIOS image of 64 KiB that enters 64-bit mode, ends QEMU through its exit device, and does nothing else."""
-    # A far jump to F000:0000, the copy of this ROM below 1 MiB, which the page tables map.
-    reset_vector = bytes.fromhex("ea 0000 00f0")
-    return _CODE.ljust(0xFFF0, b"\xf4") + reset_vector.ljust(16, b"\xf4")
 
 
 def probe_accelerators(
@@ -144,7 +121,7 @@ def _probe(name: AcceleratorName, qemu: str, runner: Runner, device: Path) -> Ac
             if error.exit_code is None and not error.output.strip():
                 reason = f"a tiny guest did not run to its end within {deadline:g} s"
                 if name == "kvm":
-                    reason += f"; {device} opens, but its virtual CPU hangs"
+                    reason += f"; {device} opens, but its virtual CPU hangs, or emulates every instruction"
                 return Accelerator(name, False, reason, deadline)
             return Accelerator(name, False, _last_line(error.output) or error.message, deadline)
     seconds = round(result.duration_s, 3)
@@ -162,14 +139,15 @@ def _last_line(text: str) -> str:
 
 
 def _machine_key(qemu: str, device: Path) -> str:
-    """Changes with everything that the result depends on: this boot, the QEMU binary, the rights to the device."""
+    """Changes with everything that the result depends on: this boot, the QEMU binary, the rights to the device, the probe."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         boot = "unknown"
     stat = Path(qemu).stat()
     access = os.access(device, os.R_OK | os.W_OK)
-    return f"{boot} {qemu} {stat.st_mtime_ns} {stat.st_size} {device} {device.exists()} {access} {os.getuid()}"
+    probe = hashlib.sha256(probe_rom()).hexdigest()[:16]
+    return f"{boot} {qemu} {stat.st_mtime_ns} {stat.st_size} {device} {device.exists()} {access} {os.getuid()} {probe}"
 
 
 def _load(file: Path, key: str) -> Accelerators | None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from lab.errors import HostToolError
-from lab.host.accel import probe_accelerators, probe_rom
-from lab.host.process import Finished, run_quick
+from lab.host.accel import probe_accelerators
+from lab.host.probe_rom import CODE, probe_rom
+from lab.host.process import Finished, run, run_quick
 
 
 class Runner:
@@ -101,6 +104,29 @@ def test_a_change_of_the_device_or_a_broken_cache_file_means_a_new_probe(cache: 
     assert runner.ran == ["tcg"]
 
 
+def test_what_another_probe_found_is_not_believed(cache: Path, device: Path) -> None:
+    """A probe of an older lab took a KVM for usable that hangs with every kernel."""
+    probe_accelerators(cache, runner=Runner(kvm=85, tcg=85), device=device)
+    file = cache / "accelerators.json"
+    saved = json.loads(file.read_text())
+    assert hashlib.sha256(probe_rom()).hexdigest()[:16] in saved["key"]
+    saved["key"] = saved["key"].replace(hashlib.sha256(probe_rom()).hexdigest()[:16], "0" * 16)
+    file.write_text(json.dumps(saved))
+    assert probe_accelerators(cache, runner=Runner(kvm=HANGS, tcg=85), device=device).best == "tcg"
+
+
+def test_the_bytes_of_the_guest_are_those_of_its_source(tmp_path: Path) -> None:
+    source = Path(probe_rom.__code__.co_filename).with_suffix(".S")
+    tools = "x86_64-w64-mingw32-"
+    run([f"{tools}as", "-o", tmp_path / "rom.o", source], 30)
+    run([f"{tools}ld", "--image-base", "0", "-Ttext", "0", "-o", tmp_path / "rom.exe", tmp_path / "rom.o"], 30)
+    run([f"{tools}objcopy", "-O", "binary", "-j", ".text", tmp_path / "rom.exe", tmp_path / "rom.bin"], 30)
+    built = (tmp_path / "rom.bin").read_bytes()
+    # What the linker adds behind the code to fill its section up is not ours.
+    assert built[: len(CODE)] == CODE
+    assert len(built) - len(CODE) < 64
+
+
 def test_the_guest_is_a_bios_image_with_a_jump_at_its_reset_vector() -> None:
     rom = probe_rom()
     assert len(rom) == 1 << 16
@@ -112,11 +138,44 @@ def test_tcg_really_runs_the_guest(cache: Path, tmp_path: Path) -> None:
     assert found.tcg.usable, found.tcg.reason
 
 
-@pytest.mark.parametrize("damage", [lambda rom: rom[:0x8A] + b"\xf4" + rom[0x8B:]], ids=["halts in 64-bit mode"])
+def _halt_at(instruction: str) -> Callable[[bytes], bytes]:
+    def damage(rom: bytes) -> bytes:
+        at = rom.index(bytes.fromhex(instruction))
+        return rom[:at] + b"\xf4" + rom[at + 1 :]
+
+    return damage
+
+
+def _run(rom: bytes, folder: Path) -> Finished:
+    file = folder / "rom"
+    file.write_bytes(rom)
+    argv = [
+        "qemu-system-x86_64",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-machine",
+        "pc",
+        "-accel",
+        "tcg",
+        "-m",
+        "16",
+        "-no-reboot",
+    ]
+    return run_quick([*argv, "-bios", str(file), "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"], 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_halt_at("0f00d8"), _halt_at("0f0b"), _halt_at("48cf")],
+    ids=["halts in 64-bit mode", "halts before the exception", "halts at the return from it"],
+)
 def test_a_guest_that_stops_early_is_noticed(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """The exit code proves that the last instruction ran, not only that QEMU started."""
-    rom = tmp_path / "rom"
-    rom.write_bytes(damage(probe_rom()))
-    argv = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "pc", "-accel", "tcg", "-m", "16"]
     with pytest.raises(HostToolError, match="did not end"):
-        run_quick([*argv, "-bios", str(rom), "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"], 2)
+        _run(damage(probe_rom()), tmp_path)
+
+
+def test_a_guest_that_goes_wrong_in_user_mode_is_noticed(tmp_path: Path) -> None:
+    """User mode may not halt: the guest faults, has no handler for that, and shuts down."""
+    assert _run(_halt_at("cd30")(probe_rom()), tmp_path).exit_code == 0
