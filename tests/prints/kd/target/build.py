@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import HostToolError
@@ -43,11 +44,25 @@ def build_target(folder: Path) -> Path:
     Raises:
         HostToolError: The compiler is missing or refused the sources.
     """
+    return build_multiboot(folder, [SOURCES / name for name in _FILES])
+
+
+def build_multiboot(folder: Path, files: Sequence[Path], includes: Sequence[Path] = ()) -> Path:
+    """Compile sources, of which ``boot.S`` is the first, into a Multiboot kernel.
+
+    Args:
+        folder: Where the files go; made when it is missing.
+        files: Sources in the order in which they are linked.
+        includes: Folders of further headers.
+
+    Raises:
+        HostToolError: The compiler is missing or refused the sources.
+    """
     for program in (_GCC, _OBJCOPY):
         if not find_program(program):
             raise HostToolError([program], None, message=f"{program}: no such program on this machine", hint=_HINT)
     folder.mkdir(parents=True, exist_ok=True)
     linked, flat = folder / "target.exe", folder / "target.bin"
-    run([_GCC, *_COMPILE, *_LINK, "-o", linked, *(SOURCES / name for name in _FILES)], _TIMEOUT_S)
+    run([_GCC, *_COMPILE, *_LINK, *(f"-I{include}" for include in includes), "-o", linked, *files], _TIMEOUT_S)
     run([_OBJCOPY, "-O", "binary", linked, flat], _TIMEOUT_S)
     return flat
