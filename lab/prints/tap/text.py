@@ -39,10 +39,8 @@ def describe(record: Record) -> str:
             return f"[mark] {record.token}"
         case GapRecord():
             return f"[gap] {record.reason}"
-        case NoteRecord():
-            return f"[note] {record.text}"
-        case FaultRecord():
-            return f"[fault] {record.text}"
+        case _:
+            return f"[{kind_of(record)}] {record.text}"
 
 
 def kind_of(record: Record) -> str:

@@ -13,6 +13,7 @@ from lab.prints.record import GapRecord, PrintRecord, Record
 from lab.prints.tap.decoder import TapDecoder, TapPosition
 from lab.prints.tap.frame import HELLO, MARK, PRINT, Frame, encode
 from lab.prints.tap.source import TapPrintSource
+from lab.prints.window import PrintLedger
 
 
 class Guest:
@@ -128,6 +129,26 @@ def test_a_fork_begins_where_its_template_stood(guest: Guest) -> None:
     source.mark("t-1", timeout=30)
     source.close()
     assert [type(record).__name__ for record in source.records_since(0)] == ["MarkRecord"]
+
+
+def test_prints_that_are_missing_in_a_tests_window_are_that_tests(guest: Guest, tap: TapPrintSource) -> None:
+    ledger = PrintLedger(tap, "g-1")
+    guest.say(b"", HELLO)
+    guest.say(b"at boot")
+    ledger.end_boot()
+    ledger.open("sound").expect([])
+    assert ledger.close().gaps == []
+    stream = ledger.open("lossy")
+    guest.say(b"first")
+    guest.number += 3
+    guest.say(b"fifth")
+    with pytest.raises(EvidenceLost, match=r"3 record\(s\) before record \d+ did not arrive"):
+        stream.expect(["first", "fifth"])
+    window = ledger.close()
+    assert [record.text for record in window.prints] == ["first", "fifth"]
+    assert [gap.missing for gap in window.records if isinstance(gap, GapRecord)] == [3]
+    ledger.open("sound again").expect_none()
+    assert ledger.close().gaps == []
 
 
 def test_a_file_that_cannot_be_read_is_a_gap_and_fails_markers(tmp_path: Path, guest: Guest) -> None:
