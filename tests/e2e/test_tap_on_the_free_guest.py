@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.guest.services import NOT_ACTIVE, ServiceState
+from lab.guest.services import NOT_ACTIVE, ServiceState, create_call
 from lab.host.accel import probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.store import find_image
@@ -16,6 +16,7 @@ from lab.pool.live import LiveGuest
 from lab.pool.source import choose_accelerator
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.toolchain.build import build_drivers
+from lab.toolchain.manifest import known_components
 from lab.vm.cleanup import RunFolder
 
 pytestmark = pytest.mark.e2e
@@ -55,7 +56,11 @@ def test_it_loads_says_why_it_does_not_tap_and_unloads(guest: LiveGuest, tmp_pat
     tapmark = f"{FOLDER}\\tapmark.exe"
     assert guest.transport.run((tapmark, "t-0"), timeout=60, shell=False).exit_code == FILE_NOT_FOUND
 
-    guest.services.create("LabTap", f"{FOLDER}\\labtap.sys", group="System Bus Extender")
+    # As an image of Windows has it: started by the boot loader, and here by hand.
+    manifest = known_components()["tap"].manifest
+    assert manifest.start == "boot"
+    call = create_call("LabTap", f"{FOLDER}\\labtap.sys", group=manifest.load_order_group, start=manifest.start)
+    guest.services.batch([call])[0].check()
     guest.services.start("LabTap")
     assert guest.services.query("LabTap").state == ServiceState.RUNNING
     [words] = tapped_words(guest, "after-the-start")
