@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def lines(count: int, cpu: int = 0) -> list[str]:
     return [f"cpu {cpu} line {number:08}" for number in range(count)]
 
 
-def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     count = int(os.environ.get("LAB_TAP_PRINTS", "100000"))
     seen = boot(target, tmp_path, f"count={count} length=40")
     assert seen.texts(0) == lines(count)
@@ -94,7 +93,9 @@ def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, record_proper
     assert (first.component, first.level, first.cpu) == (77, 3, 0)
     times = [record.guest_time or 0.0 for record in seen.prints]
     assert times == sorted(times)
-    record_property("prints_per_second", round((count - 1) / max(last.host_time - first.host_time, 1e-9)))
+    # Not record_property: it warns, and so fails, where a JUnit file of the default family is written.
+    rate = round((count - 1) / max(last.host_time - first.host_time, 1e-9))
+    request.node.user_properties.append(("prints_per_second", rate))
     # The log decodes to what was seen live.
     argv = [sys.executable, "-m", "lab", "tap", "decode", "--jsonl", "--encoding", "ascii", str(seen.log)]
     done = subprocess.run(argv, cwd=project_root(), capture_output=True, check=True, timeout=DEADLINE_S)
