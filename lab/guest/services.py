@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lab.errors import ConfigError, GuestHung, ServiceError, TransportError
 from lab.guest import win32
@@ -24,6 +25,9 @@ SC = r"C:\windows\system32\sc.exe"
 
 NOT_ACTIVE = 1062
 DOES_NOT_EXIST = 1060
+
+#: When a driver's service starts: when somebody asks for it, or by the boot loader.
+Start = Literal["demand", "boot"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,80}")
 _WINE_FAILED = re.compile(r":\w+ failed to [\w ]+? service (?:\w+ )??(\d+)\s*$", re.MULTILINE)
@@ -239,9 +243,9 @@ class ServiceControl:
         self.batch([call])[0].check()
 
 
-def create_call(name: str, image_path: str, *, group: str = "") -> tuple[str, ...]:
+def create_call(name: str, image_path: str, *, group: str = "", start: Start = "demand") -> tuple[str, ...]:
     """The arguments of ``sc create`` for a driver; ``type=`` and its value are two arguments, as sc wants them."""
-    call = ("create", _checked(name), "type=", "kernel", "start=", "demand", "binPath=", image_path)
+    call = ("create", _checked(name), "type=", "kernel", "start=", start, "binPath=", image_path)
     return (*call, "group=", group) if group else call
 
 

@@ -39,10 +39,13 @@ class PrintPort(_Model):
     """Where the kernel prints come out.
 
     The machine has two 16550s: serial 0 (COM1, ttyS0) and serial 1 (COM2, ttyS1); the one not named here is the console.
+    An image with the tap prints on a port of its own, a debug console at 0xE9, and has tapmark.exe in its tools folder.
     """
 
-    source: Literal["wine", "kd", "tap"]
-    serial: int = Field(default=1, description="index of the serial port that carries the prints")
+    source: Literal["wine", "kd", "tap"] = Field(
+        description="wine: lines on a serial port; kd: the kernel debugger's protocol on one; tap: the driver driver/tap"
+    )
+    serial: int = Field(default=1, description="index of the serial port that carries the prints (not: tap)")
     mark_port: int | None = Field(
         default=None, description="guest TCP port whose service writes a marker into the print path (wine source)"
     )

@@ -17,6 +17,7 @@ from lab.guest.ssh import open_ssh
 from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
 from lab.pool.live import LiveGuest, TransportName
+from lab.pool.tap import tap_prints
 from lab.prints.record import PrintSource
 from lab.prints.wine import WinePrintSource
 from lab.vm.argv import serial_name
@@ -71,12 +72,15 @@ def boot_guest(
     with contextlib.ExitStack() as undo:
         machine.start(detached=detached)
         undo.callback(_end, machine)
-        prints = print_source(manifest, machine, encoding or manifest.prints.encoding)
-        undo.callback(prints.close)
-        prints.start()
 
         def open_transport(name: TransportName) -> Transport:
             return connect(name, manifest, credentials, machine)
+
+        prints = print_source(
+            manifest, machine, encoding or manifest.prints.encoding, open_transport=lambda: open_transport(transport)
+        )
+        undo.callback(prints.close)
+        prints.start()
 
         ready = wait_ready(
             lambda: open_transport(transport),
@@ -153,14 +157,19 @@ def machine_spec(
         nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
         serials=(SerialPort(), SerialPort()),
         console=1 - manifest.prints.serial,
+        debug_port=SerialPort() if manifest.prints.source == "tap" else None,
         rng=True,
         # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back.
         actions=Actions(reboot="shutdown"),
     )
 
 
-def print_source(manifest: ImageManifest, machine: VirtualMachine, encoding: str) -> PrintSource:
-    """The source of an image's prints, not started yet."""
+def print_source(
+    manifest: ImageManifest, machine: VirtualMachine, encoding: str, *, open_transport: Callable[[], Transport]
+) -> PrintSource:
+    """The source of an image's prints, not started yet; some have a program in the guest make their marks."""
+    if manifest.prints.source == "tap":
+        return tap_prints(manifest, machine, encoding, open_transport)
     if manifest.prints.source != "wine" or manifest.prints.mark_port is None:
         raise ImageError(f"image {manifest.name} prints by {manifest.prints.source}, which is no source of this boot")
     path = machine.run_dir / f"{serial_name(manifest.prints.serial)}.log"

@@ -43,6 +43,9 @@ class DriverManifest(BaseModel):
     )
     service: _Name | None = Field(default=None, description="driver: name of its service in the guest; NAME when not given")
     load_order_group: str = Field(default="LabDrivers", description="driver: its service's load-order group")
+    start: Literal["demand", "boot"] = Field(
+        default="demand", description="driver: how an image's own service of it starts; tests start drivers themselves"
+    )
     links: tuple[str, ...] = Field(
         default=(), description=r"driver: how programs open its devices, for example \\.\LySharkSync"
     )
@@ -88,6 +91,8 @@ class DriverManifest(BaseModel):
             raise ValueError("image must be a plain file name when there are sources to build it from")
         if self.kind == "program" and (self.service or self.links or self.clients):
             raise ValueError("service, links and clients are for drivers; this is a program")
+        if self.start == "boot" and (self.under_test or self.kind == "program"):
+            raise ValueError("start: boot is for drivers of an image (under_test: false): tests start theirs themselves")
         return self
 
 

@@ -65,6 +65,11 @@ def test_create_leaves_the_group_to_the_guest_when_there_is_none() -> None:
     assert "group=" not in create_call("sync", "C:\\sync.sys")
 
 
+def test_a_service_of_an_image_may_start_with_the_boot() -> None:
+    call = create_call("LabTap", "C:\\labtap.sys", group="System Bus Extender", start="boot")
+    assert join_arguments(call).endswith(r'start= boot binPath= C:\labtap.sys group= "System Bus Extender"')
+
+
 @pytest.mark.parametrize(("text", "state"), [(WINDOWS_QUERY, ServiceState.RUNNING), (WINE_QUERY, ServiceState.STOPPED)])
 def test_query_understands_windows_and_wine(text: str, state: ServiceState) -> None:
     transport = guest((0, text))

@@ -33,13 +33,16 @@ _KERNEL32_NT52 = """
     WaitForMultipleObjects WaitForSingleObject WideCharToMultiByte WriteFile
 """
 _KERNEL_NT52 = """
+    DbgPrintEx KeDelayExecutionThread KeQueryActiveProcessors KeQueryInterruptTime KeQuerySystemTime
+    KeRevertToUserAffinityThread KeSetSystemAffinityThread MmGetSystemRoutineAddress RtlCaptureContext
     DbgPrint IoCreateDevice IoCreateSymbolicLink IoDeleteDevice IoDeleteSymbolicLink IoReleaseCancelSpinLock
     IofCompleteRequest KeAcquireSpinLockAtDpcLevel KeAcquireSpinLockRaiseToDpc KeCancelTimer KeFlushQueuedDpcs
     KeInitializeDpc KeInitializeTimer KeReleaseSpinLock KeReleaseSpinLockFromDpcLevel KeSetTimer
     KefAcquireSpinLockAtDpcLevel KefReleaseSpinLockFromDpcLevel KfAcquireSpinLock KfReleaseSpinLock
     MmMapLockedPagesSpecifyCache RtlInitUnicodeString memcpy memset
 """
-_BARE = ("sync_reader", "async_reader", "drvprobe", "labfile")
+_DRIVERS = {"sync": "sync.sys", "async": "async.sys", "tap": "labtap.sys"}
+_BARE = ("sync_reader", "async_reader", "drvprobe", "labfile", "tapmark")
 
 
 @pytest.fixture(scope="module", params=ARCHES)
@@ -48,7 +51,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     arch: Arch = request.param
     out = tmp_path_factory.mktemp(arch)
     known = known_components()
-    build_components([known[name] for name in ("sync", "async", *_BARE)], arch, out, key)
+    build_components([known[name] for name in (*_DRIVERS, *_BARE)], arch, out, key)
     return arch, out
 
 
@@ -58,11 +61,11 @@ def tiny(folder: Path) -> Component:
 
 def test_the_drivers_import_what_nt52_has_and_are_signed(built: tuple[Arch, Path], key: SigningKey) -> None:
     arch, out = built
-    for name in ("sync", "async"):
-        facts = pe.check(out / f"{name}.sys", "driver", arch)
+    for image in _DRIVERS.values():
+        facts = pe.check(out / image, "driver", arch)
         imported = {item for names in facts.imports.values() for item in names}
         assert imported <= set(_KERNEL_NT52.split())
-        verify(out / f"{name}.sys", key)
+        verify(out / image, key)
 
 
 def test_the_programs_import_kernel32_of_nt52_alone(built: tuple[Arch, Path]) -> None:

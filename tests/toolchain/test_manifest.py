@@ -84,6 +84,8 @@ def test_a_finished_image_is_found_from_the_manifests_folder(driver_folder: Driv
         ({"links": "[LySharkSync]"}, "device names"),
         ({"kind": "dll"}, "'driver' or 'program'"),
         ({"service": "'a b'"}, "pattern"),
+        ({"start": "boot"}, "tests start theirs themselves"),
+        ({"start": "auto"}, "'demand' or 'boot'"),
     ],
 )
 def test_contradictions_are_refused(driver_folder: DriverFolder, overrides: dict[str, str], words: str) -> None:
@@ -105,6 +107,8 @@ def test_the_checkouts_components() -> None:
     under_test = {name for name, part in known.items() if part.manifest.kind == "driver" and part.manifest.under_test}
     assert under_test == {"sync", "async"}
     assert known["sync"].manifest.links == ("\\\\.\\LySharkSync",)
+    tap = known["tap"]
+    assert (tap.service, tap.manifest.start, tap.manifest.load_order_group) == ("LabTap", "boot", "System Bus Extender")
 
 
 def test_two_components_with_one_image_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lab.host.paths import project_root
 from lab.toolchain.manifest import Component, known_components
 
 _NAMESPACE = "{http://schemas.microsoft.com/developer/msbuild/2003}"
-_PROJECTS = ("sync", "async", "sync_reader", "async_reader", "drvprobe")
+_PROJECTS = ("sync", "async", "sync_reader", "async_reader", "drvprobe", "tap", "tapmark")
 
 
 def read(component: Component) -> ElementTree.Element:
@@ -36,7 +36,7 @@ def test_a_project_compiles_what_the_manifest_names(name: str) -> None:
     assert texts(project, "TreatWarningAsError") == {"true"}
 
 
-@pytest.mark.parametrize("name", ["sync", "async"])
+@pytest.mark.parametrize("name", ["sync", "async", "tap"])
 def test_a_driver_project_makes_a_wdm_driver(name: str) -> None:
     project = read(known_components()[name])
     assert texts(project, "DriverType") == {"WDM"}
@@ -45,7 +45,7 @@ def test_a_driver_project_makes_a_wdm_driver(name: str) -> None:
     assert texts(project, "SignMode") == {"Off"}
 
 
-@pytest.mark.parametrize("name", ["sync", "async"])
+@pytest.mark.parametrize("name", ["sync", "async", "tap"])
 def test_the_kit_that_a_project_imports_is_the_one_that_is_restored(name: str) -> None:
     folder = known_components()[name].folder
     packages = ElementTree.parse(folder / "packages.config").getroot()

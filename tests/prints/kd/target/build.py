@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import HostToolError
 from lab.host.process import find_program, run
+from lab.toolchain.compile import Arch
 
 SOURCES = Path(__file__).resolve().parent
-_GCC = "i686-w64-mingw32-gcc"
-_OBJCOPY = "i686-w64-mingw32-objcopy"
-_HINT = "apt-get install gcc-mingw-w64-i686"
+_TRIPLET: dict[Arch, str] = {"x86": "i686-w64-mingw32", "x64": "x86_64-w64-mingw32"}
+_HINT: dict[Arch, str] = {"x86": "apt-get install gcc-mingw-w64-i686", "x64": "apt-get install gcc-mingw-w64-x86-64"}
+_ENTRY: dict[Arch, str] = {"x86": "_Start", "x64": "Start"}
 _TIMEOUT_S = 120.0
 _COMPILE = (
     "-std=gnu11",
@@ -26,7 +28,7 @@ _COMPILE = (
     # Nobody has switched the vector unit on.
     "-mgeneral-regs-only",
 )
-_LINK = ("-nostdlib", "-s", "-Wl,--image-base,0x100000", "-Wl,--entry,_Start", "-Wl,--no-insert-timestamp")
+_LINK = ("-nostdlib", "-s", "-Wl,--image-base,0x100000", "-Wl,--no-insert-timestamp")
 #: boot.S comes first: its header has to be the first bytes of the flat file.
 _FILES = ("boot.S", "machine.c", "text.c", "link.c", "stop.c", "scenario.c")
 
@@ -43,11 +45,27 @@ def build_target(folder: Path) -> Path:
     Raises:
         HostToolError: The compiler is missing or refused the sources.
     """
-    for program in (_GCC, _OBJCOPY):
+    return build_multiboot(folder, [SOURCES / name for name in _FILES])
+
+
+def build_multiboot(folder: Path, files: Sequence[Path], options: Sequence[str] = (), arch: Arch = "x86") -> Path:
+    """Compile sources, of which ``boot.S`` is the first, into a Multiboot kernel.
+
+    Args:
+        folder: Where the files go; made when it is missing.
+        files: Sources in the order in which they are linked.
+        options: Further options of the compiler.
+        arch: Processor of all but the first instructions, which are 32-bit ones anyway.
+
+    Raises:
+        HostToolError: The compiler is missing or refused the sources.
+    """
+    gcc, objcopy = (f"{_TRIPLET[arch]}-{tool}" for tool in ("gcc", "objcopy"))
+    for program in (gcc, objcopy):
         if not find_program(program):
-            raise HostToolError([program], None, message=f"{program}: no such program on this machine", hint=_HINT)
+            raise HostToolError([program], None, message=f"{program}: no such program on this machine", hint=_HINT[arch])
     folder.mkdir(parents=True, exist_ok=True)
     linked, flat = folder / "target.exe", folder / "target.bin"
-    run([_GCC, *_COMPILE, *_LINK, "-o", linked, *(SOURCES / name for name in _FILES)], _TIMEOUT_S)
-    run([_OBJCOPY, "-O", "binary", linked, flat], _TIMEOUT_S)
+    run([gcc, *_COMPILE, *_LINK, f"-Wl,--entry,{_ENTRY[arch]}", *options, "-o", linked, *files], _TIMEOUT_S)
+    run([objcopy, "-O", "binary", linked, flat], _TIMEOUT_S)
     return flat

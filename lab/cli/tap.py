@@ -1,0 +1,68 @@
+"""`lab tap`: decode what the tap wrote to the debug console."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.errors import ConfigError
+from lab.prints.record import GapRecord
+from lab.prints.tap.decoder import decode_file
+from lab.prints.tap.text import describe, to_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of `lab tap`."""
+    group = typer.Typer(no_args_is_help=True, help="Kernel prints of a guest with the tap: decode a debug console's log.")
+
+    @group.callback()
+    def _group() -> None:
+        """Keeps `decode` a word of its own while it is the only command."""
+
+    @group.command("decode")
+    def decode(
+        file: Annotated[Path, typer.Argument(help="Log of the debug console, or - for standard input")],
+        jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line")] = False,
+        encoding: Annotated[
+            str, typer.Option("--encoding", metavar="NAME", help="Encoding of the drivers' strings")
+        ] = "cp1252",
+    ) -> None:
+        """Print the records of a log: prints, marks, and where how many are missing."""
+        _check_encoding(encoding)
+        found = False
+        try:
+            with contextlib.ExitStack() as stack:
+                stream = sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
+                for record in decode_file(stream, encoding):
+                    found = found or not isinstance(record, GapRecord)
+                    _write(to_json(record) if jsonl else describe(record))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Keeps Python from complaining at its end about an output that nobody reads.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        except OSError as error:
+            raise ConfigError(f"cannot read {file}: {error.strerror}", hint="name a log of the debug console") from None
+        if not found:
+            raise ConfigError(
+                f"{file} holds no record of the tap", hint="name the debugcon.log in the run folder of a guest with the tap"
+            )
+
+    app.add_typer(group, name="tap")
+
+
+def _write(line: str) -> None:
+    sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ConfigError(f"there is no encoding {name!r}", key="--encoding", hint="for example cp1252, utf-8, gbk") from None

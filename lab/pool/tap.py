@@ -1,0 +1,105 @@
+"""The prints of a guest with the tap: its debug console's log, and marks that the guest's own tap writes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+from lab.errors import EvidenceLost, GuestError, LabError, TransportError
+from lab.guest import win32
+from lab.guest.protocol import CommandResult, Transport
+from lab.image.manifest import ImageManifest
+from lab.prints.tap.decoder import TapPosition
+from lab.prints.tap.source import LOG_FILE, TapPrintSource
+from lab.vm.machine import VirtualMachine
+
+#: In the image's tools folder, beside labfile.exe.
+PROGRAM = "tapmark.exe"
+_HINTS = {
+    2: "`sc query LabTap` in the guest tells whether the tap runs; an image with it has it from its boot on",
+    50: "the guest's kernel has no print callback: NT 6.0 and later have it",
+    1167: "the machine has no debug console: its VmSpec needs a debug_port",
+}
+
+
+def tap_prints(
+    manifest: ImageManifest,
+    machine: VirtualMachine,
+    encoding: str,
+    open_transport: Callable[[], Transport],
+    *,
+    resume: TapPosition | None = None,
+) -> TapPrintSource:
+    """The source of an image whose ``prints.source`` is ``tap``, not started yet.
+
+    Args:
+        manifest: The image.
+        machine: The guest's virtual machine, with a debug port that is a file.
+        encoding: Encoding of the drivers' strings.
+        open_transport: Opens a connection to the guest; marks have one of their own.
+        resume: Where the tap of a frozen guest stood, for its forks.
+    """
+    marker = TapMarker(f"{manifest.tools_dir}\\{PROGRAM}", open_transport, alive=lambda: machine.alive)
+    return TapPrintSource(machine.run_dir / LOG_FILE, marker.write, encoding=encoding, resume=resume, on_close=marker.close)
+
+
+class TapMarker:
+    """Runs tapmark in a guest, over one connection that is kept, and opened anew when it broke.
+
+    Args:
+        program: Windows path of tapmark.
+        open_transport: Opens a connection to the guest.
+        alive: Whether the virtual machine runs.
+    """
+
+    def __init__(self, program: str, open_transport: Callable[[], Transport], *, alive: Callable[[], bool]) -> None:
+        self._program = program
+        self._open_transport = open_transport
+        self._alive = alive
+        self._transport: Transport | None = None
+        self._lock = threading.Lock()
+
+    def write(self, token: str, timeout: float) -> None:
+        """Have the tap write a mark; it stands behind everything printed so far when this returns.
+
+        Args:
+            token: Printable ASCII without blanks.
+            timeout: Seconds for the command in the guest.
+
+        Raises:
+            EvidenceLost: The tap refused, with the reason.
+            GuestError: The guest was not reached.
+        """
+        with self._lock:
+            kept = self._transport is not None
+            try:
+                result = self._run(token, timeout)
+            except TransportError:
+                if not kept:
+                    raise
+                # The connection that was kept may have ended meanwhile. A mark that comes twice does no harm.
+                result = self._run(token, timeout)
+        if result.exit_code:
+            said = result.error_text.strip() or win32.describe(result.exit_code)
+            raise EvidenceLost(f"the guest's tap did not write marker {token}: {said}", hint=_HINTS.get(result.exit_code, ""))
+
+    def close(self) -> None:
+        """Let go of the connection; safe to call twice."""
+        with self._lock:
+            self._drop()
+
+    def _run(self, token: str, timeout: float) -> CommandResult:
+        self._transport = transport = self._transport or self._open_transport()
+        try:
+            return transport.run((self._program, token), timeout=timeout, shell=False)
+        except GuestError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        transport, self._transport = self._transport, None
+        # A connection to a dead machine has nobody to say goodbye to.
+        if transport is not None and self._alive():
+            with contextlib.suppress(LabError):
+                transport.close()

@@ -1,0 +1,70 @@
+"""`lab tap decode`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lab.cli import tap
+from lab.errors import ConfigError
+from lab.prints.tap.frame import HELLO, PRINT, Frame, encode
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    application = typer.Typer()
+    tap.register(application)
+    application.callback()(lambda: None)
+    return application
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    file = tmp_path / "debugcon.log"
+    hello = Frame(kind=HELLO, session=1, sequence=0, text=b"labtap 1 x64")
+    frames = [hello, *(Frame(kind=PRINT, session=1, sequence=n, text="\u8bfb %d\n".encode("gbk") % n) for n in (1, 2, 4))]
+    file.write_bytes(b"".join(map(encode, frames)))
+    return file
+
+
+def test_lines_for_people(app: typer.Typer, log: Path) -> None:
+    result = CliRunner().invoke(app, ["tap", "decode", "--encoding", "gbk", str(log)])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "[note] the tap begins: labtap 1 x64",
+        "    0.000000  cpu 0  读 1",
+        "    0.000000  cpu 0  读 2",
+        "[gap] 1 record(s) before record 4 did not arrive",
+        "    0.000000  cpu 0  读 4",
+    ]
+
+
+def test_json_from_standard_input(app: typer.Typer, log: Path) -> None:
+    result = CliRunner().invoke(app, ["tap", "decode", "--jsonl", "-"], input=log.read_bytes())
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["kind"] for record in records] == ["note", "print", "print", "gap", "print"]
+    assert bytes.fromhex(records[1]["raw"]) == "读 1\n".encode("gbk")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "holds no record of the tap"), (b"Linux version 6.1\n" * 99, "holds no record"), (None, "cannot read")],
+)
+def test_a_file_of_something_else_is_refused(app: typer.Typer, tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "serial0.log"
+    if content is not None:
+        file.write_bytes(content)
+    result = CliRunner().invoke(app, ["tap", "decode", str(file)])
+    assert isinstance(result.exception, ConfigError)
+    assert words in str(result.exception)
+    assert "log of the debug console" in result.exception.hint or "debugcon.log" in result.exception.hint
+
+
+def test_an_unknown_encoding_is_refused(app: typer.Typer, log: Path) -> None:
+    result = CliRunner().invoke(app, ["tap", "decode", "--encoding", "klingon", str(log)])
+    assert isinstance(result.exception, ConfigError)
+    assert "klingon" in str(result.exception)
