@@ -105,6 +105,7 @@ class Session:
         self._last_data = 0.0
         self._wake_at: float | None = None
         self._wakes_left = 0
+        self._doubts = 0
         self._may_have_given_up = False
         self.heard = False
 
@@ -187,7 +188,8 @@ class Session:
         if self.heard and seconds > STOOD_STILL_S:
             reason = f"the debugger host stood still for {seconds:.0f} s, longer than a kernel waits: prints may be lost"
             self._records.append(Gap(time=time, generation=self._stream.generation, reason=reason))
-            self._wake_at, self._wakes_left = now + WAKE_S, WAKES
+            # One new packet may have been on its way before.
+            self._wake(now, doubts=2)
 
     def finish(self, time: float | None = None) -> None:
         """The port is closed: nothing more comes."""
@@ -224,6 +226,10 @@ class Session:
             cpu, self._stop = self._stop.cpu, None
             self._post(STATE_MANIPULATE, wire.manipulate(wire.REBOOT, cpu), now)
 
+    def _wake(self, now: float, *, doubts: int) -> None:
+        """Break into the target if it stays silent, until it has said ``doubts`` new things, or begins its ids anew."""
+        self._wake_at, self._wakes_left, self._doubts = now + WAKE_S, WAKES, doubts
+
     def _gave_up(self, time: float | None) -> None:
         if self._may_have_given_up:
             self._may_have_given_up = False
@@ -251,11 +257,12 @@ class Session:
                 self._restart_ids()
             if accepted := self._stream.accept(item, time):
                 self._reset_sent = False
+                self._lives(item, now)
                 self._imply_acknowledged()
                 self._react(accepted, now, time)
             elif self._stream.repeats == GIVES_UP_AFTER - 1 and _may_be_given_up(item):
                 self._note(f"the target sent one packet {GIVES_UP_AFTER} times before it was answered: it may give up", time)
-                self._wake_at, self._wakes_left = now + WAKE_S, WAKES
+                self._wake(now, doubts=1)
                 self._may_have_given_up = True
 
     def _reset_received(self, time: float | None) -> None:
@@ -267,11 +274,15 @@ class Session:
         self._restart_ids()
         self._records += self._stream.restarted(time)
 
+    def _lives(self, packet: Packet, now: float) -> None:
+        """A new packet: the target need not be woken. It says by the ids whether it had given up, which is a gap then."""
+        self._may_have_given_up = False
+        self._doubts = 0 if packet.id & SYNC else max(0, self._doubts - 1)
+        if self._wake_at is not None:
+            self._wake_at = now + WAKE_S if self._doubts else None
+
     def _imply_acknowledged(self) -> None:
         """A target that says something new has read what we sent last: its acknowledgement was lost."""
-        self._wake_at = None
-        # It says by the ids whether it had given up: then they begin anew, which is a gap.
-        self._may_have_given_up = False
         if self._in_flight:
             self._in_flight = None
             self._send_id ^= 1

@@ -439,8 +439,10 @@ def test_a_host_that_stood_still_says_so_and_wakes_its_target() -> None:
     w.session.stood_still(60.0, w.now)
     assert w.pass_time(WAKE_S) == BREAK_IN
     assert w.kinds() == ["print", "gap"]
-    # What goes on with the next id has not given up.
+    # One packet may have been on its way when the host fell still; what goes on behind it has not given up.
     w.feed(w.target.print(b"2"))
+    assert w.pass_time(WAKE_S) == BREAK_IN
+    w.feed(w.target.print(b"3"))
     assert w.pass_time(WAKE_S) == b""
 
 
