@@ -7,9 +7,9 @@ connects, and only then does the first instruction run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PureWindowsPath
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from lab.errors import HostToolError, ImageError, TransportError
 from lab.guest.protocol import Transport
@@ -19,7 +19,6 @@ from lab.prints.kd.source import KdPrintSource
 from lab.prints.record import PrintSource
 from lab.prints.wine import WinePrintSource
 from lab.vm.argv import serial_name
-from lab.vm.machine import VirtualMachine
 from lab.vm.spec import SerialPort
 
 Debug = Literal["none", "kd"]
@@ -65,6 +64,36 @@ def serial_ports(manifest: ImageManifest) -> tuple[SerialPort, SerialPort]:
 def starts_paused(manifest: ImageManifest) -> bool:
     """Whether somebody must be connected before the guest's first instruction."""
     return manifest.prints.source == "kd"
+
+
+class Monitor(Protocol):
+    """What is asked of QEMU's monitor; :class:`lab.vm.qmp.Qmp` has it."""
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """Run a command."""
+
+
+class PrintingMachine(Protocol):
+    """What of :class:`lab.vm.machine.VirtualMachine` is needed here."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of its logs and sockets."""
+
+    @property
+    def ports(self) -> Mapping[int, int]:
+        """Guest port -> port of 127.0.0.1."""
+
+    @property
+    def alive(self) -> bool:
+        """QEMU runs."""
+
+    @property
+    def qmp(self) -> Monitor:
+        """QEMU's monitor."""
+
+    def cont(self) -> None:
+        """Let the virtual CPUs run."""
 
 
 class Sayer(Protocol):
@@ -118,7 +147,7 @@ class LabSay:
 
 
 def open_prints(
-    manifest: ImageManifest, machine: VirtualMachine, encoding: str, open_transport: Callable[[], Transport]
+    manifest: ImageManifest, machine: PrintingMachine, encoding: str, open_transport: Callable[[], Transport]
 ) -> PrintSource:
     """The source of a guest's prints, not started yet. A machine that was started paused runs when this returns.
 
@@ -141,7 +170,7 @@ def open_prints(
     raise ImageError(f"image {manifest.name} prints by {prints.source}, which is no source of this boot")
 
 
-def _debugger(manifest: ImageManifest, machine: VirtualMachine, encoding: str, say: Sayer) -> PrintSource:
+def _debugger(manifest: ImageManifest, machine: PrintingMachine, encoding: str, say: Sayer) -> PrintSource:
     serial = manifest.prints.serial
     collector = start_collector(machine.run_dir / f"{serial_name(serial)}.sock", machine.run_dir)
     try:
@@ -160,7 +189,7 @@ def _debugger(manifest: ImageManifest, machine: VirtualMachine, encoding: str, s
     return KdPrintSource(collector.records, say, alive=lambda: collector.alive, let_go=let_go, encoding=encoding)
 
 
-def wait_connected(machine: VirtualMachine, serial: int, collector: CollectorProcess, *, timeout: float) -> None:
+def wait_connected(machine: PrintingMachine, serial: int, collector: CollectorProcess, *, timeout: float) -> None:
     """Wait until the collector is connected to a serial port; QEMU tells.
 
     Raises:
@@ -180,7 +209,7 @@ def wait_connected(machine: VirtualMachine, serial: int, collector: CollectorPro
         time.sleep(_POLL_S)
 
 
-def _connected(machine: VirtualMachine, serial: int) -> bool:
+def _connected(machine: PrintingMachine, serial: int) -> bool:
     name = serial_name(serial)
     devices = {device["label"]: str(device["filename"]) for device in machine.qmp.execute("query-chardev")}
     # "unix:PATH,server=on" is followed by "<-> …" as soon as somebody is connected; before, "disconnected:" stands before it.

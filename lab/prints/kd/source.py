@@ -32,6 +32,7 @@ from lab.prints.record import EventRecord, FaultRecord, GapRecord, MarkRecord, N
 MARK_FORMAT = "lab:mark:{token}\n"
 _MARK = re.compile(rb"lab:mark:(\S+)\s*")
 _POLL_S = 0.005
+_SETTLE_S = 1.0
 _CHUNK = 1 << 20
 
 
@@ -112,6 +113,10 @@ class KdPrintSource:
             try:
                 self._say(MARK_FORMAT.format(token=token), timeout)
             except LabError as error:
+                # The reason, when it is one of ours, may be a moment later than the guest's silence.
+                self._log.wait(
+                    before, lambda _new: bool(self._mute), timeout=min(_SETTLE_S, max(deadline - self._clock(), 0.0))
+                )
                 reason = self._mute or error.message
                 raise EvidenceLost(f"the guest could not be told to print marker {token}: {reason}", hint=error.hint) from error
         records = self._log.wait(before, is_decided, timeout=max(deadline - self._clock(), 0.0))
