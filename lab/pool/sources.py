@@ -24,7 +24,7 @@ from lab.vm.spec import SerialPort
 Debug = Literal["none", "kd"]
 
 _LOOPBACK = "127.0.0.1"
-#: Prints one text by OutputDebugString, see vm-images/tools/labsay.
+#: Prints one text by OutputDebugString, see vm-images/windows-common/labsay.
 SAY_PROGRAM = "labsay.exe"
 _CONNECT_S = 60.0
 _POLL_S = 0.01

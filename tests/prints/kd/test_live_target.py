@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from lab.errors import HostToolError
+from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.session import STOOD_STILL_S
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
@@ -344,6 +345,42 @@ def test_a_target_with_a_bugcheck_is_restarted(target: Path, tmp_path: Path) -> 
     check_bugcheck(live)
     assert live.report.endswith("reboot\n")
     assert reset in ([], ["SHUTDOWN"])
+
+
+def test_a_target_that_runs_already_and_says_nothing_is_broken_into_and_stopped_on_request(
+    target: Path, tmp_path: Path
+) -> None:
+    spec = VmSpec(
+        name="kd-target",
+        memory_mb=32,
+        boot=KernelBoot(target, append="scenario=idle"),
+        serials=(SerialPort("socket"), SerialPort("file")),
+        actions=Actions(reboot="shutdown"),
+    )
+    with VirtualMachine(spec, tmp_path / "run") as machine:
+        machine.start()
+        report = tmp_path / "run" / "serial1.log"
+        wait_for(lambda: "idle" in report.read_text(encoding="ascii"), "the target to run without a debugger")
+        control = tmp_path / "ctl"
+        argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(tmp_path / "run" / "serial0.sock"), "--jsonl"]
+        with (tmp_path / "records.jsonl").open("wb") as out, (tmp_path / "client.err").open("wb") as err:
+            client = subprocess.Popen([*argv, "--control", str(control)], cwd=ROOT, stdout=out, stderr=err)
+        try:
+            live = Live(machine, client, tmp_path)
+            wait_for(control.exists, "the host's control socket")
+            host = CollectorControl(control)
+            assert not host.status().heard
+            assert host.break_in(DEADLINE_S)
+            assert [record["kind"] for record in live.records] == ["exception", "note"]
+            assert live.records[0]["action"] == "hold"
+            assert "going on" not in live.report
+            host.release()
+            live.finish()
+        finally:
+            client.kill()
+            client.wait()
+    assert live.prints == [b"going on\n"]
+    assert "stepped=1" in live.report
 
 
 def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
