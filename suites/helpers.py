@@ -27,7 +27,7 @@ class Tick:
     """One tick of the async driver that completed a read, as its two prints tell.
 
     Attributes:
-        at: Guest seconds of the first print.
+        at: Guest seconds of the first print, see :attr:`lab.prints.record.PrintRecord.when`.
         apart: Guest seconds from the first to the second.
         irp: Low 32 bits of the IRP's address.
         asked: The length that the read asked for.
@@ -72,10 +72,10 @@ def expect_ticks(prints: PrintStream, lengths: Sequence[int], *, timeout: float)
 def _tick(first: PrintRecord, second: PrintRecord) -> Tick:
     address = ADDRESS.match(first.text)
     assert address is not None
-    assert first.guest_time is not None, f"print source {first.source} gives no guest time"
-    assert second.guest_time is not None, f"print source {second.source} gives no guest time"
+    assert first.when is not None, f"print source {first.source} gives no time that tells"
+    assert second.when is not None, f"print source {second.source} gives no time that tells"
     asked = int(second.text.rsplit(maxsplit=1)[-1])
-    return Tick(at=first.guest_time, apart=second.guest_time - first.guest_time, irp=int(address[1], 16), asked=asked)
+    return Tick(at=first.when, apart=second.when - first.when, irp=int(address[1], 16), asked=asked)
 
 
 def texts(prints: PrintStream) -> list[str]:

@@ -23,6 +23,7 @@ from lab.image.recipes import ensure_image, existing_image
 from lab.pool.boot import boot_guest, machine_spec, read_credentials, read_manifest
 from lab.pool.kept import KeptGuest, KeptGuests, describe, end_kept, open_kept
 from lab.pool.source import choose_accelerator
+from lab.pool.sources import booted_as
 from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep
 from lab.vm.machine import VirtualMachine
@@ -76,7 +77,8 @@ def up(
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     if dry_run:
         image = existing_image(values.image)
-        spec = machine_spec(read_manifest(image), image, name=name or values.image, accelerator=accelerator, smp=smp)
+        manifest = booted_as(read_manifest(image), values.debug)
+        spec = machine_spec(manifest, image, name=name or values.image, accelerator=accelerator, smp=smp)
         typer.echo(command_text(build_argv(spec)))
         return
     guests = kept_guests()
@@ -103,6 +105,7 @@ def _boot(name: str, settings: Settings, *, accelerator: Any, smp: int | None, g
                 smp=smp,
                 transport=values.transport,
                 timeout=values.boot_timeout,
+                debug=values.debug,
                 detached=True,
                 progress=progress.detail,
             )

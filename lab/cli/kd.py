@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import json
 import os
 import signal
 import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any
 
 import typer
 
 from lab.errors import ConfigError
 from lab.prints.kd.collector import Collector, connect_port, open_raw
+from lab.prints.kd.control import DEEDS, CollectorControl, ControlServer
 from lab.prints.kd.decoder import decode_file
+from lab.prints.kd.ids import read_ids
+from lab.prints.kd.output import BackgroundWriter, PatientWriter
 from lab.prints.kd.record import (
     AnyRecord,
     BugcheckText,
     Console,
+    End,
     ExceptionStop,
     Gap,
     Load,
@@ -83,6 +88,13 @@ def register(app: typer.Typer) -> None:
         raw: Annotated[
             Path | None, typer.Option("--raw", metavar="FILE", help="Keep every byte of the target in this new file")
         ] = None,
+        ids: Annotated[
+            Path | None,
+            typer.Option("--ids", metavar="FILE", help="Go on with a frozen guest's packet ids, as `lab kd tell` prints them"),
+        ] = None,
+        control: Annotated[
+            Path | None, typer.Option("--control", metavar="PATH", help="Make a socket on which `lab kd tell` is answered")
+        ] = None,
         break_in: Annotated[bool, typer.Option("--break-in", help="Wake a target that runs already and says nothing")] = False,
         breakpoint_: Annotated[
             AtBreakpoint, typer.Option("--breakpoint", help="At an int3: step over it, or leave the target stopped")
@@ -101,17 +113,43 @@ def register(app: typer.Typer) -> None:
         """
         _check_encoding(encoding)
         policy = StopPolicy(breakpoint=breakpoint_.value, bugcheck=bugcheck.value)
+        session = Session(policy, read_ids(ids) if ids else None)
         with contextlib.ExitStack() as stack:
             raw_file = stack.enter_context(open_raw(raw)) if raw else None
-            collector = Collector(connect_port(socket, timeout=wait), Session(policy))
+            collector = Collector(connect_port(socket, timeout=wait), session)
+            if raw_file:
+                writer = PatientWriter(raw_file.fileno(), str(raw), ended=collector.ended.is_set, complain=_complain)
+                background = BackgroundWriter(writer)
+                stack.callback(background.close)
+                collector.keep_raw = background.write
+            if control:
+                stack.callback(ControlServer(control, collector).close)
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: collector.stop())
+                signal.signal(number, lambda *_: collector.stop("the session was interrupted: the target has no debugger now"))
             collector.start()
             try:
-                _follow(collector, raw_file, jsonl=jsonl, encoding=encoding, break_in=break_in)
+                out = PatientWriter(sys.stdout.fileno(), "standard output", ended=collector.ended.is_set, complain=_complain)
+                _follow(collector, out, jsonl=jsonl, encoding=encoding, break_in=break_in)
             except BrokenPipeError:
                 _let_go_of_stdout()
-                _drain_only(collector, raw_file)
+                _drain_only(collector)
+
+    @group.command("tell")
+    def tell(
+        socket: Annotated[Path, typer.Argument(metavar="SOCKET", help="What `lab kd attach --control` was given")],
+        deed: Annotated[str, typer.Argument(metavar="DEED", help=" | ".join(DEEDS))],
+    ) -> None:
+        """Ask a running `lab kd attach` where its session stands, or have it do something.
+
+        break-in stops the target until release, wake only lets it know that there is a debugger. Prints one JSON object;
+        when it says idle, a guest whose machine is paused may be frozen, and --ids takes this object for its forks.
+        """
+        if deed not in DEEDS:
+            raise ConfigError(f"there is no {deed!r}", key="DEED", hint=f"there is {', '.join(DEEDS)}")
+        status = CollectorControl(socket).tell(deed)  # type: ignore[arg-type]
+        told: dict[str, Any] = {"heard": status.heard, "idle": status.idle, "held": status.held}
+        told |= {"generation": status.generation, **json.loads(status.ids.to_json())}
+        _write(json.dumps(told))
 
     app.add_typer(group, name="kd")
 
@@ -139,9 +177,11 @@ def describe(record: AnyRecord, encoding: str) -> str:
             return record.raw.decode(encoding, "backslashreplace").strip()
         case Note():
             return f"[note] {record.text}"
+        case End():
+            return f"[end] {record.reason}"
 
 
-def _follow(collector: Collector, raw_file: BinaryIO | None, *, jsonl: bool, encoding: str, break_in: bool) -> None:
+def _follow(collector: Collector, out: PatientWriter, *, jsonl: bool, encoding: str, break_in: bool) -> None:
     begin = time.monotonic()
     heard_any = told = False
     tries = 0
@@ -157,28 +197,26 @@ def _follow(collector: Collector, raw_file: BinaryIO | None, *, jsonl: bool, enc
             if not heard_any and not told and silent >= _QUIET_S:
                 told = True
                 hint = "" if break_in else "; for a target that runs already, start with --break-in"
-                sys.stderr.write(f"lab kd: nothing heard for {_QUIET_S:.0f} s{hint}\n")
+                _complain(f"nothing heard for {_QUIET_S:.0f} s{hint}")
             continue
         if heard is None:
             return
-        if raw_file and heard.raw:
-            raw_file.write(heard.raw)
-        for record in heard.records:
-            heard_any = heard_any or not isinstance(record, Console)
-            _write(to_json(record, encoding) if jsonl else describe(record, encoding), flush=False)
-        if heard.records:
-            sys.stdout.flush()
+        heard_any = heard_any or any(not isinstance(record, Console) for record in heard.records)
+        lines = [to_json(record, encoding) if jsonl else describe(record, encoding) for record in heard.records]
+        out.write(b"".join(line.encode("utf-8", "backslashreplace") + b"\n" for line in lines))
 
 
-def _drain_only(collector: Collector, raw_file: BinaryIO | None) -> None:
+def _drain_only(collector: Collector) -> None:
     """Nobody reads our output any more: the guest is answered all the same, or it would stand still."""
     while True:
         with contextlib.suppress(TimeoutError):
-            heard = collector.next(5.0)
-            if heard is None:
+            if collector.next(5.0) is None:
                 return
-            if raw_file and heard.raw:
-                raw_file.write(heard.raw)
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # standard error may lie on the same full disk
+        sys.stderr.write(f"lab kd: {text}\n")
 
 
 def _break_in(session: Session, _now: float) -> None:
@@ -189,10 +227,9 @@ def _reset(session: Session, _now: float) -> None:
     session.reset()
 
 
-def _write(line: str, *, flush: bool = True) -> None:
+def _write(line: str) -> None:
     sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
-    if flush:
-        sys.stdout.buffer.flush()
+    sys.stdout.buffer.flush()
 
 
 def _let_go_of_stdout() -> None:

@@ -19,7 +19,7 @@ _WITH_VALUE = frozenset(
         *("--dist", "--tx", "--numprocesses", "--maxprocesses", "--max-worker-restart", "--maxschedchunk"),
         *("--last-failed-no-failures", "--lfnf", "--reruns", "--reruns-delay", "--only-rerun"),
         *("--lab-config", "--lab-out", "--lab-image", "--lab-driver", "--lab-transport", "--lab-boot-timeout"),
-        *("--lab-accel", "--lab-keep"),
+        *("--lab-accel", "--lab-debug", "--lab-keep"),
     ]
 )
 #: Which settings are passed on, and under which name of the plugin.
@@ -27,6 +27,7 @@ _PASSED = {
     "transport": "--lab-transport",
     "boot_timeout": "--lab-boot-timeout",
     "accelerator": "--lab-accel",
+    "debug": "--lab-debug",
     "keep": "--lab-keep",
 }
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Keep = Literal["never", "failed", "always"]
 Transport = Literal["winrm", "ssh"]
 Accelerator = Literal["auto", "kvm", "tcg"]
+Debug = Literal["none", "kd"]
 
 
 class _Model(BaseModel):
@@ -45,6 +46,11 @@ class LabFile(_Model):
         default=None, gt=0, description="seconds until a guest must be ready; the image's own figure when absent"
     )
     accelerator: Accelerator = Field(default="auto", description="auto uses KVM where a probe guest really ran")
+    debug: Debug = Field(
+        default="none",
+        description="kd boots a Windows image with its kernel debugger on, whose port the prints then come from; none boots it"
+        " as it boots by itself",
+    )
     keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
     known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
 

@@ -52,6 +52,16 @@ class PrintPort(_Model):
     encoding: str = "utf-8"
 
 
+class DebugBoot(_Model):
+    """What is different when a guest is booted with its kernel debugger on: ``debug: kd`` in the lab file."""
+
+    prints: PrintPort
+    disk: str | None = Field(
+        default=None, description="qcow2 file in the image folder that boots this way; null: the machine's own disk does"
+    )
+    capabilities: tuple[str, ...] = Field(default=(), description="what it can do then beside the image's capabilities")
+
+
 class Ports(_Model):
     """Guest TCP ports of the transports; None where the image does not offer one."""
 
@@ -86,6 +96,7 @@ class ImageManifest(_Model):
     capabilities: tuple[str, ...] = Field(description="what a guest of this image really does, see lab.guest.capability")
     machine: MachineSpec
     prints: PrintPort
+    debug: DebugBoot | None = Field(default=None, description="how it boots with its kernel debugger on; null: it cannot")
     ports: Ports
     tools_dir: str = Field(default="C:\\lab\\bin", description="guest folder that holds labfile.exe")
     boot_timeout_s: float = 300

@@ -48,6 +48,7 @@ _OPTIONS = (
     _Option("--lab-transport", "transport", "How commands reach the guest", choices=("winrm", "ssh")),
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
+    _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger on", choices=("none", "kd")),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
 )
 
@@ -65,6 +66,7 @@ class LabConfig:
         transport: ``winrm`` or ``ssh``.
         boot_timeout: Seconds; None for the image's own figure.
         accelerator: ``auto``, ``kvm`` or ``tcg``.
+        debug: ``none`` or ``kd``.
         keep: ``never``, ``failed`` or ``always``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
@@ -78,6 +80,7 @@ class LabConfig:
     transport: Literal["winrm", "ssh"]
     boot_timeout: float | None
     accelerator: Literal["auto", "kvm", "tcg"]
+    debug: Literal["none", "kd"]
     keep: Literal["never", "failed", "always"]
     out: Path | None
     out_root: Path
@@ -137,6 +140,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         transport=values.transport,
         boot_timeout=values.boot_timeout,
         accelerator=values.accelerator,
+        debug=values.debug,
         keep=values.keep,
         out=_path(config, out),
         out_root=config.rootpath / values.out,

@@ -26,6 +26,8 @@ from lab.report.model import GuestEntry
 
 #: How long the guest may take for a marker or a question when a test has already failed.
 _SHORT_S = 10.0
+#: How long the guest's word about its crash may be on its way.
+_SETTLE_S = 2.0
 
 
 class LabSession:
@@ -139,9 +141,14 @@ class LabSession:
         if seat is None or seat.condemned or not seat.guest.alive or driver.name in run.keep_loaded:
             return
         if first_fault(seat.ledger.peek()) is not None:
-            # The driver is gone with the process that hosted it: there is nothing to unload.
+            # The driver is gone with the process that hosted it, or with its machine: there is nothing to unload.
             return
-        driver.leave()
+        try:
+            driver.leave()
+        except TransportError:
+            # A guest that has just crashed answers no more; its own word about it may be a moment later than the silence.
+            if seat.ledger.fault(timeout=_SETTLE_S) is None:
+                raise
 
     def close_window(self) -> None:
         """A test's fixtures are gone: collect its last prints and judge its guest. Never raises."""
@@ -155,10 +162,11 @@ class LabSession:
         run.guest_alive = run.guest_alive and seat.guest.alive
         fault = first_fault(run.window.records)
         if fault is not None:
-            seat.condemn(f"crash: 0x{fault.code:08X} in {run.nodeid}")
-        elif not run.guest_alive:
             # This explains whatever the test has run into before, such as a connection that broke.
             seat.condemned = ""
+            seat.condemn(f"crash: 0x{fault.code:08X} in {run.nodeid}")
+        elif not run.guest_alive:
+            seat.condemned = ""  # as above
             seat.condemn(f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}")
         elif run.window.gaps:
             seat.condemn(f"lost evidence: {run.window.gaps[0]}")

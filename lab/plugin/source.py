@@ -19,6 +19,7 @@ from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.pool import GuestSource
 from lab.pool.source import ImageSource, choose_accelerator, qemu_version
+from lab.pool.sources import booted_as
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import sweep
 
@@ -38,7 +39,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
     if replaced is not None:
         return cast(GuestSource, replaced)
     image_dir = find_image(options.image)
-    manifest = read_manifest(image_dir)
+    manifest = booted_as(read_manifest(image_dir), options.debug)
     sweep(runs_dir())
     return ImageSource(
         image_dir=image_dir,
@@ -51,6 +52,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
         runs_dir=runs_dir(),
         evidence_dir=out / "guests",
         kept=KeptGuests(state_dir() / "guests"),
+        debug=options.debug,
         detached=options.keep != "never",
     )
 

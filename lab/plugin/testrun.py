@@ -19,10 +19,10 @@ from lab.gate.known import match_known
 from lab.gate.verdict import Decision, Facts, PhaseFact, decide
 from lab.plugin.markers import Wishes
 from lab.pool.pool import Seat
-from lab.prints.record import FaultRecord, GapRecord
+from lab.prints.record import EventRecord, FaultRecord, GapRecord
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
-from lab.report.collect import fault_entry, print_entry
+from lab.report.collect import event_entry, fault_entry, print_entry
 from lab.report.model import TestEntry
 
 _LAB_FOLDER = str(Path(lab.__file__).resolve().parent)
@@ -145,6 +145,9 @@ class TestRun:
             fault=fault_entry(faults[0], driver=driver) if faults else None,
             details="\n\n".join(self.details),
             prints=[print_entry(record) for record in self.window.prints] if self.window else [],
+            events=[event_entry(record) for record in self.window.records if isinstance(record, EventRecord)]
+            if self.window
+            else [],
         )
 
     def _all_faults(self) -> list[FaultRecord]:

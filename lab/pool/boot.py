@@ -17,10 +17,7 @@ from lab.guest.ssh import open_ssh
 from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
 from lab.pool.live import LiveGuest, TransportName
-from lab.pool.tap import tap_prints
-from lab.prints.record import PrintSource
-from lab.prints.wine import WinePrintSource
-from lab.vm.argv import serial_name
+from lab.pool.sources import Debug, booted_as, open_prints, serial_ports, starts_paused
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, Disk, KernelBoot, Nic, SerialPort, VmSpec
 
@@ -39,6 +36,7 @@ def boot_guest(
     transport: TransportName = "winrm",
     timeout: float | None = None,
     encoding: str | None = None,
+    debug: Debug = "none",
     detached: bool = False,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
@@ -54,6 +52,7 @@ def boot_guest(
         transport: How commands reach it.
         timeout: Seconds until it must answer; None for the image's own figure.
         encoding: Encoding of its drivers' prints; None for the image's own.
+        debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
         detached: It lives on when this process ends.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.
@@ -65,23 +64,20 @@ def boot_guest(
         BootTimeout: No answer in time.
     """
     begin = time.monotonic()
-    manifest = read_manifest(image_dir)
+    manifest = booted_as(read_manifest(image_dir), debug)
     credentials = read_credentials(image_dir)
     spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp)
     machine = VirtualMachine(spec, run_dir)
     with contextlib.ExitStack() as undo:
-        machine.start(detached=detached)
-        undo.callback(_end, machine)
 
         def open_transport(name: TransportName) -> Transport:
             return connect(name, manifest, credentials, machine)
 
-        prints = print_source(
-            manifest, machine, encoding or manifest.prints.encoding, open_transport=lambda: open_transport(transport)
-        )
+        machine.start(detached=detached)
+        undo.callback(_end, machine)
+        prints = open_prints(manifest, machine, encoding or manifest.prints.encoding, lambda: open_transport(transport))
         undo.callback(prints.close)
         prints.start()
-
         ready = wait_ready(
             lambda: open_transport(transport),
             deadline=begin + (timeout or manifest.boot_timeout_s),
@@ -155,25 +151,14 @@ def machine_spec(
         boot=boot,
         disks=(Disk(image_dir / machine.disk, interface=machine.disk_interface),),
         nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
-        serials=(SerialPort(), SerialPort()),
+        serials=serial_ports(manifest),
+        paused=starts_paused(manifest),
         console=1 - manifest.prints.serial,
         debug_port=SerialPort() if manifest.prints.source == "tap" else None,
         rng=True,
         # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back.
         actions=Actions(reboot="shutdown"),
     )
-
-
-def print_source(
-    manifest: ImageManifest, machine: VirtualMachine, encoding: str, *, open_transport: Callable[[], Transport]
-) -> PrintSource:
-    """The source of an image's prints, not started yet; some have a program in the guest make their marks."""
-    if manifest.prints.source == "tap":
-        return tap_prints(manifest, machine, encoding, open_transport)
-    if manifest.prints.source != "wine" or manifest.prints.mark_port is None:
-        raise ImageError(f"image {manifest.name} prints by {manifest.prints.source}, which is no source of this boot")
-    path = machine.run_dir / f"{serial_name(manifest.prints.serial)}.log"
-    return WinePrintSource(path, (_LOOPBACK, machine.ports[manifest.prints.mark_port]), encoding=encoding)
 
 
 def connect(name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: VirtualMachine) -> Transport:

@@ -17,11 +17,12 @@ from lab.pool.boot import boot_guest
 from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.payload import Payload
+from lab.pool.sources import Debug
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 
 #: What is kept of a guest's run folder: enough to see what happened, and to start the same guest by hand.
-_EVIDENCE = ("*.log", "*.cmd", "keeper.json")
+_EVIDENCE = ("*.log", "*.cmd", "keeper.json", "kd.jsonl", "kd.raw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class ImageSource:
         runs_dir: Where run folders are made.
         evidence_dir: Gets one folder of logs for each guest.
         kept: The register of guests that people keep.
+        debug: Whether guests are booted with their kernel debugger.
         detached: Guests live on when this process ends, unless they are ended.
         progress: Told what a boot waits for.
     """
@@ -53,6 +55,7 @@ class ImageSource:
     runs_dir: Path
     evidence_dir: Path
     kept: KeptGuests
+    debug: Debug = "none"
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
 
@@ -80,6 +83,7 @@ class ImageSource:
                 transport=self.transport,
                 timeout=self.boot_timeout,
                 encoding=self.payload.encoding(self.manifest.prints.encoding),
+                debug=self.debug,
                 detached=self.detached,
                 progress=self.progress,
                 on_close=clean,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
 from lab.errors import EvidenceLost, GuestError, LabError, TransportError
 from lab.guest import win32
@@ -12,7 +14,6 @@ from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest
 from lab.prints.tap.decoder import TapPosition
 from lab.prints.tap.source import LOG_FILE, TapPrintSource
-from lab.vm.machine import VirtualMachine
 
 #: In the image's tools folder, beside labfile.exe.
 PROGRAM = "tapmark.exe"
@@ -23,9 +24,21 @@ _HINTS = {
 }
 
 
+class TappedMachine(Protocol):
+    """What of :class:`lab.vm.machine.VirtualMachine` is needed here."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of its logs."""
+
+    @property
+    def alive(self) -> bool:
+        """QEMU runs."""
+
+
 def tap_prints(
     manifest: ImageManifest,
-    machine: VirtualMachine,
+    machine: TappedMachine,
     encoding: str,
     open_transport: Callable[[], Transport],
     *,

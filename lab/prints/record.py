@@ -35,6 +35,15 @@ class PrintRecord:
     component: int | None = None
     level: int | None = None
 
+    @property
+    def when(self) -> float | None:
+        """Seconds by which prints of one guest may be compared, where that is possible at all.
+
+        The guest's own time stamp; of a debugged guest, which stamps nothing, the host's: it stands still with every print
+        until its host has taken it, so the two differ by milliseconds.
+        """
+        return self.host_time if self.guest_time is None and self.source == "kd" else self.guest_time
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRecord:
@@ -94,7 +103,24 @@ class NoteRecord:
     raw: bytes = field(repr=False, default=b"")
 
 
-Record = PrintRecord | FaultRecord | MarkRecord | GapRecord | NoteRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """Something of note that the guest's kernel told in its place among the prints; never counted as a print.
+
+    Attributes:
+        sequence: Position in the same sequence as the prints.
+        host_time: Host wall clock in seconds.
+        kind: ``load``, ``unload``, ``exception`` or ``prompt``.
+        text: What happened, for people.
+    """
+
+    sequence: int
+    host_time: float
+    kind: str
+    text: str
+
+
+Record = PrintRecord | FaultRecord | MarkRecord | GapRecord | NoteRecord | EventRecord
 
 
 class PrintSource(Protocol):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lab.errors import EvidenceLost, GuestCrashed
-from lab.prints.record import FaultRecord, GapRecord, PrintRecord, PrintSource, Record
+from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, PrintSource, Record
 
 #: What a test may expect: the text without its trailing blanks and newlines, or a pattern that matches all of it.
 Expected = str | re.Pattern[str]
@@ -32,16 +32,16 @@ def matches(expected: Expected, record: PrintRecord) -> bool:
 
 
 def guest_gaps(records: Sequence[PrintRecord]) -> list[float]:
-    """Guest seconds from each print to the next.
+    """Guest seconds from each print to the next; see :attr:`lab.prints.record.PrintRecord.when`.
 
     Raises:
-        EvidenceLost: A print has no guest time stamp.
+        EvidenceLost: A print has no time stamp that tells.
     """
     times: list[float] = []
     for record in records:
-        if record.guest_time is None:
+        if record.when is None:
             raise EvidenceLost(f"print {clean(record.text)!r} has no guest time stamp: source {record.source} gives none")
-        times.append(record.guest_time)
+        times.append(record.when)
     return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
@@ -186,11 +186,14 @@ def render(records: Sequence[Record]) -> str:
     for record in records:
         if isinstance(record, PrintRecord):
             stamp = f"{record.guest_time:12.3f}" if record.guest_time is not None else " " * 12
-            lines.append(f"{stamp}  {record.thread or '':9}  {clean(record.text)}")
+            thread = record.thread or (f"CPU {record.cpu}" if record.cpu is not None else "")
+            lines.append(f"{stamp}  {thread:9}  {clean(record.text)}")
         elif isinstance(record, FaultRecord):
             lines.append(f"*** driver fault: {record.text}")
         elif isinstance(record, GapRecord):
             lines.append(f"*** prints missing: {record.reason}")
+        elif isinstance(record, EventRecord):
+            lines.append(f"[{record.kind}] {record.text}")
     return "\n".join(lines)
 
 

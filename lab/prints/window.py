@@ -154,6 +154,16 @@ class PrintLedger:
         """The records of the open window so far."""
         return self._source.records_since(self._accounted)
 
+    def fault(self, *, timeout: float) -> FaultRecord | None:
+        """The first driver fault of the open window, which may still be on its way.
+
+        Args:
+            timeout: Seconds to wait for one.
+        """
+        return first_fault(
+            self._source.wait(self._accounted, lambda records: first_fault(records) is not None, timeout=timeout)
+        )
+
     def close(self, *, alive: bool = True) -> Window:
         """End the open window and credit its prints to the test.
 

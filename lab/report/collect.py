@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lab.prints.record import FaultRecord, PrintRecord
+from lab.prints.record import EventRecord, FaultRecord, PrintRecord
 from lab.report.model import (
     Attempt,
     DriverEntry,
+    EventEntry,
     Fault,
     GuestEntry,
     ImageEntry,
@@ -31,6 +32,7 @@ __all__ = [
     "RunMeta",
     "WorkerRecords",
     "assemble",
+    "event_entry",
     "fault_entry",
     "print_entry",
     "read_meta",
@@ -156,6 +158,11 @@ def print_entry(record: PrintRecord) -> PrintEntry:
         raw=record.raw.hex(),
         text=record.text,
     )
+
+
+def event_entry(record: EventRecord) -> EventEntry:
+    """Turn an event of a source into its entry in the report."""
+    return EventEntry(sequence=record.sequence, host_time=record.host_time, kind=record.kind, text=record.text)
 
 
 def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:

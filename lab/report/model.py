@@ -42,6 +42,15 @@ class PrintEntry(_Model):
     text: Text
 
 
+class EventEntry(_Model):
+    """Something of note that the kernel told in its place among the prints; see :class:`lab.prints.record.EventRecord`."""
+
+    sequence: int
+    host_time: float
+    kind: str = Field(description="'load', 'unload', 'exception', 'prompt'")
+    text: Text
+
+
 class Fault(_Model):
     """A driver crash as the guest reported it."""
 
@@ -87,6 +96,9 @@ class TestEntry(_Model):
     fault: Fault | None = None
     details: Text = Field(default="", description="the failure as pytest shows it")
     prints: list[PrintEntry] = Field(default_factory=list)
+    events: list[EventEntry] = Field(
+        default_factory=list, description="drivers loaded and unloaded, stops: what a debugged kernel tells beside its prints"
+    )
 
 
 class GuestEntry(_Model):

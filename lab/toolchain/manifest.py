@@ -185,7 +185,11 @@ def known_components(root: Path | None = None) -> dict[str, Component]:
         ConfigError: A manifest is wrong, or two have one name or build one file.
     """
     base = root or project_root()
-    folders = sorted(path for parent in (base / "driver", base / "vm-images" / "tools") for path in parent.glob("*/"))
+    folders = sorted(
+        path
+        for parent in (base / "driver", *(base / "vm-images" / name for name in ("tools", "windows-common")))
+        for path in parent.glob("*/")
+    )
     return by_name(component for folder in folders for file in manifests_in(folder) for component in [load_component(file)])
 
 

@@ -12,7 +12,8 @@ import pytest
 from lab.errors import EvidenceLost, GuestHung, TransportError
 from lab.guest.protocol import CommandResult
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
-from lab.pool.boot import machine_spec, print_source
+from lab.pool.boot import machine_spec
+from lab.pool.sources import open_prints
 from lab.pool.tap import TapMarker
 from lab.prints.tap.frame import MARK, Frame, encode
 from lab.prints.tap.source import TapPrintSource
@@ -146,7 +147,7 @@ def test_a_manifest_with_the_tap_gives_its_machine_the_port_and_the_source_its_l
         return connection
 
     machine = cast(VirtualMachine, Machine(tmp_path))
-    source = print_source(manifest, machine, "utf-8", open_transport=open_transport)
+    source = open_prints(manifest, machine, "utf-8", open_transport)
     assert isinstance(source, TapPrintSource)
     assert source.raw_file == log
     source.start()

@@ -1,7 +1,8 @@
-"""Drain a target's serial port: one thread that reads, answers and does nothing else, one that writes down what it heard.
+"""Drain a target's serial port: one thread that reads, answers and does nothing else; others write down what it heard.
 
 The processors of a target stand still until its packet is acknowledged, and it gives up after some 10 s: neither a full
-disk nor a reader who has stopped reading our output may delay an answer. Hence the queue between the two threads.
+disk nor a reader who has stopped reading our output may delay an answer. Hence the queues between the threads. The raw
+bytes have a queue of their own: whoever reads the records must not keep them from the disk.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 from lab.errors import ConfigError, TransportError
-from lab.prints.kd.record import AnyRecord
+from lab.prints.kd.record import AnyRecord, End, Gap
 from lab.prints.kd.session import Session
+from lab.vm.qmp import connect_unix
 
 #: Longest wait for bytes, in seconds: how late a packet that was not answered may be sent again.
 _TICK_S: Final = 0.25
+#: The same while a packet is incomplete.
+_HURRY_S: Final = 0.02
 _CHUNK: Final = 1 << 16
+_ASK_S: Final = 10.0
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +38,11 @@ class Heard:
     """One reading of the port.
 
     Attributes:
-        raw: Bytes of the target.
+        size: How many bytes of the target it was.
         records: What they completed.
     """
 
-    raw: bytes
+    size: int
     records: list[AnyRecord]
 
 
@@ -47,6 +54,10 @@ class Collector:
         session: The protocol.
         wall: Wall clock in seconds, for the records.
         clock: Monotonic clock in seconds.
+
+    Attributes:
+        keep_raw: Takes every byte of the target, in the thread that answers it: it must return at once.
+        ended: Set when the port is closed.
     """
 
     def __init__(
@@ -59,17 +70,21 @@ class Collector:
     ) -> None:
         self._port = port
         self._session = session
+        self.keep_raw: Callable[[bytes], None] = lambda _raw: None
+        self.ended = threading.Event()
         self._wall = wall
         self._clock = clock
         self._heard: queue.SimpleQueue[Heard | None] = queue.SimpleQueue()
         self._requests: queue.SimpleQueue[Callable[[Session, float], None]] = queue.SimpleQueue()
         self._wake_out, self._wake_in = socket.socketpair()
-        self._stopping = False
+        self._stopping = ""
         self._output = bytearray()
+        self._last_turn = self._clock()
         self._thread = threading.Thread(target=self._drain, name="kd port", daemon=True)
 
     def start(self) -> None:
         """Begin to drain; returns at once."""
+        self._last_turn = self._clock()
         self._port.setblocking(False)
         self._wake_out.setblocking(False)
         self._thread.start()
@@ -79,9 +94,35 @@ class Collector:
         self._requests.put(request)
         self._wake()
 
-    def stop(self) -> None:
+    def call(self, request: Callable[[Session, float], _Answer]) -> _Answer:
+        """Like :meth:`ask`, and wait for what ``request`` returns.
+
+        Raises:
+            TransportError: The session is over.
+        """
+        done = threading.Event()
+        answers: list[_Answer] = []
+
+        def run(session: Session, now: float) -> None:
+            answers.append(request(session, now))
+            done.set()
+
+        self.ask(run)
+        deadline = time.monotonic() + _ASK_S
+        while not done.wait(_TICK_S):
+            if self.ended.is_set() or time.monotonic() >= deadline:
+                break
+        if not answers:
+            raise TransportError("the debugger session is over")
+        return answers[0]
+
+    def idle(self) -> bool:
+        """Whether nothing is half received, unanswered or unsent."""
+        return self.call(lambda session, _now: session.idle and not self._output)
+
+    def stop(self, reason: str) -> None:
         """Let go of the port. A target that believes in its debugger stands still at its next print from then on."""
-        self._stopping = True
+        self._stopping = reason
         self._wake()
 
     def next(self, timeout: float) -> Heard | None:
@@ -112,38 +153,67 @@ class Collector:
         poller = select.poll()
         poller.register(self._wake_out, select.POLLIN)
         poller.register(self._port, select.POLLIN)
-        port = self._port.fileno()
         try:
             while not self._stopping:
-                poller.modify(port, select.POLLIN | (select.POLLOUT if self._output else 0))
-                ready = dict(poller.poll(_TICK_S * 1000))
-                if self._wake_out.fileno() in ready:
-                    with contextlib.suppress(BlockingIOError):
-                        self._wake_out.recv(_CHUNK)
-                raw = b""
-                if ready.get(port, 0) & ~select.POLLOUT:
-                    raw = self._port.recv(_CHUNK)
-                    if not raw:
-                        break
-                    self._session.feed(raw, self._clock(), self._wall())
-                else:
-                    self._session.tick(self._clock(), self._wall())
-                while not self._requests.empty():
+                size = self._take(poller)
+                if size is None:
+                    break
+                # Whoever asks sees a port that has been read to its end.
+                while not size and not self._requests.empty():
                     self._requests.get()(self._session, self._clock())
                 self._send()
                 records = self._session.take_records()
-                if raw or records:
-                    self._heard.put(Heard(raw, records))
+                if size or records:
+                    self._heard.put(Heard(size, records))
         except OSError:
             pass  # the other side is gone, which is how every session ends
         finally:
-            self._session.finish(self._wall())
-            if records := self._session.take_records():
-                self._heard.put(Heard(b"", records))
-            self._heard.put(None)
-            self._port.close()
-            self._wake_in.close()
-            self._wake_out.close()
+            self._finish()
+
+    def _take(self, poller: select.poll) -> int | None:
+        """Wait for bytes and hand them to the session; how many there were, None at their end."""
+        port = self._port.fileno()
+        poller.modify(port, select.POLLIN | (select.POLLOUT if self._output else 0))
+        wait = 0.0 if not self._requests.empty() else _HURRY_S if self._session.incomplete else _TICK_S
+        ready = dict(poller.poll(wait * 1000))
+        if self._wake_out.fileno() in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_out.recv(_CHUNK)
+        raw = b""
+        if ready.get(port, 0) & ~select.POLLOUT:
+            raw = self._port.recv(_CHUNK)
+            if not raw:
+                return None
+        now = self._clock()
+        self._session.stood_still(now - self._last_turn, now, self._wall())
+        self._last_turn = now
+        if raw:
+            self.keep_raw(raw)
+            self._feed(raw)
+            self._send()
+        self._session.tick(self._clock(), self._wall())
+        return len(raw)
+
+    def _feed(self, raw: bytes) -> None:
+        try:
+            self._session.feed(raw, self._clock(), self._wall())
+        except Exception as error:
+            # A bug of ours, which must not leave the guest without its debugger; the raw bytes are kept.
+            reason = f"the lab cannot read what the target sent: {type(error).__name__}: {error}"
+            gap = Gap(time=self._wall(), generation=self._session.generation, reason=reason)
+            self._heard.put(Heard(0, [*self._session.take_records(), gap]))
+
+    def _finish(self) -> None:
+        now = self._wall()
+        self._session.finish(now)
+        reason = self._stopping or "the target went away"
+        end = End(time=now, generation=self._session.generation, reason=reason, complete=not self._stopping)
+        self._port.close()
+        self.ended.set()
+        self._heard.put(Heard(0, [*self._session.take_records(), end]))
+        self._heard.put(None)
+        self._wake_in.close()
+        self._wake_out.close()
 
     def _send(self) -> None:
         self._output += self._session.take_output()
@@ -165,12 +235,9 @@ def connect_port(path: Path, *, timeout: float) -> socket.socket:
     """
     deadline = time.monotonic() + timeout
     while True:
-        port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            port.connect(str(path))
-            return port
+            return connect_unix(path)
         except OSError as error:
-            port.close()
             if time.monotonic() >= deadline:
                 raise TransportError(
                     f"nobody serves the serial port {path}: {error}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from lab.prints.kd.packet import RESET, Framer, Packet, Skipped
+from lab.prints.kd.packet import ACKNOWLEDGE, RESET, Framer, Packet, Skipped
 from lab.prints.kd.record import AnyRecord
 from lab.prints.kd.stream import RecordStream
 
@@ -42,6 +42,8 @@ class CaptureDecoder:
                 self._stream.skipped(item, time)
             elif item.kind == RESET:
                 records += self._stream.restarted(time)
+            elif item.kind == ACKNOWLEDGE:
+                self._stream.answered = True
             elif not item.is_control and (accepted := self._stream.accept(item, time)):
                 records += accepted.records
         return records

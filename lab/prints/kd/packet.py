@@ -107,6 +107,18 @@ class Framer:
         """Number of bytes that wait for the rest of a packet."""
         return len(self._buffer)
 
+    @property
+    def overtaken(self) -> int:
+        """How many whole packets lie within the one that is pending, as when a target was reset in mid-packet.
+
+        A print whose text is a packet with a right checksum would look the same: whoever acts on one waits a moment.
+        """
+        if len(self._buffer) <= 2 * _HEADER.size:
+            return 0
+        inside = Framer()
+        inside._buffer = self._buffer[1:]
+        return sum(isinstance(item, Packet) for item in inside.give_up())
+
     def feed(self, data: bytes) -> list[Packet | Skipped]:
         """Take the next bytes; returns what they complete."""
         self._buffer += data

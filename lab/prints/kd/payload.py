@@ -20,6 +20,7 @@ COMMAND_STRING: Final = 0x3032
 
 GET_CONTEXT: Final = 0x3132
 SET_CONTEXT: Final = 0x3133
+SET_CONTEXT_EX: Final = 0x3160
 REBOOT: Final = 0x313B
 CONTINUE: Final = 0x313C
 
@@ -30,6 +31,11 @@ STATUS_SINGLE_STEP: Final = 0x80000004
 STATUS_UNSUCCESSFUL: Final = 0xC0000001
 
 _MANIPULATE_SIZE: Final = 56
+_STATE_SIZE: Final = 240
+#: What all state changes begin with.
+_COMMON_STATE_SIZE: Final = 32
+#: Most bytes of a context in one SetContextEx. [ntoseye]
+CONTEXT_PIECE: Final = 512
 _CONTEXT_ALL: Final[dict[Arch, int]] = {"x86": 0x1003F, "x64": 0x10001F}
 #: Where the instruction pointer stands in a CONTEXT, and how wide it is.
 _IP: Final[dict[Arch, tuple[int, str]]] = {"x86": (0xB8, "<I"), "x64": (0xF8, "<Q")}
@@ -67,10 +73,11 @@ class StateChange:
         address: Address of the exception.
         first_chance: Whether no handler has seen the exception yet.
         path: File name of an image; empty where the kernel names none.
+        command: Name and text of a command string.
         base: Load address of an image; all ones in the unload at a shutdown.
         size: Size of an image in bytes.
         unload: The image goes rather than comes.
-        arch: Told by the segment registers of the control report; None where they are of neither.
+        arch: Told by the pointers in it and the segment registers of the control report; None where they are of neither.
         dr7: Debug control register, to be handed back.
         at_int3: The instruction at the program counter is ``int3``.
     """
@@ -83,6 +90,7 @@ class StateChange:
     address: int = 0
     first_chance: bool = False
     path: str = ""
+    command: tuple[str, str] = ("", "")
     base: int = 0
     size: int = 0
     unload: bool = False
@@ -106,9 +114,13 @@ def parse_debug_io(payload: bytes) -> DebugIo | None:
 
 
 def parse_state_change(payload: bytes) -> StateChange | None:
-    """Read a state change; None when it is too short to be one."""
-    if len(payload) < 192:
+    """Read a state change; None when it is too short to be one.
+
+    A header that ends early is read as far as it goes: its sender stands still until it is answered, whatever it left out.
+    """
+    if len(payload) < _COMMON_STATE_SIZE:
         return None
+    whole, payload = payload, payload.ljust(_STATE_SIZE, b"\0")
     state, level, cpu = struct.unpack_from("<IHH", payload)
     pc = struct.unpack_from("<Q", payload, 24)[0]
     arch, dr7, at_int3 = _control_report(payload)
@@ -121,23 +133,47 @@ def parse_state_change(payload: bytes) -> StateChange | None:
     if state == LOAD_SYMBOLS:
         length, base, size = struct.unpack_from("<I4xQ12xI", payload, 32)[0:3]
         # Taken from the end: the header of another build may be longer.
-        path = payload[len(payload) - length :] if 0 < length <= len(payload) - 192 else b""
-        text = path.split(b"\0", 1)[0].decode("cp1252", "backslashreplace")
-        return StateChange(**common, path=text, base=base, size=size, unload=payload[64] != 0)
+        path = whole[len(whole) - length :] if 0 < length <= len(whole) - _COMMON_STATE_SIZE else b""
+        return StateChange(**common, path=_text(path), base=base, size=size, unload=payload[64] != 0)
+    if state == COMMAND_STRING:
+        name, _, command = payload[_STATE_SIZE:].partition(b"\0")
+        return StateChange(**common, command=(_text(name), _text(command)))
     return StateChange(**common)
 
 
-def _control_report(payload: bytes) -> tuple[Arch | None, int, bool]:
-    """Architecture, Dr7, and whether the next instruction is ``int3``, from the report at offset 192.
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode("cp1252", "backslashreplace")
 
-    Which of the two layouts it is shows in the code segment: kernels run on selector 8 (x86) or 0x10 (x64).
-    """
-    if len(payload) >= 240:
-        if struct.unpack_from("<H", payload, 232)[0] in (0x10, 0x33, 0x23):
-            return "x64", struct.unpack_from("<Q", payload, 200)[0], _is_int3(payload, 212, 216)
-        if struct.unpack_from("<H", payload, 220)[0] in (0x08, 0x1B):
-            return "x86", struct.unpack_from("<I", payload, 196)[0], _is_int3(payload, 200, 204)
+
+def _control_report(payload: bytes) -> tuple[Arch | None, int, bool]:
+    """Architecture, Dr7, and whether the next instruction is ``int3``, from the report at offset 192."""
+    arch = _arch(payload)
+    if arch == "x64":
+        return arch, struct.unpack_from("<Q", payload, 200)[0], _is_int3(payload, 212, 216)
+    if arch == "x86":
+        return arch, struct.unpack_from("<I", payload, 196)[0], _is_int3(payload, 200, 204)
     return None, 0, False
+
+
+def _arch(payload: bytes) -> Arch | None:
+    """Which of the two layouts the control report has.
+
+    The thread is a kernel pointer, and those tell: of a 32-bit kernel they are sign-extended, of a 64-bit one they are not.
+    Where there is none, the selectors decide, all of them: the other layout has instructions, or whatever lay on the stack,
+    in their place.
+    """
+    thread = struct.unpack_from("<Q", payload, 16)[0]
+    if 0xFFFF8000_00000000 <= thread < 0xFFFFFFFF_80000000:
+        return "x64"
+    if thread >= 0xFFFFFFFF_80000000 or 0x80000000 <= thread < 1 << 32:
+        return "x86"
+    cs, ds, es = struct.unpack_from("<HHH", payload, 220)
+    if cs in (0x08, 0x1B) and ds == es == 0x23:
+        return "x86"
+    cs, ds, es = struct.unpack_from("<HHH", payload, 232)
+    if cs in (0x10, 0x33, 0x23) and ds == es == 0x2B:
+        return "x64"
+    return None
 
 
 def _is_int3(payload: bytes, count_at: int, stream_at: int) -> bool:
@@ -182,6 +218,16 @@ def get_context(cpu: int, arch: Arch) -> bytes:
 def set_context(cpu: int, arch: Arch, context: bytes) -> bytes:
     """Payload that sets the registers of a processor; they must have been asked for in the same stop."""
     return manipulate(SET_CONTEXT, cpu, struct.pack("<I", _CONTEXT_ALL[arch]), context)
+
+
+def set_context_pieces(cpu: int, context: bytes) -> list[bytes]:
+    """Payloads that set the registers piece by piece; they take effect with the last one. For kernels that refuse the other."""
+    total = len(context)
+    return [
+        manipulate(SET_CONTEXT_EX, cpu, struct.pack("<III", at, len(piece), total), piece)
+        for at in range(0, total, CONTEXT_PIECE)
+        for piece in (context[at : at + CONTEXT_PIECE],)
+    ]
 
 
 def reply_api(payload: bytes) -> int:

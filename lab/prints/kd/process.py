@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import HostToolError
+from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.session import StopPolicy
 
 RECORDS_FILE = "kd.jsonl"
 RAW_FILE = "kd.raw"
 ERRORS_FILE = "kd.log"
+CONTROL_SOCKET = "kd.ctl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class CollectorProcess:
     def records(self) -> Path:
         """The file that it appends records to, one JSON object a line."""
         return self.folder / RECORDS_FILE
+
+    @property
+    def control(self) -> CollectorControl:
+        """Asks it where its session stands, stops the target, lets it go on."""
+        return CollectorControl(self.folder / CONTROL_SOCKET)
 
     @property
     def alive(self) -> bool:
@@ -53,13 +60,16 @@ class CollectorProcess:
             self.process.wait(timeout)
 
 
-def start_collector(socket: Path, folder: Path, *, policy: StopPolicy | None = None, wait: float = 30.0) -> CollectorProcess:
+def start_collector(
+    socket: Path, folder: Path, *, policy: StopPolicy | None = None, ids: Path | None = None, wait: float = 30.0
+) -> CollectorProcess:
     """Start the collector of a guest's debugger port.
 
     Args:
         socket: Unix socket of the serial port.
         folder: The guest's run folder: records, raw bytes and messages go there, into new files.
         policy: What it does at stops.
+        ids: File with the packet ids of the frozen guest of which this one is a fork; None: it boots.
         wait: Seconds that it waits for the socket.
 
     Raises:
@@ -69,6 +79,9 @@ def start_collector(socket: Path, folder: Path, *, policy: StopPolicy | None = N
     # Not the interpreter's -I: the collector must find the same lab that started it.
     argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(socket), "--jsonl", "--wait", str(wait)]
     argv += ["--raw", str(folder / RAW_FILE), "--breakpoint", policy.breakpoint, "--bugcheck", policy.bugcheck]
+    argv += ["--control", str(folder / CONTROL_SOCKET)]
+    if ids:
+        argv += ["--ids", str(ids)]
     try:
         with (folder / RECORDS_FILE).open("xb") as records, (folder / ERRORS_FILE).open("xb") as errors:
             # In a session of its own: an interrupt that is meant for the tests must not end it before its guest.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 
@@ -125,10 +125,25 @@ class Note(KdRecord):
     text: str
 
 
-AnyRecord = Print | Prompt | Load | Unload | ExceptionStop | BugcheckText | Gap | Console | Note
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End(KdRecord):
+    """The last record of a live session.
+
+    Attributes:
+        reason: Why nothing follows.
+        complete: The target itself went away: whatever it said is recorded.
+    """
+
+    kind: ClassVar[str] = "end"
+    reason: str
+    complete: bool
+
+
+AnyRecord = Print | Prompt | Load | Unload | ExceptionStop | BugcheckText | Gap | Console | Note | End
 _CLASSES: dict[str, type[AnyRecord]] = {
-    cls.kind: cls for cls in (Print, Prompt, Load, Unload, ExceptionStop, BugcheckText, Gap, Console, Note)
+    cls.kind: cls for cls in (Print, Prompt, Load, Unload, ExceptionStop, BugcheckText, Gap, Console, Note, End)
 }
+_FIELDS = {kind: tuple(field.name for field in fields(cls)) for kind, cls in _CLASSES.items()}
 
 
 def to_json(record: AnyRecord, encoding: str = "cp1252") -> str:
@@ -139,7 +154,8 @@ def to_json(record: AnyRecord, encoding: str = "cp1252") -> str:
         encoding: Encoding of ``text``; what it cannot decode becomes an escape. ``raw`` is exact whatever it is.
     """
     data: dict[str, Any] = {"kind": record.kind}
-    for key, value in asdict(record).items():
+    for key in _FIELDS[record.kind]:
+        value = getattr(record, key)
         if isinstance(value, bytes):
             data[key] = value.hex()
             data["text"] = value.decode(encoding, "backslashreplace")
@@ -157,8 +173,7 @@ def from_json(line: str) -> AnyRecord:
     try:
         data = json.loads(line)
         cls = _CLASSES[data["kind"]]
-        names = {field.name for field in fields(cls)}
-        values = {key: value for key, value in data.items() if key in names}
+        values = {key: data[key] for key in _FIELDS[cls.kind] if key in data}
         if "raw" in values:
             values["raw"] = bytes.fromhex(values["raw"])
         if "parameters" in values:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from lab.prints.kd import payload as wire
+from lab.prints.kd.ids import SessionIds
 from lab.prints.kd.packet import (
     ACKNOWLEDGE,
     BREAK_IN,
@@ -19,6 +20,7 @@ from lab.prints.kd.packet import (
     INITIAL_ID,
     RESEND,
     RESET,
+    STATE_CHANGE,
     STATE_MANIPULATE,
     SYNC,
     Framer,
@@ -32,14 +34,22 @@ from lab.prints.kd.stream import Accepted, RecordStream, answer_for
 
 #: A target answers within milliseconds, or is not listening: then the packet is sent again.
 RESEND_S: Final = 1.5
-#: After that many times without an answer a packet is given up.
+#: After that many times without an answer a packet is sent only now and then: the machine may be paused, and must not find
+#: thousands of copies when it goes on. It is never given up, because the target cannot go on without it.
 TRIES: Final = 20
+RARE_RESEND_S: Final = 30.0
 #: A target drops a print, and believes that no debugger is there, after this many tries. [ReactOS: KdpDefaultRetries]
 GIVES_UP_AFTER: Final = 20
-#: A target that gave up is woken when it stays silent for this long.
+#: A target that gave up is woken when it stays silent for this long, so many times.
 WAKE_S: Final = 1.0
+WAKES: Final = 20
 #: A packet whose rest has not come after this long will not come: the target was reset in the middle of it.
 STALE_S: Final = 1.0
+#: The same when another packet stands whole in what has come of it; when it stands there twice, its sender waits for us.
+#: Under TCG a kernel's 20 tries, of 204,800 looks at the port each, were over after half a second.
+OVERTAKEN_S: Final = 0.02
+#: A host that stood still for longer must expect that its target gave it up.
+STOOD_STILL_S: Final = 10.0
 #: More stops than this at one address within the time below: going on changes nothing.
 _WEDGED_STOPS: Final = 20
 _WEDGED_S: Final = 2.0
@@ -61,14 +71,6 @@ class StopPolicy:
     bugcheck: Literal["hold", "continue", "reboot"] = "hold"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionIds:
-    """Where both id streams stand: kept with a frozen guest, which keeps its own."""
-
-    receive: int
-    send: int
-
-
 @dataclass(slots=True)
 class _InFlight:
     packet: bytes
@@ -88,24 +90,29 @@ class Session:
     def __init__(self, policy: StopPolicy | None = None, ids: SessionIds | None = None) -> None:
         self._policy = policy or StopPolicy()
         self._framer = Framer()
-        self._stream = RecordStream(ids.receive if ids else None)
+        self._stream = RecordStream(ids.receive, ids.last) if ids else RecordStream()
         self._send_id = ids.send if ids else INITIAL_ID
         self._output = bytearray()
         self._records: list[AnyRecord] = []
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._in_flight: _InFlight | None = None
         self._reset_sent = False
+        self._hold_next = False
+        self._pieces: list[bytes] = []
         self._stop: wire.StateChange | None = None
         self._bugcheck_stops = -1
         self._stops: deque[tuple[float, int]] = deque(maxlen=_WEDGED_STOPS + 1)
         self._last_data = 0.0
         self._wake_at: float | None = None
+        self._wakes_left = 0
+        self._doubts = 0
+        self._may_have_given_up = False
         self.heard = False
 
     @property
     def ids(self) -> SessionIds:
         """Where both id streams stand now."""
-        return SessionIds(self._stream.expected_id if self._stream.expected_id is not None else INITIAL_ID, self._send_id)
+        return SessionIds(self._stream.expected_id, self._send_id, self._stream.last_digest)
 
     @property
     def idle(self) -> bool:
@@ -113,9 +120,19 @@ class Session:
         return not (self._framer.pending or self._in_flight or self._waiting or self._output or self._stop)
 
     @property
+    def incomplete(self) -> bool:
+        """The rest of a packet has not come yet."""
+        return self._framer.pending > 0
+
+    @property
     def held(self) -> bool:
         """The target is stopped and stays so until :meth:`release`."""
-        return self._stop is not None
+        return self._stop is not None and not (self._in_flight or self._waiting)
+
+    @property
+    def generation(self) -> int:
+        """How often the target began its ids anew."""
+        return self._stream.generation
 
     def take_output(self) -> bytes:
         """What must be sent now."""
@@ -142,31 +159,54 @@ class Session:
 
     def tick(self, now: float, time: float | None = None) -> None:
         """Let time pass: packets that were not answered are sent again, ones that never end are given up."""
-        if self._framer.pending and now - self._last_data >= STALE_S:
+        silent = now - self._last_data
+        if self._framer.pending and (silent >= STALE_S or self._framer.overtaken > (silent < OVERTAKEN_S)):
             for item in self._framer.give_up():
                 self._take(item, now, time)
             self._records += self._stream.console()
         if self._wake_at is not None and now >= self._wake_at:
             # It prints nothing any more until it finds a debugger again, for which it looks at every clock tick.
-            self._wake_at = None
+            self._wakes_left -= 1
+            self._wake_at = now + WAKE_S if self._wakes_left > 0 else None
             self.break_in()
+            if self._wake_at is None:
+                self._gave_up(time)
         flight = self._in_flight
-        if flight and now - flight.sent_at >= RESEND_S:
-            if flight.tries >= TRIES:
-                self._drop_unsent()
-                self._note(f"the target did not answer a packet that was sent {TRIES} times", time)
-            else:
-                self._send_again(flight, now)
+        if flight and now - flight.sent_at >= (RESEND_S if flight.tries < TRIES else RARE_RESEND_S):
+            self._send_again(flight, now)
+            if flight.tries == TRIES:
+                self._note(f"the target did not answer a packet that was sent {TRIES} times: does its machine run?", time)
+
+    def stood_still(self, seconds: float, now: float, time: float | None = None) -> None:
+        """We did not run, and so did not answer, for a while that the owner of the port has measured.
+
+        Args:
+            seconds: How long it was.
+            now: Monotonic seconds.
+            time: Wall clock in seconds.
+        """
+        if self.heard and seconds > STOOD_STILL_S:
+            reason = f"the debugger host stood still for {seconds:.0f} s, longer than a kernel waits: prints may be lost"
+            self._records.append(Gap(time=time, generation=self._stream.generation, reason=reason))
+            # One new packet may have been on its way before.
+            self._wake(now, doubts=2)
 
     def finish(self, time: float | None = None) -> None:
         """The port is closed: nothing more comes."""
         for item in self._framer.give_up():
             self._take(item, self._last_data, time)
         self._records += self._stream.console()
+        self._gave_up(time)
 
-    def break_in(self) -> None:
-        """Ask a running target to stop; the stop is stepped over like any other breakpoint."""
-        self._output += BREAK_IN
+    def break_in(self, *, hold: bool = False) -> None:
+        """Ask a running target to stop; the stop is stepped over like any other breakpoint.
+
+        Args:
+            hold: Leave it stopped, until :meth:`release`.
+        """
+        if not self.held:
+            self._hold_next = hold or self._hold_next
+            self._output += BREAK_IN
 
     def reset(self) -> None:
         """Ask a stopped target to begin the session anew and to tell its stop again."""
@@ -175,20 +215,26 @@ class Session:
         self._restart_ids()
         self._stream.reset()
 
-    def lost(self, reason: str, time: float | None = None) -> None:
-        """Record that prints may be missing for a reason that only the owner of the port knows."""
-        self._records.append(Gap(time=time, generation=self._stream.generation, reason=reason))
-
     def release(self, now: float) -> None:
         """Continue a target that is held, past its breakpoint."""
-        if self._stop:
+        if self._stop and self.held:
             self._go_on(self._stop, now)
 
     def reboot(self, now: float) -> None:
         """Restart a target that is stopped."""
-        if self._stop:
+        if self._stop and self.held:
             cpu, self._stop = self._stop.cpu, None
             self._post(STATE_MANIPULATE, wire.manipulate(wire.REBOOT, cpu), now)
+
+    def _wake(self, now: float, *, doubts: int) -> None:
+        """Break into the target if it stays silent, until it has said ``doubts`` new things, or begins its ids anew."""
+        self._wake_at, self._wakes_left, self._doubts = now + WAKE_S, WAKES, doubts
+
+    def _gave_up(self, time: float | None) -> None:
+        if self._may_have_given_up:
+            self._may_have_given_up = False
+            reason = "the target was not answered for so long that it gave up: what it printed since is lost"
+            self._records.append(Gap(time=time, generation=self._stream.generation, reason=reason))
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -207,14 +253,17 @@ class Session:
         else:
             self.heard = True
             self._output += control_packet(ACKNOWLEDGE, item.id & ~SYNC)
-            if item.id & SYNC:
+            if item.id & SYNC and not self._stream.is_repeat(item):
                 self._restart_ids()
             if accepted := self._stream.accept(item, time):
+                self._reset_sent = False
+                self._lives(item, now)
                 self._imply_acknowledged()
                 self._react(accepted, now, time)
-            elif self._stream.repeats == GIVES_UP_AFTER - 1:
-                self.lost(f"the target sent one packet {GIVES_UP_AFTER} times before it was answered: it gave up", time)
-                self._wake_at = now + WAKE_S
+            elif self._stream.repeats == GIVES_UP_AFTER - 1 and _may_be_given_up(item):
+                self._note(f"the target sent one packet {GIVES_UP_AFTER} times before it was answered: it may give up", time)
+                self._wake(now, doubts=1)
+                self._may_have_given_up = True
 
     def _reset_received(self, time: float | None) -> None:
         self.heard = True
@@ -225,9 +274,15 @@ class Session:
         self._restart_ids()
         self._records += self._stream.restarted(time)
 
+    def _lives(self, packet: Packet, now: float) -> None:
+        """A new packet: the target need not be woken. It says by the ids whether it had given up, which is a gap then."""
+        self._may_have_given_up = False
+        self._doubts = 0 if packet.id & SYNC else max(0, self._doubts - 1)
+        if self._wake_at is not None:
+            self._wake_at = now + WAKE_S if self._doubts else None
+
     def _imply_acknowledged(self) -> None:
         """A target that says something new has read what we sent last: its acknowledgement was lost."""
-        self._wake_at = None
         if self._in_flight:
             self._in_flight = None
             self._send_id ^= 1
@@ -238,6 +293,7 @@ class Session:
         self._bugcheck_stops = -1
         self._drop_unsent()
         self._stop = None
+        self._pieces = []
 
     def _react(self, accepted: Accepted, now: float, time: float | None) -> None:
         packet = accepted.packet
@@ -253,7 +309,7 @@ class Session:
         elif packet.kind == FILE_IO:
             self._post(FILE_IO, wire.file_refusal(packet.payload), now)
         elif packet.kind == STATE_MANIPULATE and self._stop:
-            records = records[:-1]  # an answer that we asked for is no news
+            records = [record for record in records if not isinstance(record, Note)]  # an answer that we asked for is no news
             self._answered(packet.payload, now, time)
         self._records += records
 
@@ -262,6 +318,7 @@ class Session:
     def _stopped(self, stop: wire.StateChange, records: list[AnyRecord], now: float) -> list[AnyRecord]:
         # A stop that comes while another one is being dealt with: that one is over.
         self._waiting.clear()
+        self._pieces = []
         self._stop = None
         if stop.state != wire.EXCEPTION:
             self._continue(stop, wire.DBG_CONTINUE, now)
@@ -277,13 +334,26 @@ class Session:
         else:
             handled = action == "continue"
             self._continue(stop, wire.DBG_CONTINUE if handled else wire.DBG_EXCEPTION_NOT_HANDLED, now)
-        return [replace(record, action=action) if isinstance(record, ExceptionStop) else record for record in records]
+        told = [replace(record, action=action) if isinstance(record, ExceptionStop) else record for record in records]
+        if action == "hold":
+            told.append(Note(time=records[-1].time, generation=self._stream.generation, text=self._why_held(stop)))
+        return told
+
+    def _why_held(self, stop: wire.StateChange) -> str:
+        if self._bugcheck_stops > 1:
+            return "the target has nothing left to do but to stop here for ever: restart it, or end its machine"
+        if self._bugcheck_stops == 1:
+            return "the target stands still behind its bugcheck; its memory can be dumped from outside now"
+        return f"the target stands still at {stop.pc:#x}"
 
     def _action(self, stop: wire.StateChange, now: float) -> Literal["hold", "reboot", "step", "continue", "pass"]:
         self._stops.append((now, stop.pc))
         first_at, _ = self._stops[0]
         wedged = len(self._stops) > _WEDGED_STOPS and now - first_at < _WEDGED_S
         if wedged and all(pc == stop.pc for _, pc in self._stops):
+            return "hold"
+        if self._hold_next and stop.code == wire.STATUS_BREAKPOINT:
+            self._hold_next = False
             return "hold"
         if stop.code != wire.STATUS_BREAKPOINT:
             return "continue" if stop.code == wire.STATUS_SINGLE_STEP else "pass"
@@ -313,15 +383,21 @@ class Session:
             if status >= 0x80000000 or context is None:
                 self._note(f"cannot step over the breakpoint at {stop.pc:#x}: GetContext gave status {status:#x}", time)
                 return
+            self._pieces = wire.set_context_pieces(stop.cpu, context)
             self._post(STATE_MANIPULATE, wire.set_context(stop.cpu, stop.arch, context), now)
-        elif api == wire.SET_CONTEXT:
+        elif api == wire.SET_CONTEXT and status >= 0x80000000 and self._pieces:
+            self._post(STATE_MANIPULATE, self._pieces.pop(0), now)
+        elif api in (wire.SET_CONTEXT, wire.SET_CONTEXT_EX):
             if status >= 0x80000000:
                 self._note(f"cannot step over the breakpoint at {stop.pc:#x}: SetContext gave status {status:#x}", time)
-                return
-            self._continue(stop, wire.DBG_CONTINUE, now)
+            elif api == wire.SET_CONTEXT_EX and self._pieces:
+                self._post(STATE_MANIPULATE, self._pieces.pop(0), now)
+            else:
+                self._continue(stop, wire.DBG_CONTINUE, now)
 
     def _continue(self, stop: wire.StateChange, status: int, now: float) -> None:
         self._stop = None
+        self._pieces = []
         self._post(STATE_MANIPULATE, wire.continue_request(stop, status, stop.arch), now)
 
     # --- sending --------------------------------------------------------------------------------------------------
@@ -347,6 +423,7 @@ class Session:
         if self._in_flight and packet_id & ~SYNC == self._in_flight.id:
             self._in_flight = None
             self._send_id ^= 1
+            self._stream.answered = True
             self._send_next(now)
 
     def _drop_unsent(self) -> None:
@@ -355,3 +432,15 @@ class Session:
 
     def _note(self, text: str, time: float | None) -> None:
         self._records.append(Note(time=time, generation=self._stream.generation, text=text))
+
+
+def _may_be_given_up(packet: Packet) -> bool:
+    """Whether a target goes on without an answer to this one; all others are sent for ever."""
+    # What ReactOS's KdSendPacket gives up after its retries.
+    if packet.kind == DEBUG_IO:
+        debug_io = wire.parse_debug_io(packet.payload)
+        return debug_io is not None and not debug_io.prompt
+    if packet.kind == STATE_CHANGE:
+        stop = wire.parse_state_change(packet.payload)
+        return stop is not None and stop.state == wire.LOAD_SYMBOLS
+    return packet.kind == FILE_IO

@@ -9,16 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from lab.errors import EvidenceLost
+from lab.errors import EvidenceLost, LabError
 from lab.prints.decode import decode_text
-from lab.prints.kd.record import AnyRecord, BugcheckText, Gap, Print, from_json, to_json
+from lab.prints.kd.record import (
+    AnyRecord,
+    BugcheckText,
+    Console,
+    End,
+    ExceptionStop,
+    Gap,
+    Load,
+    Note,
+    Print,
+    Prompt,
+    Unload,
+    from_json,
+)
 from lab.prints.log import RecordLog
-from lab.prints.record import FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
+from lab.prints.record import EventRecord, FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 
 #: What a marker looks like as a print; :class:`KdPrintSource` has the guest say it.
 MARK_FORMAT = "lab:mark:{token}\n"
 _MARK = re.compile(rb"lab:mark:(\S+)\s*")
 _POLL_S = 0.005
+_SETTLE_S = 1.0
 _CHUNK = 1 << 20
 
 
@@ -30,8 +44,11 @@ class KdPrintSource:
 
     Args:
         records: The file that the collector appends to; it may not exist yet.
-        say: Has a program in the guest print this text as one call, and returns when it has.
+        say: Has a program in the guest print this text as one call, and returns when it has; any error of the lab's means
+            that it has not.
         alive: Whether the collector still runs.
+        let_go: Called when the source is closed, before it reads for the last time: waits for the end of a collector whose
+            machine has ended.
         encoding: Encoding of the drivers' strings.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
@@ -43,6 +60,7 @@ class KdPrintSource:
         say: Callable[[str, float], None],
         *,
         alive: Callable[[], bool],
+        let_go: Callable[[], None] = lambda: None,
         encoding: str = "cp1252",
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -50,12 +68,14 @@ class KdPrintSource:
         self._path = records
         self._say = say
         self._alive = alive
+        self._let_go = let_go
         self._encoding = encoding
         self._wall = wall
         self._clock = clock
         self._log = RecordLog(clock)
         self._partial = b""
         self._ended = ""
+        self._standing = ""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -86,23 +106,39 @@ class KdPrintSource:
         def is_mark(record: Record) -> bool:
             return isinstance(record, MarkRecord) and record.token == token
 
-        if not self._ended:
-            self._say(MARK_FORMAT.format(token=token), timeout)
-        left = max(deadline - self._clock(), 0.0)
-        records = self._log.wait(before, lambda new: bool(self._ended) or any(map(is_mark, new)), timeout=left)
+        def is_decided(new: list[Record]) -> bool:
+            return bool(self._mute) or any(map(is_mark, new))
+
+        if not self._mute:
+            try:
+                self._say(MARK_FORMAT.format(token=token), timeout)
+            except LabError as error:
+                # The reason, when it is one of ours, may be a moment later than the guest's silence.
+                self._log.wait(
+                    before, lambda _new: bool(self._mute), timeout=min(_SETTLE_S, max(deadline - self._clock(), 0.0))
+                )
+                reason = self._mute or error.message
+                raise EvidenceLost(f"the guest could not be told to print marker {token}: {reason}", hint=error.hint) from error
+        records = self._log.wait(before, is_decided, timeout=max(deadline - self._clock(), 0.0))
         for index, record in enumerate(records):
             if is_mark(record):
                 return before + index + 1
-        if self._ended:
-            raise EvidenceLost(f"marker {token} did not arrive: {self._ended}", hint=f"what came is in {self._path}")
+        if self._mute:
+            raise EvidenceLost(f"marker {token} did not arrive: {self._mute}", hint=f"what came is in {self._path}")
         raise EvidenceLost(
             f"the guest was told to print marker {token}, and it did not arrive in {self._path} within {timeout:.0f} s",
-            hint="the guest hangs or stands at a stop (that file's last records tell), or its Debug Print Filter is not set",
+            hint="the guest hangs (that file's last records tell), or its Debug Print Filter is not set",
         )
+
+    @property
+    def _mute(self) -> str:
+        """Why no marker can come; empty when one can."""
+        return self._ended or self._standing
 
     def close(self) -> None:
         """Read what has already arrived and stop."""
         if self._thread is not None:
+            self._let_go()
             self._stopping.set()
             self._thread.join()
             self._thread = None
@@ -117,15 +153,20 @@ class KdPrintSource:
                 data = file.read(_CHUNK) if file else b""
                 if data:
                     self._take(data)
+                    if self._ended:
+                        return
                 elif stopping:
                     return
                 elif not alive:
-                    self._end("the collector of the debugger port ended", gap=False)
+                    self._end("the collector of the debugger port ended without a word", gap=True)
                     return
                 else:
                     self._stopping.wait(_POLL_S)
         except (OSError, ValueError) as error:
             self._end(f"the records of the debugger port cannot be read: {error}", gap=True)
+        except Exception as error:
+            # A bug of the lab: without a record of it, the prints would just end.
+            self._end(f"the lab cannot go on reading {self._path}: {type(error).__name__}: {error}", gap=True)
         finally:
             if file is not None:
                 file.close()
@@ -133,17 +174,15 @@ class KdPrintSource:
     def _end(self, reason: str, *, gap: bool) -> None:
         """Nothing follows any more: markers fail with the reason.
 
-        The collector ends when its virtual machine does, which loses nothing; to be unable to read it loses everything.
+        A collector ends with its virtual machine, and says so: that loses nothing. Everything else may.
         """
-        self._ended = reason
         sequence, now = len(self._log), self._wall()
-        self._log.extend(
-            [
-                GapRecord(sequence=sequence, host_time=now, missing=0, reason=reason)
-                if gap
-                else NoteRecord(sequence=sequence, host_time=now, text=reason)
-            ]
-        )
+        last: Record = NoteRecord(sequence=sequence, host_time=now, text=reason)
+        if gap:
+            last = GapRecord(sequence=sequence, host_time=now, missing=0, reason=reason)
+        # Set first: whoever is woken by the record asks for it.
+        self._ended = reason
+        self._log.extend([last])
 
     def _open(self) -> BinaryIO | None:
         try:
@@ -153,35 +192,66 @@ class KdPrintSource:
 
     def _take(self, data: bytes) -> None:
         *lines, self._partial = (self._partial + data).split(b"\n")
-        first = len(self._log)
-        records = [from_json(line.decode("utf-8")) for line in lines]
-        self._log.extend([self._convert(record, first + index) for index, record in enumerate(records)])
+        for line in lines:
+            record = from_json(line.decode("utf-8"))
+            if isinstance(record, End):
+                self._end(record.reason, gap=not record.complete)
+                return
+            # A kernel that stands still says nothing, and goes on only when somebody lets it.
+            held = isinstance(record, ExceptionStop) and record.action == "hold"
+            if held:
+                self._standing = "the guest's kernel has stopped, and its debugger leaves it so"
+            elif not isinstance(record, Note):
+                self._standing = ""
+            self._log.extend([self._convert(record, len(self._log))])
 
     def _convert(self, record: AnyRecord, sequence: int) -> Record:
         host_time = record.time if record.time is not None else self._wall()
-        if isinstance(record, Print):
-            if match := _MARK.fullmatch(record.raw):
-                token = match[1].decode("ascii", "backslashreplace")
-                return MarkRecord(sequence=sequence, host_time=host_time, guest_time=None, token=token)
-            return PrintRecord(
-                sequence=sequence,
-                host_time=host_time,
-                guest_time=None,
-                source="kd",
-                raw=record.raw,
-                text=decode_text(record.raw, self._encoding),
-                cpu=record.cpu,
-            )
-        if isinstance(record, BugcheckText):
-            parameters = ", ".join(f"{parameter:#x}" for parameter in record.parameters)
-            return FaultRecord(
-                sequence=sequence,
-                host_time=host_time,
-                guest_time=None,
-                code=record.code,
-                parameters=record.parameters,
-                text=f"*** Fatal System Error: {record.code:#010x} ({parameters})",
-            )
-        if isinstance(record, Gap):
-            return GapRecord(sequence=sequence, host_time=host_time, missing=0, reason=record.reason)
-        return NoteRecord(sequence=sequence, host_time=host_time, text=to_json(record, self._encoding))
+        match record:
+            case Print():
+                if mark := _MARK.fullmatch(record.raw):
+                    token = mark[1].decode("ascii", "backslashreplace")
+                    return MarkRecord(sequence=sequence, host_time=host_time, guest_time=None, token=token)
+                return PrintRecord(
+                    sequence=sequence,
+                    host_time=host_time,
+                    guest_time=None,
+                    source="kd",
+                    raw=record.raw,
+                    text=decode_text(record.raw, self._encoding),
+                    cpu=record.cpu,
+                )
+            case BugcheckText():
+                parameters = ", ".join(f"{parameter:#x}" for parameter in record.parameters)
+                return FaultRecord(
+                    sequence=sequence,
+                    host_time=host_time,
+                    guest_time=None,
+                    code=record.code,
+                    parameters=record.parameters,
+                    text=f"*** Fatal System Error: {record.code:#010x} ({parameters})",
+                )
+            case Gap():
+                return GapRecord(sequence=sequence, host_time=host_time, missing=0, reason=record.reason)
+            case Load() | Unload() | ExceptionStop() | Prompt():
+                text = _words(record, self._encoding)
+                return EventRecord(sequence=sequence, host_time=host_time, kind=record.kind, text=text)
+            case Console():
+                return NoteRecord(
+                    sequence=sequence, host_time=host_time, text=decode_text(record.raw, self._encoding), raw=record.raw
+                )
+            case Note():
+                return NoteRecord(sequence=sequence, host_time=host_time, text=record.text)
+            case End():
+                return NoteRecord(sequence=sequence, host_time=host_time, text=record.reason)
+
+
+def _words(record: Load | Unload | ExceptionStop | Prompt, encoding: str) -> str:
+    match record:
+        case Load() | Unload():
+            return f"{record.path or '(no name)'} at {record.base:#x}, {record.size} bytes"
+        case ExceptionStop():
+            chance = "first" if record.first_chance else "second"
+            return f"{record.code:#010x} at {record.address:#x} on CPU {record.cpu}, {chance} chance: {record.action}"
+        case Prompt():
+            return f"{decode_text(record.raw, encoding).strip()} (answered {record.answer!r})"

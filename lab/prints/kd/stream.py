@@ -5,7 +5,9 @@ It is the same for a live session and for a capture that is decoded later; what 
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,9 +37,10 @@ from lab.prints.kd.record import (
 _CUT: Final = 511
 #: The announcement of a bugcheck may be spread over several calls; this much of the text before is searched.
 _TAIL: Final = 8192
+_FATAL: Final = b"*** Fatal System Error: 0x"
 _BUGCHECK: Final = re.compile(
     rb"\*\*\* Fatal System Error: 0x([0-9a-fA-F]+)\s*"
-    rb"\(0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+)\)"
+    rb"\(\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+)\s*\)"
 )
 
 
@@ -63,23 +66,34 @@ class RecordStream:
 
     Args:
         expected_id: Id of the next packet, kept from a frozen session; None: whatever comes first.
+        last_digest: :attr:`last_digest` of that session; empty: unknown.
     """
 
-    def __init__(self, expected_id: int | None = None) -> None:
+    def __init__(self, expected_id: int | None = None, last_digest: str = "") -> None:
         self.expected_id = expected_id
         self.generation = 0
         #: How often the last packet was repeated so far.
         self.repeats = 0
+        #: The target has acknowledged something that we sent behind its last packet.
+        self.answered = False
         self._last: Packet | None = None
-        self._tail = b""
+        self._restored_digest = last_digest
+        self._tails: dict[int, _Tail] = {}
         self._console = bytearray()
         self._console_time: float | None = None
+
+    @property
+    def last_digest(self) -> str:
+        """SHA-256 of the last packet that was new, hexadecimal; empty before the first one."""
+        return _digest(self._last) if self._last else self._restored_digest
 
     def reset(self) -> None:
         """The ids begin anew by agreement; the next packet is taken whatever its id is."""
         self.expected_id = None
         self._last = None
+        self._restored_digest = ""
         self.repeats = 0
+        self.answered = False
 
     def restarted(self, time: float | None) -> list[AnyRecord]:
         """The target itself asked for the reset: a new boot, or it gave up on us."""
@@ -88,32 +102,42 @@ class RecordStream:
         gap = [self._new_generation(time, "the target reset the session")] if heard_before else []
         return [*self.console(), *gap]
 
+    def is_repeat(self, packet: Packet) -> bool:
+        """Whether a data packet was taken before.
+
+        With one packet in flight, a repeated id means repeated content. A first packet, which begins the ids anew, is a
+        repetition too as long as nothing was said behind it: a target that speaks before anybody listens sends it again.
+        """
+        if packet.id & SYNC:
+            first_of_its_kind = self._last is None or self._last.id == packet.id
+            return self._is_same(packet) and first_of_its_kind and not self.answered
+        return self.expected_id is not None and packet.id != self.expected_id and self._is_same(packet)
+
     def accept(self, packet: Packet, time: float | None) -> Accepted | None:
         """Take a data packet; None when it repeats one that was taken before."""
+        if self.is_repeat(packet):
+            self.repeats += 1
+            return None
         records: list[AnyRecord] = []
-        last = self._last
-        same = last is not None and (last.kind, last.payload) == (packet.kind, packet.payload)
         plain_id = packet.id & ~SYNC
         if packet.id & SYNC:
-            if same and last is not None and last.id == packet.id:
-                self.repeats += 1
-                return None
-            if last is not None or self.expected_id is not None:
+            if self._last is not None or self.expected_id is not None:
                 records.append(
                     self._new_generation(time, "the target began its packet ids anew: prints before this may be lost")
                 )
         elif self.expected_id is not None and plain_id != self.expected_id:
-            if last is None or same:
-                self.repeats += 1
-                return None
-            # With one packet in flight a repeated id means repeated content: other content under it means that the
-            # packet between the two was never seen.
             records.append(self._gap(time, "a packet id came twice with different content: the packet between is missing"))
         self.expected_id = plain_id ^ 1
         self._last = packet
         self.repeats = 0
+        self.answered = False
         told, debug_io, stop = self._read(packet, time)
         return Accepted(packet, [*self.console(), *records, *told], debug_io, stop)
+
+    def _is_same(self, packet: Packet) -> bool:
+        if self._last is not None:
+            return (self._last.kind, self._last.payload) == (packet.kind, packet.payload)
+        return bool(self._restored_digest) and self._restored_digest == _digest(packet)
 
     def skipped(self, skipped: Skipped, time: float | None) -> None:
         """Take bytes outside of packets; they are gathered until :meth:`console` asks for them."""
@@ -143,13 +167,13 @@ class RecordStream:
         records: list[AnyRecord] = [
             Print(time=time, generation=self.generation, cpu=debug_io.cpu, raw=text, maybe_truncated=cut)
         ]
-        self._tail = (self._tail + text)[-_TAIL:]
-        # The four parameters end in a parenthesis: without one in this call, it cannot be the one that completes them.
-        if b")" in text and (match := _BUGCHECK.search(self._tail)):
-            code, *parameters = (int(digits, 16) for digits in match.groups())
-            self._tail = self._tail[match.end() :]
-            bugcheck = BugcheckText(time=time, generation=self.generation, code=code, parameters=tuple(parameters))
-            records.append(bugcheck)
+        # The processor that announces a bugcheck says all of it; another one may still be heard in between.
+        tail = self._tails.get(debug_io.cpu)
+        if tail is None:
+            tail = self._tails[debug_io.cpu] = _Tail()
+        if announced := tail.add(text):
+            code, *parameters = announced
+            records.append(BugcheckText(time=time, generation=self.generation, code=code, parameters=tuple(parameters)))
         return records
 
     def _state_change(self, stop: wire.StateChange, time: float | None) -> list[AnyRecord]:
@@ -168,15 +192,54 @@ class RecordStream:
                     pc=stop.pc,
                 )
             ]
-        return [Note(time=time, generation=self.generation, text=f"the target stopped with state {stop.state:#x}")]
+        text = f"the target stopped with state {stop.state:#x}"
+        if stop.state == wire.COMMAND_STRING:
+            name, command = stop.command
+            text = f"the target asks for the debugger command {command!r} in the name of {name!r}"
+        return [Note(time=time, generation=self.generation, text=text)]
 
     def _new_generation(self, time: float | None, reason: str) -> Gap:
         self.generation += 1
-        self._tail = b""
+        self._tails.clear()
         return self._gap(time, reason)
 
     def _gap(self, time: float | None, reason: str) -> Gap:
         return Gap(time=time, generation=self.generation, reason=reason)
+
+
+class _Tail:
+    """The last prints of one processor, searched for the announcement of a bugcheck."""
+
+    def __init__(self) -> None:
+        self._texts: deque[bytes] = deque()
+        self._size = 0
+
+    def add(self, text: bytes) -> list[int] | None:
+        """Take the next print; code and parameters of an announcement that it completes."""
+        # An announcement begins with an asterisk, most prints have none: nothing is kept, or searched, without one.
+        if not self._texts and b"*" not in text:
+            return None
+        self._texts.append(text)
+        self._size += len(text)
+        while self._size > _TAIL and len(self._texts) > 1:
+            self._size -= len(self._texts.popleft())
+            while self._texts and b"*" not in self._texts[0]:
+                self._size -= len(self._texts.popleft())
+        # The parameters end in a parenthesis: a print without one cannot be the one that completes them.
+        if b")" not in text:
+            return None
+        joined = b"".join(self._texts)
+        at = joined.rfind(_FATAL)
+        match = _BUGCHECK.match(joined, at) if at >= 0 else None
+        if match is None:
+            return None
+        self._texts.clear()
+        self._size = 0
+        return [int(digits, 16) for digits in match.groups()]
+
+
+def _digest(packet: Packet) -> str:
+    return hashlib.sha256(packet.kind.to_bytes(2, "little") + packet.payload).hexdigest()
 
 
 def answer_for(question: bytes) -> bytes:

@@ -8,6 +8,8 @@ from lab.prints.kd.packet import DEBUG_IO, FILE_IO, INITIAL_ID, STATE_CHANGE, SY
 
 X86_INT3_PC = 0xFFFFFFFF80500000
 X64_INT3_PC = 0xFFFFF80000500000
+X86_THREAD = 0xFFFFFFFF8063C960
+X64_THREAD = 0xFFFFE18B42A7C080
 
 
 def print_payload(text: bytes, cpu: int = 0) -> bytes:
@@ -42,7 +44,8 @@ def file_payload() -> bytes:
 
 def _stop_header(state: int, pc: int, arch: str) -> bytes:
     header = bytearray(240)
-    struct.pack_into("<IHHI4xQQ", header, 0, state, 6, 0, 1, 0x1234, pc)
+    thread = X64_THREAD if arch == "x64" else X86_THREAD
+    struct.pack_into("<IHHI4xQQ", header, 0, state, 6, 0, 1, thread, pc)
     if arch == "x64":
         struct.pack_into("<QQIHH", header, 192, 0xFFFF0FF0, 0x400, 0x246, 16, 3)
         struct.pack_into("<HHHH", header, 232, 0x10, 0x2B, 0x2B, 0x53)

@@ -163,7 +163,7 @@ def test_prints_are_all_there_although_the_reader_stopped(
     assert process.returncode == 0, errors.decode()
     found = [bytes.fromhex(item["raw"]) for item in records(output) if item["kind"] == "print"]
     assert found == [b"line %08d\n" % number for number in range(count)]
-    assert [item["kind"] for item in records(output) if item["kind"] != "print"] == []
+    assert [item["kind"] for item in records(output) if item["kind"] != "print"] == ["end"]
 
 
 def test_a_reader_that_goes_away_leaves_the_target_answered(

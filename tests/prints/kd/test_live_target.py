@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.errors import HostToolError
+from lab.prints.kd.control import CollectorControl
+from lab.prints.kd.session import STOOD_STILL_S
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
 from tests.prints.kd.target.build import build_target
@@ -37,11 +40,22 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_target(tmp_path_factory.mktemp("kd-target"))
 
 
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Keeps a figure with the test: a property in JUnit's file."""
+    return lambda name, value: request.node.user_properties.append((name, value))
+
+
 def wait_for(condition: Callable[[], Any], what: str, timeout: float = DEADLINE_S) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout:.0f} s for: {what}"
         time.sleep(0.01)
+
+
+def let_pass(seconds: float) -> None:
+    begin = time.monotonic()
+    wait_for(lambda: time.monotonic() - begin > seconds, f"{seconds:.0f} s to pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,12 @@ class Live:
     def size(self) -> int:
         return (self.folder / "records.jsonl").stat().st_size
 
+    def raw_grew(self, since: int, by: int) -> bool:
+        return self.raw_size() - since > by
+
+    def raw_size(self) -> int:
+        return (self.folder / "raw.kd").stat().st_size
+
     def finish(self, timeout: float = DEADLINE_S) -> None:
         """Wait until the target has powered itself off and the client has seen that."""
         try:
@@ -85,8 +105,8 @@ class Live:
 
 
 @contextmanager
-def attached(target: Path, folder: Path, options: str, *arguments: str) -> Iterator[Live]:
-    """The target and its host, connected before the target's first instruction."""
+def attached(target: Path, folder: Path, options: str, *arguments: str, reader: str = "file") -> Iterator[Live]:
+    """The target and its host, connected before the target's first instruction; its records in a file, or in a pipe."""
     spec = VmSpec(
         name="kd-target",
         memory_mb=32,
@@ -101,7 +121,7 @@ def attached(target: Path, folder: Path, options: str, *arguments: str) -> Itera
         argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(port), "--jsonl"]
         argv += ["--raw", str(folder / "raw.kd"), *arguments]
         with (folder / "records.jsonl").open("wb") as out, (folder / "client.err").open("wb") as err:
-            client = subprocess.Popen(argv, cwd=ROOT, stdout=out, stderr=err)
+            client = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE if reader == "pipe" else out, stderr=err)
         try:
             # The monitor tells whether somebody is connected: "unix:…,server=on" is followed by "<-> …" then.
             wait_for(lambda: client.poll() is not None or is_connected(machine), "the client's connection to the serial port")
@@ -110,6 +130,8 @@ def attached(target: Path, folder: Path, options: str, *arguments: str) -> Itera
         finally:
             client.kill()
             client.wait()
+            if client.stdout:
+                client.stdout.close()
 
 
 def is_connected(machine: VirtualMachine) -> bool:
@@ -121,7 +143,7 @@ def lines(count: int, length: int = 14) -> list[bytes]:
     return [(b"line %08d" % number).ljust(length - 1, b".") + b"\n" for number in range(count)]
 
 
-def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, figure: Callable[[str, object], None]) -> None:
     count = int(os.environ.get("LAB_KD_PRINTS", "5000"))
     with attached(target, tmp_path, f"scenario=flood count={count} length=40 cpus=4") as live:
         live.finish(DEADLINE_S + count / 20)
@@ -129,9 +151,9 @@ def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, record_proper
     prints = live.of("print")
     assert live.prints == lines(count, 40)
     assert [record["cpu"] for record in prints[:5]] == [0, 1, 2, 3, 0]
-    assert [record["kind"] for record in records if record["kind"] != "print"] == ["load", "unload"]
+    assert [record["kind"] for record in records if record["kind"] != "print"] == ["load", "unload", "end"]
     seconds = prints[-1]["time"] - prints[0]["time"]
-    record_property("prints_per_second", round((count - 1) / seconds))
+    figure("prints_per_second", round((count - 1) / seconds))
     assert f"flooded lines={count}" in live.report.splitlines()
     # A capture decodes to what was seen live.
     decoded = decode(tmp_path / "raw.kd")
@@ -144,14 +166,38 @@ def decode(raw: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_no_print_of_a_flood_is_lost_while_the_reader_stands_still_for_five_seconds(
+    target: Path, tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    count = int(os.environ.get("LAB_KD_PRINTS", "8000"))
+    with attached(target, tmp_path, f"scenario=flood count={count} length=40 cpus=4", reader="pipe") as live:
+        assert live.client.stdout
+        records: list[dict[str, Any]] = []
+        for line in live.client.stdout:
+            records.append(json.loads(line))
+            if len(records) == count // 4:
+                raw_before = live.raw_size()
+                let_pass(5)
+                # The pipe is full by then: the target is answered, and its bytes are kept, all the same.
+                wait_for(partial(live.raw_grew, raw_before, 65536), "the target to be answered nevertheless")
+                figure("bytes_while_nobody_read", live.raw_size() - raw_before)
+        live.finish()
+    prints = [record for record in records if record["kind"] == "print"]
+    assert [bytes.fromhex(record["raw"]) for record in prints] == lines(count, 40)
+    assert [record["kind"] for record in records if record["kind"] != "print"] == ["load", "unload", "end"]
+    again = re.search(r"^end again=(\d+) ", live.report, re.MULTILINE)
+    assert again
+    figure("sent_again", int(again[1]))
+    figure("seconds", round(prints[-1]["time"] - prints[0]["time"], 1))
+
+
 def test_a_host_that_stands_still_for_five_seconds_loses_nothing(target: Path, tmp_path: Path) -> None:
     count = 3000
     with attached(target, tmp_path, f"scenario=flood count={count}") as live:
         wait_for(lambda: len(live.of("print")) > count // 10, "a tenth of the prints")
         live.client.send_signal(signal.SIGSTOP)
-        stopped = time.monotonic()
         seen = live.size()
-        wait_for(lambda: time.monotonic() - stopped > 5, "five seconds of a stopped host")
+        let_pass(5)
         assert live.size() == seen
         assert "flooded" not in live.report
         live.client.send_signal(signal.SIGCONT)
@@ -187,13 +233,54 @@ def test_prints_that_the_target_gave_up_are_marked_by_a_gap(target: Path, tmp_pa
     assert after == [b"KDTARGET: Refreshing KD connection\n", *lines(count)[back:]]
 
 
+def test_a_host_that_stood_still_until_the_target_gave_up_wakes_it_and_marks_the_gap(target: Path, tmp_path: Path) -> None:
+    # Four tries instead of a kernel's twenty: QEMU's port takes some 280 bytes that nobody reads, which are six of these
+    # packets, and then stops its guest in the middle of the next one.
+    count = 3000
+    with attached(target, tmp_path, f"scenario=flood count={count} wake=1 retries=4 polls=4096000") as live:
+        wait_for(lambda: len(live.of("print")) > 1000, "the first prints")
+        live.client.send_signal(signal.SIGSTOP)
+        wait_for(lambda: "gave-up" in live.report, "the target to give up")
+        let_pass(STOOD_STILL_S)
+        live.client.send_signal(signal.SIGCONT)
+        live.finish()
+    told = [int(number) for number in re.findall(r"^(?:gave-up|back) line=(\d+)$", live.report, re.MULTILINE)]
+    assert len(told) == 2, live.report
+    given_up, back = told
+    # The host knows that it stood still; what answers its break-in begins the ids anew.
+    kinds = [record["kind"] for record in live.records if record["kind"] != "print"]
+    assert kinds == ["gap", "gap", "exception", "load", "unload", "end"]
+    assert live.prints == [*lines(given_up + 1), *lines(count)[back:]]
+
+
+def test_a_host_that_stood_still_for_long_says_so_even_where_nothing_is_lost(
+    target: Path, tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    stop_s = float(os.environ.get("LAB_KD_STOP_S", "12"))
+    count = 2000
+    with attached(target, tmp_path, f"scenario=flood count={count}") as live:
+        wait_for(lambda: len(live.of("print")) > 200, "the first prints")
+        live.client.send_signal(signal.SIGSTOP)
+        let_pass(stop_s)
+        live.client.send_signal(signal.SIGCONT)
+        live.finish()
+    [gap] = live.of("gap")
+    stood_still = re.search(r"stood still for (\d+) s", gap["reason"])
+    assert stood_still
+    assert int(stood_still[1]) >= stop_s - 1
+    figure("gap", gap["reason"])
+    figure("prints_lost", count - len(live.prints))
+    # See above: this target is stopped by its port before it can give up.
+    assert live.prints == lines(count)
+
+
 def test_everything_that_waits_for_the_host_is_answered(target: Path, tmp_path: Path) -> None:
     with attached(target, tmp_path, "scenario=stops") as live:
         live.finish()
     assert live.prints == [b"first\n", b"damaged once\n", b"sent twice\n", b"done\n"]
     text = b"".join(bytes.fromhex(record["raw"]) for record in live.of("console"))
     assert text.startswith(b"loader: 0000 found, iiii missing, 00")
-    told = [record for record in live.records if record["kind"] not in {"print", "console", "note"}]
+    told = [record for record in live.records if record["kind"] not in {"print", "console", "note", "end"}]
     assert [record["kind"] for record in told] == ["load", "exception", "prompt", "exception", "unload", "unload"]
     load, int3, prompt, fault, unload, last = told
     assert (load["path"], load["base"], load["size"]) == (DRIVER, BASE, 0x6000)
@@ -258,6 +345,42 @@ def test_a_target_with_a_bugcheck_is_restarted(target: Path, tmp_path: Path) -> 
     check_bugcheck(live)
     assert live.report.endswith("reboot\n")
     assert reset in ([], ["SHUTDOWN"])
+
+
+def test_a_target_that_runs_already_and_says_nothing_is_broken_into_and_stopped_on_request(
+    target: Path, tmp_path: Path
+) -> None:
+    spec = VmSpec(
+        name="kd-target",
+        memory_mb=32,
+        boot=KernelBoot(target, append="scenario=idle"),
+        serials=(SerialPort("socket"), SerialPort("file")),
+        actions=Actions(reboot="shutdown"),
+    )
+    with VirtualMachine(spec, tmp_path / "run") as machine:
+        machine.start()
+        report = tmp_path / "run" / "serial1.log"
+        wait_for(lambda: "idle" in report.read_text(encoding="ascii"), "the target to run without a debugger")
+        control = tmp_path / "ctl"
+        argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(tmp_path / "run" / "serial0.sock"), "--jsonl"]
+        with (tmp_path / "records.jsonl").open("wb") as out, (tmp_path / "client.err").open("wb") as err:
+            client = subprocess.Popen([*argv, "--control", str(control)], cwd=ROOT, stdout=out, stderr=err)
+        try:
+            live = Live(machine, client, tmp_path)
+            wait_for(control.exists, "the host's control socket")
+            host = CollectorControl(control)
+            assert not host.status().heard
+            assert host.break_in(DEADLINE_S)
+            assert [record["kind"] for record in live.records] == ["exception", "note"]
+            assert live.records[0]["action"] == "hold"
+            assert "going on" not in live.report
+            host.release()
+            live.finish()
+        finally:
+            client.kill()
+            client.wait()
+    assert live.prints == [b"going on\n"]
+    assert "stepped=1" in live.report
 
 
 def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lab.prints.kd import payload as wire
+from lab.prints.kd.ids import SessionIds
 from lab.prints.kd.packet import (
     ACKNOWLEDGE,
     BREAK_IN,
@@ -21,8 +25,19 @@ from lab.prints.kd.packet import (
     control_packet,
     data_packet,
 )
-from lab.prints.kd.record import AnyRecord, ExceptionStop, Gap, Note, Print, Prompt
-from lab.prints.kd.session import GIVES_UP_AFTER, RESEND_S, STALE_S, TRIES, WAKE_S, Session, SessionIds, StopPolicy
+from lab.prints.kd.record import AnyRecord, BugcheckText, ExceptionStop, Gap, Note, Print, Prompt
+from lab.prints.kd.session import (
+    GIVES_UP_AFTER,
+    OVERTAKEN_S,
+    RARE_RESEND_S,
+    RESEND_S,
+    STALE_S,
+    TRIES,
+    WAKE_S,
+    WAKES,
+    Session,
+    StopPolicy,
+)
 from tests.prints.kd.fake_target import (
     X64_INT3_PC,
     X86_INT3_PC,
@@ -141,7 +156,7 @@ def test_our_packets_toggle_their_id_with_each_acknowledgement() -> None:
     assert ids == [INITIAL_ID, INITIAL_ID | 1, INITIAL_ID]
 
 
-def test_a_packet_without_answer_is_sent_again_then_given_up() -> None:
+def test_a_packet_without_answer_is_sent_again_and_never_given_up() -> None:
     w = Wire()
     _, go = w.sent(w.target.stop(load_payload(b"a.sys")))
     again = data_packet(go.kind, go.id, go.payload)
@@ -151,7 +166,9 @@ def test_a_packet_without_answer_is_sent_again_then_given_up() -> None:
     for _ in range(TRIES):
         w.pass_time(RESEND_S)
     assert isinstance(w.records[-1], Note)
+    # From then on only now and then: its machine may be paused, and cannot go on without it.
     assert w.pass_time(RESEND_S) == b""
+    assert w.pass_time(RARE_RESEND_S) == again
 
 
 def test_a_print_instead_of_the_acknowledgement_means_that_the_packet_was_read() -> None:
@@ -216,7 +233,7 @@ def test_the_break_after_a_bugcheck_is_held_for_its_dump() -> None:
     w = Wire()
     w.feed(w.target.print(BUGCHECK))
     assert len(w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")))) == 1
-    assert w.kinds() == ["print", "bugcheck", "exception"]
+    assert w.kinds() == ["print", "bugcheck", "exception", "note"]
     assert w.session.held
 
 
@@ -301,14 +318,47 @@ def test_the_very_same_first_packet_again_is_no_gap() -> None:
     assert w.kinds() == ["print"]
 
 
-def test_a_target_that_gave_up_is_reported_and_woken() -> None:
+def test_a_target_that_gave_up_is_woken_until_it_talks_and_its_new_ids_are_the_gap() -> None:
     w = Wire()
     w.feed(w.target.print(b"0"))
-    packet = w.target.print(b"1")
-    w.feed(packet * GIVES_UP_AFTER)
-    assert [type(record) for record in w.records] == [Print, Print, Gap]
+    w.feed(w.target.print(b"1") * GIVES_UP_AFTER)
+    assert w.kinds() == ["print", "print", "note"]
     assert w.pass_time(WAKE_S) == BREAK_IN
+    assert w.pass_time(WAKE_S) == BREAK_IN
+    w.target.restart()
+    w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")))
+    assert w.kinds() == ["print", "print", "note", "gap", "exception"]
     assert w.pass_time(WAKE_S) == b""
+    w.session.finish()
+    assert not [record for record in w.session.take_records() if isinstance(record, Gap)]
+
+
+def test_a_target_that_goes_on_after_twenty_tries_had_not_given_up() -> None:
+    w = Wire()
+    w.feed(w.target.print(b"0") * GIVES_UP_AFTER + w.target.print(b"1"))
+    w.session.finish()
+    assert "gap" not in w.kinds() + [record.kind for record in w.session.take_records()]
+
+
+def test_a_target_that_gave_up_and_is_never_heard_again_is_a_gap() -> None:
+    w = Wire()
+    w.feed(w.target.print(b"0") * GIVES_UP_AFTER)
+    for _ in range(WAKES):
+        assert w.pass_time(WAKE_S) == BREAK_IN
+    assert w.kinds() == ["print", "note", "gap"]
+    assert w.pass_time(WAKE_S) == b""
+
+    ended = Wire()
+    ended.feed(ended.target.print(b"0") * GIVES_UP_AFTER)
+    ended.session.finish()
+    assert [record.kind for record in ended.session.take_records()] == ["gap"]
+
+
+def test_a_stop_that_is_told_over_and_over_is_not_a_target_that_gave_up() -> None:
+    w = Wire()
+    w.feed(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")) * GIVES_UP_AFTER)
+    assert w.pass_time(WAKE_S) != BREAK_IN
+    assert w.kinds() == ["exception"]
 
 
 def test_a_session_goes_on_where_a_frozen_guest_left_it() -> None:
@@ -335,3 +385,288 @@ def test_a_session_met_in_mid_stream_takes_the_first_packet_whatever_its_id() ->
     w = Wire()
     assert w.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, Target().print(b"1")[16:-1])) == ACK1
     assert w.kinds() == ["print"]
+
+
+def test_a_first_packet_that_was_sent_twice_before_anybody_listened_is_answered() -> None:
+    w = Wire()
+    load = w.target.stop(load_payload(b"ntoskrnl.exe"))
+    sent = w.sent(load + load)
+    assert [packet.kind for packet in sent] == [ACKNOWLEDGE, STATE_MANIPULATE, ACKNOWLEDGE]
+    # The answer stays under way until the target has acknowledged it.
+    assert w.pass_time(RESEND_S) == data_packet(STATE_MANIPULATE, INITIAL_ID, sent[1].payload)
+    assert w.kinds() == ["load"]
+
+
+def test_the_same_first_packet_behind_its_answer_is_a_new_boot() -> None:
+    w = Wire()
+    load = w.target.stop(load_payload(b"ntoskrnl.exe"))
+    w.sent(load)
+    w.feed(ACK0)
+    _, go = w.sent(load)
+    assert (go.kind, go.id) == (STATE_MANIPULATE, INITIAL_ID)
+    assert w.kinds() == ["load", "gap", "load"]
+
+
+def test_a_packet_that_was_cut_short_by_a_reset_does_not_keep_the_next_ones_waiting() -> None:
+    w = Wire()
+    # 3900 bytes would not be full before a target has tried its next print twenty times.
+    assert w.feed(w.target.print(b"x" * 3900)[:40]) == b""
+    w.target.restart()
+    print_ = w.target.print(b"1")
+    assert w.feed(print_) == b""
+    assert w.pass_time(2 * OVERTAKEN_S) == ACK0
+    assert w.kinds() == ["console", "print"]
+
+
+def test_a_packet_that_comes_again_and_again_inside_of_one_that_was_cut_short_is_answered_at_once() -> None:
+    w = Wire()
+    w.feed(w.target.print(b"x" * 3900)[:40])
+    w.target.restart()
+    print_ = w.target.print(b"1")
+    assert w.feed(print_) == b""
+    assert w.pass_time(OVERTAKEN_S / 2) == b""
+    assert w.feed(print_) == b""
+    assert w.pass_time(OVERTAKEN_S / 2) == ACK0 + ACK0
+    assert [record.raw for record in w.records if isinstance(record, Print)] == [b"1"]
+
+
+def test_a_host_that_stood_still_says_so_and_wakes_its_target() -> None:
+    w = Wire()
+    w.session.stood_still(60.0, w.now)
+    w.feed(w.target.print(b"1"))
+    w.session.stood_still(5.0, w.now)
+    assert w.kinds() == ["print"]
+    w.session.stood_still(60.0, w.now)
+    assert w.pass_time(WAKE_S) == BREAK_IN
+    assert w.kinds() == ["print", "gap"]
+    # One packet may have been on its way when the host fell still; what goes on behind it has not given up.
+    w.feed(w.target.print(b"2"))
+    assert w.pass_time(WAKE_S) == BREAK_IN
+    w.feed(w.target.print(b"3"))
+    assert w.pass_time(WAKE_S) == b""
+
+
+@pytest.mark.parametrize("garbage", [0x10, 0x23, 0x33])
+def test_an_x86_stop_is_one_whatever_lies_behind_its_shorter_report(garbage: int) -> None:
+    w = Wire()
+    payload = bytearray(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86"))
+    struct.pack_into("<HHHH", payload, 232, garbage, 0x2B, 0x2B, 0x53)
+    _, ask = w.sent(w.target.stop(bytes(payload)))
+    assert ask.payload == wire.get_context(0, "x86")
+
+
+def test_an_x64_stop_is_one_whatever_its_instructions_look_like() -> None:
+    w = Wire()
+    payload = bytearray(exception_payload(wire.STATUS_BREAKPOINT, X64_INT3_PC, "x64"))
+    struct.pack_into("<HHHH", payload, 220, 0x08, 0x23, 0x23, 0x30)
+    _, ask = w.sent(w.target.stop(bytes(payload)))
+    assert ask.payload == wire.get_context(0, "x64")
+
+
+def test_a_kernel_that_takes_registers_only_in_pieces_is_stepped_too() -> None:
+    w = Wire()
+    _, ask = w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X64_INT3_PC, "x64")))
+    w.feed(control_packet(ACKNOWLEDGE, ask.id))
+    _, put = w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.GET_CONTEXT, context("x64", X64_INT3_PC))))
+    w.feed(control_packet(ACKNOWLEDGE, put.id))
+    got, total = b"", 1232
+    _, last = w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.SET_CONTEXT, status=0xC0000001)))
+    while wire.reply_api(last.payload) == wire.SET_CONTEXT_EX:
+        offset, size, whole = struct.unpack_from("<III", last.payload, 16)
+        assert (offset, whole) == (len(got), total)
+        assert size == len(last.payload) - 56 <= 512
+        got += wire.reply_data(last.payload)
+        w.feed(control_packet(ACKNOWLEDGE, last.id))
+        _, last = w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.SET_CONTEXT_EX)))
+    assert got == context("x64", X64_INT3_PC + 1)
+    assert continue_status(last) == wire.DBG_CONTINUE
+    assert w.kinds() == ["exception"]
+
+
+def test_a_stop_with_a_header_that_ends_early_is_answered() -> None:
+    w = Wire()
+    _, go = w.sent(w.target.stop(load_payload(b"a.sys")[:100]))
+    assert continue_status(go) == wire.DBG_CONTINUE
+
+
+def test_a_command_string_is_told_by_its_words() -> None:
+    w = Wire()
+    w.feed(w.target.stop(command_payload()))
+    [note] = w.records
+    assert isinstance(note, Note)
+    assert "'command'" in note.text
+    assert "'name'" in note.text
+
+
+def test_a_fork_takes_a_packet_that_is_not_the_one_before_its_freeze() -> None:
+    w = Wire()
+    first = w.target.print(b"1")
+    w.feed(first)
+    ids = SessionIds.from_json(w.session.ids.to_json())
+    again = Wire(ids=ids)
+    assert again.feed(first) == ACK0
+    assert again.kinds() == []  # its acknowledgement was lost in the freeze
+    other = Wire(ids=ids)
+    other.feed(Target().print(b"2").replace(b"\x00\x08\x80\x80", b"\x00\x00\x80\x80"))
+    assert other.kinds() == ["gap", "print"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"receive": 1, "send": 2}', '{"receive": null, "send": "x"}'])
+def test_ids_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        SessionIds.from_json(text)
+
+
+def test_a_session_that_heard_nothing_hands_on_that_anything_may_come() -> None:
+    ids = SessionIds.from_json(Session().ids.to_json())
+    w = Wire(ids=ids)
+    w.target.print(b"0")
+    w.feed(w.target.print(b"1"))
+    assert w.kinds() == ["print"]
+
+
+def test_a_break_in_with_hold_holds_once() -> None:
+    w = Wire()
+    w.session.break_in(hold=True)
+    assert w.session.take_output() == BREAK_IN
+    stop = exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")
+    assert len(w.sent(w.target.stop(stop))) == 1
+    assert w.session.held
+    assert not w.session.idle
+    w.session.break_in(hold=True)
+    assert w.session.take_output() == b""
+    w.session.release(w.now)
+    assert not w.session.held
+    w.session.release(w.now)
+    (ask,) = (item for item in Framer().feed(w.session.take_output()) if isinstance(item, Packet))
+    assert wire.reply_api(ask.payload) == wire.GET_CONTEXT
+    w.feed(w.target.packet(STATE_MANIPULATE, reply(wire.GET_CONTEXT, context("x86", X86_INT3_PC))))
+    w.feed(w.target.packet(STATE_MANIPULATE, reply(wire.SET_CONTEXT)))
+    assert len(w.sent(w.target.stop(stop))) == 2  # a driver's own breakpoint is stepped over as before
+
+
+def test_a_running_target_that_drops_our_reset_may_reset_us_later() -> None:
+    w = Wire()
+    w.session.reset()
+    w.session.take_output()
+    w.feed(w.target.print(b"1"))
+    assert w.feed(control_packet(RESET)) == control_packet(RESET)
+
+
+def test_another_processor_may_print_in_the_middle_of_a_bugcheck() -> None:
+    w = Wire()
+    w.feed(w.target.print(BUGCHECK[:40], cpu=1))
+    w.feed(w.target.print(b"*** (somebody else)\n", cpu=0))
+    w.feed(w.target.print(BUGCHECK[40:], cpu=1))
+    assert w.kinds() == ["print", "print", "print", "bugcheck"]
+    assert len(w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters"),
+    [
+        (
+            b"\n*** Fatal System Error: 0x0000000a\n                       (0x0000001C,0x00000002,0x00000000,0x80412C3B)\n\n",
+            (0x1C, 2, 0, 0x80412C3B),
+        ),
+        (
+            b"\n*** Fatal System Error: 0x0000000a\n                       "
+            b"(0xFFFFF80311111111,0x0000000000000002,0x0000000000000000,0xFFFFF80322222222)\n\n",
+            (0xFFFFF80311111111, 2, 0, 0xFFFFF80322222222),
+        ),
+    ],
+)
+def test_bugchecks_of_both_widths_are_known_wherever_their_text_is_cut(text: bytes, parameters: tuple[int, ...]) -> None:
+    for cut in range(1, len(text)):
+        w = Wire()
+        w.feed(w.target.print(b"(/ntoskrnl/ke/bug.c:1069) *** about (to) say more\n"))
+        w.feed(w.target.print(text[:cut]))
+        w.feed(w.target.print(text[cut:]))
+        found = [record for record in w.records if isinstance(record, BugcheckText)]
+        assert [(record.code, record.parameters) for record in found] == [(0xA, parameters)]
+
+
+# --- any stream at all ------------------------------------------------------------------------------------------------
+
+JUNK = st.binary(max_size=30) | st.text(alphabet="0ib\x03\x80\x00\xaa", max_size=30).map(lambda text: text.encode("latin-1"))
+#: What a target may say next: a print, something that waits for an answer, or the last packet once more.
+SAID = st.sampled_from(["print", "load", "int3", "fault", "prompt", "file", "command", "again", "control", "reply"])
+
+
+def _say(target: Target, what: str, number: int) -> bytes:
+    match what:
+        case "print":
+            return target.print(b"%d\n" % number)
+        case "load":
+            return target.stop(load_payload(b"%d.sys" % number))
+        case "int3":
+            return target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC + number, "x86"))
+        case "fault":
+            return target.stop(exception_payload(0xC0000005, X64_INT3_PC + number, "x64"))
+        case "prompt":
+            return target.prompt(b"%d (boipt)? " % number)
+        case "file":
+            return target.file()
+        case "command":
+            return target.stop(command_payload())
+        case "reply":
+            return target.packet(STATE_MANIPULATE, reply(wire.GET_CONTEXT, context("x86", X86_INT3_PC + number)))
+        case _:
+            return control_packet(ACKNOWLEDGE, INITIAL_ID | (number & 1))
+
+
+@given(st.lists(st.tuples(JUNK, SAID), max_size=14), st.lists(st.integers(0, 5000), max_size=10), st.data())
+def test_no_packet_of_a_target_is_lost_wherever_its_stream_is_cut_and_whatever_lies_between(
+    said: list[tuple[bytes, str]], cuts: list[int], data: st.DataObject
+) -> None:
+    target = Target()
+    # Two prints, so that no first packet is said again behind its answer, which would be a new boot.
+    stream, last = target.print(b"a"), target.print(b"b")
+    stream += last
+    expected, acknowledged = [b"a", b"b"], 2
+    for number, (junk, what) in enumerate(said):
+        if what == "again":
+            stream += junk + last
+            acknowledged += 1
+            continue
+        packet = _say(target, what, number)
+        stream += junk + packet
+        if what != "control":
+            last = packet
+            acknowledged += 1
+        if what == "print":
+            expected.append(b"%d\n" % number)
+    edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    w = Wire(StopPolicy(breakpoint=data.draw(st.sampled_from(["skip", "hold"]))))
+    sent = b""
+    for begin, end in itertools.pairwise(edges):
+        sent += w.feed(stream[begin:end])
+    sent += w.pass_time(STALE_S)
+    w.session.finish()
+    w.records += w.session.take_records()
+    sent += w.session.take_output()
+    assert [record.raw for record in w.records if isinstance(record, Print)] == expected
+    assert "gap" not in w.kinds()
+    control = [item for item in Framer().feed(sent) if isinstance(item, Packet) and item.kind == ACKNOWLEDGE]
+    assert len(control) == acknowledged
+
+
+@given(st.lists(st.binary(max_size=80), max_size=12))
+def test_any_bytes_at_all_leave_a_session_that_still_takes_the_next_packet(parts: list[bytes]) -> None:
+    w = Wire()
+    for part in parts:
+        w.feed(part)
+        w.pass_time(0.3)
+    w.pass_time(STALE_S)
+    before = len(w.records)
+    w.feed(w.target.print(b"still here"))
+    assert [record.raw for record in w.records[before:] if isinstance(record, Print)] == [b"still here"]
+
+
+@given(st.integers(1, 11), st.binary(min_size=1, max_size=300), st.integers(0, 3))
+def test_any_payload_at_all_is_acknowledged_and_survived(kind: int, payload: bytes, state: int) -> None:
+    if kind in (4, 5, 6, 8):
+        return
+    w = Wire()
+    for data in (payload, struct.pack("<I", 0x3030 + state) + payload, struct.pack("<I", 0x3230 + state) + payload):
+        assert any(packet.kind == ACKNOWLEDGE for packet in w.sent(w.target.packet(kind, data)))

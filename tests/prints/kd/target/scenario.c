@@ -28,9 +28,20 @@ static void ServeBreakIn(void)
     }
 }
 
+/* What a clock tick of a running kernel does for its debugger: take one byte, and see whether it is a break-in. */
+static void Tick(uint32_t polls)
+{
+    uint8_t byte;
+    if (SerialGet(COM1, polls, &byte) && byte == 0x62) {
+        link.break_ins++;
+        link.broken_in = 1;
+    }
+}
+
 /*
  * "line 00000000" and so on, one print each: count, length (of a line with its newline), cpus (that take turns).
- * Where the host is absent, the next `drop` lines are not sent at all, as in a kernel; then it is looked for again.
+ * Where the host is absent, the next lines are not sent at all, as in a kernel: `drop` of them, then it is looked for; or
+ * with wake=1 all of them, one a clock tick, until the host breaks in.
  */
 static void Flood(void)
 {
@@ -49,8 +60,15 @@ static void Flood(void)
         ServeBreakIn();
         if (!Print((uint16_t)(i % cpus), line)) {
             Report("gave-up line=%u", i);
-            i += Option("drop", 25);
-            while (!Print(0, REFRESH)) {
+            if (Option("wake", 0)) {
+                for (; !link.broken_in && i + 1 < count; i++) {
+                    Tick(1024000);
+                }
+                ServeBreakIn();
+            } else {
+                i += Option("drop", 25);
+                while (!Print(0, REFRESH)) {
+                }
             }
             Report("back line=%u", i + 1);
         }
@@ -101,11 +119,7 @@ static void Idle(void)
     Report("idle");
     while (!link.broken_in) {
         /* While nothing is sent, only a break-in can come; a RESET is dropped, as by a running kernel. */
-        uint8_t byte;
-        if (SerialGet(COM1, link.polls, &byte) && byte == 0x62) {
-            link.break_ins++;
-            link.broken_in = 1;
-        }
+        Tick(link.polls);
     }
     ServeBreakIn();
     Print(0, "going on\n");

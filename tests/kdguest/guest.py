@@ -1,0 +1,229 @@
+"""A guest without QEMU whose prints really are packets: the model's port, a real collector process, the real print source."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.errors import GuestExited, TransportError
+from lab.guest.protocol import CommandResult, Transport
+from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.pool.live import LiveGuest
+from lab.pool.payload import Payload
+from lab.pool.sources import open_prints
+from lab.toolchain.select import DriverPackage
+from tests.kdguest.probe import Probe, async_reader, sync_reader
+from tests.kdguest.system import System
+from tests.kdguest.target import KernelStopped, KernelTarget
+
+_BOOT = ("\\SystemRoot\\system32\\ntoskrnl.exe", "\\SystemRoot\\system32\\hal.dll")
+
+
+@dataclass
+class Monitor:
+    """The one question that the lab asks of QEMU's monitor."""
+
+    machine: KdMachine
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        assert (command, arguments) == ("query-chardev", None)
+        state = "" if self.machine.kernel.connected else "disconnected:"
+        return [{"label": "serial0", "filename": f"{state}unix:serial0.sock"}]
+
+
+class KdMachine:
+    """A virtual machine that holds its kernel until it is told to go on.
+
+    Args:
+        folder: Its run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.run_dir = folder
+        self.ports: Mapping[int, int] = {}
+        self.kernel = KernelTarget(folder / "serial0.sock")
+        self.system = System(self.kernel)
+        self.qmp = Monitor(self)
+        self.alive = True
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            self.kernel.accept()
+
+    def cont(self) -> None:
+        """The boot: a kernel that loads itself."""
+        self.kernel.print(b"a print of the boot\n")
+        for number, path in enumerate(_BOOT):
+            self.kernel.load(path, 0xFFFFFFFF_80400000 + 0x200000 * number, 0x100000)
+
+    def console_tail(self, lines: int = 20) -> str:
+        return "simulated console"
+
+    def exited_error(self) -> GuestExited:
+        return GuestExited("the simulated QEMU was killed by signal 9")
+
+    def kill(self) -> None:
+        self.alive = False
+        self.kernel.close()
+
+    def close(self) -> None:
+        if self.alive:
+            self.kill()
+
+
+@dataclass
+class KdTransport:
+    """Runs the model's programs."""
+
+    machine: KdMachine
+    name: str = "winrm"
+
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        words = command.split() if isinstance(command, str) else list(command)
+        try:
+            if not self.machine.alive or self.machine.kernel.stopped:
+                raise KernelStopped
+            code, out = self._run(words[0].rsplit("\\", 1)[-1], words[1:], stdin)
+        except KernelStopped:
+            raise TransportError("the simulated guest does not answer") from None
+        line = subprocess.list2cmdline(words)
+        return CommandResult(command=line, exit_code=code, stdout=out, stderr=b"", duration_s=0.001)
+
+    def _run(self, program: str, arguments: list[str], stdin: bytes) -> tuple[int, bytes]:
+        system = self.machine.system
+        match program:
+            case "sc.exe":
+                return self._sc(*arguments)
+            case "echo":
+                return 0, " ".join(arguments).encode() + b"\r\n"
+            case "labsay.exe":
+                system.kernel.print(" ".join(arguments).encode() + b"\n")
+                return 0, b""
+            case "drvprobe.exe":
+                return Probe(system).run(stdin.decode() if arguments == ["-"] else " ".join(arguments))
+            case "sync_reader.exe":
+                return 0, sync_reader(system)
+            case "async_reader.exe":
+                return 0, async_reader(system)
+        return 9009, b""
+
+    def _sc(self, verb: str, name: str, *more: str) -> tuple[int, bytes]:
+        system = self.machine.system
+        if verb == "create":
+            return system.create(name, more[more.index("binPath=") + 1]), b""
+        if verb == "start":
+            return system.start(name), b""
+        if verb == "stop":
+            return system.stop(name), b""
+        state = system.state(name)
+        if state is None:
+            return 1060, b""
+        text = f"SERVICE_NAME: {name}\n STATE : {system.state_number(name)} {state}\n WIN32_EXIT_CODE : 0 (0x0)"
+        return 0, text.encode()
+
+    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
+        """Files are not needed: the programs are the model's."""
+
+    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
+        raise TransportError("the simulated guest gives no files")
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def manifest() -> ImageManifest:
+    """The manifest of the model: as of an image of Windows whose prints come by its debugger port."""
+    return ImageManifest(
+        name="simulated-kd",
+        key="0123",
+        created="2026-01-01T00:00:00Z",
+        guest="simulated guest: a model of the drivers behind a debugger port",
+        is_windows=False,
+        capabilities=(
+            *("cancel_io", "cleanup_on_close", "dbgprint", "direct_io", "driver_load", "exit_cancels_io"),
+            *("kernel_debugger", "null_mdl_read", "unload_waits_for_handles"),
+        ),
+        machine=MachineSpec(machine="none", memory_mb=1, disk="disk.qcow2"),
+        prints=PrintPort(source="kd", serial=0, encoding="utf-8"),
+        ports=Ports(),
+    )
+
+
+@dataclass
+class KdGuestSource:
+    """Boots such guests; a :class:`lab.pool.pool.GuestSource`.
+
+    Attributes:
+        folder: Where the payload's files and the run folders are made.
+    """
+
+    folder: Path
+    accelerator: str = "tcg"
+    qemu: str = "0.0 (simulated)"
+    manifest: ImageManifest = field(default_factory=manifest)
+    guests: list[LiveGuest] = field(default_factory=list)
+
+    @property
+    def payload(self) -> Payload:
+        files = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("sync.sys", "async.sys", "drvprobe.exe", "sync_reader.exe", "async_reader.exe"):
+            files[name] = self.folder / name
+            files[name].touch()
+
+        def package(name: str, service: str, link: str) -> DriverPackage:
+            clients = {client: files[f"{client}.exe"] for client in ("drvprobe", f"{name}_reader")}
+            return DriverPackage(
+                name=name,
+                service=service,
+                image=files[f"{name}.sys"],
+                sha256="00" * 32,
+                arch="x64",
+                load_order_group="LabDrivers",
+                links=(link,),
+                clients=clients,
+                encoding="utf-8",
+            )
+
+        return Payload.of(
+            [package("sync", "LySharkSync", r"\\.\LySharkSync"), package("async", "LySharkAsync", r"\\.\LySharkAsync")]
+        )
+
+    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+        # A short path: a socket's has no more than 108 bytes.
+        run_dir = Path(tempfile.mkdtemp(prefix="kdguest-"))
+        machine = KdMachine(run_dir)
+
+        def open_transport(name: str) -> Transport:
+            return KdTransport(machine, name)
+
+        prints = open_prints(self.manifest, machine, "utf-8", lambda: open_transport("winrm"))
+        prints.start()
+
+        def on_close(_kept: bool) -> None:
+            evidence = self.folder / "guests" / guest_id
+            shutil.copytree(run_dir, evidence, ignore=shutil.ignore_patterns("*.sock", "*.ctl"), dirs_exist_ok=True)
+            shutil.rmtree(run_dir)
+
+        guest = LiveGuest(
+            guest_id=guest_id,
+            manifest=self.manifest,
+            machine=machine,
+            transport=open_transport("winrm"),
+            prints=prints,
+            smp=smp or 1,
+            boot_s=0.25,
+            run_dir=run_dir,
+            open_transport=open_transport,
+            on_close=on_close,
+        )
+        self.guests.append(guest)
+        return guest

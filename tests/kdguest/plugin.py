@@ -1,0 +1,15 @@
+"""A pytest plugin that puts simulated guests with a debugger port in the place of the lab's: ``-p tests.kdguest.plugin``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.kdguest.guest import KdGuestSource
+
+FOLDER_VARIABLE = "KDGUEST_FOLDER"
+
+
+def pytest_lab_guest_source(config: object, lab_config: object) -> KdGuestSource:
+    del config, lab_config
+    return KdGuestSource(Path(os.environ[FOLDER_VARIABLE]))
