@@ -16,8 +16,10 @@ from lab.guest.readiness import wait_ready
 from lab.guest.ssh import open_ssh
 from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
+from lab.image.windows.guest_machine import guest_machine
 from lab.pool.live import LiveGuest, TransportName
 from lab.prints.record import PrintSource
+from lab.prints.unobserved import Unobserved
 from lab.prints.wine import WinePrintSource
 from lab.vm.argv import serial_name
 from lab.vm.machine import VirtualMachine
@@ -132,10 +134,14 @@ def read_credentials(image_dir: Path) -> Credentials:
 def machine_spec(
     manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Literal["kvm", "tcg"], smp: int | None = None
 ) -> VmSpec:
-    """The virtual machine that an image asks for."""
+    """The virtual machine that an image asks for.
+
+    Raises:
+        ImageError: A file of the image is missing.
+    """
+    if manifest.is_windows:
+        return guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
     machine = manifest.machine
-    if machine.firmware == "uefi":
-        raise ImageError(f"image {manifest.name} needs UEFI firmware, which this boot does not set up", hint="use its recipe")
     ports = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
     boot = None
     if machine.kernel is not None:
@@ -161,6 +167,8 @@ def machine_spec(
 
 def print_source(manifest: ImageManifest, machine: VirtualMachine, encoding: str) -> PrintSource:
     """The source of an image's prints, not started yet."""
+    if "dbgprint" not in manifest.capabilities:
+        return Unobserved()
     if manifest.prints.source != "wine" or manifest.prints.mark_port is None:
         raise ImageError(f"image {manifest.name} prints by {manifest.prints.source}, which is no source of this boot")
     path = machine.run_dir / f"{serial_name(manifest.prints.serial)}.log"
