@@ -19,7 +19,6 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-import lab
 from lab.host.paths import project_root
 from lab.host.process import run
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
@@ -29,24 +28,16 @@ from lab.image.windows import files
 from lab.image.windows.accept import AcceptancePlan, Acceptor, accept
 from lab.image.windows.answer import AnswerValues, common_folder, render_answer
 from lab.image.windows.answer_check import check_answer
-from lab.image.windows.inputs import TOOLS, USERNAME, Prepared, UserInputs, certificate_record, prepare
+from lab.image.windows.inputs import TOOLS, USERNAME, UserInputs, certificate_record, prepare
 from lab.image.windows.install import InstallResult, install, publish_disk
 from lab.image.windows.install_events import EVENTS_FILE
 from lab.image.windows.install_host import HostDiskFull
 from lab.image.windows.install_watch import Budgets
-from lab.image.windows.iso import hash_file
 from lab.image.windows.machine import CPUS, MACHINE, NIC, InstallPlan, find_firmware
 from lab.image.windows.payload import PayloadParts, SshPayload, payload_files, write_payload
 from lab.image.windows.recipe import WindowsRecipeFile
-from lab.image.windows.sidecar import (
-    AcceptanceRecord,
-    EditionRecord,
-    FirmwareRecord,
-    ImageRecord,
-    InstallRecord,
-    IsoRecord,
-    save_record,
-)
+from lab.image.windows.record import make_record
+from lab.image.windows.sidecar import AcceptanceRecord, save_record
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
 from lab.vm.spec import Accelerator, Firmware
@@ -153,7 +144,7 @@ class WindowsRecipe:
             save_credentials(self._credentials(secrets), folder)
             shutil.copyfile(options.log_dir / EVENTS_FILE, folder / files.EVENTS)
             _write_zip(folder / files.INPUTS, self.inputs.rendered)
-            save_record(self._record(result, acceptance, folder), folder)
+            save_record(make_record(self.inputs, result, acceptance, folder, options.accelerator, options.qemu), folder)
             told = manifest.model_copy(
                 update={
                     "machine": manifest.machine.model_copy(update={"disk": files.DISK}),
@@ -284,41 +275,6 @@ class WindowsRecipe:
         found = secrets.credentials.model_copy(update={"tls_certificate": None})
         return found if self.inputs.openssh_msi else found.model_copy(update={"ssh_private_key": None, "ssh_host_key": None})
 
-    def _record(self, result: InstallResult, acceptance: AcceptanceRecord, folder: Path) -> ImageRecord:
-        inputs, now = self.inputs, datetime.datetime.now(datetime.UTC)
-        expires, source = expiry(inputs, acceptance, now)
-        kd, code = folder / files.KD_DISK, folder / files.FIRMWARE_CODE
-        return ImageRecord(
-            name=self.name,
-            key=self.key(),
-            checkout_key=inputs.checkout_key,
-            built=now,
-            tool_version=lab.__version__,
-            iso=IsoRecord(name=inputs.iso.path.name, size=inputs.iso.size, label=inputs.iso.label, sha256=inputs.iso_sha256),
-            edition=EditionRecord(
-                index=inputs.edition.index,
-                name=inputs.edition.name,
-                edition=inputs.edition.edition,
-                build=inputs.edition.build,
-                arch=inputs.edition.arch,
-            ),
-            firmware=FirmwareRecord(kind=inputs.recipe.machine.firmware, code_sha256=hash_file(code) if code.is_file() else ""),
-            disk_sha256=hash_file(folder / files.DISK),
-            kd_disk_sha256=hash_file(kd) if kd.is_file() else "",
-            evaluation_expires=expires,
-            evaluation_from=source,
-            certificates=tuple(certificate_record(name, der) for name, der in inputs.certificates.items()),
-            openssh_sha256=inputs.openssh_sha256,
-            own_product_key=inputs.product_key is not None,
-            install=InstallRecord(
-                duration_s=result.duration_s,
-                resets=result.resets,
-                accelerator=self._options.accelerator,
-                qemu=self._options.qemu,
-            ),
-            acceptance=acceptance,
-        )
-
     @contextlib.contextmanager
     def _kept(self, folder: Path, credentials: Credentials) -> Iterator[None]:
         """After a failure keep the disk, and what it is entered with, if the user wants to look at it."""
@@ -331,18 +287,6 @@ class WindowsRecipe:
                     with contextlib.suppress(FileExistsError):
                         save_credentials(credentials, self._options.log_dir)
             raise
-
-
-def expiry(inputs: Prepared, acceptance: AcceptanceRecord, now: datetime.datetime) -> tuple[datetime.datetime | None, str]:
-    """When the Windows in an image stops working, and how that is known."""
-    minutes = acceptance.licence.grace_minutes
-    if minutes > 0:
-        return acceptance.when + datetime.timedelta(minutes=minutes), "the guest's own licence service"
-    days = inputs.recipe.evaluation_days
-    evaluation = "eval" in f"{inputs.edition.name} {inputs.edition.edition}".lower()
-    if days is None or not evaluation or inputs.product_key is not None:
-        return None, ""
-    return now + datetime.timedelta(days=days), f"the recipe: evaluation media run for {days} days"
 
 
 def _write_zip(target: Path, contents: Mapping[str, bytes]) -> None:

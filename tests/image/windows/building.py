@@ -64,16 +64,20 @@ class StandinAcceptance:
 
     Args:
         guest: What it answers.
+        memory_mb: RAM in MiB, instead of what Windows needs.
+        up: What the stand-in writes on its console when it is up.
     """
 
-    def __init__(self, guest: GuestDouble | None = None) -> None:
+    def __init__(self, guest: GuestDouble | None = None, *, memory_mb: int = 64, up: str = "the stand-in is up") -> None:
         self.guest = guest or GuestDouble()
+        self._memory_mb = memory_mb
+        self._up = up
         self.guest.on_shutdown = self._power_off
         self.guest.ready = self._is_up
         self.machine: VirtualMachine | None = None
 
     def __call__(self, plan: AcceptancePlan, progress: Progress) -> AcceptanceRecord:
-        plan = replace(plan, manifest=plan.manifest.model_copy(update={"boot_timeout_s": 60.0}))
+        plan = replace(plan, manifest=plan.manifest.model_copy(update={"boot_timeout_s": 120.0}))
         acceptor: Any = partial(
             accept, connect=lambda _port, _credentials: self._entered(), open_machine=self._open, shutdown_s=30, gap_s=0.2
         )
@@ -81,7 +85,7 @@ class StandinAcceptance:
         return record
 
     def _open(self, spec: VmSpec, folder: Path) -> VirtualMachine:
-        self.machine = VirtualMachine(replace(spec, memory_mb=64), folder)
+        self.machine = VirtualMachine(replace(spec, memory_mb=self._memory_mb), folder)
         return self.machine
 
     def _entered(self) -> GuestDouble:
@@ -89,7 +93,7 @@ class StandinAcceptance:
 
     def _is_up(self) -> bool:
         assert self.machine is not None
-        return "the stand-in is up" in self.machine.console_tail()
+        return self._up in self.machine.console_tail()
 
     def _power_off(self) -> None:
         assert self.machine is not None

@@ -26,9 +26,11 @@ from lab.host.paths import project_root
 from lab.host.process import run
 from lab.image import health, store
 from lab.image.manifest import load_credentials, load_manifest
+from lab.image.recipes import windows_recipe
 from lab.image.windows import build as build_module
 from lab.image.windows.guest_machine import debug_manifest
 from lab.image.windows.inputs import UserInputs
+from lab.image.windows.install_events import load_events
 from lab.image.windows.install_host import (
     HostDiskFull,
     InstallError,
@@ -42,6 +44,8 @@ from lab.image.windows.sidecar import load_record
 from tests.image.windows.building import BUDGETS, EDITION, StandinAcceptance, build, small, standin_recipe
 from tests.image.windows.guest_double import ENTRY, GuestDouble
 from tests.image.windows.standin.media import Mode, assemble, make_windows_cd
+from tests.image.windows.uefi.disk import efi_program
+from tests.image.windows.uefi.disk import make_windows_cd as make_uefi_cd
 
 pytestmark = pytest.mark.e2e
 
@@ -263,6 +267,42 @@ def test_a_full_disk_is_told_as_one_wherever_it_is_met(bench: Bench, monkeypatch
     with pytest.raises(HostDiskFull, match=r"No space left on device at image\.json"):
         bench.build()
     bench.assert_nothing_built()
+
+
+def test_the_server_s_own_recipe_is_built_with_uefi_firmware(bench: Bench) -> None:
+    """The stand-in as a UEFI program, and nothing of the recipe changed but the sizes of machine and disk."""
+    recipe = windows_recipe("windows-server-2022")
+    iso = make_uefi_cd(efi_program(bench.folder), bench.folder / "uefi.iso", bench.folder, recipe.editions[:1])
+    folder, built = build(
+        iso,
+        bench.cache,
+        bench.logs,
+        progress=Recorder(),
+        recipe=recipe,
+        acceptor=StandinAcceptance(memory_mb=256, up="the UEFI stand-in is up: 1"),
+        budgets=replace(BUDGETS, total_s=400, stall_s=120),
+        tune=lambda plan: replace(plan, disk_gb=1, memory_mb=256),
+    )
+    assert built
+    told = [event for event in load_events(folder / "install.jsonl") if event.kind in ("stage", "reset", "key", "write")]
+    stages = [event.detail for event in told if event.kind == "stage"]
+    assert stages == [
+        *("winpe start", "winpe ok", "specialize start", "specialize ok", "oobe start", "oobe ok", "provision start", "done ok")
+    ]
+    assert load_record(folder).install.resets == 3
+    # The key was pressed on the firmware's word, and no more once Setup wrote.
+    keys = [event.at_s for event in told if event.kind == "key"]
+    assert keys
+    assert keys[0] < BUDGETS.key_after_s  # the firmware's console, not the clock, gave the word
+    assert max(keys) <= next(event.at_s for event in told if event.kind == "write")
+    # What Setup left in the variables came along: without it the stand-in would not know how far it is.
+    manifest = load_manifest(folder)
+    assert manifest.machine.firmware == "uefi"
+    assert {"firmware.fd", "vars.qcow2"} <= {path.name for path in folder.iterdir()}
+    assert load_record(folder).firmware.code_sha256
+    run(["qemu-img", "check", "-q", folder / "vars.qcow2"], 60)
+    (sound,) = health.examine_all(cache=bench.cache, verify=True)
+    assert sound.level == "ok", sound.as_json()
 
 
 def start_building(bench: Bench, *, until: str) -> subprocess.Popen[str]:
