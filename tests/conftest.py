@@ -5,7 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# An example that takes long says something about the machine, not about the code: no test here is timed.
+hypothesis.settings.register_profile("lab", deadline=None)
+hypothesis.settings.load_profile("lab")
 
 #: Inner pytest runs, for the plugin's tests; pytest allows this in the topmost conftest only.
 pytest_plugins = ["pytester"]

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lab.errors import HostToolError
 from lab.host.survey import Survey, survey
+from lab.image.windows.machine import find_firmware
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +34,8 @@ def doctor(
     """
     found = survey(reprobe=reprobe)
     if json_output:
-        sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
+        document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         _show(found, Console())
     raise typer.Exit(0 if found.ok else 1)
@@ -89,5 +92,14 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
     if found.features:
         fork = "x-ignore-shared" if found.features.x_ignore_shared else "full stream"
         rows += [("freeze and fork by", fork), ("dump formats", ", ".join(found.features.dump_formats))]
+    rows.append(("UEFI firmware", _uefi_firmware() or "none; only Windows images need it: apt-get install -y ovmf"))
     rows += [(f"{name} folder", f"{item.path} ({item.free_mb} MiB free)") for name, item in found.folders.items()]
     return rows
+
+
+def _uefi_firmware() -> str:
+    """The firmware that Windows images are built with; empty when this machine has none."""
+    try:
+        return str(find_firmware().code)
+    except HostToolError:
+        return ""

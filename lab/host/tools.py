@@ -11,7 +11,7 @@ from typing import Literal
 from lab.errors import HostToolError
 from lab.host.process import Runner, find_program, run_quick
 
-Purpose = Literal["run guests", "build the free guest", "build drivers", "build Windows images"]
+Purpose = Literal["run guests", "build the free guest", "build drivers"]
 _SECONDS = 20.0
 #: Debian writes "(GCC) 12-win32"
 _GCC = r"\(GCC\) (\S+)"
@@ -53,7 +53,6 @@ TOOLS: tuple[Tool, ...] = (
     Tool("i686-w64-mingw32-gcc", "build drivers", "gcc-mingw-w64-i686", pattern=_GCC),
     # Older ones write page hashes that Windows does not accept.
     Tool("osslsigncode", "build drivers", "osslsigncode", minimum="2.5"),
-    Tool("wiminfo", "build Windows images", "wimtools", required=False),
 )
 
 

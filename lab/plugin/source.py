@@ -11,7 +11,7 @@ from lab.errors import LabError
 from lab.host.accel import probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir
 from lab.image.manifest import ImageManifest
-from lab.image.store import find_image
+from lab.image.recipes import existing_image
 from lab.plugin.options import LabConfig
 from lab.pool.boot import read_manifest
 from lab.pool.kept import KeptGuests
@@ -38,7 +38,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
     replaced = config.hook.pytest_lab_guest_source(config=config, lab_config=options)
     if replaced is not None:
         return cast(GuestSource, replaced)
-    image_dir = find_image(options.image)
+    image_dir = existing_image(options.image)
     manifest = booted_as(read_manifest(image_dir), options.debug)
     sweep(runs_dir())
     return ImageSource(

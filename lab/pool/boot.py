@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,10 +17,11 @@ from lab.guest.readiness import wait_ready
 from lab.guest.ssh import open_ssh
 from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
+from lab.image.windows.guest_machine import guest_machine
 from lab.pool.live import LiveGuest, TransportName
-from lab.pool.sources import Debug, booted_as, open_prints, serial_ports, starts_paused
+from lab.pool.sources import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
 from lab.vm.machine import VirtualMachine
-from lab.vm.spec import Actions, Disk, KernelBoot, Nic, SerialPort, VmSpec
+from lab.vm.spec import Actions, Disk, KernelBoot, Nic, VmSpec
 
 _LOOPBACK = "127.0.0.1"
 #: A Windows service may restart once more at the end of a boot; the free guest's does not.
@@ -132,10 +134,15 @@ def read_credentials(image_dir: Path) -> Credentials:
 def machine_spec(
     manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Literal["kvm", "tcg"], smp: int | None = None
 ) -> VmSpec:
-    """The virtual machine that an image asks for."""
+    """The virtual machine that an image asks for.
+
+    Raises:
+        ImageError: A file of the image is missing.
+    """
+    if manifest.is_windows:
+        spec = guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
+        return replace(spec, serials=serial_ports(manifest), paused=starts_paused(manifest), debug_port=debug_port(manifest))
     machine = manifest.machine
-    if machine.firmware == "uefi":
-        raise ImageError(f"image {manifest.name} needs UEFI firmware, which this boot does not set up", hint="use its recipe")
     ports = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
     boot = None
     if machine.kernel is not None:
@@ -154,7 +161,7 @@ def machine_spec(
         serials=serial_ports(manifest),
         paused=starts_paused(manifest),
         console=1 - manifest.prints.serial,
-        debug_port=SerialPort() if manifest.prints.source == "tap" else None,
+        debug_port=debug_port(manifest),
         rng=True,
         # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back.
         actions=Actions(reboot="shutdown"),

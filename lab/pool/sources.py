@@ -18,6 +18,7 @@ from lab.pool.tap import tap_prints
 from lab.prints.kd.process import CollectorProcess, start_collector
 from lab.prints.kd.source import KdPrintSource
 from lab.prints.record import PrintSource
+from lab.prints.unobserved import Unobserved
 from lab.prints.wine import WinePrintSource
 from lab.vm.argv import serial_name
 from lab.vm.spec import SerialPort
@@ -50,16 +51,28 @@ def booted_as(manifest: ImageManifest, debug: Debug) -> ImageManifest:
     changes = manifest.debug
     machine = manifest.machine.model_copy(update={"disk": changes.disk or manifest.machine.disk})
     capabilities = tuple(dict.fromkeys((*manifest.capabilities, *changes.capabilities)))
-    return manifest.model_copy(update={"prints": changes.prints, "machine": machine, "capabilities": capabilities})
+    return manifest.model_copy(
+        update={
+            "guest": f"{manifest.guest}, kernel debugger on",
+            "prints": changes.prints,
+            "machine": machine,
+            "capabilities": capabilities,
+        }
+    )
 
 
 def serial_ports(manifest: ImageManifest) -> tuple[SerialPort, SerialPort]:
     """The serial ports of a guest's machine: the one of a debugger goes both ways, everything else is only recorded."""
     first, second = (
-        SerialPort("socket") if manifest.prints.source == "kd" and index == manifest.prints.serial else SerialPort()
+        SerialPort("socket") if starts_paused(manifest) and index == manifest.prints.serial else SerialPort()
         for index in range(2)
     )
     return first, second
+
+
+def debug_port(manifest: ImageManifest) -> SerialPort | None:
+    """The debug console of a guest's machine; only the tap writes to it."""
+    return SerialPort() if manifest.prints.source == "tap" else None
 
 
 def starts_paused(manifest: ImageManifest) -> bool:
@@ -163,6 +176,8 @@ def open_prints(
         HostToolError: The collector could not be started, or did not connect.
     """
     prints = manifest.prints
+    if prints.source == "none":
+        return Unobserved()
     if prints.source == "wine" and prints.mark_port is not None:
         path = machine.run_dir / f"{serial_name(prints.serial)}.log"
         return WinePrintSource(path, (_LOOPBACK, machine.ports[prints.mark_port]), encoding=encoding)

@@ -93,7 +93,7 @@ def _machine(spec: VmSpec) -> Iterator[str]:
         yield from ("-bios", str(spec.bios))
     if spec.firmware:
         yield from ("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={escape(spec.firmware.code)}")
-        yield from ("-drive", f"if=pflash,unit=1,format=raw,file={VARS_FILE}")
+        yield from ("-drive", f"if=pflash,unit=1,format={spec.firmware.vars_format},file={VARS_FILE}")
     if spec.boot:
         yield from ("-kernel", str(spec.boot.kernel))
         if spec.boot.initrd:

@@ -49,10 +49,12 @@ class Firmware:
     Attributes:
         code: Read-only firmware code, for example OVMF_CODE_4M.fd.
         vars: Template of the variable store; each machine gets its own copy ``vars.fd`` in its run folder.
+        vars_format: Format of the variable store. QEMU takes internal snapshots only of a qcow2 one.
     """
 
     code: Path
     vars: Path
+    vars_format: Literal["raw", "qcow2"] = "raw"
 
 
 @dataclass(frozen=True, slots=True)

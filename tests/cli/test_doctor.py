@@ -13,9 +13,10 @@ from lab.host.accel import Accelerator, Accelerators
 from lab.host.capacity import Capacity
 from lab.host.qemu import QemuFeatures
 from lab.host.survey import Folder, Survey
-from lab.host.tools import TOOLS, ToolState
+from lab.host.tools import TOOLS, Tool, ToolState
 
 WORKS = Accelerator("tcg", True, "a tiny guest ran to its end in 0.07 s", 0.07)
+OPTIONAL = Tool("optional-tool", "build drivers", "some-package", required=False)
 FEATURES = QemuFeatures(
     x_ignore_shared=True,
     mapped_ram=False,
@@ -30,7 +31,7 @@ FEATURES = QemuFeatures(
 def found(*, missing: tuple[str, ...] = (), tcg: Accelerator = WORKS) -> Survey:
     states = [
         ToolState(tool, "", "", "not installed") if tool.name in missing else ToolState(tool, f"/bin/{tool.name}", "9.9", "")
-        for tool in TOOLS
+        for tool in (*TOOLS, OPTIONAL)
     ]
     kvm = Accelerator("kvm", False, "/dev/kvm does not exist", 0.0)
     folders = {"cache": Folder(Path("/cache"), 5000)}
@@ -59,7 +60,7 @@ def test_a_ready_machine(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_missing_comes_with_the_command_that_installs_it(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, text = run(app, monkeypatch, found(missing=("mmdebstrap", "qemu-img", "wiminfo")))
+    code, text = run(app, monkeypatch, found(missing=("mmdebstrap", "qemu-img", "optional-tool")))
     assert code == 1
     # The optional one is not asked for.
     assert "apt-get install -y mmdebstrap qemu-utils\n" in text
@@ -67,7 +68,7 @@ def test_what_is_missing_comes_with_the_command_that_installs_it(app: typer.Type
 
 
 def test_an_optional_tool_does_not_matter(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, text = run(app, monkeypatch, found(missing=("wiminfo",)))
+    code, text = run(app, monkeypatch, found(missing=("optional-tool",)))
     assert code == 0
     assert "not installed" in text
 

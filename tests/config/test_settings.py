@@ -49,6 +49,7 @@ def test_every_key(tmp_path: Path) -> None:
         out: results
         boot_timeout: 900
         accelerator: kvm
+        debug: kd
         keep: failed
         known:
           - test: suites/async/*
@@ -59,6 +60,7 @@ def test_every_key(tmp_path: Path) -> None:
     )
     values = settings.values
     assert values.workers == 3
+    assert values.debug == "kd"
     assert values.drivers == (str(tmp_path / "mine/driver.yaml"), "/abs/x.sys")
     assert values.suites == (str(tmp_path / "suites/sync/test_a.py") + "::test_b",)
     assert values.out == str(tmp_path / "results")

@@ -225,3 +225,20 @@ def test_an_unknown_driver_boots_no_guest_of_a_worker(inner: Any) -> None:
     assert entry.verdict == "infra"
     assert "no driver 'synk' in this run" in entry.reason
     assert inner.report.guests == []
+
+
+def test_prints_are_asked_only_of_a_guest_that_delivers_them(inner: Any) -> None:
+    inner.prepare("import simulated; source.manifest = simulated.manifest(capabilities=('driver_load',))")
+    tests = """
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_silent(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+
+def test_loud(reader, prints):
+    reader.read(length=20)
+    prints.expect(["x"])
+"""
+    result = inner.run(tests)
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*skipped for want of dbgprint: 1*"])

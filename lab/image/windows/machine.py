@@ -6,9 +6,10 @@ machine goes to the disk, so Setup never begins again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from lab.errors import ConfigError, HostToolError
 from lab.vm.spec import Accelerator, CdDrive, Disk, Firmware, Nic, VmSpec
@@ -30,7 +31,13 @@ _HYPERV = (
     "hv_relaxed,hv_vapic,hv_spinlocks=0x1fff,hv_time,hv_vpindex,hv_runtime,hv_synic,hv_stimer,hv_frequencies,hv_tlbflush,hv_ipi"
 )
 #: vmx and svm off: with nested virtualisation in sight Windows may start its own hypervisor.
-_CPUS = {"kvm": f"host,vmx=off,svm=off,{_HYPERV}", "tcg": "max,vmx=off,svm=off,la57=off"}
+CPUS: Mapping[Accelerator, str] = MappingProxyType(
+    {"kvm": f"host,vmx=off,svm=off,{_HYPERV}", "tcg": "max,vmx=off,svm=off,la57=off"}
+)
+#: Machine type, network card and clock, the same for Setup and for guests: Windows must not find new devices later.
+MACHINE = "q35,hpet=off,vmport=off"
+NIC = "e1000e,romfile="
+RTC = "base=utc,driftfix=slew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +89,12 @@ def install_machine(plan: InstallPlan) -> VmSpec:
     """
     if plan.firmware:
         _refuse_secure_boot(plan.firmware)
-    extra = ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
-    if plan.accelerator == "kvm":
-        extra += ["-global", "kvm-pit.lost_tick_policy=discard"]
-    extra += ["-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0", "-device", "vmcoreinfo"]
     return VmSpec(
         name=f"install-{plan.name}",
         qemu=plan.qemu,
         accelerator=plan.accelerator,
-        machine="q35,hpet=off,vmport=off",
-        cpu=plan.cpu or _CPUS[plan.accelerator],
+        machine=MACHINE,
+        cpu=plan.cpu or CPUS[plan.accelerator],
         smp=plan.smp,
         memory_mb=plan.memory_mb,
         firmware=plan.firmware,
@@ -99,12 +102,21 @@ def install_machine(plan: InstallPlan) -> VmSpec:
         disks=(Disk(plan.partial_disk, interface="ide", overlay=False, cache="unsafe", bootindex=1),),
         cds=(CdDrive(plan.windows_iso.absolute(), bootindex=2), CdDrive(plan.payload_iso.absolute())),
         # The network is cut off, so that Setup neither updates itself nor asks for an account online.
-        nic=Nic(device="e1000e,romfile=", restrict=True),
+        nic=Nic(device=NIC, restrict=True),
         console=PROGRESS_PORT,
         display=True,
-        rtc="base=utc,driftfix=slew",
-        extra=(*extra, *plan.extra),
+        rtc=RTC,
+        # Blocks that Setup zeroes take no room in the file.
+        extra=(*platform_devices(plan.accelerator), "-set", f"drive.{DISK_DRIVE}.detect-zeroes=unmap", *plan.extra),
     )
+
+
+def platform_devices(accelerator: Accelerator) -> tuple[str, ...]:
+    """QEMU arguments of the machine that a spec has no words for: no sleep states, a tablet, a place for dump notes."""
+    extra = ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
+    if accelerator == "kvm":
+        extra += ["-global", "kvm-pit.lost_tick_policy=discard"]
+    return (*extra, "-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0", "-device", "vmcoreinfo")
 
 
 def find_firmware(root: Path = Path("/")) -> Firmware:

@@ -20,6 +20,7 @@ Windows = Literal["server-2022", "server-2025", "11", "10"]
 #: "half built", and nothing but the end comes after it.
 STAGES = (
     "network",
+    "tools",
     "certificates",
     "codeintegrity",
     "debugprint",
@@ -31,7 +32,7 @@ STAGES = (
     "finish",
 )
 #: Without these a guest cannot be used by the lab.
-_REQUIRED = frozenset({"network", "certificates", "codeintegrity", "winrm", "finish"})
+_REQUIRED = frozenset({"network", "tools", "certificates", "codeintegrity", "winrm", "finish"})
 #: Capabilities that a stage brings: without the stage a recipe must not claim them.
 _BROUGHT_BY = {"ssh": "ssh", "sftp": "ssh", "winrm": "winrm", "crash_dump": "crashdumps", "kernel_debugger": "kd"}
 #: Windows that does not start from a BIOS.

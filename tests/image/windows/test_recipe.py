@@ -44,8 +44,8 @@ def test_prints_are_claimed_only_with_a_kernel_debugger(name: str) -> None:
 
 
 def test_winrm_is_the_last_stage_but_the_end(tmp_path: Path) -> None:
-    recipe = load_recipe(write(tmp_path, GOOD + "stages: [finish, winrm, certificates, codeintegrity, network]\n"))
-    assert recipe.ordered_stages == ("network", "certificates", "codeintegrity", "winrm", "finish")
+    recipe = load_recipe(write(tmp_path, GOOD + "stages: [finish, winrm, certificates, codeintegrity, tools, network]\n"))
+    assert recipe.ordered_stages == ("network", "tools", "certificates", "codeintegrity", "winrm", "finish")
     assert STAGES[-2:] == ("winrm", "finish")
 
 

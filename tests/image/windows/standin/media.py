@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import pycdlib
 
 from lab.host.process import run
+from tests.image.windows.media import wim, wim_xml
 
 _SOURCE = Path(__file__).with_name("standin.s")
 _SECONDS = 60.0
@@ -42,6 +45,21 @@ def make_cd(code: bytes, mode: Mode, target: Path) -> Path:
     """A CD that boots the stand-in in one of its modes."""
     image = code[:_MODE_OFFSET] + bytes([mode]) + code[_MODE_OFFSET + 1 :]
     return _write(target, image)
+
+
+def make_windows_cd(code: bytes, mode: Mode, target: Path, editions: Sequence[str]) -> Path:
+    """A CD that boots the stand-in, and looks like Windows' own: UDF, with an install.wim of these editions."""
+    image = code[:_MODE_OFFSET] + bytes([mode]) + code[_MODE_OFFSET + 1 :]
+    iso: Any = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, udf="2.60", vol_ident="STANDIN")
+    iso.add_directory("/SOURCES", udf_path="/sources")
+    data = wim(wim_xml(editions))
+    iso.add_fp(io.BytesIO(data), len(data), "/SOURCES/INSTALL.WIM;1", udf_path="/sources/install.wim")
+    iso.add_fp(io.BytesIO(image), len(image), "/BOOT.BIN;1", udf_path="/boot.bin")
+    iso.add_eltorito("/BOOT.BIN;1", bootcatfile="/BOOT.CAT;1", boot_load_size=_SECTORS)
+    iso.write(str(target))
+    iso.close()
+    return target
 
 
 def make_payload(target: Path) -> Path:

@@ -2,7 +2,7 @@
 #
 # The same four sectors are the boot image of the CD and, once "installed", the first sectors of the disk.
 # From the CD it asks for a key, writes itself to the disk and restarts; from the disk it goes through three phases,
-# each with a restart, says that it is done, and powers off. The last bytes of its first sector say how it misbehaves
+# each with a restart, says that it is done, and powers off. Started once more, it is a finished guest. The last bytes of its first sector say how it misbehaves
 # (mode, set when the CD is made) and how far it is (phase).
 #
 # Addresses are written as differences to `start`, so that no relocation is left for a linker.
@@ -95,9 +95,11 @@ from_disk:
     movw    $PHASE_TICKS, %cx
     call    pause
     movb    phase - start + ORG, %al
+    cmpb    $3, %al
+    je      phase_provision
+    ja      installed
     cmpb    $2, %al
     je      phase_oobe
-    ja      phase_provision
 
     movw    $(specialize_start - start + ORG), %si
     call    print
@@ -129,6 +131,7 @@ next_phase:
 phase_provision:
     movw    $(provision_start - start + ORG), %si
     call    print
+    incb    phase - start + ORG
     call    install
     movw    $(done_ok - start + ORG), %si
     call    print
@@ -138,6 +141,14 @@ power_off:
     movw    $0x2000, %ax
     outw    %ax, %dx
     jmp     halt
+
+# A start of the finished disk: says so, and powers off at a key, as Windows does at a command.
+installed:
+    movw    $(desktop - start + ORG), %si
+    call    print
+    xorw    %ax, %ax
+    int     $0x16
+    jmp     power_off
 
 restart:
     movw    $0xcf9, %dx
@@ -189,4 +200,5 @@ oobe_ok:          .asciz "LAB oobe ok\r\n"
 oobe_failed:      .asciz "LAB oobe failed no such account\r\n"
 provision_start:  .asciz "LAB provision start\r\n"
 done_ok:          .asciz "LAB done ok\r\n"
+desktop:          .asciz "the stand-in is up\r\n"
     .org 512 * SECTORS

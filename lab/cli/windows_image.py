@@ -1,0 +1,60 @@
+"""`lab image build windows-…`: the user's ISO, this machine's accelerator, and where the logs are."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import typer
+
+from lab.host.accel import probe_accelerators
+from lab.host.paths import cache_dir, state_dir
+from lab.image.progress import open_progress
+from lab.image.store import build_image, list_images
+from lab.image.windows.build import BuildOptions, WindowsRecipe, build_log_dir
+from lab.image.windows.inputs import UserInputs
+from lab.image.windows.install_host import require_accelerator
+from lab.image.windows.iso import inspect_iso
+from lab.image.windows.recipe import WindowsRecipeFile
+from lab.pool.source import choose_accelerator, qemu_version
+
+#: What a shell makes of an interrupted command.
+_INTERRUPTED = 130
+
+
+def build_windows(
+    recipe: WindowsRecipeFile, given: UserInputs, *, cache: Path | None, force: bool, allow_tcg: bool, keep: bool
+) -> None:
+    """Build a Windows image and say what came of it.
+
+    Raises:
+        LabError: What is wrong; nothing half-built is left.
+    """
+    # Before anything that takes time: is it the right ISO, and is this the right machine?
+    inspect_iso(given.iso).choose(recipe.editions)
+    found = probe_accelerators(cache_dir())
+    built_before = any(image.manifest.name == recipe.name for image in list_images(cache=cache))
+    if not built_before or force:
+        require_accelerator(found.kvm.usable, allow_tcg)
+    options = BuildOptions(
+        accelerator=choose_accelerator("auto", found),
+        log_dir=build_log_dir(state_dir(), recipe.name, datetime.datetime.now(datetime.UTC)),
+        keep_failed=keep,
+        qemu=qemu_version(),
+        before=lambda: require_accelerator(found.kvm.usable, allow_tcg),
+    )
+    try:
+        with open_progress() as progress:
+            windows = WindowsRecipe(recipe, given, options, progress, cache=cache)
+            folder, built = build_image(windows, progress, cache=cache, force=force)
+            if built:
+                progress.done(f"image {recipe.name} is ready: {folder}")
+    except KeyboardInterrupt:
+        kept = f"; logs: {options.log_dir}" if options.log_dir.exists() else ""
+        typer.echo(f"lab: interrupted; nothing of the image is left{kept}", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
+    if not built:
+        typer.echo(f"image {recipe.name} is up to date: {folder}")
+        return
+    typer.echo(f"logs of the build: {options.log_dir}")
+    typer.echo(f"try: lab image doctor; lab run --guest {recipe.name}")

@@ -1,0 +1,239 @@
+"""What a Windows image is made from, checked before anything is begun, and the key that follows from it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from pydantic import SecretStr, ValidationError
+
+from lab.errors import ConfigError, ImageError
+from lab.host.paths import cache_dir, project_root
+from lab.image.key import content_key, tree_inputs
+from lab.image.manifest import SCHEMA_VERSION
+from lab.image.progress import Progress
+from lab.image.windows.answer import AnswerValues, common_folder, render_answer
+from lab.image.windows.answer_check import check_answer
+from lab.image.windows.facts import QUERY_SCRIPT
+from lab.image.windows.iso import WindowsIso, hash_file, inspect_iso
+from lab.image.windows.machine import CPUS, MACHINE, NIC
+from lab.image.windows.payload import certificate_der, check_msi, render_scripts
+from lab.image.windows.recipe import WindowsRecipeFile
+from lab.image.windows.sidecar import CertificateRecord
+from lab.image.windows.wim import Edition
+from lab.toolchain.sign import signing_key
+
+#: Programs of the lab that every guest has, as folders of the checkout.
+TOOLS = ("vm-images/tools/labfile", "vm-images/windows-common/labsay")
+LAB_CERTIFICATE = "lab.cer"
+USERNAME = "labuser"
+#: Stands for the password wherever inputs are compared or kept.
+_PLACEHOLDER = "Pass-Word-0-of-this-image"
+_HASHES = "iso-hashes.json"
+#: Capabilities that OpenSSH brings.
+_SSH = ("sftp", "ssh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserInputs:
+    """What the user gives.
+
+    Attributes:
+        iso: The Windows ISO.
+        openssh_msi: OpenSSH for the guest.
+        product_key: The user's own key.
+        certificates: Certificates that the guest trusts beside the lab's.
+    """
+
+    iso: Path
+    openssh_msi: Path | None = None
+    product_key: SecretStr | None = None
+    certificates: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Inputs that are known to be good.
+
+    Attributes:
+        recipe: The recipe, with the stage ssh when there is an MSI for it.
+        iso: What is on the ISO.
+        iso_sha256: Which ISO exactly.
+        edition: What is installed of it.
+        openssh_msi: OpenSSH for the guest.
+        openssh_sha256: Which one exactly.
+        product_key: The user's own key.
+        certificates: DER certificates by file name.
+        rendered: Answer file and scripts with a stand-in for the password, without the product key.
+        checkout_key: Hash of what comes from the checkout.
+        key: Hash of everything.
+    """
+
+    recipe: WindowsRecipeFile
+    iso: WindowsIso
+    iso_sha256: str
+    edition: Edition
+    openssh_msi: Path | None
+    openssh_sha256: str
+    product_key: SecretStr | None = field(repr=False)
+    certificates: dict[str, bytes]
+    rendered: dict[str, bytes]
+    checkout_key: str
+    key: str
+
+
+def prepare(
+    recipe: WindowsRecipeFile, given: UserInputs, progress: Progress, *, cache: Path | None = None, root: Path | None = None
+) -> Prepared:
+    """Check the inputs, and say which image they make.
+
+    Args:
+        recipe: What to install.
+        given: What the user gives.
+        progress: Told what happens; hashing an ISO for the first time takes some seconds for each gigabyte.
+        cache: Cache folder, in which the hashes of ISOs are kept; None: the user's.
+        root: The checkout; None finds it.
+
+    Raises:
+        ImageError: The ISO is none, or does not hold the edition; the answer file is not as it must be.
+        ConfigError: Another file or the product key is wrong.
+    """
+    progress.stage("look into the ISO")
+    iso = inspect_iso(given.iso)
+    edition = iso.choose(recipe.editions)
+    if edition.arch not in ("", "x64"):
+        raise ImageError(f"{given.iso} is for {edition.arch} machines, and the lab's are x64", hint="use the 64-bit (x64) ISO")
+    msi = check_msi(given.openssh_msi) if given.openssh_msi else None
+    recipe = with_ssh(recipe) if msi else recipe
+    certificates = {LAB_CERTIFICATE: certificate_der(signing_key().certificate)}
+    certificates |= {f"user{number}.cer": certificate_der(path) for number, path in enumerate(given.certificates, 1)}
+    check_product_key(given.product_key)
+    rendered = render_inputs(recipe, edition.index, root=root)
+    sha256 = iso_hash(given.iso, progress, cache=cache)
+    msi_sha256 = hash_file(msi) if msi else ""
+    checkout = checkout_key(recipe, rendered, root=root)
+    parts = {"checkout": checkout.encode(), "iso": sha256.encode(), "msi": msi_sha256.encode()}
+    parts |= {f"certificate/{name}": data for name, data in certificates.items()}
+    if given.product_key:
+        parts["product key"] = hashlib.sha256(given.product_key.get_secret_value().upper().encode()).digest()
+    return Prepared(
+        recipe=recipe,
+        iso=iso,
+        iso_sha256=sha256,
+        edition=edition,
+        openssh_msi=msi,
+        openssh_sha256=msi_sha256,
+        product_key=given.product_key,
+        certificates=certificates,
+        rendered=rendered,
+        checkout_key=checkout,
+        key=content_key(parts),
+    )
+
+
+def render_inputs(recipe: WindowsRecipeFile, index: int, *, root: Path | None = None) -> dict[str, bytes]:
+    """Answer file and scripts as they will be, but for password and product key, by their paths on the payload CD.
+
+    Raises:
+        ImageError: The answer file is not as Setup wants it.
+    """
+    folder = common_folder(root)
+    values = AnswerValues(image_index=index, username=USERNAME, password=SecretStr(_PLACEHOLDER))
+    answer = render_answer(recipe, values, folder=folder)
+    check_answer(answer, recipe)
+    return {"autounattend.xml": answer} | render_scripts(recipe, build_id="", username=USERNAME, folder=folder)
+
+
+def checkout_key(recipe: WindowsRecipeFile, rendered: dict[str, bytes], *, root: Path | None = None) -> str:
+    """Hash of the part of an image that comes from the checkout: an image with another one is of an older recipe."""
+    base = root or project_root()
+    parts = {f"rendered/{name}": data for name, data in rendered.items()}
+    parts["recipe"] = recipe.model_dump_json().encode()
+    parts["machine"] = json.dumps([MACHINE, NIC, CPUS["kvm"], CPUS["tcg"], SCHEMA_VERSION]).encode()
+    parts["query"] = (common_folder(root) / QUERY_SCRIPT).read_bytes()
+    for tool in TOOLS:
+        parts |= tree_inputs(base / tool, tool)
+    return content_key(parts)
+
+
+def present_checkout_key(recipe: WindowsRecipeFile, index: int, *, ssh: bool, root: Path | None = None) -> str:
+    """What :func:`checkout_key` is for an image that was built now, from the same edition of the same ISO."""
+    recipe = with_ssh(recipe) if ssh else recipe
+    return checkout_key(recipe, render_inputs(recipe, index, root=root), root=root)
+
+
+def with_ssh(recipe: WindowsRecipeFile) -> WindowsRecipeFile:
+    """The recipe with OpenSSH in the guest."""
+    values = recipe.model_dump()
+    values["stages"] = (*recipe.ordered_stages, "ssh")
+    values["capabilities"] = tuple(sorted({*recipe.capabilities, *_SSH}))
+    return WindowsRecipeFile.model_validate(values)
+
+
+def check_product_key(key: SecretStr | None) -> None:
+    """Refuse a product key that cannot be one; the key is not in the message.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        AnswerValues(image_index=1, password=SecretStr(_PLACEHOLDER), product_key=key)
+    except ValidationError:
+        raise ConfigError(
+            "the product key is not five groups of five letters and digits", hint="one key, alone in the file: XXXXX-XXXXX-…"
+        ) from None
+
+
+def read_product_key(path: Path) -> SecretStr:
+    """The product key in a file of the user.
+
+    Raises:
+        ConfigError: It cannot be read, or holds no key.
+    """
+    try:
+        key = SecretStr(path.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {type(error).__name__}", file=str(path)) from None
+    check_product_key(key)
+    return key
+
+
+def certificate_record(name: str, der: bytes) -> CertificateRecord:
+    """What is worth knowing of a certificate."""
+    loaded = x509.load_der_x509_certificate(der)
+    # SHA-1 is the name that Windows gives certificates, not a matter of trust.
+    sha1 = loaded.fingerprint(hashes.SHA1()).hex()
+    subject = loaded.subject.rfc4514_string()
+    return CertificateRecord(file=name, subject=subject, sha1=sha1, expires=loaded.not_valid_after_utc)
+
+
+def iso_hash(path: Path, progress: Progress, *, cache: Path | None = None) -> str:
+    """SHA-256 of an ISO; remembered as long as the file keeps its size and time of change.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    file = (cache or cache_dir()) / _HASHES
+    absolute = str(path.resolve())
+    stat = path.stat()
+    stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    known: dict[str, list[object]] = {}
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(file.read_text(encoding="utf-8"))
+    entry = known.get(absolute) if isinstance(known, dict) else None
+    if isinstance(entry, list) and entry[:3] == stamp and len(entry) == 4:
+        return str(entry[3])
+    progress.stage("compute the ISO's SHA-256")
+    digest = hash_file(path, lambda done, total: progress.detail(f"{100 * done // max(total, 1)} %"))
+    temporary = file.with_name(f"{_HASHES}.{os.getpid()}.new")
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs the next build's time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({**known, absolute: [*stamp, digest]}, indent=1), encoding="utf-8")
+        temporary.replace(file)
+    return digest

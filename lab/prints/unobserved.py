@@ -1,0 +1,47 @@
+"""The print source of a guest whose prints do not reach the host: a plain Windows guest, without debugger and without tap.
+
+Tests that read prints are skipped there, for want of the capability ``dbgprint``; the others go on. There is nothing that a
+marker could be behind, so it is simply taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lab.prints.log import RecordLog
+from lab.prints.record import MarkRecord, Record
+
+
+class Unobserved:
+    """A :class:`lab.prints.record.PrintSource` without prints.
+
+    Args:
+        wall: Wall clock in seconds.
+    """
+
+    name = "none"
+
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._log = RecordLog()
+
+    def start(self) -> None:
+        """Nothing is drained."""
+
+    def records_since(self, position: int) -> list[Record]:
+        """See :class:`lab.prints.record.PrintSource`: markers only."""
+        return self._log.since(position)
+
+    def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
+        """See :class:`lab.prints.record.PrintSource`."""
+        return self._log.wait(position, until, timeout=timeout)
+
+    def mark(self, token: str, *, timeout: float) -> int:
+        """See :class:`lab.prints.record.PrintSource`."""
+        record = MarkRecord(sequence=len(self._log), host_time=self._wall(), guest_time=None, token=token)
+        self._log.extend([record])
+        return len(self._log)
+
+    def close(self) -> None:
+        """Nothing is drained."""

@@ -1,0 +1,139 @@
+"""The machine of a guest made from a Windows image, as the pool gets it; and one that starts in a real QEMU."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.errors import ImageError
+from lab.host.process import run
+from lab.image.manifest import load_manifest
+from lab.image.windows import files
+from lab.image.windows.guest_machine import guest_machine
+from lab.image.windows.machine import find_firmware
+from lab.pool.boot import machine_spec
+from lab.pool.sources import booted_as, open_prints
+from lab.prints.unobserved import Unobserved
+from lab.vm.argv import build_argv
+from lab.vm.machine import VirtualMachine
+from tests.image.windows.conftest import MakeImage
+from tests.image.windows.uefi.disk import efi_program, make_disk
+
+UP = "the UEFI stand-in is up"
+
+
+def test_the_pool_s_machine_is_that_of_setup_without_its_cds(make_image: MakeImage) -> None:
+    folder = make_image()
+    spec = machine_spec(load_manifest(folder), folder, name="g", accelerator="kvm")
+    argv = build_argv(spec)
+    devices = [argv[index + 1] for index, item in enumerate(argv) if item == "-device"]
+    assert devices == [
+        "ide-hd,bus=ide.0,id=disk0,drive=drive0,bootindex=1",
+        "e1000e,romfile=,netdev=net0",
+        "VGA",
+        "qemu-xhci,id=usb",
+        "usb-tablet,bus=usb.0",
+        "vmcoreinfo",
+    ]
+    text = " ".join(argv)
+    # The image's own firmware, and a copy of its variables for this guest alone.
+    assert f"readonly=on,file={folder / files.FIRMWARE_CODE}" in text
+    assert "if=pflash,unit=1,format=qcow2,file=vars.fd" in text
+    assert spec.disks[0].path == folder / files.DISK
+    assert spec.disks[0].overlay
+    assert "hostfwd=tcp:127.0.0.1:0-:5985" in text
+    assert "restrict=on" in text
+    # A bugcheck is an event, and the guest goes on to write its dump; a restart ends it.
+    assert "reboot=shutdown,shutdown=poweroff,panic=none" in text
+    assert "hv_stimer" in spec.cpu
+    assert "passthrough" not in spec.cpu
+    assert len(spec.serials) == 2
+    assert spec.console == 0
+
+
+def test_nothing_of_hyper_v_is_asked_of_tcg(make_image: MakeImage) -> None:
+    folder = make_image()
+    spec = machine_spec(load_manifest(folder), folder, name="g", accelerator="tcg", smp=2)
+    assert "hv" not in spec.cpu.split(",")[0]
+    assert "hv_" not in spec.cpu
+    assert spec.smp == 2
+
+
+def test_the_debugger_is_chosen_by_the_disk(make_image: MakeImage) -> None:
+    folder = make_image()
+    manifest = load_manifest(folder)
+    chosen = booted_as(manifest, "kd")
+    assert guest_machine(chosen, folder, name="g", accelerator="tcg").disks[0].path == folder / files.KD_DISK
+    assert set(chosen.capabilities) - set(manifest.capabilities) == {"dbgprint", "kernel_debugger"}
+    assert chosen.prints.serial == 1
+    assert "kernel debugger on" in chosen.guest
+    # The debugger's port goes both ways, and is served before the guest's first instruction.
+    spec = machine_spec(chosen, folder, name="g", accelerator="tcg")
+    assert [port.kind for port in spec.serials] == ["file", "socket"]
+    assert spec.paused
+    plain = machine_spec(manifest, folder, name="g", accelerator="tcg")
+    assert [port.kind for port in plain.serials] == ["file", "file"]
+    assert not plain.paused
+    with pytest.raises(ImageError, match="has no boot with a kernel debugger"):
+        booted_as(manifest.model_copy(update={"debug": None}), "kd")
+
+
+def test_an_image_without_its_firmware_is_told(make_image: MakeImage) -> None:
+    folder = make_image()
+    (folder / files.FIRMWARE_VARS).unlink()
+    with pytest.raises(ImageError, match=r"vars\.qcow2 is not in"):
+        machine_spec(load_manifest(folder), folder, name="g", accelerator="tcg")
+
+
+def test_a_guest_with_a_bios_has_no_flash(make_image: MakeImage) -> None:
+    folder = make_image()
+    manifest = load_manifest(folder)
+    bios = manifest.model_copy(update={"machine": manifest.machine.model_copy(update={"firmware": "bios"})})
+    assert "pflash" not in " ".join(build_argv(machine_spec(bios, folder, name="g", accelerator="tcg")))
+
+
+def test_prints_of_a_plain_guest_are_not_observed(make_image: MakeImage, tmp_path: Path) -> None:
+    folder = make_image()
+    manifest = load_manifest(folder)
+    machine = VirtualMachine(machine_spec(manifest, folder, name="g", accelerator="tcg"), tmp_path / "run")
+    assert isinstance(open_prints(manifest, machine, "utf-8", lambda: pytest.fail("nobody is asked")), Unobserved)
+
+
+def wait_for_text(log: Path, text: str) -> str:
+    """The log, once the text and its line are in it."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        found = log.read_text(errors="replace")
+        if "\n" in found.partition(text)[2]:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{text!r} did not come: {log.read_text(errors='replace')[-2000:]!r}")
+
+
+@pytest.mark.e2e
+def test_two_guests_start_from_one_image_with_uefi_variables_of_their_own(make_image: MakeImage, tmp_path: Path) -> None:
+    """A UEFI program in the place of Windows: it counts its starts in a variable that lasts, and prints the count."""
+    folder = make_image()
+    make_disk(efi_program(tmp_path), folder / files.DISK, tmp_path)
+    firmware = find_firmware()
+    shutil.copyfile(firmware.code, folder / files.FIRMWARE_CODE)
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", firmware.vars, folder / files.FIRMWARE_VARS], 60)
+    before = {name: (folder / name).read_bytes() for name in (files.DISK, files.FIRMWARE_VARS)}
+    spec = replace(machine_spec(load_manifest(folder), folder, name="g", accelerator="tcg"), memory_mb=256)
+    for number in (1, 2):
+        with VirtualMachine(spec, tmp_path / f"guest{number}") as machine:
+            machine.start()
+            text = wait_for_text(machine.run_dir / "serial0.log", UP)
+            machine.qmp.execute("send-key", {"keys": [{"type": "qcode", "data": "ret"}]})
+            machine.wait_exit(120)
+            # Each guest starts for the first time: what the other one wrote is in its own copy.
+            assert f"{UP}: 1" in text
+            assert (machine.run_dir / "vars.fd").stat().st_size > 0
+            info = json.loads(run(["qemu-img", "info", "--output=json", machine.run_dir / "vars.fd"], 60).stdout)
+            assert info["format"] == "qcow2"
+    assert before == {name: (folder / name).read_bytes() for name in before}

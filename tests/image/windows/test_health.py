@@ -1,0 +1,144 @@
+"""`lab image doctor`: what it says of images that are whole, broken, old, and about to run out."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lab.cli.main import app
+from lab.image import health
+from lab.image.store import images_dir
+from lab.image.windows import files
+from lab.image.windows.sidecar import load_record
+from tests.image.windows.conftest import NOW, MakeImage
+
+
+def examine(cache: Path, **options: bool) -> health.ImageHealth:
+    (found,) = health.examine_all(cache=cache, now=NOW, **options)
+    return found
+
+
+def texts(image: health.ImageHealth, level: str) -> str:
+    return "\n".join(finding.text for finding in image.findings if finding.level == level)
+
+
+def test_a_sound_image_is_told_as_one(cache: Path, make_image: MakeImage) -> None:
+    make_image()
+    image = examine(cache, verify=True)
+    assert image.level == "ok"
+    told = texts(image, "ok")
+    assert "complete" in told
+    assert "of the present recipe" in told
+    assert "ends on 2030-09-09, in 100 days" in told
+    assert "test signing in force: TESTSIGNING (acceptance boot of 2030-06-01)" in told
+    assert "disk.qcow2 is as it was built" in told
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "said"),
+    [
+        (14, "ok", "in 14 days"),
+        (13, "warning", "in 13 days"),
+        (0, "broken", "ended on 2030-06-01"),
+        (-5, "broken", "ended on 2030-05-27"),
+    ],
+)
+def test_the_end_of_the_licence_is_told_two_weeks_ahead(
+    cache: Path, make_image: MakeImage, days: int, level: str, said: str
+) -> None:
+    make_image(evaluation_expires=NOW + datetime.timedelta(days=days))
+    image = examine(cache)
+    assert image.level == level
+    assert said in texts(image, level)
+
+
+def test_the_end_of_a_certificate_is_told_two_weeks_ahead(cache: Path, make_image: MakeImage) -> None:
+    folder = make_image()
+    record = load_record(folder)
+    soon = record.certificates[0].model_copy(update={"expires": NOW + datetime.timedelta(days=3)})
+    make_image(key="k2", certificates=(soon,))
+    first, second = health.examine_all(cache=cache, now=NOW)
+    assert (first.level, second.level) == ("ok", "warning")
+    assert "certificate lab.cer ends on 2030-06-04, in 3 days" in texts(second, "warning")
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name: str, text: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (remove("manifest.json"), "manifest.json cannot be read"),
+        (write("manifest.json", "{}"), "manifest.json cannot be read"),
+        (remove(files.DISK), "there is no disk.qcow2"),
+        (remove(files.FIRMWARE_VARS), "there is no vars.qcow2"),
+        (remove(files.SIDECAR), "there is no image.json"),
+        (write(files.SIDECAR, "[]"), "image.json cannot be read"),
+        (remove(files.KD_DISK), "disk-kd.qcow2, which starts with the kernel debugger, is gone"),
+        (write("credentials.json", "{}"), "no a readable credentials.json"),
+    ],
+)
+def test_what_is_missing_is_named(cache: Path, make_image: MakeImage, damage: Callable[[Path], None], said: str) -> None:
+    damage(make_image())
+    image = examine(cache)
+    assert image.level == "broken"
+    assert said in texts(image, "broken")
+    assert all(finding.hint for finding in image.findings if finding.level == "broken")
+
+
+def test_a_changed_disk_is_found_when_it_is_asked_for(cache: Path, make_image: MakeImage) -> None:
+    write(files.DISK, "changed")(make_image())
+    assert examine(cache).level == "ok"
+    assert "disk.qcow2 was changed" in texts(examine(cache, verify=True), "broken")
+
+
+def test_an_older_recipe_is_a_warning(cache: Path, make_image: MakeImage) -> None:
+    make_image(checkout_key="of before")
+    assert "of an older recipe" in texts(examine(cache), "warning")
+
+
+def test_a_check_that_did_not_hold_is_a_warning(cache: Path, make_image: MakeImage) -> None:
+    acceptance = load_record(make_image()).acceptance
+    check = acceptance.checks[0].model_copy(update={"name": "licence", "ok": False, "value": "status 5", "wanted": "1"})
+    make_image(key="k2", acceptance=acceptance.model_copy(update={"checks": (check,)}))
+    _first, second = health.examine_all(cache=cache, now=NOW)
+    assert "licence: status 5" in texts(second, "warning")
+
+
+def test_work_folders_are_no_images(cache: Path) -> None:
+    (images_dir(cache) / ".windows-10-k.1234.tmp").mkdir()
+    assert health.examine_all(cache=cache, now=NOW) == []
+
+
+def test_the_command_says_it_and_ends_with_1_only_for_what_cannot_be_used(cache: Path, make_image: MakeImage) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["image", "doctor", "--cache", str(cache), *arguments])
+        return result.exit_code, result.stdout
+
+    assert run() == (0, f"no images in {images_dir(cache)}\n")
+    far = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=5, hours=1)
+    folder = make_image(evaluation_expires=far)
+    code, text = run()
+    assert code == 0
+    assert "warning" in text
+    assert "in 5 days" in text
+    make_image(key="k2", evaluation_expires=NOW - datetime.timedelta(days=10000))
+    code, text = run("--json")
+    assert code == 1
+    document = json.loads(text)
+    assert document["ok"] is False
+    assert [image["level"] for image in document["images"]] == ["warning", "broken"]
+    assert document["images"][0]["path"] == str(folder)
