@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lab.errors import ConfigError, TransportError
-from lab.vm.qmp import QmpEvent
+from lab.vm.qmp import CommandRefused, QmpEvent
 
 DumpFormat = Literal["win-dmp", "elf"]
+#: Free space that a dump leaves on its disk: the run goes on, and its report must be written.
+_SPARE_BYTES = 64 << 20
 #: File name extension and first bytes of each format.
 _FORMATS: Mapping[DumpFormat, tuple[str, bytes]] = {"win-dmp": (".dmp", b"PAGE"), "elf": (".elf", b"\x7fELF")}
 
@@ -82,7 +85,7 @@ def dump_guest(
 
     Raises:
         ConfigError: The file exists already, its folder cannot be made, or there is no format to try.
-        TransportError: No format worked, or time ran out; with the reasons. No file is left behind.
+        TransportError: No format worked, time ran out, or the disk has no room; with the reasons. No file is left behind.
         GuestExited: QEMU ended. No file is left behind.
     """
     if not formats:
@@ -93,6 +96,7 @@ def dump_guest(
         extension, magic = _FORMATS[name]
         path = target.absolute().with_name(target.name + extension)
         _make_room(path)
+        _need_space(machine.qmp, path.parent)
         try:
             size = _dump(machine.qmp, path, name, magic, deadline, clock)
         except BaseException as error:
@@ -114,6 +118,20 @@ def _make_room(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"no dump can be written here: {error.strerror}", file=str(path)) from None
+
+
+def _need_space(qmp: Monitor, folder: Path) -> None:
+    """Refuse a dump that would fill the disk: it is about as large as the guest's memory."""
+    try:
+        memory = int(qmp.execute("query-memory-size-summary")["base-memory"])
+    except (CommandRefused, LookupError, TypeError, ValueError):
+        return  # it will be seen by trying
+    free = shutil.disk_usage(folder).free
+    if free < memory + _SPARE_BYTES:
+        raise TransportError(
+            f"the guest's {memory >> 20} MB of memory do not fit into {folder}, where {free >> 20} MB are free",
+            hint="free some space, or choose another folder with --out",
+        )
 
 
 def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: float, clock: Callable[[], float]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lab.crash.faults import FaultWords
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.report.model import (
     Attempt,
@@ -160,11 +161,14 @@ def print_entry(record: PrintRecord) -> PrintEntry:
 
 def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:
     """Turn a fault of a source into its entry in the report."""
+    words = FaultWords.of(record.code, record.parameters)
     return Fault(
         code=f"0x{record.code:08X}",
         parameters=[f"0x{value:x}" for value in record.parameters],
         text=record.text,
         driver=driver,
+        name=words.name,
+        hint=words.hint,
     )
 
 
@@ -252,6 +256,7 @@ def _attempt(entry: TestEntry, last: bool) -> Attempt:
         started=entry.started,
         details="" if last else entry.details,
         prints=[] if last else entry.prints,
+        evidence=[] if last else entry.evidence,
     )
 
 
