@@ -58,6 +58,10 @@ def run(
     boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Until a guest must be ready")] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
     keep: Annotated[str | None, typer.Option(help="Guests that stay after the run: never, failed or always")] = None,
+    crash_dump: Annotated[
+        str | None,
+        typer.Option(help="Memory dumps of guests that crash or hang: auto (where a fault stops the guest), always or never"),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
     """Run the suites on guests and report what the drivers did.
@@ -76,6 +80,7 @@ def run(
         "boot_timeout": boot_timeout,
         "accelerator": accel,
         "keep": keep,
+        "crash_dump": crash_dump,
     }
     raise typer.Exit(_run(load_settings(options, config=config), out=out, arguments=context.args))
 

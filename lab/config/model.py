@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Keep = Literal["never", "failed", "always"]
 Transport = Literal["winrm", "ssh"]
 Accelerator = Literal["auto", "kvm", "tcg"]
+CrashDump = Literal["auto", "always", "never"]
 
 
 class _Model(BaseModel):
@@ -46,6 +47,10 @@ class LabFile(_Model):
     )
     accelerator: Accelerator = Field(default="auto", description="auto uses KVM where a probe guest really ran")
     keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
+    crash_dump: CrashDump = Field(
+        default="auto",
+        description="memory dumps of guests that crash or hang; auto takes one where a fault stops the whole guest (bugcheck)",
+    )
     known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
 
     @field_validator("workers")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lab.crash.bugcheck import Bugcheck, from_guest_panicked
 from lab.crash.hostdump import DumpSource, dump_guest
@@ -35,6 +35,7 @@ _CONSOLE_LINES = 40
 _LONGEST_QUOTE = 400
 
 
+@runtime_checkable
 class Breaker(Protocol):
     """A connected kernel debugger; a print source of the kind ``kd`` may be one."""
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from lab.config import KnownIssue
+from lab.config.model import CrashDump
 from lab.config.settings import Settings, load_settings, variable
 from lab.errors import ConfigError
 
@@ -48,6 +49,7 @@ _OPTIONS = (
     _Option("--lab-transport", "transport", "How commands reach the guest", choices=("winrm", "ssh")),
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
+    _Option("--lab-crash-dump", "crash_dump", "Memory dumps of guests that crash", choices=("auto", "always", "never")),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
 )
 
@@ -66,6 +68,7 @@ class LabConfig:
         boot_timeout: Seconds; None for the image's own figure.
         accelerator: ``auto``, ``kvm`` or ``tcg``.
         keep: ``never``, ``failed`` or ``always``.
+        crash_dump: ``auto``, ``always`` or ``never``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
         known: Known issues of the lab file.
@@ -79,6 +82,7 @@ class LabConfig:
     boot_timeout: float | None
     accelerator: Literal["auto", "kvm", "tcg"]
     keep: Literal["never", "failed", "always"]
+    crash_dump: CrashDump
     out: Path | None
     out_root: Path
     known: tuple[KnownIssue, ...]
@@ -138,6 +142,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         boot_timeout=values.boot_timeout,
         accelerator=values.accelerator,
         keep=values.keep,
+        crash_dump=values.crash_dump,
         out=_path(config, out),
         out_root=config.rootpath / values.out,
         known=values.known,

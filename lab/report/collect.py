@@ -10,10 +10,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from lab.crash.faults import FaultWords
+from lab.crash.signs import CrashSign
+from lab.crash.steps import Step
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.report.model import (
+    NO_CODE,
     Attempt,
     DriverEntry,
+    EvidenceStep,
     Fault,
     GuestEntry,
     ImageEntry,
@@ -37,6 +41,8 @@ __all__ = [
     "read_meta",
     "read_run",
     "read_workers",
+    "sign_entry",
+    "step_entries",
     "write_meta",
     "write_run",
 ]
@@ -172,6 +178,33 @@ def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:
     )
 
 
+def sign_entry(sign: CrashSign) -> Fault:
+    """Turn a guest's end that QEMU told into its entry in the report; one without a code has the code 0."""
+    bugcheck = sign.bugcheck
+    if bugcheck is None:
+        return Fault(code=NO_CODE, text=sign.text)
+    return Fault(
+        code=f"0x{bugcheck.code:08X}",
+        parameters=[f"0x{value:x}" for value in bugcheck.parameters],
+        text=sign.text,
+        name=bugcheck.name,
+        hint=bugcheck.hint,
+    )
+
+
+def step_entries(steps: Iterable[Step]) -> list[EvidenceStep]:
+    """Turn the steps of a collection into their entries in the report."""
+    return [EvidenceStep(name=s.name, seconds=round(s.seconds, 3), ok=s.ok, skipped=s.skipped, detail=s.detail) for s in steps]
+
+
+def _say(fault: Fault) -> str:
+    """A fault in one line."""
+    if fault.code == NO_CODE:
+        return fault.text
+    kind = "bugcheck" if len(fault.parameters) == 4 else "driver fault"
+    return f"{kind} {fault.code}: {fault.text}"
+
+
 def _never_ran(nodeid: str, meta: RunMeta, ended: str) -> TestEntry:
     return TestEntry(
         nodeid=nodeid,
@@ -201,12 +234,13 @@ def _blame(tests: list[TestEntry], guest: GuestEntry) -> None:
             TestEntry(
                 nodeid=f"{guest.guest_id}::boot",
                 verdict="crash",
-                reason=f"before any test, on guest {guest.guest_id}: driver fault {fault.code}: {fault.text}",
+                reason=f"before any test, on guest {guest.guest_id}: {_say(fault)}",
                 duration_s=0.0,
                 started=guest.started,
                 worker=guest.worker,
                 guest_id=guest.guest_id,
                 fault=fault,
+                evidence=guest.evidence,
             )
         )
         return
@@ -217,14 +251,15 @@ def _blame(tests: list[TestEntry], guest: GuestEntry) -> None:
     if test.verdict == "crash" or not new:
         return
     was = f" (it was {test.verdict}{': ' if test.reason else ''}{test.reason})"
-    reason = f"after the test, on its guest: driver fault {new[0].code}: {new[0].text}{was}"
+    reason = f"after the test, on its guest: {_say(new[0])}{was}"
     history = [
         attempt.model_copy(update={"verdict": "crash", "reason": reason})
         if (attempt.guest_id, attempt.started) == (guest.guest_id, started)
         else attempt
         for attempt in test.history
     ]
-    changes = {"verdict": "crash", "reason": reason, "fault": new[0], "history": history}
+    evidence = [*test.evidence, *guest.evidence]
+    changes = {"verdict": "crash", "reason": reason, "fault": new[0], "history": history, "evidence": evidence}
     tests[index] = test.model_copy(update=changes)
 
 

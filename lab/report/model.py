@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+#: The code of a crash that told none.
+NO_CODE = "0x00000000"
 
 Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
 
@@ -131,6 +133,7 @@ class GuestEntry(_Model):
     unattributed: list[PrintEntry] = Field(default_factory=list, description="prints outside of every test and of the boot")
     boot_prints: list[PrintEntry] = Field(default_factory=list, description="prints before the first test's window")
     gaps: list[Text] = Field(default_factory=list)
+    evidence: list[EvidenceFile] = Field(default_factory=list, description="files saved of a crash outside of every test")
     faults: list[Fault] = Field(
         default_factory=list, description="driver faults outside of every test's window: of the boot or behind the last test"
     )
