@@ -1,7 +1,7 @@
 """Simulated guests with a monitor, whose kernels can end: see :mod:`tests.simulated` for the others.
 
 What the driver does is chosen by the read's length: 60 stops the kernel with a bugcheck that the debugger's text tells,
-61 with one that QEMU tells, 62 resets the guest, 63 makes it answer nothing any more, 64 hangs the client alone.
+61 with one that QEMU tells, 62 resets the guest, 63 and 65 make it answer nothing any more, 64 hangs the client alone.
 Everything else is as there.
 """
 
@@ -132,8 +132,10 @@ class CrashingTransport(SimulatedTransport):
             machine.alive = False
             machine.monitor.happen("SHUTDOWN", guest=True, reason="guest-reset")
             raise TransportError("the connection was reset")
-        elif length == 63:
+        elif length in (63, 65):
             machine.silent = True
+        if length == 65:
+            raise TransportError("no answer within the deadline")
         if length in (60, 61, 63, 64):
             raise GuestHung("in the guest, `drvprobe` still runs after 60 s")
         return super()._read(length)

@@ -82,7 +82,7 @@ def run(
         "keep": keep,
         "crash_dump": crash_dump,
     }
-    raise typer.Exit(_run(load_settings(options, config=config), out=out, arguments=context.args))
+    raise typer.Exit(run_suites(load_settings(options, config=config), out=out, arguments=context.args))
 
 
 def report(
@@ -120,7 +120,17 @@ def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
         ) from None
 
 
-def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> int:
+def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> int:
+    """Run suites as `lab run` does.
+
+    Args:
+        settings: What is in force.
+        out: Folder of the run; None for one that is named by the time.
+        arguments: Paths of suites, and arguments of pytest.
+
+    Returns:
+        The exit code.
+    """
     root = project_root()
     named, rest = split_suites(arguments)
     given = bool(named) or settings.sources["suites"] != "default"

@@ -242,6 +242,11 @@ class LabSession:
                 seat.condemn(f"hang: {error.message}")
                 if not run.guest_answers and seat.guest.alive:
                     self.evidence.save_hang(run, seat, error.message)
+            elif isinstance(error, TransportError) and not crashed and not run.hung and seat.guest.alive:
+                # A guest that hangs as a whole does not even say that the command still runs.
+                seat.condemn(f"{type(error).__name__}: {error.message}")
+                if not seat.guest.answers(timeout=2 * _SHORT_S) and seat.guest.alive:
+                    self.evidence.save_hang(run, seat, error.message)
             elif isinstance(error, TransportError | GuestCrashed | EvidenceLost):
                 seat.condemn(f"{type(error).__name__}: {error.message}")
 

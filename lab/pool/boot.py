@@ -66,7 +66,8 @@ def boot_guest(
     begin = time.monotonic()
     manifest = read_manifest(image_dir)
     credentials = read_credentials(image_dir)
-    spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp)
+    # A kept guest has nobody who would take the evidence, and nobody who would end its machine.
+    spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached)
     machine = VirtualMachine(spec, run_dir)
     with contextlib.ExitStack() as undo:
         machine.start(detached=detached)
@@ -81,7 +82,7 @@ def boot_guest(
         ready = wait_ready(
             lambda: open_transport(transport),
             deadline=begin + (timeout or manifest.boot_timeout_s),
-            alive=lambda: machine.alive,
+            alive=lambda: machine.alive and not machine.guest_ended,
             confirmations=_CONFIRMATIONS[manifest.is_windows],
             progress=progress,
             console=machine.console_tail,
@@ -130,9 +131,25 @@ def read_credentials(image_dir: Path) -> Credentials:
 
 
 def machine_spec(
-    manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Literal["kvm", "tcg"], smp: int | None = None
+    manifest: ImageManifest,
+    image_dir: Path,
+    *,
+    name: str,
+    accelerator: Literal["kvm", "tcg"],
+    smp: int | None = None,
+    hold: bool = False,
 ) -> VmSpec:
-    """The virtual machine that an image asks for."""
+    """The virtual machine that an image asks for.
+
+    Args:
+        manifest: The image's manifest.
+        image_dir: Its folder.
+        name: For process lists and messages.
+        accelerator: One that works.
+        smp: Virtual CPUs; None for the image's own number.
+        hold: Where a fault stops the whole guest: the machine of a guest that ends itself is paused, not ended, so that its
+            memory can still be saved. Somebody must watch it: :mod:`lab.pool.crashwatch`.
+    """
     machine = manifest.machine
     if machine.firmware == "uefi":
         raise ImageError(f"image {manifest.name} needs UEFI firmware, which this boot does not set up", hint="use its recipe")
@@ -155,7 +172,9 @@ def machine_spec(
         console=1 - manifest.prints.serial,
         rng=True,
         # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back.
-        actions=Actions(reboot="shutdown"),
+        actions=Actions(reboot="shutdown", shutdown="pause" if hold and "bugcheck" in manifest.capabilities else "poweroff"),
+        display=manifest.is_windows,
+        vmcoreinfo=manifest.is_windows,
     )
 
 

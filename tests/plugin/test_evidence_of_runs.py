@@ -194,6 +194,33 @@ def test_a_hang_of_the_guest_is_infra_with_the_whole_ladder(inner: Any, stops: b
     assert reaction in (inner.out / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_guest_that_does_not_even_take_the_command_hangs_too(inner: Any) -> None:
+    crashing(inner)
+    inner.run(READ.format(length=65))
+    assert inner.verdicts == {"test_read": "infra", "test_after": "passed"}
+    entry = inner.test("test_read")
+    assert entry.reason == "no answer within the deadline"
+    assert entry.hang == "hard"
+    assert steps(entry)["kill"] == "ok"
+
+
+def test_a_broken_answer_of_a_guest_that_is_well_leaves_it_alone(inner: Any) -> None:
+    crashing(inner)
+    inner.run(
+        """
+from lab.errors import TransportError
+
+def test_read(guest):
+    raise TransportError("the answer is damaged")
+
+def test_after(guest):
+    pass
+"""
+    )
+    entry = inner.test("test_read")
+    assert (entry.verdict, entry.hang, entry.evidence) == ("infra", None, [])
+
+
 def test_a_client_that_hangs_alone_is_product_and_its_guest_is_not_hurt(inner: Any) -> None:
     crashing(inner)
     inner.run(READ.format(length=64))
