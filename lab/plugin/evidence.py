@@ -19,6 +19,7 @@ from lab.pool.pool import GuestSource, Seat
 from lab.prints.stream import render
 from lab.prints.window import Window
 from lab.report.model import EvidenceFile
+from lab.toolchain.address import locate
 from lab.toolchain.select import DriverPackage
 
 FOLDER = "evidence"
@@ -101,6 +102,8 @@ class EvidenceKeeper:
             bugcheck = _bugcheck_of(run)
             folder, dump = self._folder(run.nodeid), self._wants_dump(seat.guest)
             run.evidence = save_crash(seat.guest, folder, self._packages(run), dump=dump, bugcheck=bugcheck)
+        if run.faults and len(run.faults[0].parameters) == 1:
+            run.where = self._locate(run, run.faults[0].parameters[0])
         if known.events_seen is not None:
             # What follows a crash, such as the reset, is no news.
             ended = run.evidence is not None or run.sign is not None or run.provoked_the_end
@@ -142,6 +145,10 @@ class EvidenceKeeper:
         drivers = self._source.payload.drivers
         names = run.wishes.drivers if run and run.wishes.drivers else tuple(drivers)
         return [drivers[name] for name in names if name in drivers]
+
+    def _locate(self, run: TestRun, address: int) -> str:
+        """Function and line of a fault that tells its address alone, as the free guest's do."""
+        return next((said for package in self._packages(run) if (said := locate(package, address))), "")
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._out).as_posix() if path.is_relative_to(self._out) else str(path)

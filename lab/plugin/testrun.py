@@ -56,6 +56,7 @@ class TestRun:
         details: The failures as pytest shows them.
         sign: QEMU's word that the guest ended itself.
         evidence: What was saved of its crash or hang.
+        where: Function and line of its fault, if that lies in a driver of the test.
         events_from: Number of the last of QEMU's events before its window.
         events_to: Only events before this one are the guest's own doing: the lab began to look into a hang there.
         records_to: As many records of the window had come by then.
@@ -82,6 +83,7 @@ class TestRun:
     details: list[str] = field(default_factory=list)
     sign: CrashSign | None = None
     evidence: SavedEvidence | None = None
+    where: str = ""
     events_from: int = 0
     events_to: int | None = None
     records_to: int | None = None
@@ -163,7 +165,7 @@ class TestRun:
     def entry(self, decision: Decision, worker: str, files: Sequence[EvidenceFile] = ()) -> TestEntry:
         """The report's entry; ``files`` is the evidence as the report names it."""
         faults = self._all_faults()
-        fault = fault_entry(faults[0], driver=self._blamed()) if faults else None
+        fault = fault_entry(faults[0], driver=self._blamed(), where=self.where) if faults else None
         if fault is None and self.sign is not None:
             fault = sign_entry(self.sign)
         return TestEntry(

@@ -165,7 +165,7 @@ def print_entry(record: PrintRecord) -> PrintEntry:
     )
 
 
-def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:
+def fault_entry(record: FaultRecord, *, driver: str | None = None, where: str = "") -> Fault:
     """Turn a fault of a source into its entry in the report."""
     words = FaultWords.of(record.code, record.parameters)
     return Fault(
@@ -175,6 +175,7 @@ def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:
         driver=driver,
         name=words.name,
         hint=words.hint,
+        where=where,
     )
 
 

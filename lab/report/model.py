@@ -53,6 +53,9 @@ class Fault(_Model):
     driver: Text | None = None
     name: str = Field(default="", description="the code's symbol, where the lab knows it")
     hint: str = Field(default="", description="one line for the driver's author, where there is something to say")
+    where: Text = Field(
+        default="", description="function and line of the address, if it lies in the driver; empty when unknown"
+    )
 
 
 class EvidenceFile(_Model):

@@ -56,6 +56,8 @@ def crash_pieces(report: RunReport, out: Path, *, crashed: str, after: str) -> l
     said = ", ".join(fault.parameters) if fault and count else "none"
     pieces.append(_piece(title, count == wanted, said))
     pieces.append(_piece("hint", bool(fault and fault.hint), fault.hint if fault and fault.hint else "none for this code"))
+    if not bugcheck:
+        pieces.append(_piece("function and line", bool(fault and fault.where), fault.where if fault else ""))
     last = entry.prints[-1].text.strip() if entry.prints else "no print"
     spoke = any("writing through a null pointer" in record.text for record in entry.prints)
     pieces.append(_piece("last words", spoke, last))

@@ -61,6 +61,7 @@ def test_a_null_pointer_write_on_read_is_a_crash_that_names_test_and_fault(
         assert test.fault.code.lower() == "0xc0000005"
         assert "0xc0000005" in test.reason.lower()
         assert test.fault.name == "STATUS_ACCESS_VIOLATION"
+        assert "DispatchRead, sync.c:" in test.fault.where
         found = {file.kind: file for file in test.evidence}
         assert {"console", "events", "prints", "driver", "symbols", "guest-log"} <= set(found)
         assert "dump" not in found, "this guest's memory says little, and nobody asked for it"
