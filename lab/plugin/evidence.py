@@ -66,13 +66,10 @@ class EvidenceKeeper:
     def begin(self, run: TestRun, seat: Seat) -> None:
         """A test's window opens on a guest. What QEMU told since the last window falls into this one, as faults do."""
         guest = seat.guest
-        if guest.guest_id not in self._guests:
-            known = _Guest(guest.machine, event_count(guest.machine))
-            self._guests[guest.guest_id] = known
-            if _FINAL in guest.capabilities:
-                known.watch = CrashWatch(guest, lambda crash: self._save_watched(known, guest, crash), end=self._end)
-                known.watch.start()
-        run.events_from = self._guests[guest.guest_id].events_seen or 0
+        known = self._guests.get(guest.guest_id)
+        if known is None or known.machine is not guest.machine:
+            known = self._know(guest, before=known)
+        run.events_from = known.events_seen or 0
         self._run = run
 
     def crashed(self, run: TestRun, seat: Seat) -> bool:
@@ -129,6 +126,16 @@ class EvidenceKeeper:
         """The files as the report names them."""
         files = saved.files if saved else ()
         return [EvidenceFile(kind=file.kind, path=self._relative(file.path), note=file.note) for file in files]
+
+    def _know(self, guest: LiveGuest, *, before: _Guest | None) -> _Guest:
+        """Begin with a guest, or with one that got another machine: events are numbered anew there."""
+        if before is not None and before.watch is not None:
+            before.watch.stop()
+        known = self._guests[guest.guest_id] = _Guest(guest.machine, event_count(guest.machine))
+        if _FINAL in guest.capabilities:
+            known.watch = CrashWatch(guest, lambda crash: self._save_watched(known, guest, crash), end=self._end)
+            known.watch.start()
+        return known
 
     def _save_watched(self, known: _Guest, guest: LiveGuest, crash: Crash) -> None:
         run = self._run

@@ -146,6 +146,26 @@ def pytest_runtest_logfinish(nodeid):
     assert "events" in kinds(entry)
 
 
+def test_a_guest_that_got_another_machine_is_watched_anew(inner: Any) -> None:
+    crashing(inner)
+    inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_before(guest, reader):
+    from tests.simulated_crash import MonitoredMachine
+    machine = MonitoredMachine()
+    for number in range(5):
+        guest.machine.monitor.happen("NIC_RX_FILTER_CHANGED")
+    guest.machine = guest.transport.machine = guest.prints.machine = machine
+
+def test_read(reader):
+    reader.read(length=61)
+"""
+    )
+    assert inner.verdicts == {"test_before": "passed", "test_read": "crash"}
+
+
 def test_an_expected_bugcheck_passes_although_its_guest_is_gone(inner: Any) -> None:
     crashing(inner)
     result = inner.run(
