@@ -40,6 +40,8 @@ class FakeMonitor:
         self.after_nmi: tuple[tuple[str, Mapping[str, Any]], ...] = ()
         self.silent = False
         self.memory = 4096
+        #: Answers to query-status; the last one stays.
+        self.statuses = ["running"]
         #: Lines that an NMI adds to the console.
         self.said_after_nmi: list[str] = []
         self.console: list[str] = ["Linux boots", "login:"]
@@ -54,6 +56,8 @@ class FakeMonitor:
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
         if command == "query-memory-size-summary":
             return {"base-memory": self.memory}
+        if command == "query-status":
+            return {"status": self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]}
         self.commands.append(command if not arguments else f"{command} {arguments.get('format')}")
         if command in self.answers:
             return self.answers[command]()
