@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lab
-from lab.cli import doctor, driver, guest, image, kd, run, tap
+from lab.cli import crash, doctor, driver, guest, image, kd, run, selftest, tap
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE
 
@@ -28,6 +28,8 @@ driver.register(app)
 image.register(app)
 kd.register(app)
 tap.register(app)
+crash.register(app)
+selftest.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ _WITH_VALUE = frozenset(
         *("--dist", "--tx", "--numprocesses", "--maxprocesses", "--max-worker-restart", "--maxschedchunk"),
         *("--last-failed-no-failures", "--lfnf", "--reruns", "--reruns-delay", "--only-rerun"),
         *("--lab-config", "--lab-out", "--lab-image", "--lab-driver", "--lab-transport", "--lab-boot-timeout"),
-        *("--lab-accel", "--lab-debug", "--lab-keep"),
+        *("--lab-accel", "--lab-debug", "--lab-keep", "--lab-crash-dump"),
     ]
 )
 #: Which settings are passed on, and under which name of the plugin.
@@ -29,6 +29,7 @@ _PASSED = {
     "accelerator": "--lab-accel",
     "debug": "--lab-debug",
     "keep": "--lab-keep",
+    "crash_dump": "--lab-crash-dump",
 }
 
 

@@ -58,6 +58,10 @@ def run(
     boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Until a guest must be ready")] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
     keep: Annotated[str | None, typer.Option(help="Guests that stay after the run: never, failed or always")] = None,
+    crash_dump: Annotated[
+        str | None,
+        typer.Option(help="Memory dumps of guests that crash or hang: auto (where a fault stops the guest), always or never"),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
     """Run the suites on guests and report what the drivers did.
@@ -76,8 +80,9 @@ def run(
         "boot_timeout": boot_timeout,
         "accelerator": accel,
         "keep": keep,
+        "crash_dump": crash_dump,
     }
-    raise typer.Exit(_run(load_settings(options, config=config), out=out, arguments=context.args))
+    raise typer.Exit(run_suites(load_settings(options, config=config), out=out, arguments=context.args))
 
 
 def report(
@@ -115,7 +120,17 @@ def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
         ) from None
 
 
-def _run(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> int:
+def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> int:
+    """Run suites as `lab run` does.
+
+    Args:
+        settings: What is in force.
+        out: Folder of the run; None for one that is named by the time.
+        arguments: Paths of suites, and arguments of pytest.
+
+    Returns:
+        The exit code.
+    """
     root = project_root()
     named, rest = split_suites(arguments)
     given = bool(named) or settings.sources["suites"] != "default"

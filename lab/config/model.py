@@ -11,6 +11,7 @@ Keep = Literal["never", "failed", "always"]
 Transport = Literal["winrm", "ssh"]
 Accelerator = Literal["auto", "kvm", "tcg"]
 Debug = Literal["none", "kd"]
+CrashDump = Literal["auto", "always", "never"]
 
 
 class _Model(BaseModel):
@@ -52,6 +53,10 @@ class LabFile(_Model):
         " as it boots by itself",
     )
     keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
+    crash_dump: CrashDump = Field(
+        default="auto",
+        description="memory dumps of guests that crash or hang; auto takes one where a fault stops the whole guest (bugcheck)",
+    )
     known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
 
     @field_validator("workers")

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 _NAMES = {
     0x01: "APC_INDEX_MISMATCH",
+    0x05: "INVALID_PROCESS_ATTACH_ATTEMPT",
+    0x08: "IRQL_NOT_DISPATCH_LEVEL",
+    0x09: "IRQL_NOT_GREATER_OR_EQUAL",
     0x0A: "IRQL_NOT_LESS_OR_EQUAL",
     0x18: "REFERENCE_BY_POINTER",
     0x19: "BAD_POOL_HEADER",
@@ -17,9 +20,12 @@ _NAMES = {
     0x24: "NTFS_FILE_SYSTEM",
     0x27: "RDR_FILE_SYSTEM",
     0x2E: "DATA_BUS_ERROR",
+    0x31: "PHASE0_INITIALIZATION_FAILED",
+    0x32: "PHASE1_INITIALIZATION_FAILED",
     0x34: "CACHE_MANAGER",
     0x35: "NO_MORE_IRP_STACK_LOCATIONS",
     0x36: "DEVICE_REFERENCE_COUNT_NOT_ZERO",
+    0x39: "SYSTEM_EXIT_OWNED_MUTEX",
     0x3B: "SYSTEM_SERVICE_EXCEPTION",
     0x3D: "INTERRUPT_EXCEPTION_NOT_HANDLED",
     0x3F: "NO_MORE_SYSTEM_PTES",
@@ -31,6 +37,9 @@ _NAMES = {
     0x50: "PAGE_FAULT_IN_NONPAGED_AREA",
     0x51: "REGISTRY_ERROR",
     0x5C: "HAL_INITIALIZATION_FAILED",
+    0x67: "CONFIG_INITIALIZATION_FAILED",
+    0x69: "IO1_INITIALIZATION_FAILED",
+    0x6B: "PROCESS1_INITIALIZATION_FAILED",
     0x74: "BAD_SYSTEM_CONFIG_INFO",
     0x76: "PROCESS_HAS_LOCKED_PAGES",
     0x77: "KERNEL_STACK_INPAGE_ERROR",
@@ -47,6 +56,7 @@ _NAMES = {
     0x9F: "DRIVER_POWER_STATE_FAILURE",
     0xA0: "INTERNAL_POWER_ERROR",
     0xA5: "ACPI_BIOS_ERROR",
+    0xB8: "ATTEMPTED_SWITCH_FROM_DPC",
     0xBE: "ATTEMPTED_WRITE_TO_READONLY_MEMORY",
     0xC1: "SPECIAL_POOL_DETECTED_MEMORY_CORRUPTION",
     0xC2: "BAD_POOL_CALLER",
@@ -91,6 +101,7 @@ _NAMES = {
     0x1000007E: "SYSTEM_THREAD_EXCEPTION_NOT_HANDLED_M",
     0x1000007F: "UNEXPECTED_KERNEL_MODE_TRAP_M",
     0x1000008E: "KERNEL_MODE_EXCEPTION_NOT_HANDLED_M",
+    0xC000021A: "STATUS_SYSTEM_PROCESS_TERMINATED",
     0xDEADDEAD: "MANUALLY_INITIATED_CRASH1",
 }
 
@@ -138,15 +149,52 @@ _HINTS = {
     0x139: "a damaged structure; parameter 1 is the kind (2: stack overrun, 3: list entry), 2 the trap frame, 3 the exception",
     0x161: "no crash: the dump was taken of a running system",
 }
-#: Codes that mean the same as another one, as some dumps carry them.
-_SAME_AS = {0x1000007E: 0x7E, 0x1000007F: 0x7F, 0x1000008E: 0x8E, 0xDEADDEAD: 0xE2}
+#: Added to a code by what wrote a small dump: the code means the same.
+_SMALL_DUMP = 0x10000000
+
+#: What an exception code says to the author of a driver; the free guest reports faults by it.
+_EXCEPTIONS = {
+    0x80000003: ("STATUS_BREAKPOINT", "an int3 was executed, and no debugger took it"),
+    0xC0000005: (
+        "STATUS_ACCESS_VIOLATION",
+        "memory that is not there, or not writable, was touched: look for a null or stale pointer at the address of the code",
+    ),
+    0xC0000006: ("STATUS_IN_PAGE_ERROR", "memory could not be read in from its file"),
+    0xC000001D: (
+        "STATUS_ILLEGAL_INSTRUCTION",
+        "bytes that are no instruction were executed: look for a wrong function pointer",
+    ),
+    0xC0000094: ("STATUS_INTEGER_DIVIDE_BY_ZERO", "an integer was divided by zero"),
+    0xC0000096: ("STATUS_PRIVILEGED_INSTRUCTION", "an instruction that only a true kernel may execute; the free guest is none"),
+    0xC00000FD: ("STATUS_STACK_OVERFLOW", "the stack is full: look for recursion or large local arrays"),
+    0xC0000374: ("STATUS_HEAP_CORRUPTION", "the heap was overwritten, mostly past the end of a block"),
+    0xC0000409: ("STATUS_STACK_BUFFER_OVERRUN", "a check of the program itself failed, mostly a damaged stack"),
+    0xC0000420: ("STATUS_ASSERTION_FAILURE", "an assertion of the driver failed"),
+}
+
+
+def exception_name(code: int) -> str:
+    """The symbol of an exception code, for example ``STATUS_ACCESS_VIOLATION``; empty when the lab does not know it."""
+    return _EXCEPTIONS.get(code, ("", ""))[0]
+
+
+def exception_hint(code: int) -> str:
+    """One line on what an exception says to the author of a driver; empty when the lab has nothing to say."""
+    return _EXCEPTIONS.get(code, ("", ""))[1]
+
+
+def plain_code(code: int) -> int:
+    """The bugcheck code without what a small dump adds to it: 0xD1 for 0x100000D1, 0xE2 for 0xDEADDEAD."""
+    if code == 0xDEADDEAD:
+        return 0xE2
+    return code & ~_SMALL_DUMP if code & 0xF0000000 == _SMALL_DUMP else code
 
 
 def bugcheck_name(code: int) -> str:
     """The symbol of a bugcheck code, for example ``BAD_POOL_HEADER``; empty when the lab does not know it."""
-    return _NAMES.get(code, "")
+    return _NAMES.get(code) or _NAMES.get(plain_code(code), "")
 
 
 def bugcheck_hint(code: int) -> str:
     """One line on what the code says to the author of a driver; empty when the lab has nothing to say."""
-    return _HINTS.get(_SAME_AS.get(code, code), "")
+    return _HINTS.get(plain_code(code), "")

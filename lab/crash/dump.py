@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.crash.bugcheck import Bugcheck
+from lab.crash.codes import plain_code
 from lab.errors import ConfigError
 
 #: Code of a dump that was taken of a running system.
@@ -127,6 +128,24 @@ class DumpHeader:
     def bugcheck(self) -> Bugcheck | None:
         """The bugcheck; None in a dump of a running system."""
         return None if self.is_live else Bugcheck(self.code, self.parameters, text=f"header of {self.path}")
+
+    def disagreement(self, code: int, parameters: tuple[int, ...]) -> str:
+        """What of a bugcheck that was learned elsewhere the header tells otherwise, for people; empty when they agree.
+
+        Args:
+            code: The other source's code. A small dump's header carries it with a bit more, which is no difference.
+            parameters: The other source's parameters; too few are not compared. A 32-bit guest's may be sign-extended.
+        """
+        if self.is_live:
+            return f"the dump's header knows of no crash, and the guest reported 0x{code:08X}: it was taken of a running system"
+        wrong = []
+        if plain_code(self.code) != plain_code(code):
+            wrong.append(f"code 0x{self.code:08X}, reported was 0x{code:08X}")
+        mask = (1 << self.bits) - 1
+        for number, (own, other) in enumerate(zip(self.parameters, parameters, strict=False), 1):
+            if own & mask != other & mask:
+                wrong.append(f"parameter {number} 0x{own:x}, reported was 0x{other:x}")
+        return f"the dump's header says otherwise: {'; '.join(wrong)}" if wrong else ""
 
 
 def read_dump_header(path: Path) -> DumpHeader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lab.errors import ConfigError, TransportError
-from lab.vm.qmp import QmpEvent
+from lab.vm.qmp import CommandRefused, QmpEvent
 
 DumpFormat = Literal["win-dmp", "elf"]
+_RUNNING, _DUMPING = "running", "save-vm"
+#: What QEMU's clean-up behind the dump of a paused machine may take.
+_CLEANUP_S = 0.3
+#: Free space that a dump leaves on its disk: the run goes on, and its report must be written.
+_SPARE_BYTES = 64 << 20
 #: File name extension and first bytes of each format.
 _FORMATS: Mapping[DumpFormat, tuple[str, bytes]] = {"win-dmp": (".dmp", b"PAGE"), "elf": (".elf", b"\x7fELF")}
 
@@ -82,7 +88,7 @@ def dump_guest(
 
     Raises:
         ConfigError: The file exists already, its folder cannot be made, or there is no format to try.
-        TransportError: No format worked, or time ran out; with the reasons. No file is left behind.
+        TransportError: No format worked, time ran out, or the disk has no room; with the reasons. No file is left behind.
         GuestExited: QEMU ended. No file is left behind.
     """
     if not formats:
@@ -93,6 +99,7 @@ def dump_guest(
         extension, magic = _FORMATS[name]
         path = target.absolute().with_name(target.name + extension)
         _make_room(path)
+        _need_space(machine.qmp, path.parent)
         try:
             size = _dump(machine.qmp, path, name, magic, deadline, clock)
         except BaseException as error:
@@ -108,12 +115,27 @@ def dump_guest(
 
 def _make_room(path: Path) -> None:
     """QEMU would empty a file that exists."""
-    if path.exists():
-        raise ConfigError("the file exists already", file=str(path), hint="give each dump a name of its own")
     try:
+        there = path.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"no dump can be written here: {error.strerror}", file=str(path)) from None
+    if there:
+        raise ConfigError("the file exists already", file=str(path), hint="give each dump a name of its own")
+
+
+def _need_space(qmp: Monitor, folder: Path) -> None:
+    """Refuse a dump that would fill the disk: it is about as large as the guest's memory."""
+    try:
+        memory = int(qmp.execute("query-memory-size-summary")["base-memory"])
+    except (CommandRefused, LookupError, TypeError, ValueError):
+        return  # it will be seen by trying
+    free = shutil.disk_usage(folder).free
+    if free < memory + _SPARE_BYTES:
+        raise TransportError(
+            f"the guest's {memory >> 20} MB of memory do not fit into {folder}, where {free >> 20} MB are free",
+            hint="free some space, or choose another folder with --out",
+        )
 
 
 def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: float, clock: Callable[[], float]) -> int:
@@ -126,6 +148,7 @@ def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: fl
         return seconds
 
     before = qmp.event_count
+    status = _status(qmp)
     # Detached: the command answers at once, so that a long dump does not block the monitor.
     arguments = {"paging": False, "protocol": f"file:{path}", "format": name, "detach": True}
     qmp.execute("dump-guest-memory", arguments, timeout=min(30.0, left()))
@@ -136,12 +159,37 @@ def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: fl
             f"the dump as {name} was not finished in time, its file is removed: {error}",
             hint="allow more time, or give the guest less memory",
         ) from None
+    _settle(qmp, status, deadline, clock)
     result = event.data.get("result", {})
     if reason := event.data.get("error"):
         raise TransportError(str(reason))
     if result.get("status") != "completed":
         raise TransportError(f"QEMU reports the status {result.get('status')}")
     return _check(path, magic, int(result.get("completed", 0)))
+
+
+def _status(qmp: Monitor) -> str:
+    """QEMU's run state; empty when it does not tell."""
+    return str((qmp.execute("query-status") or {}).get("status", ""))
+
+
+def _settle(qmp: Monitor, status: str, deadline: float, clock: Callable[[], float]) -> None:
+    """Wait until QEMU is through with a dump: it says so before it cleans up, and a dump that begins meanwhile is damaged.
+
+    Seen with QEMU 7.2: the end of the clean-up of a running machine is that it runs again; that of a paused one does not show.
+
+    Args:
+        qmp: The monitor.
+        status: The run state before the dump.
+        deadline: Of the whole dump.
+        clock: Monotonic clock in seconds.
+    """
+    begin = clock()
+    while clock() < deadline:
+        now = _status(qmp)
+        if now != _DUMPING and (status in ("", _RUNNING) or clock() - begin >= _CLEANUP_S):
+            return
+        time.sleep(0.01)
 
 
 def _check(path: Path, magic: bytes, least: int) -> int:

@@ -2,12 +2,14 @@
 
 The rules, in the order in which they are asked (the first that holds decides):
 
-1. The guest reported a fault in the test's window, or ``GuestCrashed`` was raised: ``crash``, even if every assertion
-   passed. A fault whose code the test said it expects does not count.
+1. The guest reported a fault in the test's window, or ended itself there (a panic, a reset, a power-off that nobody asked
+   for), or ``GuestCrashed`` was raised: ``crash``, even if every assertion passed. A fault whose code the test said it
+   expects does not count.
 2. The test was skipped: ``skipped``, with the missing capability or the reason.
 3. Prints of the window are missing (a gap, or ``EvidenceLost``): ``infra``, even if the test failed otherwise. A driver
    is accused on complete evidence only; the reason carries what failed as well.
-4. The virtual machine is gone without a fault: ``infra``. What passed before it went cannot be checked to the end.
+4. The virtual machine is gone, and neither by a fault nor by its guest: ``infra``. What passed before it went cannot be
+   checked to the end.
 5. A phase failed: its exception decides, the first failed phase before later ones (a dead connection during teardown is
    the consequence of the test more often than its cause).
 6. The test expected a fault and none came: ``product``.
@@ -29,6 +31,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab.config import KnownIssue
+from lab.crash.faults import FaultWords, title
 from lab.errors import (
     CommandFailed,
     EvidenceLost,
@@ -72,6 +75,7 @@ class Facts:
         phases: In the order in which they ran.
         faults: Driver faults that the guest reported inside of the test's window.
         gaps: Losses inside of the test's window.
+        crash_sign: How the guest ended itself, by QEMU's events; empty when it did not, or when the test provokes that.
         guest_alive: The virtual machine still runs; ``True`` too when the test used no guest.
         guest_answers: After a hang: another command was answered (True), was not (False), nobody asked (None).
         missing_capability: Why the test was skipped, when a capability was the reason.
@@ -85,6 +89,7 @@ class Facts:
     phases: Sequence[PhaseFact]
     faults: Sequence[FaultRecord] = ()
     gaps: Sequence[GapRecord] = ()
+    crash_sign: str = ""
     guest_alive: bool = True
     guest_answers: bool | None = None
     missing_capability: str | None = None
@@ -161,10 +166,13 @@ def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:
     """Rule 1: a fault in the window, or the exception that tells of one."""
     for fault in facts.faults:
         if not _is_expected(fault.code, facts):
-            values = ", ".join(f"0x{value:x}" for value in fault.parameters)
-            where = f" ({values})" if values else ""
             early = f"before this test did anything, behind {facts.behind}: " if facts.behind is not None else ""
-            return Decision(verdict="crash", reason=one_line(f"{early}driver fault 0x{fault.code:08X}{where}: {fault.text}"))
+            words = FaultWords.of(fault.code, fault.parameters)
+            # A bugcheck's own text says nothing but its numbers once more.
+            said = words.hint if words.is_bugcheck and words.hint else fault.text
+            return Decision(verdict="crash", reason=one_line(f"{early}{title(fault.code, fault.parameters)}: {said}"))
+    if facts.crash_sign:
+        return Decision(verdict="crash", reason=one_line(facts.crash_sign))
     for phase in failed:
         for error in leaves(phase.error):
             if isinstance(error, GuestCrashed) and not _is_expected(error.code, facts):

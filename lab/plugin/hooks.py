@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,10 +153,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         lab_session.close()
     if is_worker(config) or OUT not in config.stash or not config.stash[OUT].is_dir():
         return
-    from lab.plugin.summary import finish_run
+    from lab.plugin.summary import attach_to_junit, finish_run
 
     finished = finish_run(config.stash[OUT])
     if finished is not None:
+        if junit := config.getoption("xmlpath", None):
+            attach_to_junit(config.invocation_params.dir / os.path.expandvars(Path(junit).expanduser()), config.stash[OUT])
         config.stash[_FINISHED] = finished
         if session.exitstatus == pytest.ExitCode.OK and finished.report.exit_code not in (OK, USAGE):
             # A fault behind the last test's window: pytest itself has seen no test fail.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from lab.config import KnownIssue
+from lab.config.model import CrashDump
 from lab.config.settings import Settings, load_settings, variable
 from lab.errors import ConfigError
 
@@ -49,6 +50,7 @@ _OPTIONS = (
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
     _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger on", choices=("none", "kd")),
+    _Option("--lab-crash-dump", "crash_dump", "Memory dumps of guests that crash", choices=("auto", "always", "never")),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
 )
 
@@ -68,6 +70,7 @@ class LabConfig:
         accelerator: ``auto``, ``kvm`` or ``tcg``.
         debug: ``none`` or ``kd``.
         keep: ``never``, ``failed`` or ``always``.
+        crash_dump: ``auto``, ``always`` or ``never``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
         known: Known issues of the lab file.
@@ -82,6 +85,7 @@ class LabConfig:
     accelerator: Literal["auto", "kvm", "tcg"]
     debug: Literal["none", "kd"]
     keep: Literal["never", "failed", "always"]
+    crash_dump: CrashDump
     out: Path | None
     out_root: Path
     known: tuple[KnownIssue, ...]
@@ -142,6 +146,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         accelerator=values.accelerator,
         debug=values.debug,
         keep=values.keep,
+        crash_dump=values.crash_dump,
         out=_path(config, out),
         out_root=config.rootpath / values.out,
         known=values.known,

@@ -10,17 +10,20 @@ from typing import NoReturn
 
 import pytest
 
-from lab.errors import ConfigError, EvidenceLost, GuestCrashed, GuestHung, LabError, TransportError
+from lab.crash.faults import FaultWords, title
+from lab.errors import ConfigError, EvidenceLost, GuestCrashed, GuestExited, GuestHung, LabError, TransportError
 from lab.gate.verdict import leaves
 from lab.guest import capability
 from lab.plugin.drivers import LoadedDriver
+from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.markers import Wishes, unknown_driver
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
 from lab.pool.pool import GuestLife, GuestPool, GuestSource, Seat
 from lab.pool.turn import MachineTurn
 from lab.prints.stream import first_fault, render
-from lab.report.collect import ResultWriter, fault_entry, print_entry
+from lab.prints.window import without_faults
+from lab.report.collect import ResultWriter, fault_entry, print_entry, sign_entry
 from lab.report.junit import user_properties
 from lab.report.model import GuestEntry
 
@@ -62,6 +65,7 @@ class LabSession:
         self.guest_text, self._image_key, self._hashes = _run_facts(source)
         self._writer = ResultWriter(out, worker)
         self._turn = MachineTurn(out / "workers")
+        self.evidence = EvidenceKeeper(out, source, dump=config.crash_dump, end=config.keep == "never")
         self.pool = GuestPool(source, worker, on_change=self._write_guest, keep=config.keep)
 
     def collected(self, nodeids: Sequence[str]) -> None:
@@ -115,8 +119,10 @@ class LabSession:
         run = self.run
         if run is None or run.nodeid != report.nodeid:
             return
-        run.saw(call, report)
         error = call.excinfo.value if call.excinfo is not None else None
+        if run.seat is not None and error is not None:
+            self._excuse(run, run.seat, report, error)
+        run.saw(call, report)
         if run.seat is not None and error is not None and not isinstance(error, pytest.skip.Exception):
             # Also where pytest says "skipped", because the test is expected to fail.
             self._look_into(run, error)
@@ -156,14 +162,25 @@ class LabSession:
         if run is None or run.seat is None or run.window is not None:
             return
         seat = run.seat
+        if run.hung:
+            # The lab has ended it. What it said about that is kept, and no fault of the test's.
+            run.window = without_faults(seat.ledger.close(alive=False), behind=run.records_to or 0)
+            self.evidence.window_closed(run, seat)
+            return
+        self.evidence.crashed(run, seat)
         run.guest_alive = seat.guest.alive
         run.window = seat.ledger.close(alive=run.guest_alive)
+        self.evidence.crashed(run, seat)
         # The machine may have gone while the marker was waited for.
         run.guest_alive = run.guest_alive and seat.guest.alive
+        self.evidence.window_closed(run, seat)
         fault = first_fault(run.window.records)
-        if fault is not None:
+        if run.sign is not None:
             # This explains whatever the test has run into before, such as a connection that broke.
             seat.condemned = ""
+            seat.condemn(f"crash: {run.sign.text} in {run.nodeid}")
+        elif fault is not None:
+            seat.condemned = ""  # as above
             seat.condemn(f"crash: 0x{fault.code:08X} in {run.nodeid}")
         elif not run.guest_alive:
             seat.condemned = ""  # as above
@@ -177,7 +194,13 @@ class LabSession:
         if run is None or run.window is None or run.seat is None or run.failed:
             return
         if run.faults:
-            raise GuestCrashed(run.faults[0].code, run.faults[0].parameters)
+            fault = run.faults[0]
+            words = FaultWords.of(fault.code, fault.parameters)
+            raise GuestCrashed(fault.code, fault.parameters, message=title(fault.code, fault.parameters), hint=words.hint)
+        if run.provoked_the_end:
+            return
+        if run.sign is not None:
+            raise GuestCrashed(0, message=run.sign.text)
         if not run.guest_alive:
             raise run.seat.guest.machine.exited_error()
         run.window.check()
@@ -198,6 +221,7 @@ class LabSession:
             seat = self.pool.acquire(smp=run.wishes.cpus, fresh=run.wishes.fresh)
             run.stream = seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault)
         run.seat = seat
+        self.evidence.begin(run, seat)
         before, seat.last_test = seat.last_test, run.nodeid
         early = first_fault(seat.ledger.peek())
         if early is not None:
@@ -219,12 +243,33 @@ class LabSession:
         """After a failure: is the guest still good for the next test?"""
         seat = run.seat
         assert seat is not None
+        crashed = self.evidence.crashed(run, seat) or first_fault(seat.ledger.peek()) is not None
         for error in leaves(failure):
-            if isinstance(error, GuestHung) and run.guest_answers is None:
+            if isinstance(error, GuestHung) and run.guest_answers is None and not crashed:
                 run.guest_answers = seat.guest.answers(timeout=2 * _SHORT_S)
                 seat.condemn(f"hang: {error.message}")
+                if not run.guest_answers and seat.guest.alive:
+                    self.evidence.save_hang(run, seat, error.message)
+            elif isinstance(error, TransportError) and not crashed and not run.hung and seat.guest.alive:
+                # A guest that hangs as a whole does not even say that the command still runs.
+                seat.condemn(f"{type(error).__name__}: {error.message}")
+                if not seat.guest.answers(timeout=2 * _SHORT_S) and seat.guest.alive:
+                    self.evidence.save_hang(run, seat, error.message)
             elif isinstance(error, TransportError | GuestCrashed | EvidenceLost):
                 seat.condemn(f"{type(error).__name__}: {error.message}")
+
+    def _excuse(self, run: TestRun, seat: Seat, report: pytest.TestReport, error: BaseException) -> None:
+        """Have a phase pass that only met the end of a guest whose end the test provokes."""
+        consequences = TransportError | GuestExited | GuestHung | EvidenceLost | GuestCrashed
+        if report.outcome != "failed" or run.wishes.expected_fault is None:
+            return
+        if not all(isinstance(leaf, consequences) for leaf in leaves(error)):
+            return
+        self.evidence.crashed(run, seat)
+        if run.provoked_the_end and not run.faults:
+            report.outcome = "passed"
+            report.sections.append(("guest", f"it ended by the fault that this test provokes: {error}"))
+            report.longrepr = None
 
     def _prints_text(self, run: TestRun) -> str:
         seat = run.seat
@@ -238,13 +283,17 @@ class LabSession:
 
     def _finish(self, run: TestRun, report: pytest.TestReport) -> None:
         decision = run.decide(self.config.known)
-        entry = run.entry(decision, self.worker)
+        entry = run.entry(decision, self.worker, self.evidence.entries(run.evidence))
         self._writer.test(entry)
         report.user_properties += user_properties(entry, guest=self.guest_text, image_key=self._image_key, hashes=self._hashes)
         self.run = None
 
     def _write_guest(self, life: GuestLife) -> None:
         account = life.attribution
+        faults = [fault_entry(record) for record in account.faults]
+        sign, saved = self.evidence.unclaimed(life.guest_id) if life.ended else (None, None)
+        if sign is not None and not faults:
+            faults = [sign_entry(sign)]
         self._writer.guest(
             GuestEntry(
                 guest_id=life.guest_id,
@@ -258,7 +307,8 @@ class LabSession:
                 unattributed=[print_entry(record) for record in account.unattributed],
                 boot_prints=[print_entry(record) for record in account.boot],
                 gaps=list(account.gaps),
-                faults=[fault_entry(record) for record in account.faults],
+                faults=faults,
+                evidence=self.evidence.entries(saved),
             )
         )
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 
 from lab.gate.exitcode import exit_code, meaning
 from lab.gate.verdict import SEVERITY
 from lab.report.collect import assemble, read_meta, write_run
 from lab.report.html import write_html
+from lab.report.junit import attach_evidence
 from lab.report.model import RunReport
+
+#: Evidence that is worth a line in the terminal; the report has all of it.
+_SHOWN = ("dump", "screenshot", "console")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,15 @@ def finish_run(out: Path, *, ended: str = "") -> Finished | None:
     return Finished(report=report, files=files)
 
 
+def attach_to_junit(junit: Path, out: Path) -> None:
+    """Name the evidence in the JUnit file as attachments, if pytest wrote one."""
+    project = os.environ.get("CI_PROJECT_DIR")
+    # A file that is missing or no XML is pytest's to complain about.
+    with contextlib.suppress(OSError, ParseError):
+        # GitLab takes paths from its project's folder; Jenkins and Azure take absolute ones.
+        attach_evidence(junit, out, base=Path(project) if project else None)
+
+
 def summary_lines(finished: Finished) -> list[str]:
     """What the terminal shows about a run."""
     report = finished.report
@@ -52,6 +68,8 @@ def summary_lines(finished: Finished) -> list[str]:
         lines.append(f"skipped for want of {need}: {count}")
     lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")
     red = [test for verdict in ("crash", "infra") for test in report.tests if test.verdict == verdict]
-    lines += [f"{test.verdict}: {test.nodeid}: {test.reason}" for test in red]
+    for test in red:
+        lines.append(f"{test.verdict}: {test.nodeid}: {test.reason}")
+        lines += [f"  {file.kind}: {finished.files[0].parent / file.path}" for file in test.evidence if file.kind in _SHOWN]
     lines += [str(file) for file in finished.files]
     return lines

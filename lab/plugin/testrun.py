@@ -14,17 +14,23 @@ import pytest
 
 import lab
 from lab.config import KnownIssue
+from lab.crash.bugcheck import find_bugcheck
+from lab.crash.faults import FaultWords
+from lab.crash.signs import CrashSign
 from lab.errors import LabError
 from lab.gate.known import match_known
 from lab.gate.verdict import Decision, Facts, PhaseFact, decide
 from lab.plugin.markers import Wishes
+from lab.pool.evidence import SavedEvidence
 from lab.pool.pool import Seat
 from lab.prints.record import EventRecord, FaultRecord, GapRecord
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
-from lab.report.collect import event_entry, fault_entry, print_entry
-from lab.report.model import TestEntry
+from lab.report.collect import event_entry, fault_entry, print_entry, sign_entry, step_entries
+from lab.report.model import EvidenceFile, TestEntry
 
+#: How much of a test's prints is searched for the kernel's last words.
+_BUGCHECK_TEXT = 8192
 _LAB_FOLDER = str(Path(lab.__file__).resolve().parent)
 
 
@@ -48,6 +54,12 @@ class TestRun:
         xfail_reason: Why it was expected to fail, when it did.
         behind: What was before, when the guest had faulted before the test did anything.
         details: The failures as pytest shows them.
+        sign: QEMU's word that the guest ended itself.
+        evidence: What was saved of its crash or hang.
+        where: Function and line of its fault, if that lies in a driver of the test.
+        events_from: Number of the last of QEMU's events before its window.
+        events_to: Only events before this one are the guest's own doing: the lab began to look into a hang there.
+        records_to: As many records of the window had come by then.
     """
 
     #: Not a test class, whatever its name begins with.
@@ -69,6 +81,26 @@ class TestRun:
     xfail_reason: str | None = None
     behind: str | None = None
     details: list[str] = field(default_factory=list)
+    sign: CrashSign | None = None
+    evidence: SavedEvidence | None = None
+    where: str = ""
+    events_from: int = 0
+    events_to: int | None = None
+    records_to: int | None = None
+
+    @property
+    def hung(self) -> bool:
+        """Whether the guest answered nothing any more, and was ended by the lab for that."""
+        return self.events_to is not None
+
+    @property
+    def provoked_the_end(self) -> bool:
+        """Whether the test provokes a fault that stops the whole guest, and it came: what follows is no trouble."""
+        faults = self._all_faults()
+        return self.behind is None and any(
+            fault.code == self.wishes.expected_fault and FaultWords.of(fault.code, fault.parameters).is_bugcheck
+            for fault in faults
+        )
 
     @property
     def failed(self) -> bool:
@@ -107,14 +139,16 @@ class TestRun:
         today = datetime.datetime.now(tz=datetime.UTC).date()
         records = self.window.records if self.window else ()
         gaps = [record for record in records if isinstance(record, GapRecord)]
-        if self.window is not None and not self.window.complete and self.guest_alive and not gaps:
+        known_end = self.hung or self.sign is not None
+        if self.window is not None and not self.window.complete and self.guest_alive and not gaps and not known_end:
             gaps = [GapRecord(sequence=0, host_time=self.started, missing=0, reason=self.window.gaps[-1])]
         decision = decide(
             Facts(
                 phases=self.phases,
                 faults=self._all_faults(),
                 gaps=gaps,
-                guest_alive=self.guest_alive,
+                crash_sign=self.sign.text if self.sign is not None and not self.provoked_the_end else "",
+                guest_alive=self.guest_alive or self.provoked_the_end,
                 guest_answers=self.guest_answers,
                 missing_capability=", ".join(self.missing) or None,
                 skip_reason=self.skip_reason,
@@ -128,10 +162,12 @@ class TestRun:
             return Decision(verdict="skipped", reason=self.skip_reason)
         return decision
 
-    def entry(self, decision: Decision, worker: str) -> TestEntry:
-        """The report's entry."""
+    def entry(self, decision: Decision, worker: str, files: Sequence[EvidenceFile] = ()) -> TestEntry:
+        """The report's entry; ``files`` is the evidence as the report names it."""
         faults = self._all_faults()
-        driver = self.wishes.drivers[0] if len(self.wishes.drivers) == 1 else None
+        fault = fault_entry(faults[0], driver=self._blamed(), where=self.where) if faults else None
+        if fault is None and self.sign is not None:
+            fault = sign_entry(self.sign)
         return TestEntry(
             nodeid=self.nodeid,
             verdict=decision.verdict,
@@ -142,17 +178,42 @@ class TestRun:
             guest_id=self.seat.life.guest_id if self.seat else None,
             missing_capability=self.missing[0] if self.missing else None,
             drivers=list(self.wishes.drivers),
-            fault=fault_entry(faults[0], driver=driver) if faults else None,
+            fault=fault,
             details="\n\n".join(self.details),
             prints=[print_entry(record) for record in self.window.prints] if self.window else [],
             events=[event_entry(record) for record in self.window.records if isinstance(record, EventRecord)]
             if self.window
             else [],
+            evidence=list(files),
+            evidence_steps=step_entries(self.evidence.steps) if self.evidence else [],
+            hang=self.evidence.hang if self.evidence else None,
         )
 
+    def _blamed(self) -> str | None:
+        """The driver that Windows blames in its message; else the only one that the test uses."""
+        text = "".join(record.text for record in self.window.prints) if self.window else ""
+        found = find_bugcheck(text[-_BUGCHECK_TEXT:])
+        if found is not None and found.driver:
+            return found.driver
+        return self.wishes.drivers[0] if len(self.wishes.drivers) == 1 else None
+
     def _all_faults(self) -> list[FaultRecord]:
-        records = self.window.records if self.window else ()
-        return [record for record in records if isinstance(record, FaultRecord)]
+        """The faults of the window; a bugcheck that QEMU alone reported is one, too."""
+        records = self.window.records if self.window else self.seat.ledger.peek() if self.seat and self.stream else ()
+        faults = [record for record in records if isinstance(record, FaultRecord)]
+        bugcheck = self.sign.bugcheck if self.sign else None
+        if bugcheck is not None and self.sign is not None and not any(len(fault.parameters) == 4 for fault in faults):
+            faults.append(
+                FaultRecord(
+                    sequence=len(records),
+                    host_time=self.started,
+                    guest_time=None,
+                    code=bugcheck.code,
+                    parameters=bugcheck.parameters,
+                    text=self.sign.text,
+                )
+            )
+        return faults
 
 
 def _plumbing(excinfo: pytest.ExceptionInfo[BaseException]) -> BaseException | None:

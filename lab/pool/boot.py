@@ -68,7 +68,8 @@ def boot_guest(
     begin = time.monotonic()
     manifest = booted_as(read_manifest(image_dir), debug)
     credentials = read_credentials(image_dir)
-    spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp)
+    # A kept guest has nobody who would take the evidence, and nobody who would end its machine.
+    spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached)
     machine = VirtualMachine(spec, run_dir)
     with contextlib.ExitStack() as undo:
 
@@ -83,7 +84,7 @@ def boot_guest(
         ready = wait_ready(
             lambda: open_transport(transport),
             deadline=begin + (timeout or manifest.boot_timeout_s),
-            alive=lambda: machine.alive,
+            alive=lambda: machine.alive and not machine.guest_ended,
             confirmations=_CONFIRMATIONS[manifest.is_windows],
             progress=progress,
             console=machine.console_tail,
@@ -132,16 +133,40 @@ def read_credentials(image_dir: Path) -> Credentials:
 
 
 def machine_spec(
-    manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Literal["kvm", "tcg"], smp: int | None = None
+    manifest: ImageManifest,
+    image_dir: Path,
+    *,
+    name: str,
+    accelerator: Literal["kvm", "tcg"],
+    smp: int | None = None,
+    hold: bool = False,
 ) -> VmSpec:
     """The virtual machine that an image asks for.
+
+    Args:
+        manifest: The image's manifest.
+        image_dir: Its folder.
+        name: For process lists and messages.
+        accelerator: One that works.
+        smp: Virtual CPUs; None for the image's own number.
+        hold: Where a fault stops the whole guest: the machine of a guest that ends itself is paused, not ended, so that its
+            memory can still be saved. Somebody must watch it: :mod:`lab.pool.crashwatch`.
 
     Raises:
         ImageError: A file of the image is missing.
     """
+    # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back. Where a
+    # fault stops the whole guest, it stays for whoever saves its memory.
+    actions = Actions(reboot="shutdown", shutdown="pause" if hold and "bugcheck" in manifest.capabilities else "poweroff")
     if manifest.is_windows:
         spec = guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
-        return replace(spec, serials=serial_ports(manifest), paused=starts_paused(manifest), debug_port=debug_port(manifest))
+        return replace(
+            spec,
+            serials=serial_ports(manifest),
+            paused=starts_paused(manifest),
+            debug_port=debug_port(manifest),
+            actions=actions,
+        )
     machine = manifest.machine
     ports = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
     boot = None
@@ -163,8 +188,7 @@ def machine_spec(
         console=1 - manifest.prints.serial,
         debug_port=debug_port(manifest),
         rng=True,
-        # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back.
-        actions=Actions(reboot="shutdown"),
+        actions=actions,
     )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.errors import EvidenceLost
-from lab.prints.record import FaultRecord, GapRecord, PrintRecord, PrintSource, Record
+from lab.prints.record import FaultRecord, GapRecord, NoteRecord, PrintRecord, PrintSource, Record
 from lab.prints.stream import PrintStream, first_fault
 
 
@@ -50,6 +50,17 @@ class Window:
         """Raise :class:`~lab.errors.EvidenceLost` when prints of this window are missing."""
         if self.gaps:
             raise EvidenceLost(f"kernel prints of {self.name} are missing: {'; '.join(self.gaps)}")
+
+
+def without_faults(window: Window, *, behind: int) -> Window:
+    """A window in which a fault behind the first so many records is a mere note: the lab itself provoked it."""
+    records = [
+        NoteRecord(sequence=record.sequence, host_time=record.host_time, text=record.text)
+        if index >= behind and isinstance(record, FaultRecord)
+        else record
+        for index, record in enumerate(window.records)
+    ]
+    return replace(window, records=tuple(records))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lab.crash.faults import FaultWords
+from lab.crash.signs import CrashSign
+from lab.crash.steps import Step
 from lab.prints.record import EventRecord, FaultRecord, PrintRecord
 from lab.report.model import (
+    NO_CODE,
     Attempt,
     DriverEntry,
     EventEntry,
+    EvidenceStep,
     Fault,
     GuestEntry,
     ImageEntry,
@@ -38,6 +43,8 @@ __all__ = [
     "read_meta",
     "read_run",
     "read_workers",
+    "sign_entry",
+    "step_entries",
     "write_meta",
     "write_run",
 ]
@@ -165,14 +172,45 @@ def event_entry(record: EventRecord) -> EventEntry:
     return EventEntry(sequence=record.sequence, host_time=record.host_time, kind=record.kind, text=record.text)
 
 
-def fault_entry(record: FaultRecord, *, driver: str | None = None) -> Fault:
+def fault_entry(record: FaultRecord, *, driver: str | None = None, where: str = "") -> Fault:
     """Turn a fault of a source into its entry in the report."""
+    words = FaultWords.of(record.code, record.parameters)
     return Fault(
         code=f"0x{record.code:08X}",
         parameters=[f"0x{value:x}" for value in record.parameters],
         text=record.text,
         driver=driver,
+        name=words.name,
+        hint=words.hint,
+        where=where,
     )
+
+
+def sign_entry(sign: CrashSign) -> Fault:
+    """Turn a guest's end that QEMU told into its entry in the report; one without a code has the code 0."""
+    bugcheck = sign.bugcheck
+    if bugcheck is None:
+        return Fault(code=NO_CODE, text=sign.text)
+    return Fault(
+        code=f"0x{bugcheck.code:08X}",
+        parameters=[f"0x{value:x}" for value in bugcheck.parameters],
+        text=sign.text,
+        name=bugcheck.name,
+        hint=bugcheck.hint,
+    )
+
+
+def step_entries(steps: Iterable[Step]) -> list[EvidenceStep]:
+    """Turn the steps of a collection into their entries in the report."""
+    return [EvidenceStep(name=s.name, seconds=round(s.seconds, 3), ok=s.ok, skipped=s.skipped, detail=s.detail) for s in steps]
+
+
+def _say(fault: Fault) -> str:
+    """A fault in one line."""
+    if fault.code == NO_CODE:
+        return fault.text
+    kind = "bugcheck" if len(fault.parameters) == 4 else "driver fault"
+    return f"{kind} {fault.code}: {fault.text}"
 
 
 def _never_ran(nodeid: str, meta: RunMeta, ended: str) -> TestEntry:
@@ -204,12 +242,13 @@ def _blame(tests: list[TestEntry], guest: GuestEntry) -> None:
             TestEntry(
                 nodeid=f"{guest.guest_id}::boot",
                 verdict="crash",
-                reason=f"before any test, on guest {guest.guest_id}: driver fault {fault.code}: {fault.text}",
+                reason=f"before any test, on guest {guest.guest_id}: {_say(fault)}",
                 duration_s=0.0,
                 started=guest.started,
                 worker=guest.worker,
                 guest_id=guest.guest_id,
                 fault=fault,
+                evidence=guest.evidence,
             )
         )
         return
@@ -220,14 +259,15 @@ def _blame(tests: list[TestEntry], guest: GuestEntry) -> None:
     if test.verdict == "crash" or not new:
         return
     was = f" (it was {test.verdict}{': ' if test.reason else ''}{test.reason})"
-    reason = f"after the test, on its guest: driver fault {new[0].code}: {new[0].text}{was}"
+    reason = f"after the test, on its guest: {_say(new[0])}{was}"
     history = [
         attempt.model_copy(update={"verdict": "crash", "reason": reason})
         if (attempt.guest_id, attempt.started) == (guest.guest_id, started)
         else attempt
         for attempt in test.history
     ]
-    changes = {"verdict": "crash", "reason": reason, "fault": new[0], "history": history}
+    evidence = [*test.evidence, *guest.evidence]
+    changes = {"verdict": "crash", "reason": reason, "fault": new[0], "history": history, "evidence": evidence}
     tests[index] = test.model_copy(update=changes)
 
 
@@ -259,6 +299,7 @@ def _attempt(entry: TestEntry, last: bool) -> Attempt:
         started=entry.started,
         details="" if last else entry.details,
         prints=[] if last else entry.prints,
+        evidence=[] if last else entry.evidence,
     )
 
 

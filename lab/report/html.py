@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from lab.report import view
-from lab.report.model import RunReport
+from lab.report.model import NO_CODE, RunReport
 from lab.report.timeline import print_plot, timeline
 
 HTML_FILE = "report.html"
@@ -39,6 +39,7 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
     return environment.get_template("report.html.j2").render(
         report=report,
         view=view,
+        no_code=NO_CODE,
         headline=view.headline(report),
         guest_sentence=view.guest_sentence(report),
         exit_meaning=exit_meaning,

@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+#: The code of a crash that told none.
+NO_CODE = "0x00000000"
 
 Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
 
@@ -54,16 +56,41 @@ class EventEntry(_Model):
 class Fault(_Model):
     """A driver crash as the guest reported it."""
 
-    code: str = Field(description="0x%08X")
+    code: str = Field(description="0x%08X; 0x00000000 when the guest ended itself and told no code")
     parameters: list[str] = Field(default_factory=list, description="hexadecimal")
     text: Text = ""
-    driver: str | None = None
+    driver: Text | None = None
+    name: str = Field(default="", description="the code's symbol, where the lab knows it")
+    hint: str = Field(default="", description="one line for the driver's author, where there is something to say")
+    where: Text = Field(
+        default="", description="function and line of the address, if it lies in the driver; empty when unknown"
+    )
+
+
+class EvidenceFile(_Model):
+    """A file or folder that was saved of a crash or a hang."""
+
+    kind: str = Field(
+        description="screenshot, dump, console, events, prints, driver, symbols or guest-log; readers skip others"
+    )
+    path: Text = Field(description="relative to the run's folder; a folder ends in a slash")
+    note: Text = Field(default="", description="one line for people")
+
+
+class EvidenceStep(_Model):
+    """One step of gathering evidence; see :mod:`lab.crash.steps`."""
+
+    name: str
+    seconds: float
+    ok: bool
+    skipped: bool = Field(default=False, description="left out on purpose")
+    detail: Text = ""
 
 
 class Attempt(_Model):
     """One execution of a test; the last one decides the verdict, none is ever erased.
 
-    ``details`` and ``prints`` of the last attempt stand in the test itself and are empty here.
+    ``details``, ``prints`` and ``evidence`` of the last attempt stand in the test itself and are empty here.
     """
 
     verdict: Verdict
@@ -74,6 +101,7 @@ class Attempt(_Model):
     started: float = 0.0
     details: Text = ""
     prints: list[PrintEntry] = Field(default_factory=list)
+    evidence: list[EvidenceFile] = Field(default_factory=list)
 
 
 class TestEntry(_Model):
@@ -99,6 +127,11 @@ class TestEntry(_Model):
     events: list[EventEntry] = Field(
         default_factory=list, description="drivers loaded and unloaded, stops: what a debugged kernel tells beside its prints"
     )
+    evidence: list[EvidenceFile] = Field(default_factory=list, description="files saved of a crash or a hang")
+    evidence_steps: list[EvidenceStep] = Field(default_factory=list, description="how they were gathered, in order")
+    hang: Literal["soft", "hard", "unknown"] | None = Field(
+        default=None, description="of a guest that answered nothing any more: whether its kernel still obeyed its debugger"
+    )
 
 
 class GuestEntry(_Model):
@@ -115,6 +148,7 @@ class GuestEntry(_Model):
     unattributed: list[PrintEntry] = Field(default_factory=list, description="prints outside of every test and of the boot")
     boot_prints: list[PrintEntry] = Field(default_factory=list, description="prints before the first test's window")
     gaps: list[Text] = Field(default_factory=list)
+    evidence: list[EvidenceFile] = Field(default_factory=list, description="files saved of a crash outside of every test")
     faults: list[Fault] = Field(
         default_factory=list, description="driver faults outside of every test's window: of the boot or behind the last test"
     )

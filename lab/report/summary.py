@@ -37,6 +37,8 @@ def print_summary(report: RunReport, console: Console) -> None:
     for test in red_tests(report):
         line = Text.assemble((f"{test.verdict:<8}", _COLOURS[test.verdict]), f"{printable(test.nodeid)}  {_why(test)}")
         console.print(line, soft_wrap=True)
+        if test.evidence:
+            console.print(Text(f"{'':<8}{evidence_line(test)}", style="bright_black"), soft_wrap=True)
     for missing, count in report.skipped_for.items():
         noun = "test needs" if count == 1 else "tests need"
         console.print(
@@ -49,6 +51,13 @@ def red_tests(report: RunReport) -> list[TestEntry]:
     """The tests that make a run fail, gravest first."""
     red = [test for test in report.tests if test.verdict in RED]
     return sorted(red, key=lambda test: (ORDER.index(test.verdict), test.nodeid))
+
+
+def evidence_line(test: TestEntry) -> str:
+    """Where the evidence of a test lies, and what there is of it."""
+    folder = test.evidence[0].path.split("/")
+    kinds = dict.fromkeys(file.kind for file in test.evidence)
+    return printable(f"evidence: {'/'.join(folder[:2])}/ ({', '.join(kinds)})")
 
 
 def markdown(report: RunReport) -> str:

@@ -33,6 +33,13 @@ MEANINGS: dict[Verdict, str] = {
     "passed": "the documented behaviour was seen",
 }
 
+#: What kinds of hang there are, see :mod:`lab.crash.hang`.
+HANGS: dict[str, str] = {
+    "soft": "its kernel still obeyed the debugger, so a thread waits for something",
+    "hard": "its kernel did not obey the debugger either: interrupts are off, or a processor spins",
+    "unknown": "no kernel debugger was there to ask its kernel",
+}
+
 #: A page with every print of a stress test could not be opened any more; run.json has them all.
 PRINTS_SHOWN = 200
 

@@ -149,15 +149,20 @@ def _build(
     stamp = _stamp(out, component)
     inputs = f"{inputs_hash(component, compiler, defines)} {f'{SCHEME} {signer.fingerprint()}' if signer else 'unsigned'}"
 
-    rebuilt = not _up_to_date(target, stamp, inputs)
+    symbols = symbol_file(target)
+    rebuilt = not _up_to_date(target, stamp, inputs) or (kind == "driver" and not symbols.exists())
     if rebuilt:
         progress(f"{component.name}: building {target.name} for {compiler.arch}")
-        with _made(component, compiler, out, signer, defines) as image:
+        with _made(component, compiler, out, signer, defines) as (image, made_symbols):
             # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
             # way round it would leave a file that nobody can tell from somebody else's.
             stamp.parent.mkdir(exist_ok=True)
             with replace_with(stamp) as temporary:
                 temporary.write_text(json.dumps({"inputs": inputs, "sha256": sha256_of(image)}), encoding="utf-8")
+            if kind == "driver":
+                symbols.parent.mkdir(exist_ok=True)
+                with replace_with(symbols) as temporary:
+                    made_symbols.replace(temporary)
             with replace_with(target) as temporary:
                 image.replace(temporary)
     else:
@@ -165,6 +170,11 @@ def _build(
     return BuildResult(
         name=component.name, kind=kind, path=target, sha256=sha256_of(target), signed=signer is not None, rebuilt=rebuilt
     )
+
+
+def symbol_file(image: Path) -> Path:
+    """The symbols of a driver that was built here, out of the way of what users put beside it."""
+    return image.parent / ".symbols" / f"{image.stem}.dbg"
 
 
 def _stamp(out: Path, component: Component) -> Path:
@@ -183,10 +193,11 @@ def _refuse_foreign(target: Path, stamp: Path) -> None:
 @contextlib.contextmanager
 def _made(
     component: Component, compiler: Compiler, out: Path, signer: SigningKey | None, defines: Sequence[str]
-) -> Iterator[Path]:
-    """Compile, check, sign and verify; gives the result in a scratch folder beside its place."""
+) -> Iterator[tuple[Path, Path]]:
+    """Compile, check, sign and verify; gives the result and its symbols, in a scratch folder beside its place."""
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
         image = Path(folder) / component.image_name
+        made_symbols = image.with_suffix(".dbg")
         compile_component(component, compiler, image, defines=defines)
         pe.check(image, component.manifest.kind, compiler.arch)
         if signer:
@@ -197,7 +208,7 @@ def _made(
             # Signing rewrites the checksum: look again at what the guest will get.
             pe.check(finished, component.manifest.kind, compiler.arch)
             image = finished
-        yield image
+        yield image, made_symbols
 
 
 def _up_to_date(target: Path, stamp: Path, inputs: str) -> bool:

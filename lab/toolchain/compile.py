@@ -23,7 +23,8 @@ _TOOL_TIMEOUT_S = 120.0
 # What a component is linked to: the kernel, kernel32 alone, or kernel32 and the C library.
 _Flavour = Literal["kernel", "bare", "c"]
 
-_COMPILE = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-ident")
+# -g changes no code; what it adds is stripped from the image, and kept in the file beside it.
+_COMPILE = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fno-ident")
 _COMPILE_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
     # wdm.h of mingw-w64 10 needs 0x0600 to be complete on x86; what may be imported is checked in the finished file.
     # Frames above a page would call a stack probe that the kernel does not have.
@@ -50,8 +51,9 @@ _COMPILE_ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchron
 
 # No -shared: Wine calls the entry point of a DLL as DllMain first. No --wdmdriver: that bit would make the service
 # manager refuse to stop a driver which was started as a plain service.
+_STRIP = "-s"
 _LINK = (
-    "-s",
+    _STRIP,
     "-Wl,--dynamicbase",
     "-Wl,--nxcompat",
     "-Wl,--section-alignment,0x1000",
@@ -129,7 +131,8 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
     Args:
         component: With sources.
         compiler: For the wanted architecture.
-        target: The file to write; its folder must exist.
+        target: The file to write; its folder must exist. A driver's image is written once more beside it, with its
+            symbols and line numbers, as ``.dbg``: `addr2line` and gdb tell from it what an address is.
         defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
 
     Raises:
@@ -145,7 +148,11 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
         link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
-        run([*link, *objects, "anchor.o", "-o", target.absolute(), *libraries], _TOOL_TIMEOUT_S, cwd=work)
+        rest = [*objects, "anchor.o", *libraries]
+        run([*link, *rest, "-o", target.absolute()], _TOOL_TIMEOUT_S, cwd=work)
+        if component.manifest.kind == "driver":
+            unstripped = [word for word in link if word != _STRIP]
+            run([*unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
 
 
 def _flavour(component: Component) -> _Flavour:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from lab.errors import ConfigError
 from lab.toolchain import pe
-from lab.toolchain.build import BuildResult, Progress, build_components, default_out
+from lab.toolchain.build import BuildResult, Progress, build_components, default_out, symbol_file
 from lab.toolchain.compile import Arch
 from lab.toolchain.files import sha256_of
 from lab.toolchain.manifest import MANIFEST_NAME, Component, known_components, load_component, load_folder, manifests_in
 from lab.toolchain.sign import SigningKey, signing_key
+
+#: Of files that compilers put beside a driver: Visual Studio's, and those of mingw-w64.
+_SYMBOL_SUFFIXES = (".pdb", ".map", ".dbg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class DriverPackage:
         links: How programs open its devices.
         clients: Program name -> file on the host.
         encoding: Of the text that it prints.
+        symbols: What a debugger or a reader needs to understand addresses in it: an image with symbols, a PDB, a linker map.
     """
 
     name: str
@@ -40,6 +44,7 @@ class DriverPackage:
     links: tuple[str, ...]
     clients: Mapping[str, Path]
     encoding: str
+    symbols: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,14 @@ def _package(choice: _Choice, built: Mapping[str, BuildResult], programs: Mappin
         links=manifest.links,
         clients=clients,
         encoding=manifest.encoding,
+        symbols=_symbols(image),
     )
+
+
+def _symbols(image: Path) -> tuple[Path, ...]:
+    """The files beside an image that tell what its addresses are."""
+    beside = (image.with_suffix(suffix) for suffix in _SYMBOL_SUFFIXES)
+    return tuple(file for file in (symbol_file(image), *beside) if file.is_file())
 
 
 def _require_loadable(image: Path, arch: Arch) -> None:

@@ -158,3 +158,5 @@ def _devices(spec: VmSpec) -> Iterator[str]:
         yield from ("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0")
     if spec.panic_device:
         yield from ("-device", "pvpanic")
+    if spec.vmcoreinfo:
+        yield from ("-device", "vmcoreinfo")

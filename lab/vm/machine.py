@@ -141,6 +141,11 @@ class VirtualMachine:
         return bool(self._process and self._process.alive)
 
     @property
+    def guest_ended(self) -> bool:
+        """The guest has switched itself off or reset itself, and its machine ends with it or is paused for its evidence."""
+        return self._qmp is not None and any(event.name == "SHUTDOWN" for event in self._qmp.events())
+
+    @property
     def status(self) -> str:
         """QEMU's run state: ``running``, ``paused``, ``inmigrate`` and so on."""
         return str(self.qmp.execute("query-status")["status"])

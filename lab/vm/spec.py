@@ -178,6 +178,7 @@ class VmSpec:
         display: A VGA card, so that screen shots can be taken.
         rng: A virtio random number device.
         panic_device: A pvpanic device, by which a guest kernel can report its panic.
+        vmcoreinfo: A device through which Windows (with the fwcfg driver of virtio-win) hands the header of its dump to QEMU.
         rtc: Text of ``-rtc``.
         actions: What happens on reset, shutdown and panic.
         extra: More QEMU arguments, appended as they are.
@@ -206,6 +207,7 @@ class VmSpec:
     display: bool = False
     rng: bool = False
     panic_device: bool = False
+    vmcoreinfo: bool = False
     rtc: str = "base=utc"
     actions: Actions = field(default_factory=Actions)
     extra: tuple[str, ...] = ()

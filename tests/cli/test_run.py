@@ -148,7 +148,22 @@ def test_pytest_gets_what_was_asked_for(
     monkeypatch.setenv("LAB_TRANSPORT", "ssh")
     (tmp_path / "mine").mkdir()
     (tmp_path / "lab.yaml").write_text("boot_timeout: 90.5\n", encoding="utf-8")
-    arguments = ["--driver", "mine", "--accel", "tcg", "--keep", "failed", "--workers", "3", "-k", "two or one", "suites", "-v"]
+    arguments = [
+        "--driver",
+        "mine",
+        "--accel",
+        "tcg",
+        "--keep",
+        "failed",
+        "--crash-dump",
+        "always",
+        "--workers",
+        "3",
+        "-k",
+        "two or one",
+        "suites",
+        "-v",
+    ]
     assert lab("run", *arguments).exit_code == 0
     text = " ".join(fake.argv)
     for part in (
@@ -158,6 +173,7 @@ def test_pytest_gets_what_was_asked_for(
         "--lab-boot-timeout 90.5",
         "--lab-accel tcg",
         "--lab-keep failed",
+        "--lab-crash-dump always",
         f"--lab-config {tmp_path / 'lab.yaml'}",
     ):
         assert part in text

@@ -51,6 +51,7 @@ def test_every_key(tmp_path: Path) -> None:
         accelerator: kvm
         debug: kd
         keep: failed
+        crash_dump: always
         known:
           - test: suites/async/*
             driver: async
@@ -65,6 +66,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert values.suites == (str(tmp_path / "suites/sync/test_a.py") + "::test_b",)
     assert values.out == str(tmp_path / "results")
     assert values.boot_timeout == 900
+    assert values.crash_dump == "always"
     assert values.known[0].until == datetime.date(2027, 1, 31)
     assert set(settings.sources.values()) == {"lab file"}
 

@@ -39,6 +39,12 @@ class FakeMonitor:
         #: Events that an NMI causes.
         self.after_nmi: tuple[tuple[str, Mapping[str, Any]], ...] = ()
         self.silent = False
+        self.memory = 4096
+        #: Answers to query-status; the last one stays.
+        self.statuses = ["running"]
+        #: Lines that an NMI adds to the console.
+        self.said_after_nmi: list[str] = []
+        self.console: list[str] = ["Linux boots", "login:"]
 
     @property
     def event_count(self) -> int:
@@ -48,10 +54,15 @@ class FakeMonitor:
         self.pending.append(QmpEvent(len(self.pending) + 1, name, data, 0.0, 0.0))
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
+        if command == "query-memory-size-summary":
+            return {"base-memory": self.memory}
+        if command == "query-status":
+            return {"status": self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]}
         self.commands.append(command if not arguments else f"{command} {arguments.get('format')}")
         if command in self.answers:
             return self.answers[command]()
         if command == "inject-nmi":
+            self.console += self.said_after_nmi
             for name, data in self.after_nmi:
                 self.happen(name, data)
         elif command == "dump-guest-memory":
@@ -64,6 +75,9 @@ class FakeMonitor:
             if not self.silent:
                 self.happen("DUMP_COMPLETED", written[1])
         return {}
+
+    def events(self, *, after: int = 0) -> list[QmpEvent]:
+        return [event for event in self.pending if event.index > after]
 
     def wait_event(self, names: str | Collection[str], *, timeout: float, after: int = 0) -> QmpEvent:
         self.timeouts.append(timeout)
@@ -88,6 +102,9 @@ class FakeMachine:
 
     def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
         return self.picture(target)
+
+    def console_tail(self, lines: int = 20) -> str:
+        return "\n".join(self.qmp.console[-lines:])
 
     def kill(self) -> None:
         self.alive = self.immortal

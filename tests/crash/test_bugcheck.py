@@ -128,3 +128,11 @@ def test_what_driver_authors_meet_has_a_name_and_a_hint(code: int) -> None:
 
 def test_an_unknown_code_has_neither() -> None:
     assert bugcheck_name(0x7FFFFFFF) == bugcheck_hint(0x7FFFFFFF) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(0x100000D1, "DRIVER_IRQL_NOT_LESS_OR_EQUAL"), (0x1000000A, "IRQL_NOT_LESS_OR_EQUAL")]
+)
+def test_codes_of_small_dumps_have_the_name_and_hint_of_their_own(code: int, name: str) -> None:
+    assert bugcheck_name(code) == name
+    assert bugcheck_hint(code) == bugcheck_hint(code & 0xFF) != ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.crash import hang as hang_module
+from lab.crash import steps as steps_module
 from lab.crash.hang import HangLimits, collect_hang_evidence
 from lab.errors import GuestExited
 from tests.crash.fakes import FakeClock, FakeMachine
@@ -100,7 +100,8 @@ def test_no_failing_step_stops_the_following_ones(tmp_path: Path) -> None:
 
 
 def test_a_step_that_ignores_its_deadline_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hang_module, "_GRACE_S", 0.0)
+    real = steps_module.bounded
+    monkeypatch.setattr(steps_module, "bounded", lambda work, seconds: real(work, seconds - steps_module.GRACE_S))
     machine, release = FakeMachine(), threading.Event()
 
     def stuck(target: Path) -> Path:
@@ -128,3 +129,22 @@ def test_the_clock_measures_each_step(tmp_path: Path) -> None:
     machine.picture = slow
     evidence = collect_hang_evidence(machine, tmp_path, reason="r", clock=clock)
     assert [step.seconds for step in evidence.steps] == [1.5, 0, 0, 0, 0]
+
+
+def test_what_linux_says_about_the_nmi_is_quoted(tmp_path: Path) -> None:
+    machine = FakeMachine()
+    machine.qmp.said_after_nmi = ["[   9.1] Uhhuh. NMI received for unknown reason 30 on CPU 0.", "[   9.1] Dazed and confused"]
+    evidence = collect_hang_evidence(machine, tmp_path, reason="r")
+    assert evidence.step("nmi").detail == (
+        "sent; the guest's console said: [   9.1] Uhhuh. NMI received for unknown reason 30 on CPU 0. "
+        "/ [   9.1] Dazed and confused"
+    )
+
+
+def test_steps_that_are_not_wanted_are_recorded_as_such(tmp_path: Path) -> None:
+    machine = FakeMachine()
+    evidence = collect_hang_evidence(machine, tmp_path, reason="r", display=False, dump=False)
+    assert [step.name for step in evidence.steps] == STEPS
+    assert [step.skipped for step in evidence.steps] == [True, True, False, True, False]
+    assert str(evidence.step("dump")) == "dump: left out: a memory dump was not asked for"
+    assert not machine.alive

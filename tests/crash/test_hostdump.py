@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +108,31 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
         dump_guest(FakeMachine(), tmp_path / "guest", formats=[], timeout=60)
     with pytest.raises(ConfigError, match="no dump can be written"):
         dump_guest(FakeMachine(), tmp_path / "guest.dmp" / "below" / "guest", timeout=60)
+
+
+def test_the_next_dump_waits_until_qemu_has_cleaned_up_behind_the_last(tmp_path: Path) -> None:
+    machine = FakeMachine({"win-dmp": NO_DRIVER, "elf": (ELF, done(4096))})
+    machine.qmp.statuses = ["running", "save-vm", "save-vm", "running"]
+    real = machine.qmp.execute
+
+    def execute(command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
+        if arguments and arguments.get("format") == "elf":
+            assert "save-vm" not in machine.qmp.statuses
+        return real(command, arguments, timeout=timeout)
+
+    machine.qmp.execute = execute  # type: ignore[method-assign]
+    assert dump_guest(machine, tmp_path / "guest", timeout=60).format == "elf"
+
+
+def test_a_paused_machine_is_given_the_time_to_clean_up(tmp_path: Path) -> None:
+    machine, clock = FakeMachine({"win-dmp": (WINDOWS, done(8192))}), FakeClock()
+    machine.qmp.statuses = ["shutdown"]
+    seen: list[float] = []
+
+    def ticking() -> float:
+        clock.now += 0.1
+        seen.append(clock.now)
+        return clock.now
+
+    dump_guest(machine, tmp_path / "guest", timeout=60, clock=ticking)
+    assert seen[-1] - seen[0] > 0.3

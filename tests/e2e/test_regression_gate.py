@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -53,9 +54,20 @@ def test_a_null_pointer_write_on_read_is_a_crash_that_names_test_and_fault(
     assert run.exit_code == 3, run.output
     crashed = run.tests("crash")
     assert crashed
+    page = (run.out / "report.html").read_text(encoding="utf-8")
+    junit = (run.out / "junit.xml").read_text(encoding="utf-8")
     for test in crashed:
         assert test.fault is not None
         assert test.fault.code.lower() == "0xc0000005"
         assert "0xc0000005" in test.reason.lower()
+        assert test.fault.name == "STATUS_ACCESS_VIOLATION"
+        assert "DispatchRead, sync.c:" in test.fault.where
+        found = {file.kind: file for file in test.evidence}
+        assert {"console", "events", "prints", "driver", "symbols", "guest-log"} <= set(found)
+        assert "dump" not in found, "this guest's memory says little, and nobody asked for it"
+        assert all((run.out / file.path).is_file() for file in test.evidence)
+        assert all(f'href="{quote(file.path)}"' in page for file in test.evidence)
+        assert "driver fault" in (run.out / found["prints"].path).read_text(encoding="utf-8")
+        assert all(f"[[ATTACHMENT|{run.out / file.path}]]" in junit for file in test.evidence)
     assert run.tests("passed"), "tests that do not read still run, on a fresh guest"
     assert not run.tests("infra"), [t.reason for t in run.tests("infra")]

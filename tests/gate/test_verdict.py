@@ -275,3 +275,26 @@ def test_a_reason_is_one_short_line() -> None:
     assert text.endswith("…")
     assert len(text) == 300
     assert one_line("a \n b") == "a b"
+
+
+def test_a_guest_that_ended_itself_is_a_crash_whatever_else_broke() -> None:
+    facts = Facts(
+        phases=phases(error=TransportError("the connection was reset")),
+        crash_sign="the guest reset itself (QEMU: SHUTDOWN)",
+        guest_alive=False,
+        gaps=[GAP],
+    )
+    assert decide(facts) == Decision(verdict="crash", reason="the guest reset itself (QEMU: SHUTDOWN)")
+
+
+def test_a_bugcheck_is_told_by_name_and_hint() -> None:
+    fault = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0x44, parameters=(0xFFFF, 0, 0, 0), text="*** Fatal")
+    reason = decide(Facts(phases=PASSED, faults=[fault])).reason
+    assert reason.startswith(
+        "bugcheck 0x00000044 MULTIPLE_IRP_COMPLETE_REQUESTS (0xffff, 0x0, 0x0, 0x0): an IRP was completed twice"
+    )
+
+
+def test_an_unknown_bugcheck_is_told_by_its_text() -> None:
+    fault = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0x7FFF, parameters=(1, 2, 3, 4), text="*** Fatal")
+    assert decide(Facts(phases=PASSED, faults=[fault])).reason == "bugcheck 0x00007FFF (0x1, 0x2, 0x3, 0x4): *** Fatal"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.report.html import render_html, write_html
-from lab.report.model import Fault, GuestEntry, RunReport, TestEntry
+from lab.report.model import EvidenceFile, EvidenceStep, Fault, GuestEntry, RunReport, TestEntry
 from tests.report.invented import print_at
 
 HOSTILE = "</pre><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>\x1b[31m\u202egpj\x00"
@@ -202,6 +202,29 @@ def test_hostile_text_stays_text(run: RunReport) -> None:
     assert all(re.fullmatch(r"#t\d+", target) for target in page.values("href"))
     assert "<script>alert(1)</script>" in page.text
     assert "\\x1b[31m\\u202egpj\\x00" in page.text
+
+
+def test_evidence_is_linked_shown_and_its_steps_are_told(run: RunReport) -> None:
+    red = next(test for test in run.tests if test.verdict == "crash")
+    files = [
+        EvidenceFile(kind="screenshot", path="evidence/a b/crash.png", note="2000 bytes"),
+        EvidenceFile(kind="dump", path="evidence/a b/memory.dmp", note="win-dmp"),
+        EvidenceFile(kind="console", path="javascript:alert(1)//<x>"),
+    ]
+    steps = [
+        EvidenceStep(name="nmi", seconds=5.0, ok=True, detail="sent; the guest showed no reaction within 5 s"),
+        EvidenceStep(name="dump", seconds=0.0, ok=False, skipped=True, detail="left out: a memory dump was not asked for"),
+    ]
+    changes = {"evidence": files, "evidence_steps": steps, "hang": "hard", "nodeid": "evidence"}
+    page = Page(render_html(run.model_copy(update={"tests": [red.model_copy(update=changes)]})))
+    assert page.open == []
+    links = page.values("href")
+    assert links.count("evidence/a%20b/crash.png") == 2
+    assert "evidence/a%20b/memory.dmp" in links
+    assert not any(link.startswith("javascript:") for link in links)
+    assert page.values("src") == ["evidence/a%20b/crash.png"]
+    for words in ("no reaction within 5 s", "left out: a memory dump was not asked for", "did not obey the debugger either"):
+        assert words in page.text
 
 
 def test_a_flood_of_prints_is_cut_and_said_so(run: RunReport) -> None:

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from lab.report.model import RunReport
+from lab.report.model import EvidenceFile, RunReport
 from lab.report.summary import error_annotations, markdown, print_summary
 from tests.report.test_html import HOSTILE, hostile_run
 
@@ -88,3 +88,10 @@ def test_a_hundred_red_tests_are_not_a_hundred_annotations(run: RunReport) -> No
     lines = list(error_annotations(run.model_copy(update={"tests": tests, "totals": {"product": 100}})))
     assert len(lines) == 11
     assert "90 more" in lines[-1]
+
+
+def test_the_terminal_says_where_the_evidence_lies(run: RunReport) -> None:
+    red = next(test for test in run.tests if test.verdict == "crash")
+    files = [EvidenceFile(kind=kind, path=f"evidence/t/x/{kind}") for kind in ("dump", "driver", "driver")]
+    text = shown(run.model_copy(update={"tests": [red.model_copy(update={"evidence": files})], "totals": {"crash": 1}}))
+    assert "        evidence: evidence/t/ (dump, driver)\n" in text

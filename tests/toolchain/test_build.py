@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pefile
 import pytest
 
 from lab.errors import ConfigError, HostToolError
 from lab.host.paths import project_root
+from lab.host.process import run
 from lab.toolchain import build as build_module
 from lab.toolchain import pe
-from lab.toolchain.build import build_components, find_components
+from lab.toolchain.build import build_components, find_components, symbol_file
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import Component, known_components, load_component, load_folder
@@ -235,3 +237,24 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         find_components(["snyc"])
     assert "sync" in caught.value.hint
+
+
+def test_a_driver_is_built_with_its_symbols_out_of_the_way(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    component, out = tiny(driver_folder()), tmp_path / "out"
+    build_components([component], "x64", out, None)
+    image, symbols = out / "tiny.sys", symbol_file(out / "tiny.sys")
+    assert symbols.parent.name == ".symbols"
+    names = run(["x86_64-w64-mingw32-nm", str(symbols)], 60).stdout
+    assert "DriverEntry" in names
+    start = int(next(line for line in names.splitlines() if line.endswith(" DriverEntry")).split()[0], 16)
+    said = run(["x86_64-w64-mingw32-addr2line", "-f", "-e", str(symbols), hex(start)], 60).stdout
+    assert said.splitlines()[0] == "DriverEntry"
+    assert "tiny.c:" in said
+    with pefile.PE(str(image), fast_load=True) as stripped, pefile.PE(str(symbols), fast_load=True) as full:
+        for plain, named in zip(stripped.sections, full.sections, strict=False):
+            assert (plain.Name, plain.VirtualAddress) == (named.Name, named.VirtualAddress)
+        assert stripped.sections[0].get_data() == full.sections[0].get_data()
+    # What is missing is made again.
+    symbols.unlink()
+    assert build_components([component], "x64", out, None)[0].rebuilt
+    assert symbols.is_file()

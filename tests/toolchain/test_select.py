@@ -173,3 +173,15 @@ def test_paths_that_are_nothing(resolve: Resolve, tmp_path: Path) -> None:
 
 def test_the_checkouts_own_folder_is_the_default(resolve: Resolve) -> None:
     assert resolve(project_root() / "driver" / "sync")["sync"] == resolve()["sync"]
+
+
+def test_symbols_of_builds_and_of_finished_drivers_are_found(
+    resolve: Resolve, tmp_path: Path, driver_folder: DriverFolder
+) -> None:
+    assert [file.name for file in resolve()["sync"].symbols] == ["sync.dbg"]
+    mine = tmp_path / "mine" / "sync.sys"
+    mine.parent.mkdir()
+    shutil.copy(resolve()["sync"].image, mine)
+    assert resolve(mine)["sync"].symbols == ()
+    mine.with_suffix(".pdb").touch()
+    assert resolve(mine)["sync"].symbols == (mine.with_suffix(".pdb"),)

@@ -128,7 +128,8 @@ def test_windows_options() -> None:
         accelerator="kvm",
         rtc="base=utc,driftfix=slew",
         actions=Actions(reboot="shutdown", panic="pause"),
-        extra=("-device", "vmcoreinfo"),
+        vmcoreinfo=True,
+        extra=("-device", "edu"),
     )
     argv = build_argv(spec)
     code, variables = (keys(item) for item in values(argv, "-drive"))
@@ -136,9 +137,9 @@ def test_windows_options() -> None:
     assert variables["file"] == "vars.fd"  # the machine's own copy
     assert keys(value(argv, "-action")) == {"reboot": "shutdown", "shutdown": "poweroff", "panic": "pause"}
     assert keys(value(argv, "-smp"))["cores"] == "2"
-    assert {"VGA", "pvpanic"} <= set(values(argv, "-device"))
+    assert {"VGA", "pvpanic", "vmcoreinfo"} <= set(values(argv, "-device"))
     assert "-S" in argv
-    assert argv[-2:] == ["-device", "vmcoreinfo"]
+    assert argv[-2:] == ["-device", "edu"]
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30))

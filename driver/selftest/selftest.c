@@ -1,0 +1,138 @@
+/*
+ * selftest.c - a driver that takes its guest down when it is told to, so that the lab can check what is left of that.
+ *
+ * What happens is chosen by the length of a read; its text goes to the reader and to the kernel's prints:
+ *
+ *   8 bytes    nothing: the read succeeds with "sound"
+ *   1 byte     writes through a null pointer at PASSIVE_LEVEL. Windows stops with a bugcheck, which one depends on the
+ *              version (0x3B, 0x1E, 0x7E, 0x8E or 0x50); in the free guest the process that hosts the drivers ends.
+ *   2 bytes    the same at DISPATCH_LEVEL: bugcheck 0xD1 on Windows
+ *   3 bytes    spins with interrupts off, for ever: a guest with one processor hangs hard. Not for the free guest, whose
+ *              drivers may not switch interrupts off.
+ *
+ * Nobody but a tester of the lab should load it.
+ */
+#include <ntddk.h>
+
+#ifdef _MSC_VER
+#include <intrin.h>
+#define InterruptsOff() _disable()
+#else
+#define InterruptsOff() __asm__ __volatile__("cli")
+#endif
+
+#define DEVICE_NAME L"\\Device\\LabSelftest"
+#define LINK_NAME L"\\DosDevices\\LabSelftest"
+
+#define READ_FAULT 1
+#define READ_FAULT_RAISED 2
+#define READ_SPIN 3
+
+DRIVER_INITIALIZE DriverEntry;
+
+/* Volatile, so that no compiler knows what is written through: it would put a trap instruction there instead. */
+static volatile LONG *volatile Nowhere;
+
+static NTSTATUS Complete(PIRP irp, NTSTATUS status, ULONG_PTR information)
+{
+    irp->IoStatus.Status = status;
+    irp->IoStatus.Information = information;
+    IoCompleteRequest(irp, IO_NO_INCREMENT);
+    return status;
+}
+
+static NTSTATUS NTAPI DispatchOpenClose(PDEVICE_OBJECT device, PIRP irp)
+{
+    UNREFERENCED_PARAMETER(device);
+    return Complete(irp, STATUS_SUCCESS, 0);
+}
+
+static NTSTATUS NTAPI DispatchOther(PDEVICE_OBJECT device, PIRP irp)
+{
+    UNREFERENCED_PARAMETER(device);
+    return Complete(irp, STATUS_NOT_SUPPORTED, 0);
+}
+
+static VOID WriteThroughNull(VOID)
+{
+    *Nowhere = 0x5E1F7E57;
+}
+
+static VOID Spin(VOID)
+{
+    InterruptsOff();
+    for (;;)
+        YieldProcessor();
+}
+
+static NTSTATUS NTAPI DispatchRead(PDEVICE_OBJECT device, PIRP irp)
+{
+    static const CHAR sound[] = "sound";
+    ULONG asked = IoGetCurrentIrpStackLocation(irp)->Parameters.Read.Length;
+    KIRQL irql;
+
+    UNREFERENCED_PARAMETER(device);
+
+    switch (asked) {
+    case READ_FAULT:
+        DbgPrint("selftest: writing through a null pointer now\n");
+        WriteThroughNull();
+        break;
+    case READ_FAULT_RAISED:
+        DbgPrint("selftest: writing through a null pointer at DISPATCH_LEVEL now\n");
+        KeRaiseIrql(DISPATCH_LEVEL, &irql);
+        WriteThroughNull();
+        KeLowerIrql(irql);
+        break;
+    case READ_SPIN:
+        DbgPrint("selftest: spinning with interrupts off now\n");
+        Spin();
+        break;
+    default:
+        break;
+    }
+    if (asked < sizeof(sound) || irp->AssociatedIrp.SystemBuffer == NULL)
+        return Complete(irp, STATUS_BUFFER_TOO_SMALL, 0);
+    DbgPrint("selftest: sound\n");
+    RtlCopyMemory(irp->AssociatedIrp.SystemBuffer, sound, sizeof(sound));
+    return Complete(irp, STATUS_SUCCESS, sizeof(sound));
+}
+
+static VOID NTAPI DriverUnload(PDRIVER_OBJECT driver)
+{
+    UNICODE_STRING link;
+
+    RtlInitUnicodeString(&link, LINK_NAME);
+    IoDeleteSymbolicLink(&link);
+    if (driver->DeviceObject != NULL)
+        IoDeleteDevice(driver->DeviceObject);
+}
+
+NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path)
+{
+    UNICODE_STRING name, link;
+    PDEVICE_OBJECT device;
+    NTSTATUS status;
+    ULONG i;
+
+    UNREFERENCED_PARAMETER(registry_path);
+
+    RtlInitUnicodeString(&name, DEVICE_NAME);
+    status = IoCreateDevice(driver, 0, &name, FILE_DEVICE_UNKNOWN, 0, FALSE, &device);
+    if (!NT_SUCCESS(status))
+        return status;
+    device->Flags |= DO_BUFFERED_IO;
+
+    for (i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
+        driver->MajorFunction[i] = DispatchOther;
+    driver->MajorFunction[IRP_MJ_CREATE] = DispatchOpenClose;
+    driver->MajorFunction[IRP_MJ_CLOSE] = DispatchOpenClose;
+    driver->MajorFunction[IRP_MJ_READ] = DispatchRead;
+    driver->DriverUnload = DriverUnload;
+
+    RtlInitUnicodeString(&link, LINK_NAME);
+    status = IoCreateSymbolicLink(&link, &name);
+    if (!NT_SUCCESS(status))
+        IoDeleteDevice(device);
+    return status;
+}

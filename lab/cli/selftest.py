@@ -1,0 +1,133 @@
+"""`lab selftest`: have a guest crash or hang on purpose, and check that every piece of evidence is there."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lab.cli.run import run_suites
+from lab.config import load_settings
+from lab.errors import LabError
+from lab.gate.exitcode import INFRA, OK
+from lab.host.paths import project_root
+from lab.report.collect import read_run
+from lab.report.model import RunReport
+from lab.report.pieces import Piece, crash_pieces, hang_pieces, missing
+
+DRIVER = "driver/selftest"
+_CRASHED = "test_a_driver_writes_through_a_null_pointer"
+_HUNG = "test_a_guest_answers_nothing_any_more"
+_AFTER = "test_the_next_guest_is_sound"
+_STATES = {"ok": "green", "missing": "bold red", "not here": "bright_black"}
+
+_Guest = Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")]
+_Out = Annotated[Path | None, typer.Option(help="Folder of this run; out/<UTC time>-selftest when not given")]
+_Dump = Annotated[str, typer.Option(help="Memory dump: always, never, or auto (where a fault stops the whole guest)")]
+_Accel = Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")]
+_Timeout = Annotated[str | None, typer.Option(metavar="SECONDS", help="Until a guest must be ready")]
+_Config = Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of `lab selftest`."""
+    group = typer.Typer(no_args_is_help=True, help="Crash or hang a guest on purpose and check the evidence.")
+
+    @group.command("crash")
+    def crash(
+        guest: _Guest = None,
+        out: _Out = None,
+        crash_dump: _Dump = "always",
+        accel: _Accel = None,
+        boot_timeout: _Timeout = None,
+        config: _Config = None,
+    ) -> None:
+        """Have a driver take its guest down, and check what is left of that, piece by piece.
+
+        Ends with 0: every piece is there, 10: one is missing.
+        """
+        options = _options(guest, crash_dump, accel, boot_timeout)
+        check = functools.partial(crash_pieces, crashed=_CRASHED, after=_AFTER)
+        raise typer.Exit(_selftest("test_crash.py", check, options, out, config))
+
+    @group.command("hang")
+    def hang(
+        guest: _Guest = None,
+        out: _Out = None,
+        crash_dump: _Dump = "always",
+        accel: _Accel = None,
+        boot_timeout: _Timeout = None,
+        config: _Config = None,
+    ) -> None:
+        """Have a guest answer nothing any more, and check what is left of that, piece by piece.
+
+        A driver spins with interrupts off; the free guest, whose drivers cannot, loses its network instead.
+
+        Ends with 0: every piece is there, 10: one is missing.
+        """
+        options = _options(guest, crash_dump, accel, boot_timeout)
+        check = functools.partial(hang_pieces, hung=_HUNG, after=_AFTER)
+        raise typer.Exit(_selftest("test_hang.py", check, options, out, config))
+
+    app.add_typer(group, name="selftest")
+
+
+def _options(guest: str | None, crash_dump: str, accel: str | None, boot_timeout: str | None) -> dict[str, Any]:
+    return {
+        "image": guest,
+        "workers": "1",
+        "drivers": (str(project_root() / DRIVER),),
+        "crash_dump": crash_dump,
+        "accelerator": accel,
+        "boot_timeout": boot_timeout,
+    }
+
+
+def _selftest(
+    suite: str,
+    check: Callable[[RunReport, Path], list[Piece]],
+    options: dict[str, Any],
+    out: Path | None,
+    config: Path | None,
+) -> int:
+    settings = load_settings(options, config=config)
+    now = datetime.datetime.now(tz=datetime.UTC)
+    # Beside the runs, and never the latest one of them.
+    folder = out or Path(settings.values.out) / f"{now:%Y-%m-%dT%H-%M-%SZ}-selftest"
+    typer.echo("A guest is made to fail on purpose now: what the run itself reports as red is meant to be red.")
+    run_suites(settings, out=folder, arguments=[str(project_root() / DRIVER / suite)])
+    folder = folder.absolute()
+    report = read_run(folder)
+    if report is None:
+        raise LabError(
+            "the self-test's run left no run.json", hint="the lines above say why; `lab doctor` looks at this machine"
+        )
+    pieces = check(report, folder)
+    show(pieces, report.guest, Console())
+    lost = missing(pieces)
+    typer.echo(f"missing: {', '.join(lost)}" if lost else f"every piece of evidence is there: {folder}")
+    return INFRA if lost else OK
+
+
+def show(pieces: list[Piece], guest: str, console: Console) -> None:
+    """The table: one piece a line; plain lines, which are never wrapped, where there is no terminal."""
+    if not console.is_terminal:
+        for piece in pieces:
+            sys.stdout.write(f"{piece.state:<9} {piece.name}: {piece.detail}\n")
+        return
+    table = Table(box=SIMPLE, title=f"Evidence on {guest}", title_justify="left")
+    table.add_column("piece", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for piece in pieces:
+        table.add_row(piece.name, Text(piece.state, _STATES[piece.state]), Text(piece.detail))
+    console.print(table)

@@ -1,0 +1,45 @@
+"""A fault as the guest reported it, in words: a bugcheck of a Windows kernel, or an exception of the free guest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from lab.crash.codes import bugcheck_hint, bugcheck_name, exception_hint, exception_name
+
+#: How many parameters a bugcheck has; a fault of the free guest has the faulting address alone.
+_PARAMETERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FaultWords:
+    """What a fault's code says.
+
+    Attributes:
+        is_bugcheck: It stopped the whole guest; otherwise the process that hosts the driver.
+        name: The code's symbol; empty when unknown.
+        hint: One line for the driver's author; empty when there is nothing to say.
+    """
+
+    is_bugcheck: bool
+    name: str
+    hint: str
+
+    @classmethod
+    def of(cls, code: int, parameters: Sequence[int]) -> Self:
+        """The words for a code and its parameters. Bugchecks and exceptions share numbers, so the parameters tell which."""
+        if len(parameters) == _PARAMETERS:
+            return cls(True, bugcheck_name(code), bugcheck_hint(code))
+        return cls(False, exception_name(code), exception_hint(code))
+
+
+def title(code: int, parameters: Sequence[int]) -> str:
+    """A fault in a few words: ``bugcheck 0x000000D1 DRIVER_… (…)``, or ``driver fault 0xC0000005 STATUS_… (…)``.
+
+    A code of 0 is that of a crash which told none.
+    """
+    words = FaultWords.of(code, parameters)
+    values = ", ".join(f"0x{value:x}" for value in parameters)
+    kind = "bugcheck" if words.is_bugcheck else "driver fault"
+    return f"{kind} 0x{code:08X}" + (f" {words.name}" if words.name else "") + (f" ({values})" if values else "")

@@ -1,0 +1,78 @@
+"""What QEMU's events tell of a guest's end that the guest itself brought about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lab.crash.bugcheck import Bugcheck, from_guest_panicked
+
+#: Events that may be such a sign.
+SIGN_EVENTS = frozenset({"GUEST_PANICKED", "GUEST_CRASHLOADED", "RESET", "SHUTDOWN"})
+_DONE_BY_ITSELF = {
+    "guest-reset": "the guest reset itself",
+    "guest-shutdown": "the guest switched itself off",
+    "guest-panic": "the guest's kernel panicked",
+}
+
+
+class Event(Protocol):
+    """What of :class:`lab.vm.qmp.QmpEvent` is needed here."""
+
+    @property
+    def index(self) -> int:
+        """Its number."""
+
+    @property
+    def name(self) -> str:
+        """For example ``RESET``."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrashSign:
+    """A guest's end that nobody of the lab asked for.
+
+    Attributes:
+        index: Number of the event.
+        event: Its name.
+        text: What happened, for people.
+        bugcheck: Code and parameters, where the event carries them.
+    """
+
+    index: int
+    event: str
+    text: str
+    bugcheck: Bugcheck | None = None
+
+
+def crash_sign(events: Iterable[Event], *, before: int | None = None) -> CrashSign | None:
+    """The sign of a crash among events; the one that tells most when there are several.
+
+    A reset or an end by QEMU's monitor, by a signal, or by the lab is none.
+
+    Args:
+        events: In their order.
+        before: Only events with a smaller number count.
+    """
+    signs = [sign for event in events if before is None or event.index < before for sign in [_sign(event)] if sign]
+    return next((sign for sign in signs if sign.bugcheck), signs[0] if signs else None)
+
+
+def _sign(event: Event) -> CrashSign | None:
+    if event.name in ("GUEST_PANICKED", "GUEST_CRASHLOADED"):
+        bugcheck = from_guest_panicked(event.data)
+        what = "the guest's kernel reported its crash"
+        text = f"{what}: {bugcheck}" if bugcheck else f"{what} by its panic device ({event.name}), without a code"
+        return CrashSign(event.index, event.name, text, bugcheck)
+    if event.name in ("RESET", "SHUTDOWN") and event.data.get("guest") is True:
+        reason = str(event.data.get("reason", ""))
+        done = _DONE_BY_ITSELF.get(reason, f"the guest ended itself ({reason or 'no reason given'})")
+        if reason == "guest-shutdown":
+            done += "; a Windows whose evaluation has expired does that every hour"
+        return CrashSign(event.index, event.name, f"{done} (QEMU: {event.name})")
+    return None

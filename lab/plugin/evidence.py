@@ -1,0 +1,199 @@
+"""Which test a crash or a hang belongs to, and where its evidence lies."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.config.model import CrashDump
+from lab.crash.bugcheck import Bugcheck
+from lab.crash.signs import CrashSign, crash_sign
+from lab.plugin.testrun import TestRun
+from lab.pool.crashwatch import Crash, CrashWatch
+from lab.pool.evidence import SavedEvidence, SavedFile, event_count, events_of, save_crash, save_hang
+from lab.pool.live import LiveGuest
+from lab.pool.pool import GuestSource, Seat
+from lab.prints.stream import render
+from lab.prints.window import Window
+from lab.report.model import EvidenceFile
+from lab.toolchain.address import locate
+from lab.toolchain.select import DriverPackage
+
+FOLDER = "evidence"
+_LONGEST_NAME = 100
+#: A fault of such a guest stops all of it.
+_FINAL = "bugcheck"
+
+
+@dataclass(slots=True)
+class _Guest:
+    """What the keeper knows of a guest.
+
+    Attributes:
+        machine: Its virtual machine.
+        events_seen: Number of the newest event that is accounted for; None: nothing more is held against anybody.
+        watch: Looks at it all the time; None for one whose faults leave it alive.
+        saved: Evidence that no test has taken yet.
+    """
+
+    machine: object
+    events_seen: int | None
+    watch: CrashWatch | None = None
+    saved: SavedEvidence | None = None
+
+
+class EvidenceKeeper:
+    """Gathers evidence for the tests of one worker.
+
+    Args:
+        out: Folder of the run.
+        source: Where the guests come from.
+        dump: When memory dumps are taken.
+        end: End the machine of a guest that has crashed for good; off when somebody wants to look at it.
+    """
+
+    def __init__(self, out: Path, source: GuestSource, *, dump: CrashDump = "auto", end: bool = True) -> None:
+        self._out = out
+        self._source = source
+        self._dump = dump
+        self._end = end
+        self._run: TestRun | None = None
+        self._guests: dict[str, _Guest] = {}
+
+    def begin(self, run: TestRun, seat: Seat) -> None:
+        """A test's window opens on a guest. What QEMU told since the last window falls into this one, as faults do."""
+        guest = seat.guest
+        known = self._guests.get(guest.guest_id)
+        if known is None or known.machine is not guest.machine:
+            known = self._know(guest, before=known)
+        run.events_from = known.events_seen or 0
+        self._run = run
+
+    def crashed(self, run: TestRun, seat: Seat) -> bool:
+        """Whether the guest of a test has ended for good by itself. Its evidence is saved by then; waits for that."""
+        watch = self._guests[seat.guest.guest_id].watch
+        crash = watch.check() if watch is not None else None
+        run.sign = crash_sign(events_of(seat.guest.machine, after=run.events_from), before=run.events_to)
+        return run.sign is not None or crash is not None
+
+    def save_hang(self, run: TestRun, seat: Seat, reason: str) -> None:
+        """Save what a guest that answers nothing has to say, and end it. What it says from now on is the lab's own doing."""
+        known = self._guests[seat.guest.guest_id]
+        if known.watch is not None:
+            known.watch.pause()
+        known.events_seen = None
+        run.events_to = event_count(seat.guest.machine) + 1
+        run.records_to = len(seat.ledger.peek())
+        folder, dump = self._folder(run.nodeid), self._wants_dump(seat.guest)
+        run.evidence = save_hang(seat.guest, folder, self._packages(run), reason=reason, dump=dump)
+
+    def window_closed(self, run: TestRun, seat: Seat) -> None:
+        """Save what there is of a crash, or of a client that hangs, behind a test's window; put the test's prints beside it."""
+        known = self._guests[seat.guest.guest_id]
+        if known.saved is not None:
+            run.evidence, known.saved = known.saved, None
+        elif run.evidence is None and (run.faults or run.sign is not None or run.guest_answers is not None):
+            bugcheck = _bugcheck_of(run)
+            folder, dump = self._folder(run.nodeid), self._wants_dump(seat.guest)
+            run.evidence = save_crash(seat.guest, folder, self._packages(run), dump=dump, bugcheck=bugcheck)
+        if run.faults and len(run.faults[0].parameters) == 1:
+            run.where = self._locate(run, run.faults[0].parameters[0])
+        if known.events_seen is not None:
+            # What follows a crash, such as the reset, is no news.
+            ended = run.evidence is not None or run.sign is not None or run.provoked_the_end
+            known.events_seen = None if ended else event_count(seat.guest.machine)
+        self._run = None
+        if run.evidence is not None and run.window is not None:
+            run.evidence = _with_prints(run.evidence, run.window)
+
+    def unclaimed(self, guest_id: str) -> tuple[CrashSign | None, SavedEvidence | None]:
+        """How a guest ended itself outside of every window, and what was saved of that; asked at its end."""
+        known = self._guests.pop(guest_id, None)
+        if known is None:
+            return None, None
+        if known.watch is not None:
+            if known.events_seen is not None:
+                known.watch.check()
+            known.watch.stop()
+        if known.events_seen is None:
+            return None, known.saved
+        return crash_sign(events_of(known.machine, after=known.events_seen)), known.saved
+
+    def entries(self, saved: SavedEvidence | None) -> list[EvidenceFile]:
+        """The files as the report names them."""
+        files = saved.files if saved else ()
+        return [EvidenceFile(kind=file.kind, path=self._relative(file.path), note=file.note) for file in files]
+
+    def _know(self, guest: LiveGuest, *, before: _Guest | None) -> _Guest:
+        """Begin with a guest, or with one that got another machine: events are numbered anew there."""
+        if before is not None and before.watch is not None:
+            before.watch.stop()
+        known = self._guests[guest.guest_id] = _Guest(guest.machine, event_count(guest.machine))
+        if _FINAL in guest.capabilities:
+            known.watch = CrashWatch(guest, lambda crash: self._save_watched(known, guest, crash), end=self._end)
+            known.watch.start()
+        return known
+
+    def _save_watched(self, known: _Guest, guest: LiveGuest, crash: Crash) -> None:
+        run = self._run
+        if run is not None and crash.bugcheck is not None and crash.bugcheck.code == run.wishes.expected_fault:
+            return
+        folder, dump = self._folder(run.nodeid if run else guest.guest_id), self._wants_dump(guest)
+        known.saved = save_crash(guest, folder, self._packages(run), dump=dump, bugcheck=crash.bugcheck)
+
+    def _wants_dump(self, guest: LiveGuest) -> bool:
+        return self._dump == "always" or (self._dump == "auto" and _FINAL in guest.capabilities)
+
+    def _packages(self, run: TestRun | None) -> list[DriverPackage]:
+        """The drivers that the test uses; all of the run where that is not said."""
+        drivers = self._source.payload.drivers
+        names = run.wishes.drivers if run and run.wishes.drivers else tuple(drivers)
+        return [drivers[name] for name in names if name in drivers]
+
+    def _locate(self, run: TestRun, address: int) -> str:
+        """Function and line of a fault that tells its address alone, as the free guest's do."""
+        return next((said for package in self._packages(run) if (said := locate(package, address))), "")
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._out).as_posix() if path.is_relative_to(self._out) else str(path)
+
+    def _folder(self, name: str) -> Path:
+        """A folder that is not there yet: a test may be run more than once."""
+        base = self._out / FOLDER / folder_name(name)
+        numbers = itertools.count(2)
+        folder = base
+        while folder.exists():
+            folder = base.with_name(f"{base.name}.{next(numbers)}")
+        return folder
+
+
+def _bugcheck_of(run: TestRun) -> Bugcheck | None:
+    for fault in run.faults:
+        if len(fault.parameters) == 4:
+            first, second, third, fourth = fault.parameters
+            return Bugcheck(fault.code, (first, second, third, fourth), text=fault.text)
+    return None
+
+
+def _with_prints(saved: SavedEvidence, window: Window) -> SavedEvidence:
+    """The test's prints as a text file, which any reader of attachments shows."""
+    file = saved.folder / "prints.txt"
+    text = render(window.records)
+    try:
+        saved.folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n" if text else "", encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return saved  # evidence is worth a try, never a failure of its own: run.json has the prints, too
+    return saved.with_file(SavedFile("prints", file, f"{len(window.prints)} kernel prints of the test"))
+
+
+def folder_name(nodeid: str) -> str:
+    """A test's id as a file name: readable, safe on every system, and not the same for two tests."""
+    plain = re.sub(r"[^A-Za-z0-9_.\[\]=-]+", "-", nodeid).strip("-.")
+    if plain == nodeid and len(plain) <= _LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(nodeid.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    return f"{plain[:_LONGEST_NAME].rstrip('-.')}-{digest}"

@@ -1,0 +1,60 @@
+"""From an address in a driver to the line of its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pefile
+
+from lab.errors import HostToolError
+from lab.host.process import run
+from lab.toolchain.select import DriverPackage
+
+_ADDR2LINE = {"x64": "x86_64-w64-mingw32-addr2line", "x86": "i686-w64-mingw32-addr2line"}
+#: Images are loaded at multiples of this.
+_GRANULARITY = 0x10000
+_TIMEOUT_S = 30.0
+_EXECUTABLE = 0x20000000
+
+
+def locate(package: DriverPackage, address: int) -> str:
+    """Where in a driver an address lies, if it lies in that driver: where it was loaded is not known.
+
+    An image smaller than 64 KiB is loaded at a multiple of that, so the last four digits of an address tell its offset.
+
+    Args:
+        package: The driver, with its symbols where there are some.
+        address: Of an instruction.
+
+    Returns:
+        For example ``sync.sys+0x1050 (DispatchRead, sync.c:66)``; empty when it cannot be told, or lies outside of the code.
+    """
+    try:
+        with pefile.PE(str(package.image), fast_load=True) as image:
+            base, size = int(image.OPTIONAL_HEADER.ImageBase), int(image.OPTIONAL_HEADER.SizeOfImage)
+            code = [
+                (int(section.VirtualAddress), int(section.Misc_VirtualSize))
+                for section in image.sections
+                if section.Characteristics & _EXECUTABLE
+            ]
+    except (OSError, pefile.PEFormatError):
+        return ""
+    offset = address % _GRANULARITY
+    if size > _GRANULARITY or not any(start <= offset < start + length for start, length in code):
+        return ""
+    line = _source_line(package, base + offset)
+    return f"{package.image.name}+0x{offset:x}" + (f" ({line})" if line else "")
+
+
+def _source_line(package: DriverPackage, address: int) -> str:
+    symbols = next((file for file in package.symbols if file.suffix == ".dbg"), None)
+    if symbols is None:
+        return ""
+    try:
+        said = run([_ADDR2LINE[package.arch], "-f", "-e", str(symbols), hex(address)], _TIMEOUT_S).stdout.splitlines()
+    except HostToolError:
+        return ""
+    if len(said) < 2 or said[0] == "??":
+        return ""
+    file, _, number = said[1].partition(" ")[0].rpartition(":")
+    return f"{said[0]}, {Path(file).name}:{number}" if number.isdigit() else said[0]

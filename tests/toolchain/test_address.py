@@ -1,0 +1,66 @@
+"""Addresses of faults, as lines of a driver's source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.host.process import run
+from lab.toolchain.address import locate
+from lab.toolchain.build import build_components, symbol_file
+from lab.toolchain.compile import ARCHES, Arch
+from lab.toolchain.manifest import known_components
+from lab.toolchain.select import DriverPackage
+
+
+@pytest.fixture(scope="module", params=ARCHES)
+def sync(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DriverPackage:
+    """The sync driver with its symbols."""
+    arch: Arch = request.param
+    out = tmp_path_factory.mktemp(arch)
+    [built] = build_components([known_components()["sync"]], arch, out, None)
+    return DriverPackage(
+        name="sync",
+        service="s",
+        image=built.path,
+        sha256=built.sha256,
+        arch=arch,
+        load_order_group="",
+        links=(),
+        clients={},
+        encoding="utf-8",
+        symbols=(symbol_file(built.path),),
+    )
+
+
+@pytest.fixture
+def dispatch_read(sync: DriverPackage) -> int:
+    """Offset of the read routine in the image."""
+    triplet = {"x64": "x86_64", "x86": "i686"}[sync.arch]
+    names = run([f"{triplet}-w64-mingw32-nm", str(sync.symbols[0])], 60).stdout.splitlines()
+    return int(next(line for line in names if "DispatchRead" in line).split()[0], 16) & 0xFFFF
+
+
+def test_an_address_becomes_function_file_and_line(sync: DriverPackage, dispatch_read: int) -> None:
+    said = locate(sync, 0x7FFFFF310000 + dispatch_read)
+    assert said.startswith(f"sync.sys+0x{dispatch_read:x} (")
+    assert "DispatchRead" in said
+    assert ", sync.c:" in said
+    assert "/" not in said
+
+
+def test_without_symbols_the_offset_is_told(sync: DriverPackage, dispatch_read: int) -> None:
+    assert locate(replace(sync, symbols=()), 0x50000 + dispatch_read) == f"sync.sys+0x{dispatch_read:x}"
+
+
+@pytest.mark.parametrize("offset", [0, 0x800, 0xFFFF])
+def test_what_is_no_code_of_the_driver_is_not_told(sync: DriverPackage, offset: int) -> None:
+    assert locate(sync, 0x7FFFFF310000 + offset) == ""
+
+
+def test_what_is_no_image_is_not_told(sync: DriverPackage, tmp_path: Path) -> None:
+    (tmp_path / "x.sys").write_bytes(b"MZ")
+    assert locate(replace(sync, image=tmp_path / "x.sys"), 0x1000) == ""
+    assert locate(replace(sync, image=tmp_path / "none.sys"), 0x1000) == ""
