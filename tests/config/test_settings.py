@@ -49,6 +49,7 @@ def test_every_key(tmp_path: Path) -> None:
         out: results
         boot_timeout: 900
         accelerator: kvm
+        debug: kd
         keep: failed
         known:
           - test: suites/async/*
@@ -63,6 +64,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert values.suites == (str(tmp_path / "suites/sync/test_a.py") + "::test_b",)
     assert values.out == str(tmp_path / "results")
     assert values.boot_timeout == 900
+    assert values.debug == "kd"
     assert values.known[0].until == datetime.date(2027, 1, 31)
     assert set(settings.sources.values()) == {"lab file"}
 
