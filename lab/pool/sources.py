@@ -6,6 +6,7 @@ connects, and only then does the first instruction run.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path, PureWindowsPath
@@ -198,13 +199,19 @@ def _debugger(manifest: ImageManifest, machine: PrintingMachine, encoding: str, 
         collector.close(timeout=0)
         raise
 
+    left = threading.Event()
+
     def let_go() -> None:
         say.close()
-        # The collector of a guest that a person keeps stays with it, and ends by itself with its machine.
-        if not machine.alive:
+        if machine.alive:
+            left.set()  # it runs on, whatever we can see of it from here on
+            collector.leave()
+        else:
             collector.close()
 
-    return KdPrintSource(collector.records, say, alive=lambda: collector.alive, let_go=let_go, encoding=encoding)
+    return KdPrintSource(
+        collector.records, say, alive=lambda: left.is_set() or collector.alive, let_go=let_go, encoding=encoding
+    )
 
 
 def wait_connected(machine: PrintingMachine, serial: int, collector: CollectorProcess, *, timeout: float) -> None:

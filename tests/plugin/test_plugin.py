@@ -175,7 +175,7 @@ def test_the_markers_and_options_are_documented(pytester: pytest.Pytester) -> No
     markers = pytester.runpytest_subprocess("--markers").stdout.str()
     assert all(f"@pytest.mark.lab_{name}" in markers for name in ("driver", "needs", "fresh", "cpus", "expect_fault"))
     help_text = pytester.runpytest_subprocess("--help").stdout.str()
-    flags = ("image", "driver", "out", "transport", "boot-timeout", "accel", "keep", "crash-dump", "config")
+    flags = ("image", "driver", "out", "transport", "boot-timeout", "accel", "debug", "keep", "crash-dump", "config")
     assert all(re.search(rf"--lab-{flag}\b", help_text) for flag in flags)
 
 

@@ -51,6 +51,11 @@ class CollectorProcess:
         except OSError:
             return ""
 
+    def leave(self) -> None:
+        """Let it run on without us, with a guest that a person keeps; it ends by itself with its machine."""
+        # Without an exit code, Popen warns at its end of a child that still runs.
+        self.process.returncode = 0
+
     def close(self, timeout: float = 5.0) -> None:
         """Wait for it after its virtual machine has ended; one that does not end is killed."""
         try:

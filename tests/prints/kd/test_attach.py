@@ -194,6 +194,43 @@ def test_a_reader_that_goes_away_leaves_the_target_answered(
     assert len(answered) == 50
 
 
+def test_a_fork_goes_on_with_the_ids_of_its_frozen_guest(
+    serve: Callable[[Callable[[socket.socket], None]], Served], tmp_path: Path
+) -> None:
+    frozen = threading.Event()
+    target = Target()
+    first, second, third = (target.print(b"%d\n" % number) for number in (1, 2, 3))
+
+    def original(port: socket.socket) -> None:
+        framer = Framer()
+        for packet in (first, second):
+            port.sendall(packet)
+            wait_for_acknowledgement(port, framer)
+        assert frozen.wait(DEADLINE_S)
+
+    host = lab_kd("attach", "--socket", serve(original).path, "--jsonl", "--control", tmp_path / "ctl")
+    assert host.stdout
+    assert [host.stdout.readline() for _ in range(2)][1:]
+    asked, _ = lab_kd("tell", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)
+    assert json.loads(asked) | {"idle": True, "heard": True, "held": False} == json.loads(asked)
+    (tmp_path / "ids.json").write_bytes(asked)
+    frozen.set()
+    host.communicate(timeout=DEADLINE_S)
+
+    def fork(port: socket.socket) -> None:
+        # Its last packet was acknowledged and the acknowledgement was lost: it comes again, and is no second print.
+        framer = Framer()
+        for packet in (second, third):
+            port.sendall(packet)
+            wait_for_acknowledgement(port, framer)
+
+    (tmp_path / "kd.sock").unlink()
+    host = lab_kd("attach", "--socket", serve(fork).path, "--jsonl", "--ids", tmp_path / "ids.json")
+    output, errors = host.communicate(timeout=DEADLINE_S)
+    assert (host.returncode, errors) == (0, b"")
+    assert [record.get("raw") for record in records(output)] == [b"3\n".hex(), None]
+
+
 def test_an_interrupt_ends_the_session(serve: Callable[[Callable[[socket.socket], None]], Served]) -> None:
     def play(port: socket.socket) -> None:
         port.sendall(Target().print(b"first\n"))
@@ -222,6 +259,10 @@ def test_a_capture_from_standard_input_is_readable_for_people() -> None:
         (("decode", "missing.kd"), 2, "missing.kd"),
         (("decode", "-", "--encoding", "klingon"), 2, "klingon"),
         (("attach", "--socket", "missing.sock", "--wait", "0"), 10, "missing.sock"),
+        (("attach", "--socket", "missing.sock", "--ids", "missing.json"), 2, "missing.json"),
+        (("attach", "--socket", "missing.sock", "--ids", __file__), 2, "test_attach.py"),
+        (("tell", "missing.ctl", "status"), 10, "missing.ctl"),
+        (("tell", "missing.ctl", "dance"), 2, "dance"),
     ],
 )
 def test_bad_input_is_named(arguments: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:

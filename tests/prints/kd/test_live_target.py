@@ -16,13 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from lab.errors import HostToolError
+from lab.errors import EvidenceLost, HostToolError, TransportError
+from lab.guest.protocol import Transport
+from lab.pool.sources import open_prints, serial_ports, starts_paused
 from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.session import STOOD_STILL_S
+from lab.prints.record import GapRecord
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
+from tests.kdguest.guest import manifest
 from tests.prints.kd.target.build import build_target
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -381,6 +386,38 @@ def test_a_target_that_runs_already_and_says_nothing_is_broken_into_and_stopped_
             client.wait()
     assert live.prints == [b"going on\n"]
     assert "stepped=1" in live.report
+
+
+def test_a_boots_print_source_follows_a_real_port_and_leaves_a_kept_guest_its_debugger(target: Path, tmp_path: Path) -> None:
+    count = 3000
+    spec = VmSpec(
+        name="kd-target",
+        memory_mb=32,
+        boot=KernelBoot(target, append=f"scenario=flood count={count}"),
+        serials=serial_ports(manifest()),
+        paused=starts_paused(manifest()),
+        actions=Actions(reboot="shutdown"),
+    )
+
+    def no_transport() -> Transport:
+        raise TransportError("a bare-metal target runs no programs")
+
+    with VirtualMachine(spec, tmp_path / "run") as machine:
+        machine.start()
+        prints = open_prints(manifest(), machine, "utf-8", no_transport)
+        [collector] = [child for child in psutil.Process().children() if "attach" in child.cmdline()]
+        prints.start()
+        assert len(prints.wait(0, lambda records: len(records) >= 200, timeout=DEADLINE_S)) >= 200
+        with pytest.raises(EvidenceLost, match="runs no programs"):
+            prints.mark("t-0", timeout=1.0)
+        prints.close()  # as of a guest that is kept: its machine runs on
+        assert not [record for record in prints.records_since(0) if isinstance(record, GapRecord)]
+        assert collector.is_running()
+        assert machine.wait_exit(DEADLINE_S) == 0
+        wait_for(lambda: collector.status() == psutil.STATUS_ZOMBIE, "the collector to end behind its machine")
+    told = [json.loads(line) for line in (tmp_path / "run" / "kd.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [bytes.fromhex(record["raw"]) for record in told if record["kind"] == "print"] == lines(count)
+    assert told[-1]["kind"] == "end"
 
 
 def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
