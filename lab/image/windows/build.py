@@ -29,7 +29,7 @@ from lab.image.windows.accept import AcceptancePlan, Acceptor, accept
 from lab.image.windows.answer import AnswerValues, common_folder, render_answer
 from lab.image.windows.answer_check import check_answer
 from lab.image.windows.guest_machine import debug_boot
-from lab.image.windows.inputs import TOOLS, USERNAME, UserInputs, certificate_record, prepare
+from lab.image.windows.inputs import TAP, TOOLS, USERNAME, UserInputs, certificate_record, prepare
 from lab.image.windows.install import InstallResult, install, publish_disk
 from lab.image.windows.install_events import EVENTS_FILE
 from lab.image.windows.install_host import HostDiskFull
@@ -41,6 +41,7 @@ from lab.image.windows.record import make_record
 from lab.image.windows.sidecar import AcceptanceRecord, save_record
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
+from lab.toolchain.sign import signing_key
 from lab.vm.spec import Accelerator, Firmware
 
 _HOSTNAME = "LAB"
@@ -171,9 +172,11 @@ class WindowsRecipe:
         inputs = self.inputs
         answer = render_answer(inputs.recipe, values, folder=common_folder(self._root))
         check_answer(answer, inputs.recipe)
-        components = [load_component(self._root / tool / "driver.yaml") for tool in TOOLS]
         # Not signed: the guest asks that of drivers only.
-        built = build_components(components, "x64", work / "tools", None)
+        tools = build_components([load_component(self._root / tool) for tool in TOOLS], "x64", work / "tools", None)
+        drivers = []
+        if "tap" in inputs.recipe.ordered_stages:
+            drivers = build_components([load_component(self._root / TAP)], "x64", work / "drivers", signing_key())
         ssh = None
         if inputs.openssh_msi:
             ssh = SshPayload(msi=inputs.openssh_msi, user_key=secrets.ssh_user_key, host_key=secrets.ssh_host_private_key)
@@ -181,7 +184,8 @@ class WindowsRecipe:
             build_id=inputs.key,
             username=USERNAME,
             certificates=inputs.certificates,
-            tools={item.path.name: item.path for item in built},
+            tools={item.path.name: item.path for item in tools},
+            drivers={item.path.name: item.path for item in drivers},
             ssh=ssh,
         )
         return write_payload(
@@ -241,7 +245,7 @@ class WindowsRecipe:
                 disk=disk,
                 firmware=recipe.machine.firmware,
             ),
-            prints=PrintPort(source="none", serial=1, encoding="cp1252"),
+            prints=PrintPort(source="tap" if "tap" in recipe.ordered_stages else "none", serial=1, encoding="cp1252"),
             debug=debug_boot() if "kd" in recipe.ordered_stages else None,
             ports=Ports(winrm=5985, winrm_tls=None, ssh=22 if "ssh" in recipe.ordered_stages else None),
             boot_timeout_s=_BOOT_S[options.accelerator],

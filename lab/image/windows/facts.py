@@ -86,6 +86,9 @@ def gather(
         grace_minutes=int(asked.get("grace_minutes", 0)),
     )
     checks = [*_integrity(transport), *_stages(transport, recipe), *_settings(transport, recipe), *_winrm(transport)]
+    if "tap" in recipe.ordered_stages:
+        said = " ".join(_run(transport, "sc.exe query LabTap").text.split())
+        checks.append(_check("the tap runs", bool(re.search(r": 4 ", said)), said, "state 4 (RUNNING)"))
     checks += [check for thumbprint in thumbprints for check in _certificate(transport, thumbprint)]
     free = int(asked.get("free_bytes", 0))
     checks.append(_check("free space", free >= MIN_FREE_BYTES, f"{free} bytes", f"{MIN_FREE_BYTES} bytes"))

@@ -29,8 +29,14 @@ from lab.image.windows.sidecar import CertificateRecord
 from lab.image.windows.wim import Edition
 from lab.toolchain.sign import signing_key
 
-#: Programs of the lab that every guest has, as folders of the checkout.
-TOOLS = ("vm-images/tools/labfile", "vm-images/windows-common/labsay")
+#: Programs of the lab that every guest has: manifests of the checkout.
+TOOLS = (
+    "vm-images/tools/labfile/driver.yaml",
+    "vm-images/windows-common/labsay/driver.yaml",
+    "driver/tap/tapmark.driver.yaml",
+)
+#: The driver that taps the kernel's prints.
+TAP = "driver/tap/driver.yaml"
 LAB_CERTIFICATE = "lab.cer"
 USERNAME = "labuser"
 #: Stands for the password wherever inputs are compared or kept.
@@ -157,8 +163,8 @@ def checkout_key(recipe: WindowsRecipeFile, rendered: dict[str, bytes], *, root:
     parts["recipe"] = recipe.model_dump_json().encode()
     parts["machine"] = json.dumps([MACHINE, NIC, CPUS["kvm"], CPUS["tcg"], SCHEMA_VERSION]).encode()
     parts["query"] = (common_folder(root) / QUERY_SCRIPT).read_bytes()
-    for tool in TOOLS:
-        parts |= tree_inputs(base / tool, tool)
+    for folder in sorted({str(Path(manifest).parent) for manifest in (*TOOLS, TAP)}):
+        parts |= tree_inputs(base / folder, folder)
     return content_key(parts)
 
 

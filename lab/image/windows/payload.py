@@ -66,6 +66,7 @@ class PayloadParts:
         username: The account of the answer file.
         certificates: DER certificates by file name, for Root and TrustedPublisher.
         tools: The guest's programs by file name.
+        drivers: Drivers of the lab by file name, signed.
         ssh: OpenSSH; None: the guest has none.
     """
 
@@ -73,6 +74,7 @@ class PayloadParts:
     username: str
     certificates: Mapping[str, bytes]
     tools: Mapping[str, Content]
+    drivers: Mapping[str, Content] = field(default_factory=dict)
     ssh: SshPayload | None = None
 
 
@@ -145,6 +147,7 @@ def payload_files(
     files |= render_scripts(recipe, build_id=parts.build_id, username=parts.username, folder=folder)
     files |= {f"lab/certificates/{name}": data for name, data in parts.certificates.items()}
     files |= {f"lab/bin/{name}": data for name, data in parts.tools.items()}
+    files |= {f"lab/drivers/{name}": data for name, data in parts.drivers.items()}
     if parts.ssh:
         files |= {
             "lab/openssh/openssh.msi": parts.ssh.msi,

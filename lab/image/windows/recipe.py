@@ -13,7 +13,6 @@ from lab.guest.capability import check_names
 
 RECIPE_FILE = "recipe.yaml"
 FirmwareKind = Literal["uefi", "bios"]
-Debug = Literal["none", "kd"]
 Bypass = Literal["tpm", "secure_boot", "ram"]
 Windows = Literal["server-2022", "server-2025", "11", "10"]
 #: Provisioning stages. Their order is the guest's, not that of the file: WinRM is last, so that "it answers" never means
@@ -23,6 +22,7 @@ STAGES = (
     "tools",
     "certificates",
     "codeintegrity",
+    "tap",
     "debugprint",
     "kd",
     "crashdumps",
@@ -34,7 +34,7 @@ STAGES = (
 #: Without these a guest cannot be used by the lab.
 _REQUIRED = frozenset({"network", "tools", "certificates", "codeintegrity", "winrm", "finish"})
 #: Capabilities that a stage brings: without the stage a recipe must not claim them.
-_BROUGHT_BY = {"ssh": "ssh", "sftp": "ssh", "winrm": "winrm", "crash_dump": "crashdumps", "kernel_debugger": "kd"}
+_BROUGHT_BY = {"ssh": "ssh", "sftp": "ssh", "winrm": "winrm", "crash_dump": "crashdumps", "dbgprint": "tap"}
 #: Windows that does not start from a BIOS.
 _UEFI_ONLY = frozenset({"11", "server-2025"})
 
@@ -63,7 +63,6 @@ class WindowsRecipeFile(_Model):
     locale: str = Field(default="en-US", pattern=r"^[a-z]{2,3}-[A-Z]{2}$", description="language of Setup and of the system")
     bypasses: tuple[Bypass, ...] = Field(default=(), description="checks of Windows 11's Setup that are switched off")
     capabilities: tuple[str, ...] = Field(min_length=1, description="what a guest of this image really does")
-    debug: Debug = Field(default="none", description="kd: the guest starts with its kernel debugger on the second serial port")
     stages: tuple[str, ...] = Field(default=(), description="provisioning stages; all but ssh when empty")
     evaluation_days: int | None = Field(
         default=None, ge=1, le=3650, description="evaluation media run for so long; null: never out"
@@ -104,8 +103,6 @@ class WindowsRecipeFile(_Model):
             raise ValueError("bypasses are for windows 11 only")
         if self.windows == "11" and (self.machine.vcpus < 2 or self.machine.memory_mb < 4096 or self.machine.disk_gb < 64):
             raise ValueError("windows 11 needs 2 vcpus, 4096 MB of memory and 64 GB of disk; these checks have no bypass")
-        if self.debug == "kd" and "kd" not in self.ordered_stages:
-            raise ValueError("debug: kd needs the stage kd")
         for capability in self.capabilities:
             if _BROUGHT_BY.get(capability, "finish") not in self.ordered_stages:
                 raise ValueError(f"the capability {capability} needs the stage {_BROUGHT_BY[capability]}")

@@ -48,7 +48,7 @@ def standin_recipe() -> WindowsRecipeFile:
             "title": "stand-in for Windows 10",
             "editions": [EDITION],
             "machine": {"firmware": "bios", "disk_gb": 32, "memory_mb": 2048, "vcpus": 1},
-            "capabilities": ["nt_kernel", "winrm", "kernel_debugger"],
+            "capabilities": ["nt_kernel", "winrm", "dbgprint"],
             "evaluation_days": 90,
         }
     )

@@ -37,10 +37,11 @@ def test_the_lab_s_own_recipes_are_valid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_prints_are_claimed_only_with_a_kernel_debugger(name: str) -> None:
+def test_prints_are_claimed_by_the_tap_and_the_debugger_by_its_boot_alone(name: str) -> None:
     recipe = load_recipe(project_root() / "vm-images" / name)
-    assert recipe.debug == "none"
-    assert not {"dbgprint", "kernel_debugger"} & set(recipe.capabilities)
+    assert "tap" in recipe.ordered_stages
+    assert "dbgprint" in recipe.capabilities
+    assert "kernel_debugger" not in recipe.capabilities
 
 
 def test_winrm_is_the_last_stage_but_the_end(tmp_path: Path) -> None:
@@ -55,7 +56,6 @@ def test_winrm_is_the_last_stage_but_the_end(tmp_path: Path) -> None:
         ("disk: 1\n", "disk", "no such key"),
         ("machine: {disk_gb: 5}\n", "machine.disk_gb", "greater than or equal to 32"),
         ("machine: {firmware: efi}\n", "machine.firmware", "'uefi' or 'bios'"),
-        ("debug: serial\n", "debug", "'none' or 'kd'"),
         ("stages: [network, reboot]\n", "stages", "no stage 'reboot'"),
         ("stages: [network]\n", "stages", "cannot be left out"),
         ("bypasses: [cpu]\n", "bypasses.0", "'tpm'"),
@@ -78,6 +78,7 @@ def test_an_error_names_file_key_and_line(tmp_path: Path, more: str, key: str, s
         ('"10"', '"10"\nbypasses: [tpm]', "for windows 11 only"),
         ("nt_kernel", "nt_kernle", "did you mean nt_kernel"),
         ("nt_kernel", "nt_kernel, ssh", "needs the stage ssh"),
+        ("[nt_kernel]", "[dbgprint]\nstages: [network, tools, certificates, codeintegrity, winrm, finish]", "the stage tap"),
         ("Windows 10 Pro", "''", "name is empty"),
         ("name: windows-10", "name: windows-7", "as the folder is named"),
     ],
