@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
@@ -88,6 +88,7 @@ def test_a_product_key_of_the_user_is_used() -> None:
     assert "ABCDE" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=4, max_size=40))
 def test_any_password_survives_the_xml(text: str) -> None:
     password = f"Aa1{text}"
@@ -165,6 +166,7 @@ def test_a_component_that_setup_would_ask_without_is_missed() -> None:
     assert found == ["windowsPE/Microsoft-Windows-International-Core-WinPE is missing: Setup would ask"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_check(data: bytes) -> None:
     assert list(problems(data, recipe_of("windows-10")))

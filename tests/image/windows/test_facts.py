@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import CommandFailed, ImageError
@@ -146,12 +146,14 @@ def test_bcdedit_s_refusal_is_an_error() -> None:
 _WORD = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,20}( [A-Za-z0-9]{1,8})?", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_WORD, st.from_regex(r"[!-~]{1,30}( [!-~]{1,9}){0,2}", fullmatch=True), max_size=6))
 def test_registry_values_are_read_back(values: dict[str, str]) -> None:
     rows = "".join(f"    {name}    REG_SZ    {value}\r\n" for name, value in values.items())
     assert registry_values(f"\r\nHKEY_LOCAL_MACHINE\\SOFTWARE\\X\r\n{rows}\r\n") == values
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_reader(text: str) -> None:
     assert all(name for name in registry_values(text))

@@ -12,7 +12,7 @@ import pycdlib
 import pytest
 import tree_sitter
 import tree_sitter_powershell
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ConfigError, ImageError
@@ -222,6 +222,7 @@ def test_a_server_loses_defender_and_a_client_is_left_with_exclusions() -> None:
     assert b"Add-MpPreference" in client
 
 
+@settings(deadline=None)
 @given(st.text(max_size=50))
 def test_a_quoted_text_is_one_string_of_powershell(text: str) -> None:
     line = quoted(text)
@@ -254,6 +255,7 @@ def test_certificates_are_taken_as_pem_and_as_der(tmp_path: Path) -> None:
         check_msi(tmp_path / "no.cer")
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.from_regex(r"[a-z]{1,8}(/[A-Za-z0-9_ ]{1,20}){0,3}\.[a-z]{3}", fullmatch=True), st.binary(max_size=5000))
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ImageError, TransportError
@@ -73,6 +73,7 @@ def test_without_it_evaluation_media_run_as_long_as_the_recipe_says() -> None:
     assert expiry(inputs("Windows Server 2022 SERVERSTANDARDCORE"), accepted(), NOW) == (None, "")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.text(alphabet="abcXYZ09-", min_size=8, max_size=40))
 def test_a_password_never_stays_in_a_log(tmp_path_factory: pytest.TempPathFactory, noise: bytes, secret: str) -> None:
     log = tmp_path_factory.mktemp("logs") / "serial1.log"
