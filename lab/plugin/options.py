@@ -46,6 +46,7 @@ _OPTIONS = (
     _Option("--lab-image", "image", "Guest image: a recipe's name, or the folder of a built image"),
     _Option("--lab-driver", "drivers", "Driver under test: its folder, driver.yaml or .sys file; may be repeated", many=True),
     _Option("--lab-transport", "transport", "How commands reach the guest", choices=("winrm", "ssh")),
+    _Option("--lab-files", "files", "How files get into the guest", choices=("media", "winrm", "sftp")),
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
@@ -63,6 +64,7 @@ class LabConfig:
         image: Recipe name or folder.
         drivers: Folders, manifests or ``.sys`` files of the drivers under test; empty for the lab's own.
         transport: ``winrm`` or ``ssh``.
+        files: ``media`` (an ISO in the CD drive), ``winrm`` or ``sftp``.
         boot_timeout: Seconds; None for the image's own figure.
         accelerator: ``auto``, ``kvm`` or ``tcg``.
         keep: ``never``, ``failed`` or ``always``.
@@ -76,6 +78,7 @@ class LabConfig:
     image: str
     drivers: tuple[str, ...]
     transport: Literal["winrm", "ssh"]
+    files: Literal["media", "winrm", "sftp"]
     boot_timeout: float | None
     accelerator: Literal["auto", "kvm", "tcg"]
     keep: Literal["never", "failed", "always"]
@@ -135,6 +138,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         image=values.image,
         drivers=values.drivers,
         transport=values.transport,
+        files=values.files,
         boot_timeout=values.boot_timeout,
         accelerator=values.accelerator,
         keep=values.keep,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +16,14 @@ from lab.guest.readiness import wait_ready
 from lab.guest.ssh import open_ssh
 from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
+from lab.pool.delivery import Delivery, FilesBy
+from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest, TransportName
 from lab.prints.record import PrintSource
 from lab.prints.wine import WinePrintSource
 from lab.vm.argv import serial_name
 from lab.vm.machine import VirtualMachine
-from lab.vm.spec import Actions, Disk, KernelBoot, Nic, SerialPort, VmSpec
+from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, Nic, SerialPort, VmSpec
 
 _LOOPBACK = "127.0.0.1"
 #: A Windows service may restart once more at the end of a boot; the free guest's does not.
@@ -38,6 +40,8 @@ def boot_guest(
     transport: TransportName = "winrm",
     timeout: float | None = None,
     encoding: str | None = None,
+    files_by: FilesBy = "media",
+    medium: Mapping[str, Path] | None = None,
     detached: bool = False,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
@@ -53,6 +57,8 @@ def boot_guest(
         transport: How commands reach it.
         timeout: Seconds until it must answer; None for the image's own figure.
         encoding: Encoding of its drivers' prints; None for the image's own.
+        files_by: How files are to get in.
+        medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
         detached: It lives on when this process ends.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.
@@ -71,6 +77,11 @@ def boot_guest(
     with contextlib.ExitStack() as undo:
         machine.start(detached=detached)
         undo.callback(_end, machine)
+        drive = None
+        if spec.cds:
+            drive = CdIngress(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir)
+            if medium and files_by == "media":
+                _insert(drive, medium, progress)
         prints = print_source(manifest, machine, encoding or manifest.prints.encoding)
         undo.callback(prints.close)
         prints.start()
@@ -97,6 +108,7 @@ def boot_guest(
         boot_s=time.monotonic() - begin,
         run_dir=machine.run_dir,
         open_transport=open_transport,
+        delivery=Delivery(files_by, ready, open_transport, media=drive, tools_dir=manifest.tools_dir),
         on_close=on_close,
     )
 
@@ -150,6 +162,7 @@ def machine_spec(
         memory_mb=machine.memory_mb,
         boot=boot,
         disks=(Disk(image_dir / machine.disk, interface=machine.disk_interface),),
+        cds=(CdDrive(),) * machine.cd_drives,
         nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
         serials=(SerialPort(), SerialPort()),
         console=1 - manifest.prints.serial,
@@ -188,6 +201,14 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
         host_key=credentials.ssh_host_key,
         tools_dir=manifest.tools_dir,
     )
+
+
+def _insert(drive: CdIngress, files: Mapping[str, Path], progress: Callable[[str], None]) -> None:
+    """Have a medium in the drive before the guest looks; whoever copies from it later tells of what is wrong with it."""
+    try:
+        drive.insert(files)
+    except LabError as error:
+        progress(f"no medium at the start: {error.message.splitlines()[0]}")
 
 
 def _end(machine: VirtualMachine) -> None:
