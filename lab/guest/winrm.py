@@ -218,8 +218,11 @@ class WinRmTransport:
             if echoes and not run.done:
                 self._receive(run, longest=1)
 
-    def _send(self, run: Running, data: bytes, *, end: bool) -> bool:
-        """Send input; False when the guest had no room for it in time and took nothing of it."""
+    def _send(self, run: Running, data: bytes, *, end: bool, repeatable: bool = False) -> bool:
+        """Send input; False when the guest had no room for it in time and took nothing of it.
+
+        False as well when the shell or the login is lost, if the command is ``repeatable``.
+        """
         if self._clock() >= run.deadline:
             raise self._hung(run)
         protocol, shell_id = self._open()
@@ -230,6 +233,8 @@ class WinRmTransport:
         except WinRMOperationTimeoutError:
             return False
         except Refused as refused:
+            if repeatable and refused.harmless:
+                return False
             # A program that ended without reading its input is no error of the transport: Receive tells its exit code.
             if not refused.is_fault or refused.shell_gone:
                 raise refused.as_error() from refused.__cause__
@@ -324,38 +329,22 @@ class WinRmTransport:
 
 
 class _Kept:
-    """The requests of a kept command."""
+    """The requests of a kept command; a :class:`lab.guest.winrm_kept.Conversation`."""
 
     def __init__(self, transport: WinRmTransport) -> None:
         self._transport = transport
 
     def ready(self) -> None:
-        """See :class:`lab.guest.winrm_kept.Conversation`."""
         self._transport._ready()
 
     def start(self, line: str, timeout: float) -> Running:
-        """See :class:`lab.guest.winrm_kept.Conversation`."""
         run = Running(line, self._transport._clock() + timeout, timeout)
         run.command_id = self._transport._start(run, line, shell=False)
         return run
 
     def send(self, run: Running, data: bytes) -> bool:
-        """See :class:`lab.guest.winrm_kept.Conversation`."""
         run.fed = True  # its input stays open
-        transport = self._transport
-        protocol, shell_id = transport._open()
-        transport._limit(protocol, _SEND_S)
-        try:
-            with transport._words(f"sending `{run.line}`"):
-                protocol.send_command_input(shell_id, run.command_id, data, end=False)
-        except WinRMOperationTimeoutError:
-            return False
-        except Refused as refused:
-            if not refused.harmless:
-                raise refused.as_error() from refused.__cause__
-            return False
-        return True
+        return self._transport._send(run, data, end=False, repeatable=True)
 
     def receive(self, run: Running) -> None:
-        """See :class:`lab.guest.winrm_kept.Conversation`."""
         self._transport._receive(run, self._transport._operation_s)

@@ -24,7 +24,6 @@ import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
 from lab.errors import ConfigError, HostToolError
-from lab.guest.files import FileSum
 
 #: UTF-16 units. Joliet promises 64; a directory record has room for 110, of which mkisofs' -joliet-long uses 103. Windows and
 #: Linux read all of these.
@@ -52,12 +51,12 @@ class Medium:
     Attributes:
         path: The ISO.
         id: 16 hexadecimal digits of the content's SHA-256.
-        files: Path on the medium, with ``/`` → sum.
+        files: Path on the medium, with ``/`` → SHA-256 (hexadecimal) and size in bytes.
     """
 
     path: Path
     id: str
-    files: Mapping[str, FileSum] = field(repr=False)
+    files: Mapping[str, tuple[str, int]] = field(repr=False)
 
     @property
     def label(self) -> str:
@@ -131,7 +130,7 @@ def build_medium(files: Mapping[str, Path], folder: Path) -> Medium:
             f"{total} bytes are too many for one medium, which takes {MAX_TOTAL}", hint="copy fewer files at once"
         )
     sums = {name: _sum(files[name]) for name in sorted(files)}
-    listing = "".join(f"{one.sha256}  {one.size}  {name}\n" for name, one in sums.items()).encode()
+    listing = "".join(f"{sha256}  {size}  {name}\n" for name, (sha256, size) in sums.items()).encode()
     medium_id = hashlib.sha256(listing).hexdigest()[:16]
     medium = Medium(path=folder / f"lab-{medium_id}.iso", id=medium_id, files=sums)
     if medium.path.exists():
@@ -216,7 +215,7 @@ def _size(path: Path) -> int:
     return size
 
 
-def _sum(path: Path) -> FileSum:
+def _sum(path: Path) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as stream:
@@ -225,7 +224,7 @@ def _sum(path: Path) -> FileSum:
                 size += len(chunk)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    return FileSum(digest.hexdigest(), size)
+    return digest.hexdigest(), size
 
 
 def _settle_dates(iso: Path) -> None:

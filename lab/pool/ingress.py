@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 from lab.errors import ConfigError
 from lab.guest import media as in_guest
-from lab.guest.files import TOOLS_DIR
+from lab.guest.files import TOOLS_DIR, FileSum
 from lab.guest.protocol import Transport
 from lab.image.media import Medium, build_medium, files_of
 from lab.vm.medium import change_medium, eject_medium
@@ -90,7 +90,8 @@ class CdIngress:
             files, target = {path.name: source}, str(path.parent)
         medium = self.insert(files)
         wait = self._wait_s
-        in_guest.fetch(transport, medium.marker, medium.files, target, tools_dir=self._tools_dir, wait_s=wait, timeout=timeout)
+        wanted = {name: FileSum(*one) for name, one in medium.files.items()}
+        in_guest.fetch(transport, medium.marker, wanted, target, tools_dir=self._tools_dir, wait_s=wait, timeout=timeout)
 
     def eject(self) -> None:
         """Take the medium out, so that nothing of the host's files is in the drive; an empty drive is fine."""

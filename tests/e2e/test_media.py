@@ -15,7 +15,7 @@ import winrm
 from pydantic import SecretStr
 
 from lab.errors import TransportError
-from lab.guest.files import local_sums, parse_sums, run_labfile
+from lab.guest.files import FileSum, local_sums, parse_sums, run_labfile
 from lab.guest.media import fetch
 from lab.host.accel import probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
@@ -122,7 +122,8 @@ def test_after_an_eject_the_next_medium_is_seen(guest: LiveGuest, drive: CdIngre
 def test_a_wrong_checksum_is_an_error(guest: LiveGuest, drive: CdIngress, tmp_path: Path) -> None:
     folder = write(tmp_path / "f", {"sound.sys": b"sound", "other.sys": b"other"})
     medium = drive.insert({path.name: path for path in folder.iterdir()})
-    claimed = {**medium.files, "sound.sys": medium.files["other.sys"]}
+    sums = {name: FileSum(*one) for name, one in medium.files.items()}
+    claimed = {**sums, "sound.sys": sums["other.sys"]}
     with pytest.raises(TransportError, match=r"is not its source: 1 missing or different, 0 extra \(sound\.sys\)"):
         fetch(guest.transport, medium.marker, claimed, "C:\\lab\\claimed")
 

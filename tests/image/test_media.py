@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ConfigError, HostToolError
-from lab.guest.files import parse_sums, sum_of
+from lab.guest.files import FileSum, parse_sums, sum_of
 from lab.image import media
 from lab.image.media import MAX_NAME, build_medium, check_names, files_of
 
@@ -69,8 +69,8 @@ def test_what_goes_on_comes_back(tmp_path: Path, write: Write) -> None:
     found = read_iso(medium.path)
     listing = found.pop(medium.marker)
     assert found == contents
-    assert medium.files == {name: sum_of(data) for name, data in contents.items()}
-    assert parse_sums(listing.decode()) == medium.files
+    sums = {name: sum_of(data) for name, data in contents.items()}
+    assert {name: FileSum(*one) for name, one in medium.files.items()} == sums == parse_sums(listing.decode())
     assert medium.path.name == f"lab-{medium.id}.iso"
 
 
