@@ -18,13 +18,14 @@ _WITH_VALUE = frozenset(
         *("--log-level", "--log-cli-level", "--log-file", "--log-file-level", "--log-format", "--show-capture", "--pdbcls"),
         *("--dist", "--tx", "--numprocesses", "--maxprocesses", "--max-worker-restart", "--maxschedchunk"),
         *("--last-failed-no-failures", "--lfnf", "--reruns", "--reruns-delay", "--only-rerun"),
-        *("--lab-config", "--lab-out", "--lab-image", "--lab-driver", "--lab-transport", "--lab-boot-timeout"),
+        *("--lab-config", "--lab-out", "--lab-image", "--lab-driver", "--lab-transport", "--lab-files", "--lab-boot-timeout"),
         *("--lab-accel", "--lab-debug", "--lab-keep", "--lab-crash-dump"),
     ]
 )
 #: Which settings are passed on, and under which name of the plugin.
 _PASSED = {
     "transport": "--lab-transport",
+    "files": "--lab-files",
     "boot_timeout": "--lab-boot-timeout",
     "accelerator": "--lab-accel",
     "debug": "--lab-debug",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Keep = Literal["never", "failed", "always"]
 Transport = Literal["winrm", "ssh"]
+Files = Literal["media", "winrm", "sftp"]
 Accelerator = Literal["auto", "kvm", "tcg"]
 Debug = Literal["none", "kd"]
 CrashDump = Literal["auto", "always", "never"]
@@ -35,6 +36,10 @@ class LabFile(_Model):
 
     image: str = Field(default="wine", min_length=1, description="guest image: a recipe's name under vm-images/, or a folder")
     transport: Transport = Field(default="winrm", description="how commands reach the guest")
+    files: Files = Field(
+        default="media",
+        description="how files get into the guest: an ISO in its CD drive where the image offers one, WinRM or SFTP",
+    )
     workers: int | Literal["auto"] = Field(
         default="auto", description="guests at the same time; auto is what cores and memory carry"
     )

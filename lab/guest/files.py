@@ -6,6 +6,7 @@ r"""Files in and out of a guest through one command's streams, with SHA-256 comp
 * ``labfile untar DIR``  unpacks a pax stream from standard input; answers one sum line per file
 * ``labfile tar PATH``   writes a file or folder as a pax stream
 * ``labfile sum PATH…``  one sum line per file, folders with all that is in them
+* ``labfile drive …``, ``labfile fetch …``  see :mod:`lab.guest.media`
 
 A sum line is ``<sha256 hex>  <size>  <path>``, paths with ``/``, relative to the folder. The exit code is a Windows error.
 """
@@ -144,16 +145,16 @@ def get(
 
 
 def run_labfile(
-    transport: Transport, verb: str, path: str, *, tools_dir: str, timeout: float, stdin: bytes = b""
+    transport: Transport, verb: str, *arguments: str, tools_dir: str, timeout: float, stdin: bytes = b""
 ) -> CommandResult:
-    """Run ``labfile VERB PATH`` directly, without cmd.
+    """Run ``labfile VERB ARGUMENTS`` directly, without cmd.
 
     Raises:
         CommandFailed: It ended with a Windows error.
         TransportError: There is no labfile in the guest.
     """
     program = str(PureWindowsPath(tools_dir) / "labfile.exe")
-    result = transport.run([program, verb, path], timeout=timeout, stdin=stdin, shell=False)
+    result = transport.run([program, verb, *arguments], timeout=timeout, stdin=stdin, shell=False)
     if not result.exit_code:
         return result
     said = result.error_text.strip()

@@ -1,7 +1,8 @@
 """Transport over WinRM: one long-lived shell, NTLM with message encryption, two requests per command.
 
-pywinrm does the protocol. What this module adds: a shell that is kept, deadlines, input in chunks, reconnecting where that is
-safe, and errors in the lab's words. A command that may have been started is never sent a second time.
+pywinrm does the protocol. What this module adds: a shell that is kept, a cmd in it that is kept as well
+(:mod:`lab.guest.winrm_kept`), deadlines, input in chunks, reconnecting where that is safe, and errors in the lab's words. A
+command that may have been started, and that may not be repeated, is never sent a second time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
 from lab.guest.secret import without_frames
 from lab.guest.winrm_errors import Refused, fault_text, problem_text
-from lab.guest.winrm_protocol import ShellProtocol, make_protocol
+from lab.guest.winrm_kept import KeptCmd
+from lab.guest.winrm_protocol import Running, ShellProtocol, make_protocol
 
 #: UTF-8: what a program writes in the console's code page arrives as UTF-8.
 CODEPAGE = 65001
@@ -104,6 +106,7 @@ class WinRmTransport:
         self._shell: str | None = None
         self._commands = 0
         self._last_answer = 0.0
+        self._kept = KeptCmd(_Kept(self), clock)
 
     def __repr__(self) -> str:
         return f"<{self._where}>"
@@ -111,8 +114,10 @@ class WinRmTransport:
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         """Run a command; see :meth:`lab.guest.protocol.Transport.run`."""
         line = quoting.command_text(command, shell=shell)
+        if shell and not stdin and (done := self._kept.run(line, timeout)):
+            return done
         started = self._clock()
-        run = _Running(line, started + timeout, timeout)
+        run = Running(line, started + timeout, timeout)
         run.command_id = self._start(run, line, shell)
         if not run.done:
             self._feed(run, stdin)
@@ -138,6 +143,7 @@ class WinRmTransport:
         """Delete the shell, if the guest still answers, and close the connection."""
         protocol, shell = self._protocol, self._shell
         self._protocol = self._shell = None
+        self._kept.forget()
         if protocol is None:
             return
         with suppress(Exception):  # the guest may be gone already; there is nothing left to save
@@ -149,7 +155,7 @@ class WinRmTransport:
 
     # -- one command ---------------------------------------------------------------------------------------------------
 
-    def _start(self, run: _Running, line: str, shell: bool) -> str:
+    def _start(self, run: Running, line: str, shell: bool) -> str:
         """Send Command; once more where the first try certainly started nothing."""
         for last_try in (False, True):
             protocol, shell_id = self._ready()
@@ -174,7 +180,7 @@ class WinRmTransport:
             return started
         raise AssertionError("unreachable")
 
-    def _not_started(self, run: _Running, refused: Refused) -> str:
+    def _not_started(self, run: Running, refused: Refused) -> str:
         """A program that does not start is a result like cmd's: its exit code is the Windows error."""
         run.exit_code, run.done, run.fed = refused.win32 or 0, True, True
         run.stderr.append(str(refused).encode())
@@ -199,7 +205,7 @@ class WinRmTransport:
             self._commands = 0
         return self._protocol, self._shell
 
-    def _feed(self, run: _Running, stdin: bytes) -> None:
+    def _feed(self, run: Running, stdin: bytes) -> None:
         """Send all input and its end; nothing at all when there is none (see ``input_end_s``)."""
         run.fed = bool(stdin)
         echoes = False
@@ -212,8 +218,11 @@ class WinRmTransport:
             if echoes and not run.done:
                 self._receive(run, longest=1)
 
-    def _send(self, run: _Running, data: bytes, *, end: bool) -> bool:
-        """Send input; False when the guest had no room for it in time and took nothing of it."""
+    def _send(self, run: Running, data: bytes, *, end: bool, repeatable: bool = False) -> bool:
+        """Send input; False when the guest had no room for it in time and took nothing of it.
+
+        False as well when the shell or the login is lost, if the command is ``repeatable``.
+        """
         if self._clock() >= run.deadline:
             raise self._hung(run)
         protocol, shell_id = self._open()
@@ -224,12 +233,14 @@ class WinRmTransport:
         except WinRMOperationTimeoutError:
             return False
         except Refused as refused:
+            if repeatable and refused.harmless:
+                return False
             # A program that ended without reading its input is no error of the transport: Receive tells its exit code.
             if not refused.is_fault or refused.shell_gone:
                 raise refused.as_error() from refused.__cause__
         return True
 
-    def _receive(self, run: _Running, longest: int) -> None:
+    def _receive(self, run: Running, longest: int) -> None:
         """One Receive: collect what came, or close the input, or give up at the deadline."""
         left = run.deadline - self._clock()
         if left <= 0:
@@ -249,7 +260,7 @@ class WinRmTransport:
         run.stderr.append(err)
         run.exit_code, run.done = code, done
 
-    def _hung(self, run: _Running) -> GuestHung:
+    def _hung(self, run: Running) -> GuestHung:
         """Terminate the command and make the error that says so."""
         terminated = "it was terminated"
         try:
@@ -283,6 +294,7 @@ class WinRmTransport:
         """Delete the shell, also one that the guest has forgotten."""
         protocol, shell = self._protocol, self._shell
         self._shell = None
+        self._kept.forget()
         if protocol is not None and shell is not None:
             with suppress(Exception):  # a shell that is gone answers with a fault
                 self._limit(protocol, 5)
@@ -293,6 +305,7 @@ class WinRmTransport:
         protocol, self._protocol = self._protocol, None
         if forget_shell:
             self._shell = None
+            self._kept.forget()
         if protocol is not None:
             with suppress(Exception):
                 protocol.transport.close_session()
@@ -315,18 +328,23 @@ class WinRmTransport:
             self._last_answer = self._clock()
 
 
-class _Running:
-    """The command in progress."""
+class _Kept:
+    """The requests of a kept command; a :class:`lab.guest.winrm_kept.Conversation`."""
 
-    __slots__ = ("command_id", "deadline", "done", "exit_code", "fed", "line", "stderr", "stdout", "timeout")
+    def __init__(self, transport: WinRmTransport) -> None:
+        self._transport = transport
 
-    def __init__(self, line: str, deadline: float, timeout: float) -> None:
-        self.line = line if len(line) <= 200 else line[:200] + "…"
-        self.deadline = deadline
-        self.timeout = timeout
-        self.command_id = ""
-        self.fed = False
-        self.stdout: list[bytes] = []
-        self.stderr: list[bytes] = []
-        self.exit_code = 0
-        self.done = False
+    def ready(self) -> None:
+        self._transport._ready()
+
+    def start(self, line: str, timeout: float) -> Running:
+        run = Running(line, self._transport._clock() + timeout, timeout)
+        run.command_id = self._transport._start(run, line, shell=False)
+        return run
+
+    def send(self, run: Running, data: bytes) -> bool:
+        run.fed = True  # its input stays open
+        return self._transport._send(run, data, end=False, repeatable=True)
+
+    def receive(self, run: Running) -> None:
+        self._transport._receive(run, self._transport._operation_s)

@@ -43,6 +43,35 @@ class ShellProtocol(Protocol):
         """Delete the shell."""
 
 
+class Running:
+    """A command in progress.
+
+    Attributes:
+        line: The command line, shortened, for messages.
+        deadline: On the transport's clock.
+        timeout: Seconds that it was given.
+        command_id: The service's name for it; empty when it did not start.
+        fed: Its input was sent, and its end.
+        stdout: Output so far.
+        stderr: Error output so far.
+        exit_code: Valid once it is done.
+        done: It has ended.
+    """
+
+    __slots__ = ("command_id", "deadline", "done", "exit_code", "fed", "line", "stderr", "stdout", "timeout")
+
+    def __init__(self, line: str, deadline: float, timeout: float) -> None:
+        self.line = line if len(line) <= 200 else line[:200] + "…"
+        self.deadline = deadline
+        self.timeout = timeout
+        self.command_id = ""
+        self.fed = False
+        self.stdout: list[bytes] = []
+        self.stderr: list[bytes] = []
+        self.exit_code = 0
+        self.done = False
+
+
 def make_protocol(endpoint: str, username: str, password: SecretStr) -> ShellProtocol:
     """Make an unconnected protocol object: NTLM, messages encrypted.
 

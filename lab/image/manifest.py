@@ -33,6 +33,7 @@ class MachineSpec(_Model):
     append: str = Field(default="", description="kernel command line for direct boot")
     disk: str = Field(description="qcow2 file in the image folder; never written to: guests use overlays")
     firmware: Literal["bios", "uefi"] = "bios"
+    cd_drives: int = Field(default=0, ge=0, description="empty CD drives; files go into a guest by the first one")
 
 
 class PrintPort(_Model):

@@ -67,6 +67,7 @@ class WineRecipeFile(BaseModel):
     packages: tuple[str, ...]
     exclude_paths: tuple[str, ...]
     modules: tuple[str, ...]
+    media_modules: tuple[str, ...]
     keep_libraries: tuple[str, ...]
     trim: tuple[str, ...]
     trim_wine: tuple[str, ...]
@@ -163,7 +164,14 @@ class WineRecipe:
             is_windows=False,
             capabilities=CAPABILITIES,
             machine=MachineSpec(
-                machine="q35", memory_mb=768, smp=1, kernel="kernel", initrd="initrd", append=APPEND, disk="disk.qcow2"
+                machine="q35",
+                memory_mb=768,
+                smp=1,
+                kernel="kernel",
+                initrd="initrd",
+                append=APPEND,
+                disk="disk.qcow2",
+                cd_drives=1,
             ),
             prints=PrintPort(source="wine", serial=1, mark_port=MARK_PORT),
             ports=Ports(),
@@ -187,7 +195,7 @@ class WineRecipe:
             install.append(InstalledFile(name, target, mode, owner))
 
         guest = self._folder / "guest"
-        for name in ("boot", "run-printd", "run-winrm", "shutdown", "wine-services", "winshell"):
+        for name in ("boot", "media", "media-changed", "run-printd", "run-winrm", "shutdown", "wine-services", "winshell"):
             add(guest / name, f"/usr/lib/lab/{name}", name=f"guest/{name}", mode="0755")
         for name in ("environment", "await-wine", "printd.py"):
             add(guest / name, f"/usr/lib/lab/{name}", name=f"guest/{name}")

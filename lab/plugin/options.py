@@ -47,6 +47,7 @@ _OPTIONS = (
     _Option("--lab-image", "image", "Guest image: a recipe's name, or the folder of a built image"),
     _Option("--lab-driver", "drivers", "Driver under test: its folder, driver.yaml or .sys file; may be repeated", many=True),
     _Option("--lab-transport", "transport", "How commands reach the guest", choices=("winrm", "ssh")),
+    _Option("--lab-files", "files", "How files get into the guest", choices=("media", "winrm", "sftp")),
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
     _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger on", choices=("none", "kd")),
@@ -66,6 +67,7 @@ class LabConfig:
         image: Recipe name or folder.
         drivers: Folders, manifests or ``.sys`` files of the drivers under test; empty for the lab's own.
         transport: ``winrm`` or ``ssh``.
+        files: ``media`` (an ISO in the CD drive), ``winrm`` or ``sftp``.
         boot_timeout: Seconds; None for the image's own figure.
         accelerator: ``auto``, ``kvm`` or ``tcg``.
         debug: ``none`` or ``kd``.
@@ -81,6 +83,7 @@ class LabConfig:
     image: str
     drivers: tuple[str, ...]
     transport: Literal["winrm", "ssh"]
+    files: Literal["media", "winrm", "sftp"]
     boot_timeout: float | None
     accelerator: Literal["auto", "kvm", "tcg"]
     debug: Literal["none", "kd"]
@@ -142,6 +145,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         image=values.image,
         drivers=values.drivers,
         transport=values.transport,
+        files=values.files,
         boot_timeout=values.boot_timeout,
         accelerator=values.accelerator,
         debug=values.debug,

@@ -301,6 +301,8 @@ class LabSession:
                 started=life.started,
                 boot_s=life.boot_s,
                 copy_s=life.copy_s,
+                copied_by=life.copied_by,
+                copy_note=life.copy_note,
                 load_s=life.load_s,
                 ended=life.ended,
                 prints=account.total,

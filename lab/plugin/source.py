@@ -49,6 +49,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
         qemu=qemu_version(),
         transport=options.transport,
         boot_timeout=options.boot_timeout,
+        files_by=options.files,
         runs_dir=runs_dir(),
         evidence_dir=out / "guests",
         kept=KeptGuests(state_dir() / "guests"),

@@ -62,6 +62,11 @@ def summary_lines(finished: Finished) -> list[str]:
     lines += [
         f"guest {guest.guest_id} ended: {guest.ended}" for guest in report.guests if guest.ended not in ("end of run", "")
     ]
+    lines += [
+        f"guest {guest.guest_id} got its files by {guest.copied_by}: {guest.copy_note}"
+        for guest in report.guests
+        if guest.copy_note
+    ]
     counts = ", ".join(f"{report.totals[verdict]} {verdict}" for verdict in SEVERITY if report.totals.get(verdict))
     lines.append(f"verdicts: {counts or 'none'}")
     for need, count in report.skipped_for.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,10 +18,12 @@ from lab.guest.ssh import open_ssh
 from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
 from lab.image.windows.guest_machine import guest_machine
+from lab.pool.delivery import Delivery, FilesBy
+from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
 from lab.vm.machine import VirtualMachine
-from lab.vm.spec import Actions, Disk, KernelBoot, Nic, VmSpec
+from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, Nic, VmSpec
 
 _LOOPBACK = "127.0.0.1"
 #: A Windows service may restart once more at the end of a boot; the free guest's does not.
@@ -39,6 +41,8 @@ def boot_guest(
     timeout: float | None = None,
     encoding: str | None = None,
     debug: Debug = "none",
+    files_by: FilesBy = "media",
+    medium: Mapping[str, Path] | None = None,
     detached: bool = False,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
@@ -55,6 +59,8 @@ def boot_guest(
         timeout: Seconds until it must answer; None for the image's own figure.
         encoding: Encoding of its drivers' prints; None for the image's own.
         debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
+        files_by: How files are to get in.
+        medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
         detached: It lives on when this process ends.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.
@@ -78,6 +84,11 @@ def boot_guest(
 
         machine.start(detached=detached)
         undo.callback(_end, machine)
+        drive = None
+        if spec.cds:
+            drive = CdIngress(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir)
+            if medium and files_by == "media":
+                _insert(drive, medium, progress)
         prints = open_prints(manifest, machine, encoding or manifest.prints.encoding, lambda: open_transport(transport))
         undo.callback(prints.close)
         prints.start()
@@ -100,6 +111,7 @@ def boot_guest(
         boot_s=time.monotonic() - begin,
         run_dir=machine.run_dir,
         open_transport=open_transport,
+        delivery=Delivery(files_by, ready, open_transport, media=drive, tools_dir=manifest.tools_dir),
         on_close=on_close,
     )
 
@@ -162,6 +174,7 @@ def machine_spec(
         spec = guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
         return replace(
             spec,
+            cds=(CdDrive(),) * manifest.machine.cd_drives,
             serials=serial_ports(manifest),
             paused=starts_paused(manifest),
             debug_port=debug_port(manifest),
@@ -182,6 +195,7 @@ def machine_spec(
         memory_mb=machine.memory_mb,
         boot=boot,
         disks=(Disk(image_dir / machine.disk, interface=machine.disk_interface),),
+        cds=(CdDrive(),) * machine.cd_drives,
         nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
         serials=serial_ports(manifest),
         paused=starts_paused(manifest),
@@ -213,6 +227,14 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
         host_key=credentials.ssh_host_key,
         tools_dir=manifest.tools_dir,
     )
+
+
+def _insert(drive: CdIngress, files: Mapping[str, Path], progress: Callable[[str], None]) -> None:
+    """Have a medium in the drive before the guest looks; whoever copies from it later tells of what is wrong with it."""
+    try:
+        drive.insert(files)
+    except LabError as error:
+        progress(f"no medium at the start: {error.message.splitlines()[0]}")
 
 
 def _end(machine: VirtualMachine) -> None:

@@ -10,16 +10,26 @@ from pathlib import Path
 
 from lab.errors import ServiceError, TransportError
 from lab.guest.services import create_call
+from lab.pool.delivery import Delivered, usual_way
 from lab.pool.live import LiveGuest
 from lab.pool.payload import GUEST_FOLDER, Payload, guest_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployed:
-    """How long it took, in host seconds."""
+    """How long it took, in host seconds, and how the files got in.
+
+    Attributes:
+        copy_s: Until all files were there.
+        create_s: Until all services were.
+        copied_by: ``media``, ``winrm`` or ``sftp``; empty when the guest had all files already.
+        copy_note: Why it was not the way that was asked for.
+    """
 
     copy_s: float
     create_s: float
+    copied_by: str = ""
+    copy_note: str = ""
 
 
 def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = time.monotonic) -> Deployed:
@@ -32,7 +42,12 @@ def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = t
     """
     begin = clock()
     with tempfile.TemporaryDirectory(prefix="lab-payload-") as scratch:
-        guest.transport.put(payload.stage(Path(scratch) / "run"), GUEST_FOLDER)
+        stage = payload.stage(Path(scratch) / "run")
+        if guest.delivery is None:
+            guest.transport.put(stage, GUEST_FOLDER)
+            done = Delivered(by=usual_way(guest.transport), copied=len(payload.files()))
+        else:
+            done = guest.delivery.put(stage, GUEST_FOLDER, update=guest.prepared)
     copied = clock()
     calls = [
         create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)
@@ -44,4 +59,4 @@ def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = t
                 reply.check()
         except ServiceError as error:
             raise TransportError(f"{guest.guest_id}: a service cannot be created: {error.message}", hint=error.hint) from error
-    return Deployed(copy_s=copied - begin, create_s=clock() - copied)
+    return Deployed(copy_s=copied - begin, create_s=clock() - copied, copied_by=done.by, copy_note=done.note)

@@ -12,6 +12,7 @@ from lab.errors import GuestExited, LabError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.services import ServiceControl
 from lab.image.manifest import ImageManifest
+from lab.pool.delivery import Delivery
 from lab.prints.record import PrintSource
 
 TransportName = Literal["winrm", "ssh"]
@@ -51,6 +52,8 @@ class LiveGuest:
         boot_s: Host seconds from starting QEMU to the first answered command.
         run_dir: Its logs, overlays and sockets; None where it has none.
         open_transport: Opens another transport by name.
+        delivery: How files get into it; None: over its transport.
+        prepared: It is a copy of a guest that had files and services already, so that only what differs is brought in.
         on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
     """
 
@@ -63,6 +66,8 @@ class LiveGuest:
     boot_s: float
     run_dir: Path | None = None
     open_transport: Callable[[TransportName], Transport]
+    delivery: Delivery | None = None
+    prepared: bool = False
     on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)
 

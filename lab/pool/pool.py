@@ -55,6 +55,8 @@ class GuestLife:
     started: float
     boot_s: float | None = None
     copy_s: float | None = None
+    copied_by: str = ""
+    copy_note: str = ""
     load_s: float | None = None
     ended: str = ""
     attribution: Attribution = field(default_factory=Attribution)
@@ -223,7 +225,7 @@ class GuestPool:
             life.boot_s = guest.boot_s
             ledger = PrintLedger(guest.prints, life.guest_id, mark_timeout=self._mark_timeout)
             deployed: Deployed = deploy(guest, self._source.payload, clock=self._clock)
-            life.copy_s = deployed.copy_s
+            life.copy_s, life.copied_by, life.copy_note = deployed.copy_s, deployed.copied_by, deployed.copy_note
             ledger.end_boot()
             life.attribution = ledger.finish()
             if life.attribution.faults:

@@ -14,6 +14,7 @@ from lab.host.accel import QEMU, Accelerators
 from lab.host.process import run
 from lab.image.manifest import ImageManifest
 from lab.pool.boot import boot_guest
+from lab.pool.delivery import FilesBy
 from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.payload import Payload
@@ -37,6 +38,7 @@ class ImageSource:
         qemu: QEMU's version.
         transport: How commands reach the guests.
         boot_timeout: Seconds until a guest must answer; None for the image's own figure.
+        files_by: How files get into the guests.
         runs_dir: Where run folders are made.
         evidence_dir: Gets one folder of logs for each guest.
         kept: The register of guests that people keep.
@@ -52,6 +54,7 @@ class ImageSource:
     qemu: str
     transport: TransportName
     boot_timeout: float | None
+    files_by: FilesBy = "media"
     runs_dir: Path
     evidence_dir: Path
     kept: KeptGuests
@@ -84,6 +87,8 @@ class ImageSource:
                 timeout=self.boot_timeout,
                 encoding=self.payload.encoding(self.manifest.prints.encoding),
                 debug=self.debug,
+                files_by=self.files_by,
+                medium={file.name: file for file in self.payload.files()},
                 detached=self.detached,
                 progress=self.progress,
                 on_close=clean,

@@ -142,6 +142,8 @@ class GuestEntry(_Model):
     started: float
     boot_s: float | None = None
     copy_s: float | None = None
+    copied_by: str = Field(default="", description="how its files got in: media, winrm or sftp")
+    copy_note: Text = Field(default="", description="why that was not the way that was asked for")
     load_s: float | None = None
     ended: Text = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
     prints: int = Field(default=0, description="prints seen in the guest's life")

@@ -43,6 +43,7 @@ def test_every_key(tmp_path: Path) -> None:
         """\
         image: windows-server-2022
         transport: ssh
+        files: sftp
         workers: 3
         drivers: [mine/driver.yaml, /abs/x.sys]
         suites: [suites/sync/test_a.py::test_b]
@@ -60,6 +61,7 @@ def test_every_key(tmp_path: Path) -> None:
         """,
     )
     values = settings.values
+    assert values.files == "sftp"
     assert values.workers == 3
     assert values.debug == "kd"
     assert values.drivers == (str(tmp_path / "mine/driver.yaml"), "/abs/x.sys")

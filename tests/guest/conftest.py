@@ -23,6 +23,7 @@ class WinRmGuest:
 
     server: Server
     drive_c: Path
+    drive_d: Path
 
     @property
     def port(self) -> int:
@@ -37,6 +38,8 @@ def winrm_guest(tmp_path: Path) -> Iterator[WinRmGuest]:
     users.chmod(0o600)
     drive_c = tmp_path / "drive_c"
     drive_c.mkdir()
+    drive_d = tmp_path / "drive_d"
+    drive_d.mkdir()
     server = start(
         Config(
             address="127.0.0.1",
@@ -47,10 +50,10 @@ def winrm_guest(tmp_path: Path) -> Iterator[WinRmGuest]:
             launcher="direct",
             shell_command=("/bin/sh", "-c"),
             program_command=(sys.executable, "-B", str(Path(__file__).with_name("labfile_double.py"))),
-            environment={"FAKE_DRIVE_C": str(drive_c)},
+            environment={"FAKE_DRIVE_C": str(drive_c), "FAKE_DRIVE_D": str(drive_d)},
         )
     )
-    yield WinRmGuest(server, drive_c)
+    yield WinRmGuest(server, drive_c, drive_d)
     server.close()
 
 

@@ -1,7 +1,7 @@
 r"""Stands in for a guest's programs: ``labfile.exe`` as it is documented, and a few that the tests need.
 
 Started as ``python labfile_double.py PROGRAM [ARGUMENTS…]``; arguments are split as Windows splits them, paths on ``C:`` are
-looked up under the folder in the variable ``FAKE_DRIVE_C``.
+looked up under the folder in the variable ``FAKE_DRIVE_C``; drive D is the folder in ``FAKE_DRIVE_D``. Waiting takes no time.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def sums(place: Path, name: str) -> bytes:
 
 def labfile(arguments: list[str], drive_c: Path, stdin: bytes) -> tuple[int, bytes, bytes]:
     """Exit code and both streams of one call."""
+    if arguments[0] in ("drive", "fetch"):
+        return from_medium(arguments, drive_c, Path(os.environ["FAKE_DRIVE_D"]))
     verb, path = arguments
     place = unix(path, drive_c)
     if verb == "put":
@@ -88,6 +90,23 @@ def labfile(arguments: list[str], drive_c: Path, stdin: bytes) -> tuple[int, byt
             for inner in sorted(place.rglob("*")):
                 tar.add(inner, arcname=inner.relative_to(place).as_posix(), recursive=False)
     return 0, stream.getvalue(), b""
+
+
+def from_medium(arguments: list[str], drive_c: Path, drive_d: Path) -> tuple[int, bytes, bytes]:
+    """What ``drive`` and ``fetch`` do."""
+    verb, seconds, marker, *rest = arguments
+    assert seconds.isdigit()
+    if not (drive_d / marker).exists():
+        return 21, b"", f"labfile: no drive has it: {marker}: Win32 error 21\r\n".encode()
+    if verb == "drive":
+        return 0, b"D:\\\r\n", b""
+    (target,) = rest
+    place = unix(target, drive_c)
+    names = sorted(p.relative_to(drive_d).as_posix() for p in drive_d.rglob("*") if p.is_file() and p.name != marker)
+    for name in names:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes((drive_d / name).read_bytes())
+    return 0, b"".join(sums(place / name, name) for name in names), b""
 
 
 def main() -> int:

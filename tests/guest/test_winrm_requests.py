@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -223,3 +224,65 @@ def test_a_broken_connection_at_close_is_no_error(transport: WinRmTransport, fak
     fake.close_shell = None  # type: ignore[assignment]
     transport.close()
     assert fake.log[-1] == "hang up"
+
+
+class KeptProtocol(FakeProtocol):
+    """Answers the lines of a kept cmd as one does."""
+
+    line = ""
+
+    def send_command_input(self, shell_id: str, command_id: str, stdin_input: bytes, end: bool = False) -> None:
+        super().send_command_input(shell_id, command_id, stdin_input, end)
+        assert not end
+        mark = stdin_input.decode().split("& ")[1].removeprefix("echo ").removesuffix("b")
+        self.outputs.append((f"{mark}b\r\nhello\r\n{mark}0\r\n".encode(), f"{mark} \r\n".encode(), -1, False))
+
+
+def kept_log(fake: FakeProtocol) -> list[str]:
+    return [re.sub(r"send \d+", "send", line) for line in fake.log]
+
+
+KEPT = r"run C:\windows\system32\cmd.exe ['/Q /D /K'] direct=True"
+
+
+def test_lines_that_only_read_go_to_a_cmd_that_stays(clock: FakeClock) -> None:
+    fake = KeptProtocol(clock, outputs=[DONE])
+    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
+    transport.run("echo hello", timeout=9)
+    for _ in range(2):
+        done = transport.run("echo hello", timeout=9)
+        assert (done.stdout, done.stderr, done.exit_code) == (b"hello\r\n", b"", 0)
+    assert kept_log(fake) == ["open", "run echo hello [] direct=False", "receive", KEPT, *["send", "receive"] * 2]
+
+
+def test_a_new_shell_gets_a_new_cmd_that_stays(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winrm, "COMMANDS_PER_SHELL", 3)
+    fake = KeptProtocol(clock, outputs=[DONE])
+    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
+    transport.run("echo hello", timeout=9)
+    transport.run("echo hello", timeout=9)
+    fake.outputs = [DONE]
+    transport.run("other", timeout=9)
+    assert transport.run("echo hello", timeout=9).stdout == b"hello\r\n"
+    assert kept_log(fake)[-5:] == ["delete shell1", "open", KEPT, "send", "receive"]
+
+
+def test_a_lost_shell_takes_its_cmd_with_it_and_the_line_is_run_all_the_same(clock: FakeClock) -> None:
+    fake = KeptProtocol(clock, outputs=[DONE])
+    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
+    transport.run("echo hello", timeout=9)
+    transport.run("echo hello", timeout=9)
+    fake.sends = [fault(2150858843)]
+    fake.starts = [fault(2150858843)]
+    fake.outputs = [(b"hello", b"", 0, True)]
+    assert transport.run("echo hello", timeout=9).stdout == b"hello"
+    assert fake.shells == 2
+
+
+def test_a_line_that_hangs_in_the_cmd_that_stays_ends_it(clock: FakeClock) -> None:
+    fake = FakeProtocol(clock, outputs=[DONE])
+    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
+    transport.run("type x", timeout=9)
+    with pytest.raises(GuestHung, match="`type x` did not end within 9 s; it was terminated"):
+        transport.run("type x", timeout=9)
+    assert fake.log[-1] == "terminate"

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 _KERNEL32_NT52 = """
     CancelIo CloseHandle CreateDirectoryW CreateEventW CreateFileW CreatePipe CreateProcessW CreateSemaphoreW
     CreateThread DeleteFileW DeviceIoControl EnterCriticalSection ExitProcess FindClose FindFirstFileW
-    FindNextFileW GetCommandLineW GetCurrentProcessId GetExitCodeProcess GetFileAttributesExW
-    GetFileAttributesW GetFullPathNameW GetLastError GetModuleFileNameW GetModuleHandleW GetOverlappedResult
-    GetProcAddress GetProcessHeap GetStdHandle HeapAlloc HeapFree InitializeCriticalSection
+    FindNextFileW GetCommandLineW GetCurrentProcessId GetDriveTypeW GetExitCodeProcess GetFileAttributesExW
+    GetFileAttributesW GetFullPathNameW GetLastError GetLogicalDrives GetModuleFileNameW GetModuleHandleW GetOverlappedResult
+    GetProcAddress GetProcessHeap GetStdHandle GetTickCount HeapAlloc HeapFree InitializeCriticalSection
     LeaveCriticalSection LoadLibraryW MoveFileExW MultiByteToWideChar QueryPerformanceCounter
-    QueryPerformanceFrequency ReadFile ReleaseSemaphore SetEvent SetHandleInformation Sleep
+    QueryPerformanceFrequency ReadFile ReleaseSemaphore SetErrorMode SetEvent SetHandleInformation Sleep
     WaitForMultipleObjects WaitForSingleObject WideCharToMultiByte WriteFile
 """
 _KERNEL_NT52 = """

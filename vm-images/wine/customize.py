@@ -29,6 +29,9 @@ PREFIX = Path("/home/lab/wine")
 DRIVE_C = PREFIX / "drive_c"
 OUT = Path("/lab-out")
 USER = "lab"
+#: Kernel modules of the CD drive, and where its medium is mounted.
+MEDIA_MODULES = Path("/usr/lib/lab/modules")
+MEDIA = Path("/media/lab")
 #: ELF note that holds the entry point of a PVH kernel.
 XEN_ELFNOTE_PHYS32_ENTRY = 18
 ELF_FOLDERS = ("usr/bin", "usr/sbin", "usr/lib/openssh", "usr/lib/wine", "usr/lib/python3*")
@@ -121,6 +124,20 @@ def unpacked_kernel(image: bytes) -> bytes:
     return kernel if kernel.startswith(b"\x7fELF") and (note in kernel or alternative in kernel) else image
 
 
+def copy_modules(names: list[str], version: str, folder: Path) -> None:
+    """Copy kernel modules and what they depend on, unpacked, named in the order in which they are to be loaded."""
+    ordered: list[str] = []
+    for module in names:
+        listing = subprocess.run(
+            ["modprobe", "-S", version, "--show-depends", module], check=True, capture_output=True, text=True
+        ).stdout
+        ordered += [line.split()[1] for line in listing.splitlines() if line.startswith("insmod")]
+    for index, name in enumerate(dict.fromkeys(ordered)):
+        source = Path(name)
+        data = lzma.decompress(source.read_bytes()) if source.suffix == ".xz" else source.read_bytes()
+        (folder / f"{index:02d}-{source.name.split('.')[0]}.ko").write_bytes(data)
+
+
 def boot_files(recipe: dict[str, Any], files: Path) -> str:
     """Write kernel and initrd into OUT; return the kernel's version."""
     version = sorted(path.name.removeprefix("vmlinuz-") for path in Path("/boot").glob("vmlinuz-*"))[-1]
@@ -131,16 +148,9 @@ def boot_files(recipe: dict[str, Any], files: Path) -> str:
     shutil.copy("/usr/bin/busybox", tree / "bin/busybox")
     shutil.copy(files / "guest/initramfs-init", tree / "init")
     (tree / "init").chmod(0o755)
-    ordered: list[str] = []
-    for module in recipe["modules"]:
-        listing = subprocess.run(
-            ["modprobe", "-S", version, "--show-depends", module], check=True, capture_output=True, text=True
-        ).stdout
-        ordered += [line.split()[1] for line in listing.splitlines() if line.startswith("insmod")]
-    for index, name in enumerate(dict.fromkeys(ordered)):
-        source = Path(name)
-        data = lzma.decompress(source.read_bytes()) if source.suffix == ".xz" else source.read_bytes()
-        (tree / f"modules/{index:02d}-{source.name.split('.')[0]}.ko").write_bytes(data)
+    copy_modules(recipe["modules"], version, tree / "modules")
+    MEDIA_MODULES.mkdir(parents=True)
+    copy_modules(recipe["media_modules"], version, MEDIA_MODULES)
     names = "\n".join([".", *sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))])
     with (OUT / "initrd").open("wb") as target:
         subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=tree, input=names.encode(), stdout=target, check=True)
@@ -203,6 +213,7 @@ def registry_file(recipe: dict[str, Any]) -> str:
         lines += [rf"[{services}\{name}]", '"Start"=dword:00000004', ""]
     # Ten seconds otherwise, after which starting a driver fails with 1053: too few for an emulated processor on a busy machine.
     lines += [r"[HKEY_LOCAL_MACHINE\System\CurrentControlSet\Control]", '"ServicesPipeTimeout"=dword:0000ea60', ""]
+    lines += [r"[HKEY_LOCAL_MACHINE\Software\Wine\Drives]", '"d:"="cdrom"', ""]
     lines += [r"[HKEY_CURRENT_USER\Software\Wine\Drivers]", '"Graphics"="null"', '"Audio"=""', ""]
     lines += [r"[HKEY_CURRENT_USER\Software\Wine\WineDbg]", '"ShowCrashDialog"=dword:00000000', ""]
     lines += [r"[-HKEY_LOCAL_MACHINE\Software\Microsoft\Windows NT\CurrentVersion\AeDebug]", ""]
@@ -217,6 +228,8 @@ def make_prefix(recipe: dict[str, Any]) -> None:
     as_user("wine64", "regedit", "/S", str(settings))
     settings.unlink()
     end_wine()
+    MEDIA.mkdir(parents=True)
+    (PREFIX / "dosdevices/d:").symlink_to(MEDIA)
     # Wine compares this file with its own installation at each start and would set the prefix up again.
     (PREFIX / ".update-timestamp").write_text("disable\n")
 

@@ -244,6 +244,7 @@ class WindowsRecipe:
                 nic=NIC,
                 disk=disk,
                 firmware=recipe.machine.firmware,
+                cd_drives=1,
             ),
             prints=PrintPort(source="tap" if "tap" in recipe.ordered_stages else "none", serial=1, encoding="cp1252"),
             debug=debug_boot() if "kd" in recipe.ordered_stages else None,

@@ -6,6 +6,8 @@
  *     labfile put PATH      standard input becomes the file; missing folders are made; prints its sum line
  *     labfile tar PATH      writes a file or the contents of a folder to standard output as a pax stream
  *     labfile untar DIR     unpacks a ustar or pax stream from standard input into DIR; a sum line for each file
+ *     labfile drive SECONDS NAME       waits for a drive that has NAME at its top; prints it, for example `D:\`
+ *     labfile fetch SECONDS NAME DIR   the same, then copies all of the drive but NAME into DIR; a sum line for each file
  *
  * Ends with 0 or with a Win32 error, then with a line on standard error. A file appears under its name only when all
  * of it is there. Imports kernel32 alone, so that it starts quickly, and runs on NT 5.2 and later.
@@ -1006,6 +1008,111 @@ static void Untar(const WCHAR *path)
         ;
 }
 
+/* ---- media ---------------------------------------------------------------------------------------------------- */
+
+#define POLL_MS 50
+
+static DWORD Seconds(const WCHAR *word)
+{
+    DWORD value = 0;
+
+    if (!*word)
+        Fail("not a number of seconds", ToUtf8(word), ERROR_INVALID_PARAMETER);
+    for (; *word; word++) {
+        if (*word < '0' || *word > '9' || value > 86400)
+            Fail("not a number of seconds", ToUtf8(word), ERROR_INVALID_PARAMETER);
+        value = value * 10 + (DWORD)(*word - '0');
+    }
+    return value;
+}
+
+/*
+ * The letter of the drive that has `name` at its top. It is looked for by name and not by the kind of drive: which
+ * letters a guest gives to its CD drives, and what it says of their kind, differs. A and B may be floppy drives, which
+ * answer slowly; network drives may not answer at all.
+ */
+static WCHAR FindDrive(DWORD seconds, const WCHAR *name)
+{
+    DWORD begin = GetTickCount();
+
+    SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOOPENFILEERRORBOX);  /* an empty drive is no reason to ask anybody */
+    for (;;) {
+        DWORD drives = GetLogicalDrives();
+        WCHAR root[] = L"?:\\", *path;
+
+        for (root[0] = 'C'; root[0] <= 'Z'; root[0]++) {
+            DWORD attributes;
+
+            if (!(drives & 1u << (root[0] - 'A')) || GetDriveTypeW(root) == DRIVE_REMOTE)
+                continue;
+            path = Join(root, name, L"");
+            attributes = GetFileAttributesW(path);
+            Drop(path);
+            if (attributes != INVALID_FILE_ATTRIBUTES)
+                return root[0];
+        }
+        if (GetTickCount() - begin >= seconds * 1000)
+            Fail("no drive has it", ToUtf8(name), ERROR_NOT_READY);
+        Sleep(POLL_MS);
+    }
+}
+
+static void Drive(DWORD seconds, const WCHAR *name)
+{
+    char line[] = "?:\\\n";
+
+    line[0] = (char)FindDrive(seconds, name);
+    Output(line, sizeof(line) - 1);
+}
+
+static void Fetch(DWORD seconds, const WCHAR *mark, const WCHAR *target)
+{
+    WCHAR drive[] = L"\\\\?\\?:", *folder = FullPath(target);
+    char *mark_name = ToUtf8(mark);
+    ENTRIES entries = {0};
+    SIZE_T i, at;
+
+    drive[4] = FindDrive(seconds, mark);
+    MakeFolder(folder, ToUtf8(target));
+    Walk(&entries, drive, "");
+    Sort(&entries);
+    for (i = 0; i < entries.count; i++) {
+        ENTRY *entry = &entries.items[i];
+        WCHAR *relative = ToWide(entry->name), *path;
+        NEWFILE new_file;
+        HANDLE file;
+        DWORD got;
+
+        if (Order(entry->name, mark_name) == 0)
+            continue;
+        for (at = 0; relative[at]; at++)
+            if (relative[at] == '/')
+                relative[at] = '\\';
+        path = Join(folder, L"\\", relative);
+        Drop(relative);
+        if (entry->folder) {
+            MakeFolder(path, entry->name);
+            continue;
+        }
+        file = OpenForReading(entry->path, entry->name);
+        NewFile(&new_file, path, entry->name);
+        for (;;) {
+            if (!ReadFile(file, Buffer, BUFFER_SIZE, &got, NULL)) {
+                DWORD error = GetLastError();  /* the medium was taken out, or is damaged */
+
+                NewFileAbandon(&new_file);
+                Fail("cannot read", entry->name, error);
+            }
+            if (got == 0)
+                break;
+            NewFileAdd(&new_file, Buffer, got);
+        }
+        CloseHandle(file);
+        NewFileDone(&new_file);
+        Drop(path);
+    }
+}
+
 /* ---- command line --------------------------------------------------------------------------------------------- */
 
 /* Cut the command line into words, by the rules that Microsoft's run-time library has for quotes and backslashes. */
@@ -1073,8 +1180,13 @@ static int Main(void)
         Tar(words[1]);
     else if (count == 2 && Is(words[0], "untar"))
         Untar(words[1]);
+    else if (count == 3 && Is(words[0], "drive"))
+        Drive(Seconds(words[1]), words[2]);
+    else if (count == 4 && Is(words[0], "fetch"))
+        Fetch(Seconds(words[1]), words[2], words[3]);
     else
-        Fail("usage: labfile sum PATH... | put PATH | tar PATH | untar DIR", NULL, ERROR_INVALID_PARAMETER);
+        Fail("usage: labfile sum PATH... | put PATH | tar PATH | untar DIR | drive SECONDS NAME | fetch SECONDS NAME DIR", NULL,
+             ERROR_INVALID_PARAMETER);
     return 0;
 }
 

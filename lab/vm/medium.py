@@ -1,0 +1,59 @@
+"""What lies in a machine's CD drives, changed while the guest runs, or before its first instruction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lab.errors import ConfigError
+from lab.vm.qmp import Qmp
+
+
+def change_medium(qmp: Qmp, media: Path, *, drive: int = 0, timeout: float = 30.0) -> None:
+    """Put an ISO into a CD drive, in the place of what lies in it; returns when the tray is closed.
+
+    The guest is not asked: a drive that it has locked, because the old medium is mounted, is opened all the same. It
+    notices by itself, a fraction of a second later. Of a machine that still waits for its memory (``inmigrate``) the
+    guest would not notice at all: change the medium when that has come.
+
+    Args:
+        qmp: The machine's monitor.
+        media: The ISO.
+        drive: Index of the drive in the machine's spec.
+        timeout: Seconds for all of it.
+
+    Raises:
+        ConfigError: There is no such file.
+        CommandRefused: There is no such drive.
+        TransportError: The tray did not close in time.
+    """
+    if not media.is_file():
+        raise ConfigError(f"there is no medium {media}", hint="it must exist for as long as it lies in the drive")
+    device = f"cd{drive}"
+    before = qmp.event_count
+    arguments = {"id": device, "filename": str(media.absolute()), "format": "raw", "read-only-mode": "read-only"}
+    qmp.execute("blockdev-change-medium", {**arguments, "force": True}, timeout=timeout)
+    qmp.wait_event(
+        "DEVICE_TRAY_MOVED",
+        timeout=timeout,
+        after=before,
+        where=lambda event: _is(event.data, device) and event.data["tray-open"] is False,
+    )
+
+
+def eject_medium(qmp: Qmp, *, drive: int = 0, timeout: float = 30.0) -> None:
+    """Take what lies in a CD drive out of it; an empty one is fine. The tray stays open."""
+    qmp.execute("eject", {"id": f"cd{drive}", "force": True}, timeout=timeout)
+
+
+def medium_in(qmp: Qmp, *, drive: int = 0) -> Path | None:
+    """The ISO in a CD drive, or None when it is empty or there is no such drive."""
+    for block in qmp.execute("query-block"):
+        if _is({"id": str(block.get("qdev", ""))}, f"cd{drive}") and "inserted" in block:
+            return Path(block["inserted"]["file"])
+    return None
+
+
+def _is(data: Any, device: str) -> bool:
+    """The device's own name, or its path in QEMU's tree, at whose end that name stands."""
+    return device in str(data.get("id", "")).split("/")

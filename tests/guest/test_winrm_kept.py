@@ -1,0 +1,246 @@
+"""The cmd that stays: which lines it is given, how its answers are told apart, and that nothing hangs on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.errors import GuestHung, TransportError
+from lab.guest.winrm_kept import CMD, KeptCmd, fits, framed, taken
+from lab.guest.winrm_protocol import Running
+from tests.guest.fakes import FakeClock
+
+Answer = Callable[[str], tuple[bytes, bytes, bool]]
+
+
+READS = r"""
+ver
+VER
+echo hello
+echo  two  blanks
+echo "quoted"
+vol C:
+dir
+dir C:\lab
+dir\windows
+dir /b /s C:\lab
+type "C:\a b.txt"
+type ..\x
+echo once more
+dir C:\console
+echo icon.txt
+"""
+
+DOES_NOT = r"""
+sc query x
+set x=1
+cd \
+exit 7
+copy a b
+del x
+more x
+pause
+verify on
+typeperf
+dirs
+echo
+echo on
+echo OFF
+echo.
+echo.x
+@echo off
+echo a & ver
+ver > x
+ver | more
+echo %PATH%
+echo ^
+echo !x!
+(ver)
+type <x
+dir /p
+dir C:\ /P
+dir /w/p
+ver /?
+echo / ?
+type con
+type CON
+type C:\con
+type con.txt
+type con:
+type "con"
+echo "open
+echo 中文
+"""
+
+
+@pytest.mark.parametrize("line", READS.strip().splitlines())
+def test_what_only_reads_fits(line: str) -> None:
+    assert fits(line)
+
+
+@pytest.mark.parametrize(
+    "line", [*DOES_NOT.strip().splitlines(), "", "echo ", "echo  off ", "ver\nver", "echo a\rb", f"echo {'x' * 2000}"]
+)
+def test_what_leaves_something_or_waits_does_not_fit(line: str) -> None:
+    assert not fits(line)
+
+
+LINES = st.text(alphabet=st.characters(codec="ascii"), max_size=30)
+
+
+@given(head=st.sampled_from(["echo ", "ver", "dir ", "type ", "vol "]), rest=LINES)
+def test_what_fits_is_one_plain_command(head: str, rest: str) -> None:
+    line = head + rest
+    if fits(line):
+        assert not re.search(r"[&|()<>^%!\r\n]", line)
+        assert line.count('"') % 2 == 0
+        sent = framed(line, "#m:").decode()
+        assert sent.count("\n") == 1
+        assert f"& {line}&" in sent
+
+
+@given(
+    out=st.binary(max_size=40), err=st.binary(max_size=40), level=st.integers(-(2**31), 2**31 - 1), prompt=st.binary(max_size=9)
+)
+def test_answers_are_taken_out_of_their_marks(out: bytes, err: bytes, level: int, prompt: bytes) -> None:
+    mark = "#0123456789ab.7:"
+    stdout = prompt + b"#0123456789ab.7:b\r\n" + out + b"#0123456789ab.7:%d\r\n" % level
+    stderr = err + b"#0123456789ab.7: \r\n"
+    assert taken(stdout, stderr, mark) == (out, err, level)
+    for cut in range(len(stdout)):
+        assert taken(stdout[:cut], stderr, mark) is None
+    for cut in range(len(stderr)):
+        assert taken(stdout, stderr[:cut], mark) is None
+
+
+def test_an_echoed_line_is_no_answer() -> None:
+    line = framed("ver", "#m:")
+    assert taken(line, line, "#m:") is None
+
+
+@dataclass
+class FakeShell:
+    """The transport's requests, and a cmd that answers by a function."""
+
+    clock: FakeClock
+    answer: Answer
+    log: list[str] = field(default_factory=list)
+    starts: bool = True
+    takes: bool = True
+    lost: Exception | None = None
+    #: Called by `ready`, to replace the shell under the kept command.
+    on_ready: Callable[[], None] = lambda: None
+
+    def ready(self) -> None:
+        self.on_ready()
+
+    def start(self, line: str, timeout: float) -> Running:
+        self.log.append("start")
+        assert line == CMD
+        run = Running(line, self.clock() + timeout, timeout)
+        run.command_id = f"id{len(self.log)}" if self.starts else ""
+        return run
+
+    def send(self, run: Running, data: bytes) -> bool:
+        self.log.append(f"send {run.command_id}")
+        self._line = data.decode()
+        return self.takes
+
+    def receive(self, run: Running) -> None:
+        self.log.append("receive")
+        if self.lost:
+            raise self.lost
+        out, err, run.done = self.answer(self._line)
+        run.stdout.append(out)
+        run.stderr.append(err)
+
+
+def reply(line: str) -> tuple[bytes, bytes, bool]:
+    """What a sound cmd says to `echo x`."""
+    found = re.search(r"echo (#\S+:)b& ", line)
+    assert found
+    mark = found.group(1)
+    return f"{mark}b\r\nx\r\n{mark}3\r\n".encode(), f"oh\r\n{mark} \r\n".encode(), False
+
+
+@pytest.fixture
+def shell() -> FakeShell:
+    return FakeShell(FakeClock(), reply)
+
+
+@pytest.fixture
+def kept(shell: FakeShell) -> KeptCmd:
+    kept = KeptCmd(shell, shell.clock)
+    assert kept.run("echo x", 9) is None  # the first one is not worth a process that stays
+    return kept
+
+
+def test_from_the_second_line_on_one_cmd_serves(kept: KeptCmd, shell: FakeShell) -> None:
+    for _ in range(3):
+        done = kept.run("echo x", 9)
+        assert done is not None
+        assert (done.command, done.exit_code, done.stdout, done.stderr) == ("echo x", 3, b"x\r\n", b"oh\r\n")
+    assert shell.log == ["start", *["send id1", "receive"] * 3]
+
+
+def test_an_answer_in_pieces_is_awaited(kept: KeptCmd, shell: FakeShell) -> None:
+    whole = [b""]
+
+    def one_byte_at_a_time(line: str) -> tuple[bytes, bytes, bool]:
+        out, err, _ = reply(line)
+        whole[0] = whole[0] or out
+        piece, whole[0] = whole[0][:1], whole[0][1:] or b"?"
+        return piece, err if piece != b"?" else b"", False
+
+    shell.answer = one_byte_at_a_time
+    done = kept.run("echo x", 9)
+    assert done is not None
+    assert done.stdout == b"x\r\n"
+
+
+def test_lines_that_do_not_fit_never_reach_it(kept: KeptCmd, shell: FakeShell) -> None:
+    assert kept.run("set x=1", 9) is None
+    assert shell.log == []
+
+
+def test_a_cmd_that_ends_is_given_up_after_two_tries(kept: KeptCmd, shell: FakeShell) -> None:
+    shell.answer = lambda _line: (b"", b"", True)
+    assert [kept.run("echo x", 9) for _ in range(4)] == [None] * 4
+    assert shell.log == ["start", "send id1", "receive", "start", "send id4", "receive"]
+
+
+def test_a_cmd_that_does_not_start_is_given_up(kept: KeptCmd, shell: FakeShell) -> None:
+    shell.starts = False
+    assert [kept.run("echo x", 9) for _ in range(4)] == [None] * 4
+    assert shell.log == ["start", "start"]
+
+
+def test_a_lost_shell_is_no_failure(kept: KeptCmd, shell: FakeShell) -> None:
+    assert kept.run("echo x", 9) is not None
+    for _ in range(3):
+        shell.takes = False
+        assert kept.run("echo x", 9) is None
+        shell.takes = True
+        assert kept.run("echo x", 9) is not None
+
+
+def test_a_new_shell_gets_a_new_cmd(kept: KeptCmd, shell: FakeShell) -> None:
+    assert kept.run("echo x", 9) is not None
+    shell.on_ready = kept.forget
+    assert kept.run("echo x", 9) is not None
+    assert shell.log == ["start", "send id1", "receive", "start", "send id4", "receive"]
+
+
+@pytest.mark.parametrize("error", [TransportError("no answer"), GuestHung("it did not end")])
+def test_errors_of_the_guest_are_raised_and_the_cmd_forgotten(kept: KeptCmd, shell: FakeShell, error: Exception) -> None:
+    shell.lost = error
+    with pytest.raises(type(error)):
+        kept.run("echo x", 9)
+    shell.lost = None
+    assert kept.run("echo x", 9) is not None
+    assert shell.log.count("start") == 2

@@ -1,0 +1,91 @@
+"""Media in the CD drive of a real QEMU, and what is asked of the monitor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import ConfigError, TransportError
+from lab.vm.machine import VirtualMachine
+from lab.vm.medium import change_medium, eject_medium, medium_in
+from lab.vm.qmp import CommandRefused, QmpEvent
+from lab.vm.spec import CdDrive, SerialPort, VmSpec
+from tests.vm.fake_qmp import FakeQmp
+
+
+def spec(rom: Path, *, drives: int = 1) -> VmSpec:
+    return VmSpec(name="cd", memory_mb=16, bios=rom, cds=(CdDrive(),) * drives, serials=(SerialPort(),))
+
+
+def medium(path: Path) -> Path:
+    path.write_bytes(path.name.encode().ljust(1 << 16, b"\0"))
+    return path
+
+
+def test_media_go_in_and_out(tmp_path: Path, make_rom: Any) -> None:
+    first, second = medium(tmp_path / "first, with a comma.iso"), medium(tmp_path / "second.iso")
+    with VirtualMachine(spec(make_rom(), drives=2), tmp_path / "run") as machine:
+        machine.start()
+        assert medium_in(machine.qmp) is None
+        change_medium(machine.qmp, first)
+        assert medium_in(machine.qmp) == first
+        change_medium(machine.qmp, second)
+        assert medium_in(machine.qmp) == second
+        change_medium(machine.qmp, first, drive=1)
+        assert (medium_in(machine.qmp), medium_in(machine.qmp, drive=1)) == (second, first)
+        eject_medium(machine.qmp)
+        eject_medium(machine.qmp)
+        assert medium_in(machine.qmp) is None
+        change_medium(machine.qmp, first)
+        assert medium_in(machine.qmp) == first
+
+
+def test_media_are_changed_while_the_machine_is_paused(tmp_path: Path, make_rom: Any) -> None:
+    with VirtualMachine(spec(make_rom()), tmp_path / "run") as machine:
+        machine.start()
+        machine.pause()
+        change_medium(machine.qmp, medium(tmp_path / "a.iso"))
+        assert medium_in(machine.qmp) == tmp_path / "a.iso"
+
+
+def test_a_machine_without_a_drive_says_so(tmp_path: Path, make_rom: Any) -> None:
+    with VirtualMachine(spec(make_rom(), drives=0), tmp_path / "run") as machine:
+        machine.start()
+        with pytest.raises(CommandRefused, match="cd0"):
+            change_medium(machine.qmp, medium(tmp_path / "a.iso"))
+        assert medium_in(machine.qmp) is None
+
+
+def test_a_medium_that_is_not_there_never_reaches_the_monitor(tmp_path: Path) -> None:
+    qmp = FakeQmp()
+    with pytest.raises(ConfigError, match=r"no medium .*gone\.iso"):
+        change_medium(qmp, tmp_path / "gone.iso")  # type: ignore[arg-type]
+    assert qmp.sent == []
+
+
+def test_only_this_drives_closing_counts(tmp_path: Path) -> None:
+    """Others' trays, the opening, and what happened before are no answer."""
+    qmp = FakeQmp()
+    qmp.happen("DEVICE_TRAY_MOVED", {"id": "cd0", "tray-open": False})
+    qmp.during = [
+        ("DEVICE_TRAY_MOVED", {"id": "/machine/peripheral/cd1/x", "tray-open": False}),
+        ("DEVICE_TRAY_MOVED", {"id": "cd0", "tray-open": True}),
+    ]
+    with pytest.raises(TransportError, match="DEVICE_TRAY_MOVED"):
+        change_medium(qmp, medium(tmp_path / "a.iso"))  # type: ignore[arg-type]
+    qmp.during = [("DEVICE_TRAY_MOVED", {"device": "", "id": "/machine/peripheral/cd0", "tray-open": False})]
+    change_medium(qmp, tmp_path / "a.iso")  # type: ignore[arg-type]
+    name, arguments = qmp.sent[-1]
+    assert name == "blockdev-change-medium"
+    assert arguments["force"] is True
+    assert arguments["filename"] == str(tmp_path / "a.iso")
+
+
+def test_events_are_numbered_from_one() -> None:
+    """The double counts as the monitor does, on which `after` depends."""
+    qmp = FakeQmp()
+    qmp.happen("RESET", {})
+    assert isinstance(qmp.seen[0], QmpEvent)
+    assert qmp.event_count == qmp.seen[0].index == 1
