@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lab.errors import FreezeFailed, GuestCrashed, GuestHung, LabError, ServiceError
+from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestHung, HostToolError, LabError, ServiceError
 from lab.host.capacity import RESERVE_MB, measure
 from lab.pool.live import LiveGuest
 from lab.pool.maketemplate import TemplateMaker
@@ -86,6 +86,15 @@ class ForkSource(Protocol):
         """End what was prepared. Safe to call twice."""
 
 
+@runtime_checkable
+class Forking(Protocol):
+    """A :class:`~lab.pool.pool.GuestSource` whose guests can be forked."""
+
+    @property
+    def forks(self) -> ForkSource | None:
+        """Where this process's forks come from; None where this machine cannot freeze guests."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Spare:
     """A restored fork whose virtual CPUs stand still."""
@@ -105,8 +114,9 @@ class Forks:
         store: The templates.
         maker: Makes them.
         runs_dir: Where run folders are made.
-        on_close: Given a run folder, a guest's id and whether the guest was kept, when a fork is closed: keeps evidence,
-            removes the folder.
+        on_ready: Given each fork that answers.
+        on_close: Given a run folder and whether its guest was kept, when a fork is closed: keeps evidence, removes the
+            folder.
         detached: Forks live on when this process ends, unless they are ended.
         progress: Told what is waited for.
         memory_mb: MiB that may still be taken.
@@ -120,7 +130,8 @@ class Forks:
         maker: TemplateMaker,
         *,
         runs_dir: Path,
-        on_close: Callable[[RunFolder, str, bool], None],
+        on_close: Callable[[RunFolder, bool], None],
+        on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
         detached: bool = False,
         progress: Callable[[str], None] = lambda _text: None,
         memory_mb: Callable[[], int] = lambda: measure().memory_mb,
@@ -131,6 +142,7 @@ class Forks:
         self._maker = maker
         self._runs_dir = runs_dir
         self._on_close = on_close
+        self._on_ready = on_ready
         self._detached = detached
         self._progress = progress
         self._memory_mb = memory_mb
@@ -158,19 +170,22 @@ class Forks:
                 self._wish(wish),
                 guest_id=name,
                 begin=begin,
-                on_close=lambda kept: self._on_close(folder, name, kept),
+                on_close=lambda kept: self._on_close(folder, kept),
             )
         except BaseException:
             self.figures.failed += 1
             self._drop(spare)
             raise
         self.figures.used[template.key] = template
-        return live
+        return self._on_ready(live)
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
         """See :class:`ForkSource`."""
         template = self._known.get(wish)
         if template is None or self._closed.is_set() or (self._spare is not None and self._spare_wish == wish):
+            return
+        if self._detached:
+            # A guest that outlives its owner is registered when it answers; nobody would know of this one.
             return
         self._end_spare()
         if self._memory_mb() < RESERVE_MB + SPARE_MB:
@@ -201,13 +216,16 @@ class Forks:
             found = self._find_or_make(self._wish(wish))
         except (ServiceError, GuestCrashed, GuestHung) as error:
             # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
-            if not wish.drivers:
+            self.figures.note(f"{', '.join(wish.drivers)} cannot be loaded in a template: {_line(error)}")
+            found = self.template(ForkWish(wish.smp)) if wish.drivers else None
+        except (GuestError, HostToolError) as error:
+            if wish not in self._distrusted:
+                # Something ended the guest, or it was slow; once more, by the caller's second try.
+                self._distrusted.add(wish)
                 raise
-            self.figures.note(f"{', '.join(wish.drivers)} cannot be loaded in a template: {error.message.splitlines()[0]}")
-            found = self.template(ForkWish(wish.smp))
+            self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
         except (FreezeFailed, OSError) as error:
-            text = error.message if isinstance(error, LabError) else str(error)
-            self.figures.note(f"no template can be made, guests are booted: {text.splitlines()[0]}")
+            self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
         self._known[wish] = found
         return found
 
@@ -243,7 +261,7 @@ class Forks:
             machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, detached=self._detached)
         except BaseException:
             self.figures.failed += 1
-            self._on_close(folder, guest_id, False)
+            self._on_close(folder, False)
             raise
         return _Spare(wish=wish, template=template, machine=machine, folder=folder, guest_id=guest_id)
 
@@ -278,6 +296,11 @@ class Forks:
                 spare.machine.kill()
         spare.machine.close()
         if keep_evidence:
-            self._on_close(spare.folder, spare.guest_id, False)
+            self._on_close(spare.folder, False)
         else:
             spare.folder.remove()
+
+
+def _line(error: Exception) -> str:
+    """The first line of what happened."""
+    return (error.message if isinstance(error, LabError) else str(error)).splitlines()[0]

@@ -229,8 +229,8 @@ class GuestPool:
             return f"replaced: a test needs {smp} virtual CPU(s)"
         if fresh and seat.ledger.windows:
             return "replaced: a test needs a fresh guest"
-        if self._forks is not None and seat.scope != scope:
-            # Without forks a guest is too expensive to be given up for this.
+        if seat.guest.template and seat.scope != scope:
+            # A booted guest is too expensive to be given up for this.
             return "replaced: isolation"
         return ""
 
