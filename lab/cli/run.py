@@ -63,6 +63,8 @@ def run(
         str | None,
         typer.Option(help="Memory dumps of guests that crash or hang: auto (where a fault stops the guest), always or never"),
     ] = None,
+    isolation: Annotated[str | None, typer.Option(help="How long a fork serves: test, class, module or session")] = None,
+    no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of forking a template")] = False,
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
     """Run the suites on guests and report what the drivers did.
@@ -83,6 +85,8 @@ def run(
         "accelerator": accel,
         "keep": keep,
         "crash_dump": crash_dump,
+        "isolation": isolation,
+        "boot": "cold" if no_fork else None,
     }
     raise typer.Exit(run_suites(load_settings(options, config=config), out=out, arguments=context.args))
 

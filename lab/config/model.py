@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Keep = Literal["never", "failed", "always"]
+Boot = Literal["fork", "cold"]
+Isolation = Literal["test", "class", "module", "session"]
 Transport = Literal["winrm", "ssh"]
 Files = Literal["media", "winrm", "sftp"]
 Accelerator = Literal["auto", "kvm", "tcg"]
@@ -56,6 +58,10 @@ class LabFile(_Model):
         default="none",
         description="kd boots a Windows image with its kernel debugger on, whose port the prints then come from; none boots it"
         " as it boots by itself",
+    )
+    boot: Boot = Field(default="fork", description="fork guests from a template, or boot each one cold")
+    isolation: Isolation = Field(
+        default="class", description="how long a fork serves; a test outside of classes is a class of its own, as for pytest"
     )
     keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
     crash_dump: CrashDump = Field(

@@ -52,6 +52,13 @@ _OPTIONS = (
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
     _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger on", choices=("none", "kd")),
     _Option("--lab-crash-dump", "crash_dump", "Memory dumps of guests that crash", choices=("auto", "always", "never")),
+    _Option("--lab-boot", "boot", "How guests start: forked from a template, or each booted cold", choices=("fork", "cold")),
+    _Option(
+        "--lab-isolation",
+        "isolation",
+        "How long a fork serves: for one test, class, module, or the session; a test outside of classes is its own class",
+        choices=("test", "class", "module", "session"),
+    ),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
 )
 
@@ -71,6 +78,8 @@ class LabConfig:
         boot_timeout: Seconds; None for the image's own figure.
         accelerator: ``auto``, ``kvm`` or ``tcg``.
         debug: ``none`` or ``kd``.
+        boot: ``fork`` or ``cold``.
+        isolation: ``test``, ``class``, ``module`` or ``session``.
         keep: ``never``, ``failed`` or ``always``.
         crash_dump: ``auto``, ``always`` or ``never``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
@@ -87,6 +96,8 @@ class LabConfig:
     boot_timeout: float | None
     accelerator: Literal["auto", "kvm", "tcg"]
     debug: Literal["none", "kd"]
+    boot: Literal["fork", "cold"]
+    isolation: Literal["test", "class", "module", "session"]
     keep: Literal["never", "failed", "always"]
     crash_dump: CrashDump
     out: Path | None
@@ -149,6 +160,8 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         boot_timeout=values.boot_timeout,
         accelerator=values.accelerator,
         debug=values.debug,
+        boot=values.boot,
+        isolation=values.isolation,
         keep=values.keep,
         crash_dump=values.crash_dump,
         out=_path(config, out),

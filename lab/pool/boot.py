@@ -23,7 +23,7 @@ from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
 from lab.vm.machine import VirtualMachine
-from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, Nic, VmSpec
+from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, MemoryFile, Nic, VmSpec
 
 _LOOPBACK = "127.0.0.1"
 #: A Windows service may restart once more at the end of a boot; the free guest's does not.
@@ -44,6 +44,7 @@ def boot_guest(
     files_by: FilesBy = "media",
     medium: Mapping[str, Path] | None = None,
     detached: bool = False,
+    memory: MemoryFile | None = None,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
@@ -62,6 +63,7 @@ def boot_guest(
         files_by: How files are to get in.
         medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
         detached: It lives on when this process ends.
+        memory: Its RAM, for a guest that is to be frozen.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.
 
@@ -76,6 +78,8 @@ def boot_guest(
     credentials = read_credentials(image_dir)
     # A kept guest has nobody who would take the evidence, and nobody who would end its machine.
     spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached)
+    if memory is not None:
+        spec = replace(spec, memory=memory)
     machine = VirtualMachine(spec, run_dir)
     with contextlib.ExitStack() as undo:
 
@@ -84,11 +88,9 @@ def boot_guest(
 
         machine.start(detached=detached)
         undo.callback(_end, machine)
-        drive = None
-        if spec.cds:
-            drive = CdIngress(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir)
-            if medium and files_by == "media":
-                _insert(drive, medium, progress)
+        drive = cd_drive(machine, manifest)
+        if drive and medium and files_by == "media":
+            _insert(drive, medium, progress)
         prints = open_prints(manifest, machine, encoding or manifest.prints.encoding, lambda: open_transport(transport))
         undo.callback(prints.close)
         prints.start()
@@ -114,6 +116,11 @@ def boot_guest(
         delivery=Delivery(files_by, ready, open_transport, media=drive, tools_dir=manifest.tools_dir),
         on_close=on_close,
     )
+
+
+def cd_drive(machine: VirtualMachine, manifest: ImageManifest) -> CdIngress | None:
+    """The way into a guest by its CD drive; None where its machine has none."""
+    return CdIngress(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
 
 
 def read_manifest(image_dir: Path) -> ImageManifest:

@@ -51,6 +51,9 @@ class LiveGuest:
         smp: Its virtual CPUs.
         boot_s: Host seconds from starting QEMU to the first answered command.
         run_dir: Its logs, overlays and sockets; None where it has none.
+        template: Key of the template that it is a fork of; empty after a boot. ``boot_s`` then counts from starting QEMU, or
+            from waking a fork that stood ready.
+        loaded: Drivers that were loaded when the template was frozen.
         open_transport: Opens another transport by name.
         delivery: How files get into it; None: over its transport.
         prepared: It is a copy of a guest that had files and services already, so that only what differs is brought in.
@@ -65,6 +68,8 @@ class LiveGuest:
     smp: int
     boot_s: float
     run_dir: Path | None = None
+    template: str = ""
+    loaded: frozenset[str] = frozenset()
     open_transport: Callable[[TransportName], Transport]
     delivery: Delivery | None = None
     prepared: bool = False

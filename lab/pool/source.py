@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lab.errors import HostToolError
 from lab.host.accel import QEMU, Accelerators
 from lab.host.process import run
+from lab.host.qemu import probe_features
 from lab.image.manifest import ImageManifest
 from lab.pool.boot import boot_guest
 from lab.pool.delivery import FilesBy
+from lab.pool.forks import Forks
 from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
+from lab.pool.maketemplate import TemplateMaker
 from lab.pool.payload import Payload
-from lab.pool.sources import Debug
+from lab.pool.sources import FORKABLE, Debug
+from lab.pool.template import TemplateWish, qemu_identity
+from lab.pool.templates import TemplateStore
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 
@@ -45,6 +50,7 @@ class ImageSource:
         debug: Whether guests are booted with their kernel debugger.
         detached: Guests live on when this process ends, unless they are ended.
         progress: Told what a boot waits for.
+        forks: Where this process's forks come from; see :func:`with_forks`.
     """
 
     image_dir: Path
@@ -61,20 +67,14 @@ class ImageSource:
     debug: Debug = "none"
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
+    forks: Forks | None = None
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
         """Boot a fresh guest; see :func:`lab.pool.boot.boot_guest`."""
         folder = RunFolder.create(self.runs_dir, guest_id)
-        names: list[str] = []
 
         def clean(kept: bool) -> None:
-            self._keep_evidence(folder.path, guest_id)
-            if kept:
-                folder.release()
-                return
-            for name in names:
-                self.kept.remove(name)
-            folder.remove()
+            self.clean(folder, kept)
 
         try:
             live = boot_guest(
@@ -96,32 +96,120 @@ class ImageSource:
         except BaseException:
             clean(False)
             raise
+        return self.register(live)
+
+    def clean(self, folder: RunFolder, kept: bool) -> None:
+        """A guest was closed: keep its evidence, and remove its folder and its registration unless it was kept."""
+        self._keep_evidence(folder.path)
+        if kept:
+            folder.release()
+            return
+        for name in [guest.name for guest in self.kept.all() if guest.run_dir == folder.path] if self.detached else []:
+            self.kept.remove(name)
+        folder.remove()
+
+    def register(self, live: LiveGuest) -> LiveGuest:
+        """Make a guest that may outlive this process known to `lab ps` and `lab down` at once, not first at its end."""
         if self.detached:
             try:
-                names.append(self._register(live))
+                self._register(live)
             except BaseException:
                 live.close()
                 raise
         return live
 
-    def _register(self, live: LiveGuest) -> str:
-        """Make a guest that may outlive this process known to `lab ps` and `lab down` at once, not first at its end."""
+    def _register(self, live: LiveGuest) -> None:
         assert isinstance(live.machine, VirtualMachine)
         name = self.kept.free_name(None, live.guest_id)
         description = self.manifest.guest
         self.kept.add(
             describe(name, guest=description, image_dir=self.image_dir, machine=live.machine, transport=self.transport)
         )
-        return name
 
-    def _keep_evidence(self, folder: Path, guest_id: str) -> None:
-        target = self.evidence_dir / guest_id
+    def _keep_evidence(self, folder: Path) -> None:
+        target = self.evidence_dir / folder.name.rpartition("-")[0]
         # Evidence is worth a try, never a failure of its own: the disk may be full.
         with contextlib.suppress(OSError):
             target.mkdir(parents=True, exist_ok=True)
             for pattern in _EVIDENCE:
                 for file in folder.glob(pattern):
                     shutil.copy2(file, target / file.name)
+
+
+def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
+    """The same source, whose guests can be forked as well.
+
+    Without forks where this QEMU tells nothing of itself, and for an image whose prints cannot be followed from a fork.
+
+    Args:
+        source: Boots guests.
+        store: Where templates are.
+    """
+    if source.manifest.prints.source not in FORKABLE:
+        return source
+    wish = TemplateWish(
+        image_dir=source.image_dir,
+        manifest=source.manifest,
+        payload=source.payload,
+        accelerator=source.accelerator,
+        qemu=source.qemu,
+        transport=source.transport,
+        smp=source.manifest.machine.smp,
+        files_by=source.files_by,
+    )
+    try:
+        forks = make_forks(
+            wish,
+            store,
+            runs_dir=source.runs_dir,
+            boot_timeout=source.boot_timeout,
+            on_ready=source.register,
+            on_close=source.clean,
+            detached=source.detached,
+            progress=source.progress,
+        )
+    except HostToolError:
+        return source
+    return replace(source, forks=forks)
+
+
+def make_forks(
+    wish: TemplateWish,
+    store: TemplateStore,
+    *,
+    runs_dir: Path,
+    boot_timeout: float | None,
+    on_close: Callable[[RunFolder, bool], None],
+    on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
+    detached: bool = False,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Forks:
+    """Where forks come from on this machine; see :class:`lab.pool.forks.Forks`.
+
+    Args:
+        wish: What the templates are made of; ``qemu`` is the version that QEMU tells.
+        store: Where templates are.
+        runs_dir: Where run folders are made.
+        boot_timeout: Seconds until a guest that becomes a template must answer; None for the image's own figure.
+        on_close: Given a run folder and whether its guest was kept, when a fork is closed.
+        on_ready: Given each fork that answers.
+        detached: Forks live on when this process ends.
+        progress: Told what is done and waited for.
+
+    Raises:
+        HostToolError: QEMU is missing, or does not tell what it can do.
+    """
+    features = probe_features(QEMU)
+    return Forks(
+        replace(wish, qemu=qemu_identity(QEMU, wish.qemu)),
+        store,
+        TemplateMaker(features, boot_timeout=boot_timeout, progress=progress),
+        runs_dir=runs_dir,
+        on_ready=on_ready,
+        on_close=on_close,
+        detached=detached,
+        progress=progress,
+    )
 
 
 def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerators) -> Literal["kvm", "tcg"]:

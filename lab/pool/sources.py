@@ -19,6 +19,7 @@ from lab.pool.tap import tap_prints
 from lab.prints.kd.process import CollectorProcess, start_collector
 from lab.prints.kd.source import KdPrintSource
 from lab.prints.record import PrintSource
+from lab.prints.resume import PrintsState
 from lab.prints.unobserved import Unobserved
 from lab.prints.wine import WinePrintSource
 from lab.vm.argv import serial_name
@@ -26,6 +27,8 @@ from lab.vm.spec import SerialPort
 
 Debug = Literal["none", "kd"]
 
+#: Print sources that go on in a fork of a frozen guest.
+FORKABLE = frozenset({"wine"})
 _LOOPBACK = "127.0.0.1"
 #: Prints one text by OutputDebugString, see vm-images/windows-common/labsay.
 SAY_PROGRAM = "labsay.exe"
@@ -162,7 +165,12 @@ class LabSay:
 
 
 def open_prints(
-    manifest: ImageManifest, machine: PrintingMachine, encoding: str, open_transport: Callable[[], Transport]
+    manifest: ImageManifest,
+    machine: PrintingMachine,
+    encoding: str,
+    open_transport: Callable[[], Transport],
+    *,
+    resume: PrintsState | None = None,
 ) -> PrintSource:
     """The source of a guest's prints, not started yet. A machine that was started paused runs when this returns.
 
@@ -171,6 +179,7 @@ def open_prints(
         machine: The guest's machine, started.
         encoding: Encoding of the drivers' strings.
         open_transport: Opens a connection to the guest, for a source whose markers a program in the guest says.
+        resume: Where the stream of a frozen guest had stopped; None after a boot.
 
     Raises:
         ImageError: The image prints by a source that this boot does not know.
@@ -181,7 +190,9 @@ def open_prints(
         return Unobserved()
     if prints.source == "wine" and prints.mark_port is not None:
         path = machine.run_dir / f"{serial_name(prints.serial)}.log"
-        return WinePrintSource(path, (_LOOPBACK, machine.ports[prints.mark_port]), encoding=encoding)
+        return WinePrintSource(path, (_LOOPBACK, machine.ports[prints.mark_port]), encoding=encoding, resume=resume)
+    if resume is not None:
+        raise ImageError(f"prints by {prints.source} cannot be followed from a fork", hint="--no-fork boots every guest")
     if prints.source == "tap":
         return tap_prints(manifest, machine, encoding, open_transport)
     if prints.source == "kd":
