@@ -78,12 +78,19 @@ class SimulatedMachine:
 
     def __init__(self) -> None:
         self.alive = True
+        self.paused = False
 
     def console_tail(self, lines: int = 20) -> str:
         return "simulated console"
 
     def exited_error(self) -> GuestExited:
         return GuestExited("the simulated QEMU was killed by signal 9")
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def cont(self) -> None:
+        self.paused = False
 
     def kill(self) -> None:
         self.alive = False

@@ -149,6 +149,10 @@ class WinRmTransport:
         with suppress(Exception):
             protocol.transport.close_session()
 
+    def abandon(self) -> None:
+        """Close the connection and forget the shell, for a guest that is ended anyway."""
+        self._drop_connection(forget_shell=True)
+
     # -- frozen guests -------------------------------------------------------------------------------------------------
 
     def park(self, *, timeout: float) -> Mapping[str, str]:

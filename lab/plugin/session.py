@@ -345,6 +345,7 @@ class LabSession:
                 started=life.started,
                 boot_s=life.boot_s,
                 fork_s=life.fork_s,
+                wait_s=life.wait_s,
                 template=life.template,
                 copy_s=life.copy_s,
                 load_s=life.load_s,
