@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestExited, GuestHung, HostToolError, LabError, ServiceError
 from lab.host.capacity import RESERVE_MB, measure
+from lab.pool.boot import can_resume
 from lab.pool.live import LiveGuest
 from lab.pool.maketemplate import TemplateMaker
 from lab.pool.template import Template, TemplateWish
@@ -205,6 +206,8 @@ class Forks:
             return self._known[wish]
         found: Template | None = None
         try:
+            if not can_resume(self._base.manifest):
+                raise FreezeFailed(f"prints by {self._base.manifest.prints.source} cannot be followed from a fork yet")
             found = self._find_or_make(self._wish(wish))
         except (ServiceError, GuestCrashed, GuestHung) as error:
             # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.

@@ -256,6 +256,15 @@ def test_a_guest_that_cannot_be_frozen_leaves_cold_boots(forks: Forks, world: Wo
     assert str(error).splitlines()[0] in forks.figures.notes[0]
 
 
+def test_prints_that_cannot_be_followed_leave_cold_boots_without_a_try(world: World) -> None:
+    world.wish = TemplateWish(**{**_values(world.wish), "manifest": manifest(prints={"source": "kd"})})
+    forks = world.make()
+    assert forks.fork("gw0-1", PLAIN) is None
+    assert world.maker.made == []
+    assert "prints by kd cannot be followed" in forks.figures.notes[0]
+    forks.close()
+
+
 def failing(forks: Forks, world: World, errors: int) -> Callable[[], None]:
     def once() -> None:
         world.wake_errors = [GuestExited("QEMU ended with exit code 1") for _ in range(errors)]
