@@ -92,6 +92,8 @@ def auto_workers(config: pytest.Config) -> int | None:
     from lab.image.store import find_image
     from lab.pool.boot import read_manifest
 
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None  # pytest-xdist's own variable has the last word
     options = options_of(config)
     try:
         machine = read_manifest(find_image(options.image)).machine

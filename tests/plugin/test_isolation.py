@@ -160,3 +160,25 @@ def test_the_scope_by_a_test_s_id(nodeid: str, classes: bool, scope: str) -> Non
     from lab.plugin.schedule import scope_of_id
 
     assert scope_of_id(nodeid, classes=classes) == scope
+
+
+@pytest.mark.parametrize(("boot", "workers"), [("fork", 3), ("cold", 2)])
+def test_auto_is_what_the_machine_carries(forked: Inner, monkeypatch: pytest.MonkeyPatch, boot: str, workers: int) -> None:
+    # pytest-xdist asks before plugins are configured; an answer that is registered only then comes too late.
+    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
+    forked.pytester.makepyfile(
+        early="""
+import lab.host.capacity, lab.image.store, lab.pool.boot
+from types import SimpleNamespace
+
+class Carries:
+    def forks(self, memory_mb, *, smp): return 3
+    def guests(self, memory_mb, *, smp): return 2
+
+lab.host.capacity.measure = Carries
+lab.image.store.find_image = lambda name: name
+lab.pool.boot.read_manifest = lambda folder: SimpleNamespace(machine=SimpleNamespace(memory_mb=768, smp=1))
+"""
+    )
+    result = forked.run("def test_a(guest): pass", "-p", "early", "-n", "auto", "--lab-boot", boot)
+    result.stdout.fnmatch_lines([f"*{workers} workers*"])
