@@ -21,6 +21,7 @@ from lab.plugin.hooks import (
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_unconfigure,
+    pytest_xdist_auto_num_workers,
 )
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_unconfigure",
+    "pytest_xdist_auto_num_workers",
     "reader",
 ]

@@ -21,7 +21,7 @@ from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.maketemplate import TemplateMaker
 from lab.pool.payload import Payload
-from lab.pool.sources import FORKABLE, Debug
+from lab.pool.sources import Debug
 from lab.pool.template import TemplateWish, qemu_identity
 from lab.pool.templates import TemplateStore
 from lab.vm.cleanup import RunFolder
@@ -145,8 +145,6 @@ def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
         source: Boots guests.
         store: Where templates are.
     """
-    if source.manifest.prints.source not in FORKABLE:
-        return source
     wish = TemplateWish(
         image_dir=source.image_dir,
         manifest=source.manifest,

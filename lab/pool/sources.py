@@ -27,8 +27,6 @@ from lab.vm.spec import SerialPort
 
 Debug = Literal["none", "kd"]
 
-#: Print sources that go on in a fork of a frozen guest.
-FORKABLE = frozenset({"wine"})
 _LOOPBACK = "127.0.0.1"
 #: Prints one text by OutputDebugString, see vm-images/windows-common/labsay.
 SAY_PROGRAM = "labsay.exe"
@@ -82,6 +80,11 @@ def debug_port(manifest: ImageManifest) -> SerialPort | None:
 def starts_paused(manifest: ImageManifest) -> bool:
     """Whether somebody must be connected before the guest's first instruction."""
     return manifest.prints.source == "kd"
+
+
+def can_resume(manifest: ImageManifest) -> bool:
+    """Whether the prints of this image can be followed from a fork: its source is a ResumableSource."""
+    return manifest.prints.source == "wine"
 
 
 class Monitor(Protocol):

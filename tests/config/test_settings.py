@@ -51,6 +51,8 @@ def test_every_key(tmp_path: Path) -> None:
         boot_timeout: 900
         accelerator: kvm
         debug: kd
+        boot: cold
+        isolation: module
         keep: failed
         crash_dump: always
         known:
