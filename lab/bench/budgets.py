@@ -43,6 +43,7 @@ class Budget:
 
 _FORK = "fork to first guest command answered"
 _PRINTS = "prints"
+_NO_LOSS = "none lost at the highest rate the source can produce"
 
 BUDGETS: tuple[Budget, ...] = (
     Budget(
@@ -115,10 +116,18 @@ BUDGETS: tuple[Budget, ...] = (
     Budget(
         key="prints.loss",
         what=_PRINTS,
-        goal="none lost at the highest rate the source can produce",
+        goal=f"{_NO_LOSS} (wine)",
         kind="loss",
         measure="prints",
         series=("prints.wine.lost",),
+    ),
+    Budget(
+        key="prints.loss.kd",
+        what=_PRINTS,
+        goal=f"{_NO_LOSS} (kd, a made-up target)",
+        kind="loss",
+        measure="kd",
+        series=("kd.live.lost",),
     ),
     Budget(
         key="prints.decoder",

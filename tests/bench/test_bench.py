@@ -85,7 +85,7 @@ def test_how_often_a_reading_is_taken(bench: Bench, count: int | None, quick: bo
 
 def test_the_list_says_what_each_measure_needs() -> None:
     said = CliRunner().invoke(app, ["bench", "--list", "--only", "kd,peer"]).output
-    assert "decoder of the kernel-debugger port" in said
+    assert "kernel-debugger port: the decoder, and a live host" in said
     assert "needs labgrid (`bash ci/peer.sh`)" in said
     assert "WinRM" not in said
 

@@ -23,6 +23,7 @@ GOOD = {
     "files.chunks.10": series("files.chunks.10", 20.0),
     "files.media.10": series("files.media.10", 0.3),
     "prints.wine.lost": series("prints.wine.lost", 0.0, 0.0, unit="prints"),
+    "kd.live.lost": series("kd.live.lost", 0.0, unit="prints"),
     "kd.mixed": series("kd.mixed", 22.0, unit="MB/s"),
 }
 ALL = frozenset(budget.measure for budget in BUDGETS)
@@ -52,6 +53,7 @@ def test_a_machine_that_meets_every_budget_fails_by_none() -> None:
         ("suites.forked.2", series("suites.forked.2", 56.0), "suites.workers"),
         ("winrm.lab", series("winrm.lab", 1.01), "winrm.ratio"),
         ("files.media.10", series("files.media.10", 0.41), "media.ratio"),
+        ("kd.live.lost", series("kd.live.lost", 1.0, unit="prints"), "prints.loss.kd"),
         ("prints.wine.lost", series("prints.wine.lost", 0.0, 1.0, unit="prints"), "prints.loss"),
     ],
 )

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.bench.kdtarget import print_all
 from lab.bench.measure import NotHere
 from lab.bench.measures import all_measures
 from lab.bench.measures.boot import BootMeasure
 from lab.bench.measures.files import append_chunk
-from lab.bench.measures.kd import KdMeasure, decode, synthetic_capture
+from lab.bench.measures.kd import KdMeasure, decode, live, synthetic_capture
 from lab.bench.measures.memory import pss_of
 from lab.bench.measures.peer import PeerMeasure, boot_once, find_peer, peer_job
 from lab.bench.measures.prints import count_up
 from lab.bench.measures.suites import REPRESENTATIVE, SuitesMeasure, plain_environment
 from lab.bench.measures.winrm import guest_port, take_turns
 from lab.bench.samples import Samples
-from lab.errors import HostToolError, LabError, TransportError
+from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
 from lab.image.manifest import Credentials, MachineSpec, Ports
+from lab.prints.kd.packet import RESET, control_packet
+from lab.prints.kd.record import Print
+from lab.prints.kd.session import Session
 from lab.prints.record import GapRecord, PrintRecord
-from tests.bench.fakes import FakeContext, FakeForks
+from tests.bench.fakes import FakeContext, FakeForks, TickingClock
 from tests.simulated import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,9 +98,10 @@ def test_every_print_of_a_synthetic_capture_is_decoded(lengths: list[int], size:
 def test_rates_are_of_processor_time(context: FakeContext) -> None:
     context.quick, context.count = True, 2
     found = KdMeasure().run(context)
-    assert keys(found) == ["kd.mixed", "kd.short", "kd.long"]
+    assert keys(found) == ["kd.mixed", "kd.short", "kd.long", "kd.live", "kd.live.lost"]
     # A look at the fake clock takes a second: about a megabyte a second, whatever this machine does.
     assert found.series[0].values == pytest.approx((1.0, 1.0), abs=0.01)
+    assert found.series[-1].values == (0.0, 0.0)
 
 
 # --- WinRM and files ----------------------------------------------------------------------------------------------
@@ -293,3 +300,51 @@ def test_a_peer_that_fails_is_an_error_with_its_words(context: FakeContext, tmp_
     python = fake_peer(tmp_path, body)
     with pytest.raises(HostToolError):
         boot_once(python, peer_job(linux(context), tmp_path))
+
+
+# --- the live host ------------------------------------------------------------------------------------------------
+
+
+def host_of(port: socket.socket, answers: Callable[[Session, bytes], bytes], heard: list[bytes]) -> None:
+    """A debugger's host at the other end of a socket pair, until that is closed."""
+    session = Session()
+    while data := port.recv(65536):
+        session.feed(data, now=0.0)
+        heard += [record.raw for record in session.take_records() if isinstance(record, Print)]
+        port.sendall(answers(session, session.take_output()))
+
+
+@pytest.mark.parametrize("resets", [0, 1])
+def test_a_made_up_target_waits_for_each_answer_and_begins_anew_when_it_is_reset(resets: int) -> None:
+    heard: list[bytes] = []
+    left = [resets]
+
+    def answers(_session: Session, output: bytes) -> bytes:
+        if left[0] and heard:
+            left[0] -= 1
+            return control_packet(RESET)
+        return output
+
+    target, host = socket.socketpair()
+    thread = threading.Thread(target=host_of, args=(host, answers, heard))
+    thread.start()
+    with target:
+        took = print_all(target, [b"one\n", b"two\n", b"three\n"], clock=TickingClock(), timeout=10)
+    thread.join(10)
+    host.close()
+    assert took == 1.0
+    assert sorted(set(heard)) == [b"one\n", b"three\n", b"two\n"]
+
+
+def test_a_host_that_does_not_answer_or_goes_is_lost_evidence() -> None:
+    target, host = socket.socketpair()
+    with target, host, pytest.raises(EvidenceLost, match="did not answer"):
+        print_all(target, [b"one\n"], clock=TickingClock(), timeout=0.01)
+    target, host = socket.socketpair()
+    host.close()
+    with target, pytest.raises((EvidenceLost, BrokenPipeError)):
+        print_all(target, [b"one\n"], clock=TickingClock(), timeout=10)
+
+
+def test_every_print_to_the_real_host_is_in_its_records(context: FakeContext) -> None:
+    assert live(context, 50) == (1.0, 0)

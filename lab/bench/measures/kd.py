@@ -1,36 +1,41 @@
-"""The decoder of the kernel-debugger port: how many bytes of a capture it takes in a second. Needs no guest."""
+"""The kernel-debugger port: what the decoder takes of a capture, and how fast a live host answers. Needs no guest."""
 
 from __future__ import annotations
 
 import random
-import struct
+import socket
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
+from lab.bench.kdtarget import print_all, print_payload
 from lab.bench.measure import Context
 from lab.bench.samples import Samples, Series
 from lab.errors import LabError
 from lab.prints.kd.decoder import CaptureDecoder
 from lab.prints.kd.packet import DEBUG_IO, INITIAL_ID, data_packet
-from lab.prints.kd.payload import PRINT_STRING
-from lab.prints.kd.record import Print
+from lab.prints.kd.process import start_collector
+from lab.prints.kd.record import Print, from_json
 
 _CAPTURE_BYTES = 8_000_000
 #: What one read of a live port returns at most: the collector's own figure is smaller still, a file's larger.
 _PIECE = 65536
 _SHORT = 20
+#: A Python starts in this time on any machine.
+_START_S = 30.0
 #: The longest print of Windows before version 10.
 _LONG = 512
 
 
 class KdMeasure:
-    """Synthetic captures: prints only, in packets as a target sends them, checksums and ids right."""
+    """Synthetic captures, with right checksums and ids; then a made-up target that waits for each answer, as a kernel does."""
 
     name = "kd"
-    title = "decoder of the kernel-debugger port, from a synthetic capture"
+    title = "kernel-debugger port: the decoder, and a live host"
     needs = "nothing; seconds"
 
     def run(self, context: Context) -> Samples:
-        """Decode each capture several times."""
+        """Decode each capture several times, then print to a host."""
         rng = random.Random(1)
         captures = {
             "kd.mixed": ("prints of 20 to 200 bytes", [rng.randint(_SHORT, 200) for _ in range(1000)]),
@@ -50,8 +55,32 @@ class KdMeasure:
                     raise LabError(f"the decoder found {decoded} of the {prints} prints of a capture without faults")
                 rates.append(len(capture) / 1e6 / took)
             series.append(Series(key=key, label=label, unit="MB/s", values=tuple(rates), higher_is_better=True))
-        note = "per second of processor time; a serial port of 115200 baud delivers 0.0115 MB/s"
-        return Samples(series=tuple(series), notes=(note,))
+        series += self._live(context)
+        notes = (
+            "decoder: per second of processor time; a serial port of 115200 baud delivers 0.0115 MB/s",
+            "live host: `lab kd attach` in a process of its own over a socket, no guest behind it",
+        )
+        return Samples(series=tuple(series), notes=notes)
+
+    @staticmethod
+    def _live(context: Context) -> list[Series]:
+        rates, lost = [], []
+        count = 500 if context.quick else 5000
+        for turn in range(context.repeat(3, 1, most=10)):
+            context.detail(f"{count} prints to a live host, {turn + 1}")
+            took, missing = live(context, count)
+            rates.append(count / took)
+            lost.append(float(missing))
+        return [
+            Series(
+                key="kd.live",
+                label="live host, each print answered",
+                unit="prints/s",
+                values=tuple(rates),
+                higher_is_better=True,
+            ),
+            Series(key="kd.live.lost", label=f"lost of {count * len(lost)} prints", unit="prints", values=tuple(lost)),
+        ]
 
 
 def synthetic_capture(lengths: Sequence[int], size: int) -> tuple[bytes, int]:
@@ -69,9 +98,7 @@ def synthetic_capture(lengths: Sequence[int], size: int) -> tuple[bytes, int]:
     while len(capture) < size:
         text = b"bench print %07d" % number
         text = text.ljust(lengths[number % len(lengths)] - 1, b".") + b"\n"
-        # ApiNumber, ProcessorLevel, Processor, LengthOfString, then the padding of the union.
-        payload = struct.pack("<IHHI4x", PRINT_STRING, 6, 0, len(text)) + text
-        capture += data_packet(DEBUG_IO, INITIAL_ID ^ (number & 1), payload)
+        capture += data_packet(DEBUG_IO, INITIAL_ID ^ (number & 1), print_payload(text))
         number += 1
     return bytes(capture), number
 
@@ -83,3 +110,31 @@ def decode(capture: bytes) -> int:
     for begin in range(0, len(capture), _PIECE):
         prints += sum(isinstance(record, Print) for record in decoder.feed(capture[begin : begin + _PIECE]))
     return prints + sum(isinstance(record, Print) for record in decoder.finish())
+
+
+def live(context: Context, count: int) -> tuple[float, int]:
+    """Print to a live host.
+
+    Args:
+        context: Keeps the time.
+        count: How many prints.
+
+    Returns:
+        Host seconds from the first print to the last answer, and how many prints its records lack.
+    """
+    texts = [b"bench print %d\n" % number for number in range(count)]
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as scratch, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{scratch}/kd.sock")
+        server.listen(1)
+        server.settimeout(_START_S)
+        collector = start_collector(Path(f"{scratch}/kd.sock"), Path(scratch))
+        try:
+            port, _ = server.accept()
+            with port:
+                took = print_all(port, texts, clock=context.clock)
+        finally:
+            # Its port is closed: it ends by itself, after it has written all down.
+            collector.close(_START_S)
+        lines = collector.records.read_text(encoding="utf-8").splitlines()
+    arrived = {record.raw for line in lines if isinstance(record := from_json(line), Print)}
+    return took, sum(text not in arrived for text in texts)
