@@ -6,6 +6,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
       ConfigError         what the user wrote is wrong: file, key, line       -> usage error (exit 2)
       HostToolError       a program of this machine is missing or failed      -> infra
       ImageError          a guest image cannot be built or is not usable      -> infra
+      FreezeFailed        a guest cannot be frozen, or a frozen one not used  -> a cold boot instead, and infra
       GuestError          something between the lab and a guest               -> infra unless it says otherwise
         BootTimeout       the guest did not get ready in time
         GuestExited       the virtual machine ended while it was needed
@@ -84,6 +85,10 @@ class HostToolError(LabError):
 
 class ImageError(LabError):
     """A guest image cannot be built, is missing, or does not match its manifest."""
+
+
+class FreezeFailed(LabError):
+    """A guest could not be frozen, or a frozen one is damaged; guests can still be booted."""
 
 
 class GuestError(LabError):

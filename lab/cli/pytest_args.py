@@ -19,7 +19,7 @@ _WITH_VALUE = frozenset(
         *("--dist", "--tx", "--numprocesses", "--maxprocesses", "--max-worker-restart", "--maxschedchunk"),
         *("--last-failed-no-failures", "--lfnf", "--reruns", "--reruns-delay", "--only-rerun"),
         *("--lab-config", "--lab-out", "--lab-image", "--lab-driver", "--lab-transport", "--lab-boot-timeout"),
-        *("--lab-accel", "--lab-keep"),
+        *("--lab-accel", "--lab-keep", "--lab-boot", "--lab-isolation"),
     ]
 )
 #: Which settings are passed on, and under which name of the plugin.
@@ -28,6 +28,8 @@ _PASSED = {
     "boot_timeout": "--lab-boot-timeout",
     "accelerator": "--lab-accel",
     "keep": "--lab-keep",
+    "boot": "--lab-boot",
+    "isolation": "--lab-isolation",
 }
 
 
@@ -74,7 +76,7 @@ def pytest_arguments(
 ) -> list[str]:
     """Arguments of pytest: suites, parallelism, results, the plugin's options, then the user's own, which win."""
     values: LabFile = settings.values
-    arguments = [*suites, "-n", workers, "--dist", "loadfile", f"--junitxml={out / 'junit.xml'}"]
+    arguments = [*suites, "-n", workers, "--dist", distribution(values), f"--junitxml={out / 'junit.xml'}"]
     arguments += ["--lab-out", str(out), "--lab-image", image]
     if settings.file is not None:
         arguments += ["--lab-config", str(settings.file)]
@@ -85,6 +87,15 @@ def pytest_arguments(
         if value is not None and settings.sources[key] != "default":
             arguments += [option, f"{value:g}" if isinstance(value, float) else str(value)]
     return [*arguments, *rest]
+
+
+def distribution(values: LabFile) -> str:
+    """How pytest-xdist hands out tests.
+
+    Where each test or class has a fork of its own, any worker may take any of them, and idle ones take over from busy ones.
+    A guest that serves a whole file, or everything, serves best what belongs together.
+    """
+    return "worksteal" if values.boot == "fork" and values.isolation in ("test", "class") else "loadfile"
 
 
 def stops_early(rest: Sequence[str]) -> bool:

@@ -58,6 +58,8 @@ def run(
     boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Until a guest must be ready")] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
     keep: Annotated[str | None, typer.Option(help="Guests that stay after the run: never, failed or always")] = None,
+    isolation: Annotated[str | None, typer.Option(help="How long a fork serves: test, class, module or session")] = None,
+    no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of forking a template")] = False,
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
     """Run the suites on guests and report what the drivers did.
@@ -76,6 +78,8 @@ def run(
         "boot_timeout": boot_timeout,
         "accelerator": accel,
         "keep": keep,
+        "isolation": isolation,
+        "boot": "cold" if no_fork else None,
     }
     raise typer.Exit(_run(load_settings(options, config=config), out=out, arguments=context.args))
 

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Keep = Literal["never", "failed", "always"]
+Boot = Literal["fork", "cold"]
+Isolation = Literal["test", "class", "module", "session"]
 Transport = Literal["winrm", "ssh"]
 Accelerator = Literal["auto", "kvm", "tcg"]
 
@@ -45,6 +47,10 @@ class LabFile(_Model):
         default=None, gt=0, description="seconds until a guest must be ready; the image's own figure when absent"
     )
     accelerator: Accelerator = Field(default="auto", description="auto uses KVM where a probe guest really ran")
+    boot: Boot = Field(default="fork", description="fork guests from a template, or boot each one cold")
+    isolation: Isolation = Field(
+        default="class", description="how long a fork serves; a test outside of classes is a class of its own, as for pytest"
+    )
     keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
     known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
 

@@ -6,8 +6,9 @@ safe, and errors in the lab's words. A command that may have been started is nev
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +29,7 @@ SEND_CHUNK = 96 * 1024
 #: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
 #: every so often costs two requests, the usual Signal after each command one request per command.
 COMMANDS_PER_SHELL = 100
+_COMSPEC = "C:\\windows\\system32\\cmd.exe"
 #: Seconds that one Send may wait in the guest for a program that does not read.
 _SEND_S = 2
 
@@ -146,6 +148,55 @@ class WinRmTransport:
                 protocol.close_shell(shell, close_session=False)
         with suppress(Exception):
             protocol.transport.close_session()
+
+    # -- frozen guests -------------------------------------------------------------------------------------------------
+
+    def park(self, *, timeout: float) -> Mapping[str, str]:
+        """Leave an open shell, and in it a cmd that waits for lines, in a guest that is about to be frozen.
+
+        A fork's first question is put to that cmd: an answer takes an emulated guest 0.04 s instead of the 0.3 s that a new
+        process takes. The connection ends; it could not be carried over.
+
+        Returns:
+            What :meth:`resume` wants.
+
+        Raises:
+            TransportError: The guest does not answer.
+            GuestHung: The cmd does not answer in time.
+        """
+        run = _Running(_COMSPEC, self._clock() + timeout, timeout)
+        run.command_id = self._start(run, f"{_COMSPEC} /Q /D", False)
+        self._converse(run)
+        assert self._shell is not None
+        state = {"shell": self._shell, "command": run.command_id}
+        self._drop_connection(forget_shell=True)
+        return state
+
+    def resume(self, state: Mapping[str, str], *, timeout: float) -> None:
+        """Connect to a woken guest, take up the shell that :meth:`park` left in it, and have its cmd answer a line.
+
+        Raises:
+            TransportError: The guest does not answer, or the shell is gone.
+            GuestHung: The cmd does not answer in time.
+        """
+        if self._protocol is None:
+            self._protocol = self._connect()
+        self._shell, self._commands = state["shell"], 1
+        self._last_answer = self._clock()
+        run = _Running(_COMSPEC, self._clock() + timeout, timeout)
+        run.command_id = state["command"]
+        self._converse(run)
+
+    def _converse(self, run: _Running) -> None:
+        """Have a waiting cmd echo something that cannot be guessed."""
+        token = secrets.token_hex(8)
+        run.fed = True  # or _receive would end its input
+        if not self._send(run, f"echo {token}\r\n".encode("ascii"), end=False):
+            raise TransportError(f"{self._where}: the waiting cmd takes no input")
+        while token.encode("ascii") not in b"".join(run.stdout):
+            if run.done:
+                raise TransportError(f"{self._where}: the waiting cmd has ended with {run.exit_code}")
+            self._receive(run, self._operation_s)
 
     # -- one command ---------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from pathlib import Path
 GUEST_OVERHEAD_MB = 200
 #: Left to the test processes and to the rest of the machine.
 RESERVE_MB = 512
+#: Forks of one virtual CPU that share a core.
+FORKS_PER_CORE = 2
 _UNLIMITED = 1 << 60  # version 1 groups say "no limit" by a number near 2**63
 
 
@@ -41,6 +43,21 @@ class Capacity:
         """
         by_cores = int(self.cores / smp + 1e-6)
         by_memory = (self.memory_mb - RESERVE_MB) // (memory_mb + GUEST_OVERHEAD_MB)
+        return max(1, min(by_cores, by_memory))
+
+    def forks(self, memory_mb: int, *, smp: int = 1) -> int:
+        """How many forks of a guest of this size may serve tests at the same time; at least 1.
+
+        Forks share what they do not change, so each counts half of its RAM, and the template once. There may be two for
+        each core: a test of a driver waits for timers and for clients most of the time, and a guest that waits takes none.
+        (Two guests of one CPU each on one core do not hold each other's locks, other than those of several CPUs.)
+
+        Args:
+            memory_mb: RAM of one guest in MiB.
+            smp: Virtual CPUs of one guest.
+        """
+        by_cores = int(FORKS_PER_CORE * self.cores / smp + 1e-6)
+        by_memory = (self.memory_mb - RESERVE_MB - memory_mb) // (memory_mb // 2 + GUEST_OVERHEAD_MB)
         return max(1, min(by_cores, by_memory))
 
 

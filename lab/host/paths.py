@@ -51,6 +51,11 @@ def runs_dir() -> Path:
     return state_dir() / "runs"
 
 
+def templates_dir() -> Path:
+    """Frozen guests; see :mod:`lab.pool.templates`."""
+    return cache_dir() / "templates"
+
+
 def _folder(variable: str, default: Path) -> Path:
     """The folder, made if it is missing, private to the user."""
     value = os.environ.get(variable)

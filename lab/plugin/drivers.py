@@ -76,10 +76,13 @@ class LoadedDriver:
         return self._seat.guest.services.wait_state(self.service, *states, timeout=timeout).state
 
     def prepare(self, *, fresh: bool) -> None:
-        """Have it loaded before a test: afresh, or just loaded. For the fixtures."""
+        """Have it loaded before a test: afresh, or just loaded. For the fixtures.
+
+        A fork whose template had it loaded brings it as it was then, its prints included: nothing remains to be done.
+        """
         if self.name not in self._seat.loaded:
             self.start()
-        elif fresh:
+        elif fresh and not self._seat.freshly_loaded(self.name):
             self.reload()
 
     def leave(self) -> None:

@@ -87,7 +87,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             wrong = markers.unknown_driver(wishes[item.nodeid], source.payload.drivers)
             if wrong:
                 raise pytest.UsageError(f"{item.nodeid}: {wrong}")
-    config.stash[SESSION] = LabSession(chosen, source, out=out, worker=worker_name(config), wishes=wishes, users=users)
+    scopes = {item.nodeid: scope_of(item, chosen.isolation) for item in items}
+    config.stash[SESSION] = LabSession(
+        chosen, source, out=out, worker=worker_name(config), wishes=wishes, users=users, scopes=scopes
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -98,12 +101,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Wait for this worker's turn on the machine."""
     session = item.config.stash.get(SESSION, None)
     if session is None or item.nodeid not in session.users:
         return (yield)
-    with session.turn(item.nodeid):
+    with session.turn(item.nodeid, nextitem.nodeid if nextitem is not None else None):
         return (yield)
 
 
@@ -203,6 +206,19 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say which guest the tests will run on."""
     session = config.stash.get(SESSION, None)
     return [f"lab: {session.guest_text}; {session.source.accelerator}"] if session is not None else []
+
+
+def scope_of(item: pytest.Item, isolation: str) -> str:
+    """What a test shares its fork with, as an id: the test itself, its class, its module, or the session.
+
+    As for fixtures of pytest, a function outside of classes is a class of its own.
+    """
+    if isolation == "session":
+        return "session"
+    kinds: dict[str, type[pytest.Class] | type[pytest.Module]] = {"class": pytest.Class, "module": pytest.Module}
+    kind = kinds.get(isolation)
+    parent = item.getparent(kind) if kind is not None else None
+    return parent.nodeid if parent is not None else item.nodeid
 
 
 def uses_guest(item: pytest.Item) -> bool:

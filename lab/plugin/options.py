@@ -48,6 +48,13 @@ _OPTIONS = (
     _Option("--lab-transport", "transport", "How commands reach the guest", choices=("winrm", "ssh")),
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
+    _Option("--lab-boot", "boot", "How guests start: forked from a template, or each booted cold", choices=("fork", "cold")),
+    _Option(
+        "--lab-isolation",
+        "isolation",
+        "How long a fork serves: for one test, class, module, or the session; a test outside of classes is its own class",
+        choices=("test", "class", "module", "session"),
+    ),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
 )
 
@@ -65,6 +72,8 @@ class LabConfig:
         transport: ``winrm`` or ``ssh``.
         boot_timeout: Seconds; None for the image's own figure.
         accelerator: ``auto``, ``kvm`` or ``tcg``.
+        boot: ``fork`` or ``cold``.
+        isolation: ``test``, ``class``, ``module`` or ``session``.
         keep: ``never``, ``failed`` or ``always``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
@@ -78,6 +87,8 @@ class LabConfig:
     transport: Literal["winrm", "ssh"]
     boot_timeout: float | None
     accelerator: Literal["auto", "kvm", "tcg"]
+    boot: Literal["fork", "cold"]
+    isolation: Literal["test", "class", "module", "session"]
     keep: Literal["never", "failed", "always"]
     out: Path | None
     out_root: Path
@@ -137,6 +148,8 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         transport=values.transport,
         boot_timeout=values.boot_timeout,
         accelerator=values.accelerator,
+        boot=values.boot,
+        isolation=values.isolation,
         keep=values.keep,
         out=_path(config, out),
         out_root=config.rootpath / values.out,

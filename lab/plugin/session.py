@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,12 +17,14 @@ from lab.plugin.drivers import LoadedDriver
 from lab.plugin.markers import Wishes, unknown_driver
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
+from lab.pool.forks import Forking
 from lab.pool.pool import GuestLife, GuestPool, GuestSource, Seat
+from lab.pool.slots import Slots, slot_count
 from lab.pool.turn import MachineTurn
-from lab.prints.stream import first_fault, render
+from lab.prints.stream import PrintStream, first_fault, render
 from lab.report.collect import ResultWriter, fault_entry, print_entry
 from lab.report.junit import user_properties
-from lab.report.model import GuestEntry
+from lab.report.model import ForksEntry, GuestEntry, TemplateEntry
 
 #: How long the guest may take for a marker or a question when a test has already failed.
 _SHORT_S = 10.0
@@ -38,6 +40,7 @@ class LabSession:
         worker: ``gw0``, …; ``master`` without xdist.
         wishes: What each collected test asks for.
         users: Ids of the tests that use a guest.
+        scopes: For each test what its fork is for; tests of one scope share a fork.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class LabSession:
         worker: str,
         wishes: dict[str, Wishes],
         users: frozenset[str],
+        scopes: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config
         self.source = source
@@ -59,24 +63,46 @@ class LabSession:
         self._wishes = wishes
         self.guest_text, self._image_key, self._hashes = _run_facts(source)
         self._writer = ResultWriter(out, worker)
+        self._scopes = scopes or {}
+        self._nextid: str | None = None
+        self._executions = 0
+        self._last_here = False
+        self._forks_written = False
         self._turn = MachineTurn(out / "workers")
-        self.pool = GuestPool(source, worker, on_change=self._write_guest, keep=config.keep)
+        forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
+        self._forks = forks
+        self._slots = Slots(out / "workers", slot_count(source, forks=forks is not None))
+        self.pool = GuestPool(source, worker, forks=forks, on_change=self._write_guest, keep=config.keep)
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Write down which tests the run has."""
         self._writer.collected(nodeids)
 
     @contextlib.contextmanager
-    def turn(self, nodeid: str) -> Iterator[None]:
-        """Hold this worker's share of the machine for a test, or all of it."""
+    def turn(self, nodeid: str, nextid: str | None = None) -> Iterator[None]:
+        """Hold this worker's share of the machine for a test, or all of it, and a place for its guest.
+
+        Args:
+            nodeid: The test.
+            nextid: The one after it, where it is known.
+        """
         wishes = self._wishes.get(nodeid, Wishes())
+        self._nextid = nextid
+        self._last_here = False
         with self._turn.alone() if wishes.cpus else self._turn.shared():
-            yield
+            self._slots.take()
+            try:
+                yield
+            finally:
+                if self._spent() and self.pool.current is not None:
+                    self.pool.release(self.pool.current.condemned or "its tests are over")
+                if self.pool.current is None:
+                    self._slots.give_back()
 
     def begin(self, nodeid: str) -> None:
         """A test's setup begins: skip it, or open its window on a guest that is there already."""
         wishes = self._wishes.get(nodeid, Wishes())
-        run = self.run = TestRun(nodeid=nodeid, wishes=wishes, started=time.time())
+        run = self.run = TestRun(nodeid=nodeid, wishes=wishes, started=time.time(), scope=self._scope(nodeid))
         seat = self.pool.current if nodeid in self.users else None
         self._writer.begin(nodeid, started=run.started, guest_id=seat.life.guest_id if seat else None)
         missing = capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
@@ -85,7 +111,7 @@ class LabSession:
         wrong = unknown_driver(wishes, self._hashes) if self._hashes else ""
         if wrong:
             raise ConfigError(wrong, hint="name its folder with --lab-driver")
-        if seat is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh):
+        if seat is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh, scope=run.scope):
             self._take(run, seat)
 
     def seat(self) -> Seat:
@@ -96,7 +122,7 @@ class LabSession:
         """
         run = self.running()
         if run.seat is None:
-            self._take(run, self.pool.acquire(smp=run.wishes.cpus, fresh=run.wishes.fresh))
+            self._take(run, self._acquire(run))
         assert run.seat is not None
         return run.seat
 
@@ -127,15 +153,25 @@ class LabSession:
 
     def tear_down(self, nextid: str | None) -> None:
         """A test's teardown begins: which drivers does the next test want as they are?"""
-        if self.run is not None and nextid is not None:
+        run = self.run
+        if run is None:
+            return
+        shared = nextid is not None and self._shares(run, nextid)
+        run.last_here = self._last_here = self._forked(run) and not shared
+        if nextid is not None and shared:
             after = self._wishes.get(nextid, Wishes())
-            if not after.reload and not after.fresh and after.cpus == self.run.wishes.cpus:
-                self.run.keep_loaded = frozenset(after.drivers)
+            if not after.reload:
+                run.keep_loaded = frozenset(after.drivers)
 
     def leave_driver(self, driver: LoadedDriver) -> None:
-        """Unload a driver behind a test, unless the next test wants it as it is or the guest is spoilt anyway."""
+        """Unload a driver behind a test, unless the next test wants it as it is or the guest is spoilt anyway.
+
+        A test that does not care for a fresh load does not see to an unload either, where its fork goes with it.
+        """
         run = self.running()
         seat = run.seat
+        if run.last_here and not run.wishes.reload:
+            return
         if seat is None or seat.condemned or not seat.guest.alive or driver.name in run.keep_loaded:
             return
         if first_fault(seat.ledger.peek()) is not None:
@@ -178,17 +214,19 @@ class LabSession:
         """End of this process's tests: end the guest."""
         try:
             self.pool.close()
+            self._write_forks()
         finally:
+            self._slots.give_back()
             self._writer.close()
 
     def _take(self, run: TestRun, seat: Seat) -> None:
         """Open the test's window on a guest; one that lost its voice since the last test is replaced, once."""
         try:
-            run.stream = seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault)
+            run.stream = self._open_window(run, seat)
         except EvidenceLost as error:
             seat.condemn(f"lost evidence between two tests: {error.message}")
-            seat = self.pool.acquire(smp=run.wishes.cpus, fresh=run.wishes.fresh)
-            run.stream = seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault)
+            seat = self._acquire(run)
+            run.stream = self._open_window(run, seat)
         run.seat = seat
         before, seat.last_test = seat.last_test, run.nodeid
         early = first_fault(seat.ledger.peek())
@@ -199,6 +237,50 @@ class LabSession:
                 early.parameters,
                 message=f"the driver crashed before this test did anything, behind {run.behind}: {early.text}",
             )
+        self._prepare_next(run)
+
+    def _acquire(self, run: TestRun) -> Seat:
+        wishes = run.wishes
+        return self.pool.acquire(smp=wishes.cpus, fresh=wishes.fresh, drivers=wishes.drivers, scope=run.scope)
+
+    @staticmethod
+    def _open_window(run: TestRun, seat: Seat) -> PrintStream:
+        """What a fork's drivers printed when they were loaded belongs to the test that found them freshly loaded."""
+        with_load = bool(seat.guest.loaded & set(run.wishes.drivers))
+        return seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault, with_load=with_load)
+
+    def _scope(self, nodeid: str) -> str:
+        """What a test's fork is for. A test that is alone in it gets another one when it is run again."""
+        scope = self._scopes.get(nodeid, "")
+        if scope != nodeid:
+            return scope
+        self._executions += 1
+        return f"{nodeid} #{self._executions}"
+
+    def _shares(self, run: TestRun, nextid: str) -> bool:
+        """Whether the next test may use the guest of this one."""
+        after = self._wishes.get(nextid, Wishes())
+        if after.fresh or after.cpus != run.wishes.cpus:
+            return False
+        return not self._forked(run) or self._scopes.get(nextid, "") == run.scope
+
+    @staticmethod
+    def _forked(run: TestRun) -> bool:
+        return run.seat is not None and bool(run.seat.guest.template)
+
+    def _prepare_next(self, run: TestRun) -> None:
+        """Have the next test's fork restored while this one runs."""
+        nextid = self._nextid
+        if self._forks is None or nextid is None or nextid not in self.users or self._shares(run, nextid):
+            return
+        after = self._wishes.get(nextid, Wishes())
+        if not capability.missing(after.needs, self.source.manifest.capabilities):
+            self.pool.prepare(smp=after.cpus, drivers=after.drivers)
+
+    def _spent(self) -> bool:
+        """The guest at work serves no other test: there is no need to keep it until the next one begins."""
+        seat = self.pool.current
+        return seat is not None and bool(seat.guest.template) and (bool(seat.condemned) or self._last_here)
 
     def _skip(self, run: TestRun, missing: Sequence[str]) -> NoReturn:
         run.missing = tuple(missing)
@@ -235,6 +317,25 @@ class LabSession:
         report.user_properties += user_properties(entry, guest=self.guest_text, image_key=self._image_key, hashes=self._hashes)
         self.run = None
 
+    def _write_forks(self) -> None:
+        """Write down which templates the forks came from, and why guests were booted instead."""
+        if self._forks is None or self._forks_written:
+            return
+        self._forks_written = True
+        figures = self._forks.figures
+        templates = [
+            TemplateEntry(
+                key=template.key,
+                name=template.name,
+                drivers=list(template.drivers),
+                smp=template.smp,
+                boot_s=template.boot_s,
+                made_s=figures.made.get(template.key),
+            )
+            for template in figures.used.values()
+        ]
+        self._writer.forks(ForksEntry(templates=templates, failed=figures.failed, notes=list(figures.notes)))
+
     def _write_guest(self, life: GuestLife) -> None:
         account = life.attribution
         self._writer.guest(
@@ -243,6 +344,8 @@ class LabSession:
                 worker=self.worker,
                 started=life.started,
                 boot_s=life.boot_s,
+                fork_s=life.fork_s,
+                template=life.template,
                 copy_s=life.copy_s,
                 load_s=life.load_s,
                 ended=life.ended,

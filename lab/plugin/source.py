@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from lab.errors import LabError
 from lab.host.accel import probe_accelerators
-from lab.host.paths import cache_dir, runs_dir, state_dir
+from lab.host.paths import cache_dir, runs_dir, state_dir, templates_dir
 from lab.image.manifest import ImageManifest
 from lab.image.store import find_image
 from lab.plugin.options import LabConfig
@@ -18,7 +19,8 @@ from lab.pool.kept import KeptGuests
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.pool import GuestSource
-from lab.pool.source import ImageSource, choose_accelerator, qemu_version
+from lab.pool.source import ImageSource, choose_accelerator, qemu_version, with_forks
+from lab.pool.templates import TemplateStore
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import sweep
 
@@ -40,7 +42,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
     image_dir = find_image(options.image)
     manifest = read_manifest(image_dir)
     sweep(runs_dir())
-    return ImageSource(
+    source = ImageSource(
         image_dir=image_dir,
         manifest=manifest,
         payload=Payload.of(resolve_drivers([Path(driver) for driver in options.drivers], arch=manifest.arch)),
@@ -52,7 +54,22 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
         evidence_dir=out / "guests",
         kept=KeptGuests(state_dir() / "guests"),
         detached=options.keep != "never",
+        progress=make_progress(config),
     )
+    return with_forks(source, TemplateStore(templates_dir())) if options.boot == "fork" else source
+
+
+def make_progress(config: pytest.Config) -> Callable[[str], None]:
+    """Say in the terminal what is waited for, where there is one; a worker has none."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return lambda _text: None
+
+    def say(text: str) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(f"lab: {text}")
+
+    return say
 
 
 class NoSource:

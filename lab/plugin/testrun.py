@@ -40,6 +40,8 @@ class TestRun:
         stream: Its prints while it runs.
         window: Its prints afterwards.
         keep_loaded: Drivers that the next test wants as they are.
+        scope: What its fork is for, by the isolation.
+        last_here: No other test will use its fork.
         phases: How its phases ended.
         guest_alive: Whether the guest's virtual machine still ran at the end.
         guest_answers: After a hang: whether the guest answered something else.
@@ -60,6 +62,8 @@ class TestRun:
     stream: PrintStream | None = None
     window: Window | None = None
     keep_loaded: frozenset[str] = frozenset()
+    scope: str = ""
+    last_here: bool = False
     phases: list[PhaseFact] = field(default_factory=list)
     duration_s: float = 0.0
     guest_alive: bool = True

@@ -81,8 +81,10 @@ class XdistHooks:
         from lab.image.store import find_image
         from lab.pool.boot import read_manifest
 
+        options = options_of(config)
         try:
-            machine = read_manifest(find_image(options_of(config).image)).machine
+            machine = read_manifest(find_image(options.image)).machine
         except LabError:
             return None
-        return measure().guests(machine.memory_mb, smp=machine.smp)
+        carries = measure().forks if options.boot == "fork" else measure().guests
+        return carries(machine.memory_mb, smp=machine.smp)

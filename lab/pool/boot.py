@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +19,11 @@ from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
 from lab.pool.live import LiveGuest, TransportName
 from lab.prints.record import PrintSource
+from lab.prints.resume import PrintsState
 from lab.prints.wine import WinePrintSource
 from lab.vm.argv import serial_name
 from lab.vm.machine import VirtualMachine
-from lab.vm.spec import Actions, Disk, KernelBoot, Nic, SerialPort, VmSpec
+from lab.vm.spec import Actions, Disk, KernelBoot, MemoryFile, Nic, SerialPort, VmSpec
 
 _LOOPBACK = "127.0.0.1"
 #: A Windows service may restart once more at the end of a boot; the free guest's does not.
@@ -39,6 +41,7 @@ def boot_guest(
     timeout: float | None = None,
     encoding: str | None = None,
     detached: bool = False,
+    memory: MemoryFile | None = None,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
@@ -54,6 +57,7 @@ def boot_guest(
         timeout: Seconds until it must answer; None for the image's own figure.
         encoding: Encoding of its drivers' prints; None for the image's own.
         detached: It lives on when this process ends.
+        memory: Its RAM, for a guest that is to be frozen.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.
 
@@ -67,6 +71,8 @@ def boot_guest(
     manifest = read_manifest(image_dir)
     credentials = read_credentials(image_dir)
     spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp)
+    if memory is not None:
+        spec = replace(spec, memory=memory)
     machine = VirtualMachine(spec, run_dir)
     with contextlib.ExitStack() as undo:
         machine.start(detached=detached)
@@ -159,12 +165,22 @@ def machine_spec(
     )
 
 
-def print_source(manifest: ImageManifest, machine: VirtualMachine, encoding: str) -> PrintSource:
-    """The source of an image's prints, not started yet."""
+def print_source(
+    manifest: ImageManifest, machine: VirtualMachine, encoding: str, *, resume: PrintsState | None = None
+) -> PrintSource:
+    """The source of an image's prints, not started yet.
+
+    Args:
+        manifest: The image.
+        machine: Its virtual machine.
+        encoding: Encoding of the drivers' strings.
+        resume: Where the stream of a frozen guest had stopped; None after a boot.
+    """
     if manifest.prints.source != "wine" or manifest.prints.mark_port is None:
         raise ImageError(f"image {manifest.name} prints by {manifest.prints.source}, which is no source of this boot")
     path = machine.run_dir / f"{serial_name(manifest.prints.serial)}.log"
-    return WinePrintSource(path, (_LOOPBACK, machine.ports[manifest.prints.mark_port]), encoding=encoding)
+    agent = (_LOOPBACK, machine.ports[manifest.prints.mark_port])
+    return WinePrintSource(path, agent, encoding=encoding, resume=resume)
 
 
 def connect(name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: VirtualMachine) -> Transport:

@@ -50,6 +50,9 @@ class LiveGuest:
         smp: Its virtual CPUs.
         boot_s: Host seconds from starting QEMU to the first answered command.
         run_dir: Its logs, overlays and sockets; None where it has none.
+        template: Key of the template that it is a fork of; empty after a boot. ``boot_s`` then counts from starting QEMU, or
+            from waking a fork that stood ready.
+        loaded: Drivers that were loaded when the template was frozen.
         open_transport: Opens another transport by name.
         on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
     """
@@ -62,6 +65,8 @@ class LiveGuest:
     smp: int
     boot_s: float
     run_dir: Path | None = None
+    template: str = ""
+    loaded: frozenset[str] = frozenset()
     open_transport: Callable[[TransportName], Transport]
     on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)

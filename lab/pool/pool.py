@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from lab.errors import BootTimeout, EvidenceLost, GuestCrashed, GuestError, GuestExited, GuestHung, LabError, TransportError
 from lab.image.manifest import ImageManifest
 from lab.pool.deploy import Deployed, deploy
+from lab.pool.forks import ForkSource, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.prints.window import Attribution, PrintLedger
@@ -49,11 +50,13 @@ class GuestSource(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class GuestLife:
-    """What a report says about one boot; see :class:`lab.report.model.GuestEntry`. Times are host seconds."""
+    """What a report says about one guest; see :class:`lab.report.model.GuestEntry`. Times are host seconds."""
 
     guest_id: str
     started: float
     boot_s: float | None = None
+    fork_s: float | None = None
+    template: str = ""
     copy_s: float | None = None
     load_s: float | None = None
     ended: str = ""
@@ -70,6 +73,7 @@ class Seat:
         life: For the report.
         loaded: Names of the drivers that the lab has started and not stopped.
         condemned: Why the guest must not serve another test; empty while it is sound.
+        scope: What it was taken for, as the isolation has it; it serves nothing else.
         failed_tests: How many failures it has seen.
         last_test: Id of the last test that it served.
     """
@@ -79,8 +83,18 @@ class Seat:
     life: GuestLife
     loaded: set[str] = field(default_factory=set)
     condemned: str = ""
+    scope: str = ""
     failed_tests: int = 0
     last_test: str = ""
+
+    @property
+    def untouched(self) -> bool:
+        """No test but the one that has it now has used it: drivers of a fork's template are as they were when loaded."""
+        return self.ledger.windows <= 1
+
+    def freshly_loaded(self, driver: str) -> bool:
+        """The driver is loaded, and nobody has used it since."""
+        return self.untouched and driver in self.guest.loaded and driver in self.loaded
 
     def condemn(self, reason: str) -> None:
         """Have the guest replaced before the next test; the first reason stays."""
@@ -92,6 +106,7 @@ class GuestPool:
 
     Args:
         source: Where they come from.
+        forks: Where forks come from; None boots every guest.
         worker: ``gw0``, …; part of the guests' names.
         on_change: Told whenever more is known about a guest.
         boots: How often a boot is tried before its error is raised. After that none is tried any more.
@@ -107,6 +122,7 @@ class GuestPool:
         source: GuestSource,
         worker: str,
         *,
+        forks: ForkSource | None = None,
         on_change: Callable[[GuestLife], None] = lambda _life: None,
         boots: int = 2,
         keep: Literal["never", "failed", "always"] = "never",
@@ -115,6 +131,7 @@ class GuestPool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
+        self._forks = forks
         self._worker = worker
         self._on_change = on_change
         self._boots = boots
@@ -125,6 +142,7 @@ class GuestPool:
         self._numbers = itertools.count(1)
         self._seat: Seat | None = None
         self._broken: LabError | None = None
+        self._next_id = ""
         self.failed_boots = 0
         self.kept: LiveGuest | None = None
 
@@ -138,27 +156,38 @@ class GuestPool:
         """The guest at work, if there is one. It may be dead: that is for :meth:`acquire` to act on."""
         return self._seat
 
-    def acquire(self, *, smp: int | None = None, fresh: bool = False) -> Seat:
+    def acquire(self, *, smp: int | None = None, fresh: bool = False, drivers: Collection[str] = (), scope: str = "") -> Seat:
         """A sound guest: the one at work, or a new one.
 
         Args:
             smp: Virtual CPUs that it must have; None for the image's own number.
             fresh: It must not have served a test yet.
+            drivers: Names of the drivers that will be used in it: a fork has them loaded.
+            scope: What it is for, by the isolation; one that was taken for something else does not serve.
 
         Raises:
-            GuestError: No guest could be booted, in two tries.
+            GuestError: No guest could be had, in two tries.
         """
         wanted = smp or self._source.manifest.machine.smp
         if self._seat is not None:
-            reason = self._unfit(self._seat, wanted, fresh)
+            reason = self._unfit(self._seat, wanted, fresh, scope)
             if not reason:
                 return self._seat
             self.release(reason)
-        return self._boot(wanted)
+        seat = self._new_seat(ForkWish(wanted, tuple(sorted(drivers))))
+        seat.scope = scope
+        return seat
 
-    def fits(self, *, smp: int | None = None, fresh: bool = False) -> bool:
+    def fits(self, *, smp: int | None = None, fresh: bool = False, scope: str = "") -> bool:
         """Whether :meth:`acquire` would return the guest at work."""
-        return self._seat is not None and not self._unfit(self._seat, smp or self._source.manifest.machine.smp, fresh)
+        wanted = smp or self._source.manifest.machine.smp
+        return self._seat is not None and not self._unfit(self._seat, wanted, fresh, scope)
+
+    def prepare(self, *, smp: int | None = None, drivers: Collection[str] = ()) -> None:
+        """Have the next fork restored in the background; for a run without forks, nothing."""
+        if self._forks is not None:
+            wish = ForkWish(smp or self._source.manifest.machine.smp, tuple(sorted(drivers)))
+            self._forks.prepare(self._reserve_id(), wish)
 
     def release(self, reason: str, *, last: bool = False) -> None:
         """End the guest at work, if there is one, and say why in its life.
@@ -184,10 +213,13 @@ class GuestPool:
     def close(self) -> None:
         """End of the run. Safe to call twice."""
         condemned = self._seat.condemned if self._seat else ""
-        self.release(condemned or "end of run", last=True)
+        try:
+            self.release(condemned or "end of run", last=True)
+        finally:
+            if self._forks is not None:
+                self._forks.close()
 
-    @staticmethod
-    def _unfit(seat: Seat, smp: int, fresh: bool) -> str:
+    def _unfit(self, seat: Seat, smp: int, fresh: bool, scope: str) -> str:
         """Why a guest cannot serve the next test; empty when it can."""
         if seat.condemned:
             return seat.condemned
@@ -197,16 +229,22 @@ class GuestPool:
             return f"replaced: a test needs {smp} virtual CPU(s)"
         if fresh and seat.ledger.windows:
             return "replaced: a test needs a fresh guest"
+        if seat.guest.template and seat.scope != scope:
+            # A booted guest is too expensive to be given up for this.
+            return "replaced: isolation"
         return ""
 
-    def _boot(self, smp: int) -> Seat:
+    def _new_seat(self, wish: ForkWish) -> Seat:
         if self._broken is not None:
             raise GuestError(f"no guest: an earlier boot failed for good: {self._broken.message}", hint=self._broken.hint)
+        forked = self._fork(wish) if self._forks is not None else None
+        if forked is not None:
+            return forked
         left = self._boots
         while True:
             left -= 1
             try:
-                return self._boot_once(smp)
+                return self._start_once(lambda guest_id: self._source.boot(guest_id, smp=wish.smp))
             except LabError as error:
                 self.failed_boots += 1
                 if left <= 0 or not isinstance(error, _WORTH_A_RETRY):
@@ -214,23 +252,46 @@ class GuestPool:
                     self._broken = error
                     raise
 
-    def _boot_once(self, smp: int) -> Seat:
-        life = GuestLife(guest_id=f"{self._worker}-{next(self._numbers)}", started=self._wall())
+    def _fork(self, wish: ForkWish) -> Seat | None:
+        """A fork, in two tries; None when a guest must be booted instead."""
+        assert self._forks is not None
+        for last_try in (False, True):
+            try:
+                return self._start_once(lambda guest_id: self._forks_guest(guest_id, wish))
+            except _NoTemplate:
+                return None
+            except LabError as error:
+                if last_try:
+                    self._forks.distrust(wish, error.message.splitlines()[0])
+        return None
+
+    def _forks_guest(self, guest_id: str, wish: ForkWish) -> LiveGuest:
+        assert self._forks is not None
+        guest = self._forks.fork(guest_id, wish)
+        if guest is None:
+            raise _NoTemplate
+        return guest
+
+    def _reserve_id(self) -> str:
+        """The name of the next guest, also when it is prepared before it is needed."""
+        self._next_id = self._next_id or f"{self._worker}-{next(self._numbers)}"
+        return self._next_id
+
+    def _start_once(self, start: Callable[[str], LiveGuest]) -> Seat:
+        life = GuestLife(guest_id=self._reserve_id(), started=self._wall())
         guest: LiveGuest | None = None
         ledger: PrintLedger | None = None
         try:
-            guest = self._source.boot(life.guest_id, smp=smp)
-            life.boot_s = guest.boot_s
+            guest = start(life.guest_id)
             ledger = PrintLedger(guest.prints, life.guest_id, mark_timeout=self._mark_timeout)
-            deployed: Deployed = deploy(guest, self._source.payload, clock=self._clock)
-            life.copy_s = deployed.copy_s
-            ledger.end_boot()
-            life.attribution = ledger.finish()
-            if life.attribution.faults:
-                fault = life.attribution.faults[0]
-                message = f"a driver crashed during the boot: 0x{fault.code:08X}: {fault.text}"
-                raise GuestCrashed(fault.code, fault.parameters, message=message)
+            if guest.template:
+                life.fork_s, life.template = guest.boot_s, guest.template
+            else:
+                self._deploy(guest, ledger, life)
+        except _NoTemplate:
+            raise
         except BaseException as error:
+            self._next_id = ""
             said = error.message.splitlines()[0] if isinstance(error, LabError) else repr(error)
             life.ended = f"did not get ready: {said}"
             try:
@@ -243,6 +304,23 @@ class GuestPool:
                     life.attribution = ledger.finish()
                 self._on_change(life)
             raise
+        self._next_id = ""
         self._on_change(life)
-        self._seat = Seat(guest=guest, ledger=ledger, life=life)
+        self._seat = Seat(guest=guest, ledger=ledger, life=life, loaded=set(guest.loaded))
         return self._seat
+
+    def _deploy(self, guest: LiveGuest, ledger: PrintLedger, life: GuestLife) -> None:
+        """Make a booted guest ready for tests."""
+        life.boot_s = guest.boot_s
+        deployed: Deployed = deploy(guest, self._source.payload, clock=self._clock)
+        life.copy_s = deployed.copy_s
+        ledger.end_boot()
+        life.attribution = ledger.finish()
+        if life.attribution.faults:
+            fault = life.attribution.faults[0]
+            message = f"a driver crashed during the boot: 0x{fault.code:08X}: {fault.text}"
+            raise GuestCrashed(fault.code, fault.parameters, message=message)
+
+
+class _NoTemplate(Exception):
+    """There is no template to fork from."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lab.errors import HostToolError
 from lab.host.accel import QEMU, Accelerators
 from lab.host.process import run
+from lab.host.qemu import probe_features
 from lab.image.manifest import ImageManifest
 from lab.pool.boot import boot_guest
+from lab.pool.forks import Forks
 from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
+from lab.pool.maketemplate import TemplateMaker
 from lab.pool.payload import Payload
+from lab.pool.template import TemplateWish, qemu_identity
+from lab.pool.templates import TemplateStore
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 
@@ -41,6 +46,7 @@ class ImageSource:
         kept: The register of guests that people keep.
         detached: Guests live on when this process ends, unless they are ended.
         progress: Told what a boot waits for.
+        forks: Where this process's forks come from; see :func:`with_forks`.
     """
 
     image_dir: Path
@@ -55,20 +61,14 @@ class ImageSource:
     kept: KeptGuests
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
+    forks: Forks | None = None
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
         """Boot a fresh guest; see :func:`lab.pool.boot.boot_guest`."""
         folder = RunFolder.create(self.runs_dir, guest_id)
-        names: list[str] = []
 
         def clean(kept: bool) -> None:
-            self._keep_evidence(folder.path, guest_id)
-            if kept:
-                folder.release()
-                return
-            for name in names:
-                self.kept.remove(name)
-            folder.remove()
+            self.clean(folder, kept)
 
         try:
             live = boot_guest(
@@ -87,32 +87,79 @@ class ImageSource:
         except BaseException:
             clean(False)
             raise
+        return self.register(live)
+
+    def clean(self, folder: RunFolder, kept: bool) -> None:
+        """A guest was closed: keep its evidence, and remove its folder and its registration unless it was kept."""
+        self._keep_evidence(folder.path)
+        if kept:
+            folder.release()
+            return
+        for name in [guest.name for guest in self.kept.all() if guest.run_dir == folder.path] if self.detached else []:
+            self.kept.remove(name)
+        folder.remove()
+
+    def register(self, live: LiveGuest) -> LiveGuest:
+        """Make a guest that may outlive this process known to `lab ps` and `lab down` at once, not first at its end."""
         if self.detached:
             try:
-                names.append(self._register(live))
+                self._register(live)
             except BaseException:
                 live.close()
                 raise
         return live
 
-    def _register(self, live: LiveGuest) -> str:
-        """Make a guest that may outlive this process known to `lab ps` and `lab down` at once, not first at its end."""
+    def _register(self, live: LiveGuest) -> None:
         assert isinstance(live.machine, VirtualMachine)
         name = self.kept.free_name(None, live.guest_id)
         description = self.manifest.guest
         self.kept.add(
             describe(name, guest=description, image_dir=self.image_dir, machine=live.machine, transport=self.transport)
         )
-        return name
 
-    def _keep_evidence(self, folder: Path, guest_id: str) -> None:
-        target = self.evidence_dir / guest_id
+    def _keep_evidence(self, folder: Path) -> None:
+        target = self.evidence_dir / folder.name.rpartition("-")[0]
         # Evidence is worth a try, never a failure of its own: the disk may be full.
         with contextlib.suppress(OSError):
             target.mkdir(parents=True, exist_ok=True)
             for pattern in _EVIDENCE:
                 for file in folder.glob(pattern):
                     shutil.copy2(file, target / file.name)
+
+
+def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
+    """The same source, whose guests can be forked as well; without forks where this QEMU tells nothing of itself.
+
+    Args:
+        source: Boots guests.
+        store: Where templates are.
+    """
+    try:
+        features = probe_features(QEMU)
+        identity = qemu_identity(QEMU, source.qemu)
+    except HostToolError:
+        return source
+    wish = TemplateWish(
+        image_dir=source.image_dir,
+        manifest=source.manifest,
+        payload=source.payload,
+        accelerator=source.accelerator,
+        qemu=identity,
+        transport=source.transport,
+        smp=source.manifest.machine.smp,
+    )
+    maker = TemplateMaker(features, boot_timeout=source.boot_timeout, progress=source.progress)
+    forks = Forks(
+        wish,
+        store,
+        maker,
+        runs_dir=source.runs_dir,
+        on_ready=source.register,
+        on_close=source.clean,
+        detached=source.detached,
+        progress=source.progress,
+    )
+    return replace(source, forks=forks)
 
 
 def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerators) -> Literal["kvm", "tcg"]:

@@ -52,16 +52,18 @@ class WineDecoder:
 
     Args:
         encoding: The encoding of the driver's strings, for example ``utf-8`` or ``gbk``.
+        first_line: Number of the line that comes first: 0 after a boot, another one in a fork of a guest that had
+            already printed.
 
     Raises:
         LookupError: There is no such encoding.
     """
 
-    def __init__(self, encoding: str = "utf-8") -> None:
+    def __init__(self, encoding: str = "utf-8", *, first_line: int = 0) -> None:
         self._encoding = codecs.lookup(encoding).name
         self._framer = Framer()
-        self._expected = 0
-        self._started = False
+        self._expected = first_line
+        self._started = first_line > 0
         self._sequence = 0
         self._open: _OpenPrint | None = None
 
@@ -69,6 +71,11 @@ class WineDecoder:
     def waiting(self) -> bool:
         """A complete print is held back, and nothing of the next line has come yet."""
         return self._open is not None and not self._framer.pending
+
+    @property
+    def next_line(self) -> int | None:
+        """Number of the next line; None in the middle of one."""
+        return None if self._framer.pending else self._expected
 
     def feed(self, data: bytes, host_time: float) -> list[Record]:
         """Decode the next bytes.

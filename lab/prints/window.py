@@ -122,13 +122,14 @@ class PrintLedger:
             elif isinstance(record, FaultRecord):
                 self._account.faults.append(record)
 
-    def open(self, name: str, *, expected_fault: int | None = None) -> PrintStream:
+    def open(self, name: str, *, expected_fault: int | None = None, with_load: bool = False) -> PrintStream:
         """Begin a test's window; what came since the last one belongs to nobody.
 
         A driver fault is never nobody's: a window begins with one that came since the last window.
 
         Args:
             name: The test's name.
+            with_load: The first window of a fork: what was printed when its drivers were loaded belongs to it.
             expected_fault: Code of the fault that the test provokes; the stream does not raise for it.
 
         Raises:
@@ -139,7 +140,8 @@ class PrintLedger:
         position = self._mark()
         skipped = self._source.records_since(self._accounted)[: position - self._accounted]
         fault = next((index for index, record in enumerate(skipped) if isinstance(record, FaultRecord)), None)
-        self._unattribute(position if fault is None else self._accounted + fault)
+        if self.windows or not with_load:
+            self._unattribute(position if fault is None else self._accounted + fault)
         self._open = name
         self.windows += 1
         return PrintStream(

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lab.errors import EvidenceLost
+from lab.errors import EvidenceLost, TransportError
 from lab.prints.decode import WineDecoder
 from lab.prints.log import RecordLog
 from lab.prints.record import GapRecord, MarkRecord, Record
+from lab.prints.resume import PrintsState
 
 #: How often the file is looked at, in seconds: the granularity of host times, and some 0.1 % of a core.
 POLL_S = 0.01
@@ -22,6 +23,7 @@ HURRY_S = 0.001
 #: A print without a following line is complete after this long; a marker makes it complete at once.
 QUIET_S = 0.1
 _CHUNK = 1 << 20
+_NEXT_LINE = "next_line"
 
 
 def _connect(address: tuple[str, int], timeout: float) -> socket.socket:
@@ -46,6 +48,7 @@ class WinePrintSource:
         path: The file behind the guest's print port; it may not exist yet.
         mark_address: Host address that reaches the guest's print agent.
         encoding: Encoding of the driver's strings.
+        resume: Where the stream of a frozen guest had stopped; None after a boot.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
         connect: Opens a TCP connection; replaced in tests.
@@ -57,13 +60,16 @@ class WinePrintSource:
         mark_address: tuple[str, int],
         *,
         encoding: str = "utf-8",
+        resume: PrintsState | None = None,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         connect: Callable[[tuple[str, int], float], socket.socket] = _connect,
     ) -> None:
         self._path = path
         self._mark_address = mark_address
-        self._decoder = WineDecoder(encoding)
+        self._decoder = WineDecoder(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else 0)
+        self._replay = resume.replay if resume else b""
+        self._taken = 0
         self._wall = wall
         self._clock = clock
         self._connect = connect
@@ -128,6 +134,24 @@ class WinePrintSource:
             f"marker {token} was accepted by the guest's print agent and did not arrive in {self._path} within {timeout:.0f} s",
             hint="read the last bytes of that file; a frozen guest, a full disk or a damaged line would explain it",
         )
+
+    def freeze_state(self) -> PrintsState | None:
+        """See :class:`lab.prints.resume.ResumableSource`."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        line = self._decoder.next_line
+        if self._broken or self._taken != size or line is None:
+            return None
+        return PrintsState(numbers={_NEXT_LINE: line})
+
+    def wake(self, seconds: float, entropy: bytes, *, timeout: float) -> None:
+        """See :class:`lab.prints.resume.ResumableSource`."""
+        try:
+            with self._agent_lock:
+                answer = self._ask_agent(b"WAKE %.6f %s\n" % (seconds, entropy.hex().encode("ascii")), timeout)
+        except OSError as error:
+            raise TransportError(f"the guest's print agent does not answer after the guest was woken: {error}") from error
+        if answer != b"OK\n":
+            raise TransportError(f"the guest's print agent cannot set the clock: it answered {answer[:64]!r}")
 
     def close(self) -> None:
         """Read what has already arrived and stop."""
@@ -198,6 +222,8 @@ class WinePrintSource:
         file: BinaryIO | None = None
         try:
             last_data = self._clock()
+            if self._replay:
+                self._log.extend(self._decoder.feed(self._replay, self._wall()))
             while True:
                 stopping = self._stopping
                 file = file or self._open()
@@ -205,6 +231,7 @@ class WinePrintSource:
                 if data:
                     last_data = self._clock()
                     self._log.extend(self._decoder.feed(data, self._wall()))
+                    self._taken += len(data)
                     continue
                 if stopping:
                     break

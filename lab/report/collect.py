@@ -14,10 +14,12 @@ from lab.report.model import (
     Attempt,
     DriverEntry,
     Fault,
+    ForksEntry,
     GuestEntry,
     ImageEntry,
     PrintEntry,
     RunReport,
+    TemplateEntry,
     TestEntry,
     Verdict,
 )
@@ -124,6 +126,9 @@ def assemble(
         prints=sum(len(test.prints) + sum(len(a.prints) for a in test.history) for test in tests),
         unattributed_prints=sum(len(guest.unattributed) for guest in guests),
         times=_times(guests, tests),
+        templates=_templates(records.forks, guests),
+        failed_forks=sum(entry.failed for entry in records.forks),
+        fork_notes=list(dict.fromkeys(note for entry in records.forks for note in entry.notes)),
         guests=guests,
         tests=tests,
     )
@@ -264,10 +269,22 @@ def _last_guests(entries: Iterable[GuestEntry]) -> list[GuestEntry]:
     return sorted(known, key=lambda guest: (guest.worker, guest.started, guest.guest_id))
 
 
+def _templates(entries: Sequence[ForksEntry], guests: Sequence[GuestEntry]) -> list[TemplateEntry]:
+    """Each template once; who made it knows how long that took."""
+    found: dict[str, TemplateEntry] = {}
+    for template in (template for entry in entries for template in entry.templates):
+        known = found.setdefault(template.key, template)
+        if known.made_s is None:
+            found[template.key] = template
+    forks = Counter(guest.template for guest in guests if guest.template)
+    return sorted((t.model_copy(update={"forks": forks[t.key]}) for t in found.values()), key=lambda t: t.name)
+
+
 def _times(guests: Sequence[GuestEntry], tests: Sequence[TestEntry]) -> dict[str, float]:
     """Means over the guests that have the figure, and the wall time from the first test's start to the last one's end."""
     columns = {
         "boot": [guest.boot_s for guest in guests],
+        "fork": [guest.fork_s for guest in guests],
         "copy": [guest.copy_s for guest in guests],
         "load": [guest.load_s for guest in guests],
     }

@@ -90,12 +90,14 @@ class TestEntry(_Model):
 
 
 class GuestEntry(_Model):
-    """One guest of the run: a boot, and what was done to make it ready. Times are host seconds."""
+    """One guest of the run: a boot or a fork, and what was done to make it ready. Times are host seconds."""
 
     guest_id: str
     worker: str
     started: float
     boot_s: float | None = None
+    fork_s: float | None = Field(default=None, description="of a fork: from its start, or its wake, to its first answer")
+    template: str = Field(default="", description="key of the template that it is a fork of; empty after a boot")
     copy_s: float | None = None
     load_s: float | None = None
     ended: Text = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
@@ -106,6 +108,26 @@ class GuestEntry(_Model):
     faults: list[Fault] = Field(
         default_factory=list, description="driver faults outside of every test's window: of the boot or behind the last test"
     )
+
+
+class TemplateEntry(_Model):
+    """A template that forks of the run came from. Times are host seconds."""
+
+    key: str = Field(description="hash of all that it was made of")
+    name: str = Field(description="image, CPUs and loaded drivers, for people")
+    drivers: list[str] = Field(default_factory=list, description="drivers that are loaded in its forks")
+    smp: int = 1
+    boot_s: float = Field(description="the cold boot that it comes from, to the first answered command")
+    made_s: float | None = Field(default=None, description="what making it took, where this run made it")
+    forks: int = Field(default=0, description="how many guests of the run came from it")
+
+
+class ForksEntry(_Model):
+    """What one worker has to say about its forks."""
+
+    templates: list[TemplateEntry] = Field(default_factory=list)
+    failed: int = Field(default=0, description="forks that did not wake; the first of each is tried again")
+    notes: list[Text] = Field(default_factory=list, description="why guests were booted although forks were asked for")
 
 
 class DriverEntry(_Model):
@@ -148,7 +170,10 @@ class RunReport(_Model):
     prints: int = Field(description="kernel prints credited to tests")
     unattributed_prints: int
     times: dict[str, float] = Field(
-        default_factory=dict, description="seconds: boot, copy, load (means over guests), suites (wall time)"
+        default_factory=dict, description="seconds: boot, fork, copy, load (means over guests), suites (wall time)"
     )
+    templates: list[TemplateEntry] = Field(default_factory=list)
+    failed_forks: int = Field(default=0, description="forks that did not wake")
+    fork_notes: list[Text] = Field(default_factory=list, description="why guests were booted although forks were asked for")
     guests: list[GuestEntry] = Field(default_factory=list)
     tests: list[TestEntry] = Field(default_factory=list)

@@ -42,6 +42,8 @@ def print_summary(report: RunReport, console: Console) -> None:
         console.print(
             Text(f"skipped  {count} {noun} {printable(missing)}, which this guest lacks", style="bright_black"), soft_wrap=True
         )
+    for note in report.fork_notes:
+        console.print(Text(f"forks    {printable(note)}", style="yellow"), soft_wrap=True)
     console.print(Text(_figures(report), style="bright_black"), soft_wrap=True)
 
 
@@ -89,7 +91,11 @@ def _guest_line(report: RunReport) -> str:
 def _figures(report: RunReport) -> str:
     times = [f"{name} {seconds(value)}" for name, value in report.times.items()]
     prints = f"{report.prints} prints, {report.unattributed_prints} to no test"
-    return ", ".join([*times, f"in all {seconds(report.duration_s)}", prints])
+    forks = sum(template.forks for template in report.templates)
+    counts = [f"{forks} forks of {len(report.templates)} template(s)"] if forks else []
+    if report.failed_forks:
+        counts.append(f"{report.failed_forks} fork(s) did not wake")
+    return ", ".join([*times, *counts, f"in all {seconds(report.duration_s)}", prints])
 
 
 def _why(test: TestEntry) -> str:

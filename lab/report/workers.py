@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from lab.report.model import GuestEntry, TestEntry
+from lab.report.model import ForksEntry, GuestEntry, TestEntry
 
 WORKERS_DIR = "workers"
 
@@ -63,6 +63,10 @@ class ResultWriter:
         """Record a guest: once it is ready, and again whenever more is known. The last entry of an id wins."""
         self._append("guests", entry.model_dump_json())
 
+    def forks(self, entry: ForksEntry) -> None:
+        """Record what became of this worker's forks, at its end."""
+        self._append("forks", entry.model_dump_json())
+
     def close(self) -> None:
         """Close the files; safe to call twice."""
         while self._files:
@@ -99,6 +103,7 @@ class WorkerRecords:
     collected: list[str] = field(default_factory=list)
     tests: list[TestEntry] = field(default_factory=list)
     guests: list[GuestEntry] = field(default_factory=list)
+    forks: list[ForksEntry] = field(default_factory=list)
     #: Tests that were announced and have no end, as the entries that they get in the report.
     unfinished: list[TestEntry] = field(default_factory=list)
     #: Lines that are no records, with file and line number; a torn last line is normal for a killed worker.
@@ -114,6 +119,7 @@ def read_workers(out: Path) -> WorkerRecords:
         tests = list(_lines(folder / f"{stem}.tests.jsonl", TestEntry, records.damaged))
         records.tests += tests
         records.guests += _lines(folder / f"{stem}.guests.jsonl", GuestEntry, records.damaged)
+        records.forks += _lines(folder / f"{stem}.forks.jsonl", ForksEntry, records.damaged)
         begun = list(_lines(folder / f"{stem}.begun.jsonl", _Begun, records.damaged))
         records.collected += [nodeid for line in begun for nodeid in line.collected]
         records.unfinished += _unfinished(stem.split(".", 1)[0], begun, tests)

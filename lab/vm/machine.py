@@ -30,7 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from lab.errors import ConfigError, GuestExited, TransportError
 from lab.vm import argv as command
 from lab.vm.cleanup import find_marker
-from lab.vm.disk import create_overlay
+from lab.vm.disk import copy_overlay, create_overlay
 from lab.vm.process import LOG_FILE, QemuProcess
 from lab.vm.qmp import CommandRefused, Qmp, connect_unix
 from lab.vm.spec import VmSpec
@@ -268,8 +268,12 @@ class VirtualMachine:
         """Make the files that the command line names."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         for index, disk in enumerate(self.spec.disks):
-            if disk.overlay:
-                target = self.run_dir / command.overlay_name(index)
+            target = self.run_dir / command.overlay_name(index)
+            if disk.copy_of:
+                shutil.copyfile(disk.copy_of, target)
+            elif disk.blank:
+                copy_overlay(disk.blank, disk.path, target)
+            elif disk.overlay:
                 create_overlay(disk.path, target, base_format=disk.format, qemu_img=self._qemu_img)
         if self.spec.firmware:
             shutil.copyfile(self.spec.firmware.vars, self.run_dir / command.VARS_FILE)

@@ -14,8 +14,7 @@ Example: a guest from an image folder, one virtual CPU under TCG, prints on seri
         machine.start()
         print(machine.ports[5985], machine.console_tail(5))
 
-A frozen guest is the same spec with ``memory=MemoryFile(path, share=True)``; a fork of it is the same spec with
-``memory=MemoryFile(path, share=False)``, ``incoming="defer"`` and ``disks`` whose base is the frozen disk.
+Freezing such a machine, and the specs of its forks, are :mod:`lab.vm.freeze`'s business.
 """
 
 from __future__ import annotations
@@ -66,6 +65,8 @@ class Disk:
         format: Format of ``path``.
         cache: QEMU's cache mode. ``unsafe`` (never flush) is right for overlays, which nobody keeps.
         bootindex: Boot order among the bootable devices, 1 first; None: not bootable by firmware.
+        blank: An empty overlay of ``path`` that names it without a folder: it is copied, instead of one being made.
+        copy_of: A disk to start from: the machine gets a copy of it in its run folder instead of an overlay of ``path``.
     """
 
     path: Path
@@ -74,6 +75,8 @@ class Disk:
     format: Literal["qcow2", "raw"] = "qcow2"
     cache: Literal["unsafe", "writeback", "none"] = "unsafe"
     bootindex: int | None = None
+    blank: Path | None = None
+    copy_of: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

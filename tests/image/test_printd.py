@@ -49,9 +49,17 @@ class Running:
         self.port = self.listener.getsockname()[1]
         self.stop = threading.Event()
         self.seen = b""
-        service = printd.Service(self.pipe, self.serial, self.listener, lambda: 12.3456)
+        self.woken: list[tuple[float, bytes]] = []
+        self.refuse: OSError | None = None
+        service = printd.Service(self.pipe, self.serial, self.listener, lambda: 12.3456, self.wake)
         self.thread = threading.Thread(target=service.run, args=(self.stop.is_set,), daemon=True)
         self.thread.start()
+
+    def wake(self, seconds: float, entropy: bytes) -> None:
+        """Stands for the guest's clock and random numbers."""
+        if self.refuse is not None:
+            raise self.refuse
+        self.woken.append((seconds, entropy))
 
     def read_until(self, count: int) -> list[tuple[int, bytes]]:
         """Read the serial port until so many complete frames have come."""
@@ -136,6 +144,24 @@ def test_what_is_no_mark_is_refused_and_prints_nothing(running: Running, request
     assert ask(running.port, request_line).startswith(b"ERROR") or len(request_line) > 200
     assert ask(running.port, b"MARK end\n") == b"OK\n"
     assert [payload for _, payload in running.read_until(2)] == [b"lab:boot", b"lab:mark:12.346:end"]
+
+
+def test_a_woken_guest_is_told_the_time_and_gets_random_bytes(running: Running) -> None:
+    assert ask(running.port, b"WAKE 1795590907.25 " + b"0f" * 32 + b"\n") == b"OK\n"
+    assert running.woken == [(1795590907.25, b"\x0f" * 32)]
+    assert ask(running.port, b"MARK after\n") == b"OK\n"
+    assert running.read_until(2)[-1][1].endswith(b":after")  # it printed nothing
+
+
+def test_a_kernel_that_refuses_to_be_woken_is_quoted(running: Running) -> None:
+    running.refuse = PermissionError(1, "Operation not permitted")
+    assert ask(running.port, b"WAKE 1 " + b"00" * 16 + b"\n") == b"ERROR: Operation not permitted\n"
+
+
+@pytest.mark.parametrize("line", [b"WAKE", b"WAKE 1", b"WAKE 1 00", b"WAKE x " + b"00" * 16, b"WAKE -1 " + b"00" * 16])
+def test_a_wake_that_is_none_sets_nothing(running: Running, line: bytes) -> None:
+    assert ask(running.port, line + b"\n").startswith(b"ERROR")
+    assert running.woken == []
 
 
 def test_writers_may_come_and_go(running: Running) -> None:

@@ -6,6 +6,9 @@ notices a lost or a damaged line. The first line is ``lab:boot``.
 On TCP, a client sends ``MARK <token>\n``; the service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one
 write, so that the mark comes out behind everything that was printed before it, and answers ``OK\n``.
 
+``WAKE <seconds> <hex>\n`` tells a guest that was frozen and goes on, perhaps many times over, what it cannot know: the
+time of day, and random bytes that no other copy of it gets. Answered like a mark.
+
 Runs inside the guest with nothing but Python's own library; one thread, no blocking call besides the wait itself.
 """
 
@@ -36,6 +39,9 @@ PIPE_SIZE = 1 << 20
 MARK_LEAD = b"\x1dlab:mark:"
 MAX_TOKEN = 200
 _MARK = re.compile(re.escape(MARK_LEAD))
+_WAKE = re.compile(rb"WAKE (\d{1,12}(?:\.\d{1,9})?) ((?:[0-9a-f]{2}){16,64})")
+#: linux/random.h
+RNDRESEEDCRNG = 0x5207
 
 
 def frame(sequence: int, payload: bytes) -> bytes:
@@ -127,6 +133,31 @@ def mark_line(request: bytes, uptime: float) -> bytes | None:
     return MARK_LEAD + b"%.3f:%s\n" % (uptime, token)
 
 
+def wake_up(seconds: float, entropy: bytes) -> None:
+    """Set the time of day, and have the kernel's random numbers depend on ``entropy`` from here on.
+
+    The kernel would take up what is written to /dev/urandom within a minute by itself; until then, all copies of a frozen
+    guest would draw the same numbers.
+
+    Args:
+        seconds: Since the epoch, UTC.
+        entropy: Random bytes.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    time.clock_settime(time.CLOCK_REALTIME, seconds)
+    with open("/dev/urandom", "wb", buffering=0) as device:  # noqa: PTH123 (pathlib takes long to import in the guest)
+        device.write(entropy)
+        fcntl.ioctl(device, RNDRESEEDCRNG)
+
+
+def parse_wake(request: bytes) -> tuple[float, bytes] | None:
+    """Time and random bytes of a ``WAKE`` request; None when it is none."""
+    found = _WAKE.fullmatch(request.strip())
+    return (float(found[1]), bytes.fromhex(found[2].decode("ascii"))) if found else None
+
+
 class Service:
     """The event loop over pipe, serial port and mark clients.
 
@@ -135,9 +166,18 @@ class Service:
         serial: File descriptor of the serial port, non-blocking.
         listener: Listening socket, non-blocking.
         uptime: Seconds since boot, on the clock that Wine stamps its lines with.
+        wake: Sets clock and random numbers, see :func:`wake_up`.
     """
 
-    def __init__(self, pipe: int, serial: int, listener: socket.socket, uptime: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        pipe: int,
+        serial: int,
+        listener: socket.socket,
+        uptime: Callable[[], float],
+        wake: Callable[[float, bytes], None] = wake_up,
+    ) -> None:
+        self._wake = wake
         self._pipe = pipe
         self._serial = serial
         self._listener = listener
@@ -208,8 +248,21 @@ class Service:
             client.sock.close()
             self._clients.discard(client)
             return
-        self._marks.extend((client, request) for request in requests)
+        for request in requests:
+            wake = parse_wake(request)
+            if wake is None:
+                self._marks.append((client, request))
+            else:
+                self._answer_wake(client, *wake)
         self._send_marks()
+
+    def _answer_wake(self, client: MarkClient, seconds: float, entropy: bytes) -> None:
+        try:
+            self._wake(seconds, entropy)
+        except OSError as error:
+            client.answer(f"ERROR: {error.strerror}\n".encode("ascii", "replace"))
+        else:
+            client.answer(b"OK\n")
 
     def _send_marks(self) -> None:
         """Write the marks that wait, oldest first; a full pipe has room again after the next read."""

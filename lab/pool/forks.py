@@ -1,0 +1,306 @@
+"""Forks for one worker: each from the template that fits, the next one restored while a test runs on the last."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestHung, HostToolError, LabError, ServiceError
+from lab.host.capacity import RESERVE_MB, measure
+from lab.pool.live import LiveGuest
+from lab.pool.maketemplate import TemplateMaker
+from lab.pool.template import Template, TemplateWish
+from lab.pool.templates import TemplateStore
+from lab.pool.wake import wake
+from lab.vm.cleanup import RunFolder
+from lab.vm.freeze import fork
+from lab.vm.machine import VirtualMachine
+
+#: A restored fork that has not run yet takes some 45 MiB, one that works 100 to 170.
+SPARE_MB = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ForkWish:
+    """What a fork must be like.
+
+    Attributes:
+        smp: Virtual CPUs.
+        drivers: Names of the drivers that are loaded in it, sorted.
+    """
+
+    smp: int
+    drivers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class ForkFigures:
+    """What became of a worker's templates and forks, for the report.
+
+    Attributes:
+        made: Templates that this worker made, by key; how long that took, in host seconds.
+        used: Templates that it took forks from, by key.
+        failed: Forks that did not wake.
+        notes: What the reader should know, one sentence each: why guests were booted although forks were asked for.
+    """
+
+    made: dict[str, float] = field(default_factory=dict)
+    used: dict[str, Template] = field(default_factory=dict)
+    failed: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Add a note, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+@runtime_checkable
+class ForkSource(Protocol):
+    """Where forks come from."""
+
+    @property
+    def figures(self) -> ForkFigures:
+        """For the report."""
+
+    def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
+        """A fork that answers commands; None when there is no template to be had, so that a guest must be booted.
+
+        Raises:
+            LabError: The fork did not wake.
+        """
+
+    def prepare(self, guest_id: str, wish: ForkWish) -> None:
+        """Restore a fork in the background for the next :meth:`fork` of the same wish; returns at once."""
+
+    def distrust(self, wish: ForkWish, reason: str) -> None:
+        """Forks of this wish did not wake, twice: remove their template, so that it is made anew."""
+
+    def close(self) -> None:
+        """End what was prepared. Safe to call twice."""
+
+
+@runtime_checkable
+class Forking(Protocol):
+    """A :class:`~lab.pool.pool.GuestSource` whose guests can be forked."""
+
+    @property
+    def forks(self) -> ForkSource | None:
+        """Where this process's forks come from; None where this machine cannot freeze guests."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Spare:
+    """A restored fork whose virtual CPUs stand still."""
+
+    wish: ForkWish
+    template: Template
+    machine: VirtualMachine
+    folder: RunFolder
+    guest_id: str
+
+
+class Forks:
+    """The :class:`ForkSource` of real guests.
+
+    Args:
+        base: What all templates of the run have in common; its CPUs and drivers do not count.
+        store: The templates.
+        maker: Makes them.
+        runs_dir: Where run folders are made.
+        on_ready: Given each fork that answers.
+        on_close: Given a run folder and whether its guest was kept, when a fork is closed: keeps evidence, removes the
+            folder.
+        detached: Forks live on when this process ends, unless they are ended.
+        progress: Told what is waited for.
+        memory_mb: MiB that may still be taken.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        base: TemplateWish,
+        store: TemplateStore,
+        maker: TemplateMaker,
+        *,
+        runs_dir: Path,
+        on_close: Callable[[RunFolder, bool], None],
+        on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
+        detached: bool = False,
+        progress: Callable[[str], None] = lambda _text: None,
+        memory_mb: Callable[[], int] = lambda: measure().memory_mb,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base = base
+        self._store = store
+        self._maker = maker
+        self._runs_dir = runs_dir
+        self._on_close = on_close
+        self._on_ready = on_ready
+        self._detached = detached
+        self._progress = progress
+        self._memory_mb = memory_mb
+        self._clock = clock
+        self._known: dict[ForkWish, Template | None] = {}
+        self._distrusted: set[ForkWish] = set()
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-spare")
+        self._spare: Future[_Spare | None] | None = None
+        self._spare_wish: ForkWish | None = None
+        self._closed = threading.Event()
+        self.figures = ForkFigures()
+
+    def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
+        """See :class:`ForkSource`."""
+        template = self.template(wish)
+        if template is None:
+            return None
+        begin = self._clock()
+        spare = self._take_spare(wish, template) or self._restore(guest_id, wish, template)
+        folder, name = spare.folder, spare.guest_id
+        try:
+            live = wake(
+                spare.machine,
+                template,
+                self._wish(wish),
+                guest_id=name,
+                begin=begin,
+                on_close=lambda kept: self._on_close(folder, kept),
+            )
+        except BaseException:
+            self.figures.failed += 1
+            self._drop(spare)
+            raise
+        self.figures.used[template.key] = template
+        return self._on_ready(live)
+
+    def prepare(self, guest_id: str, wish: ForkWish) -> None:
+        """See :class:`ForkSource`."""
+        template = self._known.get(wish)
+        if template is None or self._closed.is_set() or (self._spare is not None and self._spare_wish == wish):
+            return
+        if self._detached:
+            # A guest that outlives its owner is registered when it answers; nobody would know of this one.
+            return
+        self._end_spare()
+        if self._memory_mb() < RESERVE_MB + SPARE_MB:
+            return
+        self._spare_wish = wish
+        self._spare = self._background.submit(self._prepare, guest_id, wish, template)
+
+    def distrust(self, wish: ForkWish, reason: str) -> None:
+        """See :class:`ForkSource`."""
+        template = self._known.pop(wish, None)
+        if template is None:
+            return
+        self._end_spare()
+        self._store.discard(template)
+        again = "a guest was booted instead; the template is made anew"
+        if wish in self._distrusted:
+            self._known[wish] = None
+            again = "it had been made anew already, so guests are booted from here on"
+        self._distrusted.add(wish)
+        self.figures.note(f"forks of {template.name} did not wake ({reason}): {again}")
+
+    def template(self, wish: ForkWish) -> Template | None:
+        """The template of a wish, made if need be; None when there can be none."""
+        if wish in self._known:
+            return self._known[wish]
+        found: Template | None = None
+        try:
+            found = self._find_or_make(self._wish(wish))
+        except (ServiceError, GuestCrashed, GuestHung) as error:
+            # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
+            self.figures.note(f"{', '.join(wish.drivers)} cannot be loaded in a template: {_line(error)}")
+            found = self.template(ForkWish(wish.smp)) if wish.drivers else None
+        except (GuestError, HostToolError) as error:
+            if wish not in self._distrusted:
+                # Something ended the guest, or it was slow; once more, by the caller's second try.
+                self._distrusted.add(wish)
+                raise
+            self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
+        except (FreezeFailed, OSError) as error:
+            self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
+        self._known[wish] = found
+        return found
+
+    def close(self) -> None:
+        """See :class:`ForkSource`."""
+        self._closed.set()
+        self._end_spare()
+        self._background.shutdown()
+
+    def _wish(self, wish: ForkWish) -> TemplateWish:
+        return self._base.of(smp=wish.smp, drivers=wish.drivers)
+
+    def _find_or_make(self, wish: TemplateWish) -> Template:
+        key = wish.key
+        found = self._store.find(key)
+        if found is not None:
+            return found
+        if not wish.drivers:
+            return self._make(wish, key, lambda folder: self._maker.boot(wish, key, folder))
+        base = self._find_or_make(wish.of(smp=wish.smp, drivers=()))
+        return self._make(wish, key, lambda folder: self._maker.load(base, wish, key, folder))
+
+    def _make(self, wish: TemplateWish, key: str, build: Callable[[Path], None]) -> Template:
+        template, made = self._store.make(wish.manifest.name, key, build, progress=self._progress)
+        if made:
+            self.figures.made[key] = template.made_s
+            self._progress(f"template of {template.name} made in {template.made_s:.1f} s")
+        return template
+
+    def _restore(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
+        folder = RunFolder.create(self._runs_dir, guest_id)
+        try:
+            machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, detached=self._detached)
+        except BaseException:
+            self.figures.failed += 1
+            self._on_close(folder, False)
+            raise
+        return _Spare(wish=wish, template=template, machine=machine, folder=folder, guest_id=guest_id)
+
+    def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
+        """In the background: what fails here fails again, and is told, where the fork is needed."""
+        with contextlib.suppress(LabError, OSError):
+            return self._restore(guest_id, wish, template)
+        return None
+
+    def _take_spare(self, wish: ForkWish, template: Template) -> _Spare | None:
+        if self._spare is None:
+            return None
+        if self._spare_wish != wish:
+            self._end_spare()
+            return None
+        spare, self._spare = self._spare.result(), None
+        if spare is not None and (spare.template != template or not spare.machine.alive):
+            self._drop(spare)
+            return None
+        return spare
+
+    def _end_spare(self) -> None:
+        future, self._spare = self._spare, None
+        spare = future.result() if future is not None else None
+        if spare is not None:
+            self._drop(spare, keep_evidence=False)
+
+    def _drop(self, spare: _Spare, *, keep_evidence: bool = True) -> None:
+        """End a fork that serves nobody."""
+        with contextlib.suppress(LabError):
+            if spare.machine.alive:
+                spare.machine.kill()
+        spare.machine.close()
+        if keep_evidence:
+            self._on_close(spare.folder, False)
+        else:
+            spare.folder.remove()
+
+
+def _line(error: Exception) -> str:
+    """The first line of what happened."""
+    return (error.message if isinstance(error, LabError) else str(error)).splitlines()[0]

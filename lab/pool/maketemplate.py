@@ -1,0 +1,193 @@
+"""Makes templates: a boot frozen when it is ready, or a template thawed, drivers loaded in it, and frozen again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from lab.errors import FreezeFailed, GuestCrashed
+from lab.guest.winrm import WinRmTransport
+from lab.host.qemu import QemuFeatures
+from lab.pool.boot import boot_guest
+from lab.pool.deploy import deploy
+from lab.pool.live import LiveGuest
+from lab.pool.template import REPLAY_FILE, Template, TemplateWish, write_template
+from lab.pool.wake import wake
+from lab.prints.record import PrintSource
+from lab.prints.resume import PrintsState, ResumableSource
+from lab.prints.stream import first_fault
+from lab.vm.argv import serial_name
+from lab.vm.freeze import RamFile, choose_method, freeze, thaw
+from lab.vm.machine import VirtualMachine
+
+_RUN = "run"
+_PATIENCE_S = 60.0
+#: A guest that prints in the very moment in which it is stopped is stopped again a little later.
+_TRIES = 20
+
+
+class TemplateMaker:
+    """Makes the files of templates; where they go and who waits is :class:`~lab.pool.templates.TemplateStore`'s business.
+
+    Args:
+        features: What QEMU can do.
+        boot_timeout: Seconds until a guest must answer; None for the image's own figure.
+        progress: Told what is done.
+        clock: Monotonic clock in seconds.
+        wall: Wall clock in seconds.
+    """
+
+    def __init__(
+        self,
+        features: QemuFeatures,
+        *,
+        boot_timeout: float | None = None,
+        progress: Callable[[str], None] = lambda _text: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._features = features
+        self._boot_timeout = boot_timeout
+        self._progress = progress
+        self._clock = clock
+        self._wall = wall
+
+    def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
+        """Boot a guest, copy the payload in, create the services, freeze.
+
+        Args:
+            wish: What is wanted; without loaded drivers.
+            key: Its key.
+            folder: An empty folder.
+
+        Raises:
+            LabError: The guest did not get ready, or cannot be frozen.
+        """
+        begin = self._clock()
+        self._progress(f"make a template of {wish.manifest.name} for all workers: boot it once")
+        ram = None
+        if choose_method(self._features) == "shared":
+            ram = RamFile(wish.manifest.machine.memory_mb)
+        with contextlib.ExitStack() as undo:
+            if ram:
+                undo.callback(ram.close)
+            guest = boot_guest(
+                wish.image_dir,
+                guest_id="template",
+                run_dir=folder / _RUN,
+                accelerator=wish.accelerator,
+                smp=wish.smp,
+                transport=wish.transport,
+                timeout=self._boot_timeout,
+                encoding=wish.payload.encoding(wish.manifest.prints.encoding),
+                memory=ram.memory if ram else None,
+                progress=self._progress,
+            )
+            undo.callback(guest.close)
+            deploy(guest, wish.payload, clock=self._clock)
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin)
+
+    def load(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
+        """Thaw a template without drivers, load the wanted ones, freeze.
+
+        Args:
+            base: The template without drivers.
+            wish: What is wanted.
+            key: Its key.
+            folder: An empty folder.
+
+        Raises:
+            ServiceError: A driver does not load: that is for a test to find.
+            LabError: The guest did not get ready, or cannot be frozen.
+        """
+        begin = self._clock()
+        self._progress(f"make a template of {wish.manifest.name} with {', '.join(wish.drivers)} loaded")
+        with contextlib.ExitStack() as undo:
+            machine, ram = thaw(base.frozen(), base.folder, folder / _RUN, name="template")
+            if ram:
+                undo.callback(ram.close)
+            undo.callback(machine.close)
+            guest = wake(machine, base, wish, guest_id="template")
+            undo.callback(guest.close)
+            for name in wish.drivers:
+                guest.services.start(wish.payload.driver(name).service)
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, base=base)
+
+    def _freeze(
+        self,
+        guest: LiveGuest,
+        folder: Path,
+        wish: TemplateWish,
+        key: str,
+        *,
+        ram: RamFile | None,
+        boot_s: float,
+        begin: float,
+        base: Template | None = None,
+    ) -> None:
+        machine = guest.machine
+        assert isinstance(machine, VirtualMachine)
+        if not isinstance(guest.prints, ResumableSource):
+            raise FreezeFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
+        parked = dict(guest.transport.park(timeout=_PATIENCE_S)) if isinstance(guest.transport, WinRmTransport) else {}
+        if not parked:
+            guest.transport.close()
+        prints = _stop_between_prints(machine, guest.prints, guest.prints)
+        fault = first_fault(guest.prints.records_since(0))
+        if fault is not None:
+            raise GuestCrashed(fault.code, fault.parameters, message=f"a driver crashed in a template: {fault.text}")
+        freeze(machine, folder, ram=ram, features=self._features)
+        guest.prints.close()
+        run = folder / _RUN
+        if base is not None:
+            # A fork's test that wants its drivers freshly loaded gets the prints of this load, so its numbers begin before it.
+            port = run / f"{serial_name(wish.manifest.prints.serial)}.log"
+            (folder / REPLAY_FILE).write_bytes(port.read_bytes())
+            prints = replace(prints, numbers=base.prints)
+        for log in run.glob("*.log"):
+            shutil.copyfile(log, folder / log.name)
+        guest.close()
+        shutil.rmtree(run)
+        write_template(
+            Template(
+                folder=folder,
+                key=key,
+                image=wish.manifest.name,
+                image_key=wish.manifest.key,
+                guest=wish.manifest.guest,
+                drivers=wish.drivers,
+                smp=wish.smp,
+                transport=wish.transport,
+                created=self._wall(),
+                boot_s=boot_s,
+                made_s=self._clock() - begin,
+                prints=prints.numbers,
+                parked=parked,
+            )
+        )
+
+
+def _stop_between_prints(machine: VirtualMachine, prints: PrintSource, state: ResumableSource) -> PrintsState:
+    """Stop the guest when nothing of a print is on its way."""
+    for number in range(_TRIES):
+        prints.mark(f"freeze-{number}", timeout=_PATIENCE_S)
+        machine.pause()
+        # QEMU has written what the guest sent; the source may still be about to read it.
+        for _ in _until(2.0):
+            stopped = state.freeze_state()
+            if stopped is not None:
+                return stopped
+        machine.cont()
+    raise FreezeFailed(f"{machine.spec.name}: the guest prints all the time, so it cannot be frozen between two prints")
+
+
+def _until(seconds: float) -> Iterator[None]:
+    """Poll: yields until the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.002)

@@ -1,0 +1,43 @@
+"""What a print source must know to go on in a fork of a frozen guest: its transport's numbers run on, they do not restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintsState:
+    """Where the stream of a frozen guest stopped; kept with the template.
+
+    Attributes:
+        numbers: The transport's counters, by names that the source chooses: the number of the next line, or the ids of the
+            next packets.
+        replay: Bytes of the print port to be decoded first: what was printed while the drivers of the template were loaded.
+            The test that asked for them freshly loaded finds these prints at the start of its window, as after a load of
+            its own.
+    """
+
+    numbers: Mapping[str, int]
+    replay: bytes = field(default=b"", repr=False)
+
+
+@runtime_checkable
+class ResumableSource(Protocol):
+    """A print source whose guest can be frozen and forked."""
+
+    def freeze_state(self) -> PrintsState | None:
+        """Where the stream stands, while the guest's processors stand still; None in the middle of a line or packet."""
+
+    def wake(self, seconds: float, entropy: bytes, *, timeout: float) -> None:
+        """Tell the agent of a woken guest the time of day, and random bytes that no other fork gets.
+
+        Args:
+            seconds: Since the epoch.
+            entropy: 32 random bytes.
+            timeout: Seconds for the answer.
+
+        Raises:
+            TransportError: The guest did not take it.
+        """

@@ -1,0 +1,343 @@
+"""Freeze a running machine into files, and start any number of forks from them.
+
+A frozen machine is a folder::
+
+    frozen.json     the spec, the method, size and time of each file
+    ram             the guest's RAM (method ``shared``), sparse; forks map it privately and share its pages
+    state           what QEMU's migration stream holds: device state, and with method ``stream`` the RAM too
+    base0.qcow2     the first disk as it was; forks write to overlays of their own
+    blank0.qcow2    an empty overlay of it, to be copied: qemu-img takes 20 ms to make one, a copy takes none
+    vars.fd         UEFI variables, where the machine has firmware
+
+Method ``shared`` leaves RAM out of the stream (QEMU's capability ``x-ignore-shared``), so that a fork takes the same
+10 ms whatever the RAM's size. Where QEMU lacks it, ``stream`` is the same with a longer wait.
+
+The RAM of the machine to be frozen lives in a memory file without a name (:class:`RamFile`). Nobody can start that
+machine again afterwards, nothing is left of it when its builder is killed, and the RAM file of the folder is a copy that
+no QEMU ever had open for sharing. It lies on the cache's disk, not on tmpfs: forks read it through the page cache, which
+was measured to be just as quick, survives a reboot on disk, and can be given up when memory runs short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from lab.errors import FreezeFailed
+from lab.host.qemu import QemuFeatures
+from lab.vm.argv import VARS_FILE, overlay_name
+from lab.vm.disk import create_overlay
+from lab.vm.machine import VirtualMachine
+from lab.vm.spec import Disk, MemoryFile, VmSpec
+
+Method = Literal["shared", "stream"]
+
+FROZEN_FILE = "frozen.json"
+RAM_FILE = "ram"
+STATE_FILE = "state"
+_POLL_S = 0.001
+_CHUNK = 1 << 20
+#: Zeroes are left out of a RAM file in pieces of this size: a guest frees memory by and by, and never gives it back.
+_GRAIN = 1 << 16
+
+
+def base_name(index: int) -> str:
+    """File of disk ``index``; an overlay names it without a folder, and finds it by a link beside itself."""
+    return f"base{index}.qcow2"
+
+
+def blank_name(index: int) -> str:
+    """The empty overlay of disk ``index``."""
+    return f"blank{index}.qcow2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """A frozen machine; see :func:`freeze` and :func:`load_frozen`.
+
+    Attributes:
+        method: How it was frozen.
+        spec: The machine as it was started.
+        file_uri: QEMU reads and writes streams by ``file:`` addresses; by a ``cat`` without that.
+        read_only_ram: QEMU can open the RAM file read-only (8.2 and later); earlier ones open it for writing and map it
+            privately.
+        files: Name -> (size, modification time in ns) of each file: a file that differs was touched.
+    """
+
+    method: Method
+    spec: VmSpec
+    file_uri: bool = False
+    read_only_ram: bool = False
+    files: Mapping[str, tuple[int, int]]
+
+
+_ADAPTER = TypeAdapter(Frozen)
+
+
+def choose_method(features: QemuFeatures | None) -> Method | None:
+    """How machines of a QEMU can be frozen; None when it could not even be asked."""
+    if features is None:
+        return None
+    return "shared" if features.x_ignore_shared else "stream"
+
+
+class RamFile:
+    """RAM of a machine to be frozen: a file in memory that has no name and is gone with its last user.
+
+    Args:
+        size_mb: Size in MiB; nothing is taken until it is written to.
+    """
+
+    def __init__(self, size_mb: int) -> None:
+        self._fd = os.memfd_create("lab-guest-ram", os.MFD_CLOEXEC)
+        os.ftruncate(self._fd, size_mb << 20)
+
+    @property
+    def memory(self) -> MemoryFile:
+        """For the spec of the machine: QEMU opens the file through this process's descriptor."""
+        return MemoryFile(Path(f"/proc/{os.getpid()}/fd/{self._fd}"), share=True)
+
+    def load(self, source: Path) -> None:
+        """Fill it with a frozen machine's RAM."""
+        with source.open("rb", buffering=0) as file:
+            _copy_sparse(file.fileno(), self._fd)
+
+    def store(self, target: Path) -> None:
+        """Write it to a new file, without the zeroes."""
+        with target.open("xb", buffering=0) as file:
+            os.fchmod(file.fileno(), 0o600)
+            _copy_sparse(self._fd, file.fileno())
+
+    def close(self) -> None:
+        """Let go of it. Safe to call twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def freeze(
+    machine: VirtualMachine,
+    folder: Path,
+    *,
+    ram: RamFile | None,
+    features: QemuFeatures,
+    timeout: float = 120.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Frozen:
+    """Stop a machine for good and write it into a folder.
+
+    Args:
+        machine: The machine; its disks are overlays in its run folder. It has ended when this returns.
+        folder: Existing folder.
+        ram: The machine's RAM; None freezes by a full stream.
+        features: What its QEMU can do.
+        timeout: Seconds until the stream must be written.
+        clock: Monotonic clock in seconds.
+
+    Raises:
+        FreezeFailed: QEMU did not write its state in time, or refused to.
+        GuestExited: QEMU ended on the way.
+        OSError: The folder's disk is full.
+    """
+    method: Method = "shared" if ram else "stream"
+    state = folder / STATE_FILE
+    machine.pause()
+    _set_capability(machine, method)
+    uri = f"file:{state}" if features.file_migration else f"exec:cat > {shlex.quote(str(state))}"
+    machine.qmp.execute("migrate", {"uri": uri})
+    _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
+    machine.qmp.execute("quit")
+    machine.wait_exit(timeout)
+    machine.close()
+    if ram:
+        ram.store(folder / RAM_FILE)
+    names = [STATE_FILE, RAM_FILE] if ram else [STATE_FILE]
+    for index, disk in enumerate(machine.spec.disks):
+        if not disk.overlay:
+            raise FreezeFailed(f"{machine.spec.name}: disk {disk.path} has no overlay, so it cannot be frozen")
+        shutil.move(machine.run_dir / overlay_name(index), folder / base_name(index))
+        create_overlay(folder / base_name(index), folder / blank_name(index), by_name=True)
+        names += [base_name(index), blank_name(index)]
+    if machine.spec.firmware:
+        shutil.move(machine.run_dir / VARS_FILE, folder / VARS_FILE)
+        names.append(VARS_FILE)
+    for name in names:
+        # QEMU before 8.2 opens the RAM file for writing, also where it maps it privately.
+        (folder / name).chmod(0o600 if name == RAM_FILE and not features.read_only_ram_file else 0o400)
+    frozen = Frozen(
+        method=method,
+        spec=_plain_spec(machine.spec),
+        file_uri=features.file_migration,
+        read_only_ram=features.read_only_ram_file,
+        files={name: _mark(folder / name) for name in names},
+    )
+    (folder / FROZEN_FILE).write_bytes(_ADAPTER.dump_json(frozen, indent=1))
+    return frozen
+
+
+def load_frozen(folder: Path) -> Frozen:
+    """Read what a folder holds, and check that no file was touched since.
+
+    Raises:
+        FreezeFailed: It holds no frozen machine, or not the one that was written.
+    """
+    try:
+        frozen = _ADAPTER.validate_json((folder / FROZEN_FILE).read_bytes())
+        for name, expected in frozen.files.items():
+            if _mark(folder / name) != tuple(expected):
+                raise FreezeFailed(f"{folder / name} was changed since it was frozen")
+    except (OSError, ValidationError) as error:
+        raise FreezeFailed(f"{folder} holds no frozen machine: {str(error).splitlines()[0]}") from None
+    return frozen
+
+
+def fork_spec(frozen: Frozen, folder: Path, *, name: str) -> VmSpec:
+    """The machine of a fork: the frozen one, waiting for its state, on its own overlays."""
+    memory = None
+    if frozen.method == "shared":
+        memory = MemoryFile(folder / RAM_FILE, share=False, read_only=frozen.read_only_ram)
+    disks = tuple(
+        replace(disk, path=folder / base_name(index), format="qcow2", blank=folder / blank_name(index))
+        for index, disk in enumerate(frozen.spec.disks)
+    )
+    return _restored_spec(frozen, folder, name=name, memory=memory, disks=disks)
+
+
+def fork(
+    frozen: Frozen, folder: Path, run_dir: Path, *, name: str, timeout: float = 60.0, detached: bool = False
+) -> VirtualMachine:
+    """Start a fork and restore it; its virtual CPUs stand still until :meth:`~lab.vm.machine.VirtualMachine.cont`.
+
+    Args:
+        frozen: The frozen machine.
+        folder: Its folder.
+        run_dir: Folder of the fork alone; made when it is missing.
+        name: For process lists and messages.
+        timeout: Seconds for all of it.
+        detached: The fork lives on when this process ends.
+
+    Raises:
+        FreezeFailed: QEMU did not take the state in time.
+        GuestExited: QEMU ended, for example over a state that it does not understand; with its messages.
+        HostToolError: QEMU could not be started.
+    """
+    return _restore(frozen, folder, run_dir, fork_spec(frozen, folder, name=name), timeout=timeout, detached=detached)
+
+
+def thaw(
+    frozen: Frozen, folder: Path, run_dir: Path, *, name: str, timeout: float = 60.0
+) -> tuple[VirtualMachine, RamFile | None]:
+    """Start a machine that goes on where the frozen one stopped and can itself be frozen; the frozen one stays as it is.
+
+    Returns:
+        The machine, its virtual CPUs standing still, and its RAM: a copy.
+    """
+    ram = None
+    if frozen.method == "shared":
+        ram = RamFile(frozen.spec.memory_mb)
+    try:
+        if ram:
+            ram.load(folder / RAM_FILE)
+        # Disks are copied, not overlaid: what comes of it must not need this folder.
+        disks = tuple(replace(disk, copy_of=folder / base_name(index)) for index, disk in enumerate(frozen.spec.disks))
+        spec = _restored_spec(frozen, folder, name=name, memory=ram.memory if ram else None, disks=disks)
+        return _restore(frozen, folder, run_dir, spec, timeout=timeout, detached=False), ram
+    except BaseException:
+        if ram:
+            ram.close()
+        raise
+
+
+def _restored_spec(frozen: Frozen, folder: Path, *, name: str, memory: MemoryFile | None, disks: tuple[Disk, ...]) -> VmSpec:
+    firmware = frozen.spec.firmware
+    if firmware:
+        firmware = replace(firmware, vars=folder / VARS_FILE)
+    return replace(frozen.spec, name=name, memory=memory, disks=disks, firmware=firmware, incoming="defer", paused=True)
+
+
+def _restore(frozen: Frozen, folder: Path, run_dir: Path, spec: VmSpec, *, timeout: float, detached: bool) -> VirtualMachine:
+    state = folder / STATE_FILE
+    machine = VirtualMachine(spec, run_dir)
+    try:
+        machine.start(timeout=timeout, detached=detached)
+        _set_capability(machine, frozen.method)
+        uri = f"file:{state}" if frozen.file_uri else f"exec:cat {shlex.quote(str(state))}"
+        machine.qmp.execute("migrate-incoming", {"uri": uri})
+        stopped = ("paused", "prelaunch", "postmigrate")
+        _wait(machine, "query-status", stopped, timeout=timeout, what="take the frozen state")
+    except BaseException:
+        with contextlib.suppress(Exception):
+            machine.kill()
+        machine.close()
+        raise
+    return machine
+
+
+def _plain_spec(spec: VmSpec) -> VmSpec:
+    """The spec without what concerns one start of it only."""
+    disks = tuple(replace(disk, blank=None, copy_of=None) for disk in spec.disks)
+    return replace(spec, memory=None, disks=disks, incoming="", paused=False)
+
+
+def _set_capability(machine: VirtualMachine, method: Method) -> None:
+    if method == "shared":
+        capabilities = [{"capability": "x-ignore-shared", "state": True}]
+        machine.qmp.execute("migrate-set-capabilities", {"capabilities": capabilities})
+
+
+def _wait(
+    machine: VirtualMachine,
+    command: str,
+    wanted: tuple[str, ...],
+    *,
+    timeout: float,
+    what: str,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Poll the monitor until a state is reached; some 10 ms for a shared RAM file."""
+    deadline = clock() + timeout
+    while True:
+        answer: Mapping[str, Any] = machine.qmp.execute(command)
+        status = str(answer.get("status"))
+        if status in wanted:
+            return
+        if status in ("failed", "cancelled"):
+            raise FreezeFailed(f"{machine.spec.name}: QEMU could not {what}: {answer.get('error-desc', status)}")
+        if clock() >= deadline:
+            raise FreezeFailed(f"{machine.spec.name}: QEMU did not {what} within {timeout:g} s; it is {status}")
+        time.sleep(_POLL_S)
+
+
+def _mark(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _copy_sparse(source: int, target: int) -> None:
+    """Copy a file's data; holes and zeroes become holes."""
+    size = os.fstat(source).st_size
+    os.ftruncate(target, size)
+    zeroes = bytes(_GRAIN)
+    at = 0
+    while at < size:
+        try:
+            at = os.lseek(source, at, os.SEEK_DATA)
+        except OSError:
+            return  # nothing but a hole up to the end
+        end = os.lseek(source, at, os.SEEK_HOLE)
+        while at < end:
+            data = os.pread(source, min(_CHUNK, end - at), at)
+            for start in range(0, len(data), _GRAIN):
+                piece = data[start : start + _GRAIN]
+                if piece != zeroes[: len(piece)]:
+                    os.pwrite(target, piece, at + start)
+            at += len(data)

@@ -1,0 +1,209 @@
+"""Freeze and fork with a guest of a few bytes: it counts, in its RAM, the bytes that it gets on COM1."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.errors import FreezeFailed, GuestExited
+from lab.host.process import run
+from lab.host.qemu import QemuFeatures, probe_features
+from lab.vm import freeze as frozen_module
+from lab.vm.freeze import Frozen, RamFile, choose_method, fork, freeze, load_frozen, thaw
+from lab.vm.machine import VirtualMachine
+from lab.vm.qmp import connect_unix
+from lab.vm.spec import Disk, SerialPort, VmSpec
+
+RomMaker = Callable[..., Path]
+
+#: DS = 0; wait for a byte on COM1; add 1 to the byte at 0x500; answer '0' + that byte; again.
+COUNTER = bytes.fromhex("31c0 8ed8  bafd03 ec a801 74fb  baf803 ec  fe060005 a00005 0430 ee  ebe8")
+
+
+@pytest.fixture(scope="module")
+def features() -> QemuFeatures:
+    return probe_features("qemu-system-x86_64")
+
+
+class Counter:
+    """Asks the guest of a machine to count."""
+
+    def __init__(self, machine: VirtualMachine) -> None:
+        self.path = machine.run_dir / "serial0.sock"
+
+    def count(self) -> int:
+        with connect_unix(self.path, timeout=60) as connection:
+            connection.sendall(b"?")
+            return connection.recv(1)[0] - ord("0")
+
+
+def spec_of(rom: Path, disk: Path) -> VmSpec:
+    return VmSpec(name="counter", bios=rom, memory_mb=32, serials=(SerialPort("socket"),), disks=(Disk(disk, format="raw"),))
+
+
+@pytest.fixture
+def base_disk(tmp_path: Path) -> Path:
+    disk = tmp_path / "image.raw"
+    disk.write_bytes(bytes(1 << 20))
+    return disk
+
+
+@pytest.fixture(params=["shared", "stream"])
+def template(
+    request: pytest.FixtureRequest, tmp_path: Path, make_rom: RomMaker, base_disk: Path, features: QemuFeatures
+) -> Path:
+    """A counter that has counted to two, frozen."""
+    folder = tmp_path / "template"
+    folder.mkdir()
+    spec = spec_of(make_rom(COUNTER), base_disk)
+    ram = RamFile(spec.memory_mb) if request.param == "shared" else None
+    machine = VirtualMachine(replace(spec, memory=ram.memory) if ram else spec, tmp_path / "first")
+    machine.start()
+    counter = Counter(machine)
+    assert [counter.count(), counter.count()] == [1, 2]
+    freeze(machine, folder, ram=ram, features=features)
+    assert not machine.alive
+    if ram:
+        ram.close()
+    return folder
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def start(folder: Path, run_dir: Path) -> VirtualMachine:
+    return fork(load_frozen(folder), folder, run_dir, name=run_dir.name)
+
+
+def test_forks_go_on_where_the_frozen_machine_stopped_and_know_nothing_of_each_other(template: Path, tmp_path: Path) -> None:
+    before = hashes(template)
+    with start(template, tmp_path / "a") as one, start(template, tmp_path / "b") as other:
+        for machine in (one, other):
+            assert machine.status in ("paused", "prelaunch")
+            machine.cont()
+        first, second = Counter(one), Counter(other)
+        assert [first.count() for _ in range(3)] == [3, 4, 5]
+        assert second.count() == 3
+        assert first.count() == 6
+    assert hashes(template) == before
+    load_frozen(template)
+
+
+def test_a_fork_writes_to_an_overlay_of_its_own(template: Path, tmp_path: Path) -> None:
+    with start(template, tmp_path / "a") as machine:
+        chain = run(["qemu-img", "info", "-U", "--backing-chain", machine.run_dir / "overlay.qcow2"], 60).stdout
+        assert str(machine.run_dir / "base0.qcow2") in chain
+        assert str(tmp_path / "image.raw") in chain
+    assert (tmp_path / "a" / "base0.qcow2").resolve() == template / "base0.qcow2"
+
+
+def test_a_template_may_move_before_it_is_used(template: Path, tmp_path: Path) -> None:
+    moved = template.rename(tmp_path / "moved")
+    with start(moved, tmp_path / "a") as machine:
+        machine.cont()
+        assert Counter(machine).count() == 3
+
+
+def test_a_thawed_machine_is_frozen_again_as_another_template(template: Path, tmp_path: Path, features: QemuFeatures) -> None:
+    before = hashes(template)
+    machine, ram = thaw(load_frozen(template), template, tmp_path / "thawed", name="thawed")
+    machine.cont()
+    assert Counter(machine).count() == 3
+    later = tmp_path / "later"
+    later.mkdir()
+    freeze(machine, later, ram=ram, features=features)
+    if ram:
+        ram.close()
+    assert hashes(template) == before
+    for path in template.iterdir():
+        path.unlink()  # the later one does not need it
+    with start(later, tmp_path / "a") as machine:
+        machine.cont()
+        assert Counter(machine).count() == 4
+
+
+def test_the_monitor_is_gone_and_no_descriptor_is_left(
+    template: Path, tmp_path: Path, open_fds: Callable[[], Iterable[str]]
+) -> None:
+    before = len(list(open_fds()))
+    with start(template, tmp_path / "a") as machine:
+        pid = machine.pid
+    assert not psutil.pid_exists(pid)
+    assert len(list(open_fds())) == before
+
+
+@pytest.mark.parametrize("victim", ["state", "base0.qcow2", "frozen.json"])
+def test_a_touched_or_damaged_template_is_refused(template: Path, victim: str) -> None:
+    (template / victim).chmod(0o600)
+    with (template / victim).open("r+b") as file:
+        file.write(b"?")
+    with pytest.raises(FreezeFailed):
+        load_frozen(template)
+
+
+def test_a_missing_file_is_named(template: Path) -> None:
+    (template / "state").unlink()
+    with pytest.raises(FreezeFailed, match="state"):
+        load_frozen(template)
+
+
+def test_a_state_that_qemu_does_not_understand_ends_the_fork_with_qemus_words(template: Path, tmp_path: Path) -> None:
+    frozen = load_frozen(template)
+    (template / "state").chmod(0o600)
+    (template / "state").write_bytes(b"this is no state at all" * 100)
+    with pytest.raises((FreezeFailed, GuestExited)) as caught:
+        fork(frozen, template, tmp_path / "a", name="a")
+    assert "QEMU" in caught.value.message
+    assert not [p for p in psutil.Process().children(recursive=True) if p.name().startswith("qemu-system")]
+
+
+def test_a_stream_without_an_end_is_given_up_at_the_deadline(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = load_frozen(template)
+    (template / "state").chmod(0o600)
+    (template / "state").unlink()
+    os.mkfifo(template / "state")
+    monkeypatch.setattr(frozen_module, "_POLL_S", 0.01)
+    with pytest.raises((FreezeFailed, GuestExited), match=r"take the frozen state within 1 s|QEMU"):
+        fork(frozen, template, tmp_path / "a", name="a", timeout=1)
+
+
+def test_zeroes_are_left_out_of_a_stored_ram_file(tmp_path: Path) -> None:
+    ram = RamFile(8)
+    data = {0: b"first", 3 << 20: bytes(1 << 20), (5 << 20) + 17: b"middle", (8 << 20) - 4: b"last"}
+    with ram.memory.path.open("r+b") as file:
+        for at, piece in data.items():
+            file.seek(at)
+            file.write(piece)
+    ram.store(tmp_path / "ram")
+    expected = ram.memory.path.read_bytes()
+    ram.close()
+    assert (tmp_path / "ram").read_bytes() == expected
+    assert (tmp_path / "ram").stat().st_blocks * 512 <= 4 * 64 << 10
+    again = RamFile(8)
+    again.load(tmp_path / "ram")
+    assert again.memory.path.read_bytes() == expected
+    again.close()
+    again.close()
+
+
+@pytest.mark.parametrize(("known", "method"), [(True, "shared"), (False, "stream"), (None, None)])
+def test_the_method_follows_from_what_qemu_can_do(features: QemuFeatures, known: bool | None, method: Any) -> None:
+    assert choose_method(None if known is None else replace(features, x_ignore_shared=known)) == method
+
+
+def test_what_is_written_down_is_read_back(template: Path) -> None:
+    frozen = load_frozen(template)
+    assert isinstance(frozen, Frozen)
+    assert frozen.spec.memory is None
+    assert frozen.spec.incoming == ""
+    assert frozen.spec.disks[0].blank is None
