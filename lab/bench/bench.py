@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from lab.bench.measure import Forks, NotHere
+from lab.bench.measure import Forks
 from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress
 from lab.pool.deploy import deploy
@@ -33,7 +33,7 @@ class Bench:
         count: How often a reading is taken, where the user said so.
         suites: What the user named for the measure of the suites.
         peer_python: The Python with labgrid, where the user named one.
-        make_forks: Makes the way to forks; None where this version has none.
+        make_forks: Makes the way to forks.
         clock: Monotonic seconds.
         cpu_clock: Processor seconds of the calling thread.
     """
@@ -43,11 +43,11 @@ class Bench:
     credentials: Credentials
     out: Path
     progress: Progress
+    make_forks: Callable[[], Forks]
     quick: bool = False
     count: int | None = None
     suites: tuple[str, ...] = ()
     peer_python: Path | None = None
-    make_forks: Callable[[], Forks] | None = None
     clock: Callable[[], float] = time.monotonic
     cpu_clock: Callable[[], float] = time.thread_time
     _guest: LiveGuest | None = field(default=None, init=False)
@@ -105,8 +105,6 @@ class Bench:
 
     def forks(self) -> Forks:
         """The way to forks."""
-        if self.make_forks is None:
-            raise NotHere("this version of the lab makes no forks")
         self.end_guest()
         if self._forks is None:
             self._forks = self.make_forks()
@@ -122,4 +120,9 @@ class Bench:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.end_guest()
+        try:
+            self.end_guest()
+        finally:
+            forks, self._forks = self._forks, None
+            if forks is not None:
+                forks.close()

@@ -26,6 +26,9 @@ class Forks(Protocol):
     def fork(self, guest_id: str) -> LiveGuest:
         """A new guest, woken and answering; its ``boot_s`` counts from the start of its QEMU to the first answered command."""
 
+    def close(self) -> None:
+        """End what was prepared."""
+
 
 class Context(Protocol):
     """What a measure may ask for. Guests are booted when they are asked for, and ended by whoever owns them."""
@@ -92,7 +95,7 @@ class Context(Protocol):
         """The way to forks.
 
         Raises:
-            NotHere: There is none.
+            NotHere: There is none on this machine.
         """
 
 

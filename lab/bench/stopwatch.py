@@ -34,14 +34,14 @@ class Timing:
         wall_s: From the first hook of its protocol to the last.
         guest_s: Of that, inside of calls to the guest.
         guest_cpu_s: Processor time of the calling thread inside of those calls.
-        boots: Guests that were booted meanwhile.
+        guests: Guests that were booted or forked meanwhile.
     """
 
     nodeid: str
     wall_s: float
     guest_s: float
     guest_cpu_s: float
-    boots: int
+    guests: int
 
     @property
     def waited_s(self) -> float:
@@ -67,7 +67,7 @@ class Stopwatch:
         self._cpu = cpu
         self._depth = 0
         self._guest_s = self._guest_cpu_s = 0.0
-        self._boots = 0
+        self._guests = 0
 
     @contextmanager
     def guest_call(self) -> Iterator[None]:
@@ -83,9 +83,9 @@ class Stopwatch:
                 self._guest_cpu_s += self._cpu() - cpu
 
     @contextmanager
-    def boot(self) -> Iterator[None]:
+    def guest(self) -> Iterator[None]:
         """What happens inside makes a guest ready."""
-        self._boots += 1
+        self._guests += 1
         with self.guest_call():
             yield
 
@@ -93,7 +93,7 @@ class Stopwatch:
     def test(self, nodeid: str, done: Callable[[Timing], None]) -> Iterator[None]:
         """One test; ``done`` gets its timing behind it."""
         self._guest_s = self._guest_cpu_s = 0.0
-        self._boots = 0
+        self._guests = 0
         begin = self._clock()
         try:
             yield
@@ -104,7 +104,7 @@ class Stopwatch:
                     wall_s=self._clock() - begin,
                     guest_s=self._guest_s,
                     guest_cpu_s=self._guest_cpu_s,
-                    boots=self._boots,
+                    guests=self._guests,
                 )
             )
 
@@ -122,6 +122,9 @@ class Watched:
         self._inner = inner
         self._calls = calls
         self._watch = watch
+
+    #: Whoever asks what it is gets the object's own answer: a WinRM transport is frozen in another way than others.
+    __class__ = property(lambda self: type(self._inner))  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
@@ -152,19 +155,19 @@ class StopwatchPlugin:
         """Put the watch around every guest that is made from now on, and around making it."""
         watch = self._watch
         init: Callable[..., None] = LiveGuest.__init__
-        boot_once: Callable[..., Any] = GuestPool._boot_once
+        start_once: Callable[..., Any] = GuestPool._start_once
 
         def watched_init(guest: LiveGuest, *args: Any, **kwargs: Any) -> None:
             init(guest, *args, **kwargs)
             guest.transport = Watched(guest.transport, _TRANSPORT_CALLS, watch)
             guest.prints = Watched(guest.prints, _PRINT_CALLS, watch)
 
-        def watched_boot(pool: GuestPool, *args: Any, **kwargs: Any) -> Any:
-            with watch.boot():
-                return boot_once(pool, *args, **kwargs)
+        def watched_start(pool: GuestPool, *args: Any, **kwargs: Any) -> Any:
+            with watch.guest():
+                return start_once(pool, *args, **kwargs)
 
         self._undo.setattr(LiveGuest, "__init__", watched_init)
-        self._undo.setattr(GuestPool, "_boot_once", watched_boot)
+        self._undo.setattr(GuestPool, "_start_once", watched_start)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from lab.bench.bench import Bench
 from lab.bench.budgets import Judgement, short
+from lab.bench.forks import template_forks
 from lab.bench.format import budget_figure
 from lab.bench.machine import describe_machine
 from lab.bench.measure import Measure
@@ -26,13 +28,14 @@ from lab.config import Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.accel import probe_accelerators
-from lab.host.paths import cache_dir, project_root, runs_dir, state_dir
+from lab.host.paths import cache_dir, project_root, runs_dir, state_dir, templates_dir
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.pool.boot import read_credentials, read_manifest
 from lab.pool.kept import KeptGuests
 from lab.pool.payload import Payload
 from lab.pool.source import ImageSource, choose_accelerator, qemu_version
+from lab.pool.templates import TemplateStore
 from lab.report.outdir import check_named, named_folder, timed_folder
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import sweep
@@ -102,7 +105,9 @@ def _bench(
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
         progress.stage("drivers")
-        payload = Payload.of(resolve_drivers([FLOOD_DRIVER], arch=read_manifest(image).arch, progress=progress.detail))
+        arch = read_manifest(image).arch
+        payload = Payload.of(resolve_drivers([FLOOD_DRIVER], arch=arch, progress=progress.detail))
+        tested = Payload.of(resolve_drivers(arch=arch, progress=progress.detail))
         folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
         source = _source(image, payload, accelerator, folder.absolute(), progress)
         with Bench(
@@ -111,6 +116,8 @@ def _bench(
             credentials=read_credentials(image),
             out=folder.absolute(),
             progress=progress,
+            # Without the driver that prints: the template is then the one that `lab run` makes, too.
+            make_forks=lambda: template_forks(replace(source, payload=tested), TemplateStore(templates_dir())),
             **wishes,
         ) as context:
             outcomes = run_measures(measures, context, progress, clock=time.monotonic)

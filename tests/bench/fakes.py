@@ -32,6 +32,7 @@ class FakeForks:
 
     source: SimulatedSource
     frozen: int = 0
+    closed: bool = False
     forked: list[LiveGuest] = field(default_factory=list)
 
     def freeze(self) -> None:
@@ -42,6 +43,9 @@ class FakeForks:
         guest.boot_s = 0.5
         self.forked.append(guest)
         return guest
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @dataclass
@@ -95,7 +99,7 @@ class FakeContext:
 
     def forks(self) -> Forks:
         if self.make_forks is None:
-            raise NotHere("this version of the lab makes no forks")
+            raise NotHere("no forks here")
         return self.make_forks
 
 

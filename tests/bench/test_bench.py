@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
 
 from lab.bench.bench import Bench
+from lab.bench.forks import TemplateForks
 from lab.bench.measure import NotHere
 from lab.cli.main import app
 from lab.errors import ConfigError
@@ -31,6 +33,7 @@ def bench(source: SimulatedSource, tmp_path: Path) -> Bench:
         credentials=Credentials(username="lab", password="secret"),
         out=tmp_path,
         progress=SilentProgress(),
+        make_forks=lambda: FakeForks(source),
     )
 
 
@@ -70,9 +73,25 @@ def test_forks_are_made_once_and_do_not_run_beside_the_shared_guest(bench: Bench
         assert not shared.alive
 
 
-def test_a_version_without_forks_says_so(bench: Bench) -> None:
-    with bench, pytest.raises(NotHere, match="makes no forks"):
+def test_what_was_prepared_ends_with_the_bench(bench: Bench, source: SimulatedSource) -> None:
+    forks = FakeForks(source)
+    bench.make_forks = lambda: forks
+    with bench:
         bench.forks()
+        assert not forks.closed
+    assert forks.closed
+
+
+@pytest.mark.parametrize("notes", [[], ["QEMU lacks x-ignore-shared"]])
+def test_a_machine_that_cannot_freeze_is_told_and_no_failure(notes: list[str]) -> None:
+    class NoForks:
+        figures = SimpleNamespace(notes=notes)
+
+        def template(self, _wish: object) -> None:
+            return None
+
+    with pytest.raises(NotHere, match=notes[0] if notes else "no template can be made here"):
+        TemplateForks(cast(Any, NoForks()), 1).freeze()
 
 
 @pytest.mark.parametrize(

@@ -55,15 +55,16 @@ def test_cold_boots_alone_where_there_are_no_forks(context: FakeContext) -> None
     found = BootMeasure().run(context)
     assert keys(found) == ["boot.cold"]
     assert found.series[0].values == (10.0,) * 3
-    assert found.notes == ("fork: this version of the lab makes no forks",)
+    assert found.notes == ("fork: no forks here",)
     assert not any(guest.alive for guest in context.booted)
 
 
 def test_at_least_twenty_forks_one_after_the_other_none_of_which_stays(context: FakeContext) -> None:
     context.make_forks = forks = FakeForks(context.source)
-    cold, forked = BootMeasure().run(context).series
+    cold, forked, worked = BootMeasure().run(context).series
     assert len(cold.values) == 3
     assert forked.values == (0.5,) * 20
+    assert worked.values == (1.5,) * 20, "a look at the fake clock takes a second"
     assert forks.frozen == 1
     assert not any(guest.alive for guest in forks.forked)
 
@@ -229,7 +230,7 @@ def test_runs_of_suites_do_not_inherit_settings_or_a_surrounding_pytest(monkeypa
 
 
 def test_each_number_of_workers_is_a_run_of_the_real_command(context: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs: list[tuple[int, str]] = []
+    runs: list[tuple[object, ...]] = []
 
     def run_suites(
         _context: FakeContext, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path
@@ -241,9 +242,15 @@ def test_each_number_of_workers_is_a_run_of_the_real_command(context: FakeContex
     monkeypatch.setattr("lab.bench.measures.suites.run_suites", run_suites)
     context.suites = ("suites/mine",)
     found = SuitesMeasure().run(context)
-    assert runs == [(1, "cold-1"), (2, "cold-2"), (4, "cold-4")]
+    assert runs == [(n, "--no-fork", f"cold-{n}") for n in (1, 2, 4)]
     assert [(one.key, one.reference) for one in found.series][1] == ("suites.cold.2", "suites.cold.1")
-    assert "forks: this version of the lab makes no forks" in found.notes
+    assert "forks: no forks here" in found.notes
+
+
+def test_forked_runs_follow_the_cold_ones_where_there_are_forks(context: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.bench.measures.suites.run_suites", lambda *_args, **_rest: 7.0)
+    context.quick, context.make_forks = True, FakeForks(context.source)
+    assert keys(SuitesMeasure().run(context)) == ["suites.cold.1", "suites.cold.2", "suites.forked.1", "suites.forked.2"]
 
 
 # --- the peer -----------------------------------------------------------------------------------------------------

@@ -46,17 +46,17 @@ def test_guest_time_is_taken_out_and_work_inside_of_guest_calls_is_not(watch: St
         with watch.guest_call():
             wall.now += 10
             cpu.now += 3
-    assert found == [Timing(nodeid="t", wall_s=12, guest_s=10, guest_cpu_s=3, boots=0)]
+    assert found == [Timing(nodeid="t", wall_s=12, guest_s=10, guest_cpu_s=3, guests=0)]
     assert (found[0].waited_s, found[0].overhead_s) == (7, 5)
 
 
 def test_a_guest_call_inside_of_another_counts_once(watch: Stopwatch, wall: Clock) -> None:
     found: list[Timing] = []
-    with watch.test("t", found.append), watch.boot():
+    with watch.test("t", found.append), watch.guest():
         wall.now += 1
         with watch.guest_call():
             wall.now += 1
-    assert (found[0].guest_s, found[0].boots) == (2, 1)
+    assert (found[0].guest_s, found[0].guests) == (2, 1)
 
 
 def test_each_test_begins_at_zero_also_behind_one_that_raised(watch: Stopwatch, wall: Clock) -> None:
@@ -96,7 +96,7 @@ def test_a_watched_object_is_the_object_and_some_of_its_calls_are_timed(watch: S
 
 def test_a_summary_keeps_every_test() -> None:
     clock = TickingClock()
-    timings = [Timing(nodeid=str(n), wall_s=1.0, guest_s=0.9, guest_cpu_s=0.01 * clock(), boots=0) for n in range(3)]
+    timings = [Timing(nodeid=str(n), wall_s=1.0, guest_s=0.9, guest_cpu_s=0.01 * clock(), guests=0) for n in range(3)]
     total, inside, guest = summarise(timings).series
     assert total.values == pytest.approx((0.11, 0.12, 0.13))
     assert inside.values == pytest.approx((0.01, 0.02, 0.03))
@@ -132,6 +132,6 @@ def test_a_session_with_the_watch_tells_boots_and_guest_calls(pytester: pytest.P
     lines = (Path(pytester.path) / "timings.jsonl").read_text(encoding="utf-8").splitlines()
     first, second = (Timing(**json.loads(line)) for line in lines)
     assert first.nodeid.endswith("::test_first")
-    assert (first.boots, second.boots) == (1, 0)
+    assert (first.guests, second.guests) == (1, 0)
     assert 0 < second.guest_s < second.wall_s
     assert second.overhead_s <= second.wall_s

@@ -27,6 +27,7 @@ REPRESENTATIVE = (
 _SMALL = ("suites/sync/test_counter.py", "suites/sync/test_slots.py")
 _WORKERS = (1, 2, 4)
 _DEADLINE_S = 1800.0
+_OPTIONS: dict[str, tuple[str, ...]] = {"cold": ("--no-fork",), "forked": ()}
 
 
 class SuitesMeasure:
@@ -41,39 +42,26 @@ class SuitesMeasure:
         suites = context.suites or (_SMALL if context.quick else REPRESENTATIVE)
         workers = _WORKERS[:2] if context.quick else _WORKERS
         notes = [f"tests: {' '.join(suites)}"]
-        ways: dict[str, tuple[str, tuple[str, ...]]] = {"cold": ("cold boots", self.cold_options(context))}
+        ways = {"cold": "cold boots"}
         try:
-            ways["forked"] = ("forks", self.fork_options(context))
+            # Made before the watch starts: a template outlives many runs.
+            context.detail("template")
+            context.forks().freeze()
+            ways["forked"] = "forks"
         except NotHere as error:
             notes.append(f"forks: {error.message}")
         series = []
-        for way, (label, options) in ways.items():
+        for way, label in ways.items():
             for number in workers:
                 context.detail(f"{label}, {number} worker(s)")
                 folder = context.out / self.name / f"{way}-{number}"
-                took = run_suites(context, suites, workers=number, options=options, folder=folder)
+                took = run_suites(context, suites, workers=number, options=_OPTIONS[way], folder=folder)
                 said = f"{label}, {number} worker" + ("s" if number > 1 else "")
                 key = f"suites.{way}.{number}"
                 series.append(
                     Series(key=key, label=said, unit="s", values=(took,), reference=f"suites.{way}.1", baseline=way == "cold")
                 )
         return Samples(series=tuple(series), notes=tuple(notes))
-
-    @staticmethod
-    def cold_options(context: Context) -> tuple[str, ...]:
-        """What makes `lab run` boot every guest."""
-        del context
-        return ()
-
-    @staticmethod
-    def fork_options(context: Context) -> tuple[str, ...]:
-        """What makes `lab run` fork every guest.
-
-        Raises:
-            NotHere: It cannot.
-        """
-        context.forks()
-        return ()
 
 
 def run_suites(context: Context, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path) -> float:
