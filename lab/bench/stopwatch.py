@@ -124,7 +124,7 @@ class Watched:
         self._watch = watch
 
     #: Whoever asks what it is gets the object's own answer: a WinRM transport is frozen in another way than others.
-    __class__ = property(lambda self: type(self._inner))  # type: ignore[assignment]
+    __class__ = property(lambda self: type(self._inner))
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)

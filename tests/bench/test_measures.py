@@ -236,7 +236,7 @@ def test_each_number_of_workers_is_a_run_of_the_real_command(context: FakeContex
         _context: FakeContext, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path
     ) -> float:
         assert tuple(suites) == ("suites/mine",)
-        runs.append((workers, folder.name))
+        runs.append((workers, *options, folder.name))
         return 100.0 / workers
 
     monkeypatch.setattr("lab.bench.measures.suites.run_suites", run_suites)

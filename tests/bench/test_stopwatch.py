@@ -91,6 +91,7 @@ def test_a_watched_object_is_the_object_and_some_of_its_calls_are_timed(watch: S
         assert guest.run("x") == "X"
         guest.parse()
     assert guest.name == "winrm"
+    assert isinstance(guest, Guest)
     assert (found[0].guest_s, found[0].overhead_s) == (4, 1)
 
 

@@ -76,7 +76,6 @@ class FilesMeasure:
             label=f"{size} MB as base64 chunks over WinRM",
             unit="s",
             values=tuple(times),
-            reference=f"files.winrm.{size}",
             baseline=True,
             estimated=True,
             note=f"from {len(times)} of {number} command lines; without decoding and sums",

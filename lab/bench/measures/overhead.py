@@ -74,7 +74,5 @@ def summarise(timings: Iterable[Timing]) -> Samples:
             baseline=True,
         ),
     )
-    return Samples(
-        series=series,
-        notes=(f"{len(found)} tests on {sum(one.guests for one in found)} guests of their own; the first test is left out",),
-    )
+    guests = sum(one.guests for one in found)
+    return Samples(series=series, notes=(f"{len(found)} tests, {guests} new guests for them; the first test is left out",))
