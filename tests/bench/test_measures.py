@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ from lab.bench.kdtarget import print_all
 from lab.bench.measure import NotHere
 from lab.bench.measures import all_measures
 from lab.bench.measures.boot import BootMeasure
-from lab.bench.measures.files import append_chunk
+from lab.bench.measures.files import append_chunk, copies, media_of
 from lab.bench.measures.kd import KdMeasure, decode, live, synthetic_capture
 from lab.bench.measures.memory import pss_of
 from lab.bench.measures.peer import PeerMeasure, boot_once, find_peer, peer_job
@@ -28,6 +30,7 @@ from lab.bench.measures.winrm import guest_port, take_turns
 from lab.bench.samples import Samples
 from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
 from lab.image.manifest import Credentials, MachineSpec, Ports
+from lab.pool.live import LiveGuest
 from lab.prints.kd.packet import RESET, control_packet
 from lab.prints.kd.record import Print
 from lab.prints.kd.session import Session
@@ -181,6 +184,29 @@ def test_a_chunk_is_one_command_line_that_cmd_can_hold() -> None:
 def test_a_chunk_that_was_not_written_is_an_error() -> None:
     with pytest.raises(TransportError, match="disk full"):
         append_chunk(ChunkProtocol(1), "shell", b"x", "C:\\x")
+
+
+def test_each_copy_brings_other_bytes(context: FakeContext) -> None:
+    context.count = 2
+    got: list[bytes] = []
+
+    def put(source: Path, target: str, *, timeout: float) -> None:
+        assert target.startswith("C:\\lab\\bench\\way-")
+        got.append(source.read_bytes())
+
+    small, large = copies(context, "way", "a way", put)
+    assert (small.key, small.reference, small.values) == ("files.way.1", "files.winrm.1", (1.0, 1.0))
+    assert large.label == "10 MB by a way"
+    assert [len(data) for data in got] == [1_000_000] * 2 + [10_000_000] * 2
+    assert len({data[:100] for data in got[:2]}) == len({data[:100] for data in got[2:]}) == 2
+
+
+def test_a_guest_with_a_cd_drive_takes_files_by_it_and_one_without_says_so(context: FakeContext) -> None:
+    guest = context.guest()
+    with pytest.raises(NotHere, match="no CD drive"):
+        media_of(guest)
+    drive = object()
+    assert media_of(cast(LiveGuest, SimpleNamespace(delivery=SimpleNamespace(media=drive)))) is drive
 
 
 # --- prints -------------------------------------------------------------------------------------------------------

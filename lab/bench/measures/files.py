@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import SecretStr
 
@@ -16,6 +17,7 @@ from lab.bench.samples import Samples, Series
 from lab.errors import TransportError
 from lab.guest.protocol import Transport
 from lab.guest.winrm_protocol import ShellProtocol, make_protocol
+from lab.pool.live import LiveGuest
 
 #: Million bytes.
 _SIZES = (1, 10)
@@ -23,11 +25,17 @@ _TIMEOUT_S = 600.0
 _FOLDER = "C:\\lab\\bench"
 #: A command line of cmd holds 8191 characters: this much base64, the command around it and the file's name.
 _CHUNK = 6000
-_WAYS = {"winrm": "the lab over WinRM", "sftp": "SFTP"}
+
+
+class MediaDrive(Protocol):
+    """A guest's CD drive as a way in."""
+
+    def put(self, transport: Transport, source: Path, target: str, *, timeout: float) -> None:
+        """Make a medium of a file, put it into the drive, have the guest copy the file from it and compare the sums."""
 
 
 class FilesMeasure:
-    """The same random bytes each way; the lab's ways compare sums on the other side, and that is part of their times."""
+    """Random bytes each way, other ones each time; the lab's ways compare sums in the guest, and that is part of their times."""
 
     name = "files"
     title = "one file into the guest"
@@ -38,17 +46,18 @@ class FilesMeasure:
         series: list[Series] = []
         notes: list[str] = []
         guest = context.guest()
-        with tempfile.TemporaryDirectory(prefix="lab-bench-") as scratch:
-            files = {size: random_file(Path(scratch) / f"{size}.bin", size) for size in _SIZES}
-            for way, label in _WAYS.items():
-                try:
-                    with guest.open("winrm" if way == "winrm" else "ssh") as transport:
-                        # Connected before the watch starts, as in a run, where other commands came before.
-                        transport.run("echo lab", timeout=_TIMEOUT_S)
-                        series += _copies(context, way, label, files, transport.put)
-                except NotHere as error:
-                    notes.append(f"{label}: {error.message}")
-            series.append(self._chunks(context, guest_port(guest, context.manifest.ports.winrm), guest.transport))
+        # Connected before the watch starts, as in a run, where other commands came before.
+        guest.transport.run("echo lab", timeout=_TIMEOUT_S)
+        series += copies(context, "winrm", "the lab over WinRM", guest.transport.put)
+        with guest.open("ssh") as ssh:
+            ssh.run("echo lab", timeout=_TIMEOUT_S)
+            series += copies(context, "sftp", "SFTP", ssh.put)
+        try:
+            drive = media_of(guest)
+            series += copies(context, "media", "media", lambda *file, **rest: drive.put(guest.transport, *file, **rest))
+        except NotHere as error:
+            notes.append(f"media: {error.message}")
+        series.append(self._chunks(context, guest_port(guest, context.manifest.ports.winrm), guest.transport))
         return Samples(series=tuple(series), notes=tuple(notes))
 
     @staticmethod
@@ -82,20 +91,41 @@ class FilesMeasure:
         )
 
 
-def _copies(context: Context, way: str, label: str, files: dict[int, Path], put: Callable[..., None]) -> list[Series]:
-    """Copy each file several times; ``put`` is a transport's, see :meth:`lab.guest.protocol.Transport.put`."""
+def media_of(guest: LiveGuest) -> MediaDrive:
+    """The guest's CD drive.
+
+    Raises:
+        NotHere: It has none that files can be put into.
+    """
+    drive: MediaDrive | None = getattr(getattr(guest, "delivery", None), "media", None)
+    if drive is None:
+        raise NotHere(f"{guest.manifest.guest} has no CD drive")
+    return drive
+
+
+def copies(context: Context, way: str, label: str, put: Callable[..., None]) -> list[Series]:
+    """Copy files of each size several times.
+
+    Args:
+        context: Says how often, and keeps the time.
+        way: Part of the series' keys.
+        label: For people.
+        put: Copies a file of the host to a path of the guest, see :meth:`lab.guest.protocol.Transport.put`.
+    """
     found = []
-    for size, file in files.items():
-        times = []
-        for turn in range(context.repeat(5, 1, most=5)):
-            context.detail(f"{size} MB by {label}, {turn + 1}")
-            begin = context.clock()
-            put(file, f"{_FOLDER}\\{way}-{size}-{turn}.bin", timeout=_TIMEOUT_S)
-            times.append(context.clock() - begin)
-        reference = f"files.winrm.{size}"
-        found.append(
-            Series(key=f"files.{way}.{size}", label=f"{size} MB by {label}", unit="s", values=tuple(times), reference=reference)
-        )
+    with tempfile.TemporaryDirectory(prefix="lab-bench-") as scratch:
+        for size in _SIZES:
+            times = []
+            for turn in range(context.repeat(5, 1, most=5)):
+                context.detail(f"{size} MB by {label}, {turn + 1}")
+                # Other bytes each time: what is in the guest already need not be copied.
+                file = random_file(Path(scratch) / f"{way}-{size}-{turn}.bin", size, seed=turn)
+                begin = context.clock()
+                put(file, f"{_FOLDER}\\{file.name}", timeout=_TIMEOUT_S)
+                times.append(context.clock() - begin)
+            key, reference = f"files.{way}.{size}", f"files.winrm.{size}"
+            name = f"{size} MB by {label}"
+            found.append(Series(key=key, label=name, unit="s", values=tuple(times), reference=reference))
     return found
 
 
@@ -115,7 +145,7 @@ def append_chunk(protocol: ShellProtocol, shell: str, chunk: bytes, target: str)
         raise TransportError(f"a chunk was not written: {said[:200]!r}")
 
 
-def random_file(file: Path, megabytes: int) -> Path:
-    """A file of bytes that no layer can compress, the same ones in every bench."""
-    file.write_bytes(random.Random(megabytes).randbytes(megabytes * 1_000_000))
+def random_file(file: Path, megabytes: int, *, seed: int) -> Path:
+    """A file of bytes that no layer can compress, the same ones for the same seed."""
+    file.write_bytes(random.Random(seed).randbytes(megabytes * 1_000_000))
     return file
