@@ -35,7 +35,7 @@ class MediaDrive(Protocol):
 
 
 class FilesMeasure:
-    """Random bytes each way, other ones each time; the lab's ways compare sums in the guest, and that is part of their times."""
+    """Random bytes each way, other ones each time; the lab's ways compare sums in the guest, which is part of their times."""
 
     name = "files"
     title = "one file into the guest"
