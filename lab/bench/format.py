@@ -56,6 +56,13 @@ def verdict(budget: BudgetEntry) -> str:
     return "met here" if budget.met else "short here"
 
 
+def one_line(text: str) -> str:
+    """An error's message and its hint, without the output of a program that is quoted between the two."""
+    first, *rest = text.split("\n")
+    hint = next((line.strip() for line in rest if line.startswith("  try: ")), "")
+    return first.removesuffix("; its last lines:") + (f"; {hint}" if hint else "")
+
+
 def where(report: BenchReport) -> str:
     """Guest, accelerator and QEMU in one line; stands in every output."""
     kind = "Windows" if report.is_windows else "not Windows"

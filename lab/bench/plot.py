@@ -11,7 +11,7 @@ from itertools import count, groupby
 from textwrap import shorten, wrap
 
 from lab.bench.budgets import BUDGETS
-from lab.bench.format import against, budget_figure, figure, machine, median, verdict, where
+from lab.bench.format import against, budget_figure, figure, machine, median, one_line, verdict, where
 from lab.bench.model import BenchReport, BudgetEntry, MeasureEntry, SeriesEntry
 
 WIDTH = 1000
@@ -93,7 +93,7 @@ def _panel(measure: MeasureEntry, marks: Mapping[str, tuple[float, bool]]) -> tu
     lines.append(_text(_RIGHT, 34, measure.name, size=12, fill=_DIM, anchor="end"))
     y = 44.0
     if measure.status != "measured":
-        for line in wrap(f"{measure.status}: {measure.reason.partition(chr(10))[0]}", _LINE)[:2]:
+        for line in wrap(f"{measure.status}: {one_line(measure.reason)}", _LINE)[:2]:
             y += 16
             lines.append(_text(_LEFT, y, line, size=12, fill=_SHORT if measure.status == "failed" else _DIM))
     for _, group in groupby(measure.series, key=lambda one: one.unit):

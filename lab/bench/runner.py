@@ -99,7 +99,7 @@ def judge_outcomes(outcomes: Sequence[Outcome], budgets: tuple[Budget, ...] = BU
         if outcome.status == "measured":
             missing[outcome.name] = " ".join(outcome.samples.notes)
         else:
-            missing[outcome.name] = f"{outcome.status}: {outcome.reason}".replace("\n  try:", ";")
+            missing[outcome.name] = f"{outcome.status}: {outcome.reason}"
     return judge(series, missing, budgets)
 
 

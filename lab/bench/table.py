@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.bench.budgets import measure_of
-from lab.bench.format import against, budget_figure, figure, machine, median, verdict, where
+from lab.bench.format import against, budget_figure, figure, machine, median, one_line, verdict, where
 from lab.bench.model import BenchReport, MeasureEntry, SeriesEntry
 
 _STYLES = {"met": "green", "met here": "green", "short": "bold red", "short here": "yellow"}
@@ -29,7 +29,9 @@ def _print_measure(measure: MeasureEntry, console: Console) -> None:
     if measure.status != "measured":
         style = "red" if measure.status == "failed" else "yellow"
         console.print()
-        console.print(Text.assemble((title, "bold"), "\n  ", (f"{measure.status}: {measure.reason}", style)), soft_wrap=True)
+        console.print(
+            Text.assemble((title, "bold"), "\n  ", (f"{measure.status}: {one_line(measure.reason)}", style)), soft_wrap=True
+        )
         return
     console.print()
     console.print(Text(title, "bold"), soft_wrap=True)
@@ -64,7 +66,7 @@ def _print_budgets(report: BenchReport, console: Console) -> None:
             left_out += 1
             continue
         said = verdict(budget)
-        goal = f"{budget.what}: {budget.goal}" + (f" ({budget.reason})" if budget.reason else "")
+        goal = f"{budget.what}: {budget.goal}" + (f" ({one_line(budget.reason)})" if budget.reason else "")
         table.add_row(Text(said, _STYLES.get(said, "dim")), budget_figure(budget), goal)
     console.print(table)
     if left_out:

@@ -15,7 +15,7 @@ from rich.console import Console
 from lab.bench.bench import Bench
 from lab.bench.budgets import Judgement, short
 from lab.bench.forks import template_forks
-from lab.bench.format import budget_figure
+from lab.bench.format import budget_figure, one_line
 from lab.bench.machine import describe_machine
 from lab.bench.measure import Measure
 from lab.bench.measures import all_measures
@@ -174,11 +174,11 @@ def conclude(outcomes: tuple[Outcome, ...], judgements: tuple[Judgement, ...], *
     asked = frozenset(outcome.name for outcome in outcomes)
     missed = short(judgements, asked=asked, absolute=absolute) if check else ()
     for one in missed:
-        figure = one.reason if one.figure is None else budget_figure(budget_entry(one))
+        figure = one_line(one.reason) if one.figure is None else budget_figure(budget_entry(one))
         sys.stderr.write(f"lab: falls short: {one.budget.what}: {one.budget.goal}; it is: {figure}\n")
     failed = [outcome for outcome in outcomes if outcome.status in ("failed", "interrupted")]
     for outcome in failed:
-        sys.stderr.write(f"lab: not measured: {outcome.name}: {outcome.reason}\n")
+        sys.stderr.write(f"lab: not measured: {outcome.name}: {one_line(outcome.reason)}\n")
     if missed:
         return SHORT
     return INFRA if failed else OK

@@ -9,12 +9,12 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from rich.console import Console
 
-from lab.bench.format import figure, times
+from lab.bench.format import figure, one_line, times
 from lab.bench.measure import NotHere
 from lab.bench.model import BenchReport
 from lab.bench.plot import goal_marks, plot
 from lab.bench.table import print_report
-from lab.errors import TransportError
+from lab.errors import HostToolError, LabError, TransportError
 from tests.bench.fakes import FakeContext, FakeMeasure, samples, series
 from tests.bench.test_runner import report_of, run
 
@@ -113,6 +113,18 @@ def test_a_terminal_of_eighty_columns_breaks_no_figure(report: BenchReport) -> N
 )
 def test_figures(value: float, unit: str, said: str) -> None:
     assert figure(value, unit) == said  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotHere("no labgrid", hint="bash ci/peer.sh"), "no labgrid; try: bash ci/peer.sh"),
+        (HostToolError(["lab"], 1, "much\nto read", hint="read lab.log"), "lab ended with 1; try: read lab.log"),
+        (HostToolError(["lab"], 1, "much\nto read"), "lab ended with 1"),
+    ],
+)
+def test_an_error_in_one_line_keeps_its_hint(error: LabError, said: str) -> None:
+    assert one_line(str(error)) == said
 
 
 def test_ratios() -> None:

@@ -82,7 +82,7 @@ def test_a_budget_tells_why_its_measure_has_no_figure(context: FakeContext) -> N
         context, FakeMeasure("winrm", TransportError("gone", hint="look")), FakeMeasure("memory", NotHere("no forks"))
     )
     judged = {one.budget.key: one for one in judge_outcomes(outcomes)}
-    assert judged["winrm.ratio"].reason == "failed: gone; look"
+    assert judged["winrm.ratio"].reason == "failed: gone\n  try: look"
     assert judged["fork.memory"].reason == "not here: no forks"
     assert judged["media.ratio"].reason == "not asked for"
 
