@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
+from lab.pool.template import Template
 from lab.prints.log import RecordLog
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
 from lab.toolchain.select import DriverPackage
@@ -284,6 +285,20 @@ class SimulatedSource:
         prints = SimulatedPrints(machine)
         transport = SimulatedTransport(machine, prints, refuse_start=self.refuse_start, refuse_stop=self.refuse_stop)
         prints.say("a print of the boot")
+        return self.live(guest_id, machine, prints, transport, smp=smp)
+
+    def live(
+        self,
+        guest_id: str,
+        machine: SimulatedMachine,
+        prints: SimulatedPrints,
+        transport: SimulatedTransport,
+        *,
+        smp: int | None = None,
+        template: Template | None = None,
+        on_close: Callable[[bool], None] = lambda _kept: None,
+    ) -> LiveGuest:
+        """A guest of these parts, booted or a fork."""
 
         def open_transport(name: str) -> Transport:
             return SimulatedTransport(machine, prints, name=name)
@@ -296,7 +311,10 @@ class SimulatedSource:
             prints=prints,
             smp=smp or 1,
             boot_s=0.25,
+            template=template.key if template else "",
+            loaded=frozenset(template.drivers) if template else frozenset(),
             open_transport=open_transport,
+            on_close=on_close,
         )
         self.guests.append(guest)
         return guest

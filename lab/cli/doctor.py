@@ -87,7 +87,10 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
         )
     ]
     if found.features:
-        fork = "x-ignore-shared" if found.features.x_ignore_shared else "full stream"
+        fork = "x-ignore-shared" if found.features.x_ignore_shared else "full stream (this QEMU lacks x-ignore-shared)"
         rows += [("freeze and fork by", fork), ("dump formats", ", ".join(found.features.dump_formats))]
+    else:
+        rows.append(("freeze and fork by", "nothing: QEMU does not tell what it can do, so guests are booted cold"))
+    rows.append(("forks at once", str(size["forks"])))
     rows += [(f"{name} folder", f"{item.path} ({item.free_mb} MiB free)") for name, item in found.folders.items()]
     return rows

@@ -83,7 +83,7 @@ def up(
     chosen = guests.free_name(name, Path(values.image).name)
     kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests)
     typer.echo(f"{kept.name} is up: {kept.guest}")
-    _print_ways(kept)
+    print_ways(kept)
     typer.echo(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}")
 
 
@@ -206,10 +206,10 @@ def ps() -> None:
     for guest in guests:
         since = datetime.datetime.fromtimestamp(guest.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         typer.echo(f"{guest.name}: {guest.guest}, since {since}, process {guest.pid}")
-        _print_ways(guest)
+        print_ways(guest)
 
 
-def _print_ways(guest: KeptGuest) -> None:
+def print_ways(guest: KeptGuest) -> None:
     """Where a guest is reached, and where its logs are."""
     ports = read_manifest(guest.image_dir).ports
     names = {ports.winrm: "WinRM", ports.winrm_tls: "WinRM with TLS", ports.ssh: "SSH"}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lab
-from lab.cli import bench, doctor, driver, guest, image, kd, run
+from lab.cli import bench, doctor, driver, guest, image, kd, run, templates
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE
 
@@ -27,6 +27,7 @@ doctor.register(app)
 driver.register(app)
 image.register(app)
 kd.register(app)
+templates.register(app)
 bench.register(app)
 
 

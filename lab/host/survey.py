@@ -85,7 +85,7 @@ class Survey:
             }
             for state in self.tools
         }
-        guests = self.capacity.guests(_TYPICAL_GUEST_MB)
+        guests, forks = self.capacity.guests(_TYPICAL_GUEST_MB), self.capacity.forks(_TYPICAL_GUEST_MB)
         return {
             "ok": self.ok,
             "problems": list(self.problems),
@@ -94,7 +94,7 @@ class Survey:
             "best_accelerator": self.accelerators.best,
             "tools": tool_states,
             "qemu": {"features": asdict(self.features) if self.features else None},
-            "capacity": {**asdict(self.capacity), "guests": guests, "guest_memory_mb": _TYPICAL_GUEST_MB},
+            "capacity": {**asdict(self.capacity), "guests": guests, "forks": forks, "guest_memory_mb": _TYPICAL_GUEST_MB},
             "folders": {name: {"path": str(item.path), "free_mb": item.free_mb} for name, item in self.folders.items()},
         }
 

@@ -18,6 +18,7 @@ from lab.plugin.outdir import choose_out, link_latest
 from lab.plugin.session import LabSession
 from lab.plugin.workers import (
     XdistHooks,
+    auto_workers,
     command_of_controller,
     die_with_parent,
     is_worker,
@@ -43,6 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the plugin's own hooks."""
     pluginmanager.add_hookspecs(hookspec)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Say what ``-n auto`` is. pytest-xdist asks before ``pytest_configure``, so a plugin registered there is too late."""
+    return auto_workers(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:

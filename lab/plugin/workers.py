@@ -75,16 +75,17 @@ class XdistHooks:
         node.workerinput[_OUT] = str(config.stash[OUT])
         node.workerinput[_COMMAND] = list(sys.argv)
 
-    def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int | None:
-        """As many workers as guests run at full speed side by side; pytest-xdist's own rule where no image is known."""
-        from lab.host.capacity import measure
-        from lab.image.store import find_image
-        from lab.pool.boot import read_manifest
 
-        options = options_of(config)
-        try:
-            machine = read_manifest(find_image(options.image)).machine
-        except LabError:
-            return None
-        carries = measure().forks if options.boot == "fork" else measure().guests
-        return carries(machine.memory_mb, smp=machine.smp)
+def auto_workers(config: pytest.Config) -> int | None:
+    """As many workers as this machine carries guests; None, for pytest-xdist's own rule, where no image is known."""
+    from lab.host.capacity import measure
+    from lab.image.store import find_image
+    from lab.pool.boot import read_manifest
+
+    options = options_of(config)
+    try:
+        machine = read_manifest(find_image(options.image)).machine
+    except LabError:
+        return None
+    carries = measure().forks if options.boot == "fork" else measure().guests
+    return carries(machine.memory_mb, smp=machine.smp)

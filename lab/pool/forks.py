@@ -155,6 +155,11 @@ class Forks:
         self._closed = threading.Event()
         self.figures = ForkFigures()
 
+    @property
+    def image_dir(self) -> Path:
+        """Folder of the image."""
+        return self._base.image_dir
+
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
         """See :class:`ForkSource`."""
         template = self.template(wish)

@@ -134,32 +134,68 @@ def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
         source: Boots guests.
         store: Where templates are.
     """
-    try:
-        features = probe_features(QEMU)
-        identity = qemu_identity(QEMU, source.qemu)
-    except HostToolError:
-        return source
     wish = TemplateWish(
         image_dir=source.image_dir,
         manifest=source.manifest,
         payload=source.payload,
         accelerator=source.accelerator,
-        qemu=identity,
+        qemu=source.qemu,
         transport=source.transport,
         smp=source.manifest.machine.smp,
     )
-    maker = TemplateMaker(features, boot_timeout=source.boot_timeout, progress=source.progress)
-    forks = Forks(
-        wish,
-        store,
-        maker,
-        runs_dir=source.runs_dir,
-        on_ready=source.register,
-        on_close=source.clean,
-        detached=source.detached,
-        progress=source.progress,
-    )
+    try:
+        forks = make_forks(
+            wish,
+            store,
+            runs_dir=source.runs_dir,
+            boot_timeout=source.boot_timeout,
+            on_ready=source.register,
+            on_close=source.clean,
+            detached=source.detached,
+            progress=source.progress,
+        )
+    except HostToolError:
+        return source
     return replace(source, forks=forks)
+
+
+def make_forks(
+    wish: TemplateWish,
+    store: TemplateStore,
+    *,
+    runs_dir: Path,
+    boot_timeout: float | None,
+    on_close: Callable[[RunFolder, bool], None],
+    on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
+    detached: bool = False,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Forks:
+    """Where forks come from on this machine; see :class:`lab.pool.forks.Forks`.
+
+    Args:
+        wish: What the templates are made of; ``qemu`` is the version that QEMU tells.
+        store: Where templates are.
+        runs_dir: Where run folders are made.
+        boot_timeout: Seconds until a guest that becomes a template must answer; None for the image's own figure.
+        on_close: Given a run folder and whether its guest was kept, when a fork is closed.
+        on_ready: Given each fork that answers.
+        detached: Forks live on when this process ends.
+        progress: Told what is done and waited for.
+
+    Raises:
+        HostToolError: QEMU is missing, or does not tell what it can do.
+    """
+    features = probe_features(QEMU)
+    return Forks(
+        replace(wish, qemu=qemu_identity(QEMU, wish.qemu)),
+        store,
+        TemplateMaker(features, boot_timeout=boot_timeout, progress=progress),
+        runs_dir=runs_dir,
+        on_ready=on_ready,
+        on_close=on_close,
+        detached=detached,
+        progress=progress,
+    )
 
 
 def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerators) -> Literal["kvm", "tcg"]:

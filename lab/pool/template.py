@@ -154,9 +154,9 @@ def read_template(folder: Path) -> Template:
         FreezeFailed: There is none, or it is damaged.
     """
     try:
-        values = json.loads((folder / TEMPLATE_FILE).read_bytes())
+        values = dict(json.loads((folder / TEMPLATE_FILE).read_bytes()))
         template = _ADAPTER.validate_python(values | {"folder": folder})
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, TypeError, ValueError, ValidationError) as error:
         raise FreezeFailed(f"{folder} holds no template: {str(error).splitlines()[0]}") from None
     template.frozen()
     return template

@@ -180,8 +180,13 @@ def freeze(
         read_only_ram=features.read_only_ram_file,
         files={name: _mark(folder / name) for name in names},
     )
-    (folder / FROZEN_FILE).write_bytes(_ADAPTER.dump_json(frozen, indent=1))
+    write_frozen(folder, frozen)
     return frozen
+
+
+def write_frozen(folder: Path, frozen: Frozen) -> None:
+    """Write ``frozen.json``."""
+    (folder / FROZEN_FILE).write_bytes(_ADAPTER.dump_json(frozen, indent=1))
 
 
 def load_frozen(folder: Path) -> Frozen:

@@ -1,0 +1,195 @@
+"""`lab freeze`, `lab fork`, `lab templates`: templates and forks for people."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lab.cli.guest import kept_guests, print_ways
+from lab.config import Settings, load_settings
+from lab.errors import ConfigError, FreezeFailed
+from lab.host.accel import probe_accelerators
+from lab.host.paths import cache_dir, runs_dir, templates_dir
+from lab.image.progress import Progress, open_progress
+from lab.image.recipes import ensure_image
+from lab.image.store import list_images
+from lab.pool.boot import read_manifest
+from lab.pool.forks import Forks, ForkWish
+from lab.pool.kept import describe
+from lab.pool.payload import Payload
+from lab.pool.source import choose_accelerator, make_forks, qemu_version
+from lab.pool.template import Template, TemplateWish
+from lab.pool.templates import TemplateStore
+from lab.toolchain.select import resolve_drivers
+from lab.vm.cleanup import RunFolder, sweep
+from lab.vm.machine import VirtualMachine
+
+_GuestOption = Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")]
+_DriverOption = Annotated[
+    list[str] | None, typer.Option("--driver", metavar="PATH", help="Driver that is copied in: folder, driver.yaml or .sys")
+]
+_LoadOption = Annotated[list[str] | None, typer.Option("--load", metavar="NAME", help="Driver that is loaded; may be repeated")]
+_TransportOption = Annotated[str | None, typer.Option(help="winrm or ssh")]
+_AccelOption = Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")]
+_SmpOption = Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; the image's own number when not given")]
+_ConfigOption = Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(freeze)
+    app.command()(fork)
+    app.command()(templates)
+
+
+def freeze(
+    guest: _GuestOption = None,
+    driver: _DriverOption = None,
+    load: _LoadOption = None,
+    transport: _TransportOption = None,
+    accel: _AccelOption = None,
+    smp: _SmpOption = None,
+    config: _ConfigOption = None,
+) -> None:
+    """Make a template, unless it is there: boot a guest, copy drivers and clients in, freeze it. Runs do so by themselves."""
+    settings = _settings(guest, driver, transport, accel, config)
+    with open_progress() as progress:
+        forks, wish = _forks(settings, progress, smp=smp, load=load)
+        try:
+            template = _template(forks, wish)
+        finally:
+            forks.close()
+        progress.done(f"template of {template.name}")
+    _show(template)
+
+
+def fork(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="What to call it; the image's name by default")] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many")] = 1,
+    guest: _GuestOption = None,
+    driver: _DriverOption = None,
+    load: _LoadOption = None,
+    transport: _TransportOption = None,
+    accel: _AccelOption = None,
+    smp: _SmpOption = None,
+    config: _ConfigOption = None,
+) -> None:
+    """Start forks of a template that stay until `lab down`; the template is made first where there is none."""
+    settings = _settings(guest, driver, transport, accel, config)
+    guests = kept_guests()
+    sweep(runs_dir())
+    with open_progress() as progress:
+        forks, wish = _forks(settings, progress, smp=smp, load=load)
+        try:
+            template = _template(forks, wish)
+            for _ in range(number):
+                chosen = guests.free_name(name if number == 1 else None, name or Path(settings.values.image).name)
+                begin = time.monotonic()
+                live = forks.fork(chosen, wish)
+                if live is None:
+                    raise FreezeFailed("; ".join(forks.figures.notes))
+                try:
+                    machine = live.machine
+                    assert isinstance(machine, VirtualMachine)
+                    kept = describe(
+                        chosen,
+                        guest=f"{live.manifest.guest}; fork of {template.name}",
+                        image_dir=forks.image_dir,
+                        machine=machine,
+                        transport=settings.values.transport,
+                    )
+                    guests.add(kept)
+                except BaseException:
+                    live.close()
+                    raise
+                live.close(keep=True)
+                progress.done(f"{chosen} answers after {time.monotonic() - begin:.2f} s")
+                typer.echo(f"{kept.name} is up: {kept.guest}")
+                print_ways(kept)
+        finally:
+            forks.close()
+
+
+def templates(
+    prune: Annotated[bool, typer.Option("--prune", help="Remove those that no run can use any more")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --prune: remove every one")] = False,
+) -> None:
+    """List the templates in the cache folder. The next run makes what it needs."""
+    if everything and not prune:
+        raise ConfigError("--all says which ones --prune removes", hint="lab templates --prune --all")
+    store = TemplateStore(templates_dir())
+    if prune:
+        images = {image.manifest.key for image in list_images()}
+        removed = store.prune(unless=lambda template: not everything and template.image_key in images)
+        store.remove_leftovers()
+        typer.echo(f"removed {len(removed)} template(s)")
+    found = store.all()
+    if not found and not prune:
+        typer.echo("there is no template; `lab freeze` or the next run makes one")
+    for template in found:
+        _show(template)
+
+
+def _show(template: Template) -> None:
+    since = datetime.datetime.fromtimestamp(template.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    typer.echo(f"{template.key}: {template.name}; {template.guest}")
+    typer.echo(f"  {'made':<8} {since}, in {template.made_s:.1f} s; its boot took {template.boot_s:.1f} s")
+    typer.echo(f"  {'folder':<8} {template.folder} ({template.size >> 20} MiB)")
+
+
+def _settings(
+    guest: str | None, driver: list[str] | None, transport: str | None, accel: str | None, config: Path | None
+) -> Settings:
+    options: dict[str, Any] = {"image": guest, "drivers": tuple(driver or ()), "transport": transport, "accelerator": accel}
+    return load_settings(options, config=config)
+
+
+def _forks(settings: Settings, progress: Progress, *, smp: int | None, load: list[str] | None) -> tuple[Forks, ForkWish]:
+    """Where forks come from, by the settings; image and drivers are built when they are missing."""
+    values = settings.values
+    accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
+    image = ensure_image(values.image, progress)
+    manifest = read_manifest(image)
+    drivers = resolve_drivers([Path(path) for path in values.drivers], arch=manifest.arch, progress=progress.detail)
+    payload = Payload.of(drivers)
+    names = tuple(sorted({payload.driver(name).name for name in load or ()}))
+    wish = TemplateWish(
+        image_dir=image,
+        manifest=manifest,
+        payload=payload,
+        accelerator=accelerator,
+        qemu=qemu_version(),
+        transport=values.transport,
+        smp=manifest.machine.smp,
+    )
+
+    def close(folder: RunFolder, kept: bool) -> None:
+        # The guest's keeper holds the folder of one that stays.
+        if kept:
+            folder.release()
+        else:
+            folder.remove()
+
+    forks = make_forks(
+        wish,
+        TemplateStore(templates_dir()),
+        runs_dir=runs_dir(),
+        boot_timeout=values.boot_timeout,
+        on_close=close,
+        detached=True,
+        progress=progress.stage,
+    )
+    return forks, ForkWish(smp or manifest.machine.smp, names)
+
+
+def _template(forks: Forks, wish: ForkWish) -> Template:
+    template = forks.template(wish)
+    if template is None or template.drivers != wish.drivers:
+        raise FreezeFailed(
+            "; ".join(forks.figures.notes) or "no template can be made", hint="`lab doctor` says what QEMU can do"
+        )
+    return template

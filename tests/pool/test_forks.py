@@ -1,0 +1,311 @@
+"""Forks of one worker: templates by wish, the spare, and what happens when something does not work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import BootTimeout, FreezeFailed, GuestExited, LabError, ServiceError
+from lab.pool import forks as forks_module
+from lab.pool.forks import Forks, ForkWish
+from lab.pool.payload import Payload
+from lab.pool.template import Template, TemplateWish
+from lab.pool.templates import TemplateStore
+from lab.vm.cleanup import RunFolder
+from tests.pool.test_templates import fill
+from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest
+
+PLAIN = ForkWish(1)
+SYNC = ForkWish(1, ("sync",))
+
+
+@dataclass
+class FakeMaker:
+    """Makes templates of a few bytes; ``errors`` are raised by the next ones, one each."""
+
+    made: list[tuple[str, ...]] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
+        self._make(wish, key, folder)
+
+    def load(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
+        assert base.drivers == ()
+        self._make(wish, key, folder)
+
+    def _make(self, wish: TemplateWish, key: str, folder: Path) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.made.append(wish.drivers)
+        fill(folder, key, drivers=wish.drivers, image=wish.manifest.name)
+
+
+class World:
+    """Forks whose machines are simulated."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.maker = FakeMaker()
+        self.machines: list[SimulatedMachine] = []
+        self.folders: list[Path] = []
+        self.closed: list[tuple[str, bool]] = []
+        self.fork_errors: list[Exception] = []
+        self.wake_errors: list[Exception] = []
+        self.memory_mb = 8192
+        self.store = TemplateStore(tmp_path / "templates")
+        source = SimulatedSource(tmp_path / "payload")
+        disk = tmp_path / "image" / "disk.qcow2"
+        disk.parent.mkdir()
+        disk.write_bytes(b"disk")
+        self.wish = TemplateWish(
+            image_dir=disk.parent,
+            manifest=manifest(),
+            payload=source.payload,
+            accelerator="tcg",
+            qemu="7.2",
+            transport="winrm",
+            smp=1,
+        )
+        self.runs_dir = tmp_path / "runs"
+        self.source = source
+        monkeypatch.setattr(forks_module, "fork", self.fork)
+        monkeypatch.setattr(forks_module, "wake", self.wake)
+
+    def make(self, **changes: Any) -> Forks:
+        maker: Any = self.maker
+        return Forks(
+            self.wish,
+            self.store,
+            maker,
+            runs_dir=self.runs_dir,
+            on_close=self.on_close,
+            memory_mb=lambda: self.memory_mb,
+            **changes,
+        )
+
+    def on_close(self, folder: RunFolder, kept: bool) -> None:
+        self.closed.append((folder.path.name.rpartition("-")[0], kept))
+        folder.remove()
+
+    def fork(self, _frozen: object, _folder: Path, run_dir: Path, *, name: str, detached: bool = False) -> SimulatedMachine:
+        del name, detached
+        self.folders.append(run_dir)
+        if self.fork_errors:
+            raise self.fork_errors.pop(0)
+        self.machines.append(SimulatedMachine())
+        return self.machines[-1]
+
+    def wake(self, machine: SimulatedMachine, template: Template, _wish: TemplateWish, **options: Any) -> Any:
+        if self.wake_errors:
+            raise self.wake_errors.pop(0)
+        prints = SimulatedPrints(machine)
+        return self.source.live(
+            options["guest_id"],
+            machine,
+            prints,
+            SimulatedTransport(machine, prints),
+            template=template,
+            on_close=options["on_close"],
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def forks(world: World) -> Iterator[Forks]:
+    made = world.make()
+    yield made
+    made.close()
+
+
+def test_a_template_with_loaded_drivers_comes_from_one_without(forks: Forks, world: World) -> None:
+    first = forks.fork("gw0-1", SYNC)
+    second = forks.fork("gw0-2", SYNC)
+    assert first is not None
+    assert second is not None
+    assert world.maker.made == [(), ("sync",)]
+    assert first.template == second.template
+    assert first.loaded == {"sync"}
+    assert list(forks.figures.made.values()) == [9.0, 9.0]
+    assert [template.drivers for template in forks.figures.used.values()] == [("sync",)]
+
+
+def test_another_process_finds_the_templates(forks: Forks, world: World) -> None:
+    forks.fork("gw0-1", SYNC)
+    other = world.make()
+    other.fork("gw1-1", SYNC)
+    assert world.maker.made == [(), ("sync",)]
+    assert other.figures.made == {}
+    other.close()
+
+
+def test_the_spare_serves_the_next_fork_of_its_wish(forks: Forks, world: World) -> None:
+    forks.fork("gw0-1", SYNC)
+    forks.prepare("gw0-2", SYNC)
+    forks.prepare("gw0-2", SYNC)  # it is on its way
+    guest = forks.fork("gw0-2", SYNC)
+    assert guest is not None
+    assert guest.machine is world.machines[1]
+    assert len(world.machines) == 2
+    guest.close()
+    assert world.closed == [("gw0-2", False)]
+
+
+def test_a_spare_of_another_wish_is_ended(forks: Forks, world: World) -> None:
+    forks.fork("gw0-1", SYNC)
+    forks.fork("gw0-2", PLAIN)
+    forks.prepare("gw0-3", SYNC)
+    guest = forks.fork("gw0-3", PLAIN)
+    assert guest is not None
+    assert [machine.alive for machine in world.machines] == [True, True, False, True]
+    assert not world.folders[2].exists()
+
+
+def test_a_spare_that_died_is_replaced(forks: Forks, world: World) -> None:
+    forks.fork("gw0-1", SYNC)
+    forks.prepare("gw0-2", SYNC)
+    forks._background.submit(lambda: None).result(30)
+    world.machines[1].kill()
+    guest = forks.fork("gw0-2", SYNC)
+    assert guest is not None
+    assert guest.machine is world.machines[2]
+    assert forks.figures.failed == 0
+
+
+def test_a_spare_that_cannot_be_restored_is_no_failure(forks: Forks, world: World) -> None:
+    forks.fork("gw0-1", SYNC)
+    world.fork_errors.append(GuestExited("QEMU ended"))
+    forks.prepare("gw0-2", SYNC)
+    guest = forks.fork("gw0-2", SYNC)
+    assert guest is not None
+    assert guest.alive
+
+
+def test_without_memory_there_is_no_spare(forks: Forks, world: World) -> None:
+    forks.fork("gw0-1", SYNC)
+    world.memory_mb = 600
+    forks.prepare("gw0-2", SYNC)
+    assert len(world.machines) == 1
+
+
+def test_forks_that_people_may_keep_are_never_spare(world: World) -> None:
+    forks = world.make(detached=True)
+    forks.fork("gw0-1", SYNC)
+    forks.prepare("gw0-2", SYNC)
+    assert len(world.machines) == 1
+    forks.close()
+
+
+def test_nothing_is_prepared_before_its_template_is_known(forks: Forks, world: World) -> None:
+    forks.prepare("gw0-1", SYNC)
+    assert world.machines == []
+
+
+def test_the_end_ends_the_spare(world: World) -> None:
+    forks = world.make()
+    guest = forks.fork("gw0-1", SYNC)
+    forks.prepare("gw0-2", SYNC)
+    forks.close()
+    forks.close()
+    forks.prepare("gw0-3", SYNC)
+    assert [machine.alive for machine in world.machines] == [True, False]
+    assert not world.folders[1].exists()
+    assert guest is not None
+    guest.close()
+
+
+def test_a_driver_that_does_not_load_is_left_to_the_test(forks: Forks, world: World) -> None:
+    forks.template(PLAIN)
+    world.maker.errors = [ServiceError("sc start", 577)]
+    guest = forks.fork("gw0-1", SYNC)
+    assert guest is not None
+    assert guest.loaded == set()
+    assert forks.figures.notes == ["sync cannot be loaded in a template: in the guest, `sc start` ended with 577"]
+    assert forks.fork("gw0-2", SYNC) is not None  # not tried once more
+    assert world.maker.made == [()]
+
+
+def test_a_guest_that_did_not_get_ready_is_tried_once_more(forks: Forks, world: World) -> None:
+    world.maker.errors = [BootTimeout("no answer within 300 s")]
+    with pytest.raises(BootTimeout):
+        forks.fork("gw0-1", PLAIN)
+    assert forks.fork("gw0-1", PLAIN) is not None
+
+
+def test_a_template_that_cannot_be_made_leaves_cold_boots(forks: Forks, world: World) -> None:
+    world.maker.errors = [BootTimeout("no answer within 300 s"), BootTimeout("no answer within 300 s")]
+    with pytest.raises(BootTimeout):
+        forks.fork("gw0-1", PLAIN)
+    assert forks.fork("gw0-1", PLAIN) is None
+    assert forks.fork("gw0-2", PLAIN) is None
+    assert forks.figures.notes == ["no template can be made, guests are booted: no answer within 300 s"]
+
+
+@pytest.mark.parametrize("error", [FreezeFailed("QEMU could not write its state"), OSError(28, "No space left on device")])
+def test_a_guest_that_cannot_be_frozen_leaves_cold_boots(forks: Forks, world: World, error: Exception) -> None:
+    world.maker.errors = [error]
+    assert forks.fork("gw0-1", PLAIN) is None
+    assert str(error).splitlines()[0] in forks.figures.notes[0]
+
+
+def failing(forks: Forks, world: World, errors: int) -> Callable[[], None]:
+    def once() -> None:
+        world.wake_errors = [GuestExited("QEMU ended with exit code 1") for _ in range(errors)]
+        for _ in range(errors):
+            with pytest.raises(LabError):
+                forks.fork("gw0-1", SYNC)
+        forks.distrust(SYNC, "QEMU ended with exit code 1")
+
+    return once
+
+
+def test_a_fork_that_does_not_wake_is_counted_and_leaves_nothing(forks: Forks, world: World) -> None:
+    world.wake_errors = [GuestExited("QEMU ended")]
+    with pytest.raises(GuestExited):
+        forks.fork("gw0-1", SYNC)
+    assert forks.figures.failed == 1
+    assert [machine.alive for machine in world.machines] == [False]
+    assert world.closed == [("gw0-1", False)]
+    assert not world.folders[0].exists()
+
+
+def test_a_distrusted_template_is_made_anew_once_and_then_given_up(forks: Forks, world: World) -> None:
+    fail = failing(forks, world, 2)
+    fail()
+    assert "is made anew" in forks.figures.notes[0]
+    assert forks.fork("gw0-2", SYNC) is not None
+    assert world.maker.made == [(), ("sync",), ("sync",)]
+    fail()
+    assert "guests are booted from here on" in forks.figures.notes[1]
+    assert forks.fork("gw0-3", SYNC) is None
+    assert forks.fork("gw0-4", PLAIN) is not None
+
+
+def test_the_key_follows_from_all_that_a_template_is_made_of(world: World, tmp_path: Path) -> None:
+    wish = world.wish
+    other_client = Payload(drivers=wish.payload.drivers, clients={"drvprobe": tmp_path / "other.exe"})
+    (tmp_path / "other.exe").write_bytes(b"other")
+    keys = [
+        wish.key,
+        wish.of(smp=2, drivers=()).key,
+        wish.of(smp=1, drivers=("sync",)).key,
+        TemplateWish(**{**_values(wish), "qemu": "8.2"}).key,
+        TemplateWish(**{**_values(wish), "transport": "ssh"}).key,
+        TemplateWish(**{**_values(wish), "accelerator": "kvm"}).key,
+        TemplateWish(**{**_values(wish), "payload": other_client}).key,
+        TemplateWish(**{**_values(wish), "manifest": manifest(key="4567")}).key,
+    ]
+    (wish.image_dir / "disk.qcow2").write_bytes(b"built anew")
+    keys.append(wish.key)
+    assert len(set(keys)) == len(keys)
+    assert wish.key == wish.key
+
+
+def _values(wish: TemplateWish) -> dict[str, Any]:
+    return {name: getattr(wish, name) for name in TemplateWish.__slots__}
