@@ -111,7 +111,7 @@ class Bench:
         return self._forks
 
     def end_guest(self) -> None:
-        """End the shared guest, if there is one: a measure that needs the machine begins."""
+        """End the shared guest, if there is one; see :meth:`lab.bench.measure.Context.end_guest`."""
         guest, self._guest = self._guest, None
         if guest is not None:
             guest.close()

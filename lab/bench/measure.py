@@ -91,6 +91,9 @@ class Context(Protocol):
     def guest(self) -> LiveGuest:
         """The guest that the measures share, booted when the first one asks; the lab's drivers and clients are in it."""
 
+    def end_guest(self) -> None:
+        """End the shared guest, if there is one: what follows needs the machine to itself."""
+
     def forks(self) -> Forks:
         """The way to forks.
 

@@ -97,6 +97,11 @@ class FakeContext:
             self.shared = self.source.boot("bench")
         return self.shared
 
+    def end_guest(self) -> None:
+        guest, self.shared = self.shared, None
+        if guest is not None:
+            guest.close()
+
     def forks(self) -> Forks:
         if self.make_forks is None:
             raise NotHere("no forks here")

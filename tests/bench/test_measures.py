@@ -267,7 +267,9 @@ def test_each_number_of_workers_is_a_run_of_the_real_command(context: FakeContex
 
     monkeypatch.setattr("lab.bench.measures.suites.run_suites", run_suites)
     context.suites = ("suites/mine",)
+    shared = context.guest()
     found = SuitesMeasure().run(context)
+    assert not shared.alive, "it would run beside what is measured"
     assert runs == [(n, "--no-fork", f"cold-{n}") for n in (1, 2, 4)]
     assert [(one.key, one.reference) for one in found.series][1] == ("suites.cold.2", "suites.cold.1")
     assert "forks: no forks here" in found.notes

@@ -36,6 +36,7 @@ class OverheadMeasure:
         """Run the tests and read the watch."""
         folder = context.out / self.name
         folder.mkdir(parents=True, exist_ok=True)
+        context.end_guest()
         # The first test has the process warm up, and perhaps a template made.
         timings = self._run(context, folder)[1:]
         if not timings:

@@ -40,6 +40,7 @@ class SuitesMeasure:
     def run(self, context: Context) -> Samples:
         """Run them all, every run once: the figures are long, and steadier than short ones."""
         suites = context.suites or (_SMALL if context.quick else REPRESENTATIVE)
+        context.end_guest()
         workers = _WORKERS[:2] if context.quick else _WORKERS
         notes = [f"tests: {' '.join(suites)}"]
         ways = {"cold": "cold boots"}
