@@ -99,7 +99,7 @@ BUDGETS: tuple[Budget, ...] = (
         goal="at least 3 times faster",
         kind="ratio",
         measure="winrm",
-        series=("winrm.session", "winrm.lab"),
+        series=("winrm.echo.session", "winrm.echo.lab"),
         limit=3,
         at_least=True,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -97,6 +98,9 @@ def bench(
 def _bench(
     measures: tuple[Measure, ...], settings: Settings, *, out: Path | None, wishes: dict[str, Any]
 ) -> tuple[tuple[Outcome, ...], tuple[Judgement, ...]]:
+    # Not only Ctrl-C: whoever ends a bench gets what it has measured so far. A shell starts its background jobs deaf to SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     console = Console()
     started = datetime.datetime.now(tz=datetime.UTC)
     begin = time.monotonic()

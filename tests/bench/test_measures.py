@@ -26,7 +26,7 @@ from lab.bench.measures.memory import pss_of
 from lab.bench.measures.peer import PeerMeasure, boot_once, find_peer, peer_job
 from lab.bench.measures.prints import count_up
 from lab.bench.measures.suites import REPRESENTATIVE, SuitesMeasure, plain_environment
-from lab.bench.measures.winrm import guest_port, take_turns
+from lab.bench.measures.winrm import COMMANDS, Client, Command, guest_port, take_turns
 from lab.bench.samples import Samples
 from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
 from lab.image.manifest import Credentials, MachineSpec, Ports
@@ -114,19 +114,22 @@ def test_rates_are_of_processor_time(context: FakeContext) -> None:
 def test_clients_take_turns_and_their_first_command_does_not_count(context: FakeContext) -> None:
     said: list[str] = []
 
-    def client(name: str) -> bytes:
-        said.append(name)
-        return b'{"seq":1,"op":"tick"}\r\n'
+    def client(name: str) -> Client:
+        def run(command: Command) -> bytes:
+            said.append(f"{name}:{command.name}")
+            return b"lab\r\n" if command.line else b'{"seq":1,"op":"tick"}\r\n'
+
+        return run
 
     context.count = 2
-    times = take_turns({"a": lambda: client("a"), "b": lambda: client("b")}, context)
-    assert said == ["a", "b"] * 3
-    assert times == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
+    times = take_turns({"a": client("a"), "b": client("b")}, COMMANDS, context)
+    assert said == ["a:echo", "b:echo", "a:program", "b:program"] * 3
+    assert times == {(command, name): [1.0, 1.0] for command in ("echo", "program") for name in "ab"}
 
 
 def test_an_answer_that_is_not_the_programs_is_no_reading(context: FakeContext) -> None:
-    with pytest.raises(TransportError, match=r"winrm\.x.*not recognized"):
-        take_turns({"winrm.x": lambda: b"'drvprobe' is not recognized"}, context)
+    with pytest.raises(TransportError, match=r"x: .*drvprobe.* tick.*not recognized"):
+        take_turns({"x": lambda _command: b"'drvprobe' is not recognized"}, COMMANDS[1:], context)
 
 
 def test_a_guest_without_winrm_is_told(context: FakeContext) -> None:

@@ -50,6 +50,14 @@ def test_guest_time_is_taken_out_and_work_inside_of_guest_calls_is_not(watch: St
     assert (found[0].waited_s, found[0].overhead_s) == (7, 5)
 
 
+def test_a_call_never_computes_for_longer_than_it_takes(watch: Stopwatch, wall: Clock, cpu: Clock) -> None:
+    found: list[Timing] = []
+    with watch.test("t", found.append), watch.guest_call():
+        wall.now += 1
+        cpu.now += 1.5
+    assert (found[0].guest_cpu_s, found[0].overhead_s) == (1, 1)
+
+
 def test_a_guest_call_inside_of_another_counts_once(watch: Stopwatch, wall: Clock) -> None:
     found: list[Timing] = []
     with watch.test("t", found.append), watch.guest():

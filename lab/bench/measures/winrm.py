@@ -1,16 +1,17 @@
 """A command over WinRM: the lab's transport against pywinrm's session and pypsrp, in turn, on one guest.
 
-The command is the suites' own: one run of `drvprobe`, which does next to nothing. The lab keeps its shell open and has the
-program started directly; the others' convenience calls open a shell for each command and have `cmd` start it. The lab's
-way with `cmd` is measured too, because on an emulated guest a process more costs more than all requests together.
+Two commands, the same for every client: a line of cmd, `echo lab`, of which the protocol is the greater part, and a program,
+`drvprobe tick`, as the suites run it. The lab keeps its shell open, and starts a program directly; the others' convenience
+calls open a shell for each command, and `cmd` starts the program. On an emulated guest a process costs more than all requests.
 """
 
 from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import winrm
@@ -29,29 +30,49 @@ from lab.vm.machine import VirtualMachine
 _HOST = "127.0.0.1"
 #: The least that a program of the suites does: it shows the clock.
 PROGRAM = f"{GUEST_FOLDER}\\drvprobe.exe"
-_ARGUMENT = "tick"
-_ANSWER = b'"op":"tick"'
 _TIMEOUT_S = 120
 
-#: Runs the command once and returns what it wrote.
-Client = Callable[[], bytes]
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that every client runs.
+
+    Attributes:
+        name: Part of the series' keys.
+        words: The program or cmd's own command, and its arguments.
+        line: It is cmd's own: a shell is needed.
+        answer: What its output must hold.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    line: bool
+    answer: bytes
+
+
+COMMANDS = (
+    Command("echo", ("echo", "lab"), True, b"lab"),
+    Command("program", (PROGRAM, "tick"), False, b'"op":"tick"'),
+)
+
+#: Runs a command once and returns what it wrote.
+Client = Callable[[Command], bytes]
 
 
 class WinRmMeasure:
-    """Each client is connected, and its first command thrown away; then they take turns, so that a drift hits all alike."""
+    """Each client is connected, and its first commands thrown away; then they take turns, so that a drift hits all alike."""
 
     name = "winrm"
-    title = "a command over WinRM (`drvprobe tick`), answered"
-    needs = "one guest; a minute or two"
+    title = "a command over WinRM, answered"
+    needs = "one guest; two minutes"
 
     def run(self, context: Context) -> Samples:
         """Measure every client that is there."""
         port = guest_port(context.guest(), context.manifest.ports.winrm)
         makers = {
-            "winrm.lab": ("the lab: shell kept, program direct", _lab_client),
-            "winrm.cmd": ("the lab: shell kept, through cmd", _cmd_client),
-            "winrm.session": ("pywinrm: Session.run_cmd", _session_client),
-            "winrm.pypsrp": ("pypsrp: Client.execute_cmd", _pypsrp_client),
+            "lab": ("the lab", _lab_client),
+            "session": ("pywinrm, Session.run_cmd", _session_client),
+            "pypsrp": ("pypsrp, Client.execute_cmd", _pypsrp_client),
         }
         notes = []
         with ExitStack() as stack:
@@ -61,42 +82,50 @@ class WinRmMeasure:
                     clients[key] = stack.enter_context(make(port, context.credentials))
                 except NotHere as error:
                     notes.append(f"{label}: {error.message}")
-            times = take_turns(clients, context)
+            times = take_turns(clients, COMMANDS, context)
+        shown = {"echo": "echo", "program": "a program"}
         series = [
             Series(
-                key=key,
-                label=makers[key][0],
+                key=f"winrm.{command}.{client}",
+                label=f"{shown[command]}: {makers[client][0]}",
                 unit="s",
                 values=tuple(values),
-                reference="winrm.session",
-                baseline=key in ("winrm.session", "winrm.pypsrp"),
+                reference=f"winrm.{command}.session",
+                baseline=client != "lab",
             )
-            for key, values in times.items()
+            for (command, client), values in times.items()
         ]
         return Samples(series=tuple(series), notes=tuple(notes))
 
 
-def take_turns(clients: dict[str, Client], context: Context) -> dict[str, list[float]]:
-    """Run every client's command once, unmeasured, then the wanted number of rounds.
+def take_turns(
+    clients: Mapping[str, Client], commands: Sequence[Command], context: Context
+) -> dict[tuple[str, str], list[float]]:
+    """Have every client run every command once, unmeasured, then the wanted number of rounds.
 
     Args:
         clients: By key.
+        commands: What each runs.
         context: Says how often, and keeps the time.
 
+    Returns:
+        Host seconds by command and client.
+
     Raises:
-        TransportError: A client got something else than the program's line.
+        TransportError: A client got something else than the command's words.
     """
-    times: dict[str, list[float]] = {key: [] for key in clients}
+    times: dict[tuple[str, str], list[float]] = {(command.name, key): [] for command in commands for key in clients}
     for turn in range(-1, context.repeat(20, 3)):
         context.detail("first commands" if turn < 0 else f"round {turn + 1}")
-        for key, client in clients.items():
-            begin = context.clock()
-            said = client()
-            took = context.clock() - begin
-            if _ANSWER not in said:
-                raise TransportError(f"{key}: `drvprobe {_ARGUMENT}` said {said[:80]!r}")
-            if turn >= 0:
-                times[key].append(took)
+        for command in commands:
+            for key, client in clients.items():
+                begin = context.clock()
+                said = client(command)
+                took = context.clock() - begin
+                if command.answer not in said:
+                    raise TransportError(f"{key}: `{' '.join(command.words)}` said {said[:80]!r}")
+                if turn >= 0:
+                    times[command.name, key].append(took)
     return times
 
 
@@ -114,16 +143,17 @@ def guest_port(guest: LiveGuest, port: int | None) -> int:
 
 
 @contextmanager
-def _lab_client(port: int, credentials: Credentials, *, shell: bool = False) -> Iterator[Client]:
+def _lab_client(port: int, credentials: Credentials) -> Iterator[Client]:
     transport = open_winrm(_HOST, port, credentials.username, SecretStr(credentials.password))
+
+    def run(command: Command) -> bytes:
+        words = " ".join(command.words) if command.line else command.words
+        return transport.run(words, timeout=_TIMEOUT_S, shell=command.line).stdout
+
     try:
-        yield lambda: transport.run([PROGRAM, _ARGUMENT], timeout=_TIMEOUT_S, shell=shell).stdout
+        yield run
     finally:
         transport.close()
-
-
-def _cmd_client(port: int, credentials: Credentials) -> AbstractContextManager[Client]:
-    return _lab_client(port, credentials, shell=True)
 
 
 @contextmanager
@@ -138,7 +168,7 @@ def _session_client(port: int, credentials: Credentials) -> Iterator[Client]:
         read_timeout_sec=_TIMEOUT_S + 10,
         operation_timeout_sec=_TIMEOUT_S,
     )
-    yield lambda: _masked(lambda: bytes(session.run_cmd(PROGRAM, [_ARGUMENT]).std_out))
+    yield lambda command: _masked(lambda: bytes(session.run_cmd(command.words[0], command.words[1:]).std_out))
 
 
 @contextmanager
@@ -162,13 +192,13 @@ def _pypsrp_client(port: int, credentials: Credentials) -> Iterator[Client]:
             operation_timeout=_TIMEOUT_S,
         )
     with client:
-        yield lambda: _masked(lambda: str(client.execute_cmd(f"{PROGRAM} {_ARGUMENT}")[0]).encode())
+        yield lambda command: _masked(lambda: str(client.execute_cmd(" ".join(command.words))[0]).encode())
 
 
-def _masked(client: Client) -> bytes:
+def _masked(run: Callable[[], bytes]) -> bytes:
     """Run a client whose own frames hold the password, and let none of them into a traceback."""
     try:
-        return client()
+        return run()
     except LabError:
         raise
     except Exception as problem:
