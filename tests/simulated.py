@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.errors import EvidenceLost, GuestExited, GuestHung, TransportError
+from lab.errors import EvidenceLost, GuestExited, GuestHung, LabError, TransportError
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.pool.forks import ForkFigures, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.template import Template
@@ -78,12 +79,19 @@ class SimulatedMachine:
 
     def __init__(self) -> None:
         self.alive = True
+        self.paused = False
 
     def console_tail(self, lines: int = 20) -> str:
         return "simulated console"
 
     def exited_error(self) -> GuestExited:
         return GuestExited("the simulated QEMU was killed by signal 9")
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def cont(self) -> None:
+        self.paused = False
 
     def kill(self) -> None:
         self.alive = False
@@ -244,6 +252,60 @@ def _package(
     )
 
 
+class SimulatedForks:
+    """Forks of simulated guests: the wanted drivers are loaded, and have printed so when they were.
+
+    Args:
+        errors: Raised by the first forks, one each.
+    """
+
+    def __init__(self, errors: Sequence[LabError] = ()) -> None:
+        self.figures = ForkFigures()
+        self.errors = list(errors)
+        self.prepared: list[ForkWish] = []
+        self.source: SimulatedSource | None = None
+
+    def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
+        if self.errors:
+            self.figures.failed += 1
+            raise self.errors.pop(0)
+        assert self.source is not None
+        machine = SimulatedMachine()
+        prints = SimulatedPrints(machine)
+        transport = SimulatedTransport(machine, prints, refuse_stop=self.source.refuse_stop)
+        for name, package in self.source.payload.drivers.items():
+            loaded = name in wish.drivers
+            transport.services[package.service] = SimulatedDriver(state="RUNNING" if loaded else "STOPPED")
+            if loaded:
+                prints.say(f"{package.service} loaded")
+        template = Template(
+            folder=Path("/nowhere"),
+            key="t" + "".join(wish.drivers),
+            image="simulated",
+            image_key="0123",
+            guest="simulated",
+            drivers=wish.drivers,
+            smp=wish.smp,
+            transport="winrm",
+            created=1.0,
+            boot_s=10.0,
+            made_s=11.0,
+            prints={},
+        )
+        self.figures.used[template.key] = template
+        return self.source.live(guest_id, machine, prints, transport, smp=wish.smp, template=template)
+
+    def prepare(self, guest_id: str, wish: ForkWish) -> None:
+        del guest_id
+        self.prepared.append(wish)
+
+    def distrust(self, wish: ForkWish, reason: str) -> None:
+        self.figures.note(f"forks of {wish} did not wake: {reason}")
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
 @dataclass
 class SimulatedSource:
     """Boots simulated guests.
@@ -262,6 +324,11 @@ class SimulatedSource:
     qemu: str = "0.0 (simulated)"
     manifest: ImageManifest = field(default_factory=manifest)
     guests: list[LiveGuest] = field(default_factory=list)
+    forks: SimulatedForks | None = None
+
+    def __post_init__(self) -> None:
+        if self.forks is not None:
+            self.forks.source = self
 
     @property
     def payload(self) -> Payload:

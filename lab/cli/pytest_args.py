@@ -92,10 +92,10 @@ def pytest_arguments(
 def distribution(values: LabFile) -> str:
     """How pytest-xdist hands out tests.
 
-    Where each test or class has a fork of its own, any worker may take any of them, and idle ones take over from busy ones.
-    A guest that serves a whole file, or everything, serves best what belongs together.
+    Where each test or class has a fork of its own, any worker may take any of them; the plugin's scheduler sees to that. A
+    guest that serves a whole file, or everything, serves best what belongs together.
     """
-    return "worksteal" if values.boot == "fork" and values.isolation in ("test", "class") else "loadfile"
+    return "loadscope" if values.boot == "fork" and values.isolation in ("test", "class") else "loadfile"
 
 
 def stops_early(rest: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lab.errors import CommandFailed
 
@@ -80,3 +80,11 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let go of the connection; safe to call twice."""
+
+
+@runtime_checkable
+class Abandonable(Protocol):
+    """A transport whose guest may end without a goodbye."""
+
+    def abandon(self) -> None:
+        """Close the connection without a word to the guest; safe to call twice."""

@@ -29,7 +29,8 @@ SEND_CHUNK = 96 * 1024
 #: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
 #: every so often costs two requests, the usual Signal after each command one request per command.
 COMMANDS_PER_SHELL = 100
-_COMSPEC = "C:\\windows\\system32\\cmd.exe"
+#: Takes lines, and shows neither them nor a prompt.
+_INTERPRETER = "C:\\windows\\system32\\cmd.exe /Q /D"
 #: Seconds that one Send may wait in the guest for a program that does not read.
 _SEND_S = 2
 
@@ -149,6 +150,10 @@ class WinRmTransport:
         with suppress(Exception):
             protocol.transport.close_session()
 
+    def abandon(self) -> None:
+        """Close the connection and forget the shell, for a guest that is ended anyway."""
+        self._drop_connection(forget_shell=True)
+
     # -- frozen guests -------------------------------------------------------------------------------------------------
 
     def park(self, *, timeout: float) -> Mapping[str, str]:
@@ -164,8 +169,8 @@ class WinRmTransport:
             TransportError: The guest does not answer.
             GuestHung: The cmd does not answer in time.
         """
-        run = _Running(_COMSPEC, self._clock() + timeout, timeout)
-        run.command_id = self._start(run, f"{_COMSPEC} /Q /D", False)
+        run = _Running(_INTERPRETER, self._clock() + timeout, timeout)
+        run.command_id = self._start(run, _INTERPRETER, False)
         self._converse(run)
         assert self._shell is not None
         state = {"shell": self._shell, "command": run.command_id}
@@ -183,7 +188,7 @@ class WinRmTransport:
             self._protocol = self._connect()
         self._shell, self._commands = state["shell"], 1
         self._last_answer = self._clock()
-        run = _Running(_COMSPEC, self._clock() + timeout, timeout)
+        run = _Running(_INTERPRETER, self._clock() + timeout, timeout)
         run.command_id = state["command"]
         self._converse(run)
 

@@ -89,15 +89,18 @@ class LabSession:
         wishes = self._wishes.get(nodeid, Wishes())
         self._nextid = nextid
         self._last_here = False
-        with self._turn.alone() if wishes.cpus else self._turn.shared():
-            self._slots.take()
-            try:
-                yield
-            finally:
-                if self._spent() and self.pool.current is not None:
-                    self.pool.release(self.pool.current.condemned or "its tests are over")
-                if self.pool.current is None:
-                    self._slots.give_back()
+        # The place first: whoever waits for one must not hold the machine's turn, which a holder of a place may wait for.
+        self._slots.take()
+        try:
+            with self._turn.alone() if wishes.cpus else self._turn.shared():
+                try:
+                    yield
+                finally:
+                    if self._spent() and self.pool.current is not None:
+                        self.pool.release(self.pool.current.condemned or "its tests are over")
+        finally:
+            if self.pool.current is None:
+                self._slots.give_back()
 
     def begin(self, nodeid: str) -> None:
         """A test's setup begins: skip it, or open its window on a guest that is there already."""
@@ -345,6 +348,7 @@ class LabSession:
                 started=life.started,
                 boot_s=life.boot_s,
                 fork_s=life.fork_s,
+                wait_s=life.wait_s,
                 template=life.template,
                 copy_s=life.copy_s,
                 load_s=life.load_s,

@@ -75,6 +75,16 @@ class XdistHooks:
         node.workerinput[_OUT] = str(config.stash[OUT])
         node.workerinput[_COMMAND] = list(sys.argv)
 
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """With ``--dist loadscope``: hand out what shares a fork, and no more, in one piece."""
+        options = options_of(config)
+        alone = options.boot == "fork" and options.isolation in ("test", "class")
+        if not alone or config.getoption("dist", "no") != "loadscope":
+            return None
+        from lab.plugin.schedule import make_scheduler
+
+        return make_scheduler(config, log, classes=options.isolation == "class")
+
 
 def auto_workers(config: pytest.Config) -> int | None:
     """As many workers as this machine carries guests; None, for pytest-xdist's own rule, where no image is known."""

@@ -183,6 +183,11 @@ def print_source(
     return WinePrintSource(path, agent, encoding=encoding, resume=resume)
 
 
+def can_resume(manifest: ImageManifest) -> bool:
+    """Whether the prints of this image can be followed from a fork: its source is a ResumableSource."""
+    return manifest.prints.source == "wine"
+
+
 def connect(name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: VirtualMachine) -> Transport:
     """Make a transport to a guest; nothing is sent yet.
 

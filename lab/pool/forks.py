@@ -1,4 +1,8 @@
-"""Forks for one worker: each from the template that fits, the next one restored while a test runs on the last."""
+"""Forks for one worker: each from the template that fits, the next one made ready while a test runs on the last.
+
+A spare is woken until it has answered its first command, and then stands still until a test wants it: it takes no processor
+time then, its drivers' timers do not run, and handing it over takes some milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestHung, HostToolError, LabError, ServiceError
+from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestExited, GuestHung, HostToolError, LabError, ServiceError
 from lab.host.capacity import RESERVE_MB, measure
+from lab.pool.boot import can_resume
 from lab.pool.live import LiveGuest
 from lab.pool.maketemplate import TemplateMaker
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
-from lab.pool.wake import wake
+from lab.pool.wake import set_clock, wake
 from lab.vm.cleanup import RunFolder
 from lab.vm.freeze import fork
 from lab.vm.machine import VirtualMachine
@@ -77,7 +82,7 @@ class ForkSource(Protocol):
         """
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
-        """Restore a fork in the background for the next :meth:`fork` of the same wish; returns at once."""
+        """Make a fork ready in the background for the next :meth:`fork` of the same wish; returns at once."""
 
     def distrust(self, wish: ForkWish, reason: str) -> None:
         """Forks of this wish did not wake, twice: remove their template, so that it is made anew."""
@@ -97,13 +102,11 @@ class Forking(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class _Spare:
-    """A restored fork whose virtual CPUs stand still."""
+    """A fork that has answered and whose virtual CPUs stand still."""
 
-    wish: ForkWish
     template: Template
     machine: VirtualMachine
-    folder: RunFolder
-    guest_id: str
+    live: LiveGuest
 
 
 class Forks:
@@ -165,22 +168,7 @@ class Forks:
         template = self.template(wish)
         if template is None:
             return None
-        begin = self._clock()
-        spare = self._take_spare(wish, template) or self._restore(guest_id, wish, template)
-        folder, name = spare.folder, spare.guest_id
-        try:
-            live = wake(
-                spare.machine,
-                template,
-                self._wish(wish),
-                guest_id=name,
-                begin=begin,
-                on_close=lambda kept: self._on_close(folder, kept),
-            )
-        except BaseException:
-            self.figures.failed += 1
-            self._drop(spare)
-            raise
+        live = self._take_spare(wish, template) or self._start(guest_id, wish, template).live
         self.figures.used[template.key] = template
         return self._on_ready(live)
 
@@ -218,6 +206,8 @@ class Forks:
             return self._known[wish]
         found: Template | None = None
         try:
+            if not can_resume(self._base.manifest):
+                raise FreezeFailed(f"prints by {self._base.manifest.prints.source} cannot be followed from a fork yet")
             found = self._find_or_make(self._wish(wish))
         except (ServiceError, GuestCrashed, GuestHung) as error:
             # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
@@ -260,50 +250,67 @@ class Forks:
             self._progress(f"template of {template.name} made in {template.made_s:.1f} s")
         return template
 
-    def _restore(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
+    def _start(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
+        begin = self._clock()
         folder = RunFolder.create(self._runs_dir, guest_id)
+        machine: VirtualMachine | None = None
         try:
             machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, detached=self._detached)
+            live = wake(
+                machine,
+                template,
+                self._wish(wish),
+                guest_id=guest_id,
+                begin=begin,
+                on_close=lambda kept: self._on_close(folder, kept),
+            )
         except BaseException:
             self.figures.failed += 1
+            if machine is not None:
+                with contextlib.suppress(LabError):
+                    if machine.alive:
+                        machine.kill()
+                machine.close()
             self._on_close(folder, False)
             raise
-        return _Spare(wish=wish, template=template, machine=machine, folder=folder, guest_id=guest_id)
+        return _Spare(template=template, machine=machine, live=live)
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
-        """In the background: what fails here fails again, and is told, where the fork is needed."""
+        """In the background: what fails here is tried again, and told, where the fork is needed."""
         with contextlib.suppress(LabError, OSError):
-            return self._restore(guest_id, wish, template)
+            spare = self._start(guest_id, wish, template)
+            try:
+                spare.machine.pause()
+            except BaseException:
+                spare.live.close()
+                raise
+            return spare
         return None
 
-    def _take_spare(self, wish: ForkWish, template: Template) -> _Spare | None:
-        if self._spare is None:
-            return None
-        if self._spare_wish != wish:
+    def _take_spare(self, wish: ForkWish, template: Template) -> LiveGuest | None:
+        if self._spare is None or self._spare_wish != wish:
             self._end_spare()
             return None
         spare, self._spare = self._spare.result(), None
-        if spare is not None and (spare.template != template or not spare.machine.alive):
-            self._drop(spare)
+        if spare is None:
             return None
-        return spare
+        try:
+            if spare.template != template or not spare.live.alive:
+                raise GuestExited("the spare is of no use any more")
+            spare.machine.cont()
+            set_clock(spare.live)
+        except LabError:
+            spare.live.close()
+            return None
+        return spare.live
 
     def _end_spare(self) -> None:
         future, self._spare = self._spare, None
         spare = future.result() if future is not None else None
         if spare is not None:
-            self._drop(spare, keep_evidence=False)
-
-    def _drop(self, spare: _Spare, *, keep_evidence: bool = True) -> None:
-        """End a fork that serves nobody."""
-        with contextlib.suppress(LabError):
-            if spare.machine.alive:
-                spare.machine.kill()
-        spare.machine.close()
-        if keep_evidence:
-            self._on_close(spare.folder, False)
-        else:
-            spare.folder.remove()
+            # Nobody says goodbye to a guest whose CPUs stand still: it would not answer.
+            spare.machine.kill()
+            spare.live.close()
 
 
 def _line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from lab.errors import GuestExited, LabError, TransportError
-from lab.guest.protocol import Transport
+from lab.guest.protocol import Abandonable, Transport
 from lab.guest.services import ServiceControl
 from lab.image.manifest import ImageManifest
 from lab.prints.record import PrintSource
@@ -117,7 +117,10 @@ class LiveGuest:
         if self._closed:
             return
         self._closed = True
-        if self.machine.alive:
+        if isinstance(self.transport, Abandonable) and not keep:
+            # Its shell goes with it; to have it deleted first would only take time.
+            self.transport.abandon()
+        elif self.machine.alive:
             # A connection to a dead machine has nobody to say goodbye to, and would wait for an answer.
             with contextlib.suppress(TransportError):
                 self.transport.close()

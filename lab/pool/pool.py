@@ -56,6 +56,7 @@ class GuestLife:
     started: float
     boot_s: float | None = None
     fork_s: float | None = None
+    wait_s: float | None = None
     template: str = ""
     copy_s: float | None = None
     load_s: float | None = None
@@ -281,8 +282,10 @@ class GuestPool:
         life = GuestLife(guest_id=self._reserve_id(), started=self._wall())
         guest: LiveGuest | None = None
         ledger: PrintLedger | None = None
+        begin = self._clock()
         try:
             guest = start(life.guest_id)
+            life.wait_s = self._clock() - begin
             ledger = PrintLedger(guest.prints, life.guest_id, mark_timeout=self._mark_timeout)
             if guest.template:
                 life.fork_s, life.template = guest.boot_s, guest.template

@@ -74,7 +74,7 @@ def wake(
         transport = open_transport(template.transport)
         undo.callback(transport.close)
         # First, because whatever the guest does next may look at its clock or draw a random number.
-        prints.wake(wall(), os.urandom(32), timeout=timeout)
+        _tell(prints, wall(), timeout)
         if isinstance(transport, WinRmTransport) and template.parked:
             transport.resume(template.parked, timeout=timeout)
         else:
@@ -100,3 +100,17 @@ def wake(
         open_transport=open_transport,
         on_close=on_close,
     )
+
+
+def set_clock(live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
+    """Tell a fork that stood still what time it is.
+
+    Raises:
+        TransportError: The guest does not answer.
+    """
+    if isinstance(live.prints, ResumableSource):
+        _tell(live.prints, wall(), timeout)
+
+
+def _tell(prints: ResumableSource, now: float, timeout: float) -> None:
+    prints.wake(now, os.urandom(32), timeout=timeout)

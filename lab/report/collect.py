@@ -285,6 +285,7 @@ def _times(guests: Sequence[GuestEntry], tests: Sequence[TestEntry]) -> dict[str
     columns = {
         "boot": [guest.boot_s for guest in guests],
         "fork": [guest.fork_s for guest in guests],
+        "wait for a fork": [guest.wait_s for guest in guests if guest.template],
         "copy": [guest.copy_s for guest in guests],
         "load": [guest.load_s for guest in guests],
     }

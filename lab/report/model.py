@@ -96,7 +96,8 @@ class GuestEntry(_Model):
     worker: str
     started: float
     boot_s: float | None = None
-    fork_s: float | None = Field(default=None, description="of a fork: from its start, or its wake, to its first answer")
+    fork_s: float | None = Field(default=None, description="of a fork: from starting QEMU to its first answered command")
+    wait_s: float | None = Field(default=None, description="what its first test waited for it; a spare was ready before")
     template: str = Field(default="", description="key of the template that it is a fork of; empty after a boot")
     copy_s: float | None = None
     load_s: float | None = None

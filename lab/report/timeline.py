@@ -163,7 +163,7 @@ def _guest_bars(guests: Sequence[GuestEntry], begin: float, end: float, scale: f
     for number, guest in enumerate(guests):
         at = guest.started
         until = guests[number + 1].started if number + 1 < len(guests) else end
-        for kind, length in (("boot", guest.boot_s or guest.fork_s), ("copy", guest.copy_s), ("load", guest.load_s)):
+        for kind, length in (("boot", guest.boot_s or guest.wait_s), ("copy", guest.copy_s), ("load", guest.load_s)):
             if length:
                 bars.append(_piece(kind, at, at + length, begin, scale, f"{guest.guest_id}: {kind} {seconds(length)}"))
                 at += length
@@ -178,7 +178,7 @@ def _piece(kind: str, start: float, stop: float, begin: float, scale: float, tit
 
 
 def _ready(guest: GuestEntry) -> float:
-    return guest.started + (guest.boot_s or guest.fork_s or 0) + (guest.copy_s or 0) + (guest.load_s or 0)
+    return guest.started + (guest.boot_s or guest.wait_s or 0) + (guest.copy_s or 0) + (guest.load_s or 0)
 
 
 def _natural(worker: str) -> tuple[str, int, str]:

@@ -187,7 +187,7 @@ def _test_view(entry: TestEntry, anchor: str, guest: GuestEntry | None) -> TestV
 def _prepared(entry: TestEntry, guest: GuestEntry | None) -> float:
     if guest is None or guest.started < entry.started:
         return 0.0
-    ready = guest.started + (guest.boot_s or guest.fork_s or 0.0) + (guest.copy_s or 0.0)
+    ready = guest.started + (guest.boot_s or guest.wait_s or 0.0) + (guest.copy_s or 0.0)
     return min(ready - entry.started, entry.duration_s)
 
 

@@ -152,7 +152,7 @@ def test_pytest_gets_what_was_asked_for(
     assert lab("run", *arguments).exit_code == 0
     text = " ".join(fake.argv)
     for part in (
-        "-m pytest suites -n 3 --dist loadfile --junitxml=",
+        "-m pytest suites -n 3 --dist loadscope --junitxml=",
         f"--lab-driver {tmp_path / 'mine'}",
         "--lab-transport ssh",
         "--lab-boot-timeout 90.5",

@@ -49,6 +49,8 @@ def test_every_key(tmp_path: Path) -> None:
         out: results
         boot_timeout: 900
         accelerator: kvm
+        boot: cold
+        isolation: module
         keep: failed
         known:
           - test: suites/async/*

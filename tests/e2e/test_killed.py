@@ -20,7 +20,7 @@ def test_sigkill_of_the_run_leaves_no_process_and_no_stale_lock(
     start_run: Callable[..., StartedRun], finish_run: Callable[..., FinishedRun]
 ) -> None:
     run = start_run("--workers", "2", "suites/sync", "suites/async")
-    poll("two running QEMUs", lambda: sum(map(is_qemu, run.descendants())) == 2, timeout=180)
+    poll("two running QEMUs", lambda: sum(map(is_qemu, run.descendants())) >= 2, timeout=180)
     family = run.descendants()
     run.process.kill()
     run.process.wait(timeout=30)
@@ -31,7 +31,8 @@ def test_sigkill_of_the_run_leaves_no_process_and_no_stale_lock(
 
 
 def test_a_killed_qemu_is_infra_for_its_test_and_the_run_goes_on(start_run: Callable[..., StartedRun]) -> None:
-    run = start_run("--workers", "1", "suites/sync/test_device.py")
+    # Booted: with forks, a test may have ended before QEMU is killed, and the next one has another one ready.
+    run = start_run("--workers", "1", "--no-fork", "suites/sync/test_device.py")
     poll("the first finished test", lambda: a_test_has_ended(run), timeout=240)
     [victim] = [p for p in run.descendants() if is_qemu(p)]
     victim.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,48 @@ def test_no_traceback_shows_the_password_when_the_library_fails(monkeypatch: pyt
     with pytest.raises(ValueError, match="no such option among 7") as caught:
         open_winrm("127.0.0.1", 1, "lab", SecretStr(UNTOLD)).run("true", timeout=30)
     assert UNTOLD not in everything_shown(caught)
+
+
+@pytest.fixture
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has the service start something of this machine in the place of cmd."""
+    start = WinRmTransport._start
+
+    def use(line: str) -> None:
+        monkeypatch.setattr("lab.guest.winrm._INTERPRETER", line)
+        monkeypatch.setattr(
+            WinRmTransport, "_start", lambda self, run, text, shell: start(self, run, text, shell or text == line)
+        )
+
+    return use
+
+
+def test_a_parked_shell_is_taken_up_by_another_connection(
+    winrm: WinRmTransport, winrm_guest: WinRmGuest, interpreter: Callable[[str], None]
+) -> None:
+    interpreter("exec sh")
+    state = winrm.park(timeout=30)
+    assert state["shell"] in winrm_guest.server._shells._shells
+    for _ in range(2):
+        other = open_winrm("127.0.0.1", winrm_guest.port, "lab", SecretStr(PASSWORD))
+        other.resume(state, timeout=30)
+        assert other.run("echo in the same shell", timeout=30).text == "in the same shell\n"
+        other.abandon()
+        other.abandon()
+    assert list(winrm_guest.server._shells._shells) == [state["shell"]]
+
+
+def test_a_parked_shell_that_is_gone_is_an_error(
+    winrm: WinRmTransport, winrm_guest: WinRmGuest, interpreter: Callable[[str], None]
+) -> None:
+    interpreter("exec sh")
+    state = winrm.park(timeout=30)
+    winrm_guest.server._shells.delete(state["shell"])
+    with pytest.raises(TransportError):
+        winrm.resume(state, timeout=30)
+
+
+def test_a_waiting_interpreter_that_ends_is_an_error(winrm: WinRmTransport, interpreter: Callable[[str], None]) -> None:
+    interpreter("true")
+    with pytest.raises(TransportError, match="ended with 0"):
+        winrm.park(timeout=30)

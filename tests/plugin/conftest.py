@@ -12,12 +12,12 @@ _INNER_CONFTEST = """
 import sys, pathlib
 sys.path.insert(0, {folder!r})
 import pytest
-from simulated import SimulatedSource
+from simulated import SimulatedForks, SimulatedSource
 
 SOURCES = []
 
 def pytest_lab_guest_source(config, lab_config):
-    source = SimulatedSource(pathlib.Path({payload!r}))
+    source = SimulatedSource(pathlib.Path({payload!r}), forks={forks})
     SOURCES.append(source)
     {changes}
     return source
@@ -34,9 +34,11 @@ class Inner:
         self.out = pytester.path / "run"
         self.prepare()
 
-    def prepare(self, changes: str = "pass", more: str = "") -> None:
+    def prepare(self, changes: str = "pass", more: str = "", forks: str = "None") -> None:
         folder = str(Path(__file__).parents[1])
-        text = _INNER_CONFTEST.format(folder=folder, payload=str(self.pytester.path / "payload"), changes=changes, more=more)
+        text = _INNER_CONFTEST.format(
+            folder=folder, payload=str(self.pytester.path / "payload"), changes=changes, more=more, forks=forks
+        )
         self.pytester.makeconftest(text)
 
     def run(self, tests: str, *arguments: str) -> pytest.RunResult:

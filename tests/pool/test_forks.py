@@ -152,6 +152,7 @@ def test_the_spare_serves_the_next_fork_of_its_wish(forks: Forks, world: World) 
     guest = forks.fork("gw0-2", SYNC)
     assert guest is not None
     assert guest.machine is world.machines[1]
+    assert not world.machines[1].paused
     assert len(world.machines) == 2
     guest.close()
     assert world.closed == [("gw0-2", False)]
@@ -171,6 +172,7 @@ def test_a_spare_that_died_is_replaced(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     forks.prepare("gw0-2", SYNC)
     forks._background.submit(lambda: None).result(30)
+    assert world.machines[1].paused
     world.machines[1].kill()
     guest = forks.fork("gw0-2", SYNC)
     assert guest is not None
@@ -252,6 +254,15 @@ def test_a_guest_that_cannot_be_frozen_leaves_cold_boots(forks: Forks, world: Wo
     world.maker.errors = [error]
     assert forks.fork("gw0-1", PLAIN) is None
     assert str(error).splitlines()[0] in forks.figures.notes[0]
+
+
+def test_prints_that_cannot_be_followed_leave_cold_boots_without_a_try(world: World) -> None:
+    world.wish = TemplateWish(**{**_values(world.wish), "manifest": manifest(prints={"source": "kd"})})
+    forks = world.make()
+    assert forks.fork("gw0-1", PLAIN) is None
+    assert world.maker.made == []
+    assert "prints by kd cannot be followed" in forks.figures.notes[0]
+    forks.close()
 
 
 def failing(forks: Forks, world: World, errors: int) -> Callable[[], None]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import BootTimeout, GuestError, HostToolError
+from lab.errors import BootTimeout, GuestError, GuestExited, HostToolError, LabError
+from lab.pool.forks import ForkFigures, ForkWish
+from lab.pool.live import LiveGuest
 from lab.pool.pool import GuestLife, GuestPool
 from tests.simulated import SimulatedMachine, SimulatedSource, SimulatedTransport
 
@@ -166,3 +168,100 @@ def test_a_dead_guest_is_never_kept(source: SimulatedSource) -> None:
     pool.acquire().guest.machine.kill()
     pool.close()
     assert pool.kept is None
+
+
+class FakeForks:
+    """Forks by the simulated source."""
+
+    def __init__(self, source: SimulatedSource) -> None:
+        self.source = source
+        self.errors: list[LabError] = []
+        self.gone = False
+        self.wishes: list[ForkWish] = []
+        self.prepared: list[tuple[str, ForkWish]] = []
+        self.distrusted: list[ForkWish] = []
+        self.closed = False
+        self.figures = ForkFigures()
+
+    def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
+        self.wishes.append(wish)
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.gone:
+            return None
+        guest = self.source.boot(guest_id, smp=wish.smp)
+        guest.template, guest.loaded = "k1", frozenset(wish.drivers)
+        return guest
+
+    def prepare(self, guest_id: str, wish: ForkWish) -> None:
+        self.prepared.append((guest_id, wish))
+
+    def distrust(self, wish: ForkWish, reason: str) -> None:
+        self.distrusted.append(wish)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def fake(source: SimulatedSource) -> FakeForks:
+    return FakeForks(source)
+
+
+@pytest.fixture
+def forking(source: SimulatedSource, fake: FakeForks, lives: list[GuestLife]) -> GuestPool:
+    return GuestPool(source, "gw0", forks=fake, on_change=lambda life: lives.append(replace(life)))
+
+
+def test_a_fork_is_taken_for_a_scope_and_serves_no_other(forking: GuestPool, fake: FakeForks, lives: list[GuestLife]) -> None:
+    seat = forking.acquire(drivers=["sync"], scope="a")
+    assert fake.wishes == [ForkWish(1, ("sync",))]
+    assert (lives[0].fork_s, lives[0].boot_s, lives[0].copy_s, lives[0].template) == (0.25, None, None, "k1")
+    assert seat.loaded == {"sync"}
+    assert forking.acquire(drivers=["async"], scope="a") is seat
+    assert not forking.fits(scope="b")
+    assert forking.acquire(scope="b") is not seat
+    assert lives[1].ended == "replaced: isolation"
+
+
+def test_a_driver_of_a_fork_is_fresh_until_a_second_test_begins(forking: GuestPool) -> None:
+    seat = forking.acquire(drivers=["sync"], scope="a")
+    seat.ledger.open("test_a")
+    assert seat.freshly_loaded("sync")
+    assert not seat.freshly_loaded("async")
+    seat.ledger.close()
+    seat.ledger.open("test_b")
+    assert not seat.freshly_loaded("sync")
+
+
+def test_a_fork_that_does_not_wake_is_tried_once_more(forking: GuestPool, fake: FakeForks, lives: list[GuestLife]) -> None:
+    fake.errors = [GuestExited("QEMU ended with exit code 1")]
+    seat = forking.acquire()
+    assert seat.guest.template == "k1"
+    assert lives[0].ended == "did not get ready: QEMU ended with exit code 1"
+    assert fake.distrusted == []
+    assert seat.life.guest_id == "gw0-2"
+
+
+def test_a_guest_is_booted_when_two_forks_did_not_wake(forking: GuestPool, fake: FakeForks) -> None:
+    fake.errors = [GuestExited("QEMU ended"), BootTimeout("no answer")]
+    seat = forking.acquire(drivers=["sync"], scope="a")
+    assert seat.guest.template == ""
+    assert fake.distrusted == [ForkWish(1, ("sync",))]
+    # It is too expensive to be given up for isolation.
+    assert forking.acquire(scope="b") is seat
+
+
+def test_a_guest_is_booted_where_there_is_no_template(forking: GuestPool, fake: FakeForks, lives: list[GuestLife]) -> None:
+    fake.gone = True
+    assert forking.acquire().guest.template == ""
+    assert [life.guest_id for life in lives] == ["gw0-1"]
+
+
+def test_what_is_prepared_has_the_name_of_the_next_guest(forking: GuestPool, fake: FakeForks) -> None:
+    forking.acquire(scope="a")
+    forking.prepare(drivers=["sync"])
+    assert fake.prepared == [("gw0-2", ForkWish(1, ("sync",)))]
+    assert forking.acquire(scope="b").life.guest_id == "gw0-2"
+    forking.close()
+    assert fake.closed

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import EvidenceLost
+from lab.errors import EvidenceLost, TransportError
 from lab.prints.decode import WineDecoder
 from lab.prints.record import GapRecord, PrintRecord, Record
+from lab.prints.resume import PrintsState
 from lab.prints.wine import WinePrintSource
 
 PRINT = b"1.000:0020:0024:warn:debugstr:vDbgPrintExWithPrefix 00000000:00000001: "
@@ -27,6 +28,7 @@ class Agent:
         self.answer = b"OK\n"
         self.silent = False
         self.connections = 0
+        self.woken: list[bytes] = []
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._ends: list[socket.socket] = []
@@ -60,6 +62,10 @@ class Agent:
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rwb", buffering=0) as stream:
             for request in stream:
+                if request.startswith(b"WAKE"):
+                    self.woken.append(request)
+                    stream.write(self.answer)
+                    continue
                 token = request.split()[1]
                 if not self.silent:
                     self.say(b"lab:mark:2.0:" + token)
@@ -165,3 +171,53 @@ def test_a_bug_while_prints_are_decoded_is_a_gap_and_fails_every_marker(agent: A
     source.close()
     assert isinstance(record, GapRecord)
     assert "ZeroDivisionError: division by zero" in record.reason
+
+
+def test_a_frozen_stream_says_where_it_stands_but_not_in_the_middle_of_a_line(agent: Agent, wine: WinePrintSource) -> None:
+    agent.say(PRINT + b"one")
+    wine.mark("t-1", timeout=30)
+    assert wine.freeze_state() == PrintsState(numbers={"next_line": 2})
+    with agent.file.open("ab") as stream:
+        stream.write(b"\x1e2;100;1.000:0020")
+    assert wine.freeze_state() is None
+
+
+def test_a_fork_goes_on_counting_and_begins_with_the_prints_of_the_load(agent: Agent) -> None:
+    load = PRINT + b"DriverEntry"
+    replay = b"\x1e7;%d;%s\n" % (len(load), load)
+    resume = PrintsState(numbers={"next_line": 7}, replay=replay)
+    source = WinePrintSource(agent.file, ("127.0.0.1", 5999), connect=agent.connect, resume=resume)
+    agent.number = 8
+    source.start()
+    try:
+        agent.say(PRINT + b"a read")
+        source.mark("t-1", timeout=30)
+        agent.number += 1  # and this one is lost
+        agent.say(PRINT + b"later")
+        source.mark("t-2", timeout=30)
+        records = source.records_since(0)
+    finally:
+        source.close()
+    assert [r.text for r in records if isinstance(r, PrintRecord)] == ["DriverEntry", "a read", "later"]
+    assert [r.missing for r in records if isinstance(r, GapRecord)] == [1]
+
+
+def test_a_fork_whose_first_line_is_another_one_has_a_gap(agent: Agent) -> None:
+    source = WinePrintSource(
+        agent.file, ("127.0.0.1", 5999), connect=agent.connect, resume=PrintsState(numbers={"next_line": 7})
+    )
+    agent.number = 9
+    source.start()
+    try:
+        source.mark("t-1", timeout=30)
+        assert [r.missing for r in source.records_since(0) if isinstance(r, GapRecord)] == [2]
+    finally:
+        source.close()
+
+
+def test_a_woken_guest_is_told_time_and_random_bytes(agent: Agent, wine: WinePrintSource) -> None:
+    wine.wake(1795590907.25, b"\x0f" * 32, timeout=30)
+    assert agent.woken == [b"WAKE 1795590907.250000 " + b"0f" * 32 + b"\n"]
+    agent.answer = b"ERROR: Operation not permitted\n"
+    with pytest.raises(TransportError, match="cannot set the clock"):
+        wine.wake(1.0, bytes(32), timeout=30)

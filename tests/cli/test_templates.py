@@ -1,0 +1,113 @@
+"""`lab templates`, `lab freeze`, `lab fork` where no guest is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lab.cli import templates as module
+from lab.cli.main import app
+from lab.errors import ConfigError, FreezeFailed, LabError
+from lab.pool.forks import ForkFigures, ForkWish
+from lab.pool.template import Template
+from lab.pool.templates import TemplateStore
+from tests.pool.test_templates import fill
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TemplateStore:
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path))
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(module, "list_images", list)
+    return TemplateStore(tmp_path / "templates")
+
+
+def lab(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def make(store: TemplateStore, key: str, *, drivers: tuple[str, ...] = ()) -> Template:
+    return store.make("wine", key, lambda folder: fill(folder, key, drivers=drivers))[0]
+
+
+def test_templates_are_listed_with_what_is_in_them(store: TemplateStore) -> None:
+    assert "there is no template" in lab("templates").output
+    template = make(store, "k1", drivers=("async", "sync"))
+    output = lab("templates").output
+    assert "k1: wine, 1 CPU with async, sync loaded; free guest" in output
+    assert "in 9.0 s; its boot took 8.0 s" in output
+    assert str(template.folder) in output
+
+
+def test_pruning_keeps_those_whose_image_is_there(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(store, "k1")
+
+    class Image:
+        class manifest:
+            key = "i"
+
+    monkeypatch.setattr(module, "list_images", lambda: [Image])
+    assert "removed 0 template(s)" in lab("templates", "--prune").output
+    assert store.find("k1") is not None
+    monkeypatch.setattr(module, "list_images", list)
+    assert "removed 1 template(s)" in lab("templates", "--prune").output
+    assert store.find("k1") is None
+
+
+def test_all_are_removed_when_that_is_asked_for(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("k1", "k2"):
+        make(store, key)
+    assert "removed 2 template(s)" in lab("templates", "--prune", "--all").output
+    result = lab("templates", "--all")
+    assert isinstance(result.exception, ConfigError)
+    assert "--prune" in str(result.exception)
+    del monkeypatch
+
+
+class FakeForks:
+    """Has one template, or none with a reason."""
+
+    def __init__(self, template: Template | None, note: str = "") -> None:
+        self.found = template
+        self.figures = ForkFigures(notes=[note] if note else [])
+        self.closed = False
+
+    def template(self, wish: ForkWish) -> Template | None:
+        return self.found
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def use(monkeypatch: pytest.MonkeyPatch, forks: FakeForks, *drivers: str) -> None:
+    def stand_in(*_arguments: object, **_options: object) -> Any:
+        return forks, ForkWish(1, drivers)
+
+    monkeypatch.setattr(module, "_forks", stand_in)
+
+
+def test_freezing_tells_where_the_template_is(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    forks = FakeForks(make(store, "k1", drivers=("sync",)))
+    use(monkeypatch, forks, "sync")
+    result = lab("freeze", "--load", "sync")
+    assert result.exit_code == 0, result.output
+    assert "wine, 1 CPU with sync loaded" in result.output
+    assert forks.closed
+
+
+@pytest.mark.parametrize("command", ["freeze", "fork"])
+def test_why_there_is_no_template_is_told(store: TemplateStore, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    forks = FakeForks(None, "no template can be made, guests are booted: QEMU could not write its state")
+    use(monkeypatch, forks)
+    error = lab(command).exception
+    assert isinstance(error, FreezeFailed)
+    assert "could not write its state" in str(error)
+    assert forks.closed
+    # Loaded drivers that were asked for, and could not be, are no success either.
+    use(monkeypatch, FakeForks(make(store, "k1"), "sync cannot be loaded in a template: 577"), "sync")
+    failed = lab(command, "--load", "sync").exception
+    assert isinstance(failed, LabError)
+    assert "577" in str(failed)

@@ -1,0 +1,162 @@
+"""How long a fork serves, and what a test finds in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugin.conftest import Inner
+
+TESTS = """
+sync = pytest.mark.lab_driver("sync")
+
+@sync
+def test_a(reader): assert [r.text for r in reader.read(length=20)] == ["slot A"]
+@sync
+def test_b(reader): assert [r.text for r in reader.read(length=20)] == ["slot A"]
+
+@sync
+class TestC:
+    def test_c(self, reader): assert [r.text for r in reader.read(length=20)] == ["slot A"]
+    def test_d(self, reader): assert [r.text for r in reader.read(length=20)] == ["slot A"]
+"""
+
+
+@pytest.fixture
+def forked(inner: Inner) -> Inner:
+    inner.prepare(forks="SimulatedForks()")
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("isolation", "guests"),
+    [("test", [1, 2, 3, 4]), ("class", [1, 2, 3, 3]), ("module", [1, 1, 1, 1]), ("session", [1, 1, 1, 1])],
+)
+def test_tests_share_a_fork_as_the_isolation_has_it(forked: Inner, isolation: str, guests: list[int]) -> None:
+    forked.run(TESTS, "--lab-isolation", isolation).assert_outcomes(passed=4)
+    used = [forked.test(name).guest_id for name in ("test_a", "test_b", "test_c", "test_d")]
+    assert used == [f"master-{number}" for number in guests]
+    assert [(t.key, t.forks) for t in forked.report.templates] == [("tsync", guests[-1])]
+    assert all(guest.template == "tsync" and guest.boot_s is None for guest in forked.report.guests)
+
+
+def test_a_class_is_the_default_and_a_cold_run_boots_one_guest(forked: Inner) -> None:
+    forked.run(TESTS).assert_outcomes(passed=4)
+    assert len(forked.report.guests) == 3
+
+
+def test_a_cold_run_boots_one_guest(forked: Inner) -> None:
+    forked.run(TESTS, "--lab-boot", "cold").assert_outcomes(passed=4)
+    [guest] = forked.report.guests
+    assert guest.boot_s == 0.25
+    assert forked.report.templates == []
+
+
+def test_the_prints_of_the_load_are_in_the_window_as_after_a_load_of_its_own(forked: Inner) -> None:
+    tests = """
+@pytest.mark.lab_driver("sync")
+def test_a(prints, reader):
+    reader.read(length=20)
+    prints.expect(["SimSync loaded", "read 20"])
+    prints.expect_none()
+
+@pytest.mark.lab_driver("sync", reload=False)
+def test_b(prints): prints.expect("SimSync loaded")
+"""
+    for boot in ("fork", "cold"):
+        arguments = (
+            ("--lab-boot", boot, "-k", "test_a") if boot == "cold" else ("--lab-out", str(forked.pytester.path / "second"))
+        )
+        forked.run(tests, *arguments).assert_outcomes(passed=1 if boot == "cold" else 2, deselected=1 if boot == "cold" else 0)
+
+
+def test_a_fresh_test_gets_its_own_and_the_one_after_it_another(forked: Inner) -> None:
+    forked.run(
+        """
+@pytest.mark.lab_fresh
+def test_a(guest): pass
+def test_b(guest): pass
+@pytest.mark.lab_fresh
+def test_c(guest): pass
+""",
+        "--lab-isolation",
+        "module",
+    ).assert_outcomes(passed=3)
+    assert [forked.test(f"test_{name}").guest_id for name in "abc"] == ["master-1", "master-1", "master-2"]
+
+
+def test_a_crash_costs_the_fork_within_its_scope(forked: Inner) -> None:
+    forked.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_a(reader): reader.read(length=66)
+@pytest.mark.lab_driver("sync")
+def test_b(reader): assert reader.read(length=20)[0].text == "slot A"
+""",
+        "--lab-isolation",
+        "session",
+    )
+    assert forked.verdicts == {"test_a": "crash", "test_b": "passed"}
+    assert [forked.test(f"test_{name}").guest_id for name in "ab"] == ["master-1", "master-2"]
+
+
+def test_a_driver_is_unloaded_behind_a_test_that_cares_for_its_load(forked: Inner) -> None:
+    forked.prepare(forks="SimulatedForks()", changes="source.refuse_stop = True")
+    forked.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_a(driver): pass
+@pytest.mark.lab_driver("sync", reload=False)
+def test_b(driver): pass
+"""
+    )
+    assert forked.verdicts == {"test_a": "product", "test_b": "passed"}
+
+
+def test_a_fork_that_does_not_wake_is_no_test_s_failure(forked: Inner) -> None:
+    forked.prepare(
+        forks="SimulatedForks([GuestExited('QEMU ended with exit code 1')])", more="from lab.errors import GuestExited"
+    )
+    forked.run("def test_a(guest): pass").assert_outcomes(passed=1)
+    assert forked.report.failed_forks == 1
+    assert forked.report.guests[0].ended == "did not get ready: QEMU ended with exit code 1"
+
+
+def test_two_forks_that_do_not_wake_leave_a_cold_boot_and_a_note(forked: Inner) -> None:
+    forked.prepare(forks="SimulatedForks([GuestExited('QEMU ended')] * 2)", more="from lab.errors import GuestExited")
+    forked.run("def test_a(guest): pass\ndef test_b(guest): pass").assert_outcomes(passed=2)
+    assert "did not wake" in forked.report.fork_notes[0]
+    assert forked.report.guests[2].boot_s == 0.25
+    assert forked.test("test_a").guest_id == forked.test("test_b").guest_id
+
+
+def test_workers_take_tests_one_by_one_and_a_dead_one_s_test_is_tried_again(forked: Inner) -> None:
+    tests = (
+        TESTS
+        + """
+import os, pathlib, signal
+@sync
+def test_e(reader):
+    if not pathlib.Path("once").exists():
+        pathlib.Path("once").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    forked.run(tests, "-n", "2", "--dist", "loadscope")
+    assert forked.test("test_e").attempts == 2
+    assert set(forked.verdicts.values()) == {"passed"}
+    assert len(forked.verdicts) == 5
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "classes", "scope"),
+    [
+        ("a/test_x.py::test_a", True, "a/test_x.py::test_a"),
+        ("a/test_x.py::test_a[x::y]", True, "a/test_x.py::test_a[x::y]"),
+        ("a/test_x.py::TestC::test_a[1]", True, "a/test_x.py::TestC"),
+        ("a/test_x.py::TestC::test_a[1]", False, "a/test_x.py::TestC::test_a[1]"),
+    ],
+)
+def test_the_scope_by_a_test_s_id(nodeid: str, classes: bool, scope: str) -> None:
+    from lab.plugin.schedule import scope_of_id
+
+    assert scope_of_id(nodeid, classes=classes) == scope
