@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lab
-from lab.cli import crash, doctor, driver, guest, image, kd, run, selftest, tap, templates
+from lab.cli import bench, crash, doctor, driver, guest, image, kd, run, selftest, tap, templates
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE
 
@@ -31,6 +31,7 @@ tap.register(app)
 crash.register(app)
 selftest.register(app)
 templates.register(app)
+bench.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -48,15 +48,16 @@ def check_named(path: Path, *, option: str = "--out") -> None:
         )
 
 
-def timed_folder(base: Path, now: datetime.datetime) -> Path:
+def timed_folder(base: Path, now: datetime.datetime, *, prefix: str = "") -> Path:
     """Make a new folder named by the time under ``base``; ``base/latest`` stays as it is, see :func:`point_latest`.
 
     Args:
         base: The folder of all runs; made if it is not there.
         now: The time in UTC.
+        prefix: Stands before the time.
     """
     base.mkdir(parents=True, exist_ok=True)
-    name = now.strftime("%Y-%m-%dT%H-%M-%SZ")
+    name = prefix + now.strftime("%Y-%m-%dT%H-%M-%SZ")
     number = 1
     while True:
         folder = base / (name if number == 1 else f"{name}-{number}")

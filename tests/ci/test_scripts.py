@@ -36,10 +36,11 @@ def test_scripts_that_are_named_exist(path: Path) -> None:
     assert {n for n in named if not (ROOT / n).exists()} == set()
 
 
-def test_setup_refuses_unknown_arguments_before_it_touches_anything() -> None:
-    done = subprocess.run(["bash", str(ROOT / "ci" / "setup.sh"), "--nonsense"], capture_output=True, text=True, timeout=30)
+@pytest.mark.parametrize(("name", "said"), [("setup.sh", "--nonsense"), ("peer.sh", "no arguments")])
+def test_set_up_refuses_unknown_arguments_before_it_touches_anything(name: str, said: str) -> None:
+    done = subprocess.run(["bash", str(ROOT / "ci" / name), "--nonsense"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
-    assert "--nonsense" in done.stderr
+    assert said in done.stderr
 
 
 def test_every_package_list_is_one_name_a_line() -> None:
@@ -50,11 +51,12 @@ def test_every_package_list_is_one_name_a_line() -> None:
         assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", p) for p in packages)
 
 
-def test_the_lock_names_no_host_and_every_requirement_has_hashes() -> None:
-    lock = (ROOT / "ci" / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "least"), [("requirements.lock", 30), ("requirements-peer.lock", 15)])
+def test_a_lock_names_no_host_and_every_requirement_has_hashes(name: str, least: int) -> None:
+    lock = (ROOT / "ci" / name).read_text(encoding="utf-8")
     assert "://" not in lock
     pinned = re.findall(r"^[a-z0-9][^\s=]*==", lock, re.MULTILINE | re.IGNORECASE)
-    assert len(pinned) > 30
+    assert len(pinned) > least
     blocks = re.split(r"^(?=[a-zA-Z0-9])", lock, flags=re.MULTILINE)
     assert all("--hash=sha256:" in block for block in blocks if "==" in block.split("\n")[0])
 

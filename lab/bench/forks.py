@@ -1,0 +1,59 @@
+"""The lab's own forks as the bench asks for them: no driver loaded, from the template that `lab run` would use."""
+
+from __future__ import annotations
+
+from lab.bench.measure import NotHere
+from lab.errors import LabError
+from lab.pool.forks import Forks, ForkWish
+from lab.pool.live import LiveGuest
+from lab.pool.source import ImageSource, with_forks
+from lab.pool.templates import TemplateStore
+
+
+class TemplateForks:
+    """A :class:`lab.bench.measure.Forks`.
+
+    Args:
+        forks: Where they come from.
+        smp: Virtual CPUs of each.
+    """
+
+    def __init__(self, forks: Forks, smp: int) -> None:
+        self._forks = forks
+        self._wish = ForkWish(smp)
+
+    def freeze(self) -> None:
+        """Make the template, unless it is there already.
+
+        Raises:
+            NotHere: This machine cannot make one.
+        """
+        if self._forks.template(self._wish) is None:
+            raise NotHere("; ".join(self._forks.figures.notes) or "no template can be made here")
+
+    def fork(self, guest_id: str) -> LiveGuest:
+        """A new guest, woken and answering."""
+        guest = self._forks.fork(guest_id, self._wish)
+        if guest is None:
+            raise LabError("; ".join(self._forks.figures.notes) or "there is no template to fork from")
+        return guest
+
+    def close(self) -> None:
+        """End what was prepared."""
+        self._forks.close()
+
+
+def template_forks(source: ImageSource, store: TemplateStore) -> TemplateForks:
+    """Forks of a source's image.
+
+    Args:
+        source: Boots guests.
+        store: Where templates are.
+
+    Raises:
+        NotHere: This QEMU can make none.
+    """
+    forks = with_forks(source, store).forks
+    if forks is None:
+        raise NotHere("this QEMU tells nothing of what it can do, so nothing is frozen", hint="`lab doctor` says more")
+    return TemplateForks(forks, source.manifest.machine.smp)

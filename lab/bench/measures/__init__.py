@@ -1,0 +1,29 @@
+"""One module for each measure, and the list of them in the order in which a bench runs them."""
+
+from __future__ import annotations
+
+from lab.bench.measure import Measure
+from lab.bench.measures.boot import BootMeasure
+from lab.bench.measures.files import FilesMeasure
+from lab.bench.measures.kd import KdMeasure
+from lab.bench.measures.memory import MemoryMeasure
+from lab.bench.measures.overhead import OverheadMeasure
+from lab.bench.measures.peer import PeerMeasure
+from lab.bench.measures.prints import PrintsMeasure
+from lab.bench.measures.suites import SuitesMeasure
+from lab.bench.measures.winrm import WinRmMeasure
+
+
+def all_measures() -> tuple[Measure, ...]:
+    """Every measure; the short ones first, those that need the machine without other guests on it last."""
+    return (
+        KdMeasure(),
+        WinRmMeasure(),
+        FilesMeasure(),
+        PrintsMeasure(),
+        OverheadMeasure(),
+        BootMeasure(),
+        MemoryMeasure(),
+        PeerMeasure(),
+        SuitesMeasure(),
+    )

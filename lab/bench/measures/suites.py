@@ -1,0 +1,110 @@
+"""The suites' wall time: `lab run` with one, two and four workers, each guest booted cold, then forked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.bench.measure import Context, NotHere
+from lab.bench.samples import Samples, Series
+from lab.errors import HostToolError
+from lab.host.paths import project_root
+from lab.host.process import run
+from lab.report.collect import read_run
+
+#: Files of every suite that run side by side. The tests for two virtual CPUs are left out: they have the machine to themselves.
+REPRESENTATIVE = (
+    "suites/sync",
+    "suites/async/test_order.py",
+    "suites/async/test_reads.py",
+    "suites/lifecycle/test_services.py",
+    "suites/lifecycle/test_unload.py",
+    "suites/stress/test_sync_readers.py",
+)
+#: For a quick bench: that everything runs.
+_SMALL = ("suites/sync/test_counter.py", "suites/sync/test_slots.py")
+_WORKERS = (1, 2, 4)
+_DEADLINE_S = 1800.0
+_OPTIONS: dict[str, tuple[str, ...]] = {"cold": ("--no-fork",), "forked": ()}
+
+
+class SuitesMeasure:
+    """Wall time of the whole command, as a person waits for it: boot, tests and report."""
+
+    name = "suites"
+    title = "`lab run` of a choice of the suites, from command to report"
+    needs = "the machine; a minute or two for each of six runs"
+
+    def run(self, context: Context) -> Samples:
+        """Run them all, every run once: the figures are long, and steadier than short ones."""
+        suites = context.suites or (_SMALL if context.quick else REPRESENTATIVE)
+        context.end_guest()
+        workers = _WORKERS[:2] if context.quick else _WORKERS
+        notes = [f"tests: {' '.join(suites)}"]
+        ways = {"cold": "cold boots"}
+        try:
+            # Made before the watch starts: a template outlives many runs.
+            context.detail("template")
+            context.forks().freeze()
+            ways["forked"] = "forks"
+        except NotHere as error:
+            notes.append(f"forks: {error.message}")
+        series = []
+        for way, label in ways.items():
+            for number in workers:
+                context.detail(f"{label}, {number} worker(s)")
+                folder = context.out / self.name / f"{way}-{number}"
+                took = run_suites(context, suites, workers=number, options=_OPTIONS[way], folder=folder)
+                said = f"{label}, {number} worker" + ("s" if number > 1 else "")
+                key = f"suites.{way}.{number}"
+                series.append(
+                    Series(key=key, label=said, unit="s", values=(took,), reference=f"suites.{way}.1", baseline=way == "cold")
+                )
+        return Samples(series=tuple(series), notes=tuple(notes))
+
+
+def run_suites(context: Context, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path) -> float:
+    """Run suites by the real command.
+
+    Args:
+        context: Image and clock.
+        suites: Paths and node ids.
+        workers: Guests at the same time.
+        options: Further ones.
+        folder: Gets the run's report.
+
+    Returns:
+        Host seconds of the whole command.
+
+    Raises:
+        HostToolError: A test was red, or the command failed: its time would say nothing.
+    """
+    argv = [sys.executable, "-m", "lab", "run", "--guest", str(context.image_dir), "--workers", str(workers)]
+    argv += ["--accelerator", context.accelerator, "--out", str(folder), *options, *suites]
+    begin = context.clock()
+    run_logged(argv, folder.with_suffix(".log"), timeout=_DEADLINE_S)
+    took = context.clock() - begin
+    if read_run(folder) is None:
+        raise HostToolError(argv, 0, message=f"`lab run` wrote no report into {folder}")
+    return took
+
+
+def run_logged(argv: Sequence[str], log: Path, *, timeout: float) -> None:
+    """Run a program in the checkout; what it writes goes to a file.
+
+    Raises:
+        HostToolError: It did not end with 0, or not in time.
+    """
+    done = run(argv, timeout, check=False, cwd=project_root(), env=plain_environment(), hint=f"read {log.parent}")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.exit_code:
+        raise HostToolError(argv, done.exit_code, done.stdout + done.stderr, hint=f"read {log}")
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment without what would make the child another run than a user's: pytest's and the lab's settings."""
+    ours = ("LAB_CACHE", "LAB_DATA", "LAB_STATE")
+    return {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PYTEST_", "LAB_"))}

@@ -1,0 +1,198 @@
+"""A pytest plugin for the bench alone: how long each test took, and how much of that passed inside of calls to its guest.
+
+It stands around the seams that every guest has, its transport and its print source, and around the boot. Loaded by
+``-p lab.bench.stopwatch`` into a process that runs tests for their times; never into an ordinary run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.pool.live import LiveGuest
+from lab.pool.pool import GuestPool
+
+FILE_OPTION = "--lab-bench-timings"
+#: Calls that wait for the guest. Everything else of both seams is the lab's own work.
+_TRANSPORT_CALLS = ("run", "put", "get", "close")
+_PRINT_CALLS = ("mark", "wait", "close")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One test, in host seconds.
+
+    Attributes:
+        nodeid: The test.
+        wall_s: From the first hook of its protocol to the last.
+        guest_s: Of that, inside of calls to the guest.
+        guest_cpu_s: Processor time of the calling thread inside of those calls.
+        guests: Guests that were booted or forked meanwhile.
+    """
+
+    nodeid: str
+    wall_s: float
+    guest_s: float
+    guest_cpu_s: float
+    guests: int
+
+    @property
+    def waited_s(self) -> float:
+        """What passed in the guest's calls without work of the caller."""
+        return self.guest_s - self.guest_cpu_s
+
+    @property
+    def overhead_s(self) -> float:
+        """All the rest."""
+        return self.wall_s - self.waited_s
+
+
+class Stopwatch:
+    """Sums up guest calls; a call within a call counts once.
+
+    Args:
+        clock: Monotonic seconds.
+        cpu: Processor seconds of the calling thread.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, cpu: Callable[[], float] = time.thread_time) -> None:
+        self._clock = clock
+        self._cpu = cpu
+        self._depth = 0
+        self._guest_s = self._guest_cpu_s = 0.0
+        self._guests = 0
+
+    @contextmanager
+    def guest_call(self) -> Iterator[None]:
+        """What happens inside is the guest's time."""
+        self._depth += 1
+        begin, cpu = self._clock(), self._cpu()
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                passed = self._clock() - begin
+                self._guest_s += passed
+                # Two clocks: over a call of microseconds the one may run a little ahead of the other.
+                self._guest_cpu_s += min(self._cpu() - cpu, passed)
+
+    @contextmanager
+    def guest(self) -> Iterator[None]:
+        """What happens inside makes a guest ready."""
+        self._guests += 1
+        with self.guest_call():
+            yield
+
+    @contextmanager
+    def test(self, nodeid: str, done: Callable[[Timing], None]) -> Iterator[None]:
+        """One test; ``done`` gets its timing behind it."""
+        self._guest_s = self._guest_cpu_s = 0.0
+        self._guests = 0
+        begin = self._clock()
+        try:
+            yield
+        finally:
+            done(
+                Timing(
+                    nodeid=nodeid,
+                    wall_s=self._clock() - begin,
+                    guest_s=self._guest_s,
+                    guest_cpu_s=self._guest_cpu_s,
+                    guests=self._guests,
+                )
+            )
+
+
+class Watched:
+    """Stands in for an object and has the time of some of its calls taken.
+
+    Args:
+        inner: The object.
+        calls: Names of the calls that wait for the guest.
+        watch: Takes the time.
+    """
+
+    def __init__(self, inner: Any, calls: tuple[str, ...], watch: Stopwatch) -> None:
+        self._inner = inner
+        self._calls = calls
+        self._watch = watch
+
+    #: Whoever asks what it is gets the object's own answer: a WinRM transport is frozen in another way than others.
+    __class__ = property(lambda self: type(self._inner))
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name not in self._calls:
+            return found
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self._watch.guest_call():
+                return found(*args, **kwargs)
+
+        return timed
+
+
+class StopwatchPlugin:
+    """The hooks; made by :func:`pytest_configure`.
+
+    Args:
+        file: Gets one JSON line for each test.
+        watch: Takes the time.
+    """
+
+    def __init__(self, file: Path, watch: Stopwatch) -> None:
+        self._file = file
+        self._watch = watch
+        self._undo = pytest.MonkeyPatch()
+
+    def install(self) -> None:
+        """Put the watch around every guest that is made from now on, and around making it."""
+        watch = self._watch
+        init: Callable[..., None] = LiveGuest.__init__
+        start_once: Callable[..., Any] = GuestPool._start_once
+
+        def watched_init(guest: LiveGuest, *args: Any, **kwargs: Any) -> None:
+            init(guest, *args, **kwargs)
+            guest.transport = Watched(guest.transport, _TRANSPORT_CALLS, watch)
+            guest.prints = Watched(guest.prints, _PRINT_CALLS, watch)
+
+        def watched_start(pool: GuestPool, *args: Any, **kwargs: Any) -> Any:
+            with watch.guest():
+                return start_once(pool, *args, **kwargs)
+
+        self._undo.setattr(LiveGuest, "__init__", watched_init)
+        self._undo.setattr(GuestPool, "_start_once", watched_start)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Take one test's time, around everybody else's hooks."""
+        with self._watch.test(item.nodeid, self._write):
+            return (yield)
+
+    def pytest_unconfigure(self) -> None:
+        """Take the watch off again."""
+        self._undo.undo()
+
+    def _write(self, timing: Timing) -> None:
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(timing)) + "\n")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the file's option."""
+    parser.addoption(FILE_OPTION, dest="lab_bench_timings", metavar="FILE", required=True, help="Where each test's time goes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to watch."""
+    plugin = StopwatchPlugin(Path(config.getoption("lab_bench_timings")), Stopwatch())
+    plugin.install()
+    config.pluginmanager.register(plugin, "lab-bench-stopwatch")

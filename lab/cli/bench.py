@@ -1,0 +1,188 @@
+"""`lab bench`: measure, show, write down, and check the ratios against the budgets."""
+
+from __future__ import annotations
+
+import datetime
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from lab.bench.bench import Bench
+from lab.bench.budgets import Judgement, short
+from lab.bench.forks import template_forks
+from lab.bench.format import budget_figure, one_line
+from lab.bench.machine import describe_machine
+from lab.bench.measure import Measure
+from lab.bench.measures import all_measures
+from lab.bench.measures.prints import FLOOD_DRIVER
+from lab.bench.report import BENCH_FILE, PLOT_FILE, make_report, write_report
+from lab.bench.runner import Outcome, budget_entry, choose, judge_outcomes, run_measures
+from lab.bench.table import print_report
+from lab.cli.pytest_args import check_suites
+from lab.config import Settings, load_settings
+from lab.errors import ConfigError
+from lab.gate.exitcode import INFRA, OK
+from lab.host.accel import probe_accelerators
+from lab.host.paths import cache_dir, project_root, runs_dir, state_dir, templates_dir
+from lab.image.progress import Progress, open_progress
+from lab.image.recipes import ensure_image
+from lab.pool.boot import read_credentials, read_manifest
+from lab.pool.kept import KeptGuests
+from lab.pool.payload import Payload
+from lab.pool.source import ImageSource, choose_accelerator, qemu_version
+from lab.pool.templates import TemplateStore
+from lab.report.outdir import check_named, named_folder, timed_folder
+from lab.toolchain.select import resolve_drivers
+from lab.vm.cleanup import sweep
+
+#: A budget is not met.
+SHORT = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bench)
+
+
+def bench(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Measure this alone; may be repeated, or a,b,c")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few repetitions: minutes instead of a quarter of an hour")] = False,
+    count: Annotated[int | None, typer.Option("-n", min=1, help="How often a reading is taken (long ones: 5 at most)")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="End with 1 when a ratio, a size or a loss falls short of its budget")
+    ] = False,
+    check_times: Annotated[
+        bool, typer.Option("--check-times", help="As --check, and for budgets in seconds and MB/s, too: on a quiet machine")
+    ] = False,
+    guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
+    out: Annotated[Path | None, typer.Option(help="Report folder; out/bench-<UTC time> when not given")] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option("--suite", metavar="PATH", help="What the measure `suites` runs; may be repeated")
+    ] = None,
+    peer: Annotated[
+        Path | None, typer.Option("--peer", metavar="PYTHON", help="A Python with labgrid; `bash ci/peer.sh` makes one")
+    ] = None,
+    accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+    list_measures: Annotated[bool, typer.Option("--list", help="Say what can be measured, and what each needs")] = False,
+) -> None:
+    """Measure the lab against the ways around it, side by side on this machine.
+
+    Writes bench.json and bench.svg. Ends with 0: all was measured, 1: --check found a budget that is not met, or not shown
+    although its measure was asked for, 2: wrong usage, 10: a measure failed.
+    """
+    measures = choose(all_measures(), only or ())
+    if list_measures:
+        for measure in measures:
+            typer.echo(f"{measure.name:<10} {measure.title}\n{'':<10} needs {measure.needs}")
+        return
+    settings = load_settings({"image": guest, "accelerator": accel}, config=config)
+    suites = tuple(check_suites(suite or (), given=True, root=project_root()))
+    if peer is not None and not peer.exists():
+        raise ConfigError(f"there is no Python {peer}", hint="bash ci/peer.sh makes one, .venv-peer/bin/python")
+    if out is not None:
+        check_named(out)
+    wishes: dict[str, Any] = {"quick": quick, "count": count, "suites": suites, "peer_python": peer}
+    outcomes, judgements = _bench(measures, settings, out=out, wishes=wishes)
+    raise typer.Exit(conclude(outcomes, judgements, check=check or check_times, absolute=check_times))
+
+
+def _bench(
+    measures: tuple[Measure, ...], settings: Settings, *, out: Path | None, wishes: dict[str, Any]
+) -> tuple[tuple[Outcome, ...], tuple[Judgement, ...]]:
+    # Not only Ctrl-C: whoever ends a bench gets what it has measured so far. A shell starts its background jobs deaf to SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    console = Console()
+    started = datetime.datetime.now(tz=datetime.UTC)
+    begin = time.monotonic()
+    machine = describe_machine()
+    accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
+    with open_progress() as progress:
+        image = ensure_image(settings.values.image, progress)
+        progress.stage("drivers")
+        arch = read_manifest(image).arch
+        payload = Payload.of(resolve_drivers([FLOOD_DRIVER], arch=arch, progress=progress.detail))
+        tested = Payload.of(resolve_drivers(arch=arch, progress=progress.detail))
+        folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
+        source = _source(image, payload, accelerator, folder.absolute(), progress)
+        with Bench(
+            source=source,
+            payload=payload,
+            credentials=read_credentials(image),
+            out=folder.absolute(),
+            progress=progress,
+            # Without the driver that prints: the template is then the one that `lab run` makes, too.
+            make_forks=lambda: template_forks(replace(source, payload=tested), TemplateStore(templates_dir())),
+            **wishes,
+        ) as context:
+            outcomes = run_measures(measures, context, progress, clock=time.monotonic)
+        progress.done("measured")
+    judgements = judge_outcomes(outcomes)
+    report = make_report(
+        outcomes,
+        judgements,
+        manifest=source.manifest,
+        accelerator=accelerator,
+        qemu=source.qemu,
+        machine=machine,
+        started=started,
+        duration_s=time.monotonic() - begin,
+        command=["lab", *sys.argv[1:]],
+        quick=wishes["quick"],
+    )
+    write_report(folder, report)
+    print_report(report, console)
+    for outcome in outcomes:
+        if outcome.trace:
+            console.print(f"\n{outcome.name}:\n{outcome.trace}", markup=False, highlight=False, soft_wrap=True)
+    for name in (BENCH_FILE, PLOT_FILE):
+        console.print(f"{name:<11} {folder / name}", markup=False, highlight=False, soft_wrap=True)
+    return outcomes, judgements
+
+
+def _source(image: Path, payload: Payload, accelerator: Any, folder: Path, progress: Progress) -> ImageSource:
+    sweep(runs_dir())
+    return ImageSource(
+        image_dir=image,
+        manifest=read_manifest(image),
+        payload=payload,
+        accelerator=accelerator,
+        qemu=qemu_version(),
+        transport="winrm",
+        boot_timeout=None,
+        runs_dir=runs_dir(),
+        evidence_dir=folder / "guests",
+        kept=KeptGuests(state_dir() / "guests"),
+        progress=progress.detail,
+    )
+
+
+def conclude(outcomes: tuple[Outcome, ...], judgements: tuple[Judgement, ...], *, check: bool, absolute: bool = False) -> int:
+    """Say what falls short, and give the exit code.
+
+    Args:
+        outcomes: Of the measures that were asked for.
+        judgements: Of all budgets.
+        check: Whether a budget that is not met is an error.
+        absolute: Whether times and rates of this machine count, too.
+    """
+    asked = frozenset(outcome.name for outcome in outcomes)
+    missed = short(judgements, asked=asked, absolute=absolute) if check else ()
+    for one in missed:
+        figure = one_line(one.reason) if one.figure is None else budget_figure(budget_entry(one))
+        sys.stderr.write(f"lab: falls short: {one.budget.what}: {one.budget.goal}; it is: {figure}\n")
+    failed = [outcome for outcome in outcomes if outcome.status in ("failed", "interrupted")]
+    for outcome in failed:
+        sys.stderr.write(f"lab: not measured: {outcome.name}: {one_line(outcome.reason)}\n")
+    if missed:
+        return SHORT
+    return INFRA if failed else OK

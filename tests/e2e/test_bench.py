@@ -1,0 +1,36 @@
+"""`lab bench` on a real guest: that a measure runs from command to report. Its times are nobody's business here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from lab.bench.model import BenchReport
+from tests.e2e.running import LAB, ROOT, RUN_DEADLINE_S
+
+pytestmark = pytest.mark.e2e
+
+
+def test_winrm_clients_are_measured_side_by_side(tmp_path: Path) -> None:
+    out = tmp_path / "bench"
+    argv = [str(LAB), "bench", "--quick", "--only", "winrm", "-n", "1", "--guest", "wine", "--out", str(out)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=RUN_DEADLINE_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = BenchReport.model_validate_json((out / "bench.json").read_text(encoding="utf-8"))
+    assert report.guest.startswith("free guest: Wine")
+    assert not report.is_windows
+    (measure,) = report.measures
+    clients = [f"winrm.{command}.{client}" for command in ("echo", "program") for client in ("lab", "session", "pypsrp")]
+    assert {one.key: len(one.values) for one in measure.series} == dict.fromkeys(clients, 1)
+    (budget,) = (one for one in report.budgets if one.key == "winrm.ratio")
+    assert budget.figure is not None
+    for text in (report.guest, "not Windows", report.accelerator, "this machine's"):
+        assert text in done.stdout
+        assert text in (out / "bench.svg").read_text(encoding="utf-8").replace("&#x27;", "'")
+    assert ElementTree.parse(out / "bench.svg").getroot().tag.endswith("svg")
+    assert list((out / "guests" / "bench").glob("*.log")), "a guest's logs are kept beside the figures"
