@@ -224,7 +224,12 @@ def _debugger(manifest: ImageManifest, machine: PrintingMachine, encoding: str, 
             collector.close()
 
     return KdPrintSource(
-        collector.records, say, alive=lambda: left.is_set() or collector.alive, let_go=let_go, encoding=encoding
+        collector.records,
+        say,
+        alive=lambda: left.is_set() or collector.alive,
+        break_in=collector.control.break_in,
+        let_go=let_go,
+        encoding=encoding,
     )
 
 

@@ -75,6 +75,8 @@ def build_drivers(
         HostToolError: Compiler or osslsigncode are missing or failed.
     """
     components = find_components(names)
+    if not names:
+        components = [component for component in components if arch in component.manifest.arches]
     key = signing_key() if signed and any(component.manifest.kind == "driver" for component in components) else None
     return build_components(components, arch, out or default_out(arch), key, progress=progress, defines=defines)
 
@@ -113,6 +115,12 @@ def build_components(
 ) -> list[BuildResult]:
     """:func:`build_drivers` for loaded manifests; drivers are signed when ``key`` is not None."""
     for component in components:
+        if arch not in component.manifest.arches:
+            raise ConfigError(
+                f"{component.name} is for {' and '.join(component.manifest.arches)}, not for {arch}",
+                file=str(component.file),
+                key="arches",
+            )
         if component.prebuilt:
             raise ConfigError(
                 f"{component.name} is a finished file; there is nothing to build",

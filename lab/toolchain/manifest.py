@@ -52,6 +52,9 @@ class DriverManifest(BaseModel):
     clients: tuple[str, ...] = Field(
         default=(), description="driver: programs that exercise it, by name, or by path from the manifest's folder"
     )
+    arches: tuple[Literal["x64", "x86"], ...] = Field(
+        default=("x64", "x86"), min_length=1, description="processors that the sources are written for"
+    )
     under_test: bool = Field(default=True, description="driver: part of every run; false for what serves the lab itself")
     encoding: str = Field(default="utf-8", description="driver: encoding of the text that it prints")
     description: str = Field(default="", description="one line for people")

@@ -14,7 +14,7 @@ from lab.host.paths import project_root
 from lab.host.process import run
 from lab.toolchain import build as build_module
 from lab.toolchain import pe
-from lab.toolchain.build import build_components, find_components, symbol_file
+from lab.toolchain.build import build_components, build_drivers, find_components, symbol_file
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import Component, known_components, load_component, load_folder
@@ -258,3 +258,13 @@ def test_a_driver_is_built_with_its_symbols_out_of_the_way(driver_folder: Driver
     symbols.unlink()
     assert build_components([component], "x64", out, None)[0].rebuilt
     assert symbols.is_file()
+
+
+def test_what_is_for_another_processor_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
+    """Building everything for x86 used to end in the compiler's errors about the free guest's own driver."""
+    names = {result.name for result in build_drivers([], "x86", tmp_path / "all", signed=False)}
+    assert {"sync", "async", "tap", "drvprobe"} <= names
+    assert "wine-compat" not in names
+    with pytest.raises(ConfigError, match="wine-compat is for x64, not for x86") as caught:
+        build_drivers(["wine-compat"], "x86", tmp_path / "one", signed=False)
+    assert caught.value.key == "arches"

@@ -47,6 +47,7 @@ class KdPrintSource:
         say: Has a program in the guest print this text as one call, and returns when it has; any error of the lab's means
             that it has not.
         alive: Whether the collector still runs.
+        break_in: Stops the target and leaves it so: whether it stopped within a number of seconds.
         let_go: Called when the source is closed, before it reads for the last time: waits for the end of a collector whose
             machine has ended.
         encoding: Encoding of the drivers' strings.
@@ -60,6 +61,7 @@ class KdPrintSource:
         say: Callable[[str, float], None],
         *,
         alive: Callable[[], bool],
+        break_in: Callable[[float], bool],
         let_go: Callable[[], None] = lambda: None,
         encoding: str = "cp1252",
         wall: Callable[[], float] = time.time,
@@ -68,6 +70,7 @@ class KdPrintSource:
         self._path = records
         self._say = say
         self._alive = alive
+        self._break_in = break_in
         self._let_go = let_go
         self._encoding = encoding
         self._wall = wall
@@ -134,6 +137,20 @@ class KdPrintSource:
     def _mute(self) -> str:
         """Why no marker can come; empty when one can."""
         return self._ended or self._standing
+
+    def break_in(self, timeout: float) -> bool:
+        """Ask the kernel to stop, as a look at a guest that hangs; see :class:`lab.crash.hang.Breaker`.
+
+        Args:
+            timeout: Seconds.
+
+        Returns:
+            It stopped, and stays so. A kernel with interrupts off does not.
+
+        Raises:
+            TransportError: The collector does not answer.
+        """
+        return self._break_in(timeout)
 
     def close(self) -> None:
         """Read what has already arrived and stop."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EvidenceLost, TransportError
+from lab.pool.evidence import breaker_of
 from lab.prints.kd.record import (
     AnyRecord,
     BugcheckText,
@@ -37,8 +38,20 @@ class Following:
         self.path = folder / "kd.jsonl"
         self.alive = True
         self.said: list[str] = []
+        self.breaks: list[float] = []
         self.answer: Callable[[str], None] = lambda text: self.write(Print(time=2.0, cpu=0, raw=text.encode()))
-        self.source = KdPrintSource(self.path, self._say, alive=lambda: self.alive, encoding="utf-8", wall=lambda: 5.0)
+        self.source = KdPrintSource(
+            self.path,
+            self._say,
+            alive=lambda: self.alive,
+            break_in=self._break_in,
+            encoding="utf-8",
+            wall=lambda: 5.0,
+        )
+
+    def _break_in(self, timeout: float) -> bool:
+        self.breaks.append(timeout)
+        return True
 
     def _say(self, text: str, _timeout: float) -> None:
         self.said.append(text)
@@ -184,8 +197,18 @@ def test_a_line_that_is_no_record_is_a_gap(following: Following) -> None:
 def test_closing_waits_for_what_the_collector_still_writes(tmp_path: Path) -> None:
     made = Following(tmp_path)
     let_go = lambda: made.write(Print(time=1.0, cpu=0, raw=b"late\n"), END)  # noqa: E731
-    source = KdPrintSource(made.path, made._say, alive=lambda: True, let_go=let_go, wall=lambda: 5.0)
+    source = KdPrintSource(
+        made.path, made._say, alive=lambda: True, break_in=lambda _timeout: False, let_go=let_go, wall=lambda: 5.0
+    )
     source.start()
     source.close()
     source.close()
     assert [type(record) for record in source.records_since(0)] == [PrintRecord, NoteRecord]
+
+
+def test_the_source_stops_a_guest_that_hangs(tmp_path: Path) -> None:
+    made = Following(tmp_path)
+    breaker = breaker_of(made.source)
+    assert breaker is not None
+    assert breaker.break_in(2.5)
+    assert made.breaks == [2.5]
