@@ -20,7 +20,7 @@ from lab.plugin.markers import Wishes, unknown_driver
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
 from lab.pool.forks import Forking
-from lab.pool.pool import GuestLife, GuestPool, GuestSource, Seat
+from lab.pool.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Seat
 from lab.pool.slots import Slots, slot_count
 from lab.pool.turn import MachineTurn
 from lab.prints.stream import PrintStream, first_fault, render
@@ -103,7 +103,7 @@ class LabSession:
                     yield
                 finally:
                     if self._spent() and self.pool.current is not None:
-                        self.pool.release(self.pool.current.condemned or "its tests are over")
+                        self.pool.release(self.pool.current.condemned or TESTS_OVER)
         finally:
             if self.pool.current is None:
                 self._slots.give_back()

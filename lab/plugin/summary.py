@@ -10,6 +10,7 @@ from xml.etree.ElementTree import ParseError
 
 from lab.gate.exitcode import exit_code, meaning
 from lab.gate.verdict import SEVERITY
+from lab.pool.pool import END_OF_RUN, REPLACED, TESTS_OVER
 from lab.report.collect import assemble, read_meta, write_run
 from lab.report.html import write_html
 from lab.report.junit import attach_evidence
@@ -59,8 +60,15 @@ def summary_lines(finished: Finished) -> list[str]:
     if boots:
         each = ", ".join(f"{seconds:.1f}" for seconds in boots)
         lines.append(f"{len(boots)} guest(s) on {report.workers} worker(s), booted in {each} s")
+    forks = sum(template.forks for template in report.templates)
+    if forks:
+        lines.append(f"{forks} fork(s) of {len(report.templates)} template(s) on {report.workers} worker(s)")
+    ordinary = ("", END_OF_RUN, TESTS_OVER)
     lines += [
-        f"guest {guest.guest_id} ended: {guest.ended}" for guest in report.guests if guest.ended not in ("end of run", "")
+        f"guest {guest.guest_id} ended: {guest.ended}"
+        for guest in report.guests
+        # With forks most guests end behind their test: that is no news.
+        if guest.ended not in ordinary and not guest.ended.startswith(REPLACED)
     ]
     lines += [
         f"guest {guest.guest_id} got its files by {guest.copied_by}: {guest.copy_note}"

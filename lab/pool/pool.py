@@ -20,6 +20,12 @@ from lab.prints.window import Attribution, PrintLedger
 _WORTH_A_RETRY = (BootTimeout, GuestExited, TransportError, GuestHung, EvidenceLost, GuestCrashed)
 
 
+#: How the life of a sound guest ends.
+END_OF_RUN = "end of run"
+TESTS_OVER = "its tests are over"
+REPLACED = "replaced: "
+
+
 class GuestSource(Protocol):
     """Where guests come from: one image on one machine."""
 
@@ -217,7 +223,7 @@ class GuestPool:
         """End of the run. Safe to call twice."""
         condemned = self._seat.condemned if self._seat else ""
         try:
-            self.release(condemned or "end of run", last=True)
+            self.release(condemned or END_OF_RUN, last=True)
         finally:
             if self._forks is not None:
                 self._forks.close()
@@ -229,12 +235,12 @@ class GuestPool:
         if not seat.guest.alive:
             return f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}"
         if seat.guest.smp != smp:
-            return f"replaced: a test needs {smp} virtual CPU(s)"
+            return f"{REPLACED}a test needs {smp} virtual CPU(s)"
         if fresh and seat.ledger.windows:
-            return "replaced: a test needs a fresh guest"
+            return f"{REPLACED}a test needs a fresh guest"
         if seat.guest.template and seat.scope != scope:
             # A booted guest is too expensive to be given up for this.
-            return "replaced: isolation"
+            return f"{REPLACED}isolation"
         return ""
 
     def _new_seat(self, wish: ForkWish) -> Seat:

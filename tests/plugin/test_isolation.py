@@ -40,8 +40,12 @@ def test_tests_share_a_fork_as_the_isolation_has_it(forked: Inner, isolation: st
 
 
 def test_a_class_is_the_default_and_a_cold_run_boots_one_guest(forked: Inner) -> None:
-    forked.run(TESTS).assert_outcomes(passed=4)
+    result = forked.run(TESTS)
+    result.assert_outcomes(passed=4)
     assert len(forked.report.guests) == 3
+    # Guests that end behind their tests are no news, and with forks there are as many as tests.
+    assert "ended:" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["3 fork(s) of 1 template(s) on 1 worker(s)"])
 
 
 def test_a_cold_run_boots_one_guest(forked: Inner) -> None:
@@ -94,7 +98,7 @@ def test_b(reader): assert reader.read(length=20)[0].text == "slot A"
 """,
         "--lab-isolation",
         "session",
-    )
+    ).stdout.fnmatch_lines(["guest master-1 ended: crash: 0x*"])
     assert forked.verdicts == {"test_a": "crash", "test_b": "passed"}
     assert [forked.test(f"test_{name}").guest_id for name in "ab"] == ["master-1", "master-2"]
 
