@@ -99,6 +99,10 @@ class BootTimeout(GuestError):
     """The guest did not become ready before the deadline; the message carries its last console lines."""
 
 
+class GuestClockWrong(GuestError):
+    """The guest's clock runs at a wrong rate; another boot most likely does not have that."""
+
+
 class GuestExited(GuestError):
     """The virtual machine ended while it was needed; the message carries exit code and last console lines."""
 

@@ -19,6 +19,7 @@ from lab.guest.winrm import open_winrm
 from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
 from lab.image.windows.guest_machine import guest_machine
 from lab.pool.delivery import Delivery, FilesBy
+from lab.pool.guestclock import require_sound_clock
 from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
@@ -72,6 +73,7 @@ def boot_guest(
         HostToolError: QEMU could not be started.
         GuestExited: QEMU ended during the boot.
         BootTimeout: No answer in time.
+        GuestClockWrong: Its clock runs at a wrong rate.
     """
     begin = time.monotonic()
     manifest = booted_as(read_manifest(image_dir), debug)
@@ -102,6 +104,9 @@ def boot_guest(
             progress=progress,
             console=machine.console_tail,
         )
+        if "guest_timestamps" in manifest.capabilities or manifest.prints.source == "wine":
+            undo.callback(ready.close)
+            require_sound_clock(prints, lambda: time.monotonic() - begin)
         undo.pop_all()
     return LiveGuest(
         guest_id=guest_id,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lab.errors import FreezeFailed, GuestCrashed
+from lab.errors import BootTimeout, FreezeFailed, GuestClockWrong, GuestCrashed, GuestExited, GuestHung, TransportError
 from lab.guest.winrm import WinRmTransport
 from lab.host.qemu import QemuFeatures
 from lab.pool.boot import boot_guest
@@ -26,6 +26,8 @@ from lab.vm.machine import VirtualMachine
 
 _RUN = "run"
 _PATIENCE_S = 60.0
+#: What a second boot may not meet again.
+_WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, GuestHung, TransportError)
 #: A guest that prints in the very moment in which it is stopped is stopped again a little later.
 _TRIES = 20
 
@@ -67,8 +69,16 @@ class TemplateMaker:
         Raises:
             LabError: The guest did not get ready, or cannot be frozen.
         """
-        begin = self._clock()
         self._progress(f"make a template of {wish.manifest.name} for all workers: boot it once")
+        try:
+            self._boot(wish, key, folder)
+        except _WORTH_A_RETRY as error:
+            self._progress(f"the guest did not get ready, once more: {error.message.splitlines()[0]}")
+            shutil.rmtree(folder / _RUN, ignore_errors=True)
+            self._boot(wish, key, folder)
+
+    def _boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
+        begin = self._clock()
         ram = None
         if choose_method(self._features) == "shared":
             ram = RamFile(wish.manifest.machine.memory_mb)

@@ -8,7 +8,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from lab.errors import BootTimeout, EvidenceLost, GuestCrashed, GuestError, GuestExited, GuestHung, LabError, TransportError
+from lab.errors import (
+    BootTimeout,
+    EvidenceLost,
+    GuestClockWrong,
+    GuestCrashed,
+    GuestError,
+    GuestExited,
+    GuestHung,
+    LabError,
+    TransportError,
+)
 from lab.image.manifest import ImageManifest
 from lab.pool.deploy import Deployed, deploy
 from lab.pool.forks import ForkSource, ForkWish
@@ -17,7 +27,7 @@ from lab.pool.payload import Payload
 from lab.prints.window import Attribution, PrintLedger
 
 #: Failures of a boot that another try may not meet again.
-_WORTH_A_RETRY = (BootTimeout, GuestExited, TransportError, GuestHung, EvidenceLost, GuestCrashed)
+_WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, TransportError, GuestHung, EvidenceLost, GuestCrashed)
 
 
 #: How the life of a sound guest ends.

@@ -107,10 +107,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 process = QemuProcess.start(["sleep", "600"], Path(sys.argv[1]))
 if sys.argv[2] == "forked" and os.fork() == 0:
     # A child that has everything its parent had open, and lives on.
-    print(os.getpid(), flush=True)
+    # One write each: two processes share the pipe, and an unbuffered print writes its newline by itself.
+    os.write(1, f"{os.getpid()}\\n".encode())
     time.sleep(600)
 else:
-    print(process.pid, process.keeper_pid, flush=True)
+    os.write(1, f"{process.pid} {process.keeper_pid}\\n".encode())
     time.sleep(600)
 """
 
