@@ -49,7 +49,7 @@ class LabFile(_Model):
     accelerator: Accelerator = Field(default="auto", description="auto uses KVM where a probe guest really ran")
     boot: Boot = Field(default="fork", description="fork guests from a template, or boot each one cold")
     isolation: Isolation = Field(
-        default="class", description="how long a fork serves; a test outside of classes is a class of its own, as for pytest"
+        default="class", description="how long a fork serves; with class, the tests outside of classes of a module share one"
     )
     keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
     known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
