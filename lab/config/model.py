@@ -61,7 +61,7 @@ class LabFile(_Model):
     )
     boot: Boot = Field(default="fork", description="fork guests from a template, or boot each one cold")
     isolation: Isolation = Field(
-        default="class", description="how long a fork serves; a test outside of classes is a class of its own, as for pytest"
+        default="class", description="how long a fork serves; with class, the tests outside of classes of a module share one"
     )
     keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
     crash_dump: CrashDump = Field(

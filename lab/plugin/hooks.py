@@ -222,14 +222,15 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def scope_of(item: pytest.Item, isolation: str) -> str:
     """What a test shares its fork with, as an id: the test itself, its class, its module, or the session.
 
-    As for fixtures of pytest, a function outside of classes is a class of its own.
+    Tests outside of classes share one with the others outside of classes of their module.
     """
     if isolation == "session":
         return "session"
-    kinds: dict[str, type[pytest.Class] | type[pytest.Module]] = {"class": pytest.Class, "module": pytest.Module}
-    kind = kinds.get(isolation)
-    parent = item.getparent(kind) if kind is not None else None
-    return parent.nodeid if parent is not None else item.nodeid
+    if isolation == "test":
+        return item.nodeid
+    of_class = item.getparent(pytest.Class) if isolation == "class" else None
+    parent = of_class or item.getparent(pytest.Module) or item
+    return parent.nodeid
 
 
 def uses_guest(item: pytest.Item) -> bool:

@@ -56,7 +56,7 @@ _OPTIONS = (
     _Option(
         "--lab-isolation",
         "isolation",
-        "How long a fork serves: for one test, class, module, or the session; a test outside of classes is its own class",
+        "How long a fork serves: for one test, class (or the tests outside of classes of a module), module, or the session",
         choices=("test", "class", "module", "session"),
     ),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),

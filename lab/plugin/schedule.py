@@ -14,7 +14,7 @@ _ENOUGH = 2
 class ForkScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out one scope after the other to whoever is free; what a dead worker left goes to another one."""
 
-    #: Tests of one class stay together.
+    #: Tests of one class, or outside of classes of one module, stay together.
     classes = True
 
     def remove_node(self, node: Any) -> Any:
@@ -43,11 +43,10 @@ class ForkScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def scope_of_id(nodeid: str, *, classes: bool) -> str:
-    """What a test shares its fork with, by its id alone: its class if it has one and they count, else itself."""
+    """What a test shares its fork with, by its id alone: its class or its module if those count, else nothing."""
     # Parameters may hold anything, also "::".
-    name, bracket, parameters = nodeid.partition("[")
-    place, _, _ = name.rpartition("::")
-    return place if classes and "::" in place else name + bracket + parameters
+    place = nodeid.partition("[")[0].rpartition("::")[0]
+    return place if classes and place else nodeid
 
 
 def make_scheduler(config: pytest.Config, log: Any, *, classes: bool) -> ForkScheduling:

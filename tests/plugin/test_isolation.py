@@ -29,7 +29,7 @@ def forked(inner: Inner) -> Inner:
 
 @pytest.mark.parametrize(
     ("isolation", "guests"),
-    [("test", [1, 2, 3, 4]), ("class", [1, 2, 3, 3]), ("module", [1, 1, 1, 1]), ("session", [1, 1, 1, 1])],
+    [("test", [1, 2, 3, 4]), ("class", [1, 1, 2, 2]), ("module", [1, 1, 1, 1]), ("session", [1, 1, 1, 1])],
 )
 def test_tests_share_a_fork_as_the_isolation_has_it(forked: Inner, isolation: str, guests: list[int]) -> None:
     forked.run(TESTS, "--lab-isolation", isolation).assert_outcomes(passed=4)
@@ -39,13 +39,13 @@ def test_tests_share_a_fork_as_the_isolation_has_it(forked: Inner, isolation: st
     assert all(guest.template == "tsync" and guest.boot_s is None for guest in forked.report.guests)
 
 
-def test_a_class_is_the_default_and_a_cold_run_boots_one_guest(forked: Inner) -> None:
+def test_a_class_is_the_default(forked: Inner) -> None:
     result = forked.run(TESTS)
     result.assert_outcomes(passed=4)
-    assert len(forked.report.guests) == 3
-    # Guests that end behind their tests are no news, and with forks there are as many as tests.
+    assert len(forked.report.guests) == 2
+    # Guests that end behind their tests are no news, and with forks there may be as many as tests.
     assert "ended:" not in result.stdout.str()
-    result.stdout.fnmatch_lines(["3 fork(s) of 1 template(s) on 1 worker(s)"])
+    result.stdout.fnmatch_lines(["2 fork(s) of 1 template(s) on 1 worker(s)"])
 
 
 def test_a_cold_run_boots_one_guest(forked: Inner) -> None:
@@ -66,10 +66,9 @@ def test_a(prints, reader):
 @pytest.mark.lab_driver("sync", reload=False)
 def test_b(prints): prints.expect("SimSync loaded")
 """
-    for boot in ("fork", "cold"):
-        arguments = (
-            ("--lab-boot", boot, "-k", "test_a") if boot == "cold" else ("--lab-out", str(forked.pytester.path / "second"))
-        )
+    alone = ("--lab-isolation", "test", "--lab-out", str(forked.pytester.path / "second"))
+    for boot in ("cold", "fork"):
+        arguments = ("--lab-boot", boot, "-k", "test_a") if boot == "cold" else alone
         forked.run(tests, *arguments).assert_outcomes(passed=1 if boot == "cold" else 2, deselected=1 if boot == "cold" else 0)
 
 
@@ -111,7 +110,9 @@ def test_a_driver_is_unloaded_behind_a_test_that_cares_for_its_load(forked: Inne
 def test_a(driver): pass
 @pytest.mark.lab_driver("sync", reload=False)
 def test_b(driver): pass
-"""
+""",
+        "--lab-isolation",
+        "test",
     )
     assert forked.verdicts == {"test_a": "product", "test_b": "passed"}
 
@@ -154,8 +155,9 @@ def test_e(reader):
 @pytest.mark.parametrize(
     ("nodeid", "classes", "scope"),
     [
-        ("a/test_x.py::test_a", True, "a/test_x.py::test_a"),
-        ("a/test_x.py::test_a[x::y]", True, "a/test_x.py::test_a[x::y]"),
+        ("a/test_x.py::test_a", True, "a/test_x.py"),
+        ("a/test_x.py::test_a[x::y]", True, "a/test_x.py"),
+        ("a/test_x.py::test_a[x::y]", False, "a/test_x.py::test_a[x::y]"),
         ("a/test_x.py::TestC::test_a[1]", True, "a/test_x.py::TestC"),
         ("a/test_x.py::TestC::test_a[1]", False, "a/test_x.py::TestC::test_a[1]"),
     ],
