@@ -280,7 +280,7 @@ class SimulatedForks:
                 prints.say(f"{package.service} loaded")
         template = Template(
             folder=Path("/nowhere"),
-            key="t" + "".join(wish.drivers),
+            key="t" + "".join(wish.drivers) + ("" if wish.smp == 1 else str(wish.smp)),
             image="simulated",
             image_key="0123",
             guest="simulated",

@@ -1,11 +1,16 @@
-"""Which tests go to one worker together, where each test or class has a fork of its own."""
+"""Which tests go to one worker together, where each test or class has a fork of its own, and which go first."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from lab.report.collect import read_run
 
 #: More tests than these need not wait at a worker.
 _ENOUGH = 2
@@ -16,6 +21,17 @@ class ForkScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     #: Tests of one class, or outside of classes of one module, stay together.
     classes = True
+    #: Seconds that scopes took in an earlier run; those that had the machine to themselves have less than nothing.
+    seconds: Mapping[str, float] = {}
+
+    def _assign_work_unit(self, node: Any) -> None:
+        """Longest first, so that no worker begins with a long piece when the others are about to end."""
+        known = [seconds for seconds in self.seconds.values() if seconds > 0]
+        # What is new counts by its number of tests.
+        each = sum(known) / len(known) / 5 if known else 1.0
+        longest = max(self.workqueue, key=lambda scope: self.seconds.get(scope, each * len(self.workqueue[scope])))
+        self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
 
     def remove_node(self, node: Any) -> Any:
         """A worker ended; only what it had not finished is handed out again.
@@ -49,8 +65,39 @@ def scope_of_id(nodeid: str, *, classes: bool) -> str:
     return place if classes and place else nodeid
 
 
-def make_scheduler(config: pytest.Config, log: Any, *, classes: bool) -> ForkScheduling:
-    """A scheduler for pytest-xdist."""
+def last_seconds(folder: Path, *, classes: bool) -> dict[str, float]:
+    """What each scope took in an earlier run; nothing where there was none that can be read.
+
+    Args:
+        folder: Folder of that run.
+        classes: See :func:`scope_of_id`.
+    """
+    try:
+        report = read_run(folder)
+    except (OSError, ValueError):
+        report = None
+    if report is None:
+        return {}
+    several = {template.key for template in report.templates if template.smp > 1}
+    alone = {guest.guest_id for guest in report.guests if guest.template in several}
+    found: defaultdict[str, float] = defaultdict(float)
+    for test in report.tests:
+        scope = scope_of_id(str(test.nodeid), classes=classes)
+        # Those wait until nobody else runs: handed out early, they would keep their worker from all other work.
+        found[scope] += -1e6 if test.guest_id in alone else test.duration_s
+    return dict(found)
+
+
+def make_scheduler(config: pytest.Config, log: Any, *, classes: bool, last_run: Path) -> ForkScheduling:
+    """A scheduler for pytest-xdist.
+
+    Args:
+        config: pytest's configuration.
+        log: Its log.
+        classes: Tests of one class or module stay together.
+        last_run: Folder of an earlier run, which tells how long tests take.
+    """
     scheduler = ForkScheduling(config, log)
     scheduler.classes = classes
+    scheduler.seconds = last_seconds(last_run, classes=classes)
     return scheduler

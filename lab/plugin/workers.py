@@ -83,7 +83,8 @@ class XdistHooks:
             return None
         from lab.plugin.schedule import make_scheduler
 
-        return make_scheduler(config, log, classes=options.isolation == "class")
+        last_run = options.out_root / "latest"
+        return make_scheduler(config, log, classes=options.isolation == "class", last_run=last_run)
 
 
 def auto_workers(config: pytest.Config) -> int | None:

@@ -1,7 +1,7 @@
 """Whose turn the machine is: ordinary tests share it, a test about races between CPUs has it to itself.
 
 Two guests of two virtual CPUs on two cores slow each other down three to five times under TCG, because a virtual CPU that
-holds a guest's lock loses its core. So such a test waits until nobody else runs, and nobody else starts meanwhile.
+holds a guest's lock loses its core. So such a test waits until nobody else runs, and nobody else starts before it has ended.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 
 
 class MachineTurn:
-    """A shared and an exclusive lock between the workers of one run, and fair: whoever asks first is served first.
+    """A shared and an exclusive lock between the workers of one run.
 
-    The kernel lets go of both locks when a process dies, so a killed worker blocks nobody.
+    Whoever wants to be alone lets the others go on: to stop them in the middle of a run would leave all but one core idle
+    twice, while they end their tests and while the one runs. A run ends, so everybody's turn comes. The kernel lets go of the
+    lock when a process dies, so a killed worker blocks nobody.
 
     Args:
         folder: A folder that all workers of the run share.
@@ -40,14 +42,9 @@ class MachineTurn:
     @contextlib.contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        gate = os.open(self._folder / "turn.gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         turn = os.open(self._folder / "turn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            # Who waits for the turn holds the gate, so that a stream of shared holders cannot starve an exclusive one.
-            fcntl.flock(gate, fcntl.LOCK_EX)
             fcntl.flock(turn, kind)
-            fcntl.flock(gate, fcntl.LOCK_UN)
             yield
         finally:
-            os.close(gate)
             os.close(turn)

@@ -188,3 +188,26 @@ lab.pool.boot.read_manifest = lambda folder: SimpleNamespace(machine=SimpleNames
     )
     result = forked.run("def test_a(guest): pass", "-p", "early", "-n", "auto", "--lab-boot", boot)
     result.stdout.fnmatch_lines([f"*{workers} workers*"])
+
+
+def test_long_pieces_of_the_last_run_go_first_and_those_that_want_the_machine_alone_last(forked: Inner) -> None:
+    from lab.plugin.schedule import last_seconds
+
+    forked.run(
+        """
+import time
+def test_short(guest): pass
+def test_long(guest): time.sleep(0.2)
+@pytest.mark.lab_cpus(2)
+def test_two(guest): pass
+""",
+        "--lab-isolation",
+        "test",
+    ).assert_outcomes(passed=3)
+    seconds = {scope.rpartition("::")[2]: value for scope, value in last_seconds(forked.out, classes=False).items()}
+    assert sorted(seconds, key=lambda name: -seconds[name]) == ["test_long", "test_short", "test_two"]
+    assert seconds["test_two"] < 0
+    assert set(last_seconds(forked.out, classes=True)) == {"test_inner.py"}
+    assert last_seconds(forked.out / "nowhere", classes=True) == {}
+    (forked.out / "run.json").write_text("damaged")
+    assert last_seconds(forked.out, classes=True) == {}

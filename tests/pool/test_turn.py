@@ -7,8 +7,6 @@ import os
 import threading
 from pathlib import Path
 
-import pytest
-
 from lab.pool.turn import MachineTurn
 
 
@@ -22,15 +20,6 @@ def held(folder: Path, name: str) -> bool:
     finally:
         os.close(fd)
     return False
-
-
-def wait_until_waiting(folder: Path, thread: threading.Thread) -> None:
-    """Until a thread stands at the gate."""
-    for _ in range(2000):
-        if held(folder, "turn.gate"):
-            return
-        thread.join(0.005)
-    pytest.fail("nobody waits at the gate")
 
 
 def test_many_share(tmp_path: Path) -> None:
@@ -49,31 +38,24 @@ def test_one_alone_keeps_the_others_out(tmp_path: Path) -> None:
         assert held(tmp_path, "turn.lock")
         thread = threading.Thread(target=share)
         thread.start()
-        wait_until_waiting(tmp_path, thread)
+        thread.join(0.05)
         order.append("alone")
     thread.join(30)
     assert order == ["alone", "shared"]
 
 
-def test_who_wants_to_be_alone_is_not_overtaken(tmp_path: Path) -> None:
+def test_who_wants_to_be_alone_lets_the_others_go_on(tmp_path: Path) -> None:
     order: list[str] = []
 
     def alone() -> None:
         with MachineTurn(tmp_path).alone():
             order.append("alone")
 
-    def share() -> None:
+    with MachineTurn(tmp_path).shared():
+        thread = threading.Thread(target=alone)
+        thread.start()
+        thread.join(0.05)
         with MachineTurn(tmp_path).shared():
             order.append("shared")
-
-    with MachineTurn(tmp_path).shared():
-        first = threading.Thread(target=alone)
-        first.start()
-        wait_until_waiting(tmp_path, first)
-        second = threading.Thread(target=share)
-        second.start()
-        second.join(0.05)
-        assert order == []
-    first.join(30)
-    second.join(30)
-    assert order == ["alone", "shared"]
+    thread.join(30)
+    assert order == ["shared", "alone"]
