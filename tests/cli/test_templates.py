@@ -15,6 +15,7 @@ from lab.pool.forks import ForkFigures, ForkWish
 from lab.pool.template import Template
 from lab.pool.templates import TemplateStore
 from tests.pool.test_templates import K1, contents, fill, foreign, key_of
+from tests.simulated import manifest
 
 
 @pytest.fixture
@@ -73,6 +74,22 @@ def test_pruning_leaves_alone_what_is_not_the_labs(store: TemplateStore, options
     make(store, K1)
     assert "removed 1 template(s)" in lab("templates", *options).output
     assert contents(store.folder, files) == files
+
+
+@pytest.mark.parametrize("command", ["freeze", "fork"])
+def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path))
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(module, "probe_accelerators", lambda _cache: None)
+    monkeypatch.setattr(module, "choose_accelerator", lambda _wanted, _found: "tcg")
+    monkeypatch.setattr(module, "ensure_image", lambda _name, _progress: tmp_path)
+    monkeypatch.setattr(module, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "tap"}))
+    error = lab(command, "--guest", "windows-11").exception
+    assert isinstance(error, FreezeFailed)
+    assert "prints by tap cannot be followed from a fork" in error.message
+    assert "`lab up --guest windows-11`" in error.hint
 
 
 class FakeForks:
