@@ -53,7 +53,7 @@ def template_forks(source: ImageSource, store: TemplateStore) -> TemplateForks:
     Raises:
         NotHere: This QEMU can make none.
     """
-    forks = with_forks(source, store).forks
-    if forks is None:
-        raise NotHere("this QEMU tells nothing of what it can do, so nothing is frozen", hint="`lab doctor` says more")
-    return TemplateForks(forks, source.manifest.machine.smp)
+    forking = with_forks(source, store)
+    if forking.forks is None:
+        raise NotHere(f"nothing is frozen: {forking.no_forks}", hint="`lab doctor` says more")
+    return TemplateForks(forking.forks, source.manifest.machine.smp)

@@ -22,6 +22,7 @@ from lab.pool.forks import Forks, ForkWish
 from lab.pool.kept import describe
 from lab.pool.payload import Payload
 from lab.pool.source import choose_accelerator, make_forks, qemu_version
+from lab.pool.sources import can_resume, why_not_forked
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
 from lab.toolchain.select import resolve_drivers
@@ -154,6 +155,11 @@ def _forks(settings: Settings, progress: Progress, *, smp: int | None, load: lis
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     image = ensure_image(values.image, progress)
     manifest = read_manifest(image)
+    if not can_resume(manifest):
+        raise FreezeFailed(
+            f"guests of {manifest.name} are not frozen: {why_not_forked(manifest)}",
+            hint=f"such guests are booted: `lab up --guest {values.image}`",
+        )
     drivers = resolve_drivers([Path(path) for path in values.drivers], arch=manifest.arch, progress=progress.detail)
     payload = Payload.of(drivers)
     names = tuple(sorted({payload.driver(name).name for name in load or ()}))

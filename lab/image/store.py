@@ -25,6 +25,8 @@ from lab.image.progress import Progress
 #: A build by someone else is waited for this long; a cold one takes a few minutes.
 BUILD_WAIT_S = 3600.0
 _LOCK_NAME = "build.lock"
+#: Held for milliseconds, so that nobody sweeps a work folder whose builder has no lock on it yet.
+_FOLDER_LOCK = ".lock"
 
 
 class Recipe(Protocol):
@@ -156,8 +158,12 @@ def remove_leftovers(base: Path) -> list[Path]:
     for folder in base.glob(".*.tmp"):
         lock = FileLock(folder / _LOCK_NAME, timeout=0)
         try:
-            with lock:
+            with FileLock(base / _FOLDER_LOCK):
+                lock.acquire()
+            try:
                 _remove(folder)
+            finally:
+                lock.release()
         except Timeout:
             continue
         except OSError as error:
@@ -192,9 +198,10 @@ def _build_lock(base: Path, name: str, progress: Progress, wait_s: float) -> Ite
 def _work_folder(base: Path, name: str) -> Iterator[Path]:
     """A folder to build in, locked for as long as this process lives, removed unless it was renamed."""
     work = base / f".{name}.{secrets.token_hex(4)}.tmp"
-    work.mkdir(mode=0o700)
     lock = FileLock(work / _LOCK_NAME)
-    lock.acquire(timeout=0)
+    with FileLock(base / _FOLDER_LOCK):
+        work.mkdir(mode=0o700)
+        lock.acquire(timeout=0)
     try:
         yield work
     finally:

@@ -77,6 +77,8 @@ class LabSession:
         self.evidence = EvidenceKeeper(out, source, dump=config.crash_dump, end=config.keep == "never")
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
+        # Only the lab's own source knows a reason; one that a hook put in its place need not.
+        self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
         self._slots = Slots(out / "workers", slot_count(source, forks=forks is not None))
         self.pool = GuestPool(source, worker, forks=forks, on_change=self._write_guest, keep=config.keep)
 
@@ -375,9 +377,13 @@ class LabSession:
 
     def _write_forks(self) -> None:
         """Write down which templates the forks came from, and why guests were booted instead."""
-        if self._forks is None or self._forks_written:
+        if self._forks_written:
             return
         self._forks_written = True
+        if self._forks is None:
+            if self._no_forks:
+                self._writer.forks(ForksEntry(notes=[f"guests are booted: {self._no_forks}"]))
+            return
         figures = self._forks.figures
         templates = [
             TemplateEntry(

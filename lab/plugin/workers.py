@@ -92,13 +92,14 @@ def auto_workers(config: pytest.Config) -> int | None:
     from lab.host.capacity import measure
     from lab.image.store import find_image
     from lab.pool.boot import read_manifest
+    from lab.pool.sources import booted_as, can_resume
 
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # pytest-xdist's own variable has the last word
     options = options_of(config)
     try:
-        machine = read_manifest(find_image(options.image)).machine
+        manifest = booted_as(read_manifest(find_image(options.image)), options.debug)
     except LabError:
         return None
-    carries = measure().forks if options.boot == "fork" else measure().guests
-    return carries(machine.memory_mb, smp=machine.smp)
+    carries = measure().forks if options.boot == "fork" and can_resume(manifest) else measure().guests
+    return carries(manifest.machine.memory_mb, smp=manifest.machine.smp)

@@ -19,7 +19,7 @@ from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestExited, Gues
 from lab.host.capacity import RESERVE_MB, measure
 from lab.pool.live import LiveGuest
 from lab.pool.maketemplate import TemplateMaker
-from lab.pool.sources import can_resume
+from lab.pool.sources import can_resume, why_not_forked
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
 from lab.pool.wake import set_clock, wake
@@ -192,6 +192,8 @@ class Forks:
         if template is None:
             return
         self._end_spare()
+        if not template.exists:
+            return  # it was removed, so nothing is wrong with forks of another one
         self._store.discard(template)
         again = "a guest was booted instead; the template is made anew"
         if wish in self._distrusted:
@@ -202,17 +204,27 @@ class Forks:
 
     def template(self, wish: ForkWish) -> Template | None:
         """The template of a wish, made if need be; None when there can be none."""
-        if wish in self._known:
-            return self._known[wish]
+        known = self._known.get(wish)
+        if wish in self._known and (known is None or known.exists):
+            return known
         found: Template | None = None
+        base: Template | None = None
         try:
             if not can_resume(self._base.manifest):
-                raise FreezeFailed(f"prints by {self._base.manifest.prints.source} cannot be followed from a fork yet")
-            found = self._find_or_make(self._wish(wish))
+                raise FreezeFailed(why_not_forked(self._base.manifest))
+            found = self._store.find(self._wish(wish).key)
+            if found is None and wish.drivers:
+                base = self.template(ForkWish(wish.smp))
+                found = self._load(base, self._wish(wish)) if base else None
+            elif found is None:
+                found = self._boot(self._wish(wish))
         except (ServiceError, GuestCrashed, GuestHung) as error:
-            # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
-            self.figures.note(f"{', '.join(wish.drivers)} cannot be loaded in a template: {_line(error)}")
-            found = self.template(ForkWish(wish.smp)) if wish.drivers else None
+            if base is None:
+                self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
+            else:
+                # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
+                self.figures.note(f"{', '.join(wish.drivers)} cannot be loaded in a template: {_line(error)}")
+                found = base
         except (GuestError, HostToolError) as error:
             if wish not in self._distrusted:
                 # Something ended the guest, or it was slow; once more, by the caller's second try.
@@ -220,6 +232,9 @@ class Forks:
                 raise
             self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
         except (FreezeFailed, OSError) as error:
+            if base is not None and not base.exists:
+                # No reason to do without forks from here on: the caller's second try makes it anew.
+                raise FreezeFailed(f"the template of {base.name} was removed while another was made from it") from error
             self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
         self._known[wish] = found
         return found
@@ -233,14 +248,12 @@ class Forks:
     def _wish(self, wish: ForkWish) -> TemplateWish:
         return self._base.of(smp=wish.smp, drivers=wish.drivers)
 
-    def _find_or_make(self, wish: TemplateWish) -> Template:
+    def _boot(self, wish: TemplateWish) -> Template:
         key = wish.key
-        found = self._store.find(key)
-        if found is not None:
-            return found
-        if not wish.drivers:
-            return self._make(wish, key, lambda folder: self._maker.boot(wish, key, folder))
-        base = self._find_or_make(wish.of(smp=wish.smp, drivers=()))
+        return self._make(wish, key, lambda folder: self._maker.boot(wish, key, folder))
+
+    def _load(self, base: Template, wish: TemplateWish) -> Template:
+        key = wish.key
         return self._make(wish, key, lambda folder: self._maker.load(base, wish, key, folder))
 
     def _make(self, wish: TemplateWish, key: str, build: Callable[[Path], None]) -> Template:
@@ -276,8 +289,8 @@ class Forks:
         return _Spare(template=template, machine=machine, live=live)
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
-        """In the background: what fails here is tried again, and told, where the fork is needed."""
-        with contextlib.suppress(LabError, OSError):
+        """In the background: what fails here, in whatever way, is tried again and told where the fork is needed."""
+        with contextlib.suppress(Exception):
             spare = self._start(guest_id, wish, template)
             try:
                 spare.machine.pause()
@@ -299,7 +312,7 @@ class Forks:
                 raise GuestExited("the spare is of no use any more")
             spare.machine.cont()
             set_clock(spare.live)
-        except LabError:
+        except (LabError, OSError):
             spare.live.close()
             return None
         return spare.live
@@ -309,7 +322,8 @@ class Forks:
         spare = future.result() if future is not None else None
         if spare is not None:
             # Nobody says goodbye to a guest whose CPUs stand still: it would not answer.
-            spare.machine.kill()
+            with contextlib.suppress(LabError, OSError):
+                spare.machine.kill()
             spare.live.close()
 
 

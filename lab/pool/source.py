@@ -21,7 +21,7 @@ from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.maketemplate import TemplateMaker
 from lab.pool.payload import Payload
-from lab.pool.sources import Debug
+from lab.pool.sources import Debug, can_resume, why_not_forked
 from lab.pool.template import TemplateWish, qemu_identity
 from lab.pool.templates import TemplateStore
 from lab.vm.cleanup import RunFolder
@@ -51,6 +51,7 @@ class ImageSource:
         detached: Guests live on when this process ends, unless they are ended.
         progress: Told what a boot waits for.
         forks: Where this process's forks come from; see :func:`with_forks`.
+        no_forks: Why there are none although they were asked for; for the report.
     """
 
     image_dir: Path
@@ -68,6 +69,7 @@ class ImageSource:
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
     forks: Forks | None = None
+    no_forks: str = ""
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
         """Boot a fresh guest; see :func:`lab.pool.boot.boot_guest`."""
@@ -139,12 +141,15 @@ class ImageSource:
 def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
     """The same source, whose guests can be forked as well.
 
-    Without forks where this QEMU tells nothing of itself, and for an image whose prints cannot be followed from a fork.
+    Without forks, but with the reason, where this QEMU tells nothing of itself, and for an image whose prints cannot be
+    followed from a fork.
 
     Args:
         source: Boots guests.
         store: Where templates are.
     """
+    if not can_resume(source.manifest):
+        return replace(source, no_forks=why_not_forked(source.manifest))
     wish = TemplateWish(
         image_dir=source.image_dir,
         manifest=source.manifest,
@@ -166,8 +171,8 @@ def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
             detached=source.detached,
             progress=source.progress,
         )
-    except HostToolError:
-        return source
+    except HostToolError as error:
+        return replace(source, no_forks=error.message.splitlines()[0])
     return replace(source, forks=forks)
 
 

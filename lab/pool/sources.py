@@ -87,6 +87,11 @@ def can_resume(manifest: ImageManifest) -> bool:
     return manifest.prints.source == "wine"
 
 
+def why_not_forked(manifest: ImageManifest) -> str:
+    """What to tell where :func:`can_resume` does not hold."""
+    return f"prints by {manifest.prints.source} cannot be followed from a fork yet"
+
+
 class Monitor(Protocol):
     """What is asked of QEMU's monitor; :class:`lab.vm.qmp.Qmp` has it."""
 

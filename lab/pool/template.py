@@ -137,6 +137,11 @@ class Template:
         return PrintsState(numbers=self.prints, replay=replay.read_bytes() if replay.exists() else b"")
 
     @property
+    def exists(self) -> bool:
+        """Nobody has removed it."""
+        return (self.folder / TEMPLATE_FILE).is_file()
+
+    @property
     def size(self) -> int:
         """Bytes on the disk."""
         return sum(file.lstat().st_blocks * 512 for file in self.folder.iterdir())

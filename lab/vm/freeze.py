@@ -44,6 +44,8 @@ Method = Literal["shared", "stream"]
 FROZEN_FILE = "frozen.json"
 RAM_FILE = "ram"
 STATE_FILE = "state"
+#: How the `cat` that wrote the state ended; gone again when that is known.
+_CAT_ENDED_FILE = "state.ended"
 _POLL_S = 0.001
 _CHUNK = 1 << 20
 #: Zeroes are left out of a RAM file in pieces of this size: a guest frees memory by and by, and never gives it back.
@@ -152,9 +154,18 @@ def freeze(
     state = folder / STATE_FILE
     machine.pause()
     _set_capability(machine, method)
-    uri = f"file:{state}" if features.file_migration else f"exec:cat > {shlex.quote(str(state))}"
+    ended = folder / _CAT_ENDED_FILE
+    uri = f"file:{state}"
+    if not features.file_migration:
+        uri = f"exec:cat > {shlex.quote(str(state))}; echo $? > {shlex.quote(str(ended))}"
+    ended.unlink(missing_ok=True)
+    deadline = clock() + timeout
     machine.qmp.execute("migrate", {"uri": uri})
     _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
+    if not features.file_migration:
+        # QEMU is done when the pipe has taken all of it. It tells nothing of how the `cat` ended (7.2 waits for it all the
+        # same, others need not), and whoever is still writing when QEMU ends is ended by QEMU's keeper.
+        _wait_for_cat(machine, ended, timeout=deadline - clock(), clock=clock)
     machine.qmp.execute("quit")
     machine.wait_exit(timeout)
     machine.close()
@@ -322,6 +333,21 @@ def _wait(
         time.sleep(_POLL_S)
 
 
+def _wait_for_cat(machine: VirtualMachine, ended: Path, *, timeout: float, clock: Callable[[], float]) -> None:
+    """Wait until the program behind QEMU's pipe has written everything."""
+    deadline = clock() + timeout
+    while not (said := ended.read_text(encoding="ascii") if ended.exists() else "").endswith("\n"):
+        if clock() >= deadline:
+            raise FreezeFailed(f"{machine.spec.name}: `cat` did not write QEMU's state in time")
+        time.sleep(_POLL_S)
+    ended.unlink()
+    if said != "0\n":
+        raise FreezeFailed(
+            f"{machine.spec.name}: `cat` could not write QEMU's state and ended with {said.strip()}",
+            hint="is the disk of the cache folder full?",
+        )
+
+
 def _mark(file: Path) -> tuple[int, int]:
     status = file.stat()
     return status.st_size, status.st_mtime_ns
@@ -344,5 +370,13 @@ def _copy_sparse(source: int, target: int) -> None:
             for start in range(0, len(data), _GRAIN):
                 piece = data[start : start + _GRAIN]
                 if piece != zeroes[: len(piece)]:
-                    os.pwrite(target, piece, at + start)
+                    _write_all(target, piece, at + start)
             at += len(data)
+
+
+def _write_all(target: int, piece: bytes, at: int) -> None:
+    """Write all of a piece; a disk that gets full takes the first part of it without an error."""
+    left = memoryview(piece)
+    while left:
+        written = os.pwrite(target, left, at)
+        left, at = left[written:], at + written

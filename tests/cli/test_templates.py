@@ -14,7 +14,8 @@ from lab.errors import ConfigError, FreezeFailed, LabError
 from lab.pool.forks import ForkFigures, ForkWish
 from lab.pool.template import Template
 from lab.pool.templates import TemplateStore
-from tests.pool.test_templates import fill
+from tests.pool.test_templates import K1, contents, fill, foreign, key_of
+from tests.simulated import manifest
 
 
 @pytest.fixture
@@ -35,15 +36,15 @@ def make(store: TemplateStore, key: str, *, drivers: tuple[str, ...] = ()) -> Te
 
 def test_templates_are_listed_with_what_is_in_them(store: TemplateStore) -> None:
     assert "there is no template" in lab("templates").output
-    template = make(store, "k1", drivers=("async", "sync"))
+    template = make(store, K1, drivers=("async", "sync"))
     output = lab("templates").output
-    assert "k1: wine, 1 CPU with async, sync loaded; free guest" in output
+    assert f"{K1}: wine, 1 CPU with async, sync loaded; free guest" in output
     assert "in 9.0 s; its boot took 8.0 s" in output
     assert str(template.folder) in output
 
 
 def test_pruning_keeps_those_whose_image_is_there(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(store, "k1")
+    make(store, K1)
 
     class Image:
         class manifest:
@@ -51,20 +52,44 @@ def test_pruning_keeps_those_whose_image_is_there(store: TemplateStore, monkeypa
 
     monkeypatch.setattr(module, "list_images", lambda: [Image])
     assert "removed 0 template(s)" in lab("templates", "--prune").output
-    assert store.find("k1") is not None
+    assert store.find(K1) is not None
     monkeypatch.setattr(module, "list_images", list)
     assert "removed 1 template(s)" in lab("templates", "--prune").output
-    assert store.find("k1") is None
+    assert store.find(K1) is None
 
 
 def test_all_are_removed_when_that_is_asked_for(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in ("k1", "k2"):
+    for key in (K1, key_of("k2")):
         make(store, key)
     assert "removed 2 template(s)" in lab("templates", "--prune", "--all").output
     result = lab("templates", "--all")
     assert isinstance(result.exception, ConfigError)
     assert "--prune" in str(result.exception)
     del monkeypatch
+
+
+@pytest.mark.parametrize("options", [("--prune",), ("--prune", "--all")])
+def test_pruning_leaves_alone_what_is_not_the_labs(store: TemplateStore, options: tuple[str, ...]) -> None:
+    files = foreign(store.folder)
+    make(store, K1)
+    assert "removed 1 template(s)" in lab("templates", *options).output
+    assert contents(store.folder, files) == files
+
+
+@pytest.mark.parametrize("command", ["freeze", "fork"])
+def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path))
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(module, "probe_accelerators", lambda _cache: None)
+    monkeypatch.setattr(module, "choose_accelerator", lambda _wanted, _found: "tcg")
+    monkeypatch.setattr(module, "ensure_image", lambda _name, _progress: tmp_path)
+    monkeypatch.setattr(module, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "tap"}))
+    error = lab(command, "--guest", "windows-11").exception
+    assert isinstance(error, FreezeFailed)
+    assert "prints by tap cannot be followed from a fork" in error.message
+    assert "`lab up --guest windows-11`" in error.hint
 
 
 class FakeForks:
@@ -90,7 +115,7 @@ def use(monkeypatch: pytest.MonkeyPatch, forks: FakeForks, *drivers: str) -> Non
 
 
 def test_freezing_tells_where_the_template_is(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    forks = FakeForks(make(store, "k1", drivers=("sync",)))
+    forks = FakeForks(make(store, K1, drivers=("sync",)))
     use(monkeypatch, forks, "sync")
     result = lab("freeze", "--load", "sync")
     assert result.exit_code == 0, result.output
@@ -107,7 +132,7 @@ def test_why_there_is_no_template_is_told(store: TemplateStore, monkeypatch: pyt
     assert "could not write its state" in str(error)
     assert forks.closed
     # Loaded drivers that were asked for, and could not be, are no success either.
-    use(monkeypatch, FakeForks(make(store, "k1"), "sync cannot be loaded in a template: 577"), "sync")
+    use(monkeypatch, FakeForks(make(store, K1), "sync cannot be loaded in a template: 577"), "sync")
     failed = lab(command, "--load", "sync").exception
     assert isinstance(failed, LabError)
     assert "577" in str(failed)

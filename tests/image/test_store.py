@@ -11,9 +11,10 @@ import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lab.errors import ConfigError, ImageError
 from lab.image import recipes, store
@@ -168,6 +169,29 @@ def test_a_killed_build_leaves_no_image_and_the_next_build_cleans_up(tmp_path: P
     folder, built = store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
     assert built
     assert entries(tmp_path) == [folder.name]
+
+
+def test_no_sweep_meets_a_work_folder_that_is_not_locked_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = store.images_dir(tmp_path)
+    sweeps: list[str] = []
+
+    class Watched(FileLock):
+        def acquire(self, *arguments: Any, **options: Any) -> Any:
+            if self.lock_file.endswith("build.lock"):
+                try:
+                    with FileLock(base / ".lock", timeout=0):
+                        sweeps.append("could sweep")
+                except Timeout:
+                    sweeps.append("had to wait")
+            return super().acquire(*arguments, **options)
+
+    monkeypatch.setattr(store, "FileLock", Watched)
+    store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
+    left = base / ".fake-k2.0123abcd.tmp"
+    left.mkdir()
+    assert store.remove_leftovers(base) == [left]
+    assert sweeps == ["had to wait", "had to wait"]
+    assert entries(tmp_path) == ["fake-k1"]
 
 
 def test_a_second_builder_waits_and_then_finds_the_image_there(tmp_path: Path) -> None:

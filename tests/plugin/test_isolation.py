@@ -134,6 +134,13 @@ def test_two_forks_that_do_not_wake_leave_a_cold_boot_and_a_note(forked: Inner) 
     assert forked.test("test_a").guest_id == forked.test("test_b").guest_id
 
 
+@pytest.mark.parametrize(("boot", "told"), [("fork", ["guests are booted: prints by tap cannot be followed"]), ("cold", [])])
+def test_why_a_source_has_no_forks_is_told(forked: Inner, boot: str, told: list[str]) -> None:
+    forked.prepare(changes="source.no_forks = 'prints by tap cannot be followed'")
+    forked.run("def test_a(guest): pass", "--lab-boot", boot).assert_outcomes(passed=1)
+    assert forked.report.fork_notes == told
+
+
 def test_workers_take_tests_one_by_one_and_a_dead_one_s_test_is_tried_again(forked: Inner) -> None:
     tests = (
         TESTS
@@ -168,8 +175,10 @@ def test_the_scope_by_a_test_s_id(nodeid: str, classes: bool, scope: str) -> Non
     assert scope_of_id(nodeid, classes=classes) == scope
 
 
-@pytest.mark.parametrize(("boot", "workers"), [("fork", 3), ("cold", 2)])
-def test_auto_is_what_the_machine_carries(forked: Inner, monkeypatch: pytest.MonkeyPatch, boot: str, workers: int) -> None:
+@pytest.mark.parametrize(("boot", "prints", "workers"), [("fork", "wine", 3), ("cold", "wine", 2), ("fork", "tap", 2)])
+def test_auto_is_what_the_machine_carries(
+    forked: Inner, monkeypatch: pytest.MonkeyPatch, boot: str, prints: str, workers: int
+) -> None:
     # pytest-xdist asks before plugins are configured; an answer that is registered only then comes too late.
     monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
     forked.pytester.makepyfile(
@@ -183,8 +192,11 @@ class Carries:
 
 lab.host.capacity.measure = Carries
 lab.image.store.find_image = lambda name: name
-lab.pool.boot.read_manifest = lambda folder: SimpleNamespace(machine=SimpleNamespace(memory_mb=768, smp=1))
+lab.pool.boot.read_manifest = lambda folder: SimpleNamespace(
+    machine=SimpleNamespace(memory_mb=768, smp=1), prints=SimpleNamespace(source=PRINTS)
+)
 """
+        f"PRINTS = {prints!r}"
     )
     result = forked.run("def test_a(guest): pass", "-p", "early", "-n", "auto", "--lab-boot", boot)
     result.stdout.fnmatch_lines([f"*{workers} workers*"])

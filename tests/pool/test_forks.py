@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import BootTimeout, FreezeFailed, GuestExited, LabError, ServiceError
+from lab.errors import BootTimeout, FreezeFailed, GuestCrashed, GuestExited, GuestHung, LabError, ServiceError
 from lab.pool import forks as forks_module
 from lab.pool.forks import Forks, ForkWish
 from lab.pool.payload import Payload
@@ -29,12 +29,15 @@ class FakeMaker:
 
     made: list[tuple[str, ...]] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    while_loading: list[Callable[[Template], None]] = field(default_factory=list)
 
     def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
         self._make(wish, key, folder)
 
     def load(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
         assert base.drivers == ()
+        if self.while_loading:
+            self.while_loading.pop()(base)
         self._make(wish, key, folder)
 
     def _make(self, wish: TemplateWish, key: str, folder: Path) -> None:
@@ -187,6 +190,75 @@ def test_a_spare_that_cannot_be_restored_is_no_failure(forks: Forks, world: Worl
     guest = forks.fork("gw0-2", SYNC)
     assert guest is not None
     assert guest.alive
+
+
+def test_whatever_happens_to_a_spare_in_the_background_stays_there(forks: Forks, world: World) -> None:
+    forks.fork("gw0-1", SYNC)
+    for wish in (SYNC, PLAIN):
+        world.wake_errors.append(ValueError("not what was expected"))
+        forks.prepare("gw0-2", SYNC)
+        guest = forks.fork("gw0-2", wish)
+        assert guest is not None
+        assert guest.alive
+
+
+def test_a_spare_that_does_not_end_at_once_is_closed_all_the_same(
+    forks: Forks, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill, errors = SimulatedMachine.kill, [GuestExited("QEMU did not end in time")]
+
+    def kill_later(machine: SimulatedMachine) -> None:
+        if errors:
+            raise errors.pop()
+        kill(machine)
+
+    forks.fork("gw0-1", SYNC)
+    forks.prepare("gw0-2", SYNC)
+    monkeypatch.setattr(SimulatedMachine, "kill", kill_later)
+    assert forks.fork("gw0-2", PLAIN) is not None
+    assert world.closed == [("gw0-2", False)]
+    assert not world.machines[1].alive
+
+
+def test_a_template_that_was_removed_is_made_anew(forks: Forks, world: World) -> None:
+    assert forks.fork("gw0-1", SYNC) is not None
+    world.store.prune()
+    assert forks.fork("gw0-2", SYNC) is not None
+    world.store.prune()
+    assert forks.fork("gw0-3", SYNC) is not None
+    assert world.maker.made == 3 * [(), ("sync",)]
+    assert forks.figures.notes == []
+
+
+def test_a_template_that_is_removed_again_and_again_is_not_distrusted(forks: Forks, world: World) -> None:
+    for _ in range(3):
+        assert forks.fork("gw0-1", SYNC) is not None
+        world.store.prune()
+        forks.distrust(SYNC, "holds no template")
+    assert forks.fork("gw0-1", SYNC) is not None
+    assert forks.figures.notes == []
+
+
+@pytest.mark.parametrize("error", [FreezeFailed("holds no frozen machine"), FileNotFoundError("base0.qcow2")])
+def test_a_base_that_is_removed_meanwhile_does_not_end_forking(forks: Forks, world: World, error: Exception) -> None:
+    def remove(base: Template) -> None:
+        world.store.discard(base)
+        raise error
+
+    world.maker.while_loading = [remove]
+    with pytest.raises(FreezeFailed, match="was removed while"):
+        forks.fork("gw0-1", SYNC)
+    assert forks.fork("gw0-1", SYNC) is not None
+    assert forks.figures.notes == []
+
+
+@pytest.mark.parametrize("error", [GuestCrashed(0xC0000005, message="a driver crashed in a template"), GuestHung("it hangs")])
+@pytest.mark.parametrize("wish", [PLAIN, SYNC])
+def test_a_crash_of_the_base_is_told_and_blames_no_driver(forks: Forks, world: World, error: GuestHung, wish: ForkWish) -> None:
+    world.maker.errors = [error]
+    assert forks.fork("gw0-1", wish) is None
+    assert forks.figures.notes == [f"no template can be made, guests are booted: {error.message}"]
+    assert world.maker.made == []
 
 
 def test_without_memory_there_is_no_spare(forks: Forks, world: World) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,66 @@ def test_zeroes_are_left_out_of_a_stored_ram_file(tmp_path: Path) -> None:
     assert again.memory.path.read_bytes() == expected
     again.close()
     again.close()
+
+
+def test_a_write_that_takes_only_a_part_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ram = RamFile(1)
+    with ram.memory.path.open("r+b") as file:
+        file.write(os.urandom(200_000))
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:10_000], at))
+    ram.store(tmp_path / "ram")
+    assert (tmp_path / "ram").read_bytes() == ram.memory.path.read_bytes()
+    ram.close()
+
+
+@pytest.fixture
+def counted(tmp_path: Path, make_rom: RomMaker, base_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMachine]:
+    """A counter that has counted to two; QEMU finds a ``cat`` of the test's own before the system's."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with VirtualMachine(spec_of(make_rom(COUNTER), base_disk), tmp_path / "first") as machine:
+        machine.start()
+        counter = Counter(machine)
+        assert [counter.count(), counter.count()] == [1, 2]
+        (tmp_path / "template").mkdir()
+        yield machine
+
+
+def own_cat(tmp_path: Path, script: str) -> None:
+    """Have a script take the place of ``cat``; ``$CAT`` in it is the system's."""
+    program = tmp_path / "bin" / "cat"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nCAT={shutil.which('cat')}\n{script}\n")
+    program.chmod(0o700)
+
+
+def test_a_state_is_complete_where_cat_is_slow(counted: VirtualMachine, features: QemuFeatures, tmp_path: Path) -> None:
+    # All of the stream has left QEMU before the first byte of it is written.
+    own_cat(tmp_path, f"$CAT > {tmp_path}/held; sleep 1; $CAT {tmp_path}/held")
+    folder = tmp_path / "template"
+    freeze(counted, folder, ram=None, features=replace(features, file_migration=False))
+    assert (folder / "state").read_bytes() == (tmp_path / "held").read_bytes() != b""
+    assert not (folder / "state.ended").exists()
+    (tmp_path / "bin" / "cat").unlink()
+    with start(folder, tmp_path / "a") as machine:
+        machine.cont()
+        assert Counter(machine).count() == 3
+
+
+def test_a_cat_that_cannot_write_is_no_frozen_machine(counted: VirtualMachine, features: QemuFeatures, tmp_path: Path) -> None:
+    own_cat(tmp_path, "$CAT > /dev/null; exit 1")
+    with pytest.raises(FreezeFailed, match=r"`cat` could not write .* ended with 1"):
+        freeze(counted, tmp_path / "template", ram=None, features=replace(features, file_migration=False))
+    assert not (tmp_path / "template" / "frozen.json").exists()
+
+
+def test_a_cat_that_does_not_end_is_given_up_at_the_deadline(
+    counted: VirtualMachine, features: QemuFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen_module, "_wait", lambda *_arguments, **_options: None)
+    own_cat(tmp_path, "exec sleep 600")
+    with pytest.raises(FreezeFailed, match="did not write QEMU's state in time"):
+        freeze(counted, tmp_path / "template", ram=None, features=replace(features, file_migration=False), timeout=1)
 
 
 @pytest.mark.parametrize(("known", "method"), [(True, "shared"), (False, "stream"), (None, None)])
