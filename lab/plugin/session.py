@@ -99,8 +99,9 @@ class LabSession:
         self._last_here = False
         # The place first: whoever waits for one must not hold the machine's turn, which a holder of a place may wait for.
         self._slots.take()
+        alone = wishes.cpus and not self._lacks(wishes)  # one that will be skipped needs no guest
         try:
-            with self._turn.alone() if wishes.cpus else self._turn.shared():
+            with self._turn.alone() if alone else self._turn.shared():
                 try:
                     yield
                 finally:
@@ -116,7 +117,7 @@ class LabSession:
         run = self.run = TestRun(nodeid=nodeid, wishes=wishes, started=time.time(), scope=self._scope(nodeid))
         seat = self.pool.current if nodeid in self.users else None
         self._writer.begin(nodeid, started=run.started, guest_id=seat.life.guest_id if seat else None)
-        missing = capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
+        missing = self._lacks(wishes)
         if missing:
             self._skip(run, missing)
         wrong = unknown_driver(wishes, self._hashes) if self._hashes else ""
@@ -286,6 +287,10 @@ class LabSession:
         with_load = bool(seat.guest.loaded & set(run.wishes.drivers))
         return seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault, with_load=with_load)
 
+    def _lacks(self, wishes: Wishes) -> Sequence[str]:
+        """Capabilities that a test needs and the guest has not."""
+        return capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
+
     def _scope(self, nodeid: str) -> str:
         """What a test's fork is for. A test that is alone in it gets another one when it is run again."""
         scope = self._scopes.get(nodeid, "")
@@ -311,7 +316,7 @@ class LabSession:
         if self._forks is None or nextid is None or nextid not in self.users or self._shares(run, nextid):
             return
         after = self._wishes.get(nextid, Wishes())
-        if not capability.missing(after.needs, self.source.manifest.capabilities):
+        if not self._lacks(after):
             self.pool.prepare(smp=after.cpus, drivers=after.drivers)
 
     def _spent(self) -> bool:
