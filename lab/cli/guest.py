@@ -117,6 +117,7 @@ def _boot(name: str, settings: Settings, *, accelerator: Any, smp: int | None, g
             assert isinstance(machine, VirtualMachine)
             kept = describe(name, guest=live.manifest.guest, image_dir=image, machine=machine, transport=values.transport)
             guests.add(kept)
+            machine.detach()
         except BaseException:
             live.close()
             folder.remove()

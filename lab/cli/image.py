@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.windows_image import build_windows
 from lab.errors import ConfigError
 from lab.image import health, recipes, store
@@ -85,7 +86,7 @@ def build(
     free = recipes.recipe_of(name)
     if given:
         raise ConfigError(f"{', '.join(given)}: only for Windows images, and {name} is none")
-    with open_progress() as progress:
+    with told_when_interrupted(lambda: NOTHING_LEFT), open_progress() as progress:
         folder, built = store.build_image(free, progress, cache=cache, force=force)
         if built:
             progress.done(f"image {name} is ready: {folder}")

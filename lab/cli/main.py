@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -53,8 +53,9 @@ def _root(
 def main() -> None:
     """Run the command line.
 
-    An error of the lab becomes its message and exit code 2 (what the user wrote is wrong) or 10 (everything else). An
-    unforeseen exception is 10, too: Python's own exit code for it is 1, which would say that a driver is wrong.
+    An error of the lab becomes its message and exit code 2 (what the user wrote is wrong) or 10 (everything else), and one of
+    the system about a file becomes one line and 10. An unforeseen exception is 10, too: Python's own exit code for it is 1,
+    which would say that a driver is wrong.
     """
     debug = "--debug" in sys.argv[1:2]
     try:
@@ -64,7 +65,18 @@ def main() -> None:
             traceback.print_exc()
         sys.stderr.write(f"lab: {error}\n")
         raise SystemExit(USAGE if isinstance(error, ConfigError) else INFRA) from None
-    except Exception:
-        traceback.print_exc()
-        sys.stderr.write("lab: an error that nobody foresaw; please report it with the lines above\n")
+    except OSError as error:
+        if error.filename is None:
+            _unforeseen()
+        if debug:
+            traceback.print_exc()
+        sys.stderr.write(f"lab: {error.filename}: {error.strerror}\n")
         raise SystemExit(INFRA) from None
+    except Exception:
+        _unforeseen()
+
+
+def _unforeseen() -> NoReturn:
+    traceback.print_exc()
+    sys.stderr.write("lab: an error that nobody foresaw; please report it with the lines above\n")
+    raise SystemExit(INFRA) from None

@@ -104,6 +104,7 @@ def fork(
                         transport=settings.values.transport,
                     )
                     guests.add(kept)
+                    machine.detach()
                 except BaseException:
                     live.close()
                     raise

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from pathlib import Path
 
 import typer
 
+from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.host.accel import probe_accelerators
 from lab.host.paths import cache_dir, state_dir
 from lab.image.progress import open_progress
@@ -17,9 +19,6 @@ from lab.image.windows.install_host import require_accelerator
 from lab.image.windows.iso import inspect_iso
 from lab.image.windows.recipe import WindowsRecipeFile
 from lab.pool.source import choose_accelerator, qemu_version
-
-#: What a shell makes of an interrupted command.
-_INTERRUPTED = 130
 
 
 def build_windows(
@@ -43,18 +42,21 @@ def build_windows(
         qemu=qemu_version(),
         before=lambda: require_accelerator(found.kvm.usable, allow_tcg),
     )
-    try:
-        with open_progress() as progress:
-            windows = WindowsRecipe(recipe, given, options, progress, cache=cache)
-            folder, built = build_image(windows, progress, cache=cache, force=force)
-            if built:
-                progress.done(f"image {recipe.name} is ready: {folder}")
-    except KeyboardInterrupt:
-        kept = f"; logs: {options.log_dir}" if options.log_dir.exists() else ""
-        typer.echo(f"lab: interrupted; nothing of the image is left{kept}", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
+
+    def left() -> str:
+        return f"{NOTHING_LEFT}; logs: {options.log_dir}" if options.log_dir.exists() else NOTHING_LEFT
+
+    with told_when_interrupted(left), open_progress() as progress:
+        windows = WindowsRecipe(recipe, given, options, progress, cache=cache)
+        folder, built = build_image(windows, progress, cache=cache, force=force)
+        if built:
+            progress.done(f"image {recipe.name} is ready: {folder}")
     if not built:
         typer.echo(f"image {recipe.name} is up to date: {folder}")
         return
     typer.echo(f"logs of the build: {options.log_dir}")
-    typer.echo(f"try: lab image doctor; lab run --guest {recipe.name}")
+    if cache is None:
+        typer.echo(f"try: lab image doctor; lab run --guest {recipe.name}")
+    else:
+        # A run looks into the user's cache folder only.
+        typer.echo(f"try: lab image doctor --cache {shlex.quote(str(cache))}; lab run --guest {shlex.quote(str(folder))}")

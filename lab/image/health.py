@@ -75,7 +75,7 @@ class ImageHealth:
 
 
 def examine_all(*, cache: Path | None = None, now: datetime.datetime | None = None, verify: bool = False) -> list[ImageHealth]:
-    """Examine every image in the cache, those that cannot be used too.
+    """Examine every image in the cache, those that cannot be used too, and what interrupted builds left there.
 
     Args:
         cache: Cache folder; None: the user's.
@@ -83,8 +83,9 @@ def examine_all(*, cache: Path | None = None, now: datetime.datetime | None = No
         verify: Read the disks of Windows images, and compare them with their SHA-256.
     """
     at = now or datetime.datetime.now(datetime.UTC)
-    folders = sorted(path for path in store.images_dir(cache).iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [examine(folder, now=at, verify=verify) for folder in folders]
+    base = store.images_dir(cache)
+    folders = sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [*(examine(folder, now=at, verify=verify) for folder in folders), *map(_leftover, store.leftovers(base))]
 
 
 def examine(folder: Path, *, now: datetime.datetime, verify: bool = False) -> ImageHealth:
@@ -98,8 +99,14 @@ def examine(folder: Path, *, now: datetime.datetime, verify: bool = False) -> Im
     if manifest.is_windows:
         found += _windows(folder, manifest, now, verify=verify)
     else:
-        found += _recipe_state(manifest, None)
+        found += _recipe_state(folder, manifest)
     return ImageHealth(folder, manifest.name, manifest.guest, tuple(found))
+
+
+def _leftover(folder: Path) -> ImageHealth:
+    text = f"left over from an interrupted build, {store.disk_usage(folder) / 1e6:.0f} MB"
+    finding = Finding("warning", text, f"the next build of an image removes it; or rm -r {folder}")
+    return ImageHealth(folder, folder.name, "", (finding,))
 
 
 def is_current(folder: Path, manifest: ImageManifest) -> bool | None:
@@ -117,19 +124,16 @@ def is_current(folder: Path, manifest: ImageManifest) -> bool | None:
 
 def _complete(folder: Path, manifest: ImageManifest) -> Iterator[Finding]:
     if manifest.schema_version != SCHEMA_VERSION:
-        yield Finding("broken", f"it is of another version of the lab (schema {manifest.schema_version})", _again(manifest))
-    machine = manifest.machine
-    wanted = [name for name in (machine.disk, machine.kernel, machine.initrd) if name]
-    if manifest.is_windows:
-        wanted += [files.SIDECAR]
-        wanted += [files.FIRMWARE_CODE, files.FIRMWARE_VARS] if machine.firmware == "uefi" else []
-    missing = [name for name in wanted if not (folder / name).is_file()]
+        yield Finding(
+            "broken", f"it is of another version of the lab (schema {manifest.schema_version})", _again(folder, manifest)
+        )
+    missing = store.missing_files(folder, manifest)
     try:
         load_credentials(folder)
     except (OSError, ValidationError):
         missing.append("a readable credentials.json")
     if missing:
-        yield Finding("broken", f"it is not complete: there is no {', no '.join(missing)}", _again(manifest))
+        yield Finding("broken", f"it is not complete: there is no {', no '.join(missing)}", _again(folder, manifest))
     else:
         yield Finding("ok", "complete")
 
@@ -140,18 +144,16 @@ def _windows(folder: Path, manifest: ImageManifest, now: datetime.datetime, *, v
     except FileNotFoundError:
         return  # told already
     except (OSError, ValueError) as error:
-        yield Finding("broken", f"its {files.SIDECAR} cannot be read: {_first(error)}", _again(manifest))
+        yield Finding("broken", f"its {files.SIDECAR} cannot be read: {_first(error)}", _again(folder, manifest))
         return
-    yield from _recipe_state(manifest, folder)
-    if record.kd_disk_sha256 and not (folder / files.KD_DISK).is_file():
-        yield Finding("broken", f"{files.KD_DISK}, which starts with the kernel debugger, is gone", _again(manifest))
+    yield from _recipe_state(folder, manifest)
     if record.evaluation_expires:
         what = f"the licence (by {record.evaluation_from})"
-        yield _term(what, record.evaluation_expires, now, "docs/windows.md, Licence; a new build starts anew")
+        yield _term(what, record.evaluation_expires, now, f"docs/windows.md, Licence; {_again(folder, manifest)} starts anew")
     else:
         yield Finding("ok", "the licence has no known end")
     for certificate in record.certificates:
-        yield _term(f"certificate {certificate.file}", certificate.expires, now, _again(manifest))
+        yield _term(f"certificate {certificate.file}", certificate.expires, now, _again(folder, manifest))
     for name in _TOLD:
         if check := record.acceptance.value(name):
             text = f"{name}: {check.value} (acceptance boot of {record.acceptance.when:%Y-%m-%d})"
@@ -172,7 +174,7 @@ def _verify(folder: Path, manifest: ImageManifest, record: ImageRecord) -> Itera
         if digest.hexdigest() == wanted:
             yield Finding("ok", f"{name} is as it was built")
         else:
-            yield Finding("broken", f"{name} was changed since it was built", _again(manifest))
+            yield Finding("broken", f"{name} was changed since it was built", _again(folder, manifest))
 
 
 def _term(what: str, end: datetime.datetime, now: datetime.datetime, hint: str) -> Finding:
@@ -184,18 +186,20 @@ def _term(what: str, end: datetime.datetime, now: datetime.datetime, hint: str) 
     return Finding("ok", f"{what} ends on {end:%Y-%m-%d}, in {days} days")
 
 
-def _recipe_state(manifest: ImageManifest, folder: Path | None) -> Iterator[Finding]:
-    current = is_current(folder or Path(), manifest)
+def _recipe_state(folder: Path, manifest: ImageManifest) -> Iterator[Finding]:
+    current = is_current(folder, manifest)
     if current is None:
-        yield Finding("warning", "nobody knows whether it is of the present recipe", _again(manifest))
+        yield Finding("warning", "nobody knows whether it is of the present recipe", _again(folder, manifest))
     elif current:
         yield Finding("ok", "of the present recipe")
     else:
-        yield Finding("warning", "of an older recipe", _again(manifest))
+        yield Finding("warning", "of an older recipe", _again(folder, manifest))
 
 
-def _again(manifest: ImageManifest) -> str:
-    return f"lab image build {manifest.name}" + (" --iso PATH" if manifest.is_windows else "")
+def _again(folder: Path, manifest: ImageManifest) -> str:
+    # Of the present recipe, or perhaps: a build without --force might find it up to date.
+    force = "" if is_current(folder, manifest) is False else " --force"
+    return f"lab image build {manifest.name}" + (" --iso PATH" if manifest.is_windows else "") + force
 
 
 def _first(error: Exception) -> str:

@@ -18,9 +18,10 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from lab.errors import ImageError
-from lab.host.paths import cache_dir
-from lab.image.manifest import SCHEMA_VERSION, ImageManifest, load_manifest
+from lab.host.paths import cache_dir, make_folder
+from lab.image.manifest import SCHEMA_VERSION, ImageManifest, load_credentials, load_manifest
 from lab.image.progress import Progress
+from lab.image.windows import files
 
 #: A build by someone else is waited for this long; a cold one takes a few minutes.
 BUILD_WAIT_S = 3600.0
@@ -61,8 +62,7 @@ class StoredImage:
 def images_dir(cache: Path | None = None) -> Path:
     """The folder of images in ``cache`` (None: the user's cache folder); made if it is missing."""
     folder = (cache or cache_dir()) / "images"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return make_folder(folder, "image", hint="set LAB_CACHE or --cache to a folder of yours")
 
 
 def image_folder(recipe: Recipe, cache: Path | None = None) -> Path:
@@ -74,9 +74,20 @@ def is_complete(folder: Path) -> bool:
     """The folder holds an image that this version of the lab can use."""
     try:
         manifest = load_manifest(folder)
+        load_credentials(folder)
     except (OSError, ValueError):
         return False
-    return manifest.schema_version == SCHEMA_VERSION and (folder / manifest.machine.disk).is_file()
+    return manifest.schema_version == SCHEMA_VERSION and not missing_files(folder, manifest)
+
+
+def missing_files(folder: Path, manifest: ImageManifest) -> list[str]:
+    """The files of an image that its manifest asks for, and that are not there; ``credentials.json`` is not among them."""
+    machine = manifest.machine
+    wanted = [machine.disk, machine.kernel, machine.initrd, manifest.debug.disk if manifest.debug else None]
+    if manifest.is_windows:
+        wanted += [files.SIDECAR]
+        wanted += [files.FIRMWARE_CODE, files.FIRMWARE_VARS] if machine.firmware == "uefi" else []
+    return [name for name in wanted if name and not (folder / name).is_file()]
 
 
 def build_image(
@@ -146,10 +157,23 @@ def list_images(*, cache: Path | None = None) -> list[StoredImage]:
     found = []
     for folder in images_dir(cache).iterdir():
         if not folder.name.startswith(".") and is_complete(folder):
-            size = sum(file.stat().st_blocks * 512 for file in folder.iterdir() if file.is_file())
-            found.append(StoredImage(folder, load_manifest(folder), size))
+            found.append(StoredImage(folder, load_manifest(folder), disk_usage(folder)))
     found.sort(key=lambda image: image.manifest.created, reverse=True)
     return sorted(found, key=lambda image: image.manifest.name)
+
+
+def disk_usage(folder: Path) -> int:
+    """Bytes that a folder takes on the disk."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def leftovers(base: Path) -> list[Path]:
+    """Work folders whose builder is gone: those whose lock is free."""
+    found = []
+    for folder in sorted(base.glob(".*.tmp")):
+        with contextlib.suppress(Timeout, OSError), FileLock(folder / _LOCK_NAME, timeout=0):
+            found.append(folder)
+    return found
 
 
 def remove_leftovers(base: Path) -> list[Path]:

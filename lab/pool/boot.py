@@ -63,7 +63,8 @@ def boot_guest(
         debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
         files_by: How files are to get in.
         medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
-        detached: It lives on when this process ends.
+        detached: It is to live on when this process ends. Whoever asks for that calls the machine's ``detach``, once the
+            guest is registered: until then an end of this process, however it comes, leaves no machine that nobody knows of.
         memory: Its RAM, for a guest that is to be frozen.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.
@@ -88,7 +89,7 @@ def boot_guest(
         def open_transport(name: TransportName) -> Transport:
             return connect(name, manifest, credentials, machine)
 
-        machine.start(detached=detached)
+        machine.start()
         undo.callback(_end, machine)
         drive = cd_drive(machine, manifest)
         if drive and medium and files_by == "media":
@@ -250,7 +251,7 @@ def _insert(drive: CdIngress, files: Mapping[str, Path], progress: Callable[[str
 
 
 def _end(machine: VirtualMachine) -> None:
-    """A boot that failed leaves no machine, a detached one neither."""
+    """A boot that failed leaves no machine."""
     with contextlib.suppress(LabError):
         if machine.alive:
             machine.kill()

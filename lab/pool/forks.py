@@ -268,7 +268,7 @@ class Forks:
         folder = RunFolder.create(self._runs_dir, guest_id)
         machine: VirtualMachine | None = None
         try:
-            machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, detached=self._detached)
+            machine = fork(template.frozen(), template.folder, folder.path, name=guest_id)
             live = wake(
                 machine,
                 template,

@@ -127,6 +127,7 @@ class ImageSource:
         self.kept.add(
             describe(name, guest=description, image_dir=self.image_dir, machine=live.machine, transport=self.transport)
         )
+        live.machine.detach()
 
     def _keep_evidence(self, folder: Path) -> None:
         target = self.evidence_dir / folder.name.rpartition("-")[0]

@@ -7,6 +7,9 @@ is tied to the *thread* that started the child, so that a guest started by a wor
 So the keeper, which has one thread, starts QEMU with that signal, and itself watches the owner: the read end of a pipe
 whose only writer is the owner, and the owner's pid (which also covers a fork of the owner that keeps the pipe open).
 
+A guest that is to outlive its owner starts owned all the same, so that an owner that is killed early leaves nothing that
+nobody knows of. As soon as somebody else knows of it, the owner writes :data:`STAY` into the pipe and is watched no longer.
+
 This file is run by its path, with ``python -I -S``, and imports as little as it can: every fork of a guest waits for it.
 typing, contextlib and json, which are not here, took three times as long to import as all the rest.
 
@@ -28,8 +31,10 @@ import sys
 import time
 
 STATUS_FILE = "keeper.json"
-#: Stands for an absent owner or lock among the arguments.
+#: Stands for an absent lock among the arguments.
 NONE = "-"
+#: What an owner writes that lets its guest live on without it.
+STAY = b"s"
 _PR_SET_PDEATHSIG = 1
 #: Seconds that QEMU gets between SIGTERM, at which it flushes its disks, and SIGKILL.
 _TERM_SECONDS = 5.0
@@ -40,7 +45,7 @@ def main(run_dir: str, owner: str, owner_fd: int, status_fd: int, lock: str, arg
 
     Args:
         run_dir: Folder to run in.
-        owner: Pid of the owner; :data:`NONE` for a guest that a person keeps.
+        owner: Pid of the owner.
         owner_fd: Read end of the pipe whose writer is the owner.
         status_fd: QEMU's pid and ours are reported there in one line, or else what prevented the start.
         lock: File on which a shared lock is held as long as the guest lives, or :data:`NONE`.
@@ -50,16 +55,10 @@ def main(run_dir: str, owner: str, owner_fd: int, status_fd: int, lock: str, arg
     for fd in (owner_fd, status_fd):
         # QEMU must not hold them: the end of the status pipe means that the keeper has ended.
         os.set_inheritable(fd, False)
-    detached = owner == NONE
-    if detached:
-        # In two steps, so that the starter can reap its child, and the keeper is nobody's child and has no terminal.
-        if os.fork():
-            os._exit(0)
-        os.setsid()
     wake = _install_handlers()
     poller = select.poll()
     poller.register(wake, select.POLLIN)
-    owner_fds = set() if detached else _watch_owner(poller, int(owner), owner_fd)
+    owner_fds = _watch_owner(poller, int(owner), owner_fd)
     if lock != NONE:
         # Never closed: the kernel lets go of it when this process is gone.
         fcntl.flock(os.open(lock, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
@@ -71,9 +70,7 @@ def main(run_dir: str, owner: str, owner_fd: int, status_fd: int, lock: str, arg
     status = f'"keeper_pid": {os.getpid()}, "qemu_pid": {pid}, "started": {time.time()}'
     _write_status(status)
     _write_quietly(status_fd, f"started {pid} {os.getpid()}\n".encode())
-    if detached:
-        os.close(status_fd)
-    reason, code = _supervise(pid, poller, wake, owner_fds)
+    reason, code = _supervise(pid, poller, wake, owner_fd, owner_fds, status)
     _write_status(f'{status}, "exit_code": {code}, "reason": "{reason}", "ended": {time.time()}')
     return 0
 
@@ -94,6 +91,7 @@ def _install_handlers() -> int:
 
 
 def _watch_owner(poller: select.poll, owner: int, owner_fd: int) -> set[int]:
+    os.set_blocking(owner_fd, False)
     fds = {owner_fd}
     try:
         fds.add(os.pidfd_open(owner))
@@ -134,8 +132,11 @@ def _start(argv: list[str]) -> tuple[int, str]:
     return pid, failure
 
 
-def _supervise(pid: int, poller: select.poll, wake: int, owner_fds: set[int]) -> tuple[str, int]:
-    """Wait for the first end; returns why, and QEMU's exit code (minus the signal's number when one killed it)."""
+def _supervise(pid: int, poller: select.poll, wake: int, owner_fd: int, owner_fds: set[int], members: str) -> tuple[str, int]:
+    """Wait for the first end; returns why, and QEMU's exit code (minus the signal's number when one killed it).
+
+    ``members`` is what the status file says; that the guest lives on without its owner is added to it.
+    """
     reason = "exit"
     kill_at: float | None = None
     while True:
@@ -149,12 +150,16 @@ def _supervise(pid: int, poller: select.poll, wake: int, owner_fds: set[int]) ->
             kill_at = None
         ready = {fd for fd, _ in poller.poll(None if kill_at is None else max(1, int((kill_at - now) * 1000)))}
         if ready & owner_fds:
-            # The owner is gone: nobody reads what QEMU could still write.
-            reason = "owner gone"
             for fd in owner_fds:
                 poller.unregister(fd)
             owner_fds = set()
-            _kill_group(pid)
+            # Looked at whichever of them is ready: an owner may write its last byte and be gone between two looks.
+            if _read_quietly(owner_fd) == STAY:
+                _write_status(f'{members}, "detached": true')
+            else:
+                # The owner is gone: nobody reads what QEMU could still write.
+                reason = "owner gone"
+                _kill_group(pid)
         numbers = os.read(wake, 4096) if wake in ready else b""
         if signal.SIGUSR1 in numbers:
             reason = "killed"
@@ -181,6 +186,13 @@ def _write_status(members: str) -> None:
         os.replace(f"{STATUS_FILE}.new", STATUS_FILE)
     except OSError:
         pass  # the owner may have removed the folder already
+
+
+def _read_quietly(fd: int) -> bytes:
+    try:
+        return os.read(fd, 1)
+    except BlockingIOError:
+        return b""  # a fork of the owner still holds the other end
 
 
 def _write_quietly(fd: int, data: bytes) -> None:

@@ -81,7 +81,7 @@ class VirtualMachine:
         script = self.run_dir / COMMAND_FILE
         script.write_text(f"#!/bin/sh\n{command.command_text(argv, self.run_dir)}\n", encoding="utf-8")
         script.chmod(0o755)
-        self._process = QemuProcess.start(argv, self.run_dir, detached=detached, lock_file=find_marker(self.run_dir))
+        self._process = QemuProcess.start(argv, self.run_dir, lock_file=find_marker(self.run_dir))
         try:
             self._connect(deadline)
             if self.spec.nic and self.spec.nic.forwards:
@@ -91,11 +91,17 @@ class VirtualMachine:
                     raise TransportError(f"{self.spec.name}: QEMU forwards no port to guest port {sorted(missing)}")
             self._save()
         except BaseException:
-            if detached:
-                self._process.kill()
-                self._process.wait(self._patience)
             self.close()
             raise
+        if detached:
+            self.detach()
+
+    def detach(self) -> None:
+        """Let the machine live on when this process ends; :meth:`attach` finds it again. Idempotent.
+
+        Until then whatever ends this process ends the machine, so call this when somebody else knows of it.
+        """
+        self._running().detach()
 
     @classmethod
     def attach(cls, run_dir: Path, *, timeout: float = 30.0) -> VirtualMachine:

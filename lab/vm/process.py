@@ -32,7 +32,7 @@ class QemuProcess:
     Attributes:
         pid: QEMU's own pid.
         keeper_pid: The keeper's pid.
-        detached: The guest is kept by a person: it lives on when this process ends.
+        detached: The guest lives on when this process ends: :meth:`detach` was called, here or by whoever started it.
     """
 
     def __init__(self, run_dir: Path, pid: int, keeper_process: psutil.Process | None, *, detached: bool) -> None:
@@ -46,13 +46,12 @@ class QemuProcess:
         self._lock = threading.Lock()
 
     @classmethod
-    def start(cls, argv: Sequence[str], run_dir: Path, *, detached: bool = False, lock_file: Path | None = None) -> QemuProcess:
-        """Start QEMU in ``run_dir``; its messages go to ``qemu.log`` there.
+    def start(cls, argv: Sequence[str], run_dir: Path, *, lock_file: Path | None = None) -> QemuProcess:
+        """Start QEMU in ``run_dir``, owned by this process; its messages go to ``qemu.log`` there.
 
         Args:
             argv: QEMU and its arguments.
             run_dir: Folder that it runs in; it must exist.
-            detached: Let it live on when this process ends.
             lock_file: The keeper holds a shared lock on this file as long as it lives.
 
         Raises:
@@ -60,7 +59,7 @@ class QemuProcess:
         """
         status_read, status_write = os.pipe()
         owner_read, owner_write = os.pipe()
-        command = [sys.executable, "-I", "-S", keeper.__file__, str(run_dir), keeper.NONE if detached else str(os.getpid())]
+        command = [sys.executable, "-I", "-S", keeper.__file__, str(run_dir), str(os.getpid())]
         command += [str(owner_read), str(status_write), str(lock_file) if lock_file else keeper.NONE, *argv]
         try:
             with (run_dir / LOG_FILE).open("ab") as log:
@@ -81,8 +80,7 @@ class QemuProcess:
             os.close(owner_read)
             os.close(status_write)
         status = _read_words(status_read, _START_SECONDS)
-        failed = status[:1] != ["started"]
-        if failed or detached:
+        if status[:1] != ["started"]:
             os.close(status_read)
             os.close(owner_write)
             try:
@@ -90,13 +88,10 @@ class QemuProcess:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        if failed:
             message = " ".join(status[1:]) or "the process that starts and guards QEMU did not report in time"
             log_text = (run_dir / LOG_FILE).read_text(encoding="utf-8", errors="backslashreplace")
             raise HostToolError(argv, None, log_text, message=message, hint="`lab doctor` checks QEMU")
         qemu_pid, keeper_pid = (int(word) for word in status[1:])
-        if detached:
-            return cls(run_dir, qemu_pid, _find(keeper_pid), detached=True)
         process = cls(run_dir, qemu_pid, None, detached=False)
         process.keeper_pid = keeper_pid
         process._child = child
@@ -118,6 +113,25 @@ class QemuProcess:
             return None
         return cls(run_dir, int(status["qemu_pid"]), process, detached=True)
 
+    def detach(self) -> None:
+        """Let an owned QEMU live on when this process ends; :meth:`attach` finds it again. Idempotent.
+
+        Until then an owner that is killed takes QEMU along, so call this when somebody else knows of it.
+        """
+        with self._lock:
+            if self._child is None or not self._fds:
+                return
+            self.detached = True
+            if self._child.poll() is None:
+                self._keeper = _find(self._child.pid)
+                # Popen would complain of a child that nobody waits for.
+                self._child.returncode = 0
+            (status_read, owner_write), self._fds, self._child = self._fds, [], None
+        with contextlib.suppress(BrokenPipeError):  # QEMU has ended, and its keeper too
+            os.write(owner_write, keeper.STAY)
+        os.close(owner_write)
+        os.close(status_read)
+
     @property
     def alive(self) -> bool:
         """The keeper, and so QEMU, is running."""
@@ -125,9 +139,15 @@ class QemuProcess:
             if self._child:
                 return self._child.poll() is None
             try:
-                return bool(self._keeper and self._keeper.is_running() and self._keeper.status() != psutil.STATUS_ZOMBIE)
+                if not self._keeper or not self._keeper.is_running():
+                    return False
+                if self._keeper.status() != psutil.STATUS_ZOMBIE:
+                    return True
+                with contextlib.suppress(psutil.TimeoutExpired):
+                    self._keeper.wait(0)  # reaps it where it is our child
             except psutil.NoSuchProcess:
-                return False
+                pass
+            return False
 
     @property
     def exit_code(self) -> int | None:

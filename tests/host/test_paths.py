@@ -8,6 +8,7 @@ import pytest
 
 from lab.errors import ConfigError
 from lab.host import paths
+from lab.image.store import images_dir
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,29 @@ def test_the_checkout_is_found_from_inside(tmp_path: Path) -> None:
 def test_no_checkout_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no checkout"):
         paths.project_root(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "function", "what"),
+    [
+        ("LAB_CACHE", paths.cache_dir, "cache"),
+        ("LAB_DATA", paths.data_dir, "data"),
+        ("LAB_STATE", paths.state_dir, "state"),
+        ("LAB_CACHE", images_dir, "cache"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_told_with_its_variable(
+    variable: str, function: Callable[[], Path], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "x"))
+    with pytest.raises(ConfigError, match=f"the {what} folder {tmp_path}/file/x cannot be made: Not a directory") as caught:
+        function()
+    assert variable in caught.value.hint
+
+
+def test_a_cache_folder_given_by_hand_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file/images cannot be made: Not a directory") as caught:
+        images_dir(tmp_path / "file")
+    assert "--cache" in caught.value.hint

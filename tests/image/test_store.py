@@ -71,6 +71,7 @@ class FakeRecipe:
         self.builds += 1
         progress.stage("fake stage")
         (folder / "disk.qcow2").write_bytes(b"disk of build %d" % self.builds)
+        save_credentials(make_secrets("labuser", "LAB").credentials, folder)
         self._during(folder)
         manifest = make_manifest(key=self._key, created=self._created)
         (folder / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
@@ -84,7 +85,7 @@ def test_a_build_is_published_under_name_and_key(tmp_path: Path) -> None:
     folder, built = store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
     assert built
     assert folder == tmp_path / "images" / "fake-k1"
-    assert sorted(path.name for path in folder.iterdir()) == ["disk.qcow2", "manifest.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["credentials.json", "disk.qcow2", "manifest.json"]
     assert load_manifest(folder) == make_manifest(created="2026")
 
 
@@ -121,9 +122,10 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     assert entries(tmp_path) == []
 
 
-def test_a_recipe_that_forgets_its_disk_is_not_published(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["disk.qcow2", "credentials.json"])
+def test_a_recipe_that_forgets_a_file_is_not_published(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageError, match="without a complete image"):
-        store.build_image(FakeRecipe(during=lambda folder: (folder / "disk.qcow2").unlink()), Silent(), cache=tmp_path)
+        store.build_image(FakeRecipe(during=lambda folder: (folder / name).unlink()), Silent(), cache=tmp_path)
     assert entries(tmp_path) == []
 
 

@@ -59,7 +59,8 @@ def test_a_guest_keeps_its_folder(tmp_path: Path) -> None:
     guest.mkdir()
     marker = find_marker(guest)
     assert marker == folder.path / MARKER
-    process = QemuProcess.start(["sleep", "600"], guest, detached=True, lock_file=marker)
+    process = QemuProcess.start(["sleep", "600"], guest, lock_file=marker)
+    process.detach()
     try:
         folder.release()
         assert sweep(tmp_path) == []

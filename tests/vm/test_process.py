@@ -105,6 +105,8 @@ from lab.vm.process import QemuProcess
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 process = QemuProcess.start(["sleep", "600"], Path(sys.argv[1]))
+if sys.argv[2] == "detached":
+    process.detach()
 if sys.argv[2] == "forked" and os.fork() == 0:
     # A child that has everything its parent had open, and lives on.
     # One write each: two processes share the pipe, and an unbuffered print writes its newline by itself.
@@ -128,6 +130,36 @@ def test_nothing_survives_the_owner(tmp_path: Path, wait_for: Poll, is_gone: Gon
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), f"process {pid} to end")
     wait_for(lambda: read_status(tmp_path).get("reason") == "owner gone", "the keeper's last words")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_detached_qemu_lives_on_whatever_ends_its_starter(tmp_path: Path, wait_for: Poll, is_gone: Gone, number: int) -> None:
+    command = [sys.executable, "-c", OWNER, str(tmp_path), "detached"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as owner:
+        assert owner.stdout
+        pid, keeper_pid = (int(word) for word in owner.stdout.readline().split())
+        owner.send_signal(number)
+        owner.wait(60)
+    try:
+        wait_for(lambda: read_status(tmp_path).get("detached"), "the keeper to note it")
+        found = QemuProcess.attach(tmp_path)
+        assert found
+        assert (found.pid, found.keeper_pid, found.alive) == (pid, keeper_pid, True)
+        found.terminate()
+        assert found.wait(60)
+        assert found.exit_code == -signal.SIGTERM
+    finally:
+        if not is_gone(keeper_pid):
+            os.kill(keeper_pid, signal.SIGUSR1)
+    assert is_gone(pid)
+
+
+def test_an_end_before_detaching_leaves_nothing_to_detach(tmp_path: Path) -> None:
+    process = QemuProcess.start(shell("exit 7"), tmp_path)
+    assert process.wait(60)
+    process.detach()
+    assert (process.alive, process.exit_code) == (False, 7)
+    process.close()
 
 
 def test_a_fork_of_the_owner_does_not_keep_qemu_alive(tmp_path: Path, wait_for: Poll, is_gone: Gone) -> None:
@@ -177,8 +209,10 @@ def test_the_keeper_holds_the_lock_and_qemu_inherits_nothing(tmp_path: Path, wai
 
 def test_attach_finds_only_what_still_runs(tmp_path: Path) -> None:
     assert QemuProcess.attach(tmp_path) is None
-    process = QemuProcess.start(FOREVER, tmp_path, detached=True)
+    process = QemuProcess.start(FOREVER, tmp_path)
     try:
+        process.detach()
+        process.detach()
         found = QemuProcess.attach(tmp_path)
         assert found
         assert (found.pid, found.keeper_pid, found.alive, found.detached) == (process.pid, process.keeper_pid, True, True)

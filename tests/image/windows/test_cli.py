@@ -155,4 +155,14 @@ def test_an_interrupt_is_told_and_is_no_verdict_on_a_driver(iso: Path, tmp_path:
     monkeypatch.setattr(windows_image, "build_image", interrupted)
     result = lab("image", "build", "windows-server-2022", "--iso", iso)
     assert result.exit_code == 130
-    assert "interrupted; nothing of the image is left" in result.output
+    assert "interrupted (SIGINT); nothing of the image is left" in result.output
+
+
+def test_an_image_in_another_cache_folder_is_run_by_its_folder(
+    iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my cache" / "images" / "windows-server-2022-k"
+    monkeypatch.setattr(windows_image, "probe_accelerators", lambda _cache: KVM)
+    monkeypatch.setattr(windows_image, "build_image", lambda *_arguments, **_options: (folder, True))
+    result = lab("image", "build", "windows-server-2022", "--iso", iso, "--cache", tmp_path / "my cache")
+    assert f"try: lab image doctor --cache '{tmp_path / 'my cache'}'; lab run --guest '{folder}'" in result.output

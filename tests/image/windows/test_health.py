@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from lab.cli.main import app
 from lab.image import health
-from lab.image.store import images_dir
+from lab.image.store import images_dir, is_complete
 from lab.image.windows import files
 from lab.image.windows.sidecar import load_record
 from tests.image.windows.conftest import NOW, MakeImage
@@ -87,7 +88,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
         (remove(files.FIRMWARE_VARS), "there is no vars.qcow2"),
         (remove(files.SIDECAR), "there is no image.json"),
         (write(files.SIDECAR, "[]"), "image.json cannot be read"),
-        (remove(files.KD_DISK), "disk-kd.qcow2, which starts with the kernel debugger, is gone"),
+        (remove(files.KD_DISK), "there is no disk-kd.qcow2"),
         (write("credentials.json", "{}"), "no a readable credentials.json"),
     ],
 )
@@ -119,8 +120,10 @@ def test_a_check_that_did_not_hold_is_a_warning(cache: Path, make_image: MakeIma
 
 
 def test_work_folders_are_no_images(cache: Path) -> None:
-    (images_dir(cache) / ".windows-10-k.1234.tmp").mkdir()
-    assert health.examine_all(cache=cache, now=NOW) == []
+    busy = images_dir(cache) / ".windows-10-k.1234.tmp"
+    busy.mkdir()
+    with FileLock(busy / "build.lock"):
+        assert health.examine_all(cache=cache, now=NOW) == []
 
 
 def test_the_command_says_it_and_ends_with_1_only_for_what_cannot_be_used(cache: Path, make_image: MakeImage) -> None:
@@ -142,3 +145,35 @@ def test_the_command_says_it_and_ends_with_1_only_for_what_cannot_be_used(cache:
     assert document["ok"] is False
     assert [image["level"] for image in document["images"]] == ["warning", "broken"]
     assert document["images"][0]["path"] == str(folder)
+
+
+@pytest.mark.parametrize("name", ["credentials.json", files.SIDECAR, files.FIRMWARE_CODE, files.FIRMWARE_VARS, files.KD_DISK])
+def test_an_image_that_lacks_a_file_is_built_again(make_image: MakeImage, name: str) -> None:
+    folder = make_image()
+    assert is_complete(folder)
+    remove(name)(folder)
+    assert not is_complete(folder)
+
+
+@pytest.mark.parametrize(("checkout_key", "force"), [(None, True), ("of before", False)])
+def test_the_remedy_is_not_a_build_that_finds_the_image_up_to_date(
+    cache: Path, make_image: MakeImage, checkout_key: str | None, force: bool
+) -> None:
+    changes = {"evaluation_expires": NOW} | ({"checkout_key": checkout_key} if checkout_key else {})
+    write(files.DISK, "changed")(make_image(**changes))
+    hints = [finding.hint for finding in examine(cache, verify=True).findings if finding.level == "broken"]
+    assert len(hints) == 2
+    assert all(("--iso PATH --force" in hint) is force for hint in hints)
+
+
+def test_what_an_interrupted_build_left_is_told_with_its_size(cache: Path) -> None:
+    base = images_dir(cache)
+    left, busy = base / ".windows-11-k.1.tmp", base / ".windows-11-k.2.tmp"
+    for folder in (left, busy):
+        folder.mkdir()
+        (folder / files.DISK).write_bytes(b"x" * 3_000_000)
+    with FileLock(busy / "build.lock"):
+        image = examine(cache)
+    assert (image.path, image.level) == (left, "warning")
+    assert "left over from an interrupted build, 3 MB" in texts(image, "warning")
+    assert f"rm -r {left}" in image.findings[0].hint

@@ -1,0 +1,50 @@
+"""Signals that end a command, turned into what Ctrl-C is: what was half done is cleaned up, and the user is told."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import typer
+
+#: Sent by service managers and time limits, and by a terminal that is closed.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_SHELL_BASE = 128
+#: What is true of an image build.
+NOTHING_LEFT = "nothing of the image is left"
+
+
+@contextlib.contextmanager
+def told_when_interrupted(told: Callable[[], str]) -> Iterator[None]:
+    """Run the block; Ctrl-C, SIGTERM and SIGHUP interrupt it, and end the command once it has cleaned up.
+
+    Args:
+        told: What to say then, asked after the block has cleaned up.
+
+    Raises:
+        typer.Exit: It was interrupted; the exit code is a shell's for the signal: 128 and its number.
+    """
+    got = [signal.SIGINT]
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        got[0] = signal.Signals(number)
+        for ending in replaced:
+            # A second one does not disturb the cleaning up.
+            signal.signal(ending, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # One that is ignored stays so: the command was started with nohup.
+    replaced = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
+    for number in replaced:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            typer.echo(f"lab: interrupted ({got[0].name}); {told()}", err=True)
+        raise typer.Exit(_SHELL_BASE + got[0]) from None
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)

@@ -1,0 +1,92 @@
+"""Errors and signals at the command line: what is said, and which exit code comes of it."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# The package gives the function of this name.
+main_module = importlib.import_module("lab.cli.main")
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, error: Exception, *arguments: str) -> int:
+    def app() -> None:
+        raise error
+
+    monkeypatch.setattr(main_module, "app", app)
+    monkeypatch.setattr(sys, "argv", ["lab", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main_module.main()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_an_error_about_a_file_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(monkeypatch, PermissionError(13, "Permission denied", "/cache/x")) == 10
+    assert capsys.readouterr().err == "lab: /cache/x: Permission denied\n"
+
+
+def test_its_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(monkeypatch, PermissionError(13, "Permission denied", "/cache/x"), "--debug", "ps") == 10
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert told.endswith("lab: /cache/x: Permission denied\n")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(5, "Input/output error")])
+def test_what_nobody_foresaw_is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    assert run_main(monkeypatch, error) == 10
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "nobody foresaw" in told
+
+
+_BUILD = """
+import signal, sys, time
+from pathlib import Path
+from lab.cli import image
+from lab.cli.main import main
+
+
+class Slow:
+    name = "slow"
+
+    def key(self):
+        return "k"
+
+    def build(self, folder, progress):
+        try:
+            print("building", flush=True)
+            time.sleep(600)
+        finally:
+            # A second signal while it cleans up.
+            signal.raise_signal(signal.SIGTERM)
+            (Path(sys.argv[0]) / "cleaned").touch()
+
+
+image.recipes.recipe_of = lambda _name: Slow()
+image.recipes.windows_names = lambda: ()
+folder, sys.argv = sys.argv[1], [sys.argv[1], "image", "build", "slow", "--cache", sys.argv[1]]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_build_that_is_ended_by_a_signal_cleans_up_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", _BUILD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "building\n"
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"interrupted ({number.name}); nothing of the image is left" in told
+    assert (tmp_path / "cleaned").exists()
+    assert list((tmp_path / "images").glob(".*.tmp")) == []

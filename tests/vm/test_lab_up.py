@@ -1,0 +1,121 @@
+"""What `lab up` leaves behind when it is ended from outside: a real machine, with stand-ins for the image and its guest."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from lab.image.manifest import ImageManifest
+from lab.pool.kept import KeptGuests, end_kept
+from lab.pool.live import LiveGuest
+from lab.pool.payload import Payload
+from lab.pool.source import ImageSource
+from lab.vm.machine import VirtualMachine
+from lab.vm.process import read_status
+from lab.vm.spec import VmSpec
+
+_UP = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from lab.cli import guest
+from lab.pool import boot
+from lab.vm.spec import VmSpec
+
+rom, folder, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+prints = SimpleNamespace(source="none", encoding="utf-8", start=lambda: None, close=lambda: None)
+manifest = SimpleNamespace(guest="tiny", capabilities=(), prints=prints, is_windows=False, boot_timeout_s=60.0, tools_dir="")
+values = SimpleNamespace(image="one", accelerator="tcg", transport="winrm", boot_timeout=None, debug="none")
+
+
+def wait_ready(*_arguments, **_options):
+    print("booting", flush=True)
+    if moment == "booting":
+        time.sleep(600)
+    return SimpleNamespace(close=lambda: None)
+
+
+boot.read_manifest = lambda _image: manifest
+boot.booted_as = lambda found, _debug: found
+boot.read_credentials = lambda _image: None
+boot.machine_spec = lambda *_arguments, **_options: VmSpec(name="one", bios=rom, memory_mb=32)
+boot.open_prints = lambda *_arguments: prints
+boot.wait_ready = wait_ready
+guest.load_settings = lambda _options, config: SimpleNamespace(values=values)
+guest.choose_accelerator = lambda _wanted, _found: "tcg"
+guest.probe_accelerators = lambda _cache: None
+guest.ensure_image = lambda _name, _progress: folder
+guest.print_ways = lambda _kept: None
+guest.up(None)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["booting", "up"])
+def test_whatever_ends_lab_up_there_is_no_guest_that_nobody_knows_of(
+    tmp_path: Path,
+    make_rom: Callable[[], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[..., None],
+    is_gone: Callable[[int], bool],
+    moment: str,
+    number: signal.Signals,
+) -> None:
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
+    command = [sys.executable, "-c", _UP, str(make_rom()), str(tmp_path), moment]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line == f"{moment}\n":
+                break
+        [status] = (tmp_path / "state" / "runs").glob("one-*/keeper.json")
+        pid = read_status(status.parent)["qemu_pid"]
+        process.send_signal(number)
+        process.wait(60)
+    guests = KeptGuests(tmp_path / "state" / "guests")
+    if moment == "booting":
+        wait_for(lambda: is_gone(pid), "the guest to end")
+        assert guests.all() == []
+    else:
+        guest = guests.find("one")
+        assert (guest.pid, is_gone(pid)) == (pid, False)
+        end_kept(guest)
+        assert is_gone(pid)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_guest_of_a_run_lives_on_once_it_is_registered_to_be_kept(
+    tmp_path: Path, make_rom: Callable[[], Path], wait_for: Callable[..., None], is_gone: Callable[[int], bool], detached: bool
+) -> None:
+    guests = KeptGuests(tmp_path / "guests")
+    machine = VirtualMachine(VmSpec(name="one", bios=make_rom(), memory_mb=32), tmp_path / "run")
+    machine.start()
+    pid = machine.pid
+    source = ImageSource(
+        image_dir=tmp_path,
+        manifest=cast(ImageManifest, SimpleNamespace(guest="tiny")),
+        payload=cast(Payload, None),
+        accelerator="tcg",
+        qemu="",
+        transport="winrm",
+        boot_timeout=None,
+        runs_dir=tmp_path,
+        evidence_dir=tmp_path,
+        kept=guests,
+        detached=detached,
+    )
+    source.register(cast(LiveGuest, SimpleNamespace(machine=machine, guest_id="one", close=machine.close)))
+    machine.close()  # as the end of this process would
+    assert [guest.pid for guest in guests.all()] == ([pid] if detached else [])
+    for guest in guests.all():
+        end_kept(guest)
+    wait_for(lambda: is_gone(pid), "QEMU to end")
