@@ -21,8 +21,9 @@ from lab.prints.record import PrintSource
 from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import first_fault
 from lab.vm.argv import serial_name
-from lab.vm.freeze import RamFile, choose_method, freeze, thaw
+from lab.vm.freeze import choose_method, freeze, thaw
 from lab.vm.machine import VirtualMachine
+from lab.vm.ramfile import RamFile
 
 _RUN = "run"
 _PATIENCE_S = 60.0

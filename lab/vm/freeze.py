@@ -12,7 +12,7 @@ A frozen machine is a folder::
 Method ``shared`` leaves RAM out of the stream (QEMU's capability ``x-ignore-shared``), so that a fork takes the same
 10 ms whatever the RAM's size. Where QEMU lacks it, ``stream`` is the same with a longer wait.
 
-The RAM of the machine to be frozen lives in a memory file without a name (:class:`RamFile`). Nobody can start that
+The RAM of the machine to be frozen lives in a memory file without a name (:mod:`lab.vm.ramfile`). Nobody can start that
 machine again afterwards, nothing is left of it when its builder is killed, and the RAM file of the folder is a copy that
 no QEMU ever had open for sharing. It lies on the cache's disk, not on tmpfs: forks read it through the page cache, which
 was measured to be just as quick, survives a reboot on disk, and can be given up when memory runs short.
@@ -21,7 +21,6 @@ was measured to be just as quick, survives a reboot on disk, and can be given up
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import shutil
 import time
@@ -37,6 +36,7 @@ from lab.host.qemu import QemuFeatures
 from lab.vm.argv import VARS_FILE, overlay_name
 from lab.vm.disk import create_overlay
 from lab.vm.machine import VirtualMachine
+from lab.vm.ramfile import RamFile
 from lab.vm.spec import Disk, MemoryFile, VmSpec
 
 Method = Literal["shared", "stream"]
@@ -47,9 +47,6 @@ STATE_FILE = "state"
 #: How the `cat` that wrote the state ended; gone again when that is known.
 _CAT_ENDED_FILE = "state.ended"
 _POLL_S = 0.001
-_CHUNK = 1 << 20
-#: Zeroes are left out of a RAM file in pieces of this size: a guest frees memory by and by, and never gives it back.
-_GRAIN = 1 << 16
 
 
 def base_name(index: int) -> str:
@@ -90,40 +87,6 @@ def choose_method(features: QemuFeatures | None) -> Method | None:
     if features is None:
         return None
     return "shared" if features.x_ignore_shared else "stream"
-
-
-class RamFile:
-    """RAM of a machine to be frozen: a file in memory that has no name and is gone with its last user.
-
-    Args:
-        size_mb: Size in MiB; nothing is taken until it is written to.
-    """
-
-    def __init__(self, size_mb: int) -> None:
-        self._fd = os.memfd_create("lab-guest-ram", os.MFD_CLOEXEC)
-        os.ftruncate(self._fd, size_mb << 20)
-
-    @property
-    def memory(self) -> MemoryFile:
-        """For the spec of the machine: QEMU opens the file through this process's descriptor."""
-        return MemoryFile(Path(f"/proc/{os.getpid()}/fd/{self._fd}"), share=True)
-
-    def load(self, source: Path) -> None:
-        """Fill it with a frozen machine's RAM."""
-        with source.open("rb", buffering=0) as file:
-            _copy_sparse(file.fileno(), self._fd)
-
-    def store(self, target: Path) -> None:
-        """Write it to a new file, without the zeroes."""
-        with target.open("xb", buffering=0) as file:
-            os.fchmod(file.fileno(), 0o600)
-            _copy_sparse(self._fd, file.fileno())
-
-    def close(self) -> None:
-        """Let go of it. Safe to call twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def freeze(
@@ -351,32 +314,3 @@ def _wait_for_cat(machine: VirtualMachine, ended: Path, *, timeout: float, clock
 def _mark(file: Path) -> tuple[int, int]:
     status = file.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _copy_sparse(source: int, target: int) -> None:
-    """Copy a file's data; holes and zeroes become holes."""
-    size = os.fstat(source).st_size
-    os.ftruncate(target, size)
-    zeroes = bytes(_GRAIN)
-    at = 0
-    while at < size:
-        try:
-            at = os.lseek(source, at, os.SEEK_DATA)
-        except OSError:
-            return  # nothing but a hole up to the end
-        end = os.lseek(source, at, os.SEEK_HOLE)
-        while at < end:
-            data = os.pread(source, min(_CHUNK, end - at), at)
-            for start in range(0, len(data), _GRAIN):
-                piece = data[start : start + _GRAIN]
-                if piece != zeroes[: len(piece)]:
-                    _write_all(target, piece, at + start)
-            at += len(data)
-
-
-def _write_all(target: int, piece: bytes, at: int) -> None:
-    """Write all of a piece; a disk that gets full takes the first part of it without an error."""
-    left = memoryview(piece)
-    while left:
-        written = os.pwrite(target, left, at)
-        left, at = left[written:], at + written

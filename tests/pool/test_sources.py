@@ -60,8 +60,10 @@ def test_only_a_debugger_has_a_port_that_goes_both_ways_and_a_machine_that_waits
 
 def test_a_source_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     manifest = wine_manifest(prints=PrintPort(source="wine"))
+    machine = KdMachine(tmp_path)
     with pytest.raises(ImageError, match="prints by wine"):
-        open_prints(manifest, KdMachine(tmp_path), "utf-8", lambda: Recorded())
+        open_prints(manifest, machine, "utf-8", lambda: Recorded())
+    machine.kill()
 
 
 def test_a_collector_that_cannot_start_its_session_is_an_error_with_its_words(

@@ -17,9 +17,10 @@ from lab.errors import FreezeFailed, GuestExited
 from lab.host.process import run
 from lab.host.qemu import QemuFeatures, probe_features
 from lab.vm import freeze as frozen_module
-from lab.vm.freeze import Frozen, RamFile, choose_method, fork, freeze, load_frozen, thaw
+from lab.vm.freeze import Frozen, choose_method, fork, freeze, load_frozen, thaw
 from lab.vm.machine import VirtualMachine
 from lab.vm.qmp import connect_unix
+from lab.vm.ramfile import RamFile
 from lab.vm.spec import Disk, SerialPort, VmSpec
 
 RomMaker = Callable[..., Path]
