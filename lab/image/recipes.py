@@ -82,8 +82,8 @@ def existing_image(name: str, *, cache: Path | None = None) -> Path:
         cache: Cache folder; None: the user's.
 
     Raises:
-        ConfigError: The name is a recipe's, and its image is not built yet; or there is nothing of this name: the hint tells the
-            names that are close, or all of them.
+        ConfigError: The name is a recipe's, and its image is not built yet; or there is nothing of this name: the hint tells
+            the names that are close, or all of them.
     """
     try:
         return find_image(name, cache=cache)
