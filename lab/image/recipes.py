@@ -63,8 +63,8 @@ def ensure_image(name: str, progress: Progress, *, cache: Path | None = None) ->
         cache: Cache folder; None: the user's.
 
     Raises:
-        ConfigError: It is neither a recipe nor an image.
-        ImageError: It is a Windows recipe, and its image is not built yet: that needs the user's ISO.
+        ConfigError: It is neither a recipe nor an image, or it is a Windows recipe, and its image is not built yet: that needs
+            the user's ISO.
     """
     if name == WINE:
         folder, built = build_image(recipe_of(name), progress, cache=cache)
@@ -82,16 +82,16 @@ def existing_image(name: str, *, cache: Path | None = None) -> Path:
         cache: Cache folder; None: the user's.
 
     Raises:
-        ImageError: The name is a recipe's, and its image is not built yet.
-        ConfigError: There is nothing of this name; the hint tells the names that are close, or all of them.
+        ConfigError: The name is a recipe's, and its image is not built yet; or there is nothing of this name: the hint tells
+            the names that are close, or all of them.
     """
     try:
         return find_image(name, cache=cache)
     except ImageError as error:
         if name == WINE:
-            raise
+            raise ConfigError(error.message, hint=error.hint) from None
         if name in windows_names():
-            raise ImageError(f"the image {name} is not built yet", hint=_build_windows(name)) from None
+            raise ConfigError(f"the image {name} is not built yet", hint=_build_windows(name)) from None
         images = list_images(cache=cache)
         names = dict.fromkeys([*recipe_names(), *(image.manifest.name for image in images)])
         folders = [image.path.name for image in images]

@@ -135,10 +135,13 @@ def read_manifest(image_dir: Path) -> ImageManifest:
     Raises:
         ImageError: There is none, or this version of the lab cannot use it.
     """
+    file = image_dir / "manifest.json"
     try:
         return load_manifest(image_dir)
+    except FileNotFoundError:
+        raise ImageError(f"{image_dir} holds no image: there is no manifest.json", hint="`lab image list` lists them") from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"{image_dir} holds no usable image: {error}", hint="`lab image build` makes one") from error
+        raise ImageError(f"{file} cannot be used: {_first_problem(error)}", hint=_build_again(image_dir)) from None
 
 
 def read_credentials(image_dir: Path) -> Credentials:
@@ -152,9 +155,26 @@ def read_credentials(image_dir: Path) -> Credentials:
     except (OSError, ValidationError) as error:
         # Without its cause: pydantic's frames hold the file's text.
         raise ImageError(
-            f"the credentials of the image in {image_dir} cannot be used: {error}",
-            hint="`lab image build --force` makes the image once more, with new ones",
+            f"{image_dir / 'credentials.json'} cannot be used: {_first_problem(error)}",
+            hint=f"{_build_again(image_dir)} makes the image once more, with new ones",
         ) from None
+
+
+def _first_problem(error: Exception) -> str:
+    """What is wrong with a file, in one line, without any value that stands in it."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return f"{where}: {first['msg']}" if where else first["msg"]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).partition("\n")[0]
+
+
+def _build_again(image_dir: Path) -> str:
+    """The command that makes an image anew; its name is that of its folder, without the key."""
+    name = image_dir.name.rpartition("-")[0] or "NAME"
+    return f"`lab image build {name} --force`"
 
 
 def machine_spec(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lab.errors import ImageError
 from lab.image.manifest import load_credentials
-from lab.pool.boot import read_credentials
+from lab.pool.boot import read_credentials, read_manifest
 from tests.guest.fakes import UNTOLD, everything_shown
 
 DAMAGED = [
@@ -31,11 +31,14 @@ def test_a_damaged_file_is_told_without_its_values(tmp_path: Path, number: int) 
 
 @pytest.mark.parametrize("number", range(len(DAMAGED)))
 def test_a_boot_says_what_to_do_about_it(tmp_path: Path, number: int) -> None:
-    (tmp_path / "credentials.json").write_text(DAMAGED[number], encoding="utf-8")
+    folder = tmp_path / "windows-11-0123abcd"
+    folder.mkdir()
+    (folder / "credentials.json").write_text(DAMAGED[number], encoding="utf-8")
     with pytest.raises(ImageError) as caught:
-        read_credentials(tmp_path)
-    assert str(tmp_path) in caught.value.message
-    assert "lab image build --force" in caught.value.hint
+        read_credentials(folder)
+    assert str(folder / "credentials.json") in caught.value.message
+    assert "lab image build windows-11 --force" in caught.value.hint
+    assert "pydantic" not in str(caught.value)
     assert UNTOLD not in everything_shown(caught)
 
 
@@ -43,3 +46,28 @@ def test_a_boot_without_the_file_says_the_same(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="credentials") as caught:
         read_credentials(tmp_path)
     assert "--force" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "name: Field required"),
+        ('{"name": ', "Invalid JSON: EOF while parsing a value at line 1 column 9"),
+        ('{"name": "wine", "schema_version": "x"}', "schema_version: Input should be a valid integer"),
+    ],
+)
+def test_a_damaged_manifest_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    folder = tmp_path / "wine-0123abcd"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ImageError) as caught:
+        read_manifest(folder)
+    assert caught.value.message.startswith(f"{folder / 'manifest.json'} cannot be used: {said}")
+    assert "\n" not in caught.value.message
+    assert "pydantic" not in caught.value.message
+    assert caught.value.hint == "`lab image build wine --force`"
+
+
+def test_a_folder_without_a_manifest_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"holds no image: there is no manifest\.json"):
+        read_manifest(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.cli.main import app
-from lab.errors import ConfigError, ImageError
+from lab.errors import ConfigError
 from lab.image.recipes import ensure_image, existing_image, recipe_of
 
 
@@ -37,8 +37,8 @@ def test_close_names_are_offered(tmp_path: Path) -> None:
         recipe_of("wime")
 
 
-def test_a_recipe_that_is_not_built_is_no_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(ImageError) as caught:
+def test_a_recipe_that_is_not_built_is_told_with_what_builds_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
         existing_image("wine", cache=tmp_path)
     assert caught.value.hint == "lab image build wine"
 

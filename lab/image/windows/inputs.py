@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from pydantic import SecretStr, ValidationError
 
-from lab.errors import ConfigError, ImageError
+from lab.errors import ConfigError
 from lab.host.paths import cache_dir, project_root
 from lab.image.key import content_key, tree_inputs
 from lab.image.manifest import SCHEMA_VERSION
@@ -107,14 +107,14 @@ def prepare(
         root: The checkout; None finds it.
 
     Raises:
-        ImageError: The ISO is none, or does not hold the edition; the answer file is not as it must be.
-        ConfigError: Another file or the product key is wrong.
+        ConfigError: The ISO is none, or does not hold the edition; another file or the product key is wrong.
+        ImageError: The answer file is not as it must be.
     """
     progress.stage("look into the ISO")
     iso = inspect_iso(given.iso)
     edition = iso.choose(recipe.editions)
     if edition.arch not in ("", "x64"):
-        raise ImageError(f"{given.iso} is for {edition.arch} machines, and the lab's are x64", hint="use the 64-bit (x64) ISO")
+        raise ConfigError(f"{given.iso} is for {edition.arch} machines, and the lab's are x64", hint="use the 64-bit (x64) ISO")
     msi = check_msi(given.openssh_msi) if given.openssh_msi else None
     recipe = with_ssh(recipe) if msi else recipe
     certificates = {LAB_CERTIFICATE: certificate_der(signing_key().certificate)}
@@ -182,8 +182,8 @@ def with_ssh(recipe: WindowsRecipeFile) -> WindowsRecipeFile:
     return WindowsRecipeFile.model_validate(values)
 
 
-def check_product_key(key: SecretStr | None) -> None:
-    """Refuse a product key that cannot be one; the key is not in the message.
+def check_product_key(key: SecretStr | None, *, file: str = "") -> None:
+    """Refuse a product key that cannot be one; the key is not in the message, ``file``, in which it stands, is.
 
     Raises:
         ConfigError: It is none.
@@ -192,7 +192,9 @@ def check_product_key(key: SecretStr | None) -> None:
         AnswerValues(image_index=1, password=SecretStr(_PLACEHOLDER), product_key=key)
     except ValidationError:
         raise ConfigError(
-            "the product key is not five groups of five letters and digits", hint="one key, alone in the file: XXXXX-XXXXX-…"
+            "the product key is not five groups of five letters and digits",
+            file=file,
+            hint="one key, alone in the file: XXXXX-XXXXX-…",
         ) from None
 
 
@@ -204,9 +206,12 @@ def read_product_key(path: Path) -> SecretStr:
     """
     try:
         key = SecretStr(path.read_text(encoding="ascii").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {type(error).__name__}", file=str(path)) from None
-    check_product_key(key)
+    except OSError as error:
+        raise ConfigError(f"the product key cannot be read: {error.strerror}", file=str(path)) from None
+    except UnicodeDecodeError:
+        # Without its cause, which quotes the file.
+        raise ConfigError("the product key is not plain ASCII text", file=str(path), hint="save the file as such") from None
+    check_product_key(key, file=str(path))
     return key
 
 

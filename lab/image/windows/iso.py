@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
-from lab.errors import ImageError
+from lab.errors import ConfigError, ImageError
 from lab.image.windows.wim import Edition, ReadAt, choose_edition, read_editions
 
 #: Told the bytes done and the bytes in all.
@@ -58,7 +58,7 @@ def inspect_iso(path: Path) -> WindowsIso:
         path: The file; it is only read.
 
     Raises:
-        ImageError: There is no such file, it is no ISO, is no Windows ISO, or is cut off.
+        ConfigError: There is no such file, it is no ISO, is no Windows ISO, or is cut off.
     """
     with _opened(path) as (stream, iso):
         size = os.fstat(stream.fileno()).st_size
@@ -69,7 +69,7 @@ def inspect_iso(path: Path) -> WindowsIso:
         pieces = tuple((int(start), int(length)) for start, length in extents)
         if any(start + length > size for start, length in pieces):
             end = max(start + length for start, length in pieces)
-            raise ImageError(f"{path} is cut off: {name} would end at byte {end}, and the file has {size}", hint=_AGAIN)
+            raise ConfigError(f"{path} is cut off: {name} would end at byte {end}, and the file has {size}", hint=_AGAIN)
         total = sum(length for _start, length in pieces)
         editions = read_editions(_reader(stream, pieces), total, file=f"{name} in {path}")
         return WindowsIso(path, size, _label(iso), name, editions)
@@ -107,7 +107,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Any]]:
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise ImageError(f"{path} cannot be opened: {error.strerror}", hint="check the path and its permissions") from None
+        raise ConfigError(f"{path} cannot be opened: {error.strerror}", hint="check the path and its permissions") from None
     with stream:
         iso = pycdlib.PyCdlib()
         try:
@@ -123,17 +123,17 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Any]]:
             iso.close()
 
 
-def _not_an_iso(path: Path, stream: BinaryIO, said: str) -> ImageError:
+def _not_an_iso(path: Path, stream: BinaryIO, said: str) -> ConfigError:
     stream.seek(16 * 2048 + 1)
     if stream.read(5) == b"CD001":
-        return ImageError(f"{path} is an ISO that is cut off or damaged: {said}", hint=_AGAIN)
-    return ImageError(f"{path} is not an ISO file: {said}", hint=_WHERE)
+        return ConfigError(f"{path} is an ISO that is cut off or damaged: {said}", hint=_AGAIN)
+    return ConfigError(f"{path} is not an ISO file: {said}", hint=_WHERE)
 
 
 def _install_file(iso: Any, path: Path, *, udf: bool) -> str:
     """Path of install.wim or install.esd in the ISO, in the ISO's own spelling."""
     if not udf and not iso.has_joliet():
-        raise ImageError(f"{path} is an ISO without a UDF file system, so not one of Windows", hint=_WHERE)
+        raise ConfigError(f"{path} is an ISO without a UDF file system, so not one of Windows", hint=_WHERE)
     key = "udf_path" if udf else "joliet_path"
     root = _children(iso, **{key: "/"})
     sources = root.get("sources")
@@ -142,9 +142,9 @@ def _install_file(iso: Any, path: Path, *, udf: bool) -> str:
         if name in inside:
             return f"/{sources}/{inside[name]}"
     if "install.swm" in inside:
-        raise ImageError(f"{path} holds a split install.swm", hint="use the ISO as Microsoft publishes it, not a repacked one")
+        raise ConfigError(f"{path} holds a split install.swm", hint="use the ISO as Microsoft publishes it, not a repacked one")
     found = ", ".join(sorted(root.values())[:12]) or "nothing"
-    raise ImageError(f"{path} has no sources/install.wim and no sources/install.esd; at its top: {found}", hint=_WHERE)
+    raise ConfigError(f"{path} has no sources/install.wim and no sources/install.esd; at its top: {found}", hint=_WHERE)
 
 
 def _children(iso: Any, **where: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from lab.errors import ImageError
+from lab.errors import ConfigError
 
 #: How a WIM file begins; an ESD is one, too.
 MAGIC = b"MSWIM\0\0\0"
@@ -56,26 +56,26 @@ def read_editions(read_at: ReadAt, size: int, *, file: str) -> tuple[Edition, ..
         file: Its name, for messages.
 
     Raises:
-        ImageError: It is no WIM, is cut off, or has an XML part that cannot be read.
+        ConfigError: It is no WIM, is cut off, or has an XML part that cannot be read.
     """
     header = read_at(0, HEADER_SIZE)
     if len(header) < HEADER_SIZE:
-        raise ImageError(f"{file} is cut off: it has no complete WIM header", hint=_AGAIN)
+        raise ConfigError(f"{file} is cut off: it has no complete WIM header", hint=_AGAIN)
     if not header.startswith(MAGIC):
-        raise ImageError(f"{file} is not a WIM file: it begins with {header[:8]!r}", hint=_AGAIN)
+        raise ConfigError(f"{file} is not a WIM file: it begins with {header[:8]!r}", hint=_AGAIN)
     sizes, offset, original = struct.unpack_from("<QQQ", header, _XML_RESOURCE)
     length, flags = sizes & 0x00FF_FFFF_FFFF_FFFF, sizes >> 56
     if flags & _COMPRESSED and length != original:
-        raise ImageError(
+        raise ConfigError(
             f"{file} has a compressed list of images", hint="use the ISO as Microsoft publishes it, not a repacked one"
         )
     if not 0 < length <= _XML_LIMIT or offset < HEADER_SIZE:
-        raise ImageError(f"{file} has a damaged header: its list of images has {length} bytes at {offset}", hint=_AGAIN)
+        raise ConfigError(f"{file} has a damaged header: its list of images has {length} bytes at {offset}", hint=_AGAIN)
     if offset + length > size:
-        raise ImageError(f"{file} is cut off: its list of images would end at byte {offset + length} of {size}", hint=_AGAIN)
+        raise ConfigError(f"{file} is cut off: its list of images would end at byte {offset + length} of {size}", hint=_AGAIN)
     data = read_at(offset, length)
     if len(data) < length:
-        raise ImageError(f"{file} is cut off inside of its list of images", hint=_AGAIN)
+        raise ConfigError(f"{file} is cut off inside of its list of images", hint=_AGAIN)
     return parse_editions(data, file=file)
 
 
@@ -87,7 +87,7 @@ def parse_editions(data: bytes, *, file: str) -> tuple[Edition, ...]:
         file: The WIM's name, for messages.
 
     Raises:
-        ImageError: It is no such XML.
+        ConfigError: It is no such XML.
     """
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le")
@@ -97,9 +97,9 @@ def parse_editions(data: bytes, *, file: str) -> tuple[Edition, ...]:
         root = ElementTree.fromstring(text.strip("\0\ufeff"))
         editions = tuple(_edition(image) for image in root.iter("IMAGE"))
     except (ValueError, ElementTree.ParseError) as error:
-        raise ImageError(f"{file} has a list of images that cannot be read: {error}", hint=_AGAIN) from None
+        raise ConfigError(f"{file} has a list of images that cannot be read: {error}", hint=_AGAIN) from None
     if not editions:
-        raise ImageError(f"{file} holds no images", hint=_AGAIN)
+        raise ConfigError(f"{file} holds no images", hint=_AGAIN)
     return editions
 
 
@@ -112,7 +112,7 @@ def choose_edition(editions: tuple[Edition, ...], wanted: tuple[str, ...], *, fi
         file: Name of the ISO, for messages.
 
     Raises:
-        ImageError: None of them is there, or several are the same; the message lists what is there.
+        ConfigError: None of them is there, or several are the same; the message lists what is there.
     """
     for name in wanted:
         for matches in (
@@ -122,9 +122,9 @@ def choose_edition(editions: tuple[Edition, ...], wanted: tuple[str, ...], *, fi
             if len(matches) == 1:
                 return matches[0]
             if matches:
-                raise ImageError(f"{file} has {len(matches)} images that are named {name!r}{_listing(editions)}", hint=_AGAIN)
+                raise ConfigError(f"{file} has {len(matches)} images that are named {name!r}{_listing(editions)}", hint=_AGAIN)
     sought = " or ".join(repr(name) for name in wanted)
-    raise ImageError(
+    raise ConfigError(
         f"{file} has no image {sought}{_listing(editions)}",
         hint="write the name of one of these under `editions` in the recipe's recipe.yaml, or use another ISO",
     )

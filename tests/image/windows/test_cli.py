@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lab.cli import windows_image
 from lab.cli.main import app
-from lab.errors import ConfigError, HostToolError, ImageError
+from lab.errors import ConfigError, HostToolError
 from lab.host.accel import Accelerator, Accelerators
 from lab.image.progress import Progress
 from lab.image.recipes import existing_image, recipe_names, recipe_of, windows_names, windows_recipe
@@ -48,7 +48,7 @@ def test_the_checkout_s_windows_recipes_are_known_by_name() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_windows_image_that_is_not_built_is_told_with_the_command_that_builds_it(iso: Path, name: str) -> None:
-    with pytest.raises(ImageError, match="is not built yet") as caught:
+    with pytest.raises(ConfigError, match="is not built yet") as caught:
         existing_image(name)
     assert f"lab image build {name} --iso PATH" in caught.value.hint
     with pytest.raises(ConfigError, match="your own Windows ISO"):
@@ -62,7 +62,7 @@ def test_every_command_that_takes_a_guest_says_so(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "suites").mkdir()
     result = lab(*command, "windows-server-2022")
-    assert isinstance(result.exception, ImageError)
+    assert isinstance(result.exception, ConfigError)
     assert "the image windows-server-2022 is not built yet" in str(result.exception)
     assert not (tmp_path / "out").exists()
 
@@ -94,7 +94,7 @@ def test_a_wrong_file_and_a_missing_edition_are_told_whatever_the_machine_can(
         (iso, "windows-11", "2: Windows Server 2022 Standard Evaluation (Desktop Experience)"),
     ):
         result = lab("image", "build", name, "--iso", file)
-        assert isinstance(result.exception, ImageError)
+        assert isinstance(result.exception, ConfigError)
         assert said in str(result.exception)
     assert nothing_was_begun(tmp_path)
 

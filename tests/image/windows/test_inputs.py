@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from lab.errors import ConfigError, ImageError
+from lab.errors import ConfigError
 from lab.image.recipes import windows_recipe
 from lab.image.windows.inputs import (
     Prepared,
@@ -105,7 +105,7 @@ def test_an_iso_is_hashed_once(iso: Path, tmp_path: Path) -> None:
 def test_an_iso_for_other_machines_is_refused(tmp_path: Path, iso: Path) -> None:
     arm = wim_xml(SERVER).replace("<ARCH>9".encode("utf-16-le"), "<ARCH>12".encode("utf-16-le"))
     file = write_iso(tmp_path / "arm.iso", {"sources/install.wim": wim(arm)})
-    with pytest.raises(ImageError, match="for arm64 machines"):
+    with pytest.raises(ConfigError, match="for arm64 machines"):
         prepared(file, tmp_path)
     assert iso.exists()
 
@@ -117,6 +117,12 @@ def test_a_wrong_product_key_is_refused_and_not_quoted(tmp_path: Path, text: str
     with pytest.raises(ConfigError) as caught:
         read_product_key(file)
     assert not text or text not in str(caught.value)
+    assert str(caught.value).startswith(f"{file}: the product key is not ")
+
+
+def test_why_a_product_key_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path}: the product key cannot be read: Is a directory"):
+        read_product_key(tmp_path)
 
 
 def test_a_product_key_is_read_with_the_line_end_of_its_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import ImageError
+from lab.errors import ConfigError, ImageError
 from lab.image.windows import iso as iso_module
 from lab.image.windows.iso import hash_file, inspect_iso
 from lab.image.windows.wim import Edition, choose_edition, parse_editions, read_editions
@@ -54,26 +54,26 @@ def test_not_an_iso(tmp_path: Path) -> None:
     for number, data in enumerate([b"", b"MZ" * 400, bytes(100_000)]):
         path = tmp_path / f"{number}.iso"
         path.write_bytes(data)
-        with pytest.raises(ImageError, match=r"is not an ISO file") as caught:
+        with pytest.raises(ConfigError, match=r"is not an ISO file") as caught:
             inspect_iso(path)
         assert caught.value.hint
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"cannot be opened: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot be opened: No such file"):
         inspect_iso(tmp_path / "none.iso")
 
 
 @pytest.mark.parametrize("name", ["sources/other.bin", "boot/install.wim", "readme.txt"])
 def test_another_iso_names_what_it_has(tmp_path: Path, name: str) -> None:
     path = write_iso(tmp_path / "w.iso", {name: b"x"})
-    with pytest.raises(ImageError, match=r"no sources/install\.wim") as caught:
+    with pytest.raises(ConfigError, match=r"no sources/install\.wim") as caught:
         inspect_iso(path)
     assert name.split("/")[0] in caught.value.message
 
 
 def test_a_split_image_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"split install\.swm"):
+    with pytest.raises(ConfigError, match=r"split install\.swm"):
         inspect_iso(write_iso(tmp_path / "w.iso", {"sources/install.swm": b"x"}))
 
 
@@ -83,7 +83,7 @@ def test_a_repacked_joliet_iso_is_fine(tmp_path: Path) -> None:
 
 
 def test_install_wim_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"is not a WIM file"):
+    with pytest.raises(ConfigError, match=r"is not a WIM file"):
         inspect_iso(write_iso(tmp_path / "w.iso", {"sources/install.wim": b"PK" * 200}))
 
 
@@ -99,32 +99,32 @@ def test_every_truncation_is_one_of_our_errors(tmp_path: Path) -> None:
         assert outcome == whole.editions or "is not an ISO" in str(outcome) or "cut off" in str(outcome)
 
 
-def _inspected(path: Path) -> tuple[Edition, ...] | ImageError:
+def _inspected(path: Path) -> tuple[Edition, ...] | ConfigError:
     try:
         return inspect_iso(path).editions
-    except ImageError as error:
+    except ConfigError as error:
         return error
 
 
 def test_a_wim_whose_list_lies_beyond_its_end() -> None:
     data = wim(wim_xml(SERVER))[:-10]
-    with pytest.raises(ImageError, match=r"is cut off"):
+    with pytest.raises(ConfigError, match=r"is cut off"):
         read_editions(lambda offset, size: data[offset : offset + size], len(data), file="x")
-    with pytest.raises(ImageError, match=r"no complete WIM header"):
+    with pytest.raises(ConfigError, match=r"no complete WIM header"):
         read_editions(lambda offset, size: data[:100][offset : offset + size], 100, file="x")
 
 
 def test_a_compressed_list_is_refused() -> None:
     data = bytearray(wim(wim_xml(SERVER), flags=6))
     data[88] ^= 1
-    with pytest.raises(ImageError, match=r"compressed"):
+    with pytest.raises(ConfigError, match=r"compressed"):
         read_editions(lambda offset, size: bytes(data[offset : offset + size]), len(data), file="x")
 
 
 @given(st.binary(max_size=400))
 def test_any_header_is_read_or_refused(tail: bytes) -> None:
     data = b"MSWIM\0\0\0" + tail
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read_editions(lambda offset, size: data[offset : offset + size], len(data), file="x")
     assert caught.value.hint
 
@@ -133,7 +133,7 @@ def test_any_header_is_read_or_refused(tail: bytes) -> None:
     "text", ["<WIM></WIM>", "<WIM>", "", "<!DOCTYPE a [<!ENTITY b 'c'>]><WIM>&b;</WIM>", "<WIM><IMAGE/></WIM>"]
 )
 def test_a_damaged_list(text: str) -> None:
-    with pytest.raises(ImageError):
+    with pytest.raises(ConfigError):
         parse_editions(text.encode("utf-16-le"), file="x")
 
 
@@ -146,14 +146,14 @@ def test_the_exact_name_wins_and_case_does_not_matter() -> None:
 
 def test_a_missing_edition_lists_what_is_there() -> None:
     editions = parse_editions(wim_xml(SERVER), file="x")
-    with pytest.raises(ImageError, match=r"Windows 11") as caught:
+    with pytest.raises(ConfigError, match=r"Windows 11") as caught:
         choose_edition(editions, ("Windows 11",), file="x")
     assert all(name in caught.value.message for name in SERVER)
 
 
 def test_two_images_of_one_name_are_no_choice() -> None:
     editions = parse_editions(wim_xml(["A", "A"]), file="x")
-    with pytest.raises(ImageError, match=r"2 images that are named 'A'"):
+    with pytest.raises(ConfigError, match=r"2 images that are named 'A'"):
         choose_edition(editions, ("A",), file="x")
 
 
