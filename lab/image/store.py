@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from lab.image.windows import files
 
 #: A build by someone else is waited for this long; a cold one takes a few minutes.
 BUILD_WAIT_S = 3600.0
+#: How work folders are named; nothing else is swept.
+_WORK = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _LOCK_NAME = "build.lock"
 #: Held for milliseconds, so that nobody sweeps a work folder whose builder has no lock on it yet.
 _FOLDER_LOCK = ".lock"
@@ -180,6 +183,8 @@ def remove_leftovers(base: Path) -> list[Path]:
     """Remove work folders whose builder is gone: those whose lock is free. Returns what was removed."""
     removed = []
     for folder in base.glob(".*.tmp"):
+        if not (_WORK.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()):
+            continue  # not the lab's
         lock = FileLock(folder / _LOCK_NAME, timeout=0)
         try:
             with FileLock(base / _FOLDER_LOCK):

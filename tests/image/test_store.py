@@ -274,3 +274,13 @@ def test_credentials_are_random_private_and_come_back(tmp_path: Path) -> None:
         assert secret not in repr(first)
     with pytest.raises(FileExistsError):
         save_credentials(second.credentials, tmp_path)
+
+
+def test_what_is_not_a_work_folder_of_the_lab_stays(tmp_path: Path) -> None:
+    base = tmp_path / "images"
+    mine = base / ".mine.tmp"
+    mine.mkdir(parents=True)
+    (mine / "thesis.txt").write_text("of the user")
+    (base / ".wine-1.0123abcd.tmp").write_text("a file")
+    assert store.remove_leftovers(base) == []
+    assert (mine / "thesis.txt").read_text() == "of the user"
