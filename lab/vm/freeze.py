@@ -33,9 +33,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import FreezeFailed
 from lab.host.qemu import QemuFeatures
-from lab.vm.argv import VARS_FILE, overlay_name
+from lab.vm.argv import VARS_FILE, overlay_name, serial_name
 from lab.vm.disk import create_overlay
-from lab.vm.machine import VirtualMachine
+from lab.vm.machine import CONSOLE_BEFORE_FILE, VirtualMachine
 from lab.vm.ramfile import RamFile
 from lab.vm.spec import Disk, MemoryFile, VmSpec
 
@@ -253,12 +253,20 @@ def _restore(frozen: Frozen, folder: Path, run_dir: Path, spec: VmSpec, *, timeo
         machine.qmp.execute("migrate-incoming", {"uri": uri})
         stopped = ("paused", "prelaunch", "postmigrate")
         _wait(machine, "query-status", stopped, timeout=timeout, what="take the frozen state")
+        _carry_console(frozen, folder, machine.run_dir)
     except BaseException:
         with contextlib.suppress(Exception):
             machine.kill()
         machine.close()
         raise
     return machine
+
+
+def _carry_console(frozen: Frozen, folder: Path, run_dir: Path) -> None:
+    """A fork's guest booted before it was frozen: what its console said then is part of its story."""
+    logs = (folder / CONSOLE_BEFORE_FILE, folder / f"{serial_name(frozen.spec.console)}.log")
+    if said := b"".join(log.read_bytes() for log in logs if log.exists()):
+        (run_dir / CONSOLE_BEFORE_FILE).write_bytes(said)
 
 
 def _plain_spec(spec: VmSpec) -> VmSpec:

@@ -38,6 +38,8 @@ from lab.vm.usernet import parse_forwards
 
 COMMAND_FILE = "qemu.cmd"
 MACHINE_FILE = "machine.json"
+#: What the console of a fork's guest said before it was frozen.
+CONSOLE_BEFORE_FILE = "console.before.log"
 #: Events without which nobody can say what happened to a guest; see :meth:`VirtualMachine.history`.
 _LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
 
@@ -235,8 +237,11 @@ class VirtualMachine:
             self._process.close()
 
     def console_tail(self, lines: int = 20) -> str:
-        """The last lines of the guest's console, read from its serial log."""
-        return _tail(self.run_dir / f"{command.serial_name(self.spec.console)}.log", lines)
+        """The last lines of the guest's console, read from its serial log; of a fork, those before its freeze come first."""
+        said = _tail(self.run_dir / f"{command.serial_name(self.spec.console)}.log", lines)
+        left = lines - len(said.splitlines())
+        before = _tail(self.run_dir / CONSOLE_BEFORE_FILE, left) if left > 0 else ""
+        return "\n".join(text for text in (before, said) if text)
 
     def history(self) -> list[str]:
         """The guest's resets, shutdowns, panics and stops so far, each with its reason, oldest first."""

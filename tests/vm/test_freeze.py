@@ -99,6 +99,17 @@ def test_forks_go_on_where_the_frozen_machine_stopped_and_know_nothing_of_each_o
     load_frozen(template)
 
 
+def test_a_fork_s_console_begins_with_what_was_said_before_the_freeze(template: Path, tmp_path: Path) -> None:
+    (template / "serial0.log").write_bytes(b"boot\r\nready\r\n")
+    (template / "console.before.log").write_bytes(b"firmware\n")
+    with start(template, tmp_path / "a") as machine:
+        assert machine.console_tail() == "firmware\nboot\nready"
+        (machine.run_dir / "serial0.log").write_bytes(b"panic\n")
+        assert machine.console_tail() == "firmware\nboot\nready\npanic"
+        assert machine.console_tail(2) == "ready\npanic"
+        assert machine.console_tail(1) == "panic"
+
+
 def test_a_fork_writes_to_an_overlay_of_its_own(template: Path, tmp_path: Path) -> None:
     with start(template, tmp_path / "a") as machine:
         chain = run(["qemu-img", "info", "-U", "--backing-chain", machine.run_dir / "overlay.qcow2"], 60).stdout
