@@ -223,8 +223,8 @@ def _break_in(session: Session, _now: float) -> None:
     session.break_in()
 
 
-def _reset(session: Session, _now: float) -> None:
-    session.reset()
+def _reset(session: Session, now: float) -> None:
+    session.reset(now)
 
 
 def _write(line: str) -> None:
