@@ -304,11 +304,12 @@ class Session:
     def _reset_received(self, now: float) -> None:
         self.heard = True
         ours, self._resets_unanswered = self._resets_unanswered > 0, max(0, self._resets_unanswered - 1)
-        if self._reset_at is None or now - self._reset_at >= RESET_QUIET_S:
+        late = self._reset_at is None or now - self._reset_at >= RESET_QUIET_S
+        if late:
             self._send_reset()
         self._begin_ids()
         if ours:
-            self._stream.reset()
+            self._stream.reset(agreed=not late)
         else:
             self._stop = None
             self._stream.restarted()

@@ -84,6 +84,8 @@ class RecordStream:
         self._restored_digest = last_digest
         #: Nothing was taken since a reset: the next packet may have any id, and may be the one before the reset.
         self._fresh = False
+        #: ... and the reset was agreed upon, so that ids that begin with SYNC are no new boot.
+        self._agreed = False
         #: The target reset the session; whether that is a gap, the next packet tells.
         self._restarted = False
         self._tails: dict[int, _Tail] = {}
@@ -100,12 +102,16 @@ class RecordStream:
         """How many bytes outside of packets :meth:`console` would return."""
         return len(self._console)
 
-    def reset(self) -> None:
-        """The ids begin anew by agreement; the next packet is taken whatever its id is.
+    def reset(self, *, agreed: bool = True) -> None:
+        """The ids begin anew; the next packet is taken whatever its id is.
 
         A target that reads a reset sends the packet that it was busy with once more. [ReactOS: KdSendPacket]
+
+        Args:
+            agreed: The target answers a reset of ours, so that ids which begin with SYNC are no new boot.
         """
         self._fresh = True
+        self._agreed = agreed
         self.expected_id = None
         self.repeats = 0
         self.answered = False
@@ -153,7 +159,7 @@ class RecordStream:
             return Accepted(packet, [], *_parse(packet), again=True)
         records = self._restart_gap(time)
         if packet.id & SYNC:
-            if self._heard and not fresh:
+            if self._heard and not records and not (fresh and self._agreed):
                 records.append(
                     self._new_generation(time, "the target began its packet ids anew: prints before this may be lost")
                 )

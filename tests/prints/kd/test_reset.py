@@ -19,6 +19,7 @@ from lab.prints.kd.packet import (
     RESET,
     STATE_CHANGE,
     STATE_MANIPULATE,
+    SYNC,
     Framer,
     Packet,
     control_packet,
@@ -76,6 +77,15 @@ def test_a_late_answer_to_our_reset_is_no_new_boot_and_both_sides_come_to_rest()
     assert kinds(records) == {"print": 6, "load": 6}
     assert session.generation == 0
     assert RESET_PACKET not in target.input
+
+
+def test_a_boot_long_after_a_reset_that_a_running_target_dropped_is_one() -> None:
+    session = Session()
+    session.feed(data_packet(DEBUG_IO, INITIAL_ID | SYNC, print_payload(b"1")), 0.0)
+    session.reset(0.0)
+    session.feed(RESET_PACKET + data_packet(DEBUG_IO, INITIAL_ID | SYNC, print_payload(b"2")), RESET_QUIET_S)
+    assert [record.kind for record in session.take_records()] == ["print", "gap", "print"]
+    assert session.generation == 1
 
 
 def test_a_reset_while_a_print_is_on_its_way_records_it_once() -> None:
