@@ -167,7 +167,8 @@ static NTSTATUS Begin(VOID)
  * Returns when no callback runs any more and none will. A kernel that holds a lock around its callbacks waits for them in
  * SetPrintCallback already; this does not rely on it. A callback cannot lose its processor, because it runs at a level
  * above DISPATCH_LEVEL: once this thread has run on a processor, each callback that had begun there before the removal has ended.
- * That covers also the instructions before and behind the counter, which alone would not be enough to free the code.
+ * That covers also the instructions before and behind the counter, which alone would not be enough to free the code. It
+ * reaches the processors of one group, at most 64; in a machine of more the counter alone speaks for those of the others.
  */
 static VOID End(VOID)
 {

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lab.cli.encoding import check_encoding
 from lab.errors import ConfigError
-from lab.prints.kd.collector import Collector, connect_port, open_raw
+from lab.prints.kd.collector import Collector, Heard, connect_port, open_raw
 from lab.prints.kd.control import DEEDS, CollectorControl, ControlServer
 from lab.prints.kd.decoder import decode_file
 from lab.prints.kd.ids import read_ids
@@ -38,7 +41,21 @@ from lab.prints.kd.record import (
 from lab.prints.kd.session import Session, StopPolicy
 
 _QUIET_S = 10.0
+#: Without a byte for so long, a target is taken for one that runs already.
+_SILENT_S = 15.0
+#: Seconds between two tries to wake a target that was asked for by --break-in, the first ones and those behind them.
 _BREAK_IN_S = 2.0
+_RARE_BREAK_IN_S = 30.0
+_OFTEN = 10
+
+
+class Waking(StrEnum):
+    """When a target that says nothing is woken."""
+
+    NEVER = "never"
+    WHEN_SILENT = "when silent"
+    AT_ONCE = "at once"
+
 
 _Jsonl = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line")]
 _Encoding = Annotated[str, typer.Option("--encoding", metavar="NAME", help="Encoding of the drivers' strings")]
@@ -70,12 +87,12 @@ def register(app: typer.Typer) -> None:
         encoding: _Encoding = "cp1252",
     ) -> None:
         """Print the records of a raw capture."""
-        _check_encoding(encoding)
+        check_encoding(encoding)
         try:
             with contextlib.ExitStack() as stack:
                 stream = sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
                 for record in decode_file(stream):
-                    _write(to_json(record, encoding) if jsonl else describe(record, encoding))
+                    _write(_line(record, jsonl=jsonl, encoding=encoding))
         except BrokenPipeError:
             _let_go_of_stdout()
         except OSError as error:
@@ -95,7 +112,14 @@ def register(app: typer.Typer) -> None:
         control: Annotated[
             Path | None, typer.Option("--control", metavar="PATH", help="Make a socket on which `lab kd tell` is answered")
         ] = None,
-        break_in: Annotated[bool, typer.Option("--break-in", help="Wake a target that runs already and says nothing")] = False,
+        break_in: Annotated[
+            bool | None,
+            typer.Option(
+                "--break-in/--no-break-in",
+                help="Wake a target that runs already and says nothing: at once, or never. Default: after 15 s without a byte, "
+                "except with --ids and --breakpoint hold",
+            ),
+        ] = None,
         breakpoint_: Annotated[
             AtBreakpoint, typer.Option("--breakpoint", help="At an int3: step over it, or leave the target stopped")
         ] = AtBreakpoint.SKIP,
@@ -111,7 +135,10 @@ def register(app: typer.Typer) -> None:
         Prints, loads, stops and gaps appear as they come. Interrupting leaves the target with a debugger that does not
         answer: it stands still at its next print.
         """
-        _check_encoding(encoding)
+        check_encoding(encoding)
+        _check_wait(wait)
+        # A fork of a frozen guest knows its debugger and may have nothing to say; who holds breakpoints is not given one more.
+        by_default = ids is None and breakpoint_ is AtBreakpoint.SKIP
         policy = StopPolicy(breakpoint=breakpoint_.value, bugcheck=bugcheck.value)
         session = Session(policy, read_ids(ids) if ids else None)
         with contextlib.ExitStack() as stack:
@@ -124,12 +151,11 @@ def register(app: typer.Typer) -> None:
                 collector.keep_raw = background.write
             if control:
                 stack.callback(ControlServer(control, collector).close)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: collector.stop("the session was interrupted: the target has no debugger now"))
+            _end_by_signals(collector, control)
             collector.start()
             try:
                 out = PatientWriter(sys.stdout.fileno(), "standard output", ended=collector.ended.is_set, complain=_complain)
-                _follow(collector, out, jsonl=jsonl, encoding=encoding, break_in=break_in)
+                _follow(collector, out, jsonl=jsonl, encoding=encoding, waking=_waking(break_in, by_default))
             except BrokenPipeError:
                 _let_go_of_stdout()
                 _drain_only(collector)
@@ -181,29 +207,108 @@ def describe(record: AnyRecord, encoding: str) -> str:
             return f"[end] {record.reason}"
 
 
-def _follow(collector: Collector, out: PatientWriter, *, jsonl: bool, encoding: str, break_in: bool) -> None:
+def _check_wait(seconds: float) -> None:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ConfigError(f"nobody can wait for {seconds} s", key="--wait", hint="a number of seconds, 0 or more")
+
+
+def _waking(break_in: bool | None, by_default: bool) -> Waking:
+    if break_in is None:
+        return Waking.WHEN_SILENT if by_default else Waking.NEVER
+    return Waking.AT_ONCE if break_in else Waking.NEVER
+
+
+class Waker:
+    """Wakes a target that was running before its host came: it says nothing until it finds that it has a debugger.
+
+    Args:
+        when: When it is woken.
+    """
+
+    def __init__(self, when: Waking) -> None:
+        self._when = when
+        self._tries = 0
+        self._told = False
+
+    def look(self, collector: Collector, silent: float) -> None:
+        """Called now and then while nothing was heard.
+
+        Args:
+            collector: The host.
+            silent: Seconds since its begin.
+        """
+        if self._when is not Waking.NEVER and silent >= self._due:
+            # A running target looks for a break-in byte; a stopped one answers only a reset.
+            what, do = ("reset", _reset) if self._tries % 2 else ("break-in", _break_in)
+            self._tries += 1
+            text = f"nothing heard for {silent:.0f} s: sent a {what}, for a target that runs already or is stopped"
+            collector.ask(partial(_do_and_say, do, text))
+        if not self._told and silent >= _QUIET_S:
+            self._told = True
+            _complain(f"nothing heard for {_QUIET_S:.0f} s{self._hint}")
+
+    @property
+    def _due(self) -> float:
+        if self._when is Waking.WHEN_SILENT:
+            return _SILENT_S * (1 + self._tries)
+        return 1.0 + min(self._tries, _OFTEN) * _BREAK_IN_S + max(self._tries - _OFTEN, 0) * _RARE_BREAK_IN_S
+
+    @property
+    def _hint(self) -> str:
+        if self._when is Waking.NEVER:
+            return "; for a target that runs already, start with --break-in"
+        return f"; a target that runs already is woken after {_SILENT_S:.0f} s" if self._when is Waking.WHEN_SILENT else ""
+
+
+def _follow(collector: Collector, out: PatientWriter, *, jsonl: bool, encoding: str, waking: Waking) -> None:
     begin = time.monotonic()
-    heard_any = told = False
-    tries = 0
+    waker = Waker(waking)
+    quiet = True
     while True:
         try:
             heard = collector.next(0.5)
         except TimeoutError:
-            silent = time.monotonic() - begin
-            if not heard_any and break_in and silent >= 1.0 + tries * _BREAK_IN_S:
-                # A running target looks for a break-in byte; a stopped one answers only a reset.
-                collector.ask(_reset if tries % 2 else _break_in)
-                tries += 1
-            if not heard_any and not told and silent >= _QUIET_S:
-                told = True
-                hint = "" if break_in else "; for a target that runs already, start with --break-in"
-                _complain(f"nothing heard for {_QUIET_S:.0f} s{hint}")
-            continue
+            heard = Heard(0, [])
         if heard is None:
             return
-        heard_any = heard_any or any(not isinstance(record, Console) for record in heard.records)
-        lines = [to_json(record, encoding) if jsonl else describe(record, encoding) for record in heard.records]
+        # Text of firmware shows a machine that boots; only who wants its target woken at once is not content with it.
+        packets = any(not isinstance(record, (Console, Note)) for record in heard.records)
+        quiet = quiet and not (packets if waking is Waking.AT_ONCE else heard.size)
+        if quiet and not heard.size:
+            waker.look(collector, time.monotonic() - begin)
+        lines = [_line(record, jsonl=jsonl, encoding=encoding) for record in heard.records]
         out.write(b"".join(line.encode("utf-8", "backslashreplace") + b"\n" for line in lines))
+
+
+def _line(record: AnyRecord, *, jsonl: bool, encoding: str) -> str:
+    """A record as it is written; a bug of ours in doing so must not leave the target without its debugger."""
+    try:
+        return to_json(record, encoding) if jsonl else describe(record, encoding)
+    except Exception as error:
+        raw = getattr(record, "raw", b"")
+        said = f": {raw.hex()}" if raw else ""
+        text = f"the lab cannot write down a {record.kind}: {type(error).__name__}: {error}"[:500] + said
+        note = Note(time=record.time, generation=record.generation, text=text)
+        return to_json(note) if jsonl else describe(note, "cp1252")
+
+
+def _end_by_signals(collector: Collector, control: Path | None) -> None:
+    """The first interrupt ends the session, whose records are then written to their end; the second ends at once."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def end_at_once(number: int, _frame: object) -> None:
+        if control:
+            control.unlink(missing_ok=True)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def end(_number: int, _frame: object) -> None:
+        for number in signals:
+            signal.signal(number, end_at_once)
+        collector.stop("the session was interrupted: the target has no debugger now")
+
+    for number in signals:
+        signal.signal(number, end)
 
 
 def _drain_only(collector: Collector) -> None:
@@ -223,8 +328,13 @@ def _break_in(session: Session, _now: float) -> None:
     session.break_in()
 
 
-def _reset(session: Session, _now: float) -> None:
-    session.reset()
+def _reset(session: Session, now: float) -> None:
+    session.reset(now)
+
+
+def _do_and_say(do: Callable[[Session, float], None], text: str, session: Session, now: float) -> None:
+    do(session, now)
+    session.remark(text, time.time())
 
 
 def _write(line: str) -> None:
@@ -235,10 +345,3 @@ def _write(line: str) -> None:
 def _let_go_of_stdout() -> None:
     """Keep Python from complaining at its end about an output that nobody reads."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _check_encoding(name: str) -> None:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise ConfigError(f"there is no encoding {name!r}", key="--encoding", hint="for example cp1252, utf-8, gbk") from None

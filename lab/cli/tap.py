@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.encoding import check_encoding
 from lab.errors import ConfigError
 from lab.prints.record import GapRecord
 from lab.prints.tap.decoder import decode_file
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         ] = "cp1252",
     ) -> None:
         """Print the records of a log: prints, marks, and where how many are missing."""
-        _check_encoding(encoding)
+        check_encoding(encoding)
         found = False
         try:
             with contextlib.ExitStack() as stack:
@@ -59,10 +59,3 @@ def register(app: typer.Typer) -> None:
 
 def _write(line: str) -> None:
     sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
-
-
-def _check_encoding(name: str) -> None:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise ConfigError(f"there is no encoding {name!r}", key="--encoding", hint="for example cp1252, utf-8, gbk") from None

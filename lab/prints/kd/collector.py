@@ -78,6 +78,8 @@ class Collector:
         self._requests: queue.SimpleQueue[Callable[[Session, float], None]] = queue.SimpleQueue()
         self._wake_out, self._wake_in = socket.socketpair()
         self._stopping = ""
+        self._fault = ""
+        self._deaf = False
         self._output = bytearray()
         self._last_turn = self._clock()
         self._thread = threading.Thread(target=self._drain, name="kd port", daemon=True)
@@ -165,8 +167,10 @@ class Collector:
                 records = self._session.take_records()
                 if size or records:
                     self._heard.put(Heard(size, records))
-        except OSError:
-            pass  # the other side is gone, which is how every session ends
+        except OSError as error:
+            self._fault = f"the debugger port failed: {error}"
+        except Exception as error:
+            self._fault = f"a fault of the lab: {type(error).__name__}: {error}"
         finally:
             self._finish()
 
@@ -181,7 +185,9 @@ class Collector:
                 self._wake_out.recv(_CHUNK)
         raw = b""
         if ready.get(port, 0) & ~select.POLLOUT:
-            raw = self._port.recv(_CHUNK)
+            # Reset: the other side has closed it without reading our last answers; all that it had said was read before.
+            with contextlib.suppress(ConnectionResetError):
+                raw = self._port.recv(_CHUNK)
             if not raw:
                 return None
         now = self._clock()
@@ -205,9 +211,13 @@ class Collector:
 
     def _finish(self) -> None:
         now = self._wall()
-        self._session.finish(now)
-        reason = self._stopping or "the target went away"
-        end = End(time=now, generation=self._session.generation, reason=reason, complete=not self._stopping)
+        try:
+            self._session.finish(now)
+        except Exception as error:
+            self._fault = self._fault or f"a fault of the lab: {type(error).__name__}: {error}"
+        reason = self._fault or self._stopping or "the target went away"
+        complete = not (self._fault or self._stopping)
+        end = End(time=now, generation=self._session.generation, reason=reason, complete=complete)
         self._port.close()
         self.ended.set()
         self._heard.put(Heard(0, [*self._session.take_records(), end]))
@@ -217,10 +227,18 @@ class Collector:
 
     def _send(self) -> None:
         self._output += self._session.take_output()
+        if self._deaf:
+            self._output.clear()
         if self._output:
-            with contextlib.suppress(BlockingIOError):
+            try:
                 sent = self._port.send(self._output)
                 del self._output[:sent]
+            except BlockingIOError:
+                pass
+            except (BrokenPipeError, ConnectionResetError):
+                # It listens no more; what it had said before may still be there, to be read to its end.
+                self._deaf = True
+                self._output.clear()
 
 
 def connect_port(path: Path, *, timeout: float) -> socket.socket:

@@ -164,7 +164,7 @@ def _do(session: Session, now: float, deed: str) -> dict[str, Any]:
     elif deed == "reboot":
         session.reboot(now)
     elif deed == "reset":
-        session.reset()
+        session.reset(now)
     ids = session.ids
     told = {"heard": session.heard, "held": session.held, "generation": session.generation}
     return told | {"receive": ids.receive, "send": ids.send, "last": ids.last}

@@ -33,7 +33,7 @@ class CaptureDecoder:
 
     def finish(self, time: float | None = None) -> list[AnyRecord]:
         """The end of the capture; returns what was still held back."""
-        return [*self._read(self._framer.give_up(), time), *self._stream.console()]
+        return [*self._read(self._framer.give_up(), time), *self._stream.finish(time)]
 
     def _read(self, found: list[Packet | Skipped], time: float | None) -> list[AnyRecord]:
         records: list[AnyRecord] = []
@@ -41,7 +41,7 @@ class CaptureDecoder:
             if isinstance(item, Skipped):
                 self._stream.skipped(item, time)
             elif item.kind == RESET:
-                records += self._stream.restarted(time)
+                self._stream.restarted()
             elif item.kind == ACKNOWLEDGE:
                 self._stream.answered = True
             elif not item.is_control and (accepted := self._stream.accept(item, time)):

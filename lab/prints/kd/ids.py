@@ -16,12 +16,12 @@ class SessionIds:
 
     Attributes:
         receive: Id of the target's next packet; None when it has not been heard: whatever it begins with is right.
-        send: Id of our next packet.
+        send: Id of our next packet; None when the target was met in mid-stream and has not told what it expects.
         last: SHA-256 of the last packet, hexadecimal, by which a repetition of it is known; empty when there was none.
     """
 
     receive: int | None
-    send: int
+    send: int | None
     last: str = ""
 
     def to_json(self) -> str:
@@ -40,7 +40,7 @@ class SessionIds:
             raise ValueError("not the ids of a debugger session")
         receive, send, last = data.get("receive"), data.get("send"), data.get("last", "")
         known = (INITIAL_ID, INITIAL_ID | 1)
-        if send not in known or receive not in (None, *known) or not isinstance(last, str):
+        if "send" not in data or send not in (None, *known) or receive not in (None, *known) or not isinstance(last, str):
             raise ValueError("not the ids of a debugger session")
         return cls(receive, send, last)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import select
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -50,37 +51,65 @@ class PatientWriter:
         self._complain = complain
         self._wait = wait
         self._clock = clock
+        # A write to a pipe that waits for its reader cannot be called off; one of this size does not wait where poll says so.
+        self._piece = select.PIPE_BUF if _may_wait(descriptor) else None
 
     def write(self, data: bytes) -> None:
         """Write ``data``; returns when all of it is written.
 
         Raises:
             BrokenPipeError: Nobody reads it any more.
-            OutputLost: The session is over, and there is still no room.
+            OutputLost: The session is over, and there is still no room, or nobody reads.
         """
         rest = memoryview(data)
         trouble: OSError | None = None
         give_up_at: float | None = None
         while rest:
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[self._write_some(rest) :]
             except BlockingIOError:
-                select.select([], [self._descriptor], [], _RETRY_S)
+                give_up_at = self._be_patient(give_up_at, "its reader does not read")
+                if not self._piece:
+                    self._wait(_RETRY_S)
             except BrokenPipeError:
                 raise
             except OSError as error:
                 if trouble is None:
                     self._complain(f"{self._name} cannot be written: {error.strerror}; trying again and again")
                 trouble = error
-                if self._ended():
-                    give_up_at = self._clock() + PATIENCE_S if give_up_at is None else give_up_at
-                    if self._clock() >= give_up_at:
-                        raise OutputLost([], None, message=f"{self._name} is incomplete: {error.strerror}") from error
+                give_up_at = self._be_patient(give_up_at, error.strerror)
                 self._wait(_RETRY_S)
             else:
                 if trouble is not None and not rest:
                     self._complain(f"{self._name} is written again")
                     trouble = None
+
+    def _write_some(self, data: memoryview) -> int:
+        if self._piece and not self._ready():
+            raise BlockingIOError
+        return os.write(self._descriptor, data[: self._piece])
+
+    def _be_patient(self, give_up_at: float | None, why: str | None) -> float | None:
+        """When a writer whose session is over gives up; raises :class:`OutputLost` from then on."""
+        if not self._ended():
+            return None
+        now = self._clock()
+        if give_up_at is not None and now >= give_up_at:
+            raise OutputLost([], None, message=f"{self._name} is incomplete: {why}")
+        return now + PATIENCE_S if give_up_at is None else give_up_at
+
+    def _ready(self) -> bool:
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLOUT)
+        return bool(poller.poll(_RETRY_S * 1000))
+
+
+def _may_wait(descriptor: int) -> bool:
+    """Whether it is anything but a file on a disk; also what is not there is, whose writing fails."""
+    try:
+        return not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return True
 
 
 class BackgroundWriter:

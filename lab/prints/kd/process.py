@@ -85,6 +85,8 @@ def start_collector(
     argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(socket), "--jsonl", "--wait", str(wait)]
     argv += ["--raw", str(folder / RAW_FILE), "--breakpoint", policy.breakpoint, "--bugcheck", policy.bugcheck]
     argv += ["--control", str(folder / CONTROL_SOCKET)]
+    # Connected before the machine's first instruction: a guest that is silent then has nothing to say.
+    argv += ["--no-break-in"]
     if ids:
         argv += ["--ids", str(ids)]
     try:

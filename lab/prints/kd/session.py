@@ -50,10 +50,19 @@ STALE_S: Final = 1.0
 OVERTAKEN_S: Final = 0.02
 #: A host that stood still for longer must expect that its target gave it up.
 STOOD_STILL_S: Final = 10.0
+#: A reset is not answered when one of ours went out so recently. A target may answer every one [ReactOS: KdReceivePacket],
+#: so that two sides which both do would never end.
+RESET_QUIET_S: Final = 5.0
+#: So often a target is asked to begin its ids anew before they are guessed.
+_RESETS: Final = 5
+#: Text outside of packets is told when it is silent for :data:`STALE_S`, or has become this long.
+CONSOLE_SIZE: Final = 1 << 16
 #: More stops than this at one address within the time below: going on changes nothing.
 _WEDGED_STOPS: Final = 20
 _WEDGED_S: Final = 2.0
 _ASSERTION: Final = 0xC0000420
+
+_Action = Literal["hold", "reboot", "step", "continue", "pass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +100,21 @@ class Session:
         self._policy = policy or StopPolicy()
         self._framer = Framer()
         self._stream = RecordStream(ids.receive, ids.last) if ids else RecordStream()
-        self._send_id = ids.send if ids else INITIAL_ID
+        self._send_id = INITIAL_ID if ids is None or ids.send is None else ids.send
+        #: The target expects :attr:`_send_id`. One that was met in mid-stream may expect the other: it acknowledges a packet
+        #: with the wrong id, and drops it.
+        self._send_known = ids is not None and ids.receive is not None and ids.send is not None
         self._output = bytearray()
         self._records: list[AnyRecord] = []
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._in_flight: _InFlight | None = None
-        self._reset_sent = False
+        self._now = 0.0
+        self._reset_at: float | None = None
+        self._resets_unanswered = 0
+        self._unanswered: Accepted | None = None
+        self._unanswered_resets = 0
+        self._told: Accepted | None = None
+        self._decided: _Action = "continue"
         self._hold_next = False
         self._pieces: list[bytes] = []
         self._stop: wire.StateChange | None = None
@@ -112,12 +130,14 @@ class Session:
     @property
     def ids(self) -> SessionIds:
         """Where both id streams stand now."""
-        return SessionIds(self._stream.expected_id, self._send_id, self._stream.last_digest)
+        send = self._send_id if self._send_known else None
+        return SessionIds(self._stream.expected_id, send, self._stream.last_digest)
 
     @property
     def idle(self) -> bool:
         """Nothing is half received, unanswered or unsent: the only state in which a guest may be frozen."""
-        return not (self._framer.pending or self._in_flight or self._waiting or self._output or self._stop)
+        under_way = self._in_flight or self._waiting or self._output or self._unanswered
+        return not (self._framer.pending or under_way or self._stop)
 
     @property
     def incomplete(self) -> bool:
@@ -153,17 +173,21 @@ class Session:
             now: Monotonic seconds.
             time: Wall clock in seconds, for the records.
         """
-        self._last_data = now
+        self._last_data = self._now = now
         for item in self._framer.feed(data):
             self._take(item, now, time)
 
     def tick(self, now: float, time: float | None = None) -> None:
         """Let time pass: packets that were not answered are sent again, ones that never end are given up."""
+        self._now = now
         silent = now - self._last_data
         if self._framer.pending and (silent >= STALE_S or self._framer.overtaken > (silent < OVERTAKEN_S)):
             for item in self._framer.give_up():
                 self._take(item, now, time)
             self._records += self._stream.console()
+        if silent >= STALE_S or self._stream.console_size >= CONSOLE_SIZE:
+            self._records += self._stream.console()
+        self._ask_for_ids(now, time)
         if self._wake_at is not None and now >= self._wake_at:
             # It prints nothing any more until it finds a debugger again, for which it looks at every clock tick.
             self._wakes_left -= 1
@@ -195,8 +219,12 @@ class Session:
         """The port is closed: nothing more comes."""
         for item in self._framer.give_up():
             self._take(item, self._last_data, time)
-        self._records += self._stream.console()
+        self._records += self._stream.finish(time)
         self._gave_up(time)
+
+    def remark(self, text: str, time: float | None = None) -> None:
+        """Add a note to the records."""
+        self._note(text, time)
 
     def break_in(self, *, hold: bool = False) -> None:
         """Ask a running target to stop; the stop is stepped over like any other breakpoint.
@@ -208,23 +236,28 @@ class Session:
             self._hold_next = hold or self._hold_next
             self._output += BREAK_IN
 
-    def reset(self) -> None:
-        """Ask a stopped target to begin the session anew and to tell its stop again."""
-        self._output += control_packet(RESET)
-        self._reset_sent = True
-        self._restart_ids()
-        self._stream.reset()
+    def reset(self, now: float | None = None) -> None:
+        """Ask a stopped target to begin the session anew and to tell its stop again; a running one may drop the wish.
+
+        Args:
+            now: Monotonic seconds; None: when the session was last fed or ticked.
+        """
+        self._now = self._now if now is None else now
+        self._send_reset()
+        self._drop_unsent()
+        self._send_known = False
+        if self._stop:
+            self._unanswered, self._unanswered_resets = self._told, 1
 
     def release(self, now: float) -> None:
         """Continue a target that is held, past its breakpoint."""
         if self._stop and self.held:
-            self._go_on(self._stop, now)
+            self._decide("step", now)
 
     def reboot(self, now: float) -> None:
         """Restart a target that is stopped."""
         if self._stop and self.held:
-            cpu, self._stop = self._stop.cpu, None
-            self._post(STATE_MANIPULATE, wire.manipulate(wire.REBOOT, cpu), now)
+            self._decide("reboot", now)
 
     def _wake(self, now: float, *, doubts: int) -> None:
         """Break into the target if it stays silent, until it has said ``doubts`` new things, or begins its ids anew."""
@@ -249,14 +282,17 @@ class Session:
             if self._in_flight:
                 self._send_again(self._in_flight, now)
         elif item.kind == RESET:
-            self._reset_received(time)
+            self._reset_received(now)
         else:
             self.heard = True
             self._output += control_packet(ACKNOWLEDGE, item.id & ~SYNC)
-            if item.id & SYNC and not self._stream.is_repeat(item):
-                self._restart_ids()
+            generation = self._stream.generation
             if accepted := self._stream.accept(item, time):
-                self._reset_sent = False
+                if item.id & SYNC:
+                    self._begin_ids()
+                if not accepted.again and (item.id & SYNC or generation != self._stream.generation):
+                    self._boot()
+                self._unanswered = None
                 self._lives(item, now)
                 self._imply_acknowledged()
                 self._react(accepted, now, time)
@@ -265,14 +301,23 @@ class Session:
                 self._wake(now, doubts=1)
                 self._may_have_given_up = True
 
-    def _reset_received(self, time: float | None) -> None:
+    def _reset_received(self, now: float) -> None:
         self.heard = True
-        if self._reset_sent:
-            self._reset_sent = False
-            return
+        ours, self._resets_unanswered = self._resets_unanswered > 0, max(0, self._resets_unanswered - 1)
+        late = self._reset_at is None or now - self._reset_at >= RESET_QUIET_S
+        if late:
+            self._send_reset()
+        self._begin_ids()
+        if ours:
+            self._stream.reset(agreed=not late)
+        else:
+            self._stop = None
+            self._stream.restarted()
+
+    def _send_reset(self) -> None:
         self._output += control_packet(RESET)
-        self._restart_ids()
-        self._records += self._stream.restarted(time)
+        self._reset_at = self._now
+        self._resets_unanswered += 1
 
     def _lives(self, packet: Packet, now: float) -> None:
         """A new packet: the target need not be woken. It says by the ids whether it had given up, which is a gap then."""
@@ -287,57 +332,106 @@ class Session:
             self._in_flight = None
             self._send_id ^= 1
 
-    def _restart_ids(self) -> None:
-        """The target begins anew: what we had to say to it before has no meaning any more."""
+    def _begin_ids(self) -> None:
+        """The target began its ids anew: what was on its way to it has no meaning any more."""
         self._send_id = INITIAL_ID
-        self._bugcheck_stops = -1
+        self._send_known = True
         self._drop_unsent()
+
+    def _boot(self) -> None:
+        """The target itself began anew."""
+        self._bugcheck_stops = -1
         self._stop = None
-        self._pieces = []
 
     def _react(self, accepted: Accepted, now: float, time: float | None) -> None:
-        packet = accepted.packet
         records = accepted.records
-        if accepted.debug_io:
-            if accepted.debug_io.prompt:
-                answer = answer_for(accepted.debug_io.text)
-                self._post(DEBUG_IO, wire.prompt_answer(accepted.debug_io, answer), now)
-            elif any(isinstance(record, BugcheckText) for record in records):
-                self._bugcheck_stops = 0
-        elif accepted.stop:
+        if any(isinstance(record, BugcheckText) for record in records):
+            self._bugcheck_stops = 0
+        if accepted.stop:
+            self._told = accepted
+        if accepted.stop and not accepted.again:
             records = self._stopped(accepted.stop, records, now)
+        elif self._is_answer(accepted.packet):
+            records = [record for record in records if not isinstance(record, Note)]  # one that we asked for is no news
+        self._records += records
+        if self._send_known or not self._needs_answer(accepted):
+            self._answer(accepted, now, time)
+        else:
+            # Not answered with an id that may be the wrong one: it says the same again with ids that are known.
+            self._unanswered = accepted
+            self._unanswered_resets = 0
+            self._ask_for_ids(now, time)
+
+    def _needs_answer(self, accepted: Accepted) -> bool:
+        if accepted.debug_io:
+            return accepted.debug_io.prompt
+        # The answer to a request of an earlier host: the target stands still behind it.
+        return accepted.stop is not None or accepted.packet.kind in (FILE_IO, STATE_MANIPULATE)
+
+    def _ask_for_ids(self, now: float, time: float | None) -> None:
+        """Have the target begin its ids anew, and say again what waits for an answer."""
+        if self._unanswered is None or (self._reset_at is not None and now - self._reset_at < RESEND_S):
+            return
+        if not self._send_known and self._unanswered_resets < _RESETS:
+            self._unanswered_resets += 1
+            self._send_reset()
+            return
+        if not self._send_known:
+            self._note("the target does not answer a reset: whether it takes our packet id is a guess", time)
+        self._send_known = True
+        accepted, self._unanswered = self._unanswered, None
+        self._answer(accepted, now, time)
+
+    def _answer(self, accepted: Accepted, now: float, time: float | None) -> None:
+        packet = accepted.packet
+        if accepted.debug_io and accepted.debug_io.prompt:
+            answer = answer_for(accepted.debug_io.text)
+            self._post(DEBUG_IO, wire.prompt_answer(accepted.debug_io, answer), now)
+        elif accepted.stop:
+            self._act(accepted.stop, now)
         elif packet.kind == FILE_IO:
             self._post(FILE_IO, wire.file_refusal(packet.payload), now)
         elif packet.kind == STATE_MANIPULATE and self._stop:
-            records = [record for record in records if not isinstance(record, Note)]  # an answer that we asked for is no news
             self._answered(packet.payload, now, time)
-        self._records += records
+
+    def _is_answer(self, packet: Packet) -> bool:
+        return packet.kind == STATE_MANIPULATE and self._stop is not None and wire.reply_api(packet.payload) != 0
 
     # --- stops ----------------------------------------------------------------------------------------------------
 
     def _stopped(self, stop: wire.StateChange, records: list[AnyRecord], now: float) -> list[AnyRecord]:
-        # A stop that comes while another one is being dealt with: that one is over.
-        self._waiting.clear()
-        self._pieces = []
-        self._stop = None
-        if stop.state != wire.EXCEPTION:
-            self._continue(stop, wire.DBG_CONTINUE, now)
-            return records
-        action = self._action(stop, now)
-        if action == "hold":
-            self._stop = stop
-        elif action == "reboot":
-            self._stop = stop
-            self.reboot(now)
-        elif action == "step":
-            self._go_on(stop, now)
-        else:
-            handled = action == "continue"
-            self._continue(stop, wire.DBG_CONTINUE if handled else wire.DBG_EXCEPTION_NOT_HANDLED, now)
+        """Decide about a new stop; returns its records with what is done."""
+        self._decided = self._action(stop, now) if stop.state == wire.EXCEPTION else "continue"
+        action = self._decided
+        self._stop = stop if action == "hold" else None
         told = [replace(record, action=action) if isinstance(record, ExceptionStop) else record for record in records]
         if action == "hold":
             told.append(Note(time=records[-1].time, generation=self._stream.generation, text=self._why_held(stop)))
         return told
+
+    def _act(self, stop: wire.StateChange, now: float) -> None:
+        """Do at a stop what was decided, also when it is told again behind a reset."""
+        # A stop that comes while another one is being dealt with: that one is over.
+        self._waiting.clear()
+        self._pieces = []
+        self._stop = stop
+        if self._decided == "reboot":
+            self._stop = None
+            self._post(STATE_MANIPULATE, wire.manipulate(wire.REBOOT, stop.cpu), now)
+        elif self._decided == "step":
+            self._go_on(stop, now)
+        elif self._decided != "hold":
+            handled = self._decided == "continue"
+            self._continue(stop, wire.DBG_CONTINUE if handled else wire.DBG_EXCEPTION_NOT_HANDLED, now)
+
+    def _decide(self, action: _Action, now: float) -> None:
+        """A stop that was held is not any more."""
+        self._decided = action
+        if self._stop and self._send_known:
+            self._act(self._stop, now)
+        elif self._stop:
+            # The target has yet to say what it expects.
+            self._ask_for_ids(now, None)
 
     def _why_held(self, stop: wire.StateChange) -> str:
         if self._bugcheck_stops > 1:
@@ -346,7 +440,7 @@ class Session:
             return "the target stands still behind its bugcheck; its memory can be dumped from outside now"
         return f"the target stands still at {stop.pc:#x}"
 
-    def _action(self, stop: wire.StateChange, now: float) -> Literal["hold", "reboot", "step", "continue", "pass"]:
+    def _action(self, stop: wire.StateChange, now: float) -> _Action:
         self._stops.append((now, stop.pc))
         first_at, _ = self._stops[0]
         wedged = len(self._stops) > _WEDGED_STOPS and now - first_at < _WEDGED_S
@@ -375,13 +469,17 @@ class Session:
     def _answered(self, payload: bytes, now: float, time: float | None) -> None:
         """An answer in the middle of a step: registers read, or registers set."""
         stop = self._stop
-        if stop is None or stop.arch is None:
+        if stop is None or stop.arch is None or self._decided != "step":
             return
-        api, status = wire.reply_api(payload), wire.reply_status(payload)
+        api = wire.reply_api(payload)
+        if api == 0:
+            self._cannot_step(stop, f"its answer has only {len(payload)} bytes", time)
+            return
+        status = wire.reply_status(payload)
         if api == wire.GET_CONTEXT:
             context = wire.stepped(wire.reply_data(payload), stop.pc, stop.arch)
             if status >= 0x80000000 or context is None:
-                self._note(f"cannot step over the breakpoint at {stop.pc:#x}: GetContext gave status {status:#x}", time)
+                self._cannot_step(stop, f"GetContext gave status {status:#x}", time)
                 return
             self._pieces = wire.set_context_pieces(stop.cpu, context)
             self._post(STATE_MANIPULATE, wire.set_context(stop.cpu, stop.arch, context), now)
@@ -389,11 +487,28 @@ class Session:
             self._post(STATE_MANIPULATE, self._pieces.pop(0), now)
         elif api in (wire.SET_CONTEXT, wire.SET_CONTEXT_EX):
             if status >= 0x80000000:
-                self._note(f"cannot step over the breakpoint at {stop.pc:#x}: SetContext gave status {status:#x}", time)
+                self._cannot_step(stop, f"SetContext gave status {status:#x}", time)
             elif api == wire.SET_CONTEXT_EX and self._pieces:
                 self._post(STATE_MANIPULATE, self._pieces.pop(0), now)
             else:
                 self._continue(stop, wire.DBG_CONTINUE, now)
+
+    def _cannot_step(self, stop: wire.StateChange, why: str, time: float | None) -> None:
+        """The target stays where it is: told as a stop that is held, so that whoever reads does not wait for it."""
+        self._decided = "hold"
+        self._records.append(
+            ExceptionStop(
+                time=time,
+                generation=self._stream.generation,
+                cpu=stop.cpu,
+                code=stop.code,
+                address=stop.address,
+                first_chance=stop.first_chance,
+                pc=stop.pc,
+                action="hold",
+            )
+        )
+        self._note(f"cannot step over the breakpoint at {stop.pc:#x}: {why}", time)
 
     def _continue(self, stop: wire.StateChange, status: int, now: float) -> None:
         self._stop = None
@@ -429,6 +544,7 @@ class Session:
     def _drop_unsent(self) -> None:
         self._in_flight = None
         self._waiting.clear()
+        self._pieces = []
 
     def _note(self, text: str, time: float | None) -> None:
         self._records.append(Note(time=time, generation=self._stream.generation, text=text))

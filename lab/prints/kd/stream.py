@@ -15,6 +15,7 @@ from lab.prints.kd import payload as wire
 from lab.prints.kd.packet import (
     DEBUG_IO,
     FILE_IO,
+    INITIAL_ID,
     STATE_CHANGE,
     SYNC,
     Packet,
@@ -39,8 +40,9 @@ _CUT: Final = 511
 _TAIL: Final = 8192
 _FATAL: Final = b"*** Fatal System Error: 0x"
 _BUGCHECK: Final = re.compile(
-    rb"\*\*\* Fatal System Error: 0x([0-9a-fA-F]+)\s*"
-    rb"\(\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+),\s*0x([0-9a-fA-F]+)\s*\)"
+    # No more digits than a pointer has: anybody may print the words, and Python refuses to write very long numbers.
+    rb"\*\*\* Fatal System Error: 0x([0-9a-fA-F]{1,8})\s*"
+    rb"\(\s*0x([0-9a-fA-F]{1,16}),\s*0x([0-9a-fA-F]{1,16}),\s*0x([0-9a-fA-F]{1,16}),\s*0x([0-9a-fA-F]{1,16})\s*\)"
 )
 
 
@@ -53,12 +55,14 @@ class Accepted:
         records: What it tells.
         debug_io: Its content, when it is debug I/O.
         stop: Its content, when it is a state change.
+        again: It was recorded before a reset, and is told again behind it: it waits for its answer, and is no news.
     """
 
     packet: Packet
     records: list[AnyRecord]
     debug_io: wire.DebugIo | None = None
     stop: wire.StateChange | None = None
+    again: bool = False
 
 
 class RecordStream:
@@ -78,6 +82,12 @@ class RecordStream:
         self.answered = False
         self._last: Packet | None = None
         self._restored_digest = last_digest
+        #: Nothing was taken since a reset: the next packet may have any id, and may be the one before the reset.
+        self._fresh = False
+        #: ... and the reset was agreed upon, so that ids that begin with SYNC are no new boot.
+        self._agreed = False
+        #: The target reset the session; whether that is a gap, the next packet tells.
+        self._restarted = False
         self._tails: dict[int, _Tail] = {}
         self._console = bytearray()
         self._console_time: float | None = None
@@ -87,20 +97,41 @@ class RecordStream:
         """SHA-256 of the last packet that was new, hexadecimal; empty before the first one."""
         return _digest(self._last) if self._last else self._restored_digest
 
-    def reset(self) -> None:
-        """The ids begin anew by agreement; the next packet is taken whatever its id is."""
+    @property
+    def console_size(self) -> int:
+        """How many bytes outside of packets :meth:`console` would return."""
+        return len(self._console)
+
+    def reset(self, *, agreed: bool = True) -> None:
+        """The ids begin anew; the next packet is taken whatever its id is.
+
+        A target that reads a reset sends the packet that it was busy with once more. [ReactOS: KdSendPacket]
+
+        Args:
+            agreed: The target answers a reset of ours, so that ids which begin with SYNC are no new boot.
+        """
+        self._fresh = True
+        self._agreed = agreed
         self.expected_id = None
-        self._last = None
-        self._restored_digest = ""
         self.repeats = 0
         self.answered = False
 
-    def restarted(self, time: float | None) -> list[AnyRecord]:
-        """The target itself asked for the reset: a new boot, or it gave up on us."""
-        heard_before = self._last is not None or self.expected_id is not None
+    def restarted(self) -> None:
+        """The target itself asked for the reset: a new boot, or it answers a reset that we know nothing of."""
+        self._restarted = self._restarted or self._heard
         self.reset()
-        gap = [self._new_generation(time, "the target reset the session")] if heard_before else []
-        return [*self.console(), *gap]
+
+    def finish(self, time: float | None) -> list[AnyRecord]:
+        """Nothing follows; returns what was still held back."""
+        return [*self.console(), *self._restart_gap(time)]
+
+    @property
+    def _heard(self) -> bool:
+        return self._last is not None or bool(self._restored_digest) or self.expected_id is not None
+
+    def _restart_gap(self, time: float | None) -> list[AnyRecord]:
+        restarted, self._restarted = self._restarted, False
+        return [self._new_generation(time, "the target reset the session")] if restarted else []
 
     def is_repeat(self, packet: Packet) -> bool:
         """Whether a data packet was taken before.
@@ -108,6 +139,8 @@ class RecordStream:
         With one packet in flight, a repeated id means repeated content. A first packet, which begins the ids anew, is a
         repetition too as long as nothing was said behind it: a target that speaks before anybody listens sends it again.
         """
+        if self._fresh:
+            return False
         if packet.id & SYNC:
             first_of_its_kind = self._last is None or self._last.id == packet.id
             return self._is_same(packet) and first_of_its_kind and not self.answered
@@ -118,21 +151,30 @@ class RecordStream:
         if self.is_repeat(packet):
             self.repeats += 1
             return None
-        records: list[AnyRecord] = []
         plain_id = packet.id & ~SYNC
+        fresh, self._fresh = self._fresh, False
+        if fresh and plain_id == INITIAL_ID and self._is_same(packet):
+            self._restarted = False
+            self._take(packet, plain_id)
+            return Accepted(packet, [], *_parse(packet), again=True)
+        records = self._restart_gap(time)
         if packet.id & SYNC:
-            if self._last is not None or self.expected_id is not None:
+            if self._heard and not records and not (fresh and self._agreed):
                 records.append(
                     self._new_generation(time, "the target began its packet ids anew: prints before this may be lost")
                 )
         elif self.expected_id is not None and plain_id != self.expected_id:
             records.append(self._gap(time, "a packet id came twice with different content: the packet between is missing"))
+        self._take(packet, plain_id)
+        debug_io, stop = _parse(packet)
+        told = self._read(packet, debug_io, stop, time)
+        return Accepted(packet, [*self.console(), *records, *told], debug_io, stop)
+
+    def _take(self, packet: Packet, plain_id: int) -> None:
         self.expected_id = plain_id ^ 1
         self._last = packet
         self.repeats = 0
         self.answered = False
-        told, debug_io, stop = self._read(packet, time)
-        return Accepted(packet, [*self.console(), *records, *told], debug_io, stop)
 
     def _is_same(self, packet: Packet) -> bool:
         if self._last is not None:
@@ -149,14 +191,16 @@ class RecordStream:
         raw, self._console = bytes(self._console), bytearray()
         return [Console(time=self._console_time, generation=self.generation, raw=raw)] if raw else []
 
-    def _read(self, packet: Packet, time: float | None) -> tuple[list[AnyRecord], wire.DebugIo | None, wire.StateChange | None]:
-        if packet.kind == DEBUG_IO and (debug_io := wire.parse_debug_io(packet.payload)):
-            return self._debug_io(debug_io, time), debug_io, None
-        if packet.kind == STATE_CHANGE and (stop := wire.parse_state_change(packet.payload)):
-            return self._state_change(stop, time), None, stop
+    def _read(
+        self, packet: Packet, debug_io: wire.DebugIo | None, stop: wire.StateChange | None, time: float | None
+    ) -> list[AnyRecord]:
+        if debug_io:
+            return self._debug_io(debug_io, time)
+        if stop:
+            return self._state_change(stop, time)
         what = "file request" if packet.kind == FILE_IO else f"packet of type {packet.kind}"
         text = f"{what}, {len(packet.payload)} bytes: {packet.payload[:64].hex()}"
-        return [Note(time=time, generation=self.generation, text=text)], None, None
+        return [Note(time=time, generation=self.generation, text=text)]
 
     def _debug_io(self, debug_io: wire.DebugIo, time: float | None) -> list[AnyRecord]:
         if debug_io.prompt:
@@ -236,6 +280,12 @@ class _Tail:
         self._texts.clear()
         self._size = 0
         return [int(digits, 16) for digits in match.groups()]
+
+
+def _parse(packet: Packet) -> tuple[wire.DebugIo | None, wire.StateChange | None]:
+    debug_io = wire.parse_debug_io(packet.payload) if packet.kind == DEBUG_IO else None
+    stop = wire.parse_state_change(packet.payload) if packet.kind == STATE_CHANGE else None
+    return debug_io, stop
 
 
 def _digest(packet: Packet) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -11,13 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.prints.kd.packet import ACKNOWLEDGE, Framer, Packet
-from tests.prints.kd.fake_target import Target
+from lab.prints.kd.packet import ACKNOWLEDGE, BREAK_IN, INITIAL_ID, Framer, Packet
+from tests.prints.kd.fake_target import X86_INT3_PC, Target
+from tests.prints.kd.stubborn_target import StubbornTarget, in_turn
 
 #: Where recorded sessions of real kernels lie; they are not part of the project.
 CAPTURES = Path(os.environ.get("LAB_KD_CAPTURES", Path(__file__).parents[4] / "shared" / "captures"))
@@ -245,6 +248,70 @@ def test_an_interrupt_ends_the_session(serve: Callable[[Callable[[socket.socket]
     assert (process.returncode, errors) == (0, b"")
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_session_whose_reader_has_stopped_can_be_interrupted(
+    signals: int, serve: Callable[[Callable[[socket.socket], None]], Served], tmp_path: Path
+) -> None:
+    told = threading.Event()
+
+    def play(port: socket.socket) -> None:
+        target, framer = Target(), Framer()
+        for number in range(2000):  # far more than a pipe holds
+            port.sendall(target.print(b"x" * 100 + b"%d\n" % number))
+            wait_for_acknowledgement(port, framer)
+        told.set()
+        while port.recv(100):
+            pass
+
+    process = lab_kd("attach", "--socket", serve(play).path, "--jsonl", "--control", tmp_path / "ctl")
+    assert told.wait(DEADLINE_S)
+    process.send_signal(signal.SIGTERM)
+    if signals == 2:
+        # Whoever asks is told that the session is over: the first signal was taken.
+        while b"heard" in lab_kd("tell", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)[0]:
+            pass
+        process.send_signal(signal.SIGTERM)
+    code = process.wait(DEADLINE_S)
+    assert process.stderr
+    assert process.stdout
+    errors = process.stderr.read().decode()
+    process.stderr.close()
+    process.stdout.close()
+    assert "Traceback" not in errors
+    assert not (tmp_path / "ctl").exists()
+    if signals == 2:
+        assert code == -signal.SIGTERM
+    else:
+        assert code > 0
+        assert "standard output is incomplete: its reader does not read" in errors
+
+
+def test_a_target_that_runs_already_is_woken_and_learnt_to_know(
+    serve: Callable[[Callable[[socket.socket], None]], Served],
+) -> None:
+    target = StubbornTarget(INITIAL_ID | 1, INITIAL_ID | 1)
+
+    def play(port: socket.socket) -> None:
+        # It says nothing until it finds a break-in byte.
+        assert port.recv(1) == BREAK_IN
+        run = in_turn(partial(target.breakpoint, X86_INT3_PC), partial(target.print, b"awake\n"))
+        next(run)
+        with contextlib.suppress(StopIteration):
+            while True:
+                port.sendall(target.output)
+                target.output.clear()
+                target.input += port.recv(4096)
+                run.send(False)
+        port.sendall(target.output)
+
+    process = lab_kd("attach", "--socket", serve(play).path, "--jsonl", "--break-in")
+    output, errors = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, errors) == (0, b"")
+    assert [record["kind"] for record in records(output)] == ["note", "exception", "print", "end"]
+    assert "break-in" in records(output)[0]["text"]
+    assert target.told_to_step == [(X86_INT3_PC + 1) & 0xFFFFFFFF]
+
+
 def test_a_capture_from_standard_input_is_readable_for_people() -> None:
     target = Target()
     data = b"BIOS\r\n" + target.print("读字节长度: 20\n".encode()) + target.prompt(b"(boipt)? ")
@@ -258,6 +325,12 @@ def test_a_capture_from_standard_input_is_readable_for_people() -> None:
     [
         (("decode", "missing.kd"), 2, "missing.kd"),
         (("decode", "-", "--encoding", "klingon"), 2, "klingon"),
+        (("decode", "-", "--encoding", "rot13"), 2, "rot13"),
+        (("decode", "-", "--encoding", "idna"), 2, "idna"),
+        (("attach", "--socket", "missing.sock", "--wait", "0", "--encoding", "punycode"), 2, "punycode"),
+        (("attach", "--socket", "missing.sock", "--wait", "nan"), 2, "--wait"),
+        (("attach", "--socket", "missing.sock", "--wait", "inf"), 2, "--wait"),
+        (("attach", "--socket", "missing.sock", "--wait=-1"), 2, "--wait"),
         (("attach", "--socket", "missing.sock", "--wait", "0"), 10, "missing.sock"),
         (("attach", "--socket", "missing.sock", "--ids", "missing.json"), 2, "missing.json"),
         (("attach", "--socket", "missing.sock", "--ids", __file__), 2, "test_attach.py"),

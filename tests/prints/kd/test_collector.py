@@ -80,6 +80,32 @@ def test_a_target_is_answered_although_nobody_takes_the_records(pair: Pair) -> N
     assert pair.collector.next(0) is None
 
 
+def test_what_a_target_said_before_it_closed_its_port_is_read_to_the_end(pair: Pair) -> None:
+    target, count = Target(), 5000
+    pair.port.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    said = b"".join(target.print(b"%d\n" % number) for number in range(count))
+    size = pair.port.send(said)
+    assert size > 1 << 17  # more than is read at once
+    pair.port.close()
+    pair.collector.start()
+    records = pair.rest()
+    whole = sum(isinstance(item, Packet) for item in Framer().feed(said[:size]))
+    assert sum(isinstance(record, Print) for record in records) == whole
+    assert b"".join(pair.raw) == said[:size]
+    assert isinstance(records[-1], End)
+    assert records[-1].complete
+
+
+def test_a_fault_of_the_lab_is_told_as_one(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "tick", lambda *_: 1 / 0)
+    monkeypatch.setattr(Session, "finish", lambda *_: 1 / 0)
+    pair.collector.start()
+    [end] = [record for record in pair.rest() if isinstance(record, End)]
+    assert not end.complete
+    assert "fault of the lab: ZeroDivisionError" in end.reason
+    assert pair.collector.ended.is_set()
+
+
 def test_a_session_that_is_stopped_ends_incomplete(pair: Pair) -> None:
     pair.collector.start()
     pair.collector.stop("enough")
@@ -128,7 +154,11 @@ def test_a_port_behind_a_long_path_is_found(tmp_path: Path) -> None:
         listener.bind("kd.sock")
     with listener:
         listener.listen()
-        connect_port(folder / "kd.sock", timeout=0).close()
+        with connect_port(folder / "kd.sock", timeout=0) as port:
+            port.send(b"hello")
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.recv(10) == b"hello"
 
 
 def test_a_collector_tells_when_its_guest_may_be_frozen_and_breaks_in(pair: Pair, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.prints.kd.decoder import CaptureDecoder
-from lab.prints.kd.packet import RESET, control_packet
+from lab.prints.kd.packet import RESET, Framer, Packet, control_packet
 from lab.prints.kd.record import (
     AnyRecord,
     BugcheckText,
@@ -119,9 +119,21 @@ def test_a_call_that_windows_cut_is_marked() -> None:
     assert flags == [True, False]
 
 
-@given(st.binary(max_size=400), st.integers(1, 50))
-def test_any_bytes_decode_to_something(data: bytes, size: int) -> None:
-    decode(*(data[begin : begin + size] for begin in range(0, len(data), size)))
+@given(st.lists(st.binary(max_size=60) | st.sampled_from(["packet", "again", "cut"]), max_size=8), st.integers(1, 50))
+def test_any_bytes_decode_alike_however_they_are_cut_and_none_is_lost(parts: list[bytes | str], size: int) -> None:
+    target, data, last = Target(), b"", b""
+    for part in parts:
+        if isinstance(part, bytes):
+            data += part
+            continue
+        last = last if part == "again" else target.print(b"%d\n" % len(data))
+        data += last[:30] if part == "cut" else last
+    whole = decode(data)
+    assert decode(*(data[begin : begin + size] for begin in range(0, len(data), size))) == whole
+    framer = Framer()
+    packets = [item for item in framer.feed(data) + framer.give_up() if isinstance(item, Packet)]
+    told = sum(16 + (0 if packet.is_control else len(packet.payload) + 1) for packet in packets)
+    assert told + sum(len(record.raw) for record in whole if isinstance(record, Console)) == len(data)
 
 
 @given(st.binary(min_size=0, max_size=200), st.binary(min_size=192, max_size=400))

@@ -56,6 +56,35 @@ def test_a_disk_that_stays_full_behind_the_end_of_the_session_is_told(monkeypatc
     assert 100 + PATIENCE_S <= disk.now < 102 + PATIENCE_S
 
 
+def test_a_reader_that_stopped_does_not_keep_a_session_that_is_over() -> None:
+    out, into = os.pipe()
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 4.0
+        return now[0]
+
+    writer = PatientWriter(into, "standard output", ended=lambda: True, clock=clock)
+    with pytest.raises(OutputLost, match="does not read"):
+        writer.write(b"x" * (1 << 20))
+    os.close(into)
+    os.close(out)
+
+
+def test_a_slow_reader_of_a_pipe_gets_everything() -> None:
+    out, into = os.pipe()
+    data = os.urandom(1 << 20)
+    background = BackgroundWriter(PatientWriter(into, "pipe", ended=lambda: False))
+    background.write(data)
+    got = b""
+    while len(got) < len(data):
+        got += os.read(out, 1 << 16)
+    background.close()
+    assert got == data
+    os.close(into)
+    os.close(out)
+
+
 def test_a_background_writer_writes_in_order_and_says_at_its_end_what_it_could_not(tmp_path: Path) -> None:
     with (tmp_path / "raw").open("wb", buffering=0) as file:
         background = BackgroundWriter(PatientWriter(file.fileno(), "raw", ended=lambda: True))

@@ -27,10 +27,12 @@ from lab.prints.kd.packet import (
 )
 from lab.prints.kd.record import AnyRecord, BugcheckText, ExceptionStop, Gap, Note, Print, Prompt
 from lab.prints.kd.session import (
+    CONSOLE_SIZE,
     GIVES_UP_AFTER,
     OVERTAKEN_S,
     RARE_RESEND_S,
     RESEND_S,
+    RESET_QUIET_S,
     STALE_S,
     TRIES,
     WAKE_S,
@@ -203,7 +205,50 @@ def test_registers_that_are_not_of_this_stop_are_not_changed() -> None:
     sent = w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.GET_CONTEXT, context("x86", 0x1234))))
     assert [packet.kind for packet in sent] == [ACKNOWLEDGE]
     assert w.session.held
-    assert w.kinds() == ["exception", "note"] or w.kinds() == ["note", "exception"]
+    assert w.kinds() == ["exception", "exception", "note"]
+    assert [record.action for record in w.records if isinstance(record, ExceptionStop)] == ["step", "hold"]
+
+
+def test_registers_that_are_refused_leave_a_stop_that_is_told_as_held() -> None:
+    w = Wire()
+    w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")))
+    w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.GET_CONTEXT, context("x86", X86_INT3_PC))))
+    w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.SET_CONTEXT, status=0xC0000001)))
+    w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.SET_CONTEXT_EX, status=0xC0000002)))
+    assert w.session.held
+    assert [record.action for record in w.records if isinstance(record, ExceptionStop)] == ["step", "hold"]
+
+
+@pytest.mark.parametrize("size", [1, 8, 55])
+def test_an_answer_that_is_too_short_is_noted_and_the_session_goes_on(size: int) -> None:
+    w = Wire()
+    w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")))
+    assert w.feed(w.target.packet(STATE_MANIPULATE, reply(wire.GET_CONTEXT)[:size])) == ACK1
+    assert w.kinds() == ["exception", "note", "exception", "note"]
+    assert w.session.held
+    assert w.feed(w.target.print(b"1")) == ACK0
+
+
+def test_text_outside_of_packets_is_told_when_its_sender_pauses_or_when_it_is_much() -> None:
+    w = Wire()
+    w.feed(b"SeaBIOS\r\n")
+    w.pass_time(STALE_S / 2)
+    assert w.kinds() == []
+    w.pass_time(STALE_S / 2)
+    assert w.kinds() == ["console"]
+    w.feed(b"x" * CONSOLE_SIZE)
+    w.pass_time(0.0)
+    assert w.kinds() == ["console", "console"]
+
+
+def test_words_of_a_bugcheck_with_a_number_that_is_none_are_a_print() -> None:
+    for text in (
+        b"*** Fatal System Error: 0x" + b"f" * 3700 + b" (0x1,0x2,0x3,0x4)\n",
+        b"*** Fatal System Error: 0x1 (0x1,0x2,0x" + b"f" * 3700 + b",0x4)\n",
+    ):
+        w = Wire()
+        w.feed(w.target.print(text))
+        assert w.kinds() == ["print"]
 
 
 @pytest.mark.parametrize(
@@ -296,7 +341,7 @@ def test_a_reset_in_the_middle_of_sending_drops_what_was_to_be_sent() -> None:
 
 def test_the_answer_to_our_own_reset_is_not_answered() -> None:
     w = Wire()
-    w.session.reset()
+    w.session.reset(w.now)
     assert w.session.take_output() == control_packet(RESET)
     assert w.feed(control_packet(RESET)) == b""
     assert w.feed(w.target.print(b"1")) == ACK0
@@ -547,10 +592,14 @@ def test_a_break_in_with_hold_holds_once() -> None:
 
 def test_a_running_target_that_drops_our_reset_may_reset_us_later() -> None:
     w = Wire()
-    w.session.reset()
+    w.session.reset(w.now)
     w.session.take_output()
     w.feed(w.target.print(b"1"))
+    w.now += RESET_QUIET_S
     assert w.feed(control_packet(RESET)) == control_packet(RESET)
+    # It may have been the answer to ours, late: no new boot by itself.
+    w.feed(w.target.print(b"2"))
+    assert w.session.generation == 0
 
 
 def test_another_processor_may_print_in_the_middle_of_a_bugcheck() -> None:
@@ -669,4 +718,14 @@ def test_any_payload_at_all_is_acknowledged_and_survived(kind: int, payload: byt
         return
     w = Wire()
     for data in (payload, struct.pack("<I", 0x3030 + state) + payload, struct.pack("<I", 0x3230 + state) + payload):
+        assert any(packet.kind == ACKNOWLEDGE for packet in w.sent(w.target.packet(kind, data)))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([STATE_MANIPULATE, DEBUG_IO, FILE_IO]), st.binary(min_size=1, max_size=80)), max_size=6)
+)
+def test_anything_at_all_during_a_stop_is_acknowledged_and_survived(said: list[tuple[int, bytes]]) -> None:
+    w = Wire()
+    w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")))
+    for kind, data in said:
         assert any(packet.kind == ACKNOWLEDGE for packet in w.sent(w.target.packet(kind, data)))

@@ -1,0 +1,72 @@
+"""What `lab kd attach` does with a session beside answering it: wakes a silent target, writes down what it heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from lab.cli.kd import Waker, Waking, _line, _waking
+from lab.prints.kd.packet import BREAK_IN, RESET, control_packet
+from lab.prints.kd.record import Note, Print, from_json
+from lab.prints.kd.session import Session
+
+
+class Asked:
+    """Stands in for a collector: has a session do what it is asked for."""
+
+    def __init__(self) -> None:
+        self.session = Session()
+        self.now = 0.0
+
+    def ask(self, request: Callable[[Session, float], None]) -> None:
+        request(self.session, self.now)
+
+
+def sent(when: Waking, until: float) -> tuple[list[tuple[float, bytes]], list[str]]:
+    asked, waker, found = Asked(), Waker(when), []
+    while asked.now < until:
+        asked.now += 0.5
+        waker.look(asked, asked.now)  # type: ignore[arg-type]
+        if data := asked.session.take_output():
+            found.append((asked.now, data))
+    return found, [record.text for record in asked.session.take_records() if isinstance(record, Note)]
+
+
+def test_a_silent_target_is_woken_after_a_while_and_the_records_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    found, notes = sent(Waking.WHEN_SILENT, 50.0)
+    assert found == [(15.0, BREAK_IN), (30.0, control_packet(RESET)), (45.0, BREAK_IN)]
+    assert len(notes) == 3
+    assert "nothing heard for 15 s: sent a break-in" in notes[0]
+    assert "is woken after 15 s" in capsys.readouterr().err
+
+
+def test_a_target_is_woken_at_once_or_never_when_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sent(Waking.NEVER, 100.0) == ([], [])
+    assert "--break-in" in capsys.readouterr().err
+    found, _ = sent(Waking.AT_ONCE, 200.0)
+    assert [at for at, _ in found[:4]] == [1.0, 3.0, 5.0, 7.0]
+    # A machine that is paused must not find hundreds of them.
+    assert len(found) < 20
+
+
+@pytest.mark.parametrize(
+    ("break_in", "by_default", "waking"),
+    [
+        (None, True, Waking.WHEN_SILENT),
+        (None, False, Waking.NEVER),
+        (True, False, Waking.AT_ONCE),
+        (False, True, Waking.NEVER),
+    ],
+)
+def test_options_decide_before_the_default(break_in: bool | None, by_default: bool, waking: Waking) -> None:
+    assert _waking(break_in, by_default) is waking
+
+
+@pytest.mark.parametrize("jsonl", [False, True])
+def test_a_record_that_cannot_be_written_down_is_a_note_with_its_bytes(jsonl: bool) -> None:
+    line = _line(Print(cpu=0, raw=b"\xffhello", time=1.0), jsonl=jsonl, encoding="rot13")
+    assert b"\xffhello".hex() in line
+    assert "LookupError" in line
+    if jsonl:
+        assert isinstance(from_json(line), Note)
