@@ -82,10 +82,13 @@ main()
 def test_a_build_that_is_ended_by_a_signal_cleans_up_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", _BUILD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "building\n"
-        process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "building\n"
+            process.send_signal(number)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number
     assert f"interrupted ({number.name}); nothing of the image is left" in told
     assert (tmp_path / "cleaned").exists()

@@ -73,14 +73,17 @@ def test_whatever_ends_lab_up_there_is_no_guest_that_nobody_knows_of(
     monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
     command = [sys.executable, "-c", _UP, str(make_rom()), str(tmp_path), moment]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if line == f"{moment}\n":
-                break
-        [status] = (tmp_path / "state" / "runs").glob("one-*/keeper.json")
-        pid = read_status(status.parent)["qemu_pid"]
-        process.send_signal(number)
-        process.wait(60)
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                if line == f"{moment}\n":
+                    break
+            [status] = (tmp_path / "state" / "runs").glob("one-*/keeper.json")
+            pid = read_status(status.parent)["qemu_pid"]
+            process.send_signal(number)
+            process.wait(60)
+        finally:
+            process.kill()
     guests = KeptGuests(tmp_path / "state" / "guests")
     if moment == "booting":
         wait_for(lambda: is_gone(pid), "the guest to end")
