@@ -23,7 +23,8 @@ def _console_signals() -> Iterator[None]:
     A shell starts a background job with SIGINT and SIGQUIT ignored, and nohup one with SIGHUP; every child inherits that, and a
     shell among them cannot even trap them: a test that waits for such a trap would wait for ever.
     """
-    ignored = [number for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    wanted = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    ignored = [number for number in wanted if signal.getsignal(number) is signal.SIG_IGN]
     for number in ignored:
         signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
     yield
