@@ -188,7 +188,7 @@ class SimulatedTransport:
                     "seq": len(lines) + 1,
                     "op": words[0],
                     "thread": "main",
-                    "handle": words[1],
+                    "handle": words[1] if len(words) > 1 else None,
                     "error": 0,
                 }
                 line |= {"start_us": len(lines), "end_us": len(lines) + 1}

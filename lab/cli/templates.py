@@ -187,7 +187,6 @@ def _forks(settings: Settings, progress: Progress, *, smp: int | None, load: lis
         runs_dir=runs_dir(),
         boot_timeout=values.boot_timeout,
         on_close=close,
-        detached=True,
         progress=progress.stage,
     )
     return forks, ForkWish(smp or manifest.machine.smp, names)

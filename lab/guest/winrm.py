@@ -8,6 +8,7 @@ command that may have been started, and that may not be repeated, is never sent 
 from __future__ import annotations
 
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,8 +22,8 @@ from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
 from lab.guest.secret import without_frames
 from lab.guest.winrm_errors import Refused, fault_text, problem_text
-from lab.guest.winrm_kept import KeptCmd
-from lab.guest.winrm_protocol import Running, ShellProtocol, make_protocol
+from lab.guest.winrm_kept import CMD, KeptCmd
+from lab.guest.winrm_protocol import Running, ShellProtocol, make_channel_protocol, make_protocol
 
 #: UTF-8: what a program writes in the console's code page arrives as UTF-8.
 CODEPAGE = 65001
@@ -31,8 +32,8 @@ SEND_CHUNK = 96 * 1024
 #: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
 #: every so often costs two requests, the usual Signal after each command one request per command.
 COMMANDS_PER_SHELL = 100
-#: Takes lines, and shows neither them nor a prompt.
-_INTERPRETER = "C:\\windows\\system32\\cmd.exe /Q /D"
+#: Takes lines.
+_INTERPRETER = CMD
 #: Seconds that one Send may wait in the guest for a program that does not read.
 _SEND_S = 2
 
@@ -43,6 +44,7 @@ def open_winrm(
     username: str,
     password: SecretStr,
     *,
+    channel: Callable[[], socket.socket] | None = None,
     tools_dir: str = files.TOOLS_DIR,
     grace_s: float = 30,
     clock: Callable[[], float] = time.monotonic,
@@ -54,6 +56,8 @@ def open_winrm(
         port: The port on the host.
         username: Guest account.
         password: Its password; never part of a message or a repr.
+        channel: Opens the guest's private stream, see :mod:`lab.guest.winrm_channel`. It is used until it breaks for the first
+            time; from then on the port is.
         tools_dir: Guest folder that holds ``labfile.exe``.
         grace_s: Seconds that an answer may be late before the guest counts as not answering.
         clock: Monotonic seconds.
@@ -61,6 +65,7 @@ def open_winrm(
     return WinRmTransport(
         lambda: make_protocol(f"http://{host}:{port}/wsman", username, password),
         f"WinRM on {host}:{port} as {username}",
+        channel=None if channel is None else lambda: make_channel_protocol(channel, username, password),
         tools_dir=tools_dir,
         grace_s=grace_s,
         clock=clock,
@@ -73,6 +78,7 @@ class WinRmTransport:
     Args:
         connect: Makes an unconnected protocol object; called again after a broken connection.
         where: The guest's address for messages.
+        channel: Makes the protocol object that is used first; None: there is only ``connect``.
         tools_dir: Guest folder that holds ``labfile.exe``.
         grace_s: Seconds that an answer may be late.
         operation_s: Longest time that one Receive may wait in the guest.
@@ -90,6 +96,7 @@ class WinRmTransport:
         connect: Callable[[], ShellProtocol],
         where: str,
         *,
+        channel: Callable[[], ShellProtocol] | None = None,
         tools_dir: str = files.TOOLS_DIR,
         grace_s: float = 30,
         operation_s: int = 20,
@@ -98,6 +105,8 @@ class WinRmTransport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
+        self._channel = channel
+        self._on_channel = False
         self._where = where
         self._tools_dir = tools_dir
         self._grace_s = grace_s
@@ -180,7 +189,8 @@ class WinRmTransport:
         self._converse(run)
         assert self._shell is not None
         state = {"shell": self._shell, "command": run.command_id}
-        self._drop_connection(forget_shell=True)
+        if not self._on_channel:
+            self._drop_connection(forget_shell=True)
         return state
 
     def resume(self, state: Mapping[str, str], *, timeout: float) -> None:
@@ -191,12 +201,13 @@ class WinRmTransport:
             GuestHung: The cmd does not answer in time.
         """
         if self._protocol is None:
-            self._protocol = self._connect()
+            self._protocol = self._reach()
         self._shell, self._commands = state["shell"], 1
         self._last_answer = self._clock()
         run = Running(_INTERPRETER, self._clock() + timeout, timeout)
         run.command_id = state["command"]
         self._converse(run)
+        self._kept.take(run.command_id)
 
     def _converse(self, run: Running) -> None:
         """Have a waiting cmd echo something that cannot be guessed."""
@@ -244,12 +255,13 @@ class WinRmTransport:
 
     def _ready(self) -> tuple[ShellProtocol, str]:
         """A connection and a shell, new ones where needed."""
-        if self._protocol is not None and self._clock() - self._last_answer > self._keepalive_s:
+        idle = self._clock() - self._last_answer > self._keepalive_s
+        if self._protocol is not None and idle and not self._on_channel:
             self._drop_connection()
         if self._commands >= COMMANDS_PER_SHELL:
             self._drop_shell()
         if self._protocol is None:
-            self._protocol = self._connect()
+            self._protocol = self._reach()
         if self._shell is None:
             self._limit(self._protocol, self._operation_s)
             try:
@@ -335,6 +347,12 @@ class WinRmTransport:
         )
 
     # -- connection ----------------------------------------------------------------------------------------------------
+
+    def _reach(self) -> ShellProtocol:
+        """A new connection: by the channel, where there is one that has not failed yet."""
+        channel, self._channel = self._channel, None
+        self._on_channel = channel is not None
+        return channel() if channel is not None else self._connect()
 
     def _open(self) -> tuple[ShellProtocol, str]:
         if self._protocol is None or self._shell is None:

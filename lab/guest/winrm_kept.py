@@ -104,7 +104,7 @@ class KeptCmd:
         if self._failures >= _MOST_FAILURES or not fits(line):
             return None
         self._asked += 1
-        if self._asked == 1:  # a process for one line alone is what there is without this
+        if self._asked == 1 and not self._command_id:  # a process for one line alone is what there is without this
             return None
         started = self._clock()
         try:
@@ -126,6 +126,10 @@ class KeptCmd:
         return CommandResult(
             command=line, exit_code=level & 0xFFFFFFFF, stdout=out, stderr=err, duration_s=self._clock() - started
         )
+
+    def take(self, command_id: str) -> None:
+        """Make use of a cmd that waits for lines already, from here on."""
+        self._command_id = command_id
 
     def forget(self) -> None:
         """Its shell is gone, or it cannot be relied on."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from pydantic import SecretStr
 from winrm.protocol import Protocol as PywinrmProtocol
 
 from lab.guest.secret import without_frames
+from lab.guest.winrm_channel import ENDPOINT, ChannelTransport
+from lab.guest.winrm_login import LoginTransport
 
 
 class ShellProtocol(Protocol):
@@ -80,17 +83,29 @@ def make_protocol(endpoint: str, username: str, password: SecretStr) -> ShellPro
         username: Guest account.
         password: Its password.
     """
-    # Neither proxy nor certificates of the environment: the guest is on the loopback, and pywinrm warns about either.
+    return _make(endpoint, username, password, LoginTransport, endpoint=endpoint, auth_method="ntlm")
+
+
+def make_channel_protocol(stream: Callable[[], socket.socket], username: str, password: SecretStr) -> ShellProtocol:
+    """Make an unconnected protocol object over a private stream: see :mod:`lab.guest.winrm_channel`.
+
+    Args:
+        stream: Opens it.
+        username: Guest account.
+        password: Its password.
+    """
+    return _make(ENDPOINT, username, password, ChannelTransport, stream=stream)
+
+
+def _make(url: str, username: str, password: SecretStr, transport: Callable[..., Any], **settings: Any) -> ShellProtocol:
+    # Neither proxy nor certificates of the environment: the guest is on this machine, and pywinrm warns about either.
+    # "none" is documented as a string, and means that there are none only as a value.
+    plain: dict[str, Any] = {"username": username, "proxy": None, "ca_trust_path": None}
     try:
-        made = PywinrmProtocol(
-            endpoint=endpoint,
-            transport="ntlm",
-            username=username,
-            password=password.get_secret_value(),
-            message_encryption="auto",
-            proxy=None,
-            ca_trust_path=cast(Any, None),  # documented as "none", annotated as a string
-        )
+        # The password is in no variable of this frame, which a traceback would show.
+        made = PywinrmProtocol(endpoint=url, transport="ntlm", password=password.get_secret_value(), **plain)
+        limit = made.read_timeout_sec
+        made.transport = transport(password=password.get_secret_value(), read_timeout_sec=limit, **plain, **settings)
     except Exception as problem:
         raise without_frames(problem)  # noqa: B904 - the same error; a cause would be the error itself
     return cast(ShellProtocol, made)

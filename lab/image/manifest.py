@@ -51,6 +51,7 @@ class PrintPort(_Model):
     mark_port: int | None = Field(
         default=None, description="guest TCP port whose service writes a marker into the print path (wine source)"
     )
+    mark_channel: str | None = Field(default=None, description="virtio-serial port of the same service; preferred")
     encoding: str = "utf-8"
 
 
@@ -70,6 +71,11 @@ class Ports(_Model):
     winrm: int | None = 5985
     winrm_tls: int | None = 5986
     ssh: int | None = 22
+    winrm_channel: str | None = Field(
+        default=None,
+        description="virtio-serial port on which the WinRM service answers, too; private to the machine's owner, and still "
+        "connected in a fork",
+    )
 
 
 class Credentials(BaseModel):

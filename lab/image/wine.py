@@ -28,12 +28,23 @@ NAME = "wine"
 USER = "lab"
 HOSTNAME = "lab-wine"
 MARK_PORT = 5999
+#: Virtio-serial ports: WinRM, and the print agent. They are private to the machine's owner and outlast a freeze.
+WINRM_CHANNEL = "lab.winrm"
+PRINTS_CHANNEL = "lab.prints"
 #: Room in the guest's file system beside what the image holds; the disk file does not grow by it.
 FREE_MB = 2048
 #: What a guest of this image really does; tests that need more are skipped by name.
 CAPABILITIES = ("driver_load", "dbgprint", "cancel_io", "winrm", "ssh", "sftp")
 #: no5lvl: page tables of four levels, because an emulated processor walks them in software.
-APPEND = "root=/dev/vda console=ttyS0 quiet mitigations=off audit=0 no5lvl nokaslr tsc=reliable no_timer_check panic=-1"
+#: ipv6.disable: QEMU's user network is IPv4, and a woken guest would begin by looking for routers.
+APPEND = " ".join(
+    (
+        "root=/dev/vda console=ttyS0 quiet panic=-1 mitigations=off audit=0 no5lvl nokaslr tsc=reliable no_timer_check",
+        "ipv6.disable=1",
+    )
+)
+#: Without a boot rom, and without the announcement after a restore: it has the guest talk to all its network for 25 ms.
+NIC = "virtio-net-pci,romfile=,guest_announce=off"
 _TREE = "/lab-build"
 #: The modules of this package that decide what is in the image.
 _CODE = ("wine.py", "debian.py", "credentials.py", "manifest.py")
@@ -167,14 +178,15 @@ class WineRecipe:
                 machine="q35",
                 memory_mb=768,
                 smp=1,
+                nic=NIC,
                 kernel="kernel",
                 initrd="initrd",
                 append=APPEND,
                 disk="disk.qcow2",
                 cd_drives=1,
             ),
-            prints=PrintPort(source="wine", serial=1, mark_port=MARK_PORT),
-            ports=Ports(),
+            prints=PrintPort(source="wine", serial=1, mark_port=MARK_PORT, mark_channel=PRINTS_CHANNEL),
+            ports=Ports(winrm_channel=WINRM_CHANNEL),
             boot_timeout_s=300,
             versions=versions,
         )
@@ -276,6 +288,7 @@ def winrm_settings() -> dict[str, Any]:
         "ntlm_user_file": "/etc/lab/ntlm-users",
         "tls_certificate": "/etc/lab/tls.pem",
         "tls_key": "/etc/lab/tls.key",
+        "channel": f"/dev/{WINRM_CHANNEL}",
         "run_directory": "/run/lab/winrm",
         "resident_command": ["wine64", "C:\\lab\\labexec.exe"],
         "working_directory": "C:\\",

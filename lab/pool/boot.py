@@ -231,6 +231,7 @@ def machine_spec(
         cds=(CdDrive(),) * machine.cd_drives,
         nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
         serials=serial_ports(manifest),
+        channels=tuple(name for name in (manifest.ports.winrm_channel, manifest.prints.mark_channel) if name),
         paused=starts_paused(manifest),
         console=1 - manifest.prints.serial,
         debug_port=debug_port(manifest),
@@ -239,8 +240,17 @@ def machine_spec(
     )
 
 
-def connect(name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: VirtualMachine) -> Transport:
+def connect(
+    name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: VirtualMachine, *, channel: bool = False
+) -> Transport:
     """Make a transport to a guest; nothing is sent yet.
+
+    Args:
+        name: Which.
+        manifest: The guest's image.
+        credentials: The image's.
+        machine: The running machine.
+        channel: WinRM goes by the machine's private channel, where the image has one. Nobody else can use it meanwhile.
 
     Raises:
         TransportError: The image does not offer it.
@@ -251,7 +261,15 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
     port = machine.ports[guest_port]
     if name == "winrm":
         password = SecretStr(credentials.password)
-        return open_winrm(_LOOPBACK, port, credentials.username, password, tools_dir=manifest.tools_dir)
+        stream = manifest.ports.winrm_channel if channel else None
+        return open_winrm(
+            _LOOPBACK,
+            port,
+            credentials.username,
+            password,
+            channel=(lambda: machine.channels.open(stream)) if stream else None,
+            tools_dir=manifest.tools_dir,
+        )
     return open_ssh(
         _LOOPBACK,
         port,

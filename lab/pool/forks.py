@@ -22,10 +22,11 @@ from lab.pool.maketemplate import TemplateMaker
 from lab.pool.sources import can_resume, why_not_forked
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
-from lab.pool.wake import set_clock, wake
+from lab.pool.wake import go_on, wake
 from lab.vm.cleanup import RunFolder
 from lab.vm.freeze import fork
 from lab.vm.machine import VirtualMachine
+from lab.vm.process import KeeperAtHand
 
 #: A restored fork that has not run yet takes some 45 MiB, one that works 100 to 170.
 SPARE_MB = 200
@@ -120,7 +121,6 @@ class Forks:
         on_ready: Given each fork that answers.
         on_close: Given a run folder and whether its guest was kept, when a fork is closed: keeps evidence, removes the
             folder.
-        detached: Forks live on when this process ends, unless they are ended.
         progress: Told what is waited for.
         memory_mb: MiB that may still be taken.
         clock: Monotonic clock in seconds.
@@ -135,7 +135,6 @@ class Forks:
         runs_dir: Path,
         on_close: Callable[[RunFolder, bool], None],
         on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
-        detached: bool = False,
         progress: Callable[[str], None] = lambda _text: None,
         memory_mb: Callable[[], int] = lambda: measure().memory_mb,
         clock: Callable[[], float] = time.monotonic,
@@ -146,7 +145,6 @@ class Forks:
         self._runs_dir = runs_dir
         self._on_close = on_close
         self._on_ready = on_ready
-        self._detached = detached
         self._progress = progress
         self._memory_mb = memory_mb
         self._clock = clock
@@ -155,6 +153,7 @@ class Forks:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-spare")
         self._spare: Future[_Spare | None] | None = None
         self._spare_wish: ForkWish | None = None
+        self._keeper = KeeperAtHand()
         self._closed = threading.Event()
         self.figures = ForkFigures()
 
@@ -170,15 +169,13 @@ class Forks:
             return None
         live = self._take_spare(wish, template) or self._start(guest_id, wish, template).live
         self.figures.used[template.key] = template
+        self._background.submit(self._keeper.refill)
         return self._on_ready(live)
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
         """See :class:`ForkSource`."""
         template = self._known.get(wish)
         if template is None or self._closed.is_set() or (self._spare is not None and self._spare_wish == wish):
-            return
-        if self._detached:
-            # A guest that outlives its owner is registered when it answers; nobody would know of this one.
             return
         self._end_spare()
         if self._memory_mb() < RESERVE_MB + SPARE_MB:
@@ -244,6 +241,7 @@ class Forks:
         self._closed.set()
         self._end_spare()
         self._background.shutdown()
+        self._keeper.close()
 
     def _wish(self, wish: ForkWish) -> TemplateWish:
         return self._base.of(smp=wish.smp, drivers=wish.drivers)
@@ -267,8 +265,9 @@ class Forks:
         begin = self._clock()
         folder = RunFolder.create(self._runs_dir, guest_id)
         machine: VirtualMachine | None = None
+        waiting = self._keeper.take()
         try:
-            machine = fork(template.frozen(), template.folder, folder.path, name=guest_id)
+            machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, waiting=waiting)
             live = wake(
                 machine,
                 template,
@@ -279,6 +278,8 @@ class Forks:
             )
         except BaseException:
             self.figures.failed += 1
+            if waiting is not None:
+                waiting.close()
             if machine is not None:
                 with contextlib.suppress(LabError):
                     if machine.alive:
@@ -310,8 +311,7 @@ class Forks:
         try:
             if spare.template != template or not spare.live.alive:
                 raise GuestExited("the spare is of no use any more")
-            spare.machine.cont()
-            set_clock(spare.live)
+            go_on(spare.machine, spare.live)
         except (LabError, OSError):
             spare.live.close()
             return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from lab.errors import BootTimeout, FreezeFailed, GuestClockWrong, GuestCrashed, GuestExited, GuestHung, TransportError
 from lab.guest.winrm import WinRmTransport
 from lab.host.qemu import QemuFeatures
-from lab.pool.boot import boot_guest
+from lab.pool.boot import boot_guest, connect, read_credentials
 from lab.pool.deploy import deploy
 from lab.pool.live import LiveGuest
 from lab.pool.template import REPLAY_FILE, Template, TemplateWish, write_template
@@ -146,9 +146,12 @@ class TemplateMaker:
         assert isinstance(machine, VirtualMachine)
         if not isinstance(guest.prints, ResumableSource):
             raise FreezeFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
-        parked = dict(guest.transport.park(timeout=_PATIENCE_S)) if isinstance(guest.transport, WinRmTransport) else {}
-        if not parked:
-            guest.transport.close()
+        # First: the guest then has the time to be done with that connection before it is stopped.
+        guest.transport.close()
+        parked: dict[str, str] = {}
+        control = connect(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine, channel=True)
+        if isinstance(control, WinRmTransport):
+            parked = dict(control.park(timeout=_PATIENCE_S))
         prints = _stop_between_prints(machine, guest.prints, guest.prints)
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:

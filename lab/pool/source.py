@@ -169,7 +169,6 @@ def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
             boot_timeout=source.boot_timeout,
             on_ready=source.register,
             on_close=source.clean,
-            detached=source.detached,
             progress=source.progress,
         )
     except HostToolError as error:
@@ -185,7 +184,6 @@ def make_forks(
     boot_timeout: float | None,
     on_close: Callable[[RunFolder, bool], None],
     on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
-    detached: bool = False,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Forks:
     """Where forks come from on this machine; see :class:`lab.pool.forks.Forks`.
@@ -197,7 +195,6 @@ def make_forks(
         boot_timeout: Seconds until a guest that becomes a template must answer; None for the image's own figure.
         on_close: Given a run folder and whether its guest was kept, when a fork is closed.
         on_ready: Given each fork that answers.
-        detached: Forks live on when this process ends.
         progress: Told what is done and waited for.
 
     Raises:
@@ -211,7 +208,6 @@ def make_forks(
         runs_dir=runs_dir,
         on_ready=on_ready,
         on_close=on_close,
-        detached=detached,
         progress=progress,
     )
 

@@ -6,6 +6,7 @@ connects, and only then does the first instruction run.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from typing import Any, Literal, Protocol
 
 from lab.errors import HostToolError, ImageError, TransportError
 from lab.guest.protocol import Transport
-from lab.image.manifest import ImageManifest
+from lab.image.manifest import ImageManifest, PrintPort
 from lab.pool.tap import tap_prints
+from lab.prints.agent import PrintAgent
 from lab.prints.kd.process import CollectorProcess, start_collector
 from lab.prints.kd.source import KdPrintSource
 from lab.prints.record import PrintSource
@@ -99,6 +101,13 @@ class Monitor(Protocol):
         """Run a command."""
 
 
+class Channels(Protocol):
+    """Virtio-serial ports; :class:`lab.vm.channel.Channels` has them."""
+
+    def open(self, name: str) -> socket.socket:
+        """The stream of a port."""
+
+
 class PrintingMachine(Protocol):
     """What of :class:`lab.vm.machine.VirtualMachine` is needed here."""
 
@@ -109,6 +118,10 @@ class PrintingMachine(Protocol):
     @property
     def ports(self) -> Mapping[int, int]:
         """Guest port -> port of 127.0.0.1."""
+
+    @property
+    def channels(self) -> Channels:
+        """Virtio-serial ports."""
 
     @property
     def alive(self) -> bool:
@@ -196,9 +209,9 @@ def open_prints(
     prints = manifest.prints
     if prints.source == "none":
         return Unobserved()
-    if prints.source == "wine" and prints.mark_port is not None:
+    if prints.source == "wine":
         path = machine.run_dir / f"{serial_name(prints.serial)}.log"
-        return WinePrintSource(path, (_LOOPBACK, machine.ports[prints.mark_port]), encoding=encoding, resume=resume)
+        return WinePrintSource(path, _print_agent(prints, machine), encoding=encoding, resume=resume)
     if resume is not None:
         raise ImageError(f"prints by {prints.source} cannot be followed from a fork", hint="--no-fork boots every guest")
     if prints.source == "tap":
@@ -206,6 +219,16 @@ def open_prints(
     if prints.source == "kd":
         return _debugger(manifest, machine, encoding, LabSay(open_transport, manifest.tools_dir))
     raise ImageError(f"image {manifest.name} prints by {prints.source}, which is no source of this boot")
+
+
+def _print_agent(prints: PrintPort, machine: PrintingMachine) -> PrintAgent:
+    """The way to a free guest's print agent: its channel, where the image has one."""
+    if channel := prints.mark_channel:
+        return PrintAgent(lambda _timeout: machine.channels.open(channel), f"the channel {channel}")
+    if prints.mark_port is None:
+        raise ImageError("the image's manifest names neither a channel nor a port of its print agent")
+    address = (_LOOPBACK, machine.ports[prints.mark_port])
+    return PrintAgent(lambda timeout: socket.create_connection(address, timeout), f"{address[0]}:{address[1]}")
 
 
 def _debugger(manifest: ImageManifest, machine: PrintingMachine, encoding: str, say: Sayer) -> PrintSource:

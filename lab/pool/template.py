@@ -27,7 +27,7 @@ TEMPLATE_FILE = "template.json"
 #: What was printed while the drivers were loaded, as it came out of the print port.
 REPLAY_FILE = "loaded.prints"
 #: Part of every key: raised when this code freezes something else than it did before.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

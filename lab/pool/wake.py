@@ -39,7 +39,8 @@ def wake(
 
     The guest is ready when it has answered an authenticated command, as after a boot. Over WinRM the question goes to a cmd
     that was left waiting before the freeze: the answer is that of a Windows program in this very fork, and costs no new
-    process. Over SSH a new cmd is asked.
+    process; where the image has a channel for WinRM, it goes over that, on which the guest is listening still. Over SSH a new
+    cmd is asked.
 
     Args:
         machine: The machine, its virtual CPUs standing still.
@@ -74,11 +75,10 @@ def wake(
     with contextlib.ExitStack() as undo:
         undo.callback(prints.close)
         prints.start()
-        machine.cont()
-        transport = open_transport(template.transport)
+        transport = connect(template.transport, wish.manifest, credentials, machine, channel=True)
         undo.callback(transport.close)
         # First, because whatever the guest does next may look at its clock or draw a random number.
-        _tell(prints, wall(), timeout)
+        _let_run(machine, prints, wall(), timeout)
         if isinstance(transport, WinRmTransport) and template.parked:
             transport.resume(template.parked, timeout=timeout)
         else:
@@ -110,15 +110,18 @@ def wake(
     )
 
 
-def set_clock(live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
-    """Tell a fork that stood still what time it is.
+def go_on(machine: VirtualMachine, live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
+    """Let a fork run that was woken and then stopped, and tell it what time it is.
 
     Raises:
         TransportError: The guest does not answer.
+        GuestExited: QEMU has ended.
     """
     if isinstance(live.prints, ResumableSource):
-        _tell(live.prints, wall(), timeout)
+        _let_run(machine, live.prints, wall(), timeout)
+    else:
+        machine.cont()
 
 
-def _tell(prints: ResumableSource, now: float, timeout: float) -> None:
-    prints.wake(now, os.urandom(32), timeout=timeout)
+def _let_run(machine: VirtualMachine, prints: ResumableSource, now: float, timeout: float) -> None:
+    prints.wake(now, os.urandom(32), let_run=machine.cont, timeout=timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -30,12 +30,13 @@ class ResumableSource(Protocol):
     def freeze_state(self) -> PrintsState | None:
         """Where the stream stands, while the guest's processors stand still; None in the middle of a line or packet."""
 
-    def wake(self, seconds: float, entropy: bytes, *, timeout: float) -> None:
-        """Tell the agent of a woken guest the time of day, and random bytes that no other fork gets.
+    def wake(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
+        """Tell the agent of a guest that stands still the time of day, and random bytes that no other fork gets.
 
         Args:
             seconds: Since the epoch.
             entropy: 32 random bytes.
+            let_run: Lets the guest's processors run; called when the request waits for them.
             timeout: Seconds for the answer.
 
         Raises:

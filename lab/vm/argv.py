@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.vm.channel import socket_name
 from lab.vm.spec import CdDrive, Disk, SerialPort, VmSpec
 
 QMP_SOCKET = "qmp.sock"
@@ -44,6 +45,7 @@ def build_argv(spec: VmSpec) -> list[str]:
     argv += _nic(spec)
     for index, port in enumerate(spec.serials):
         argv += ["-chardev", _chardev(serial_name(index), port), "-serial", f"chardev:{serial_name(index)}"]
+    argv += _channels(spec)
     argv += _devices(spec)
     if spec.paused:
         argv.append("-S")
@@ -146,6 +148,15 @@ def _chardev(name: str, port: SerialPort) -> str:
     if port.kind == "socket":
         return f"socket,id={name},path={name}.sock,server=on,wait=off,logfile={name}.log,logappend=off"
     return f"null,id={name}"
+
+
+def _channels(spec: VmSpec) -> Iterator[str]:
+    if spec.channels:
+        yield from ("-device", "virtio-serial-pci,id=channels")
+    for index, name in enumerate(spec.channels):
+        path = escape(socket_name(name))
+        yield from ("-chardev", f"socket,id=channel{index},path={path},server=on,wait=off")
+        yield from ("-device", f"virtserialport,bus=channels.0,chardev=channel{index},name={escape(name)}")
 
 
 def _devices(spec: VmSpec) -> Iterator[str]:

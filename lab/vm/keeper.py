@@ -22,15 +22,18 @@ complete at each time: pids at the start, the exit status at the end.
 
 from __future__ import annotations
 
+# _signal is the C half of signal, whose Python half makes enumerations of all numbers: 2 of the 12 ms of this start.
+import _signal as signal  # type: ignore[import-not-found]
 import ctypes
 import fcntl
 import os
 import select
-import signal
 import sys
 import time
 
 STATUS_FILE = "keeper.json"
+#: In the run folder: what QEMU and the keeper write to standard output and error.
+LOG_FILE = "qemu.log"
 #: Stands for an absent lock among the arguments.
 NONE = "-"
 #: What an owner writes that lets its guest live on without it.
@@ -40,25 +43,37 @@ _PR_SET_PDEATHSIG = 1
 _TERM_SECONDS = 5.0
 
 
-def main(run_dir: str, owner: str, owner_fd: int, status_fd: int, lock: str, argv: list[str]) -> int:
-    """Start QEMU, wait until it, the owner or the keeper's time is over, and leave nothing behind.
+def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
+    """Be told what to start, start it, wait until it, the owner or the keeper's time is over, and leave nothing behind.
+
+    A keeper may be started before there is anything to start: then only QEMU's own start is left to be waited for.
 
     Args:
-        run_dir: Folder to run in.
         owner: Pid of the owner.
         owner_fd: Read end of the pipe whose writer is the owner.
         status_fd: QEMU's pid and ours are reported there in one line, or else what prevented the start.
-        lock: File on which a shared lock is held as long as the guest lives, or :data:`NONE`.
-        argv: QEMU and its arguments.
+        request_fd: From there comes what to start, until its end: the folder to run in; a file on which a shared lock is held
+            as long as the guest lives, or :data:`NONE`; QEMU and its arguments; each ends with a zero byte.
     """
-    os.chdir(run_dir)
-    for fd in (owner_fd, status_fd):
+    for fd in (owner_fd, status_fd, request_fd):
         # QEMU must not hold them: the end of the status pipe means that the keeper has ended.
         os.set_inheritable(fd, False)
     wake = _install_handlers()
     poller = select.poll()
     poller.register(wake, select.POLLIN)
     owner_fds = _watch_owner(poller, int(owner), owner_fd)
+    request = _read_request(request_fd, owner_fds)
+    if not request:
+        return 0
+    run_dir, lock, *argv = request
+    try:
+        os.chdir(run_dir)
+        log = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        os.write(status_fd, f"error {run_dir}: {error.strerror}\n".encode())
+        return 1
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     if lock != NONE:
         # Never closed: the kernel lets go of it when this process is gone.
         fcntl.flock(os.open(lock, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
@@ -73,6 +88,23 @@ def main(run_dir: str, owner: str, owner_fd: int, status_fd: int, lock: str, arg
     reason, code = _supervise(pid, poller, wake, owner_fd, owner_fds, status)
     _write_status(f'{status}, "exit_code": {code}, "reason": "{reason}", "ended": {time.time()}')
     return 0
+
+
+def _read_request(request_fd: int, owner_fds: set[int]) -> list[str]:
+    """What to start; nothing when the owner let go, or is gone."""
+    poller = select.poll()
+    for fd in (request_fd, *owner_fds):
+        poller.register(fd, select.POLLIN | select.POLLHUP)
+    data = b""
+    while True:
+        if any(fd in owner_fds for fd, _ in poller.poll()):
+            return []
+        part = os.read(request_fd, 65536)
+        if not part:
+            break
+        data += part
+    os.close(request_fd)
+    return [os.fsdecode(field) for field in data.split(b"\0")[:-1]] if data.endswith(b"\0") else []
 
 
 def _install_handlers() -> int:
@@ -203,4 +235,4 @@ def _write_quietly(fd: int, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5], sys.argv[6:]))
+    raise SystemExit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

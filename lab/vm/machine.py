@@ -29,9 +29,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import ConfigError, GuestExited, TransportError
 from lab.vm import argv as command
+from lab.vm.channel import Channels
 from lab.vm.cleanup import find_marker
 from lab.vm.disk import copy_overlay, create_overlay
-from lab.vm.process import LOG_FILE, QemuProcess
+from lab.vm.process import LOG_FILE, QemuProcess, WaitingKeeper
 from lab.vm.qmp import CommandRefused, Qmp, connect_unix
 from lab.vm.spec import VmSpec
 from lab.vm.usernet import parse_forwards
@@ -44,8 +45,17 @@ CONSOLE_BEFORE_FILE = "console.before.log"
 _LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
 
 
+_SPEC = TypeAdapter(VmSpec)
+#: QEMU opens its monitor some 14 ms after its start; a fork is ready 100 ms later.
+_POLL_S = 0.0005
+
+
 class VirtualMachine:
     """A QEMU made from a spec.
+
+    Attributes:
+        ports: Guest port -> port of 127.0.0.1.
+        channels: The virtio-serial ports.
 
     Args:
         spec: What to start.
@@ -58,17 +68,19 @@ class VirtualMachine:
         self.spec = spec
         self.run_dir = run_dir.absolute()
         self.ports: Mapping[int, int] = {}
+        self.channels = Channels(self.run_dir, spec.channels)
         self._qemu_img = qemu_img
         self._patience = patience
         self._process: QemuProcess | None = None
         self._qmp: Qmp | None = None
 
-    def start(self, *, timeout: float = 60.0, detached: bool = False) -> None:
+    def start(self, *, timeout: float = 60.0, detached: bool = False, waiting: WaitingKeeper | None = None) -> None:
         """Start QEMU; returns when its monitor answers and the forwarded ports are known.
 
         Args:
             timeout: Seconds for that. The guest's boot is not part of it.
             detached: The machine lives on when this process ends; :meth:`attach` finds it again.
+            waiting: A keeper that is there already; it is used up.
 
         Raises:
             GuestExited: QEMU ended at once, for example over an argument; with its messages.
@@ -83,9 +95,10 @@ class VirtualMachine:
         script = self.run_dir / COMMAND_FILE
         script.write_text(f"#!/bin/sh\n{command.command_text(argv, self.run_dir)}\n", encoding="utf-8")
         script.chmod(0o755)
-        self._process = QemuProcess.start(argv, self.run_dir, lock_file=find_marker(self.run_dir))
+        self._process = QemuProcess.start(argv, self.run_dir, lock_file=find_marker(self.run_dir), waiting=waiting)
         try:
             self._connect(deadline)
+            self.channels.hold()
             if self.spec.nic and self.spec.nic.forwards:
                 self.ports = parse_forwards(self.qmp.hmp("info usernet"))
                 missing = set(self.spec.nic.forwards) - set(self.ports)
@@ -117,7 +130,7 @@ class VirtualMachine:
         """
         try:
             saved = json.loads((run_dir / MACHINE_FILE).read_text(encoding="utf-8"))
-            machine = cls(TypeAdapter(VmSpec).validate_python(saved["spec"]), run_dir)
+            machine = cls(_SPEC.validate_python(saved["spec"]), run_dir)
             machine.ports = {int(guest): int(host) for guest, host in saved["ports"].items()}
         except (OSError, ValueError, KeyError, ValidationError):
             raise GuestExited(f"no virtual machine was started in {run_dir}", hint="`lab up` starts one") from None
@@ -231,6 +244,7 @@ class VirtualMachine:
 
     def close(self) -> None:
         """Let go of the machine: an owned QEMU is killed, a detached one lives on. Idempotent."""
+        self.channels.close()
         if self._qmp:
             self._qmp.close()
         if self._process:
@@ -308,12 +322,12 @@ class VirtualMachine:
                     raise self.exited_error() from None
                 if time.monotonic() >= deadline:
                     raise TransportError(f"{self.spec.name}: QEMU did not open its monitor {path}: {error}") from None
-            time.sleep(0.005)
+            time.sleep(_POLL_S)
         left = max(1.0, deadline - time.monotonic())
         self._qmp = Qmp(connection, name=self.spec.name, timeout=left, explain_lost=self.exited_error)
 
     def _save(self) -> None:
-        saved: dict[str, Any] = {"spec": TypeAdapter(VmSpec).dump_python(self.spec, mode="json"), "ports": self.ports}
+        saved: dict[str, Any] = {"spec": _SPEC.dump_python(self.spec, mode="json"), "ports": self.ports}
         temporary = self.run_dir / (MACHINE_FILE + ".new")
         temporary.write_text(json.dumps(saved, indent=1), encoding="utf-8")
         temporary.replace(self.run_dir / MACHINE_FILE)

@@ -20,8 +20,97 @@ import psutil
 from lab.errors import HostToolError
 from lab.vm import keeper
 
-LOG_FILE = "qemu.log"
+LOG_FILE = keeper.LOG_FILE
 _START_SECONDS = 30.0
+
+
+class WaitingKeeper:
+    """A keeper that has nothing to keep yet. Its own start takes 12 ms, which nobody has to wait for who has one at hand.
+
+    It ends when it is closed, and with its owner.
+
+    Raises:
+        OSError: No process can be started.
+    """
+
+    def __init__(self) -> None:
+        status_read, status_write = os.pipe()
+        owner_read, owner_write = os.pipe()
+        request_read, request_write = os.pipe()
+        self._fds = [status_read, owner_write, request_write]
+        self._child: subprocess.Popen[bytes] | None = None
+        command = [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid())]
+        try:
+            self._child = subprocess.Popen(
+                [*command, str(owner_read), str(status_write), str(request_read)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(owner_read, status_write, request_read),
+                # The terminal's Ctrl-C is for the owner, which then ends its guests in order.
+                start_new_session=True,
+            )
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            for fd in (owner_read, status_write, request_read):
+                os.close(fd)
+
+    def request(self, fields: Sequence[str]) -> list[str]:
+        """Say what to start; returns the words of its report, none when there is no report in time."""
+        status_read, _, request_write = self._fds
+        self._fds = self._fds[:2]
+        with contextlib.suppress(BrokenPipeError), open(request_write, "wb", buffering=0) as pipe:  # noqa: PTH123
+            pipe.write(b"".join(os.fsencode(field) + b"\0" for field in fields))
+        return _read_words(status_read, _START_SECONDS)
+
+    def take(self) -> tuple[subprocess.Popen[bytes] | None, list[int]]:
+        """The process and the two descriptors that hold on to it; they belong to the caller from here on."""
+        taken, self._child, self._fds = (self._child, self._fds), None, []
+        return taken
+
+    def close(self) -> None:
+        """End it, unless it was taken. Idempotent."""
+        child, fds = self.take()
+        for fd in fds:
+            os.close(fd)
+        if child is None:
+            return
+        try:
+            child.wait(_START_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+class KeeperAtHand:
+    """One waiting keeper, for whoever starts QEMU next. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._waiting: WaitingKeeper | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def take(self) -> WaitingKeeper | None:
+        """The keeper, if there is one; it belongs to the caller from here on."""
+        with self._lock:
+            taken, self._waiting = self._waiting, None
+            return taken
+
+    def refill(self) -> None:
+        """Have one at hand. Where none can be started, whoever needs one will tell."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._waiting is None and not self._closed:
+                self._waiting = WaitingKeeper()
+
+    def close(self) -> None:
+        """End it, and have none from here on. Idempotent."""
+        with self._lock:
+            self._closed = True
+            if self._waiting is not None:
+                self._waiting.close()
+                self._waiting = None
 
 
 class QemuProcess:
@@ -46,56 +135,36 @@ class QemuProcess:
         self._lock = threading.Lock()
 
     @classmethod
-    def start(cls, argv: Sequence[str], run_dir: Path, *, lock_file: Path | None = None) -> QemuProcess:
+    def start(
+        cls, argv: Sequence[str], run_dir: Path, *, lock_file: Path | None = None, waiting: WaitingKeeper | None = None
+    ) -> QemuProcess:
         """Start QEMU in ``run_dir``, owned by this process; its messages go to ``qemu.log`` there.
 
         Args:
             argv: QEMU and its arguments.
             run_dir: Folder that it runs in; it must exist.
             lock_file: The keeper holds a shared lock on this file as long as it lives.
+            waiting: A keeper that is there already; it is used up in any case.
 
         Raises:
             HostToolError: QEMU could not be executed, or the keeper did not start.
         """
-        status_read, status_write = os.pipe()
-        owner_read, owner_write = os.pipe()
-        command = [sys.executable, "-I", "-S", keeper.__file__, str(run_dir), str(os.getpid())]
-        command += [str(owner_read), str(status_write), str(lock_file) if lock_file else keeper.NONE, *argv]
-        try:
-            with (run_dir / LOG_FILE).open("ab") as log:
-                child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(owner_read, status_write),
-                    # The terminal's Ctrl-C is for the owner, which then ends its guests in order.
-                    start_new_session=True,
-                )
-        except BaseException:
-            os.close(status_read)
-            os.close(owner_write)
-            raise
-        finally:
-            os.close(owner_read)
-            os.close(status_write)
-        status = _read_words(status_read, _START_SECONDS)
-        if status[:1] != ["started"]:
-            os.close(status_read)
-            os.close(owner_write)
-            try:
-                child.wait(_START_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-            message = " ".join(status[1:]) or "the process that starts and guards QEMU did not report in time"
-            log_text = (run_dir / LOG_FILE).read_text(encoding="utf-8", errors="backslashreplace")
+        waiting = waiting or WaitingKeeper()
+        log = run_dir / LOG_FILE
+        if not run_dir.is_dir():
+            waiting.close()
+            raise HostToolError(argv, None, message=f"{run_dir} is no folder to run in")
+        log.touch()  # also where nothing is ever written to it
+        words = waiting.request([str(run_dir), str(lock_file) if lock_file else keeper.NONE, *argv])
+        if words[:1] != ["started"]:
+            waiting.close()
+            message = " ".join(words[1:]) or "the process that starts and guards QEMU did not report in time"
+            log_text = log.read_text(encoding="utf-8", errors="backslashreplace")
             raise HostToolError(argv, None, log_text, message=message, hint="`lab doctor` checks QEMU")
-        qemu_pid, keeper_pid = (int(word) for word in status[1:])
+        qemu_pid, keeper_pid = (int(word) for word in words[1:])
         process = cls(run_dir, qemu_pid, None, detached=False)
         process.keeper_pid = keeper_pid
-        process._child = child
-        process._fds = [status_read, owner_write]
+        process._child, process._fds = waiting.take()
         return process
 
     @classmethod

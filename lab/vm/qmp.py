@@ -128,6 +128,20 @@ class Qmp:
         """Run a line of the human monitor, for what QMP does not offer, and return its text."""
         return str(self.execute("human-monitor-command", {"command-line": line}, timeout=timeout))
 
+    def pass_file(self, name: str, descriptor: int) -> None:
+        """Hand QEMU an open file; commands that take a descriptor know it by this name from here on.
+
+        Args:
+            name: Not a number.
+            descriptor: It stays open here, and may be closed.
+        """
+
+        async def send() -> None:
+            self._client.send_fd_scm(descriptor)
+
+        self._run(send(), 10.0, "a descriptor")
+        self.execute("getfd", {"fdname": name})
+
     @property
     def connected(self) -> bool:
         """The connection stands."""

@@ -177,6 +177,7 @@ class VmSpec:
         nic: Network card; None: no network.
         serials: Serial ports in order: serial 0 is COM1 or ttyS0.
         console: Index of the serial port on which the guest's kernel or boot loader reports; quoted in errors.
+        channels: Names of virtio-serial ports; see :mod:`lab.vm.channel`.
         debug_port: A debug console on I/O port 0xE9, recorded as ``debugcon``; None: no such device.
         display: A VGA card, so that screen shots can be taken.
         rng: A virtio random number device.
@@ -206,6 +207,7 @@ class VmSpec:
     nic: Nic | None = None
     serials: tuple[SerialPort, ...] = (SerialPort(), SerialPort())
     console: int = 0
+    channels: tuple[str, ...] = ()
     debug_port: SerialPort | None = None
     display: bool = False
     rng: bool = False

@@ -51,7 +51,7 @@ class Running:
         self.seen = b""
         self.woken: list[tuple[float, bytes]] = []
         self.refuse: OSError | None = None
-        service = printd.Service(self.pipe, self.serial, self.listener, lambda: 12.3456, self.wake)
+        service = printd.Service(self.pipe, self.serial, self.listener, lambda: 12.3456, wake=self.wake)
         self.thread = threading.Thread(target=service.run, args=(self.stop.is_set,), daemon=True)
         self.thread.start()
 

@@ -19,6 +19,7 @@ from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.sources import open_prints
 from lab.toolchain.select import DriverPackage
+from lab.vm.channel import Channels
 from tests.kdguest.probe import Probe, async_reader, sync_reader
 from tests.kdguest.system import System
 from tests.kdguest.target import KernelStopped, KernelTarget
@@ -48,6 +49,7 @@ class KdMachine:
     def __init__(self, folder: Path) -> None:
         self.run_dir = folder
         self.ports: Mapping[int, int] = {}
+        self.channels = Channels(folder, ())
         self.kernel = KernelTarget(folder / "serial0.sock")
         self.system = System(self.kernel)
         self.qmp = Monitor(self)

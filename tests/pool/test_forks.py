@@ -16,6 +16,7 @@ from lab.pool.payload import Payload
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
 from lab.vm.cleanup import RunFolder
+from lab.vm.process import WaitingKeeper
 from tests.pool.test_templates import fill
 from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest
 
@@ -93,8 +94,12 @@ class World:
         self.closed.append((folder.path.name.rpartition("-")[0], kept))
         folder.remove()
 
-    def fork(self, _frozen: object, _folder: Path, run_dir: Path, *, name: str, detached: bool = False) -> SimulatedMachine:
-        del name, detached
+    def fork(
+        self, _frozen: object, _folder: Path, run_dir: Path, *, name: str, waiting: WaitingKeeper | None
+    ) -> SimulatedMachine:
+        del name
+        if waiting is not None:
+            waiting.close()
         self.folders.append(run_dir)
         if self.fork_errors:
             raise self.fork_errors.pop(0)
@@ -266,14 +271,6 @@ def test_without_memory_there_is_no_spare(forks: Forks, world: World) -> None:
     world.memory_mb = 600
     forks.prepare("gw0-2", SYNC)
     assert len(world.machines) == 1
-
-
-def test_forks_that_people_may_keep_are_never_spare(world: World) -> None:
-    forks = world.make(detached=True)
-    forks.fork("gw0-1", SYNC)
-    forks.prepare("gw0-2", SYNC)
-    assert len(world.machines) == 1
-    forks.close()
 
 
 def test_nothing_is_prepared_before_its_template_is_known(forks: Forks, world: World) -> None:

@@ -61,7 +61,7 @@ def test_only_a_debugger_has_a_port_that_goes_both_ways_and_a_machine_that_waits
 def test_a_source_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     manifest = wine_manifest(prints=PrintPort(source="wine"))
     machine = KdMachine(tmp_path)
-    with pytest.raises(ImageError, match="prints by wine"):
+    with pytest.raises(ImageError, match="neither a channel nor a port"):
         open_prints(manifest, machine, "utf-8", lambda: Recorded())
     machine.kill()
 

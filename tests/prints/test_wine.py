@@ -1,4 +1,4 @@
-"""The free guest's source: a file that grows, and an agent on a TCP port."""
+"""The free guest's source: a file that grows, and an agent."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EvidenceLost, TransportError
+from lab.prints.agent import PrintAgent
 from lab.prints.decode import WineDecoder
 from lab.prints.record import GapRecord, PrintRecord, Record
 from lab.prints.resume import PrintsState
@@ -38,7 +39,7 @@ class Agent:
             stream.write(b"\x1e%d;%d;%s\n" % (self.number, len(line), line))
             self.number += 1
 
-    def connect(self, address: tuple[str, int], timeout: float) -> socket.socket:
+    def connect(self, timeout: float) -> socket.socket:
         self.connections += 1
         ours, theirs = socket.socketpair()
         self._ends.append(theirs)
@@ -81,7 +82,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
 
 @pytest.fixture
 def wine(agent: Agent) -> Iterator[WinePrintSource]:
-    source = WinePrintSource(agent.file, ("127.0.0.1", 5999), connect=agent.connect)
+    source = WinePrintSource(agent.file, PrintAgent(agent.connect, "127.0.0.1:5999"))
     source.start()
     yield source
     source.close()
@@ -132,10 +133,10 @@ def test_an_agent_that_refuses_is_lost_evidence(agent: Agent, wine: WinePrintSou
 
 
 def test_no_agent_is_lost_evidence(tmp_path: Path) -> None:
-    def refuse(address: tuple[str, int], timeout: float) -> socket.socket:
+    def refuse(timeout: float) -> socket.socket:
         raise ConnectionRefusedError("connection refused")
 
-    source = WinePrintSource(tmp_path / "x.log", ("127.0.0.1", 1), connect=refuse)
+    source = WinePrintSource(tmp_path / "x.log", PrintAgent(refuse, "127.0.0.1:1"))
     with pytest.raises(EvidenceLost, match="connection refused"):
         source.mark("t", timeout=1)
 
@@ -149,7 +150,7 @@ def test_close_reads_what_is_there_and_may_be_called_twice(agent: Agent, wine: W
 
 
 def test_a_file_that_cannot_be_read_is_a_gap(tmp_path: Path) -> None:
-    source = WinePrintSource(tmp_path, ("127.0.0.1", 1))
+    source = WinePrintSource(tmp_path, PrintAgent(lambda _timeout: socket.socketpair()[0], "nowhere"))
     source.start()
     records = source.wait(0, some(1), timeout=30)
     source.close()
@@ -162,7 +163,7 @@ def test_a_bug_while_prints_are_decoded_is_a_gap_and_fails_every_marker(agent: A
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(WineDecoder, "feed", broken)
-    source = WinePrintSource(agent.file, ("127.0.0.1", 5999), connect=agent.connect)
+    source = WinePrintSource(agent.file, PrintAgent(agent.connect, "127.0.0.1:5999"))
     agent.say(PRINT + b"hello")
     source.start()
     [record] = source.wait(0, some(1), timeout=30)
@@ -186,7 +187,7 @@ def test_a_fork_goes_on_counting_and_begins_with_the_prints_of_the_load(agent: A
     load = PRINT + b"DriverEntry"
     replay = b"\x1e7;%d;%s\n" % (len(load), load)
     resume = PrintsState(numbers={"next_line": 7}, replay=replay)
-    source = WinePrintSource(agent.file, ("127.0.0.1", 5999), connect=agent.connect, resume=resume)
+    source = WinePrintSource(agent.file, PrintAgent(agent.connect, "127.0.0.1:5999"), resume=resume)
     agent.number = 8
     source.start()
     try:
@@ -204,7 +205,7 @@ def test_a_fork_goes_on_counting_and_begins_with_the_prints_of_the_load(agent: A
 
 def test_a_fork_whose_first_line_is_another_one_has_a_gap(agent: Agent) -> None:
     source = WinePrintSource(
-        agent.file, ("127.0.0.1", 5999), connect=agent.connect, resume=PrintsState(numbers={"next_line": 7})
+        agent.file, PrintAgent(agent.connect, "127.0.0.1:5999"), resume=PrintsState(numbers={"next_line": 7})
     )
     agent.number = 9
     source.start()
@@ -216,8 +217,10 @@ def test_a_fork_whose_first_line_is_another_one_has_a_gap(agent: Agent) -> None:
 
 
 def test_a_woken_guest_is_told_time_and_random_bytes(agent: Agent, wine: WinePrintSource) -> None:
-    wine.wake(1795590907.25, b"\x0f" * 32, timeout=30)
+    runs: list[int] = []
+    wine.wake(1795590907.25, b"\x0f" * 32, let_run=lambda: runs.append(len(agent.woken)), timeout=30)
+    assert len(runs) == 1
     assert agent.woken == [b"WAKE 1795590907.250000 " + b"0f" * 32 + b"\n"]
     agent.answer = b"ERROR: Operation not permitted\n"
     with pytest.raises(TransportError, match="cannot set the clock"):
-        wine.wake(1.0, bytes(32), timeout=30)
+        wine.wake(1.0, bytes(32), let_run=lambda: None, timeout=30)

@@ -43,10 +43,10 @@ def basic(user: str, password: str, encoding: str = "utf-8") -> str:
     ],
 )
 def test_basic(accounts: Accounts, user: str, password: str, good: bool) -> None:
-    over_tls = Authenticator(accounts, tls=True, certificate=b"", log=LOG)
+    over_tls = Authenticator(accounts, protected=True, certificate=b"", log=LOG)
     assert bool(over_tls.check(basic(user, password)).user) is good
     assert not over_tls.check("").user  # Basic goes with each request
-    plain = Authenticator(accounts, tls=False, certificate=b"", log=LOG)
+    plain = Authenticator(accounts, protected=False, certificate=b"", log=LOG)
     assert plain.check(basic(user, password)).headers == (("WWW-Authenticate", "Negotiate"),)
 
 
@@ -60,7 +60,7 @@ def login(authenticator: Authenticator, user: str = "lab", password: str = "secr
 
 
 def test_ntlm_is_bound_to_the_connection_and_can_be_done_again(accounts: Accounts, tmp_path: Path) -> None:
-    authenticator = Authenticator(accounts, tls=False, certificate=b"", log=LOG)
+    authenticator = Authenticator(accounts, protected=False, certificate=b"", log=LOG)
     assert authenticator.check("").user == ""
     assert login(authenticator)
     assert authenticator.check("").user
@@ -74,7 +74,7 @@ def test_ntlm_is_bound_to_the_connection_and_can_be_done_again(accounts: Account
 
 def test_the_environment_is_left_as_it_was(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NTLM_USER_FILE", raising=False)
-    authenticator = Authenticator(accounts, tls=False, certificate=b"", log=LOG)
+    authenticator = Authenticator(accounts, protected=False, certificate=b"", log=LOG)
     assert login(authenticator)
     assert "NTLM_USER_FILE" not in os.environ
     monkeypatch.setenv("NTLM_USER_FILE", "/mine")
@@ -84,7 +84,7 @@ def test_the_environment_is_left_as_it_was(accounts: Accounts, monkeypatch: pyte
 
 def test_channel_bindings_may_be_missing_but_not_wrong(accounts: Accounts, certificate: tuple[Path, Path]) -> None:
     der = x509.load_pem_x509_certificate(certificate[0].read_bytes()).public_bytes(serialization.Encoding.DER)
-    authenticator = Authenticator(accounts, tls=True, certificate=der, log=LOG)
+    authenticator = Authenticator(accounts, protected=True, certificate=der, log=LOG)
     right = GssChannelBindings(application_data=b"tls-server-end-point:" + hashlib.sha384(der).digest())
     wrong = GssChannelBindings(application_data=b"tls-server-end-point:" + hashlib.sha256(der).digest())
     assert login(authenticator)
@@ -96,7 +96,7 @@ def test_channel_bindings_may_be_missing_but_not_wrong(accounts: Accounts, certi
     "token", [b"NTLMSSP\0", b"NTLMSSP\0\x03\0\0\0", b"NTLMSSP\0\x03\0\0\0" + b"\xff" * 80, b"\x60\x10junk", b"x"]
 )
 def test_broken_tokens_are_refused(accounts: Accounts, token: bytes) -> None:
-    authenticator = Authenticator(accounts, tls=True, certificate=b"", log=LOG)
+    authenticator = Authenticator(accounts, protected=True, certificate=b"", log=LOG)
     for _ in range(2):
         verdict = authenticator.check("Negotiate " + base64.b64encode(token).decode())
         assert (verdict.user, verdict.headers[0]) == ("", ("WWW-Authenticate", "Negotiate"))

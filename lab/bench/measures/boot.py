@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.bench.measure import Context, NotHere
+from lab.bench.measures.winrm import PROGRAM
 from lab.bench.samples import Samples, Series
 
 _TIMEOUT_S = 60.0
@@ -36,7 +37,7 @@ class BootMeasure:
                 try:
                     forked.append(guest.boot_s)
                     begin = context.clock()
-                    guest.transport.run("echo lab", timeout=_TIMEOUT_S)
+                    guest.transport.run([PROGRAM, "tick"], timeout=_TIMEOUT_S, shell=False)
                     worked.append(guest.boot_s + context.clock() - begin)
                 finally:
                     guest.close()

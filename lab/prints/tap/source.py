@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from lab.errors import EvidenceLost, GuestError
-from lab.prints.log import RecordLog
-from lab.prints.record import GapRecord, MarkRecord, Record
+from lab.prints.follow import FileFollower
+from lab.prints.record import Record
 from lab.prints.tap.decoder import TapDecoder, TapPosition
 
 #: The log of :attr:`lab.vm.spec.VmSpec.debug_port` in a machine's run folder.
 LOG_FILE = "debugcon.log"
-#: How often the file is looked at, in seconds: the granularity of host times.
-POLL_S = 0.01
-#: The same while somebody waits for a record.
-HURRY_S = 0.001
-_CHUNK = 1 << 20
 
 
 def _nothing() -> None:
     """Nobody's connection to let go of."""
+
+
+class _Frames(TapDecoder):
+    """A :class:`lab.prints.follow.Decoder`."""
+
+    def rest(self, silent_s: float) -> list[Record]:
+        return []  # a frame says where it ends
 
 
 class TapPrintSource:
@@ -54,19 +53,10 @@ class TapPrintSource:
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = path
         self._write_mark = write_mark
-        self._decoder = TapDecoder(encoding, resume)
+        self._decoder = _Frames(encoding, resume)
         self._on_close = on_close
-        self._wall = wall
-        self._clock = clock
-        self._log = RecordLog(clock)
-        self._broken = ""
-        self._stopping = False
-        self._wake = threading.Event()
-        self._waiting = 0
-        self._waiting_lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._file = FileFollower(path, self._decoder, what="the log of the debug console", wall=wall, clock=clock)
 
     @property
     def name(self) -> str:
@@ -76,7 +66,7 @@ class TapPrintSource:
     @property
     def raw_file(self) -> Path:
         """The file that holds every byte of the debug console."""
-        return self._path
+        return self._file.path
 
     @property
     def position(self) -> TapPosition | None:
@@ -85,18 +75,15 @@ class TapPrintSource:
 
     def start(self) -> None:
         """Begin to follow the file from its first byte."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._follow, name=f"prints {self._path.name}", daemon=True)
-            self._thread.start()
+        self._file.start()
 
     def records_since(self, position: int) -> list[Record]:
         """All records from index ``position`` on."""
-        return self._log.since(position)
+        return self._file.records_since(position)
 
     def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
         """Wait until ``until`` holds for the records from ``position`` on; see :class:`lab.prints.record.PrintSource`."""
-        with self._hurried():
-            return self._log.wait(position, until, timeout=timeout)
+        return self._file.wait(position, until, timeout=timeout)
 
     def mark(self, token: str, *, timeout: float) -> int:
         """Have the tap write a mark and wait until it arrives; see :class:`lab.prints.record.PrintSource`.
@@ -105,34 +92,12 @@ class TapPrintSource:
             token: Printable ASCII without blanks, at most 128 characters; unique in this guest's life.
             timeout: Seconds for all of it.
         """
-        before = len(self._log)
-        deadline = self._clock() + timeout
-
-        def is_mark(record: Record) -> bool:
-            return isinstance(record, MarkRecord) and record.token == token
-
-        with self._hurried():
-            if not self._broken:
-                self._have_written(token, timeout)
-            left = max(deadline - self._clock(), 0.0)
-            records = self._log.wait(before, lambda new: bool(self._broken) or any(map(is_mark, new)), timeout=left)
-        for index, record in enumerate(records):
-            if is_mark(record):
-                return before + index + 1
-        if self._broken:
-            raise EvidenceLost(f"marker {token} did not arrive: {self._broken}")
-        raise EvidenceLost(
-            f"the guest's tap wrote marker {token}, and it did not arrive in {self._path} within {timeout:.0f} s",
-            hint="a full disk would explain it; `lab tap decode` on that file shows what came",
-        )
+        hint = "a full disk would explain it; `lab tap decode` on that file shows what came"
+        return self._file.mark(token, self._have_written, who="the guest's tap", hint=hint, timeout=timeout)
 
     def close(self) -> None:
         """Read what has already arrived and stop."""
-        if self._thread is not None:
-            self._stopping = True
-            self._wake.set()
-            self._thread.join()
-            self._thread = None
+        if self._file.close():
             self._on_close()
 
     def _have_written(self, token: str, timeout: float) -> None:
@@ -144,50 +109,3 @@ class TapPrintSource:
             raise EvidenceLost(
                 f"the guest's tap was not reached for marker {token}: {error.message}", hint=error.hint
             ) from error
-
-    @contextlib.contextmanager
-    def _hurried(self) -> Iterator[None]:
-        """Have the file looked at more often while somebody waits for it."""
-        with self._waiting_lock:
-            self._waiting += 1
-        self._wake.set()
-        try:
-            yield
-        finally:
-            with self._waiting_lock:
-                self._waiting -= 1
-
-    def _follow(self) -> None:
-        file: BinaryIO | None = None
-        try:
-            while True:
-                # Asked before reading: what was written before the end was asked for is read in any case.
-                stopping = self._stopping
-                file = file or self._open()
-                data = file.read(_CHUNK) if file else b""
-                if data:
-                    self._log.extend(self._decoder.feed(data, self._wall()))
-                elif stopping:
-                    break
-                elif self._wake.wait(HURRY_S if self._waiting else POLL_S):
-                    self._wake.clear()
-            self._log.extend(self._decoder.finish(self._wall()))
-        except OSError as error:
-            self._stop_loudly(f"the log of the debug console {self._path} cannot be read: {error}")
-        except Exception as error:
-            # A bug of the lab: without a record of it, the prints would just end.
-            self._stop_loudly(f"the lab cannot go on reading {self._path}: {type(error).__name__}: {error}")
-        finally:
-            if file is not None:
-                file.close()
-
-    def _stop_loudly(self, reason: str) -> None:
-        """Record that no print will follow any more, and have every marker fail with the reason."""
-        self._broken = reason
-        self._log.extend([GapRecord(sequence=len(self._log), host_time=self._wall(), missing=0, reason=reason)])
-
-    def _open(self) -> BinaryIO | None:
-        try:
-            return self._path.open("rb", buffering=0)
-        except FileNotFoundError:
-            return None

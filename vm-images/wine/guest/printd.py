@@ -3,8 +3,9 @@ r"""Carries the kernel prints out of the guest: from the pipe that Wine's servic
 Each line goes out framed as ``\x1e<seq>;<payload byte length>;<payload>\n``: seq counts from 0 at boot, so that the host
 notices a lost or a damaged line. The first line is ``lab:boot``.
 
-On TCP, a client sends ``MARK <token>\n``; the service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one
-write, so that the mark comes out behind everything that was printed before it, and answers ``OK\n``.
+On a virtio-serial port, which is the channel of the machine's owner alone, or on TCP, a client sends ``MARK <token>\n``; the
+service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one write, so that the mark comes out behind
+everything that was printed before it, and answers ``OK\n``.
 
 ``WAKE <seconds> <hex>\n`` tells a guest that was frozen and goes on, perhaps many times over, what it cannot know: the
 time of day, and random bytes that no other copy of it gets. Answered like a mark.
@@ -99,11 +100,40 @@ class Outbox:
                 return
 
 
-class MarkClient:
-    """One TCP connection; collects its request lines."""
+class Port:
+    """What :class:`MarkClient` wants of a socket, for the device of a virtio-serial port; non-blocking."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._fd
+
+    def recv(self, size: int) -> bytes:
+        """What is there; empty when nobody holds the other end."""
+        return os.read(self._fd, size)
+
+    def send(self, data: bytes) -> int:
+        """Write."""
+        return os.write(self._fd, data)
+
+    def close(self) -> None:
+        """Close the device."""
+        os.close(self._fd)
+
+
+class MarkClient:
+    """One connection; collects its request lines.
+
+    Args:
+        sock: A connected socket, or the channel.
+        permanent: It is there for good: its end only means that nobody holds the other end for now.
+    """
+
+    def __init__(self, sock: socket.socket | Port, *, permanent: bool = False) -> None:
         self.sock = sock
+        self.permanent = permanent
         self._buffer = b""
 
     def requests(self) -> list[bytes] | None:
@@ -113,8 +143,9 @@ class MarkClient:
         except BlockingIOError:
             return []
         except OSError:
-            return None
+            data = b""
         if not data:
+            self._buffer = b""
             return None
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         return lines if len(self._buffer) <= MAX_TOKEN + 10 else None
@@ -133,7 +164,7 @@ def mark_line(request: bytes, uptime: float) -> bytes | None:
     return MARK_LEAD + b"%.3f:%s\n" % (uptime, token)
 
 
-def wake_up(seconds: float, entropy: bytes) -> None:
+def wake_up(seconds: float, entropy: bytes, urandom: int) -> None:
     """Set the time of day, and have the kernel's random numbers depend on ``entropy`` from here on.
 
     The kernel would take up what is written to /dev/urandom within a minute by itself; until then, all copies of a frozen
@@ -142,14 +173,14 @@ def wake_up(seconds: float, entropy: bytes) -> None:
     Args:
         seconds: Since the epoch, UTC.
         entropy: Random bytes.
+        urandom: /dev/urandom, open for writing.
 
     Raises:
         OSError: The kernel refused.
     """
     time.clock_settime(time.CLOCK_REALTIME, seconds)
-    with open("/dev/urandom", "wb", buffering=0) as device:  # noqa: PTH123 (pathlib takes long to import in the guest)
-        device.write(entropy)
-        fcntl.ioctl(device, RNDRESEEDCRNG)
+    os.write(urandom, entropy)
+    fcntl.ioctl(urandom, RNDRESEEDCRNG)
 
 
 def parse_wake(request: bytes) -> tuple[float, bytes] | None:
@@ -166,6 +197,7 @@ class Service:
         serial: File descriptor of the serial port, non-blocking.
         listener: Listening socket, non-blocking.
         uptime: Seconds since boot, on the clock that Wine stamps its lines with.
+        channel: The channel of the machine's owner; None where the machine has none.
         wake: Sets clock and random numbers, see :func:`wake_up`.
     """
 
@@ -175,9 +207,12 @@ class Service:
         serial: int,
         listener: socket.socket,
         uptime: Callable[[], float],
-        wake: Callable[[float, bytes], None] = wake_up,
+        channel: Port | socket.socket | None = None,
+        wake: Callable[[float, bytes], None] | None = None,
     ) -> None:
-        self._wake = wake
+        # Opened now: a fork that has just been woken has better things to do.
+        urandom = os.open("/dev/urandom", os.O_WRONLY | os.O_CLOEXEC)
+        self._wake = wake or (lambda seconds, entropy: wake_up(seconds, entropy, urandom))
         self._pipe = pipe
         self._serial = serial
         self._listener = listener
@@ -189,6 +224,8 @@ class Service:
         self._selector = selectors.DefaultSelector()
         self._selector.register(pipe, selectors.EVENT_READ, self._read_pipe)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        # Nobody holds the channel until a look at it tells otherwise.
+        self._unheld = MarkClient(channel, permanent=True) if channel is not None else None
         self._waiting_for_port = False
         self._pipe_paused = False
 
@@ -198,6 +235,8 @@ class Service:
         try:
             while not until():
                 self._write_out()
+                if self._unheld is not None:
+                    self._look_at_channel(self._unheld)
                 for key, _ in self._selector.select(timeout=1):
                     key.data()
         finally:
@@ -241,13 +280,28 @@ class Service:
         self._clients.add(client)
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._serve(client))
 
+    def _look_at_channel(self, client: MarkClient) -> None:
+        """Watch the channel as soon as somebody holds it: before that, it would be reported without end."""
+        requests = client.requests()
+        if requests is None:
+            return
+        self._unheld = None
+        self._selector.register(client.sock, selectors.EVENT_READ, lambda: self._serve(client))
+        self._take(client, requests)
+
     def _serve(self, client: MarkClient) -> None:
         requests = client.requests()
         if requests is None:
             self._selector.unregister(client.sock)
+            if client.permanent:
+                self._unheld = client
+                return
             client.sock.close()
             self._clients.discard(client)
             return
+        self._take(client, requests)
+
+    def _take(self, client: MarkClient, requests: list[bytes]) -> None:
         for request in requests:
             wake = parse_wake(request)
             if wake is None:
@@ -304,11 +358,13 @@ def main() -> None:
     parser.add_argument("--pipe", default="/run/lab/prints")
     parser.add_argument("--serial", default="/dev/ttyS1")
     parser.add_argument("--port", type=int, default=5999)
+    parser.add_argument("--channel", default="/dev/lab.prints")
     options = parser.parse_args()
     listener = socket.create_server(("", options.port))
     listener.setblocking(False)
     uptime = lambda: time.clock_gettime(time.CLOCK_MONOTONIC)  # noqa: E731
-    Service(open_pipe(options.pipe), open_serial(options.serial), listener, uptime).run()
+    channel = Port(options.channel) if os.path.exists(options.channel) else None  # noqa: PTH110 (as above)
+    Service(open_pipe(options.pipe), open_serial(options.serial), listener, uptime, channel).run()
 
 
 if __name__ == "__main__":

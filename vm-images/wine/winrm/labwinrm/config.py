@@ -25,6 +25,7 @@ class Config:
         https_port: HTTPS port, like ``http_port``.
         tls_certificate: PEM certificate chain for HTTPS.
         tls_key: PEM key for HTTPS.
+        channel: Device of a virtio-serial port that is served as well.
         launcher: ``resident`` (a launcher inside Wine) or ``direct`` (one Unix process a command).
         resident_command: Starts the resident launcher.
         comspec: Windows path of the shell.
@@ -47,6 +48,7 @@ class Config:
     https_port: int | None = 5986
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    channel: Path | None = None
     launcher: str = "resident"
     resident_command: tuple[str, ...] = ("wine", "C:\\lab\\labexec.exe")
     comspec: str = "C:\\windows\\system32\\cmd.exe"
@@ -76,7 +78,7 @@ class Config:
             raise ConfigError("max_shells, idle_timeout_s, exit_grace_s, max_envelope_kb: a number is too small")
 
 
-_PATHS = {"ntlm_user_file", "run_directory", "tls_certificate", "tls_key", "drive_c", "log_file"}
+_PATHS = {"ntlm_user_file", "run_directory", "tls_certificate", "tls_key", "channel", "drive_c", "log_file"}
 _PORTS = {"http_port", "https_port"}
 _ARGVS = {"resident_command", "shell_command", "program_command"}
 _NUMBERS = {"idle_timeout_s", "exit_grace_s"}

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import socket
+
+    from labwinrm.channel import Channel
 
 _MAX_HEAD: Final = 65536
 _REASONS: Final = {
@@ -47,14 +51,14 @@ class Request:
 
 
 class HttpConnection:
-    """Requests and answers on one connected socket.
+    """Requests and answers on one connection.
 
     Args:
-        sock: Connected; a TLS one after its handshake.
+        sock: A connected socket, a TLS one after its handshake, or the channel.
         max_body: Largest body, bytes.
     """
 
-    def __init__(self, sock: socket.socket, max_body: int) -> None:
+    def __init__(self, sock: socket.socket | Channel, max_body: int) -> None:
         self._socket = sock
         self._max_body = max_body
         self._buffer = bytearray()

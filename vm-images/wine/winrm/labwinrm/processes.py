@@ -13,10 +13,12 @@ from typing import Final, Protocol
 from labwinrm.faults import ABORTED, INVALID_PARAMETER, RECEIVE_IN_PROGRESS, TIMED_OUT, WsmanFault
 from labwinrm.stdin import Input
 
-#: After output came, more of it is awaited so that it shares the answer: by naps of so long, until one brought nothing,
-#: and no longer than this in all. A nap is not ended by output: waking up for each of the small writes of most
-#: programs costs more than the program itself (50000 lines of findstr: 42 s so, 7 s by naps, in an emulated guest).
-LINGER_S: Final = 0.02
+#: After output came, more of it is awaited so that it shares the answer: by naps, until one brought nothing, and no longer
+#: than this in all. A nap is not ended by output: waking up for each of the small writes of most programs costs more than the
+#: program itself (50000 lines of findstr: 42 s so, 7 s by naps, in an emulated guest). The first nap is short, because most
+#: answers are one write; who goes on writing gets longer ones.
+FIRST_NAP_S: Final = 0.004
+LONGEST_NAP_S: Final = 0.02
 LINGER_MOST_S: Final = 0.2
 #: Who writes this much at once gets no nap: the pipe would be full before its end.
 NAP_BELOW: Final = 16384
@@ -180,7 +182,7 @@ class Command:
     def _receive(self, names: tuple[str, ...], deadline: float, limit: int, client: int) -> Output:
         chunks: dict[str, list[bytes]] = {}
         before = frozenset(self._ended)
-        total, fresh, give_up, quiet = 0, 0, 0.0, False
+        total, fresh, give_up, quiet, nap = 0, 0, 0.0, False, FIRST_NAP_S
         while True:
             if self._closed.is_set():
                 raise WsmanFault(ABORTED)
@@ -199,7 +201,9 @@ class Command:
                 raise WsmanFault(TIMED_OUT)
             lingering = bool(total) and self._exited_at is None
             napping = lingering and fresh < NAP_BELOW
-            ready = self._poll(() if napping else names, LINGER_S if lingering else until - now, client)
+            ready = self._poll(() if napping else names, nap if lingering else until - now, client)
+            if lingering:
+                nap = min(2 * nap, LONGEST_NAP_S)
             fresh = self._drain(names if napping else ready, chunks, limit - total)
             if fresh and not total:
                 give_up = time.monotonic() + LINGER_MOST_S

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from labwinrm import encryption
 from labwinrm.accounts import Accounts
 from labwinrm.auth import Authenticator
+from labwinrm.channel import LOOK_AGAIN_S, Channel
 from labwinrm.config import Config, ConfigError
 from labwinrm.http import HttpConnection, HttpError, Request
 from labwinrm.processes import ClientGone, Launcher
@@ -45,10 +46,16 @@ class _Listener:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection: address, whether TLS protects it, and its socket's descriptor."""
+    """The other end of a connection.
+
+    Attributes:
+        address: For log lines and shells.
+        protected: Nobody else can read along or join in: TLS sees to it, or the virtual machine's owner.
+        socket: Descriptor.
+    """
 
     address: str
-    tls: bool
+    protected: bool
     socket: int
 
 
@@ -72,6 +79,7 @@ class Server:
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._stopping = threading.Event()
         self._listeners: list[_Listener] = []
+        self._channel: Channel | None = None
         self._reaper = threading.Thread(target=self._reap, name="labwinrm-reaper", daemon=True)
         self.port: int | None = None
         self.tls_port: int | None = None
@@ -87,6 +95,9 @@ class Server:
             assert config.tls_key is not None
             https = self._open(config.https_port, (config.tls_certificate, config.tls_key))
             self.tls_port = https.port
+        if config.channel is not None and config.channel.exists():  # a machine need not have the port
+            self._channel = Channel(config.channel)
+            threading.Thread(target=self._serve_channel, args=(self._channel,), name="labwinrm-channel", daemon=True).start()
         self._reaper.start()
 
     def close(self) -> None:
@@ -133,6 +144,22 @@ class Server:
                     self._connections[sock] = thread
                 thread.start()
 
+    def _serve_channel(self, channel: Channel) -> None:
+        """Serve whoever holds the other end of the channel, one after the other."""
+        peer = Peer("channel", True, channel.fileno())
+        while not self._stopping.is_set():
+            try:
+                if not channel.held():
+                    self._stopping.wait(LOOK_AGAIN_S)
+                    continue
+                authenticator = Authenticator(self._accounts, protected=True, certificate=b"", log=self._log)
+                self._serve(HttpConnection(channel, MAX_BODY), authenticator, peer)
+                channel.drain()
+            except (OSError, ClientGone) as error:
+                self._log.debug("the channel: %s", error)
+            except Exception:
+                self._log.exception("serving the channel failed")
+
     def _connection(self, listener: _Listener, sock: socket.socket, address: str) -> None:
         wrapped = sock
         try:
@@ -145,7 +172,10 @@ class Server:
                     del self._connections[sock]
                     self._connections[wrapped] = threading.current_thread()
             wrapped.settimeout(_SOCKET_TIMEOUT)
-            self._serve(listener, wrapped, address)
+            tls = listener.tls is not None
+            authenticator = Authenticator(self._accounts, protected=tls, certificate=listener.certificate, log=self._log)
+            if not self._serve(HttpConnection(wrapped, MAX_BODY), authenticator, Peer(address, tls, wrapped.fileno())):
+                _drain(wrapped)
         except (OSError, ClientGone) as error:
             self._log.debug("connection of %s ended: %s", address, error)
         except Exception:
@@ -156,26 +186,21 @@ class Server:
             _hang_up(wrapped)
             wrapped.close()
 
-    def _serve(self, listener: _Listener, sock: socket.socket, address: str) -> None:
-        http = HttpConnection(sock, MAX_BODY)
-        authenticator = Authenticator(
-            self._accounts, tls=listener.tls is not None, certificate=listener.certificate, log=self._log
-        )
+    def _serve(self, http: HttpConnection, authenticator: Authenticator, peer: Peer) -> bool:
+        """Answer requests until the client ends; False when it sent something that cannot be understood."""
         while not self._stopping.is_set():
             try:
                 request = http.read()
                 if request is None:
-                    return
-                status, headers, body = self._handle(
-                    request, authenticator, Peer(address, listener.tls is not None, sock.fileno())
-                )
+                    return True
+                status, headers, body = self._handle(request, authenticator, peer)
             except HttpError as error:
                 http.write(error.status, [("Content-Type", "text/plain")], str(error).encode(), keep_alive=False)
-                _drain(sock)
-                return
+                return False
             http.write(status, headers, body, keep_alive=request.keep_alive)
             if not request.keep_alive:
-                return
+                return True
+        return True
 
     def _handle(self, request: Request, authenticator: Authenticator, peer: Peer) -> tuple[int, list[tuple[str, str]], bytes]:
         if request.path.partition("?")[0].rstrip("/").lower() not in ("/wsman", "/wsman-anon/identify"):
@@ -200,7 +225,7 @@ class Server:
             answer = self._service.answer(envelope, caller)
             body = encryption.encrypt(answer.envelope, authenticator.context)
             return answer.status, [*headers, ("Content-Type", encryption.RESPONSE_TYPE)], body
-        if not peer.tls:
+        if not peer.protected:
             # What Windows does with AllowUnencrypted=false: 500, and not a word.
             self._log.warning("unencrypted message over HTTP refused")
             return 500, headers, b""

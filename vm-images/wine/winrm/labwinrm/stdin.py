@@ -46,6 +46,11 @@ class Input:
                     raise WsmanFault(TIMED_OUT)
             if self._finished or self._ending:
                 raise WsmanFault(INPUT_CLOSED)
+            if data and not self._queue and not end:
+                # Most input has room at once; to hand it to a thread would cost more than to write it.
+                data = data[self._write(data) :]
+                if not data:
+                    return
             if data:
                 self._queue.append(memoryview(data))
                 self._waiting += len(data)
@@ -67,6 +72,13 @@ class Input:
             os.close(self._descriptor)
             self._descriptor = -1
         os.close(self._wake)
+
+    def _write(self, data: bytes) -> int:
+        """Write what there is room for; a pipe that is broken is found out by the thread."""
+        try:
+            return os.write(self._descriptor, data)
+        except OSError:
+            return 0
 
     def _run(self) -> None:
         while (piece := self._next()) is not None:

@@ -1,0 +1,95 @@
+"""WinRM over a byte stream that is private to the machine's owner, instead of over TCP.
+
+The free guest's WinRM service answers on a virtio-serial port, too. Nobody else can read along or join in there, as behind
+TLS, so that a login is a header (Basic) and messages are not encrypted; and the stream is still connected in a fork. Hyper-V's
+PowerShell Direct is the same idea.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+import urllib3.connection
+from winrm.transport import Transport as PywinrmTransport
+
+#: The stream has no address; HTTP wants a name.
+ENDPOINT = "http://channel/wsman"
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """An HTTP connection over a stream that is opened already.
+
+    Args:
+        stream: Opens it.
+    """
+
+    def __init__(self, stream: Callable[[], socket.socket], **settings: Any) -> None:
+        super().__init__("channel", **settings)
+        self._stream = stream
+
+    def connect(self) -> None:
+        """Take the stream."""
+        self.sock = self._stream()
+        if isinstance(self.timeout, int | float):
+            self.sock.settimeout(self.timeout)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    """The one connection.
+
+    Args:
+        stream: Opens it.
+    """
+
+    def __init__(self, stream: Callable[[], socket.socket]) -> None:
+        super().__init__("channel", maxsize=1, block=True, retries=False)
+        self._stream = stream
+
+    def _new_conn(self) -> _Connection:
+        return _Connection(self._stream, timeout=self.timeout.connect_timeout)
+
+
+class ChannelAdapter(requests.adapters.HTTPAdapter):
+    """Sends every request of a session over one stream.
+
+    Args:
+        stream: Opens it; called again when it was closed.
+    """
+
+    def __init__(self, stream: Callable[[], socket.socket]) -> None:
+        super().__init__(max_retries=0)
+        self._pool = _Pool(stream)
+
+    def get_connection_with_tls_context(self, *_args: Any, **_settings: Any) -> Any:
+        """See requests: the pool that a request goes through."""
+        return self._pool
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._pool.close()
+        super().close()
+
+
+class ChannelTransport(PywinrmTransport):
+    """pywinrm's transport over a stream.
+
+    Args:
+        stream: Opens it.
+        settings: See pywinrm.
+    """
+
+    def __init__(self, stream: Callable[[], socket.socket], **settings: Any) -> None:
+        super().__init__(ENDPOINT, auth_method="basic", message_encryption="never", **settings)
+        self._stream = stream
+
+    def build_session(self) -> requests.Session:
+        """See pywinrm."""
+        if self.session is None:
+            super().build_session().mount(ENDPOINT, ChannelAdapter(self._stream))
+        assert self.session is not None
+        return self.session

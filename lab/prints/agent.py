@@ -1,0 +1,83 @@
+"""The free guest's print agent, from the host's side: one request a line, one line for an answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+
+def _nothing() -> None:
+    """There is nothing else to do."""
+
+
+class PrintAgent:
+    """Asks the agent over a connection that is kept. Safe to use from several threads.
+
+    Args:
+        connect: Opens a connection within some seconds.
+        where: The agent's address for messages.
+    """
+
+    def __init__(self, connect: Callable[[float], socket.socket], where: str) -> None:
+        self.where = where
+        self._connect = connect
+        self._connection: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, request: bytes, timeout: float, *, meanwhile: Callable[[], None] = _nothing) -> bytes:
+        """Send a request, once more over a new connection when the kept one was dropped meanwhile.
+
+        Args:
+            request: One line.
+            timeout: Seconds for each step.
+            meanwhile: Called once the request is on its way.
+
+        Returns:
+            The answer's line; shorter when the agent ended within it, empty when it ended before.
+
+        Raises:
+            OSError: The agent cannot be reached, or does not answer in time.
+        """
+        with self._lock:
+            for kept in (True, False):
+                if self._connection is None:
+                    self._connection = self._connect(timeout)
+                    kept = False
+                self._connection.settimeout(timeout)
+                try:
+                    self._connection.sendall(request)
+                    meanwhile()
+                    meanwhile = _nothing
+                    answer = _read_line(self._connection)
+                    if answer or not kept:
+                        return answer
+                except TimeoutError:
+                    self._drop()
+                    raise
+                except OSError:
+                    self._drop()
+                    if not kept:
+                        raise
+                self._drop()
+            return b""
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        part = connection.recv(64)
+        if not part:
+            break
+        line += part
+    return line

@@ -1,0 +1,76 @@
+"""Virtio-serial ports of a machine: byte streams between its guest and whoever owns it, and nobody else.
+
+A port outlasts a freeze: unlike a TCP connection it has no state beyond QEMU's, so that who waited for a byte before the
+freeze is still waiting in each fork. For that, QEMU must find the same end held before and after: a machine takes hold of its
+ports as soon as it runs, before a fork is given its state. The guest would otherwise be told of a hang-up, and of another
+start.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab.errors import TransportError
+from lab.vm.qmp import connect_unix
+
+
+def socket_name(name: str) -> str:
+    """File name of a port's socket in the run folder."""
+    return f"{name}.sock"
+
+
+class Channels:
+    """The host's ends of a machine's ports. Safe to use from several threads.
+
+    Args:
+        run_dir: The machine's run folder.
+        names: Names of the ports.
+    """
+
+    def __init__(self, run_dir: Path, names: Iterable[str]) -> None:
+        self._run_dir = run_dir
+        self._names = tuple(names)
+        self._held: dict[str, socket.socket] = {}
+        self._lock = threading.Lock()
+
+    def hold(self) -> None:
+        """Take hold of every port.
+
+        Raises:
+            TransportError: QEMU does not listen, or somebody else holds a port.
+        """
+        for name in self._names:
+            connection = self._connect(name)
+            with self._lock:
+                self._held[name] = connection
+
+    def open(self, name: str) -> socket.socket:
+        """A port's stream, which belongs to the caller from here on; the one that is held, if it is.
+
+        QEMU serves one holder at a time. Another one is connected and not heard until the first has let go.
+
+        Raises:
+            TransportError: There is no such port, or QEMU has ended.
+        """
+        if name not in self._names:
+            raise TransportError(f"the machine of {self._run_dir} has no channel {name!r}")
+        with self._lock:
+            held = self._held.pop(name, None)
+        return held or self._connect(name)
+
+    def close(self) -> None:
+        """Let go of what nobody has opened. Idempotent."""
+        with self._lock:
+            held, self._held = list(self._held.values()), {}
+        for connection in held:
+            connection.close()
+
+    def _connect(self, name: str) -> socket.socket:
+        path = self._run_dir / socket_name(name)
+        try:
+            return connect_unix(path)
+        except OSError as error:
+            raise TransportError(f"the channel {path} cannot be opened: {error}", hint="does the machine still run?") from error
