@@ -28,14 +28,15 @@ from lab.cli.pytest_args import check_suites
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
-from lab.host.accel import probe_accelerators
+from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, project_root, runs_dir, state_dir, templates_dir
+from lab.host.qemu import qemu_version
+from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
-from lab.pool.boot import read_credentials, read_manifest
 from lab.pool.kept import KeptGuests
 from lab.pool.payload import Payload
-from lab.pool.source import ImageSource, choose_accelerator, qemu_version
+from lab.pool.source import ImageSource
 from lab.pool.templates import TemplateStore
 from lab.report.outdir import check_named, named_folder, timed_folder
 from lab.toolchain.select import resolve_drivers
@@ -156,7 +157,7 @@ def _source(image: Path, payload: Payload, accelerator: Any, folder: Path, progr
         manifest=read_manifest(image),
         payload=payload,
         accelerator=accelerator,
-        qemu=qemu_version(),
+        qemu=qemu_version(QEMU),
         transport="winrm",
         boot_timeout=None,
         runs_dir=runs_dir(),

@@ -16,13 +16,13 @@ from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, TransportError
 from lab.guest.ssh_login import load_host_key, load_private_key, login
-from lab.host.accel import probe_accelerators
+from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir
+from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, existing_image
-from lab.pool.boot import boot_guest, machine_spec, read_credentials, read_manifest
+from lab.pool.boot import boot_guest, machine_spec
 from lab.pool.kept import KeptGuest, KeptGuests, describe, end_kept, open_kept
-from lab.pool.source import choose_accelerator
 from lab.pool.sources import booted_as
 from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep

@@ -9,29 +9,18 @@ from typing import Annotated, NoReturn
 import typer
 
 import lab
-from lab.cli import bench, crash, doctor, driver, guest, image, kd, run, selftest, tap, templates
+from lab.cli.commands import CommandGroup
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, USAGE
 
 app = typer.Typer(
     name="lab",
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     help="A test lab for Windows kernel drivers.",
 )
-
-run.register(app)
-guest.register(app)
-doctor.register(app)
-driver.register(app)
-image.register(app)
-kd.register(app)
-tap.register(app)
-crash.register(app)
-selftest.register(app)
-templates.register(app)
-bench.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -19,12 +19,11 @@ from lab.config import KnownIssue, Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
 from lab.gate.known import audit_known
-from lab.host.accel import probe_accelerators
+from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, project_root
+from lab.image.folder import read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
-from lab.pool.boot import read_manifest
-from lab.pool.source import choose_accelerator
 from lab.report.collect import META_FILE, RUN_FILE, assemble, read_meta, read_run, write_run
 from lab.report.html import write_html
 from lab.report.model import RunReport, TestEntry

@@ -12,16 +12,17 @@ import typer
 from lab.cli.guest import kept_guests, print_ways
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, FreezeFailed
-from lab.host.accel import probe_accelerators
+from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, templates_dir
+from lab.host.qemu import qemu_version
+from lab.image.folder import read_manifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.image.store import list_images
-from lab.pool.boot import read_manifest
 from lab.pool.forks import Forks, ForkWish
 from lab.pool.kept import describe
 from lab.pool.payload import Payload
-from lab.pool.source import choose_accelerator, make_forks, qemu_version
+from lab.pool.source import make_forks
 from lab.pool.sources import can_resume, why_not_forked
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
@@ -169,7 +170,7 @@ def _forks(settings: Settings, progress: Progress, *, smp: int | None, load: lis
         manifest=manifest,
         payload=payload,
         accelerator=accelerator,
-        qemu=qemu_version(),
+        qemu=qemu_version(QEMU),
         transport=values.transport,
         smp=manifest.machine.smp,
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 import typer
 
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
-from lab.host.accel import probe_accelerators
+from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, state_dir
+from lab.host.qemu import qemu_version
 from lab.image.progress import open_progress
 from lab.image.store import build_image, list_images
 from lab.image.windows.build import BuildOptions, WindowsRecipe, build_log_dir
@@ -18,7 +19,6 @@ from lab.image.windows.inputs import UserInputs
 from lab.image.windows.install_host import require_accelerator
 from lab.image.windows.iso import inspect_iso
 from lab.image.windows.recipe import WindowsRecipeFile
-from lab.pool.source import choose_accelerator, qemu_version
 
 
 def build_windows(
@@ -39,7 +39,7 @@ def build_windows(
         accelerator=choose_accelerator("auto", found),
         log_dir=build_log_dir(state_dir(), recipe.name, datetime.datetime.now(datetime.UTC)),
         keep_failed=keep,
-        qemu=qemu_version(),
+        qemu=qemu_version(QEMU),
         before=lambda: require_accelerator(found.kvm.usable, allow_tcg),
     )
 

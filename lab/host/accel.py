@@ -94,6 +94,30 @@ def probe_accelerators(
     return found
 
 
+def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerators) -> AcceleratorName:
+    """The accelerator to use: the one asked for, or the best that works.
+
+    Raises:
+        HostToolError: It does not work on this machine.
+    """
+    if wanted == "auto":
+        best = found.best
+        if best is None:
+            raise HostToolError(
+                [QEMU], None, message=f"no guest can run here: {found.tcg.reason}", hint="`lab doctor` says more"
+            )
+        return best
+    chosen = found.kvm if wanted == "kvm" else found.tcg
+    if not chosen.usable:
+        raise HostToolError(
+            [QEMU],
+            None,
+            message=f"{wanted} does not work here: {chosen.reason}",
+            hint="choose auto; `lab doctor` says what works here",
+        )
+    return wanted
+
+
 def _probe(name: AcceleratorName, qemu: str, runner: Runner, device: Path) -> Accelerator:
     if name == "kvm" and not device.exists():
         return Accelerator(name, False, f"{device} does not exist", 0.0)

@@ -66,6 +66,16 @@ def probe_features(qemu: str) -> QemuFeatures:
     raise HostToolError(argv, result.exit_code, said, message=f"{qemu} did not tell its monitor's schema")
 
 
+def qemu_version(qemu: str) -> str:
+    """The version that QEMU tells, for example ``7.2.22``.
+
+    Raises:
+        HostToolError: It is missing or failed.
+    """
+    first = run([qemu, "--version"], 30, hint="`lab doctor` names the package").stdout.partition("\n")[0]
+    return first.partition("version ")[2].split(" ")[0] or first
+
+
 def features_of(schema: Sequence[Mapping[str, Any]]) -> QemuFeatures:
     """Pick the features out of the answer to ``query-qmp-schema``."""
     types = {str(entry["name"]): entry for entry in schema}

@@ -9,17 +9,18 @@ from typing import cast
 import pytest
 
 from lab.errors import LabError
-from lab.host.accel import probe_accelerators
+from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir, templates_dir
+from lab.host.qemu import qemu_version
+from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
 from lab.image.recipes import existing_image
 from lab.plugin.options import LabConfig
-from lab.pool.boot import read_manifest
 from lab.pool.kept import KeptGuests
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.pool import GuestSource
-from lab.pool.source import ImageSource, choose_accelerator, qemu_version, with_forks
+from lab.pool.source import ImageSource, with_forks
 from lab.pool.sources import booted_as
 from lab.pool.templates import TemplateStore
 from lab.toolchain.select import resolve_drivers
@@ -48,7 +49,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
         manifest=manifest,
         payload=Payload.of(resolve_drivers([Path(driver) for driver in options.drivers], arch=manifest.arch)),
         accelerator=choose_accelerator(options.accelerator, probe_accelerators(cache_dir())),
-        qemu=qemu_version(),
+        qemu=qemu_version(QEMU),
         transport=options.transport,
         boot_timeout=options.boot_timeout,
         files_by=options.files,

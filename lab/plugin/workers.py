@@ -90,8 +90,8 @@ class XdistHooks:
 def auto_workers(config: pytest.Config) -> int | None:
     """As many workers as this machine carries guests; None, for pytest-xdist's own rule, where no image is known."""
     from lab.host.capacity import measure
+    from lab.image.folder import read_manifest
     from lab.image.store import find_image
-    from lab.pool.boot import read_manifest
     from lab.pool.sources import booted_as, can_resume
 
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from lab.errors import ImageError, LabError, TransportError
+from lab.errors import LabError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
-from lab.guest.ssh import open_ssh
 from lab.guest.winrm import open_winrm
-from lab.image.manifest import Credentials, ImageManifest, load_credentials, load_manifest
+from lab.image.folder import read_credentials, read_manifest
+from lab.image.manifest import Credentials, ImageManifest
 from lab.image.windows.guest_machine import guest_machine
 from lab.pool.delivery import Delivery, FilesBy
 from lab.pool.guestclock import require_sound_clock
@@ -129,54 +129,6 @@ def cd_drive(machine: VirtualMachine, manifest: ImageManifest) -> CdIngress | No
     return CdIngress(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
 
 
-def read_manifest(image_dir: Path) -> ImageManifest:
-    """The manifest of an image folder.
-
-    Raises:
-        ImageError: There is none, or this version of the lab cannot use it.
-    """
-    file = image_dir / "manifest.json"
-    try:
-        return load_manifest(image_dir)
-    except FileNotFoundError:
-        raise ImageError(f"{image_dir} holds no image: there is no manifest.json", hint="`lab image list` lists them") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{file} cannot be used: {_first_problem(error)}", hint=_build_again(image_dir)) from None
-
-
-def read_credentials(image_dir: Path) -> Credentials:
-    """What the guests of an image are entered with.
-
-    Raises:
-        ImageError: There is no such file, it may not be read, or it is damaged. No value of the file is in the message.
-    """
-    try:
-        return load_credentials(image_dir)
-    except (OSError, ValidationError) as error:
-        # Without its cause: pydantic's frames hold the file's text.
-        raise ImageError(
-            f"{image_dir / 'credentials.json'} cannot be used: {_first_problem(error)}",
-            hint=f"{_build_again(image_dir)} makes the image once more, with new ones",
-        ) from None
-
-
-def _first_problem(error: Exception) -> str:
-    """What is wrong with a file, in one line, without any value that stands in it."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return f"{where}: {first['msg']}" if where else first["msg"]
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).partition("\n")[0]
-
-
-def _build_again(image_dir: Path) -> str:
-    """The command that makes an image anew; its name is that of its folder, without the key."""
-    name = image_dir.name.rpartition("-")[0] or "NAME"
-    return f"`lab image build {name} --force`"
-
-
 def machine_spec(
     manifest: ImageManifest,
     image_dir: Path,
@@ -270,6 +222,8 @@ def connect(
             channel=(lambda: machine.channels.open(stream)) if stream else None,
             tools_dir=manifest.tools_dir,
         )
+    from lab.guest.ssh import open_ssh  # paramiko takes 60 ms to import, which only its users wait for
+
     return open_ssh(
         _LOOPBACK,
         port,

@@ -19,7 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import ConfigError, GuestExited
 from lab.guest.protocol import Transport
-from lab.pool.boot import connect, machine_spec, read_credentials, read_manifest
+from lab.image.folder import read_credentials, read_manifest
+from lab.pool.boot import connect, machine_spec
 from lab.pool.live import TransportName
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import QemuProcess

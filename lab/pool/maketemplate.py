@@ -12,7 +12,8 @@ from pathlib import Path
 from lab.errors import BootTimeout, FreezeFailed, GuestClockWrong, GuestCrashed, GuestExited, GuestHung, TransportError
 from lab.guest.winrm import WinRmTransport
 from lab.host.qemu import QemuFeatures
-from lab.pool.boot import boot_guest, connect, read_credentials
+from lab.image.folder import read_credentials
+from lab.pool.boot import boot_guest, connect
 from lab.pool.deploy import deploy
 from lab.pool.live import LiveGuest
 from lab.pool.template import REPLAY_FILE, Template, TemplateWish, write_template

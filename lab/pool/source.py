@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lab.errors import HostToolError
-from lab.host.accel import QEMU, Accelerators
-from lab.host.process import run
+from lab.host.accel import QEMU
 from lab.host.qemu import probe_features
 from lab.image.manifest import ImageManifest
 from lab.pool.boot import boot_guest
@@ -210,37 +209,3 @@ def make_forks(
         on_close=on_close,
         progress=progress,
     )
-
-
-def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerators) -> Literal["kvm", "tcg"]:
-    """The accelerator to use: the one asked for, or the best that works.
-
-    Raises:
-        HostToolError: It does not work on this machine.
-    """
-    if wanted == "auto":
-        best = found.best
-        if best is None:
-            raise HostToolError(
-                [QEMU], None, message=f"no guest can run here: {found.tcg.reason}", hint="`lab doctor` says more"
-            )
-        return best
-    chosen = found.kvm if wanted == "kvm" else found.tcg
-    if not chosen.usable:
-        raise HostToolError(
-            [QEMU],
-            None,
-            message=f"{wanted} does not work here: {chosen.reason}",
-            hint="choose auto; `lab doctor` says what works here",
-        )
-    return wanted
-
-
-def qemu_version(qemu: str = QEMU) -> str:
-    """The version that QEMU tells, for example ``7.2.22``.
-
-    Raises:
-        HostToolError: It is missing or failed.
-    """
-    first = run([qemu, "--version"], 30, hint="`lab doctor` names the package").stdout.partition("\n")[0]
-    return first.partition("version ")[2].split(" ")[0] or first

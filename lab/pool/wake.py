@@ -11,7 +11,8 @@ from lab.errors import FreezeFailed
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
 from lab.guest.winrm import WinRmTransport
-from lab.pool.boot import cd_drive, connect, read_credentials
+from lab.image.folder import read_credentials
+from lab.pool.boot import cd_drive, connect
 from lab.pool.delivery import Delivery
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import open_prints

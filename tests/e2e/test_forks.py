@@ -14,15 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.host.accel import probe_accelerators
+from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, templates_dir
+from lab.host.qemu import qemu_version
+from lab.image.folder import read_manifest
 from lab.image.store import find_image
 from lab.plugin.reader import DeviceReader
-from lab.pool.boot import read_manifest
 from lab.pool.forks import Forks, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
-from lab.pool.source import choose_accelerator, make_forks, qemu_version
+from lab.pool.source import make_forks
 from lab.pool.template import TemplateWish
 from lab.pool.templates import TemplateStore
 from lab.prints.record import GapRecord, PrintRecord
@@ -56,7 +57,7 @@ def make(payload: Payload) -> Iterator[Callable[[], Forks]]:
             manifest=read_manifest(image),
             payload=payload,
             accelerator=choose_accelerator("auto", probe_accelerators(cache_dir())),
-            qemu=qemu_version(),
+            qemu=qemu_version(QEMU),
             transport="winrm",
             smp=1,
         )

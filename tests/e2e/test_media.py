@@ -17,14 +17,13 @@ from pydantic import SecretStr
 from lab.errors import TransportError
 from lab.guest.files import FileSum, local_sums, parse_sums, run_labfile
 from lab.guest.media import fetch
-from lab.host.accel import probe_accelerators
+from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.manifest import load_credentials
 from lab.image.store import find_image
 from lab.pool.boot import boot_guest
 from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest
-from lab.pool.source import choose_accelerator
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 

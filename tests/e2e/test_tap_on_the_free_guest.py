@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from lab.guest.services import NOT_ACTIVE, ServiceState, create_call
-from lab.host.accel import probe_accelerators
+from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.store import find_image
 from lab.pool.boot import boot_guest
 from lab.pool.live import LiveGuest
-from lab.pool.source import choose_accelerator
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.toolchain.build import build_drivers
 from lab.toolchain.manifest import known_components

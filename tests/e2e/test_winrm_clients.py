@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
-from lab.host.accel import probe_accelerators
+from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.manifest import load_credentials
 from lab.image.store import find_image
 from lab.pool.boot import boot_guest
 from lab.pool.live import LiveGuest
-from lab.pool.source import choose_accelerator
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 

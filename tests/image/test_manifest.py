@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from lab.errors import ImageError
+from lab.image.folder import read_credentials, read_manifest
 from lab.image.manifest import load_credentials
-from lab.pool.boot import read_credentials, read_manifest
 from tests.guest.fakes import UNTOLD, everything_shown
 
 DAMAGED = [

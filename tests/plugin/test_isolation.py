@@ -183,7 +183,7 @@ def test_auto_is_what_the_machine_carries(
     monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
     forked.pytester.makepyfile(
         early="""
-import lab.host.capacity, lab.image.store, lab.pool.boot
+import lab.host.capacity, lab.image.folder, lab.image.store
 from types import SimpleNamespace
 
 class Carries:
@@ -192,7 +192,7 @@ class Carries:
 
 lab.host.capacity.measure = Carries
 lab.image.store.find_image = lambda name: name
-lab.pool.boot.read_manifest = lambda folder: SimpleNamespace(
+lab.image.folder.read_manifest = lambda folder: SimpleNamespace(
     machine=SimpleNamespace(memory_mb=768, smp=1), prints=SimpleNamespace(source=PRINTS)
 )
 """
