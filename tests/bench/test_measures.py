@@ -25,7 +25,7 @@ from lab.bench.measures.kd import KdMeasure, decode, live, synthetic_capture
 from lab.bench.measures.memory import pss_of
 from lab.bench.measures.peer import PeerMeasure, boot_once, find_peer, peer_job
 from lab.bench.measures.prints import count_up
-from lab.bench.measures.suites import REPRESENTATIVE, SuitesMeasure, plain_environment
+from lab.bench.measures.suites import EVERYTHING, SuitesMeasure, plain_environment
 from lab.bench.measures.winrm import COMMANDS, Client, Command, guest_port, take_turns
 from lab.bench.samples import Samples
 from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
@@ -241,12 +241,20 @@ def test_gaps_that_the_source_reports_are_counted() -> None:
 # --- suites -------------------------------------------------------------------------------------------------------
 
 
-def test_the_representative_suites_exist_and_none_wants_the_machine_for_itself() -> None:
-    for path in REPRESENTATIVE:
-        assert (ROOT / path).exists()
-        files = sorted((ROOT / path).rglob("test_*.py")) if (ROOT / path).is_dir() else [ROOT / path]
-        assert files
-        assert all("lab_cpus" not in file.read_text(encoding="utf-8") for file in files)
+def test_all_suites_are_run_but_for_tests_that_want_the_machine_for_themselves(
+    context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def run(_context: object, suites: object, *, options: object, **_rest: object) -> float:
+        asked.append((suites, options))
+        return 1.0
+
+    monkeypatch.setattr("lab.bench.measures.suites.run_suites", run)
+    context.suites = ()
+    SuitesMeasure().run(context)
+    assert all((ROOT / path).is_dir() for path in EVERYTHING)
+    assert set(asked) == {(EVERYTHING, ("--no-fork", "-m", "not lab_cpus"))}
 
 
 def test_runs_of_suites_do_not_inherit_settings_or_a_surrounding_pytest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,15 +14,9 @@ from lab.host.paths import project_root
 from lab.host.process import run
 from lab.report.collect import read_run
 
-#: Files of every suite that run side by side. The tests for two virtual CPUs are left out: they have the machine to themselves.
-REPRESENTATIVE = (
-    "suites/sync",
-    "suites/async/test_order.py",
-    "suites/async/test_reads.py",
-    "suites/lifecycle/test_services.py",
-    "suites/lifecycle/test_unload.py",
-    "suites/stress/test_sync_readers.py",
-)
+#: All suites. The tests for two virtual CPUs are left out: they have the machine to themselves.
+EVERYTHING = ("suites",)
+_SIDE_BY_SIDE = ("-m", "not lab_cpus")
 #: For a quick bench: that everything runs.
 _SMALL = ("suites/sync/test_counter.py", "suites/sync/test_slots.py")
 _WORKERS = (1, 2, 4)
@@ -34,15 +28,16 @@ class SuitesMeasure:
     """Wall time of the whole command, as a person waits for it: boot, tests and report."""
 
     name = "suites"
-    title = "`lab run` of a choice of the suites, from command to report"
+    title = "`lab run` of the suites, from command to report"
     needs = "the machine; a minute or two for each of six runs"
 
     def run(self, context: Context) -> Samples:
         """Run them all, every run once: the figures are long, and steadier than short ones."""
-        suites = context.suites or (_SMALL if context.quick else REPRESENTATIVE)
+        suites = context.suites or (_SMALL if context.quick else EVERYTHING)
+        choice = _SIDE_BY_SIDE if suites == EVERYTHING else ()
         context.end_guest()
         workers = _WORKERS[:2] if context.quick else _WORKERS
-        notes = [f"tests: {' '.join(suites)}"]
+        notes = [f"tests: {' '.join((*suites, *choice))}"]
         ways = {"cold": "cold boots"}
         try:
             # Made before the watch starts: a template outlives many runs.
@@ -56,7 +51,7 @@ class SuitesMeasure:
             for number in workers:
                 context.detail(f"{label}, {number} worker(s)")
                 folder = context.out / self.name / f"{way}-{number}"
-                took = run_suites(context, suites, workers=number, options=_OPTIONS[way], folder=folder)
+                took = run_suites(context, suites, workers=number, options=(*_OPTIONS[way], *choice), folder=folder)
                 said = f"{label}, {number} worker" + ("s" if number > 1 else "")
                 key = f"suites.{way}.{number}"
                 series.append(
