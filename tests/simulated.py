@@ -16,7 +16,7 @@ from pathlib import Path
 from lab.errors import EvidenceLost, GuestExited, GuestHung, LabError, TransportError
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
-from lab.pool.forks import ForkFigures, ForkWish
+from lab.pool.forking import ForkFigures, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.template import Template

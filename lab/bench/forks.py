@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lab.bench.measure import NotHere
 from lab.errors import LabError
-from lab.pool.forks import Forks, ForkWish
+from lab.pool.forking import ForkWish
+from lab.pool.forks import Forks
 from lab.pool.live import LiveGuest
 from lab.pool.source import ImageSource, with_forks
 from lab.pool.templates import TemplateStore

@@ -19,7 +19,8 @@ from lab.image.folder import read_manifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.image.store import list_images
-from lab.pool.forks import Forks, ForkWish
+from lab.pool.forking import ForkWish
+from lab.pool.forks import Forks
 from lab.pool.kept import describe
 from lab.pool.payload import Payload
 from lab.pool.source import make_forks

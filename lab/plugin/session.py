@@ -19,7 +19,7 @@ from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.markers import Wishes, unknown_driver
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
-from lab.pool.forks import Forking
+from lab.pool.forking import Forking
 from lab.pool.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Seat
 from lab.pool.slots import Slots, slot_count
 from lab.pool.turn import MachineTurn

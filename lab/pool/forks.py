@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestExited, GuestHung, HostToolError, LabError, ServiceError
 from lab.host.capacity import RESERVE_MB, measure
+from lab.pool.forking import ForkFigures, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.maketemplate import TemplateMaker
 from lab.pool.sources import can_resume, why_not_forked
@@ -32,75 +32,6 @@ from lab.vm.process import KeeperAtHand
 SPARE_MB = 200
 
 
-@dataclass(frozen=True, slots=True)
-class ForkWish:
-    """What a fork must be like.
-
-    Attributes:
-        smp: Virtual CPUs.
-        drivers: Names of the drivers that are loaded in it, sorted.
-    """
-
-    smp: int
-    drivers: tuple[str, ...] = ()
-
-
-@dataclass(slots=True, kw_only=True)
-class ForkFigures:
-    """What became of a worker's templates and forks, for the report.
-
-    Attributes:
-        made: Templates that this worker made, by key; how long that took, in host seconds.
-        used: Templates that it took forks from, by key.
-        failed: Forks that did not wake.
-        notes: What the reader should know, one sentence each: why guests were booted although forks were asked for.
-    """
-
-    made: dict[str, float] = field(default_factory=dict)
-    used: dict[str, Template] = field(default_factory=dict)
-    failed: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        """Add a note, once."""
-        if text not in self.notes:
-            self.notes.append(text)
-
-
-@runtime_checkable
-class ForkSource(Protocol):
-    """Where forks come from."""
-
-    @property
-    def figures(self) -> ForkFigures:
-        """For the report."""
-
-    def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
-        """A fork that answers commands; None when there is no template to be had, so that a guest must be booted.
-
-        Raises:
-            LabError: The fork did not wake.
-        """
-
-    def prepare(self, guest_id: str, wish: ForkWish) -> None:
-        """Make a fork ready in the background for the next :meth:`fork` of the same wish; returns at once."""
-
-    def distrust(self, wish: ForkWish, reason: str) -> None:
-        """Forks of this wish did not wake, twice: remove their template, so that it is made anew."""
-
-    def close(self) -> None:
-        """End what was prepared. Safe to call twice."""
-
-
-@runtime_checkable
-class Forking(Protocol):
-    """A :class:`~lab.pool.pool.GuestSource` whose guests can be forked."""
-
-    @property
-    def forks(self) -> ForkSource | None:
-        """Where this process's forks come from; None where this machine cannot freeze guests."""
-
-
 @dataclass(slots=True, kw_only=True)
 class _Spare:
     """A fork that has answered and whose virtual CPUs stand still."""
@@ -111,7 +42,7 @@ class _Spare:
 
 
 class Forks:
-    """The :class:`ForkSource` of real guests.
+    """The :class:`~lab.pool.forking.ForkSource` of real guests.
 
     Args:
         base: What all templates of the run have in common; its CPUs and drivers do not count.
@@ -163,7 +94,7 @@ class Forks:
         return self._base.image_dir
 
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
-        """See :class:`ForkSource`."""
+        """See :class:`~lab.pool.forking.ForkSource`."""
         template = self.template(wish)
         if template is None:
             return None
@@ -173,7 +104,7 @@ class Forks:
         return self._on_ready(live)
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
-        """See :class:`ForkSource`."""
+        """See :class:`~lab.pool.forking.ForkSource`."""
         template = self._known.get(wish)
         if template is None or self._closed.is_set() or (self._spare is not None and self._spare_wish == wish):
             return
@@ -184,7 +115,7 @@ class Forks:
         self._spare = self._background.submit(self._prepare, guest_id, wish, template)
 
     def distrust(self, wish: ForkWish, reason: str) -> None:
-        """See :class:`ForkSource`."""
+        """See :class:`~lab.pool.forking.ForkSource`."""
         template = self._known.pop(wish, None)
         if template is None:
             return
@@ -237,7 +168,7 @@ class Forks:
         return found
 
     def close(self) -> None:
-        """See :class:`ForkSource`."""
+        """See :class:`~lab.pool.forking.ForkSource`."""
         self._closed.set()
         self._end_spare()
         self._background.shutdown()

@@ -21,7 +21,7 @@ from lab.errors import (
 )
 from lab.image.manifest import ImageManifest
 from lab.pool.deploy import Deployed, deploy
-from lab.pool.forks import ForkSource, ForkWish
+from lab.pool.forking import ForkSource, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.prints.window import Attribution, PrintLedger

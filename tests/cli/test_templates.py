@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from lab.cli import templates as module
 from lab.cli.main import app
 from lab.errors import ConfigError, FreezeFailed, LabError
-from lab.pool.forks import ForkFigures, ForkWish
+from lab.pool.forking import ForkFigures, ForkWish
 from lab.pool.template import Template
 from lab.pool.templates import TemplateStore
 from tests.pool.test_templates import K1, contents, fill, foreign, key_of

@@ -20,7 +20,8 @@ from lab.host.qemu import qemu_version
 from lab.image.folder import read_manifest
 from lab.image.store import find_image
 from lab.plugin.reader import DeviceReader
-from lab.pool.forks import Forks, ForkWish
+from lab.pool.forking import ForkWish
+from lab.pool.forks import Forks
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.source import make_forks

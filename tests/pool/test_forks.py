@@ -11,7 +11,8 @@ import pytest
 
 from lab.errors import BootTimeout, FreezeFailed, GuestCrashed, GuestExited, GuestHung, LabError, ServiceError
 from lab.pool import forks as forks_module
-from lab.pool.forks import Forks, ForkWish
+from lab.pool.forking import ForkWish
+from lab.pool.forks import Forks
 from lab.pool.payload import Payload
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore

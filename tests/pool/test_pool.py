@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import BootTimeout, GuestError, GuestExited, HostToolError, LabError
-from lab.pool.forks import ForkFigures, ForkWish
+from lab.pool.forking import ForkFigures, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.pool import GuestLife, GuestPool
 from tests.simulated import SimulatedMachine, SimulatedSource, SimulatedTransport
