@@ -19,6 +19,11 @@ def read(component: Component) -> ElementTree.Element:
     return ElementTree.parse(component.folder / f"{component.name}.vcxproj").getroot()
 
 
+def files(project: ElementTree.Element, tag: str) -> set[str]:
+    """Files that a project names, from its folder, with the manifests' separators."""
+    return {node.get("Include", "").replace("\\", "/") for node in project.iter(_NAMESPACE + tag) if node.get("Include")}
+
+
 def texts(project: ElementTree.Element, tag: str) -> set[str]:
     return {node.text or "" for node in project.iter(_NAMESPACE + tag)}
 
@@ -27,13 +32,25 @@ def texts(project: ElementTree.Element, tag: str) -> set[str]:
 def test_a_project_compiles_what_the_manifest_names(name: str) -> None:
     component = known_components()[name]
     project = read(component)
-    compiled = {node.get("Include") for node in project.iter(_NAMESPACE + "ClCompile") if node.get("Include")}
-    assert compiled == set(component.manifest.sources)
+    assert files(project, "ClCompile") == set(component.manifest.sources)
     assert texts(project, "TargetName") == {Path(component.image_name).stem}
     configurations = {node.get("Include") for node in project.iter(_NAMESPACE + "ProjectConfiguration")}
     assert configurations == {f"{kind}|{platform}" for kind in ("Debug", "Release") for platform in ("x64", "Win32")}
     assert any("/utf-8" in text for text in texts(project, "AdditionalOptions"))
     assert texts(project, "TreatWarningAsError") == {"true"}
+
+
+@pytest.mark.parametrize("name", ["drvprobe", "tap", "tapmark"])
+def test_a_project_shows_the_headers_that_its_sources_include(name: str) -> None:
+    component = known_components()[name]
+    shown = files(read(component), "ClInclude")
+    sources = [component.folder / source for source in (*component.manifest.sources, *shown)]
+    included = {
+        (path.parent / header).relative_to(component.folder).as_posix()
+        for path in sources
+        for header in re.findall(r'^#include "([^"]+)"', path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert shown == included
 
 
 @pytest.mark.parametrize("name", ["sync", "async", "tap"])

@@ -1,0 +1,140 @@
+/*
+ * report.c - the lines that the program prints, and the clock whose times are in them.
+ */
+#include "report.h"
+
+const char *MainName = "main";
+
+static CRITICAL_SECTION OutputLock;  /* one line at a time */
+static DWORD Sequence;
+
+void PrepareOutput(void)
+{
+    InitializeCriticalSection(&OutputLock);
+}
+
+ULONGLONG Now(void)
+{
+    LARGE_INTEGER count, frequency;
+    ULONGLONG c, f;
+
+    QueryPerformanceCounter(&count);
+    QueryPerformanceFrequency(&frequency);
+    c = (ULONGLONG)count.QuadPart;
+    f = (ULONGLONG)frequency.QuadPart;
+    return c / f * 1000000 + c % f * 1000000 / f;  /* in two parts: the product alone would overflow */
+}
+
+void PutLine(const TEXT *body)
+{
+    TEXT line = {0};
+    SIZE_T done = 0;
+
+    EnterCriticalSection(&OutputLock);
+    Add(&line, "{\"seq\":");
+    AddNumber(&line, ++Sequence);
+    AddBytes(&line, body->data, body->length);
+    Add(&line, "}\n");
+    while (done < line.length) {
+        DWORD written = 0;
+
+        if (!WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), line.data + done, (DWORD)(line.length - done), &written, NULL)
+            || written == 0)
+            ExitProcess(ERROR_BROKEN_PIPE);  /* nobody reads any more */
+        done += written;
+    }
+    LeaveCriticalSection(&OutputLock);
+    Drop(line.data);
+}
+
+const char *Shown(const OP *op)
+{
+    return Same(op->thread, "main") ? MainName : op->thread;
+}
+
+RESULT Started(const OP *op)
+{
+    RESULT result = {0};
+
+    result.op = op->verb_name;
+    result.thread = Shown(op);
+    result.tag = op->tag;
+    result.handle = op->target;
+    result.start = Now();
+    return result;
+}
+
+void Finish(RESULT *result, DWORD error)
+{
+    result->end = Now();
+    result->error = error;
+    Report(result);
+}
+
+void Report(const RESULT *result)
+{
+    TEXT body = {0};
+    DWORD held = result->returned < result->size ? (DWORD)result->returned : result->size;
+    DWORD i;
+
+    Add(&body, ",\"op\":");
+    AddWord(&body, result->op);
+    Add(&body, ",\"thread\":");
+    AddWord(&body, result->thread);
+    Add(&body, ",\"handle\":");
+    AddWord(&body, result->handle);
+    Add(&body, ",\"tag\":");
+    AddWord(&body, result->tag);
+    if (result->transfers) {
+        Add(&body, ",\"asked\":");
+        AddNumber(&body, result->asked);
+        Add(&body, ",\"returned\":");
+        AddNumber(&body, result->returned);
+    } else {
+        Add(&body, ",\"asked\":null,\"returned\":null");
+    }
+    Add(&body, ",\"error\":");
+    AddNumber(&body, result->error);
+    if (result->buffer) {
+        Add(&body, ",\"data\":\"");
+        AddHex(&body, result->buffer, held);
+        Add(&body, "\",\"text\":");
+        for (i = 0; i < held && result->buffer[i]; i++)
+            ;
+        AddString(&body, result->buffer, i);
+        for (i = held; i < result->size && result->buffer[i] == (BYTE)result->fill; i++)
+            ;
+        Add(&body, i >= result->size ? ",\"tail_intact\":true" : ",\"tail_intact\":false");
+    } else {
+        Add(&body, ",\"data\":null,\"text\":null,\"tail_intact\":null");
+    }
+    Add(&body, ",\"start_us\":");
+    AddNumber(&body, result->start);
+    Add(&body, ",\"end_us\":");
+    AddNumber(&body, result->end);
+    PutLine(&body);
+    Drop(body.data);
+}
+
+DECLSPEC_NORETURN void Wrong(const char *thread, const char *handle, const char *text, const char *what, const char *word)
+{
+    TEXT body = {0}, message = {0};
+
+    Add(&message, what);
+    if (word) {
+        Add(&message, ": ");
+        Add(&message, word);
+    }
+    Add(&body, ",\"op\":\"error\",\"thread\":");
+    AddWord(&body, thread);
+    Add(&body, ",\"handle\":");
+    AddWord(&body, handle);
+    Add(&body, ",\"message\":");
+    AddString(&body, (const BYTE *)message.data, message.length);
+    Add(&body, ",\"text\":");
+    AddWord(&body, text);
+    PutLine(&body);
+    ExitProcess(EXIT_WRONG_SCRIPT);
+    for (;;)  /* not reached */
+        ;
+}

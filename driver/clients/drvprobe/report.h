@@ -1,0 +1,45 @@
+/*
+ * report.h - the lines that the program prints, and the clock whose times are in them.
+ */
+#ifndef LAB_DRVPROBE_REPORT_H
+#define LAB_DRVPROBE_REPORT_H
+
+#include "script.h"
+#include "text.h"
+
+#define EXIT_WRONG_SCRIPT 2
+
+typedef struct _RESULT {
+    const char *op, *thread, *handle, *tag;
+    BOOL transfers;        /* asked and returned make sense */
+    ULONGLONG asked, returned;
+    DWORD error;
+    const BYTE *buffer;    /* NULL: no data */
+    DWORD size, fill;      /* of the buffer */
+    ULONGLONG start, end;
+} RESULT;
+
+/* What the main thread is called in the lines; a process has the parent's name for it. */
+extern const char *MainName;
+
+/* Before the first line. */
+void PrepareOutput(void);
+
+/* Microseconds of QueryPerformanceCounter. */
+ULONGLONG Now(void);
+
+/* `{"seq":n,` + body + `}` and a newline, in one write. */
+void PutLine(const TEXT *body);
+
+/* What the thread of an operation is called in the lines. */
+const char *Shown(const OP *op);
+
+/* The line of an operation: filled in as far as it is known at its start, and printed at its end. */
+RESULT Started(const OP *op);
+void Finish(RESULT *result, DWORD error);
+void Report(const RESULT *result);  /* when the end is known already */
+
+/* The script is wrong: say where and leave. */
+DECLSPEC_NORETURN void Wrong(const char *thread, const char *handle, const char *text, const char *what, const char *word);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * text.h - UTF-8 and UTF-16 texts, and paths. What is returned is new, for Drop, where nothing else is said.
+ */
+#ifndef LAB_LABFILE_TEXT_H
+#define LAB_LABFILE_TEXT_H
+
+#include "memory.h"
+
+SIZE_T Length(const char *text);
+SIZE_T WideLength(const WCHAR *text);
+BOOL StartsWith(const char *text, const char *start);
+
+/* By their bytes: below, equal to or above zero, as strcmp says it. */
+int Order(const char *a, const char *b);
+
+/* A number in decimal, with its zero in front of `end`; 21 bytes are enough. Returns where it begins. */
+char *Digits(U64 value, char *end);
+
+char *ToUtf8(const WCHAR *wide);
+WCHAR *ToWide(const char *text);  /* the program ends when it is not UTF-8 */
+WCHAR *Join(const WCHAR *a, const WCHAR *b, const WCHAR *c);
+char *JoinUtf8(const char *a, const char *b, const char *c);
+
+/* The full path, in the form that lifts the limit of 260 characters when it starts with a drive. */
+WCHAR *FullPath(const WCHAR *path);
+
+#endif
