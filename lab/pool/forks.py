@@ -100,7 +100,8 @@ class Forks:
             return None
         live = self._take_spare(wish, template) or self._start(guest_id, wish, template).live
         self.figures.used[template.key] = template
-        self._background.submit(self._keeper.refill)
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._background.submit(self._keeper.refill)
         return self._on_ready(live)
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:

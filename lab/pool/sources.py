@@ -222,13 +222,24 @@ def open_prints(
 
 
 def _print_agent(prints: PrintPort, machine: PrintingMachine) -> PrintAgent:
-    """The way to a free guest's print agent: its channel, where the image has one."""
-    if channel := prints.mark_channel:
-        return PrintAgent(lambda _timeout: machine.channels.open(channel), f"the channel {channel}")
-    if prints.mark_port is None:
+    """The way to a free guest's print agent: its channel, where the image has one, and its port once that has failed.
+
+    On a channel, what one holder did not wait for would be read by the next; each TCP connection begins anew.
+    """
+    channels = [name for name in (prints.mark_channel,) if name]
+    if not channels and prints.mark_port is None:
         raise ImageError("the image's manifest names neither a channel nor a port of its print agent")
-    address = (_LOOPBACK, machine.ports[prints.mark_port])
-    return PrintAgent(lambda timeout: socket.create_connection(address, timeout), f"{address[0]}:{address[1]}")
+    address = None if prints.mark_port is None else (_LOOPBACK, machine.ports[prints.mark_port])
+
+    def reach(timeout: float) -> socket.socket:
+        if channels:
+            return machine.channels.open(channels.pop())
+        if address is None:
+            raise ConnectionError("its channel has failed, and the image offers no port")
+        return socket.create_connection(address, timeout)
+
+    ways = [*(f"the channel {name}" for name in channels), *([f"{address[0]}:{address[1]}"] if address else [])]
+    return PrintAgent(reach, " or ".join(ways))
 
 
 def _debugger(manifest: ImageManifest, machine: PrintingMachine, encoding: str, say: Sayer) -> PrintSource:
