@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def pytest_arguments(
     """Arguments of pytest: suites, parallelism, results, the plugin's options, then the user's own, which win."""
     values: LabFile = settings.values
     arguments = [*suites, "-n", workers, "--dist", distribution(values), f"--junitxml={out / 'junit.xml'}"]
-    arguments += ["--lab-out", str(out), "--lab-image", image]
+    arguments += ["--lab-out", str(out), "--lab-image", image, *without_hypothesis(suites, rest)]
     if settings.file is not None:
         arguments += ["--lab-config", str(settings.file)]
     for driver in values.drivers:
@@ -90,6 +91,23 @@ def pytest_arguments(
         if value is not None and settings.sources[key] != "default":
             arguments += [option, f"{value:g}" if isinstance(value, float) else str(value)]
     return [*arguments, *rest]
+
+
+def without_hypothesis(suites: Sequence[str], rest: Sequence[str]) -> list[str]:
+    """Arguments that leave Hypothesis' plugin out where nothing needs it.
+
+    It comes by itself where Hypothesis is installed, and imports all of it at the end of every process, the workers' and
+    pytest's own: a second of each run.
+    """
+    if any("hypothesis" in argument for argument in rest):
+        return []
+    for suite in suites:
+        path = Path(suite.partition("::")[0])
+        for file in path.rglob("*.py") if path.is_dir() else [path]:
+            with contextlib.suppress(OSError):
+                if b"hypothesis" in file.read_bytes():
+                    return []
+    return ["-p", "no:hypothesispytest"]
 
 
 def distribution(values: LabFile) -> str:

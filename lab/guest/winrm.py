@@ -175,7 +175,7 @@ class WinRmTransport:
         """Leave an open shell, and in it a cmd that waits for lines, in a guest that is about to be frozen.
 
         A fork's first question is put to that cmd: an answer takes an emulated guest 0.04 s instead of the 0.3 s that a new
-        process takes. The connection ends; it could not be carried over.
+        process takes. A TCP connection ends, because it could not be carried over; a channel stays as it is.
 
         Returns:
             What :meth:`resume` wants.
@@ -185,13 +185,19 @@ class WinRmTransport:
             GuestHung: The cmd does not answer in time.
         """
         run = Running(_INTERPRETER, self._clock() + timeout, timeout)
-        run.command_id = self._start(run, _INTERPRETER, False)
+        self._ready()
+        run.command_id = self._kept.command_id or self._start(run, _INTERPRETER, False)
         self._converse(run)
         assert self._shell is not None
         state = {"shell": self._shell, "command": run.command_id}
         if not self._on_channel:
             self._drop_connection(forget_shell=True)
         return state
+
+    @property
+    def on_channel(self) -> bool:
+        """Whether the connection is the guest's channel; that of a transport that has not connected yet is not."""
+        return self._on_channel
 
     def resume(self, state: Mapping[str, str], *, timeout: float) -> None:
         """Connect to a woken guest, take up the shell that :meth:`park` left in it, and have its cmd answer a line.

@@ -76,20 +76,34 @@ class ChannelAdapter(requests.adapters.HTTPAdapter):
 
 
 class ChannelTransport(PywinrmTransport):
-    """pywinrm's transport over a stream.
+    """pywinrm's transport over a stream; :func:`channel_transport` makes it."""
 
-    Args:
-        stream: Opens it.
-        settings: See pywinrm.
-    """
-
-    def __init__(self, stream: Callable[[], socket.socket], **settings: Any) -> None:
-        super().__init__(ENDPOINT, auth_method="basic", message_encryption="never", **settings)
-        self._stream = stream
+    stream: Callable[[], socket.socket]
 
     def build_session(self) -> requests.Session:
         """See pywinrm."""
         if self.session is None:
-            super().build_session().mount(ENDPOINT, ChannelAdapter(self._stream))
+            super().build_session().mount(ENDPOINT, ChannelAdapter(self.stream))
         assert self.session is not None
         return self.session
+
+
+def channel_transport(settings: PywinrmTransport, stream: Callable[[], socket.socket]) -> ChannelTransport:
+    """The transport of a protocol object that goes over a stream.
+
+    Args:
+        settings: What pywinrm made for it: account and limits are taken from there.
+        stream: Opens the stream.
+    """
+    made = ChannelTransport(
+        ENDPOINT,
+        auth_method="basic",
+        message_encryption="never",
+        username=settings.username,
+        password=settings.password,
+        read_timeout_sec=settings.read_timeout_sec,
+        proxy=None,
+        ca_trust_path=settings.ca_trust_path,
+    )
+    made.stream = stream
+    return made

@@ -127,6 +127,11 @@ class KeptCmd:
             command=line, exit_code=level & 0xFFFFFFFF, stdout=out, stderr=err, duration_s=self._clock() - started
         )
 
+    @property
+    def command_id(self) -> str:
+        """The service's name of the cmd that waits for lines; empty as long as there is none."""
+        return self._command_id
+
     def take(self, command_id: str) -> None:
         """Make use of a cmd that waits for lines already, from here on."""
         self._command_id = command_id

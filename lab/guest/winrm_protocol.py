@@ -10,8 +10,7 @@ from pydantic import SecretStr
 from winrm.protocol import Protocol as PywinrmProtocol
 
 from lab.guest.secret import without_frames
-from lab.guest.winrm_channel import ENDPOINT, ChannelTransport
-from lab.guest.winrm_login import LoginTransport
+from lab.guest.winrm_channel import ENDPOINT, channel_transport
 
 
 class ShellProtocol(Protocol):
@@ -83,7 +82,7 @@ def make_protocol(endpoint: str, username: str, password: SecretStr) -> ShellPro
         username: Guest account.
         password: Its password.
     """
-    return _make(endpoint, username, password, LoginTransport, endpoint=endpoint, auth_method="ntlm")
+    return _make(endpoint, username, password, message_encryption="auto")
 
 
 def make_channel_protocol(stream: Callable[[], socket.socket], username: str, password: SecretStr) -> ShellProtocol:
@@ -94,18 +93,25 @@ def make_channel_protocol(stream: Callable[[], socket.socket], username: str, pa
         username: Guest account.
         password: Its password.
     """
-    return _make(ENDPOINT, username, password, ChannelTransport, stream=stream)
+    made = _make(ENDPOINT, username, password)
+    made.transport = channel_transport(made.transport, stream)
+    return made
 
 
-def _make(url: str, username: str, password: SecretStr, transport: Callable[..., Any], **settings: Any) -> ShellProtocol:
+def _make(endpoint: str, username: str, password: SecretStr, **settings: Any) -> ShellProtocol:
     # Neither proxy nor certificates of the environment: the guest is on this machine, and pywinrm warns about either.
-    # "none" is documented as a string, and means that there are none only as a value.
-    plain: dict[str, Any] = {"username": username, "proxy": None, "ca_trust_path": None}
+    # "none" is documented as a string for the latter, and means that there are none only as a value.
     try:
         # The password is in no variable of this frame, which a traceback would show.
-        made = PywinrmProtocol(endpoint=url, transport="ntlm", password=password.get_secret_value(), **plain)
-        limit = made.read_timeout_sec
-        made.transport = transport(password=password.get_secret_value(), read_timeout_sec=limit, **plain, **settings)
+        made = PywinrmProtocol(
+            endpoint=endpoint,
+            transport="ntlm",
+            username=username,
+            password=password.get_secret_value(),
+            proxy=None,
+            ca_trust_path=cast(Any, None),
+            **settings,
+        )
     except Exception as problem:
         raise without_frames(problem)  # noqa: B904 - the same error; a cause would be the error itself
     return cast(ShellProtocol, made)

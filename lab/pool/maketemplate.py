@@ -9,14 +9,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lab.errors import BootTimeout, FreezeFailed, GuestClockWrong, GuestCrashed, GuestExited, GuestHung, TransportError
+from lab.errors import (
+    BootTimeout,
+    FreezeFailed,
+    GuestClockWrong,
+    GuestCrashed,
+    GuestExited,
+    GuestHung,
+    LabError,
+    TransportError,
+)
 from lab.guest.winrm import WinRmTransport
 from lab.host.qemu import QemuFeatures
 from lab.image.folder import read_credentials
 from lab.pool.boot import boot_guest, connect
 from lab.pool.deploy import deploy
 from lab.pool.live import LiveGuest
-from lab.pool.template import REPLAY_FILE, Template, TemplateWish, write_template
+from lab.pool.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
 from lab.pool.wake import wake
 from lab.prints.record import PrintSource
 from lab.prints.resume import PrintsState, ResumableSource
@@ -131,6 +140,27 @@ class TemplateMaker:
                 guest.services.start(wish.payload.driver(name).service)
             self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, base=base)
 
+    def _park(self, guest: LiveGuest, wish: TemplateWish) -> tuple[WinRmTransport | None, dict[str, str]]:
+        """Leave something in the guest that answers a fork's first question.
+
+        Returns:
+            The connection that stays open until the guest has been frozen, and what the fork's transport wants to know.
+        """
+        control = _channel_of(guest, wish)
+        if control is not None:
+            try:
+                if control is not guest.transport:
+                    # First: the guest has time to be done with that connection before it is stopped.
+                    guest.transport.close()
+                return control, {**control.park(timeout=_PATIENCE_S), BY_CHANNEL: "yes"}
+            except LabError as error:
+                self._progress(f"the guest does not serve its channel, so forks connect anew: {error.message.splitlines()[0]}")
+                control.abandon()
+        if isinstance(guest.transport, WinRmTransport):
+            return None, dict(guest.transport.park(timeout=_PATIENCE_S))
+        guest.transport.close()
+        return None, {}
+
     def _freeze(
         self,
         guest: LiveGuest,
@@ -147,17 +177,14 @@ class TemplateMaker:
         assert isinstance(machine, VirtualMachine)
         if not isinstance(guest.prints, ResumableSource):
             raise FreezeFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
-        # First: the guest then has the time to be done with that connection before it is stopped.
-        guest.transport.close()
-        parked: dict[str, str] = {}
-        control = connect(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine, channel=True)
-        if isinstance(control, WinRmTransport):
-            parked = dict(control.park(timeout=_PATIENCE_S))
+        control, parked = self._park(guest, wish)
         prints = _stop_between_prints(machine, guest.prints, guest.prints)
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:
             raise GuestCrashed(fault.code, fault.parameters, message=f"a driver crashed in a template: {fault.text}")
         freeze(machine, folder, ram=ram, features=self._features)
+        if control is not None:
+            control.abandon()
         guest.prints.close()
         run = folder / _RUN
         if base is not None:
@@ -186,6 +213,21 @@ class TemplateMaker:
                 parked=parked,
             )
         )
+
+
+def _channel_of(guest: LiveGuest, wish: TemplateWish) -> WinRmTransport | None:
+    """A connection by the guest's channel, which stays open over the freeze; None where WinRM has none.
+
+    One that is there is kept: what a holder of the channel did not wait for would be read by the next.
+    """
+    if isinstance(guest.transport, WinRmTransport) and guest.transport.on_channel:
+        return guest.transport
+    if wish.transport != "winrm" or wish.manifest.ports.winrm_channel is None:
+        return None
+    assert isinstance(guest.machine, VirtualMachine)
+    made = connect(wish.transport, wish.manifest, read_credentials(wish.image_dir), guest.machine, channel=True)
+    assert isinstance(made, WinRmTransport)
+    return made
 
 
 def _stop_between_prints(machine: VirtualMachine, prints: PrintSource, state: ResumableSource) -> PrintsState:

@@ -26,8 +26,10 @@ from lab.vm.freeze import Frozen, load_frozen
 TEMPLATE_FILE = "template.json"
 #: What was printed while the drivers were loaded, as it came out of the print port.
 REPLAY_FILE = "loaded.prints"
+#: In ``parked``: the shell was left by the machine's channel, on which the guest still waits.
+BY_CHANNEL = "by_channel"
 #: Part of every key: raised when this code freezes something else than it did before.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from lab.pool.boot import cd_drive, connect
 from lab.pool.delivery import Delivery
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import open_prints
-from lab.pool.template import Template, TemplateWish
+from lab.pool.template import BY_CHANNEL, Template, TemplateWish
 from lab.prints.resume import ResumableSource
 from lab.vm.machine import VirtualMachine
 
@@ -76,7 +76,8 @@ def wake(
     with contextlib.ExitStack() as undo:
         undo.callback(prints.close)
         prints.start()
-        transport = connect(template.transport, wish.manifest, credentials, machine, channel=True)
+        channel = BY_CHANNEL in template.parked
+        transport = connect(template.transport, wish.manifest, credentials, machine, channel=channel)
         undo.callback(transport.close)
         # First, because whatever the guest does next may look at its clock or draw a random number.
         _let_run(machine, prints, wall(), timeout)

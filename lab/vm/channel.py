@@ -43,7 +43,10 @@ class Channels:
             TransportError: QEMU does not listen, or somebody else holds a port.
         """
         for name in self._names:
-            connection = self._connect(name)
+            try:
+                connection = self._connect(name)
+            except OSError as error:
+                raise TransportError(f"{error}: is somebody else connected?") from error
             with self._lock:
                 self._held[name] = connection
 
@@ -53,10 +56,10 @@ class Channels:
         QEMU serves one holder at a time. Another one is connected and not heard until the first has let go.
 
         Raises:
-            TransportError: There is no such port, or QEMU has ended.
+            ConnectionError: There is no such port, or QEMU has ended.
         """
         if name not in self._names:
-            raise TransportError(f"the machine of {self._run_dir} has no channel {name!r}")
+            raise ConnectionError(f"the machine of {self._run_dir} has no channel {name!r}")
         with self._lock:
             held = self._held.pop(name, None)
         return held or self._connect(name)
@@ -73,4 +76,4 @@ class Channels:
         try:
             return connect_unix(path)
         except OSError as error:
-            raise TransportError(f"the channel {path} cannot be opened: {error}", hint="does the machine still run?") from error
+            raise ConnectionError(f"the channel {path} cannot be opened: {error.strerror or error}") from error

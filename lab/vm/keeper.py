@@ -62,7 +62,7 @@ def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
     poller = select.poll()
     poller.register(wake, select.POLLIN)
     owner_fds = _watch_owner(poller, int(owner), owner_fd)
-    request = _read_request(request_fd, owner_fds)
+    request = _read_request(request_fd, {*owner_fds, wake})
     if not request:
         return 0
     run_dir, lock, *argv = request
@@ -90,14 +90,14 @@ def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
     return 0
 
 
-def _read_request(request_fd: int, owner_fds: set[int]) -> list[str]:
-    """What to start; nothing when the owner let go, or is gone."""
+def _read_request(request_fd: int, ends: set[int]) -> list[str]:
+    """What to start; nothing when the owner let go, or when one of ``ends`` tells of its end or of a signal to us."""
     poller = select.poll()
-    for fd in (request_fd, *owner_fds):
+    for fd in (request_fd, *ends):
         poller.register(fd, select.POLLIN | select.POLLHUP)
     data = b""
     while True:
-        if any(fd in owner_fds for fd, _ in poller.poll()):
+        if any(fd in ends for fd, _ in poller.poll()):
             return []
         part = os.read(request_fd, 65536)
         if not part:

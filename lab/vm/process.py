@@ -149,13 +149,22 @@ class QemuProcess:
         Raises:
             HostToolError: QEMU could not be executed, or the keeper did not start.
         """
-        waiting = waiting or WaitingKeeper()
         log = run_dir / LOG_FILE
         if not run_dir.is_dir():
-            waiting.close()
+            if waiting is not None:
+                waiting.close()
             raise HostToolError(argv, None, message=f"{run_dir} is no folder to run in")
         log.touch()  # also where nothing is ever written to it
-        words = waiting.request([str(run_dir), str(lock_file) if lock_file else keeper.NONE, *argv])
+        fields = [str(run_dir), str(lock_file) if lock_file else keeper.NONE, *argv]
+        words: list[str] = []
+        if waiting is not None:
+            words = waiting.request(fields)
+        if waiting is None or not words:
+            # One that was waiting may have been ended meanwhile, by whoever ends what looks forgotten.
+            if waiting is not None:
+                waiting.close()
+            waiting = WaitingKeeper()
+            words = waiting.request(fields)
         if words[:1] != ["started"]:
             waiting.close()
             message = " ".join(words[1:]) or "the process that starts and guards QEMU did not report in time"

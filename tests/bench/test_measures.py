@@ -263,7 +263,6 @@ def test_runs_of_suites_do_not_inherit_settings_or_a_surrounding_pytest(monkeypa
     found = plain_environment()
     assert "LAB_WORKERS" not in found
     assert "PYTEST_XDIST_WORKER" not in found
-    assert found["PYTEST_ADDOPTS"] == "-p no:hypothesispytest"
     assert found["LAB_CACHE"] == "7"
 
 

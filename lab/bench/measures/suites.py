@@ -100,11 +100,6 @@ def run_logged(argv: Sequence[str], log: Path, *, timeout: float) -> None:
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment without what would make the child another run than a user's: pytest's and the lab's settings.
-
-    The plugin of Hypothesis, which comes with the lab's own tests and with no user's run, is left out: at the end of each
-    pytest process it imports Hypothesis, for half a second.
-    """
+    """The environment without what would make the child another run than a user's: pytest's and the lab's settings."""
     ours = ("LAB_CACHE", "LAB_DATA", "LAB_STATE")
-    kept = {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PYTEST_", "LAB_"))}
-    return kept | {"PYTEST_ADDOPTS": "-p no:hypothesispytest"}
+    return {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PYTEST_", "LAB_"))}

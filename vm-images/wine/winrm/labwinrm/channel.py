@@ -25,7 +25,7 @@ class Channel:
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -33,23 +33,29 @@ class Channel:
 
     def recv(self, size: int) -> bytes:
         """Wait for bytes; empty when nobody holds the other end."""
-        return os.read(self._fd, size)
+        while True:
+            try:
+                return os.read(self._fd, size)
+            except BlockingIOError:
+                self._wait(select.POLLIN)
 
     def sendall(self, data: bytes) -> None:
         """Write everything.
 
         Raises:
-            OSError: The other end was let go of.
+            OSError: Nobody holds the other end. A write that waited for that would reach the next holder.
         """
         view = memoryview(data)
         while view:
-            view = view[os.write(self._fd, view) :]
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                if self._wait(select.POLLOUT) & select.POLLHUP:
+                    raise ConnectionResetError("the other end of the channel was let go of") from None
 
     def held(self) -> bool:
         """Whether somebody holds the other end."""
-        poller = select.poll()
-        poller.register(self._fd, select.POLLIN)
-        return not any(events & select.POLLHUP for _, events in poller.poll(0))
+        return not self._wait(select.POLLIN, 0) & select.POLLHUP
 
     def drain(self) -> None:
         """Read what still comes until the other end is let go of, so that the next one begins with a request of its own."""
@@ -59,3 +65,9 @@ class Channel:
     def close(self) -> None:
         """Close the device."""
         os.close(self._fd)
+
+    def _wait(self, events: int, timeout_ms: int | None = None) -> int:
+        """The events that came."""
+        poller = select.poll()
+        poller.register(self._fd, events)
+        return sum(found for _, found in poller.poll(timeout_ms))

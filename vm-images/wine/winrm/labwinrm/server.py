@@ -153,8 +153,8 @@ class Server:
                     self._stopping.wait(LOOK_AGAIN_S)
                     continue
                 authenticator = Authenticator(self._accounts, protected=True, certificate=b"", log=self._log)
-                self._serve(HttpConnection(channel, MAX_BODY), authenticator, peer)
-                channel.drain()
+                if not self._serve(HttpConnection(channel, MAX_BODY), authenticator, peer):
+                    channel.drain()
             except (OSError, ClientGone) as error:
                 self._log.debug("the channel: %s", error)
             except Exception:
