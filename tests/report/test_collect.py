@@ -17,20 +17,12 @@ from hypothesis import strategies as st
 
 from lab.gate.exitcode import exit_code
 from lab.prints.record import FaultRecord, PrintRecord
-from lab.report.collect import (
-    ResultWriter,
-    RunMeta,
-    assemble,
-    fault_entry,
-    print_entry,
-    read_meta,
-    read_run,
-    read_workers,
-    write_meta,
-    write_run,
-)
+from lab.report.collect import assemble
+from lab.report.entries import fault_entry, print_entry
 from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
+from lab.report.runfiles import RunMeta, read_meta, read_run, write_meta, write_run
 from lab.report.schema import run_schema
+from lab.report.workers import ResultWriter, read_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,7 +85,7 @@ def test_what_a_killed_worker_wrote_is_there(tmp_path: Path) -> None:
     """A real process writes, and is killed by SIGKILL in the middle of a test."""
     code = (
         "import sys, pathlib, os, signal\n"
-        "from lab.report.collect import ResultWriter\n"
+        "from lab.report.workers import ResultWriter\n"
         "from lab.report.model import TestEntry\n"
         "writer = ResultWriter(pathlib.Path(sys.argv[1]), 'gw0')\n"
         "writer.begin('a.py::one', started=1.0)\n"
