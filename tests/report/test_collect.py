@@ -16,9 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.gate.exitcode import exit_code
-from lab.prints.record import FaultRecord, PrintRecord
 from lab.report.collect import assemble
-from lab.report.entries import fault_entry, print_entry
 from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
 from lab.report.runfiles import RunMeta, read_meta, read_run, write_meta, write_run
 from lab.report.schema import run_schema
@@ -235,17 +233,6 @@ def test_the_order_of_lines_and_workers_changes_nothing(order: random.Random, tm
             writer.close()
         reports.append(make(out))
     assert reports[0] == reports[1]
-
-
-def test_prints_and_faults_become_entries() -> None:
-    record = PrintRecord(sequence=4, host_time=2.0, guest_time=1.0, source="kd", raw=b"\xff\n", text="\\xff\n", cpu=1, level=3)
-    assert print_entry(record) == PrintEntry(
-        sequence=4, host_time=2.0, guest_time=1.0, source="kd", raw="ff0a", text="\\xff\n", cpu=1, level=3
-    )
-    fault = fault_entry(
-        FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0xD1, parameters=(0x10, 2), text="boom"), driver="sync"
-    )
-    assert (fault.code, fault.parameters, fault.driver) == ("0x000000D1", ["0x10", "0x2"], "sync")
 
 
 def test_the_files_carry_worker_and_process(tmp_path: Path) -> None:
