@@ -38,7 +38,8 @@ from lab.prints.kd.record import (
     Unload,
     to_json,
 )
-from lab.prints.kd.session import Session, StopPolicy
+from lab.prints.kd.session import Session
+from lab.prints.kd.stop_policy import StopPolicy
 
 _QUIET_S = 10.0
 #: Without a byte for so long, a target is taken for one that runs already.

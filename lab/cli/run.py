@@ -24,10 +24,11 @@ from lab.host.paths import cache_dir, project_root
 from lab.image.folder import read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
-from lab.report.collect import META_FILE, RUN_FILE, assemble, read_meta, read_run, write_run
+from lab.report.collect import assemble
 from lab.report.html import write_html
 from lab.report.model import RunReport, TestEntry
 from lab.report.outdir import check_named, drop_empty, named_folder, point_latest, timed_folder
+from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
 from lab.report.summary import error_annotations, markdown, print_summary, red_tests
 from lab.report.view import RED
 from lab.toolchain.select import resolve_drivers

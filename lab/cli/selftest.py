@@ -20,9 +20,9 @@ from lab.config import load_settings
 from lab.errors import LabError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.paths import project_root
-from lab.report.collect import read_run
 from lab.report.model import RunReport
 from lab.report.pieces import Piece, crash_pieces, hang_pieces, missing
+from lab.report.runfiles import read_run
 
 DRIVER = "driver/selftest"
 _CRASHED = "test_a_driver_writes_through_a_null_pointer"

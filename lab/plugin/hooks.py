@@ -14,6 +14,7 @@ from lab.errors import LabError
 from lab.gate.exitcode import OK, USAGE
 from lab.plugin import hookspec, markers, options
 from lab.plugin.fixtures import GUEST_FIXTURES
+from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
 from lab.plugin.meta import describe_run
 from lab.plugin.outdir import choose_out, link_latest
@@ -217,20 +218,6 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say which guest the tests will run on."""
     session = config.stash.get(SESSION, None)
     return [f"lab: {session.guest_text}; {session.source.accelerator}"] if session is not None else []
-
-
-def scope_of(item: pytest.Item, isolation: str) -> str:
-    """What a test shares its fork with, as an id: the test itself, its class, its module, or the session.
-
-    Tests outside of classes share one with the others outside of classes of their module.
-    """
-    if isolation == "session":
-        return "session"
-    if isolation == "test":
-        return item.nodeid
-    of_class = item.getparent(pytest.Class) if isolation == "class" else None
-    parent = of_class or item.getparent(pytest.Module) or item
-    return parent.nodeid
 
 
 def uses_guest(item: pytest.Item) -> bool:

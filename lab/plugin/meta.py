@@ -11,8 +11,8 @@ from filelock import FileLock
 
 import lab
 from lab.pool.pool import GuestSource
-from lab.report.collect import META_FILE, RunMeta, write_meta
 from lab.report.model import DriverEntry, ImageEntry
+from lab.report.runfiles import META_FILE, RunMeta, write_meta
 
 
 def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], workers: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from lab.report.collect import read_run
+from lab.report.runfiles import read_run
 
 #: More tests than these need not wait at a worker.
 _ENOUGH = 2

@@ -11,10 +11,11 @@ from xml.etree.ElementTree import ParseError
 from lab.gate.exitcode import exit_code, meaning
 from lab.gate.verdict import SEVERITY
 from lab.pool.pool import END_OF_RUN, REPLACED, TESTS_OVER
-from lab.report.collect import assemble, read_meta, write_run
+from lab.report.collect import assemble
 from lab.report.html import write_html
 from lab.report.junit import attach_evidence
 from lab.report.model import RunReport
+from lab.report.runfiles import read_meta, write_run
 
 #: Evidence that is worth a line in the terminal; the report has all of it.
 _SHOWN = ("dump", "screenshot", "console")

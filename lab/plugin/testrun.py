@@ -26,7 +26,7 @@ from lab.pool.pool import Seat
 from lab.prints.record import EventRecord, FaultRecord, GapRecord
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
-from lab.report.collect import event_entry, fault_entry, print_entry, sign_entry, step_entries
+from lab.report.entries import event_entry, fault_entry, print_entry, sign_entry, step_entries
 from lab.report.model import EvidenceFile, TestEntry
 
 #: How much of a test's prints is searched for the kernel's last words.

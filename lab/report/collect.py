@@ -7,81 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from lab.crash.faults import FaultWords
-from lab.crash.signs import CrashSign
-from lab.crash.steps import Step
-from lab.prints.record import EventRecord, FaultRecord, PrintRecord
-from lab.report.model import (
-    NO_CODE,
-    Attempt,
-    DriverEntry,
-    EventEntry,
-    EvidenceStep,
-    Fault,
-    ForksEntry,
-    GuestEntry,
-    ImageEntry,
-    PrintEntry,
-    RunReport,
-    TemplateEntry,
-    TestEntry,
-    Verdict,
-)
-from lab.report.workers import WORKERS_DIR, ResultWriter, WorkerRecords, read_workers
-
-__all__ = [
-    "META_FILE",
-    "RUN_FILE",
-    "WORKERS_DIR",
-    "ResultWriter",
-    "RunMeta",
-    "WorkerRecords",
-    "assemble",
-    "event_entry",
-    "fault_entry",
-    "print_entry",
-    "read_meta",
-    "read_run",
-    "read_workers",
-    "sign_entry",
-    "step_entries",
-    "write_meta",
-    "write_run",
-]
-
-META_FILE = "meta.json"
-RUN_FILE = "run.json"
-
-
-class RunMeta(BaseModel):
-    """What is known about a run before its first test; kept in the out folder so that a dead run can be reported."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    lab_version: str
-    started: str = Field(description="UTC, ISO 8601")
-    started_at: float = Field(description="the same moment in seconds since the epoch")
-    command: list[str] = Field(default_factory=list)
-    guest: str
-    image: ImageEntry
-    accelerator: str
-    qemu: str
-    workers: int
-    drivers: list[DriverEntry] = Field(default_factory=list)
-
-
-def write_meta(out: Path, meta: RunMeta) -> None:
-    """Keep ``meta`` in the out folder for whoever assembles the report, also when pytest dies."""
-    out.mkdir(parents=True, exist_ok=True)
-    _replace(out / META_FILE, meta.model_dump_json(indent=2) + "\n")
-
-
-def read_meta(out: Path) -> RunMeta | None:
-    """Read what :func:`write_meta` kept; None when the run died before that."""
-    path = out / META_FILE
-    return RunMeta.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+from lab.report.model import NO_CODE, Attempt, Fault, ForksEntry, GuestEntry, RunReport, TemplateEntry, TestEntry, Verdict
+from lab.report.runfiles import RunMeta
+from lab.report.workers import read_workers
 
 
 def assemble(
@@ -141,73 +69,6 @@ def assemble(
         guests=guests,
         tests=tests,
     )
-
-
-def write_run(out: Path, report: RunReport) -> Path:
-    """Write ``run.json`` into the out folder, in one step."""
-    path = out / RUN_FILE
-    _replace(path, report.model_dump_json(indent=2) + "\n")
-    return path
-
-
-def read_run(out: Path) -> RunReport | None:
-    """Read ``run.json`` of an out folder; None when there is none."""
-    path = out / RUN_FILE
-    return RunReport.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def print_entry(record: PrintRecord) -> PrintEntry:
-    """Turn a print of a source into its entry in the report."""
-    return PrintEntry(
-        sequence=record.sequence,
-        host_time=record.host_time,
-        guest_time=record.guest_time,
-        source=record.source,
-        cpu=record.cpu,
-        thread=record.thread,
-        component=record.component,
-        level=record.level,
-        raw=record.raw.hex(),
-        text=record.text,
-    )
-
-
-def event_entry(record: EventRecord) -> EventEntry:
-    """Turn an event of a source into its entry in the report."""
-    return EventEntry(sequence=record.sequence, host_time=record.host_time, kind=record.kind, text=record.text)
-
-
-def fault_entry(record: FaultRecord, *, driver: str | None = None, where: str = "") -> Fault:
-    """Turn a fault of a source into its entry in the report."""
-    words = FaultWords.of(record.code, record.parameters)
-    return Fault(
-        code=f"0x{record.code:08X}",
-        parameters=[f"0x{value:x}" for value in record.parameters],
-        text=record.text,
-        driver=driver,
-        name=words.name,
-        hint=words.hint,
-        where=where,
-    )
-
-
-def sign_entry(sign: CrashSign) -> Fault:
-    """Turn a guest's end that QEMU told into its entry in the report; one without a code has the code 0."""
-    bugcheck = sign.bugcheck
-    if bugcheck is None:
-        return Fault(code=NO_CODE, text=sign.text)
-    return Fault(
-        code=f"0x{bugcheck.code:08X}",
-        parameters=[f"0x{value:x}" for value in bugcheck.parameters],
-        text=sign.text,
-        name=bugcheck.name,
-        hint=bugcheck.hint,
-    )
-
-
-def step_entries(steps: Iterable[Step]) -> list[EvidenceStep]:
-    """Turn the steps of a collection into their entries in the report."""
-    return [EvidenceStep(name=s.name, seconds=round(s.seconds, 3), ok=s.ok, skipped=s.skipped, detail=s.detail) for s in steps]
 
 
 def _say(fault: Fault) -> str:
@@ -346,9 +207,3 @@ def _times(guests: Sequence[GuestEntry], tests: Sequence[TestEntry]) -> dict[str
     if ran:
         times["suites"] = round(max(t.started + t.duration_s for t in ran) - min(t.started for t in ran), 3)
     return times
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

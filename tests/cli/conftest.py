@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from lab.gate.verdict import Facts, PhaseFact, decide
-from lab.report.collect import ResultWriter, RunMeta, write_meta
+from lab.report.runfiles import RunMeta, write_meta
+from lab.report.workers import ResultWriter
 from lab.report.model import DriverEntry, GuestEntry, ImageEntry, TestEntry
 
 

@@ -21,8 +21,9 @@ from lab.cli.main import app
 from lab.cli.pytest_args import split_suites, stops_early
 from lab.errors import ConfigError, HostToolError
 from lab.host.accel import Accelerator, Accelerators
-from lab.report.collect import ResultWriter, RunMeta, write_meta
 from lab.report.model import ImageEntry, RunReport, TestEntry, Verdict
+from lab.report.runfiles import RunMeta, write_meta
+from lab.report.workers import ResultWriter
 
 Suite = Callable[[str], Path]
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from lab.cli import selftest
 from lab.cli.main import app
 from lab.errors import LabError
-from lab.report.collect import write_run
 from lab.report.pieces import Piece
+from lab.report.runfiles import write_run
 from tests.report.invented import invented_run
 
 

@@ -16,21 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.gate.exitcode import exit_code
-from lab.prints.record import FaultRecord, PrintRecord
-from lab.report.collect import (
-    ResultWriter,
-    RunMeta,
-    assemble,
-    fault_entry,
-    print_entry,
-    read_meta,
-    read_run,
-    read_workers,
-    write_meta,
-    write_run,
-)
+from lab.report.collect import assemble
 from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
+from lab.report.runfiles import RunMeta, read_meta, read_run, write_meta, write_run
 from lab.report.schema import run_schema
+from lab.report.workers import ResultWriter, read_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,7 +83,7 @@ def test_what_a_killed_worker_wrote_is_there(tmp_path: Path) -> None:
     """A real process writes, and is killed by SIGKILL in the middle of a test."""
     code = (
         "import sys, pathlib, os, signal\n"
-        "from lab.report.collect import ResultWriter\n"
+        "from lab.report.workers import ResultWriter\n"
         "from lab.report.model import TestEntry\n"
         "writer = ResultWriter(pathlib.Path(sys.argv[1]), 'gw0')\n"
         "writer.begin('a.py::one', started=1.0)\n"
@@ -243,17 +233,6 @@ def test_the_order_of_lines_and_workers_changes_nothing(order: random.Random, tm
             writer.close()
         reports.append(make(out))
     assert reports[0] == reports[1]
-
-
-def test_prints_and_faults_become_entries() -> None:
-    record = PrintRecord(sequence=4, host_time=2.0, guest_time=1.0, source="kd", raw=b"\xff\n", text="\\xff\n", cpu=1, level=3)
-    assert print_entry(record) == PrintEntry(
-        sequence=4, host_time=2.0, guest_time=1.0, source="kd", raw="ff0a", text="\\xff\n", cpu=1, level=3
-    )
-    fault = fault_entry(
-        FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0xD1, parameters=(0x10, 2), text="boom"), driver="sync"
-    )
-    assert (fault.code, fault.parameters, fault.driver) == ("0x000000D1", ["0x10", "0x2"], "sync")
 
 
 def test_the_files_carry_worker_and_process(tmp_path: Path) -> None:

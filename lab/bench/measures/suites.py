@@ -12,7 +12,7 @@ from lab.bench.samples import Samples, Series
 from lab.errors import HostToolError
 from lab.host.paths import project_root
 from lab.host.process import run
-from lab.report.collect import read_run
+from lab.report.runfiles import read_run
 
 #: All suites. The tests for two virtual CPUs are left out: they have the machine to themselves.
 EVERYTHING = ("suites",)

@@ -14,67 +14,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
 
-from lab.errors import GuestExited, ImageError, TransportError
+from lab.errors import ImageError
 from lab.host.process import run
 from lab.image.progress import Progress
-from lab.image.windows.install_events import ConsoleReader, EventKind, EventLog, InstallEvent, parse_stage
-from lab.image.windows.install_host import HostDiskFull, InstallEnded, InstallError, require_space
-from lab.image.windows.install_watch import Budgets, InstallWatch, KeyPresser
-from lab.image.windows.machine import DISK_DRIVE, PROGRESS_PORT, InstallPlan, install_machine, missing_media
-from lab.vm.argv import VARS_FILE, serial_name
+from lab.image.windows.install_events import EventLog, InstallEvent
+from lab.image.windows.install_follow import InstallFollower, Machine
+from lab.image.windows.install_host import require_space
+from lab.image.windows.install_watch import Budgets
+from lab.image.windows.machine import InstallPlan, install_machine, missing_media
+from lab.vm.argv import VARS_FILE
 from lab.vm.machine import VirtualMachine
-from lab.vm.qmp import QmpEvent
 from lab.vm.spec import VmSpec
 
-#: Moves a cursor at most, whatever it reaches.
-_HARMLESS_KEY = {"keys": [{"type": "qcode", "data": "up"}]}
 _CREATE_S = 60.0
-_CONSOLE_LINES = 15
-
-
-class Monitor(Protocol):
-    """What is used of :class:`lab.vm.qmp.Qmp`."""
-
-    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
-        """Run a monitor command."""
-
-    def events(self, *, after: int = 0) -> list[QmpEvent]:
-        """Events so far whose index is greater."""
-
-
-class Machine(Protocol):
-    """What is used of :class:`lab.vm.machine.VirtualMachine`."""
-
-    @property
-    def qmp(self) -> Monitor:
-        """The monitor."""
-
-    @property
-    def alive(self) -> bool:
-        """QEMU runs."""
-
-    def start(self, *, timeout: float = 60.0) -> None:
-        """Start QEMU."""
-
-    def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
-        """Write what the screen shows."""
-
-    def wait_exit(self, timeout: float) -> int | None:
-        """Wait for QEMU's end."""
-
-    def console_tail(self, lines: int = 20) -> str:
-        """The last console lines."""
-
-    def exited_error(self) -> GuestExited:
-        """Why QEMU is gone."""
-
-    def close(self) -> None:
-        """End QEMU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +100,7 @@ def install(
         disk.unlink(missing_ok=True)
         run(["qemu-img", "create", "-q", "-f", "qcow2", disk, f"{plan.disk_gb}G"], _CREATE_S)
         with EventLog(run_dir) as log, contextlib.closing(open_machine(spec, run_dir)) as machine:
-            follower = _Follower(machine, run_dir.absolute(), log, limits, progress, clock, sleep)
+            follower = InstallFollower(machine, run_dir.absolute(), log, limits, progress, clock, sleep)
             follower.run()
             good = True
             return InstallResult(
@@ -169,205 +125,3 @@ def publish_disk(result: InstallResult) -> Path:
     target = result.plan.disk.absolute()
     result.disk.replace(target)
     return target
-
-
-class _Follower:
-    """One installation, followed from start to end."""
-
-    def __init__(
-        self,
-        machine: Machine,
-        folder: Path,
-        log: EventLog,
-        budgets: Budgets,
-        progress: Progress,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self.watch = InstallWatch(budgets)
-        self._machine = machine
-        self._folder = folder
-        self._log = log
-        self._budgets = budgets
-        self._progress = progress
-        self._clock = clock
-        self._sleep = sleep
-        self._began = clock()
-        self._keys = KeyPresser(budgets)
-        self._console = ConsoleReader(folder / f"{serial_name(PROGRESS_PORT)}.log")
-        self._seen = 0
-        self._shutdown: Mapping[str, Any] | None = None
-        self._screens = 0
-        self._screen: Path | None = None
-        self._next_screen_s = budgets.screenshot_s
-
-    def run(self) -> None:
-        """Start the machine, and return at its good end."""
-        self._progress.stage("start the machine")
-        try:
-            self._machine.start()
-        except (GuestExited, TransportError) as error:
-            self._fail(InstallEnded, f"QEMU did not start: {error.message}", error.hint)
-        self._began = self._clock()
-        self._event("start", "")
-        while self._look():
-            self._sleep(self._budgets.poll_s)
-        self._judge()
-
-    def _look(self) -> bool:
-        """Look at the machine once; False when it has ended."""
-        try:
-            self._read_console()
-            self._read_events()
-            if self._shutdown is not None or not self._machine.alive:
-                return False
-            self._count_writes()
-            if self._keys.due(self._now()):
-                self._machine.qmp.execute("send-key", _HARMLESS_KEY)
-                self._event("key", "up")
-            if self._now() >= self._next_screen_s:
-                self._next_screen_s = self._now() + self._budgets.screenshot_s
-                self._take_screen()
-        except GuestExited:
-            return False
-        except TransportError as error:
-            # A busy QEMU may answer late; whether it is stuck is the watchdog's business.
-            self._event("monitor", error.message)
-        if problem := self.watch.problem(self._now()):
-            self._fail(problem.error, problem.message, problem.hint)
-        return True
-
-    def _judge(self) -> None:
-        """The machine has ended, or is about to: was it a good end?"""
-        try:
-            code = self._machine.wait_exit(self._budgets.exit_s)
-        except TransportError as error:
-            self._fail(InstallEnded, error.message, "see qemu.log in the log folder")
-        self._read_console()
-        with contextlib.suppress(GuestExited):
-            self._read_events()
-        self._event("exit", str(code))
-        if self.watch.failed:
-            problem = self.watch.stage_problem()
-            self._fail(problem.error, problem.message, problem.hint)
-        if self._shutdown is None or code != 0:
-            self._fail(InstallEnded, f"QEMU ended by itself: {self._machine.exited_error().message}", "see qemu.log")
-        reason = str(self._shutdown.get("reason", ""))
-        if not self._shutdown.get("guest"):
-            self._fail(InstallEnded, f"the machine was ended from outside ({reason})", "start the build again")
-        if not self.watch.complete:
-            self._fail(
-                InstallEnded,
-                f"the guest powered itself off ({reason}) before it said that it was complete",
-                "look at the last stage, and at the guest's own log on the second serial port (serial1.log)",
-            )
-
-    def _read_console(self) -> None:
-        lines = self._console.read()
-        now = self._now()
-        if self._console.grown:
-            self.watch.on_output(now)
-        for text in (*lines, self._console.pending):
-            self._keys.on_console(now, text)
-        for text in lines:
-            if not (line := parse_stage(text)):
-                continue
-            self.watch.on_stage(now, line)
-            self._event("stage", str(line))
-            if line.state == "start":
-                self._progress.stage(f"Windows Setup: {line.stage}")
-            else:
-                self._progress.detail(str(line))
-
-    def _read_events(self) -> None:
-        for event in self._machine.qmp.events(after=self._seen):
-            self._seen = event.index
-            self._on_event(event)
-
-    def _on_event(self, event: QmpEvent) -> None:
-        data = event.data
-        if event.name == "RESET":
-            self._keys.restart(self._now())
-            if self.watch.on_reset(self._now(), event.qemu_time):
-                self._event("reset", str(data.get("reason", "")))
-                self._progress.detail(f"restart {self.watch.resets}")
-        elif event.name == "SHUTDOWN":
-            self._shutdown = data
-            self._event("shutdown", str(data.get("reason", "")))
-        elif event.name == "BLOCK_IO_ERROR":
-            self._on_disk_error(data)
-        elif event.name == "STOP":
-            self._on_stop()
-        elif event.name in ("GUEST_PANICKED", "GUEST_CRASHLOADED"):
-            self._event("monitor", f"{event.name} {dict(data)}")
-
-    def _on_disk_error(self, data: Mapping[str, Any]) -> None:
-        device, operation = data.get("device", ""), data.get("operation", "")
-        reason = str(data.get("reason", "")) or "no reason given"
-        self._event("disk-error", f"{operation} {device}: {reason}")
-        if data.get("nospace"):
-            self._fail_full(reason)
-        if operation == "write":
-            self._fail(
-                HostDiskFull, f"the host cannot write the disk file: {reason}", "check the host's disk and the user's limits"
-            )
-
-    def _on_stop(self) -> None:
-        if self._shutdown is not None:
-            return
-        status = str(self._machine.qmp.execute("query-status")["status"])
-        self._event("stop", status)
-        if status == "io-error":
-            self._fail_full("QEMU paused the machine over a failed write")
-        if status == "internal-error":
-            self._fail(InstallEnded, "the virtual CPU stopped with an internal error", "see qemu.log in the log folder")
-
-    def _fail_full(self, reason: str) -> NoReturn:
-        self._fail(HostDiskFull, f"the host disk is full: {reason}", "free some space, or set another cache folder")
-
-    def _count_writes(self) -> None:
-        total = written_bytes(self._machine.qmp.execute("query-blockstats"))
-        if self.watch.on_written(self._now(), total):
-            self._keys.stop()
-            self._event("write", f"{total} bytes")
-
-    def _take_screen(self) -> None:
-        self._screens += 1
-        target = self._folder / f"screen-{self._screens:04d}.png"
-        try:
-            self._screen = self._machine.screendump(target)
-        except TransportError as error:
-            self._event("monitor", error.message)
-            return
-        self._event("screenshot", self._screen.name)
-
-    def _now(self) -> float:
-        return self._clock() - self._began
-
-    def _event(self, kind: EventKind, detail: str) -> None:
-        self._log.add(self._now(), kind, detail)
-
-    def _fail(self, error: type[InstallError], message: str, hint: str) -> NoReturn:
-        """Keep the evidence, and raise."""
-        at_s = self._now()
-        if self._machine.alive:
-            with contextlib.suppress(GuestExited):
-                self._take_screen()
-        self._event("error", message)
-        raise error(
-            message,
-            stage=self.watch.stage,
-            at_s=at_s,
-            log_dir=self._folder,
-            screenshot=self._screen,
-            console=self._machine.console_tail(_CONSOLE_LINES),
-            hint=hint,
-        )
-
-
-def written_bytes(blockstats: Sequence[Mapping[str, Any]]) -> int:
-    """Bytes that the guest wrote to its disk, from the answer to ``query-blockstats``; 0 when it is not listed."""
-    for entry in blockstats:
-        if entry.get("device") == DISK_DRIVE:
-            return int(entry["stats"]["wr_bytes"])
-    return 0

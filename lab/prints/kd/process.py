@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.errors import HostToolError
 from lab.prints.kd.control import CollectorControl
-from lab.prints.kd.session import StopPolicy
+from lab.prints.kd.stop_policy import StopPolicy
 
 RECORDS_FILE = "kd.jsonl"
 RAW_FILE = "kd.raw"

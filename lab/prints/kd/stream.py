@@ -225,17 +225,7 @@ class RecordStream:
             kind = Unload if stop.unload else Load
             return [kind(time=time, generation=self.generation, path=stop.path, base=stop.base, size=stop.size)]
         if stop.state == wire.EXCEPTION:
-            return [
-                ExceptionStop(
-                    time=time,
-                    generation=self.generation,
-                    cpu=stop.cpu,
-                    code=stop.code,
-                    address=stop.address,
-                    first_chance=stop.first_chance,
-                    pc=stop.pc,
-                )
-            ]
+            return [exception_stop(stop, time, self.generation)]
         text = f"the target stopped with state {stop.state:#x}"
         if stop.state == wire.COMMAND_STRING:
             name, command = stop.command
@@ -286,6 +276,19 @@ def _parse(packet: Packet) -> tuple[wire.DebugIo | None, wire.StateChange | None
     debug_io = wire.parse_debug_io(packet.payload) if packet.kind == DEBUG_IO else None
     stop = wire.parse_state_change(packet.payload) if packet.kind == STATE_CHANGE else None
     return debug_io, stop
+
+
+def exception_stop(stop: wire.StateChange, time: float | None, generation: int) -> ExceptionStop:
+    """The record of a stop at an exception; what is done about it is not known yet."""
+    return ExceptionStop(
+        time=time,
+        generation=generation,
+        cpu=stop.cpu,
+        code=stop.code,
+        address=stop.address,
+        first_chance=stop.first_chance,
+        pc=stop.pc,
+    )
 
 
 def _digest(packet: Packet) -> str:

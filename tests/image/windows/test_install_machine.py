@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lab.errors import ConfigError, GuestExited, HostToolError, ImageError, TransportError
-from lab.image.windows.install import InstallResult, install, written_bytes
+from lab.image.windows.install import InstallResult, install
+from lab.image.windows.install_follow import written_bytes
 from lab.image.windows.install_host import HostDiskFull, InstallEnded, InstallError, InstallStalled
 from lab.image.windows.install_watch import Budgets
 from lab.image.windows.machine import InstallPlan, find_firmware, install_machine

@@ -23,7 +23,7 @@ from lab.errors import EvidenceLost, HostToolError, TransportError
 from lab.guest.protocol import Transport
 from lab.pool.sources import open_prints, serial_ports, starts_paused
 from lab.prints.kd.control import CollectorControl
-from lab.prints.kd.session import STOOD_STILL_S
+from lab.prints.kd.reconnect import STOOD_STILL_S
 from lab.prints.record import GapRecord
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec

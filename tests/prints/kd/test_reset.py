@@ -26,7 +26,9 @@ from lab.prints.kd.packet import (
     data_packet,
 )
 from lab.prints.kd.record import AnyRecord, ExceptionStop, Print
-from lab.prints.kd.session import RESEND_S, RESET_QUIET_S, Session, StopPolicy
+from lab.prints.kd.sender import RESEND_S, RESET_QUIET_S
+from lab.prints.kd.session import Session
+from lab.prints.kd.stop_policy import StopPolicy
 from tests.prints.kd.fake_target import X86_INT3_PC, exception_payload, load_payload, print_payload
 from tests.prints.kd.stubborn_target import Run, StubbornTarget, in_turn, play
 

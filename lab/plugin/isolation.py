@@ -1,0 +1,70 @@
+"""Which tests share a guest: the scope of a fork, and what one test hands over to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from lab.plugin.markers import Wishes
+from lab.plugin.testrun import TestRun
+
+
+def scope_of(item: pytest.Item, isolation: str) -> str:
+    """What a test shares its fork with, as an id: the test itself, its class, its module, or the session.
+
+    Tests outside of classes share one with the others outside of classes of their module.
+    """
+    if isolation == "session":
+        return "session"
+    if isolation == "test":
+        return item.nodeid
+    of_class = item.getparent(pytest.Class) if isolation == "class" else None
+    parent = of_class or item.getparent(pytest.Module) or item
+    return parent.nodeid
+
+
+class Isolation:
+    """The tests of one process, as far as they share guests.
+
+    Args:
+        wishes: What each collected test asks for.
+        scopes: For each test what its fork is for, by :func:`scope_of`; tests of one scope share a fork.
+    """
+
+    def __init__(self, wishes: Mapping[str, Wishes], scopes: Mapping[str, str]) -> None:
+        self._wishes = wishes
+        self._scopes = scopes
+        self._executions = 0
+
+    def wishes(self, nodeid: str) -> Wishes:
+        """What a test asks for; nothing where it was not collected."""
+        return self._wishes.get(nodeid, Wishes())
+
+    def next_scope(self, nodeid: str) -> str:
+        """What the fork of a test's next execution is for. A test that is alone in it gets another one when it is run again."""
+        scope = self._scopes.get(nodeid, "")
+        if scope != nodeid:
+            return scope
+        self._executions += 1
+        return f"{nodeid} #{self._executions}"
+
+    def shares(self, run: TestRun, nextid: str) -> bool:
+        """Whether the next test may use the guest of this one."""
+        after = self.wishes(nextid)
+        if after.fresh or after.cpus != run.wishes.cpus:
+            return False
+        return not _is_forked(run) or self._scopes.get(nextid, "") == run.scope
+
+    def hand_over(self, run: TestRun, nextid: str | None) -> None:
+        """A test is about to end: note in it whether its fork serves another one, and which drivers that wants as they are."""
+        shared = nextid is not None and self.shares(run, nextid)
+        run.last_here = _is_forked(run) and not shared
+        if nextid is not None and shared:
+            after = self.wishes(nextid)
+            if not after.reload:
+                run.keep_loaded = frozenset(after.drivers)
+
+
+def _is_forked(run: TestRun) -> bool:
+    return run.seat is not None and bool(run.seat.guest.template)

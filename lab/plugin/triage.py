@@ -1,0 +1,126 @@
+"""What a test has done to its guest: looked into after a failure, and judged when the test's window closes.
+
+A guest that is no good for the next test is condemned here, with the reason; the pool replaces it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from lab.crash.faults import FaultWords, title
+from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, TransportError
+from lab.gate.verdict import leaves
+from lab.plugin.evidence import EvidenceKeeper
+from lab.plugin.testrun import TestRun
+from lab.pool.pool import Seat
+from lab.prints.stream import first_fault, render
+from lab.prints.window import without_faults
+
+#: How long the guest may take for a marker or a question when a test has already failed.
+_SHORT_S = 10.0
+
+
+class Triage:
+    """Judges guests by the tests that ran on them.
+
+    Args:
+        evidence: Keeps what a guest that crashed or hangs leaves.
+    """
+
+    def __init__(self, evidence: EvidenceKeeper) -> None:
+        self._evidence = evidence
+
+    def excuse(self, run: TestRun, seat: Seat, report: pytest.TestReport, error: BaseException) -> None:
+        """Have a phase pass that only met the end of a guest whose end the test provokes."""
+        consequences = TransportError | GuestExited | GuestHung | EvidenceLost | GuestCrashed
+        if report.outcome != "failed" or run.wishes.expected_fault is None:
+            return
+        if not all(isinstance(leaf, consequences) for leaf in leaves(error)):
+            return
+        self._evidence.crashed(run, seat)
+        if run.provoked_the_end and not run.faults:
+            report.outcome = "passed"
+            report.sections.append(("guest", f"it ended by the fault that this test provokes: {error}"))
+            report.longrepr = None
+
+    def look_into(self, run: TestRun, seat: Seat, failure: BaseException) -> None:
+        """After a failure: is the guest still good for the next test?"""
+        crashed = self._evidence.crashed(run, seat) or first_fault(seat.ledger.peek()) is not None
+        for error in leaves(failure):
+            if isinstance(error, GuestHung) and run.guest_answers is None and not crashed:
+                run.guest_answers = seat.guest.answers(timeout=2 * _SHORT_S)
+                seat.condemn(f"hang: {error.message}")
+                if not run.guest_answers and seat.guest.alive:
+                    self._evidence.save_hang(run, seat, error.message)
+            elif isinstance(error, TransportError) and not crashed and not run.hung and seat.guest.alive:
+                # A guest that hangs as a whole does not even say that the command still runs.
+                seat.condemn(f"{type(error).__name__}: {error.message}")
+                if not seat.guest.answers(timeout=2 * _SHORT_S) and seat.guest.alive:
+                    self._evidence.save_hang(run, seat, error.message)
+            elif isinstance(error, TransportError | GuestCrashed | EvidenceLost):
+                seat.condemn(f"{type(error).__name__}: {error.message}")
+
+    def prints_text(self, run: TestRun, seat: Seat) -> str:
+        """The test's prints so far, for people; a guest that can is asked to let all of them come first."""
+        if run.window is not None:
+            return render(run.window.records)
+        if seat.guest.alive:
+            with contextlib.suppress(EvidenceLost):
+                seat.guest.prints.mark(seat.ledger.next_token(), timeout=_SHORT_S)
+        return render(seat.ledger.peek())
+
+    def close_window(self, run: TestRun) -> None:
+        """A test's fixtures are gone: collect its last prints and judge its guest. Never raises."""
+        seat = run.seat
+        if seat is None or run.window is not None:
+            return
+        if run.hung:
+            # The lab has ended it. What it said about that is kept, and no fault of the test's.
+            run.window = without_faults(seat.ledger.close(alive=False), behind=run.records_to or 0)
+            self._evidence.window_closed(run, seat)
+            return
+        self._evidence.crashed(run, seat)
+        run.guest_alive = seat.guest.alive
+        run.window = seat.ledger.close(alive=run.guest_alive)
+        self._evidence.crashed(run, seat)
+        # The machine may have gone while the marker was waited for.
+        run.guest_alive = run.guest_alive and seat.guest.alive
+        self._evidence.window_closed(run, seat)
+        fault = first_fault(run.window.records)
+        if run.sign is not None:
+            # This explains whatever the test has run into before, such as a connection that broke.
+            seat.condemned = ""
+            seat.condemn(f"crash: {run.sign.text} in {run.nodeid}")
+        elif fault is not None:
+            seat.condemned = ""  # as above
+            seat.condemn(f"crash: 0x{fault.code:08X} in {run.nodeid}")
+        elif not run.guest_alive:
+            seat.condemned = ""  # as above
+            seat.condemn(f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}")
+        elif run.window.gaps:
+            seat.condemn(f"lost evidence: {run.window.gaps[0]}")
+
+    @staticmethod
+    def check_window(run: TestRun) -> None:
+        """Raise what the window has to say against a test that has not failed so far.
+
+        Raises:
+            GuestCrashed: A driver faulted, or QEMU told that the guest crashed.
+            GuestExited: The guest's machine has ended.
+            EvidenceLost: Prints are missing.
+        """
+        if run.window is None or run.seat is None or run.failed:
+            return
+        if run.faults:
+            fault = run.faults[0]
+            words = FaultWords.of(fault.code, fault.parameters)
+            raise GuestCrashed(fault.code, fault.parameters, message=title(fault.code, fault.parameters), hint=words.hint)
+        if run.provoked_the_end:
+            return
+        if run.sign is not None:
+            raise GuestCrashed(0, message=run.sign.text)
+        if not run.guest_alive:
+            raise run.seat.guest.machine.exited_error()
+        run.window.check()

@@ -1,0 +1,130 @@
+"""Entries of the report, made of what the lab itself works with: prints, events, faults, steps, guests and their forks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lab.crash.faults import FaultWords
+from lab.crash.signs import CrashSign
+from lab.crash.steps import Step
+from lab.pool.forking import ForkFigures
+from lab.pool.pool import GuestLife
+from lab.prints.record import EventRecord, FaultRecord, PrintRecord
+from lab.report.model import (
+    NO_CODE,
+    EventEntry,
+    EvidenceFile,
+    EvidenceStep,
+    Fault,
+    ForksEntry,
+    GuestEntry,
+    PrintEntry,
+    TemplateEntry,
+)
+
+
+def print_entry(record: PrintRecord) -> PrintEntry:
+    """Turn a print of a source into its entry in the report."""
+    return PrintEntry(
+        sequence=record.sequence,
+        host_time=record.host_time,
+        guest_time=record.guest_time,
+        source=record.source,
+        cpu=record.cpu,
+        thread=record.thread,
+        component=record.component,
+        level=record.level,
+        raw=record.raw.hex(),
+        text=record.text,
+    )
+
+
+def event_entry(record: EventRecord) -> EventEntry:
+    """Turn an event of a source into its entry in the report."""
+    return EventEntry(sequence=record.sequence, host_time=record.host_time, kind=record.kind, text=record.text)
+
+
+def fault_entry(record: FaultRecord, *, driver: str | None = None, where: str = "") -> Fault:
+    """Turn a fault of a source into its entry in the report."""
+    words = FaultWords.of(record.code, record.parameters)
+    return Fault(
+        code=f"0x{record.code:08X}",
+        parameters=[f"0x{value:x}" for value in record.parameters],
+        text=record.text,
+        driver=driver,
+        name=words.name,
+        hint=words.hint,
+        where=where,
+    )
+
+
+def sign_entry(sign: CrashSign) -> Fault:
+    """Turn a guest's end that QEMU told into its entry in the report; one without a code has the code 0."""
+    bugcheck = sign.bugcheck
+    if bugcheck is None:
+        return Fault(code=NO_CODE, text=sign.text)
+    return Fault(
+        code=f"0x{bugcheck.code:08X}",
+        parameters=[f"0x{value:x}" for value in bugcheck.parameters],
+        text=sign.text,
+        name=bugcheck.name,
+        hint=bugcheck.hint,
+    )
+
+
+def step_entries(steps: Iterable[Step]) -> list[EvidenceStep]:
+    """Turn the steps of a collection into their entries in the report."""
+    return [EvidenceStep(name=s.name, seconds=round(s.seconds, 3), ok=s.ok, skipped=s.skipped, detail=s.detail) for s in steps]
+
+
+def guest_entry(
+    life: GuestLife, *, worker: str, sign: CrashSign | None = None, evidence: Sequence[EvidenceFile] = ()
+) -> GuestEntry:
+    """Turn what is known about a guest into its entry in the report.
+
+    Args:
+        life: The guest's life so far.
+        worker: Whose guest it is.
+        sign: How it ended itself outside of every test, by QEMU; its fault where the kernel told none.
+        evidence: What was saved of that.
+    """
+    account = life.attribution
+    faults = [fault_entry(record) for record in account.faults]
+    if sign is not None and not faults:
+        faults = [sign_entry(sign)]
+    return GuestEntry(
+        guest_id=life.guest_id,
+        worker=worker,
+        started=life.started,
+        boot_s=life.boot_s,
+        fork_s=life.fork_s,
+        wait_s=life.wait_s,
+        template=life.template,
+        copy_s=life.copy_s,
+        copied_by=life.copied_by,
+        copy_note=life.copy_note,
+        load_s=life.load_s,
+        ended=life.ended,
+        prints=account.total,
+        unattributed=[print_entry(record) for record in account.unattributed],
+        boot_prints=[print_entry(record) for record in account.boot],
+        gaps=list(account.gaps),
+        faults=faults,
+        evidence=list(evidence),
+    )
+
+
+def forks_entry(figures: ForkFigures) -> ForksEntry:
+    """Turn what became of a worker's templates and forks into its entry in the report."""
+    templates = [
+        TemplateEntry(
+            key=template.key,
+            name=template.name,
+            drivers=list(template.drivers),
+            smp=template.smp,
+            boot_s=template.boot_s,
+            made_s=figures.made.get(template.key),
+        )
+        for template in figures.used.values()
+    ]
+    return ForksEntry(templates=templates, failed=figures.failed, notes=list(figures.notes))

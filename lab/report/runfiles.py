@@ -1,0 +1,60 @@
+"""The two files of a run's folder: ``meta.json``, there before the first test, and ``run.json``, the report of all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lab.report.model import DriverEntry, ImageEntry, RunReport
+
+META_FILE = "meta.json"
+RUN_FILE = "run.json"
+
+
+class RunMeta(BaseModel):
+    """What is known about a run before its first test; kept in the out folder so that a dead run can be reported."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lab_version: str
+    started: str = Field(description="UTC, ISO 8601")
+    started_at: float = Field(description="the same moment in seconds since the epoch")
+    command: list[str] = Field(default_factory=list)
+    guest: str
+    image: ImageEntry
+    accelerator: str
+    qemu: str
+    workers: int
+    drivers: list[DriverEntry] = Field(default_factory=list)
+
+
+def write_meta(out: Path, meta: RunMeta) -> None:
+    """Keep ``meta`` in the out folder for whoever assembles the report, also when pytest dies."""
+    out.mkdir(parents=True, exist_ok=True)
+    _replace(out / META_FILE, meta.model_dump_json(indent=2) + "\n")
+
+
+def read_meta(out: Path) -> RunMeta | None:
+    """Read what :func:`write_meta` kept; None when the run died before that."""
+    path = out / META_FILE
+    return RunMeta.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write_run(out: Path, report: RunReport) -> Path:
+    """Write ``run.json`` into the out folder, in one step."""
+    path = out / RUN_FILE
+    _replace(path, report.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def read_run(out: Path) -> RunReport | None:
+    """Read ``run.json`` of an out folder; None when there is none."""
+    path = out / RUN_FILE
+    return RunReport.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
