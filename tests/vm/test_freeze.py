@@ -185,9 +185,11 @@ def test_a_stream_without_an_end_is_given_up_at_the_deadline(
     (template / "state").chmod(0o600)
     (template / "state").unlink()
     os.mkfifo(template / "state")
+    writer = os.open(template / "state", os.O_RDWR)  # who opens it to read would wait for one
     monkeypatch.setattr(frozen_module, "_POLL_S", 0.01)
     with pytest.raises((FreezeFailed, GuestExited), match=r"take the frozen state within 1 s|QEMU"):
         fork(frozen, template, tmp_path / "a", name="a", timeout=1)
+    os.close(writer)
 
 
 def test_zeroes_are_left_out_of_a_stored_ram_file(tmp_path: Path) -> None:
