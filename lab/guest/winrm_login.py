@@ -28,8 +28,25 @@ class NoChallengeError(Exception):
     """The service did not ask for an NTLM login; the text says what it did."""
 
 
-class _Login(requests.auth.AuthBase):
-    """What pywinrm's encryption expects of a session's ``auth``, and the token that the next request carries.
+class _Token(requests.auth.AuthBase):
+    """A token that the next request carries, and no other.
+
+    Args:
+        token: An NTLM message.
+    """
+
+    def __init__(self, token: bytes) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"{_SCHEME} {base64.b64encode(self._token).decode('ascii')}"
+            self._token = b""
+        return request
+
+
+class _Login(_Token):
+    """The token, and what pywinrm's encryption expects of a session's ``auth``.
 
     Args:
         client: The NTLM context; complete.
@@ -37,14 +54,8 @@ class _Login(requests.auth.AuthBase):
     """
 
     def __init__(self, client: spnego.ContextProxy, token: bytes) -> None:
+        super().__init__(token)
         self.session_security = ShimSessionSecurity(client)
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = _header(self._token)
-            self._token = b""
-        return request
 
 
 class LoginTransport(PywinrmTransport):
@@ -67,21 +78,17 @@ class LoginTransport(PywinrmTransport):
             # NTLM as such: without it Windows hosts would take their own, with what they have cached.
             options=spnego.NegotiateOptions.use_ntlm,
         )
-        session.auth = None  # or requests-ntlm would answer the challenge
         session.headers["Connection"] = "Keep-Alive"  # the login is the connection's
-        headers = {"Authorization": _header(client.step() or b"")}
-        request = session.prepare_request(requests.Request("POST", self.endpoint, headers=headers))
-        response = session.send(request, timeout=self.read_timeout_sec)
+        # As the session's own, so that no ~/.netrc takes its place.
+        session.auth = _Token(client.step() or b"")
+        request = session.prepare_request(requests.Request("POST", self.endpoint))
+        response = session.send(request, timeout=self.read_timeout_sec, allow_redirects=False)
         if response.status_code != requests.codes.unauthorized:
             if response.status_code >= requests.codes.bad_request:
                 raise WinRMTransportError("http", response.status_code, "")
             raise NoChallengeError(f"it asked for no login, with HTTP status {response.status_code}")
         session.auth = _Login(client, client.step(_challenge(response)) or b"")
         self.encryption = Encryption(session, "ntlm")
-
-
-def _header(token: bytes) -> str:
-    return f"{_SCHEME} {base64.b64encode(token).decode('ascii')}"
 
 
 def _challenge(response: requests.Response) -> bytes:
