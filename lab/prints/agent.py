@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -44,22 +45,23 @@ class PrintAgent:
                 if self._connection is None:
                     self._connection = self._connect(timeout)
                     kept = False
-                self._connection.settimeout(timeout)
                 try:
+                    if kept:
+                        _forget_late_answers(self._connection)
+                    self._connection.settimeout(timeout)
                     self._connection.sendall(request)
-                    meanwhile()
-                    meanwhile = _nothing
+                    once, meanwhile = meanwhile, _nothing
+                    once()
                     answer = _read_line(self._connection)
-                    if answer or not kept:
-                        return answer
-                except TimeoutError:
-                    self._drop()
-                    raise
-                except OSError:
-                    self._drop()
-                    if not kept:
+                except BaseException as problem:
+                    self._drop()  # also where only `meanwhile` failed: the next request would get this one's answer
+                    if not kept or isinstance(problem, TimeoutError) or not isinstance(problem, OSError):
                         raise
-                self._drop()
+                    continue
+                if not answer.endswith(b"\n"):
+                    self._drop()
+                if answer or not kept:
+                    return answer
             return b""
 
     def close(self) -> None:
@@ -73,11 +75,25 @@ class PrintAgent:
             connection.close()
 
 
+def _forget_late_answers(connection: socket.socket) -> None:
+    """Read what came since the last answer: a channel may still carry one that somebody before did not wait for.
+
+    Raises:
+        OSError: The connection has ended.
+    """
+    connection.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while connection.recv(4096):
+            pass
+        raise ConnectionResetError("the agent has ended the connection")
+
+
 def _read_line(connection: socket.socket) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
+    """One line; what came behind it belongs to nobody."""
+    data = b""
+    while b"\n" not in data:
         part = connection.recv(64)
         if not part:
-            break
-        line += part
-    return line
+            return data
+        data += part
+    return data[: data.index(b"\n") + 1]

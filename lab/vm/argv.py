@@ -156,7 +156,7 @@ def _channels(spec: VmSpec) -> Iterator[str]:
     for index, name in enumerate(spec.channels):
         path = escape(socket_name(name))
         yield from ("-chardev", f"socket,id=channel{index},path={path},server=on,wait=off")
-        yield from ("-device", f"virtserialport,bus=channels.0,chardev=channel{index},name={escape(name)}")
+        yield from ("-device", f"virtserialport,bus=channels.0,id=port{index},chardev=channel{index},name={escape(name)}")
 
 
 def _devices(spec: VmSpec) -> Iterator[str]:

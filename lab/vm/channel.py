@@ -37,18 +37,18 @@ class Channels:
         self._lock = threading.Lock()
 
     def hold(self) -> None:
-        """Take hold of every port.
+        """Take hold of every port that is not held here yet. Where somebody else holds one, it is held after them.
 
         Raises:
-            TransportError: QEMU does not listen, or somebody else holds a port.
+            TransportError: QEMU does not listen.
         """
-        for name in self._names:
-            try:
-                connection = self._connect(name)
-            except OSError as error:
-                raise TransportError(f"{error}: is somebody else connected?") from error
-            with self._lock:
-                self._held[name] = connection
+        with self._lock:
+            for name in self._names:
+                if name not in self._held:
+                    try:
+                        self._held[name] = self._connect(name)
+                    except OSError as error:
+                        raise TransportError(str(error), hint="does the machine still run?") from error
 
     def open(self, name: str) -> socket.socket:
         """A port's stream, which belongs to the caller from here on; the one that is held, if it is.

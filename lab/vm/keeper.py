@@ -52,8 +52,8 @@ def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
         owner: Pid of the owner.
         owner_fd: Read end of the pipe whose writer is the owner.
         status_fd: QEMU's pid and ours are reported there in one line, or else what prevented the start.
-        request_fd: From there comes what to start, until its end: the folder to run in; a file on which a shared lock is held
-            as long as the guest lives, or :data:`NONE`; QEMU and its arguments; each ends with a zero byte.
+        request_fd: From there comes what to start: the number of what follows; the folder to run in; a file on which a shared
+            lock is held as long as the guest lives, or :data:`NONE`; QEMU and its arguments; each ends with a zero byte.
     """
     for fd in (owner_fd, status_fd, request_fd):
         # QEMU must not hold them: the end of the status pipe means that the keeper has ended.
@@ -101,10 +101,12 @@ def _read_request(request_fd: int, ends: set[int]) -> list[str]:
             return []
         part = os.read(request_fd, 65536)
         if not part:
-            break
+            return []  # the owner let go of it in the middle
         data += part
-    os.close(request_fd)
-    return [os.fsdecode(field) for field in data.split(b"\0")[:-1]] if data.endswith(b"\0") else []
+        number, *fields = data.split(b"\0")
+        if fields and len(fields) == int(number) + 1:
+            os.close(request_fd)
+            return [os.fsdecode(field) for field in fields[:-1]]
 
 
 def _install_handlers() -> int:

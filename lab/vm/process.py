@@ -58,12 +58,24 @@ class WaitingKeeper:
                 os.close(fd)
 
     def request(self, fields: Sequence[str]) -> list[str]:
-        """Say what to start; returns the words of its report, none when there is no report in time."""
+        """Say what to start; returns the words of its report, none when there is no report in time.
+
+        Raises:
+            ValueError: It was used already, or closed.
+        """
+        if len(self._fds) != 3:
+            raise ValueError("a waiting keeper is used once")
         status_read, _, request_write = self._fds
         self._fds = self._fds[:2]
-        with contextlib.suppress(BrokenPipeError), open(request_write, "wb", buffering=0) as pipe:  # noqa: PTH123
-            pipe.write(b"".join(os.fsencode(field) + b"\0" for field in fields))
+        # With their number: the end of the pipe would be late where a fork of this process holds it open, too.
+        with contextlib.suppress(BrokenPipeError), open(request_write, "wb") as pipe:  # noqa: PTH123
+            pipe.writelines(os.fsencode(field) + b"\0" for field in (str(len(fields)), *fields))
         return _read_words(status_read, _START_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        """It waits."""
+        return self._child is not None and self._child.poll() is None
 
     def take(self) -> tuple[subprocess.Popen[bytes] | None, list[int]]:
         """The process and the two descriptors that hold on to it; they belong to the caller from here on."""
@@ -77,6 +89,8 @@ class WaitingKeeper:
             os.close(fd)
         if child is None:
             return
+        if len(fds) == 3:
+            child.kill()  # it keeps nothing yet, and would not notice where a fork of this process holds the pipes open, too
         try:
             child.wait(_START_SECONDS)
         except subprocess.TimeoutExpired:
@@ -96,7 +110,10 @@ class KeeperAtHand:
         """The keeper, if there is one; it belongs to the caller from here on."""
         with self._lock:
             taken, self._waiting = self._waiting, None
-            return taken
+        if taken is not None and not taken.alive:  # somebody has killed it
+            taken.close()
+            return None
+        return taken
 
     def refill(self) -> None:
         """Have one at hand. Where none can be started, whoever needs one will tell."""
@@ -150,26 +167,27 @@ class QemuProcess:
             HostToolError: QEMU could not be executed, or the keeper did not start.
         """
         log = run_dir / LOG_FILE
-        if not run_dir.is_dir():
+        fields = [str(run_dir.absolute()), str(lock_file) if lock_file else keeper.NONE, *argv]
+        try:
+            if not run_dir.is_dir():
+                raise HostToolError(argv, None, message=f"{run_dir} is no folder to run in")
+            log.touch()  # also where nothing is ever written to it
+            words = waiting.request(fields) if waiting is not None else []
+            if not words:
+                # One that was waiting may have been ended meanwhile, by whoever ends what looks forgotten.
+                if waiting is not None:
+                    waiting.close()
+                waiting = WaitingKeeper()
+                words = waiting.request(fields)
+            if words[:1] != ["started"]:
+                message = " ".join(words[1:]) or "the process that starts and guards QEMU did not report in time"
+                log_text = log.read_text(encoding="utf-8", errors="backslashreplace")
+                raise HostToolError(argv, None, log_text, message=message, hint="`lab doctor` checks QEMU")
+        except BaseException:
             if waiting is not None:
                 waiting.close()
-            raise HostToolError(argv, None, message=f"{run_dir} is no folder to run in")
-        log.touch()  # also where nothing is ever written to it
-        fields = [str(run_dir), str(lock_file) if lock_file else keeper.NONE, *argv]
-        words: list[str] = []
-        if waiting is not None:
-            words = waiting.request(fields)
-        if waiting is None or not words:
-            # One that was waiting may have been ended meanwhile, by whoever ends what looks forgotten.
-            if waiting is not None:
-                waiting.close()
-            waiting = WaitingKeeper()
-            words = waiting.request(fields)
-        if words[:1] != ["started"]:
-            waiting.close()
-            message = " ".join(words[1:]) or "the process that starts and guards QEMU did not report in time"
-            log_text = log.read_text(encoding="utf-8", errors="backslashreplace")
-            raise HostToolError(argv, None, log_text, message=message, hint="`lab doctor` checks QEMU")
+            raise
+        assert waiting is not None
         qemu_pid, keeper_pid = (int(word) for word in words[1:])
         process = cls(run_dir, qemu_pid, None, detached=False)
         process.keeper_pid = keeper_pid

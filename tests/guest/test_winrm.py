@@ -159,7 +159,7 @@ def test_no_traceback_shows_the_password_when_the_library_fails(monkeypatch: pyt
         raise ValueError(f"no such option among {len(given)}")
 
     monkeypatch.setattr("lab.guest.winrm_protocol.PywinrmProtocol", broken)
-    with pytest.raises(ValueError, match="no such option among 6") as caught:
+    with pytest.raises(ValueError, match="no such option among 7") as caught:
         open_winrm("127.0.0.1", 1, "lab", SecretStr(UNTOLD)).run("true", timeout=30)
     assert UNTOLD not in everything_shown(caught)
 

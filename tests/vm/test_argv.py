@@ -156,3 +156,24 @@ def test_the_shell_text_is_the_same_command() -> None:
     assert run(["sh", "-c", f"printf '%s\\n' {text}"], 60).stdout.splitlines() == argv
     assert "\\\n  -append 'root=/dev/vda quiet'" in text
     assert command_text(argv, Path("/run/my guest")).startswith("cd '/run/my guest' &&\n")
+
+
+@given(st.lists(st.sampled_from(["lab.winrm", "lab.prints", "a,b", "c"]), min_size=1, max_size=4, unique=True))
+def test_channels_are_numbered_in_the_order_of_their_names(names: list[str]) -> None:
+    # A port's number is its place on the bus: a fork must find each of them where the frozen machine had it.
+    argv = build_argv(VmSpec(channels=tuple(names), rng=True))
+    devices = values(argv, "-device")
+    bus = devices.index("virtio-serial-pci,id=channels")
+    ports = [
+        f"virtserialport,bus=channels.0,id=port{index},chardev=channel{index},name={escape(name)}"
+        for index, name in enumerate(names)
+    ]
+    assert devices[bus + 1 : bus + 1 + len(names)] == ports
+    for index, name in enumerate(names):
+        assert f"socket,id=channel{index},path={escape(name)}.sock,server=on,wait=off" in values(argv, "-chardev")
+    assert build_argv(VmSpec(channels=tuple(names), rng=True)) == argv
+
+
+def test_a_machine_without_channels_has_no_device_for_them() -> None:
+    argv = build_argv(VmSpec())
+    assert not [item for item in argv if "virtio-serial" in item or "virtserialport" in item]

@@ -148,7 +148,10 @@ class MarkClient:
             self._buffer = b""
             return None
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return lines if len(self._buffer) <= MAX_TOKEN + 10 else None
+        if len(self._buffer) <= MAX_TOKEN + 10:
+            return lines
+        self._buffer = b""
+        return None
 
     def answer(self, data: bytes) -> None:
         """Send a short answer; a client that is gone does not matter."""
@@ -183,6 +186,12 @@ def wake_up(seconds: float, entropy: bytes, urandom: int) -> None:
     fcntl.ioctl(urandom, RNDRESEEDCRNG)
 
 
+def _ready_to_wake() -> Callable[[float, bytes], None]:
+    """:func:`wake_up` with its file opened now: a fork that has just been woken has better things to do."""
+    urandom = os.open("/dev/urandom", os.O_WRONLY | os.O_CLOEXEC)
+    return lambda seconds, entropy: wake_up(seconds, entropy, urandom)
+
+
 def parse_wake(request: bytes) -> tuple[float, bytes] | None:
     """Time and random bytes of a ``WAKE`` request; None when it is none."""
     found = _WAKE.fullmatch(request.strip())
@@ -210,9 +219,7 @@ class Service:
         channel: Port | socket.socket | None = None,
         wake: Callable[[float, bytes], None] | None = None,
     ) -> None:
-        # Opened now: a fork that has just been woken has better things to do.
-        urandom = os.open("/dev/urandom", os.O_WRONLY | os.O_CLOEXEC)
-        self._wake = wake or (lambda seconds, entropy: wake_up(seconds, entropy, urandom))
+        self._wake = wake or _ready_to_wake()
         self._pipe = pipe
         self._serial = serial
         self._listener = listener

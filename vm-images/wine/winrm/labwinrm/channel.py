@@ -1,6 +1,11 @@
 """A virtio-serial port as a connection: private to whoever owns the virtual machine, and there before and after a freeze.
 
-The port is there for good. While nobody holds its other end, reads give the end of file at once and poll reports a hang-up.
+The port is there for good. While nobody holds its other end, reads give the end of file at once and poll reports a hang-up;
+a write would wait for the next holder, and be the beginning of what that one reads. So nothing here blocks but poll, and a
+holder that was seen to be gone stays so until :meth:`Channel.held` finds another.
+
+Two holders that follow each other within less time than this process takes from one call to the next look like one. That does
+no harm where the first was not in the middle of something.
 """
 
 from __future__ import annotations
@@ -12,10 +17,11 @@ from typing import Final
 
 #: Seconds between two looks at a port that nobody holds.
 LOOK_AGAIN_S: Final = 0.5
+_READ: Final = 1 << 16
 
 
 class Channel:
-    """What :class:`labwinrm.http.HttpConnection` wants of a socket, for a character device.
+    """What :class:`labwinrm.http.HttpConnection` wants of a socket, for a character device. For one thread, but ``hang_up``.
 
     Args:
         path: The device; it can be open once only.
@@ -26,48 +32,72 @@ class Channel:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._gone = False
 
     def fileno(self) -> int:
         """The descriptor."""
         return self._fd
 
+    def held(self) -> bool:
+        """Whether somebody holds the other end; who it is, is served from here on."""
+        self._gone = bool(self._poll(select.POLLIN, 0) & select.POLLHUP)
+        return not self._gone
+
     def recv(self, size: int) -> bytes:
-        """Wait for bytes; empty when nobody holds the other end."""
-        while True:
+        """Wait for bytes; empty when the holder has let go."""
+        while not self._gone:
             try:
-                return os.read(self._fd, size)
+                # What it has sent before it let go is there still.
+                if self._poll(select.POLLIN, None) and (data := os.read(self._fd, size)):
+                    return data
             except BlockingIOError:
-                self._wait(select.POLLIN)
+                continue
+            self._gone = True
+        return b""
 
     def sendall(self, data: bytes) -> None:
         """Write everything.
 
         Raises:
-            OSError: Nobody holds the other end. A write that waited for that would reach the next holder.
+            OSError: The holder has let go; the next one gets nothing of it.
         """
         view = memoryview(data)
         while view:
+            if self._gone:
+                raise BrokenPipeError("nobody holds the other end of the channel")
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:
-                if self._wait(select.POLLOUT) & select.POLLHUP:
-                    raise ConnectionResetError("the other end of the channel was let go of") from None
-
-    def held(self) -> bool:
-        """Whether somebody holds the other end."""
-        return not self._wait(select.POLLIN, 0) & select.POLLHUP
+                events = self._poll(select.POLLOUT, None)
+                self._gone = not events or bool(events & select.POLLHUP)
 
     def drain(self) -> None:
         """Read what still comes until the other end is let go of, so that the next one begins with a request of its own."""
-        while self.recv(1 << 16):
+        while self.recv(_READ):
             pass
+
+    def discard(self) -> None:
+        """Read what a holder has left that has let go."""
+        try:
+            while not self.held() and os.read(self._fd, _READ):
+                pass
+        except BlockingIOError:
+            pass
+
+    def hang_up(self) -> None:
+        """Have nothing wait here any more, as if the other end were let go of for good."""
+        os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Close the device."""
         os.close(self._fd)
+        os.close(self._wake)
 
-    def _wait(self, events: int, timeout_ms: int | None = None) -> int:
-        """The events that came."""
+    def _poll(self, events: int, timeout_ms: int | None) -> int:
+        """Wait for one of the events, or a hang-up; 0 when there was none of them, or after :meth:`hang_up`."""
         poller = select.poll()
         poller.register(self._fd, events)
-        return sum(found for _, found in poller.poll(timeout_ms))
+        poller.register(self._wake, select.POLLIN)
+        ready = dict(poller.poll(timeout_ms))
+        return 0 if self._wake in ready else ready.get(self._fd, 0)

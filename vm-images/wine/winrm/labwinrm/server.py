@@ -79,7 +79,7 @@ class Server:
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._stopping = threading.Event()
         self._listeners: list[_Listener] = []
-        self._channel: Channel | None = None
+        self._channel: tuple[Channel, threading.Thread] | None = None
         self._reaper = threading.Thread(target=self._reap, name="labwinrm-reaper", daemon=True)
         self.port: int | None = None
         self.tls_port: int | None = None
@@ -96,8 +96,10 @@ class Server:
             https = self._open(config.https_port, (config.tls_certificate, config.tls_key))
             self.tls_port = https.port
         if config.channel is not None and config.channel.exists():  # a machine need not have the port
-            self._channel = Channel(config.channel)
-            threading.Thread(target=self._serve_channel, args=(self._channel,), name="labwinrm-channel", daemon=True).start()
+            channel = Channel(config.channel)
+            thread = threading.Thread(target=self._serve_channel, args=(channel,), name="labwinrm-channel", daemon=True)
+            self._channel = (channel, thread)
+            thread.start()
         self._reaper.start()
 
     def close(self) -> None:
@@ -114,6 +116,11 @@ class Server:
             _hang_up(sock)
         for _, thread in connections:
             thread.join()
+        if self._channel is not None:
+            (channel, thread), self._channel = self._channel, None
+            channel.hang_up()
+            thread.join()
+            channel.close()
         if self._reaper.is_alive():
             self._reaper.join()
         self._launcher.close()
@@ -157,6 +164,7 @@ class Server:
                     channel.drain()
             except (OSError, ClientGone) as error:
                 self._log.debug("the channel: %s", error)
+                channel.discard()
             except Exception:
                 self._log.exception("serving the channel failed")
 

@@ -1,0 +1,277 @@
+"""Keepers that wait for something to keep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import HostToolError
+from lab.vm.process import KeeperAtHand, QemuProcess, WaitingKeeper, read_status
+
+Poll = Callable[..., None]
+Gone = Callable[[int], bool]
+FOREVER = ["sleep", "600"]
+
+
+def pid_of(waiting: WaitingKeeper) -> int:
+    assert waiting._child is not None
+    return waiting._child.pid
+
+
+@pytest.fixture
+def waiting() -> Iterator[WaitingKeeper]:
+    made = WaitingKeeper()
+    yield made
+    made.close()
+
+
+def test_a_keeper_that_waits_becomes_the_keeper_of_what_is_started(tmp_path: Path, waiting: WaitingKeeper) -> None:
+    pid = pid_of(waiting)
+    process = QemuProcess.start(["sh", "-c", 'echo "$1"; exec sleep 600', "sh", ""], tmp_path, waiting=waiting)
+    try:
+        assert process.keeper_pid == pid
+        assert process.alive
+        assert read_status(tmp_path)["keeper_pid"] == pid
+        assert not waiting.alive
+        waiting.close()  # it was taken: nothing happens
+        assert process.alive
+    finally:
+        process.close()
+    assert process.exit_code == -signal.SIGKILL
+
+
+def test_arguments_arrive_as_they_are(tmp_path: Path, waiting: WaitingKeeper) -> None:
+    given = ["", "two words", "line\nbreak", "读", "a,b=c", "x" * 100_000]
+    script = 'import sys; print(ascii(sys.argv[1:]), file=open("arguments", "w"))'
+    process = QemuProcess.start([sys.executable, "-c", script, *given], tmp_path, waiting=waiting)
+    try:
+        assert process.wait(60)
+        assert (tmp_path / "arguments").read_text().strip() == ascii(given)
+    finally:
+        process.close()
+
+
+def test_a_keeper_runs_on_this_python_and_nothing_of_its_environment(waiting: WaitingKeeper) -> None:
+    command = Path(f"/proc/{pid_of(waiting)}/cmdline").read_bytes().split(b"\0")
+    assert command[:3] == [os.fsencode(sys.executable), b"-I", b"-S"]
+    assert Path(f"/proc/{pid_of(waiting)}/exe").resolve() == Path(sys.executable).resolve()
+
+
+def test_closing_one_that_waits_ends_it(waiting: WaitingKeeper, is_gone: Gone) -> None:
+    pid = pid_of(waiting)
+    assert waiting.alive
+    waiting.close()
+    waiting.close()
+    assert is_gone(pid)
+    assert not waiting.alive
+
+
+def test_one_that_waits_is_used_once(tmp_path: Path, waiting: WaitingKeeper) -> None:
+    process = QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
+    try:
+        with pytest.raises(ValueError, match="used once"):
+            waiting.request(["x"])
+        with pytest.raises(ValueError, match="used once"):
+            QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
+        assert process.alive
+    finally:
+        process.close()
+
+
+OWNER = """
+import os, signal, sys
+from lab.vm.process import KeeperAtHand, WaitingKeeper
+
+at_hand = KeeperAtHand()
+at_hand.refill()
+waiting = WaitingKeeper()
+pids = [at_hand._waiting._child.pid, waiting._child.pid]
+if sys.argv[1] == "forked":
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    pids.append(child)
+os.write(1, (" ".join(map(str, pids)) + "\\n").encode())
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("way", ["plain", "forked"])
+def test_an_owner_that_is_killed_leaves_no_keeper_that_waits(way: str, wait_for: Poll, is_gone: Gone) -> None:
+    with subprocess.Popen([sys.executable, "-c", OWNER, way], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        first, second, *forks = (int(word) for word in owner.stdout.readline().split())
+        assert not is_gone(first)
+        assert not is_gone(second)
+        owner.kill()
+        owner.wait(60)
+    try:
+        for pid in (first, second):
+            wait_for(lambda pid=pid: is_gone(pid), f"keeper {pid} to end")
+    finally:
+        for fork in forks:
+            os.kill(fork, signal.SIGKILL)
+
+
+@pytest.fixture
+def fork_of_the_owner() -> Iterator[Callable[[], None]]:
+    """Starts a process that has all of this process's descriptors open, as a fork that executes nothing else has."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        fds = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+        pipes = []
+        for fd in fds:
+            try:
+                if os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:"):  # noqa: PTH115
+                    pipes.append(fd)
+            except OSError:
+                continue
+        started.append(subprocess.Popen(FOREVER, pass_fds=pipes))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(60)
+
+
+def test_a_fork_of_the_owner_that_holds_the_pipes_delays_nothing(
+    tmp_path: Path, waiting: WaitingKeeper, fork_of_the_owner: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.vm.process._START_SECONDS", 5.0)
+    fork_of_the_owner()
+    process = QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
+    try:
+        assert process.alive
+        process.kill()
+        assert process.wait(60)
+    finally:
+        process.close()
+
+
+def test_one_that_waits_is_ended_also_where_a_fork_of_the_owner_holds_its_pipes(
+    waiting: WaitingKeeper, fork_of_the_owner: Callable[[], None], is_gone: Gone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_of_the_owner()
+    pid = pid_of(waiting)
+    waited: list[float | None] = []
+    wait = subprocess.Popen.wait
+
+    def noted(child: Any, timeout: float | None = None) -> int:
+        code = wait(child, timeout)
+        waited.append(timeout)
+        return code
+
+    monkeypatch.setattr(subprocess.Popen, "wait", noted)
+    waiting.close()
+    assert is_gone(pid)
+    assert len(waited) == 1  # the deadline, after which it would be killed, did not pass
+
+
+def test_a_run_folder_that_is_missing_is_told_and_leaves_no_process(
+    tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone, open_fds: Callable[[], Iterable[str]]
+) -> None:
+    before = len(list(open_fds()))
+    pid = pid_of(waiting)
+    with pytest.raises(HostToolError, match=r"missing is no folder to run in"):
+        QemuProcess.start(FOREVER, tmp_path / "missing", waiting=waiting)
+    assert is_gone(pid)
+    assert len(list(open_fds())) == before - 3
+
+
+def test_a_log_that_cannot_be_written_leaves_no_process(tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone) -> None:
+    (tmp_path / "qemu.log").symlink_to(tmp_path / "no" / "folder")
+    pid = pid_of(waiting)
+    with pytest.raises(FileNotFoundError):
+        QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
+    assert is_gone(pid)
+
+
+def test_an_interruption_while_qemu_starts_leaves_no_process(
+    tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone, wait_for: Poll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_fd: int, _timeout: float) -> list[str]:
+        wait_for(lambda: "qemu_pid" in read_status(tmp_path), "QEMU's start")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lab.vm.process._read_words", interrupted)
+    pid = pid_of(waiting)
+    with pytest.raises(KeyboardInterrupt):
+        QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
+    assert is_gone(pid)
+    assert is_gone(int(read_status(tmp_path)["qemu_pid"]))
+
+
+def test_a_program_that_cannot_be_started_uses_the_keeper_up(tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone) -> None:
+    pid = pid_of(waiting)
+    with pytest.raises(HostToolError, match="no-such-program: No such file"):
+        QemuProcess.start(["no-such-program"], tmp_path, waiting=waiting)
+    assert is_gone(pid)
+
+
+def test_a_folder_that_is_relative_is_the_owner_s_of_now(
+    tmp_path: Path, waiting: WaitingKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)  # after the keeper was started
+    process = QemuProcess.start(["pwd"], Path("run"), waiting=waiting)
+    try:
+        assert process.wait(60)
+        assert (tmp_path / "run" / "qemu.log").read_text().strip() == str((tmp_path / "run").resolve())
+    finally:
+        process.close()
+
+
+def test_one_keeper_is_at_hand_after_each_refill() -> None:
+    at_hand = KeeperAtHand()
+    assert at_hand.take() is None
+    at_hand.refill()
+    at_hand.refill()
+    first = at_hand.take()
+    assert first is not None
+    assert first.alive
+    assert at_hand.take() is None
+    first.close()
+    at_hand.close()
+
+
+def test_a_keeper_that_was_killed_meanwhile_is_not_handed_out(wait_for: Poll, is_gone: Gone) -> None:
+    at_hand = KeeperAtHand()
+    at_hand.refill()
+    assert at_hand._waiting is not None
+    pid = pid_of(at_hand._waiting)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: is_gone(pid), "the keeper to end")
+    assert at_hand.take() is None
+    at_hand.close()
+
+
+def test_closing_ends_the_keeper_at_hand_and_none_follows(is_gone: Gone) -> None:
+    at_hand = KeeperAtHand()
+    at_hand.refill()
+    assert at_hand._waiting is not None
+    pid = pid_of(at_hand._waiting)
+    at_hand.close()
+    at_hand.close()
+    assert is_gone(pid)
+    at_hand.refill()
+    assert at_hand.take() is None
+
+
+def test_where_no_process_can_be_started_there_is_none_at_hand(
+    monkeypatch: pytest.MonkeyPatch, open_fds: Callable[[], Iterable[str]]
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    before = len(list(open_fds()))
+    at_hand = KeeperAtHand()
+    at_hand.refill()
+    assert at_hand.take() is None
+    at_hand.close()
+    assert len(list(open_fds())) == before

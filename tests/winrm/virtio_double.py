@@ -1,0 +1,98 @@
+"""A virtio-serial port as a Linux guest sees it, made of socket pairs: its descriptor outlasts those who hold the other end.
+
+What differs from a socket, and matters: a write while nobody holds the other end is no error. It waits (or says that it would
+have to), and goes to the next holder. What a holder had sent before it let go is still read.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class VirtioPort:
+    """The port, in the place of a device that a module opens with ``os.open``.
+
+    Args:
+        path: The device's name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self.path = path
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        self._fd = ours.detach()
+        self._changed = threading.Condition()
+        self._held = False
+        self._blocking = True
+        self._holders: list[socket.socket] = []
+
+    def replace_in(self, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+        """Have a module of the guest find the port."""
+        monkeypatch.setattr(f"{module}.os", self)
+
+    # -- the host's side -----------------------------------------------------------------------------------------------
+
+    def hold(self, *, room: int | None = None) -> socket.socket:
+        """Take hold of the other end.
+
+        Args:
+            room: About so many bytes are taken from the guest that the holder has not read yet.
+        """
+        ours, theirs = socket.socketpair()
+        if room is not None:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+        with self._changed:
+            os.dup2(theirs.detach(), self._fd, inheritable=False)
+            self._held = True
+            self._changed.notify_all()
+        ours.settimeout(30)
+        self._holders.append(ours)
+        return ours
+
+    def let_go(self, holder: socket.socket) -> None:
+        """Let go of it."""
+        with self._changed:
+            self._held = False
+            holder.shutdown(socket.SHUT_RDWR)  # closed at the end: somebody may still be about to read from it
+
+    def end(self) -> None:
+        """End of the machine."""
+        for holder in self._holders:
+            holder.close()
+
+    # -- what the module finds as ``os`` -------------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: Path, flags: int) -> int:
+        assert path == self.path
+        self._blocking = not flags & os.O_NONBLOCK
+        return self._fd
+
+    def read(self, fd: int, size: int) -> bytes:
+        os.set_blocking(fd, self._blocking)
+        try:
+            return os.read(fd, size)
+        except ConnectionResetError:
+            return b""
+
+    def write(self, fd: int, data: memoryview | bytes) -> int:
+        while True:
+            with self._changed:
+                while not self._held:
+                    if not self._blocking:
+                        raise BlockingIOError
+                    self._changed.wait()
+            os.set_blocking(fd, self._blocking)
+            try:
+                return os.write(fd, data[:32768])
+            except (BrokenPipeError, ConnectionResetError):
+                continue
