@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,12 @@ def test_arguments_arrive_as_they_are(tmp_path: Path, waiting: WaitingKeeper) ->
 
 
 def test_a_keeper_runs_on_this_python_and_nothing_of_its_environment(waiting: WaitingKeeper) -> None:
-    command = Path(f"/proc/{pid_of(waiting)}/cmdline").read_bytes().split(b"\0")
+    # The kernel shows no arguments for a moment after it has begun to execute a program.
+    deadline = time.monotonic() + 30
+    while not (line := Path(f"/proc/{pid_of(waiting)}/cmdline").read_bytes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    command = line.split(b"\0")
     assert command[:3] == [os.fsencode(sys.executable), b"-I", b"-S"]
     assert Path(f"/proc/{pid_of(waiting)}/exe").resolve() == Path(sys.executable).resolve()
 
