@@ -395,12 +395,9 @@ class WinRmTransport:
         """Turn everything that the libraries raise into :class:`Refused`; operation time-outs pass."""
         try:
             yield
-        except WinRMOperationTimeoutError:
+        except (WinRMOperationTimeoutError, LabError):
             self._last_answer = self._clock()
             raise
-        except LabError as problem:  # the channel could not be opened
-            self._drop_connection()
-            raise Refused(f"{self._where}: {doing}: {problem.message}", problem=problem) from without_frames(problem)
         except WSManFaultError as fault:
             self._last_answer = self._clock()
             raise Refused(f"{self._where}: {doing}: {fault_text(fault)}", fault=fault) from without_frames(fault)

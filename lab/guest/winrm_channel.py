@@ -21,6 +21,31 @@ from winrm.transport import Transport as PywinrmTransport
 ENDPOINT = "http://channel/wsman"
 
 
+class ChannelLostError(Exception):
+    """The stream cannot be had (any more); the request was not sent. The text says why."""
+
+
+class _Once:
+    """Opens the stream, and never again: whoever finds it closed might otherwise wait behind another holder, unheard.
+
+    Args:
+        stream: Opens it.
+    """
+
+    def __init__(self, stream: Callable[[], socket.socket]) -> None:
+        self._stream = stream
+        self._opened = False
+
+    def __call__(self) -> socket.socket:
+        if self._opened:
+            raise ChannelLostError("the channel's connection was lost")
+        self._opened = True
+        try:
+            return self._stream()
+        except OSError as error:
+            raise ChannelLostError(str(error)) from error
+
+
 class _Connection(urllib3.connection.HTTPConnection):
     """An HTTP connection over a stream that is opened already.
 
@@ -58,12 +83,12 @@ class ChannelAdapter(requests.adapters.HTTPAdapter):
     """Sends every request of a session over one stream.
 
     Args:
-        stream: Opens it; called again when it was closed.
+        stream: Opens it; called once.
     """
 
     def __init__(self, stream: Callable[[], socket.socket]) -> None:
         super().__init__(max_retries=0)
-        self._pool = _Pool(stream)
+        self._pool = _Pool(_Once(stream))
 
     def get_connection_with_tls_context(self, *_args: Any, **_settings: Any) -> Any:
         """See requests: the pool that a request goes through."""

@@ -6,6 +6,7 @@ import requests
 from winrm.exceptions import InvalidCredentialsError, WinRMTransportError, WSManFaultError
 
 from lab.errors import TransportError
+from lab.guest.winrm_channel import ChannelLostError
 
 _SHELL_GONE = frozenset(
     {
@@ -35,7 +36,7 @@ class Refused(Exception):
         self.win32 = code if code is not None and 0 < code < 0x10000 else None
         refused_http = isinstance(problem, WinRMTransportError) and problem.code in (400, 401, 403)
         # The service answers these before it has read the message: the authentication of the connection is gone.
-        self.harmless = self.shell_gone or refused_http or isinstance(problem, InvalidCredentialsError)
+        self.harmless = self.shell_gone or refused_http or isinstance(problem, InvalidCredentialsError | ChannelLostError)
         self._rejected = isinstance(problem, InvalidCredentialsError | PermissionError)
 
     def as_error(self) -> TransportError:
@@ -54,6 +55,8 @@ def problem_text(problem: Exception) -> str:
     """Why there was no answer, or none that could be used."""
     if isinstance(problem, InvalidCredentialsError | PermissionError):
         return "the guest rejected the credentials"
+    if isinstance(problem, ChannelLostError):
+        return str(problem)
     if isinstance(problem, WinRMTransportError):
         return f"HTTP status {problem.code}"
     if isinstance(problem, requests.ConnectTimeout):

@@ -313,6 +313,37 @@ def test_what_a_holder_left_is_discarded_and_what_the_next_one_sends_is_not(port
     assert channel.recv(10) == b"sent"
 
 
+def test_what_the_next_holder_sends_while_the_rest_of_the_last_is_read_is_kept(
+    port: VirtioPort, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = os.read
+
+    def read_when_another_has_come(fd: int, size: int) -> bytes:
+        monkeypatch.setattr(port, "read", read, raising=False)
+        port.hold().sendall(b"a request")
+        return read(fd, size)
+
+    assert not channel.held()
+    monkeypatch.setattr(port, "read", read_when_another_has_come, raising=False)
+    channel.discard()
+    assert channel.held()
+    assert channel.recv(100) == b"a request"
+    channel.sendall(b"an answer")
+    assert port._holders[-1].recv(100) == b"an answer"
+
+
+def test_what_was_kept_for_a_holder_goes_with_it(port: VirtioPort, channel: Channel) -> None:
+    first = port.hold()
+    first.sendall(b"a request")
+    channel.discard()
+    port.let_go(first)
+    assert not channel.held()
+    second = port.hold()
+    second.sendall(b"another")
+    assert channel.held()
+    assert channel.recv(100) == b"another"
+
+
 def test_hanging_up_ends_whatever_waits(port: VirtioPort, channel: Channel) -> None:
     holder = port.hold()
     assert channel.held()

@@ -7,12 +7,26 @@ have to), and goes to the next holder. What a holder had sent before it let go i
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+class _Poll:
+    """A poll that looks anew every few milliseconds: one in the kernel would go on to watch what the descriptor was before."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self.register = self._poll.register
+
+    def poll(self, timeout_ms: float | None) -> list[tuple[int, int]]:
+        while True:
+            if (ready := self._poll.poll(3 if timeout_ms is None else timeout_ms)) or timeout_ms is not None:
+                return ready
 
 
 class VirtioPort:
@@ -36,6 +50,7 @@ class VirtioPort:
     def replace_in(self, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
         """Have a module of the guest find the port."""
         monkeypatch.setattr(f"{module}.os", self)
+        monkeypatch.setattr(f"{module}.select", self)
 
     # -- the host's side -----------------------------------------------------------------------------------------------
 
@@ -48,8 +63,9 @@ class VirtioPort:
         ours, theirs = socket.socketpair()
         if room is not None:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
-        with self._changed:
-            os.dup2(theirs.detach(), self._fd, inheritable=False)
+        theirs.setblocking(self._blocking)
+        with self._changed, theirs:
+            os.dup2(theirs.fileno(), self._fd, inheritable=False)
             self._held = True
             self._changed.notify_all()
         ours.settimeout(30)
@@ -67,7 +83,10 @@ class VirtioPort:
         for holder in self._holders:
             holder.close()
 
-    # -- what the module finds as ``os`` -------------------------------------------------------------------------------
+    # -- what the module finds as ``os`` and ``select`` --------------------------------------------------------------------
+
+    POLLIN, POLLOUT, POLLHUP = select.POLLIN, select.POLLOUT, select.POLLHUP
+    poll = _Poll
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -75,10 +94,10 @@ class VirtioPort:
     def open(self, path: Path, flags: int) -> int:
         assert path == self.path
         self._blocking = not flags & os.O_NONBLOCK
+        os.set_blocking(self._fd, self._blocking)
         return self._fd
 
     def read(self, fd: int, size: int) -> bytes:
-        os.set_blocking(fd, self._blocking)
         try:
             return os.read(fd, size)
         except ConnectionResetError:
@@ -91,7 +110,6 @@ class VirtioPort:
                     if not self._blocking:
                         raise BlockingIOError
                     self._changed.wait()
-            os.set_blocking(fd, self._blocking)
             try:
                 return os.write(fd, data[:32768])
             except (BrokenPipeError, ConnectionResetError):

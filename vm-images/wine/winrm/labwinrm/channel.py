@@ -10,6 +10,7 @@ no harm where the first was not in the middle of something.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 from pathlib import Path
@@ -34,6 +35,7 @@ class Channel:
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._gone = False
+        self._first = b""
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -42,10 +44,15 @@ class Channel:
     def held(self) -> bool:
         """Whether somebody holds the other end; who it is, is served from here on."""
         self._gone = bool(self._poll(select.POLLIN, 0) & select.POLLHUP)
+        if self._gone:
+            self._first = b""
         return not self._gone
 
     def recv(self, size: int) -> bytes:
         """Wait for bytes; empty when the holder has let go."""
+        first, self._first = self._first, b""
+        if first:
+            return first
         while not self._gone:
             try:
                 # What it has sent before it let go is there still.
@@ -79,11 +86,11 @@ class Channel:
 
     def discard(self) -> None:
         """Read what a holder has left that has let go."""
-        try:
-            while not self.held() and os.read(self._fd, _READ):
-                pass
-        except BlockingIOError:
-            pass
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._fd, _READ):
+                if self.held():  # there is another meanwhile, and this may be the beginning of what it sent
+                    self._first = data
+                    return
 
     def hang_up(self) -> None:
         """Have nothing wait here any more, as if the other end were let go of for good."""
