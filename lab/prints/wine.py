@@ -105,8 +105,8 @@ class WinePrintSource:
 
     def close(self) -> None:
         """Read what has already arrived and stop."""
-        if self._file.close():
-            self._agent.close()
+        self._file.close()
+        self._agent.close()
 
     def _write_mark(self, token: str, timeout: float) -> None:
         where = self._agent.where

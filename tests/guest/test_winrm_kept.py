@@ -244,3 +244,62 @@ def test_errors_of_the_guest_are_raised_and_the_cmd_forgotten(kept: KeptCmd, she
     shell.lost = None
     assert kept.run("echo x", 9) is not None
     assert shell.log.count("start") == 2
+
+
+def test_a_cmd_that_waits_already_is_made_use_of_from_the_first_line_on(shell: FakeShell) -> None:
+    kept = KeptCmd(shell, shell.clock)
+    assert kept.command_id == ""
+    kept.take("parked")
+    assert kept.command_id == "parked"
+    for _ in range(2):
+        done = kept.run("echo x", 9)
+        assert done is not None
+        assert (done.stdout, done.exit_code) == (b"x\r\n", 3)
+    assert shell.log == ["send parked", "receive"] * 2
+
+
+def test_what_does_not_fit_goes_past_a_cmd_that_waits_already(shell: FakeShell) -> None:
+    kept = KeptCmd(shell, shell.clock)
+    kept.take("parked")
+    assert kept.run("set x=1", 9) is None
+    assert shell.log == []
+    assert kept.run("echo x", 9) is not None
+
+
+def test_a_waiting_cmd_whose_shell_is_gone_is_replaced(shell: FakeShell) -> None:
+    kept = KeptCmd(shell, shell.clock)
+    kept.take("parked")
+    shell.takes = False
+    assert kept.run("echo x", 9) is None
+    shell.takes = True
+    assert kept.run("echo x", 9) is not None
+    assert shell.log == ["send parked", "start", "send id2", "receive"]
+
+
+def test_a_waiting_cmd_that_has_ended_is_replaced_and_counts_as_a_failure(shell: FakeShell) -> None:
+    kept = KeptCmd(shell, shell.clock)
+    kept.take("parked")
+    shell.answer = lambda _line: (b"", b"", True)
+    assert [kept.run("echo x", 9) for _ in range(3)] == [None] * 3
+    assert shell.log == ["send parked", "receive", "start", "send id3", "receive"]
+
+
+def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(kept: KeptCmd, shell: FakeShell) -> None:
+    assert kept.run("echo x", 9) is not None
+    kept.take("parked")
+    assert kept.run("echo x", 9) is not None
+    assert shell.log[-2:] == ["send parked", "receive"]
+    kept.forget()
+    assert kept.command_id == ""
+    assert kept.run("echo x", 9) is not None
+    assert shell.log.count("start") == 2
+
+
+def test_what_was_left_in_the_streams_of_a_waiting_cmd_is_no_answer(shell: FakeShell) -> None:
+    # The prompt, and what the freeze's own question left behind.
+    shell.answer = lambda line: (b"4be1c2\r\nC:\\>" + reply(line)[0], reply(line)[1], False)
+    kept = KeptCmd(shell, shell.clock)
+    kept.take("parked")
+    done = kept.run("echo x", 9)
+    assert done is not None
+    assert done.stdout == b"x\r\n"

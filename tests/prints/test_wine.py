@@ -224,3 +224,12 @@ def test_a_woken_guest_is_told_time_and_random_bytes(agent: Agent, wine: WinePri
     agent.answer = b"ERROR: Operation not permitted\n"
     with pytest.raises(TransportError, match="cannot set the clock"):
         wine.wake(1.0, bytes(32), let_run=lambda: None, timeout=30)
+
+
+def test_a_source_that_never_followed_its_file_lets_go_of_the_agent_all_the_same(agent: Agent) -> None:
+    source = WinePrintSource(agent.file, PrintAgent(agent.connect, "127.0.0.1:5999"))
+    source.wake(1.0, bytes(32), let_run=lambda: None, timeout=30)
+    assert source._agent._connection is not None
+    source.close()
+    source.close()
+    assert source._agent._connection is None
