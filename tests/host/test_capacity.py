@@ -34,13 +34,13 @@ def test_without_groups_the_machine_is_the_limit(machine: Machine) -> None:
 
 
 def test_a_version_2_group_limits_both(machine: Machine) -> None:
-    machine.write("proc/self/cgroup", "0::/work/unit\n")
-    machine.write("sys/fs/cgroup/work/unit/cpu.max", "150000 100000\n")
-    machine.write("sys/fs/cgroup/work/unit/memory.max", f"{4 * GIB}\n")
-    machine.write("sys/fs/cgroup/work/unit/memory.current", f"{2 * GIB}\n")
-    machine.write("sys/fs/cgroup/work/unit/memory.stat", f"anon 1\ninactive_file {GIB}\n")
+    machine.write("proc/self/cgroup", "0::/task/unit\n")
+    machine.write("sys/fs/cgroup/task/unit/cpu.max", "150000 100000\n")
+    machine.write("sys/fs/cgroup/task/unit/memory.max", f"{4 * GIB}\n")
+    machine.write("sys/fs/cgroup/task/unit/memory.current", f"{2 * GIB}\n")
+    machine.write("sys/fs/cgroup/task/unit/memory.stat", f"anon 1\ninactive_file {GIB}\n")
     # The limit of a parent counts as well.
-    machine.write("sys/fs/cgroup/work/cpu.max", "max 100000\n")
+    machine.write("sys/fs/cgroup/task/cpu.max", "max 100000\n")
     assert measure(machine.root, affinity=8) == Capacity(1.5, 3072)
 
 
