@@ -29,7 +29,7 @@ REPLAY_FILE = "loaded.prints"
 #: In ``parked``: the shell was left by the machine's channel, on which the guest still waits.
 BY_CHANNEL = "by_channel"
 #: Part of every key: raised when this code freezes something else than it did before.
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

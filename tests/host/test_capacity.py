@@ -92,6 +92,21 @@ def test_guests(capacity: Capacity, smp: int, guests: int) -> None:
     assert capacity.guests(768, smp=smp) == guests
 
 
+@pytest.mark.parametrize(
+    ("capacity", "smp", "forks"),
+    [
+        (Capacity(2, 24000), 1, 6),
+        (Capacity(2, 24000), 2, 1),  # more virtual CPUs than cores would wait for each other's locks
+        (Capacity(8, 24000), 2, 4),
+        (Capacity(0.2, 24000), 1, 1),
+        (Capacity(2, 3000), 1, 2),  # the template's RAM and half of it for each fork
+        (Capacity(2, 100), 1, 1),
+    ],
+)
+def test_forks(capacity: Capacity, smp: int, forks: int) -> None:
+    assert capacity.forks(768, smp=smp) == forks
+
+
 @given(st.floats(0.1, 512), st.integers(0, 1 << 22), st.integers(64, 1 << 16), st.integers(1, 64))
 def test_never_more_than_cores_or_memory_allow(cores: float, memory: int, guest: int, smp: int) -> None:
     guests = Capacity(cores, memory).guests(guest, smp=smp)

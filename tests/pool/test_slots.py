@@ -59,7 +59,7 @@ def test_a_dead_holder_frees_its_place(tmp_path: Path) -> None:
 def test_places_follow_from_cores_and_memory(tmp_path: Path) -> None:
     source = SimulatedSource(tmp_path, manifest=manifest(machine={"machine": "q35", "memory_mb": 768, "disk": "disk.qcow2"}))
     roomy = Capacity(cores=2, memory_mb=16000)
-    assert slot_count(source, forks=True, capacity=roomy) == 4
+    assert slot_count(source, forks=True, capacity=roomy) == 6
     assert slot_count(source, forks=False, capacity=roomy) == 2
     tight = Capacity(cores=8, memory_mb=2500)
     assert slot_count(source, forks=True, capacity=tight) == 2

@@ -163,7 +163,7 @@ def test_channels_are_numbered_in_the_order_of_their_names(names: list[str]) -> 
     # A port's number is its place on the bus: a fork must find each of them where the frozen machine had it.
     argv = build_argv(VmSpec(channels=tuple(names), rng=True))
     devices = values(argv, "-device")
-    bus = devices.index("virtio-serial-pci,id=channels")
+    bus = devices.index(f"virtio-serial-pci,id=channels,max_ports={len(names) + 1}")
     ports = [
         f"virtserialport,bus=channels.0,id=port{index},chardev=channel{index},name={escape(name)}"
         for index, name in enumerate(names)
