@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from lab.errors import ConfigError, GuestHung, TransportError
 from lab.guest.winrm import WinRmTransport, open_winrm
+from lab.guest.winrm_shell import WinRmShell
 from tests.guest.conftest import PASSWORD, WinRmGuest
 from tests.guest.fakes import UNTOLD, everything_shown
 
@@ -167,12 +168,12 @@ def test_no_traceback_shows_the_password_when_the_library_fails(monkeypatch: pyt
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Has the service start something of this machine in the place of cmd."""
-    start = WinRmTransport._start
+    start = WinRmShell.start
 
     def use(line: str) -> None:
         monkeypatch.setattr("lab.guest.winrm._INTERPRETER", line)
         monkeypatch.setattr(
-            WinRmTransport, "_start", lambda self, run, text, shell: start(self, run, text, shell or text == line)
+            WinRmShell, "start", lambda self, run, text, *, shell: start(self, run, text, shell=shell or text == line)
         )
 
     return use

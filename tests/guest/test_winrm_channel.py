@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from lab.errors import GuestHung, TransportError
 from lab.guest.winrm import WinRmTransport, open_winrm
 from lab.guest.winrm_channel import ENDPOINT
+from lab.guest.winrm_shell import WinRmShell
 from tests.guest.conftest import PASSWORD
 from tests.guest.fakes import UNTOLD, everything_shown
 from tests.winrm.test_server import IDENTIFY
@@ -156,12 +157,12 @@ def virtio_guest(port: VirtioPort, tmp_path: Path) -> Iterator[Guest]:
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Has the service start something of this machine in the place of cmd."""
-    begin = WinRmTransport._start
+    begin = WinRmShell.start
 
     def use(line: str) -> None:
         monkeypatch.setattr("lab.guest.winrm._INTERPRETER", line)
         monkeypatch.setattr(
-            WinRmTransport, "_start", lambda self, run, text, shell: begin(self, run, text, shell or text == line)
+            WinRmShell, "start", lambda self, run, text, *, shell: begin(self, run, text, shell=shell or text == line)
         )
 
     return use
@@ -217,7 +218,7 @@ def test_a_wrong_password_is_refused_and_not_shown(guest: Guest) -> None:
 def test_messages_as_they_are_are_taken_there_and_refused_on_tcp(relay: Relay, guest: Guest) -> None:
     transport = guest.transport()
     transport.run("true", timeout=30)
-    session = transport._protocol.transport.session  # type: ignore[union-attr]
+    session = transport._shell._protocol.transport.session  # type: ignore[union-attr]
     header = {"Content-Type": "application/soap+xml"}
     assert session.post(ENDPOINT, data=IDENTIFY, headers=header).status_code == 200
     transport.close()
@@ -292,10 +293,10 @@ def test_a_stream_on_which_nobody_answers_is_given_up_in_time(guest: Guest) -> N
     ours, theirs = socket.socketpair()
     guest.stream = lambda: ours
     transport = guest.transport(grace_s=0.2)
-    transport._operation_s = 0
+    transport._shell._operation_s = 0
     with pytest.raises(TransportError, match="no answer within the deadline"):
         transport.run("true", timeout=30)
-    transport._operation_s, transport._grace_s = 20, 20
+    transport._shell._operation_s, transport._shell._grace_s = 20, 20
     assert transport.run("echo by tcp && true", timeout=30).text == "by tcp\n"
     assert theirs.recv(1 << 16).startswith(b"POST /wsman HTTP/1.1\r\n")
     transport.close()

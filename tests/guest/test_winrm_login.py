@@ -102,7 +102,7 @@ def test_a_service_that_refuses_every_login_is_asked_twice_and_no_more(
     winrm: WinRmTransport, requests_seen: list[str], tmp_path: Path
 ) -> None:
     winrm.run("true", timeout=30)
-    winrm._drop_connection()
+    winrm._shell.drop()
     del requests_seen[:]
     (tmp_path / "users").write_text(":lab:changed\n")
     with pytest.raises(TransportError, match="starting `true`: the guest rejected the credentials"):

@@ -10,7 +10,7 @@ import pytest
 from winrm.exceptions import WinRMOperationTimeoutError, WinRMTransportError, WSManFaultError
 
 from lab.errors import GuestHung, TransportError
-from lab.guest import winrm
+from lab.guest import winrm, winrm_shell
 from lab.guest.winrm import WinRmTransport
 from tests.guest.fakes import FakeClock
 
@@ -200,7 +200,7 @@ def test_an_idle_connection_is_replaced_before_it_is_used(
 def test_a_shell_is_replaced_before_its_finished_commands_fill_the_quota(
     transport: WinRmTransport, fake: FakeProtocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winrm, "COMMANDS_PER_SHELL", 2)
+    monkeypatch.setattr(winrm_shell, "COMMANDS_PER_SHELL", 2)
     fake.outputs = [DONE] * 5
     for _ in range(5):
         transport.run("x", timeout=9)
@@ -256,7 +256,7 @@ def test_lines_that_only_read_go_to_a_cmd_that_stays(clock: FakeClock) -> None:
 
 
 def test_a_new_shell_gets_a_new_cmd_that_stays(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winrm, "COMMANDS_PER_SHELL", 3)
+    monkeypatch.setattr(winrm_shell, "COMMANDS_PER_SHELL", 3)
     fake = KeptProtocol(clock, outputs=[DONE])
     transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
     transport.run("echo hello", timeout=9)
