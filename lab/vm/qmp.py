@@ -99,6 +99,7 @@ class Qmp:
         self._listener = EventListener()
         self._client.register_listener(self._listener)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"qmp-{name}", daemon=True)
         self._thread.start()
@@ -266,15 +267,19 @@ class Qmp:
             await self._client.runstate_changed()
         for message in self._listener.clear():
             self._record(message)
-        with contextlib.suppress(Exception):
-            await self._client.disconnect()
+        await self._disconnect()
         with self._state.changed:
             self._state.lost = True
             self._state.changed.notify_all()
 
+    async def _disconnect(self) -> None:
+        """End the connection; by one task at a time, or the client drops an error that asyncio then prints for nobody."""
+        async with self._ending:
+            with contextlib.suppress(Exception):
+                await self._client.disconnect()
+
     async def _shut(self) -> None:
-        with contextlib.suppress(Exception):
-            await self._client.disconnect()
+        await self._disconnect()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import json
 import socket
 import threading
@@ -228,3 +230,24 @@ def test_sockets_of_any_path_length_can_be_connected(tmp_path: Path, monkeypatch
                 assert far.recv(10) == b"hello"
     with pytest.raises(OSError, match="refused"):
         connect_unix(folder / "a.sock")
+
+
+def test_a_monitor_that_ends_while_it_is_closed_leaves_no_word_of_it(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    # Both close() and the watcher end the connection then. What the reader says of the lost one is for nobody.
+    qmp, monitor = start()
+    client = qmp._client
+    disconnect = client._bh_disconnect
+
+    async def lost_meanwhile() -> None:
+        monitor.hang_up()
+        while client._reader_task is None or not client._reader_task.done():
+            await asyncio.sleep(0)
+        await disconnect()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "_bh_disconnect", lost_meanwhile)
+        qmp.close()
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    with pytest.raises(GuestExited):
+        qmp.execute("query-status")
