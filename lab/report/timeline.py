@@ -163,9 +163,10 @@ def _guest_bars(guests: Sequence[GuestEntry], begin: float, end: float, scale: f
     for number, guest in enumerate(guests):
         at = guest.started
         until = guests[number + 1].started if number + 1 < len(guests) else end
-        for kind, length in (("boot", guest.boot_s or guest.wait_s), ("copy", guest.copy_s), ("load", guest.load_s)):
+        start = ("boot", "boot", guest.boot_s) if guest.boot_s else ("boot", "waited for, as a fork,", guest.wait_s)
+        for kind, words, length in (start, ("copy", "copy", guest.copy_s), ("load", "load", guest.load_s)):
             if length:
-                bars.append(_piece(kind, at, at + length, begin, scale, f"{guest.guest_id}: {kind} {seconds(length)}"))
+                bars.append(_piece(kind, at, at + length, begin, scale, f"{guest.guest_id}: {words} {seconds(length)}"))
                 at += length
         if until > at:
             kind = "ended" if guest.ended.startswith(("crash", "exited", "its worker")) else "life"

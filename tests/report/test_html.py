@@ -262,3 +262,19 @@ def test_the_page_is_written_whole(tmp_path: Path, run: RunReport) -> None:
     assert path.name == "report.html"
     assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_run_of_forks_says_that_forks_were_waited_for_and_not_that_guests_were_booted(run: RunReport) -> None:
+    forks = [
+        guest.model_copy(update={"boot_s": None, "copy_s": None, "template": "k", "fork_s": 0.2, "wait_s": 0.3})
+        for guest in run.guests
+    ]
+    times = {"fork": 0.2, "wait for a fork": 0.3, "load": 0.5}
+    text = Page(render_html(run.model_copy(update={"guests": forks, "times": times}), exit_meaning="")).text
+    assert "waiting for a fork, 0.3 s on average" in text
+    assert "waited for, as a fork, 0.3 s" in text
+    assert "booting" not in text
+    assert "copying drivers in" not in text
+    booted = Page(render_html(run, exit_meaning="")).text
+    assert "booting," in booted
+    assert "waiting for a fork" not in booted
