@@ -58,11 +58,10 @@ def settle(
 
 def processor_time(pid: int) -> Callable[[], float]:
     """The processor time of a QEMU in seconds, for :func:`settle`; 0 once it has ended, which its next user will tell."""
-    process = psutil.Process(pid)
 
     def taken() -> float:
         try:
-            times = process.cpu_times()
+            times = psutil.Process(pid).cpu_times()
         except psutil.NoSuchProcess:
             return 0.0
         return float(times.user + times.system)

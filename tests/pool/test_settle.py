@@ -71,3 +71,4 @@ def test_the_time_of_a_process_is_what_it_took_and_nothing_once_it_has_ended() -
     child.kill()
     child.wait()
     assert there() == 0.0
+    assert processor_time(child.pid)() == 0.0
