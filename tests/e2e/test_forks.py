@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab.guest.winrm import WinRmTransport
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, templates_dir
 from lab.host.qemu import qemu_version
@@ -128,7 +129,10 @@ def test_a_fork_has_the_time_of_day_and_random_numbers_of_its_own(make: Callable
             # cmd's random numbers are seeded by the time; a WinRM shell's id comes from the kernel's random numbers.
             guest.transport.close()
             guest.transport.run("ver", timeout=60)
-            drawn.add(str(getattr(guest.transport, "_shell", "")))
+            assert isinstance(guest.transport, WinRmTransport)
+            shell_id = guest.transport._shell.shell_id
+            assert shell_id
+            drawn.add(shell_id)
             shown = guest.transport.run("date /t & time /t", timeout=60).text
             now = subprocess.run(["date", "-u", "+%m/%d/%Y"], capture_output=True, text=True, check=True).stdout.strip()
             assert now in shown
