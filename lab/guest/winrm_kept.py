@@ -1,6 +1,6 @@
 """A ``cmd`` that stays: commands that only read are given to one that runs already, instead of starting one for each.
 
-A process start is nearly all that a small command costs (in an emulated guest 340 of 350 ms; of the requests, 10). What is run
+A process start is nearly all that a small command costs (in an emulated guest 130 of 140 ms; of the requests, 10). What is run
 so may neither leave anything behind for the next, nor wait for anybody, nor matter when it is run twice: ``echo``, ``ver``,
 ``vol``, ``dir`` and ``type``, alone and without redirection. Everything else gets a process of its own, and so do these
 whenever the kept one does not answer as it should.

@@ -14,8 +14,8 @@ from pathlib import Path
 GUEST_OVERHEAD_MB = 200
 #: Left to the test processes and to the rest of the machine.
 RESERVE_MB = 512
-#: Forks of one virtual CPU that share a core. The suites of the free guest left a third of two cores idle with two of them, and
-#: took 45 s instead of 38; with three, an eighth is left.
+#: Forks of one virtual CPU that share a core. With two of them, the suites of the free guest left a third of two emulating
+#: cores idle, and took 45 s; with three, an eighth, and 38 s.
 FORKS_PER_CORE = 3
 _UNLIMITED = 1 << 60  # version 1 groups say "no limit" by a number near 2**63
 

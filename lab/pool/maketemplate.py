@@ -25,7 +25,7 @@ from lab.image.folder import read_credentials
 from lab.pool.boot import boot_guest, connect
 from lab.pool.deploy import deploy
 from lab.pool.live import LiveGuest
-from lab.pool.settle import processor_time, settle
+from lab.pool.settle import PATIENCE_S, processor_time, settle
 from lab.pool.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
 from lab.pool.wake import wake
 from lab.prints.record import PrintSource
@@ -179,7 +179,8 @@ class TemplateMaker:
         if not isinstance(guest.prints, ResumableSource):
             raise FreezeFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
         control, parked = self._park(guest, wish)
-        settle(processor_time(machine.pid))
+        if not settle(processor_time(machine.pid)):
+            self._progress(f"the guest does not get quiet, so each fork begins with work: {PATIENCE_S:g} s were waited")
         prints = _stop_between_prints(machine, guest.prints, guest.prints)
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:

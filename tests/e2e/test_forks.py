@@ -136,6 +136,8 @@ def test_a_fork_has_the_time_of_day_and_random_numbers_of_its_own(make: Callable
             shown = guest.transport.run("date /t & time /t", timeout=60).text
             now = subprocess.run(["date", "-u", "+%m/%d/%Y"], capture_output=True, text=True, check=True).stdout.strip()
             assert now in shown
+            # Or each process would be translated anew.
+            assert guest.transport.run(r"type \\?\unix\proc\sys\kernel\randomize_va_space", timeout=60).text.strip() == "0"
         finally:
             guest.close()
     assert len(drawn) == 2

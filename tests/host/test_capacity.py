@@ -98,6 +98,9 @@ def test_guests(capacity: Capacity, smp: int, guests: int) -> None:
         (Capacity(2, 24000), 1, 6),
         (Capacity(2, 24000), 2, 1),  # more virtual CPUs than cores would wait for each other's locks
         (Capacity(8, 24000), 2, 4),
+        (Capacity(3, 24000), 2, 1),
+        (Capacity(1.5, 24000), 1, 4),
+        (Capacity(2 / 3, 24000), 1, 2),  # a quota of two thirds of a core, whatever the float says
         (Capacity(0.2, 24000), 1, 1),
         (Capacity(2, 3000), 1, 2),  # the template's RAM and half of it for each fork
         (Capacity(2, 100), 1, 1),
