@@ -11,6 +11,7 @@ import typer
 from lab.errors import HostToolError
 from lab.toolchain import pe
 from lab.toolchain.build import build_drivers
+from lab.toolchain.codeview import codeview
 from lab.toolchain.compile import ARCHES
 from lab.toolchain.files import sha256_of
 from lab.toolchain.manifest import known_components
@@ -72,6 +73,9 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", hel
         typer.echo(f"{file}: {facts.arch or 'unknown processor'}, {signature}, SHA-256 {sha256_of(file)}")
         for module, imported in facts.imports.items():
             typer.echo(f"  imports from {module}: {', '.join(imported)}")
+        record = codeview(file)
+        said = f"{record.build_id} {record.pdb}".rstrip() if record else "none; a kernel's debugger is not told of its load"
+        typer.echo(f"  debug id: {said}")
         for problem in problems:
             typer.echo(f"  problem: {problem}")
         sound = sound and not problems

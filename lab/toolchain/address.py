@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pefile
 
 from lab.errors import HostToolError
 from lab.host.process import run
+from lab.toolchain.codeview import codeview
 from lab.toolchain.select import DriverPackage
 
 _ADDR2LINE = {"x64": "x86_64-w64-mingw32-addr2line", "x86": "i686-w64-mingw32-addr2line"}
@@ -47,7 +49,8 @@ def locate(package: DriverPackage, address: int) -> str:
 
 
 def _source_line(package: DriverPackage, address: int) -> str:
-    symbols = next((file for file in package.symbols if file.suffix == ".dbg"), None)
+    candidates = (file for file in package.symbols if file.suffix == ".dbg")
+    symbols = next((file for file in candidates if _belong_together(package.image, file)), None)
     if symbols is None:
         return ""
     try:
@@ -58,3 +61,12 @@ def _source_line(package: DriverPackage, address: int) -> str:
         return ""
     file, _, number = said[1].partition(" ")[0].rpartition(":")
     return f"{said[0]}, {Path(file).name}:{number}" if number.isdigit() else said[0]
+
+
+def _belong_together(image: Path, symbols: Path) -> bool:
+    """False when both have an id and the ids differ: symbols of another build would name a wrong line."""
+    ours, theirs = codeview(image), codeview(symbols)
+    if ours is None or theirs is None or ours.build_id == theirs.build_id:
+        return True
+    logging.getLogger(__name__).warning("%s: symbols of another build than %s; its lines are not told", symbols, image)
+    return False

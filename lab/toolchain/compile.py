@@ -11,6 +11,7 @@ from typing import Literal
 
 from lab.errors import HostToolError
 from lab.host.process import run
+from lab.toolchain.codeview import codeview
 from lab.toolchain.manifest import Component
 
 Arch = Literal["x64", "x86"]
@@ -49,6 +50,10 @@ _COMPILE_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
 # x64 keeps its unwind tables: the kernel debugger walks the stack by them.
 _COMPILE_ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
 
+# A kernel announces to its debugger only images with a debug directory, and this is the linker's way to write one. The id
+# is its hash of what it wrote: the same for the same image, whatever the file is called and wherever it lies.
+_BUILD_ID = "-Wl,--build-id"
+
 # No -shared: Wine calls the entry point of a DLL as DllMain first. No --wdmdriver: that bit would make the service
 # manager refuse to stop a driver which was started as a plain service.
 _STRIP = "-s"
@@ -64,7 +69,7 @@ _LINK = (
     "-Wl,--fatal-warnings",
 )
 _LINK_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
-    "kernel": ("-nostdlib", "-Wl,--subsystem,native:5.2"),
+    "kernel": ("-nostdlib", "-Wl,--subsystem,native:5.2", _BUILD_ID),
     "bare": ("-nostdlib", "-Wl,--subsystem,console:5.2"),
     "c": ("-static", "-Wl,--subsystem,console:5.2"),
 }
@@ -136,7 +141,7 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
         defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
 
     Raises:
-        HostToolError: The compiler refused; the message has its words.
+        HostToolError: The compiler refused; the message has its words. Or it wrote a driver without a debug directory.
     """
     with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
         work = Path(folder)
@@ -151,7 +156,17 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
         rest = [*objects, "anchor.o", *libraries]
         run([*link, *rest, "-o", target.absolute()], _TOOL_TIMEOUT_S, cwd=work)
         if component.manifest.kind == "driver":
-            unstripped = [word for word in link if word != _STRIP]
+            # The linker hashes the symbols, too: left alone, an image and its symbols would have two ids.
+            made = codeview(target)
+            if made is None:
+                raise HostToolError(
+                    [*link],
+                    None,
+                    message=f"{compiler.program} linked {target.name} without a debug directory: no kernel announces it",
+                    hint="a linker that knows --build-id for PE images; binutils-mingw-w64 2.40 does",
+                )
+            same_id = {_STRIP: [], _BUILD_ID: [f"{_BUILD_ID}=0x{made.build_id}"]}
+            unstripped = [option for word in link for option in same_id.get(word, [word])]
             run([*unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
 
 

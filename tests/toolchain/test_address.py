@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from lab.host.process import run
 from lab.toolchain.address import locate
 from lab.toolchain.build import build_components, symbol_file
+from lab.toolchain.codeview import codeview
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.manifest import known_components
 from lab.toolchain.select import DriverPackage
@@ -64,3 +66,20 @@ def test_what_is_no_image_is_not_told(sync: DriverPackage, tmp_path: Path) -> No
     (tmp_path / "x.sys").write_bytes(b"MZ")
     assert locate(replace(sync, image=tmp_path / "x.sys"), 0x1000) == ""
     assert locate(replace(sync, image=tmp_path / "none.sys"), 0x1000) == ""
+
+
+def test_symbols_of_another_build_tell_no_line(
+    sync: DriverPackage, dispatch_read: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They were believed, and the report named a line that the driver under test does not have there."""
+    content = bytearray(sync.symbols[0].read_bytes())
+    record = codeview(sync.symbols[0])
+    assert record
+    content[content.index(uuid.UUID(record.build_id).bytes_le)] ^= 1
+    stale = tmp_path / "sync.dbg"
+    stale.write_bytes(content)
+    address = 0x50000 + dispatch_read
+    assert locate(replace(sync, symbols=(stale,)), address) == f"sync.sys+0x{dispatch_read:x}"
+    assert "symbols of another build" in caplog.text
+    # Those that fit are taken, wherever they stand in the list.
+    assert "DispatchRead" in locate(replace(sync, symbols=(stale, *sync.symbols)), address)

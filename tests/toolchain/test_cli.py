@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from lab.cli import driver
 from lab.errors import ConfigError
+from lab.toolchain.codeview import codeview
 from lab.toolchain.sign import SigningKey, sign, signing_key
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def test_build_prints_each_file_with_its_hash(driver_folder: DriverFolder, tmp_p
     checked = lab("check", path)
     assert checked.exit_code == 0
     assert "x64, signed by this lab" in checked.output
+    record = codeview(tmp_path / "out" / "tiny.sys")
+    assert record
+    assert f"  debug id: {record.build_id}\n" in checked.output
 
 
 def test_build_for_x86_without_a_signature(driver_folder: DriverFolder, tmp_path: Path) -> None:
@@ -57,6 +62,11 @@ def test_check_knows_another_labs_signature(unsigned: Path, tmp_path: Path) -> N
     result = lab("check", theirs)
     assert result.exit_code == 1
     assert "signed, but not by this lab" in result.output
+
+
+def test_check_tells_of_a_driver_that_a_debugger_hears_nothing_of(unsigned: Path, link: Callable[..., Path]) -> None:
+    assert "debug id: none; a kernel's debugger is not told of its load" in lab("check", link()).output
+    assert "debug id: none" not in lab("check", unsigned).output
 
 
 def test_list_shows_the_checkouts_components() -> None:
