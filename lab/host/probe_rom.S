@@ -1,4 +1,4 @@
-# The guest of the accelerator probe: a BIOS image of 64 KiB. lab/host/probe_rom.py holds it assembled; a test compares.
+# The guest of the accelerator probe: a BIOS image of 64 KiB. lab/host/probe_rom.py holds it assembled, with this text's digest.
 #
 # It does what every kernel does at once and what a KVM that cannot run kernels fails at. Seen: a paravirtual KVM inside a
 # virtual machine passed 64-bit mode, page tables and I/O, because it emulated each instruction, and hung with every real
@@ -31,7 +31,7 @@ start:  cli                                     # at F000:0000, where the reset 
         movl    %eax, %cr0
         ljmpl   $0x08, $(long + 0xf0000)
 
-        .balign 8
+        .balign 8, 0xf4                         # a fill of its own: each assembler has another no-operation for it
 gdt:    .quad   0
         .quad   0x00af9b000000ffff              # 0x08 kernel code
         .quad   0x00cf93000000ffff              # 0x10 kernel data
