@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.errors import HostToolError
+from lab.errors import FreezeFailed, HostToolError
 from lab.host.survey import Survey, survey
 from lab.image.windows.machine import find_firmware
+from lab.vm.statefile import choose_way
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +35,7 @@ def doctor(
     """
     found = survey(reprobe=reprobe)
     if json_output:
-        document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None}
+        document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None, "freeze_and_fork": _freeze_way(found)}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         _show(found, Console())
@@ -89,15 +90,23 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
             f"{size['guests']} of {size['guest_memory_mb']} MiB ({size['cores']:g} cores, {size['memory_mb']} MiB free)",
         )
     ]
+    rows.append(("freeze and fork by", _freeze_way(found)))
     if found.features:
-        fork = "x-ignore-shared" if found.features.x_ignore_shared else "full stream (this QEMU lacks x-ignore-shared)"
-        rows += [("freeze and fork by", fork), ("dump formats", ", ".join(found.features.dump_formats))]
-    else:
-        rows.append(("freeze and fork by", "nothing: QEMU does not tell what it can do, so guests are booted cold"))
+        rows.append(("dump formats", ", ".join(found.features.dump_formats)))
     rows.append(("forks at once", str(size["forks"])))
     rows.append(("UEFI firmware", _uefi_firmware() or "none; only Windows images need it: apt-get install -y ovmf"))
     rows += [(f"{name} folder", f"{item.path} ({item.free_mb} MiB free)") for name, item in found.folders.items()]
     return rows
+
+
+def _freeze_way(found: Survey) -> str:
+    try:
+        way = choose_way(found.features)
+    except FreezeFailed as error:
+        return f"nothing, so guests are booted cold: {error.message}"
+    ram = "a RAM file that forks share" if way.method == "shared" else "a stream of all RAM"
+    state = "state by file:" if way.state_by == "file" else "state by exec: and fd:"
+    return f"{ram}, {state} (this QEMU: {way.why})"
 
 
 def _uefi_firmware() -> str:

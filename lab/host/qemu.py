@@ -23,7 +23,8 @@ class QemuFeatures:
     Attributes:
         x_ignore_shared: Migration may leave shared RAM out: freeze and fork in milliseconds.
         mapped_ram: A migration file may have RAM at fixed places (QEMU 9.0).
-        file_migration: ``migrate`` knows ``file:`` addresses (QEMU 8.2); ``exec:`` is used without it.
+        file_migration: ``migrate`` knows ``file:`` addresses (QEMU 8.2).
+        text_migration: ``migrate`` takes addresses as plain text only (before QEMU 8.2), so that the schema lists no kinds.
         read_only_ram_file: A RAM file can be opened read-only by forks (QEMU 8.2).
         blockdev_change_medium: ISOs can be put into a CD drive while the guest runs.
         panic_none: A guest that reports its panic may run on and write its dump.
@@ -33,6 +34,7 @@ class QemuFeatures:
     x_ignore_shared: bool
     mapped_ram: bool
     file_migration: bool
+    text_migration: bool
     read_only_ram_file: bool
     blockdev_change_medium: bool
     panic_none: bool
@@ -84,6 +86,7 @@ def features_of(schema: Sequence[Mapping[str, Any]]) -> QemuFeatures:
         x_ignore_shared="x-ignore-shared" in capabilities,
         mapped_ram="mapped-ram" in capabilities,
         file_migration="file" in _words(types, "migrate"),
+        text_migration="uri" in _members(types, "migrate") and "channels" not in _members(types, "migrate"),
         read_only_ram_file="rom" in _variant_members(types, "object-add", "memory-backend-file"),
         blockdev_change_medium="blockdev-change-medium" in types,
         panic_none="none" in _words(types, "set-action"),
@@ -94,6 +97,11 @@ def features_of(schema: Sequence[Mapping[str, Any]]) -> QemuFeatures:
 def _arguments(types: Mapping[str, Mapping[str, Any]], command: str) -> Mapping[str, Any]:
     entry = types.get(command)
     return types.get(str(entry["arg-type"]), {}) if entry and entry["meta-type"] == "command" else {}
+
+
+def _members(types: Mapping[str, Mapping[str, Any]], command: str) -> set[str]:
+    """Names of a command's arguments."""
+    return {str(item["name"]) for item in _arguments(types, command).get("members", ())}
 
 
 def _member_values(types: Mapping[str, Mapping[str, Any]], command: str, member: str) -> set[str]:

@@ -32,9 +32,10 @@ from lab.prints.record import PrintSource
 from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import first_fault
 from lab.vm.argv import serial_name
-from lab.vm.freeze import choose_method, freeze, thaw
+from lab.vm.freeze import freeze, thaw
 from lab.vm.machine import VirtualMachine
 from lab.vm.ramfile import RamFile
+from lab.vm.statefile import choose_way
 
 _RUN = "run"
 _PATIENCE_S = 60.0
@@ -92,7 +93,7 @@ class TemplateMaker:
     def _boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
         begin = self._clock()
         ram = None
-        if choose_method(self._features) == "shared":
+        if choose_way(self._features).method == "shared":
             ram = RamFile(wish.manifest.machine.memory_mb)
         with contextlib.ExitStack() as undo:
             if ram:

@@ -21,13 +21,11 @@ was measured to be just as quick, survives a reboot on disk, and can be given up
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,15 +37,11 @@ from lab.vm.machine import CONSOLE_BEFORE_FILE, VirtualMachine
 from lab.vm.process import WaitingKeeper
 from lab.vm.ramfile import RamFile
 from lab.vm.spec import Disk, MemoryFile, VmSpec
-
-Method = Literal["shared", "stream"]
+from lab.vm.statefile import Method, StateBy, choose_way, read_state, write_state
 
 FROZEN_FILE = "frozen.json"
 RAM_FILE = "ram"
 STATE_FILE = "state"
-#: How the `cat` that wrote the state ended; gone again when that is known.
-_CAT_ENDED_FILE = "state.ended"
-_POLL_S = 0.0005
 
 
 def base_name(index: int) -> str:
@@ -67,7 +61,7 @@ class Frozen:
     Attributes:
         method: How it was frozen.
         spec: The machine as it was started.
-        file_uri: QEMU reads and writes streams by ``file:`` addresses; by a ``cat`` without that.
+        state_by: How QEMU wrote its state, and reads it: :mod:`lab.vm.statefile`.
         read_only_ram: QEMU can open the RAM file read-only (8.2 and later); earlier ones open it for writing and map it
             privately.
         files: Name -> (size, modification time in ns) of each file: a file that differs was touched.
@@ -75,19 +69,12 @@ class Frozen:
 
     method: Method
     spec: VmSpec
-    file_uri: bool = False
+    state_by: StateBy
     read_only_ram: bool = False
     files: Mapping[str, tuple[int, int]]
 
 
 _ADAPTER = TypeAdapter(Frozen)
-
-
-def choose_method(features: QemuFeatures | None) -> Method | None:
-    """How machines of a QEMU can be frozen; None when it could not even be asked."""
-    if features is None:
-        return None
-    return "shared" if features.x_ignore_shared else "stream"
 
 
 def freeze(
@@ -110,26 +97,14 @@ def freeze(
         clock: Monotonic clock in seconds.
 
     Raises:
-        FreezeFailed: QEMU did not write its state in time, or refused to.
+        FreezeFailed: QEMU did not write its state in time, could not, or has no way to.
+        CommandRefused: QEMU does not take the file's address.
         GuestExited: QEMU ended on the way.
         OSError: The folder's disk is full.
     """
-    method: Method = "shared" if ram else "stream"
-    state = folder / STATE_FILE
+    way = replace(choose_way(features), method="shared" if ram else "stream")
     machine.pause()
-    _set_capability(machine, method)
-    ended = folder / _CAT_ENDED_FILE
-    uri = f"file:{state}"
-    if not features.file_migration:
-        uri = f"exec:cat > {shlex.quote(str(state))}; echo $? > {shlex.quote(str(ended))}"
-    ended.unlink(missing_ok=True)
-    deadline = clock() + timeout
-    machine.qmp.execute("migrate", {"uri": uri})
-    _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
-    if not features.file_migration:
-        # QEMU is done when the pipe has taken all of it. It tells nothing of how the `cat` ended (7.2 waits for it all the
-        # same, others need not), and whoever is still writing when QEMU ends is ended by QEMU's keeper.
-        _wait_for_cat(machine, ended, timeout=deadline - clock(), clock=clock)
+    write_state(machine, folder / STATE_FILE, way, timeout=timeout, clock=clock)
     machine.qmp.execute("quit")
     machine.wait_exit(timeout)
     machine.close()
@@ -149,9 +124,9 @@ def freeze(
         # QEMU before 8.2 opens the RAM file for writing, also where it maps it privately.
         (folder / name).chmod(0o600 if name == RAM_FILE and not features.read_only_ram_file else 0o400)
     frozen = Frozen(
-        method=method,
+        method=way.method,
         spec=_plain_spec(machine.spec),
-        file_uri=features.file_migration,
+        state_by=way.state_by,
         read_only_ram=features.read_only_ram_file,
         files={name: _mark(folder / name) for name in names},
     )
@@ -252,17 +227,10 @@ def _restored_spec(frozen: Frozen, folder: Path, *, name: str, memory: MemoryFil
 def _restore(
     frozen: Frozen, folder: Path, run_dir: Path, spec: VmSpec, *, timeout: float, waiting: WaitingKeeper | None = None
 ) -> VirtualMachine:
-    state = folder / STATE_FILE
     machine = VirtualMachine(spec, run_dir)
     try:
         machine.start(timeout=timeout, waiting=waiting)
-        _set_capability(machine, frozen.method)
-        if not frozen.file_uri:
-            with state.open("rb") as file:
-                machine.qmp.pass_file("state", file.fileno())
-        machine.qmp.execute("migrate-incoming", {"uri": f"file:{state}" if frozen.file_uri else "fd:state"})
-        stopped = ("paused", "prelaunch", "postmigrate")
-        _wait(machine, "query-status", stopped, timeout=timeout, what="take the frozen state")
+        read_state(machine, folder / STATE_FILE, frozen.method, frozen.state_by, timeout=timeout)
         _carry_console(frozen, folder, machine.run_dir)
     except BaseException:
         with contextlib.suppress(Exception):
@@ -283,50 +251,6 @@ def _plain_spec(spec: VmSpec) -> VmSpec:
     """The spec without what concerns one start of it only."""
     disks = tuple(replace(disk, blank=None, copy_of=None) for disk in spec.disks)
     return replace(spec, memory=None, disks=disks, incoming="", paused=False)
-
-
-def _set_capability(machine: VirtualMachine, method: Method) -> None:
-    if method == "shared":
-        capabilities = [{"capability": "x-ignore-shared", "state": True}]
-        machine.qmp.execute("migrate-set-capabilities", {"capabilities": capabilities})
-
-
-def _wait(
-    machine: VirtualMachine,
-    command: str,
-    wanted: tuple[str, ...],
-    *,
-    timeout: float,
-    what: str,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Poll the monitor until a state is reached; some 10 ms for a shared RAM file."""
-    deadline = clock() + timeout
-    while True:
-        answer: Mapping[str, Any] = machine.qmp.execute(command)
-        status = str(answer.get("status"))
-        if status in wanted:
-            return
-        if status in ("failed", "cancelled"):
-            raise FreezeFailed(f"{machine.spec.name}: QEMU could not {what}: {answer.get('error-desc', status)}")
-        if clock() >= deadline:
-            raise FreezeFailed(f"{machine.spec.name}: QEMU did not {what} within {timeout:g} s; it is {status}")
-        time.sleep(_POLL_S)
-
-
-def _wait_for_cat(machine: VirtualMachine, ended: Path, *, timeout: float, clock: Callable[[], float]) -> None:
-    """Wait until the program behind QEMU's pipe has written everything."""
-    deadline = clock() + timeout
-    while not (said := ended.read_text(encoding="ascii") if ended.exists() else "").endswith("\n"):
-        if clock() >= deadline:
-            raise FreezeFailed(f"{machine.spec.name}: `cat` did not write QEMU's state in time")
-        time.sleep(_POLL_S)
-    ended.unlink()
-    if said != "0\n":
-        raise FreezeFailed(
-            f"{machine.spec.name}: `cat` could not write QEMU's state and ended with {said.strip()}",
-            hint="is the disk of the cache folder full?",
-        )
 
 
 def _mark(file: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ FEATURES = QemuFeatures(
     x_ignore_shared=True,
     mapped_ram=False,
     file_migration=False,
+    text_migration=True,
     read_only_ram_file=False,
     blockdev_change_medium=True,
     panic_none=True,
@@ -28,14 +30,14 @@ FEATURES = QemuFeatures(
 )
 
 
-def found(*, missing: tuple[str, ...] = (), tcg: Accelerator = WORKS) -> Survey:
+def found(*, missing: tuple[str, ...] = (), tcg: Accelerator = WORKS, qemu: QemuFeatures | None = FEATURES) -> Survey:
     states = [
         ToolState(tool, "", "", "not installed") if tool.name in missing else ToolState(tool, f"/bin/{tool.name}", "9.9", "")
         for tool in (*TOOLS, OPTIONAL)
     ]
     kvm = Accelerator("kvm", False, "/dev/kvm does not exist", 0.0)
     folders = {"cache": Folder(Path("/cache"), 5000)}
-    return Survey(tuple(states), Accelerators(kvm, tcg), FEATURES, Capacity(2, 8192), folders)
+    return Survey(tuple(states), Accelerators(kvm, tcg), qemu, Capacity(2, 8192), folders)
 
 
 @pytest.fixture
@@ -87,6 +89,29 @@ def test_json_has_the_documented_keys(app: typer.Typer, monkeypatch: pytest.Monk
     assert values["qemu"]["features"]["dump_formats"] == ["elf", "win-dmp"]
     assert values["folders"]["cache"] == {"path": "/cache", "free_mb": 5000}
     assert len(values["problems"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("qemu", "words"),
+    [
+        (FEATURES, "a RAM file that forks share, state by exec: and fd: (this QEMU: it has x-ignore-shared, and is too old"),
+        (replace(FEATURES, file_migration=True, text_migration=False), "share, state by file: (this QEMU: it has x-ignore"),
+        (replace(FEATURES, x_ignore_shared=False), "a stream of all RAM, state by exec: and fd: (this QEMU: it lacks x-ignore"),
+        (
+            replace(FEATURES, text_migration=False),
+            "nothing, so guests are booted cold: this QEMU's `migrate` lists",
+        ),
+        (None, "nothing, so guests are booted cold: QEMU does not tell what it can do"),
+    ],
+)
+def test_the_way_of_freezing_is_named_with_its_reason(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch, qemu: QemuFeatures | None, words: str
+) -> None:
+    code, text = run(app, monkeypatch, found(qemu=qemu), "--json")
+    assert code == 0
+    assert words in json.loads(text)["freeze_and_fork"]
+    _, table = run(app, monkeypatch, found(qemu=qemu))
+    assert words[:7] in table
 
 
 def test_this_machine_can_be_surveyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

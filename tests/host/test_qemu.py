@@ -55,6 +55,7 @@ def test_everything_is_found_in_a_new_schema() -> None:
     assert features.x_ignore_shared
     assert features.mapped_ram
     assert features.file_migration
+    assert not features.text_migration
     assert features.read_only_ram_file
     assert features.blockdev_change_medium
     assert features.panic_none
@@ -64,7 +65,21 @@ def test_everything_is_found_in_a_new_schema() -> None:
 def test_nothing_is_found_in_an_empty_one() -> None:
     features = features_of([])
     assert not any((features.x_ignore_shared, features.mapped_ram, features.file_migration, features.read_only_ram_file))
+    assert not features.text_migration
     assert features.dump_formats == ()
+
+
+def test_addresses_as_plain_text_are_the_mark_of_an_old_qemu() -> None:
+    features = features_of([command("migrate", "1"), record("1", uri="str", detach="bool")])
+    assert features.text_migration
+    assert not features.file_migration
+
+
+def test_a_new_qemu_that_cannot_migrate_to_a_file_is_not_taken_for_an_old_one() -> None:
+    schema = [entry for entry in NEW if entry["name"] != "13"] + [enum("13", "socket", "exec")]
+    features = features_of(schema)
+    assert not features.file_migration
+    assert not features.text_migration
 
 
 def test_the_qemu_of_this_machine_answers() -> None:

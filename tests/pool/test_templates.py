@@ -27,7 +27,7 @@ def fill(folder: Path, key: str, *, drivers: tuple[str, ...] = (), image: str = 
     """The files of a template whose machine nobody will ever start."""
     (folder / "state").write_bytes(b"device state")
     status = (folder / "state").stat()
-    frozen = Frozen(method="stream", spec=VmSpec(), files={"state": (status.st_size, status.st_mtime_ns)})
+    frozen = Frozen(method="stream", spec=VmSpec(), state_by="pipe", files={"state": (status.st_size, status.st_mtime_ns)})
     write_frozen(folder, frozen)
     write_template(
         Template(

@@ -1,14 +1,12 @@
-"""Freeze and fork with a guest of a few bytes: it counts, in its RAM, the bytes that it gets on COM1."""
+"""Freeze and fork with a guest of a few bytes that counts."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -16,38 +14,18 @@ import pytest
 from lab.errors import FreezeFailed, GuestExited
 from lab.host.process import run
 from lab.host.qemu import QemuFeatures, probe_features
-from lab.vm import freeze as frozen_module
-from lab.vm.freeze import Frozen, choose_method, fork, freeze, load_frozen, thaw
+from lab.vm import statefile
+from lab.vm.freeze import Frozen, fork, freeze, load_frozen, thaw
 from lab.vm.machine import VirtualMachine
-from lab.vm.qmp import connect_unix
 from lab.vm.ramfile import RamFile
-from lab.vm.spec import Disk, SerialPort, VmSpec
+from tests.vm.counter import COUNTER, Counter, spec_of
 
 RomMaker = Callable[..., Path]
-
-#: DS = 0; wait for a byte on COM1; add 1 to the byte at 0x500; answer '0' + that byte; again.
-COUNTER = bytes.fromhex("31c0 8ed8  bafd03 ec a801 74fb  baf803 ec  fe060005 a00005 0430 ee  ebe8")
 
 
 @pytest.fixture(scope="module")
 def features() -> QemuFeatures:
     return probe_features("qemu-system-x86_64")
-
-
-class Counter:
-    """Asks the guest of a machine to count."""
-
-    def __init__(self, machine: VirtualMachine) -> None:
-        self.path = machine.run_dir / "serial0.sock"
-
-    def count(self) -> int:
-        with connect_unix(self.path, timeout=60) as connection:
-            connection.sendall(b"?")
-            return connection.recv(1)[0] - ord("0")
-
-
-def spec_of(rom: Path, disk: Path) -> VmSpec:
-    return VmSpec(name="counter", bios=rom, memory_mb=32, serials=(SerialPort("socket"),), disks=(Disk(disk, format="raw"),))
 
 
 @pytest.fixture
@@ -186,7 +164,7 @@ def test_a_stream_without_an_end_is_given_up_at_the_deadline(
     (template / "state").unlink()
     os.mkfifo(template / "state")
     writer = os.open(template / "state", os.O_RDWR)  # who opens it to read would wait for one
-    monkeypatch.setattr(frozen_module, "_POLL_S", 0.01)
+    monkeypatch.setattr(statefile, "_POLL_S", 0.01)
     with pytest.raises((FreezeFailed, GuestExited), match=r"take the frozen state within 1 s|QEMU"):
         fork(frozen, template, tmp_path / "a", name="a", timeout=1)
     os.close(writer)
@@ -220,60 +198,6 @@ def test_a_write_that_takes_only_a_part_is_gone_on_with(tmp_path: Path, monkeypa
     ram.store(tmp_path / "ram")
     assert (tmp_path / "ram").read_bytes() == ram.memory.path.read_bytes()
     ram.close()
-
-
-@pytest.fixture
-def counted(tmp_path: Path, make_rom: RomMaker, base_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMachine]:
-    """A counter that has counted to two; QEMU finds a ``cat`` of the test's own before the system's."""
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    with VirtualMachine(spec_of(make_rom(COUNTER), base_disk), tmp_path / "first") as machine:
-        machine.start()
-        counter = Counter(machine)
-        assert [counter.count(), counter.count()] == [1, 2]
-        (tmp_path / "template").mkdir()
-        yield machine
-
-
-def own_cat(tmp_path: Path, script: str) -> None:
-    """Have a script take the place of ``cat``; ``$CAT`` in it is the system's."""
-    program = tmp_path / "bin" / "cat"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\nCAT={shutil.which('cat')}\n{script}\n")
-    program.chmod(0o700)
-
-
-def test_a_state_is_complete_where_cat_is_slow(counted: VirtualMachine, features: QemuFeatures, tmp_path: Path) -> None:
-    # All of the stream has left QEMU before the first byte of it is written.
-    own_cat(tmp_path, f"$CAT > {tmp_path}/held; sleep 1; $CAT {tmp_path}/held")
-    folder = tmp_path / "template"
-    freeze(counted, folder, ram=None, features=replace(features, file_migration=False))
-    assert (folder / "state").read_bytes() == (tmp_path / "held").read_bytes() != b""
-    assert not (folder / "state.ended").exists()
-    (tmp_path / "bin" / "cat").unlink()
-    with start(folder, tmp_path / "a") as machine:
-        machine.cont()
-        assert Counter(machine).count() == 3
-
-
-def test_a_cat_that_cannot_write_is_no_frozen_machine(counted: VirtualMachine, features: QemuFeatures, tmp_path: Path) -> None:
-    own_cat(tmp_path, "$CAT > /dev/null; exit 1")
-    with pytest.raises(FreezeFailed, match=r"`cat` could not write .* ended with 1"):
-        freeze(counted, tmp_path / "template", ram=None, features=replace(features, file_migration=False))
-    assert not (tmp_path / "template" / "frozen.json").exists()
-
-
-def test_a_cat_that_does_not_end_is_given_up_at_the_deadline(
-    counted: VirtualMachine, features: QemuFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frozen_module, "_wait", lambda *_arguments, **_options: None)
-    own_cat(tmp_path, "exec sleep 600")
-    with pytest.raises(FreezeFailed, match="did not write QEMU's state in time"):
-        freeze(counted, tmp_path / "template", ram=None, features=replace(features, file_migration=False), timeout=1)
-
-
-@pytest.mark.parametrize(("known", "method"), [(True, "shared"), (False, "stream"), (None, None)])
-def test_the_method_follows_from_what_qemu_can_do(features: QemuFeatures, known: bool | None, method: Any) -> None:
-    assert choose_method(None if known is None else replace(features, x_ignore_shared=known)) == method
 
 
 def test_what_is_written_down_is_read_back(template: Path) -> None:

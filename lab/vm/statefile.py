@@ -1,0 +1,171 @@
+"""How the machines of a QEMU are frozen, and the migration stream's way into a file and out of it.
+
+There are two ways, and each QEMU has one of them. Which one, its monitor's schema tells:
+
+``file``
+    ``migrate`` and ``migrate-incoming`` take ``file:`` addresses (QEMU 8.2 and later).
+``pipe``
+    Addresses are plain text to the schema (before 8.2). ``exec:`` writes by a ``cat``, ``fd:`` reads from a file that is handed
+    over: without a program in between, and at a fork's speed.
+
+The second is no fallback for the first: QEMU 11 refuses a regular file that comes by ``fd:``. A QEMU whose schema lists its
+kinds of address, and has none for files, cannot freeze.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.errors import FreezeFailed
+from lab.host.qemu import QemuFeatures
+from lab.vm.machine import VirtualMachine
+
+Method = Literal["shared", "stream"]
+StateBy = Literal["file", "pipe"]
+
+_POLL_S = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeWay:
+    """How machines of a QEMU are frozen.
+
+    Attributes:
+        method: ``shared`` leaves RAM out of the stream, ``stream`` has it in there.
+        state_by: How the stream gets into its file, and out of it.
+        why: What QEMU's schema says that decided it, for people.
+    """
+
+    method: Method
+    state_by: StateBy
+    why: str
+
+
+def choose_way(features: QemuFeatures | None) -> FreezeWay:
+    """How machines of a QEMU are frozen.
+
+    Args:
+        features: What it can do; None when it could not be asked.
+
+    Raises:
+        FreezeFailed: They cannot be; with the reason.
+    """
+    if features is None:
+        raise FreezeFailed("QEMU does not tell what it can do")
+    if features.x_ignore_shared:
+        method: Method = "shared"
+        why = "it has x-ignore-shared"
+    else:
+        method, why = "stream", "it lacks x-ignore-shared"
+    if features.file_migration:
+        return FreezeWay(method, "file", f"{why}, and migrates by file:")
+    if features.text_migration:
+        return FreezeWay(method, "pipe", f"{why}, and is too old for file:")
+    raise FreezeFailed("this QEMU's `migrate` lists the addresses that it takes, and none is for files")
+
+
+def write_state(
+    machine: VirtualMachine, state: Path, way: FreezeWay, *, timeout: float, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Write a paused machine's state into a file; all of it is there when this returns.
+
+    Args:
+        machine: It is of no use afterwards.
+        state: The file; made.
+        way: How.
+        timeout: Seconds for all of it.
+        clock: Monotonic clock in seconds.
+
+    Raises:
+        FreezeFailed: QEMU, or the ``cat`` behind it, did not write its state in time, or could not.
+        CommandRefused: QEMU does not take the address.
+        GuestExited: QEMU ended on the way.
+    """
+    deadline = clock() + timeout
+    _set_capabilities(machine, way.method)
+    if way.state_by == "file":
+        machine.qmp.execute("migrate", {"uri": f"file:{state}"})
+        _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
+        return
+    #: How the `cat` that wrote the state ended; gone again when that is known.
+    ended = state.with_name(f"{state.name}.ended")
+    ended.unlink(missing_ok=True)
+    machine.qmp.execute("migrate", {"uri": f"exec:cat > {shlex.quote(str(state))}; echo $? > {shlex.quote(str(ended))}"})
+    _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
+    # QEMU is done when the pipe has taken all of it. It tells nothing of how the `cat` ended (7.2 waits for it all the same,
+    # others need not), and whoever is still writing when QEMU ends is ended by QEMU's keeper.
+    _wait_for_cat(machine, ended, timeout=deadline - clock(), clock=clock)
+
+
+def read_state(machine: VirtualMachine, state: Path, method: Method, state_by: StateBy, *, timeout: float) -> None:
+    """Have a machine that was started to wait for its state take it; its virtual CPUs stand still.
+
+    Args:
+        machine: Started with ``-incoming defer``.
+        state: The file that :func:`write_state` wrote.
+        method: As it was written.
+        state_by: As it was written, by the same QEMU.
+        timeout: Seconds for all of it.
+
+    Raises:
+        FreezeFailed: QEMU did not take the state in time.
+        CommandRefused: QEMU does not take the address.
+        GuestExited: QEMU ended, for example over a state that it does not understand; with its messages.
+    """
+    _set_capabilities(machine, method)
+    uri = f"file:{state}"
+    if state_by == "pipe":
+        uri = "fd:state"
+        with state.open("rb") as file:
+            machine.qmp.pass_file("state", file.fileno())
+    machine.qmp.execute("migrate-incoming", {"uri": uri})
+    _wait(machine, "query-status", ("paused", "prelaunch", "postmigrate"), timeout=timeout, what="take the frozen state")
+
+
+def _set_capabilities(machine: VirtualMachine, method: Method) -> None:
+    if method == "shared":
+        capabilities = [{"capability": "x-ignore-shared", "state": True}]
+        machine.qmp.execute("migrate-set-capabilities", {"capabilities": capabilities})
+
+
+def _wait(
+    machine: VirtualMachine,
+    command: str,
+    wanted: tuple[str, ...],
+    *,
+    timeout: float,
+    what: str,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Poll the monitor until a state is reached; some 10 ms for a shared RAM file."""
+    deadline = clock() + timeout
+    while True:
+        answer: Mapping[str, Any] = machine.qmp.execute(command)
+        status = str(answer.get("status"))
+        if status in wanted:
+            return
+        if status in ("failed", "cancelled"):
+            raise FreezeFailed(f"{machine.spec.name}: QEMU could not {what}: {answer.get('error-desc', status)}")
+        if clock() >= deadline:
+            raise FreezeFailed(f"{machine.spec.name}: QEMU did not {what} within {timeout:g} s; it is {status}")
+        time.sleep(_POLL_S)
+
+
+def _wait_for_cat(machine: VirtualMachine, ended: Path, *, timeout: float, clock: Callable[[], float]) -> None:
+    """Wait until the program behind QEMU's pipe has written everything."""
+    deadline = clock() + timeout
+    while not (said := ended.read_text(encoding="ascii") if ended.exists() else "").endswith("\n"):
+        if clock() >= deadline:
+            raise FreezeFailed(f"{machine.spec.name}: `cat` did not write QEMU's state in time")
+        time.sleep(_POLL_S)
+    ended.unlink()
+    if said != "0\n":
+        raise FreezeFailed(
+            f"{machine.spec.name}: `cat` could not write QEMU's state and ended with {said.strip()}",
+            hint="is the disk of the cache folder full?",
+        )
