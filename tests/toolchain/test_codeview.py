@@ -68,8 +68,8 @@ def test_a_linker_that_writes_none_fails_the_build(
         compile_component(load_component(driver_folder() / "driver.yaml"), compiler, tmp_path / "tiny.sys")
 
 
-def test_the_name_of_a_pdb_is_told(link: Callable[..., Path]) -> None:
-    image = link("-Wl,--build-id", f"-Wl,--pdb={'name.pdb'}")
+def test_the_name_of_a_pdb_is_told(link: Callable[..., Path], tmp_path: Path) -> None:
+    image = link("-Wl,--build-id", f"-Wl,--pdb={tmp_path / 'name.pdb'}")
     record = codeview(image)
     assert record
     assert record.pdb == "name.pdb"
