@@ -14,6 +14,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
         CommandFailed     a command ran in the guest and ended with an error  -> the caller decides
         ServiceError      sc.exe refused, with the Windows error code         -> product
         GuestCrashed      the driver took the guest (or its host process) down -> crash
+        GuestLacks        the driver called what only a true Windows has       -> skipped, for want of that
         GuestHung         no answer within the deadline, and the guest is alive
         EvidenceLost      prints are missing: the records have a gap
 
@@ -150,6 +151,19 @@ class GuestCrashed(GuestError):
         super().__init__(message or f"the driver crashed: code 0x{code:08X} ({values})", hint=hint)
         self.code = code
         self.parameters = tuple(parameters)
+
+
+class GuestLacks(GuestError):
+    """A driver called something that this guest's stand-in for a kernel does not have; the driver is not to blame.
+
+    Args:
+        lacks: What, see :mod:`lab.guest.lacks`.
+        message: What it is in words.
+    """
+
+    def __init__(self, lacks: str, message: str) -> None:
+        super().__init__(message, hint="a Windows guest has it: docs/windows.md")
+        self.lacks = lacks
 
 
 class GuestHung(GuestError):

@@ -1,7 +1,8 @@
 """A guest without QEMU: a transport that knows a handful of commands, and a print source that is a list.
 
-What the simulated driver does is chosen by the link's read length: 66 faults, 77 hangs the client, 88 loses a print,
-99 ends the virtual machine. Everything else reads and prints as the sync driver does.
+What the simulated driver does is chosen by the link's read length: 55 calls what the guest's kernel does not have, 56 what
+another driver of the run does not export, 66 faults, 77 hangs the client, 88 loses a print, 99 ends the virtual machine.
+Everything else reads and prints as the sync driver does.
 """
 
 from __future__ import annotations
@@ -51,6 +52,19 @@ class SimulatedPrints:
         text = "err:seh:NtRaiseException Unhandled exception code c0000005 flags 0 addr 0x1234"
         record = FaultRecord(
             sequence=len(self.log), host_time=time.time(), guest_time=1.0, code=0xC0000005, parameters=(0x1234,), text=text
+        )
+        self.log.extend([record])
+
+    def stub(self, lacks: str = "function:ntoskrnl.exe!MmGetVirtualForPhysical") -> None:
+        text = "err:seh:NtRaiseException Unhandled exception code 80000100 flags 1 addr 0x5678"
+        record = FaultRecord(
+            sequence=len(self.log),
+            host_time=time.time(),
+            guest_time=1.0,
+            code=0x80000100,
+            parameters=(0x5678,),
+            text=text,
+            lacks=lacks,
         )
         self.log.extend([record])
 
@@ -205,6 +219,10 @@ class SimulatedTransport:
     def _read(self, length: int) -> bytes:
         driver = self.services["SimSync"]
         self.prints.say(f"read {length} \n")
+        if length in (55, 56):
+            self.prints.stub(*(["function:sim.sys!NoSuchThing"] if length == 56 else []))
+            driver.state = "STOPPED"
+            return b""
         if length == 66:
             self.prints.fault()
             driver.state = "STOPPED"

@@ -2,6 +2,8 @@
 
 The rules, in the order in which they are asked (the first that holds decides):
 
+0. The first fault of the window is the call of something that the guest's stand-in for a kernel does not have, or
+   ``GuestLacks`` was raised: ``skipped``, for want of that. Whatever failed behind it is its consequence.
 1. The guest reported a fault in the test's window, or ended itself there (a panic, a reset, a power-off that nobody asked
    for), or ``GuestCrashed`` was raised: ``crash``, even if every assertion passed. A fault whose code the test said it
    expects does not count.
@@ -37,9 +39,11 @@ from lab.errors import (
     EvidenceLost,
     GuestCrashed,
     GuestHung,
+    GuestLacks,
     LabError,
     ServiceError,
 )
+from lab.guest.lacks import in_words
 from lab.prints.record import FaultRecord, GapRecord
 
 Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
@@ -123,6 +127,9 @@ def decide(facts: Facts) -> Decision:
 def _decide(facts: Facts) -> Decision:
     failed = [phase for phase in facts.phases if _failed(phase, facts)]
     first = failed[0] if failed else None
+    lacks = _lacks(facts)
+    if lacks:
+        return Decision(verdict="skipped", reason=one_line(f"needs {lacks}: {in_words(lacks)}"))
     crash = _crash(facts, failed)
     if crash is not None:
         return crash
@@ -160,6 +167,15 @@ def _failed(phase: PhaseFact, facts: Facts) -> bool:
 def _is_expected(code: int, facts: Facts) -> bool:
     """Whether a fault is the one that the test provokes; one that was there before the test is not."""
     return code == facts.expected_fault and facts.behind is None
+
+
+def _lacks(facts: Facts) -> str:
+    """Rule 0: what the driver called and the guest does not have, or an empty string."""
+    first = next((fault for fault in facts.faults if not _is_expected(fault.code, facts)), None)
+    if first is not None:
+        return first.lacks
+    errors = (error for phase in facts.phases for error in leaves(phase.error))
+    return next((error.lacks for error in errors if isinstance(error, GuestLacks)), "")
 
 
 def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:

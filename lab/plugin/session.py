@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from lab.errors import ConfigError, EvidenceLost, GuestCrashed, LabError, TransportError
+from lab.errors import ConfigError, EvidenceLost, LabError, TransportError
 from lab.guest import capability
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence import EvidenceKeeper
@@ -23,7 +23,7 @@ from lab.pool.forking import Forking
 from lab.pool.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Seat
 from lab.pool.slots import Slots, slot_count
 from lab.pool.turn import MachineTurn
-from lab.prints.stream import PrintStream, first_fault
+from lab.prints.stream import PrintStream, fault_error, first_fault
 from lab.report.entries import forks_entry, guest_entry
 from lab.report.junit import user_properties
 from lab.report.model import ForksEntry
@@ -64,6 +64,7 @@ class LabSession:
         self.users = users
         self.run: TestRun | None = None
         self.guest_text, self._image_key, self._hashes = _run_facts(source)
+        self._own_modules = _own_modules(source)
         self._writer = ResultWriter(out, worker)
         self._isolation = Isolation(wishes, scopes or {})
         self._nextid: str | None = None
@@ -111,7 +112,13 @@ class LabSession:
     def begin(self, nodeid: str) -> None:
         """A test's setup begins: skip it, or open its window on a guest that is there already."""
         wishes = self._isolation.wishes(nodeid)
-        run = self.run = TestRun(nodeid=nodeid, wishes=wishes, started=time.time(), scope=self._isolation.next_scope(nodeid))
+        run = self.run = TestRun(
+            nodeid=nodeid,
+            wishes=wishes,
+            started=time.time(),
+            own_modules=self._own_modules,
+            scope=self._isolation.next_scope(nodeid),
+        )
         seat = self.pool.current if nodeid in self.users else None
         self._writer.begin(nodeid, started=run.started, guest_id=seat.life.guest_id if seat else None)
         missing = self._lacks(wishes)
@@ -151,6 +158,7 @@ class LabSession:
         error = call.excinfo.value if call.excinfo is not None else None
         if run.seat is not None and error is not None:
             self._triage.excuse(run, run.seat, report, error)
+            self._triage.excuse_lack(run, run.seat, report)
         run.saw(call, report)
         if run.seat is not None and error is not None and not isinstance(error, pytest.skip.Exception):
             # Also where pytest says "skipped", because the test is expected to fail.
@@ -220,13 +228,15 @@ class LabSession:
         self.evidence.begin(run, seat)
         before, seat.last_test = seat.last_test, run.nodeid
         early = first_fault(seat.ledger.peek())
+        if early is not None and early.lacks and before:
+            # The test before it left a driver that called what this guest lacks: no matter of this test.
+            seat.ledger.close(alive=seat.guest.alive)
+            seat.condemn(f"lacks {early.lacks}, called behind {before}")
+            self._take(run, self._acquire(run))
+            return
         if early is not None:
             run.behind = f"the test before it ({before})" if before else "the guest's boot"
-            raise GuestCrashed(
-                early.code,
-                early.parameters,
-                message=f"the driver crashed before this test did anything, behind {run.behind}: {early.text}",
-            )
+            raise fault_error(early, f"the driver crashed before this test did anything, behind {run.behind}: {early.text}")
         self._prepare_next(run)
 
     def _acquire(self, run: TestRun) -> Seat:
@@ -302,3 +312,11 @@ def _run_facts(source: GuestSource) -> tuple[str, str, dict[str, str]]:
         return source.manifest.guest, source.manifest.key, hashes
     except LabError:
         return "no guest", "", {}
+
+
+def _own_modules(source: GuestSource) -> frozenset[str]:
+    """File names of the drivers of the run, in lower case."""
+    try:
+        return frozenset(driver.image.name.lower() for driver in source.payload.drivers.values())
+    except LabError:
+        return frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import sys
 import types
@@ -20,6 +21,7 @@ from lab.crash.signs import CrashSign
 from lab.errors import LabError
 from lab.gate.known import match_known
 from lab.gate.verdict import Decision, Facts, PhaseFact, decide
+from lab.guest.lacks import module_of
 from lab.plugin.markers import Wishes
 from lab.pool.evidence import SavedEvidence
 from lab.pool.pool import Seat
@@ -42,6 +44,7 @@ class TestRun:
         nodeid: The test.
         wishes: What its markers ask for.
         started: Wall clock in seconds.
+        own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
         seat: The guest that serves it, once it has one.
         stream: Its prints while it runs.
         window: Its prints afterwards.
@@ -70,6 +73,7 @@ class TestRun:
     nodeid: str
     wishes: Wishes
     started: float
+    own_modules: frozenset[str] = frozenset()
     seat: Seat | None = None
     stream: PrintStream | None = None
     window: Window | None = None
@@ -113,8 +117,13 @@ class TestRun:
 
     @property
     def faults(self) -> list[FaultRecord]:
-        """Driver faults of the window that the test does not expect."""
-        return [fault for fault in self._all_faults() if fault.code != self.wishes.expected_fault]
+        """Driver faults of the window that the test does not expect; none when the guest's kernel is to blame."""
+        return [] if self.lacks else self._unexpected()
+
+    @property
+    def lacks(self) -> str:
+        """What a driver of the test called and this guest does not have, see :mod:`lab.guest.lacks`; mostly empty."""
+        return next((fault.lacks for fault in self._unexpected()[:1]), "")
 
     def saw(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         """Take down how a phase ended."""
@@ -146,6 +155,9 @@ class TestRun:
         known_end = self.hung or self.sign is not None
         if self.window is not None and not self.window.complete and self.guest_alive and not gaps and not known_end:
             gaps = [GapRecord(sequence=0, host_time=self.started, missing=0, reason=self.window.gaps[-1])]
+        lacks = self.lacks
+        if lacks:
+            self.missing = (lacks,)
         decision = decide(
             Facts(
                 phases=self.phases,
@@ -162,7 +174,7 @@ class TestRun:
                 known=match_known(known, self.nodeid, self.wishes.drivers, today=today),
             )
         )
-        if decision.verdict == "skipped" and self.missing:
+        if decision.verdict == "skipped" and self.missing and not lacks:
             return Decision(verdict="skipped", reason=self.skip_reason)
         return decision
 
@@ -170,7 +182,9 @@ class TestRun:
         """The report's entry; ``files`` is the evidence as the report names it."""
         faults = self._all_faults()
         fault = fault_entry(faults[0], driver=self._blamed(), where=self.where) if faults else None
-        if fault is None and self.sign is not None:
+        if self.lacks:
+            fault = None  # nobody is accused of what the stand-in lacks
+        elif fault is None and self.sign is not None:
             fault = sign_entry(self.sign)
         return TestEntry(
             nodeid=self.nodeid,
@@ -201,10 +215,17 @@ class TestRun:
             return found.driver
         return self.wishes.drivers[0] if len(self.wishes.drivers) == 1 else None
 
+    def _unexpected(self) -> list[FaultRecord]:
+        return [fault for fault in self._all_faults() if fault.code != self.wishes.expected_fault]
+
     def _all_faults(self) -> list[FaultRecord]:
         """The faults of the window; a bugcheck that QEMU alone reported is one, too."""
         records = self.window.records if self.window else self.seat.ledger.peek() if self.seat and self.stream else ()
-        faults = [record for record in records if isinstance(record, FaultRecord)]
+        faults = [
+            dataclasses.replace(record, lacks="") if module_of(record.lacks) in self.own_modules else record
+            for record in records
+            if isinstance(record, FaultRecord)
+        ]
         bugcheck = self.sign.bugcheck if self.sign else None
         if bugcheck is not None and self.sign is not None and not any(len(fault.parameters) == 4 for fault in faults):
             faults.append(

@@ -12,6 +12,7 @@ import pytest
 from lab.crash.faults import FaultWords, title
 from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, TransportError
 from lab.gate.verdict import leaves
+from lab.guest.lacks import in_words
 from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.testrun import TestRun
 from lab.pool.pool import Seat
@@ -45,6 +46,19 @@ class Triage:
             report.sections.append(("guest", f"it ended by the fault that this test provokes: {error}"))
             report.longrepr = None
 
+    def excuse_lack(self, run: TestRun, seat: Seat, report: pytest.TestReport) -> None:
+        """Have a phase count as skipped that failed because a driver called what this guest does not have."""
+        if report.outcome != "failed":
+            return
+        self._let_prints_come(run, seat)
+        lacks = run.lacks
+        if not lacks:
+            return
+        report.outcome = "skipped"
+        report.sections.append(("guest", f"{in_words(lacks)}; what followed from that: {report.longreprtext}"))
+        path, line, _name = report.location
+        report.longrepr = (path, (line or 0) + 1, lack_reason(lacks))
+
     def look_into(self, run: TestRun, seat: Seat, failure: BaseException) -> None:
         """After a failure: is the guest still good for the next test?"""
         crashed = self._evidence.crashed(run, seat) or first_fault(seat.ledger.peek()) is not None
@@ -66,10 +80,15 @@ class Triage:
         """The test's prints so far, for people; a guest that can is asked to let all of them come first."""
         if run.window is not None:
             return render(run.window.records)
-        if seat.guest.alive:
+        self._let_prints_come(run, seat)
+        return render(seat.ledger.peek())
+
+    @staticmethod
+    def _let_prints_come(run: TestRun, seat: Seat) -> None:
+        """Have everything that was printed so far in the open window; a guest that cannot any more is left alone."""
+        if run.window is None and seat.guest.alive:
             with contextlib.suppress(EvidenceLost):
                 seat.guest.prints.mark(seat.ledger.next_token(), timeout=_SHORT_S)
-        return render(seat.ledger.peek())
 
     def close_window(self, run: TestRun) -> None:
         """A test's fixtures are gone: collect its last prints and judge its guest. Never raises."""
@@ -95,7 +114,8 @@ class Triage:
             seat.condemn(f"crash: {run.sign.text} in {run.nodeid}")
         elif fault is not None:
             seat.condemned = ""  # as above
-            seat.condemn(f"crash: 0x{fault.code:08X} in {run.nodeid}")
+            what = f"lacks {fault.lacks}, called" if fault.lacks else f"crash: 0x{fault.code:08X}"
+            seat.condemn(f"{what} in {run.nodeid}")
         elif not run.guest_alive:
             seat.condemned = ""  # as above
             seat.condemn(f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}")
@@ -110,9 +130,12 @@ class Triage:
             GuestCrashed: A driver faulted, or QEMU told that the guest crashed.
             GuestExited: The guest's machine has ended.
             EvidenceLost: Prints are missing.
+            pytest.skip.Exception: A driver called what this guest does not have.
         """
         if run.window is None or run.seat is None or run.failed:
             return
+        if run.lacks and not any(phase.outcome == "skipped" for phase in run.phases):
+            raise pytest.skip.Exception(lack_reason(run.lacks), _use_item_location=True)
         if run.faults:
             fault = run.faults[0]
             words = FaultWords.of(fault.code, fault.parameters)
@@ -124,3 +147,8 @@ class Triage:
         if not run.guest_alive:
             raise run.seat.guest.machine.exited_error()
         run.window.check()
+
+
+def lack_reason(lacks: str) -> str:
+    """Why a test is skipped that needs what a stand-in for a kernel does not have."""
+    return f"needs {lacks}: {in_words(lacks)}"

@@ -14,7 +14,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import FreezeFailed, GuestCrashed, GuestError, GuestExited, GuestHung, HostToolError, LabError, ServiceError
+from lab.errors import (
+    FreezeFailed,
+    GuestCrashed,
+    GuestError,
+    GuestExited,
+    GuestHung,
+    GuestLacks,
+    HostToolError,
+    LabError,
+    ServiceError,
+)
 from lab.host.capacity import RESERVE_MB, measure
 from lab.pool.forking import ForkFigures, ForkWish
 from lab.pool.live import LiveGuest
@@ -147,7 +157,7 @@ class Forks:
                 found = self._load(base, self._wish(wish)) if base else None
             elif found is None:
                 found = self._boot(self._wish(wish))
-        except (ServiceError, GuestCrashed, GuestHung) as error:
+        except (ServiceError, GuestCrashed, GuestHung, GuestLacks) as error:
             if base is None:
                 self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
             else:

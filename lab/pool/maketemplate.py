@@ -13,7 +13,6 @@ from lab.errors import (
     BootTimeout,
     FreezeFailed,
     GuestClockWrong,
-    GuestCrashed,
     GuestExited,
     GuestHung,
     LabError,
@@ -30,7 +29,7 @@ from lab.pool.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, w
 from lab.pool.wake import wake
 from lab.prints.record import PrintSource
 from lab.prints.resume import PrintsState, ResumableSource
-from lab.prints.stream import first_fault
+from lab.prints.stream import fault_error, first_fault
 from lab.vm.argv import serial_name
 from lab.vm.freeze import freeze, thaw
 from lab.vm.machine import VirtualMachine
@@ -185,7 +184,7 @@ class TemplateMaker:
         prints = _stop_between_prints(machine, guest.prints, guest.prints)
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:
-            raise GuestCrashed(fault.code, fault.parameters, message=f"a driver crashed in a template: {fault.text}")
+            raise fault_error(fault, f"a driver crashed in a template: {fault.text}")
         freeze(machine, folder, ram=ram, features=self._features)
         if control is not None:
             control.abandon()

@@ -11,8 +11,10 @@ from __future__ import annotations
 import codecs
 import re
 
+from lab.guest.lacks import function_name
 from lab.prints.frame import Frame, Framer, Stray
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
+from lab.prints.winefault import STUB_CALLED, WineFault, raised, stub_called, unhandled_outside
 
 # Wine writes the seconds three wide: the first hundred of a guest's life have blanks in front.
 _WINE_LINE = re.compile(
@@ -22,7 +24,6 @@ _WINE_LINE = re.compile(
 )
 _PRINT_TEXT = re.compile(rb"([0-9a-f]{8}):([0-9a-f]{8}): ?(.*)", re.DOTALL)
 _PRINT_FUNCTION = b"vDbgPrintExWithPrefix"
-_FAULT_TEXT = re.compile(rb"Unhandled exception code ([0-9a-f]{1,8}) flags [0-9a-f]+ addr (?:0x)?([0-9a-f]{1,16})")
 _MARK = re.compile(rb"lab:mark:(\d{1,12}(?:\.\d{1,9})?):(\S+)")
 
 
@@ -66,6 +67,8 @@ class WineDecoder:
         self._started = first_line > 0
         self._sequence = 0
         self._open: _OpenPrint | None = None
+        #: Where a missing function was called, and which: the fault's own line tells the address alone.
+        self._stubs: dict[int, str] = {}
 
     @property
     def waiting(self) -> bool:
@@ -133,6 +136,8 @@ class WineDecoder:
     def _take_line(self, line: bytes, host_time: float, records: list[Record]) -> None:
         wine = _WINE_LINE.fullmatch(line)
         if wine is None:
+            if line.startswith(b"wine: ") and self._take_last_words(line, host_time, records):
+                return
             if self._open is not None and not line.startswith(b"lab:"):
                 self._open.lines.append(line)
                 return
@@ -151,18 +156,40 @@ class WineDecoder:
             thread = f"{wine['process'].decode()}:{wine['thread'].decode()}"
             self._open = _OpenPrint(host_time, guest_time, thread, int(text[1], 16), int(text[2], 16), text[3])
             return
-        fault = _FAULT_TEXT.match(wine["text"]) if wine["kind"] == b"err" and wine["channel"] == b"seh" else None
+        fault = raised(wine["text"]) if wine["kind"] == b"err" and wine["channel"] == b"seh" else None
         if fault is None:
             self._note(line, host_time, records)
             return
+        self._fault(fault, wine["text"], host_time, guest_time, records)
+
+    def _take_last_words(self, line: bytes, host_time: float, records: list[Record]) -> bool:
+        """Take a line without header that Wine writes when a process ends; False when it is something else."""
+        stub = stub_called(line)
+        fault = unhandled_outside(line) if stub is None else None
+        if stub is None and fault is None:
+            return False
+        self._close_open(records)
+        if stub is not None:
+            self._stubs[stub.address] = stub.lacks
+            self._note(line, host_time, records)
+        elif fault is not None:
+            self._fault(fault, line, host_time, None, records)
+        return True
+
+    def _fault(self, fault: WineFault, said: bytes, host_time: float, guest_time: float | None, records: list[Record]) -> None:
+        text = decode_text(said, "utf-8")
+        lacks = fault.lacks
+        if fault.code == STUB_CALLED:
+            lacks = lacks or self._stubs.pop(fault.address, function_name("ntoskrnl.exe", "(unnamed)"))
         records.append(
             FaultRecord(
                 sequence=self._next(),
                 host_time=host_time,
                 guest_time=guest_time,
-                code=int(fault[1], 16),
-                parameters=(int(fault[2], 16),),
-                text=decode_text(wine["text"], "utf-8"),
+                code=fault.code,
+                parameters=(fault.address,),
+                text=text,
+                lacks=lacks,
             )
         )
 

@@ -56,6 +56,8 @@ class FaultRecord:
         code: Bugcheck or exception code.
         parameters: Bugcheck parameters, or the faulting address alone.
         text: The guest's own words.
+        lacks: What the guest's kernel does not have and the driver called, see :mod:`lab.guest.lacks`: such a fault is the
+            stand-in's, and accuses nobody. Empty for every other fault.
     """
 
     sequence: int
@@ -64,6 +66,7 @@ class FaultRecord:
     code: int
     parameters: tuple[int, ...]
     text: str
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
-from lab.errors import EvidenceLost, GuestCrashed
+from lab.errors import EvidenceLost, GuestCrashed, GuestError, GuestLacks
+from lab.guest.lacks import in_words
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, PrintSource, Record
 
 #: What a test may expect: the text without its trailing blanks and newlines, or a pattern that matches all of it.
@@ -48,6 +49,18 @@ def guest_gaps(records: Sequence[PrintRecord]) -> list[float]:
 def first_fault(records: Sequence[Record]) -> FaultRecord | None:
     """The first driver fault among records."""
     return next((record for record in records if isinstance(record, FaultRecord)), None)
+
+
+def fault_error(record: FaultRecord, message: str = "") -> GuestError:
+    """What to raise for a driver fault.
+
+    Args:
+        record: The fault.
+        message: What happened, for a crash; empty for the error's own words.
+    """
+    if record.lacks:
+        return GuestLacks(record.lacks, in_words(record.lacks))
+    return GuestCrashed(record.code, record.parameters, message=message)
 
 
 class PrintStream:
@@ -120,6 +133,7 @@ class PrintStream:
             PrintMismatch: Another print came, or the deadline passed; the message compares both lists.
             EvidenceLost: Prints are missing.
             GuestCrashed: The driver faulted.
+            GuestLacks: It called what this guest does not have.
         """
         __tracebackhide__ = True
         wanted: list[Expected] = [expected] if isinstance(expected, str | re.Pattern) else list(expected)
@@ -169,7 +183,7 @@ class PrintStream:
         records = self._source.records_since(self._begin)
         fault = self._fault(records)
         if fault is not None:
-            raise GuestCrashed(fault.code, fault.parameters)
+            raise fault_error(fault)
         gap = next((record for record in records if isinstance(record, GapRecord)), None)
         if gap is not None:
             raise EvidenceLost(f"kernel prints of this test are missing: {gap.reason}")
@@ -189,7 +203,7 @@ def render(records: Sequence[Record]) -> str:
             thread = record.thread or (f"CPU {record.cpu}" if record.cpu is not None else "")
             lines.append(f"{stamp}  {thread:9}  {clean(record.text)}")
         elif isinstance(record, FaultRecord):
-            lines.append(f"*** driver fault: {record.text}")
+            lines.append(f"*** {in_words(record.lacks)}: {record.text}" if record.lacks else f"*** driver fault: {record.text}")
         elif isinstance(record, GapRecord):
             lines.append(f"*** prints missing: {record.reason}")
         elif isinstance(record, EventRecord):

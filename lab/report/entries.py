@@ -89,7 +89,7 @@ def guest_entry(
         evidence: What was saved of that.
     """
     account = life.attribution
-    faults = [fault_entry(record) for record in account.faults]
+    faults = [fault_entry(record) for record in account.faults if not record.lacks]
     if sign is not None and not faults:
         faults = [sign_entry(sign)]
     return GuestEntry(

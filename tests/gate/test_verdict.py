@@ -16,6 +16,7 @@ from lab.errors import (
     GuestCrashed,
     GuestExited,
     GuestHung,
+    GuestLacks,
     HostToolError,
     ImageError,
     LabError,
@@ -298,3 +299,35 @@ def test_a_bugcheck_is_told_by_name_and_hint() -> None:
 def test_an_unknown_bugcheck_is_told_by_its_text() -> None:
     fault = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0x7FFF, parameters=(1, 2, 3, 4), text="*** Fatal")
     assert decide(Facts(phases=PASSED, faults=[fault])).reason == "bugcheck 0x00007FFF (0x1, 0x2, 0x3, 0x4): *** Fatal"
+
+
+STUB = FaultRecord(
+    sequence=3,
+    host_time=1.0,
+    guest_time=2.0,
+    code=0x80000100,
+    parameters=(0x6FFFFFC1CF77,),
+    text="Unhandled exception",
+    lacks="function:ntoskrnl.exe!MmGetVirtualForPhysical",
+)
+NEEDS = "needs function:ntoskrnl.exe!MmGetVirtualForPhysical: this guest's kernel has no MmGetVirtualForPhysical"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Facts(phases=PASSED, faults=[STUB]),
+        Facts(phases=phases("setup", ServiceError("sc start frob", 1053)), faults=[STUB]),
+        Facts(phases=phases("call", AssertionError("a != b")), faults=[STUB, FAULT]),
+        Facts(phases=PASSED, faults=[STUB], gaps=[GAP]),
+        Facts(phases=PASSED, faults=[FAULT, STUB], expected_fault=FAULT.code),
+        Facts(phases=phases("call", AssertionError("a != b")), faults=[STUB], xfail_reason="not done yet"),
+        Facts(phases=phases("call", GuestLacks(STUB.lacks, "this guest's kernel has no MmGetVirtualForPhysical"))),
+    ],
+)
+def test_what_the_stand_in_lacks_accuses_nobody(facts: Facts) -> None:
+    assert decide(facts) == Decision(verdict="skipped", reason=NEEDS)
+
+
+def test_a_fault_ahead_of_what_the_stand_in_lacks_is_the_drivers() -> None:
+    assert decide(Facts(phases=PASSED, faults=[FAULT, STUB])).verdict == "crash"

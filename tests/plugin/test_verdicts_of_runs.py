@@ -488,3 +488,107 @@ def test_after(guest):
     assert "TransportError" in entry.details
     assert [guest.ended for guest in inner.report.guests] == ["TransportError: the connection was reset", "end of run"]
     assert result.ret == 1
+
+
+STUB = "function:ntoskrnl.exe!MmGetVirtualForPhysical"
+WHY = f"needs {STUB}: this guest's kernel has no MmGetVirtualForPhysical"
+
+
+@pytest.mark.parametrize("behind", ["assert reads[0].text == 'slot A'", "pass"])
+def test_a_call_of_what_the_guests_kernel_lacks_skips_the_test_and_accuses_nobody(inner: Any, behind: str) -> None:
+    result = inner.run(
+        f"""
+@pytest.mark.lab_driver("sync")
+def test_stub(reader):
+    reads = reader.read(length=55)
+    {behind}
+
+@pytest.mark.lab_driver("sync")
+def test_after(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    assert inner.verdicts == {"test_stub": "skipped", "test_after": "passed"}
+    entry = inner.test("test_stub")
+    assert (entry.reason, entry.missing_capability, entry.fault, entry.evidence) == (WHY, STUB, None, [])
+    assert inner.report.skipped_for == {STUB: 1}
+    assert [guest.ended for guest in inner.report.guests] == [
+        f"lacks {STUB}, called in test_inner.py::test_stub",
+        "end of run",
+    ]
+    assert inner.report.exit_code == 0
+    assert result.ret == 0, "pytest must not count as failed what the lab does not"
+    assert not (inner.out / "evidence").exists()
+
+
+def test_what_a_test_expects_of_its_driver_does_not_turn_the_guests_lack_into_a_finding(inner: Any) -> None:
+    result = inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync")
+
+@pytest.mark.lab_expect_fault(0xC0000005)
+def test_expects_a_fault(reader):
+    reader.read(length=55)
+
+@pytest.mark.xfail(reason="not done yet", strict=True)
+def test_expected_to_fail(reader):
+    reader.read(length=55)
+    assert False
+
+def test_waits_for_a_print(reader, prints):
+    reader.read(length=55)
+    prints.expect(["SimSync loaded", "read 55", "and more"], timeout=5)
+"""
+    )
+    assert set(inner.verdicts.values()) == {"skipped"}
+    assert {test.missing_capability for test in inner.report.tests} == {STUB}
+    assert inner.report.exit_code == 0
+    assert result.ret == 0
+
+
+def test_a_fault_of_the_driver_ahead_of_such_a_call_is_a_crash_all_the_same(inner: Any) -> None:
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_both(reader, guest):
+    reader.read(length=66)
+    guest.prints.stub()
+"""
+    )
+    assert inner.verdicts == {"test_both": "crash"}
+
+
+def test_what_another_driver_of_the_run_does_not_export_is_no_lack_of_the_guest(inner: Any) -> None:
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_own(reader):
+    reader.read(length=56)
+"""
+    )
+    assert inner.verdicts == {"test_own": "crash"}
+
+
+def test_such_a_call_behind_one_test_costs_the_next_one_a_guest_and_no_more(inner: Any) -> None:
+    inner.prepare(
+        more="""
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logfinish(nodeid):
+    if nodeid.endswith("test_one"):
+        SOURCES[0].guests[0].prints.stub()
+"""
+    )
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_one(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+
+@pytest.mark.lab_driver("sync")
+def test_two(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    assert inner.verdicts == {"test_one": "passed", "test_two": "passed"}
+    assert len(inner.report.guests) == 2
+    assert inner.report.exit_code == 0
