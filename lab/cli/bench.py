@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from lab.bench.bench import Bench
 from lab.bench.budgets import Judgement, short
@@ -29,6 +28,7 @@ from lab.config import Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
+from lab.host.console import open_console
 from lab.host.paths import cache_dir, project_root, runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.folder import read_credentials, read_manifest
@@ -102,7 +102,7 @@ def _bench(
     # Not only Ctrl-C: whoever ends a bench gets what it has measured so far. A shell starts its background jobs deaf to SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    console = Console()
+    console = open_console()
     started = datetime.datetime.now(tz=datetime.UTC)
     begin = time.monotonic()
     machine = describe_machine()

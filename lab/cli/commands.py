@@ -6,11 +6,14 @@ All modules together take half a second to import, most of it for commands that 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator, MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from typer.core import TyperGroup
+
+from lab.host.console import is_terminal
 
 #: Command → module of this package whose ``register`` adds it, in the order of the help.
 MODULES = {
@@ -35,9 +38,17 @@ MODULES = {
 }
 
 
+def markup_mode() -> Literal["rich"] | None:
+    """How help and usage errors look: in boxes on a terminal, as plain lines anywhere else.
+
+    typer itself draws boxes wherever ``GITHUB_ACTIONS`` or ``FORCE_COLOR`` is set.
+    """
+    return "rich" if is_terminal(sys.stdout) and is_terminal(sys.stderr) else None
+
+
 def commands_of(module: str) -> dict[str, Any]:
     """The commands that a module of this package registers, as the command line library made them, in their order."""
-    app = typer.Typer()
+    app = typer.Typer(rich_markup_mode=markup_mode())
     importlib.import_module(f"lab.cli.{module}").register(app)
     # Without a callback, typer makes an application of a single command that command itself.
     app.callback()(_nothing)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.dump import DumpHeader, read_dump_header
+from lab.host.console import open_console
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
         if json_output:
             sys.stdout.write(json.dumps(_as_json(header), indent=2) + "\n")
         else:
-            _show(_rows(header), Console())
+            _show(_rows(header), open_console())
 
     app.add_typer(group, name="crash")
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.errors import FreezeFailed, HostToolError
+from lab.host.console import open_console
 from lab.host.survey import Survey, survey
 from lab.image.windows.machine import find_firmware
 from lab.vm.statefile import choose_way
@@ -38,7 +39,7 @@ def doctor(
         document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None, "freeze_and_fork": _freeze_way(found)}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        _show(found, Console())
+        _show(found, open_console())
     raise typer.Exit(0 if found.ok else 1)
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.windows_image import build_windows
 from lab.errors import ConfigError
+from lab.host.console import open_console
 from lab.image import health, recipes, store
 from lab.image.progress import open_progress
 from lab.image.windows.inputs import UserInputs, read_product_key
@@ -107,7 +107,7 @@ def list_images(cache: _CacheOption = None) -> None:
         state = _STATES[health.is_current(image.path, image.manifest)]
         size = f"{image.size / 1e6:.0f}"
         table.add_row(image.path.name, image.manifest.guest, image.manifest.created, size, state)
-    Console().print(table)
+    open_console().print(table)
 
 
 def path(name: Annotated[str, typer.Argument(help="Name, name-key, or folder")], cache: _CacheOption = None) -> None:
@@ -139,7 +139,7 @@ def doctor(
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         raise typer.Exit(1 if broken else 0)
-    console = Console()
+    console = open_console()
     if not found:
         console.print(f"no images in {store.images_dir(cache)}", soft_wrap=True, markup=False, highlight=False)
     for image in found:

@@ -20,6 +20,7 @@ from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
 from lab.gate.known import audit_known
 from lab.host.accel import choose_accelerator, probe_accelerators
+from lab.host.console import open_console
 from lab.host.paths import cache_dir, project_root
 from lab.image.folder import read_manifest
 from lab.image.progress import open_progress
@@ -108,7 +109,7 @@ def report(
         found = assemble(folder, meta, exit_code=exit_code, ended="the run did not come to its end")
         write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(found.exit_code))
-    console = Console()
+    console = open_console()
     print_summary(found, console)
     _print_paths(folder, console)
 
@@ -177,7 +178,7 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[
         rest: The arguments that went on to pytest.
         everything: No test was left out by the user.
     """
-    console = Console()
+    console = open_console()
     found = read_run(folder)
     meta = read_meta(folder)
     # xdist gives up after some dead workers, and says so by its exit code only: tests that never started are not green.

@@ -19,6 +19,7 @@ from lab.cli.run import run_suites
 from lab.config import load_settings
 from lab.errors import LabError
 from lab.gate.exitcode import INFRA, OK
+from lab.host.console import open_console
 from lab.host.paths import project_root
 from lab.report.model import RunReport
 from lab.report.pieces import Piece, crash_pieces, hang_pieces, missing
@@ -112,7 +113,7 @@ def _selftest(
             "the self-test's run left no run.json", hint="the lines above say why; `lab doctor` looks at this machine"
         )
     pieces = check(report, folder)
-    show(pieces, report.guest, Console())
+    show(pieces, report.guest, open_console())
     lost = missing(pieces)
     typer.echo(f"missing: {', '.join(lost)}" if lost else f"every piece of evidence is there: {folder}")
     return INFRA if lost else OK

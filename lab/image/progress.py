@@ -11,6 +11,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.status import Status
 
+from lab.host.console import is_animated, open_console
+
 
 class Progress(Protocol):
     """Where a recipe says what it does. One stage follows the other."""
@@ -96,9 +98,9 @@ class RichProgress:
 def open_progress(stream: TextIO | None = None) -> Iterator[Progress]:
     """The progress display that suits the stream (standard error): moving on a terminal, plain lines anywhere else."""
     target = stream or sys.stderr
-    console = Console(file=target)
-    if not console.is_terminal:
+    if not is_animated(target):
         yield PlainProgress(target)
         return
+    console = open_console(target)
     with console.status("starting") as status:
         yield RichProgress(console, status)

@@ -43,7 +43,7 @@ def test_plain_lines_where_there_is_no_terminal(app: typer.Typer, make_dump: Dum
 
 def test_a_table_on_a_terminal(app: typer.Typer, make_dump: DumpMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    monkeypatch.setattr(crash, "Console", lambda: Console(file=out, force_terminal=True, width=160, no_color=True))
+    monkeypatch.setattr(crash, "open_console", lambda: Console(file=out, force_terminal=True, width=160, no_color=True))
     result = CliRunner().invoke(app, ["crash", "dump", str(make_dump(32))])
     assert result.exit_code == 0
     assert "SYSTEM_THREAD_EXCEPTION_NOT_HANDLED_M" in out.getvalue()
