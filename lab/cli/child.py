@@ -7,11 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from lab.cli.forward import ChildOutput, forwarded_output
 
 #: What an interrupted pytest gets to end its guests and write its report before it is killed.
 GRACE_S = 60.0
@@ -42,7 +45,7 @@ class ChildEnd:
 def run_child(
     argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], terminal: bool = False, grace_s: float = GRACE_S
 ) -> ChildEnd:
-    """Run a program to its end; its output goes where ours goes.
+    """Run a program to its end; its output goes where ours goes, and nobody who stops reading ours ends it.
 
     The first SIGINT, SIGTERM or SIGHUP that we get is passed on as SIGINT, so that pytest ends its workers and writes its
     report; the second one, or the end of the grace, kills the child's whole process group. When we are killed, the kernel
@@ -76,8 +79,20 @@ def run_child(
 
     # The handlers come first: a shell without job control starts its background jobs with SIGINT ignored, a program
     # inherits that, and pytest would never hear of an interrupt. A signal with a handler is the default one in a child.
-    with _handlers(pass_on):
-        process = subprocess.Popen([*prefix, *argv], cwd=cwd, env=dict(env), process_group=None if terminal else 0)
+    ended = threading.Event()
+    with _handlers(pass_on), contextlib.ExitStack() as stack:
+        output = ChildOutput(None, None) if terminal else stack.enter_context(forwarded_output(ended))
+        try:
+            process = subprocess.Popen(
+                [*prefix, *argv],
+                cwd=cwd,
+                env=dict(env),
+                stdout=output.stdout,
+                stderr=output.stderr,
+                process_group=None if terminal else 0,
+            )
+        finally:
+            output.close()
         started.append(process)
         try:
             while True:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from lab.cli.encoding import check_encoding
+from lab.cli.output import reader_gone
 from lab.errors import ConfigError
 from lab.prints.kd.collector import Collector, Heard, connect_port, open_raw
 from lab.prints.kd.control import DEEDS, CollectorControl, ControlServer
@@ -341,6 +342,8 @@ def _do_and_say(do: Callable[[Session, float], None], text: str, session: Sessio
 def _write(line: str) -> None:
     sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
     sys.stdout.buffer.flush()
+    if reader_gone():
+        raise BrokenPipeError
 
 
 def _let_go_of_stdout() -> None:

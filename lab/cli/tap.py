@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from lab.cli.encoding import check_encoding
+from lab.cli.output import reader_gone
 from lab.errors import ConfigError
 from lab.prints.record import GapRecord
 from lab.prints.tap.decoder import decode_file
@@ -59,3 +60,5 @@ def register(app: typer.Typer) -> None:
 
 def _write(line: str) -> None:
     sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+    if reader_gone():
+        raise BrokenPipeError

@@ -15,7 +15,8 @@ main_module = importlib.import_module("lab.cli.main")
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, error: Exception, *arguments: str) -> int:
-    def app() -> None:
+    def app(*, standalone_mode: bool) -> None:
+        assert not standalone_mode
         raise error
 
     monkeypatch.setattr(main_module, "app", app)

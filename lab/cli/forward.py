@@ -1,0 +1,93 @@
+"""Carry a child's output to ours, whatever becomes of ours: pytest dies of a closed pipe, and the run's results with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, TextIO
+
+from lab.host.console import is_terminal
+
+_CHUNK = 65536
+#: What is in the pipe when the child has ended is read to its end, or for so long: something it left behind may write on.
+_LAST_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOutput:
+    """What a child is given as standard output and error; None: it inherits ours."""
+
+    stdout: int | None
+    stderr: int | None
+
+    def close(self) -> None:
+        """The child has its own copies: ours are closed, so that the end of the output is seen."""
+        for descriptor in {self.stdout, self.stderr} - {None}:
+            os.close(descriptor)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def forwarded_output(ended: threading.Event) -> Iterator[ChildOutput]:
+    """Pipes for a child's output, carried to ours by threads where ours is no terminal. A terminal is the child's own.
+
+    Args:
+        ended: Set when the child has ended.
+    """
+    pipes: list[tuple[int, BinaryIO]] = []
+    out, err = _target(sys.stdout), _target(sys.stderr)
+    stdout = _pipe(pipes, out) if out else None
+    # One pipe for one file: or lines would change places.
+    stderr = stdout if out and err and _same(sys.stdout, sys.stderr) else _pipe(pipes, err) if err else None
+    threads = [threading.Thread(target=_carry, args=(source, target, ended), daemon=True) for source, target in pipes]
+    for thread in threads:
+        thread.start()
+    try:
+        yield ChildOutput(stdout, stderr)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(2 * _LAST_S)
+
+
+def _target(stream: TextIO) -> BinaryIO | None:
+    if is_terminal(stream):
+        return None
+    stream.flush()
+    return getattr(stream, "buffer", None)
+
+
+def _pipe(pipes: list[tuple[int, BinaryIO]], target: BinaryIO) -> int:
+    source, end = os.pipe()
+    pipes.append((source, target))
+    return end
+
+
+def _same(one: TextIO, other: TextIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+    except (OSError, ValueError):
+        return False
+
+
+def _carry(source: int, target: BinaryIO, ended: threading.Event) -> None:
+    last: float | None = None
+    with os.fdopen(source, "rb", buffering=0):
+        while last is None or time.monotonic() < last:
+            readable, _, _ = select.select([source], [], [], 0.2)
+            if readable:
+                data = os.read(source, _CHUNK)
+                if not data:
+                    return
+                with contextlib.suppress(OSError, ValueError):
+                    target.write(data)
+                    target.flush()
+            elif ended.is_set():
+                return
+            if last is None and ended.is_set():
+                last = time.monotonic() + _LAST_S
