@@ -1,7 +1,4 @@
-r"""Driver services by ``sc.exe``, with error codes in words.
-
-sc ends with the Win32 error as its exit code, on Windows as in the free guest's Wine 10. Older Wines end with 1 and have the
-number in their own error channel only (``failed to open service 1060``); that is understood as well.
+r"""Driver services by ``sc.exe``, with error codes in words; :mod:`lab.guest.scanswer` reads what it says.
 
 Each call is started directly, without ``cmd``: in an emulated guest a cmd process costs more time than sc itself, so that two
 direct calls are faster than one cmd line with both.
@@ -9,103 +6,40 @@ direct calls are faster than one cmd line with both.
 
 from __future__ import annotations
 
-import enum
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
-from lab.errors import ConfigError, GuestHung, ServiceError, TransportError
-from lab.guest import win32
-from lab.guest.protocol import CommandResult, Transport
+from lab.errors import ConfigError, GuestHung, ServiceError
+from lab.guest.protocol import Transport
+from lab.guest.scanswer import UNKNOWN_ERROR, ScReply, ServiceState, ServiceStatus, parse_status, read_reply
+
+__all__ = [
+    "ScReply",
+    "ServiceControl",
+    "ServiceState",
+    "ServiceStatus",
+    "create_call",
+]
 
 #: A full path, because a program that is started without cmd is not looked for everywhere.
 SC = r"C:\windows\system32\sc.exe"
 
 NOT_ACTIVE = 1062
 DOES_NOT_EXIST = 1060
+ALREADY_RUNNING = 1056
+#: To stop a driver without DriverUnload; on an NT-like kernel also to stop one that is stopped.
+_INVALID_CONTROL = 1052
+#: A service that is still stopping takes no start.
+_CANNOT_ACCEPT = 1061
+_UNLOAD_S = 30.0
+_HELD = "open handles and pended requests keep a driver from unloading"
 
 #: When a driver's service starts: when somebody asks for it, or by the boot loader.
 Start = Literal["demand", "boot"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,80}")
-_WINE_FAILED = re.compile(r":\w+ failed to [\w ]+? service (?:\w+ )??(\d+)\s*$", re.MULTILINE)
-_FIELD = re.compile(r"^\s*([A-Z][A-Z0-9_]*)\s*:\s*(\S+)", re.MULTILINE)
-
-
-class ServiceState(enum.IntEnum):
-    """State of a service as the service manager numbers it."""
-
-    STOPPED = 1
-    START_PENDING = 2
-    STOP_PENDING = 3
-    RUNNING = 4
-    CONTINUE_PENDING = 5
-    PAUSE_PENDING = 6
-    PAUSED = 7
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceStatus:
-    """What ``sc query`` says.
-
-    Attributes:
-        name: The service.
-        state: Its state.
-        exit_code: Win32 exit code of the last run; 0 fine, 1077 never started.
-        service_exit_code: The service's own exit code, used when ``exit_code`` is 1066.
-        pid: Process, where the guest tells (never for a driver on Windows).
-    """
-
-    name: str
-    state: ServiceState
-    exit_code: int
-    service_exit_code: int = 0
-    pid: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScReply:
-    """The end of one sc call.
-
-    Attributes:
-        command: The call as it was sent.
-        code: Win32 error, 0 for success; 1 where the guest's sc does not tell.
-        text: What it wrote.
-    """
-
-    command: str
-    code: int
-    text: str
-
-    def check(self) -> ScReply:
-        """Return self, or raise :class:`~lab.errors.ServiceError` with the code in words."""
-        if self.code:
-            raise ServiceError(self.command, self.code, self.text, win32.describe(self.code), hint=win32.lookup(self.code).hint)
-        return self
-
-
-def parse_status(text: str) -> ServiceStatus:
-    """Parse the output of ``sc query`` or ``sc queryex``, of Windows or Wine.
-
-    Raises:
-        TransportError: It is not such output.
-    """
-    fields: dict[str, str] = {}
-    for key, value in _FIELD.findall(text):
-        fields.setdefault(key, value)
-    try:
-        pid = int(fields["PID"]) if "PID" in fields else 0
-        return ServiceStatus(
-            name=fields["SERVICE_NAME"],
-            state=ServiceState(int(fields["STATE"])),
-            exit_code=int(fields["WIN32_EXIT_CODE"]),
-            service_exit_code=int(fields.get("SERVICE_EXIT_CODE", "0")),
-            pid=pid or None,
-        )
-    except (KeyError, ValueError) as problem:
-        raise TransportError(f"`sc query` answered something else: {text.strip()[:300]!r}") from problem
 
 
 class ServiceControl:
@@ -152,8 +86,13 @@ class ServiceControl:
         self._one(("start", _checked(name)))
 
     def stop(self, name: str) -> None:
-        """Ask a driver to unload; it stays in STOP_PENDING while handles are open, see :meth:`wait_state`."""
-        self._one(("stop", _checked(name)))
+        """Ask a driver to unload; it goes when the last handle is closed, see :meth:`wait_stopped`.
+
+        Raises:
+            ServiceError: The guest refused; 1062 when it was not running, whichever error the guest has for that.
+        """
+        [reply] = self.batch([("stop", _checked(name))])
+        self._stop_code(name, reply).check()
 
     def delete(self, name: str) -> None:
         """Delete a service."""
@@ -162,7 +101,7 @@ class ServiceControl:
     def query(self, name: str) -> ServiceStatus:
         """State of a service; a missing one raises :class:`~lab.errors.ServiceError` 1060."""
         reply = self.batch([("query", _checked(name))])[0]
-        if reply.code == 1 and "STATE" not in reply.text:
+        if reply.code == UNKNOWN_ERROR and "STATE" not in reply.text:
             # A sc that hides its reasons has only one for refusing to query.
             reply = ScReply(command=reply.command, code=DOES_NOT_EXIST, text=reply.text)
         return parse_status(reply.check().text)
@@ -183,19 +122,29 @@ class ServiceControl:
             reply.check()
 
     def restart(self, name: str) -> None:
-        """Stop and start; a service that was not running is just started."""
+        """Stop and start; a service that was not running is just started.
+
+        Raises:
+            ServiceError: The guest refused.
+            GuestHung: It was asked to stop and has not, for half a minute.
+        """
         stopped, started = self.batch([("stop", _checked(name)), ("start", name)])
         # Where the guest does not tell why the stop failed, the start decides.
-        if stopped.code not in (0, 1, NOT_ACTIVE):
+        if self._stop_code(name, stopped).code not in (0, UNKNOWN_ERROR, NOT_ACTIVE):
             stopped.check()
+        if stopped.code == 0 and started.code in (ALREADY_RUNNING, _CANNOT_ACCEPT):
+            # A program that has just ended may still have had its handle when the stop came.
+            self.wait_stopped(name, timeout=_UNLOAD_S)
+            self.start(name)
+            return
         started.check()
 
     def remove(self, name: str) -> None:
         """Stop and delete; a service that is stopped, or not there, is no error."""
         stopped, deleted = self.batch([("stop", _checked(name)), ("delete", name)])
-        if stopped.code not in (0, 1, NOT_ACTIVE, DOES_NOT_EXIST):
+        if self._stop_code(name, stopped).code not in (0, UNKNOWN_ERROR, NOT_ACTIVE, DOES_NOT_EXIST):
             stopped.check()
-        if deleted.code == DOES_NOT_EXIST or (deleted.code == 1 and not self.exists(name)):
+        if deleted.code == DOES_NOT_EXIST or (deleted.code == UNKNOWN_ERROR and not self.exists(name)):
             return
         deleted.check()
 
@@ -214,8 +163,28 @@ class ServiceControl:
                 wanted = " or ".join(state.name for state in states)
                 raise GuestHung(
                     f"service {name} is {status.state.name} after {timeout:g} s, not {wanted}",
-                    hint="open handles and pended requests keep a driver from unloading",
+                    hint=_HELD,
                 )
+            self._sleep(self._poll_s)
+
+    def wait_stopped(self, name: str, *, timeout: float = _UNLOAD_S) -> None:
+        """Wait until a driver that was asked to unload has done so.
+
+        It is asked again where it still runs: an NT-like kernel takes the stop of a driver with an open handle, keeps it
+        running, and does not unload it when the handle is closed.
+
+        Raises:
+            GuestHung: It is not unloaded in time.
+            ServiceError: It refuses to be unloaded.
+        """
+        started = self._clock()
+        while (status := self.query(name)).state is not ServiceState.STOPPED:
+            if self._clock() - started >= timeout:
+                raise GuestHung(f"service {name} is {status.state.name} after {timeout:g} s, not STOPPED", hint=_HELD)
+            if status.state is ServiceState.RUNNING:
+                [reply] = self.batch([("stop", _checked(name))])
+                if self._stop_code(name, reply).code not in (0, UNKNOWN_ERROR, NOT_ACTIVE, _CANNOT_ACCEPT):
+                    reply.check()
             self._sleep(self._poll_s)
 
     def batch(self, calls: Sequence[Sequence[str]], *, until_error: bool = False) -> list[ScReply]:
@@ -239,6 +208,20 @@ class ServiceControl:
                 break
         return replies
 
+    def _stop_code(self, name: str, reply: ScReply) -> ScReply:
+        """The end of a stop; where the service was not running, with the error that Windows has for that."""
+        if reply.code == _INVALID_CONTROL and not self._runs(name):
+            return ScReply(command=reply.command, code=NOT_ACTIVE, text=reply.text)
+        return reply
+
+    def _runs(self, name: str) -> bool:
+        try:
+            return self.query(name).state is not ServiceState.STOPPED
+        except ServiceError as error:
+            if error.exit_code == DOES_NOT_EXIST:
+                return False
+            raise
+
     def _one(self, call: Sequence[str]) -> None:
         self.batch([call])[0].check()
 
@@ -247,20 +230,6 @@ def create_call(name: str, image_path: str, *, group: str = "", start: Start = "
     """The arguments of ``sc create`` for a driver; ``type=`` and its value are two arguments, as sc wants them."""
     call = ("create", _checked(name), "type=", "kernel", "start=", start, "binPath=", image_path)
     return (*call, "group=", group) if group else call
-
-
-def read_reply(command: str, result: CommandResult) -> ScReply:
-    """What one sc call came to.
-
-    Args:
-        command: The call, for the reply.
-        result: The finished guest command.
-    """
-    code = result.exit_code
-    told = _WINE_FAILED.search(result.error_text)
-    if code == 1 and told:
-        code = int(told.group(1))
-    return ScReply(command=command, code=code, text="\n".join(t for t in (result.text.strip(), result.error_text.strip()) if t))
 
 
 def _checked(name: str) -> str:

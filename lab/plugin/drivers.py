@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from lab.errors import GuestHung, LabError, ServiceError
-from lab.guest.services import NOT_ACTIVE, ServiceState
+from lab.guest.services import ALREADY_RUNNING, NOT_ACTIVE, ServiceState
 from lab.pool.pool import Seat
 from lab.toolchain.select import DriverPackage
 
@@ -75,13 +75,25 @@ class LoadedDriver:
         """Wait until it is in one of ``states``; GuestHung after ``timeout`` seconds."""
         return self._seat.guest.services.wait_state(self.service, *states, timeout=timeout).state
 
+    def wait_unloaded(self, *, timeout: float = UNLOAD_S) -> None:
+        """Wait until it is unloaded, once it was asked to and its handles are closed; it is asked again where it still runs.
+
+        An NT-like kernel forgets a stop that came under an open handle. GuestHung after ``timeout`` seconds.
+        """
+        self._seat.guest.services.wait_stopped(self.service, timeout=timeout)
+
     def prepare(self, *, fresh: bool) -> None:
         """Have it loaded before a test: afresh, or just loaded. For the fixtures.
 
         A fork whose template had it loaded brings it as it was then, its prints included: nothing remains to be done.
         """
         if self.name not in self._seat.loaded:
-            self.start()
+            try:
+                self.start()
+            except ServiceError as error:
+                if error.exit_code != ALREADY_RUNNING:
+                    raise
+                self.reload()  # the stop behind an earlier test was forgotten, see wait_unloaded
         elif fresh and not self._seat.freshly_loaded(self.name):
             self.reload()
 
@@ -97,7 +109,7 @@ class LoadedDriver:
             self.stop()
             if "unload_waits_for_handles" in self._seat.guest.capabilities:
                 # There the stop returns while a client that was just ended still has its handle.
-                self.wait_state(ServiceState.STOPPED)
+                self.wait_unloaded()
         except ServiceError as error:
             if error.exit_code == NOT_ACTIVE:
                 self._seat.loaded.discard(self.name)

@@ -96,7 +96,7 @@ class LiveGuest:
         if not self.alive:
             return False
         try:
-            return self.transport.run("echo lab", timeout=timeout).exit_code == 0
+            return self.transport.run("echo lab", timeout=timeout).text.strip() == "lab"
         except LabError:
             return False
 

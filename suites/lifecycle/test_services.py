@@ -8,7 +8,7 @@ from lab.guest.services import ServiceState
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import ALREADY_RUNNING, FILE_NOT_FOUND, NOT_ACTIVE
+from suites.helpers import ALREADY_RUNNING, FILE_NOT_FOUND, INVALID_CONTROL, NOT_ACTIVE
 
 both = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.lab_driver(name, reload=False)) for name in ("sync", "async")]
@@ -51,9 +51,10 @@ def test_starting_a_loaded_driver_is_refused_with_error_1056_and_leaves_it_at_wo
 
 
 @sync
-def test_stopping_an_unloaded_driver_is_refused_with_error_1062(driver: LoadedDriver, reader: DeviceReader) -> None:
+def test_stopping_an_unloaded_driver_is_refused(driver: LoadedDriver, reader: DeviceReader) -> None:
     done = reader.run(f"service stop {driver.service}; service stop {driver.service}; service start {driver.service}")
-    assert done.errors == [0, NOT_ACTIVE, 0]
+    # Which of the two is the service manager's choice, not the driver's: Windows has 1062, an NT-like kernel 1052.
+    assert done.errors in ([0, NOT_ACTIVE, 0], [0, INVALID_CONTROL, 0])
 
 
 @sync

@@ -42,7 +42,7 @@ def test_an_unload_waits_for_the_reads_that_ticks_still_complete(
 @pytest.mark.lab_driver("sync", reload=False)
 def test_an_unload_under_an_open_handle_breaks_nothing(driver: LoadedDriver, reader: DeviceReader) -> None:
     reader.run(f"open h {{link}}; read h 20; service stop {driver.service}; close h")
-    driver.wait_state(ServiceState.STOPPED)
+    driver.wait_unloaded()
     driver.start()
     assert [r.text for r in reader.run("open h {link}; read h 20").reads] == slots("A")
 
@@ -59,7 +59,7 @@ def test_an_unload_with_pended_reads_gives_every_one_of_them_back(
     ends = [read.error for read in done.reads]
     assert len(ends) == 4
     assert set(ends) <= {0, OPERATION_ABORTED}
-    driver.wait_state(ServiceState.STOPPED)
+    driver.wait_unloaded()
     assert len(texts(prints)) == 2 * ends.count(0)
     driver.start()
 
@@ -67,7 +67,7 @@ def test_an_unload_with_pended_reads_gives_every_one_of_them_back(
 @pytest.mark.lab_driver("async", reload=False)
 def test_the_driver_works_again_after_an_unload_with_pended_reads(driver: LoadedDriver, reader: DeviceReader) -> None:
     reader.run(f"open h {{link}} overlapped=1; aread h 31 times=3; service stop {driver.service}; close h")
-    driver.wait_state(ServiceState.STOPPED)
+    driver.wait_unloaded()
     driver.start()
     done = reader.run("open h {link} overlapped=1; aread h 40; wait all")
     assert [r.text for r in done.reads] == ["hello lyshark"]

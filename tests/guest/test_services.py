@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 
 from lab.errors import ConfigError, GuestHung, ServiceError, TransportError
 from lab.guest.quoting import join_arguments
-from lab.guest.services import (
-    ScReply,
-    ServiceControl,
-    ServiceState,
-    ServiceStatus,
-    create_call,
-    parse_status,
-    read_reply,
-)
+from lab.guest.scanswer import parse_status, read_reply
+from lab.guest.services import ScReply, ServiceControl, ServiceState, ServiceStatus, create_call
 from tests.guest.fakes import FakeClock, FakeTransport, result
 
 WINDOWS_QUERY = """
@@ -217,15 +210,134 @@ def test_names_that_no_service_has_are_refused(name: str) -> None:
 def test_a_batch_collects_all_ends_or_stops_at_the_first_error() -> None:
     calls = [("stop", "x"), ("start", "x"), ("query", "x")]
     for until_error, codes in ((False, [0, 2, 0]), (True, [0, 2])):
-        replies = control(guest((0, "a"), (2, "b"), (0, WINE_QUERY))).batch(calls, until_error=until_error)
+        replies = control(guest((0, ""), (2, "b"), (0, WINE_QUERY))).batch(calls, until_error=until_error)
         assert [reply.code for reply in replies] == codes
         assert [reply.command for reply in replies] == ["sc stop x", "sc start x", "sc query x"][: len(codes)]
 
 
-@given(st.integers(0, 0xFFFFFFFF), st.text(), st.text())
+@given(st.integers(2, 0xFFFFFFFF), st.text(), st.text())
 def test_the_exit_code_is_the_error_whatever_is_said(code: int, out: str, err: str) -> None:
     reply = read_reply("sc start x", result(out.encode("utf-8", "replace"), code=code, stderr=err.encode("utf-8", "replace")))
     assert reply.code == code
+
+
+# Where sc ends with 0 whatever happened, as that of an NT-like kernel does.
+
+NT_LIKE_REFUSED = "[SC] StartService FAILED 2:\r\n\r\nThe system cannot find the file specified.\r\n"
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (NT_LIKE_REFUSED, 2),
+        ("[SC] StartService FAILED 577: Windows cannot verify the digital signature for this file.\r\n", 577),
+        ("[SC] StartService FEHLER 577:\r\n\r\nDie digitale Signatur kann nicht überprüft werden.\r\n", 577),
+        ("[SC] StartService 失败 1056:\r\n\r\n服务的实例已在运行中。\r\n", 1056),
+        ("[SC] StartService\u00a0: échec(s) 1058\u00a0:\r\n\r\nLe service ne peut pas être démarré.\r\n", 1058),
+        ("[SC] EnumQueryServicesStatus:OpenService FAILED 1060:\r\n\r\nThe specified service does not exist\r\n", 1060),
+        ("The specified service does not exist as an installed service.\r\n", 1),
+        (WINE_QUERY.replace("1077  (0x435)", "0  (0x0)"), 1),
+        ("something went wrong\r\n", 1),
+    ],
+)
+def test_a_start_that_was_refused_never_looks_like_success(exit_code: int, said: str, code: int) -> None:
+    with pytest.raises(ServiceError) as caught:
+        control(guest((exit_code, said))).start("sync")
+    assert caught.value.exit_code == code
+    # What nobody can look up is told in the guest's own words.
+    assert (" ".join(said.split()) in caught.value.message) is (code == 1)
+
+
+def test_a_start_that_leaves_the_driver_stopped_is_none() -> None:
+    with pytest.raises(ServiceError) as caught:
+        control(guest((0, WINE_QUERY.replace("1077  (0x435)", "31  (0x1F)")))).start("sync")
+    assert caught.value.exit_code == 31
+
+
+def test_an_error_in_a_code_page_of_its_own_is_found() -> None:
+    for said, code in (("[SC] StartService échec(s) 1058\xff:", 1058), ("[SC] OpenService: ошибка: 5: отказано", 5)):
+        encoded = said.encode("cp866", "ignore") if code == 5 else said.encode("latin-1")
+        assert read_reply("sc start x", result(encoded + b"\r\n", code=0)).code == code
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("start", ""),
+        ("start", WINDOWS_QUERYEX),
+        ("start", WINDOWS_QUERY.replace("4  RUNNING", "2  START_PENDING")),
+        ("stop", WINDOWS_QUERY.replace("4  RUNNING", "3  STOP_PENDING")),
+        ("stop", WINE_QUERY),
+        ("create", "[SC] CreateService SUCCESS\r\n"),
+        ("create", "[SC] CreateService 成功\r\n"),
+        ("delete", "\r\n[SC] DeleteService ERFOLG\r\n"),
+    ],
+)
+def test_what_succeeded_looks_like_it(verb: str, said: str) -> None:
+    assert read_reply(f"sc {verb} x", result(said, code=0)).code == 0
+
+
+def test_a_refusal_with_exit_code_0_ends_the_batch_and_is_no_service() -> None:
+    transport = guest((0, "[SC] CreateService FAILED 1073:\r\n\r\nThe specified service already exists.\r\n"))
+    with pytest.raises(ServiceError, match="exists already"):
+        control(transport).install("sync", "C:\\sync.sys")
+    assert len(transport.sent) == 1
+    assert not control(guest((0, "[SC] EnumQueryServicesStatus:OpenService FAILED 1060:\r\n"))).exists("sync")
+
+
+@pytest.mark.parametrize("labels", [("NOMBRE_SERVICIO", "ESTADO", "CÓD_SALIDA"), ("SERVICE_NAME", "ÉTAT", "CODE_SORTIE")])
+def test_a_status_with_translated_labels_is_read(labels: tuple[str, str, str]) -> None:
+    text = WINDOWS_QUERYEX
+    for english, label in zip(("SERVICE_NAME", "STATE", "WIN32_EXIT_CODE"), labels, strict=True):
+        text = text.replace(english, label)
+    assert parse_status(text) == parse_status(WINDOWS_QUERYEX)
+
+
+@pytest.mark.parametrize("code", [1052, 1062])
+def test_a_stop_of_a_stopped_service_is_refused_with_one_error_wherever(code: int) -> None:
+    refused = (0, f"[SC] ControlService FAILED {code}:\r\n\r\nNo.\r\n")
+    with pytest.raises(ServiceError) as caught:
+        control(guest(refused, (0, WINE_QUERY))).stop("sync")
+    assert caught.value.exit_code == 1062
+    control(guest(refused, (0, WINDOWS_QUERY), (0, WINE_QUERY))).restart("sync")
+    # Deleted behind the stop, it is not there any more to be asked.
+    control(guest(refused, (0, "[SC] DeleteService SUCCESS\r\n"), (1060, ""))).remove("sync")
+
+
+def test_a_driver_without_an_unload_routine_still_refuses_to_stop() -> None:
+    refused = (0, "[SC] ControlService FAILED 1052:\r\n\r\nThe requested control is not valid for this service.\r\n")
+    with pytest.raises(ServiceError) as caught:
+        control(guest(refused, (0, WINDOWS_QUERY))).stop("sync")
+    assert (caught.value.exit_code, "DriverUnload" in caught.value.hint) == (1052, True)
+    with pytest.raises(ServiceError):
+        control(guest(refused, (1056, ""), (0, WINDOWS_QUERY))).restart("sync")
+
+
+def test_a_driver_that_stays_running_under_an_open_handle_is_stopped_once_more() -> None:
+    clock = FakeClock()
+    transport = guest((0, WINDOWS_QUERY), (0, WINDOWS_QUERY), (0, WINDOWS_QUERY), (0, WINE_QUERY), (0, WINE_QUERY))
+    control(transport, clock).wait_stopped("sync")
+    assert [sent.command[1] for sent in transport.sent] == ["query", "stop", "query", "stop", "query"]
+    pending = WINDOWS_QUERY.replace("4  RUNNING", "3  STOP_PENDING")
+    transport = guest((0, pending), (0, WINE_QUERY))
+    control(transport, clock).wait_stopped("sync")
+    assert [sent.command[1] for sent in transport.sent] == ["query", "query"]
+
+
+def test_a_driver_that_never_stops_is_a_hang_and_one_that_refuses_is_an_error() -> None:
+    with pytest.raises(GuestHung, match="service sync is RUNNING after 3 s, not STOPPED"):
+        control(FakeTransport(lambda _: result(WINDOWS_QUERY))).wait_stopped("sync", timeout=3)
+    refused = (1052, "")
+    with pytest.raises(ServiceError):
+        control(guest((0, WINDOWS_QUERY), refused, (0, WINDOWS_QUERY))).wait_stopped("sync")
+
+
+@pytest.mark.parametrize("code", [1056, 1061])
+def test_a_restart_waits_for_an_unload_that_a_handle_held_up(code: int) -> None:
+    transport = guest((0, WINDOWS_QUERY), (code, ""), (0, WINE_QUERY), (0, WINDOWS_QUERY))
+    control(transport).restart("sync")
+    assert [sent.command[1] for sent in transport.sent] == ["stop", "start", "query", "start"]
 
 
 def test_a_good_reply_checks_to_itself() -> None:

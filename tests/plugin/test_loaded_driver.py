@@ -1,0 +1,140 @@
+"""A driver's loads and unloads where sc ends with 0 whatever happened, and the kernel forgets a stop under an open handle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from lab.errors import ServiceError
+from lab.guest.protocol import CommandResult
+from lab.guest.services import ServiceControl, ServiceState
+from lab.plugin.drivers import LoadedDriver
+from lab.pool.pool import Seat
+from lab.toolchain.select import DriverPackage
+
+
+class NtLike:
+    """Understands sc for one service.
+
+    Attributes:
+        handles: Open handles to the device: a stop is taken then, and the driver goes on running.
+        refuses: The error with which it refuses a start; 0: it does not.
+    """
+
+    name = "fake"
+
+    def __init__(self, refuses: int = 0) -> None:
+        self.running = False
+        self.handles = 0
+        self.refuses = refuses
+        self.loads = 0
+        self.verbs: list[str] = []
+
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        verb = command[1]
+        self.verbs.append(verb)
+        return CommandResult(command=" ".join(command), exit_code=0, stdout=self._sc(verb).encode(), stderr=b"", duration_s=0)
+
+    def _sc(self, verb: str) -> str:
+        if verb == "start":
+            code = 1056 if self.running else self.refuses
+            if code:
+                return f"[SC] StartService FAILED {code}:\n\nNo.\n"
+            self.running = True
+            self.loads += 1
+        if verb == "stop":
+            if not self.running:
+                return "[SC] ControlService FAILED 1052:\n\nNo.\n"
+            self.running = self.handles > 0
+        state = ServiceState.RUNNING if self.running else ServiceState.STOPPED
+        return f"SERVICE_NAME: Mine\n\tTYPE : 1\n\tSTATE : {int(state)}  {state.name}\n\tWIN32_EXIT_CODE : 0  (0x0)\n"
+
+    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
+        raise NotImplementedError
+
+    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+@pytest.fixture
+def kernel() -> NtLike:
+    return NtLike()
+
+
+def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
+    """The driver in a seat of a guest with this kernel; nobody waits."""
+
+    def sleep(_seconds: float) -> None:
+        kernel.handles = 0
+
+    services = ServiceControl(kernel, sleep=sleep)
+    guest: Any = SimpleNamespace(services=services, capabilities=frozenset(capabilities))
+    seat: Any = SimpleNamespace(
+        guest=guest, loaded=set(), life=SimpleNamespace(load_s=None), freshly_loaded=lambda _name: False, condemned=[]
+    )
+    seat.condemn = seat.condemned.append
+    package = DriverPackage(
+        name="mine",
+        service="Mine",
+        image=Path("mine.sys"),
+        sha256="00",
+        arch="x86",
+        load_order_group="",
+        links=(),
+        clients={},
+        encoding="utf-8",
+    )
+    return LoadedDriver(package, cast(Seat, seat))
+
+
+@pytest.mark.parametrize("code", [2, 31, 577])
+def test_a_refused_load_is_never_taken_for_one_that_succeeded(code: int) -> None:
+    driver = loaded(kernel := NtLike(refuses=code))
+    with pytest.raises(ServiceError) as caught:
+        driver.prepare(fresh=True)
+    assert caught.value.exit_code == code
+    assert not kernel.running
+
+
+def test_a_driver_whose_stop_was_forgotten_is_loaded_afresh_for_the_next_test(kernel: NtLike) -> None:
+    driver = loaded(kernel)
+    driver.prepare(fresh=True)
+    kernel.handles = 1
+    driver.leave()
+    assert kernel.running
+    kernel.handles = 0
+    driver.prepare(fresh=True)
+    assert (kernel.loads, driver.state()) == (2, ServiceState.RUNNING)
+
+
+def test_the_end_of_an_unload_is_waited_for_where_the_guest_waits_for_handles(kernel: NtLike) -> None:
+    driver = loaded(kernel, "unload_waits_for_handles")
+    driver.prepare(fresh=True)
+    kernel.handles = 1
+    driver.leave()
+    assert not kernel.running
+
+
+def test_a_stop_of_a_driver_that_is_not_loaded_is_refused_as_on_windows(kernel: NtLike) -> None:
+    driver = loaded(kernel)
+    with pytest.raises(ServiceError) as caught:
+        driver.stop()
+    assert caught.value.exit_code == 1062
+    driver.start()
+    kernel.running = False  # it went by itself
+    driver.leave()
+
+
+def test_a_reload_waits_for_a_handle_that_is_still_open(kernel: NtLike) -> None:
+    driver = loaded(kernel)
+    driver.start()
+    kernel.handles = 1
+    driver.reload()
+    assert (kernel.loads, kernel.verbs[-1]) == (2, "start")
