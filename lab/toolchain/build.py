@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from filelock import FileLock, Timeout
 from lab.errors import ConfigError, LabError
 from lab.host.paths import project_root
 from lab.toolchain import pe
-from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, inputs_hash
+from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, recipe_hash
 from lab.toolchain.files import replace_with, sha256_of
+from lab.toolchain.inputs import FileHashes, Inputs, unchanged
 from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, known_components, load_component, load_folder
 from lab.toolchain.sign import SCHEME, SigningKey, require_tool, sign, signing_key, verify
+from lab.toolchain.stamp import Stamp, read_stamp, stamp_file, write_stamp
 
 _LOCK_TIMEOUT_S = 600.0
 
@@ -134,9 +136,11 @@ def build_components(
     compiler = find_compiler(arch)
     try:
         with FileLock(out / ".lock", timeout=_LOCK_TIMEOUT_S):
+            _refuse_clashes(components)
             for component in components:
-                _refuse_foreign(out / component.image_name, _stamp(out, component))
-            return [_build(component, compiler, out, key, progress or _quiet, defines) for component in components]
+                _refuse_foreign(component, out)
+            hashes = FileHashes()
+            return [_build(component, compiler, out, key, progress or _quiet, defines, hashes) for component in components]
     except Timeout:
         raise LabError(
             f"waited {_LOCK_TIMEOUT_S:.0f} s for another build into {out}", hint="look for a lab command that hangs"
@@ -150,23 +154,26 @@ def _build(
     key: SigningKey | None,
     progress: Progress,
     defines: Sequence[str],
+    hashes: FileHashes,
 ) -> BuildResult:
     kind = component.manifest.kind
     signer = key if kind == "driver" else None
     target = out / component.image_name
     stamp = _stamp(out, component)
-    inputs = f"{inputs_hash(component, compiler, defines)} {f'{SCHEME} {signer.fingerprint()}' if signer else 'unsigned'}"
+    recipe = f"{recipe_hash(component, compiler, defines)} {f'{SCHEME} {signer.fingerprint()}' if signer else 'unsigned'}"
 
     symbols = symbol_file(target)
-    rebuilt = not _up_to_date(target, stamp, inputs) or (kind == "driver" and not symbols.exists())
+    said = read_stamp(target)
+    fresh = said is not None and said.recipe == recipe and unchanged(said.inputs, component.folder, hashes)
+    rebuilt = not fresh or not said or said.sha256 != _hash_of(target) or (kind == "driver" and not symbols.exists())
     if rebuilt:
         progress(f"{component.name}: building {target.name} for {compiler.arch}")
-        with _made(component, compiler, out, signer, defines) as (image, made_symbols):
+        with _made(component, compiler, out, signer, defines) as (image, made_symbols, inputs):
             # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
             # way round it would leave a file that nobody can tell from somebody else's.
             stamp.parent.mkdir(exist_ok=True)
             with replace_with(stamp) as temporary:
-                temporary.write_text(json.dumps({"inputs": inputs, "sha256": sha256_of(image)}), encoding="utf-8")
+                write_stamp(temporary, Stamp(_relative(component, out), recipe, inputs, sha256_of(image)))
             if kind == "driver":
                 symbols.parent.mkdir(exist_ok=True)
                 with replace_with(symbols) as temporary:
@@ -186,27 +193,57 @@ def symbol_file(image: Path) -> Path:
 
 
 def _stamp(out: Path, component: Component) -> Path:
-    return out / ".stamps" / f"{component.image_name}.json"
+    return stamp_file(out / component.image_name)
 
 
-def _refuse_foreign(target: Path, stamp: Path) -> None:
-    """A file without a stamp was not built here: it is the user's, and stays."""
-    if target.exists() and not stamp.exists():
+def _relative(component: Component, out: Path) -> str:
+    """Where a component lies, seen from a folder of builds: the same after a checkout was moved or copied as a whole."""
+    return os.path.relpath(component.file.resolve(), out.resolve())
+
+
+def _refuse_clashes(components: Sequence[Component]) -> None:
+    """Two components whose files have one name would overwrite each other."""
+    images: dict[str, Component] = {}
+    for component in components:
+        other = images.setdefault(component.image_name.lower(), component)
+        if other.file.resolve() != component.file.resolve():
+            raise ConfigError(
+                f"{other.file} builds a file of this name, too",
+                file=str(component.file),
+                key="image",
+                hint="build them one after the other, each with an --out of its own",
+            )
+
+
+def _refuse_foreign(component: Component, out: Path) -> None:
+    """A file without a stamp was not built here, and one of another component is that one's: both stay."""
+    target = out / component.image_name
+    if not target.exists():
+        return
+    if not stamp_file(target).exists():
         raise ConfigError(
             f"{target} was not built by the lab, and would be replaced",
             hint=f"name another folder with --out, or remove {target}",
         )
+    said = read_stamp(target)
+    if said is not None and said.manifest != _relative(component, out):
+        other = Path(os.path.normpath(out.resolve() / said.manifest))
+        if other.is_file():
+            raise ConfigError(
+                f"{target} is the build of {other}, and would be replaced by that of {component.file}",
+                hint=f"name another folder with --out, or remove {target}",
+            )
 
 
 @contextlib.contextmanager
 def _made(
     component: Component, compiler: Compiler, out: Path, signer: SigningKey | None, defines: Sequence[str]
-) -> Iterator[tuple[Path, Path]]:
-    """Compile, check, sign and verify; gives the result and its symbols, in a scratch folder beside its place."""
+) -> Iterator[tuple[Path, Path, Inputs]]:
+    """Compile, check, sign and verify; gives the result, its symbols and its inputs, in a scratch folder beside its place."""
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
         image = Path(folder) / component.image_name
         made_symbols = image.with_suffix(".dbg")
-        compile_component(component, compiler, image, defines=defines)
+        inputs = compile_component(component, compiler, image, defines=defines)
         pe.check(image, component.manifest.kind, compiler.arch)
         if signer:
             finished = Path(folder) / "signed" / component.image_name
@@ -216,16 +253,15 @@ def _made(
             # Signing rewrites the checksum: look again at what the guest will get.
             pe.check(finished, component.manifest.kind, compiler.arch)
             image = finished
-        yield image, made_symbols
+        yield image, made_symbols, inputs
 
 
-def _up_to_date(target: Path, stamp: Path, inputs: str) -> bool:
-    """Whether the stamp was written for these inputs and for the file that is there now."""
+def _hash_of(file: Path) -> str:
+    """SHA-256 of a file; empty where there is none."""
     try:
-        said = json.loads(stamp.read_text(encoding="utf-8"))
-        return bool(said["inputs"] == inputs and said["sha256"] == sha256_of(target))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return sha256_of(file)
+    except OSError:
+        return ""
 
 
 def _quiet(line: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.errors import HostToolError
+from lab.errors import HostToolError, LabError
 from lab.host.process import run
 from lab.toolchain.codeview import codeview
+from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
 from lab.toolchain.manifest import Component
 
 Arch = Literal["x64", "x86"]
@@ -20,6 +22,8 @@ ARCHES: tuple[Arch, ...] = ("x64", "x86")
 _TRIPLET: dict[Arch, str] = {"x64": "x86_64-w64-mingw32", "x86": "i686-w64-mingw32"}
 _PACKAGE: dict[Arch, str] = {"x64": "gcc-mingw-w64-x86-64", "x86": "gcc-mingw-w64-i686"}
 _TOOL_TIMEOUT_S = 120.0
+#: An editor saves once; a program that writes all the time is told of.
+_TRIES = 3
 
 # What a component is linked to: the kernel, kernel32 alone, or kernel32 and the C library.
 _Flavour = Literal["kernel", "bare", "c"]
@@ -120,17 +124,19 @@ def find_compiler(arch: Arch) -> Compiler:
     raise HostToolError([program], None, message=f"{program} has no ddk/ntddk.h among its headers", hint=hint)
 
 
-def inputs_hash(component: Component, compiler: Compiler, defines: Sequence[str] = ()) -> str:
-    """SHA-256 over everything that decides the bytes of a build: sources and headers, manifest, compiler, flags."""
+def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str] = ()) -> str:
+    """SHA-256 over what decides the bytes of a build beside the files that it reads: compiler, flags, names.
+
+    The names of all headers beside or below the manifest are part of it: a source may ask whether one is there.
+    """
     digest = hashlib.sha256()
-    for part in (compiler.version, compiler.arch, *_commands(component, compiler, defines), _ANCHOR):
-        digest.update(part.encode() + b"\0")
-    for name, content in _source_files(component):
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    headers = sorted(path.relative_to(component.folder).as_posix() for path in component.folder.rglob("*.h"))
+    for part in (compiler.version, compiler.arch, *_commands(component, compiler, defines), _ANCHOR, *headers, *environment()):
+        digest.update(part.encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()
 
 
-def compile_component(component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = ()) -> None:
+def compile_component(component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = ()) -> Inputs:
     """Compile and link a component.
 
     Args:
@@ -140,34 +146,65 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
             symbols and line numbers, as ``.dbg``: `addr2line` and gdb tell from it what an address is.
         defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
 
+    Returns:
+        Every file that was read, as it was while it was read.
+
     Raises:
         HostToolError: The compiler refused; the message has its words. Or it wrote a driver without a debug directory.
+        LabError: The files change all the time.
     """
-    with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
-        work = Path(folder)
-        objects: list[str] = []
-        for number, source in enumerate(component.manifest.sources):
-            objects.append(f"{number}.o")
-            compile_ = _compile_command(component, compiler, defines)
-            run([*compile_, "-c", source, "-o", work / objects[-1]], _TOOL_TIMEOUT_S, cwd=component.folder)
-        (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
-        run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
-        link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
-        rest = [*objects, "anchor.o", *libraries]
-        run([*link, *rest, "-o", target.absolute()], _TOOL_TIMEOUT_S, cwd=work)
-        if component.manifest.kind == "driver":
-            # The linker hashes the symbols, too: left alone, an image and its symbols would have two ids.
-            made = codeview(target)
-            if made is None:
-                raise HostToolError(
-                    [*link],
-                    None,
-                    message=f"{compiler.program} linked {target.name} without a debug directory: no kernel announces it",
-                    hint="a linker that knows --build-id for PE images; binutils-mingw-w64 2.40 does",
-                )
-            same_id = {_STRIP: [], _BUILD_ID: [f"{_BUILD_ID}=0x{made.build_id}"]}
-            unstripped = [option for word in link for option in same_id.get(word, [word])]
-            run([*unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
+    for _ in range(_TRIES):
+        with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
+            work = Path(folder)
+            before = take_inputs(component.folder, _headers(component, compiler, work, defines))
+            libraries = _compile(component, compiler, target, work, defines)
+        # Somebody may save a file while the compiler reads it: the same before and behind it, it is what was compiled.
+        after = take_inputs(component.folder, before.files)
+        if after == before:
+            return take_inputs(component.folder, [*before.files, *libraries])
+    raise LabError(f"the files of {component.name} change while it is built", hint="wait until whatever writes them is done")
+
+
+def _headers(component: Component, compiler: Compiler, work: Path, defines: Sequence[str]) -> list[str]:
+    """The sources and all that they include, by the preprocessor's own list."""
+    found: dict[str, None] = {}
+    rule = work / "rule.d"
+    for source in component.manifest.sources:
+        rules = ["-M", "-MT", "object", "-MF", str(rule)]
+        run([*_compile_command(component, compiler, defines), *rules, source], _TOOL_TIMEOUT_S, cwd=component.folder)
+        found |= dict.fromkeys(parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape")))
+    return list(found)
+
+
+def _compile(component: Component, compiler: Compiler, target: Path, work: Path, defines: Sequence[str]) -> list[str]:
+    """Compile and link; gives the compiler's own objects and libraries that went in."""
+    objects: list[str] = []
+    for number, source in enumerate(component.manifest.sources):
+        objects.append(f"{number}.o")
+        compile_ = _compile_command(component, compiler, defines)
+        run([*compile_, "-c", source, "-o", work / objects[-1]], _TOOL_TIMEOUT_S, cwd=component.folder)
+    (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
+    run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
+    link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
+    rest = [*objects, "anchor.o", *libraries]
+    # A plain name as the target: it stands in front of the rule's colon.
+    run([*link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], _TOOL_TIMEOUT_S, cwd=work)
+    shutil.move(work / "image.bin", target)
+    if component.manifest.kind == "driver":
+        # The linker hashes the symbols, too: left alone, an image and its symbols would have two ids.
+        made = codeview(target)
+        if made is None:
+            raise HostToolError(
+                [*link],
+                None,
+                message=f"{compiler.program} linked {target.name} without a debug directory: no kernel announces it",
+                hint="a linker that knows --build-id for PE images; binutils-mingw-w64 2.40 does",
+            )
+        same_id = {_STRIP: [], _BUILD_ID: [f"{_BUILD_ID}=0x{made.build_id}"]}
+        unstripped = [option for word in link for option in same_id.get(word, [word])]
+        run([*unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
+    read = parse_dependencies((work / "rule.d").read_text(encoding="utf-8", errors="surrogateescape"))
+    return [name for name in read if Path(name).is_absolute()]
 
 
 def _flavour(component: Component) -> _Flavour:
@@ -195,10 +232,3 @@ def _commands(component: Component, compiler: Compiler, defines: Sequence[str]) 
         *_LIBRARIES[_flavour(component)],
         *component.manifest.sources,
     ]
-
-
-def _source_files(component: Component) -> Iterator[tuple[str, bytes]]:
-    """The named sources and every header beside or below them, as name and content, in a fixed order."""
-    headers = (path.relative_to(component.folder).as_posix() for path in component.folder.rglob("*.h"))
-    for name in sorted({*component.manifest.sources, *headers}):
-        yield name, (component.folder / name).read_bytes()

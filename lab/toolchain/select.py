@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +68,9 @@ def resolve_drivers(
 ) -> tuple[DriverPackage, ...]:
     """The drivers of a run: the checkout's drivers under test, with the user's choices in their place or beside them.
 
-    The user's files are only read. What is built goes to ``out``; when the user brings sources of their own, their
-    builds go to a folder below it, so that the checkout's builds stay what they are.
+    The user's files are only read. What is built goes to ``out``; when the user brings sources of their own, the build of
+    each manifest goes to a folder of its own below it, so that the checkout's builds, and those of other checkouts of the
+    user's driver, stay what they are.
 
     Args:
         paths: Each a ``driver.yaml``; a folder with one; a folder of built ``.sys`` files; or a ``.sys`` file. A ``.sys``
@@ -105,12 +108,20 @@ def resolve_drivers(
     wanted = {name for choice in chosen.values() for name in choice.component.manifest.clients if name in programs}
     built: dict[str, BuildResult] = {}
     parts = [choice.component for choice in chosen.values() if not choice.image] + [programs[name] for name in sorted(wanted)]
-    for ours, place in ((True, folder), (False, folder / "selected")):
-        todo = [part for part in parts if (known.get(part.name) == part) is ours and not part.prebuilt]
-        if todo:
-            built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress)}
+    places: dict[Path, list[Component]] = {}
+    for part in parts:
+        if not part.prebuilt:
+            places.setdefault(folder if known.get(part.name) == part else _own_place(folder, part), []).append(part)
+    for place, todo in places.items():
+        built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress)}
     clients = {name: _client_file(programs[name], built) for name in wanted}
     return tuple(_package(choice, built, clients, arch) for _, choice in sorted(chosen.items()))
+
+
+def _own_place(folder: Path, component: Component) -> Path:
+    """Where a component of the user is built: two checkouts of one driver share its name, and nothing else."""
+    digest = hashlib.sha256(os.fsencode(component.file.resolve())).hexdigest()[:12]
+    return folder / "selected" / f"{component.name}-{digest}"
 
 
 def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pefile
 import pytest
@@ -13,12 +13,14 @@ from lab.errors import ConfigError, HostToolError
 from lab.host.paths import project_root
 from lab.host.process import run
 from lab.toolchain import build as build_module
+from lab.toolchain import compile as compile_module
 from lab.toolchain import pe
 from lab.toolchain.build import build_components, build_drivers, find_components, symbol_file
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import Component, known_components, load_component, load_folder
 from lab.toolchain.sign import SigningKey, verify
+from lab.toolchain.stamp import read_stamp
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
@@ -42,6 +44,14 @@ _KERNEL_NT52 = """
     KeInitializeDpc KeInitializeTimer KeReleaseSpinLock KeReleaseSpinLockFromDpcLevel KeSetTimer
     KefAcquireSpinLockAtDpcLevel KefReleaseSpinLockFromDpcLevel KfAcquireSpinLock KfReleaseSpinLock
     MmMapLockedPagesSpecifyCache RtlInitUnicodeString memcpy memset
+"""
+_ENTRY = """NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
+{
+    UNREFERENCED_PARAMETER(driver);
+    UNREFERENCED_PARAMETER(path);
+    DbgPrint(WORDS);
+    return STATUS_SUCCESS;
+}
 """
 _DRIVERS = {"sync": "sync.sys", "async": "async.sys", "tap": "labtap.sys"}
 _BARE = ("sync_reader", "async_reader", "drvprobe", "labfile", "tapmark")
@@ -268,3 +278,86 @@ def test_what_is_for_another_processor_is_left_out_of_all_and_refused_by_name(tm
     with pytest.raises(ConfigError, match="wine-compat is for x64, not for x86") as caught:
         build_drivers(["wine-compat"], "x86", tmp_path / "one", signed=False)
     assert caught.value.key == "arches"
+
+
+def test_a_header_outside_of_the_folder_counts(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """Only headers beside or below the manifest counted: after a change of this one, "is up to date"."""
+    shared = tmp_path / "inc dir" / "common.h"
+    shared.parent.mkdir()
+    shared.write_text('#include <ntddk.h>\n#include "deeper.inc"\n')
+    (shared.parent / "deeper.inc").write_text('#define WORDS "one"\n')
+    source = '#include "../inc dir/common.h"\n' + _ENTRY
+    folder, out = driver_folder(source=source), tmp_path / "out"
+    assert build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+    assert not build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+    (shared.parent / "deeper.inc").write_text('#define WORDS "two"\n')
+    assert build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+    assert b"two\0" in (out / "tiny.sys").read_bytes()
+    assert not build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+
+
+def test_a_header_that_comes_earlier_in_the_search_counts(
+    driver_folder: DriverFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, early = tmp_path / "late", tmp_path / "early"
+    for place in (late, early):
+        place.mkdir()
+    (late / "words.inc").write_text('#define WORDS "late"\n')
+    monkeypatch.setenv("CPATH", f"{early}:{late}")
+    folder, out = driver_folder(source='#include <ntddk.h>\n#include "words.inc"\n' + _ENTRY), tmp_path / "out"
+    build_components([tiny(folder)], "x64", out, None)
+    for place, words in ((early, b"early\0"), (folder, b"beside\0")):
+        (place / "words.inc").write_text(f'#define WORDS "{words[:-1].decode()}"\n')
+        assert build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+        assert words in (out / "tiny.sys").read_bytes()
+        assert not build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+
+
+def test_a_file_that_is_saved_while_it_is_compiled_is_compiled_once_more(
+    driver_folder: DriverFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = driver_folder(), tmp_path / "out"
+    source = folder / "tiny.c"
+
+    def run_and_save(argv: list[str], *args: Any, **options: Any) -> Any:
+        finished = run(argv, *args, **options)
+        if "tiny.c" in argv and "-c" in argv and b"late" not in source.read_bytes():
+            source.write_text(source.read_text("utf-8").replace('"tiny"', '"late"'), "utf-8")
+        return finished
+
+    monkeypatch.setattr(compile_module, "run", run_and_save)
+    assert build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+    assert b"late\0" in (out / "tiny.sys").read_bytes()
+    assert not build_components([tiny(folder)], "x64", out, None)[0].rebuilt
+
+
+def test_the_libraries_and_the_compilers_headers_count(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder, out = driver_folder(), tmp_path / "out"
+    build_components([tiny(folder)], "x64", out, None)
+    stamp = read_stamp(out / "tiny.sys")
+    assert stamp is not None
+    assert {"ntddk.h", "libntoskrnl.a", "tiny.c"} <= {Path(name).name for name in stamp.inputs.files}
+
+
+def test_a_driver_with_the_file_name_of_another_overwrites_it_nowhere(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """`lab driver build` of a user's sync.sys replaced the lab's, because builds go to one flat folder."""
+    ours, theirs = driver_folder("ours", image="tiny.sys"), driver_folder("theirs", image="TINY.sys")
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="builds a file of this name, too"):
+        build_components([tiny(ours), tiny(theirs)], "x64", out, None)
+    build_components([tiny(ours)], "x64", out, None)
+    before = (out / "tiny.sys").read_bytes()
+    (theirs / "driver.yaml").write_text((theirs / "driver.yaml").read_text("utf-8").replace("TINY", "tiny"), "utf-8")
+    with pytest.raises(ConfigError, match=r"ours/driver\.yaml, and would be replaced by that of .*theirs") as caught:
+        build_components([tiny(theirs)], "x64", out, None)
+    assert "--out" in caught.value.hint
+    assert (out / "tiny.sys").read_bytes() == before
+
+
+def test_a_checkout_that_was_moved_with_its_builds_goes_on(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    driver_folder("drv").rename(tmp_path / "first" / "drv")
+    build_components([tiny(tmp_path / "first" / "drv")], "x64", tmp_path / "first" / "out", None)
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    again = build_components([tiny(tmp_path / "second" / "drv")], "x64", tmp_path / "second" / "out", None)
+    assert not again[0].rebuilt

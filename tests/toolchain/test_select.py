@@ -95,10 +95,26 @@ def test_a_folder_with_sources_is_built_beside_the_checkouts_builds(
     folder = driver_folder("sync", service="LySharkSync")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     package = resolve(folder)["sync"]
-    assert package.image == shared_out / "selected" / "sync.sys"
+    assert package.image.relative_to(shared_out / "selected").name == "sync.sys"
     assert package.sha256 != ours
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert resolve()["sync"].sha256 == ours
+
+
+def test_two_checkouts_of_one_driver_share_no_build(resolve: Resolve, driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """They shared `selected/sync.sys`: the second one's build took the place of the first one's."""
+    source = "#include <ntddk.h>\nNTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT d, PUNICODE_STRING p)\n"
+    packages = []
+    for place in ("one", "two"):
+        folder = driver_folder(
+            "sync", service="LySharkSync", source=f'{source}{{ (void)d; (void)p; return DbgPrint("{place}"); }}\n'
+        )
+        folder.rename(tmp_path / place)
+        packages.append(resolve(tmp_path / place)["sync"])
+    assert [place in package.image.read_bytes() for package, place in zip(packages, (b"one\0", b"two\0"), strict=True)] == [
+        True,
+        True,
+    ]
 
 
 def test_a_folder_of_built_files(resolve: Resolve, finished: Path, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""The stamp of a build: what it was made of, beside the finished file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.toolchain.inputs import Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What is written down about a finished file.
+
+    Attributes:
+        manifest: Of the component that it was built from, relative to the folder of the file.
+        recipe: See :func:`lab.toolchain.compile.recipe_hash`, and how it was signed.
+        inputs: All files that were read.
+        sha256: Of the finished file.
+    """
+
+    manifest: str
+    recipe: str
+    inputs: Inputs
+    sha256: str
+
+
+def stamp_file(image: Path) -> Path:
+    """Where the stamp of a finished file lies."""
+    return image.parent / ".stamps" / f"{image.name}.json"
+
+
+def write_stamp(path: Path, stamp: Stamp) -> None:
+    """Write a stamp; names that are no valid text are escaped."""
+    path.write_text(json.dumps(asdict(stamp), indent=1), encoding="ascii")
+
+
+def read_stamp(image: Path) -> Stamp | None:
+    """The stamp of a finished file; None when there is none, or one that this version does not understand."""
+    try:
+        said = json.loads(stamp_file(image).read_text(encoding="ascii"))
+        inputs = Inputs(dict(said["inputs"]["files"]), tuple(said["inputs"]["shadows"]))
+        return Stamp(str(said["manifest"]), str(said["recipe"]), inputs, str(said["sha256"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
