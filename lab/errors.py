@@ -4,6 +4,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
 
     LabError
       ConfigError         what the user wrote is wrong: file, key, line       -> usage error (exit 2)
+        SuiteError        a test uses the lab wrongly: a marker, a fixture    -> test
       HostToolError       a program of this machine is missing or failed      -> infra
       ImageError          a guest image cannot be built or is not usable      -> infra
       FreezeFailed        a guest cannot be frozen, or a frozen one not used  -> a cold boot instead, and infra
@@ -60,6 +61,10 @@ class ConfigError(LabError):
         self.file = file
         self.key = key
         self.line = line
+
+
+class SuiteError(ConfigError):
+    """A test uses the lab in a wrong way: a marker's arguments, a driver that is not there, a guest where no test runs."""
 
 
 class HostToolError(LabError):

@@ -17,7 +17,7 @@ from lab.cli.child import ChildEnd, run_child
 from lab.cli.pytest_args import check_suites, child_environment, pytest_arguments, split_suites, stops_early, wants_terminal
 from lab.config import KnownIssue, Settings, load_settings
 from lab.errors import ConfigError
-from lab.gate.exitcode import INFRA, USAGE, combined_code, exit_code, meaning
+from lab.gate.exitcode import INFRA, NOTHING, TEST, USAGE, combined_code, exit_code, meaning
 from lab.gate.known import audit_known
 from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.console import open_console
@@ -73,8 +73,9 @@ def run(
     Everything else is passed on to pytest: paths of suites (instead of the default ones), -k, -x, -v, … Write -- before
     anything that looks like an option of this command.
 
-    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 10: the lab failed,
-    or this machine cannot do what it should, for example run the accelerator that was asked for.
+    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 4: a test's own code is
+    wrong, 5: nothing was checked, 10: the lab failed, or this machine cannot do what it should, for example run the
+    accelerator that was asked for, 130: interrupted.
     """
     options: dict[str, Any] = {
         "image": guest,
@@ -190,7 +191,7 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[
             "no test of the lab was run" if end.exit_code in (0, 5) else f"pytest ended with {end.exit_code} before any test"
         )
         console.print(f"lab: {what}; the lines above say more", soft_wrap=True, markup=False, highlight=False)
-        return USAGE if end.exit_code in (0, 2, 4, 5) and not end.died else INFRA
+        return INFRA if end.died else {0: NOTHING, 5: NOTHING, 2: TEST, 4: USAGE}.get(end.exit_code, INFRA)
     totals = {str(verdict): count for verdict, count in found.totals.items()}
     repeated = sum(any(attempt.verdict in RED for attempt in test.history) for test in found.tests)
     code = combined_code(totals, 1 if end.died else end.exit_code, repeated=0 if end.died else repeated)

@@ -9,17 +9,29 @@ The rules, in the order in which they are asked (the first that holds decides):
    expects does not count.
 2. The test was skipped: ``skipped``, with the missing capability or the reason.
 3. Prints of the window are missing (a gap, or ``EvidenceLost``): ``infra``, even if the test failed otherwise. A driver
-   is accused on complete evidence only; the reason carries what failed as well.
+   is accused on complete evidence only; the reason carries what failed as well. (Nor is a test: what its code ran into may
+   come from what is missing.)
 4. The virtual machine is gone, and neither by a fault nor by its guest: ``infra``. What passed before it went cannot be
    checked to the end.
 5. A phase failed: its exception decides, the first failed phase before later ones (a dead connection during teardown is
-   the consequence of the test more often than its cause).
-6. The test expected a fault and none came: ``product``.
-7. The test was expected to fail (``xfail``) and did: ``known``. That excuses the driver only: an error of the lab or of the
-   guest (a :class:`~lab.errors.LabError` that is ``infra`` or ``crash``) counts as a failed phase in the rules above.
-8. Otherwise: ``passed``.
+   the consequence of the test more often than its cause). Of several exceptions at once, the gravest verdict decides:
 
-A red verdict of the driver (``product``, ``crash``) that the lab file lists becomes ``known``; ``infra`` never does.
+   - an assertion (``assert``, ``pytest.fail()``, ``DID NOT RAISE``, a print that does not come), or a driver that the service
+     manager refused: ``product``;
+   - a command of the suite that failed in the guest: ``product``; one of the lab's own: ``infra``;
+   - a lab error that says that the suite wrote something wrong (``SuiteError``; ``ConfigError`` below the suite's code), a
+     complaint of pytest's about markers and fixtures: ``test``;
+   - any other lab error: ``infra``;
+   - any other exception, in whatever phase: ``test``, ``infra`` for a bug of the lab or a host that has no room left; see
+     :mod:`lab.gate.blame`. One that was raised on purpose *from* a lab error or an assertion is judged as that one.
+6. The test passed although it is marked ``xfail(strict=True)``: ``test``, for its mark is out of date.
+7. The test expected a fault and none came: ``product``.
+8. The test was expected to fail (``xfail``) and did: ``known``. That excuses the driver, and what its answer may do to the
+   test's code, only: ``crash``, ``infra``, and a mistake that no answer of a driver can bring about (a name that does not
+   exist, a module that cannot be imported, a fixture used wrongly) count as a failed phase in the rules above.
+9. Otherwise: ``passed``.
+
+A red verdict of the driver (``product``, ``crash``) that the lab file lists becomes ``known``; ``test`` and ``infra`` never do.
 
 ``GuestHung`` is two things. When the guest still answers another command, the hang belongs to what the test started: a
 driver that never completes a read hangs its client and nobody else, so it is ``product``. When the guest answers nothing,
@@ -36,20 +48,23 @@ from lab.config import KnownIssue
 from lab.crash.faults import FaultWords, title
 from lab.errors import (
     CommandFailed,
+    ConfigError,
     EvidenceLost,
     GuestCrashed,
     GuestHung,
     GuestLacks,
     LabError,
     ServiceError,
+    SuiteError,
 )
+from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver, place
 from lab.guest.lacks import in_words
 from lab.prints.record import FaultRecord, GapRecord
 
-Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
+Verdict = Literal["passed", "product", "crash", "test", "infra", "known", "skipped"]
 
 #: Red first: the order in which reports list tests and in which verdicts win over each other.
-SEVERITY: tuple[Verdict, ...] = ("crash", "product", "infra", "known", "skipped", "passed")
+SEVERITY: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")
 
 _LONGEST_REASON = 300
 
@@ -153,15 +168,16 @@ def _decide(facts: Facts) -> Decision:
 
 
 def _failed(phase: PhaseFact, facts: Facts) -> bool:
-    """Whether a phase counts as failed: never by the provoked fault, but by the lab's own failure in spite of xfail."""
+    """Whether a phase counts as failed: never by the provoked fault, but by what no ``xfail`` excuses."""
     errors = list(leaves(phase.error))
+    provoked = bool(errors) and all(isinstance(error, GuestCrashed) and _is_expected(error.code, facts) for error in errors)
     if phase.outcome == "failed":
-        return not errors or not all(isinstance(error, GuestCrashed) and _is_expected(error.code, facts) for error in errors)
-    if phase.outcome == "passed" or facts.xfail_reason is None or not any(isinstance(error, LabError) for error in errors):
+        return not provoked
+    if phase.outcome == "passed" or facts.xfail_reason is None or not errors or provoked:
         return False
-    if all(isinstance(error, GuestCrashed) and _is_expected(error.code, facts) for error in errors):
-        return False
-    return _verdict_of(phase, facts.guest_answers) != "product" or any(isinstance(error, GuestCrashed) for error in errors)
+    if any(isinstance(error, GuestCrashed) or never_the_driver(error) for error in errors):
+        return True
+    return _verdict_of(phase, facts.guest_answers) == "infra"
 
 
 def _is_expected(code: int, facts: Facts) -> bool:
@@ -210,8 +226,9 @@ def _lost_evidence(facts: Facts, failed: Sequence[PhaseFact]) -> str:
 
 def _verdict_of(phase: PhaseFact, guest_answers: bool | None) -> Verdict:
     """Rule 5: the class of the exception decides; of several at once, the gravest."""
-    found = {_class_verdict(error, phase, guest_answers) for error in leaves(phase.error)}
-    return next((verdict for verdict in SEVERITY if verdict in found), "product" if phase.when == "call" else "infra")
+    found = {_class_verdict(cause_of(error), phase, guest_answers) for error in leaves(phase.error)}
+    # Without any exception, pytest has the word: that a strict xfail passed, in the call.
+    return next((verdict for verdict in SEVERITY if verdict in found), "test" if phase.when == "call" else "infra")
 
 
 def _class_verdict(error: BaseException, phase: PhaseFact, guest_answers: bool | None) -> Verdict:
@@ -220,14 +237,16 @@ def _class_verdict(error: BaseException, phase: PhaseFact, guest_answers: bool |
     if isinstance(error, GuestHung):
         return "product" if guest_answers else "infra"
     if isinstance(error, CommandFailed):
-        # A test that lets it through says that the command should have worked; in a fixture it is the lab's own command.
-        return "product" if phase.when == "call" else "infra"
+        # A test that lets it through says that the command should have worked; in the lab's own fixtures it is the lab's.
+        return "product" if phase.when == "call" or is_of_the_suite(error) else "infra"
+    if isinstance(error, ConfigError):
+        return "test" if isinstance(error, SuiteError) or is_of_the_suite(error) else "infra"
     if isinstance(error, LabError):
         return "infra"
-    if isinstance(error, AssertionError) or type(error).__name__ == "Failed":
-        # pytest.fail() is an assertion in other words: whoever writes one in a fixture judges the driver.
+    if judges_the_driver(error):
+        # Also in a fixture: whoever writes an assertion there judges the driver.
         return "product"
-    return "product" if phase.when == "call" else "infra"
+    return "test" if blame(error) == "test" else "infra"
 
 
 def _explain(phase: PhaseFact, facts: Facts) -> str:
@@ -242,16 +261,30 @@ def _explain(phase: PhaseFact, facts: Facts) -> str:
 def _say(phase: PhaseFact | None) -> str:
     if phase is None:
         return ""
-    error = phase.error
-    if error is None:
+    if phase.error is None:
         return phase.text or f"{phase.when} failed"
-    if isinstance(error, LabError):
-        return error.message
-    text = str(error).strip()
+    return _say_error(phase.error, phase.text)
+
+
+def _say_error(error: BaseException, otherwise: str = "") -> str:
+    if isinstance(error, BaseExceptionGroup):
+        inner = list(dict.fromkeys(_say_error(leaf) for leaf in leaves(error)))
+        return f"{error.message}: {'; '.join(inner)}"
+    text = error.message if isinstance(error, LabError) else str(error).strip()
     name = type(error).__name__
+    at = place(error)
+    behind = f" ({at})" if at else ""
+    if isinstance(error, ConfigError):
+        return text + behind
+    if isinstance(error, LabError):
+        return text
     if isinstance(error, AssertionError) or name == "Failed":
-        return text or phase.text or "assertion failed"
-    return f"{name}: {text}" if text else name
+        return text or otherwise or f"assertion failed{behind}"
+    said = f"{name}: {text}" if text else name
+    whose = blame(error)
+    if whose == "lab":
+        return f"the lab itself failed: {said}; please report it with its traceback"
+    return f"{said}{behind}" if whose == "test" else f"this machine has no room left: {said}{behind}"
 
 
 def _is(phase: PhaseFact, kind: type[BaseException]) -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from lab.errors import SuiteError
 from lab.guest.protocol import CommandResult
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.keys import SESSION, options_of
@@ -74,7 +75,7 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
 def driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDriver]) -> LoadedDriver:
     """The loaded driver of the test's ``lab_driver`` marker; the first one when it names several."""
     if not _session(request).running().wishes.drivers:
-        raise pytest.UsageError(f"{request.node.nodeid}: the driver fixture needs @pytest.mark.lab_driver(name)")
+        raise SuiteError("the driver fixture needs @pytest.mark.lab_driver(name)")
     return next(iter(drivers.values()))
 
 
@@ -82,9 +83,11 @@ def driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDriver]) 
 def reader(request: pytest.FixtureRequest, guest: LiveGuest, driver: LoadedDriver) -> DeviceReader:
     """Reads from the driver's device: ``reader.read(length=20, times=5)``, ``reader.run(script)``."""
     if not driver.package.links:
-        raise pytest.UsageError(f"driver {driver.name} has no link in its manifest to read from")
-    probe = _session(request).source.payload.client_path(PROBE_CLIENT)
-    return DeviceReader(guest.transport, probe, driver.package.links[0])
+        raise SuiteError(f"driver {driver.name} has no link to read from", hint="`links:` in its driver.yaml")
+    payload = _session(request).source.payload
+    if PROBE_CLIENT not in payload.clients:
+        raise SuiteError(f"no driver of this run brings {PROBE_CLIENT}", hint=f"`clients: [{PROBE_CLIENT}]` in its driver.yaml")
+    return DeviceReader(guest.transport, payload.client_path(PROBE_CLIENT), driver.package.links[0])
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 import lab
 from lab.errors import LabError
-from lab.gate.exitcode import OK, USAGE
+from lab.gate.exitcode import NOTHING, OK
 from lab.plugin import hookspec, markers, options
 from lab.plugin.fixtures import GUEST_FIXTURES
 from lab.plugin.isolation import scope_of
@@ -91,12 +91,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"no guest can be had: {error}") from None
         # A usage error of a worker would reach the user as a crash of that worker.
         source = NoSource(error)
-    if not is_worker(config):
-        # A worker cannot refuse the run: there, such a test fails before a guest is booted for it.
-        for item in items:
-            wrong = markers.unknown_driver(wishes[item.nodeid], source.payload.drivers)
-            if wrong:
-                raise pytest.UsageError(f"{item.nodeid}: {wrong}")
     scopes = {item.nodeid: scope_of(item, chosen.isolation) for item in items}
     config.stash[SESSION] = LabSession(
         chosen, source, out=out, worker=worker_name(config), wishes=wishes, users=users, scopes=scopes
@@ -171,7 +165,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if junit := config.getoption("xmlpath", None):
             attach_to_junit(config.invocation_params.dir / os.path.expandvars(Path(junit).expanduser()), config.stash[OUT])
         config.stash[_FINISHED] = finished
-        if session.exitstatus == pytest.ExitCode.OK and finished.report.exit_code not in (OK, USAGE):
+        if session.exitstatus == pytest.ExitCode.OK and finished.report.exit_code not in (OK, NOTHING):
             # A fault behind the last test's window: pytest itself has seen no test fail.
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         link_latest(config.stash[OUT], options_of(config).out_root)

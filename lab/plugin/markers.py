@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.errors import ConfigError
+from lab.errors import ConfigError, SuiteError
 from lab.guest.capability import check_names
 
 #: Signature and one line for ``pytest --markers``.
@@ -35,6 +35,7 @@ class Wishes:
         fresh: A guest that has served no test.
         cpus: Virtual CPUs; None for the image's own number.
         expected_fault: Code of the fault that the test provokes.
+        wrong: Why the markers cannot be understood; empty when they can. Such a test fails at its setup, and no other does.
     """
 
     drivers: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Wishes:
     fresh: bool = False
     cpus: int | None = None
     expected_fault: int | None = None
+    wrong: str = ""
 
 
 def register(config: pytest.Config) -> None:
@@ -57,11 +59,14 @@ def has_marker(item: pytest.Item) -> bool:
 
 
 def read_wishes(item: pytest.Item) -> Wishes:
-    """What a test asks for.
+    """What a test asks for; of one with a marker that is used wrongly, the reason, which quotes the marker's signature."""
+    try:
+        return _read_wishes(item)
+    except SuiteError as error:
+        return Wishes(wrong=str(error))
 
-    Raises:
-        pytest.UsageError: A marker is used wrongly; the message quotes its signature.
-    """
+
+def _read_wishes(item: pytest.Item) -> Wishes:
     driver = item.get_closest_marker("lab_driver")
     reload = True
     drivers: tuple[str, ...] = ()
@@ -69,21 +74,21 @@ def read_wishes(item: pytest.Item) -> Wishes:
         reload = driver.kwargs.get("reload", True)
         drivers = driver.args
         if not drivers or set(driver.kwargs) - {"reload"} or not isinstance(reload, bool) or not _all_text(drivers):
-            raise _wrong(item, driver)
+            raise _wrong(driver)
     needs: dict[str, None] = {}
     for marker in item.iter_markers("lab_needs"):
         if not marker.args or marker.kwargs or not _all_text(marker.args):
-            raise _wrong(item, marker)
+            raise _wrong(marker)
         try:
             needs.update(dict.fromkeys(check_names(marker.args)))
         except ConfigError as error:
-            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+            raise SuiteError(f"@pytest.mark.lab_needs: {error.message}", hint=error.hint) from None
     if "prints" in getattr(item, "fixturenames", ()):
         # Where no print reaches the host, a test that waits for one would accuse the driver.
         needs["dbgprint"] = None
     fresh = item.get_closest_marker("lab_fresh")
     if fresh is not None and (fresh.args or fresh.kwargs):
-        raise _wrong(item, fresh)
+        raise _wrong(fresh)
     return Wishes(
         drivers=drivers,
         reload=reload,
@@ -109,7 +114,7 @@ def _one_number(item: pytest.Item, name: str, *, least: int) -> int | None:
     if marker is None:
         return None
     if len(marker.args) != 1 or marker.kwargs or type(marker.args[0]) is not int or marker.args[0] < least:
-        raise _wrong(item, marker)
+        raise _wrong(marker)
     return int(marker.args[0])
 
 
@@ -117,8 +122,6 @@ def _all_text(values: tuple[object, ...]) -> bool:
     return all(isinstance(value, str) and value for value in values)
 
 
-def _wrong(item: pytest.Item, marker: pytest.Mark) -> pytest.UsageError:
+def _wrong(marker: pytest.Mark) -> SuiteError:
     arguments = ", ".join([*map(repr, marker.args), *(f"{key}={value!r}" for key, value in marker.kwargs.items())])
-    return pytest.UsageError(
-        f"{item.nodeid}: @pytest.mark.{marker.name}({arguments}) is wrong; it is written {_MARKERS[marker.name][0]}"
-    )
+    return SuiteError(f"@pytest.mark.{marker.name}({arguments}) is wrong; it is written {_MARKERS[marker.name][0]}")

@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import pytest
 
-from lab.errors import ConfigError, EvidenceLost, LabError, TransportError
+from lab.errors import EvidenceLost, LabError, SuiteError, TransportError
+from lab.gate.blame import hang_of, is_of_the_suite
 from lab.guest import capability
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence import EvidenceKeeper
@@ -121,12 +122,14 @@ class LabSession:
         )
         seat = self.pool.current if nodeid in self.users else None
         self._writer.begin(nodeid, started=run.started, guest_id=seat.life.guest_id if seat else None)
+        if wishes.wrong:
+            raise SuiteError(wishes.wrong)
         missing = self._lacks(wishes)
         if missing:
             self._skip(run, missing)
         wrong = unknown_driver(wishes, self._hashes) if self._hashes else ""
         if wrong:
-            raise ConfigError(wrong, hint="name its folder with --lab-driver")
+            raise SuiteError(wrong, hint="the marker's name, or the folder of that driver with --driver (pytest: --lab-driver)")
         if seat is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh, scope=run.scope):
             self._take(run, seat)
 
@@ -145,7 +148,7 @@ class LabSession:
     def running(self) -> TestRun:
         """The test that runs now."""
         if self.run is None:
-            raise LabError(
+            raise SuiteError(
                 "a guest can only be used while a test runs", hint="use the lab's fixtures in tests and function fixtures"
             )
         return self.run
@@ -156,10 +159,13 @@ class LabSession:
         if run is None or run.nodeid != report.nodeid:
             return
         error = call.excinfo.value if call.excinfo is not None else None
+        error = hang_of(error) or error
         if run.seat is not None and error is not None:
             self._triage.excuse(run, run.seat, report, error)
             self._triage.excuse_lack(run, run.seat, report)
-        run.saw(call, report)
+        if isinstance(error, SuiteError) and report.outcome == "failed" and not is_of_the_suite(error):
+            report.longrepr = str(error)  # of a marker or a fixture's use; the lab's own lines would say nothing
+        run.saw(error, report)
         if run.seat is not None and error is not None and not isinstance(error, pytest.skip.Exception):
             # Also where pytest says "skipped", because the test is expected to fail.
             self._triage.look_into(run, run.seat, error)

@@ -81,7 +81,7 @@ def summary_lines(finished: Finished) -> list[str]:
     for need, count in report.skipped_for.items():
         lines.append(f"skipped for want of {need}: {count}")
     lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")
-    red = [test for verdict in ("crash", "infra") for test in report.tests if test.verdict == verdict]
+    red = [test for verdict in ("crash", "test", "infra") for test in report.tests if test.verdict == verdict]
     for test in red:
         lines.append(f"{test.verdict}: {test.nodeid}: {test.reason}")
         lines += [f"  {file.kind}: {finished.files[0].parent / file.path}" for file in test.evidence if file.kind in _SHOWN]

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import sys
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
-import lab
 from lab.config import KnownIssue
 from lab.crash.bugcheck import find_bugcheck
 from lab.crash.faults import FaultWords
 from lab.crash.signs import CrashSign
-from lab.errors import LabError
 from lab.gate.known import match_known
 from lab.gate.verdict import Decision, Facts, PhaseFact, decide
 from lab.guest.lacks import module_of
@@ -33,7 +28,6 @@ from lab.report.model import EvidenceFile, TestEntry
 
 #: How much of a test's prints is searched for the kernel's last words.
 _BUGCHECK_TEXT = 8192
-_LAB_FOLDER = str(Path(lab.__file__).resolve().parent)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,23 +119,18 @@ class TestRun:
         """What a driver of the test called and this guest does not have, see :mod:`lab.guest.lacks`; mostly empty."""
         return next((fault.lacks for fault in self._unexpected()[:1]), "")
 
-    def saw(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-        """Take down how a phase ended."""
+    def saw(self, error: BaseException | None, report: pytest.TestReport) -> None:
+        """Take down how a phase ended, and with which exception."""
         self.duration_s += report.duration
-        error = call.excinfo.value if call.excinfo is not None else None
         text = ""
         if report.outcome == "failed":
             self.details.append(report.longreprtext)
-            if call.excinfo is None:
+            if error is None:
                 text = report.longreprtext.strip().splitlines()[-1] if report.longreprtext.strip() else "failed"
-            elif report.when == "call":
-                error = _plumbing(call.excinfo) or error
         elif report.outcome == "skipped":
             if hasattr(report, "wasxfail"):
                 self.xfail_reason = str(report.wasxfail).removeprefix("reason: ")
                 self.details.append(report.longreprtext)
-                if call.excinfo is not None and report.when == "call":
-                    error = _plumbing(call.excinfo) or error
             else:
                 self.skip_reason = self.skip_reason or str(getattr(error, "msg", "") or error or "skipped")
         when: Literal["setup", "call", "teardown"] = report.when or "call"
@@ -239,33 +228,3 @@ class TestRun:
                 )
             )
         return faults
-
-
-def _plumbing(excinfo: pytest.ExceptionInfo[BaseException]) -> BaseException | None:
-    """The lab's own failure in a test's call: an error that nobody foresaw, raised inside of the lab.
-
-    Without it, a bug of the lab would be shown as one of the driver.
-    """
-    error = excinfo.value
-    if isinstance(error, AssertionError | LabError | pytest.fail.Exception | pytest.skip.Exception):
-        return None
-    if not _raised_in_lab(excinfo.tb):
-        return None
-    return LabError(f"the lab itself failed: {type(error).__name__}: {error}", hint="report this with the traceback")
-
-
-def _raised_in_lab(trace: types.TracebackType | None) -> bool:
-    """Whether the error passed through the lab's code below the test, other than by a callback of the test's own."""
-    last_own = -1
-    last_lab = -1
-    depth = 0
-    outside = (sys.prefix, sys.base_prefix)
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if name.startswith(_LAB_FOLDER):
-            last_lab = depth
-        elif not name.startswith(outside):
-            last_own = depth
-        depth += 1
-        trace = trace.tb_next
-    return last_lab > last_own

@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 #: The code of a crash that told none.
 NO_CODE = "0x00000000"
 
-Verdict = Literal["passed", "product", "crash", "infra", "known", "skipped"]
+Verdict = Literal["passed", "product", "crash", "test", "infra", "known", "skipped"]
 
 
 def _encodable(value: object) -> object:

@@ -15,7 +15,14 @@ from lab.report.view import MEANINGS, ORDER, RED, guest_sentence, headline, prin
 #: More would hide the rest of a job's log; GitHub shows ten annotations of a step anyway.
 _MOST_ANNOTATIONS = 10
 
-_COLOURS = {"crash": "bold red", "product": "red", "infra": "magenta", "known": "yellow", "skipped": "bright_black"}
+_COLOURS = {
+    "crash": "bold red",
+    "product": "red",
+    "test": "blue",
+    "infra": "magenta",
+    "known": "yellow",
+    "skipped": "bright_black",
+}
 
 
 def print_summary(report: RunReport, console: Console) -> None:

@@ -10,13 +10,14 @@ from itertools import groupby
 from lab.report.model import Attempt, GuestEntry, PrintEntry, RunReport, TestEntry, Verdict
 
 #: Gravest first: how tests are ordered wherever red comes first.
-ORDER: tuple[Verdict, ...] = ("crash", "product", "infra", "known", "skipped", "passed")
-RED: frozenset[Verdict] = frozenset({"crash", "product", "infra"})
+ORDER: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")
+RED: frozenset[Verdict] = frozenset({"crash", "product", "test", "infra"})
 
 #: (one, many), as said of a number of tests.
 WORDS: dict[Verdict, tuple[str, str]] = {
     "crash": ("crash", "crashes"),
     "product": ("product failure", "product failures"),
+    "test": ("mistake in a test", "mistakes in tests"),
     "infra": ("lab failure", "lab failures"),
     "known": ("known issue", "known issues"),
     "skipped": ("skipped", "skipped"),
@@ -27,6 +28,7 @@ WORDS: dict[Verdict, tuple[str, str]] = {
 MEANINGS: dict[Verdict, str] = {
     "crash": "the driver took its guest down",
     "product": "the driver does not do what is documented",
+    "test": "the test's own code is wrong; nothing is said about the driver",
     "infra": "the lab failed; nothing is said about the driver",
     "known": "red, listed in the lab file with a reason and an end date",
     "skipped": "the guest lacks what the test needs",

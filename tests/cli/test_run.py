@@ -113,10 +113,10 @@ def child(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCh
         (["passed", "infra"], 1, 10),
         (["passed"], 3, 10),
         (["passed"], 0, 0),
-        ([], 0, 2),  # not one test of the lab
-        ([], 2, 2),  # a suite that cannot be imported
+        ([], 0, 5),  # not one test of the lab
+        ([], 2, 4),  # a suite that cannot be imported
         ([], 4, 2),  # an option that nobody knows
-        ([], 5, 2),  # nothing collected
+        ([], 5, 5),  # nothing collected
         ([], 3, 10),
         ([], -9, 10),
     ],
@@ -217,12 +217,12 @@ def test_short_options_may_stand_together(arguments: list[str], suites: list[str
     assert stops_early(rest) is early
 
 
-def test_nothing_collected_is_usage(suite: Suite) -> None:
+def test_nothing_collected_is_nothing_checked(suite: Suite) -> None:
     suite(GREEN)
-    assert lab("run", "-n0", "-k", "nothing_of_this_name").exit_code == 2
+    assert lab("run", "-n0", "-k", "nothing_of_this_name").exit_code == 5
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["--bogus"], 2), (["-k", "nothing_of_this_name"], 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(["--bogus"], 2), (["-k", "nothing_of_this_name"], 5)])
 def test_a_run_that_did_not_take_place_leaves_nothing(suite: Suite, tmp_path: Path, arguments: list[str], code: int) -> None:
     suite(GREEN)
     (tmp_path / "suites" / "conftest.py").unlink()

@@ -8,27 +8,30 @@ import pytest
 
 from lab.gate.exitcode import combined_code, exit_code, meaning
 
-VERDICTS = ("passed", "product", "crash", "infra", "known", "skipped")
+VERDICTS = ("passed", "product", "crash", "test", "infra", "known", "skipped")
 
 
-@pytest.mark.parametrize("present", [c for n in range(7) for c in itertools.combinations(VERDICTS, n)], ids="+".join)
+@pytest.mark.parametrize("present", [c for n in range(8) for c in itertools.combinations(VERDICTS, n)], ids="+".join)
 def test_the_gravest_verdict_wins(present: tuple[str, ...]) -> None:
-    if not present:
-        expected = 2
-    elif "crash" in present:
+    if "crash" in present:
         expected = 3
     elif "product" in present:
         expected = 1
+    elif "test" in present:
+        expected = 4
     elif "infra" in present:
         expected = 10
-    else:
+    elif "passed" in present or "known" in present:
         expected = 0
+    else:
+        expected = 5
     assert exit_code(dict.fromkeys(present, 2)) == expected
 
 
 def test_zeros_count_as_absent() -> None:
     assert exit_code({"passed": 3, "crash": 0, "product": 0, "infra": 0}) == 0
-    assert exit_code({"passed": 0}) == 2
+    assert exit_code({"passed": 0}) == 5
+    assert exit_code({"passed": 0, "skipped": 3}) == 5
 
 
 @pytest.mark.parametrize(
@@ -38,9 +41,11 @@ def test_zeros_count_as_absent() -> None:
         ({"passed": 2, "crash": 1}, 1, 3),
         ({"passed": 2, "product": 1}, 2, 1),  # -x stops the run
         ({"infra": 1}, -9, 10),
-        ({}, 5, 2),  # nothing collected
-        ({}, 2, 2),  # a suite that cannot be imported
+        ({}, 5, 5),  # nothing collected
+        ({}, 2, 4),  # a suite that cannot be imported
         ({}, 4, 2),
+        ({"skipped": 2}, 0, 5),
+        ({"test": 1, "infra": 1}, 1, 4),
         ({}, 3, 10),
         ({}, -9, 10),
         ({"passed": 2}, 1, 10),  # a failure that no test accounts for
@@ -65,5 +70,5 @@ def test_a_repeated_test_explains_a_failure_of_pytest() -> None:
 
 
 def test_each_code_has_words() -> None:
-    assert len({meaning(code) for code in (0, 1, 2, 3, 10)}) == 5
+    assert len({meaning(code) for code in (0, 1, 2, 3, 4, 5, 10, 130)}) == 8
     assert "77" in meaning(77)

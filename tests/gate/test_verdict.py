@@ -21,6 +21,7 @@ from lab.errors import (
     ImageError,
     LabError,
     ServiceError,
+    SuiteError,
     TransportError,
 )
 from lab.gate.verdict import Decision, Facts, PhaseFact, Verdict, decide, one_line
@@ -55,8 +56,13 @@ SKIPPED = [PhaseFact(when="setup", outcome="skipped")]
     [
         (AssertionError("a != b"), "product", "product"),
         (pytest.fail.Exception("no such print"), "product", "product"),
-        (KeyError("slot"), "product", "infra"),
-        (OSError(28, "No space left on device"), "product", "infra"),
+        (KeyError("slot"), "test", "test"),
+        (OSError(2, "No such file or directory"), "test", "test"),
+        (OSError(28, "No space left on device"), "infra", "infra"),
+        (OSError(24, "Too many open files"), "infra", "infra"),
+        (MemoryError(), "infra", "infra"),
+        (SuiteError("a marker is wrong"), "test", "test"),
+        (pytest.UsageError("a fixture is used wrongly"), "test", "test"),
         (ServiceError("sc start sync", 577), "product", "product"),
         (CommandFailed("drvprobe", 3), "product", "infra"),
         (GuestCrashed(0xC0000005, (0x10,)), "crash", "crash"),
@@ -199,9 +205,9 @@ def test_a_fault_from_before_the_test_says_so_and_is_never_the_expected_one() ->
     assert decision.reason.startswith("before this test did anything, behind the guest's boot: driver fault 0xC0000005")
 
 
-def test_an_unexpected_pass_of_a_strict_xfail_is_a_product_failure() -> None:
+def test_an_unexpected_pass_of_a_strict_xfail_is_the_tests_own() -> None:
     decision = decide(Facts(phases=phases("call", None, "[XPASS(strict)] ticks drift")))
-    assert decision == Decision(verdict="product", reason="[XPASS(strict)] ticks drift")
+    assert decision == Decision(verdict="test", reason="[XPASS(strict)] ticks drift")
 
 
 def test_the_first_failed_phase_decides() -> None:
@@ -237,7 +243,7 @@ def test_a_crash_behind_another_exception_is_a_crash() -> None:
 
 
 def test_a_failed_phase_without_an_exception_goes_by_its_phase() -> None:
-    assert decide(Facts(phases=phases("call"))) == Decision(verdict="product", reason="call failed")
+    assert decide(Facts(phases=phases("call"))) == Decision(verdict="test", reason="call failed")
     assert decide(Facts(phases=phases("setup"))) == Decision(verdict="infra", reason="in setup: setup failed")
 
 

@@ -142,10 +142,13 @@ def test_junit_has_the_verdict_and_the_guest(inner: Any) -> None:
         ("lab_fresh(1)", "it is written lab_fresh"),
     ],
 )
-def test_markers_that_are_used_wrongly_are_usage_errors(inner: Any, marker: str, message: str) -> None:
-    result = inner.run(f"@pytest.mark.{marker}\ndef test_a(guest): pass")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert message in result.stderr.str()
+def test_a_marker_that_is_used_wrongly_is_the_mistake_of_its_test_alone(inner: Any, marker: str, message: str) -> None:
+    result = inner.run(f"@pytest.mark.{marker}\ndef test_a(guest): pass\ndef test_b(guest): pass")
+    result.assert_outcomes(errors=1, passed=1)
+    assert inner.verdicts == {"test_a": "test", "test_b": "passed"}
+    assert message in inner.test("test_a").reason + inner.test("test_a").details
+    assert "session.py" not in inner.test("test_a").details
+    assert inner.report.exit_code == 4
 
 
 def test_options_have_layers(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,19 +214,13 @@ def test_a(driver):
 """
 
 
-def test_an_unknown_driver_is_wrong_usage_before_any_boot(inner: Any) -> None:
-    result = inner.run(_UNKNOWN_DRIVER)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    text = result.stdout.str() + result.stderr.str()
-    assert "test_a: no driver 'synk' in this run (there is: async, sync); did you mean 'sync'" in text
-
-
-def test_an_unknown_driver_boots_no_guest_of_a_worker(inner: Any) -> None:
-    result = inner.run(_UNKNOWN_DRIVER, "-n", "1")
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_an_unknown_driver_is_the_tests_mistake_and_boots_no_guest(inner: Any, workers: tuple[str, ...]) -> None:
+    result = inner.run(_UNKNOWN_DRIVER, *workers)
     assert result.ret == 1
     entry = inner.test("test_a")
-    assert entry.verdict == "infra"
-    assert "no driver 'synk' in this run" in entry.reason
+    assert entry.verdict == "test"
+    assert "no driver 'synk' in this run (there is: async, sync); did you mean 'sync'" in entry.reason
     assert inner.report.guests == []
 
 

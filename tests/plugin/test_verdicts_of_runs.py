@@ -278,18 +278,18 @@ def test_a_boot_that_fails_once_is_no_failure_of_the_test(inner: Any) -> None:
     assert len(inner.report.guests) == 2
 
 
-def test_a_bug_of_the_lab_in_a_test_is_infra_and_one_of_the_test_is_product(inner: Any) -> None:
+def test_a_bug_of_the_lab_in_a_test_is_infra_and_one_of_the_test_is_its_own(inner: Any) -> None:
     inner.run(
         """
 def test_of_the_lab(prints, monkeypatch):
     monkeypatch.setattr("lab.prints.stream.clean", None)
-    prints.texts() or prints.expect("x", timeout=0.1)
+    prints.texts() or prints.expect(["x"], timeout=0.1)
 
 def test_of_the_test(guest):
     {}["nothing"]
 """
     )
-    assert inner.verdicts == {"test_of_the_lab": "infra", "test_of_the_test": "product"}
+    assert inner.verdicts == {"test_of_the_lab": "infra", "test_of_the_test": "test"}
     assert "the lab itself failed: TypeError" in inner.test("test_of_the_lab").reason
 
 
@@ -351,7 +351,7 @@ def test_fixture(broken):
     pass
 """
     )
-    assert inner.verdicts == {"test_expected": "known", "test_skipped": "skipped", "test_fixture": "infra"}
+    assert inner.verdicts == {"test_expected": "known", "test_skipped": "skipped", "test_fixture": "test"}
     assert inner.test("test_skipped").reason == "not today"
 
 

@@ -1,0 +1,195 @@
+"""Whose mistake an exception is that speaks neither of the driver nor of the lab: the test's own, the lab's, or the host's.
+
+An exception of the test's own code says nothing about the driver, and one that comes out of the lab is the lab's fault only
+when the lab was called as it asks to be. The traceback decides: its frames are those of the suite (everything that is neither
+the lab nor an installed package), of the lab, and of libraries.
+
+- The innermost frame of suite and lab is the suite's: the test's mistake, also where a library raised it.
+- It is the lab's, and the suite called the lab with an argument that is not of the documented type: the test's mistake. (An
+  argument that does not exist is refused by Python before the lab has a frame, so that is the rule above.)
+- It is the lab's otherwise: a bug of the lab.
+- There is none of either, as when pytest cannot find a fixture: the test's mistake.
+
+Whatever raised it, an error that says that this machine has no room, memory, files or processes left is the host's.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import inspect
+import sysconfig
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+import lab
+from lab.errors import GuestHung, LabError, SuiteError
+
+Blame = Literal["test", "lab", "host"]
+
+_LAB = str(Path(lab.__file__).resolve().parent)
+#: Only passes on what others raise; a hook wrapper stands in every traceback of a teardown.
+_PASSES_ON = str(Path(_LAB, "plugin", "hooks.py"))
+_LIBRARIES = tuple({str(Path(path)) for key, path in sysconfig.get_paths().items() if key.endswith(("stdlib", "lib"))})
+#: Debian's system Python installs into a folder that its sysconfig does not name.
+_PACKAGES = ("site-packages", "dist-packages")
+_PYTEST_TIMEOUT = "pytest_timeout.py"
+
+_NO_ROOM = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EROFS", "EIO", "ENOBUFS", "ENOLCK")
+    if hasattr(errno, name)
+)
+#: What no answer of a driver can bring about.
+_NEVER_THE_DRIVER = (NameError, ImportError, SyntaxError, SuiteError)
+
+
+def blame(error: BaseException) -> Blame:
+    """Say whose mistake an exception is; see the module's text for the rules."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _NO_ROOM):
+        return "host"
+    if _is_of_pytest(error, "UsageError"):
+        return "test"
+    frames = list(_frames(error))
+    suite = max((number for number, frame in enumerate(frames) if kind_of(frame) == "suite"), default=-1)
+    ours = [frame for frame in frames[suite + 1 :] if kind_of(frame) == "lab"]
+    if not ours:
+        return "test"
+    return "test" if suite >= 0 and wrong_argument(ours[0]) else "lab"
+
+
+def is_of_the_suite(error: BaseException) -> bool:
+    """Whether the suite's own code had a part in an error: a test's, or that of a fixture of its own."""
+    return any(kind_of(frame) == "suite" for frame in _frames(error))
+
+
+def place(error: BaseException) -> str:
+    """File and line of the suite where an error came out, as ``test_it.py:12``; empty when no line of it had a part."""
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if kind_of(trace.tb_frame) == "suite":
+            found = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def judges_the_driver(error: BaseException) -> bool:
+    """Whether an exception is an assertion about the driver: ``assert``, ``pytest.fail()``, ``DID NOT RAISE``, a print.
+
+    ``pytest.fail()`` is also how pytest itself complains of a fixture that is used wrongly, and how pytest-timeout ends a test;
+    a bare ``assert`` may be one of the lab's own.
+    """
+    if isinstance(error, AssertionError):
+        frames = list(_frames(error))
+        return type(error) is not AssertionError or not frames or kind_of(frames[-1]) != "lab"
+    if not _is_of_pytest(error, "Failed"):
+        return False
+    caller = _caller_of_fail(error)
+    if Path(caller).name == _PYTEST_TIMEOUT:
+        return False
+    return "_pytest" not in Path(caller).parts or str(error).startswith("DID NOT")
+
+
+def never_the_driver(error: BaseException) -> bool:
+    """Whether an exception is a mistake that no answer of a driver can bring about, so that no ``xfail`` excuses it."""
+    return isinstance(error, _NEVER_THE_DRIVER) or _is_of_pytest(error, "UsageError", "FixtureLookupError")
+
+
+def hang_of(error: BaseException | None) -> GuestHung | None:
+    """The hang that pytest-timeout has met, when it ended a test that waited for its guest; None for everything else."""
+    if error is None or not _is_of_pytest(error, "Failed") or Path(_caller_of_fail(error)).name != _PYTEST_TIMEOUT:
+        return None
+    own = [kind_of(frame) for frame in _frames(error) if kind_of(frame) != "library"]
+    if not own or own[-1] != "lab":
+        return None
+    return GuestHung(
+        f"the test still waited for its guest: {error}", hint="a longer timeout, or the driver that does not answer"
+    )
+
+
+def kind_of(frame: types.FrameType) -> Literal["suite", "lab", "library"]:
+    """Whose code a frame runs."""
+    name = frame.f_code.co_filename
+    if name.startswith(_LAB + "/"):
+        return "library" if name == _PASSES_ON else "lab"
+    if name.startswith("<"):
+        return "library"  # generated code, such as a dataclass's methods, belongs to whoever has called it
+    if any(part in _PACKAGES for part in Path(name).parts) or name.startswith(tuple(f"{path}/" for path in _LIBRARIES)):
+        return "library"
+    return "suite"
+
+
+def wrong_argument(frame: types.FrameType) -> str:
+    """The first parameter of a function of the lab whose value is not of the documented type; empty when all are."""
+    function = _function_of(frame.f_code)
+    if function is None:
+        return ""
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return ""
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in hints or name not in frame.f_locals:
+            continue
+        value = frame.f_locals[name]
+        values = value if parameter.kind is parameter.VAR_POSITIONAL else [value]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            values = value.values()
+        if not all(one == parameter.default or _fits(one, hints[name]) for one in values):
+            return name
+    return ""
+
+
+def _fits(value: object, hint: Any) -> bool:
+    try:
+        adapter = pydantic.TypeAdapter[object](hint, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+    except pydantic.errors.PydanticUserError:
+        return isinstance(value, hint) if isinstance(hint, type) else True  # a model or a dataclass: it takes no configuration
+    try:
+        adapter.validate_python(value, strict=True)
+    except pydantic.ValidationError:
+        return False
+    except TypeError:
+        return True  # a protocol that cannot be asked at run time
+    return True
+
+
+def _function_of(code: types.CodeType) -> types.FunctionType | None:
+    """The function that a frame's code belongs to; also one inside of a function, which no name leads to."""
+    return next((found for found in gc.get_referrers(code) if isinstance(found, types.FunctionType)), None)
+
+
+def _frames(error: BaseException) -> Iterator[types.FrameType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _caller_of_fail(error: BaseException) -> str:
+    """The file of whoever called ``pytest.fail()``."""
+    files = [frame.f_code.co_filename for frame in _frames(error)]
+    callers = [name for name in files if Path(name).name != "outcomes.py"]
+    return callers[-1] if callers else ""
+
+
+def _is_of_pytest(error: BaseException, *names: str) -> bool:
+    """Whether an exception is one of pytest's own of such a name; pytest itself need not be there to ask."""
+    kind = type(error)
+    return kind.__name__ in names and kind.__module__.partition(".")[0] in ("_pytest", "pytest", "builtins")
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The lab's error, or the assertion, that an exception was raised from on purpose (``raise … from …``); else itself."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, LabError | AssertionError):
+            return cause
+        cause = cause.__cause__
+    return error
