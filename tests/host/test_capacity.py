@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,77 @@ def test_forks(capacity: Capacity, smp: int, forks: int) -> None:
 def test_never_more_than_cores_or_memory_allow(cores: float, memory: int, guest: int, smp: int) -> None:
     guests = Capacity(cores, memory).guests(guest, smp=smp)
     assert guests == 1 or (guests * smp <= cores + 1e-3 and guests * guest < memory)
+
+
+def test_memory_high_alone_is_a_limit(machine: Machine) -> None:
+    """MemoryHigh= of systemd: beyond it the kernel slows the processes down instead of refusing."""
+    machine.write("proc/self/cgroup", "0::/batch.slice/job.scope\n")
+    machine.write("sys/fs/cgroup/batch.slice/job.scope/memory.max", "max\n")
+    machine.write("sys/fs/cgroup/batch.slice/memory.max", "max\n")
+    machine.write("sys/fs/cgroup/batch.slice/memory.high", f"{3 * GIB}\n")
+    machine.write("sys/fs/cgroup/batch.slice/memory.current", f"{GIB}\n")
+    assert measure(machine.root, affinity=4) == Capacity(4, 2048)
+
+
+def test_a_group_that_tells_no_use_still_limits(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "0::/\n")
+    machine.write("sys/fs/cgroup/memory.max", f"{2 * GIB}\n")
+    assert measure(machine.root, affinity=4).memory_mb == 2048
+
+
+def test_page_cache_is_free_however_often_it_was_read(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "0::/\n")
+    machine.write("sys/fs/cgroup/memory.max", f"{4 * GIB}\n")
+    machine.write("sys/fs/cgroup/memory.current", f"{4 * GIB}\n")
+    machine.write("sys/fs/cgroup/memory.stat", f"anon {GIB}\nactive_file {2 * GIB}\ninactive_file {GIB}\n")
+    assert measure(machine.root, affinity=4).memory_mb == 3072
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "cpus"),
+    [
+        ("0::/ci", "ci/cpuset.cpus.effective", "0-1,6\n"),
+        ("5:cpuset:/ci", "cpuset/ci/cpuset.effective_cpus", "0-2\n"),
+        ("5:cpuset:/ci", "cpuset/ci/cpuset.cpus", "4,6,9\n"),
+    ],
+)
+def test_a_set_of_cpus_limits_the_cores(machine: Machine, line: str, file: str, cpus: str) -> None:
+    machine.write("proc/self/cgroup", line + "\n")
+    machine.write(f"sys/fs/cgroup/{file}", cpus)
+    assert measure(machine.root, affinity=8).cores == 3
+
+
+def test_version_1_tells_the_limit_of_groups_out_of_sight(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "4:memory:/pods/one/box\n")
+    machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
+    machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", f"{GIB}\n")
+    machine.write("sys/fs/cgroup/memory/memory.stat", f"hierarchical_memory_limit {3 * GIB}\ntotal_inactive_file 0\n")
+    assert measure(machine.root, affinity=8).memory_mb == 2048
+
+
+def test_groups_are_sought_where_they_are_mounted(machine: Machine) -> None:
+    """A container with the host's paths, one of whose groups is the process's own; its hierarchy is mounted from there on."""
+    machine.write("proc/self/cgroup", "0::/engine/box7/inner\n")
+    machine.write(
+        "proc/self/mountinfo",
+        "30 20 0:5 / /proc rw - proc proc rw\n31 20 0:28 /engine/box7 /mnt/c\\040groups ro shared:4 - cgroup2 cgroup2 rw\n",
+    )
+    machine.write("mnt/c groups/inner/memory.max", f"{2 * GIB}\n")
+    machine.write("mnt/c groups/cpu.max", "250000 100000\n")
+    assert measure(machine.root, affinity=8) == Capacity(2.5, 2048)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=80))
+def test_nothing_in_the_kernels_files_ends_the_measuring(cgroup: bytes, mounts: bytes, value: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        machine = Machine(Path(folder))
+        group = machine.root / "sys/fs/cgroup"
+        group.mkdir(parents=True)
+        (machine.root / "proc/self").mkdir()
+        (machine.root / "proc/self/cgroup").write_bytes(cgroup + b"\n0::/\n")
+        (machine.root / "proc/self/mountinfo").write_bytes(mounts)
+        for name in ("memory.max", "memory.current", "memory.stat", "cpu.max", "cpuset.cpus.effective"):
+            (group / name).write_bytes(value)
+        found = measure(machine.root, affinity=4)
+    assert found.cores <= 4
+    assert found.memory_mb <= 8192
