@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from lab.errors import HostToolError
 from lab.toolchain import pe
 from lab.toolchain.build import build_drivers
 from lab.toolchain.codeview import codeview
 from lab.toolchain.compile import ARCHES
 from lab.toolchain.files import sha256_of
 from lab.toolchain.manifest import known_components
-from lab.toolchain.sign import is_signed, signing_key, verify
+from lab.toolchain.sign import lab_certificate
+from lab.toolchain.trust import described, refusal, windows_says
 
 group = typer.Typer(no_args_is_help=True, help="Build, list and check drivers.")
 
@@ -56,31 +56,43 @@ def list_() -> None:
 
 @group.command()
 def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", help="Driver images")]) -> None:
-    """Check driver images as the lab checks its own: format, imports, sections, checksum, the lab's signature."""
+    """Check driver images: format, imports, sections, checksum, signatures.
+
+    A problem is why Windows would not load it, and ends the command with 1. A note is a fact to be known: what a driver needs
+    of its guest, what the lab's own builds do without, who signed it.
+    """
+    ours = lab_certificate()
     sound = True
     for file in files:
         facts = pe.inspect(file)
-        problems = list(facts.problems)
-        try:
-            verify(file, signing_key())
-            signature = "signed by this lab"
-        except HostToolError as error:
-            if error.exit_code is None:
-                raise
-            signature = "signed, but not by this lab" if is_signed(file) else "not signed"
-            what = "a guest in test mode takes any valid one" if is_signed(file) else "Windows will not load it (error 577)"
-            problems.append(f"it carries no valid signature of this lab's key; {what}")
-        typer.echo(f"{file}: {facts.arch or 'unknown processor'}, {signature}, SHA-256 {sha256_of(file)}")
+        typer.echo(f"{file}: {facts.arch or 'unknown processor'}, {_signed_by(facts, ours)}, SHA-256 {sha256_of(file)}")
+        for signature in facts.signatures:
+            for line in described(signature):
+                typer.echo(f"  {line}")
         for module, imported in facts.imports.items():
             typer.echo(f"  imports from {module}: {', '.join(imported)}")
         record = codeview(file)
         said = f"{record.build_id} {record.pdb}".rstrip() if record else "none; a kernel's debugger is not told of its load"
         typer.echo(f"  debug id: {said}")
+        refused = refusal(facts.signatures, facts.arch)
+        said = "" if refused else windows_says(facts.signatures, facts.arch, {ours} if ours else ())
+        for remark in (*facts.remarks, *([said] if said else [])):
+            typer.echo(f"  note: {remark}")
+        problems = (*facts.problems, *([refused] if refused else []))
         for problem in problems:
             typer.echo(f"  problem: {problem}")
         sound = sound and not problems
     if not sound:
         raise typer.Exit(_EXIT_UNSOUND)
+
+
+def _signed_by(facts: pe.ImageFacts, ours: str) -> str:
+    sound = [signature for signature in facts.signatures if not signature.problem]
+    if any(signature.certificate_sha256 == ours for signature in sound):
+        return "signed by this lab"
+    if sound:
+        return f"signed by {sound[0].signer} (not by this lab)"
+    return "with a broken signature" if facts.signatures else "not signed"
 
 
 def register(app: typer.Typer) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import pefile
-
-from lab.errors import HostToolError
+from lab.errors import ConfigError, HostToolError
 from lab.host.process import run
 from lab.toolchain.codeview import codeview
+from lab.toolchain.peimage import opened
 from lab.toolchain.select import DriverPackage
 
 _ADDR2LINE = {"x64": "x86_64-w64-mingw32-addr2line", "x86": "i686-w64-mingw32-addr2line"}
@@ -32,14 +31,14 @@ def locate(package: DriverPackage, address: int) -> str:
         For example ``sync.sys+0x1050 (DispatchRead, sync.c:66)``; empty when it cannot be told, or lies outside of the code.
     """
     try:
-        with pefile.PE(str(package.image), fast_load=True) as image:
+        with opened(package.image) as (_, image):
             base, size = int(image.OPTIONAL_HEADER.ImageBase), int(image.OPTIONAL_HEADER.SizeOfImage)
             code = [
                 (int(section.VirtualAddress), int(section.Misc_VirtualSize))
                 for section in image.sections
                 if section.Characteristics & _EXECUTABLE
             ]
-    except (OSError, pefile.PEFormatError):
+    except ConfigError:
         return ""
     offset = address % _GRANULARITY
     if size > _GRANULARITY or not any(start <= offset < start + length for start, length in code):

@@ -6,11 +6,15 @@ loaded and unloaded in silence). The linker of mingw-w64 writes one, with such a
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import pefile
+
+from lab.errors import ConfigError
+from lab.toolchain.peimage import opened, printable
 
 _TYPE_CODEVIEW = 2
 _SIGNATURE = b"RSDS"
@@ -34,16 +38,20 @@ class CodeView:
 def codeview(path: Path) -> CodeView | None:
     """The CodeView record of an image; None when there is none, or when the file is no image or cannot be read."""
     try:
-        with pefile.PE(str(path), fast_load=True) as image:
+        with opened(path) as (pages, image):
             image.parse_data_directories([pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_DEBUG"]])
             for entry in getattr(image, "DIRECTORY_ENTRY_DEBUG", []):
                 where = entry.struct
                 if where.Type != _TYPE_CODEVIEW:
                     continue
-                record = bytes(image.__data__[where.PointerToRawData : where.PointerToRawData + where.SizeOfData])
+                record = pages.read(where.PointerToRawData, where.SizeOfData)
                 if record[:_ID_AT] == _SIGNATURE and len(record) > _NAME_AT:
-                    name = record[_NAME_AT:].split(b"\0")[0].decode("utf-8", "backslashreplace")
+                    name = printable(record[_NAME_AT:].split(b"\0")[0].decode("utf-8", "backslashreplace"))
                     return CodeView(uuid.UUID(bytes_le=record[_ID_AT : _ID_AT + _ID_SIZE]).hex, name)
-    except (OSError, pefile.PEFormatError):
+    except ConfigError:
+        return None
+    except Exception as error:
+        # Damage shows in pefile as errors of many kinds.
+        logging.getLogger(__name__).debug("%s: its debug directory cannot be read: %r", path, error)
         return None
     return None

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pefile
 
 from lab.errors import ConfigError
+from lab.toolchain.authenticode import Signature, read_signatures
 from lab.toolchain.compile import Arch
+from lab.toolchain.imagesums import checksum, sums_layout
 from lab.toolchain.manifest import Kind
+from lab.toolchain.peimage import damaged, opened, section_name
 
 _MACHINES: dict[int, Arch] = {0x8664: "x64", 0x014C: "x86"}
 _KERNEL_MODULES = frozenset({"ntoskrnl.exe", "hal.dll"})
+#: These are in user mode; a driver that was linked to one does not load.
+_USER_MODULES = frozenset(
+    {"ntdll.dll", "kernel32.dll", "kernelbase.dll", "user32.dll", "advapi32.dll", "msvcrt.dll", "ucrtbase.dll"}
+)
 
 _RELOCS_STRIPPED = 0x0001
 _EXECUTABLE_IMAGE = 0x0002
@@ -21,8 +28,10 @@ _DLL = 0x2000
 _WDM_DRIVER = 0x2000
 _MEM_EXECUTE = 0x20000000
 _MEM_WRITE = 0x80000000
+_MEM_DISCARDABLE = 0x02000000
 _SUBSYSTEM_NATIVE = 1
 _SUBSYSTEMS_PROGRAM = (2, 3)  # window, console
+_RELOCATIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,51 +40,67 @@ class ImageFacts:
 
     Attributes:
         path: The file.
+        size: Its length in bytes.
         arch: None for a processor that the lab does not know.
         native: True for the native subsystem, which drivers have.
         imports: Module (lower case) -> imported names (``#N`` for an ordinal).
-        problems: What is wrong with it as the kind that was asked for; empty when all checks passed.
+        problems: Why Windows would not load it as the kind that was asked for; empty when all checks passed.
+        remarks: What is no fault of a driver from elsewhere, and what the lab's own builds must not have.
+        signatures: Its signatures, see :func:`lab.toolchain.authenticode.read_signatures`.
     """
 
     path: Path
+    size: int
     arch: Arch | None
     native: bool
     imports: Mapping[str, tuple[str, ...]]
     problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+    signatures: tuple[Signature, ...]
 
 
 def inspect(path: Path, kind: Kind = "driver") -> ImageFacts:
-    """Read an image and list all that is wrong with it.
+    """Read an image, and list what is wrong with it and what is unusual.
+
+    The file is read by pages, whatever its size; for checksum and signature it passes through once for each.
 
     Raises:
-        ConfigError: The file cannot be read or is no PE image.
+        ConfigError: The file cannot be read, is empty, is cut off, or is no PE image.
     """
-    try:
-        # From bytes: a mapped file would stay open, and later changes to it would shine through.
-        image = pefile.PE(data=path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
-    except pefile.PEFormatError as error:
-        raise ConfigError(f"is not a Windows image: {error}", file=str(path), hint="point at a .sys file") from None
-    imports = _imports(image)
-    problems = [*_common(image), *(_driver(image, imports) if kind == "driver" else _program(image))]
-    return ImageFacts(
-        path=path,
-        arch=_MACHINES.get(image.FILE_HEADER.Machine),
-        native=image.OPTIONAL_HEADER.Subsystem == _SUBSYSTEM_NATIVE,
-        imports=imports,
-        problems=tuple(problems),
-    )
+    with opened(path) as (pages, image):
+        try:
+            image.parse_data_directories(directories=[pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_IMPORT"]])
+            imports = _imports(image)
+        except Exception as error:
+            raise damaged(path, error) from None
+        layout = sums_layout(image)
+        problems = list(_common(image))
+        remarks = list(_unusual(image))
+        if kind == "driver":
+            problems += [*_driver(image, imports), *_sum(image, checksum(pages, layout))]
+            remarks += _unusual_driver(image, imports)
+        else:
+            problems += _program(image)
+        return ImageFacts(
+            path=path,
+            size=len(pages),
+            arch=_MACHINES.get(image.FILE_HEADER.Machine),
+            native=image.OPTIONAL_HEADER.Subsystem == _SUBSYSTEM_NATIVE,
+            imports=imports,
+            problems=tuple(problems),
+            remarks=tuple(remarks),
+            signatures=read_signatures(pages, layout),
+        )
 
 
 def check(path: Path, kind: Kind, arch: Arch) -> ImageFacts:
-    """:func:`inspect`, and raise for any problem.
+    """:func:`inspect` of what the lab built: raise for any problem, and for anything unusual.
 
     Raises:
-        ConfigError: With all problems, one a line.
+        ConfigError: With all of it, one a line.
     """
     facts = inspect(path, kind)
-    problems = list(facts.problems)
+    problems = [*facts.problems, *facts.remarks]
     if facts.arch is not None and facts.arch != arch:
         problems.append(f"it is for {facts.arch}, not for {arch}")
     if problems:
@@ -90,39 +115,53 @@ def _common(image: pefile.PE) -> Iterator[str]:
         yield f"its processor (machine 0x{header.Machine:04x}) is neither x64 nor x86"
     if not header.Characteristics & _EXECUTABLE_IMAGE:
         yield "it is not marked as executable: the linker did not finish it"
-    if header.Characteristics & _DLL:
-        yield "it is a DLL; link it as an executable image (without -shared, /DLL)"
     if not optional.AddressOfEntryPoint:
         yield "it has no entry point"
     if header.Characteristics & _RELOCS_STRIPPED:
         yield "its relocations are stripped: it loads at one address only (link with --dynamicbase, without /FIXED)"
-    elif not hasattr(image, "DIRECTORY_ENTRY_BASERELOC"):
-        yield "it has no relocation table"
-    for section in image.sections:
-        if section.Characteristics & _MEM_EXECUTE and section.Characteristics & _MEM_WRITE:
-            yield f"section {_name(section)} is both writable and executable"
 
 
 def _driver(image: pefile.PE, imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    optional = image.OPTIONAL_HEADER
-    if optional.Subsystem != _SUBSYSTEM_NATIVE:
-        yield f"its subsystem is {optional.Subsystem}, not 1 (native): the kernel does not load it"
-    if optional.DllCharacteristics & _WDM_DRIVER:
-        yield "it has the WDM_DRIVER bit: as a plain service it could not be stopped (link without --wdmdriver)"
+    if image.OPTIONAL_HEADER.Subsystem != _SUBSYSTEM_NATIVE:
+        yield f"its subsystem is {image.OPTIONAL_HEADER.Subsystem}, not 1 (native): the kernel does not load it"
     for module, names in imports.items():
-        if module not in _KERNEL_MODULES:
-            some = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-            yield f"it imports {some} from {module}; a driver has only ntoskrnl.exe and hal.dll"
-    if not optional.CheckSum:
+        if module in _USER_MODULES:
+            yield f"it imports {_some(names)} from {module}, which the kernel does not have"
+
+
+def _sum(image: pefile.PE, really: int) -> Iterator[str]:
+    told = int(image.OPTIONAL_HEADER.CheckSum)
+    if not told:
         yield "it has no checksum"
-    elif not image.verify_checksum():
-        really = image.generate_checksum()
-        yield f"its checksum is 0x{optional.CheckSum:08x} and should be 0x{really:08x}: it was changed after linking"
+    elif told != really:
+        yield f"its checksum is 0x{told:08x} and should be 0x{really:08x}: it was changed after linking"
 
 
 def _program(image: pefile.PE) -> Iterator[str]:
     if image.OPTIONAL_HEADER.Subsystem not in _SUBSYSTEMS_PROGRAM:
         yield f"its subsystem is {image.OPTIONAL_HEADER.Subsystem}: not a program"
+
+
+def _unusual(image: pefile.PE) -> Iterator[str]:
+    if image.FILE_HEADER.Characteristics & _DLL:
+        yield "it is a DLL: Wine calls its entry point as DllMain first (link it without -shared, /DLL)"
+    directories = image.OPTIONAL_HEADER.DATA_DIRECTORY
+    has_relocations = len(directories) > _RELOCATIONS and directories[_RELOCATIONS].Size
+    if not has_relocations and not image.FILE_HEADER.Characteristics & _RELOCS_STRIPPED:
+        yield "it has no relocation table"
+    for section in image.sections:
+        flags = section.Characteristics
+        if flags & _MEM_EXECUTE and flags & _MEM_WRITE:
+            gone = "; it is discarded after DriverEntry, as older kits link INIT" if flags & _MEM_DISCARDABLE else ""
+            yield f"section {section_name(section)} is both writable and executable{gone}"
+
+
+def _unusual_driver(image: pefile.PE, imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    if image.OPTIONAL_HEADER.DllCharacteristics & _WDM_DRIVER:
+        yield "it has the WDM_DRIVER bit (/DRIVER:WDM): as a plain service it may be impossible to stop"
+    for module, names in imports.items():
+        if module not in _KERNEL_MODULES | _USER_MODULES:
+            yield f"it imports {_some(names)} from {module}, so the guest must have that beside ntoskrnl.exe and hal.dll"
 
 
 def _imports(image: pefile.PE) -> dict[str, tuple[str, ...]]:
@@ -134,5 +173,5 @@ def _imports(image: pefile.PE) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _name(section: pefile.SectionStructure) -> str:
-    return bytes(section.Name).rstrip(b"\0").decode("ascii", "replace")
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import pefile
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,6 +22,8 @@ from lab.errors import ConfigError, HostToolError, LabError
 from lab.host.paths import data_dir
 from lab.host.process import run
 from lab.toolchain.files import replace_with
+from lab.toolchain.imagesums import sums_layout
+from lab.toolchain.peimage import opened
 
 _KEY_BITS = 3072
 _VALID_YEARS = 30
@@ -64,9 +65,9 @@ def signing_key(folder: Path | None = None) -> SigningKey:
     Raises:
         LabError: Another process holds the folder's lock for a minute.
     """
-    place = folder or data_dir() / "signing"
+    found = _files(folder)
+    place = found.key.parent
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = SigningKey(place / "lab-test.pem", place / "lab-test.key")
     try:
         with FileLock(place / ".lock", timeout=_LOCK_TIMEOUT_S):
             if not (found.certificate.is_file() and found.key.is_file()):
@@ -76,6 +77,16 @@ def signing_key(folder: Path | None = None) -> SigningKey:
             f"waited {_LOCK_TIMEOUT_S:.0f} s for the lock of {place}", hint="look for another lab command that hangs"
         ) from None
     return found
+
+
+def lab_certificate(folder: Path | None = None) -> str:
+    """Fingerprint of the lab's own certificate (SHA-256, lower-case hexadecimal); empty when none was made yet.
+
+    Args:
+        folder: Where it lives; None: ``signing`` in the user's data folder.
+    """
+    found = _files(folder)
+    return found.fingerprint() if found.certificate.is_file() else ""
 
 
 def sign(source: Path, target: Path, name: str, key: SigningKey) -> None:
@@ -114,12 +125,8 @@ def is_signed(image: Path) -> bool:
     Raises:
         ConfigError: It is no PE image.
     """
-    try:
-        parsed = pefile.PE(data=image.read_bytes(), fast_load=True)
-    except pefile.PEFormatError as error:
-        raise ConfigError(f"is not a Windows image: {error}", file=str(image)) from None
-    index = pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_SECURITY"]
-    return bool(parsed.OPTIONAL_HEADER.DATA_DIRECTORY[index].Size)
+    with opened(image) as (_, parsed):
+        return bool(sums_layout(parsed).table_size)
 
 
 def verify(image: Path, key: SigningKey) -> None:
@@ -147,6 +154,11 @@ def require_tool() -> str:
         wanted = ".".join(map(str, _OLDEST))
         raise HostToolError([_TOOL, "--version"], None, said, message=f"{_TOOL} is older than {wanted}", hint=_INSTALL)
     return match[0]
+
+
+def _files(folder: Path | None) -> SigningKey:
+    place = folder or data_dir() / "signing"
+    return SigningKey(place / "lab-test.pem", place / "lab-test.key")
 
 
 def _make(target: SigningKey) -> None:
