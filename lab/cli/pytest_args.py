@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.config import Settings
 from lab.config.model import LabFile
+from lab.config.words import QUESTION, Words, read_answer
 from lab.errors import ConfigError
+from lab.host.process import run
+
+#: What pytest may take to read its command line: it imports plugins and conftest files.
+_ASK_S = 300.0
+#: All options of the plugin have a value.
+_LAB_OPTION = re.compile(r"--lab-[a-z-]+")
 
 #: Options of pytest and xdist whose next argument is a value, and so no path of a suite.
 _WITH_VALUE = frozenset(
@@ -37,27 +49,76 @@ _PASSED = {
 }
 
 
-def split_suites(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the user's arguments into suites (paths, node ids) and the rest, each in its order."""
-    suites: list[str] = []
-    rest: list[str] = []
-    value = False
-    for argument in arguments:
-        if value or argument.startswith("-"):
-            rest.append(argument)
-            value = not value and _wants_value(argument)
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """pytest did not take the words.
+
+    Attributes:
+        exit_code: Its own: 4 for wrong usage.
+        text: What it said.
+    """
+
+    exit_code: int
+    text: str
+
+
+def read_words(words: Sequence[str], *, default: Sequence[str], environ: Mapping[str, str]) -> Words | Refusal:
+    """What the user's words mean to pytest, as pytest itself says it: see :mod:`lab.plugin.words`.
+
+    Args:
+        words: Arguments for pytest, paths of suites among them.
+        default: Suites that are run where the words name none: their conftest files may have options, too.
+        environ: The environment that pytest will have.
+
+    Raises:
+        HostToolError: pytest gave no answer in time.
+    """
+    if not any(word.startswith(("-", "@")) for word in words):
+        return Words(suites=tuple(words))  # the common case needs no pytest
+    named = any(Path(word.partition("::")[0]).exists() for word in words)
+    found = _ask(words, () if named else default, environ)
+    if isinstance(found, Refusal) and named:
+        # What exists was perhaps an option's value, and the option is one of the suites'.
+        return next((again for again in (_ask(words, default, environ),) if isinstance(again, Words)), found)
+    return found
+
+
+def _ask(words: Sequence[str], default: Sequence[str], environ: Mapping[str, str]) -> Words | Refusal:
+    with tempfile.TemporaryDirectory(prefix="lab-words-") as folder:
+        answer = Path(folder) / "answer.json"
+        question = json.dumps({"words": list(words), "answer": str(answer)})
+        argv = [sys.executable, "-m", "pytest", "-p", "lab.plugin.words", *default, *joined(words)]
+        done = run(argv, _ASK_S, check=False, env={**environ, QUESTION: question})
+        found = read_answer(answer)
+    if found is not None:
+        return found
+    # pytest answers --version before it reads anything else.
+    return Words(shows=True) if done.exit_code == 0 else Refusal(done.exit_code, done.stderr or done.stdout)
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """The words with the plugin's own options and their values as one word each, ``--lab-driver=PATH``.
+
+    pytest chooses its root folder before it knows any plugin's options: a path of its own word would count as a suite there,
+    and the root would be a folder above both.
+    """
+    found: list[str] = []
+    for word in words:
+        if found and _LAB_OPTION.fullmatch(found[-1]) and not word.startswith("-"):
+            found[-1] += f"={word}"
         else:
-            suites.append(argument)
-    return suites, rest
+            found.append(word)
+    return found
 
 
-def check_suites(suites: Sequence[str], *, given: bool, root: Path) -> list[str]:
+def check_suites(suites: Sequence[str], *, given: bool, root: Path, packages: bool = False) -> list[str]:
     """The suites as pytest takes them; the checkout's own when the default ones are not in the current folder.
 
     Args:
         suites: Paths and node ids.
         given: The user named them.
         root: The checkout.
+        packages: Those that are no paths are packages' names.
 
     Raises:
         ConfigError: One is not there.
@@ -67,7 +128,7 @@ def check_suites(suites: Sequence[str], *, given: bool, root: Path) -> list[str]
         path, separator, inside = suite.partition("::")
         if not Path(path).exists() and not given and (root / Path(path).name).exists():
             path = str(root / Path(path).name)
-        if not Path(path).exists():
+        if not Path(path).exists() and not packages:
             raise ConfigError(
                 f"there is no suite {path}", hint="name a folder or a file of pytest suites, for example suites/sync"
             )
@@ -76,21 +137,33 @@ def check_suites(suites: Sequence[str], *, given: bool, root: Path) -> list[str]
 
 
 def pytest_arguments(
-    settings: Settings, *, image: str, out: Path, suites: Sequence[str], workers: str, rest: Sequence[str]
+    settings: Settings, *, image: str, out: Path, suites: Sequence[str], workers: str, words: Words, rest: Sequence[str]
 ) -> list[str]:
-    """Arguments of pytest: suites, parallelism, results, the plugin's options, then the user's own, which win."""
+    """Arguments of pytest: parallelism, results, the plugin's options, then the user's own words, which win.
+
+    Each option and its value are one word, see :func:`joined`.
+
+    Args:
+        settings: What is in force.
+        image: Name or folder of the guest image.
+        out: Folder of the run.
+        suites: All suites that are run.
+        workers: For pytest-xdist's ``-n``.
+        words: What is known of the user's own words.
+        rest: These words.
+    """
     values: LabFile = settings.values
-    arguments = [*suites, "-n", workers, "--dist", distribution(values), f"--junitxml={out / 'junit.xml'}"]
-    arguments += ["--lab-out", str(out), "--lab-image", image, *without_hypothesis(suites, rest)]
+    arguments = [] if words.suites else list(suites)
+    arguments += [f"--numprocesses={workers}", f"--dist={distribution(values)}", f"--junitxml={out / 'junit.xml'}"]
+    arguments += [f"--lab-out={out}", f"--lab-image={image}", *without_hypothesis(suites, rest)]
     if settings.file is not None:
-        arguments += ["--lab-config", str(settings.file)]
-    for driver in values.drivers:
-        arguments += ["--lab-driver", driver]
+        arguments.append(f"--lab-config={settings.file}")
+    arguments += [f"--lab-driver={driver}" for driver in values.drivers]
     for key, option in _PASSED.items():
         value = getattr(values, key)
         if value is not None and settings.sources[key] != "default":
-            arguments += [option, f"{value:g}" if isinstance(value, float) else str(value)]
-    return [*arguments, *rest]
+            arguments.append(f"{option}={value:g}" if isinstance(value, float) else f"{option}={value}")
+    return [*arguments, *joined(rest)]
 
 
 def without_hypothesis(suites: Sequence[str], rest: Sequence[str]) -> list[str]:
@@ -150,11 +223,6 @@ def _wants_value(argument: str) -> bool:
     if letters:
         return letters == argument[1:] and f"-{letters[-1]}" in _WITH_VALUE
     return argument in _WITH_VALUE
-
-
-def wants_terminal(rest: Sequence[str]) -> bool:
-    """Whether pytest will talk to the user: with a debugger it must own the terminal, and cannot have workers."""
-    return any(argument in ("--pdb", "--trace") for argument in rest)
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shlex
@@ -14,10 +15,18 @@ import typer
 from rich.console import Console
 
 from lab.cli.child import ChildEnd, run_child
-from lab.cli.pytest_args import check_suites, child_environment, pytest_arguments, split_suites, stops_early, wants_terminal
+from lab.cli.pytest_args import (
+    Refusal,
+    check_suites,
+    child_environment,
+    joined,
+    pytest_arguments,
+    read_words,
+    stops_early,
+)
 from lab.config import KnownIssue, Settings, load_settings
 from lab.errors import ConfigError
-from lab.gate.exitcode import INFRA, NOTHING, TEST, USAGE, combined_code, exit_code, meaning
+from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, combined_code, exit_code, meaning
 from lab.gate.known import audit_known
 from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.console import open_console
@@ -140,9 +149,18 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
         The exit code.
     """
     root = project_root()
-    named, rest = split_suites(arguments)
-    given = bool(named) or settings.sources["suites"] != "default"
-    suites = check_suites(named or settings.values.suites, given=given, root=root)
+    environ = child_environment(os.environ)
+    by_default = settings.sources["suites"] == "default"
+    default = _existing(settings.values.suites, root) if by_default else settings.values.suites
+    words = read_words(arguments, default=default, environ=environ)
+    if isinstance(words, Refusal):
+        sys.stderr.write(words.text)
+        return _refused(words)
+    if words.shows:
+        argv = [sys.executable, "-m", "pytest", *(() if words.suites else default), *joined(arguments)]
+        return _shown(run_child(argv, cwd=Path.cwd(), env=environ))
+    given = bool(words.suites) or not by_default
+    suites = check_suites(words.suites or settings.values.suites, given=given, root=root, packages=words.packages)
     if out is not None:
         check_named(out)
     drivers = [Path(driver) for driver in settings.values.drivers]
@@ -157,16 +175,40 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
         resolve_drivers(drivers, arch=read_manifest(image).arch, progress=progress.detail)
     now = datetime.datetime.now(tz=datetime.UTC)
     folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
-    workers = "0" if wants_terminal(rest) else str(settings.values.workers)
+    # A debugger must own the terminal, and cannot have workers.
+    workers = "0" if words.terminal else str(settings.values.workers)
     argv = [sys.executable, "-m", "pytest"]
-    argv += pytest_arguments(settings, image=str(image), out=folder, suites=suites, workers=workers, rest=rest)
-    end = run_child(argv, cwd=Path.cwd(), env=child_environment(os.environ), terminal=wants_terminal(rest))
-    code = conclude(folder, end, settings, rest=rest, everything=not arguments)
+    argv += pytest_arguments(
+        settings, image=str(image), out=folder, suites=suites, workers=workers, words=words, rest=arguments
+    )
+    end = run_child(argv, cwd=Path.cwd(), env=environ, terminal=words.terminal)
+    code = conclude(folder, end, settings, rest=arguments, everything=not arguments)
     if not (folder / RUN_FILE).exists():
         drop_empty(folder)
     elif out is None:
         point_latest(folder)
     return code
+
+
+def _existing(suites: Sequence[str], root: Path) -> list[str]:
+    """The default suites as far as they are there: options can be read, and help be shown, without them."""
+    found = []
+    for suite in suites:
+        with contextlib.suppress(ConfigError):
+            found += check_suites([suite], given=False, root=root)
+    return found
+
+
+def _refused(refusal: Refusal) -> int:
+    """The exit code where pytest did not get as far as its session."""
+    if refusal.exit_code < 0:
+        return INFRA
+    return TEST if "while loading conftest" in refusal.text else USAGE
+
+
+def _shown(end: ChildEnd) -> int:
+    """The exit code where pytest was only to show something."""
+    return INFRA if end.died else {0: OK, 5: NOTHING, 2: TEST, 4: USAGE}.get(end.exit_code, INFRA)
 
 
 def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[str] = (), everything: bool = True) -> int:

@@ -59,7 +59,7 @@ class Stand:
 
 
 def pytest_configure(config):
-    if hasattr(config, "workerinput") or not config.getoption("numprocesses"):
+    if config.getoption("lab_out") and (hasattr(config, "workerinput") or not config.getoption("numprocesses")):
         config.pluginmanager.register(Stand(config), "stand")
 """
 

@@ -48,8 +48,8 @@ class OverheadMeasure:
         file = folder / "timings.jsonl"
         tests = _SMALL if context.quick else TESTS
         argv = [sys.executable, "-m", "pytest", "-p", "lab.bench.stopwatch", f"{FILE_OPTION}={file}", "-p", "no:xdist"]
-        argv += ["-p", "no:cacheprovider", "--lab-image", str(context.image_dir), "--lab-accel", context.accelerator]
-        argv += ["--lab-out", str(folder / "run"), *tests]
+        argv += ["-p", "no:cacheprovider", f"--lab-image={context.image_dir}", f"--lab-accel={context.accelerator}"]
+        argv += [f"--lab-out={folder / 'run'}", *tests]
         context.detail(" ".join(tests))
         run_logged(argv, folder / "pytest.log", timeout=_DEADLINE_S)
         return [Timing(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
