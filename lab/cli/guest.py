@@ -12,6 +12,7 @@ import typer
 from pydantic import SecretStr
 from typer.core import TyperCommand
 
+from lab.cli.invocation import with_own_command
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, TransportError
@@ -86,7 +87,7 @@ def up(
     kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests)
     typer.echo(f"{kept.name} is up: {kept.guest}")
     print_ways(kept)
-    typer.echo(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}")
+    typer.echo(with_own_command(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}"))
 
 
 def _boot(name: str, settings: Settings, *, accelerator: Any, smp: int | None, guests: KeptGuests) -> KeptGuest:
@@ -205,7 +206,7 @@ def ps() -> None:
     """List the guests that are running."""
     guests = kept_guests().all()
     if not guests:
-        typer.echo("no guest is running; `lab up` boots one")
+        typer.echo(with_own_command("no guest is running; `lab up` boots one"))
         return
     for guest in guests:
         since = datetime.datetime.fromtimestamp(guest.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
+from lab.cli.invocation import with_own_command
 from lab.cli.windows_image import build_windows
 from lab.errors import ConfigError
 from lab.host.console import open_console
@@ -98,7 +99,7 @@ def list_images(cache: _CacheOption = None) -> None:
     """List the images in the cache."""
     images = store.list_images(cache=cache)
     if not images:
-        typer.echo(f"no images in {store.images_dir(cache)}; build one with `lab image build wine`")
+        typer.echo(with_own_command(f"no images in {store.images_dir(cache)}; build one with `lab image build wine`"))
         return
     # A folder name cut in the middle would be of no use.
     widest = max(len(image.path.name) for image in images)

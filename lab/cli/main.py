@@ -10,6 +10,7 @@ import typer
 
 import lab
 from lab.cli.commands import CommandGroup, markup_mode
+from lab.cli.invocation import with_own_command
 from lab.cli.output import Output
 from lab.errors import ConfigError, LabError
 from lab.gate.exitcode import INFRA, OK, USAGE
@@ -81,7 +82,7 @@ def _run(*, debug: bool) -> int:
     except LabError as error:
         if debug:
             traceback.print_exc()
-        sys.stderr.write(f"lab: {error}\n")
+        sys.stderr.write(with_own_command(f"lab: {error}\n"))
         return USAGE if isinstance(error, ConfigError) else INFRA
     except OSError as error:
         if error.filename is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from lab.cli.again import next_command
 from lab.cli.child import ChildEnd, run_child
 from lab.cli.pytest_args import (
     Refusal,
@@ -36,10 +36,10 @@ from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
 from lab.report.collect import assemble
 from lab.report.html import write_html
-from lab.report.model import RunReport, TestEntry
+from lab.report.model import RunReport
 from lab.report.outdir import check_named, drop_empty, named_folder, point_latest, timed_folder
 from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
-from lab.report.summary import error_annotations, markdown, print_summary, red_tests
+from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
 from lab.report.view import RED
 from lab.toolchain.select import resolve_drivers
 
@@ -120,7 +120,7 @@ def report(
         write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(found.exit_code))
     console = open_console()
-    print_summary(found, console)
+    print_summary(found, console, folder=folder)
     _print_paths(folder, console)
 
 
@@ -240,7 +240,7 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[
     found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
     write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(code))
-    print_summary(found, console)
+    print_summary(found, console, folder=folder)
     if everything:
         # A selection of tests leaves most entries without one, and says nothing about them.
         _print_known(found, settings.values.known, console)
@@ -265,35 +265,24 @@ def _print_paths(folder: Path, console: Console) -> None:
 
 def _print_next(report: RunReport, settings: Settings, console: Console) -> None:
     """For each red test, the command that tries it alone."""
-    red = red_tests(report)
-    if not red:
+    lines = [line for test in red_tests(report) if (line := next_command(test, settings, root=report.root))]
+    if not lines:
         return
     console.print("\nTo try again, one by one:")
-    for test in red[:_MOST_COMMANDS]:
-        console.print(f"  {next_command(test, settings)}", soft_wrap=True, markup=False, highlight=False)
-    if len(red) > _MOST_COMMANDS:
-        console.print(f"  … and {len(red) - _MOST_COMMANDS} more", highlight=False)
-
-
-def next_command(test: TestEntry, settings: Settings) -> str:
-    """The command that runs one red test alone; for the lab's own failures the one that looks at this machine first."""
-    values = settings.values
-    command = ["lab", "run", "--guest", values.image, "--workers", "1"]
-    if settings.file is not None:
-        command += ["--config", str(settings.file)]
-    for driver in values.drivers:
-        command += ["--driver", driver]
-    if test.verdict == "product":
-        command += ["--keep", "failed"]
-    line = shlex.join([*command, test.nodeid])
-    return f"lab doctor && {line}" if test.verdict == "infra" else line
+    for line in lines[:_MOST_COMMANDS]:
+        console.print(f"  {line}", soft_wrap=True)
+    if len(lines) > _MOST_COMMANDS:
+        console.print(f"  … and {len(lines) - _MOST_COMMANDS} more")
 
 
 def _tell_github(report: RunReport) -> None:
+    workspace = os.environ.get("GITHUB_WORKSPACE")
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in error_annotations(report):
+        for line in error_annotations(report, base=Path(workspace) if workspace else None):
             sys.stdout.write(line + "\n")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown(report))
+        path = Path(summary)
+        there = path.stat().st_size if path.exists() else 0
+        with path.open("a", encoding="utf-8") as file:
+            file.write(markdown(report, room=STEP_SUMMARY_BYTES - there))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lab.cli.guest import kept_guests, print_ways
+from lab.cli.invocation import with_own_command
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, FreezeFailed
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
@@ -133,7 +134,7 @@ def templates(
         typer.echo(f"removed {len(removed)} template(s)")
     found = store.all()
     if not found and not prune:
-        typer.echo("there is no template; `lab freeze` or the next run makes one")
+        typer.echo(with_own_command("there is no template; `lab freeze` or the next run makes one"))
     for template in found:
         _show(template)
 

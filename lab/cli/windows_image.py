@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
+from lab.cli.invocation import with_own_command
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, state_dir
 from lab.host.qemu import qemu_version
@@ -56,7 +57,8 @@ def build_windows(
         return
     typer.echo(f"logs of the build: {options.log_dir}")
     if cache is None:
-        typer.echo(f"try: lab image doctor; lab run --guest {recipe.name}")
+        typer.echo(with_own_command(f"try: lab image doctor; lab run --guest {recipe.name}"))
     else:
         # A run looks into the user's cache folder only.
-        typer.echo(f"try: lab image doctor --cache {shlex.quote(str(cache))}; lab run --guest {shlex.quote(str(folder))}")
+        where = shlex.quote(str(cache))
+        typer.echo(with_own_command(f"try: lab image doctor --cache {where}; lab run --guest {shlex.quote(str(folder))}"))

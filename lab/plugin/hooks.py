@@ -85,7 +85,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     source: GuestSource
     try:
         source = make_source(config, chosen, out)
-        describe_run(source, out, command=command_of_controller(config), workers=worker_count(config))
+        workers = worker_count(config)
+        describe_run(source, out, command=command_of_controller(config), root=config.rootpath, workers=workers)
     except LabError as error:
         if not is_worker(config):
             raise pytest.UsageError(f"no guest can be had: {error}") from None

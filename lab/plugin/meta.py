@@ -15,13 +15,14 @@ from lab.report.model import DriverEntry, ImageEntry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
 
 
-def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], workers: int) -> None:
+def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], root: Path, workers: int) -> None:
     """Write the run's description, unless another worker, or ``lab run``, already has.
 
     Args:
         source: Where the guests come from.
         out: Folder of the run.
         command: The command line of the controller.
+        root: pytest's root folder.
         workers: How many workers there are.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,7 @@ def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], work
             started=datetime.datetime.fromtimestamp(now, tz=datetime.UTC).isoformat(timespec="seconds"),
             started_at=now,
             command=list(command),
+            root=str(root),
             guest=manifest.guest,
             image=image,
             accelerator=source.accelerator,

@@ -51,6 +51,7 @@ def assemble(
         started=meta.started,
         duration_s=round(time.time() - meta.started_at if duration_s is None else duration_s, 3),
         command=meta.command,
+        root=meta.root,
         exit_code=exit_code({str(verdict): count for verdict, count in totals.items()}),
         guest=meta.guest,
         image=meta.image,

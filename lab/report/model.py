@@ -207,6 +207,7 @@ class RunReport(_Model):
     started: str = Field(description="UTC, ISO 8601")
     duration_s: float
     command: list[str] = Field(default_factory=list)
+    root: Text = Field(default="", description="pytest's root folder: the files of test ids are relative to it")
     exit_code: int
     guest: str = Field(description="the one-line description of the guest, e.g. 'free guest: Wine 10.0 on Debian 13'")
     image: ImageEntry

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lab.report.model import DriverEntry, ImageEntry, RunReport
+from lab.report.model import DriverEntry, ImageEntry, RunReport, Text
 
 META_FILE = "meta.json"
 RUN_FILE = "run.json"
@@ -21,6 +21,7 @@ class RunMeta(BaseModel):
     started: str = Field(description="UTC, ISO 8601")
     started_at: float = Field(description="the same moment in seconds since the epoch")
     command: list[str] = Field(default_factory=list)
+    root: Text = Field(default="", description="pytest's root folder: the files of test ids are relative to it")
     guest: str
     image: ImageEntry
     accelerator: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,10 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.report.model import RunReport, TestEntry
+from lab.report.places import address_of, from_folder
 from lab.report.view import MEANINGS, ORDER, RED, guest_sentence, headline, printable, seconds
 
-#: More would hide the rest of a job's log; GitHub shows ten annotations of a step anyway.
+#: GitHub shows ten annotations of a kind for each step, and drops the others without a word.
 _MOST_ANNOTATIONS = 10
+#: The check-run interface of GitHub takes titles of 255 characters, and messages of 64 KiB.
+_LONGEST_TITLE = 255
+_LONGEST_MESSAGE = 4000
+#: GitHub drops a step's summary as a whole when its file is longer.
+STEP_SUMMARY_BYTES = 1 << 20
+#: A test's id may hold any parameter.
+_LONGEST_NAME = 300
+#: GitLab cuts a job's log at 4 MB: what follows, such as where the report is, would be lost.
+_MOST_LINES = 200
 
 _COLOURS = {
     "crash": "bold red",
@@ -25,10 +36,15 @@ _COLOURS = {
 }
 
 
-def print_summary(report: RunReport, console: Console) -> None:
+def print_summary(report: RunReport, console: Console, *, folder: Path | None = None) -> None:
     """Print verdicts, what is red and why, what was skipped for what, and the times.
 
     Lines with names and reasons are never wrapped: they are there to be copied and searched.
+
+    Args:
+        report: The run.
+        console: Where to.
+        folder: Folder of the run; evidence is named as it is found from the current folder then.
     """
     console.print()
     console.print(Text(headline(report), style="bold"))
@@ -41,11 +57,16 @@ def print_summary(report: RunReport, console: Console) -> None:
             table.add_row(Text(verdict, _COLOURS.get(verdict, "green")), str(report.totals[verdict]), MEANINGS[verdict])
     if table.row_count:
         console.print(table)
-    for test in red_tests(report):
-        line = Text.assemble((f"{test.verdict:<8}", _COLOURS[test.verdict]), f"{printable(test.nodeid)}  {_why(test)}")
+    red = red_tests(report)
+    for test in red[:_MOST_LINES]:
+        line = Text.assemble((f"{test.verdict:<8}", _COLOURS[test.verdict]), f"{_name(test)}  {_why(test)}")
         console.print(line, soft_wrap=True)
+        if place := fault_place(test):
+            console.print(Text(f"{'':<8}{printable(place)}"), soft_wrap=True)
         if test.evidence:
-            console.print(Text(f"{'':<8}{evidence_line(test)}", style="bright_black"), soft_wrap=True)
+            console.print(Text(f"{'':<8}{evidence_line(test, folder)}", style="bright_black"), soft_wrap=True)
+    if len(red) > _MOST_LINES:
+        console.print(Text(f"… and {len(red) - _MOST_LINES} more red tests; the report has all of them"), soft_wrap=True)
     for missing, count in report.skipped_for.items():
         noun = "test needs" if count == 1 else "tests need"
         console.print(
@@ -62,41 +83,93 @@ def red_tests(report: RunReport) -> list[TestEntry]:
     return sorted(red, key=lambda test: (ORDER.index(test.verdict), test.nodeid))
 
 
-def evidence_line(test: TestEntry) -> str:
+def fault_place(test: TestEntry) -> str:
+    """Where a test's driver faulted, as far as that can be told; empty when it cannot.
+
+    The free guest tells a fault's address, and not where drivers are loaded.
+    """
+    if test.fault is None or not test.fault.where:
+        return ""
+    return f"if the address is the driver's: {test.fault.where}"
+
+
+def evidence_line(test: TestEntry, folder: Path | None = None) -> str:
     """Where the evidence of a test lies, and what there is of it."""
-    folder = test.evidence[0].path.split("/")
+    place = "/".join(test.evidence[0].path.split("/")[:2])
+    if folder is not None:
+        place = from_folder(folder.absolute() / place, Path.cwd())
     kinds = dict.fromkeys(file.kind for file in test.evidence)
-    return printable(f"evidence: {'/'.join(folder[:2])}/ ({', '.join(kinds)})")
+    return printable(f"evidence: {place}/ ({', '.join(kinds)})")
 
 
-def markdown(report: RunReport) -> str:
-    """The run for ``$GITHUB_STEP_SUMMARY``."""
-    lines = [f"### {_plain(headline(report))}", "", _plain(_guest_line(report)), ""]
-    lines += ["| verdict | tests | means |", "|---|---:|---|"]
-    lines += [
+def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
+    """The run for ``$GITHUB_STEP_SUMMARY``.
+
+    Args:
+        report: The run.
+        room: Bytes that it may have. The gravest of the red tests are named first; how many have no place is said.
+    """
+    head = [f"### {_plain(headline(report))}", "", _plain(_guest_line(report)), ""]
+    head += ["| verdict | tests | means |", "|---|---:|---|"]
+    head += [
         f"| {verdict} | {report.totals[verdict]} | {MEANINGS[verdict]} |" for verdict in ORDER if report.totals.get(verdict)
     ]
-    red = red_tests(report)
-    if red:
-        lines += ["", "| red test | verdict | reason |", "|---|---|---|"]
-        lines += [f"| {_plain(test.nodeid)} | {test.verdict} | {_plain(_why(test))} |" for test in red]
+    tail = []
     if report.skipped_for:
-        lines += [
-            "",
-            "Skipped for a missing capability: " + ", ".join(f"{_plain(k)} ({n})" for k, n in report.skipped_for.items()),
-        ]
-    return "\n".join([*lines, "", _plain(_figures(report)), ""])
-
-
-def error_annotations(report: RunReport) -> Iterator[str]:
-    """GitHub workflow commands, one for each red test, the gravest first."""
+        needs = [f"{_plain(need[:_LONGEST_NAME])} ({count})" for need, count in report.skipped_for.items()]
+        tail += ["", "Skipped for a missing capability: " + _first(needs, room // 4)]
+    tail += ["", _plain(_figures(report)), ""]
+    # Room for the line that says how many are left out.
+    room -= _size(head) + _size(tail) + 200
+    rows = ["", "| red test | verdict | reason |", "|---|---|---|"]
     red = red_tests(report)
-    for test in red[:_MOST_ANNOTATIONS]:
-        file = test.nodeid.partition("::")[0]
-        title = _property(f"{test.verdict}: {test.nodeid}")
-        yield f"::error file={_property(file)},title={title}::{_data(test.reason or MEANINGS[test.verdict])}"
-    if len(red) > _MOST_ANNOTATIONS:
-        yield f"::error title=More red tests::{len(red) - _MOST_ANNOTATIONS} more; see the report"
+    left = room - _size(rows)
+    shown = 0
+    for test in red:
+        row = f"| {_plain(test.nodeid[:_LONGEST_NAME])} | {test.verdict} | {_plain(_why_and_where(test))} |"
+        left -= _size([row])
+        if left < 0:
+            break
+        rows.append(row)
+        shown += 1
+    if shown < len(red):
+        rows += ["", f"… and {len(red) - shown} more red tests; the report has all of them."]
+    text = "\n".join([*head, *(rows if red else []), *tail])
+    return text if room > 0 else ""
+
+
+def _first(words: list[str], room: int) -> str:
+    """As many words as have room, and how many more there are."""
+    shown = 0
+    for word in words:
+        room -= _size([word]) + 1
+        if room < 0:
+            break
+        shown += 1
+    more = [f"and {len(words) - shown} more"] if shown < len(words) else []
+    return ", ".join([*words[:shown], *more])
+
+
+def _size(lines: list[str]) -> int:
+    return sum(len(line.encode("utf-8", "backslashreplace")) + 1 for line in lines)
+
+
+def error_annotations(report: RunReport, *, base: Path | None = None) -> Iterator[str]:
+    """GitHub workflow commands, one for each red test, the gravest first; never more than GitHub shows.
+
+    Args:
+        report: The run.
+        base: The checkout's folder, which files are named from; None: as they stand in the tests' ids.
+    """
+    red = red_tests(report)
+    shown = red if len(red) <= _MOST_ANNOTATIONS else red[: _MOST_ANNOTATIONS - 1]
+    for test in shown:
+        file = (address_of(test.nodeid, report.root, base) if base else test.nodeid).partition("::")[0]
+        title = _property(printable(f"{test.verdict}: {test.nodeid}")[:_LONGEST_TITLE])
+        message = printable(_why_and_where(test) or MEANINGS[test.verdict])[:_LONGEST_MESSAGE]
+        yield f"::error file={_property(printable(file))},title={title}::{_data(message)}"
+    if len(shown) < len(red):
+        yield f"::error title=More red tests::{len(red) - len(shown)} more; see the report"
 
 
 def _guest_line(report: RunReport) -> str:
@@ -117,6 +190,16 @@ def _figures(report: RunReport) -> str:
 def _why(test: TestEntry) -> str:
     again = f" (attempt {test.attempts})" if test.attempts > 1 else ""
     return printable(test.reason) + again
+
+
+def _why_and_where(test: TestEntry) -> str:
+    place = fault_place(test)
+    return f"{_why(test)} ({printable(place)})" if place else _why(test)
+
+
+def _name(test: TestEntry) -> str:
+    name = printable(test.nodeid)
+    return name if len(name) <= 10 * _LONGEST_NAME else f"{name[: 10 * _LONGEST_NAME]}…"
 
 
 def _plain(text: str) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from lab.report.model import EvidenceFile, RunReport
+from lab.report.model import EvidenceFile, Fault, RunReport
 from lab.report.summary import error_annotations, markdown, print_summary
 from tests.report.test_html import HOSTILE, hostile_run
 
@@ -86,8 +90,9 @@ def test_annotations_cannot_be_forged(run: RunReport) -> None:
 def test_a_hundred_red_tests_are_not_a_hundred_annotations(run: RunReport) -> None:
     tests = [run.tests[0].model_copy(update={"verdict": "product", "nodeid": f"a.py::t{n}"}) for n in range(100)]
     lines = list(error_annotations(run.model_copy(update={"tests": tests, "totals": {"product": 100}})))
-    assert len(lines) == 11
-    assert "90 more" in lines[-1]
+    # GitHub shows ten of a step.
+    assert len(lines) == 10
+    assert "91 more" in lines[-1]
 
 
 def test_the_terminal_says_where_the_evidence_lies(run: RunReport) -> None:
@@ -95,3 +100,77 @@ def test_the_terminal_says_where_the_evidence_lies(run: RunReport) -> None:
     files = [EvidenceFile(kind=kind, path=f"evidence/t/x/{kind}") for kind in ("dump", "driver", "driver")]
     text = shown(run.model_copy(update={"tests": [red.model_copy(update={"evidence": files})], "totals": {"crash": 1}}))
     assert "        evidence: evidence/t/ (dump, driver)\n" in text
+
+
+def many(run: RunReport, count: int, reason: str) -> RunReport:
+    first = run.tests[0].model_copy(update={"verdict": "infra", "reason": reason, "missing_capability": None})
+    tests = [first.model_copy(update={"nodeid": f"suites/codes/test_codes.py::test_code[0x{n:08x}]"}) for n in range(count)]
+    worst = first.model_copy(update={"nodeid": "suites/z.py::test_z", "verdict": "crash"})
+    return run.model_copy(update={"tests": [*tests, worst], "totals": {"infra": count, "crash": 1}})
+
+
+@pytest.mark.parametrize("reason", ["no guest " * 33, "长" * 300, "<&|*_" * 60])
+def test_a_steps_summary_is_never_longer_than_github_takes(run: RunReport, reason: str) -> None:
+    text = markdown(many(run, 4000, reason))
+    assert len(text.encode()) <= 1 << 20
+    rows = [line for line in text.splitlines() if line.startswith("| suites")]
+    assert "test\\_z" in rows[0]
+    assert f"… and {4001 - len(rows)} more red tests" in text
+    assert text.rstrip().endswith("to no test")
+
+
+def test_what_a_step_has_written_before_counts(run: RunReport) -> None:
+    assert len(markdown(many(run, 4000, "x" * 300), room=100_000).encode()) <= 100_000
+    assert markdown(many(run, 4000, "x"), room=10) == ""
+
+
+def test_all_red_tests_are_named_where_they_have_room(run: RunReport) -> None:
+    text = markdown(many(run, 100, "x"))
+    assert text.count("| suites") == 101
+    assert "more red tests" not in text
+
+
+@given(room=st.integers(-10, 5000), reason=st.text(max_size=300), name=st.text(max_size=40))
+def test_the_markdown_keeps_to_its_room(run: RunReport, room: int, reason: str, name: str) -> None:
+    report = many(run, 5, reason).model_copy(update={"skipped_for": {f"{name}{n}": n for n in range(50)}})
+    assert len(markdown(report, room=room).encode("utf-8")) <= max(room, 0)
+
+
+def test_an_annotation_keeps_to_githubs_lengths(run: RunReport) -> None:
+    test = run.tests[0].model_copy(update={"verdict": "product", "reason": "r" * 100_000, "nodeid": "a.py::t" + "x" * 9000})
+    [line] = error_annotations(run.model_copy(update={"tests": [test], "totals": {"product": 1}}))
+    title, _, message = line.partition("title=")[2].partition("::")
+    assert len(title) <= 300
+    assert len(message) <= 4000
+
+
+def test_an_annotations_file_is_named_from_the_checkout(run: RunReport) -> None:
+    test = run.tests[0].model_copy(update={"verdict": "product", "nodeid": "nightly/test_a.py::test_b"})
+    report = run.model_copy(update={"tests": [test], "totals": {"product": 1}, "root": "/build/checkout/project"})
+    [line] = error_annotations(report, base=Path("/build/checkout"))
+    assert line.startswith("::error file=project/nightly/test_a.py,")
+
+
+def test_a_log_is_not_filled_with_red_lines(run: RunReport) -> None:
+    lines = shown(many(run, 4000, "x" * 300), width=10_000).splitlines()
+    assert len(lines) < 250
+    assert "… and 3801 more red tests; the report has all of them" in lines
+
+
+def test_the_faults_place_is_said(run: RunReport) -> None:
+    red = next(test for test in run.tests if test.verdict == "crash")
+    fault = Fault(code="0xC0000005", parameters=["0x1120"], where="poke.sys+0x1120 (DriverEntry, poke.c:10)")
+    report = run.model_copy(update={"tests": [red.model_copy(update={"fault": fault})], "totals": {"crash": 1}})
+    assert "        if the address is the driver's: poke.sys+0x1120 (DriverEntry, poke.c:10)\n" in shown(report)
+    assert "poke.c:10" in markdown(report)
+    assert "poke.c%3A10" in "".join(error_annotations(report)) or "poke.c:10" in "".join(error_annotations(report))
+
+
+def test_evidence_is_named_from_the_readers_folder(run: RunReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    red = next(test for test in run.tests if test.verdict == "crash")
+    red = red.model_copy(update={"evidence": [EvidenceFile(kind="dump", path="evidence/t/x.dmp")]})
+    console = Console(file=io.StringIO(), width=200)
+    print_summary(run.model_copy(update={"tests": [red], "totals": {"crash": 1}}), console, folder=Path("out/now"))
+    assert isinstance(console.file, io.StringIO)
+    assert "evidence: out/now/evidence/t/ (dump)" in console.file.getvalue()

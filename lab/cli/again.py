@@ -1,0 +1,52 @@
+"""Commands that are printed for people: they work as they stand, from the folder where they are read."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from lab.cli.invocation import own_command
+from lab.config import Settings
+from lab.report.model import TestEntry
+from lab.report.places import address_of, file_of
+
+#: Settings that were given as an option, and how `lab run` calls them.
+_OPTIONS = {
+    "transport": "--transport",
+    "files": "--files",
+    "boot_timeout": "--boot-timeout",
+    "accelerator": "--accelerator",
+    "crash_dump": "--crash-dump",
+    "isolation": "--isolation",
+}
+
+
+def next_command(test: TestEntry, settings: Settings, *, root: str = "") -> str:
+    """The command that runs one red test alone; for the lab's own failures the one that looks at this machine first.
+
+    Args:
+        test: The test.
+        settings: Of its run.
+        root: pytest's root folder in that run.
+
+    Returns:
+        The line for a shell; empty where the entry stands for no test.
+    """
+    if root and file_of(test.nodeid, root) is None:
+        return ""
+    values = settings.values
+    lab = own_command()
+    command = [*lab, "run", "--guest", values.image, "--workers", "1"]
+    if settings.file is not None:
+        command += ["--config", str(settings.file)]
+    for driver in values.drivers:
+        command += ["--driver", driver]
+    for key, option in _OPTIONS.items():
+        if settings.sources[key] == "option":
+            command += [option, f"{getattr(values, key):g}" if key == "boot_timeout" else str(getattr(values, key))]
+    if values.boot == "cold" and settings.sources["boot"] == "option":
+        command.append("--no-fork")
+    if test.verdict == "product":
+        command += ["--keep", "failed"]
+    line = shlex.join([*command, address_of(test.nodeid, root, Path.cwd())])
+    return f"{shlex.join([*lab, 'doctor'])} && {line}" if test.verdict == "infra" else line

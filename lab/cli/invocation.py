@@ -1,0 +1,36 @@
+"""This program as its user can type it: ``lab`` need not be on the search path."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from lab.report.places import from_folder
+
+#: The command in a hint: behind a back quote, or where it begins a list of commands.
+_COMMAND = re.compile(r"(`|try: |; |&& )lab (?=[a-z])")
+
+
+def own_command(folder: Path | None = None, *, search: str | None = None) -> list[str]:
+    """This program as it can be typed: ``lab`` where the search path finds this one, else its own path.
+
+    Args:
+        folder: The reader's current folder; the process's when None.
+        search: The search path; the environment's when None.
+    """
+    script = Path(sys.executable).with_name("lab")
+    found = shutil.which("lab", path=search)
+    if found and script.exists() and Path(found).samefile(script):
+        return ["lab"]
+    if script.exists():
+        return [from_folder(script, folder or Path.cwd())]
+    return [sys.executable, "-m", "lab"]
+
+
+def with_own_command(text: str) -> str:
+    """A hint's text with ``lab`` as it can be typed."""
+    command = shlex.join(own_command())
+    return text if command == "lab" else _COMMAND.sub(lambda match: f"{match[1]}{command} ", text)
