@@ -56,7 +56,33 @@ def test_a_live_dump_is_no_crash(make_dump: DumpMaker) -> None:
     header = read_dump_header(make_dump(code=0x161, dump_type=6))
     assert header.is_live
     assert header.bugcheck is None
-    assert header.dump_type_name == "live kernel"
+    assert header.dump_type_name == "kernel (bitmap)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (1, "full"),
+        (2, "kernel"),
+        (3, "header only"),
+        (4, "small"),
+        (5, "full (bitmap)"),
+        (6, "kernel (bitmap)"),
+        (7, "automatic"),
+        (8, "kernel memory"),
+        (9, "kernel and user memory"),
+        (10, "complete memory"),
+    ],
+)
+@pytest.mark.parametrize("code", [0xD1, 0x161])
+def test_the_type_names_the_content_and_the_code_alone_says_whether_it_was_a_crash(
+    make_dump: DumpMaker, kind: int, name: str, code: int
+) -> None:
+    """Type 6 is what Windows writes at a bugcheck; it was called a live dump, after one reader's table."""
+    header = read_dump_header(make_dump(code=code, dump_type=kind))
+    assert header.dump_type_name == name
+    assert header.is_live is (code == 0x161)
+    assert (header.bugcheck is None) is (code == 0x161)
 
 
 def test_fields_that_windows_did_not_set(make_dump: DumpMaker) -> None:
