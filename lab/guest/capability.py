@@ -17,6 +17,7 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
     {
         "bugcheck": "a driver fault stops the whole guest with a code and four parameters",
         "cancel_io": "CancelIoEx and CancelIo reach the driver's cancel routine",
+        "cancel_one": "one pended request can be cancelled and others of its handle left (CancelIoEx, NT 6.0 and later)",
         "cleanup_on_close": "closing the last handle sends the driver a cleanup request, so that it can cancel what is pended",
         "concurrent_dispatch": "requests of several threads are in the driver at the same time, not one behind the other",
         "crash_dump": "a bugcheck leaves a dump file that can be taken out of the guest",

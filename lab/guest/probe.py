@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.errors import CommandFailed, ConfigError, TransportError
+from lab.errors import CommandFailed, ConfigError, GuestLacks, TransportError
 from lab.guest import win32
 from lab.guest.probescript import Access, ProbeScript, split_operations
 from lab.guest.protocol import Transport
@@ -147,6 +147,7 @@ def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout
 
     Raises:
         ConfigError: drvprobe does not understand the script, or there is none.
+        GuestLacks: The guest cannot do what the script asks for.
         CommandFailed: drvprobe itself failed.
         TransportError: Its output is not what it writes, or is cut off.
         GuestHung: It did not end in time.
@@ -258,6 +259,8 @@ def _raise_script_error(output: bytes) -> None:
         except ValueError:
             continue
         if isinstance(said, dict) and said.get("op") == "error":
+            if needs := said.get("needs"):
+                raise GuestLacks(str(needs), f"drvprobe: {said.get('message')}: `{said.get('text')}`")
             raise ConfigError(
                 f"drvprobe: {said.get('message')} in `{said.get('text')}`", hint="see the script language in driver/"
             )

@@ -34,7 +34,7 @@ PRINTS_CHANNEL = "lab.prints"
 #: Room in the guest's file system beside what the image holds; the disk file does not grow by it.
 FREE_MB = 2048
 #: What a guest of this image really does; tests that need more are skipped by name.
-CAPABILITIES = ("driver_load", "dbgprint", "cancel_io", "winrm", "ssh", "sftp")
+CAPABILITIES = ("driver_load", "dbgprint", "cancel_io", "cancel_one", "winrm", "ssh", "sftp")
 #: no5lvl: page tables of four levels, because an emulated processor walks them in software.
 #: norandmaps: an emulator keeps its translation of a page by the page's virtual address, too. With libraries somewhere else in
 #: each process, each process of Wine was translated anew: 10,000 blocks of code, 260 ms for an `sc query` instead of 170.

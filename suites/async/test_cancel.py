@@ -18,6 +18,7 @@ def test_a_cancelled_read_ends_with_error_995_at_once(reader: DeviceReader) -> N
     assert cancelled.duration_s < 0.9
 
 
+@pytest.mark.lab_needs("cancel_one")
 def test_the_others_complete_in_order_and_no_tick_is_lost(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
     done = reader.run(
         "open h {link} overlapped=1; aread h 20 tag=a; wait a; "

@@ -45,6 +45,7 @@ def test_many_pended_reads_are_cancelled_at_once_and_the_next_tick_serves_the_ne
     assert served_lengths(prints) == [21] * ends[0] + [22]
 
 
+@pytest.mark.lab_needs("cancel_one")
 def test_a_read_that_is_cancelled_while_a_tick_completes_it_ends_exactly_once(
     reader: DeviceReader, prints: PrintStream
 ) -> None:

@@ -11,7 +11,7 @@ from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
 from suites.helpers import crowd, every_read_ended_once, left_and_taken_back
 
-pytestmark = [pytest.mark.lab_driver("async"), pytest.mark.lab_cpus(2)]
+pytestmark = [pytest.mark.lab_driver("async"), pytest.mark.lab_cpus(2), pytest.mark.lab_needs("cancel_one")]
 
 
 def test_reads_that_are_left_and_taken_back_on_two_processors_end_exactly_once(

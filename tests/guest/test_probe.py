@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import CommandFailed, ConfigError, TransportError
+from lab.errors import CommandFailed, ConfigError, GuestLacks, TransportError
 from lab.guest.probe import Operation, ProbeResult, ProbeScript, Reader, ReadResult, parse_output, run_probe
 from lab.guest.probescript import split_operations
 from tests.guest.fakes import FakeTransport, result
@@ -199,6 +199,15 @@ def test_other_output_is_an_error_of_the_transport_never_another(noise: bytes) -
 def test_a_line_that_is_missing_in_the_middle_is_noticed() -> None:
     with pytest.raises(TransportError, match="8 were written, 7 arrived"):
         parse_output(b"".join(ASYNC.splitlines(keepends=True)[:3] + ASYNC.splitlines(keepends=True)[4:]))
+
+
+def test_what_the_guest_cannot_do_is_a_lack_of_the_guest_not_a_mistake_in_the_script() -> None:
+    error = {"seq": 3, "op": "error", "thread": "main", "handle": "b", "message": "without CancelIoEx, …", "text": "cancel b"}
+    with pytest.raises(GuestLacks, match="without CancelIoEx, …: `cancel b`") as caught:
+        run_probe(FakeTransport([result(output(error | {"needs": "cancel_one"}), code=2)]), EXE, "cancel b")
+    assert caught.value.lacks == "cancel_one"
+    with pytest.raises(ConfigError):
+        run_probe(FakeTransport([result(output(error | {"needs": None}), code=2)]), EXE, "cancel b")
 
 
 def test_a_mistake_in_the_script_is_the_users() -> None:

@@ -150,7 +150,7 @@ def manifest() -> ImageManifest:
         guest="simulated guest: a model of the drivers behind a debugger port",
         is_windows=False,
         capabilities=(
-            *("cancel_io", "cleanup_on_close", "dbgprint", "direct_io", "driver_load", "exit_cancels_io"),
+            *("cancel_io", "cancel_one", "cleanup_on_close", "dbgprint", "direct_io", "driver_load", "exit_cancels_io"),
             *("kernel_debugger", "null_mdl_read", "unload_waits_for_handles"),
         ),
         machine=MachineSpec(machine="none", memory_mb=1, disk="disk.qcow2"),

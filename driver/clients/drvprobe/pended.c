@@ -13,12 +13,14 @@ typedef struct _PENDED {
     const char *handle_name;
     const char *tag;
     HANDLE handle;
+    DWORD thread;          /* that issued it: before NT 6.0, only this one can cancel it */
     OVERLAPPED overlapped;
     BYTE *buffer;
     DWORD asked, fill;
     STATE state;
     BOOL claimed;          /* some thread is collecting it */
     BOOL finished;
+    BOOL doomed;           /* to be cancelled, where all of a handle's reads must be */
     ULONGLONG start, end;
 } PENDED;
 
@@ -29,7 +31,9 @@ static CANCEL_IO_EX CancelEx;  /* NULL before NT 6.0 */
 
 void PreparePended(void)
 {
+#ifndef LAB_WITHOUT_CANCELIOEX /* a build that does without it wherever it runs: for the lab's own tests */
     CancelEx = (CANCEL_IO_EX)(void (*)(void))GetProcAddress(GetModuleHandleW(L"kernel32.dll"), "CancelIoEx");
+#endif
 }
 
 void DoAsyncRead(const OP *op)
@@ -45,6 +49,7 @@ void DoAsyncRead(const OP *op)
         pended->handle_name = op->target;
         pended->tag = op->tag;
         pended->handle = device->handle;
+        pended->thread = GetCurrentThreadId();
         pended->buffer = Take(op->length);
         pended->asked = op->length;
         pended->fill = op->fill;
@@ -186,12 +191,47 @@ void DoWait(const OP *op)
     Drop(reads);
 }
 
-static DWORD CancelOne(HANDLE handle, OVERLAPPED *overlapped)
+/*
+ * Before NT 6.0 there is only CancelIo, which ends all that the calling thread has issued on a handle, and nothing else. It
+ * will do where that is exactly what was asked for. Where it would end more or less, nothing is ended, and the script is
+ * left: the guest cannot do it. A read that has ended and was not waited for is none of its business.
+ */
+static void PrepareCancelIo(const OP *op, BOOL tagged)
 {
+    DWORD thread = GetCurrentThreadId();
+    const PENDED *other;
+    PENDED *pended;
+
+    for (pended = FirstPended; pended; pended = pended->next) {
+        const char *name = tagged ? pended->tag : pended->handle_name;
+
+        pended->doomed = pended->state == UNDER_WAY && (ULONG_PTR)STATUS_PENDING == pended->overlapped.Internal
+            && (Same(op->target, "all") || (name && Same(name, op->target)));
+        if (pended->doomed && pended->thread != thread)
+            Lacks(op, "cancel_one", "without CancelIoEx, this guest cannot cancel the reads of another thread");
+    }
+    for (pended = FirstPended; pended; pended = pended->next)
+        for (other = FirstPended; other && pended->doomed; other = other->next)
+            if (!other->doomed && other->handle == pended->handle && other->thread == thread && other->state == UNDER_WAY
+                && (ULONG_PTR)STATUS_PENDING == other->overlapped.Internal)
+                Lacks(op, "cancel_one", "without CancelIoEx, this guest cannot cancel some reads of a handle and leave the others");
+}
+
+/* One read, or all of a handle. */
+static DWORD Cancel(HANDLE handle, PENDED *one)
+{
+    const PENDED *pended = one ? one : FirstPended;
     BOOL done;
 
-    /* Before NT 6.0 only all reads of a handle that the calling thread issued can be cancelled. */
-    done = CancelEx ? CancelEx(handle, overlapped) : CancelIo(handle);
+    if (CancelEx) {
+        done = CancelEx(handle, one ? &one->overlapped : NULL);
+    } else {
+        while (pended && !(pended->doomed && pended->handle == handle))
+            pended = one ? NULL : pended->next;
+        if (pended == NULL)
+            return ERROR_NOT_FOUND;
+        done = CancelIo(handle);
+    }
     return done ? 0 : GetLastError();
 }
 
@@ -207,13 +247,16 @@ void DoCancel(const OP *op)
     result.handle = NULL;
     result.transfers = TRUE;
     EnterCriticalSection(&Lock);
-    for (pended = FirstPended; pended && !all; pended = pended->next) {
+    for (pended = FirstPended; pended && !all; pended = pended->next)
+        tagged |= pended->tag && Same(pended->tag, op->target);
+    if (CancelEx == NULL)
+        PrepareCancelIo(op, tagged);
+    for (pended = FirstPended; pended && tagged; pended = pended->next) {
         if (!pended->tag || !Same(pended->tag, op->target))
             continue;
-        tagged = TRUE;
         result.tag = op->target;
         if (pended->state == UNDER_WAY) {
-            DWORD one = CancelOne(pended->handle, &pended->overlapped);
+            DWORD one = Cancel(pended->handle, pended);
 
             result.asked++;
             result.returned += one == 0;
@@ -229,7 +272,7 @@ void DoCancel(const OP *op)
             continue;
         if (!all)
             result.handle = device->name;
-        one = CancelOne(device->handle, NULL);
+        one = Cancel(device->handle, NULL);
         result.asked++;
         result.returned += one == 0;
         if (first || one == 0)

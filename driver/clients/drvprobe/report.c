@@ -116,25 +116,42 @@ void Report(const RESULT *result)
     Drop(body.data);
 }
 
+static DECLSPEC_NORETURN void Leave(const char *thread, const char *handle, const char *text, const TEXT *message, const char *needs)
+{
+    TEXT body = {0};
+
+    Add(&body, ",\"op\":\"error\",\"thread\":");
+    AddWord(&body, thread);
+    Add(&body, ",\"handle\":");
+    AddWord(&body, handle);
+    Add(&body, ",\"message\":");
+    AddString(&body, (const BYTE *)message->data, message->length);
+    Add(&body, ",\"text\":");
+    AddWord(&body, text);
+    Add(&body, ",\"needs\":");
+    AddWord(&body, needs);
+    PutLine(&body);
+    ExitProcess(EXIT_WRONG_SCRIPT);
+    for (;;)  /* not reached */
+        ;
+}
+
 DECLSPEC_NORETURN void Wrong(const char *thread, const char *handle, const char *text, const char *what, const char *word)
 {
-    TEXT body = {0}, message = {0};
+    TEXT message = {0};
 
     Add(&message, what);
     if (word) {
         Add(&message, ": ");
         Add(&message, word);
     }
-    Add(&body, ",\"op\":\"error\",\"thread\":");
-    AddWord(&body, thread);
-    Add(&body, ",\"handle\":");
-    AddWord(&body, handle);
-    Add(&body, ",\"message\":");
-    AddString(&body, (const BYTE *)message.data, message.length);
-    Add(&body, ",\"text\":");
-    AddWord(&body, text);
-    PutLine(&body);
-    ExitProcess(EXIT_WRONG_SCRIPT);
-    for (;;)  /* not reached */
-        ;
+    Leave(thread, handle, text, &message, NULL);
+}
+
+DECLSPEC_NORETURN void Lacks(const OP *op, const char *capability, const char *what)
+{
+    TEXT message = {0};
+
+    Add(&message, what);
+    Leave(op->thread, op->target, op->text, &message, capability);
 }

@@ -42,4 +42,7 @@ void Report(const RESULT *result);  /* when the end is known already */
 /* The script is wrong: say where and leave. */
 DECLSPEC_NORETURN void Wrong(const char *thread, const char *handle, const char *text, const char *what, const char *word);
 
+/* The guest cannot do what the script asks for: say so, with the capability that it would need, and leave. */
+DECLSPEC_NORETURN void Lacks(const OP *op, const char *capability, const char *what);
+
 #endif

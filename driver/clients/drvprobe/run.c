@@ -81,13 +81,17 @@ static void Go(const OP *op, THREAD *threads)
 {
     SECURITY_ATTRIBUTES inherited = {sizeof(inherited), NULL, TRUE};
     HANDLE ready = CreateSemaphoreW(&inherited, 0, 0x7FFFFFFF, NULL);
+    DWORD ready_error = GetLastError();
     RESULT result = Started(op);
     THREAD *thread;
     LONG count = 0;
 
+    /* Each asked for its error by itself: a success behind a failure sets the last error to 0. */
+    if (ready == NULL)
+        ExitProcess(ready_error);
     Ready = 0;
     Barrier = CreateEventW(&inherited, TRUE, FALSE, NULL);
-    if (ready == NULL || Barrier == NULL)
+    if (Barrier == NULL)
         ExitProcess(GetLastError());
     for (thread = threads; thread; thread = thread->next)
         if (thread->process)

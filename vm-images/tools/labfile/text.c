@@ -97,11 +97,16 @@ char *JoinUtf8(const char *a, const char *b, const char *c)
 WCHAR *FullPath(const WCHAR *path)
 {
     DWORD size = GetFullPathNameW(path, 0, NULL, NULL);
+    DWORD error = GetLastError();
     WCHAR *full = Take(((SIZE_T)size + 1) * sizeof(WCHAR)), *lifted;
     SIZE_T end;
 
-    if (size == 0 || GetFullPathNameW(path, size, full, NULL) == 0)
-        Fail("not a path", ToUtf8(path), GetLastError());
+    if (size != 0 && GetFullPathNameW(path, size, full, NULL) == 0) {
+        error = GetLastError();
+        size = 0;
+    }
+    if (size == 0)
+        Fail("not a path", ToUtf8(path), error);
     end = WideLength(full);
     while (end > 3 && full[end - 1] == '\\')
         full[--end] = 0;

@@ -106,8 +106,11 @@ void List(ENTRIES *entries, const WCHAR *path, const char *name)
     WCHAR *full = FullPath(path);
     ENTRY entry;
 
-    if (!GetFileAttributesExW(full, GetFileExInfoStandard, &data))
-        Fail("cannot open", ToUtf8(path), GetLastError());
+    if (!GetFileAttributesExW(full, GetFileExInfoStandard, &data)) {
+        DWORD error = GetLastError();  /* arguments are evaluated in any order, and the conversion may set it anew */
+
+        Fail("cannot open", ToUtf8(path), error);
+    }
     if (data.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) {
         Walk(entries, full, "");
         Sort(entries);

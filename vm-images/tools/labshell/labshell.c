@@ -58,8 +58,10 @@ static int run(void)
     startup.hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE);
     startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
     if (!CreateProcessW(NULL, line, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &process)) {
+        DWORD error = GetLastError();  /* before anything else is called, which would set it anew */
+
         put(STD_ERROR_HANDLE, "labshell: cmd.exe does not start, error ");
-        put_number(STD_ERROR_HANDLE, GetLastError());
+        put_number(STD_ERROR_HANDLE, error);
         put(STD_ERROR_HANDLE, "\n");
         return 1;
     }

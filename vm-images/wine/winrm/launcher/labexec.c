@@ -45,15 +45,33 @@ struct process_list {
 
 static struct command *commands; /* used by the main thread alone */
 
-static HANDLE open_inherited(const WCHAR *path, DWORD access)
+/*
+ * The first thing that goes wrong is told. Its error is kept at once: a call behind it that succeeds may set the last
+ * error to 0, as CreateJobObjectW does in Wine, and a failure without an error would not be told at all.
+ */
+static void note_failure(DWORD *error)
 {
+    DWORD last = GetLastError();
+
+    if (!*error)
+        *error = last ? last : ERROR_GEN_FAILURE;
+}
+
+static HANDLE open_inherited(const WCHAR *path, DWORD access, DWORD *error)
+{
+    HANDLE file = INVALID_HANDLE_VALUE;
     SECURITY_ATTRIBUTES inherit;
 
     inherit.nLength = sizeof(inherit);
     inherit.lpSecurityDescriptor = NULL;
     inherit.bInheritHandle = TRUE;
-    return path ? CreateFileW(path, access, FILE_SHARE_READ | FILE_SHARE_WRITE, &inherit, OPEN_EXISTING, 0, NULL)
-                : INVALID_HANDLE_VALUE;
+    if (path)
+        file = CreateFileW(path, access, FILE_SHARE_READ | FILE_SHARE_WRITE, &inherit, OPEN_EXISTING, 0, NULL);
+    else
+        SetLastError(ERROR_INVALID_PARAMETER);
+    if (file == INVALID_HANDLE_VALUE)
+        note_failure(error);
+    return file;
 }
 
 static DWORD CALLBACK wait_for_exit(void *argument)
@@ -98,12 +116,14 @@ static void sweep(DWORD ending_shell)
     }
 }
 
-static HANDLE make_job(void)
+static HANDLE make_job(DWORD *error)
 {
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits;
     HANDLE job = CreateJobObjectW(NULL, NULL);
     DWORD at;
 
+    if (!job)
+        note_failure(error);
     for (at = 0; at < sizeof(limits); at++)
         ((volatile BYTE *)&limits)[at] = 0;
     limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
@@ -124,17 +144,16 @@ static DWORD create(struct command *command, WCHAR *strings[7])
         ((volatile BYTE *)&startup)[at] = 0;
     startup.cb = sizeof(startup);
     startup.dwFlags = STARTF_USESTDHANDLES;
-    startup.hStdInput = open_inherited(strings[4], GENERIC_READ);
-    startup.hStdOutput = open_inherited(strings[5], GENERIC_WRITE);
-    startup.hStdError = open_inherited(strings[6], GENERIC_WRITE);
-    command->job = make_job();
-    if (startup.hStdInput == INVALID_HANDLE_VALUE || startup.hStdOutput == INVALID_HANDLE_VALUE ||
-        startup.hStdError == INVALID_HANDLE_VALUE || !command->job || !waiter) {
-        error = waiter ? GetLastError() : ERROR_NOT_ENOUGH_MEMORY;
-    } else if (!CreateProcessW(strings[0], strings[1], NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, strings[2], &startup,
-                               &process)) {
-        error = GetLastError();
-    } else {
+    startup.hStdInput = open_inherited(strings[4], GENERIC_READ, &error);
+    startup.hStdOutput = open_inherited(strings[5], GENERIC_WRITE, &error);
+    startup.hStdError = open_inherited(strings[6], GENERIC_WRITE, &error);
+    command->job = make_job(&error);
+    if (!waiter && !error)
+        error = ERROR_NOT_ENOUGH_MEMORY;
+    if (!error && !CreateProcessW(strings[0], strings[1], NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, strings[2], &startup,
+                                  &process))
+        note_failure(&error);
+    if (!error) {
         waiter->number = command->number;
         waiter->process = process.hProcess;
         AssignProcessToJobObject(command->job, process.hProcess);

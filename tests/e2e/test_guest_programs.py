@@ -1,0 +1,108 @@
+"""Programs of the lab in a guest, where something that they ask for is refused."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from lab.errors import GuestLacks
+from lab.guest.probe import run_probe
+from lab.host.accel import choose_accelerator, probe_accelerators
+from lab.host.paths import cache_dir, project_root, runs_dir
+from lab.image.store import find_image
+from lab.pool.boot import boot_guest
+from lab.pool.live import LiveGuest
+from lab.toolchain.build import build_components
+from lab.toolchain.manifest import known_components
+from lab.vm.cleanup import RunFolder
+
+pytestmark = pytest.mark.e2e
+
+_START = 1
+_UNIX = "\\\\?\\unix"
+
+
+@pytest.fixture(scope="module")
+def guest() -> Iterator[LiveGuest]:
+    with RunFolder.create(runs_dir(), "guest-programs") as folder:
+        booted = boot_guest(
+            find_image("wine"),
+            guest_id="guest-programs",
+            run_dir=folder.path,
+            accelerator=choose_accelerator("auto", probe_accelerators(cache_dir())),
+        )
+        try:
+            yield booted
+        finally:
+            booted.close()
+
+
+def _start(number: int, *, stdin: str = "/dev/null", stdout: str = "/dev/null", stderr: str = "/dev/null") -> bytes:
+    """A request to the launcher to start `cmd /c exit 3` with these Unix paths as its streams."""
+    streams = [_UNIX + path.replace("/", "\\") for path in (stdin, stdout, stderr)]
+    strings = ["C:\\windows\\system32\\cmd.exe", "cmd.exe /c exit 3", "", "", *streams]
+    frame = struct.pack("<IIII", _START, number, 0, 0)
+    for text in strings:
+        frame += struct.pack("<I", len(text)) + text.encode("utf-16-le")
+    return struct.pack("<I", len(frame)) + frame
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+def test_a_command_whose_stream_cannot_be_opened_is_answered(guest: LiveGuest, stream: str) -> None:
+    """It got no answer at all: making the job object behind it set the last error to 0, which is no failure."""
+    missing = _start(7, **{stream: "/nowhere/at/all"})
+    done = guest.transport.run([r"C:\lab\labexec.exe"], timeout=60, shell=False, stdin=missing)
+    # 3 is what Wine says where not even the folder is there.
+    assert done.text.splitlines() in (["ready", "failed 7 2"], ["ready", "failed 7 3"])
+    absent = _start(8, **{stream: "/tmp/no-such-pipe"})
+    done = guest.transport.run([r"C:\lab\labexec.exe"], timeout=60, shell=False, stdin=absent)
+    assert done.text.splitlines() == ["ready", "failed 8 2"]
+
+
+@pytest.fixture(scope="module")
+def old_probe(guest: LiveGuest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A drvprobe that does without CancelIoEx, as on NT 5.2, beside the async driver, which is loaded; its path."""
+    out, known = tmp_path_factory.mktemp("old"), known_components(project_root())
+    build_components([known["drvprobe"]], "x64", out, None, defines=("LAB_WITHOUT_CANCELIOEX",))
+    build_components([known["async"]], "x64", out, None)
+    guest.transport.put(out / "drvprobe.exe", r"C:\lab\old\drvprobe.exe")
+    guest.transport.put(out / "async.sys", r"C:\lab\old\async.sys")
+    guest.services.install(known["async"].service, r"C:\lab\old\async.sys", group="LabDrivers")
+    return r"C:\lab\old\drvprobe.exe"
+
+
+_OPEN = r"open h \\.\LySharkAsync overlapped=1; "
+
+
+def test_without_cancelioex_what_can_be_cancelled_exactly_is(guest: LiveGuest, old_probe: str) -> None:
+    done = run_probe(guest.transport, old_probe, _OPEN + "aread h 13 times=2 tag=a; cancel a; wait a; cancel a")
+    cancel, again = (operation for operation in done.operations if operation.op == "cancel")
+    assert [read.error for read in done.tagged("a")] == [995, 995]
+    assert (cancel.asked, cancel.returned, cancel.error) == (2, 2, 0)
+    assert (again.asked, again.returned, again.error) == (0, 0, 1168)
+    done = run_probe(
+        guest.transport,
+        old_probe,
+        _OPEN + r"open i \\.\LySharkAsync overlapped=1; aread i 13 tag=b; aread h 13 tag=c; cancel i; wait all; cancel i",
+    )
+    assert (done.by_tag["b"].error, done.by_tag["c"].error) == (995, 0)
+    assert done.operations[-1].error == 1168
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "aread h 13 tag=a; aread h 13 tag=b; cancel a; wait all",
+        "aread h 13; aread h 13 tag=b; cancel b; wait all",
+        "@x aread h 13 tag=a; go; cancel a; wait all",
+        "@x aread h 13 tag=a; go; cancel h; wait all",
+        "@x aread h 13 tag=a; go; aread h 13 tag=b; cancel all; wait all",
+    ],
+)
+def test_without_cancelioex_nothing_else_is_cancelled(guest: LiveGuest, old_probe: str, script: str) -> None:
+    """CancelIo stood in for it, and ended every read of the thread: the test that had asked for one was red."""
+    with pytest.raises(GuestLacks, match="without CancelIoEx") as caught:
+        run_probe(guest.transport, old_probe, _OPEN + script)
+    assert caught.value.lacks == "cancel_one"
