@@ -25,6 +25,7 @@ Each message says what happened and what to try next.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 
 class LabError(Exception):
@@ -42,6 +43,19 @@ class LabError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  try: {self.hint}" if self.hint else self.message
+
+    def anew(self) -> Self:
+        """An equal error that was not raised yet, for whoever tells one reason more than once.
+
+        Each ``raise`` of one and the same instance appends to its traceback, and each reader's note stays with it.
+        """
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update({name: value for name, value in self.__dict__.items() if name != "__notes__"})
+        twin.args = self.args
+        twin.__cause__ = self.__cause__
+        for note in getattr(self, "__notes__", ()):
+            twin.add_note(note)
+        return twin
 
 
 class ConfigError(LabError):

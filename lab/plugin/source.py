@@ -89,12 +89,12 @@ class NoSource:
     @property
     def manifest(self) -> ImageManifest:
         """Raises the reason."""
-        raise self.error
+        raise self.error.anew()
 
     @property
     def payload(self) -> Payload:
         """Raises the reason."""
-        raise self.error
+        raise self.error.anew()
 
     @property
     def accelerator(self) -> str:
@@ -108,4 +108,4 @@ class NoSource:
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
         """Raises the reason."""
-        raise self.error
+        raise self.error.anew()

@@ -135,7 +135,7 @@ class BackgroundWriter:
         self._queue.put(None)
         self._thread.join()
         if self._error:
-            raise self._error
+            raise self._error.anew()
 
     def _run(self) -> None:
         try:
