@@ -22,11 +22,10 @@ from lab.crash.collect import (
 from lab.crash.hang import Breaker, HangKind, HangLimits, collect_hang_evidence
 from lab.crash.steps import Ladder, Outcome, Step
 from lab.pool.live import LiveGuest
+from lab.pool.runlogs import RUN_LOGS
 from lab.prints.record import PrintSource
 from lab.toolchain.select import DriverPackage
 
-#: What of a guest's run folder tells what happened: QEMU's and the serial ports' logs, the command, a debugger's records.
-_LOGS = ("*.log", "*.cmd", "keeper.json", "*.jsonl", "*.kd")
 #: A guest may print for hours; what is larger stays where the guest's own folder is kept.
 _LARGEST_LOG = 64 << 20
 _KINDS = {"screenshot": "screenshot", "dump": "dump", "console": "console", "events": "events"}
@@ -193,7 +192,7 @@ def _copy_drivers(packages: Iterable[DriverPackage], folder: Path, files: list[S
 
 
 def _copy_logs(run_dir: Path | None, folder: Path, files: list[SavedFile]) -> Outcome:
-    found = sorted({file for pattern in _LOGS for file in run_dir.glob(pattern)}) if run_dir else []
+    found = sorted({file for pattern in RUN_LOGS for file in run_dir.glob(pattern)}) if run_dir else []
     left = []
     for file in found:
         if file.stat().st_size > _LARGEST_LOG:

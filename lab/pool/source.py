@@ -20,14 +20,12 @@ from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.maketemplate import TemplateMaker
 from lab.pool.payload import Payload
+from lab.pool.runlogs import RUN_LOGS
 from lab.pool.sources import Debug, can_resume, why_not_forked
 from lab.pool.template import TemplateWish, qemu_identity
 from lab.pool.templates import TemplateStore
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
-
-#: What is kept of a guest's run folder: enough to see what happened, and to start the same guest by hand.
-_EVIDENCE = ("*.log", "*.cmd", "keeper.json", "kd.jsonl", "kd.raw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +131,7 @@ class ImageSource:
         # Evidence is worth a try, never a failure of its own: the disk may be full.
         with contextlib.suppress(OSError):
             target.mkdir(parents=True, exist_ok=True)
-            for pattern in _EVIDENCE:
+            for pattern in RUN_LOGS:
                 for file in folder.glob(pattern):
                     shutil.copy2(file, target / file.name)
 
