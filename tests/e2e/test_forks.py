@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 import hashlib
 import os
 import random
-import subprocess
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +30,7 @@ from lab.pool.payload import Payload
 from lab.pool.source import make_forks
 from lab.pool.template import TemplateWish
 from lab.pool.templates import TemplateStore
+from lab.pool.wake import go_on, wake
 from lab.prints.record import GapRecord, PrintRecord
 from lab.toolchain.select import resolve_drivers
 from lab.vm.machine import VirtualMachine
@@ -120,7 +123,27 @@ def test_two_forks_of_one_template_know_nothing_of_each_other(make: Callable[[],
     assert hashes(template.folder) == before
 
 
-def test_a_fork_has_the_time_of_day_and_random_numbers_of_its_own(make: Callable[[], Forks]) -> None:
+@pytest.mark.parametrize("told", ["2031-02-03 04:56", "2033-05-06 07:28"])
+def test_a_fork_has_the_time_of_day_that_it_is_told(
+    make: Callable[[], Forks], monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """Of a day on which its template was certainly not made: with the host's own, a clock that nobody sets is right, too."""
+    moment = datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC)
+    for name, step in (("wake", wake), ("go_on", go_on)):
+        monkeypatch.setattr(f"lab.pool.forks.{name}", functools.partial(step, wall=moment.timestamp))
+    guest = fork_of(make(), "clock")
+    try:
+        shown = guest.transport.run("echo %DATE% %TIME%", timeout=60).text
+    finally:
+        guest.close()
+    found = re.search(r"(\d{1,2})/(\d{1,2})/(\d{4})\s+(\d{1,2}):(\d\d)", shown)
+    assert found, shown
+    month, day, year, hour, minute = map(int, found.groups())
+    passed = datetime.datetime(year, month, day, hour, minute, tzinfo=datetime.UTC) - moment
+    assert datetime.timedelta(0) <= passed <= datetime.timedelta(minutes=10), shown
+
+
+def test_a_fork_has_the_hosts_time_and_random_numbers_of_its_own(make: Callable[[], Forks]) -> None:
     forks = make()
     drawn = set()
     for number in range(2):
@@ -133,9 +156,11 @@ def test_a_fork_has_the_time_of_day_and_random_numbers_of_its_own(make: Callable
             shell_id = guest.transport._shell.shell_id
             assert shell_id
             drawn.add(shell_id)
-            shown = guest.transport.run("date /t & time /t", timeout=60).text
-            now = subprocess.run(["date", "-u", "+%m/%d/%Y"], capture_output=True, text=True, check=True).stdout.strip()
-            assert now in shown
+            # Asked for ahead and behind, for a test that runs at midnight.
+            days = [datetime.datetime.now(datetime.UTC).strftime("%m/%d/%Y")]
+            shown = guest.transport.run("date /t", timeout=60).text
+            days.append(datetime.datetime.now(datetime.UTC).strftime("%m/%d/%Y"))
+            assert any(day in shown for day in days), shown
             # Or each process would be translated anew.
             assert guest.transport.run(r"type \\?\unix\proc\sys\kernel\randomize_va_space", timeout=60).text.strip() == "0"
         finally:
