@@ -18,8 +18,8 @@ from lab.errors import ConfigError
 LIVE_DUMP_CODE = 0x161
 
 _MACHINES = {0x14C: "x86", 0x1C4: "arm", 0x8664: "x64", 0xAA64: "arm64"}
-#: 1 to 7 are the WDK's DUMP_TYPE (BugCheckAddPagesCallback); from Windows 8 on a bugcheck leaves 5 or 6. Readers that name 6
-#: "live" met it in dumps of Task Manager: whether the system ran on, only the code tells. 8 to 10 are what WinDbg's .dump writes.
+#: 1 to 7 are the WDK's DUMP_TYPE (KBUGCHECK_ADD_PAGES); from Windows 8 on a bugcheck leaves 5 or 6. Readers that name 6 "live"
+#: met it in dumps of Task Manager: whether the system ran on, only the code tells. 8 to 10 are what WinDbg's .dump writes.
 _TYPES = {
     1: "full",
     2: "kernel",
