@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lab.config.patterns import RegularExpression
+
 Keep = Literal["never", "failed", "always"]
 Boot = Literal["fork", "cold"]
 Isolation = Literal["test", "class", "module", "session"]
@@ -67,6 +69,11 @@ class LabFile(_Model):
     crash_dump: CrashDump = Field(
         default="auto",
         description="memory dumps of guests that crash or hang; auto takes one where a fault stops the whole guest (bugcheck)",
+    )
+    kernel_prints: tuple[RegularExpression, ...] = Field(
+        default=(),
+        description="what the guest's kernel prints by itself, as a debug kernel does: regular expressions that are found at"
+        " the beginning of a print. Such prints stay in the record, marked as the kernel's, and no test counts them",
     )
     known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
 

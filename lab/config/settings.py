@@ -18,6 +18,8 @@ DEFAULT_FILE = "lab.yaml"
 
 #: Keys whose values are lists of paths: several in one environment variable are separated as in PATH.
 _PATH_LISTS = ("drivers", "suites")
+#: Keys with values that do not fit into a variable.
+_FILE_ONLY = ("known", "kernel_prints")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key in LabFile.model_fields:
         text = environ.get(variable(key), "")
-        if not text or key == "known":
+        if not text or key in _FILE_ONLY:
             continue
         values[key] = tuple(part for part in text.split(os.pathsep) if part) if key in _PATH_LISTS else text
     return values

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lab.config.patterns import RegularExpression
+
 #: Bumped when a manifest of an older lab can no longer be used.
 SCHEMA_VERSION = 1
 
@@ -52,6 +54,11 @@ class PrintPort(_Model):
         default=None, description="guest TCP port whose service writes a marker into the print path (wine source)"
     )
     mark_channel: str | None = Field(default=None, description="virtio-serial port of the same service; preferred")
+    kernel_prints: tuple[RegularExpression, ...] = Field(
+        default=(),
+        description="what the kernel prints by itself, between the drivers' prints: regular expressions that are found at the "
+        "beginning of a print",
+    )
     encoding: str = "utf-8"
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def pytest_lab_guest_source(config: pytest.Config, lab_config: LabConfig) -> GuestSource | None:
     """Return where the guests of this process come from; None leaves it to the lab.
 
+    What the kernel of such guests prints by itself is named by the source's manifest (``prints.kernel_prints``); the patterns
+    of the lab file (``lab_config.kernel_prints``) hold beside them, and need not be looked at here.
+
     Args:
         config: pytest's configuration.
         lab_config: The lab's options in force.

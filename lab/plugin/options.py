@@ -85,6 +85,8 @@ class LabConfig:
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
         known: Known issues of the lab file.
+        kernel_prints: What the guest's kernel prints by itself, as regular expressions; of the lab file. Those of the image's
+            manifest hold beside them.
         file: The lab file, if there is one.
         sources: Where each value comes from.
     """
@@ -103,6 +105,7 @@ class LabConfig:
     out: Path | None
     out_root: Path
     known: tuple[KnownIssue, ...]
+    kernel_prints: tuple[str, ...]
     file: Path | None
     sources: dict[str, str]
 
@@ -167,6 +170,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         out=_path(config, out),
         out_root=config.rootpath / values.out,
         known=values.known,
+        kernel_prints=values.kernel_prints,
         file=settings.file,
         sources=dict(settings.sources),
     )

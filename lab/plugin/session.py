@@ -79,7 +79,14 @@ class LabSession:
         # Only the lab's own source knows a reason; one that a hook put in its place need not.
         self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
         self._slots = Slots(out / "workers", slot_count(source, forks=forks is not None))
-        self.pool = GuestPool(source, worker, forks=forks, on_change=self._write_guest, keep=config.keep)
+        self.pool = GuestPool(
+            source,
+            worker,
+            forks=forks,
+            on_change=self._write_guest,
+            keep=config.keep,
+            kernel_prints=config.kernel_prints,
+        )
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Write down which tests the run has."""

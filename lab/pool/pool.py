@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -132,6 +132,7 @@ class GuestPool:
         keep: Which guests are left running behind the last test or their replacement: ``failed``: the first one that saw
             a test fail, ``always``: the last one.
         mark_timeout: Seconds that a marker in the prints may take.
+        kernel_prints: Patterns of what the guests' kernel itself prints, beside those of their manifest.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
     """
@@ -146,6 +147,7 @@ class GuestPool:
         boots: int = 2,
         keep: Literal["never", "failed", "always"] = "never",
         mark_timeout: float = 30.0,
+        kernel_prints: Sequence[str] = (),
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -156,6 +158,7 @@ class GuestPool:
         self._boots = boots
         self._keep = keep
         self._mark_timeout = mark_timeout
+        self._kernel_prints = tuple(kernel_prints)
         self._wall = wall
         self._clock = clock
         self._numbers = itertools.count(1)
@@ -304,7 +307,12 @@ class GuestPool:
         try:
             guest = start(life.guest_id)
             life.wait_s = self._clock() - begin
-            ledger = PrintLedger(guest.prints, life.guest_id, mark_timeout=self._mark_timeout)
+            ledger = PrintLedger(
+                guest.prints,
+                life.guest_id,
+                mark_timeout=self._mark_timeout,
+                kernel_prints=(*guest.manifest.prints.kernel_prints, *self._kernel_prints),
+            )
             if guest.template:
                 life.fork_s, life.template = guest.boot_s, guest.template
             else:

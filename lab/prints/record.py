@@ -22,6 +22,7 @@ class PrintRecord:
         thread: The guest's name for the calling thread (``pid:tid`` hexadecimal), where known.
         component: DPFLTR component id, where known.
         level: DPFLTR level mask, where known.
+        by_kernel: The kernel's own, between those of the drivers; see :mod:`lab.prints.kernel`.
     """
 
     sequence: int
@@ -34,6 +35,7 @@ class PrintRecord:
     thread: str | None = None
     component: int | None = None
     level: int | None = None
+    by_kernel: bool = False
 
     @property
     def when(self) -> float | None:

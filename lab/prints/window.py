@@ -7,10 +7,11 @@ the prints. The ledger only ever moves forward, so no record is counted twice an
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lab.errors import EvidenceLost
+from lab.prints.kernel import with_kernel_prints
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, PrintRecord, PrintSource, Record
 from lab.prints.stream import PrintStream, first_fault
 
@@ -37,7 +38,7 @@ class Window:
 
     @property
     def prints(self) -> list[PrintRecord]:
-        """The kernel prints alone."""
+        """The prints alone, those of the kernel itself included."""
         return [record for record in self.records if isinstance(record, PrintRecord)]
 
     @property
@@ -103,14 +104,17 @@ class PrintLedger:
         source: The guest's print source, started.
         guest_id: Names the markers.
         mark_timeout: Seconds that a marker may take.
+        kernel_prints: Patterns of what the kernel itself prints; see :mod:`lab.prints.kernel`.
 
     Attributes:
         windows: How many windows were opened so far.
         next_token: Gives a fresh marker token of this guest.
     """
 
-    def __init__(self, source: PrintSource, guest_id: str, *, mark_timeout: float = 30.0) -> None:
-        self._source = source
+    def __init__(
+        self, source: PrintSource, guest_id: str, *, mark_timeout: float = 30.0, kernel_prints: Sequence[str] = ()
+    ) -> None:
+        self._source = with_kernel_prints(source, kernel_prints)
         self._mark_timeout = mark_timeout
         self._account = _Account()
         self._accounted = 0

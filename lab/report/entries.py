@@ -36,6 +36,7 @@ def print_entry(record: PrintRecord) -> PrintEntry:
         level=record.level,
         raw=record.raw.hex(),
         text=record.text,
+        by_kernel=record.by_kernel,
     )
 
 

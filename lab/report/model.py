@@ -42,6 +42,9 @@ class PrintEntry(_Model):
     level: int | None = None
     raw: str = Field(description="hexadecimal")
     text: Text
+    by_kernel: bool = Field(
+        default=False, description="the kernel's own print, by a pattern of the image or the lab file: no test counts it"
+    )
 
 
 class EventEntry(_Model):

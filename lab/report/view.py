@@ -48,13 +48,14 @@ PRINTS_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintRow:
-    """A print as a table row. ``at`` and ``delta`` are seconds of the guest's clock, as text."""
+    """A print as a table row. ``at`` and ``delta`` are seconds of the guest's clock, as text; see :class:`PrintEntry`."""
 
     sequence: int
     at: str
     delta: str
     who: str
     text: str
+    by_kernel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,7 @@ def print_rows(prints: Sequence[PrintEntry]) -> list[PrintRow]:
                 delta="" if now is None or before is None else f"+{now - before:.3f}",
                 who=_who(entry),
                 text=printable(entry.text),
+                by_kernel=entry.by_kernel,
             )
         )
         before = now if now is not None else before

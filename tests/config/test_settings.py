@@ -55,6 +55,7 @@ def test_every_key(tmp_path: Path) -> None:
         isolation: module
         keep: failed
         crash_dump: always
+        kernel_prints: ['err:']
         known:
           - test: suites/async/*
             driver: async
@@ -225,3 +226,26 @@ def test_a_date_that_does_not_exist_is_told_with_its_line(tmp_path: Path, text: 
     caught = error(tmp_path, text)
     assert (caught.line, caught.key) == (line, key)
     assert "month must be in 1..12" in str(caught)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("'(unclosed'", "kernel_prints.1: is no regular expression (missing ), unterminated subpattern at position 0)"),
+        ("'.*'", "kernel_prints.1: matches every text, also an empty one"),
+        ("17", "kernel_prints.1: must be a valid string"),
+    ],
+)
+def test_a_pattern_of_the_kernels_prints_that_is_none_names_its_line(tmp_path: Path, pattern: str, said: str) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(f"image: wine\nkernel_prints:\n  - 'err:'\n  - {pattern}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, config=file, environ={}, cwd=tmp_path)
+    assert f"lab.yaml:4: {said}" in str(caught.value)
+
+
+def test_the_kernels_prints_are_named_in_the_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text("kernel_prints: ['err:']\n", encoding="utf-8")
+    settings = load_settings({}, config=file, environ={"LAB_KERNEL_PRINTS": "("}, cwd=tmp_path)
+    assert settings.values.kernel_prints == ("err:",)
