@@ -134,8 +134,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Be the debugger of a live target, until it goes away or you interrupt.
 
-        Prints, loads, stops and gaps appear as they come. Interrupting leaves the target with a debugger that does not
-        answer: it stands still at its next print.
+        Prints, loads, stops and gaps appear as they come. Interrupting leaves the target without a debugger: it gives up
+        within a second and drops its prints, or stands still at its next stop.
         """
         check_encoding(encoding)
         _check_wait(wait)

@@ -123,7 +123,7 @@ class Collector:
         return self.call(lambda session, _now: session.idle and not self._output)
 
     def stop(self, reason: str) -> None:
-        """Let go of the port. A target that believes in its debugger stands still at its next print from then on."""
+        """Let go of the port. A kernel gives up at its next print, within a second, and drops what it prints from then on."""
         self._stopping = reason
         self._wake()
 

@@ -73,6 +73,24 @@ class Reconnect:
         self._wake_at, self._wakes_left, self._doubts = now + WAKE_S, WAKES, doubts
 
 
+def met_running(packet: Packet) -> str:
+    """Why what a target said before its first packet to us may be in no record; empty when it begins with that packet.
+
+    A port without a host takes everything and delivers nothing: QEMU drops what a disconnected socket gets. Its kernel tries
+    20 times, which takes it less than a second, then believes that no debugger is there, and prints nothing any more. A stop
+    it reports all the same, with ids that begin anew. What begins with a print or a load is a boot.
+
+    Args:
+        packet: The first one.
+    """
+    if not packet.id & SYNC:
+        return "the target was met in mid-stream: what it said before, to another host or to nobody, is not in this record"
+    stop = wire.parse_state_change(packet.payload) if packet.kind == STATE_CHANGE else None
+    if stop is not None and stop.state == wire.EXCEPTION:
+        return "the target ran before its debugger came, and a kernel without one drops its prints: those are lost"
+    return ""
+
+
 def may_be_given_up(packet: Packet) -> bool:
     """Whether a target goes on without an answer to this one; all others are sent for ever."""
     # What ReactOS's KdSendPacket gives up after its retries.

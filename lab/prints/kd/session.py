@@ -15,7 +15,7 @@ from typing import Final
 from lab.prints.kd import payload as wire
 from lab.prints.kd.ids import SessionIds
 from lab.prints.kd.packet import ACKNOWLEDGE, DEBUG_IO, FILE_IO, RESEND, RESET, STATE_MANIPULATE, SYNC, Framer, Packet, Skipped
-from lab.prints.kd.reconnect import GIVES_UP_AFTER, STOOD_STILL_S, Reconnect, may_be_given_up
+from lab.prints.kd.reconnect import GIVES_UP_AFTER, STOOD_STILL_S, Reconnect, may_be_given_up, met_running
 from lab.prints.kd.record import AnyRecord, BugcheckText, ExceptionStop, Gap, Note
 from lab.prints.kd.sender import TRIES, PacketSender
 from lab.prints.kd.stop_policy import Action, StopJudge, StopPolicy
@@ -55,6 +55,8 @@ class Session:
         #: The last stop.
         self._told: Accepted | None = None
         self._last_data = 0.0
+        #: Nothing was taken yet, and nobody has told where the target stood.
+        self._unmet = ids is None
         self.heard = False
 
     @property
@@ -202,6 +204,7 @@ class Session:
         self.heard = True
         self._sender.acknowledge(packet.id)
         generation = self._stream.generation
+        unmet, self._unmet = self._unmet, False
         if accepted := self._stream.accept(packet, time):
             if packet.id & SYNC:
                 self._sender.begin_ids()
@@ -209,6 +212,8 @@ class Session:
             if not accepted.again and (packet.id & SYNC or generation != self._stream.generation):
                 self._judge.target_booted()
                 self._target.runs()
+            if unmet and (reason := met_running(packet)):
+                self._gap(reason, time)
             self._unanswered = None
             self._reconnect.heard(packet, now)
             self._sender.imply_acknowledged()

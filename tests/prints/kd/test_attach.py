@@ -307,7 +307,7 @@ def test_a_target_that_runs_already_is_woken_and_learnt_to_know(
     process = lab_kd("attach", "--socket", serve(play).path, "--jsonl", "--break-in")
     output, errors = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, errors) == (0, b"")
-    assert [record["kind"] for record in records(output)] == ["note", "exception", "print", "end"]
+    assert [record["kind"] for record in records(output)] == ["note", "gap", "exception", "print", "end"]
     assert "break-in" in records(output)[0]["text"]
     assert target.told_to_step == [(X86_INT3_PC + 1) & 0xFFFFFFFF]
 

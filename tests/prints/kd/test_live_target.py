@@ -258,6 +258,37 @@ def test_a_host_that_stood_still_until_the_target_gave_up_wakes_it_and_marks_the
     assert live.prints == [*lines(given_up + 1), *lines(count)[back:]]
 
 
+def test_what_is_printed_while_no_host_is_attached_is_a_gap_for_the_next_one(
+    target: Path, tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    """QEMU throws away what goes to a socket without a client, and 20 tries of a kernel are over within a second."""
+    count = 3000
+    with attached(target, tmp_path, f"scenario=flood count={count} wake=1") as live:
+        wait_for(lambda: len(live.of("print")) > 100, "the first prints")
+        live.client.kill()
+        live.client.wait()
+        begin = time.monotonic()
+        wait_for(lambda: "gave-up" in live.report, "the target to give up")
+        figure("gave_up_after_s", round(time.monotonic() - begin, 2))
+        assert "back" not in live.report
+        argv = [sys.executable, "-m", "lab", "kd", "attach", "--jsonl", "--break-in"]
+        argv += ["--socket", str(tmp_path / "run" / "serial0.sock")]
+        second = tmp_path / "second.jsonl"
+        with second.open("wb") as out:
+            again = subprocess.run(argv, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, timeout=DEADLINE_S, check=False)
+        assert (again.returncode, again.stderr) == (0, b"")
+    told = [int(number) for number in re.findall(r"^(?:gave-up|back) line=(\d+)$", live.report, re.MULTILINE)]
+    assert len(told) == 2, live.report
+    given_up, back = told
+    assert given_up < back - 1, "prints were dropped while nobody was attached"
+    records = [json.loads(line) for line in second.read_text(encoding="utf-8").splitlines()]
+    kinds = [record["kind"] for record in records if record["kind"] not in ("print", "note")]
+    assert kinds == ["gap", "exception", "load", "unload", "end"]
+    prints = [record for record in records if record["kind"] == "print"]
+    assert [bytes.fromhex(record["raw"]) for record in prints] == lines(count)[back:]
+    assert records.index(prints[0]) > next(at for at, record in enumerate(records) if record["kind"] == "gap")
+
+
 def test_a_host_that_stood_still_for_long_says_so_even_where_nothing_is_lost(
     target: Path, tmp_path: Path, figure: Callable[[str, object], None]
 ) -> None:
@@ -376,8 +407,8 @@ def test_a_target_that_runs_already_and_says_nothing_is_broken_into_and_stopped_
             host = CollectorControl(control)
             assert not host.status().heard
             assert host.break_in(DEADLINE_S)
-            assert [record["kind"] for record in live.records] == ["exception", "note"]
-            assert live.records[0]["action"] == "hold"
+            assert [record["kind"] for record in live.records] == ["gap", "exception", "note"]
+            assert live.records[1]["action"] == "hold"
             assert "going on" not in live.report
             host.release()
             live.finish()

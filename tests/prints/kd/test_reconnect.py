@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from lab.prints.kd import payload as wire
-from lab.prints.kd.packet import BREAK_IN
+from lab.prints.kd.ids import SessionIds
+from lab.prints.kd.packet import BREAK_IN, DEBUG_IO, INITIAL_ID, STATE_CHANGE, SYNC, data_packet
 from lab.prints.kd.reconnect import GIVES_UP_AFTER, WAKE_S, WAKES
 from lab.prints.kd.record import Gap
-from tests.prints.kd.fake_target import X86_INT3_PC, exception_payload
+from tests.prints.kd.fake_target import X86_INT3_PC, exception_payload, load_payload, print_payload
 from tests.prints.kd.wire import Wire
 
 
@@ -50,7 +51,7 @@ def test_a_stop_that_is_told_over_and_over_is_not_a_target_that_gave_up() -> Non
     w = Wire()
     w.feed(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")) * GIVES_UP_AFTER)
     assert w.pass_time(WAKE_S) != BREAK_IN
-    assert w.kinds() == ["exception"]
+    assert w.kinds() == ["gap", "exception"]
 
 
 def test_a_host_that_stood_still_says_so_and_wakes_its_target() -> None:
@@ -67,3 +68,44 @@ def test_a_host_that_stood_still_says_so_and_wakes_its_target() -> None:
     assert w.pass_time(WAKE_S) == BREAK_IN
     w.feed(w.target.print(b"3"))
     assert w.pass_time(WAKE_S) == b""
+
+
+def test_what_a_kernel_printed_while_nobody_was_attached_is_a_gap_for_the_host_that_comes() -> None:
+    """The kernel gives up within a second, and drops its prints from then on: a new host began as if nothing had been."""
+    stop = exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")
+    w = Wire()
+    w.session.break_in()  # which is how a kernel that has given up is found
+    w.feed(data_packet(STATE_CHANGE, INITIAL_ID | SYNC, stop))
+    assert w.kinds() == ["gap", "exception"]
+    assert isinstance(w.records[0], Gap)
+    assert "drops its prints" in w.records[0].reason
+    # Told once, and not again when the target goes on.
+    w.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, print_payload(b"1")))
+    assert w.kinds() == ["gap", "exception", "print"]
+
+
+def test_a_kernel_that_is_met_in_mid_stream_has_a_gap_ahead_of_its_first_print() -> None:
+    w = Wire()
+    w.feed(data_packet(DEBUG_IO, INITIAL_ID, print_payload(b"1")))
+    w.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, print_payload(b"2")))
+    assert w.kinds() == ["gap", "print", "print"]
+
+
+def test_ids_that_go_on_show_that_nothing_was_lost() -> None:
+    ids = SessionIds(INITIAL_ID | 1, INITIAL_ID)
+    w = Wire(ids=ids)
+    w.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, print_payload(b"2")))
+    assert w.kinds() == ["print"]
+    other = Wire(ids=ids)
+    other.feed(data_packet(DEBUG_IO, INITIAL_ID, print_payload(b"3")))
+    assert other.kinds() == ["gap", "print"]
+    anew = Wire(ids=ids)
+    anew.feed(data_packet(DEBUG_IO, INITIAL_ID | SYNC, print_payload(b"3")))
+    assert anew.kinds() == ["gap", "print"]
+
+
+def test_a_boot_begins_its_record() -> None:
+    for payload, kind in ((print_payload(b"1"), DEBUG_IO), (load_payload(b"nt.exe"), STATE_CHANGE)):
+        w = Wire()
+        w.feed(data_packet(kind, INITIAL_ID | SYNC, payload))
+        assert "gap" not in w.kinds()
