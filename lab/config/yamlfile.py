@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lab.config.textfile import read_text
 from lab.errors import ConfigError
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -51,13 +52,7 @@ def read_yaml(path: Path) -> YamlDocument:
     Raises:
         ConfigError: The file cannot be read, is no YAML, has a key twice, or is no mapping; with its line.
     """
-    name = str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError("there is no such file", file=name) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=name) from None
+    name, text = str(path), read_text(path)
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from pydantic import SecretStr, ValidationError
 
+from lab.config.textfile import read_text
 from lab.errors import ConfigError
 from lab.host.paths import cache_dir, project_root
 from lab.image.key import content_key, tree_inputs
@@ -204,13 +205,7 @@ def read_product_key(path: Path) -> SecretStr:
     Raises:
         ConfigError: It cannot be read, or holds no key.
     """
-    try:
-        key = SecretStr(path.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise ConfigError(f"the product key cannot be read: {error.strerror}", file=str(path)) from None
-    except UnicodeDecodeError:
-        # Without its cause, which quotes the file.
-        raise ConfigError("the product key is not plain ASCII text", file=str(path), hint="save the file as such") from None
+    key = SecretStr(read_text(path, secret=True).strip())
     check_product_key(key, file=str(path))
     return key
 

@@ -17,6 +17,7 @@ import pycdlib
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from lab.config.textfile import decode_text, marked_encoding
 from lab.errors import ConfigError, ImageError
 from lab.image.windows.answer import ANSWER_FILE, common_folder
 from lab.image.windows.recipe import WindowsRecipeFile
@@ -197,6 +198,9 @@ def certificate_der(path: Path) -> bytes:
     """
     try:
         data = path.read_bytes()
+        if marked_encoding(data):
+            # PEM as PowerShell redirects it into a file.
+            data = decode_text(data, str(path)).encode("utf-8")
         load = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
         return load(data).public_bytes(serialization.Encoding.DER)
     except OSError as error:

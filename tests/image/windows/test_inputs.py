@@ -121,12 +121,13 @@ def test_a_wrong_product_key_is_refused_and_not_quoted(tmp_path: Path, text: str
 
 
 def test_why_a_product_key_cannot_be_read_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"{tmp_path}: the product key cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=f"{tmp_path}: cannot be read: Is a directory"):
         read_product_key(tmp_path)
 
 
-def test_a_product_key_is_read_with_the_line_end_of_its_file(tmp_path: Path) -> None:
-    (tmp_path / "key.txt").write_text(f"{KEY}\r\n")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_product_key_is_read_as_windows_saves_it(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "key.txt").write_bytes(f"{KEY}\r\n".encode(encoding))
     assert read_product_key(tmp_path / "key.txt").get_secret_value() == KEY
 
 

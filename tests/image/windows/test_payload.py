@@ -246,6 +246,9 @@ def test_certificates_are_taken_as_pem_and_as_der(tmp_path: Path) -> None:
     der = certificate_der(pem)
     (tmp_path / "c.der").write_bytes(der)
     assert certificate_der(tmp_path / "c.der") == der
+    for encoding in ("utf-8-sig", "utf-16"):  # PowerShell's redirection writes the latter
+        (tmp_path / "marked.cer").write_bytes(pem.read_text().encode(encoding))
+        assert certificate_der(tmp_path / "marked.cer") == der
     (tmp_path / "no.cer").write_text("nothing")
     for name in ("no.cer", "missing.cer"):
         with pytest.raises(ConfigError) as caught:
