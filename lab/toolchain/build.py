@@ -22,6 +22,8 @@ from lab.toolchain.sign import SCHEME, SigningKey, require_tool, sign, signing_k
 from lab.toolchain.stamp import Stamp, read_stamp, stamp_file, write_stamp
 
 _LOCK_TIMEOUT_S = 600.0
+#: A driver that was written without warnings in mind has hundreds.
+_WARNINGS_SHOWN = 20
 
 Progress = Callable[[str], None]
 
@@ -72,9 +74,9 @@ def build_drivers(
         defines: Preprocessor definitions for all of them.
 
     Raises:
-        ConfigError: An unknown name, a wrong manifest, an image that fails the checks, or a file of somebody else in ``out``
-            where a finished one belongs.
-        HostToolError: Compiler or osslsigncode are missing or failed.
+        ConfigError: An unknown name, a wrong manifest, a source that does not compile, an image that fails the checks, or a
+            file of somebody else in ``out`` where a finished one belongs.
+        HostToolError: Compiler or osslsigncode are missing or could not work.
     """
     components = find_components(names)
     if not names:
@@ -168,7 +170,7 @@ def _build(
     rebuilt = not fresh or not said or said.sha256 != _hash_of(target) or (kind == "driver" and not symbols.exists())
     if rebuilt:
         progress(f"{component.name}: building {target.name} for {compiler.arch}")
-        with _made(component, compiler, out, signer, defines) as (image, made_symbols, inputs):
+        with _made(component, compiler, out, signer, defines, progress) as (image, made_symbols, inputs):
             # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
             # way round it would leave a file that nobody can tell from somebody else's.
             stamp.parent.mkdir(exist_ok=True)
@@ -237,13 +239,20 @@ def _refuse_foreign(component: Component, out: Path) -> None:
 
 @contextlib.contextmanager
 def _made(
-    component: Component, compiler: Compiler, out: Path, signer: SigningKey | None, defines: Sequence[str]
+    component: Component,
+    compiler: Compiler,
+    out: Path,
+    signer: SigningKey | None,
+    defines: Sequence[str],
+    progress: Progress,
 ) -> Iterator[tuple[Path, Path, Inputs]]:
     """Compile, check, sign and verify; gives the result, its symbols and its inputs, in a scratch folder beside its place."""
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
         image = Path(folder) / component.image_name
         made_symbols = image.with_suffix(".dbg")
-        inputs = compile_component(component, compiler, image, defines=defines)
+        made = compile_component(component, compiler, image, defines=defines)
+        for line in _shortened(made.warnings):
+            progress(f"{component.name}: {line}")
         pe.check(image, component.manifest.kind, compiler.arch)
         if signer:
             finished = Path(folder) / "signed" / component.image_name
@@ -253,7 +262,12 @@ def _made(
             # Signing rewrites the checksum: look again at what the guest will get.
             pe.check(finished, component.manifest.kind, compiler.arch)
             image = finished
-        yield image, made_symbols, inputs
+        yield image, made_symbols, made.inputs
+
+
+def _shortened(warnings: Sequence[str]) -> list[str]:
+    more = len(warnings) - _WARNINGS_SHOWN
+    return [*warnings[:_WARNINGS_SHOWN], *([f"… and {more} more warnings"] if more > 0 else [])]
 
 
 def _hash_of(file: Path) -> str:

@@ -1,18 +1,21 @@
-"""Compiles and links drivers and guest programs with mingw-w64: same inputs, same bytes, warnings are errors."""
+"""Compiles and links drivers and guest programs with mingw-w64: same inputs, same bytes, warnings are shown."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from lab.errors import HostToolError, LabError
 from lab.host.process import run
+from lab.toolchain.charset import charset_flags
 from lab.toolchain.codeview import codeview
+from lab.toolchain.diagnosis import explained, refuse_utf16, warnings_in
 from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
 from lab.toolchain.manifest import Component
 
@@ -29,7 +32,21 @@ _TRIES = 3
 _Flavour = Literal["kernel", "bare", "c"]
 
 # -g changes no code; what it adds is stripped from the image, and kept in the file beside it.
-_COMPILE = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fno-ident")
+_COMPILE = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-fno-ident")
+# Errors are what makes another driver than the source says: a function taken for one that returns int loses half of a pointer.
+# GCC 14 has most of them as errors by itself, and one more that Microsoft's compiler only warns of.
+_ERRORS = (
+    *("-Werror=implicit-function-declaration", "-Werror=implicit-int", "-Werror=int-conversion", "-Werror=return-type"),
+    "-Wno-error=incompatible-pointer-types",
+)
+# What code for Microsoft's compiler is full of: its pragmas and attributes, which say where code lies and which of its warnings
+# are meant; pool tags such as 'tag1'; a structure without a name inside of another one; annotations for its code analysis.
+_MICROSOFT = (
+    *("-fms-extensions", "-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-multichar"),
+    *("-D__pragma(x)=", "-D_Dispatch_type_(x)=", "-D_Interlocked_operand_=", "-D_Enum_is_bitflag_="),
+    *("-D_Kernel_requires_resource_held_(x)=", "-D_Kernel_requires_resource_not_held_(x)="),
+    *("-D_Kernel_acquires_resource_(x)=", "-D_Kernel_releases_resource_(x)=", "-D_Kernel_clear_do_init_(x)="),
+)
 _COMPILE_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
     # wdm.h of mingw-w64 10 needs 0x0600 to be complete on x86; what may be imported is checked in the finished file.
     # Frames above a page would call a stack probe that the kernel does not have.
@@ -106,6 +123,19 @@ class Compiler:
     kernel_headers: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What became of a compilation.
+
+    Attributes:
+        inputs: Every file that was read, as it was while it was read.
+        warnings: What the compiler warned of, a line each: ``driver.c:12:5: warning: …``.
+    """
+
+    inputs: Inputs
+    warnings: tuple[str, ...]
+
+
 def find_compiler(arch: Arch) -> Compiler:
     """Find the compiler for ``arch`` and its kernel headers.
 
@@ -136,7 +166,7 @@ def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str]
     return digest.hexdigest()
 
 
-def compile_component(component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = ()) -> Inputs:
+def compile_component(component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = ()) -> Compiled:
     """Compile and link a component.
 
     Args:
@@ -147,64 +177,94 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
         defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
 
     Returns:
-        Every file that was read, as it was while it was read.
+        What was read and what the compiler warned of.
 
     Raises:
-        HostToolError: The compiler refused; the message has its words. Or it wrote a driver without a debug directory.
+        ConfigError: A mistake in the sources; with the compiler's words.
+        HostToolError: The compiler could not work, or wrote a driver without a debug directory.
         LabError: The files change all the time.
     """
     for _ in range(_TRIES):
         with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
-            work = Path(folder)
-            before = take_inputs(component.folder, _headers(component, compiler, work, defines))
-            libraries = _compile(component, compiler, target, work, defines)
+            job = _Job(component, compiler, Path(folder), defines)
+            before = take_inputs(component.folder, job.headers())
+            libraries = job.compile(target, [name for name in before.files if not Path(name).is_absolute()])
         # Somebody may save a file while the compiler reads it: the same before and behind it, it is what was compiled.
         after = take_inputs(component.folder, before.files)
         if after == before:
-            return take_inputs(component.folder, [*before.files, *libraries])
+            return Compiled(take_inputs(component.folder, [*before.files, *libraries]), tuple(job.warnings))
     raise LabError(f"the files of {component.name} change while it is built", hint="wait until whatever writes them is done")
 
 
-def _headers(component: Component, compiler: Compiler, work: Path, defines: Sequence[str]) -> list[str]:
-    """The sources and all that they include, by the preprocessor's own list."""
-    found: dict[str, None] = {}
-    rule = work / "rule.d"
-    for source in component.manifest.sources:
-        rules = ["-M", "-MT", "object", "-MF", str(rule)]
-        run([*_compile_command(component, compiler, defines), *rules, source], _TOOL_TIMEOUT_S, cwd=component.folder)
-        found |= dict.fromkeys(parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape")))
-    return list(found)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One compilation, in a scratch folder of its own."""
 
+    component: Component
+    compiler: Compiler
+    work: Path
+    defines: Sequence[str]
+    warnings: list[str] = field(default_factory=list)
 
-def _compile(component: Component, compiler: Compiler, target: Path, work: Path, defines: Sequence[str]) -> list[str]:
-    """Compile and link; gives the compiler's own objects and libraries that went in."""
-    objects: list[str] = []
-    for number, source in enumerate(component.manifest.sources):
-        objects.append(f"{number}.o")
-        compile_ = _compile_command(component, compiler, defines)
-        run([*compile_, "-c", source, "-o", work / objects[-1]], _TOOL_TIMEOUT_S, cwd=component.folder)
-    (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
-    run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
-    link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
-    rest = [*objects, "anchor.o", *libraries]
-    # A plain name as the target: it stands in front of the rule's colon.
-    run([*link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], _TOOL_TIMEOUT_S, cwd=work)
-    shutil.move(work / "image.bin", target)
-    if component.manifest.kind == "driver":
-        # The linker hashes the symbols, too: left alone, an image and its symbols would have two ids.
-        made = codeview(target)
-        if made is None:
-            raise HostToolError(
-                [*link],
-                None,
-                message=f"{compiler.program} linked {target.name} without a debug directory: no kernel announces it",
-                hint="a linker that knows --build-id for PE images; binutils-mingw-w64 2.40 does",
-            )
-        same_id = {_STRIP: [], _BUILD_ID: [f"{_BUILD_ID}=0x{made.build_id}"]}
-        unstripped = [option for word in link for option in same_id.get(word, [word])]
-        run([*unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
-    read = parse_dependencies((work / "rule.d").read_text(encoding="utf-8", errors="surrogateescape"))
-    return [name for name in read if Path(name).is_absolute()]
+    def headers(self) -> list[str]:
+        """The sources and all that they include, by the preprocessor's own list."""
+        folder, sources = self.component.folder, self.component.manifest.sources
+        refuse_utf16(folder, sources)
+        found: dict[str, None] = {}
+        rule = self.work / "rule.d"
+        for source in sources:
+            rules = ["-M", "-MT", "object", "-MF", str(rule)]
+            self._run([*_compile_command(self.component, self.compiler, self.defines), *rules, source], folder)
+            found |= dict.fromkeys(parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape")))
+        self.warnings.clear()  # the compiler says them once more
+        return list(found)
+
+    def compile(self, target: Path, own: Sequence[str]) -> list[str]:
+        """Compile and link; gives the compiler's own objects and libraries that went in.
+
+        Args:
+            target: The file to write.
+            own: The sources and headers that are the component's.
+        """
+        component, compiler, work = self.component, self.compiler, self.work
+        objects: list[str] = []
+        charset = charset_flags(component.folder, own, component.manifest.encoding)
+        for number, source in enumerate(component.manifest.sources):
+            objects.append(f"{number}.o")
+            compile_ = [*_compile_command(component, compiler, self.defines), *charset]
+            self._run([*compile_, "-c", source, "-o", str(work / objects[-1])], component.folder)
+        (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
+        run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
+        link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
+        rest = [*objects, "anchor.o", *libraries]
+        # A plain name as the target: it stands in front of the rule's colon.
+        self._run([*link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work)
+        shutil.move(work / "image.bin", target)
+        if component.manifest.kind == "driver":
+            # The linker hashes the symbols, too: left alone, an image and its symbols would have two ids.
+            made = codeview(target)
+            if made is None:
+                raise HostToolError(
+                    [*link],
+                    None,
+                    message=f"{compiler.program} linked {target.name} without a debug directory: no kernel announces it",
+                    hint="a linker that knows --build-id for PE images; binutils-mingw-w64 2.40 does",
+                )
+            same_id = {_STRIP: [], _BUILD_ID: [f"{_BUILD_ID}=0x{made.build_id}"]}
+            unstripped = [option for word in link for option in same_id.get(word, [word])]
+            run([*unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
+        read = parse_dependencies((work / "rule.d").read_text(encoding="utf-8", errors="surrogateescape"))
+        return [name for name in read if Path(name).is_absolute()]
+
+    def _run(self, argv: Sequence[str], cwd: Path) -> None:
+        """Run the compiler over what the user wrote."""
+        # Its words in English, whatever the user's language: they are looked into.
+        environ = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+        try:
+            self.warnings.extend(warnings_in(run(argv, _TOOL_TIMEOUT_S, cwd=cwd, env=environ).stderr))
+        except HostToolError as error:
+            component = self.component
+            raise explained(error, component.folder, component.file, self.compiler.kernel_headers) from None
 
 
 def _flavour(component: Component) -> _Flavour:
@@ -217,7 +277,8 @@ def _compile_command(component: Component, compiler: Compiler, defines: Sequence
     flavour = _flavour(component)
     headers = ["-isystem", str(compiler.kernel_headers)] if flavour == "kernel" else []
     named = [f"-D{define}" for define in defines]
-    return [compiler.program, *_COMPILE, *_COMPILE_FLAVOUR[flavour], *_COMPILE_ARCH[compiler.arch], *headers, *named]
+    flags = (*_COMPILE, *_ERRORS, *_MICROSOFT, *_COMPILE_FLAVOUR[flavour], *_COMPILE_ARCH[compiler.arch])
+    return [compiler.program, *flags, *headers, *named]
 
 
 def _link_command(component: Component, compiler: Compiler) -> list[str]:
@@ -231,4 +292,5 @@ def _commands(component: Component, compiler: Compiler, defines: Sequence[str]) 
         *_link_command(component, compiler),
         *_LIBRARIES[_flavour(component)],
         *component.manifest.sources,
+        component.manifest.encoding,
     ]

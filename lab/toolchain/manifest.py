@@ -20,6 +20,7 @@ Runtime = Literal["c", "none"]
 #: A folder's manifest; a folder with several components has several files that end in it.
 MANIFEST_NAME = "driver.yaml"
 
+_ASCII = "%d bytes\n"
 _SUFFIX: dict[Kind, str] = {"driver": ".sys", "program": ".exe"}
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 
@@ -63,11 +64,15 @@ class DriverManifest(BaseModel):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
-            # rot13 and base64 are codecs, too, but none of text: str.encode says so.
-            "a".encode(value)
+            # rot13 and base64 are codecs, too, but none of text: str.encode says so. DbgPrint prints narrow strings, whose
+            # ASCII characters are bytes: UTF-16 has none.
+            if _ASCII.encode(value) != _ASCII.encode("ascii"):
+                raise LookupError(value)
             return codecs.lookup(value).name
         except (LookupError, UnicodeError):
-            raise ValueError("must be an encoding of text that Python knows, such as utf-8 or gbk") from None
+            raise ValueError(
+                "must be an encoding of text that Python knows and that has ASCII in it, such as utf-8 or gbk"
+            ) from None
 
     @field_validator("links")
     @classmethod

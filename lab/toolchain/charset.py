@@ -1,0 +1,63 @@
+"""In which encoding the compiler reads a driver's sources, and in which one it writes their strings.
+
+Microsoft's compiler reads a source without a byte order mark in the system's encoding, and writes narrow strings in that one,
+too: a driver from a Chinese Windows prints GBK. GCC takes bytes as they are where nobody tells it, which is right for narrow
+strings and an error for wide ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab.config.textfile import marked_encoding
+
+_UTF8 = "utf-8"
+
+
+def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str]:
+    """Flags of GCC for the sources of one component.
+
+    Args:
+        folder: What the names are relative to.
+        names: The sources and the headers of the user.
+        encoding: Of the manifest, as Python names it.
+
+    Returns:
+        Nothing where the sources and their strings are UTF-8, GCC's own. Nothing either, and a line in the log, where some
+        file is in neither encoding: narrow strings then are the bytes of the source, whatever they are.
+    """
+    if encoding == _UTF8:
+        return []
+    found = {name: _encoding_of(folder / name, encoding) for name in names}
+    told = {value for value in found.values() if value}
+    if None in found.values() or len(told) > 1:
+        odd = next(name for name, value in found.items() if value is None or value != encoding)
+        logging.getLogger(__name__).warning("%s is not in %s; strings are taken byte by byte", folder / odd, encoding)
+        return []
+    return [*(f"-finput-charset={_iconv(source)}" for source in told), f"-fexec-charset={_iconv(encoding)}"]
+
+
+def _encoding_of(file: Path, encoding: str) -> str | None:
+    """Encoding of a file: empty for ASCII, which is any; None when it is none of those that it may be in."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return ""  # the compiler says it better
+    if marked_encoding(data):
+        return _UTF8
+    if data.isascii():
+        return ""
+    for name in (encoding, _UTF8):
+        try:
+            data.decode(name)
+        except UnicodeDecodeError:
+            continue
+        return name
+    return None
+
+
+def _iconv(encoding: str) -> str:
+    """Name of an encoding for iconv: ``iso8859-1`` and ``euc_kr`` of Python are ISO8859-1 and EUC-KR there."""
+    return encoding.upper().replace("_", "-")

@@ -1,0 +1,138 @@
+"""Whose fault it is when the compiler or the linker fails: a mistake in the user's source, or trouble of this machine.
+
+What is wrong in a source is a ConfigError (usage) with the tool's own words, file and line, and what to do where that is known:
+above all where a driver was written for Microsoft's compiler, and mingw-w64's has no such thing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lab.config.textfile import SAVE_AS_UTF8, marked_encoding
+from lab.errors import ConfigError, HostToolError, LabError
+
+#: What the tools say when they are not to blame the source: damage, a full disk, no memory, a killed process.
+_HOST = re.compile(
+    r"internal compiler error|Killed signal|terminated with signal|[Oo]ut of memory|memory exhausted|Cannot allocate memory"
+    r"|No space left|Input/output error|cannot execute|installation problem|not supported by iconv|no iconv implementation"
+)
+_CHARSETS = re.compile(r"not supported by iconv|no iconv implementation")
+_PLACE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+)(?::\d+)?: (?:fatal )?error: (?P<said>.*)$", re.MULTILINE)
+_MISSING = re.compile(r"fatal error: (?P<name>.+): No such file or directory")
+_UNDEFINED = re.compile(r"undefined reference to [`‘](?P<name>[^'’]+)['’]")
+_ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|ld: ")
+_SHOWN = 24
+_NO_SEH = "structured exception handling (__try), which GCC does not have"
+_FINISHED = "build it with the WDK and name the finished .sys as `image`, without `sources`"
+#: What the compiler says to code for Microsoft's, and what to do.
+_IDIOMS = (
+    (re.compile(r"__try|__except|__finally|__leave"), f"it uses {_NO_SEH}: {_FINISHED}"),
+    (
+        re.compile(r"before string constant[^\n]*\n[^\n]*__FUNCTION__|__FUNCTION__ \""),
+        'in GCC __FUNCTION__ is no string literal: write "%s: …" and pass __FUNCTION__ as an argument',
+    ),
+    (
+        re.compile(r"implicit declaration of function"),
+        f"the kernel headers of mingw-w64 do not declare it: spell it as they do, declare it in the source, or {_FINISHED}",
+    ),
+    (
+        re.compile(r"to execution character set|failure to convert"),
+        "name the encoding of the sources in the manifest, for example `encoding: gbk`",
+    ),
+    (
+        re.compile(r"conflicting types for"),
+        "for x86 the WDK compiles with stdcall as the default (/Gz), and GCC does not: write NTAPI before the function's name",
+    ),
+    (
+        re.compile(r"cannot find entry symbol"),
+        "a driver begins in `DriverEntry(PDRIVER_OBJECT, PUNICODE_STRING)`, and it is not static",
+    ),
+)
+_HEADERS = (
+    (re.compile(r"^(wdf|ucx|udecx)", re.IGNORECASE), f"mingw-w64 has no headers of KMDF: {_FINISHED}"),
+    (re.compile(r"\.tmh$", re.IGNORECASE), f"it is made by the preprocessor of WPP tracing, a part of the WDK: {_FINISHED}"),
+    (re.compile(r"\\"), "write / instead of \\ in #include: all compilers take it"),
+)
+
+
+def refuse_utf16(folder: Path, names: Iterable[str]) -> None:
+    """Refuse sources and headers in UTF-16, which GCC takes for thousands of stray characters.
+
+    Args:
+        folder: What the names are relative to.
+        names: Of the user's files.
+
+    Raises:
+        ConfigError: One is in UTF-16.
+    """
+    for name in names:
+        file = folder / name
+        try:
+            with file.open("rb") as stream:
+                start = stream.read(4)
+        except OSError:
+            continue  # the compiler says it better
+        if marked_encoding(start) == "utf-16":
+            raise ConfigError("is in UTF-16, which the compiler does not read", file=str(file), hint=SAVE_AS_UTF8)
+
+
+def explained(error: HostToolError, folder: Path, manifest: Path, headers: Path) -> LabError:
+    """What a failure of the compiler or of the linker means for the user.
+
+    Args:
+        error: The failure.
+        folder: Of the sources: the names in the tool's words are relative to it.
+        manifest: The component's manifest, for what has no place in a source.
+        headers: Folder of the kernel's headers.
+
+    Returns:
+        A ConfigError for a mistake in the source; else ``error``, with a hint where there is one.
+    """
+    output = error.output
+    if _CHARSETS.search(output):
+        hint = "apt-get install libc-gconv-modules-extra, or save the sources as UTF-8 and leave `encoding` out"
+        return HostToolError(error.argv, error.exit_code, output, hint=hint)
+    if error.exit_code is None or error.exit_code < 0 or _HOST.search(output) or not _ERROR_LINE.search(output):
+        return error
+    place = _PLACE.search(output)
+    shown = "\n".join(f"    {line}" for line in _relevant(output))
+    hint = next(filter(None, _hints(output, headers)), "")
+    if place is None:
+        return ConfigError(f"does not link:\n{shown}", file=str(manifest), hint=hint)
+    return ConfigError(f"does not compile:\n{shown}", file=str(folder / place["file"]), line=int(place["line"]), hint=hint)
+
+
+def warnings_in(output: str) -> list[str]:
+    """The warnings that a compiler wrote, one line each, without the lines of the source that follow them."""
+    return [line for line in output.splitlines() if ": warning: " in line]
+
+
+def _relevant(output: str) -> list[str]:
+    """The tool's words from its first error on."""
+    lines = output.rstrip().splitlines()
+    first = next((number for number, line in enumerate(lines) if _ERROR_LINE.search(line)), 0)
+    shown = lines[first : first + _SHOWN]
+    return [*shown, f"… and {len(lines) - first - _SHOWN} more lines"] if len(lines) - first > _SHOWN else shown
+
+
+def _hints(output: str, headers: Path) -> Iterator[str]:
+    missing = _MISSING.search(output)
+    if missing:
+        name = missing["name"]
+        yield from (hint for pattern, hint in _HEADERS if pattern.search(name))
+        known = {path.name.lower(): path.name for folder in (headers, headers.parent) for path in folder.glob("*.h")}
+        near = known.get(Path(name).name.lower())
+        yield f"there is {near}: names of files have one spelling on Linux" if near else _unknown_header(name)
+    undefined = _UNDEFINED.search(output)
+    if undefined:
+        yield (
+            f"{undefined['name']} is neither in the sources nor in mingw-w64's import libraries of ntoskrnl.exe and hal.dll;"
+            f" a driver that needs another module: {_FINISHED}"
+        )
+    yield from (hint for pattern, hint in _IDIOMS if pattern.search(output))
+
+
+def _unknown_header(name: str) -> str:
+    return f"{name} is neither beside the sources nor among the headers of mingw-w64; with the WDK's: {_FINISHED}"
