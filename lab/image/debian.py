@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from lab.errors import HostToolError
 from lab.host.process import run
+from lab.image.bootstrap_hints import hint_for as hint_for
 
 #: A cold build takes one to four minutes; a slow mirror can make it many more.
 DEADLINE_S = 3600.0
@@ -163,24 +164,6 @@ def _remove_scratch(folder: Path) -> None:
         # They belong to users of the namespace, so only one of those can remove them.
         run(["mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", *trees], 300, check=False)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def hint_for(output: str) -> str:
-    """What to try, judged by what mmdebstrap wrote; empty when it says nothing known."""
-    causes = [
-        (
-            r"NO_PUBKEY|not signed|keyring",
-            "the keys may be too old for this release: sudo apt-get install debian-archive-keyring",
-        ),
-        (r"subuid|newuidmap|uidmap", "sudo apt-get install uidmap, and a line for this user in /etc/subuid and /etc/subgid"),
-        (r"unshare|CLONE_NEWUSER|user namespace|unprivileged_userns", "allow user namespaces for mmdebstrap, or build as root"),
-        (r"No space left", "free space in the folder that TMPDIR names (/tmp when unset); 3 GB are enough"),
-        (
-            r"Could not resolve|Temporary failure|Unable to connect|Failed to fetch",
-            "check the network and the proxy settings of apt",
-        ),
-    ]
-    return next((hint for pattern, hint in causes if re.search(pattern, output)), "")
 
 
 def hook_in(source: Path, target: str) -> str:

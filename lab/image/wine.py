@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from lab.config.yamlfile import read_yaml, validate
 from lab.host.paths import project_root
 from lab.image import debian
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
@@ -146,7 +146,7 @@ class WineRecipe:
     def build(self, folder: Path, progress: Progress) -> None:
         """See :class:`lab.image.store.Recipe`."""
         debian.require_tools()
-        recipe = WineRecipeFile.model_validate(yaml.safe_load((self._folder / "recipe.yaml").read_text(encoding="utf-8")))
+        recipe = validate(read_yaml(self._folder / "recipe.yaml"), WineRecipeFile)
         secrets = make_secrets(USER, HOSTNAME)
         with tempfile.TemporaryDirectory(prefix="files-", dir=folder) as work:
             stage = Path(work)

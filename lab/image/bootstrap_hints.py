@@ -1,0 +1,88 @@
+"""What to try when mmdebstrap fails, judged by what it and the programs that it runs wrote.
+
+Only lines that tell of trouble are looked at, and each pattern has the words of the program that says it: names of packages,
+progress lines and options hold words like keyring, proxy and uidmap, too.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PROGRESS = re.compile(
+    r"(Get|Hit|Ign):\d|I: |(Selecting|Preparing|Unpacking|Setting up|Processing|Fetched|Reading|Building) |\(Reading "
+)
+_NAMESPACES = "user namespaces are not allowed here, as in many containers: build as root, or allow them to this user"
+_KEYS = "the keys may be too old for this release: sudo apt-get install debian-archive-keyring"
+_SPACE = "free space in the folder that TMPDIR names (/tmp when unset); 3 GB are enough"
+_NETWORK = "check the network and the proxy settings of apt (http_proxy, /etc/apt/apt.conf.d)"
+#: The first that fits wins: what explains others stands before them. A page of a portal is no signed file, and a wrong clock
+#: makes good signatures and certificates bad ones.
+_CAUSES = tuple(
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (r"No space left on device|Disk quota exceeded|not enough free (disk )?space|don't have enough free space", _SPACE),
+        (
+            r"NOSPLIT|does the network require authentication|\b511\b.*Network Authentication",
+            "the network answers with a page of its own: log in to it with a browser, or name the right proxy (http_proxy)",
+        ),
+        (
+            r"\b407\b.*Proxy|Proxy Authentication Required",
+            "the proxy wants a name and a password: http_proxy=http://NAME:PASSWORD@HOST:PORT",
+        ),
+        (
+            r"is not valid yet|certificate is not yet (valid|activated)|NotBefore|is in the future",
+            "this machine's clock is behind: set date and time (timedatectl set-ntp true), and try again",
+        ),
+        (
+            r"Release file .* is expired|certificate (has|is) expired",
+            "this machine's clock is ahead, or the mirror is out of date: check date and time first, then name another mirror",
+        ),
+        (
+            r"certificate .*(not trusted|verification failed|verify failed)|unknown issuer|no CA certificates",
+            "the mirror's certificate is not trusted: sudo apt-get install ca-certificates, and a TLS proxy's own certificate",
+        ),
+        (
+            r"BADSIG|Hash Sum mismatch|File has unexpected size|unexpected end of file",
+            "what came is not what the mirror has: a proxy changes it, or the mirror is being updated; try again later",
+        ),
+        (r"NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG|public key is not available|is not signed", _KEYS),
+        (r"keyring\b.*(does not exist|not readable|No such file)", _KEYS),
+        (
+            r"apparmor_restrict_unprivileged_userns",
+            "AppArmor forbids user namespaces: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or build as root",
+        ),
+        (r"(newuidmap|newgidmap).*(Operation not permitted|write to [ug]id_map failed)", _NAMESPACES),
+        (
+            r"(newuidmap|newgidmap): .*range .* not allowed|/etc/sub[ug]id|invalid .*sub[ug]id|sub[ug]id .*(missing|no entr)",
+            "a line for this user in /etc/subuid and one in /etc/subgid: sudo usermod --add-subuids 100000-165535 "
+            "--add-subgids 100000-165535 USER",
+        ),
+        (
+            r"(newuidmap|newgidmap).*(not found|No such file|failed|cannot)|cannot find new[ug]idmap",
+            "sudo apt-get install uidmap, and a line for this user in /etc/subuid and /etc/subgid",
+        ),
+        (r"unshare.*(Operation not permitted|No space left|failed)|CLONE_NEWUSER|unprivileged_userns_clone", _NAMESPACES),
+        (r"mounted with (noexec|nodev)|\b(noexec|nodev)\b.*(TMPDIR|mount)", "name a folder of another file system with TMPDIR"),
+        (r"Read-only file system", "name a folder that can be written to with TMPDIR"),
+        (
+            r"Could not resolve|Temporary failure (resolving|in name resolution)|Name or service not known",
+            "names of hosts are not resolved: check the network, DNS (/etc/resolv.conf), and the proxy's name in http_proxy",
+        ),
+        (
+            r"Unable to locate package|has no installation candidate",
+            "correct `packages` in the recipe, or name a mirror that has them",
+        ),
+        (
+            r"does not have a Release file|\b404\b +Not Found",
+            "the mirror does not have it (any more): name another one, or another `suite` in the recipe",
+        ),
+        (r"Unable to connect|Could not connect|Connection (refused|timed out|failed)|Network is unreachable", _NETWORK),
+        (r"Failed to fetch", _NETWORK),
+    )
+)
+
+
+def hint_for(output: str) -> str:
+    """What to try, judged by what mmdebstrap wrote; empty when it says nothing known."""
+    told = "\n".join(line for line in output.splitlines() if not _PROGRESS.match(line.strip()))
+    return next((hint for pattern, hint in _CAUSES if pattern.search(told)), "")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from lab.image.bootstrap_hints import hint_for
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (
+            "E: Failed to fetch http://deb.example/dists/x/InRelease  Clearsigned file isn't valid, got 'NOSPLIT'"
+            " (does the network require authentication?)\nE: The repository 'http://deb.example x InRelease' is not signed.",
+            "log in to it with a browser",
+        ),
+        ("E: Release file for http://deb.example/InRelease is not valid yet (invalid for another 2h 4min).", "clock is behind"),
+        ("E: Release file for http://deb.example/InRelease is expired (invalid since 40d 2h).", "clock is ahead"),
+        ("Err:1 https://deb.example x InRelease\n  certificate is not yet valid", "clock is behind"),
+        ("W: certificate verification failed: The certificate is NOT trusted. (proxy)", "ca-certificates"),
+        ("Err:1 http://deb.example x InRelease\n  407  Proxy Authentication Required", "NAME:PASSWORD"),
+        ("W: GPG error: x InRelease: NO_PUBKEY 0E98404D386FA1D9\nE: Failed to fetch", "debian-archive-keyring"),
+        ("E: Failed to fetch http://deb.example/p.deb  Hash Sum mismatch", "try again later"),
+        ("newuidmap: write to uid_map failed: Operation not permitted\nE: newuidmap 7 0 1000 failed", "namespaces"),
+        ("newuidmap: uid range [1-65537) -> [100000-165536) not allowed", "--add-subuids"),
+        ("sh: 1: newuidmap: not found", "install uidmap"),
+        ("unshare: unshare failed: Operation not permitted", "build as root"),
+        ("E: sysctl kernel.apparmor_restrict_unprivileged_userns is set", "AppArmor"),
+        ("dpkg: error: cannot write: No space left on device\nE: Failed to fetch x", "TMPDIR"),
+        ("E: /tmp is mounted with noexec", "another file system"),
+        ("Err:1 http://deb.example x InRelease\n  Temporary failure resolving 'deb.example'", "DNS"),
+        ("E: Could not connect to localhost:3142 (127.0.0.1). - connect (111: Connection refused)", "proxy settings"),
+        ("E: Unable to locate package wine-lab", "`packages`"),
+        ("Err:9 http://deb.example x/main amd64 p 1\n  404  Not Found [IP: 192.0.2.1 80]\nE: Failed to fetch p", "another one"),
+        ("E: Failed to fetch http://deb.example/p.deb", "network"),
+    ],
+)
+def test_the_cause_is_told_and_not_what_follows_from_it(said: str, hint: str) -> None:
+    assert hint in hint_for(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Get:7 http://deb.example x/main amd64 debian-archive-keyring all 2025.1 [172 kB]\nE: run_chroot failed",
+        "Selecting previously unselected package uidmap.\nSetting up libsubid4 (1:4.17) ...\nE: the hook failed",
+        "Unpacking proxychains4 (4.17) ...\nSetting up unshare-tools ...",
+        "I: automatically chosen mode: unshare\nE: the hook failed with exit code 3",
+        "",
+    ],
+)
+def test_words_in_names_of_packages_are_no_cause(said: str) -> None:
+    assert hint_for(said) == ""
