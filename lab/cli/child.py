@@ -33,6 +33,11 @@ class ChildEnd:
     interrupted: str = ""
 
     @property
+    def signal(self) -> int:
+        """Number of the signal that we got; 0 when there was none."""
+        return signal.Signals[self.interrupted].value if self.interrupted else 0
+
+    @property
     def died(self) -> str:
         """In words, why the run did not come to its own end; empty when it did."""
         if self.interrupted:

@@ -22,19 +22,6 @@ _ASK_S = 300.0
 #: All options of the plugin have a value.
 _LAB_OPTION = re.compile(r"--lab-[a-z-]+")
 
-#: Options of pytest and xdist whose next argument is a value, and so no path of a suite.
-_WITH_VALUE = frozenset(
-    [
-        *("-k", "-m", "-c", "-p", "-o", "-W", "-n", "-r", "--maxfail", "--tb", "--durations", "--durations-min", "--verbosity"),
-        *("--capture", "--color", "--rootdir", "--confcutdir", "--ignore", "--ignore-glob", "--deselect", "--import-mode"),
-        *("--override-ini", "--pythonwarnings", "--junitxml", "--junit-xml", "--junit-prefix", "--basetemp", "--config-file"),
-        *("--log-level", "--log-cli-level", "--log-file", "--log-file-level", "--log-format", "--show-capture", "--pdbcls"),
-        *("--dist", "--tx", "--numprocesses", "--maxprocesses", "--max-worker-restart", "--maxschedchunk"),
-        *("--last-failed-no-failures", "--lfnf", "--reruns", "--reruns-delay", "--only-rerun"),
-        *("--lab-config", "--lab-out", "--lab-image", "--lab-driver", "--lab-transport", "--lab-files", "--lab-boot-timeout"),
-        *("--lab-accel", "--lab-debug", "--lab-keep", "--lab-crash-dump", "--lab-boot", "--lab-isolation"),
-    ]
-)
 #: Which settings are passed on, and under which name of the plugin.
 _PASSED = {
     "transport": "--lab-transport",
@@ -190,39 +177,6 @@ def distribution(values: LabFile) -> str:
     guest that serves a whole file, or everything, serves best what belongs together.
     """
     return "loadscope" if values.boot == "fork" and values.isolation in ("test", "class") else "loadfile"
-
-
-def stops_early(rest: Sequence[str]) -> bool:
-    """Whether the user asked for an end before the last test."""
-    starts = ("--exitfirst", "--maxfail", "--sw", "--stepwise")
-    value = False
-    for argument in rest:
-        if value:
-            value = False
-            continue
-        if argument.startswith(starts) or "x" in _short_options(argument):
-            return True
-        value = _wants_value(argument)
-    return False
-
-
-def _short_options(argument: str) -> str:
-    """The short options that stand together in one argument: ``vx`` of ``-vx``, ``vk`` of ``-vkfive``."""
-    if argument.startswith("--") or not argument.startswith("-"):
-        return ""
-    letters = argument[1:]
-    for number, letter in enumerate(letters, 1):
-        if f"-{letter}" in _WITH_VALUE:
-            return letters[:number]
-    return letters
-
-
-def _wants_value(argument: str) -> bool:
-    """Whether the next argument is this one's value, and no suite."""
-    letters = _short_options(argument)
-    if letters:
-        return letters == argument[1:] and f"-{letters[-1]}" in _WITH_VALUE
-    return argument in _WITH_VALUE
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

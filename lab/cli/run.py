@@ -22,11 +22,10 @@ from lab.cli.pytest_args import (
     joined,
     pytest_arguments,
     read_words,
-    stops_early,
 )
 from lab.config import KnownIssue, Settings, load_settings
 from lab.errors import ConfigError
-from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, combined_code, exit_code, meaning
+from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meaning, run_code, unused_counts
 from lab.gate.known import audit_known
 from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.console import open_console
@@ -35,12 +34,13 @@ from lab.image.folder import read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
 from lab.report.collect import assemble
+from lab.report.ending import run_end
 from lab.report.html import write_html
 from lab.report.model import RunReport
 from lab.report.outdir import check_named, drop_empty, named_folder, point_latest, timed_folder
 from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
+from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
-from lab.report.view import RED
 from lab.toolchain.select import resolve_drivers
 
 _Found = TypeVar("_Found")
@@ -182,9 +182,10 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
         settings, image=str(image), out=folder, suites=suites, workers=workers, words=words, rest=arguments
     )
     end = run_child(argv, cwd=Path.cwd(), env=environ, terminal=words.terminal)
-    code = conclude(folder, end, settings, rest=arguments, everything=not arguments)
+    code = conclude(folder, end, settings, everything=not arguments)
     if not (folder / RUN_FILE).exists():
-        drop_empty(folder)
+        if code in (USAGE, NOTHING):
+            drop_empty(folder)
     elif out is None:
         point_latest(folder)
     return code
@@ -211,32 +212,32 @@ def _shown(end: ChildEnd) -> int:
     return INFRA if end.died else {0: OK, 5: NOTHING, 2: TEST, 4: USAGE}.get(end.exit_code, INFRA)
 
 
-def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[str] = (), everything: bool = True) -> int:
+def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bool = True) -> int:
     """Write the report, whatever became of pytest; say what there is to say; return the exit code.
 
     Args:
         folder: The run's folder.
         end: How pytest ended.
         settings: What was in force.
-        rest: The arguments that went on to pytest.
         everything: No test was left out by the user.
     """
     console = open_console()
-    found = read_run(folder)
-    meta = read_meta(folder)
-    # xdist gives up after some dead workers, and says so by its exit code only: tests that never started are not green.
-    ended = end.died or (f"pytest ended early, with {end.exit_code}" if end.exit_code and not stops_early(rest) else "")
+    found, meta, session = read_run(folder), read_meta(folder), read_session(folder)
+    # A signal that came when all was over has ended nothing.
+    over = session is not None and not session.stopped_by and end.exit_code >= 0
+    signal = 0 if over else end.signal
+    ended = "" if over else end.died
     if meta is not None and (found is None or ended):
-        found = assemble(folder, meta, exit_code=exit_code, ended=ended)
+        found = assemble(folder, meta, exit_code=exit_code, ended=ended, interrupted=bool(signal))
+    code = run_code(run_end(found, session or SessionFacts(exit_status=end.exit_code), end.exit_code, signal))
     if found is None:
-        what = end.died or (
-            "no test of the lab was run" if end.exit_code in (0, 5) else f"pytest ended with {end.exit_code} before any test"
-        )
-        console.print(f"lab: {what}; the lines above say more", soft_wrap=True, markup=False, highlight=False)
-        return INFRA if end.died else {0: NOTHING, 5: NOTHING, 2: TEST, 4: USAGE}.get(end.exit_code, INFRA)
-    totals = {str(verdict): count for verdict, count in found.totals.items()}
-    repeated = sum(any(attempt.verdict in RED for attempt in test.history) for test in found.tests)
-    code = combined_code(totals, 1 if end.died else end.exit_code, repeated=0 if end.died else repeated)
+        for line in _why_no_report(session, ended, end.exit_code):
+            console.print(f"lab: {line}", soft_wrap=True, markup=False, highlight=False)
+        return code
+    if code == OK and unused_counts(
+        found.unused_drivers, meta.named_drivers if meta else (), in_lab_file=settings.sources["drivers"] == "lab file"
+    ):
+        code = NOTHING
     found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
     write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(code))
@@ -248,6 +249,21 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, rest: Sequence[
     _print_next(found, settings, console)
     _tell_github(found)
     return code
+
+
+def _why_no_report(session: SessionFacts | None, ended: str, pytest_code: int) -> list[str]:
+    """Why there is no report, one line each."""
+    if session is None or ended:
+        return [f"{ended or f'pytest ended with {pytest_code} before any test'}; the lines above say more"]
+    if session.collection_errors:
+        return [f"{error.nodeid} cannot be collected: {error.reason}" for error in session.collection_errors]
+    if session.stopped:
+        return [f"no test of the lab was run: {session.stopped}"]
+    if session.deselected and not session.ran:
+        return [f"nothing was checked: all {session.deselected} tests were left out by -k, -m or the like"]
+    if session.ran:
+        return [f"nothing was checked: {session.ran} tests ran, and none of them uses the lab's fixtures or markers"]
+    return ["nothing was checked: there is no test"]
 
 
 def _print_known(report: RunReport, issues: Sequence[KnownIssue], console: Console) -> None:

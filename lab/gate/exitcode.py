@@ -17,7 +17,8 @@ hides nothing worse, and a finding about the driver stands whatever else could n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 OK = 0
 PRODUCT = 1
@@ -30,6 +31,12 @@ INFRA = 10
 #: In the order in which they win.
 _ORDER = (("crash", CRASH), ("product", PRODUCT), ("test", TEST), ("infra", INFRA))
 _CHECKED = ("passed", "known")
+#: What shells add to the number of a signal.
+_SIGNALLED = 128
+_SIGINT = 2
+_PYTEST_FAILED, _PYTEST_INTERNAL, _PYTEST_USAGE = 1, 3, 4
+#: pytest's exit codes that say nothing about a session beyond its tests: passed, failed, stopped, none.
+_PYTEST_OWN = (0, 1, 2, 5)
 
 
 def exit_code(totals: Mapping[str, int]) -> int:
@@ -44,28 +51,64 @@ def exit_code(totals: Mapping[str, int]) -> int:
     return OK if any(totals.get(verdict, 0) for verdict in _CHECKED) else NOTHING
 
 
-def combined_code(totals: Mapping[str, int], pytest_code: int, *, repeated: int = 0) -> int:
-    """Return the exit code of a run of which pytest's own exit code is known, too.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """What is known of a run when it has ended.
 
-    The verdicts decide, unless all of them are green (or there are none) and pytest knows better: a suite that cannot be
-    imported, an internal error, a failure outside of every test.
-
-    Args:
+    Attributes:
         totals: Verdict -> number of tests.
         pytest_code: pytest's exit code; negative when a signal ended it.
-        repeated: Number of tests that were red in an earlier attempt than their last one.
+        signal: Number of the signal by which somebody ended the run early; 0 when nobody did.
+        stopped_by: What ended pytest's session early: see :class:`lab.report.sessionfile.SessionFacts`.
+        suites_fault: The internal error that ended it came out of a suite's own hook.
+        unexplained: Number of tests that failed for pytest and have no verdict that says so.
+        failed: Number of tests that failed for pytest.
     """
-    code = exit_code(totals)
-    if code not in (OK, NOTHING) or pytest_code in (0, 5):
+
+    totals: Mapping[str, int]
+    pytest_code: int = 0
+    signal: int = 0
+    stopped_by: str = ""
+    suites_fault: bool = False
+    unexplained: int = 0
+    failed: int = 0
+
+
+def run_code(end: RunEnd) -> int:
+    """Return the exit code of a whole run.
+
+    The verdicts decide; where they are green, or there are none, what pytest saw beside them does.
+    """
+    if end.signal or end.stopped_by == "interrupt":
+        return _SIGNALLED + (end.signal or _SIGINT)
+    code = exit_code(end.totals)
+    if code not in (OK, NOTHING):
         return code
-    if code == NOTHING and pytest_code == 4:
+    if end.pytest_code < 0 or end.unexplained:
+        return INFRA
+    if end.stopped_by == "internal error" or end.pytest_code == _PYTEST_INTERNAL:
+        return TEST if end.suites_fault else INFRA
+    if end.stopped_by == "exit":
+        return TEST  # a suite called pytest.exit(); the lab never does
+    if code == NOTHING and end.pytest_code == _PYTEST_USAGE:
         return USAGE
-    if code == NOTHING and pytest_code == 2:
-        return TEST  # a suite that cannot be imported
-    if code == OK and pytest_code in (1, 2) and (totals.get("known", 0) or repeated):
-        # A known failure, and the first attempt of a test whose worker died, are failures for pytest all the same.
-        return OK
-    return INFRA
+    if end.pytest_code in _PYTEST_OWN and not (end.pytest_code == _PYTEST_FAILED and not end.failed):
+        return code
+    # A plugin or a hook of the suites' own, such as a limit of coverage, has failed the run although no test did.
+    return TEST
+
+
+def unused_counts(unused: Sequence[str], named: Sequence[str], *, in_lab_file: bool) -> bool:
+    """Whether drivers that no test used mean that nothing was checked.
+
+    Whoever names a driver for a run wants it tested. A lab file lists the drivers of all runs: there, one of them is enough.
+
+    Args:
+        unused: Named drivers that no test used.
+        named: All that were named.
+        in_lab_file: It is the lab file that names them.
+    """
+    return bool(unused) and (not in_lab_file or len(unused) == len(named))
 
 
 def meaning(code: int) -> str:
@@ -79,6 +122,6 @@ def meaning(code: int) -> str:
         NOTHING: "nothing was checked: no test ran, or none used the driver that was named",
         INFRA: "the lab failed: nothing is said about the driver by the tests concerned",
     }
-    if code > 128:
+    if code > _SIGNALLED:
         return "the run was interrupted: the tests that had not run are listed as such"
     return words.get(code, f"unknown exit code {code}")

@@ -61,7 +61,7 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     run = session.running()
     seat = session.seat()
     payload = session.source.payload
-    names = run.wishes.drivers or tuple(payload.drivers)
+    names = run.drivers = run.wishes.drivers or tuple(payload.drivers)
     loaded = {name: LoadedDriver(payload.driver(name), seat) for name in names}
     # Unloaded behind the test that used it, not ahead of the next one: an unload that fails is this test's finding.
     with contextlib.ExitStack() as behind:

@@ -17,7 +17,8 @@ from lab.plugin.fixtures import GUEST_FIXTURES
 from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
 from lab.plugin.meta import describe_run
-from lab.plugin.outdir import choose_out, link_latest
+from lab.plugin.outdir import choose_out, fresh_out, link_latest
+from lab.plugin.recorder import Recorder, mark_collection
 from lab.plugin.session import LabSession
 from lab.plugin.workers import (
     XdistHooks,
@@ -26,10 +27,12 @@ from lab.plugin.workers import (
     die_with_parent,
     is_worker,
     out_of_controller,
+    tell_controller,
     worker_count,
     worker_name,
 )
 from lab.pool.pool import GuestSource
+from lab.report.sessionfile import write_session
 
 if TYPE_CHECKING:
     from lab.plugin.summary import Finished
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 # Modules that reach into the whole lab (transports, templates, compilers) are imported when a lab test was found: every
 # pytest session of this environment loads this plugin, and most have none.
 _FINISHED: pytest.StashKey[Finished] = pytest.StashKey()
+_RECORDER = pytest.StashKey[Recorder]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,8 +62,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; a worker ties its life to the controller's."""
     markers.register(config)
+    recorder = config.stash[_RECORDER] = Recorder()
+    config.pluginmanager.register(recorder, "lab-recorder")
     if config.pluginmanager.hasplugin("xdist"):
-        config.pluginmanager.register(XdistHooks(), "lab-xdist")
+        config.pluginmanager.register(XdistHooks(recorder), "lab-xdist")
     if is_worker(config):
         die_with_parent()
         config.stash[OUT] = out_of_controller(config)
@@ -77,6 +83,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("collectonly", False):
         return
     from lab.plugin.source import NoSource, make_source
+    from lab.toolchain.select import named_drivers
 
     chosen = options_of(config)
     if OUT not in config.stash:
@@ -85,8 +92,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     source: GuestSource
     try:
         source = make_source(config, chosen, out)
-        workers = worker_count(config)
-        describe_run(source, out, command=command_of_controller(config), root=config.rootpath, workers=workers)
+        describe_run(
+            source,
+            out,
+            command=command_of_controller(config),
+            root=config.rootpath,
+            workers=worker_count(config),
+            named=named_drivers([Path(driver) for driver in chosen.drivers]),
+        )
     except LabError as error:
         if not is_worker(config):
             raise pytest.UsageError(f"no guest can be had: {error}") from None
@@ -103,6 +116,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     lab_session = session.config.stash.get(SESSION, None)
     if lab_session is not None:
         lab_session.collected([item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Note on a suite that cannot be collected whether the machine is to blame."""
+    report = yield
+    mark_collection(report)
+    return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -157,19 +178,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     lab_session = config.stash.get(SESSION, None)
     if lab_session is not None:
         lab_session.close()
-    if is_worker(config) or OUT not in config.stash or not config.stash[OUT].is_dir():
+    recorder = config.stash[_RECORDER]
+    if is_worker(config):
+        tell_controller(config, recorder)
         return
+    out = config.stash.get(OUT, None) or fresh_out(config)
+    if out is None or not out.is_dir():
+        return
+    stopped = session.shouldfail or session.shouldstop
+    write_session(out, recorder.facts(int(session.exitstatus), stopped if isinstance(stopped, str) else ""))
     from lab.plugin.summary import attach_to_junit, finish_run
 
-    finished = finish_run(config.stash[OUT])
+    finished = finish_run(out, drivers_in_lab_file=options_of(config).sources.get("drivers") == "lab file")
     if finished is not None:
         if junit := config.getoption("xmlpath", None):
-            attach_to_junit(config.invocation_params.dir / os.path.expandvars(Path(junit).expanduser()), config.stash[OUT])
+            attach_to_junit(config.invocation_params.dir / os.path.expandvars(Path(junit).expanduser()), out)
         config.stash[_FINISHED] = finished
-        if session.exitstatus == pytest.ExitCode.OK and finished.report.exit_code not in (OK, NOTHING):
-            # A fault behind the last test's window: pytest itself has seen no test fail.
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        link_latest(config.stash[OUT], options_of(config).out_root)
+        if session.exitstatus == pytest.ExitCode.OK and finished.report.exit_code != OK:
+            # A fault behind the last test's window: pytest itself has seen no test fail. Or nothing was checked.
+            nothing = finished.report.exit_code == NOTHING
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED if nothing else pytest.ExitCode.TESTS_FAILED
+        link_latest(out, options_of(config).out_root)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

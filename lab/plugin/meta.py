@@ -15,7 +15,9 @@ from lab.report.model import DriverEntry, ImageEntry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
 
 
-def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], root: Path, workers: int) -> None:
+def describe_run(
+    source: GuestSource, out: Path, *, command: Sequence[str], root: Path, workers: int, named: Sequence[str] = ()
+) -> None:
     """Write the run's description, unless another worker, or ``lab run``, already has.
 
     Args:
@@ -24,6 +26,7 @@ def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], root
         command: The command line of the controller.
         root: pytest's root folder.
         workers: How many workers there are.
+        named: Names of the drivers that the user pointed at.
     """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".meta.lock"):
@@ -55,5 +58,6 @@ def describe_run(source: GuestSource, out: Path, *, command: Sequence[str], root
             qemu=source.qemu,
             workers=workers,
             drivers=drivers,
+            named_drivers=list(named),
         )
         write_meta(out, meta)

@@ -32,6 +32,14 @@ def choose_out(options: LabConfig) -> Path:
     return options.out_root / f"{stamp}-{os.getpid()}"
 
 
+def fresh_out(config: pytest.Config) -> Path | None:
+    """The folder that was named, where nothing is in it yet: `lab run` makes it, and the session may have no lab test."""
+    named = config.getoption("lab_out", None)
+    if named is None or not Path(named).is_dir():
+        return None
+    return None if any(path.name != "junit.xml" for path in Path(named).iterdir()) else Path(named)
+
+
 def link_latest(out: Path, root: Path) -> None:
     """Point ``latest`` in ``root`` at a run's folder, where that lies in ``root``."""
     if out.parent != root:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
-from lab.gate.exitcode import exit_code, meaning
+from lab.gate.exitcode import NOTHING, OK, exit_code, meaning, unused_counts
 from lab.gate.verdict import SEVERITY
 from lab.pool.pool import END_OF_RUN, REPLACED, TESTS_OVER
 from lab.report.collect import assemble
@@ -16,6 +16,7 @@ from lab.report.html import write_html
 from lab.report.junit import attach_evidence
 from lab.report.model import RunReport
 from lab.report.runfiles import read_meta, write_run
+from lab.report.view import unchecked
 
 #: Evidence that is worth a line in the terminal; the report has all of it.
 _SHOWN = ("dump", "screenshot", "console")
@@ -29,17 +30,20 @@ class Finished:
     files: tuple[Path, ...]
 
 
-def finish_run(out: Path, *, ended: str = "") -> Finished | None:
+def finish_run(out: Path, *, drivers_in_lab_file: bool = False) -> Finished | None:
     """Make ``run.json`` and the page of what the workers wrote down; None when no lab test ran.
 
     Args:
         out: Folder of the run.
-        ended: How the run died; empty when it came to its end.
+        drivers_in_lab_file: The drivers under test are named by the lab file, not for this run.
     """
     meta = read_meta(out)
     if meta is None:
         return None
-    report = assemble(out, meta, exit_code=exit_code, ended=ended)
+    report = assemble(out, meta, exit_code=exit_code)
+    unused = unused_counts(report.unused_drivers, meta.named_drivers, in_lab_file=drivers_in_lab_file)
+    if report.exit_code == OK and unused:
+        report = report.model_copy(update={"exit_code": NOTHING})
     files = (write_run(out, report), write_html(out, report, exit_meaning=meaning(report.exit_code)))
     return Finished(report=report, files=files)
 
@@ -80,6 +84,7 @@ def summary_lines(finished: Finished) -> list[str]:
     lines.append(f"verdicts: {counts or 'none'}")
     for need, count in report.skipped_for.items():
         lines.append(f"skipped for want of {need}: {count}")
+    lines += [f"not run: {sentence}" for sentence in unchecked(report)]
     lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")
     red = [test for verdict in ("crash", "test", "infra") for test in report.tests if test.verdict == verdict]
     for test in red:

@@ -38,6 +38,7 @@ class TestRun:
         nodeid: The test.
         wishes: What its markers ask for.
         started: Wall clock in seconds.
+        drivers: Names of the drivers that it uses: its marker's, or all that its fixtures loaded.
         own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
         seat: The guest that serves it, once it has one.
         stream: Its prints while it runs.
@@ -67,6 +68,7 @@ class TestRun:
     nodeid: str
     wishes: Wishes
     started: float
+    drivers: tuple[str, ...] = ()
     own_modules: frozenset[str] = frozenset()
     seat: Seat | None = None
     stream: PrintStream | None = None
@@ -184,7 +186,7 @@ class TestRun:
             worker=worker,
             guest_id=self.seat.life.guest_id if self.seat else None,
             missing_capability=self.missing[0] if self.missing else None,
-            drivers=list(self.wishes.drivers),
+            drivers=list(self.drivers or self.wishes.drivers),
             fault=fault,
             details="\n\n".join(self.details),
             prints=[print_entry(record) for record in self.window.prints] if self.window else [],

@@ -15,10 +15,12 @@ import pytest
 from lab.errors import LabError
 from lab.plugin.keys import OUT, options_of
 from lab.plugin.outdir import choose_out
+from lab.plugin.recorder import Recorder
 
 _PR_SET_PDEATHSIG = 1
 _OUT = "lab_out"
 _COMMAND = "lab_command"
+_DESELECTED = "lab_deselected"
 
 
 def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:
@@ -64,8 +66,27 @@ def die_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)  # it went just before: no signal will come any more
 
 
+def tell_controller(config: pytest.Config, recorder: Recorder) -> None:
+    """At a worker's end: tell the controller what it cannot see itself."""
+    output: dict[str, Any] | None = getattr(config, "workeroutput", None)
+    if output is not None:
+        output[_DESELECTED] = recorder.facts(0).deselected
+
+
 class XdistHooks:
-    """Hooks that exist only with pytest-xdist; registered when that is there."""
+    """Hooks that exist only with pytest-xdist; registered when that is there.
+
+    Args:
+        recorder: Of this process.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take down what a worker has told at its end."""
+        told = getattr(node, "workeroutput", None) or {}
+        self._recorder.deselected_by_workers(int(told.get(_DESELECTED, 0)))
 
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a new worker where the run writes to."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab.report.model import NO_CODE, Attempt, Fault, ForksEntry, GuestEntry, RunReport, TemplateEntry, TestEntry, Verdict
 from lab.report.runfiles import RunMeta
+from lab.report.sessionfile import CollectionError, SessionFacts, read_session
 from lab.report.workers import read_workers
 
 
@@ -19,6 +20,7 @@ def assemble(
     exit_code: Callable[[Mapping[str, int]], int],
     duration_s: float | None = None,
     ended: str = "",
+    interrupted: bool = False,
 ) -> RunReport:
     """Make the report of a run from what its workers left.
 
@@ -27,8 +29,9 @@ def assemble(
         meta: What was known before the first test.
         exit_code: The gate's rule: totals -> exit code (:func:`lab.gate.exitcode.exit_code`).
         duration_s: Wall time of the whole run; from ``meta.started_at`` to now when not given.
-        ended: How the run died, in words; empty when it came to its end. Collected tests that never started are then
-            listed as ``infra`` with this reason; in a run that came to its end they were left out on purpose (``-x``).
+        ended: How the run died, in words; empty when pytest came to its own end. Collected tests that never started are
+            then listed as ``infra`` with this reason, unless it was interrupted.
+        interrupted: Somebody wanted the run to end: what had not run to its end by then is not run, and nobody's fault.
 
     Returns:
         The report, tests sorted by their id and guests by worker and start, whatever order the workers wrote in. A driver
@@ -36,13 +39,23 @@ def assemble(
         an entry ``<guest_id>::boot`` stands for it.
     """
     records = read_workers(out)
+    session = read_session(out) or SessionFacts()
+    interrupted = interrupted or session.stopped_by == "interrupt"
     guests = _last_guests(records.guests)
-    tests = _merge([*records.tests, *records.unfinished])
+    # Whose worker is ended in the middle of a test by an interrupt has not lost that test.
+    tests = _merge([*records.tests, *([] if interrupted else records.unfinished)])
     for guest in guests:
         _blame(tests, guest)
-    if ended:
-        seen = {test.nodeid for test in tests}
-        tests += [_never_ran(nodeid, meta, ended) for nodeid in dict.fromkeys(records.collected) if nodeid not in seen]
+    seen = {test.nodeid for test in tests}
+    not_run = [nodeid for nodeid in dict.fromkeys(records.collected) if nodeid not in seen]
+    tests += [_not_collected(error, meta) for error in session.collection_errors]
+    ended = ended or session.stopped
+    wanted = interrupted or session.stopped_by in ("exit", "stop") or (session.stopped_by and session.blame == "test")
+    if not_run and not wanted:
+        # pytest died, or has lost them, as when xdist gives up after some dead workers.
+        ended = ended or "pytest ended before it"
+        tests += [_never_ran(nodeid, meta, ended) for nodeid in not_run]
+        not_run = []
     tests.sort(key=lambda test: test.nodeid)
     totals: Counter[Verdict] = Counter(test.verdict for test in tests)
     missing = Counter(test.missing_capability for test in tests if test.verdict == "skipped" and test.missing_capability)
@@ -69,6 +82,27 @@ def assemble(
         fork_notes=list(dict.fromkeys(note for entry in records.forks for note in entry.notes)),
         guests=guests,
         tests=tests,
+        not_run=not_run,
+        ended=ended,
+        deselected=session.deselected,
+        unused_drivers=[name for name in meta.named_drivers if name not in _used(tests)],
+    )
+
+
+def _used(tests: Iterable[TestEntry]) -> set[str]:
+    """Names of the drivers that something was tried with."""
+    return {name for test in tests if test.verdict != "skipped" for name in test.drivers}
+
+
+def _not_collected(error: CollectionError, meta: RunMeta) -> TestEntry:
+    return TestEntry(
+        nodeid=error.nodeid,
+        verdict=error.verdict,
+        reason=f"cannot be collected: {error.reason}",
+        duration_s=0.0,
+        started=meta.started_at,
+        worker="",
+        details=error.details,
     )
 
 

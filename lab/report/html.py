@@ -48,6 +48,7 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
         red=[test for test in tests if test.red],
         files=view.by_file(tests),
         skipped=view.skipped_groups(tests),
+        unchecked=view.unchecked(report),
         timeline=timeline(report, tests),
         longest=max((test.own_s for test in tests), default=0) or 1,
         gravest=next((verdict for verdict in view.ORDER if report.totals.get(verdict)), "infra"),

@@ -230,3 +230,11 @@ class RunReport(_Model):
     fork_notes: list[Text] = Field(default_factory=list, description="why guests were booted although forks were asked for")
     guests: list[GuestEntry] = Field(default_factory=list)
     tests: list[TestEntry] = Field(default_factory=list)
+    not_run: list[Text] = Field(
+        default_factory=list, description="ids of collected tests that were not run to their end, because the run ended before"
+    )
+    ended: Text = Field(default="", description="why the run ended before its last test; empty when it did not")
+    deselected: int = Field(default=0, description="tests that -k, -m and the like left out")
+    unused_drivers: list[str] = Field(
+        default_factory=list, description="drivers that the user pointed at and no test used that was not skipped"
+    )

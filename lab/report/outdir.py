@@ -9,6 +9,8 @@ from pathlib import Path
 from lab.errors import ConfigError
 
 LATEST = "latest"
+#: What pytest leaves of a session without a test of the lab.
+_OF_NO_RUN = ("junit.xml", "session.json")
 
 
 def named_folder(path: Path) -> Path:
@@ -70,8 +72,9 @@ def timed_folder(base: Path, now: datetime.datetime, *, prefix: str = "") -> Pat
 
 def drop_empty(folder: Path) -> None:
     """Remove the folder of a run that did not take place: pytest may have left its list of no tests there, and no more."""
-    if {path.name for path in folder.iterdir()} <= {"junit.xml"}:
-        (folder / "junit.xml").unlink(missing_ok=True)
+    if {path.name for path in folder.iterdir()} <= set(_OF_NO_RUN):
+        for name in _OF_NO_RUN:
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
 

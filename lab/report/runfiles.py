@@ -28,6 +28,7 @@ class RunMeta(BaseModel):
     qemu: str
     workers: int
     drivers: list[DriverEntry] = Field(default_factory=list)
+    named_drivers: list[str] = Field(default_factory=list, description="names of those that the user pointed at")
 
 
 def write_meta(out: Path, meta: RunMeta) -> None:

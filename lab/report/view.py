@@ -91,15 +91,34 @@ class TestView:
 def headline(report: RunReport) -> str:
     """The run in a few words: what is red, or that all is well."""
     red = [count_words(verdict, report.totals[verdict]) for verdict in ORDER if verdict in RED and report.totals.get(verdict)]
+    left = [f"{len(report.not_run)} not run"] if report.not_run else []
     if red:
-        return ", ".join(red)
-    passed, total = report.totals.get("passed", 0), sum(report.totals.values())
-    if not total:
-        return "No test was run"
+        return ", ".join([*red, *left])
+    passed, total = report.totals.get("passed", 0), sum(report.totals.values()) + len(report.not_run)
+    if not sum(report.totals.values()):
+        return "No test was run" + (f": {total} were there" if total else "")
     if passed == total:
         return f"All {total} tests passed" if total > 1 else "The only test passed"
     rest = [count_words(verdict, report.totals[verdict]) for verdict in ("known", "skipped") if report.totals.get(verdict)]
-    return f"{passed} of {total} tests passed, " + ", ".join(rest)
+    return f"{passed} of {total} tests passed, " + ", ".join([*rest, *left])
+
+
+def unchecked(report: RunReport) -> list[str]:
+    """What the run does not say anything about, one sentence each: tests that were not run, drivers that no test used."""
+    said = []
+    if report.not_run:
+        count = len(report.not_run)
+        noun = "1 test was" if count == 1 else f"{count} tests were"
+        said.append(f"{noun} not run: {report.ended or 'the run ended before'}")
+    ran = sum(report.totals.values())
+    if ran and report.totals.get("skipped", 0) == ran:
+        said.append(f"nothing was checked: {'the only test was' if ran == 1 else f'all {ran} tests were'} skipped")
+    said += [
+        f"nothing was checked of the driver {name}: no test of this run used it; its tests carry "
+        f'@pytest.mark.lab_driver("{name}")'
+        for name in report.unused_drivers
+    ]
+    return said
 
 
 def count_words(verdict: Verdict, count: int) -> str:

@@ -124,6 +124,17 @@ def _own_place(folder: Path, component: Component) -> Path:
     return folder / "selected" / f"{component.name}-{digest}"
 
 
+def named_drivers(paths: Sequence[Path], *, root: Path | None = None) -> tuple[str, ...]:
+    """The names of the drivers that the user's paths mean, see :func:`resolve_drivers`; nothing is built.
+
+    Raises:
+        ConfigError: A path is none of what is described there.
+    """
+    known = known_components(root)
+    choices = (choice for path in paths for choice in _choices(path, known))
+    return tuple(dict.fromkeys(c.component.name for c in choices if c.component.manifest.kind == "driver"))
+
+
 def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:
     """What one path of the user means."""
     if path.is_dir():

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -18,11 +19,11 @@ from typer.testing import CliRunner, Result
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
-from lab.cli.pytest_args import stops_early
 from lab.errors import ConfigError, HostToolError
 from lab.host.accel import Accelerator, Accelerators
 from lab.report.model import ImageEntry, RunReport, TestEntry, Verdict
 from lab.report.runfiles import RunMeta, write_meta
+from lab.report.sessionfile import SessionFacts, write_session
 from lab.report.workers import ResultWriter
 
 Suite = Callable[[str], Path]
@@ -67,8 +68,11 @@ def test_a_red_test_is_named_with_the_command_that_tries_it_again(suite: Suite) 
 class FakeChild:
     """Takes pytest's place: writes down the given verdicts and ends with the given code."""
 
-    def __init__(self, end: ChildEnd, verdicts: Sequence[Verdict] = (), collected: int = 0) -> None:
+    def __init__(
+        self, end: ChildEnd, verdicts: Sequence[Verdict] = (), collected: int = 0, stopped_by: Literal["", "stop"] = ""
+    ) -> None:
         self.end = end
+        self.stopped_by = stopped_by
         self.verdicts = verdicts
         self.names = [f"suites/test_it.py::t{number}" for number in range(max(collected, len(verdicts)))]
         self.argv: list[str] = []
@@ -86,6 +90,8 @@ class FakeChild:
             write_meta(out, meta)
             with ResultWriter(out, "gw0") as writer:
                 writer.collected(self.names)
+                failed = [n for n, v in zip(self.names, self.verdicts, strict=False) if v not in ("passed", "skipped")]
+                write_session(out, SessionFacts(exit_status=self.end.exit_code, failed=failed, stopped_by=self.stopped_by))
                 for name, verdict in zip(self.names, self.verdicts, strict=False):
                     writer.test(TestEntry(nodeid=name, verdict=verdict, duration_s=1.0, started=1.0, worker="gw0"))
         return self.end
@@ -96,8 +102,10 @@ def child(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCh
     """Let a stand-in run instead of pytest."""
     suite(GREEN)
 
-    def install(end: ChildEnd, verdicts: Sequence[Verdict] = (), collected: int = 0) -> FakeChild:
-        fake = FakeChild(end, verdicts, collected)
+    def install(
+        end: ChildEnd, verdicts: Sequence[Verdict] = (), collected: int = 0, stopped_by: Literal["", "stop"] = ""
+    ) -> FakeChild:
+        fake = FakeChild(end, verdicts, collected, stopped_by)
         monkeypatch.setattr(run_module, "run_child", fake)
         return fake
 
@@ -114,7 +122,6 @@ def child(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCh
         (["passed"], 3, 10),
         (["passed"], 0, 0),
         ([], 0, 5),  # not one test of the lab
-        ([], 2, 4),  # a suite that cannot be imported
         ([], 4, 2),  # an option that nobody knows
         ([], 5, 5),  # nothing collected
         ([], 3, 10),
@@ -136,9 +143,11 @@ def test_tests_that_never_started_are_not_green(child: Callable[..., FakeChild],
 
 
 def test_the_first_failure_may_end_the_run(child: Callable[..., FakeChild], tmp_path: Path) -> None:
-    child(ChildEnd(2), ["passed", "product"], collected=4)
-    assert lab("run", "-x", "--out", "o").exit_code == 1
-    assert read(tmp_path / "o").totals == {"passed": 1, "product": 1}
+    child(ChildEnd(2), ["passed", "product"], collected=4, stopped_by="stop")
+    assert lab("run", "--out", "o").exit_code == 1
+    report = read(tmp_path / "o")
+    assert report.totals == {"passed": 1, "product": 1}
+    assert report.not_run == ["suites/test_it.py::t2", "suites/test_it.py::t3"]
 
 
 def test_pytest_gets_what_was_asked_for(
@@ -194,23 +203,6 @@ def test_arguments_for_pytest_arrive(suite: Suite, tmp_path: Path) -> None:
     suite(GREEN)
     assert lab("run", "-k", "two", "--out", "here", "suites/test_it.py", "--", "-n0", "-v").exit_code == 0
     assert [test.nodeid for test in read(tmp_path / "here").tests] == ["suites/test_it.py::test_two"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "early"),
-    [
-        (["-vx"], True),
-        (["-xvs", "suites/a"], True),
-        (["-vk", "five", "suites/a"], False),
-        (["-vkfix", "suites/a"], False),
-        (["-xk", "five"], True),
-        (["-k", "-x"], False),
-        (["-rx", "suites/a"], False),
-        (["--maxfail", "2", "suites/a"], True),
-    ],
-)
-def test_short_options_may_stand_together(arguments: list[str], early: bool) -> None:
-    assert stops_early(arguments) is early
 
 
 def test_nothing_collected_is_nothing_checked(suite: Suite) -> None:
@@ -422,13 +414,15 @@ def test_an_interrupt_is_passed_on_and_reported(suite: Suite, tmp_path: Path, nu
     process, worker = start_lab(tmp_path, workers)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 10, output
+    assert process.returncode == 128 + number, output
     assert gone(worker)
     report = read(tmp_path / "o")
-    verdicts = {test.nodeid.rpartition("::")[2]: test for test in report.tests}
-    assert verdicts["test_a"].verdict == "passed"
-    assert verdicts["test_b"].verdict in ("infra", "product")
-    assert verdicts["test_c"].reason == f"never started: the run was interrupted ({number.name})"
+    assert report.totals == {"passed": 1}
+    assert report.not_run == ["suites/test_it.py::test_b", "suites/test_it.py::test_c"]
+    assert report.ended == f"the run was interrupted ({number.name})"
+    assert report.exit_code == 128 + number
+    assert f"2 tests were not run: the run was interrupted ({number.name})" in output
+    assert "lab failure" not in output
 
 
 def test_an_interrupt_reaches_a_run_that_was_started_with_it_ignored(suite: Suite, tmp_path: Path) -> None:
@@ -438,9 +432,9 @@ def test_an_interrupt_reaches_a_run_that_was_started_with_it_ignored(suite: Suit
     process.send_signal(signal.SIGHUP)  # as under nohup: no reason to end
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=20)  # well below the grace after which it would be killed
-    assert process.returncode == 10, output
+    assert process.returncode == 143, output
     assert gone(worker)
-    assert "test_c" in {test.nodeid.rpartition("::")[2] for test in read(tmp_path / "o").tests}
+    assert "suites/test_it.py::test_c" in read(tmp_path / "o").not_run
 
 
 def test_nothing_outlives_a_killed_run(suite: Suite, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from lab.gate.exitcode import combined_code, exit_code, meaning
+from lab.gate.exitcode import RunEnd, exit_code, meaning, run_code, unused_counts
 
 VERDICTS = ("passed", "product", "crash", "test", "infra", "known", "skipped")
 
@@ -35,38 +35,45 @@ def test_zeros_count_as_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("totals", "pytest_code", "expected"),
+    ("end", "expected"),
     [
-        ({"passed": 2}, 0, 0),
-        ({"passed": 2, "crash": 1}, 1, 3),
-        ({"passed": 2, "product": 1}, 2, 1),  # -x stops the run
-        ({"infra": 1}, -9, 10),
-        ({}, 5, 5),  # nothing collected
-        ({}, 2, 4),  # a suite that cannot be imported
-        ({}, 4, 2),
-        ({"skipped": 2}, 0, 5),
-        ({"test": 1, "infra": 1}, 1, 4),
-        ({}, 3, 10),
-        ({}, -9, 10),
-        ({"passed": 2}, 1, 10),  # a failure that no test accounts for
-        ({"passed": 2}, 2, 10),
-        ({"passed": 2}, 3, 10),
-        ({"passed": 2}, 10, 10),
-        ({"passed": 2, "known": 1}, 1, 0),
-        ({"known": 1}, 2, 0),  # -x stopped at a known failure
-        ({"known": 1}, 3, 10),
+        (RunEnd(totals={"passed": 2}), 0),
+        (RunEnd(totals={"passed": 2, "crash": 1}, pytest_code=1, failed=1), 3),
+        (RunEnd(totals={"passed": 2, "product": 1}, pytest_code=2, failed=1, stopped_by="stop"), 1),
+        (RunEnd(totals={"infra": 1}, pytest_code=-9), 10),
+        (RunEnd(totals={"test": 1, "infra": 1}, pytest_code=1, failed=2), 4),
+        (RunEnd(totals={"skipped": 2}), 5),
+        (RunEnd(totals={}, pytest_code=5), 5),
+        (RunEnd(totals={}, pytest_code=0), 5),
+        (RunEnd(totals={"test": 1}, pytest_code=2, stopped_by="stop"), 4),  # a suite that cannot be imported
+        (RunEnd(totals={"test": 1}, pytest_code=4), 4),  # a conftest.py that cannot be imported
+        (RunEnd(totals={}, pytest_code=4), 2),
+        (RunEnd(totals={}, pytest_code=3), 10),
+        (RunEnd(totals={}, pytest_code=-9), 10),
+        (RunEnd(totals={"passed": 2}, pytest_code=1, failed=1, unexplained=1), 10),  # a failure without a verdict
+        (RunEnd(totals={"passed": 2}, pytest_code=1), 4),  # a plugin's limit: no test has failed
+        (RunEnd(totals={"passed": 2}, pytest_code=3), 10),
+        (RunEnd(totals={"passed": 2}, pytest_code=3, stopped_by="internal error", suites_fault=True), 4),
+        (RunEnd(totals={"passed": 2}, pytest_code=77), 4),  # chosen by a hook of the suites
+        (RunEnd(totals={"passed": 2}, pytest_code=2, stopped_by="exit"), 4),  # pytest.exit() in a suite
+        (RunEnd(totals={"passed": 2, "product": 1}, pytest_code=2, failed=1, stopped_by="exit"), 1),
+        (RunEnd(totals={"passed": 2, "known": 1}, pytest_code=1, failed=1), 0),
+        (RunEnd(totals={"known": 1}, pytest_code=2, failed=1, stopped_by="stop"), 0),  # -x stopped at a known failure
+        (RunEnd(totals={"known": 1}, pytest_code=3), 10),
+        (RunEnd(totals={"passed": 2, "product": 1}, pytest_code=2, failed=1, signal=2, stopped_by="interrupt"), 130),
+        (RunEnd(totals={}, pytest_code=-9, signal=15), 143),
+        (RunEnd(totals={"passed": 1}, pytest_code=2, stopped_by="interrupt"), 130),  # the signal was sent to pytest alone
     ],
 )
-def test_pytests_own_exit_code_counts_when_the_verdicts_are_green(
-    totals: dict[str, int], pytest_code: int, expected: int
-) -> None:
-    assert combined_code(totals, pytest_code) == expected
+def test_what_pytest_saw_counts_where_the_verdicts_are_green(end: RunEnd, expected: int) -> None:
+    assert run_code(end) == expected
 
 
-def test_a_repeated_test_explains_a_failure_of_pytest() -> None:
-    assert combined_code({"passed": 2}, 1, repeated=1) == 0
-    assert combined_code({"passed": 2, "product": 1}, 1, repeated=1) == 1
-    assert combined_code({"passed": 2}, 3, repeated=1) == 10
+def test_one_driver_of_a_lab_file_is_enough_and_each_named_one_must_be_used() -> None:
+    assert unused_counts(["b"], ["a", "b"], in_lab_file=False)
+    assert not unused_counts(["b"], ["a", "b"], in_lab_file=True)
+    assert unused_counts(["a", "b"], ["a", "b"], in_lab_file=True)
+    assert not unused_counts([], ["a"], in_lab_file=False)
 
 
 def test_each_code_has_words() -> None:

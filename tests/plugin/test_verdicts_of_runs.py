@@ -542,8 +542,8 @@ def test_waits_for_a_print(reader, prints):
     )
     assert set(inner.verdicts.values()) == {"skipped"}
     assert {test.missing_capability for test in inner.report.tests} == {STUB}
-    assert inner.report.exit_code == 0
-    assert result.ret == 0
+    assert inner.report.exit_code == 5
+    assert result.ret == 5
 
 
 def test_a_fault_of_the_driver_ahead_of_such_a_call_is_a_crash_all_the_same(inner: Any) -> None:

@@ -20,6 +20,7 @@ from lab.report.collect import assemble
 from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
 from lab.report.runfiles import RunMeta, read_meta, read_run, write_meta, write_run
 from lab.report.schema import run_schema
+from lab.report.sessionfile import CollectionError, SessionFacts, write_session
 from lab.report.workers import ResultWriter, read_workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,8 +47,8 @@ def a_print(text: str = "x\n") -> PrintEntry:
     return PrintEntry(sequence=1, host_time=1.0, source="wine", raw="780a", text=text)
 
 
-def make(out: Path, *, ended: str = "") -> RunReport:
-    return assemble(out, META, exit_code=exit_code, duration_s=60.0, ended=ended)
+def make(out: Path, *, ended: str = "", interrupted: bool = False) -> RunReport:
+    return assemble(out, META, exit_code=exit_code, duration_s=60.0, ended=ended, interrupted=interrupted)
 
 
 def test_two_workers_become_one_report(tmp_path: Path) -> None:
@@ -152,11 +153,56 @@ def test_tests_that_never_started_count_when_the_run_died(tmp_path: Path) -> Non
         writer.test(an_entry("a"))
     with ResultWriter(tmp_path, "gw1") as writer:
         writer.collected(["a", "b"])
-    assert [test.nodeid for test in make(tmp_path).tests] == ["a"]
+    lost = make(tmp_path)
+    assert [(test.nodeid, test.verdict) for test in lost.tests] == [("a", "passed"), ("b", "infra")]
     died = make(tmp_path, ended="pytest was ended by SIGKILL")
     assert [(test.nodeid, test.verdict) for test in died.tests] == [("a", "passed"), ("b", "infra")]
     assert died.tests[1].reason == "never started: pytest was ended by SIGKILL"
     assert died.exit_code == 10
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "blame"), [("stop", "lab"), ("exit", "lab"), ("interrupt", "lab"), ("internal error", "test")]
+)
+def test_tests_that_were_left_out_by_will_are_not_run_and_nobodys_fault(tmp_path: Path, stopped_by: Any, blame: Any) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.collected(["a", "b", "c"])
+        writer.test(an_entry("a"))
+    write_session(tmp_path, SessionFacts(stopped_by=stopped_by, blame=blame, stopped="stopping after 1 failures", deselected=7))
+    report = make(tmp_path)
+    assert (report.not_run, report.totals, report.exit_code) == (["b", "c"], {"passed": 1}, 0)
+    assert (report.ended, report.deselected) == ("stopping after 1 failures", 7)
+
+
+def test_a_test_that_was_interrupted_has_no_verdict(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.collected(["a", "b", "c"])
+        writer.begin("a", started=1.0)
+        writer.test(an_entry("a", started=1.0))
+        writer.begin("b", started=2.0)
+    report = make(tmp_path, ended="the run was interrupted (SIGINT)", interrupted=True)
+    assert (report.not_run, report.totals) == (["b", "c"], {"passed": 1})
+    assert report.ended == "the run was interrupted (SIGINT)"
+
+
+def test_a_suite_that_cannot_be_collected_is_an_entry(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.collected(["suites/a.py::a"])
+    error = CollectionError(nodeid="suites/b.py", reason="ModuleNotFoundError: No module named 'nosuch'", details="trace")
+    write_session(tmp_path, SessionFacts(stopped_by="stop", stopped="1 error during collection", collection_errors=[error]))
+    report = make(tmp_path)
+    [entry] = report.tests
+    assert (entry.nodeid, entry.verdict, entry.details) == ("suites/b.py", "test", "trace")
+    assert entry.reason == "cannot be collected: ModuleNotFoundError: No module named 'nosuch'"
+    assert (report.not_run, report.exit_code) == (["suites/a.py::a"], 4)
+
+
+def test_a_named_driver_that_only_skipped_tests_name_is_unused(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.test(an_entry("a", drivers=["mine"]))
+        writer.test(an_entry("b", drivers=["other"], verdict="skipped"))
+    meta = META.model_copy(update={"named_drivers": ["mine", "other"]})
+    assert assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0).unused_drivers == ["other"]
 
 
 def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:

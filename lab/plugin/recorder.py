@@ -1,0 +1,102 @@
+"""Writes down what pytest itself sees of a session: what failed, what was not collected, and why it ended early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+
+from lab.gate.blame import blame
+from lab.gate.verdict import one_line
+from lab.report.sessionfile import CollectionError, SessionFacts
+
+#: Set on a collection's report where the exception is at hand, which is in a worker.
+_VERDICT = "lab_verdict"
+
+
+class Recorder:
+    """The controller's witness; a plugin of pytest. Without workers it is the only process."""
+
+    def __init__(self) -> None:
+        self._ran: set[str] = set()
+        self._failed: dict[str, None] = {}
+        self._errors: list[CollectionError] = []
+        self._deselected = 0
+        self._stopped = ""
+        self._stopped_by: Literal["", "interrupt", "exit", "stop", "internal error"] = ""
+        self._blame: Literal["test", "lab"] = "lab"
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note each test, and each that failed; workers' reports arrive here, too."""
+        self._ran.add(report.nodeid)
+        if report.failed:
+            self._failed[report.nodeid] = None
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what could not be collected."""
+        if report.failed:
+            verdict: Literal["test", "infra"] = "infra" if getattr(report, _VERDICT, "") == "infra" else "test"
+            text = report.longreprtext
+            self._errors.append(
+                CollectionError(nodeid=report.nodeid or "collection", verdict=verdict, reason=last_error(text), details=text)
+            )
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Count what was left out by ``-k`` and ``-m``."""
+        self._deselected += len(items)
+
+    def deselected_by_workers(self, count: int) -> None:
+        """Each worker leaves out the same tests."""
+        self._deselected = max(self._deselected, count)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note why the session ended early: also a stop at a number of failures comes this way."""
+        error = excinfo.value
+        self._stopped = one_line(str(error)) or "interrupted"
+        if isinstance(error, pytest.exit.Exception):
+            self._stopped_by = "exit"
+        else:
+            self._stopped_by = "stop" if type(error).__name__ == "Interrupted" else "interrupt"
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note whose error it was: a hook of a suite's conftest.py may raise, too."""
+        self._stopped_by = "internal error"
+        self._stopped = one_line(f"{type(excinfo.value).__name__}: {excinfo.value}")
+        self._blame = "test" if blame(excinfo.value) == "test" and excinfo.typename != "AssertionError" else "lab"
+
+    def facts(self, exit_status: int, stopped: str = "") -> SessionFacts:
+        """What is known by now.
+
+        Args:
+            exit_status: pytest's.
+            stopped: Why pytest's session says that it stops (``-x`` without workers tells it there alone).
+        """
+        by = self._stopped_by or ("stop" if stopped else "")
+        return SessionFacts(
+            exit_status=exit_status,
+            stopped=self._stopped or one_line(stopped),
+            stopped_by=by,
+            blame=self._blame,
+            ran=len(self._ran),
+            failed=list(self._failed),
+            deselected=self._deselected,
+            collection_errors=self._errors,
+        )
+
+
+def mark_collection(report: pytest.CollectReport) -> None:
+    """Note on a failed collection's report whether this machine is to blame; the exception does not leave its process."""
+    call = getattr(report, "call", None)
+    error: BaseException | None = call.excinfo.value if call is not None and call.excinfo is not None else None
+    while error is not None:
+        if blame(error) == "host":
+            setattr(report, _VERDICT, "infra")
+        error = error.__cause__
+
+
+def last_error(text: str) -> str:
+    """The line of pytest's traceback that says what was wrong."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+    return one_line((errors or lines or ["cannot be collected"])[-1])

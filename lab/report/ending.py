@@ -1,0 +1,37 @@
+"""How a run ended, from its report and from what pytest saw, as the gate wants to know it."""
+
+from __future__ import annotations
+
+from lab.gate.exitcode import RunEnd
+from lab.report.model import RunReport
+from lab.report.sessionfile import SessionFacts
+from lab.report.view import RED
+
+
+def run_end(report: RunReport | None, session: SessionFacts, pytest_code: int, signal: int = 0) -> RunEnd:
+    """Put together what the exit code depends on.
+
+    Args:
+        report: The run's report; None when no test of the lab was there.
+        session: What pytest saw.
+        pytest_code: pytest's exit code, as its process gave it.
+        signal: Number of the signal by which somebody ended the run; 0 when nobody did.
+    """
+    totals: dict[str, int] = {str(verdict): count for verdict, count in report.totals.items()} if report else {}
+    if report is None:
+        for error in session.collection_errors:
+            totals[error.verdict] = totals.get(error.verdict, 0) + 1
+    tests = report.tests if report else []
+    # An earlier attempt, or a verdict that pytest does not know, explains a failure of pytest as a red verdict does.
+    explained = {t.nodeid for t in tests if t.verdict != "passed" or any(attempt.verdict in RED for attempt in t.history)}
+    unexplained = [nodeid for nodeid in session.failed if nodeid not in explained]
+    return RunEnd(
+        totals=totals,
+        pytest_code=pytest_code,
+        signal=signal,
+        stopped_by=session.stopped_by,
+        suites_fault=session.blame == "test",
+        # Tests that are none of the lab's have no verdict; they fail by their own code.
+        unexplained=len(unexplained) if report is not None else 0,
+        failed=len(session.failed) if report is not None else 0,
+    )

@@ -1,0 +1,60 @@
+"""``session.json``: what pytest itself has to say about a run, beside the verdicts of its tests.
+
+pytest's exit code alone does not tell a run that was interrupted from one that stopped at its first failure, nor a suite that
+cannot be imported from an option that nobody knows; its hooks do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lab.report.model import Text
+
+SESSION_FILE = "session.json"
+
+
+class CollectionError(BaseModel):
+    """A suite, or a conftest.py, that could not be collected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    nodeid: Text = Field(description="the file or folder, relative to pytest's root")
+    verdict: Literal["test", "infra"] = Field(default="test", description="infra: this machine had no room left")
+    reason: Text = Field(description="one line")
+    details: Text = Field(default="", description="the traceback as pytest shows it")
+
+
+class SessionFacts(BaseModel):
+    """What one pytest session saw, apart from the tests' own records."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    exit_status: int = 0
+    stopped: Text = Field(default="", description="why it ended before its last test, in pytest's words; empty when it did not")
+    stopped_by: Literal["", "interrupt", "exit", "stop", "internal error"] = Field(
+        default="", description="interrupt: a signal; exit: pytest.exit(); stop: a number of failures, errors of collection"
+    )
+    blame: Literal["test", "lab"] = Field(default="lab", description="of an internal error: whose code raised it")
+    ran: int = Field(default=0, description="tests that pytest has a result of, the lab's and others")
+    failed: list[Text] = Field(default_factory=list, description="ids of all tests of which a phase failed")
+    deselected: int = 0
+    collection_errors: list[CollectionError] = Field(default_factory=list)
+
+
+def write_session(out: Path, facts: SessionFacts) -> None:
+    """Keep the facts in a run's folder, in one step."""
+    path = out / SESSION_FILE
+    part = path.with_name(path.name + ".part")
+    part.write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_session(out: Path) -> SessionFacts | None:
+    """Read what :func:`write_session` kept; None when pytest did not come that far."""
+    try:
+        return SessionFacts.model_validate_json((out / SESSION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
