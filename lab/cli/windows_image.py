@@ -19,6 +19,7 @@ from lab.image.windows.build import BuildOptions, WindowsRecipe, build_log_dir
 from lab.image.windows.inputs import UserInputs
 from lab.image.windows.install_host import require_accelerator
 from lab.image.windows.iso import inspect_iso
+from lab.image.windows.iso_check import check_iso
 from lab.image.windows.recipe import WindowsRecipeFile
 
 
@@ -31,7 +32,8 @@ def build_windows(
         LabError: What is wrong; nothing half-built is left.
     """
     # Before anything that takes time: is it the right ISO, and is this the right machine?
-    inspect_iso(given.iso).choose(recipe.editions)
+    iso = inspect_iso(given.iso)
+    check_iso(iso, iso.choose(recipe.editions), recipe, product_key=given.product_key is not None)
     found = probe_accelerators(cache_dir())
     built_before = any(image.manifest.name == recipe.name for image in list_images(cache=cache))
     if not built_before or force:

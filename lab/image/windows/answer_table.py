@@ -15,7 +15,7 @@ PASSES = ("windowsPE", "offlineServicing", "generalize", "specialize", "auditSys
 
 _BOOLEAN = "true|false"
 _FLAG = "0|1"
-_LOCALE = r"[a-z]{2,3}-[A-Z]{2}"
+_LOCALE = r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?-[A-Z]{2}"
 _NUMBER = r"0|[1-9][0-9]*"
 _NAME = r"[^\"/\\\[\]:;|=,+*?<>@]{1,20}"
 

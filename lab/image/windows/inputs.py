@@ -23,6 +23,7 @@ from lab.image.windows.answer import AnswerValues, common_folder, render_answer
 from lab.image.windows.answer_check import check_answer
 from lab.image.windows.facts import QUERY_SCRIPT
 from lab.image.windows.iso import WindowsIso, hash_file, inspect_iso
+from lab.image.windows.iso_check import check_iso
 from lab.image.windows.machine import CPUS, MACHINE, NIC
 from lab.image.windows.payload import certificate_der, check_msi, render_scripts
 from lab.image.windows.recipe import WindowsRecipeFile
@@ -114,8 +115,7 @@ def prepare(
     progress.stage("look into the ISO")
     iso = inspect_iso(given.iso)
     edition = iso.choose(recipe.editions)
-    if edition.arch not in ("", "x64"):
-        raise ConfigError(f"{given.iso} is for {edition.arch} machines, and the lab's are x64", hint="use the 64-bit (x64) ISO")
+    check_iso(iso, edition, recipe, product_key=given.product_key is not None)
     msi = check_msi(given.openssh_msi) if given.openssh_msi else None
     recipe = with_ssh(recipe) if msi else recipe
     certificates = {LAB_CERTIFICATE: certificate_der(signing_key().certificate)}

@@ -17,12 +17,15 @@ from typing import Any, BinaryIO
 import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
+from lab.config.textfile import marked_encoding
 from lab.errors import ConfigError, ImageError
 from lab.image.windows.wim import Edition, ReadAt, choose_edition, read_editions
 
 #: Told the bytes done and the bytes in all.
 HashProgress = Callable[[int, int], None]
 _CHUNK = 4 << 20
+#: lang.ini and ei.cfg have some lines.
+_INI_LIMIT = 64 << 10
 _NAMES = ("install.wim", "install.esd")
 _WHERE = "give the ISO of Windows itself, for example an evaluation ISO from Microsoft's Evaluation Center"
 _AGAIN = "download the ISO again, and compare its SHA-256 with the publisher's"
@@ -38,6 +41,8 @@ class WindowsIso:
         label: Its volume label.
         install_file: The file in it that holds the images, for example ``/sources/install.wim``.
         editions: The images.
+        setup_languages: What its Setup speaks, as lang.ini tells; empty when it does not.
+        only_edition: The one edition that ei.cfg lets Setup install; empty when all can be.
     """
 
     path: Path
@@ -45,6 +50,8 @@ class WindowsIso:
     label: str
     install_file: str
     editions: tuple[Edition, ...]
+    setup_languages: tuple[str, ...] = ()
+    only_edition: str = ""
 
     def choose(self, wanted: tuple[str, ...]) -> Edition:
         """The image that a recipe wants; see :func:`lab.image.windows.wim.choose_edition`."""
@@ -64,15 +71,22 @@ def inspect_iso(path: Path) -> WindowsIso:
         size = os.fstat(stream.fileno()).st_size
         udf = bool(iso.has_udf())
         name = _install_file(iso, path, udf=udf)
-        # What pycdlib calls a file's extents: UDF keeps files of more than a gigabyte in several pieces.
-        extents = iso.get_file_byte_extents(**{"udf_path" if udf else "joliet_path": name})
-        pieces = tuple((int(start), int(length)) for start, length in extents)
+        pieces = _pieces(iso, name, udf=udf)
         if any(start + length > size for start, length in pieces):
             end = max(start + length for start, length in pieces)
             raise ConfigError(f"{path} is cut off: {name} would end at byte {end}, and the file has {size}", hint=_AGAIN)
         total = sum(length for _start, length in pieces)
         editions = read_editions(_reader(stream, pieces), total, file=f"{name} in {path}")
-        return WindowsIso(path, size, _label(iso), name, editions)
+        lang, ei = (_ini(stream, iso, name.rpartition("/")[0], file, udf=udf) for file in ("lang.ini", "ei.cfg"))
+        return WindowsIso(
+            path,
+            size,
+            _label(iso),
+            name,
+            editions,
+            setup_languages=tuple(line.partition("=")[0].strip() for line in lang.get("available ui languages", [])),
+            only_edition=next(iter(ei.get("editionid", [])), ""),
+        )
 
 
 def hash_file(path: Path, progress: HashProgress | None = None) -> str:
@@ -153,6 +167,29 @@ def _children(iso: Any, **where: str) -> dict[str, str]:
         names = [str(name).removesuffix(";1") for name in (*folders, *files)]
         return {name.lower(): name for name in names}
     return {}
+
+
+def _pieces(iso: Any, name: str, *, udf: bool) -> tuple[tuple[int, int], ...]:
+    """Where a file lies, what pycdlib calls its extents: UDF keeps files of more than a gigabyte in several pieces."""
+    extents = iso.get_file_byte_extents(**{"udf_path" if udf else "joliet_path": name})
+    return tuple((int(start), int(length)) for start, length in extents)
+
+
+def _ini(stream: BinaryIO, iso: Any, folder: str, wanted: str, *, udf: bool) -> dict[str, list[str]]:
+    """A small file of Setup: section in lower case -> its lines. Empty where there is none, or one that makes no sense."""
+    name = _children(iso, **{"udf_path" if udf else "joliet_path": folder or "/"}).get(wanted)
+    if name is None:
+        return {}
+    pieces = _pieces(iso, f"{folder}/{name}", udf=udf)
+    data = _reader(stream, pieces)(0, min(sum(length for _start, length in pieces), _INI_LIMIT))
+    sections: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in map(str.strip, data.decode(marked_encoding(data) or "cp1252", "replace").splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            lines = sections.setdefault(line[1:-1].strip().lower(), [])
+        elif line and not line.startswith(";"):
+            lines.append(line)
+    return sections
 
 
 def _label(iso: Any) -> str:

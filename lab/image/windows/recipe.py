@@ -60,7 +60,11 @@ class WindowsRecipeFile(_Model):
     title: str = Field(min_length=1, description="the guest in one line, for reports")
     editions: tuple[str, ...] = Field(min_length=1, description="names of the wanted image in install.wim, the best first")
     machine: MachineNeeds = MachineNeeds()
-    locale: str = Field(default="en-US", pattern=r"^[a-z]{2,3}-[A-Z]{2}$", description="language of Setup and of the system")
+    locale: str = Field(
+        default="en-US",
+        pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?-[A-Z]{2}$",
+        description="language of Setup and of the system; the ISO must be in it",
+    )
     bypasses: tuple[Bypass, ...] = Field(default=(), description="checks of Windows 11's Setup that are switched off")
     capabilities: tuple[str, ...] = Field(min_length=1, description="what a guest of this image really does")
     stages: tuple[str, ...] = Field(default=(), description="provisioning stages; all but ssh when empty")

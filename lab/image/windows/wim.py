@@ -35,6 +35,7 @@ class Edition:
         edition: Windows' own word for the edition, for example ``ServerStandardEval``; empty when it is not told.
         build: Build number, for example ``20348``; empty when it is not told.
         arch: ``x64``, ``x86``, ``arm64``; empty when it is not told.
+        languages: Of its user interface, the default first, for example ``en-US``; empty when none is told.
     """
 
     index: int
@@ -42,6 +43,12 @@ class Edition:
     edition: str = ""
     build: str = ""
     arch: str = ""
+    languages: tuple[str, ...] = ()
+
+    @property
+    def is_evaluation(self) -> bool:
+        """It runs for some months only, and takes no product key."""
+        return self.edition.endswith("Eval")
 
 
 _ARCHITECTURES = {"0": "x86", "9": "x64", "12": "arm64"}
@@ -136,12 +143,15 @@ _AGAIN = "download the ISO again, and compare its SHA-256 with the publisher's"
 def _edition(image: ElementTree.Element) -> Edition:
     windows = image.find("WINDOWS")
     told = "" if windows is None else windows.findtext("ARCH", "").strip()
+    default = image.findtext("WINDOWS/LANGUAGES/DEFAULT", "").strip()
+    languages = [default, *((item.text or "").strip() for item in image.iterfind("WINDOWS/LANGUAGES/LANGUAGE"))]
     return Edition(
         index=int(image.get("INDEX", "")),
         name=(image.findtext("NAME") or image.findtext("DISPLAYNAME") or "").strip(),
         edition=image.findtext("WINDOWS/EDITIONID", "").strip(),
         build=image.findtext("WINDOWS/VERSION/BUILD", "").strip(),
         arch=_ARCHITECTURES.get(told, told),
+        languages=tuple(dict.fromkeys(filter(None, languages))),
     )
 
 
