@@ -12,6 +12,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
         BootTimeout       the guest did not get ready in time
         GuestExited       the virtual machine ended while it was needed
         TransportError    the guest did not answer, or answered nonsense
+          WrongBinary     a file in the guest is not the one that the run names
         CommandFailed     a command ran in the guest and ended with an error  -> the caller decides
         ServiceError      sc.exe refused, with the Windows error code         -> product
         GuestCrashed      the driver took the guest (or its host process) down -> crash
@@ -129,6 +130,10 @@ class GuestExited(GuestError):
 
 class TransportError(GuestError):
     """The guest did not answer, refused the credentials, or answered something that is not the protocol."""
+
+
+class WrongBinary(TransportError):
+    """What lies in the guest is not what the run names: whatever it does, nothing can be said about the driver."""
 
 
 class CommandFailed(GuestError):

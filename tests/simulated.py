@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.errors import EvidenceLost, GuestExited, GuestHung, LabError, TransportError
+from lab.guest.files import sum_of
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
 from lab.pool.forking import ForkFigures, ForkWish
@@ -23,6 +24,7 @@ from lab.pool.payload import Payload
 from lab.pool.template import Template
 from lab.prints.log import RecordLog
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
+from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 
 LINK = r"\\.\SimSync"
@@ -132,6 +134,7 @@ class SimulatedTransport:
     services: dict[str, SimulatedDriver] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    contents: dict[str, bytes] = field(default_factory=dict)
     refuse_create: bool = False
     refuse_start: bool = False
     refuse_stop: bool = False
@@ -147,6 +150,8 @@ class SimulatedTransport:
             return self._result(line, text, code)
         if program == "echo":
             return self._result(line, line.removeprefix("echo ") + "\r\n")
+        if program == "labfile.exe" and self.contents:
+            return self._sums(line)
         if program == "drvprobe.exe":
             return self._result(line, self._probe(line.split(" ", 1)[1]))
         if program == "sim_reader.exe":
@@ -155,6 +160,17 @@ class SimulatedTransport:
 
     def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
         self.files += sorted(path.name for path in source.iterdir())
+        self.contents |= {f"{target}\\{path.name}".lower(): path.read_bytes() for path in source.iterdir()}
+
+    def _sums(self, line: str) -> CommandResult:
+        """``labfile sum PATH…``; a guest into which nothing was copied has no labfile."""
+        lines = []
+        for path in line.split()[2:]:
+            data = self.contents.get(path.lower())
+            if data is None:
+                return CommandResult(command=line, exit_code=2, stdout=b"", stderr=b"labfile: no such file", duration_s=0.001)
+            lines.append(f"{sum_of(data).sha256}  {len(data)}  {path}\r\n")
+        return self._result(line, "".join(lines))
 
     def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
         raise TransportError("the simulated guest gives no files")
@@ -261,7 +277,7 @@ def _package(
         name=name,
         service=service,
         image=image,
-        sha256="00" * 32,
+        sha256=sha256_of(image),
         arch="x64",
         load_order_group="LabDrivers",
         links=links,

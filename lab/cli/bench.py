@@ -38,7 +38,7 @@ from lab.pool.kept import KeptGuests
 from lab.pool.payload import Payload
 from lab.pool.source import ImageSource
 from lab.pool.templates import TemplateStore
-from lab.report.outdir import check_named, named_folder, timed_folder
+from lab.report.outdir import COPIES, check_named, named_folder, timed_folder
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import sweep
 
@@ -111,9 +111,10 @@ def _bench(
         image = ensure_image(settings.values.image, progress)
         progress.stage("drivers")
         arch = read_manifest(image).arch
-        payload = Payload.of(resolve_drivers([FLOOD_DRIVER], arch=arch, progress=progress.detail))
-        tested = Payload.of(resolve_drivers(arch=arch, progress=progress.detail))
         folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
+        copies = folder.absolute() / COPIES
+        payload = Payload.of(resolve_drivers([FLOOD_DRIVER], into=copies / "bench", arch=arch, progress=progress.detail))
+        tested = Payload.of(resolve_drivers(into=copies / "suites", arch=arch, progress=progress.detail))
         source = _source(image, payload, accelerator, folder.absolute(), progress)
         with Bench(
             source=source,

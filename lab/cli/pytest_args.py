@@ -142,7 +142,7 @@ def pytest_arguments(
     values: LabFile = settings.values
     arguments = [] if words.suites else list(suites)
     arguments += [f"--numprocesses={workers}", f"--dist={distribution(values)}", f"--junitxml={out / 'junit.xml'}"]
-    arguments += [f"--lab-out={out}", f"--lab-image={image}", *without_hypothesis(suites, rest)]
+    arguments += [f"--lab-out={out}", "--lab-prepared", f"--lab-image={image}", *without_hypothesis(suites, rest)]
     if settings.file is not None:
         arguments.append(f"--lab-config={settings.file}")
     arguments += [f"--lab-driver={driver}" for driver in values.drivers]

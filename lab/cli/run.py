@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ from lab.report.collect import assemble
 from lab.report.ending import run_end
 from lab.report.html import write_html
 from lab.report.model import RunReport
-from lab.report.outdir import check_named, drop_empty, named_folder, point_latest, timed_folder
+from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
 from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
 from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
@@ -171,10 +172,17 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
     choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
-        # Now, and not first in the workers: a driver that does not build is known before a guest is booted.
-        resolve_drivers(drivers, arch=read_manifest(image).arch, progress=progress.detail)
-    now = datetime.datetime.now(tz=datetime.UTC)
-    folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
+        now = datetime.datetime.now(tz=datetime.UTC)
+        folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
+        try:
+            # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
+            # tested is what was there when the user asked for it.
+            resolve_drivers(drivers, into=folder / COPIES, arch=read_manifest(image).arch, progress=progress.detail)
+        except BaseException:
+            shutil.rmtree(folder / COPIES, ignore_errors=True)
+            if out is None:
+                folder.rmdir()
+            raise
     # A debugger must own the terminal, and cannot have workers.
     workers = "0" if words.terminal else str(settings.values.workers)
     argv = [sys.executable, "-m", "pytest"]

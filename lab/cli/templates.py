@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +31,7 @@ from lab.pool.source import make_forks
 from lab.pool.sources import can_resume, why_not_forked
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
+from lab.report.outdir import COPIES
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import RunFolder, sweep
 from lab.vm.machine import VirtualMachine
@@ -61,8 +65,8 @@ def freeze(
 ) -> None:
     """Make a template, unless it is there: boot a guest, copy drivers and clients in, freeze it. Runs do so by themselves."""
     settings = _settings(guest, driver, transport, accel, config)
-    with open_progress() as progress:
-        forks, wish = _forks(settings, progress, smp=smp, load=load)
+    with open_progress() as progress, _copies() as copies:
+        forks, wish = _forks(settings, progress, copies, smp=smp, load=load)
         try:
             template = _template(forks, wish)
         finally:
@@ -86,8 +90,8 @@ def fork(
     settings = _settings(guest, driver, transport, accel, config)
     guests = kept_guests()
     sweep(runs_dir())
-    with open_progress() as progress:
-        forks, wish = _forks(settings, progress, smp=smp, load=load)
+    with open_progress() as progress, _copies() as copies:
+        forks, wish = _forks(settings, progress, copies, smp=smp, load=load)
         try:
             template = _template(forks, wish)
             for _ in range(number):
@@ -153,7 +157,16 @@ def _settings(
     return load_settings(options, config=config)
 
 
-def _forks(settings: Settings, progress: Progress, *, smp: int | None, load: list[str] | None) -> tuple[Forks, ForkWish]:
+@contextlib.contextmanager
+def _copies() -> Iterator[Path]:
+    """A folder for the command's own copies of drivers and clients: once they are in a guest, they are not needed any more."""
+    with tempfile.TemporaryDirectory(prefix="lab-drivers-") as folder:
+        yield Path(folder) / COPIES
+
+
+def _forks(
+    settings: Settings, progress: Progress, copies: Path, *, smp: int | None, load: list[str] | None
+) -> tuple[Forks, ForkWish]:
     """Where forks come from, by the settings; image and drivers are built when they are missing."""
     values = settings.values
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
@@ -164,8 +177,8 @@ def _forks(settings: Settings, progress: Progress, *, smp: int | None, load: lis
             f"guests of {manifest.name} are not frozen: {why_not_forked(manifest)}",
             hint=f"such guests are booted: `lab up --guest {values.image}`",
         )
-    drivers = resolve_drivers([Path(path) for path in values.drivers], arch=manifest.arch, progress=progress.detail)
-    payload = Payload.of(drivers)
+    chosen = [Path(path) for path in values.drivers]
+    payload = Payload.of(resolve_drivers(chosen, into=copies, arch=manifest.arch, progress=progress.detail))
     names = tuple(sorted({payload.driver(name).name for name in load or ()}))
     wish = TemplateWish(
         image_dir=image,

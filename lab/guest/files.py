@@ -144,6 +144,10 @@ def get(
         compare(sums, local_sums(place), source, folder=folder)
 
 
+class NoLabfile(TransportError):
+    """The guest has no ``labfile.exe``."""
+
+
 def run_labfile(
     transport: Transport, verb: str, *arguments: str, tools_dir: str, timeout: float, stdin: bytes = b""
 ) -> CommandResult:
@@ -151,7 +155,7 @@ def run_labfile(
 
     Raises:
         CommandFailed: It ended with a Windows error.
-        TransportError: There is no labfile in the guest.
+        NoLabfile: There is no labfile in the guest.
     """
     program = str(PureWindowsPath(tools_dir) / "labfile.exe")
     result = transport.run([program, verb, *arguments], timeout=timeout, stdin=stdin, shell=False)
@@ -159,7 +163,7 @@ def run_labfile(
         return result
     said = result.error_text.strip()
     if result.exit_code in _NO_PROGRAM and not said.startswith("labfile"):
-        raise TransportError(
+        raise NoLabfile(
             f"the guest does not run {program}: {said[:300] or win32.describe(result.exit_code)}",
             hint="every image of the lab has it; rebuild the image, or name its tools_dir in the manifest",
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from lab.errors import GuestHung, LabError, ServiceError
+from lab.errors import GuestHung, LabError, ServiceError, WrongBinary
 from lab.guest.services import ALREADY_RUNNING, NOT_ACTIVE, ServiceState
 from lab.pool.pool import Seat
+from lab.pool.verify import verify
 from lab.toolchain.select import DriverPackage
 
 #: How long a driver may stay in STOP_PENDING before its unload has failed.
@@ -46,7 +47,9 @@ class LoadedDriver:
 
         Raises:
             ServiceError: The guest refused; ``exit_code`` is the Windows error.
+            WrongBinary: What lies in the guest is not the driver of this run.
         """
+        self._verify()
         begin = self._clock()
         self._seat.guest.services.start(self.service)
         self._loaded(begin)
@@ -61,7 +64,8 @@ class LoadedDriver:
         self._seat.loaded.discard(self.name)
 
     def reload(self) -> None:
-        """Unload and load it with one guest command."""
+        """Unload and load it again; what is loaded is compared as in :meth:`start`."""
+        self._verify()
         begin = self._clock()
         self._seat.loaded.discard(self.name)
         self._seat.guest.services.restart(self.service)
@@ -118,6 +122,15 @@ class LoadedDriver:
             raise
         except GuestHung as error:
             self._condemn(error)
+            raise
+
+    def _verify(self) -> None:
+        """Its file may have been changed since it was copied in, by a test or by the driver itself."""
+        guest = self._seat.guest
+        try:
+            verify(guest.transport, {self.package.image.name: self.package.sha256}, tools_dir=guest.manifest.tools_dir)
+        except WrongBinary as error:
+            self._seat.condemn(error.message.splitlines()[0])
             raise
 
     def _loaded(self, begin: float) -> None:

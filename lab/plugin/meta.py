@@ -43,7 +43,7 @@ def describe_run(
             versions=dict(manifest.versions),
         )
         drivers = [
-            DriverEntry(name=driver.name, path=str(driver.image), sha256=driver.sha256, arch=driver.arch)
+            DriverEntry(name=driver.name, path=str(driver.path), sha256=driver.sha256, arch=driver.arch)
             for driver in source.payload.drivers.values()
         ]
         meta = RunMeta(

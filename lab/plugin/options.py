@@ -63,7 +63,8 @@ _OPTIONS = (
 )
 
 _CONFIG_FLAG = "--lab-config"
-_OUT_FLAG = "--lab-out"
+OUT_FLAG = "--lab-out"
+PREPARED_FLAG = "--lab-prepared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class LabConfig:
         isolation: ``test``, ``class``, ``module`` or ``session``.
         keep: ``never``, ``failed`` or ``always``.
         crash_dump: ``auto``, ``always`` or ``never``.
+        prepared: ``lab run`` has put the run's own drivers into ``out``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
         known: Known issues of the lab file.
@@ -102,6 +104,7 @@ class LabConfig:
     isolation: Literal["test", "class", "module", "session"]
     keep: Literal["never", "failed", "always"]
     crash_dump: CrashDump
+    prepared: bool
     out: Path | None
     out_root: Path
     known: tuple[KnownIssue, ...]
@@ -115,7 +118,9 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("lab", "Windows driver test lab")
     group.addoption(_CONFIG_FLAG, dest="lab_config", default=None, metavar="PATH", help="Lab file; lab.yaml when it exists")
     parser.addini("lab_config", "Lab file", default="")
-    group.addoption(_OUT_FLAG, dest="lab_out", default=None, metavar="DIR", help="Folder of this run's report and evidence")
+    group.addoption(OUT_FLAG, dest="lab_out", default=None, metavar="DIR", help="Folder of this run's report and evidence")
+    prepared = f"{OUT_FLAG} holds the run's own copies of its drivers already; `lab run` says so"
+    group.addoption(PREPARED_FLAG, dest="lab_prepared", action="store_true", help=prepared)
     parser.addini("lab_out", "Folder of this run's report and evidence", default="")
     for option in _OPTIONS:
         arguments: dict[str, Any] = {"dest": option.dest, "default": None, "help": option.help}
@@ -167,6 +172,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         isolation=values.isolation,
         keep=values.keep,
         crash_dump=values.crash_dump,
+        prepared=config.getoption("lab_prepared"),
         out=_path(config, out),
         out_root=config.rootpath / values.out,
         known=values.known,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
-from lab.plugin.options import LabConfig
+from lab.plugin.options import OUT_FLAG, LabConfig
 from lab.report.outdir import check_named
 
 
@@ -21,9 +21,9 @@ def choose_out(options: LabConfig) -> Path:
         pytest.UsageError: The user named a folder that holds anything: another run, or files of their own.
     """
     if options.out is not None:
-        # `lab run` names a folder that it has just made, and writes into it first when pytest has ended.
+        # `lab run` names a folder that it has just made, and has put nothing but the run's drivers into it so far.
         try:
-            check_named(options.out, option="--lab-out")
+            check_named(options.out, option=OUT_FLAG, prepared=options.prepared)
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
         return options.out

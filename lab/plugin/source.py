@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
+from filelock import FileLock
 
 from lab.errors import LabError
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
@@ -23,7 +24,9 @@ from lab.pool.pool import GuestSource
 from lab.pool.source import ImageSource, with_forks
 from lab.pool.sources import booted_as
 from lab.pool.templates import TemplateStore
-from lab.toolchain.select import resolve_drivers
+from lab.report.outdir import COPIES
+from lab.toolchain.compile import Arch
+from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
 from lab.vm.cleanup import sweep
 
 
@@ -47,7 +50,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
     source = ImageSource(
         image_dir=image_dir,
         manifest=manifest,
-        payload=Payload.of(resolve_drivers([Path(driver) for driver in options.drivers], arch=manifest.arch)),
+        payload=Payload.of(_own_drivers([Path(driver) for driver in options.drivers], out, arch=manifest.arch)),
         accelerator=choose_accelerator(options.accelerator, probe_accelerators(cache_dir())),
         qemu=qemu_version(QEMU),
         transport=options.transport,
@@ -61,6 +64,13 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
         progress=make_progress(config),
     )
     return with_forks(source, TemplateStore(templates_dir())) if options.boot == "fork" else source
+
+
+def _own_drivers(paths: Sequence[Path], out: Path, *, arch: Arch) -> tuple[DriverPackage, ...]:
+    """The run's own copies of its drivers: taken by `lab run`, or by the first of its workers that comes here."""
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".drivers.lock"):
+        return read_packages(out / COPIES) or resolve_drivers(paths, into=out / COPIES, arch=arch)
 
 
 def make_progress(config: pytest.Config) -> Callable[[str], None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.errors import ServiceError, TransportError
@@ -13,6 +13,7 @@ from lab.guest.services import create_call
 from lab.pool.delivery import Delivered, usual_way
 from lab.pool.live import LiveGuest
 from lab.pool.payload import GUEST_FOLDER, Payload, guest_path
+from lab.pool.verify import verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +25,14 @@ class Deployed:
         create_s: Until all services were.
         copied_by: ``media``, ``winrm`` or ``sftp``; empty when the guest had all files already.
         copy_note: Why it was not the way that was asked for.
+        sums: File name → SHA-256, as the guest told behind the copy.
     """
 
     copy_s: float
     create_s: float
     copied_by: str = ""
     copy_note: str = ""
+    sums: Mapping[str, str] = field(default_factory=dict)
 
 
 def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = time.monotonic) -> Deployed:
@@ -38,6 +41,7 @@ def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = t
     Drivers are started by the test that uses them, so that whatever happens then is that test's finding.
 
     Raises:
+        WrongBinary: What is in the guest is not what the run names.
         TransportError: The copy failed, or the guest refused to create a service: the lab's trouble, no driver has run yet.
     """
     begin = clock()
@@ -48,6 +52,7 @@ def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = t
             done = Delivered(by=usual_way(guest.transport), copied=len(payload.files()))
         else:
             done = guest.delivery.put(stage, GUEST_FOLDER, update=guest.prepared)
+    sums = verify(guest.transport, payload.sums(), tools_dir=guest.manifest.tools_dir)
     copied = clock()
     calls = [
         create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)
@@ -59,4 +64,4 @@ def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = t
                 reply.check()
         except ServiceError as error:
             raise TransportError(f"{guest.guest_id}: a service cannot be created: {error.message}", hint=error.hint) from error
-    return Deployed(copy_s=copied - begin, create_s=clock() - copied, copied_by=done.by, copy_note=done.note)
+    return Deployed(copy_s=copied - begin, create_s=clock() - copied, copied_by=done.by, copy_note=done.note, sums=sums)

@@ -151,7 +151,7 @@ class Forks:
         try:
             if not can_resume(self._base.manifest):
                 raise FreezeFailed(why_not_forked(self._base.manifest))
-            found = self._store.find(self._wish(wish).key)
+            found = self._find(self._wish(wish))
             if found is None and wish.drivers:
                 base = self.template(ForkWish(wish.smp))
                 found = self._load(base, self._wish(wish)) if base else None
@@ -187,6 +187,15 @@ class Forks:
 
     def _wish(self, wish: ForkWish) -> TemplateWish:
         return self._base.of(smp=wish.smp, drivers=wish.drivers)
+
+    def _find(self, wish: TemplateWish) -> Template | None:
+        """A template that is there already, if its guest had the very files of this run."""
+        found = self._store.find(wish.key)
+        if found is not None and found.files and found.files != wish.payload.sums():
+            self.figures.note(f"the template of {found.name} had other files than its key says: it is made anew")
+            self._store.discard(found)
+            return None
+        return found
 
     def _boot(self, wish: TemplateWish) -> Template:
         key = wish.key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from lab.pool.deploy import deploy
 from lab.pool.live import LiveGuest
 from lab.pool.settle import PATIENCE_S, processor_time, settle
 from lab.pool.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
+from lab.pool.verify import verify
 from lab.pool.wake import wake
 from lab.prints.record import PrintSource
 from lab.prints.resume import PrintsState, ResumableSource
@@ -112,8 +113,8 @@ class TemplateMaker:
                 progress=self._progress,
             )
             undo.callback(guest.close)
-            deploy(guest, wish.payload, clock=self._clock)
-            self._freeze(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin)
+            sums = deploy(guest, wish.payload, clock=self._clock).sums
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin, files=sums)
 
     def load(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
         """Thaw a template without drivers, load the wanted ones, freeze.
@@ -137,9 +138,11 @@ class TemplateMaker:
             undo.callback(machine.close)
             guest = wake(machine, base, wish, guest_id="template")
             undo.callback(guest.close)
+            # Whatever a fork of this one runs was compared here, in the moment before it was loaded.
+            verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
             for name in wish.drivers:
                 guest.services.start(wish.payload.driver(name).service)
-            self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, base=base)
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=base.files, base=base)
 
     def _park(self, guest: LiveGuest, wish: TemplateWish) -> tuple[WinRmTransport | None, dict[str, str]]:
         """Leave something in the guest that answers a fork's first question.
@@ -172,6 +175,7 @@ class TemplateMaker:
         ram: RamFile | None,
         boot_s: float,
         begin: float,
+        files: Mapping[str, str],
         base: Template | None = None,
     ) -> None:
         machine = guest.machine
@@ -214,6 +218,7 @@ class TemplateMaker:
                 made_s=self._clock() - begin,
                 prints=prints.numbers,
                 parked=parked,
+                files=files,
             )
         )
 

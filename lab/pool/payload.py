@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from lab.errors import ConfigError
+from lab.errors import ConfigError, WrongBinary
+from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 
 #: Where the payload lies in the guest.
@@ -75,9 +76,25 @@ class Payload:
                 raise ConfigError(f"{file} and {other} have one name and would overwrite each other in the guest")
         return list(by_name.values())
 
+    def sums(self) -> dict[str, str]:
+        """File name → SHA-256 of all files: what every guest of the run must have."""
+        sums = {file.name: sha256_of(file) for file in self.clients.values()}
+        return sums | {driver.image.name: driver.sha256 for driver in self.drivers.values()}
+
     def stage(self, folder: Path) -> Path:
-        """Gather all files in one new folder, so that one copy brings them into a guest."""
+        """Gather all files in one new folder, so that one copy brings them into a guest.
+
+        Raises:
+            WrongBinary: A driver is not any more what it was when it was hashed.
+        """
         folder.mkdir(parents=True)
         for file in self.files():
-            shutil.copy2(file, folder / file.name)
+            shutil.copyfile(file, folder / file.name)
+        for driver in self.drivers.values():
+            found = sha256_of(folder / driver.image.name)
+            if found != driver.sha256:
+                raise WrongBinary(
+                    f"{driver.image} has SHA-256 {found} now, and had {driver.sha256} when the run began",
+                    hint="nobody but the run may write to its folder; run again",
+                )
         return folder

@@ -29,7 +29,7 @@ REPLAY_FILE = "loaded.prints"
 #: In ``parked``: the shell was left by the machine's channel, on which the guest still waits.
 BY_CHANNEL = "by_channel"
 #: Part of every key: raised when this code freezes something else than it did before.
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,7 @@ class Template:
         made_s: Host seconds that making it took, in all.
         prints: Where the stream of prints stopped, by the source's own names.
         parked: What the transport left in the guest; empty when nothing.
+        files: File name → SHA-256 of what was copied in, as the guest told before it was frozen.
     """
 
     folder: Path = field(compare=False)
@@ -118,6 +119,7 @@ class Template:
     made_s: float
     prints: Mapping[str, int]
     parked: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -70,6 +70,8 @@ class TemplateStore:
             if path.name.endswith(f"-{key}"):
                 try:
                     template = read_template(path)
+                    if template.key != key:
+                        raise FreezeFailed(f"{path} holds the template {template.key}")
                 except FreezeFailed:
                     self._remove(path)
                     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 from pathlib import Path
 
 from lab.errors import ConfigError
@@ -11,6 +12,8 @@ from lab.errors import ConfigError
 LATEST = "latest"
 #: What pytest leaves of a session without a test of the lab.
 _OF_NO_RUN = ("junit.xml", "session.json")
+#: The run's own copies of drivers and clients, see :mod:`lab.toolchain.copies`.
+COPIES = "drivers"
 
 
 def named_folder(path: Path) -> Path:
@@ -29,12 +32,13 @@ def named_folder(path: Path) -> Path:
     return path
 
 
-def check_named(path: Path, *, option: str = "--out") -> None:
+def check_named(path: Path, *, option: str = "--out", prepared: bool = False) -> None:
     """Refuse a folder that holds anything.
 
     Args:
         path: The folder.
         option: How the user named it.
+        prepared: It may hold the run's copies of its drivers.
 
     Raises:
         ConfigError: It does, or it is no folder.
@@ -43,7 +47,7 @@ def check_named(path: Path, *, option: str = "--out") -> None:
     if above is not None and not above.is_dir():
         where = f"{option} {path} is a file" if above == path else f"{option} {path} lies below {above}, which is a file"
         raise ConfigError(where, hint="name a folder")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(not (prepared and one.name == COPIES) for one in path.iterdir()):
         raise ConfigError(
             f"{option} {path} is not empty; a run never overwrites what is there",
             hint=f"name a new folder, or leave {option} away to get one named by the time",
@@ -72,9 +76,10 @@ def timed_folder(base: Path, now: datetime.datetime, *, prefix: str = "") -> Pat
 
 def drop_empty(folder: Path) -> None:
     """Remove the folder of a run that did not take place: pytest may have left its list of no tests there, and no more."""
-    if {path.name for path in folder.iterdir()} <= set(_OF_NO_RUN):
+    if {path.name for path in folder.iterdir()} <= {*_OF_NO_RUN, COPIES}:
         for name in _OF_NO_RUN:
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / COPIES, ignore_errors=True)
         folder.rmdir()
 
 

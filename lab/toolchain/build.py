@@ -116,8 +116,12 @@ def build_components(
     *,
     progress: Progress | None = None,
     defines: Sequence[str] = (),
+    take: Callable[[BuildResult], BuildResult] = lambda result: result,
 ) -> list[BuildResult]:
-    """:func:`build_drivers` for loaded manifests; drivers are signed when ``key`` is not None."""
+    """:func:`build_drivers` for loaded manifests; drivers are signed when ``key`` is not None.
+
+    ``take`` is given each result while nobody else builds into ``out``, and may copy it away.
+    """
     for component in components:
         if arch not in component.manifest.arches:
             raise ConfigError(
@@ -142,7 +146,7 @@ def build_components(
             for component in components:
                 _refuse_foreign(component, out)
             hashes = FileHashes()
-            return [_build(component, compiler, out, key, progress or _quiet, defines, hashes) for component in components]
+            return [take(_build(part, compiler, out, key, progress or _quiet, defines, hashes)) for part in components]
     except Timeout:
         raise LabError(
             f"waited {_LOCK_TIMEOUT_S:.0f} s for another build into {out}", hint="look for a lab command that hangs"

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from lab.errors import ConfigError
 from lab.toolchain import pe
-from lab.toolchain.build import BuildResult, Progress, build_components, default_out, symbol_file
+from lab.toolchain.build import BuildResult, Progress, build_components, default_out
 from lab.toolchain.compile import Arch
-from lab.toolchain.files import sha256_of
+from lab.toolchain.copies import RunCopies, copied_symbols
+from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import MANIFEST_NAME, Component, known_components, load_component, load_folder, manifests_in
 from lab.toolchain.sign import SigningKey, signing_key
 
-#: Of files that compilers put beside a driver: Visual Studio's, and those of mingw-w64.
-_SYMBOL_SUFFIXES = (".pdb", ".map", ".dbg")
+#: Beside the copies, written when all of them are there.
+PACKAGES_FILE = "packages.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +30,15 @@ class DriverPackage:
     Attributes:
         name: What tests call it.
         service: Name of its service in the guest.
-        image: The ``.sys`` file on the host; the user's own file when it was given finished.
+        image: The run's own copy of the ``.sys`` file.
         sha256: Of the image, lower-case hexadecimal.
         arch: Processor of the image.
         load_order_group: Load-order group of the service.
         links: How programs open its devices.
-        clients: Program name -> file on the host.
+        clients: Program name -> the run's own copy of the file.
         encoding: Of the text that it prints.
         symbols: What a debugger or a reader needs to understand addresses in it: an image with symbols, a PDB, a linker map.
+        origin: The file that ``image`` is a copy of: the build, or the user's own file. None where nobody told.
     """
 
     name: str
@@ -47,6 +51,15 @@ class DriverPackage:
     clients: Mapping[str, Path]
     encoding: str
     symbols: tuple[Path, ...] = ()
+    origin: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file as the user knows it."""
+        return self.origin or self.image
+
+
+_PACKAGES = TypeAdapter(tuple[DriverPackage, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,7 @@ class _Choice:
 def resolve_drivers(
     paths: Sequence[Path] = (),
     *,
+    into: Path,
     arch: Arch = "x64",
     out: Path | None = None,
     root: Path | None = None,
@@ -68,6 +82,8 @@ def resolve_drivers(
 ) -> tuple[DriverPackage, ...]:
     """The drivers of a run: the checkout's drivers under test, with the user's choices in their place or beside them.
 
+    All of them, and their clients, are copied first; the packages are about the copies.
+
     The user's files are only read. What is built goes to ``out``; when the user brings sources of their own, the build of
     each manifest goes to a folder of its own below it, so that the checkout's builds, and those of other checkouts of the
     user's driver, stay what they are.
@@ -75,6 +91,7 @@ def resolve_drivers(
     Args:
         paths: Each a ``driver.yaml``; a folder with one; a folder of built ``.sys`` files; or a ``.sys`` file. A ``.sys``
             without a manifest must have the file name of a driver that is known, and replaces that one.
+        into: Folder of the copies, the run's own; it gets a list of the packages as well, see :func:`read_packages`.
         arch: Processor of the guest.
         out: Folder of builds; None: ``build/ARCH`` in the checkout.
         root: The checkout; None finds it.
@@ -105,17 +122,38 @@ def resolve_drivers(
 
     folder = out or (root / "build" / arch if root else default_out(arch))
     signer = key or signing_key()
+    copies = RunCopies(into)
+
+    def take(result: BuildResult) -> BuildResult:
+        """Under the lock of the builds: an image and its symbols belong together."""
+        copy = copies.driver(result.name, result.path) if result.kind == "driver" else copies.client(result.path)
+        return replace(result, path=copy)
+
     wanted = {name for choice in chosen.values() for name in choice.component.manifest.clients if name in programs}
     built: dict[str, BuildResult] = {}
     parts = [choice.component for choice in chosen.values() if not choice.image] + [programs[name] for name in sorted(wanted)]
-    places: dict[Path, list[Component]] = {}
-    for part in parts:
-        if not part.prebuilt:
-            places.setdefault(folder if known.get(part.name) == part else _own_place(folder, part), []).append(part)
-    for place, todo in places.items():
-        built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress)}
-    clients = {name: _client_file(programs[name], built) for name in wanted}
-    return tuple(_package(choice, built, clients, arch) for _, choice in sorted(chosen.items()))
+    places = {part.name: folder if known.get(part.name) == part else _own_place(folder, part) for part in parts}
+    for place in dict.fromkeys(places.values()):
+        todo = [part for part in parts if places[part.name] == place and not part.prebuilt]
+        built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress, take=take)}
+    clients = {name: _client_file(programs[name], built, copies) for name in wanted}
+    packages = tuple(_package(choice, built, clients, arch, copies, places) for _, choice in sorted(chosen.items()))
+    _write_packages(into, packages)
+    return packages
+
+
+def read_packages(folder: Path) -> tuple[DriverPackage, ...] | None:
+    """What :func:`resolve_drivers` has put into a folder; None when it has not, or did not come to its end."""
+    try:
+        return _PACKAGES.validate_json((folder / PACKAGES_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _write_packages(folder: Path, packages: tuple[DriverPackage, ...]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with replace_with(folder / PACKAGES_FILE) as temporary:
+        temporary.write_bytes(_PACKAGES.dump_json(packages, indent=1))
 
 
 def _own_place(folder: Path, component: Component) -> Path:
@@ -196,15 +234,25 @@ def _refuse_clashes(choices: Iterable[_Choice]) -> None:
                 )
 
 
-def _client_file(program: Component, built: Mapping[str, BuildResult]) -> Path:
-    return program.prebuilt or built[program.name].path
+def _client_file(program: Component, built: Mapping[str, BuildResult], copies: RunCopies) -> Path:
+    return copies.client(program.prebuilt) if program.prebuilt else built[program.name].path
 
 
-def _package(choice: _Choice, built: Mapping[str, BuildResult], programs: Mapping[str, Path], arch: Arch) -> DriverPackage:
+def _package(
+    choice: _Choice,
+    built: Mapping[str, BuildResult],
+    programs: Mapping[str, Path],
+    arch: Arch,
+    copies: RunCopies,
+    origins: Mapping[str, Path],
+) -> DriverPackage:
     component, manifest = choice.component, choice.component.manifest
-    image = choice.image.absolute() if choice.image else built[component.name].path
     if choice.image:
-        _require_loadable(image, arch)
+        origin = choice.image.absolute()
+        image = copies.driver(component.name, origin)
+        _require_loadable(image, origin, arch)
+    else:
+        image, origin = built[component.name].path, origins[component.name] / component.image_name
     clients: dict[str, Path] = {}
     for client in manifest.clients:
         file = programs.get(client, component.folder / client)
@@ -215,7 +263,7 @@ def _package(choice: _Choice, built: Mapping[str, BuildResult], programs: Mappin
                 key="clients",
                 hint="name one of `lab driver list`, or give the path of an .exe",
             )
-        clients[client if client in programs else file.stem] = file
+        clients[client if client in programs else file.stem] = file if client in programs else copies.client(file)
     return DriverPackage(
         name=component.name,
         service=component.service,
@@ -226,24 +274,22 @@ def _package(choice: _Choice, built: Mapping[str, BuildResult], programs: Mappin
         links=manifest.links,
         clients=clients,
         encoding=manifest.encoding,
-        symbols=_symbols(image),
+        symbols=copied_symbols(image),
+        origin=origin,
     )
 
 
-def _symbols(image: Path) -> tuple[Path, ...]:
-    """The files beside an image that tell what its addresses are."""
-    beside = (image.with_suffix(suffix) for suffix in _SYMBOL_SUFFIXES)
-    return tuple(file for file in (symbol_file(image), *beside) if file.is_file())
-
-
-def _require_loadable(image: Path, arch: Arch) -> None:
-    """The least that the kernel asks of a finished driver; `lab driver check` is stricter."""
-    facts = pe.inspect(image)
+def _require_loadable(image: Path, origin: Path, arch: Arch) -> None:
+    """The least that the kernel asks of a finished driver; `lab driver check` is stricter. It is told of the user's file."""
+    try:
+        facts = pe.inspect(image)
+    except ConfigError as error:
+        raise ConfigError(error.message.replace(str(image), str(origin)), hint=error.hint) from None
     if not facts.native:
-        raise ConfigError("is no driver: its subsystem is not native", file=str(image))
+        raise ConfigError("is no driver: its subsystem is not native", file=str(origin))
     if facts.arch != arch:
         raise ConfigError(
             f"is for {facts.arch or 'an unknown processor'}, and the guest is {arch}",
-            file=str(image),
+            file=str(origin),
             hint=f"build it for {arch}",
         )

@@ -46,8 +46,8 @@ KILLS = 20 if LONG else 3
 
 
 @pytest.fixture(scope="module")
-def payload() -> Payload:
-    return Payload.of(resolve_drivers([], arch="x64"))
+def payload(tmp_path_factory: pytest.TempPathFactory) -> Payload:
+    return Payload.of(resolve_drivers([], into=tmp_path_factory.mktemp("copies"), arch="x64"))
 
 
 @pytest.fixture

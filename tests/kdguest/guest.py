@@ -18,6 +18,7 @@ from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.pool.sources import open_prints
+from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 from lab.vm.channel import Channels
 from tests.kdguest.probe import Probe, async_reader, sync_reader
@@ -187,7 +188,7 @@ class KdGuestSource:
                 name=name,
                 service=service,
                 image=files[f"{name}.sys"],
-                sha256="00" * 32,
+                sha256=sha256_of(files[f"{name}.sys"]),
                 arch="x64",
                 load_order_group="LabDrivers",
                 links=(link,),

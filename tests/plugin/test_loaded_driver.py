@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.errors import ServiceError
+from lab.errors import ServiceError, WrongBinary
 from lab.guest.protocol import CommandResult
 from lab.guest.services import ServiceControl, ServiceState
 from lab.plugin.drivers import LoadedDriver
@@ -32,9 +33,14 @@ class NtLike:
         self.handles = 0
         self.refuses = refuses
         self.loads = 0
+        self.file = b"mine"
         self.verbs: list[str] = []
 
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        if "labfile" in command[0]:
+            data = self.file
+            line = f"{hashlib.sha256(data).hexdigest()}  {len(data)}  {command[2]}"
+            return CommandResult(command=" ".join(command), exit_code=0, stdout=line.encode(), stderr=b"", duration_s=0)
         verb = command[1]
         self.verbs.append(verb)
         return CommandResult(command=" ".join(command), exit_code=0, stdout=self._sc(verb).encode(), stderr=b"", duration_s=0)
@@ -75,7 +81,8 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
         kernel.handles = 0
 
     services = ServiceControl(kernel, sleep=sleep)
-    guest: Any = SimpleNamespace(services=services, capabilities=frozenset(capabilities))
+    guest: Any = SimpleNamespace(services=services, capabilities=frozenset(capabilities), transport=kernel)
+    guest.manifest = SimpleNamespace(tools_dir="C:\\lab\\bin")
     seat: Any = SimpleNamespace(
         guest=guest, loaded=set(), life=SimpleNamespace(load_s=None), freshly_loaded=lambda _name: False, condemned=[]
     )
@@ -84,7 +91,7 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
         name="mine",
         service="Mine",
         image=Path("mine.sys"),
-        sha256="00",
+        sha256=hashlib.sha256(b"mine").hexdigest(),
         arch="x86",
         load_order_group="",
         links=(),
@@ -138,3 +145,15 @@ def test_a_reload_waits_for_a_handle_that_is_still_open(kernel: NtLike) -> None:
     kernel.handles = 1
     driver.reload()
     assert (kernel.loads, kernel.verbs[-1]) == (2, "start")
+
+
+def test_a_file_that_was_changed_in_the_guest_is_not_loaded(kernel: NtLike) -> None:
+    """It used to be: the next test in the same guest then judged another driver under the old hash."""
+    driver = loaded(kernel)
+    driver.prepare(fresh=True)
+    driver.leave()
+    kernel.file = b"another"
+    with pytest.raises(WrongBinary, match=r"mine\.sys has SHA-256 \w+, not \w+"):
+        driver.prepare(fresh=True)
+    assert kernel.loads == 1
+    assert driver._seat.condemned

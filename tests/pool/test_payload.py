@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import ConfigError
+from lab.errors import ConfigError, WrongBinary
 from lab.pool.payload import Payload, guest_path
+from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 
 
@@ -22,7 +23,7 @@ def package(
         name=name,
         service=name.title(),
         image=image,
-        sha256="00",
+        sha256=sha256_of(image),
         arch="x64",
         load_order_group="",
         links=(),
@@ -56,6 +57,13 @@ def test_staging_gathers_everything_in_one_folder(tmp_path: Path) -> None:
         "two.sys": b"two",
         "reader.exe": b"exe",
     }
+
+
+def test_a_driver_that_was_changed_behind_its_hash_is_not_delivered(tmp_path: Path) -> None:
+    packages = [package(tmp_path / "a", name) for name in ("one", "two")]
+    (tmp_path / "a" / "two.sys").write_bytes(b"built anew")
+    with pytest.raises(WrongBinary, match=r"two\.sys has SHA-256 \w+ now"):
+        Payload.of(packages).stage(tmp_path / "stage")
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def test_a_guest_gets_all_files_and_services_before_its_first_test(pool: GuestPo
     assert isinstance(transport, SimulatedTransport)
     assert transport.files == ["drvprobe.exe", "other.sys", "sim.sys", "sim_reader.exe"]
     assert {name: driver.state for name, driver in transport.services.items()} == {"SimSync": "STOPPED", "SimAsync": "STOPPED"}
-    assert len(transport.commands) == len(transport.services)
+    programs = [command.split()[0].rpartition("\\")[2] for command in transport.commands]
+    assert programs == ["labfile.exe", "sc.exe", "sc.exe"]
 
 
 def test_a_sound_guest_serves_again(pool: GuestPool, source: SimulatedSource) -> None:

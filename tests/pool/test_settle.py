@@ -127,6 +127,6 @@ def test_a_guest_is_stopped_when_it_is_parked_and_quiet_and_one_that_never_is_is
     said: list[str] = []
     maker = maketemplate.TemplateMaker(features, progress=said.append)
     with pytest.raises(Stopped):
-        maker._freeze(guest, tmp_path, wish, "key", ram=None, boot_s=1.0, begin=0.0)
+        maker._freeze(guest, tmp_path, wish, "key", ram=None, boot_s=1.0, begin=0.0, files={})
     assert happened == ["parked", "settled"]
     assert [line.partition(",")[0] for line in said] == ([] if quiet else ["the guest does not get quiet"])

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,15 @@ from lab.vm.freeze import Frozen, write_frozen
 from lab.vm.spec import VmSpec
 
 
-def fill(folder: Path, key: str, *, drivers: tuple[str, ...] = (), image: str = "wine", created: float = 1.0) -> None:
+def fill(
+    folder: Path,
+    key: str,
+    *,
+    drivers: tuple[str, ...] = (),
+    image: str = "wine",
+    created: float = 1.0,
+    files: Mapping[str, str] | None = None,
+) -> None:
     """The files of a template whose machine nobody will ever start."""
     (folder / "state").write_bytes(b"device state")
     status = (folder / "state").stat()
@@ -44,6 +52,7 @@ def fill(folder: Path, key: str, *, drivers: tuple[str, ...] = (), image: str = 
             made_s=9.0,
             prints={"next_line": 4},
             parked={"shell": "S", "command": "C"},
+            files=files or {},
         )
     )
 
@@ -316,3 +325,13 @@ def test_what_is_no_template_is_refused(tmp_path: Path) -> None:
     (tmp_path / "template.json").write_text("[]")
     with pytest.raises(FreezeFailed, match="holds no template"):
         read_template(tmp_path)
+
+
+def test_a_template_under_the_key_of_another_is_none(tmp_path: Path) -> None:
+    """Whatever is found under a key was made of what the key is the hash of, and says so itself."""
+    store = TemplateStore(tmp_path / "templates")
+    store.make("wine", K1, lambda folder: fill(folder, K1))
+    other = key_of("other")
+    (tmp_path / "templates" / f"wine-{K1}").rename(tmp_path / "templates" / f"wine-{other}")
+    assert store.find(other) is None
+    assert store.all() == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
-from lab.report.outdir import drop_empty, named_folder, point_latest, timed_folder
+from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
 
 NOW = datetime.datetime(2026, 9, 21, 14, 13, 20, tzinfo=datetime.UTC)
 
@@ -65,10 +65,25 @@ def test_a_folder_cannot_lie_below_a_file(tmp_path: Path) -> None:
 
 
 def test_only_a_folder_without_results_is_dropped(tmp_path: Path) -> None:
-    for name, files, there in (("a", [], False), ("b", ["junit.xml"], False), ("c", ["junit.xml", "pytest.log"], True)):
+    for name, files, there in (
+        ("a", [], False),
+        ("b", ["junit.xml"], False),
+        ("copies", [COPIES], False),
+        ("c", ["junit.xml", "pytest.log"], True),
+    ):
         (tmp_path / name).mkdir()
         for file in files:
-            (tmp_path / name / file).touch()
+            (tmp_path / name / file).mkdir() if file == COPIES else (tmp_path / name / file).touch()
         drop_empty(tmp_path / name)
         assert (tmp_path / name).exists() is there
         assert not there or len(list((tmp_path / name).iterdir())) == len(files)
+
+
+def test_a_folder_that_lab_run_prepared_holds_the_copies_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / COPIES).mkdir()
+    check_named(tmp_path, prepared=True)
+    with pytest.raises(ConfigError, match="is not empty"):
+        check_named(tmp_path)
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ConfigError, match="is not empty"):
+        check_named(tmp_path, prepared=True)

@@ -12,7 +12,7 @@ from lab.errors import ConfigError
 from lab.host.paths import project_root
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
-from lab.toolchain.select import DriverPackage, resolve_drivers
+from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
 from lab.toolchain.sign import SigningKey, sign
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def resolve(shared_out: Path, key: SigningKey) -> Resolve:
+def resolve(shared_out: Path, key: SigningKey, tmp_path_factory: pytest.TempPathFactory) -> Resolve:
     """Resolve with one folder of builds for all tests: the defaults are built once."""
 
     def call(*paths: Path) -> dict[str, DriverPackage]:
-        return {package.name: package for package in resolve_drivers(paths, out=shared_out, key=key)}
+        copies = tmp_path_factory.mktemp("run") / "drivers"
+        return {package.name: package for package in resolve_drivers(paths, into=copies, out=shared_out, key=key)}
 
     return call
 
@@ -56,9 +57,11 @@ def test_without_choices_the_checkouts_drivers(resolve: Resolve, shared_out: Pat
     sync = packages["sync"]
     assert (sync.service, sync.arch, sync.load_order_group, sync.encoding) == ("LySharkSync", "x64", "LabDrivers", "utf-8")
     assert sync.links == ("\\\\.\\LySharkSync",)
-    assert sync.image == shared_out / "sync.sys"
+    assert sync.path == shared_out / "sync.sys"
+    assert sync.image.read_bytes() == sync.path.read_bytes()
     assert sync.sha256 == hashlib.sha256(sync.image.read_bytes()).hexdigest()
-    assert sync.clients == {"sync_reader": shared_out / "sync_reader.exe", "drvprobe": shared_out / "drvprobe.exe"}
+    for name in ("sync_reader", "drvprobe"):
+        assert sync.clients[name].read_bytes() == (shared_out / f"{name}.exe").read_bytes()
 
 
 def test_a_sys_with_a_known_name_replaces_that_driver(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
@@ -66,7 +69,7 @@ def test_a_sys_with_a_known_name_replaces_that_driver(resolve: Resolve, finished
     shutil.copy(finished, mine)
     packages = resolve(mine)
     assert sorted(packages) == ["async", "sync"]
-    assert packages["sync"].image == mine
+    assert packages["sync"].path == mine
     assert packages["sync"].service == "LySharkSync"
     assert packages["sync"].sha256 == hashlib.sha256(finished.read_bytes()).hexdigest()
 
@@ -84,7 +87,7 @@ def test_the_manifest_that_the_hint_shows_works(resolve: Resolve, finished: Path
     shutil.copy(finished, folder)
     packages = resolve(folder / "driver.yaml")
     assert sorted(packages) == ["async", "sync", "third"]
-    assert packages["third"].image == folder / "finished.sys"
+    assert packages["third"].path == folder / "finished.sys"
     assert set(packages["third"].clients) == {"drvprobe"}
 
 
@@ -95,7 +98,7 @@ def test_a_folder_with_sources_is_built_beside_the_checkouts_builds(
     folder = driver_folder("sync", service="LySharkSync")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     package = resolve(folder)["sync"]
-    assert package.image.relative_to(shared_out / "selected").name == "sync.sys"
+    assert package.path.relative_to(shared_out / "selected").name == "sync.sys"
     assert package.sha256 != ours
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert resolve()["sync"].sha256 == ours
@@ -123,7 +126,7 @@ def test_a_folder_of_built_files(resolve: Resolve, finished: Path, tmp_path: Pat
     for name in ("sync.sys", "async.sys", "labcompat.sys"):
         shutil.copy(finished, folder / name)
     packages = resolve(folder)
-    assert {name: package.image for name, package in packages.items()} == {
+    assert {name: package.path for name, package in packages.items()} == {
         "sync": folder / "sync.sys",
         "async": folder / "async.sys",
     }
@@ -134,7 +137,7 @@ def test_clients_of_the_users_own(resolve: Resolve, driver_folder: DriverFolder)
     (folder / "bin").mkdir()
     (folder / "bin" / "mine.exe").write_bytes(b"MZ")
     clients = resolve(folder)["tiny"].clients
-    assert clients["mine"] == folder / "bin" / "mine.exe"
+    assert (clients["mine"].name, clients["mine"].read_bytes()) == ("mine.exe", b"MZ")
     assert set(clients) == {"mine", "drvprobe"}
 
 
@@ -188,7 +191,8 @@ def test_paths_that_are_nothing(resolve: Resolve, tmp_path: Path) -> None:
 
 
 def test_the_checkouts_own_folder_is_the_default(resolve: Resolve) -> None:
-    assert resolve(project_root() / "driver" / "sync")["sync"] == resolve()["sync"]
+    chosen, ours = resolve(project_root() / "driver" / "sync")["sync"], resolve()["sync"]
+    assert (chosen.path, chosen.sha256) == (ours.path, ours.sha256)
 
 
 def test_symbols_of_builds_and_of_finished_drivers_are_found(
@@ -200,4 +204,32 @@ def test_symbols_of_builds_and_of_finished_drivers_are_found(
     shutil.copy(resolve()["sync"].image, mine)
     assert resolve(mine)["sync"].symbols == ()
     mine.with_suffix(".pdb").touch()
-    assert resolve(mine)["sync"].symbols == (mine.with_suffix(".pdb"),)
+    assert [file.name for file in resolve(mine)["sync"].symbols] == ["sync.pdb"]
+
+
+def test_what_the_user_changes_later_changes_nothing(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
+    """The file was hashed here and read again behind the boot: the run tested what it did not name."""
+    mine = tmp_path / "sync.sys"
+    shutil.copy(finished, mine)
+    before = mine.read_bytes()
+    package = resolve(mine)["sync"]
+    mine.write_bytes(before.replace(b"tiny", b"othr"))
+    for client in package.clients.values():
+        assert not client.stat().st_mode & 0o222
+    assert package.image.read_bytes() == before
+    assert package.sha256 == hashlib.sha256(before).hexdigest()
+    assert resolve(mine)["sync"].sha256 != package.sha256
+
+
+def test_two_clients_of_one_name_are_refused(resolve: Resolve, driver_folder: DriverFolder) -> None:
+    """The second one silently took the place of the first one's."""
+    folders = [driver_folder(name, clients="[mine.exe]") for name in ("one", "two")]
+    for folder in folders:
+        (folder / "mine.exe").write_bytes(folder.name.encode())
+    assert "have one name" in refused(resolve, *folders).message
+
+
+def test_a_worker_reads_what_was_resolved(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
+    assert read_packages(tmp_path / "drivers") is None
+    packages = resolve_drivers(into=tmp_path / "drivers", out=shared_out, key=key)
+    assert read_packages(tmp_path / "drivers") == packages

@@ -1,0 +1,116 @@
+"""The run's own copies of its drivers, their symbols and their clients: taken once, read-only, and used for all that follows.
+
+What the user names may change at any moment: the IDE builds it anew, another checkout's run does. So nothing but the copies is
+hashed, checked, signed for, delivered, and part of a template's key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from lab.errors import ConfigError
+from lab.toolchain.build import symbol_file
+from lab.toolchain.files import replace_with
+
+#: Of files that compilers put beside a driver: Visual Studio's, and those of mingw-w64.
+_SYMBOL_SUFFIXES = (".pdb", ".map", ".dbg")
+_CHUNK = 1 << 20
+#: Whoever writes the file is given this many chances to be done with it.
+_TRIES = 5
+
+
+class RunCopies:
+    """Copies into one new folder: ``NAME/`` for each driver and its symbols, ``clients/`` for programs.
+
+    Args:
+        folder: Made with the first copy.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._clients: dict[str, tuple[Path, Path]] = {}
+
+    def driver(self, name: str, image: Path) -> Path:
+        """Copy a driver, and the files beside it that tell what its addresses are. Gives the copy."""
+        target = self._folder / name / image.name
+        copy_of(image, target)
+        for file in _symbols(image):
+            copy_of(file, target.parent / file.name)
+        return target
+
+    def client(self, file: Path) -> Path:
+        """Copy a program; one that several drivers name is copied once. Gives the copy.
+
+        Raises:
+            ConfigError: Another one of this name was copied already: in the guest, one would take the other's place.
+        """
+        source = file.resolve()
+        known = self._clients.get(file.name.lower())
+        if known is not None:
+            if known[0] != source:
+                raise ConfigError(
+                    f"{file} and {known[0]} have one name and would overwrite each other in the guest",
+                    hint="rename one of the two clients",
+                )
+            return known[1]
+        target = self._folder / "clients" / file.name
+        copy_of(file, target)
+        self._clients[file.name.lower()] = (source, target)
+        return target
+
+
+def copied_symbols(image: Path) -> tuple[Path, ...]:
+    """The symbols beside the copy of a driver."""
+    return tuple(file for file in (image.with_suffix(suffix) for suffix in _SYMBOL_SUFFIXES) if file.is_file())
+
+
+def copy_of(source: Path, target: Path) -> str:
+    """Copy a file as it is at one moment, read-only.
+
+    Args:
+        source: The file.
+        target: Path of the copy; its folder is made.
+
+    Returns:
+        SHA-256 of the copy, lower-case hexadecimal.
+
+    Raises:
+        ConfigError: It cannot be read, or somebody writes into it all the time.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(_TRIES):
+        with replace_with(target) as temporary:
+            try:
+                with source.open("rb") as reader, temporary.open("xb") as writer:
+                    before = os.fstat(reader.fileno())
+                    digest = _pump(reader, writer)
+                    after = os.fstat(reader.fileno())
+            except OSError as error:
+                if error.filename == str(source):
+                    raise ConfigError(f"cannot be read: {error.strerror}", file=str(source)) from None
+                raise
+            same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+            whole = temporary.stat().st_size == after.st_size
+            temporary.chmod(0o444)
+        if same and whole:
+            return digest
+    target.unlink()
+    raise ConfigError("changes while it is copied", file=str(source), hint="wait until whatever writes it is done")
+
+
+def _pump(reader: BinaryIO, writer: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := reader.read(_CHUNK):
+        digest.update(chunk)
+        writer.write(chunk)
+    return digest.hexdigest()
+
+
+def _symbols(image: Path) -> Iterable[Path]:
+    """The files beside an image that tell what its addresses are; those of a build here before what a user may have left."""
+    beside = [symbol_file(image), *(image.with_suffix(suffix) for suffix in _SYMBOL_SUFFIXES)]
+    return {file.name: file for file in reversed(beside) if file.is_file()}.values()
