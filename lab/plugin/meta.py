@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import time
 from collections.abc import Sequence
@@ -43,7 +44,13 @@ def describe_run(
             versions=dict(manifest.versions),
         )
         drivers = [
-            DriverEntry(name=driver.name, path=str(driver.path), sha256=driver.sha256, arch=driver.arch)
+            DriverEntry(
+                name=driver.name,
+                path=str(driver.path),
+                sha256=driver.sha256,
+                arch=driver.arch,
+                **dataclasses.asdict(driver.provenance),
+            )
             for driver in source.payload.drivers.values()
         ]
         meta = RunMeta(

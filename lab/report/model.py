@@ -183,12 +183,21 @@ class ForksEntry(_Model):
 
 
 class DriverEntry(_Model):
-    """A driver under test."""
+    """A driver under test: the run's own copy of it, which every guest had."""
 
     name: str
-    path: str
+    path: Text = Field(description="the file that the copy was taken of")
     sha256: str
     arch: str
+    size: int = Field(default=0, description="bytes")
+    file_version: Text = Field(default="", description="of its version resource; empty where it has none")
+    signer: Text = Field(default="", description="common name of who signed it; empty where nobody did")
+    commit: str = Field(
+        default="", description="git commit of the folder that it was built from; empty where that is in no repository"
+    )
+    dirty: bool | None = Field(
+        default=None, description="something that it was built from is not as in the commit; null where that is unknown"
+    )
 
 
 class ImageEntry(_Model):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lab.report.model import RunReport, TestEntry
 from lab.report.places import address_of, from_folder
-from lab.report.view import MEANINGS, ORDER, RED, guest_sentence, headline, printable, seconds, unchecked
+from lab.report.view import MEANINGS, ORDER, RED, driver_line, guest_sentence, headline, printable, seconds, unchecked
 
 #: GitHub shows ten annotations of a kind for each step, and drops the others without a word.
 _MOST_ANNOTATIONS = 10
@@ -49,6 +49,8 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
     console.print()
     console.print(Text(headline(report), style="bold"))
     console.print(Text(printable(_guest_line(report))), soft_wrap=True)
+    for driver in report.drivers:
+        console.print(Text(printable(driver_line(driver)), style="bright_black"), soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("verdict", "tests", "means"):
         table.add_column(heading, justify="right" if heading == "tests" else "left", no_wrap=heading != "means")
@@ -112,6 +114,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
         room: Bytes that it may have. The gravest of the red tests are named first; how many have no place is said.
     """
     head = [f"### {_plain(headline(report))}", "", _plain(_guest_line(report)), ""]
+    head += [*(f"- {_plain(driver_line(driver))}" for driver in report.drivers), ""] if report.drivers else []
     head += ["| verdict | tests | means |", "|---|---:|---|"]
     head += [
         f"| {verdict} | {report.totals[verdict]} | {MEANINGS[verdict]} |" for verdict in ORDER if report.totals.get(verdict)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lab.report.model import Attempt, GuestEntry, PrintEntry, RunReport, TestEntry, Verdict
+from lab.report.model import Attempt, DriverEntry, GuestEntry, PrintEntry, RunReport, TestEntry, Verdict
 
 #: Gravest first: how tests are ordered wherever red comes first.
 ORDER: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")
@@ -44,6 +44,8 @@ HANGS: dict[str, str] = {
 
 #: A page with every print of a stress test could not be opened any more; run.json has them all.
 PRINTS_SHOWN = 200
+#: As git shows commits in repositories of this size and larger ones.
+_SHORT_COMMIT = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,21 @@ def guest_sentence(report: RunReport) -> str:
         "This guest is not Windows. It loads and runs the compiled driver on a stand-in for the NT kernel; what only a real "
         "Windows can show (signature enforcement, bugchecks, Driver Verifier, true direct I/O) was not tested here."
     )
+
+
+def driver_line(driver: DriverEntry) -> str:
+    """One driver in one line."""
+    return f"{driver.name}: SHA-256 {driver.sha256[:_SHORT_COMMIT]}…, {driver_facts(driver)}"
+
+
+def driver_facts(driver: DriverEntry) -> str:
+    """What tells one build of a driver from another, for people: version, signer, commit."""
+    signer = f"signed by {driver.signer}" if driver.signer else "not signed"
+    commit = f"commit {driver.commit[:_SHORT_COMMIT]}" if driver.commit else "in no git repository"
+    if driver.commit and driver.dirty:
+        commit += ", with changes that are in no commit"
+    parts = [f"version {driver.file_version}" if driver.file_version else "", signer, commit]
+    return ", ".join(part for part in parts if part)
 
 
 def view_tests(report: RunReport) -> list[TestView]:

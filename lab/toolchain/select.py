@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -17,7 +17,10 @@ from lab.toolchain.compile import Arch
 from lab.toolchain.copies import RunCopies, copied_symbols
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import MANIFEST_NAME, Component, known_components, load_component, load_folder, manifests_in
+from lab.toolchain.pe import ImageFacts
+from lab.toolchain.provenance import Provenance, commit_of, file_version
 from lab.toolchain.sign import SigningKey, signing_key
+from lab.toolchain.stamp import read_stamp
 
 #: Beside the copies, written when all of them are there.
 PACKAGES_FILE = "packages.json"
@@ -39,6 +42,7 @@ class DriverPackage:
         encoding: Of the text that it prints.
         symbols: What a debugger or a reader needs to understand addresses in it: an image with symbols, a PDB, a linker map.
         origin: The file that ``image`` is a copy of: the build, or the user's own file. None where nobody told.
+        provenance: Where it comes from.
     """
 
     name: str
@@ -52,6 +56,7 @@ class DriverPackage:
     encoding: str
     symbols: tuple[Path, ...] = ()
     origin: Path | None = None
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def path(self) -> Path:
@@ -123,9 +128,12 @@ def resolve_drivers(
     folder = out or (root / "build" / arch if root else default_out(arch))
     signer = key or signing_key()
     copies = RunCopies(into)
+    sources: dict[str, list[Path]] = {}
 
     def take(result: BuildResult) -> BuildResult:
         """Under the lock of the builds: an image and its symbols belong together."""
+        stamp = read_stamp(result.path)
+        sources[result.name] = [Path(name) for name in stamp.inputs.files] if stamp else []
         copy = copies.driver(result.name, result.path) if result.kind == "driver" else copies.client(result.path)
         return replace(result, path=copy)
 
@@ -137,7 +145,9 @@ def resolve_drivers(
         todo = [part for part in parts if places[part.name] == place and not part.prebuilt]
         built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress, take=take)}
     clients = {name: _client_file(programs[name], built, copies) for name in wanted}
-    packages = tuple(_package(choice, built, clients, arch, copies, places) for _, choice in sorted(chosen.items()))
+    packages = tuple(
+        _package(choice, built, clients, arch, copies, places, sources.get(name, ())) for name, choice in sorted(chosen.items())
+    )
     _write_packages(into, packages)
     return packages
 
@@ -245,14 +255,17 @@ def _package(
     arch: Arch,
     copies: RunCopies,
     origins: Mapping[str, Path],
+    sources: Sequence[Path],
 ) -> DriverPackage:
     component, manifest = choice.component, choice.component.manifest
     if choice.image:
         origin = choice.image.absolute()
+        folder = component.folder if choice.image == component.prebuilt else origin.parent
         image = copies.driver(component.name, origin)
-        _require_loadable(image, origin, arch)
     else:
+        folder = component.folder
         image, origin = built[component.name].path, origins[component.name] / component.image_name
+    facts = _loadable(image, origin, arch)
     clients: dict[str, Path] = {}
     for client in manifest.clients:
         file = programs.get(client, component.folder / client)
@@ -276,10 +289,22 @@ def _package(
         encoding=manifest.encoding,
         symbols=copied_symbols(image),
         origin=origin,
+        provenance=_provenance(facts, folder, sources),
     )
 
 
-def _require_loadable(image: Path, origin: Path, arch: Arch) -> None:
+def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path]) -> Provenance:
+    commit, dirty = commit_of(folder, [folder / source for source in sources])
+    return Provenance(
+        size=facts.size,
+        file_version=file_version(facts.path),
+        signer=facts.signatures[0].signer if facts.signatures else "",
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def _loadable(image: Path, origin: Path, arch: Arch) -> ImageFacts:
     """The least that the kernel asks of a finished driver; `lab driver check` is stricter. It is told of the user's file."""
     try:
         facts = pe.inspect(image)
@@ -293,3 +318,4 @@ def _require_loadable(image: Path, origin: Path, arch: Arch) -> None:
             file=str(origin),
             hint=f"build it for {arch}",
         )
+    return facts

@@ -36,7 +36,7 @@ def built(folder: Path, word: str) -> bytes:
     return result.path.read_bytes()
 
 
-def tested(run: FinishedRun) -> tuple[str, bool, str]:
+def outcome(run: FinishedRun) -> tuple[str, bool, str]:
     """Of the sync driver: the hash that the run names, whether all tests passed, and what the tests have to say."""
     (driver,) = (one for one in run.report.drivers if one.name == "sync")
     assert not run.tests("infra"), run.output
@@ -56,11 +56,11 @@ def test_a_driver_that_is_built_anew_while_the_guest_boots(tmp_path: Path, start
 
     poll("the guest boots", boots, timeout=300)
     image.write_bytes(new)
-    sha256, passed, said = tested(run.finish())
+    sha256, passed, said = outcome(run.finish())
     assert (sha256, passed) == (hashlib.sha256(old).hexdigest(), True), said
     for content, good in ((new, False), (old, True)):
         image.write_bytes(content)
-        sha256, passed, said = tested(start_run("--driver", str(image), *_TESTS).finish())
+        sha256, passed, said = outcome(start_run("--driver", str(image), *_TESTS).finish())
         assert (sha256, passed) == (hashlib.sha256(content).hexdigest(), good), said
         assert good or "hi, whoever C" in said
 
@@ -69,7 +69,7 @@ def test_two_checkouts_of_one_driver_at_once(tmp_path: Path, start_run: Callable
     """They shared one folder of builds, and one of them tested the other's driver."""
     words = ("first", "second")
     runs = [start_run("--driver", str(checkout(tmp_path / word, word)), *_TESTS) for word in words]
-    found = [tested(run.finish()) for run in runs]
+    found = [outcome(run.finish()) for run in runs]
     for (_, passed, said), word, other in zip(found, words, reversed(words), strict=True):
         assert not passed
         assert f"hi, {word} C" in said

@@ -1,0 +1,95 @@
+"""Where a driver comes from, for whoever reads a report later: its version, its signer, and the commit of its folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pefile
+
+from lab.errors import HostToolError
+from lab.host.process import run
+from lab.toolchain.peimage import opened
+
+_LOG = logging.getLogger(__name__)
+#: A repository of gigabytes on a slow disk; without its answer the report knows less, and that is all.
+_GIT_TIMEOUT_S = 20.0
+_OF_ANOTHER = frozenset(
+    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"}
+)
+_RESOURCES = pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_RESOURCE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What is known about a driver's file beside its bytes.
+
+    Attributes:
+        size: Bytes.
+        file_version: Of its version resource, for example ``1.4.0.7``; empty where it has none.
+        signer: Common name of who signed it; empty where nobody did, or where the signature cannot be read.
+        commit: Git commit of the folder that it was built from, all of it; empty where that is in no repository.
+        dirty: Something in that folder, or among the files that it was built from, is not as in the commit. None: unknown.
+    """
+
+    size: int = 0
+    file_version: str = ""
+    signer: str = ""
+    commit: str = ""
+    dirty: bool | None = None
+
+
+def file_version(image: Path) -> str:
+    """The file version of an image's version resource; empty where it has none.
+
+    Raises:
+        ConfigError: It is no PE image.
+    """
+    with opened(image) as (_, parsed):
+        try:
+            parsed.parse_data_directories(directories=[_RESOURCES])
+        except Exception as error:
+            # Damaged resources stop no driver from being loaded; pefile has errors of many kinds for them.
+            _LOG.info("%s: its resources cannot be read: %s", image, error)
+            return ""
+        fixed = getattr(parsed, "VS_FIXEDFILEINFO", None)
+        if not fixed:
+            return ""
+        high, low = fixed[0].FileVersionMS, fixed[0].FileVersionLS
+        return f"{high >> 16}.{high & 0xFFFF}.{low >> 16}.{low & 0xFFFF}"
+
+
+def commit_of(folder: Path, files: Iterable[Path] = ()) -> tuple[str, bool | None]:
+    """The commit of a folder, and whether it, or one of some files, differs from the commit.
+
+    Args:
+        folder: The folder that something was built from.
+        files: Files elsewhere that it was built from; those outside of the repository do not count.
+
+    Returns:
+        The commit, empty where the folder is in no repository (or git is not there, or refuses it), and whether something
+        differs; None where that is unknown.
+    """
+    try:
+        top, commit = _git(folder, "rev-parse", "--show-toplevel", "HEAD").splitlines()[:2]
+        root = Path(top)
+        inside = [path for path in dict.fromkeys(file.resolve() for file in files) if path.is_relative_to(root)]
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=normal", "--", ".", *map(str, inside))
+    except (HostToolError, ValueError) as error:
+        _LOG.info("no commit of %s: %s", folder, str(error).splitlines()[0])
+        return "", None
+    return commit, bool(changed.strip())
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    # Nothing of the user's repository is written: no index is refreshed, and no monitor of its files is started.
+    argv = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
+    return run(argv, _GIT_TIMEOUT_S, cwd=folder, env=_environment(os.environ)).stdout
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what a git around us has set: in a hook, GIT_DIR names another repository."""
+    return {name: value for name, value in environ.items() if name not in _OF_ANOTHER} | {"LC_ALL": "C"}
