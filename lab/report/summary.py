@@ -49,8 +49,8 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
     console.print()
     console.print(Text(headline(report), style="bold"))
     console.print(Text(printable(_guest_line(report))), soft_wrap=True)
-    for driver in report.drivers:
-        console.print(Text(printable(driver_line(driver)), style="bright_black"), soft_wrap=True)
+    drivers = "\n".join(printable(driver_line(driver)) for driver in report.drivers)
+    console.print(Text(drivers or "(no driver)", style="bright_black"), soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("verdict", "tests", "means"):
         table.add_column(heading, justify="right" if heading == "tests" else "left", no_wrap=heading != "means")
