@@ -33,6 +33,8 @@ class KernelPrints:
     def __init__(self, source: PrintSource, patterns: Sequence[re.Pattern[str]]) -> None:
         self._source = source
         self._patterns = patterns
+        #: By sequence number: whoever waits looks at all records of a test once more with each that comes.
+        self._known: dict[int, PrintRecord] = {}
 
     @property
     def name(self) -> str:
@@ -64,6 +66,10 @@ class KernelPrints:
         self._source.close()
 
     def _marked(self, record: Record) -> Record:
-        if isinstance(record, PrintRecord) and any(pattern.match(record.text) for pattern in self._patterns):
-            return replace(record, by_kernel=True)
-        return record
+        if not isinstance(record, PrintRecord):
+            return record
+        known = self._known.get(record.sequence)
+        if known is None:
+            own = any(pattern.match(record.text) for pattern in self._patterns)
+            known = self._known[record.sequence] = replace(record, by_kernel=True) if own else record
+        return known

@@ -95,6 +95,13 @@ def test_every_record_is_there_once_and_only_the_mark_is_new(said: list[tuple[bo
     ]
 
 
+def test_a_print_is_looked_at_once_however_often_its_record_is_asked_for() -> None:
+    source = Marking()
+    source.say(OWN[0])
+    marked = with_kernel_prints(source, PATTERNS)
+    assert marked.records_since(0)[0] is marked.records_since(0)[0]
+
+
 def test_a_source_without_patterns_is_left_as_it_is() -> None:
     source = Marking()
     assert with_kernel_prints(source, ()) is source
