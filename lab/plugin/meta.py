@@ -14,6 +14,7 @@ import lab
 from lab.pool.pool import GuestSource
 from lab.report.model import DriverEntry, ImageEntry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
+from lab.toolchain.trust import driver_note
 
 
 def describe_run(
@@ -43,6 +44,8 @@ def describe_run(
             capabilities=sorted(manifest.capabilities),
             versions=dict(manifest.versions),
         )
+        # A guest that enforces signatures says it itself.
+        told = "enforces_signatures" not in manifest.capabilities
         drivers = [
             DriverEntry(
                 name=driver.name,
@@ -50,6 +53,7 @@ def describe_run(
                 sha256=driver.sha256,
                 arch=driver.arch,
                 **dataclasses.asdict(driver.provenance),
+                windows=driver_note(driver.image) if told else "",
             )
             for driver in source.payload.drivers.values()
         ]

@@ -16,7 +16,7 @@ from lab.report.html import write_html
 from lab.report.junit import attach_evidence
 from lab.report.model import RunReport
 from lab.report.runfiles import read_meta, write_run
-from lab.report.view import unchecked
+from lab.report.view import driver_notes, unchecked
 
 #: Evidence that is worth a line in the terminal; the report has all of it.
 _SHOWN = ("dump", "screenshot", "console")
@@ -85,6 +85,7 @@ def summary_lines(finished: Finished) -> list[str]:
     for need, count in report.skipped_for.items():
         lines.append(f"skipped for want of {need}: {count}")
     lines += [f"not run: {sentence}" for sentence in unchecked(report)]
+    lines += [f"note: {sentence}" for sentence in driver_notes(report)]
     lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")
     red = [test for verdict in ("crash", "test", "infra") for test in report.tests if test.verdict == verdict]
     for test in red:

@@ -198,6 +198,10 @@ class DriverEntry(_Model):
     dirty: bool | None = Field(
         default=None, description="something that it was built from is not as in the commit; null where that is unknown"
     )
+    windows: Text = Field(
+        default="",
+        description="what Windows would say of its signature (refused, or in test mode only), where the guest takes any driver",
+    )
 
 
 class ImageEntry(_Model):

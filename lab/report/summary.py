@@ -12,7 +12,18 @@ from rich.text import Text
 
 from lab.report.model import RunReport, TestEntry
 from lab.report.places import address_of, from_folder
-from lab.report.view import MEANINGS, ORDER, RED, driver_line, guest_sentence, headline, printable, seconds, unchecked
+from lab.report.view import (
+    MEANINGS,
+    ORDER,
+    RED,
+    driver_line,
+    driver_notes,
+    guest_sentence,
+    headline,
+    printable,
+    seconds,
+    unchecked,
+)
 
 #: GitHub shows ten annotations of a kind for each step, and drops the others without a word.
 _MOST_ANNOTATIONS = 10
@@ -74,10 +85,9 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
         console.print(
             Text(f"skipped  {count} {noun} {printable(missing)}, which this guest lacks", style="bright_black"), soft_wrap=True
         )
-    for sentence in unchecked(report):
-        console.print(Text(f"not run  {printable(sentence)}", style="yellow"), soft_wrap=True)
-    for note in report.fork_notes:
-        console.print(Text(f"forks    {printable(note)}", style="yellow"), soft_wrap=True)
+    for word, sentences in (("not run", unchecked(report)), ("note", driver_notes(report)), ("forks", report.fork_notes)):
+        for sentence in sentences:
+            console.print(Text(f"{word:<8} {printable(sentence)}", style="yellow"), soft_wrap=True)
     console.print(Text(_figures(report), style="bright_black"), soft_wrap=True)
 
 
@@ -119,7 +129,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
     head += [
         f"| {verdict} | {report.totals[verdict]} | {MEANINGS[verdict]} |" for verdict in ORDER if report.totals.get(verdict)
     ]
-    head += ["", *(f"- {_plain(sentence)}" for sentence in unchecked(report))]
+    head += ["", *(f"- {_plain(sentence)}" for sentence in [*unchecked(report), *driver_notes(report)])]
     tail = []
     if report.skipped_for:
         needs = [f"{_plain(need[:_LONGEST_NAME])} ({count})" for need, count in report.skipped_for.items()]

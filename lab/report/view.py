@@ -105,6 +105,11 @@ def headline(report: RunReport) -> str:
     return f"{passed} of {total} tests passed, " + ", ".join([*rest, *left])
 
 
+def driver_notes(report: RunReport) -> list[str]:
+    """What is to be known of drivers beside their tests, once for each: Windows would not load them as they are."""
+    return [f"driver {driver.name}: {driver.windows}" for driver in report.drivers if driver.windows]
+
+
 def unchecked(report: RunReport) -> list[str]:
     """What the run does not say anything about, one sentence each: tests that were not run, drivers that no test used."""
     said = []

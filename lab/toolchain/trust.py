@@ -7,9 +7,13 @@ of certificates that are in the file; in test mode, what has any signature that 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
+from lab.errors import ConfigError
 from lab.toolchain.authenticode import Signature
 from lab.toolchain.compile import Arch
+from lab.toolchain.pe import inspect
+from lab.toolchain.sign import lab_certificate
 
 _REFUSED = "Windows does not load it (error 577)"
 _TEST_MODE = "Windows loads it in test mode only (error 577 otherwise)"
@@ -49,6 +53,18 @@ def windows_says(signatures: Sequence[Signature], arch: Arch | None, trusted: Co
     if first.root == first.signer:
         return f"it is signed by {first.signer}, a certificate that nobody else vouches for: {_TEST_MODE}"
     return f"it is signed by {first.signer}, by way of {first.root}, which is no root of Microsoft: {_TEST_MODE}"
+
+
+def driver_note(image: Path) -> str:
+    """:func:`windows_says` for a file, for a guest that takes any driver; empty for what the lab's own key signed.
+
+    A file that cannot be read as an image has no note: whoever loads it says so.
+    """
+    try:
+        facts = inspect(image)
+    except ConfigError:
+        return ""
+    return windows_says(facts.signatures, facts.arch, {lab_certificate()} - {""})
 
 
 def described(signature: Signature) -> Iterator[str]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from lab.report.html import render_html
 from lab.report.model import EvidenceFile, Fault, RunReport
 from lab.report.summary import error_annotations, markdown, print_summary
 from tests.report.test_html import HOSTILE, hostile_run
@@ -38,6 +39,19 @@ def test_the_terminal_says_which_guest_and_what_was_skipped(run: RunReport) -> N
     assert "3 tests need direct_io" in text
     assert "1 test needs enforces_signatures" in text
     assert "0 to no test" in text
+
+
+def test_a_driver_that_windows_would_refuse_is_told_once(run: RunReport) -> None:
+    said = "it is not signed: Windows does not load it (error 577)"
+    drivers = [run.drivers[0], run.drivers[1].model_copy(update={"windows": said})]
+    told = run.model_copy(update={"drivers": drivers})
+    for text in (shown(told), markdown(told)):
+        assert text.count(said) == 1
+        assert f"driver async: {said}" in text
+    assert render_html(told).count(said) == 1
+    assert "577" not in shown(run)
+    # A note is no verdict.
+    assert (told.exit_code, told.totals) == (run.exit_code, run.totals)
 
 
 def test_markup_of_rich_in_a_reason_stays_text(run: RunReport) -> None:

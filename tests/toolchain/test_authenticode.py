@@ -20,7 +20,7 @@ from lab.toolchain import pe
 from lab.toolchain.authenticode import Signature
 from lab.toolchain.pages import FilePages
 from lab.toolchain.sign import SigningKey, sign
-from lab.toolchain.trust import described, refusal, windows_says
+from lab.toolchain.trust import described, driver_note, refusal, windows_says
 
 _LAB = "Driver Test Lab (test signing only)"
 WHEN = datetime.datetime(2031, 4, 5, 6, 7, 8, tzinfo=datetime.UTC)
@@ -234,6 +234,20 @@ def test_one_signature_that_holds_is_enough() -> None:
     damaged = signature_of("Old", root="Old", problem="it is damaged")
     sound = signature_of("Hardware Publisher", "Component CA", root="Microsoft Root Certificate Authority 2010")
     assert windows_says((damaged, sound), "x64") == ""
+
+
+def test_the_note_of_a_driver_is_about_others_signatures_alone(
+    image: Path, unsigned: Path, signed: bytes, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_DATA", str(tmp_path / "data"))
+    assert "not signed" in driver_note(unsigned)
+    assert "in test mode only" in driver_note(image)
+    (tmp_path / "data" / "signing").symlink_to(key.key.parent)
+    assert driver_note(image) == ""
+    image.write_bytes(signed[:-30])
+    assert "577" in driver_note(image)
+    image.write_bytes(b"no driver")
+    assert driver_note(image) == ""
 
 
 def made(name: str, issuer: x509.Name, by: rsa.RSAPrivateKey, key: rsa.RSAPrivateKey) -> x509.Certificate:
