@@ -308,5 +308,5 @@ def _tell_github(report: RunReport) -> None:
     if summary:
         path = Path(summary)
         there = path.stat().st_size if path.exists() else 0
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(markdown(report, room=STEP_SUMMARY_BYTES - there))

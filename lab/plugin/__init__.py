@@ -9,6 +9,7 @@ from lab.plugin.fixtures import client, driver, drivers, guest, lab_config, prin
 from lab.plugin.hooks import (
     pytest_addhooks,
     pytest_addoption,
+    pytest_collection,
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_configure,
@@ -22,6 +23,7 @@ from lab.plugin.hooks import (
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_unconfigure,
+    pytest_warning_recorded,
     pytest_xdist_auto_num_workers,
 )
 
@@ -34,6 +36,7 @@ __all__ = [
     "prints",
     "pytest_addhooks",
     "pytest_addoption",
+    "pytest_collection",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
@@ -47,6 +50,7 @@ __all__ = [
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_unconfigure",
+    "pytest_warning_recorded",
     "pytest_xdist_auto_num_workers",
     "reader",
 ]

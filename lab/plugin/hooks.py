@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from lab.plugin.meta import describe_run
 from lab.plugin.outdir import choose_out, fresh_out, link_latest
 from lab.plugin.recorder import Recorder, mark_collection
 from lab.plugin.session import LabSession
+from lab.plugin.texts import SafeSender, clean_report, cleaned, showable
 from lab.plugin.workers import (
     XdistHooks,
     auto_workers,
@@ -27,6 +29,7 @@ from lab.plugin.workers import (
     die_with_parent,
     is_worker,
     out_of_controller,
+    refuse_in_worker,
     tell_controller,
     worker_count,
     worker_name,
@@ -67,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(XdistHooks(recorder), "lab-xdist")
     if is_worker(config):
+        config.pluginmanager.register(SafeSender(), "lab-safe-sender")
         die_with_parent()
         config.stash[OUT] = out_of_controller(config)
 
@@ -118,11 +122,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         lab_session.collected([item.nodeid for item in session.items])
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note on a suite that cannot be collected whether the machine is to blame."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Note on a suite that cannot be collected whether the machine is to blame; it may say why in any bytes."""
     report = yield
     mark_collection(report)
+    if report.failed:
+        clean_report(collector.config, report)
     return report
 
 
@@ -168,7 +174,26 @@ def pytest_runtest_makereport(
     session = item.config.stash.get(SESSION, None)
     if session is not None:
         session.phase_ended(call, report)
+        clean_report(item.config, report)
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """Warnings are shown at the end, as they are."""
+    if isinstance(warning_message.message, Warning):
+        warning_message.message.args = cleaned(warning_message.message.args, showable)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """What the user got wrong is told by the controller: a worker's own end would hide the words."""
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        if not is_worker(session.config):
+            raise
+        refuse_in_worker(session.config, str(error))
 
 
 @pytest.hookimpl(trylast=True)
@@ -210,7 +235,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
     terminalreporter.section("driver test lab", sep="=")
     for line in summary_lines(finished):
-        terminalreporter.write_line(line)
+        terminalreporter.write_line(showable(line))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

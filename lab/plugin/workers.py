@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,6 +21,7 @@ _PR_SET_PDEATHSIG = 1
 _OUT = "lab_out"
 _COMMAND = "lab_command"
 _DESELECTED = "lab_deselected"
+_REFUSAL = "lab_refusal"
 
 
 def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:
@@ -73,6 +74,12 @@ def tell_controller(config: pytest.Config, recorder: Recorder) -> None:
         output[_DESELECTED] = recorder.facts(0).deselected
 
 
+def refuse_in_worker(config: pytest.Config, message: str) -> NoReturn:
+    """End this worker because of something that the user wrote; the controller raises that as its own error."""
+    config.workeroutput[_REFUSAL] = message  # type: ignore[attr-defined]
+    raise pytest.exit.Exception(message, returncode=int(pytest.ExitCode.USAGE_ERROR))
+
+
 class XdistHooks:
     """Hooks that exist only with pytest-xdist; registered when that is there.
 
@@ -84,9 +91,15 @@ class XdistHooks:
         self._recorder = recorder
 
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take down what a worker has told at its end."""
+        """Take down what a worker has told at its end.
+
+        Raises:
+            pytest.UsageError: It ended because of something that the user wrote.
+        """
         told = getattr(node, "workeroutput", None) or {}
         self._recorder.deselected_by_workers(int(told.get(_DESELECTED, 0)))
+        if refusal := told.get(_REFUSAL):
+            raise pytest.UsageError(refusal)
 
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a new worker where the run writes to."""

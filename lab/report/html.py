@@ -64,6 +64,6 @@ def write_html(out: Path, report: RunReport, *, exit_meaning: str = "") -> Path:
     """Write ``report.html`` into a run's folder and return its path."""
     path = out / HTML_FILE
     part = path.with_name(path.name + ".part")
-    part.write_text(render_html(report, exit_meaning=exit_meaning), encoding="utf-8")
+    part.write_text(render_html(report, exit_meaning=exit_meaning), encoding="utf-8", errors="backslashreplace")
     part.replace(path)
     return path

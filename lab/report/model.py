@@ -5,9 +5,11 @@ The JSON Schema beside the documentation (docs/run.schema.json) is generated fro
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 
 SCHEMA_VERSION = 1
 #: The code of a crash that told none.
@@ -23,6 +25,20 @@ def _encodable(value: object) -> object:
 
 #: Text that came from outside: a guest, a test, a traceback.
 Text = Annotated[str, BeforeValidator(_encodable)]
+
+
+def as_json(model: BaseModel, *, indent: int | None = None) -> str:
+    """A model as JSON, whatever its text holds: what is no Unicode is shown as escapes."""
+    try:
+        return model.model_dump_json(indent=indent)
+    except PydanticSerializationError:
+        return json.dumps(_all_encodable(model.model_dump(mode="json")), indent=indent)
+
+
+def _all_encodable(value: object) -> object:
+    if isinstance(value, dict):
+        return {_encodable(key): _all_encodable(one) for key, one in value.items()}
+    return [_all_encodable(one) for one in value] if isinstance(value, list) else _encodable(value)
 
 
 class _Model(BaseModel):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lab.report.model import DriverEntry, ImageEntry, RunReport, Text
+from lab.report.model import DriverEntry, ImageEntry, RunReport, Text, as_json
 
 META_FILE = "meta.json"
 RUN_FILE = "run.json"
@@ -34,7 +34,7 @@ class RunMeta(BaseModel):
 def write_meta(out: Path, meta: RunMeta) -> None:
     """Keep ``meta`` in the out folder for whoever assembles the report, also when pytest dies."""
     out.mkdir(parents=True, exist_ok=True)
-    _replace(out / META_FILE, meta.model_dump_json(indent=2) + "\n")
+    _replace(out / META_FILE, as_json(meta, indent=2) + "\n")
 
 
 def read_meta(out: Path) -> RunMeta | None:
@@ -46,7 +46,7 @@ def read_meta(out: Path) -> RunMeta | None:
 def write_run(out: Path, report: RunReport) -> Path:
     """Write ``run.json`` into the out folder, in one step."""
     path = out / RUN_FILE
-    _replace(path, report.model_dump_json(indent=2) + "\n")
+    _replace(path, as_json(report, indent=2) + "\n")
     return path
 
 

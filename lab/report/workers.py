@@ -6,7 +6,6 @@ is announced before it starts; one without an end is the test in which its worke
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from lab.report.model import ForksEntry, GuestEntry, TestEntry
+from lab.report.model import ForksEntry, GuestEntry, TestEntry, Text, as_json
 
 WORKERS_DIR = "workers"
 
@@ -43,7 +42,7 @@ class ResultWriter:
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Record the ids of all tests of the run; one worker is enough, more do no harm."""
-        self._append("begun", json.dumps({"collected": list(nodeids)}))
+        self._append("begun", as_json(_Begun(collected=list(nodeids))))
 
     def begin(self, nodeid: str, *, started: float, guest_id: str | None = None) -> None:
         """Announce a test before its setup, so that it is known when the worker dies in it.
@@ -53,19 +52,19 @@ class ResultWriter:
             started: Host wall clock in seconds.
             guest_id: The guest that will serve it, where it is known already.
         """
-        self._append("begun", json.dumps({"nodeid": nodeid, "started": started, "guest_id": guest_id}))
+        self._append("begun", as_json(_Begun(nodeid=nodeid, started=started, guest_id=guest_id)))
 
     def test(self, entry: TestEntry) -> None:
         """Record one finished execution of a test; a rerun writes another entry with the same id."""
-        self._append("tests", entry.model_dump_json())
+        self._append("tests", as_json(entry))
 
     def guest(self, entry: GuestEntry) -> None:
         """Record a guest: once it is ready, and again whenever more is known. The last entry of an id wins."""
-        self._append("guests", entry.model_dump_json())
+        self._append("guests", as_json(entry))
 
     def forks(self, entry: ForksEntry) -> None:
         """Record what became of this worker's forks, at its end."""
-        self._append("forks", entry.model_dump_json())
+        self._append("forks", as_json(entry))
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
@@ -90,8 +89,8 @@ class ResultWriter:
 class _Begun(BaseModel):
     """A line of ``….begun.jsonl``: the collected tests, or the announcement of one."""
 
-    collected: list[str] = Field(default_factory=list)
-    nodeid: str = ""
+    collected: list[Text] = Field(default_factory=list)
+    nodeid: Text = ""
     started: float = 0.0
     guest_id: str | None = None
 
