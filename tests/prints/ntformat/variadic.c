@@ -1,0 +1,24 @@
+/* The formatter with `...`, as ctypes can call it. */
+#include "format.h"
+
+size_t narrow(char *out, size_t room, const char *format, ...)
+{
+    va_list arguments;
+    size_t count;
+
+    va_start(arguments, format);
+    count = FormatNarrow(out, room, format, arguments);
+    va_end(arguments);
+    return count;
+}
+
+size_t wide(FORMAT_WIDE *out, size_t room, const FORMAT_WIDE *format, ...)
+{
+    va_list arguments;
+    size_t count;
+
+    va_start(arguments, format);
+    count = FormatWide(out, room, format, arguments);
+    va_end(arguments);
+    return count;
+}
