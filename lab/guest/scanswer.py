@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from lab.errors import ServiceError, TransportError
 from lab.guest import win32
+from lab.guest.driverstatus import told_by_start
 from lab.guest.protocol import CommandResult
 
 #: What is told where the guest's sc does not tell the error.
@@ -81,10 +82,13 @@ class ScReply:
     def check(self) -> ScReply:
         """Return self, or raise :class:`~lab.errors.ServiceError` with the code in words."""
         if self.code:
-            words = win32.describe(self.code)
+            words, hint = win32.describe(self.code), win32.lookup(self.code).hint
+            if self.command.startswith("sc start "):
+                said, advice = told_by_start(self.code)
+                words, hint = f"{words}; {said}" if said else words, advice or hint
             if self.code == UNKNOWN_ERROR and self.text:
                 words = f"it did not tell the error, and said: {' '.join(self.text.split())[:300]}"
-            raise ServiceError(self.command, self.code, self.text, words, hint=win32.lookup(self.code).hint)
+            raise ServiceError(self.command, self.code, self.text, words, hint=hint)
         return self
 
 

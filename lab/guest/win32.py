@@ -40,7 +40,9 @@ _CODES = (
         "use an administrator account; on the free guest a driver that crashed answers its clients with this, see the prints",
     ),
     Win32Code(6, "ERROR_INVALID_HANDLE", "the handle is not valid"),
-    Win32Code(8, "ERROR_NOT_ENOUGH_MEMORY", "the guest is out of memory", "give the image more memory_mb"),
+    Win32Code(
+        8, "ERROR_NOT_ENOUGH_MEMORY", "memory was refused", "by the driver, in its own words STATUS_NO_MEMORY, or by the guest"
+    ),
     Win32Code(13, "ERROR_INVALID_DATA", "the data is not valid"),
     Win32Code(19, "ERROR_WRITE_PROTECT", "the medium is write-protected"),
     Win32Code(20, "ERROR_BAD_UNIT", "the device cannot be found", "the driver's symbolic link may be missing"),
@@ -66,7 +68,7 @@ _CODES = (
     Win32Code(121, "ERROR_SEM_TIMEOUT", "the wait timed out"),
     Win32Code(123, "ERROR_INVALID_NAME", "the name or path is malformed", "check the quotes and backslashes of the path"),
     Win32Code(
-        126, "ERROR_MOD_NOT_FOUND", "a module that the image imports is missing", "a driver may import ntoskrnl and hal only"
+        126, "ERROR_MOD_NOT_FOUND", "a module that the image imports is missing", "`lab driver check FILE.sys` lists them"
     ),
     Win32Code(
         127,
@@ -89,8 +91,13 @@ _CODES = (
     Win32Code(
         577, "ERROR_INVALID_IMAGE_HASH", "the driver is not signed, was changed after signing, or test signing is off", _SIGN
     ),
-    Win32Code(647, "ERROR_DRIVER_BLOCKED_CATALOG", "the image's hash is in no catalogue that the guest trusts", _SIGN),
-    Win32Code(654, "ERROR_FAILED_DRIVER_ENTRY", "DriverEntry failed", "look at the kernel prints of the load"),
+    Win32Code(647, "ERROR_FAILED_DRIVER_ENTRY", "DriverEntry failed", "look at the kernel prints of the load"),
+    Win32Code(
+        654,
+        "ERROR_DRIVER_FAILED_PRIOR_UNLOAD",
+        "an earlier load of the driver is still in memory",
+        "its DriverUnload, or an object that it left behind, keeps it there",
+    ),
     Win32Code(995, "ERROR_OPERATION_ABORTED", "the request was cancelled"),
     Win32Code(996, "ERROR_IO_INCOMPLETE", "the overlapped request is not complete yet"),
     Win32Code(997, "ERROR_IO_PENDING", "the request is pending"),
@@ -105,7 +112,7 @@ _CODES = (
         1053,
         "ERROR_SERVICE_REQUEST_TIMEOUT",
         "the service did not answer the start or stop request in time",
-        "DriverEntry or DriverUnload hangs, see the prints; the free guest says so too for a missing or damaged image",
+        "DriverEntry or DriverUnload hangs; in the free guest it ended its process, or its image is missing or damaged",
     ),
     Win32Code(
         1055, "ERROR_SERVICE_DATABASE_LOCKED", "the service database is locked", "try again; another start is in progress"
@@ -146,7 +153,7 @@ _CODES = (
         1114,
         "ERROR_DLL_INIT_FAILED",
         "the driver's image was not loaded, or its DriverEntry failed",
-        "the free guest says so for a missing file too: check the image path, then the kernel prints of the load",
+        "the free guest says so for a missing file or imported module: `lab driver check FILE.sys`; then the prints",
     ),
     Win32Code(1115, "ERROR_SHUTDOWN_IN_PROGRESS", "the guest is shutting down"),
     Win32Code(1117, "ERROR_IO_DEVICE", "the device reported an I/O error"),
@@ -159,7 +166,10 @@ _CODES = (
         "memory integrity, the vulnerable-driver list or the architecture: see the CodeIntegrity event log of the guest",
     ),
     Win32Code(
-        1450, "ERROR_NO_SYSTEM_RESOURCES", "the guest is out of system resources", "fewer requests at once, or more memory"
+        1450,
+        "ERROR_NO_SYSTEM_RESOURCES",
+        "resources were refused",
+        "by the driver itself (STATUS_INSUFFICIENT_RESOURCES), or by the guest: then fewer requests at once",
     ),
     Win32Code(1455, "ERROR_COMMITMENT_LIMIT", "the page file is too small", "give the image more memory_mb"),
     Win32Code(1460, "ERROR_TIMEOUT", "the operation timed out"),
