@@ -32,8 +32,10 @@ from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.console import open_console
 from lab.host.paths import cache_dir, project_root
 from lab.image.folder import read_manifest
+from lab.image.manifest import KernelFacts
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
+from lab.plugin.imports import gap_lines, gaps_of
 from lab.report.collect import assemble
 from lab.report.ending import run_end
 from lab.report.html import write_html
@@ -42,7 +44,7 @@ from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, poi
 from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
 from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
-from lab.toolchain.select import resolve_drivers
+from lab.toolchain.select import DriverPackage, resolve_drivers
 
 _Found = TypeVar("_Found")
 
@@ -174,15 +176,17 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
         image = ensure_image(settings.values.image, progress)
         now = datetime.datetime.now(tz=datetime.UTC)
         folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
+        manifest = read_manifest(image)
         try:
             # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
             # tested is what was there when the user asked for it.
-            resolve_drivers(drivers, into=folder / COPIES, arch=read_manifest(image).arch, progress=progress.detail)
+            packages = resolve_drivers(drivers, into=folder / COPIES, arch=manifest.arch, progress=progress.detail)
         except BaseException:
             shutil.rmtree(folder / COPIES, ignore_errors=True)
             if out is None:
                 folder.rmdir()
             raise
+    _say_gaps(packages, manifest.kernel)
     # A debugger must own the terminal, and cannot have workers.
     workers = "0" if words.terminal else str(settings.values.workers)
     argv = [sys.executable, "-m", "pytest"]
@@ -218,6 +222,14 @@ def _refused(refusal: Refusal) -> int:
 def _shown(end: ChildEnd) -> int:
     """The exit code where pytest was only to show something."""
     return INFRA if end.died else {0: OK, 5: NOTHING, 2: TEST, 4: USAGE}.get(end.exit_code, INFRA)
+
+
+def _say_gaps(packages: Sequence[DriverPackage], kernel: KernelFacts | None) -> None:
+    """Say what the guest lacks for the drivers, before anybody wonders why their tests are skipped."""
+    own = frozenset(package.image.name.lower() for package in packages)
+    for package in packages:
+        for line in gap_lines(package.name, gaps_of(package, kernel, own=own)):
+            typer.echo(f"lab: {line}", err=True)
 
 
 def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bool = True) -> int:

@@ -98,6 +98,20 @@ class Credentials(BaseModel):
     tls_certificate: str | None = Field(default=None, description="PEM certificate of the 5986 listener")
 
 
+class KernelModule(_Model):
+    """What one module of a stand-in for a kernel exports."""
+
+    functions: tuple[str, ...] = Field(description="what is there")
+    stubs: tuple[str, ...] = Field(default=(), description="what is only declared: a call ends the driver's process")
+
+
+class KernelFacts(_Model):
+    """What a stand-in for a kernel has, taken from its own files at image build; see lab.image.kernel."""
+
+    modules: dict[str, KernelModule] = Field(description="file name in lower case -> its exports")
+    others: tuple[str, ...] = Field(default=(), description="other files that a driver can import from, in lower case")
+
+
 class ImageManifest(_Model):
     """``manifest.json`` in an image folder."""
 
@@ -116,6 +130,7 @@ class ImageManifest(_Model):
     tools_dir: str = Field(default="C:\\lab\\bin", description="guest folder that holds labfile.exe")
     boot_timeout_s: float = 300
     versions: dict[str, str] = Field(default_factory=dict, description="what is inside: kernel, wine, …")
+    kernel: KernelFacts | None = Field(default=None, description="what the kernel has, where it is a stand-in; null: all")
 
 
 def load_manifest(folder: Path) -> ImageManifest:

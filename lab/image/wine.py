@@ -18,8 +18,9 @@ from lab.config.yamlfile import read_yaml, validate
 from lab.host.paths import project_root
 from lab.image import debian
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
+from lab.image.kernel import kernel_facts
 from lab.image.key import content_key, file_inputs, source_files, tree_inputs
-from lab.image.manifest import SCHEMA_VERSION, ImageManifest, MachineSpec, Ports, PrintPort
+from lab.image.manifest import SCHEMA_VERSION, ImageManifest, KernelFacts, MachineSpec, Ports, PrintPort
 from lab.image.progress import Progress
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
@@ -49,7 +50,11 @@ APPEND = " ".join(
 NIC = "virtio-net-pci,romfile=,guest_announce=off"
 _TREE = "/lab-build"
 #: The modules of this package that decide what is in the image.
-_CODE = ("wine.py", "debian.py", "credentials.py", "manifest.py")
+_CODE = ("wine.py", "debian.py", "credentials.py", "manifest.py", "kernel.py")
+#: The kernel's modules, on their way from the tree to what the manifest says of them.
+MODULES = "modules.tar"
+#: Functions that only this driver of the lab gives to drivers, see driver/wine-compat.
+_GIVEN_BY_COMPAT = {"ntoskrnl.exe": ("DbgPrintReturnControlC",)}
 _WINE = "/usr/lib/x86_64-linux-gnu/wine"
 _DRIVE_C = "/home/lab/wine/drive_c"
 #: What is built from source for the guest: manifest in the checkout, place on drive C.
@@ -164,10 +169,12 @@ class WineRecipe:
         versions = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
         (folder / "versions.json").unlink()
         save_credentials(secrets.credentials, folder)
-        manifest = self._manifest(versions)
+        kernel = kernel_facts(folder / MODULES, given=_GIVEN_BY_COMPAT)
+        (folder / MODULES).unlink()
+        manifest = self._manifest(versions, kernel)
         (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    def _manifest(self, versions: dict[str, str]) -> ImageManifest:
+    def _manifest(self, versions: dict[str, str], kernel: KernelFacts) -> ImageManifest:
         wine = versions["wine"].split("~")[0].split("-")[0]
         return ImageManifest(
             name=NAME,
@@ -191,6 +198,7 @@ class WineRecipe:
             ports=Ports(winrm_channel=WINRM_CHANNEL),
             boot_timeout_s=300,
             versions=versions,
+            kernel=kernel,
         )
 
     def _collect(self, recipe: WineRecipeFile, secrets: GuestSecrets, stage: Path) -> None:
@@ -264,7 +272,7 @@ class WineRecipe:
             f'/bin/sh -c {shlex.quote(make_disk)} make-disk "$1" {FREE_MB}',
             *(
                 debian.hook_out(f"/lab-out/{name}", folder / name)
-                for name in ("kernel", "initrd", "versions.json", "disk.qcow2")
+                for name in ("kernel", "initrd", "versions.json", MODULES, "disk.qcow2")
             ),
         ]
 

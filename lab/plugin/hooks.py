@@ -264,9 +264,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say which guest the tests will run on."""
+    """Say which guest the tests will run on, and what it lacks for their drivers."""
     session = config.stash.get(SESSION, None)
-    return [f"lab: {session.guest_text}; {session.source.accelerator}"] if session is not None else []
+    if session is None:
+        return []
+    used = sorted({name for nodeid in session.users for name in session.wishes_of(nodeid).drivers})
+    return [f"lab: {line}" for line in (f"{session.guest_text}; {session.source.accelerator}", *session.imports.lines(used))]
 
 
 def uses_guest(item: pytest.Item) -> bool:

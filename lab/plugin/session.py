@@ -13,8 +13,10 @@ import pytest
 from lab.errors import EvidenceLost, LabError, SuiteError, TransportError
 from lab.gate.blame import hang_of, is_of_the_suite
 from lab.guest import capability
+from lab.guest.lacks import in_words
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence import EvidenceKeeper
+from lab.plugin.imports import DriverImports
 from lab.plugin.isolation import Isolation
 from lab.plugin.markers import Wishes, unknown_driver
 from lab.plugin.options import LabConfig
@@ -65,7 +67,7 @@ class LabSession:
         self.users = users
         self.run: TestRun | None = None
         self.guest_text, self._image_key, self._hashes = _run_facts(source)
-        self._own_modules = _own_modules(source)
+        self.imports = DriverImports(source)
         self._writer = ResultWriter(out, worker)
         self._isolation = Isolation(wishes, scopes or {})
         self._nextid: str | None = None
@@ -91,6 +93,10 @@ class LabSession:
     def collected(self, nodeids: Sequence[str]) -> None:
         """Write down which tests the run has."""
         self._writer.collected(nodeids)
+
+    def wishes_of(self, nodeid: str) -> Wishes:
+        """What a test asks for."""
+        return self._isolation.wishes(nodeid)
 
     @contextlib.contextmanager
     def turn(self, nodeid: str, nextid: str | None = None) -> Iterator[None]:
@@ -124,7 +130,7 @@ class LabSession:
             nodeid=nodeid,
             wishes=wishes,
             started=time.time(),
-            own_modules=self._own_modules,
+            own_modules=self.imports.own,
             scope=self._isolation.next_scope(nodeid),
         )
         seat = self.pool.current if nodeid in self.users else None
@@ -132,8 +138,9 @@ class LabSession:
         if wishes.wrong:
             raise SuiteError(wishes.wrong)
         missing = self._lacks(wishes)
-        if missing:
-            self._skip(run, missing)
+        hopeless = () if missing else self.imports.hopeless(wishes.drivers)
+        if missing or hopeless:
+            self._skip(run, missing, hopeless)
         wrong = unknown_driver(wishes, self._hashes) if self._hashes else ""
         if wrong:
             raise SuiteError(wrong, hint="the marker's name, or the folder of that driver with --driver (pytest: --lab-driver)")
@@ -265,9 +272,13 @@ class LabSession:
     def _will_skip(self, wishes: Wishes) -> bool:
         """Whether a test needs no guest because it will be skipped; where there are no guests at all, it will say so."""
         try:
-            return bool(self._lacks(wishes))
+            return self._cannot_serve(wishes)
         except LabError:
             return True
+
+    def _cannot_serve(self, wishes: Wishes) -> bool:
+        """Whether the guest lacks what a test or one of its drivers cannot do without."""
+        return bool(self._lacks(wishes)) or bool(self.imports.hopeless(wishes.drivers))
 
     def _lacks(self, wishes: Wishes) -> Sequence[str]:
         """Capabilities that a test needs and the guest has not."""
@@ -279,7 +290,7 @@ class LabSession:
         if self._forks is None or nextid is None or nextid not in self.users or self._isolation.shares(run, nextid):
             return
         after = self._isolation.wishes(nextid)
-        if not self._lacks(after):
+        if not self._cannot_serve(after):
             self.pool.prepare(smp=after.cpus, drivers=after.drivers)
 
     def _spent(self) -> bool:
@@ -287,10 +298,12 @@ class LabSession:
         seat = self.pool.current
         return seat is not None and bool(seat.guest.template) and (bool(seat.condemned) or self._last_here)
 
-    def _skip(self, run: TestRun, missing: Sequence[str]) -> NoReturn:
-        run.missing = tuple(missing)
+    def _skip(self, run: TestRun, missing: Sequence[str], hopeless: Sequence[str] = ()) -> NoReturn:
+        run.missing = (*missing, *hopeless)
         noun = "capability" if len(missing) == 1 else "capabilities"
         run.skip_reason = f"needs {noun} {', '.join(missing)}, which {self.source.manifest.guest} lacks"
+        if hopeless:
+            run.skip_reason = f"needs {', '.join(hopeless)}: {'; '.join(map(in_words, hopeless))}"
         # With the test's own place, not this line's, as pytest does for its skip marker.
         raise pytest.skip.Exception(run.skip_reason, _use_item_location=True)
 
@@ -325,11 +338,3 @@ def _run_facts(source: GuestSource) -> tuple[str, str, dict[str, str]]:
         return source.manifest.guest, source.manifest.key, hashes
     except LabError:
         return "no guest", "", {}
-
-
-def _own_modules(source: GuestSource) -> frozenset[str]:
-    """File names of the drivers of the run, in lower case."""
-    try:
-        return frozenset(driver.image.name.lower() for driver in source.payload.drivers.values())
-    except LabError:
-        return frozenset()

@@ -88,7 +88,7 @@ def _no_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No image is built and no driver compiled."""
     image = tmp_path / "image"
     monkeypatch.setattr(run_module, "ensure_image", lambda _name, _progress: image)
-    monkeypatch.setattr(run_module, "read_manifest", lambda _image: SimpleNamespace(arch="x64"))
+    monkeypatch.setattr(run_module, "read_manifest", lambda _image: SimpleNamespace(arch="x64", kernel=None))
     found = Accelerators(kvm=Accelerator("kvm", True, "", 0.2), tcg=Accelerator("tcg", True, "", 0.3))
     monkeypatch.setattr(run_module, "probe_accelerators", lambda _cache: found)
     monkeypatch.setattr(run_module, "resolve_drivers", lambda *_args, **_options: ())

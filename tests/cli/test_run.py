@@ -368,7 +368,7 @@ import sys, types
 from pathlib import Path
 from lab.cli import run
 run.ensure_image = lambda name, progress: Path("image")
-run.read_manifest = lambda image: types.SimpleNamespace(arch="x64")
+run.read_manifest = lambda image: types.SimpleNamespace(arch="x64", kernel=None)
 run.resolve_drivers = lambda *args, **options: ()
 run.choose_accelerator = lambda wanted, found: "tcg"
 run.probe_accelerators = lambda cache: None

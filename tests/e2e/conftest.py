@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import LAB, ROOT, FinishedRun, StartedRun
+from tests.e2e.running import FinishedRun, StartedRun, launch
 
 
 @pytest.fixture
@@ -18,12 +16,7 @@ def start_run(tmp_path: Path) -> Iterator[Callable[..., StartedRun]]:
     started: list[StartedRun] = []
 
     def start(*arguments: str) -> StartedRun:
-        out = tmp_path / f"out-{len(started)}"
-        argv = [str(LAB), "run", "--guest", "wine", "--out", str(out), *arguments]
-        # A nested pytest must not think that it is a worker of the outer one.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-        process = subprocess.Popen(argv, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        run = StartedRun(process, out)
+        run = launch(tmp_path / f"out-{len(started)}", *arguments)
         started.append(run)
         return run
 

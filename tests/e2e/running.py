@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -49,6 +50,15 @@ class StartedRun:
     def finish(self) -> FinishedRun:
         output, _ = self.process.communicate(timeout=RUN_DEADLINE_S)
         return FinishedRun(self.process.returncode, output, self.out)
+
+
+def launch(out: Path, *arguments: str) -> StartedRun:
+    """Start `lab run ARGUMENTS` in the background, its results in ``out``."""
+    argv = [str(LAB), "run", "--guest", "wine", "--out", str(out), *arguments]
+    # A nested pytest must not think that it is a worker of the outer one.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    process = subprocess.Popen(argv, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return StartedRun(process, out)
 
 
 def is_qemu(process: psutil.Process) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -544,6 +545,7 @@ def test_waits_for_a_print(reader, prints):
     assert {test.missing_capability for test in inner.report.tests} == {STUB}
     assert inner.report.exit_code == 5
     assert result.ret == 5
+    result.assert_outcomes(passed=1, skipped=2, xfailed=1)
 
 
 def test_a_fault_of_the_driver_ahead_of_such_a_call_is_a_crash_all_the_same(inner: Any) -> None:
@@ -592,3 +594,60 @@ def test_two(reader):
     assert inner.verdicts == {"test_one": "passed", "test_two": "passed"}
     assert len(inner.report.guests) == 2
     assert inner.report.exit_code == 0
+
+
+KERNEL = """
+    from lab.image.manifest import KernelFacts, KernelModule
+    from simulated import manifest
+    known = KernelModule(functions=("DbgPrint",), stubs=("MmGetVirtualForPhysical",))
+    source.manifest = manifest(kernel=KernelFacts(modules={"ntoskrnl.exe": known}))
+"""
+
+
+def imports_of(monkeypatch: pytest.MonkeyPatch, **imports: dict[str, tuple[str, ...]]) -> None:
+    """Have the drivers ``sim.sys`` and ``other.sys`` import this."""
+    monkeypatch.setattr("lab.plugin.imports.pe.inspect", lambda path: SimpleNamespace(imports=imports.get(path.stem, {})))
+
+
+def test_a_driver_that_cannot_be_loaded_here_costs_no_boot(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    imports_of(monkeypatch, sim={"wdfldr.sys": ("WdfVersionBind",), "ntoskrnl.exe": ("DbgPrint",)})
+    inner.prepare(changes=KERNEL.strip())
+    result = inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_frameworked(driver):
+    assert False, "it must not be started"
+"""
+    )
+    entry = inner.test("test_frameworked")
+    assert (entry.verdict, entry.missing_capability) == ("skipped", "module:wdfldr.sys")
+    assert entry.reason == "needs module:wdfldr.sys: this guest has no module wdfldr.sys"
+    assert inner.report.guests == []
+    result.stdout.fnmatch_lines(["lab: sync: this guest has no module wdfldr.sys: its tests are skipped on this guest"])
+
+
+def test_an_import_that_only_a_call_would_miss_keeps_no_test_from_running(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    imports_of(monkeypatch, sim={"ntoskrnl.exe": ("DbgPrint", "MmGetVirtualForPhysical", "ExNewer")})
+    inner.prepare(changes=KERNEL.strip())
+    result = inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_reads(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    assert inner.verdicts == {"test_reads": "passed"}
+    said = "lab: sync imports what this guest's kernel only declares: MmGetVirtualForPhysical, ExNewer; a test *"
+    result.stdout.fnmatch_lines([said])
+
+
+def test_a_true_windows_is_not_held_against_any_list(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    imports_of(monkeypatch, sim={"wdfldr.sys": ("WdfVersionBind",)})
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_reads(reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+    )
+    assert inner.verdicts == {"test_reads": "passed"}

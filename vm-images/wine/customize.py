@@ -11,6 +11,7 @@ from __future__ import annotations
 import compileall
 import ctypes
 import fnmatch
+import io
 import json
 import lzma
 import os
@@ -19,6 +20,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,8 @@ MEDIA_MODULES = Path("/usr/lib/lab/modules")
 MEDIA = Path("/media/lab")
 #: ELF note that holds the entry point of a PVH kernel.
 XEN_ELFNOTE_PHYS32_ENTRY = 18
+#: What drivers import from, beside the drivers; their code leads on to ntdll.
+KERNEL_MODULES = ("ntoskrnl.exe", "hal.dll", "ntdll.dll")
 ELF_FOLDERS = ("usr/bin", "usr/sbin", "usr/lib/openssh", "usr/lib/wine", "usr/lib/python3*")
 
 
@@ -211,8 +215,9 @@ def registry_file(recipe: dict[str, Any]) -> str:
     lines = ["REGEDIT4", ""]
     for name in recipe["disable_services"]:
         lines += [rf"[{services}\{name}]", '"Start"=dword:00000004', ""]
-    # Ten seconds otherwise, after which starting a driver fails with 1053: too few for an emulated processor on a busy machine.
-    lines += [r"[HKEY_LOCAL_MACHINE\System\CurrentControlSet\Control]", '"ServicesPipeTimeout"=dword:0000ea60', ""]
+    # Windows waits for DriverEntry as long as that takes; Wine waits ten seconds, then says 1053, and the driver goes on. It is
+    # a text, because Wine 10 takes no number here (a dword changes nothing). The lab's own deadline for sc is much shorter.
+    lines += [r"[HKEY_LOCAL_MACHINE\System\CurrentControlSet\Control]", '"ServicesPipeTimeout"="600000"', ""]
     lines += [r"[HKEY_LOCAL_MACHINE\Software\Wine\Drives]", '"d:"="cdrom"', ""]
     lines += [r"[HKEY_CURRENT_USER\Software\Wine\Drivers]", '"Graphics"="null"', '"Audio"=""', ""]
     lines += [r"[HKEY_CURRENT_USER\Software\Wine\WineDbg]", '"ShowCrashDialog"=dword:00000000', ""]
@@ -239,6 +244,21 @@ def create_services(recipe: dict[str, Any]) -> None:
     for service in recipe["services"]:
         as_user("wine64", "sc", "create", service["name"], *service["options"])
     end_wine()
+
+
+def kernel_modules() -> None:
+    """Put what drivers import from into OUT/modules.tar: the host reads there what this kernel has, and what it only says."""
+    system = DRIVE_C / "windows/system32"
+    modules = [system / name for name in KERNEL_MODULES] + sorted((system / "drivers").glob("*.sys"))
+    modules = [path for path in modules if path.name != "labcompat.sys"]
+    names = sorted({path.name for folder in (system, system / "drivers") for path in folder.iterdir() if path.is_file()})
+    with tarfile.open(OUT / "modules.tar", "w") as archive:
+        for path in modules:
+            archive.add(path, path.name)
+        listing = "\n".join(names).encode()
+        member = tarfile.TarInfo("others.txt")
+        member.size = len(listing)
+        archive.addfile(member, io.BytesIO(listing))
 
 
 def share_contents() -> None:
@@ -276,6 +296,7 @@ def main() -> None:
     install(recipe["install"], files)
     create_services(recipe)
     sys.stderr.write(f"lab: the Wine prefix took {time.monotonic() - started:.1f} s\n")
+    kernel_modules()
     share_contents()
     # The services run as a user who cannot write here, and would compile these files at each boot.
     compileall.compile_dir("/usr/lib/lab", quiet=1)

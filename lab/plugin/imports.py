@@ -1,0 +1,73 @@
+"""What a run's drivers import, held against what the guest's kernel has: known before a guest is booted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lab.errors import LabError
+from lab.guest.lacks import in_words
+from lab.image.kernel import ImportGaps, import_gaps
+from lab.image.manifest import KernelFacts
+from lab.pool.payload import Payload
+from lab.pool.pool import GuestSource
+from lab.toolchain import pe
+from lab.toolchain.select import DriverPackage
+
+#: How many missing functions a line names.
+_MOST_NAMES = 8
+
+
+class DriverImports:
+    """The drivers of one run.
+
+    Args:
+        source: Where the guests come from.
+    """
+
+    def __init__(self, source: GuestSource) -> None:
+        self._gaps: dict[str, ImportGaps] = {}
+        try:
+            self._payload = source.payload
+            self._kernel = source.manifest.kernel
+        except LabError:
+            self._payload, self._kernel = Payload(), None  # no guest can be had, and each test will say why
+        #: File names of the drivers, in lower case.
+        self.own = frozenset(package.image.name.lower() for package in self._payload.drivers.values())
+
+    def hopeless(self, drivers: Sequence[str]) -> tuple[str, ...]:
+        """What the guest lacks without which one of these drivers does not load, or cannot be relied on."""
+        return tuple(dict.fromkeys(name for driver in drivers for name in self._of(driver).hopeless))
+
+    def lines(self, drivers: Sequence[str]) -> list[str]:
+        """What to say up front about these drivers, see :func:`gap_lines`."""
+        return [line for driver in drivers for line in gap_lines(driver, self._of(driver))]
+
+    def _of(self, driver: str) -> ImportGaps:
+        if self._kernel is None or driver not in self._payload.drivers:
+            return ImportGaps()
+        if driver not in self._gaps:
+            self._gaps[driver] = gaps_of(self._payload.drivers[driver], self._kernel, own=self.own)
+        return self._gaps[driver]
+
+
+def gaps_of(package: DriverPackage, kernel: KernelFacts | None, *, own: frozenset[str] = frozenset()) -> ImportGaps:
+    """What a driver imports and a guest does not have.
+
+    Args:
+        package: The driver.
+        kernel: What the guest has.
+        own: File names of the run's drivers, in lower case.
+    """
+    return import_gaps(pe.inspect(package.image).imports, kernel, own=own) if kernel is not None else ImportGaps()
+
+
+def gap_lines(driver: str, gaps: ImportGaps) -> list[str]:
+    """What to say up front of what a guest lacks for a driver; nothing when it lacks nothing."""
+    lines = []
+    if gaps.hopeless:
+        lines.append(f"{driver}: {'; '.join(map(in_words, gaps.hopeless))}: its tests are skipped on this guest")
+    elif gaps.calls:
+        names = [name.rpartition("!")[2] for name in gaps.calls]
+        shown = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
+        lines.append(f"{driver} imports what this guest's kernel only declares: {shown}; a test that gets to a call is skipped")
+    return lines
