@@ -263,11 +263,12 @@ class LabSession:
         wishes = run.wishes
         return self.pool.acquire(smp=wishes.cpus, fresh=wishes.fresh, drivers=wishes.drivers, scope=run.scope)
 
-    @staticmethod
-    def _open_window(run: TestRun, seat: Seat) -> PrintStream:
+    def _open_window(self, run: TestRun, seat: Seat) -> PrintStream:
         """What a fork's drivers printed when they were loaded belongs to the test that found them freshly loaded."""
-        with_load = bool(seat.guest.loaded & set(run.wishes.drivers))
-        return seat.ledger.open(run.nodeid, expected_fault=run.wishes.expected_fault, with_load=with_load)
+        wishes = run.wishes
+        with_load = bool(seat.guest.loaded & set(wishes.drivers))
+        encoding = self.source.payload.encoding_of(wishes.drivers)
+        return seat.ledger.open(run.nodeid, expected_fault=wishes.expected_fault, with_load=with_load, encoding=encoding)
 
     def _will_skip(self, wishes: Wishes) -> bool:
         """Whether a test needs no guest because it will be skipped; where there are no guests at all, it will say so."""

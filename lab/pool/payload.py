@@ -57,8 +57,13 @@ class Payload:
             raise ConfigError(f"no client {name!r} in this run (there is: {known})")
         return guest_path(self.clients[name])
 
+    def encoding_of(self, names: Iterable[str]) -> str | None:
+        """The print encoding of some drivers of the run; None when they have several, or when there are none."""
+        found = {self.drivers[name].encoding for name in names if name in self.drivers}
+        return found.pop() if len(found) == 1 else None
+
     def encoding(self, fallback: str) -> str:
-        """The drivers' print encoding when all agree, else ``fallback``."""
+        """The drivers' print encoding when all agree, else ``fallback``: for what is printed outside of tests."""
         found = {driver.encoding for driver in self.drivers.values()}
         return found.pop() if len(found) == 1 else fallback
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lab.errors import EvidenceLost
+from lab.prints.encoded import EncodedPrints
 from lab.prints.kernel import with_kernel_prints
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, PrintRecord, PrintSource, Record
 from lab.prints.stream import PrintStream, first_fault
@@ -115,6 +116,8 @@ class PrintLedger:
         self, source: PrintSource, guest_id: str, *, mark_timeout: float = 30.0, kernel_prints: Sequence[str] = ()
     ) -> None:
         self._source = with_kernel_prints(source, kernel_prints)
+        #: The source as the open window sees it.
+        self._view: PrintSource = self._source
         self._mark_timeout = mark_timeout
         self._account = _Account()
         self._accounted = 0
@@ -137,7 +140,9 @@ class PrintLedger:
             elif isinstance(record, FaultRecord):
                 self._account.faults.append(record)
 
-    def open(self, name: str, *, expected_fault: int | None = None, with_load: bool = False) -> PrintStream:
+    def open(
+        self, name: str, *, expected_fault: int | None = None, with_load: bool = False, encoding: str | None = None
+    ) -> PrintStream:
         """Begin a test's window; what came since the last one belongs to nobody.
 
         A driver fault is never nobody's: a window begins with one that came since the last window.
@@ -146,6 +151,7 @@ class PrintLedger:
             name: The test's name.
             with_load: The first window of a fork: what was printed when its drivers were loaded belongs to it.
             expected_fault: Code of the fault that the test provokes; the stream does not raise for it.
+            encoding: Of the text that the test's drivers print; None: the source's.
 
         Raises:
             EvidenceLost: The marker did not come back.
@@ -159,8 +165,10 @@ class PrintLedger:
             self._unattribute(position if fault is None else self._accounted + fault)
         self._open = name
         self.windows += 1
+        if encoding is not None:
+            self._view = EncodedPrints(self._source, encoding)
         return PrintStream(
-            self._source,
+            self._view,
             self._accounted,
             self.next_token,
             mark_timeout=self._mark_timeout,
@@ -169,7 +177,7 @@ class PrintLedger:
 
     def peek(self) -> list[Record]:
         """The records of the open window so far."""
-        return self._source.records_since(self._accounted)
+        return self._view.records_since(self._accounted)
 
     def fault(self, *, timeout: float) -> FaultRecord | None:
         """The first driver fault of the open window, which may still be on its way.
@@ -199,6 +207,7 @@ class PrintLedger:
             except EvidenceLost:
                 complete = False
         records = self._advance(position)
+        self._view = self._source
         self._account.credited += sum(isinstance(record, PrintRecord) for record in records)
         # A guest that a driver took down cannot answer; its fault is the reason, not a loss of prints.
         return Window(name=name, records=tuple(records), complete=complete or first_fault(records) is not None)
@@ -226,7 +235,7 @@ class PrintLedger:
                 self._account.faults.append(record)
 
     def _advance(self, position: int | None) -> list[Record]:
-        records = self._source.records_since(self._accounted)
+        records = self._view.records_since(self._accounted)
         if position is not None:
             records = records[: position - self._accounted]
         self._accounted += len(records)

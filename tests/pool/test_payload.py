@@ -77,3 +77,10 @@ def test_the_print_encoding_is_the_drivers_when_they_agree(tmp_path: Path) -> No
     assert Payload.of([gbk]).encoding("utf-8") == "gbk"
     assert Payload.of([gbk, other]).encoding("cp1252") == "cp1252"
     assert Payload.of([]).encoding("utf-8") == "utf-8"
+
+
+def test_the_print_encoding_of_a_tests_own_drivers(tmp_path: Path) -> None:
+    payload = Payload.of([package(tmp_path, "one", encoding="gbk"), package(tmp_path, "two")])
+    assert payload.encoding_of(["one"]) == "gbk"
+    assert payload.encoding_of(["two"]) == "utf-8"
+    assert payload.encoding_of(["one", "two"]) is payload.encoding_of([]) is payload.encoding_of(["none"]) is None

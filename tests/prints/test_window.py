@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,24 @@ def test_boot_tests_and_the_time_between(source: Any, ledger: PrintLedger) -> No
     assert texts(account.unattributed) == ["between", "after"]
     assert account.total == 5
     assert ledger.windows == 2
+
+
+def test_a_test_reads_in_its_drivers_encoding_and_the_others_do_not(source: Any, ledger: PrintLedger) -> None:
+    """Beside a driver that prints GBK there are others in every run; each test reads what its own driver prints."""
+
+    def say(raw: bytes) -> None:
+        source.say("")
+        source.records[-1] = replace(source.records[-1], raw=raw, text=raw.decode("utf-8", "backslashreplace"))
+
+    stream = ledger.open("test_gbk", encoding="gbk")
+    say("读取\n".encode("gbk"))
+    assert stream.texts() == ["读取"]
+    stream.expect(["读取"], timeout=1)
+    assert texts(ledger.peek())[0] == "读取\n"
+    assert texts(ledger.close().prints) == ["读取\n"]
+    ledger.open("test_utf8")
+    say("写入".encode())
+    assert texts(ledger.close().prints) == ["写入"]
 
 
 def test_a_fault_between_two_tests_stands_at_the_begin_of_the_next_window(source: Any, ledger: PrintLedger) -> None:
