@@ -2,8 +2,9 @@
 
 The rules, in the order in which they are asked (the first that holds decides):
 
-0. The first fault of the window is the call of something that the guest's stand-in for a kernel does not have, or
-   ``GuestLacks`` was raised: ``skipped``, for want of that. Whatever failed behind it is its consequence.
+0. The first fault of the window is the call of something that the guest's stand-in for a kernel does not have, or the guest
+   said that it does not load a driver for want of a module, or ``GuestLacks`` was raised: ``skipped``, for want of that.
+   Whatever failed behind it is its consequence.
 1. The guest reported a fault in the test's window, or ended itself there (a panic, a reset, a power-off that nobody asked
    for), or ``GuestCrashed`` was raised: ``crash``, even if every assertion passed. A fault whose code the test said it
    expects does not count.
@@ -101,6 +102,7 @@ class Facts:
         skip_reason: The reason of any other skip.
         xfail_reason: The reason of an ``xfail`` mark when pytest honoured it (the report has ``wasxfail``).
         expected_fault: The fault code that the test says it provokes, if it does.
+        lacks: What a driver could not be loaded for, by the guest's own words, see :mod:`lab.guest.lacks`.
         behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known.match_known`).
     """
@@ -115,6 +117,7 @@ class Facts:
     skip_reason: str = ""
     xfail_reason: str | None = None
     expected_fault: int | None = None
+    lacks: str = ""
     behind: str | None = None
     known: Sequence[KnownIssue] = ()
 
@@ -190,6 +193,8 @@ def _lacks(facts: Facts) -> str:
     first = next((fault for fault in facts.faults if not _is_expected(fault.code, facts)), None)
     if first is not None:
         return first.lacks
+    if facts.lacks:
+        return facts.lacks
     errors = (error for phase in facts.phases for error in leaves(phase.error))
     return next((error.lacks for error in errors if isinstance(error, GuestLacks)), "")
 

@@ -176,7 +176,7 @@ class LabSession:
         error = hang_of(error) or error
         if run.seat is not None and error is not None:
             self._triage.excuse(run, run.seat, report, error)
-            self._triage.excuse_lack(run, run.seat, report)
+            self._triage.excuse_lack(run, run.seat, report, error)
         if isinstance(error, SuiteError) and report.outcome == "failed" and not is_of_the_suite(error):
             report.longrepr = str(error)  # of a marker or a fixture's use; the lab's own lines would say nothing
         run.saw(error, report)

@@ -20,7 +20,7 @@ from lab.guest.lacks import module_of
 from lab.plugin.markers import Wishes
 from lab.pool.evidence import SavedEvidence
 from lab.pool.pool import Seat
-from lab.prints.record import EventRecord, FaultRecord, GapRecord
+from lab.prints.record import EventRecord, FaultRecord, GapRecord, NoteRecord, Record
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
 from lab.report.entries import event_entry, fault_entry, print_entry, sign_entry, step_entries
@@ -52,6 +52,7 @@ class TestRun:
         missing: Capabilities that the guest lacks.
         skip_reason: Why it was skipped.
         xfail_reason: Why it was expected to fail, when it did.
+        load_refused: A driver's start ended with an error that a missing module has.
         behind: What was before, when the guest had faulted before the test did anything.
         details: The failures as pytest shows them.
         sign: QEMU's word that the guest ended itself.
@@ -83,6 +84,7 @@ class TestRun:
     missing: tuple[str, ...] = ()
     skip_reason: str = ""
     xfail_reason: str | None = None
+    load_refused: bool = False
     behind: str | None = None
     details: list[str] = field(default_factory=list)
     sign: CrashSign | None = None
@@ -118,8 +120,16 @@ class TestRun:
 
     @property
     def lacks(self) -> str:
-        """What a driver of the test called and this guest does not have, see :mod:`lab.guest.lacks`; mostly empty."""
-        return next((fault.lacks for fault in self._unexpected()[:1]), "")
+        """What a driver of the test called, or could not be loaded for, and this guest does not have; mostly empty."""
+        first = self._unexpected()[:1]
+        return first[0].lacks if first else self._unloadable()
+
+    def _unloadable(self) -> str:
+        """The module for want of which a driver was not loaded, by the guest's own words."""
+        if not self.load_refused:
+            return ""
+        missing = (record.lacks for record in self._records() if isinstance(record, NoteRecord) and record.lacks)
+        return next((name for name in missing if module_of(name) not in self.own_modules), "")
 
     def saw(self, error: BaseException | None, report: pytest.TestReport) -> None:
         """Take down how a phase ended, and with which exception."""
@@ -160,6 +170,7 @@ class TestRun:
                 missing_capability=", ".join(self.missing) or None,
                 skip_reason=self.skip_reason,
                 xfail_reason=self.xfail_reason,
+                lacks=self._unloadable(),
                 expected_fault=self.wishes.expected_fault,
                 behind=self.behind,
                 known=match_known(known, self.nodeid, self.wishes.drivers, today=today),
@@ -209,9 +220,13 @@ class TestRun:
     def _unexpected(self) -> list[FaultRecord]:
         return [fault for fault in self._all_faults() if fault.code != self.wishes.expected_fault]
 
+    def _records(self) -> Sequence[Record]:
+        """What has come in the test's window."""
+        return self.window.records if self.window else self.seat.ledger.peek() if self.seat and self.stream else ()
+
     def _all_faults(self) -> list[FaultRecord]:
         """The faults of the window; a bugcheck that QEMU alone reported is one, too."""
-        records = self.window.records if self.window else self.seat.ledger.peek() if self.seat and self.stream else ()
+        records = self._records()
         faults = [
             dataclasses.replace(record, lacks="") if module_of(record.lacks) in self.own_modules else record
             for record in records

@@ -10,7 +10,7 @@ import contextlib
 import pytest
 
 from lab.crash.faults import FaultWords, title
-from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, TransportError
+from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, ServiceError, TransportError
 from lab.gate.verdict import leaves
 from lab.guest.lacks import in_words
 from lab.plugin.evidence import EvidenceKeeper
@@ -21,6 +21,8 @@ from lab.prints.window import without_faults
 
 #: How long the guest may take for a marker or a question when a test has already failed.
 _SHORT_S = 10.0
+#: What sc start says when a driver's file was not loaded: a module is missing, or an image's initialisation failed.
+_NOT_LOADED = (126, 1114)
 
 
 class Triage:
@@ -46,8 +48,10 @@ class Triage:
             report.sections.append(("guest", f"it ended by the fault that this test provokes: {error}"))
             report.longrepr = None
 
-    def excuse_lack(self, run: TestRun, seat: Seat, report: pytest.TestReport) -> None:
-        """Have a phase count as skipped that failed because a driver called what this guest does not have."""
+    def excuse_lack(self, run: TestRun, seat: Seat, report: pytest.TestReport, error: BaseException) -> None:
+        """Have a phase count as skipped that failed because a driver wants what this guest does not have."""
+        refused = any(isinstance(leaf, ServiceError) and leaf.exit_code in _NOT_LOADED for leaf in leaves(error))
+        run.load_refused = run.load_refused or refused
         if report.outcome != "failed":
             return
         self._let_prints_come(run, seat)

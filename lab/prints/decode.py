@@ -14,7 +14,7 @@ import re
 from lab.guest.lacks import function_name
 from lab.prints.frame import Frame, Framer, Stray
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
-from lab.prints.winefault import STUB_CALLED, WineFault, raised, stub_called, unhandled_outside
+from lab.prints.winefault import STUB_CALLED, WineFault, module_missing, raised, stub_called, unhandled_outside
 
 # Wine writes the seconds three wide: the first hundred of a guest's life have blanks in front.
 _WINE_LINE = re.compile(
@@ -158,7 +158,8 @@ class WineDecoder:
             return
         fault = raised(wine["text"]) if wine["kind"] == b"err" and wine["channel"] == b"seh" else None
         if fault is None:
-            self._note(line, host_time, records)
+            loader = wine["kind"] == b"err" and wine["channel"] == b"module"
+            self._note(line, host_time, records, lacks=module_missing(wine["text"]) if loader else "")
             return
         self._fault(fault, wine["text"], host_time, guest_time, records)
 
@@ -213,9 +214,9 @@ class WineDecoder:
             )
         )
 
-    def _note(self, data: bytes, host_time: float, records: list[Record]) -> None:
+    def _note(self, data: bytes, host_time: float, records: list[Record], *, lacks: str = "") -> None:
         text = decode_text(data, "utf-8")
-        records.append(NoteRecord(sequence=self._next(), host_time=host_time, text=text, raw=data))
+        records.append(NoteRecord(sequence=self._next(), host_time=host_time, text=text, raw=data, lacks=lacks))
 
     def _next(self) -> int:
         number = self._sequence

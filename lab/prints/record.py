@@ -100,12 +100,16 @@ class GapRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteRecord:
-    """Anything else that came the same way (a loader's warning, a line of the firmware): kept, never counted as a print."""
+    """Anything else that came the same way (a loader's warning, a line of the firmware): kept, never counted as a print.
+
+    ``lacks`` names a module that a driver imports and the guest does not have, see :mod:`lab.guest.lacks`.
+    """
 
     sequence: int
     host_time: float
     text: str
     raw: bytes = field(repr=False, default=b"")
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

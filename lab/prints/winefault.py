@@ -1,4 +1,4 @@
-"""What Wine says when a driver's process ends: its own words, taken apart.
+r"""What Wine says when a driver's process ends: its own words, taken apart.
 
 Seen with Wine 10.0. In a process that counts as being debugged (the driver ``wine-compat`` sees to that):
 
@@ -7,6 +7,9 @@ Seen with Wine 10.0. In a process that counts as being debugged (the driver ``wi
 - ahead of it, when a function was called that Wine does not have, ``wine: Call from 00006FFFFFC1CF77 to unimplemented function
   ntoskrnl.exe.MmGetVirtualForPhysical, aborting``. That holds for functions that Wine only declares (stubs) and for imports
   that it has never heard of: its loader links both to code that raises 0x80000100, so the load itself succeeds.
+
+A driver whose import names a module that is not there is not loaded at all, and ``sc start`` says 1114:
+``err:module:import_dll Library wdfldr.sys (which is needed by L"C:\\lab\\run\\frob.sys") not found``.
 
 Everywhere else one line without a time stamp, ``wine: Unhandled page fault on write access to … at address … (thread 00b4),
 starting debugger...``.
@@ -17,13 +20,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lab.guest.lacks import function_name
+from lab.guest.lacks import function_name, module_name
 
 #: Wine's exception for a call of a function that it does not have.
 STUB_CALLED = 0x80000100
 
 _RAISED = re.compile(rb"Unhandled exception code ([0-9a-f]{1,8}) flags [0-9a-f]+ addr (?:\(nil\)|(?:0x)?([0-9a-f]{1,16}))")
 _STUB = re.compile(rb"wine: Call from (?:0x)?([0-9A-Fa-f]{1,16}) to unimplemented function (\S+)\.([^\s.]+), aborting")
+_MODULE = re.compile(rb'Library (\S+) \(which is needed by L"[^"]*"\) not found')
 _OUTSIDE = re.compile(
     rb"wine: (?P<what>.{1,300}?) at address (?:0x)?(?P<at>[0-9A-Fa-f]{1,16}) \(thread [0-9a-f]{1,8}\), starting debugger\.\.\."
 )
@@ -67,6 +71,12 @@ def stub_called(line: bytes) -> WineFault | None:
     """The call of a missing function in a line without header; the fault itself follows, unless the driver handles it."""
     found = _STUB.fullmatch(line)
     return WineFault(STUB_CALLED, int(found[1], 16), _function(found[2], found[3])) if found else None
+
+
+def module_missing(text: bytes) -> str:
+    """The module that an ``err:module`` line misses, as :mod:`lab.guest.lacks` names it; empty when it tells something else."""
+    found = _MODULE.match(text)
+    return module_name(found[1].decode("ascii", "backslashreplace")) if found else ""
 
 
 def unhandled_outside(line: bytes) -> WineFault | None:

@@ -651,3 +651,42 @@ def test_reads(reader):
 """
     )
     assert inner.verdicts == {"test_reads": "passed"}
+
+
+LOADER = """
+    from lab.prints.record import NoteRecord
+    from simulated import SimulatedTransport, SimulatedDriver
+    def refuse(self, verb, service, real=SimulatedTransport._sc):
+        if verb != "start":
+            return real(self, verb, service)
+        said = NoteRecord(sequence=len(self.prints.log), host_time=1.0, text="not found", lacks="module:{module}")
+        self.prints.log.extend([said])
+        return 1114, "[SC] StartService FAILED 1114:"
+    monkey.setattr(SimulatedTransport, "_sc", refuse)
+"""
+
+
+@pytest.mark.parametrize(("module", "verdict"), [("wdfldr.sys", "skipped"), ("other.sys", "product")])
+def test_a_module_that_the_loader_misses_is_the_guests_lack_unless_it_is_the_runs_own(
+    inner: Any, module: str, verdict: str
+) -> None:
+    inner.prepare(changes="monkey = config.stash.setdefault(MONKEY, pytest.MonkeyPatch())" + LOADER.format(module=module))
+    path = inner.pytester.path / "conftest.py"
+    path.write_text(path.read_text().replace("SOURCES = []", "SOURCES = []\nMONKEY = pytest.StashKey()") + UNDO)
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_loads(driver):
+    pass
+"""
+    )
+    entry = inner.test("test_loads")
+    assert entry.verdict == verdict, entry.reason
+    assert entry.missing_capability == ("module:wdfldr.sys" if verdict == "skipped" else None)
+
+
+UNDO = """
+def pytest_unconfigure(config):
+    if MONKEY in config.stash:
+        config.stash[MONKEY].undo()
+"""

@@ -86,6 +86,17 @@ def test_a_print_of_a_driver_that_only_begins_like_it_goes_on_in_its_second_line
     assert printed.text == "frob: entry\nwine: a vintage of 1998"
 
 
+def test_a_module_that_is_not_there_is_named() -> None:
+    [note] = decode(
+        b' 61.627:0068:0074:err:module:import_dll Library wdfldr.sys (which is needed by L"C:\\\\x\\\\frob.sys") not found'
+    )
+    assert isinstance(note, NoteRecord)
+    assert note.lacks == "module:wdfldr.sys"
+    [other] = decode(b" 61.627:0068:0074:err:module:loader_init Importing dlls for frob.exe failed, status c0000135")
+    assert isinstance(other, NoteRecord)
+    assert other.lacks == ""
+
+
 def test_what_is_missing_in_words() -> None:
     assert in_words(LACKS) == "this guest's kernel has no ExInitializeRundownProtection"
     assert in_words("function:fltmgr.sys!FltFoo") == "this guest's fltmgr.sys has no FltFoo"
