@@ -17,6 +17,14 @@ pytest_plugins = ["pytester"]
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _locks_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests, and what they start, wait for no run that goes on beside them on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _console_signals() -> Iterator[None]:
     """What tests start can be interrupted, also where the tests themselves run in the background.
 

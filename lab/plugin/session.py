@@ -14,6 +14,7 @@ from lab.errors import EvidenceLost, LabError, SuiteError, TransportError
 from lab.gate.blame import hang_of, is_of_the_suite
 from lab.guest import capability
 from lab.guest.lacks import in_words
+from lab.host.locks import locks_dir
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.imports import DriverImports
@@ -73,14 +74,14 @@ class LabSession:
         self._nextid: str | None = None
         self._last_here = False
         self._forks_written = False
-        self._turn = MachineTurn(out / "workers")
+        self._turn = MachineTurn(out / "workers", locks_dir())
         self.evidence = EvidenceKeeper(out, source, dump=config.crash_dump, end=config.keep == "never")
         self._triage = Triage(self.evidence)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
         # Only the lab's own source knows a reason; one that a hook put in its place need not.
         self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
-        self._slots = Slots(out / "workers", slot_count(source, forks=forks is not None))
+        self._slots = Slots(locks_dir(), slot_count(source, forks=forks is not None))
         self.pool = GuestPool(
             source,
             worker,

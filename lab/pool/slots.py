@@ -1,55 +1,66 @@
-"""Places for guests: more workers than the machine carries wait until one is free, however long that takes."""
+"""Places for guests: more workers than the machine carries wait until one is free, however long that takes.
+
+The places are the machine's, for all runs on it. A guest takes its share of them: one of six where the machine carries six of
+its kind, half of them where it carries two. A share is a number of bytes of one lock file, which may lie anywhere in it.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import itertools
+import logging
 import os
 import time
 from pathlib import Path
 
 from lab.errors import LabError
 from lab.host.capacity import Capacity, measure
+from lab.host.locks import free_ranges, lock_range, open_lock
 from lab.pool.pool import GuestSource
 
+_LOG = logging.getLogger(__name__)
 _POLL_S = 0.02
+#: What the whole machine is: the least common multiple of 1 to 10, so that small numbers of guests share it without a rest.
+_WHOLE = 2520
+_FILE = "guests"
+_GATE = "guests.gate"
 
 
 class Slots:
-    """One place of a run's workers; the kernel frees it when its holder dies.
+    """One place of a worker; the kernel frees it when its holder dies.
 
     Fair: whoever waits holds the gate, so that all others wait behind.
 
     Args:
-        folder: A folder that all workers of the run share.
-        count: How many places there are.
+        folder: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
+        count: How many guests of this kind the machine carries.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
         self._folder = folder
-        self._count = count
+        self._share = max(1, _WHOLE // max(1, count))
         self._fd = -1
 
     def take(self) -> None:
         """Take a place, unless this worker has one; waits as long as that takes."""
         if self._fd >= 0:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        gate = self._open("slot.gate")
+        gate = open_lock(self._folder, _GATE)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX)
-            while self._fd < 0:
-                for number in range(self._count):
-                    fd = self._open(f"slot.{number}")
-                    try:
-                        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
-                        os.close(fd)
-                        continue
-                    self._fd = fd
-                    break
-                else:
+            fd = open_lock(self._folder, _FILE)
+            try:
+                for tries in itertools.count():
+                    if self._try(fd):
+                        break
+                    if tries == 0:
+                        _LOG.info("wait for a place in %s: other guests of this machine have them all", self._folder)
                     # No deadline: a holder ends, or dies, and the kernel frees its place.
                     time.sleep(_POLL_S)
+            except BaseException:
+                os.close(fd)
+                raise
+            self._fd = fd
         finally:
             os.close(gate)
 
@@ -59,8 +70,18 @@ class Slots:
             os.close(self._fd)
             self._fd = -1
 
-    def _open(self, name: str) -> int:
-        return os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _try(self, fd: int) -> bool:
+        """Lock a share, if so much is free; nobody else takes any meanwhile, because this one has the gate."""
+        left = self._share
+        found = []
+        for start, length in free_ranges(fd, 0, _WHOLE):
+            found.append((start, min(length, left)))
+            left -= found[-1][1]
+            if not left:
+                for place, size in found:
+                    lock_range(fd, place, size)
+                return True
+        return False
 
 
 def slot_count(source: GuestSource, *, forks: bool, capacity: Capacity | None = None) -> int:

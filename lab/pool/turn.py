@@ -1,31 +1,42 @@
 """Whose turn the machine is: ordinary tests share it, a test about races between CPUs has it to itself.
 
 Two guests of two virtual CPUs on two cores slow each other down three to five times under TCG, because a virtual CPU that
-holds a guest's lock loses its core. So such a test waits until nobody else runs, and nobody else starts before it has ended.
+holds a guest's lock loses its core. So such a test waits until nobody else runs, and nobody else starts before it has ended,
+in this run and in the others of this machine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.host.locks import locked
+
+_RUN = "turn.lock"
+_GATE = "turn.gate"
+_MACHINE = "turn"
+
 
 class MachineTurn:
-    """A shared and an exclusive lock between the workers of one run.
+    """A shared and an exclusive lock between all workers of this machine.
 
-    Whoever wants to be alone lets the others go on: to stop them in the middle of a run would leave all but one core idle
-    twice, while they end their tests and while the one runs. A run ends, so everybody's turn comes. The kernel lets go of the
-    lock when a process dies, so a killed worker blocks nobody.
+    Whoever wants to be alone lets the others of its own run go on: to stop them in the middle of a run would leave all but one
+    core idle twice, while they end their tests and while the one runs. A run ends, so everybody's turn comes. Other runs need
+    not end: there, whoever waits holds a gate, and they begin no further test.
+
+    The locks are always taken in one order (run, gate, machine) and the kernel lets go of them when a process dies, so nobody
+    waits in a circle, and a killed worker blocks nobody.
 
     Args:
         folder: A folder that all workers of the run share.
+        machine: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machine: Path) -> None:
         self._folder = folder
+        self._machine = machine
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
@@ -42,9 +53,7 @@ class MachineTurn:
     @contextlib.contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        turn = os.open(self._folder / "turn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(turn, kind)
+        with locked(self._folder, _RUN, kind), contextlib.ExitStack() as machine:
+            with locked(self._machine, _GATE, kind):
+                machine.enter_context(locked(self._machine, _MACHINE, kind))
             yield
-        finally:
-            os.close(turn)

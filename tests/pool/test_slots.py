@@ -7,6 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from lab.host.capacity import Capacity
 from lab.pool.slots import Slots, slot_count
 from tests.simulated import SimulatedSource, manifest
@@ -65,3 +67,47 @@ def test_places_follow_from_cores_and_memory(tmp_path: Path) -> None:
     assert slot_count(source, forks=True, capacity=tight) == 2
     assert slot_count(source, forks=False, capacity=tight) == 2
     assert slot_count(source, forks=True, capacity=Capacity(cores=1, memory_mb=100)) == 1
+
+
+def taken(slots: Slots) -> threading.Event:
+    """Have it take a place in the background; the event tells when it has one."""
+    got = threading.Event()
+
+    def take() -> None:
+        slots.take()
+        got.set()
+
+    threading.Thread(target=take, daemon=True).start()
+    return got
+
+
+def test_guests_of_two_runs_share_one_machine(tmp_path: Path) -> None:
+    """Each run counted to its own number: two runs at once started twice what the machine carries."""
+    small, large = [Slots(tmp_path, 6) for _ in range(4)], Slots(tmp_path, 2)
+    for slots in small:
+        slots.take()
+    got = taken(large)
+    assert not got.wait(0.05)
+    # Two sixths are free, wherever they lie; the third one makes half of the machine.
+    small[1].give_back()
+    assert got.wait(30)
+    late = taken(small[1])
+    assert not late.wait(0.05)
+    small[3].give_back()
+    assert late.wait(30)
+    for slots in (*small, large):
+        slots.give_back()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 9, 10, 24, 64])
+def test_there_are_as_many_places_as_were_counted(tmp_path: Path, count: int) -> None:
+    held = [Slots(tmp_path, count) for _ in range(count)]
+    for slots in held:
+        slots.take()
+    more = Slots(tmp_path, count)
+    got = taken(more)
+    assert not got.wait(0.05)
+    held[0].give_back()
+    assert got.wait(30)
+    for slots in (*held, more):
+        slots.give_back()

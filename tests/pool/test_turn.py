@@ -23,19 +23,19 @@ def held(folder: Path, name: str) -> bool:
 
 
 def test_many_share(tmp_path: Path) -> None:
-    with MachineTurn(tmp_path).shared(), MachineTurn(tmp_path).shared():
-        assert not held(tmp_path, "turn.lock")
+    with MachineTurn(tmp_path / "run", tmp_path).shared(), MachineTurn(tmp_path / "run", tmp_path).shared():
+        assert not held(tmp_path, "turn")
 
 
 def test_one_alone_keeps_the_others_out(tmp_path: Path) -> None:
     order: list[str] = []
 
     def share() -> None:
-        with MachineTurn(tmp_path).shared():
+        with MachineTurn(tmp_path / "run", tmp_path).shared():
             order.append("shared")
 
-    with MachineTurn(tmp_path).alone():
-        assert held(tmp_path, "turn.lock")
+    with MachineTurn(tmp_path / "run", tmp_path).alone():
+        assert held(tmp_path, "turn")
         thread = threading.Thread(target=share)
         thread.start()
         thread.join(0.05)
@@ -48,14 +48,41 @@ def test_who_wants_to_be_alone_lets_the_others_go_on(tmp_path: Path) -> None:
     order: list[str] = []
 
     def alone() -> None:
-        with MachineTurn(tmp_path).alone():
+        with MachineTurn(tmp_path / "run", tmp_path).alone():
             order.append("alone")
 
-    with MachineTurn(tmp_path).shared():
+    with MachineTurn(tmp_path / "run", tmp_path).shared():
         thread = threading.Thread(target=alone)
         thread.start()
         thread.join(0.05)
-        with MachineTurn(tmp_path).shared():
+        with MachineTurn(tmp_path / "run", tmp_path).shared():
             order.append("shared")
     thread.join(30)
     assert order == ["shared", "alone"]
+
+
+def test_runs_wait_for_each_other_and_nobody_for_ever(tmp_path: Path) -> None:
+    """Each run had a lock of its own. A run that always has a test going on must not keep another's from ever being alone."""
+    order: list[str] = []
+    ours, theirs = (MachineTurn(tmp_path / run, tmp_path) for run in ("ours", "theirs"))
+
+    def alone() -> None:
+        with ours.alone():
+            order.append("alone")
+
+    def share() -> None:
+        with theirs.shared():
+            order.append("shared")
+
+    with theirs.shared():
+        waiting = threading.Thread(target=alone)
+        waiting.start()
+        while not held(tmp_path, "turn.gate"):
+            assert waiting.is_alive()
+        late = threading.Thread(target=share)
+        late.start()
+        late.join(0.05)
+        assert order == []
+    for thread in (waiting, late):
+        thread.join(30)
+    assert order == ["alone", "shared"]
