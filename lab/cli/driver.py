@@ -99,6 +99,8 @@ def _lacking(file: Path, facts: pe.ImageFacts) -> list[str]:
         manifest = read_manifest(existing_image(_FREE_GUEST))
     except LabError:
         return []
+    if facts.arch != manifest.arch:
+        return []
     return [f"{manifest.guest}: {line}" for line in gap_lines(file.name, import_gaps(facts.imports, manifest.kernel))]
 
 

@@ -10,6 +10,12 @@ from lab.crash.codes import bugcheck_hint, bugcheck_name, exception_hint, except
 
 #: How many parameters a bugcheck has; a fault of the free guest has the faulting address alone.
 _PARAMETERS = 4
+#: An access violation whose instruction is at address 0.
+_CALLED_NULL = (0xC0000005, 0)
+_NULL_CALL = (
+    "a null function pointer was called; if it came from MmGetSystemRoutineAddress: the free guest's kernel has fewer routines "
+    "than Windows', and a driver that takes for granted what it does not find cannot be judged here"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class FaultWords:
         """The words for a code and its parameters. Bugchecks and exceptions share numbers, so the parameters tell which."""
         if len(parameters) == _PARAMETERS:
             return cls(True, bugcheck_name(code), bugcheck_hint(code))
-        return cls(False, exception_name(code), exception_hint(code))
+        return cls(False, exception_name(code), _NULL_CALL if (code, *parameters) == _CALLED_NULL else exception_hint(code))
 
 
 def title(code: int, parameters: Sequence[int]) -> str:

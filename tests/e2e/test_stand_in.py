@@ -207,3 +207,4 @@ def test_a_call_through_a_null_pointer_is_the_drivers_fault(ran: FinishedRun) ->
     assert found.verdict == "crash"
     assert found.fault is not None
     assert (found.fault.code, found.fault.parameters) == ("0xC0000005", ["0x0"])
+    assert "a null function pointer was called" in found.fault.hint

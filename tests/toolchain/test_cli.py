@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from lab.cli import driver
 from lab.errors import ConfigError
+from lab.image.manifest import KernelFacts
 from lab.toolchain.codeview import codeview
 from lab.toolchain.sign import SigningKey, sign, signing_key
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def own_data_folder(monkeypatch: pytest.MonkeyPatch, key: SigningKey, tmp_path: Path) -> None:
-    """Commands sign with the tests' key, never with the user's."""
+    """Commands sign with the tests' key, never with the user's; no guest's image is built."""
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "signing").symlink_to(key.key.parent)
     monkeypatch.setenv("LAB_DATA", str(tmp_path / "data"))
@@ -116,3 +119,17 @@ def test_list_shows_the_checkouts_components() -> None:
 
 def test_an_unknown_name_is_a_config_error() -> None:
     assert isinstance(lab("build", "snyc").exception, ConfigError)
+
+
+@pytest.mark.parametrize(("arch", "said"), [("x64", True), ("x86", False)])
+def test_check_says_what_the_free_guest_lacks_for_a_driver(
+    unsigned: Path, monkeypatch: pytest.MonkeyPatch, arch: str, said: bool
+) -> None:
+    assert "free guest" not in lab("check", unsigned).output, "nothing is known of a guest that is not built"
+    guest = SimpleNamespace(arch=arch, guest="free guest: Wine 10.0", kernel=KernelFacts(modules={}))
+    monkeypatch.setattr(driver, "existing_image", lambda _name: Path("image"))
+    monkeypatch.setattr(driver, "read_manifest", lambda _folder: guest)
+    line = (
+        "  note: free guest: Wine 10.0: tiny.sys: this guest has no module ntoskrnl.exe: its tests are skipped on this guest\n"
+    )
+    assert (line in lab("check", unsigned).output) is said
