@@ -37,10 +37,13 @@ from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
 from lab.plugin.imports import gap_lines, gaps_of
 from lab.report.collect import assemble
+from lab.report.elsewhere import all_folders, find, put_aside
 from lab.report.ending import run_end
 from lab.report.html import write_html
+from lab.report.junit import complete_junit
 from lab.report.model import RunReport
 from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
+from lab.report.places import from_folder
 from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
 from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
@@ -177,6 +180,7 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
         now = datetime.datetime.now(tz=datetime.UTC)
         folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
         manifest = read_manifest(image)
+        put_aside(folder)
         try:
             # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
             # tested is what was there when the user asked for it.
@@ -195,7 +199,7 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
     )
     end = run_child(argv, cwd=Path.cwd(), env=environ, terminal=words.terminal)
     code = conclude(folder, end, settings, everything=not arguments)
-    if not (folder / RUN_FILE).exists():
+    if not find(folder, RUN_FILE).exists():
         if code in (USAGE, NOTHING):
             drop_empty(folder)
     elif out is None:
@@ -261,6 +265,8 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
     found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
     write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(code))
+    project = os.environ.get("CI_PROJECT_DIR")
+    complete_junit(folder, found, base=Path(project) if project else None)
     print_summary(found, console, folder=folder)
     if everything:
         # A selection of tests leaves most entries without one, and says nothing about them.
@@ -293,10 +299,13 @@ def _print_known(report: RunReport, issues: Sequence[KnownIssue], console: Conso
 
 
 def _print_paths(folder: Path, console: Console) -> None:
-    shown = Path(os.path.relpath(folder)) if folder.absolute().is_relative_to(Path.cwd()) else folder
+    here = Path.cwd()
     for name, what in (("report.html", "report"), ("run.json", "data"), ("junit.xml", "JUnit")):
-        if (folder / name).exists():
-            console.print(f"{what:<8} {shown / name}", soft_wrap=True, markup=False, highlight=False)
+        path = find(folder.absolute(), name)
+        if path.exists():
+            console.print(f"{what:<8} {from_folder(path, here)}", soft_wrap=True)
+    if others := all_folders(folder.absolute())[1:]:
+        console.print(f"lab: {folder} took no more (a full disk?): results of this run are in {others[0]}", soft_wrap=True)
 
 
 def _print_next(report: RunReport, settings: Settings, console: Console) -> None:

@@ -14,6 +14,7 @@ import lab
 from lab.errors import LabError
 from lab.gate.exitcode import NOTHING, OK
 from lab.plugin import hookspec, markers, options
+from lab.plugin.finish import FinishAnyway
 from lab.plugin.fixtures import GUEST_FIXTURES
 from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
@@ -69,7 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(recorder, "lab-recorder")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(XdistHooks(recorder), "lab-xdist")
-    if is_worker(config):
+    if not is_worker(config):
+        config.pluginmanager.register(FinishAnyway(pytest_sessionfinish), "lab-finish-anyway")
+    else:
         config.pluginmanager.register(SafeSender(), "lab-safe-sender")
         die_with_parent()
         config.stash[OUT] = out_of_controller(config)

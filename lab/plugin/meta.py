@@ -12,6 +12,7 @@ from filelock import FileLock
 
 import lab
 from lab.pool.pool import GuestSource
+from lab.report.elsewhere import find
 from lab.report.model import DriverEntry, ImageEntry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
 from lab.toolchain.trust import driver_note
@@ -32,7 +33,7 @@ def describe_run(
     """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".meta.lock"):
-        if (out / META_FILE).exists():
+        if find(out, META_FILE).exists():
             return
         manifest = source.manifest
         now = time.time()

@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from lab.report import view
+from lab.report.elsewhere import write_text
 from lab.report.model import NO_CODE, RunReport
 from lab.report.timeline import print_plot, timeline
 
@@ -61,9 +62,5 @@ def _shown(value: object) -> object:
 
 
 def write_html(out: Path, report: RunReport, *, exit_meaning: str = "") -> Path:
-    """Write ``report.html`` into a run's folder and return its path."""
-    path = out / HTML_FILE
-    part = path.with_name(path.name + ".part")
-    part.write_text(render_html(report, exit_meaning=exit_meaning), encoding="utf-8", errors="backslashreplace")
-    part.replace(path)
-    return path
+    """Write ``report.html`` into a run's folder, or elsewhere where that takes no more, and return its path."""
+    return write_text(out, HTML_FILE, render_html(report, exit_meaning=exit_meaning))

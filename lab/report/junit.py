@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.report.model import TestEntry
+from lab.report.elsewhere import find, write_somewhere
+from lab.report.model import RunReport, TestEntry
+from lab.report.view import printable
 
+JUNIT_FILE = "junit.xml"
 #: The property that names a file of evidence, relative to the run's folder; one property for each.
 EVIDENCE_PROPERTY = "lab_evidence"
 
@@ -33,6 +37,7 @@ def user_properties(entry: TestEntry, *, guest: str, image_key: str, hashes: Map
         "lab_guest_id": entry.guest_id or "",
         "lab_worker": entry.worker,
         "lab_fault": entry.fault.code if entry.fault else "",
+        "lab_fault_place": entry.fault.where if entry.fault else "",
     }
     found |= {f"lab_driver_sha256_{name}": hashes[name] for name in entry.drivers if name in hashes}
     evidence = [(EVIDENCE_PROPERTY, file.path) for file in entry.evidence if not file.path.endswith("/")]
@@ -78,3 +83,125 @@ def attach_evidence(junit: Path, out: Path, *, base: Path | None = None) -> int:
         tree.write(part, encoding="utf-8", xml_declaration=True)
         part.replace(junit)
     return added
+
+
+def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) -> Path:
+    """Make ``junit.xml`` of a run say what the report says, and write it into the run's folder, or elsewhere.
+
+    pytest writes nothing when it is killed, leaves out what it did not come to, and knows neither crashes behind a test nor
+    known issues. What it wrote of a test otherwise, such as its output, stays.
+
+    Args:
+        out: Folder of the run.
+        report: The run, with its evidence.
+        base: See :func:`attach_evidence`.
+
+    Returns:
+        Where the file is.
+    """
+    file = find(out, JUNIT_FILE)
+    root, suite = _read(file)
+    cases = {(case.get("classname", ""), case.get("name", "")): case for case in suite.iter("testcase")}
+    for entry in report.tests:
+        case = cases.get(_address(entry.nodeid))
+        if case is None:
+            case = _new_case(suite, entry.nodeid, entry.duration_s)
+        _judge(case, _OUTCOMES[entry.verdict], entry)
+    for nodeid in report.not_run:
+        if _address(nodeid) not in cases:
+            case = _new_case(suite, nodeid, 0.0)
+            ElementTree.SubElement(case, "skipped", {"message": _xml(f"not run: {report.ended or 'the run ended early'}")})
+    _count(suite)
+    _fit(root)
+    written = write_somewhere(out, JUNIT_FILE, lambda part: _write(part, root))
+    with contextlib.suppress(OSError):  # a disk with no room for one file more
+        attach_evidence(written, out, base=base)
+    return written
+
+
+#: What a reader of JUnit files is told of each verdict.
+_OUTCOMES = {
+    "product": "failure",
+    "crash": "failure",
+    "test": "error",
+    "infra": "error",
+    "known": "skipped",
+    "skipped": "skipped",
+    "passed": "",
+}
+_ALL = ("failure", "error", "skipped")
+_LONGEST_MESSAGE = 4000
+#: GitLab takes no JUnit file of more than 30 MB, and libxml2, which many readers are made of, no text of more than 10 MB.
+_MOST_BYTES = 25_000_000
+
+
+def _read(file: Path) -> tuple[ElementTree.Element, ElementTree.Element]:
+    """What pytest wrote, and its suite; an empty one where it wrote nothing that can be read."""
+    try:
+        root = ElementTree.parse(file).getroot()
+        suite = root if root.tag == "testsuite" else root.find("testsuite")
+        if suite is not None:
+            return root, suite
+    except (OSError, ElementTree.ParseError):
+        pass
+    root = ElementTree.Element("testsuites", {"name": "pytest tests"})
+    return root, ElementTree.SubElement(root, "testsuite", {"name": "pytest"})
+
+
+def _address(nodeid: str) -> tuple[str, str]:
+    """Class and name of a test as pytest writes them."""
+    path, bracket, parameters = nodeid.partition("[")
+    names = path.split("::")
+    names[0] = names[0].replace("/", ".").removesuffix(".py")
+    return ".".join(names[:-1]), _xml(names[-1] + bracket + parameters)
+
+
+def _new_case(suite: ElementTree.Element, nodeid: str, duration_s: float) -> ElementTree.Element:
+    group, name = _address(nodeid)
+    values = {"classname": _xml(group), "name": name, "time": f"{duration_s:.3f}"}
+    return ElementTree.SubElement(suite, "testcase", values)
+
+
+def _judge(case: ElementTree.Element, outcome: str, entry: TestEntry) -> None:
+    """Have a test's outcome be that of the report; pytest's own words stay where it came to the same."""
+    found = [child for child in case if child.tag in _ALL]
+    red = [child for child in found if child.tag != "skipped"]
+    place = entry.fault.where if entry.fault else ""
+    said = _xml(f"{entry.verdict}: {entry.reason}" + (f" (if the address is the driver's: {place})" if place else ""))
+    if outcome in ("failure", "error"):
+        if not red:
+            red = [ElementTree.SubElement(case, outcome)]
+            red[0].text = _xml(entry.details or entry.reason)
+        red[0].set("message", said[:_LONGEST_MESSAGE])
+    elif outcome == "skipped" and (red or not found):
+        ElementTree.SubElement(case, "skipped", {"message": said[:_LONGEST_MESSAGE]})
+    if outcome in ("", "skipped"):
+        for child in red:
+            case.remove(child)
+
+
+def _count(suite: ElementTree.Element) -> None:
+    cases = list(suite.iter("testcase"))
+    suite.set("tests", str(len(cases)))
+    for tag, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(name, str(sum(case.find(tag) is not None for case in cases)))
+
+
+def _fit(root: ElementTree.Element) -> None:
+    """Cut the longest texts where the file would be too long for its readers."""
+    for most in (50_000, 5_000, 500):
+        if len(ElementTree.tostring(root, encoding="utf-8")) <= _MOST_BYTES:
+            return
+        for element in root.iter():
+            if element.text and len(element.text) > most:
+                left = len(element.text) - most
+                element.text = f"{element.text[:most]}\n… {left} more characters; the report has more"
+
+
+def _xml(text: str) -> str:
+    """Text that XML can carry."""
+    return printable(text).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def _write(part: Path, root: ElementTree.Element) -> None:
+    ElementTree.ElementTree(root).write(part, encoding="utf-8", xml_declaration=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lab.report.elsewhere import find, write_text
 from lab.report.model import DriverEntry, ImageEntry, RunReport, Text, as_json
 
 META_FILE = "meta.json"
@@ -33,30 +34,21 @@ class RunMeta(BaseModel):
 
 def write_meta(out: Path, meta: RunMeta) -> None:
     """Keep ``meta`` in the out folder for whoever assembles the report, also when pytest dies."""
-    out.mkdir(parents=True, exist_ok=True)
-    _replace(out / META_FILE, as_json(meta, indent=2) + "\n")
+    write_text(out, META_FILE, as_json(meta, indent=2) + "\n")
 
 
 def read_meta(out: Path) -> RunMeta | None:
     """Read what :func:`write_meta` kept; None when the run died before that."""
-    path = out / META_FILE
+    path = find(out, META_FILE)
     return RunMeta.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def write_run(out: Path, report: RunReport) -> Path:
-    """Write ``run.json`` into the out folder, in one step."""
-    path = out / RUN_FILE
-    _replace(path, as_json(report, indent=2) + "\n")
-    return path
+    """Write ``run.json`` into the out folder, in one step, or elsewhere where that takes no more; return its path."""
+    return write_text(out, RUN_FILE, as_json(report, indent=2) + "\n")
 
 
 def read_run(out: Path) -> RunReport | None:
     """Read ``run.json`` of an out folder; None when there is none."""
-    path = out / RUN_FILE
+    path = find(out, RUN_FILE)
     return RunReport.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab.report.model import Text
+from lab.report.elsewhere import find, write_text
+from lab.report.model import Text, as_json
 
 SESSION_FILE = "session.json"
 
@@ -46,15 +47,12 @@ class SessionFacts(BaseModel):
 
 def write_session(out: Path, facts: SessionFacts) -> None:
     """Keep the facts in a run's folder, in one step."""
-    path = out / SESSION_FILE
-    part = path.with_name(path.name + ".part")
-    part.write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_text(out, SESSION_FILE, as_json(facts, indent=2) + "\n")
 
 
 def read_session(out: Path) -> SessionFacts | None:
     """Read what :func:`write_session` kept; None when pytest did not come that far."""
     try:
-        return SessionFacts.model_validate_json((out / SESSION_FILE).read_text(encoding="utf-8"))
+        return SessionFacts.model_validate_json(find(out, SESSION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None

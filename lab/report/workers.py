@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from lab.report.elsewhere import all_folders, other_folders
 from lab.report.model import ForksEntry, GuestEntry, TestEntry, Text, as_json
 
 WORKERS_DIR = "workers"
@@ -34,8 +35,8 @@ class ResultWriter:
     """
 
     def __init__(self, out: Path, worker: str) -> None:
-        self._folder = out / WORKERS_DIR
-        self._folder.mkdir(parents=True, exist_ok=True)
+        #: Where the lines go; the next one when a folder takes no more.
+        self._folders = [folder / WORKERS_DIR for folder in (out, *other_folders(out))]
         self._stem = f"{worker}.{os.getpid()}"
         self._files: dict[str, int] = {}
         self.worker = worker
@@ -78,10 +79,23 @@ class ResultWriter:
         self.close()
 
     def _append(self, kind: str, line: str) -> None:
-        if kind not in self._files:
-            path = self._folder / f"{self._stem}.{kind}.jsonl"
-            self._files[kind] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         payload = line.encode("utf-8") + b"\n"
+        while True:
+            try:
+                self._write(kind, payload)
+                return
+            except OSError:
+                # The rest of a torn line is no record; this one is written again, whole.
+                if len(self._folders) == 1:
+                    raise
+                self._folders.pop(0)
+                self.close()
+
+    def _write(self, kind: str, payload: bytes) -> None:
+        if kind not in self._files:
+            self._folders[0].mkdir(parents=True, exist_ok=True)
+            path = self._folders[0] / f"{self._stem}.{kind}.jsonl"
+            self._files[kind] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         while payload:
             payload = payload[os.write(self._files[kind], payload) :]
 
@@ -112,14 +126,14 @@ class WorkerRecords:
 def read_workers(out: Path) -> WorkerRecords:
     """Read all workers' files, in the order of their names."""
     records = WorkerRecords()
-    folder = out / WORKERS_DIR
-    stems = {path.name.rsplit(".", 2)[0] for path in folder.glob("*.jsonl")}
+    folders = [folder / WORKERS_DIR for folder in all_folders(out)]
+    stems = {path.name.rsplit(".", 2)[0] for folder in folders for path in folder.glob("*.jsonl")}
     for stem in sorted(stems):
-        tests = list(_lines(folder / f"{stem}.tests.jsonl", TestEntry, records.damaged))
+        tests = list(_lines(folders, f"{stem}.tests.jsonl", TestEntry, records.damaged))
         records.tests += tests
-        records.guests += _lines(folder / f"{stem}.guests.jsonl", GuestEntry, records.damaged)
-        records.forks += _lines(folder / f"{stem}.forks.jsonl", ForksEntry, records.damaged)
-        begun = list(_lines(folder / f"{stem}.begun.jsonl", _Begun, records.damaged))
+        records.guests += _lines(folders, f"{stem}.guests.jsonl", GuestEntry, records.damaged)
+        records.forks += _lines(folders, f"{stem}.forks.jsonl", ForksEntry, records.damaged)
+        begun = list(_lines(folders, f"{stem}.begun.jsonl", _Begun, records.damaged))
         records.collected += [nodeid for line in begun for nodeid in line.collected]
         records.unfinished += _unfinished(stem.split(".", 1)[0], begun, tests)
     return records
@@ -128,14 +142,15 @@ def read_workers(out: Path) -> WorkerRecords:
 _Line = TypeVar("_Line", bound=BaseModel)
 
 
-def _lines(path: Path, model: type[_Line], damaged: list[str]) -> Iterator[_Line]:
-    if not path.exists():
-        return
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            yield model.model_validate_json(line)
-        except ValidationError:
-            damaged.append(f"{path.name}:{number}")
+def _lines(folders: Sequence[Path], name: str, model: type[_Line], damaged: list[str]) -> Iterator[_Line]:
+    for path in (folder / name for folder in folders):
+        if not path.exists():
+            continue
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            try:
+                yield model.model_validate_json(line)
+            except ValidationError:
+                damaged.append(f"{path.name}:{number}")
 
 
 def _unfinished(worker: str, begun: Iterable[_Begun], tests: Iterable[TestEntry]) -> list[TestEntry]:

@@ -443,3 +443,26 @@ def test_nothing_outlives_a_killed_run(suite: Suite, tmp_path: Path) -> None:
     process.kill()
     process.communicate(timeout=60)
     assert gone(worker)
+
+
+def test_a_full_disk_costs_no_result(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
+    suite(
+        """\
+        from pathlib import Path
+        def test_fills_the_disk(request):
+            out = Path(request.config.getoption("lab_out"))
+            for name in ("run.json.part", "report.html.part", "junit.xml", "junit.xml.part", "session.json.part"):
+                (out / name).symlink_to("/dev/full")
+        def test_red(): assert 0
+        """
+    )
+    result = lab("run", "-n0", "--out", "o")
+    assert result.exit_code == 1, result.output
+    [folder] = (tmp_path / "state" / "results").iterdir()
+    assert {"run.json", "report.html", "junit.xml"} <= {path.name for path in folder.iterdir()}
+    assert read(folder).totals == {"passed": 1, "product": 1}
+    assert "1 product failure" in result.output
+    assert f"results of this run are in {folder}" in result.output
+    assert "nobody foresaw" not in result.output
+    assert "<failure" in (folder / "junit.xml").read_text(encoding="utf-8")

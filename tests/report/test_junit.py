@@ -5,8 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from lab.report.junit import attach_evidence, user_properties
-from lab.report.model import EvidenceFile, Fault, TestEntry
+from lab.report.junit import attach_evidence, complete_junit, user_properties
+from lab.report.model import EvidenceFile, Fault, RunReport, TestEntry, Verdict
 
 
 def test_a_test_carries_what_it_ran_on() -> None:
@@ -80,3 +80,93 @@ def test_evidence_is_named_in_the_properties(tmp_path: Path) -> None:
     entry = TestEntry(nodeid="t", verdict="crash", duration_s=1.0, started=1.0, worker="master", evidence=files)
     properties = user_properties(entry, guest="g", image_key="k", hashes={})
     assert [value for name, value in properties if name == "lab_evidence"] == ["evidence/t/console.txt"]
+
+
+def outcome(case: ElementTree.Element) -> tuple[str, str]:
+    found = [(child.tag, child.get("message", "")) for child in case if child.tag in ("failure", "error", "skipped")]
+    assert len(found) <= 1
+    return found[0] if found else ("", "")
+
+
+def entry_of(nodeid: str, verdict: Verdict, reason: str = "", **more: object) -> TestEntry:
+    values = {
+        "nodeid": nodeid,
+        "verdict": verdict,
+        "reason": reason,
+        "duration_s": 1.0,
+        "started": 1.0,
+        "worker": "gw0",
+        **more,
+    }
+    return TestEntry.model_validate(values)
+
+
+def completed(tmp_path: Path, run: RunReport, tests: list[TestEntry], **more: object) -> dict[str, tuple[str, str]]:
+    report = run.model_copy(update={"tests": tests, "not_run": [], "ended": "", **more})
+    suite = ElementTree.parse(complete_junit(tmp_path, report)).getroot().find("testsuite")
+    assert suite is not None
+    cases = list(suite.iter("testcase"))
+    for tag, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        assert suite.get(name) == str(sum(case.find(tag) is not None for case in cases))
+    assert suite.get("tests") == str(len(cases))
+    return {f"{case.get('classname')}.{case.get('name')}": outcome(case) for case in cases}
+
+
+def test_a_run_that_was_killed_has_all_tests(tmp_path: Path, run: RunReport) -> None:
+    tests = [
+        entry_of("suites/test_a.py::test_one", "passed"),
+        entry_of("suites/test_a.py::TestB::test_two[a::b/c.py]", "product", "wrong text"),
+        entry_of("suites/test_a.py::test_three", "infra", "worker gw0 ended in the middle of this test"),
+        entry_of("suites/test_a.py::test_four", "skipped", "needs direct_io"),
+        entry_of("gw0-1::boot", "crash", "before any test"),
+    ]
+    more = {"not_run": ["suites/test_a.py::test_five"], "ended": "the run was interrupted (SIGINT)"}
+    assert completed(tmp_path, run, tests, **more) == {
+        "suites.test_a.test_one": ("", ""),
+        "suites.test_a.TestB.test_two[a::b/c.py]": ("failure", "product: wrong text"),
+        "suites.test_a.test_three": ("error", "infra: worker gw0 ended in the middle of this test"),
+        "suites.test_a.test_four": ("skipped", "skipped: needs direct_io"),
+        "gw0-1.boot": ("failure", "crash: before any test"),
+        "suites.test_a.test_five": ("skipped", "not run: the run was interrupted (SIGINT)"),
+    }
+
+
+def test_what_pytest_wrote_stays_and_says_what_the_report_says(tmp_path: Path, run: RunReport) -> None:
+    (tmp_path / "junit.xml").write_text(XML, encoding="utf-8")
+    fault = Fault(code="0xC0000005", where="poke.sys+0x1120 (DriverEntry, poke.c:10)")
+    tests = [
+        entry_of("suites/sync/test_a.py::test_one", "crash", "access violation", fault=fault),
+        entry_of("suites/sync/test_a.py::test_two", "product", "a fault behind the test"),
+    ]
+    for _ in range(2):
+        found = completed(tmp_path, run, tests)
+        assert found["suites.sync.test_a.test_one"] == (
+            "failure",
+            "crash: access violation (if the address is the driver's: poke.sys+0x1120 (DriverEntry, poke.c:10))",
+        )
+        assert found["suites.sync.test_a.test_two"] == ("failure", "product: a fault behind the test")
+        assert len(found) == 2
+    text = (tmp_path / "junit.xml").read_text(encoding="utf-8")
+    assert "y &lt; z" in text
+    assert text.count("[[ATTACHMENT|") == 2
+
+
+def test_a_known_issue_is_no_failure(tmp_path: Path, run: RunReport) -> None:
+    (tmp_path / "junit.xml").write_text(XML, encoding="utf-8")
+    tests = [entry_of("suites/sync/test_a.py::test_one", "known", "known until 2999-01-01: ours")]
+    found = completed(tmp_path, run, tests)
+    assert found["suites.sync.test_a.test_one"] == ("skipped", "known: known until 2999-01-01: ours")
+
+
+def test_no_text_spoils_the_file(tmp_path: Path, run: RunReport) -> None:
+    odd = "half \ud800, \x00 \x1b[31m ]]> \ufffe end"
+    found = completed(tmp_path, run, [entry_of(f"a.py::t[{odd}]", "infra", odd, details=odd)])
+    [(tag, message)] = found.values()
+    assert tag == "error"
+    assert "]]>" in message
+
+
+def test_a_file_keeps_to_its_readers_limit(tmp_path: Path, run: RunReport) -> None:
+    tests = [entry_of(f"a.py::t{number}", "product", "x", details="y" * 2_000_000) for number in range(20)]
+    completed(tmp_path, run, tests)
+    assert (tmp_path / "junit.xml").stat().st_size < 30_000_000

@@ -1,0 +1,32 @@
+"""The end of a session whose other plugins cannot write any more: the lab's results are made all the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+
+import pytest
+
+_LOG = logging.getLogger(__name__)
+
+
+class FinishAnyway:
+    """Calls the lab's own end of the session where another plugin's failed ahead of it: pytest's JUnit file on a full disk.
+
+    Args:
+        finish: The lab's own end; it is called last otherwise.
+    """
+
+    def __init__(self, finish: Callable[[pytest.Session], None]) -> None:
+        self._finish = finish
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Around all others."""
+        try:
+            return (yield)
+        except OSError as error:
+            _LOG.warning("a plugin of pytest could not write at the end of the session: %s", error)
+            session.config.get_terminal_writer().line(f"\nlab: at the end of the session: {error}")
+            self._finish(session)
+            return None
