@@ -42,15 +42,16 @@ def assemble(
     session = read_session(out) or SessionFacts()
     interrupted = interrupted or session.stopped_by == "interrupt"
     guests = _last_guests(records.guests)
-    # Whose worker is ended in the middle of a test by an interrupt has not lost that test.
-    tests = _merge([*records.tests, *([] if interrupted else records.unfinished)])
+    # A test in whose middle the run was ended by will is not lost by its worker.
+    by_will = interrupted or session.stopped_by == "exit"
+    tests = _merge([*records.tests, *([] if by_will else records.unfinished)])
     for guest in guests:
         _blame(tests, guest)
     seen = {test.nodeid for test in tests}
     not_run = [nodeid for nodeid in dict.fromkeys(records.collected) if nodeid not in seen]
     tests += [_not_collected(error, meta) for error in session.collection_errors]
     ended = ended or session.stopped
-    wanted = interrupted or session.stopped_by in ("exit", "stop") or (session.stopped_by and session.blame == "test")
+    wanted = by_will or session.stopped_by == "stop" or (session.stopped_by and session.blame == "test")
     if not_run and not wanted:
         # pytest died, or has lost them, as when xdist gives up after some dead workers.
         ended = ended or "pytest ended before it"
