@@ -1,0 +1,44 @@
+"""A file in the guest that is not the run's own: the lab's trouble, and nothing is said about the driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.plugin.source import _own_drivers
+from lab.toolchain.select import PACKAGES_FILE
+from tests.plugin.conftest import Inner
+
+_TESTS = r"""
+pytestmark = pytest.mark.lab_driver("sync")
+
+def test_first(guest, driver, reader):
+    assert reader.read(length=20)[0].text == "slot A"
+    driver.stop()
+    guest.transport.contents["c:\\lab\\run\\sim.sys"] = b"another driver"
+
+def test_second(driver):
+    assert False, "it must never come here"
+
+def test_third(driver, reader):
+    assert reader.read(length=20)[0].text == "slot A"
+"""
+
+
+def test_a_test_that_writes_over_the_driver_leaves_no_verdict_about_it(inner: Inner) -> None:
+    """The next test in the same guest judged whatever lay there, under the hash of the run."""
+    inner.run(_TESTS)
+    assert inner.verdicts == {"test_first": "passed", "test_second": "infra", "test_third": "passed"}
+    second = inner.test("test_second")
+    assert "sim.sys has SHA-256" in second.reason + second.details
+    assert {guest.guest_id for guest in inner.report.guests} == {"master-1", "master-2"}
+
+
+def test_a_worker_takes_the_copies_that_are_there(tmp_path: Path) -> None:
+    """`lab run`, or the worker that came first, has taken them: what the user's path holds now is not looked at."""
+    (tmp_path / "drivers").mkdir()
+    (tmp_path / "drivers" / PACKAGES_FILE).write_text(
+        '[{"name": "mine", "service": "Mine", "image": "/run/mine.sys", "sha256": "00", "arch": "x64",'
+        ' "load_order_group": "", "links": [], "clients": {}, "encoding": "utf-8"}]'
+    )
+    (package,) = _own_drivers([tmp_path / "gone.sys"], tmp_path, arch="x64")
+    assert (package.name, package.image) == ("mine", Path("/run/mine.sys"))
