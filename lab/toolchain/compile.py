@@ -18,6 +18,7 @@ from lab.toolchain.codeview import codeview
 from lab.toolchain.diagnosis import explained, refuse_utf16, warnings_in
 from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
 from lab.toolchain.manifest import Component
+from lab.toolchain.spelling import Spelling
 
 Arch = Literal["x64", "x86"]
 ARCHES: tuple[Arch, ...] = ("x64", "x86")
@@ -213,11 +214,29 @@ class _Job:
         found: dict[str, None] = {}
         rule = self.work / "rule.d"
         for source in sources:
-            rules = ["-M", "-MT", "object", "-MF", str(rule)]
-            self._run([*_compile_command(self.component, self.compiler, self.defines), *rules, source], folder)
+            rules = ["-M", "-MT", "object", "-MF", str(rule), source]
+            while not self._preprocessed(rules):
+                pass  # each time one header more, so it comes to an end
             found |= dict.fromkeys(parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape")))
         self.warnings.clear()  # the compiler says them once more
-        return list(found)
+        return [name for name in found if not name.startswith(f"{self.work}/")]
+
+    def _preprocessed(self, rules: Sequence[str]) -> bool:
+        """False when a header was missed, and is there now by the name that was asked for."""
+        try:
+            self._tool([*self._command(), *rules], self.component.folder)
+        except HostToolError as error:
+            if not self._spelling().mend(error.output):
+                raise self._explained(error) from None
+            return False
+        return True
+
+    def _command(self) -> list[str]:
+        return [*_compile_command(self.component, self.compiler, self.defines), *self._spelling().flags()]
+
+    def _spelling(self) -> Spelling:
+        headers = self.compiler.kernel_headers
+        return Spelling(self.component.folder, self.work, [headers, headers.parent])
 
     def compile(self, target: Path, own: Sequence[str]) -> list[str]:
         """Compile and link; gives the compiler's own objects and libraries that went in.
@@ -231,8 +250,7 @@ class _Job:
         charset = charset_flags(component.folder, own, component.manifest.encoding)
         for number, source in enumerate(component.manifest.sources):
             objects.append(f"{number}.o")
-            compile_ = [*_compile_command(component, compiler, self.defines), *charset]
-            self._run([*compile_, "-c", source, "-o", str(work / objects[-1])], component.folder)
+            self._run([*self._command(), *charset, "-c", source, "-o", str(work / objects[-1])], component.folder)
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
         link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
@@ -258,13 +276,18 @@ class _Job:
 
     def _run(self, argv: Sequence[str], cwd: Path) -> None:
         """Run the compiler over what the user wrote."""
+        try:
+            self._tool(argv, cwd)
+        except HostToolError as error:
+            raise self._explained(error) from None
+
+    def _tool(self, argv: Sequence[str], cwd: Path) -> None:
         # Its words in English, whatever the user's language: they are looked into.
         environ = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
-        try:
-            self.warnings.extend(warnings_in(run(argv, _TOOL_TIMEOUT_S, cwd=cwd, env=environ).stderr))
-        except HostToolError as error:
-            component = self.component
-            raise explained(error, component.folder, component.file, self.compiler.kernel_headers) from None
+        self.warnings.extend(warnings_in(run(argv, _TOOL_TIMEOUT_S, cwd=cwd, env=environ).stderr))
+
+    def _explained(self, error: HostToolError) -> LabError:
+        return explained(error, self.component.folder, self.component.file)
 
 
 def _flavour(component: Component) -> _Flavour:

@@ -53,7 +53,6 @@ _IDIOMS = (
 _HEADERS = (
     (re.compile(r"^(wdf|ucx|udecx)", re.IGNORECASE), f"mingw-w64 has no headers of KMDF: {_FINISHED}"),
     (re.compile(r"\.tmh$", re.IGNORECASE), f"it is made by the preprocessor of WPP tracing, a part of the WDK: {_FINISHED}"),
-    (re.compile(r"\\"), "write / instead of \\ in #include: all compilers take it"),
 )
 
 
@@ -78,14 +77,13 @@ def refuse_utf16(folder: Path, names: Iterable[str]) -> None:
             raise ConfigError("is in UTF-16, which the compiler does not read", file=str(file), hint=SAVE_AS_UTF8)
 
 
-def explained(error: HostToolError, folder: Path, manifest: Path, headers: Path) -> LabError:
+def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
     """What a failure of the compiler or of the linker means for the user.
 
     Args:
         error: The failure.
         folder: Of the sources: the names in the tool's words are relative to it.
         manifest: The component's manifest, for what has no place in a source.
-        headers: Folder of the kernel's headers.
 
     Returns:
         A ConfigError for a mistake in the source; else ``error``, with a hint where there is one.
@@ -98,7 +96,7 @@ def explained(error: HostToolError, folder: Path, manifest: Path, headers: Path)
         return error
     place = _PLACE.search(output)
     shown = "\n".join(f"    {line}" for line in _relevant(output))
-    hint = next(filter(None, _hints(output, headers)), "")
+    hint = next(filter(None, _hints(output)), "")
     if place is None:
         return ConfigError(f"does not link:\n{shown}", file=str(manifest), hint=hint)
     return ConfigError(f"does not compile:\n{shown}", file=str(folder / place["file"]), line=int(place["line"]), hint=hint)
@@ -117,14 +115,12 @@ def _relevant(output: str) -> list[str]:
     return [*shown, f"… and {len(lines) - first - _SHOWN} more lines"] if len(lines) - first > _SHOWN else shown
 
 
-def _hints(output: str, headers: Path) -> Iterator[str]:
+def _hints(output: str) -> Iterator[str]:
     missing = _MISSING.search(output)
     if missing:
         name = missing["name"]
         yield from (hint for pattern, hint in _HEADERS if pattern.search(name))
-        known = {path.name.lower(): path.name for folder in (headers, headers.parent) for path in folder.glob("*.h")}
-        near = known.get(Path(name).name.lower())
-        yield f"there is {near}: names of files have one spelling on Linux" if near else _unknown_header(name)
+        yield f"{name} is neither beside the sources nor among the headers of mingw-w64; with the WDK's: {_FINISHED}"
     undefined = _UNDEFINED.search(output)
     if undefined:
         yield (
@@ -132,7 +128,3 @@ def _hints(output: str, headers: Path) -> Iterator[str]:
             f" a driver that needs another module: {_FINISHED}"
         )
     yield from (hint for pattern, hint in _IDIOMS if pattern.search(output))
-
-
-def _unknown_header(name: str) -> str:
-    return f"{name} is neither beside the sources nor among the headers of mingw-w64; with the WDK's: {_FINISHED}"

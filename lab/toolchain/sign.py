@@ -115,7 +115,6 @@ def sign(source: Path, target: Path, name: str, key: SigningKey) -> None:
             *("-certs", key.certificate, "-key", key.key, "-n", name, "-in", source, "-out", target),
         ],
         _TOOL_TIMEOUT_S,
-        hint=_INSTALL,
     )
 
 
