@@ -95,6 +95,7 @@ class SimulatedMachine:
 
     def __init__(self) -> None:
         self.alive = True
+        self.killed = False
         self.paused = False
 
     def console_tail(self, lines: int = 20) -> str:
@@ -111,6 +112,7 @@ class SimulatedMachine:
 
     def kill(self) -> None:
         self.alive = False
+        self.killed = True
 
     def close(self) -> None:
         self.alive = False
@@ -138,6 +140,7 @@ class SimulatedTransport:
     refuse_create: bool = False
     refuse_start: bool = False
     refuse_stop: bool = False
+    abandoned: bool = False
 
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         if not self.machine.alive:
@@ -177,6 +180,10 @@ class SimulatedTransport:
 
     def close(self) -> None:
         """Nothing to do."""
+
+    def abandon(self) -> None:
+        """Note that nobody said goodbye."""
+        self.abandoned = True
 
     def _result(self, line: str, text: str, exit_code: int = 0) -> CommandResult:
         return CommandResult(command=line, exit_code=exit_code, stdout=text.encode(), stderr=b"", duration_s=0.001)

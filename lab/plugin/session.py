@@ -186,6 +186,9 @@ class LabSession:
             self._triage.look_into(run, run.seat, error)
         if report.outcome == "failed" and run.seat is not None:
             run.seat.failed_tests += 1
+            if self.config.keep == "failed" and self.pool.kept is None:
+                # Drivers, processes and handles stay as the test left them: nobody else may use this guest, nor tidy it up.
+                run.seat.condemn(f"kept as {run.nodeid} left it")
             report.sections.append(("kernel prints", self._triage.prints_text(run, run.seat) or "(none)"))
             report.sections.append(("guest", f"{run.seat.life.guest_id}: {self.guest_text}"))
         if report.when == "teardown":

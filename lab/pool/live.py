@@ -56,6 +56,7 @@ class LiveGuest:
         loaded: Drivers that were loaded when the template was frozen.
         open_transport: Opens another transport by name.
         delivery: How files get into it; None: over its transport.
+        kept_as: Its name in the register of guests that may outlive this process; empty where it is not registered.
         prepared: It is a copy of a guest that had files and services already, so that only what differs is brought in.
         on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
     """
@@ -72,6 +73,7 @@ class LiveGuest:
     loaded: frozenset[str] = frozenset()
     open_transport: Callable[[TransportName], Transport]
     delivery: Delivery | None = None
+    kept_as: str = ""
     prepared: bool = False
     on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)
@@ -113,16 +115,17 @@ class LiveGuest:
         finally:
             transport.close()
 
-    def close(self, *, keep: bool = False) -> None:
+    def close(self, *, keep: bool = False, as_it_is: bool = False) -> None:
         """End the guest: connection, virtual machine, print source, in this order. Safe to call twice.
 
         Args:
             keep: Leave a detached virtual machine running, for people to look around in.
+            as_it_is: Leave a kept one's processes alone, too: what was started over the connection would end with its shell.
         """
         if self._closed:
             return
         self._closed = True
-        if isinstance(self.transport, Abandonable) and not keep:
+        if isinstance(self.transport, Abandonable) and (as_it_is or not keep):
             # Its shell goes with it; to have it deleted first would only take time.
             self.transport.abandon()
         elif self.machine.alive:

@@ -79,6 +79,7 @@ class GuestLife:
     copy_note: str = ""
     load_s: float | None = None
     ended: str = ""
+    kept_as: str = ""
     attribution: Attribution = field(default_factory=Attribution)
 
 
@@ -224,11 +225,14 @@ class GuestPool:
         wanted = (self._keep == "failed" and seat.failed_tests > 0) or (self._keep == "always" and last)
         keep = wanted and self.kept is None and seat.guest.alive
         try:
-            seat.guest.close(keep=keep)
+            seat.guest.close(keep=keep, as_it_is=keep and seat.failed_tests > 0)
         finally:
             # Closed first: whatever the guest printed to its end has been read by then.
             seat.life.attribution = seat.ledger.finish()
-            seat.life.ended = f"{reason}; kept running, `lab ps` lists it" if keep else reason
+            seat.life.ended = reason
+            if keep:
+                name = seat.life.kept_as = seat.guest.kept_as or seat.life.guest_id
+                seat.life.ended = f"{reason}; it runs on: `lab shell {name}` looks in, `lab down {name}` ends it"
             self.kept = seat.guest if keep else self.kept
             self._on_change(seat.life)
 

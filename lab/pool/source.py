@@ -125,6 +125,7 @@ class ImageSource:
             describe(name, guest=description, image_dir=self.image_dir, machine=live.machine, transport=self.transport)
         )
         live.machine.detach()
+        live.kept_as = name
 
     def _keep_evidence(self, folder: Path) -> None:
         target = self.evidence_dir / folder.name.rpartition("-")[0]

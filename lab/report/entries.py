@@ -106,6 +106,7 @@ def guest_entry(
         copy_note=life.copy_note,
         load_s=life.load_s,
         ended=life.ended,
+        kept_as=life.kept_as,
         prints=account.total,
         unattributed=[print_entry(record) for record in account.unattributed],
         boot_prints=[print_entry(record) for record in account.boot],

@@ -168,6 +168,7 @@ class GuestEntry(_Model):
     copy_note: Text = Field(default="", description="why that was not the way that was asked for")
     load_s: float | None = None
     ended: Text = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
+    kept_as: str = Field(default="", description="name for `lab shell`; only of a guest that was left running")
     prints: int = Field(default=0, description="prints seen in the guest's life")
     unattributed: list[PrintEntry] = Field(default_factory=list, description="prints outside of every test and of the boot")
     boot_prints: list[PrintEntry] = Field(default_factory=list, description="prints before the first test's window")

@@ -85,7 +85,9 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
         console.print(
             Text(f"skipped  {count} {noun} {printable(missing)}, which this guest lacks", style="bright_black"), soft_wrap=True
         )
-    for word, sentences in (("not run", unchecked(report)), ("note", driver_notes(report)), ("forks", report.fork_notes)):
+    kept = [f"{guest.guest_id}: {guest.ended}" for guest in report.guests if guest.kept_as]
+    notes = (("not run", unchecked(report)), ("note", driver_notes(report)), ("kept", kept), ("forks", report.fork_notes))
+    for word, sentences in notes:
         for sentence in sentences:
             console.print(Text(f"{word:<8} {printable(sentence)}", style="yellow"), soft_wrap=True)
     console.print(Text(_figures(report), style="bright_black"), soft_wrap=True)

@@ -161,7 +161,9 @@ def test_guests_can_be_kept(source: SimulatedSource, keep: str, failures: int, k
     pool.close()
     assert (pool.kept is seat.guest) == kept
     assert bool(killed) != kept
-    assert seat.life.ended == ("end of run; kept running, `lab ps` lists it" if kept else "end of run")
+    assert seat.life.kept_as == ("gw0-1" if kept else "")
+    ways = "; it runs on: `lab shell gw0-1` looks in, `lab down gw0-1` ends it"
+    assert seat.life.ended == "end of run" + (ways if kept else "")
 
 
 def test_a_dead_guest_is_never_kept(source: SimulatedSource) -> None:

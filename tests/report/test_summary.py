@@ -54,6 +54,13 @@ def test_a_driver_that_windows_would_refuse_is_told_once(run: RunReport) -> None
     assert (told.exit_code, told.totals) == (run.exit_code, run.totals)
 
 
+def test_the_terminal_says_how_to_look_into_a_kept_guest(run: RunReport) -> None:
+    ended = "kept as suites/a.py::test_b left it; it runs on: `lab shell gw0-1` looks in, `lab down gw0-1` ends it"
+    guests = [run.guests[0].model_copy(update={"guest_id": "gw0-1", "kept_as": "gw0-1", "ended": ended}), *run.guests[1:]]
+    kept = [line for line in shown(run.model_copy(update={"guests": guests})).splitlines() if line.startswith("kept")]
+    assert kept == [f"kept     gw0-1: {ended}"]
+
+
 def test_markup_of_rich_in_a_reason_stays_text(run: RunReport) -> None:
     tests = [run.tests[0].model_copy(update={"verdict": "product", "reason": "[red]not markup[/red] [/]"})]
     text = shown(run.model_copy(update={"tests": tests, "totals": {"product": 1}}))
