@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -16,6 +16,9 @@ from lab.errors import LabError
 from lab.plugin.keys import OUT, options_of
 from lab.plugin.outdir import choose_out
 from lab.plugin.recorder import Recorder
+
+if TYPE_CHECKING:
+    from lab.plugin.units import Unit
 
 _PR_SET_PDEATHSIG = 1
 _OUT = "lab_out"
@@ -101,6 +104,22 @@ class XdistHooks:
         if refusal := told.get(_REFUSAL):
             raise pytest.UsageError(refusal)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """No more workers than the machine carries guests, or than there is work for: in runs whose folder is named.
+
+        Before pytest-xdist reads its list of workers for the first time: later on, parts of it have counted them already.
+        """
+        config = session.config
+        workers = config.getoption("tx", None) or []
+        dist = config.getoption("dist", "no")
+        if is_worker(config) or not config.getoption("lab_out") or set(workers) != {"popen"} or dist == "each":
+            return
+        from lab.plugin.units import work_for
+
+        wanted = min(len(workers), _carried(config) or len(workers))
+        config.option.tx = workers[: work_for(config, wanted, _unit(config, dist))]
+
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a new worker where the run writes to."""
         config: pytest.Config = node.config
@@ -123,13 +142,26 @@ class XdistHooks:
 
 def auto_workers(config: pytest.Config) -> int | None:
     """As many workers as this machine carries guests; None, for pytest-xdist's own rule, where no image is known."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None  # pytest-xdist's own variable has the last word
+    return _carried(config)
+
+
+def _unit(config: pytest.Config, dist: str) -> Unit:
+    """What goes to a worker in one piece; see :meth:`XdistHooks.pytest_xdist_make_scheduler`."""
+    options = options_of(config)
+    if dist == "loadscope":
+        return "test" if options.boot == "fork" and options.isolation == "test" else "class"
+    return "file" if dist == "loadfile" else "test"
+
+
+def _carried(config: pytest.Config) -> int | None:
+    """How many guests of the run's image this machine carries; None where no image is known."""
     from lab.host.capacity import measure
     from lab.image.folder import read_manifest
     from lab.image.store import find_image
     from lab.pool.sources import booted_as, can_resume
 
-    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
-        return None  # pytest-xdist's own variable has the last word
     options = options_of(config)
     try:
         manifest = booted_as(read_manifest(find_image(options.image)), options.debug)
