@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,13 @@ OPERATION_ABORTED = 995
 ALREADY_RUNNING = 1056
 INVALID_CONTROL = 1052
 NOT_ACTIVE = 1062
+
+IO_PENDING = 997
+#: Where several reads wait, one is served a tick: what is left behind so many has their seconds, however late the host is.
+SHIELD = 30
+#: Guest seconds that surely lie between two ticks: the timer is armed again behind the prints of a tick, and fires some
+#: milliseconds early on an emulated machine. Of a debugged guest the host's stamps count, which are less sure.
+SURELY_BETWEEN_TICKS_S = 0.7
 
 ADDRESS = re.compile("当前DPC Irp: 0x([0-9a-f]{1,8})")
 
@@ -89,6 +97,16 @@ def served_lengths(prints: PrintStream) -> list[int]:
     """The lengths asked for by the reads that ticks have served so far, in order."""
     mark = "读取DPC长度: "
     return [int(text.removeprefix(mark)) for text in texts(prints) if text.startswith(mark)]
+
+
+def served_of(done: ProbeResult, tag: str) -> int:
+    """How many reads of a tag a tick has completed."""
+    return sum(read.error == 0 for read in done.tagged(tag))
+
+
+def gaps(served: Sequence[Tick]) -> list[float]:
+    """Guest seconds from tick to tick."""
+    return [later.at - earlier.at for earlier, later in itertools.pairwise(served)]
 
 
 def left_and_taken_back(count: int, *, name: str = "") -> str:

@@ -6,46 +6,58 @@ import pytest
 
 from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import OPERATION_ABORTED, Ticks, texts
+from suites.helpers import OPERATION_ABORTED, SHIELD, Ticks, gaps, served_of, texts
 
 pytestmark = pytest.mark.lab_driver("async", reload=False)
 
 
 def test_a_cancelled_read_ends_with_error_995_at_once(reader: DeviceReader) -> None:
-    done = reader.run("open h {link} overlapped=1; aread h 13 tag=a; wait a; aread h 13 tag=b; cancel b; wait b")
+    # Behind many others no tick can be before the cancel; and the end of the read waits for none of theirs.
+    done = reader.run(
+        f"open a {{link}} overlapped=1; open h {{link}} overlapped=1; aread a 13 times={SHIELD} tag=before; "
+        "aread h 13 tag=b; cancel b; wait b; cancel a; wait all"
+    )
     cancelled = done.by_tag["b"]
     assert (cancelled.error, cancelled.returned) == (OPERATION_ABORTED, 0)
-    assert cancelled.duration_s < 0.9
+    assert OPERATION_ABORTED in [read.error for read in done.tagged("before")]
 
 
 @pytest.mark.lab_needs("cancel_one")
 def test_the_others_complete_in_order_and_no_tick_is_lost(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
+    # Reads that are left together are served by ticks in a row: two that were taken back between them have none of their own.
+    lengths = (21, 22, 23, 24)
+    left = "; ".join(f"aread h {length} tag={length}; aread h 13 times=2 tag=c{length}" for length in lengths)
+    taken_back = "; ".join(f"cancel c{length}" for length in lengths)
     done = reader.run(
-        "open h {link} overlapped=1; aread h 20 tag=a; wait a; "
-        "aread h 21 tag=b; aread h 22 tag=c; aread h 23 tag=d; cancel c; wait all"
+        f"open h {{link}} overlapped=1; aread h 20 times={SHIELD} tag=before; {left}; {taken_back}; cancel before; wait all"
     )
-    assert [done.by_tag[tag].error for tag in "abcd"] == [0, 0, OPERATION_ABORTED, 0]
-    _, b, d = ticks(20, 21, 23)
-    assert d.at - b.at == pytest.approx(1.0, abs=0.4)
+    assert [done.by_tag[str(length)].error for length in lengths] == [0] * len(lengths)
+    assert [read.error for length in lengths for read in done.tagged(f"c{length}")] == [OPERATION_ABORTED] * 8
+    before = served_of(done, "before")
+    served = ticks(*[20] * before, *lengths)
+    # A busy host makes a tick late now and then; if the taken ones had ticks, each of these would be three seconds late.
+    assert min(gaps(served[before:])) < 2.5
     prints.expect_none()
 
 
 def test_a_cancelled_read_is_never_completed_by_a_later_tick(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
-    reader.run(
-        "open h {link} overlapped=1; aread h 61 tag=a; wait a; aread h 62 tag=b; cancel b; wait b; "
-        "sleep 1200; aread h 63 tag=c; wait c"
+    done = reader.run(
+        f"open h {{link}} overlapped=1; aread h 61 times={SHIELD} tag=before; aread h 62 tag=b; cancel b; cancel before; "
+        "wait all; sleep 1200; aread h 63 tag=c; wait c"
     )
-    ticks(61, 63)
+    assert done.by_tag["b"].error == OPERATION_ABORTED
+    ticks(*[61] * served_of(done, "before"), 63)
     prints.expect_none()
 
 
 def test_cancelling_a_handle_ends_all_its_reads_and_no_others(reader: DeviceReader, ticks: Ticks) -> None:
     done = reader.run(
-        "open a {link} overlapped=1; open b {link} overlapped=1; aread a 30 tag=s; wait s; "
-        "aread a 31 tag=1; aread b 32 tag=2; aread a 33 tag=3; aread b 34 tag=4; cancel a; wait all"
+        f"open c {{link}} overlapped=1; open a {{link}} overlapped=1; open b {{link}} overlapped=1; "
+        f"aread c 30 times={SHIELD} tag=before; "
+        "aread a 31 tag=1; aread b 32 tag=2; aread a 33 tag=3; aread b 34 tag=4; cancel a; cancel c; wait all"
     )
     assert [done.by_tag[tag].error for tag in "1234"] == [OPERATION_ABORTED, 0, OPERATION_ABORTED, 0]
-    ticks(30, 32, 34)
+    ticks(*[30] * served_of(done, "before"), 32, 34)
 
 
 def test_cancelling_a_finished_read_changes_nothing(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
@@ -56,8 +68,9 @@ def test_cancelling_a_finished_read_changes_nothing(reader: DeviceReader, ticks:
 
 
 CLOSED_WITH_READS = (
-    "open a {link} overlapped=1; open b {link} overlapped=1; aread a 70 tag=s; wait s; "
-    "aread a 71 tag=1; aread a 72 tag=2; aread b 73 tag=3; close a; wait all"
+    f"open c {{link}} overlapped=1; open a {{link}} overlapped=1; open b {{link}} overlapped=1; "
+    f"aread c 70 times={SHIELD} tag=before; "
+    "aread a 71 tag=1; aread a 72 tag=2; aread b 73 tag=3; close a; cancel c; wait all"
 )
 
 
@@ -65,7 +78,7 @@ CLOSED_WITH_READS = (
 def test_closing_the_handle_cancels_its_reads(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
     done = reader.run(CLOSED_WITH_READS)
     assert [done.by_tag[tag].error for tag in "123"] == [OPERATION_ABORTED, OPERATION_ABORTED, 0]
-    ticks(70, 73)
+    ticks(*[70] * served_of(done, "before"), 73)
     prints.expect_none()
 
 
@@ -83,5 +96,5 @@ def test_a_client_that_exits_leaves_no_read_behind_for_the_ticks(reader: DeviceR
     reader.run("open h {link} overlapped=1; aread h 80 tag=s; wait s; aread h 81 times=12; exit 0")
     served_before = len(texts(prints))
     done = reader.run("open h {link} overlapped=1; aread h 90 tag=next; wait next")
-    assert done.by_tag["next"].duration_s < 2.0
+    assert done.by_tag["next"].error == 0
     assert texts(prints)[served_before + 1 :] == ["读取DPC长度: 90"]

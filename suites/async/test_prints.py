@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import statistics
-
 import pytest
 
 from lab.plugin.reader import DeviceReader
 from lab.prints.stream import PrintStream
-from suites.helpers import OPERATION_ABORTED, Ticks, texts
+from suites.helpers import OPERATION_ABORTED, SURELY_BETWEEN_TICKS_S, Ticks, gaps, texts
 
 pytestmark = pytest.mark.lab_driver("async", reload=False)
 
@@ -31,12 +28,11 @@ def test_reads_that_wait_together_have_different_addresses(reader: DeviceReader,
 def test_ticks_are_one_second_apart_and_the_two_prints_of_each_come_together(reader: DeviceReader, ticks: Ticks) -> None:
     reader.run("open h {link} overlapped=1; aread h 13 times=5; wait all")
     served = ticks(13, 13, 13, 13, 13)
-    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(served)]
-    # Documented: 1.000 s and 1.001 s, prints of a pair within 0.3 ms. On a busy host an emulated processor makes single
-    # prints late by a tenth of a second, and a late tick moves those behind it: so the mean counts, and the median.
-    assert 0.95 < statistics.mean(gaps) < 1.2
-    assert min(gaps) > 0.7
-    assert 0 <= statistics.median(tick.apart for tick in served) < 0.1
+    # Documented: 1.000 s and 1.001 s, prints of a pair within 0.3 ms. No tick comes early. On a busy host an emulated processor
+    # makes any of them late; a driver that is slow by itself is so every time, so the best of them counts.
+    assert SURELY_BETWEEN_TICKS_S < min(gaps(served)) < 1.4
+    assert all(tick.apart >= 0 for tick in served)
+    assert min(tick.apart for tick in served) < 0.1
 
 
 def test_leaving_a_read_with_the_driver_prints_nothing(reader: DeviceReader, prints: PrintStream) -> None:
@@ -48,12 +44,10 @@ def test_leaving_a_read_with_the_driver_prints_nothing(reader: DeviceReader, pri
 
 
 def test_ticks_go_on_with_nothing_pended_and_print_nothing(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
-    done = reader.run(
-        "open h {link} overlapped=1; aread h 13 tag=a; wait a; "
-        "sleep 1400; aread h 14 tag=b; wait b; sleep 1400; aread h 15 tag=c; wait c"
-    )
-    # Left in the middle of a second, a read waits for the rest of it. A timer that only reads arm would make all of them
-    # wait for a whole one.
-    assert min(done.by_tag[tag].duration_s for tag in "bc") < 0.9
-    ticks(13, 14, 15)
+    later = "; ".join(f"sleep 1400; aread h {length} tag={length}; wait {length}" for length in (14, 15, 16))
+    done = reader.run(f"open h {{link}} overlapped=1; aread h 13 tag=a; wait a; {later}")
+    # Left in the middle of a second, a read waits for the rest of it, in the guest's time. A timer that only reads arm makes
+    # all of them wait for a whole one, surely; a busy host one or the other.
+    assert min(done.by_tag[str(length)].duration_s for length in (14, 15, 16)) < 0.95
+    ticks(13, 14, 15, 16)
     prints.expect_none()

