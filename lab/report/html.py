@@ -57,8 +57,8 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
 
 
 def _shown(value: object) -> object:
-    """Text that is no markup of the template's own gets its control and direction characters shown as escapes."""
-    return view.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Text that is no markup of the template's own gets its control and direction characters shown as escapes, and an end."""
+    return view.printable(view.shortened(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def write_html(out: Path, report: RunReport, *, exit_meaning: str = "") -> Path:

@@ -44,6 +44,9 @@ HANGS: dict[str, str] = {
 
 #: A page with every print of a stress test could not be opened any more; run.json has them all.
 PRINTS_SHOWN = 200
+#: Likewise a page with a text of megabytes, of which a print gets less.
+LONGEST_TEXT = 200_000
+_LONGEST_PRINT = 10_000
 #: As git shows commits in repositories of this size and larger ones.
 _SHORT_COMMIT = 12
 
@@ -193,7 +196,7 @@ def print_rows(prints: Sequence[PrintEntry]) -> list[PrintRow]:
                 at="" if now is None or first is None else f"{now - first:.3f}",
                 delta="" if now is None or before is None else f"+{now - before:.3f}",
                 who=_who(entry),
-                text=printable(entry.text),
+                text=printable(shortened(entry.text, _LONGEST_PRINT)),
                 by_kernel=entry.by_kernel,
             )
         )
@@ -208,6 +211,14 @@ def printable(text: str) -> str:
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else _escape(char)
         for char in shown
     )
+
+
+def shortened(text: str, most: int = LONGEST_TEXT) -> str:
+    """Text cut in its middle where it is too long for a page; run.json has all of it."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters more in run.json …\n{text[-half:]}"
 
 
 def seconds(value: float | None) -> str:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -423,6 +424,10 @@ def test_an_interrupt_is_passed_on_and_reported(suite: Suite, tmp_path: Path, nu
     assert report.exit_code == 128 + number
     assert f"2 tests were not run: the run was interrupted ({number.name})" in output
     assert "lab failure" not in output
+    junit = ElementTree.parse(tmp_path / "o" / "junit.xml").getroot()
+    told = {case.get("name"): [child.get("message") for child in case] for case in junit.iter("testcase")}
+    reason = f"not run: the run was interrupted ({number.name})"
+    assert told == {"test_a": [], "test_b": [reason], "test_c": [reason]}
 
 
 def test_an_interrupt_reaches_a_run_that_was_started_with_it_ignored(suite: Suite, tmp_path: Path) -> None:

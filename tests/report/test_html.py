@@ -234,6 +234,16 @@ def test_a_flood_of_prints_is_cut_and_said_so(run: RunReport) -> None:
     assert "… and 40 more in run.json." in text
 
 
+def test_texts_of_megabytes_are_cut_and_said_so(run: RunReport) -> None:
+    long = "x" * 5_000_000
+    red = next(test for test in run.tests if test.verdict == "product" and test.prints)
+    prints = [red.prints[0].model_copy(update={"text": long})]
+    tests = [red.model_copy(update={"details": long, "prints": prints})]
+    text = render_html(run.model_copy(update={"tests": tests, "totals": {"product": 1}}))
+    assert len(text) < 1_000_000
+    assert text.count("characters more in run.json") >= 2
+
+
 def test_a_run_without_tests_is_a_page_too(run: RunReport) -> None:
     empty = run.model_copy(update={"tests": [], "guests": [], "totals": {}, "drivers": [], "exit_code": 2, "prints": 0})
     page = Page(render_html(empty))

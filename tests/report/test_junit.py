@@ -131,6 +131,14 @@ def test_a_run_that_was_killed_has_all_tests(tmp_path: Path, run: RunReport) -> 
     }
 
 
+def test_a_run_that_ended_early_is_not_green(tmp_path: Path, run: RunReport) -> None:
+    more = {"not_run": ["a.py::two"], "ended": "the run was interrupted (SIGTERM)"}
+    assert completed(tmp_path, run, [entry_of("a.py::one", "passed")], **more) == {
+        "a.one": ("", ""),
+        "a.two": ("error", "not run: the run was interrupted (SIGTERM)"),
+    }
+
+
 def test_what_pytest_wrote_stays_and_says_what_the_report_says(tmp_path: Path, run: RunReport) -> None:
     (tmp_path / "junit.xml").write_text(XML, encoding="utf-8")
     fault = Fault(code="0xC0000005", where="poke.sys+0x1120 (DriverEntry, poke.c:10)")
