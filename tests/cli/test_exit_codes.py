@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -222,7 +223,7 @@ ROWS = {
 }
 
 
-def start(folder: Path, row: Row) -> subprocess.Popen[str]:
+def start(folder: Path, row: Row, *, before: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Write a row's files and start its run."""
     (folder / "suites").mkdir()
     conftest = CONFTEST.format(payload=str(folder / "payload"))
@@ -240,7 +241,17 @@ def start(folder: Path, row: Row) -> subprocess.Popen[str]:
     workers = ("--workers", "1") if row.workers else ("-n0",)
     suites = () if any(argument.startswith("suites") for argument in row.arguments) else ("suites",)
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "run", "--out", "o", *workers, *suites, *row.arguments],
+        [
+            *before,
+            sys.executable,
+            "-c",
+            PROGRAM,
+            "run",
+            *(() if "--out" in row.arguments else ("--out", "o")),
+            *workers,
+            *suites,
+            *row.arguments,
+        ],
         cwd=folder,
         env=kept | row.env,
         text=True,
@@ -300,6 +311,39 @@ def test_an_interrupt_keeps_the_verdicts_of_what_ran(number: signal.Signals, wor
     assert [nodeid.rpartition("::")[2] for nodeid in report.not_run] == ["test_waits", "test_never"]
     assert f"2 tests were not run: the run was interrupted ({number.name})" in output
     assert "lab failure" not in output
+
+
+FILLS = """\
+def test_fills(guest):
+    try:
+        with open('small/fill', 'wb', buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError as error:
+        assert error.errno == 28
+"""
+
+
+def test_a_disk_that_fills_under_out_keeps_the_verdicts(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    in_it = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"',
+        str(small),
+    ]
+    if subprocess.run([*in_it, "true"], capture_output=True, timeout=30).returncode:
+        pytest.skip("this machine lets nobody mount a file system of their own, so no disk can be filled")
+    process = start(tmp_path, Row(1, FILLS + PRODUCT, arguments=("--out", "small/o")), before=in_it)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "1 product failure" in output
+    assert "took no more (a full disk?): results of this run are in" in output
+    assert "nobody foresaw" not in output
 
 
 def test_the_readme_has_each_exit_code() -> None:
