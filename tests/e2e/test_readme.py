@@ -40,14 +40,16 @@ def type_exit(arguments: list[str], environment: dict[str, str]) -> tuple[int, s
     own, its = pty.openpty()
     process = subprocess.Popen([LAB, *arguments], env=environment, stdin=its, stdout=its, stderr=its, start_new_session=True)
     os.close(its)
-    said, typed, deadline = b"", False, time.monotonic() + 120
+    said, heard, deadline = b"", time.monotonic(), time.monotonic() + 120
     try:
         while process.poll() is None and time.monotonic() < deadline:
             if select.select([own], [], [], 0.2)[0]:
                 said += os.read(own, 4096)
-            if not typed and b">" in said:
+                heard = time.monotonic()
+            elif b">" in said and time.monotonic() - heard > 2:
+                # As people do, a moment behind the prompt: Wine's console shows it before it takes a return for one.
                 os.write(own, b"exit\r")
-                typed = True
+                heard = time.monotonic()
         assert process.poll() is not None, f"the shell did not end: {said!r}"
         return process.returncode, said.decode("utf-8", "backslashreplace")
     finally:
