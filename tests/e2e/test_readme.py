@@ -44,7 +44,10 @@ def type_exit(arguments: list[str], environment: dict[str, str]) -> tuple[int, s
     try:
         while process.poll() is None and time.monotonic() < deadline:
             if select.select([own], [], [], 0.2)[0]:
-                said += os.read(own, 4096)
+                try:
+                    said += os.read(own, 4096)
+                except OSError:  # its end of the terminal is closed
+                    process.wait(30)
                 heard = time.monotonic()
             elif b">" in said and time.monotonic() - heard > 2:
                 # As people do, a moment behind the prompt: Wine's console shows it before it takes a return for one.
