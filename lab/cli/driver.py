@@ -10,9 +10,9 @@ import typer
 
 from lab.errors import LabError
 from lab.image.folder import read_manifest
+from lab.image.gaps import gap_lines
 from lab.image.kernel import import_gaps
 from lab.image.recipes import existing_image
-from lab.plugin.imports import gap_lines
 from lab.toolchain import pe
 from lab.toolchain.build import build_drivers
 from lab.toolchain.codeview import codeview

@@ -32,10 +32,10 @@ from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.console import open_console
 from lab.host.paths import cache_dir, project_root
 from lab.image.folder import read_manifest
+from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import KernelFacts
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
-from lab.plugin.imports import gap_lines, gaps_of
 from lab.report.collect import assemble
 from lab.report.elsewhere import all_folders, find, put_aside
 from lab.report.ending import run_end

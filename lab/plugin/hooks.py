@@ -210,6 +210,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if is_worker(config):
         tell_controller(config, recorder)
         return
+    if config.getoption("collectonly", False):
+        return  # perhaps `lab run`'s own question for the number of tests: the run's folder is not this session's
     out = config.stash.get(OUT, None) or fresh_out(config)
     if out is None or not out.is_dir():
         return

@@ -11,7 +11,7 @@ import pytest
 
 from lab.errors import ConfigError
 from lab.plugin.options import OUT_FLAG, LabConfig
-from lab.report.outdir import check_named
+from lab.report.outdir import COPIES, check_named
 
 
 def choose_out(options: LabConfig) -> Path:
@@ -33,11 +33,11 @@ def choose_out(options: LabConfig) -> Path:
 
 
 def fresh_out(config: pytest.Config) -> Path | None:
-    """The folder that was named, where nothing is in it yet: `lab run` makes it, and the session may have no lab test."""
+    """The folder that was named, where no run is in it yet: `lab run` makes it, and the session may have no lab test."""
     named = config.getoption("lab_out", None)
     if named is None or not Path(named).is_dir():
         return None
-    return None if any(path.name != "junit.xml" for path in Path(named).iterdir()) else Path(named)
+    return None if any(path.name not in ("junit.xml", COPIES) for path in Path(named).iterdir()) else Path(named)
 
 
 def link_latest(out: Path, root: Path) -> None:

@@ -59,6 +59,8 @@ class Stand:
 
 
 def pytest_configure(config):
+    if config.getoption("collectonly"):
+        return
     if config.getoption("lab_out") and (hasattr(config, "workerinput") or not config.getoption("numprocesses")):
         config.pluginmanager.register(Stand(config), "stand")
 """

@@ -198,7 +198,10 @@ lab.image.folder.read_manifest = lambda folder: SimpleNamespace(
 """
         f"PRINTS = {prints!r}"
     )
-    result = forked.run("def test_a(guest): pass", "-p", "early", "-n", "auto", "--lab-boot", boot)
+    # More classes than workers: there are never more workers than there is work for.
+    tests = "".join(f"class Test{name}:\n    def test_it(self, guest): pass\n" for name in "ABCD")
+    dist = ("--dist", "loadscope") if boot == "fork" else ()
+    result = forked.run(tests, "-p", "early", "-n", "auto", *dist, "--lab-boot", boot)
     result.stdout.fnmatch_lines([f"*{workers} workers*"])
 
 

@@ -42,7 +42,8 @@ def test_capabilities_are_those_of_the_image(guest: LiveGuest) -> None:
 
 def test_closing_goes_from_the_connection_to_the_prints(guest: LiveGuest, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    monkeypatch.setattr(guest.transport, "close", lambda: order.append("transport"))
+    # One that can be abandoned is: its shell goes with the machine.
+    monkeypatch.setattr(guest.transport, "abandon", lambda: order.append("transport"))
     monkeypatch.setattr(guest.machine, "kill", lambda: order.append("kill"))
     monkeypatch.setattr(guest.machine, "close", lambda: order.append("machine"))
     monkeypatch.setattr(guest.prints, "close", lambda: order.append("prints"))

@@ -45,7 +45,7 @@ def _language(iso: WindowsIso, what: str, languages: Iterable[str], recipe: Wind
     told = [spelled(tag) for tag in languages]
     if told and spelled(recipe.locale) not in told:
         raise ConfigError(
-            f"{iso.path} speaks another language: {what} has {', '.join(told)}, and the recipe's `locale` is {recipe.locale}",
+            f"{iso.path} speaks another language: {what} has {', '.join(told)}, and the recipe's locale is {recipe.locale}",
             hint=f"write `locale: {told[0]}` into {_file(recipe)}, or use an ISO in {recipe.locale}",
         )
 
