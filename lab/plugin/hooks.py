@@ -114,7 +114,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         source = NoSource(error)
     scopes = {item.nodeid: scope_of(item, chosen.isolation) for item in items}
     config.stash[SESSION] = LabSession(
-        chosen, source, out=out, worker=worker_name(config), wishes=wishes, users=users, scopes=scopes
+        chosen,
+        source,
+        out=out,
+        worker=worker_name(config),
+        wishes=wishes,
+        users=users,
+        scopes=scopes,
+        debugged=bool(config.getoption("usepdb", False) or config.getoption("trace", False)),
     )
 
 

@@ -48,6 +48,7 @@ class LabSession:
         wishes: What each collected test asks for.
         users: Ids of the tests that use a guest.
         scopes: For each test what its fork is for; tests of one scope share a fork.
+        debugged: A person may stop a test for as long as they like (``--pdb``): no other run waits for this one's tests.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class LabSession:
         wishes: dict[str, Wishes],
         users: frozenset[str],
         scopes: Mapping[str, str] | None = None,
+        debugged: bool = False,
     ) -> None:
         self.config = config
         self.source = source
@@ -74,7 +76,7 @@ class LabSession:
         self._nextid: str | None = None
         self._last_here = False
         self._forks_written = False
-        self._turn = MachineTurn(out / "workers", locks_dir())
+        self._turn = MachineTurn(out / "workers", out / "workers" if debugged else locks_dir())
         self.evidence = EvidenceKeeper(out, source, dump=config.crash_dump, end=config.keep == "never")
         self._triage = Triage(self.evidence)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None

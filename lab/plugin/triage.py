@@ -54,7 +54,9 @@ class Triage:
         run.load_refused = run.load_refused or refused
         if report.outcome != "failed":
             return
-        self._let_prints_come(run, seat)
+        if not any(isinstance(leaf, GuestHung | TransportError) for leaf in leaves(error)):
+            # A guest that has just not answered would only be waited for once more.
+            self._let_prints_come(run, seat)
         lacks = run.lacks
         if not lacks:
             return

@@ -226,3 +226,25 @@ def test_two(guest): pass
     assert last_seconds(forked.out / "nowhere", classes=True) == {}
     (forked.out / "run.json").write_text("damaged")
     assert last_seconds(forked.out, classes=True) == {}
+
+
+@pytest.mark.parametrize(("option", "free"), [((), False), (("--pdb",), True)])
+def test_no_other_run_waits_for_a_test_that_a_person_may_stop(
+    forked: Inner, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...], free: bool
+) -> None:
+    locks = forked.pytester.path / "locks"
+    monkeypatch.setenv("LAB_LOCKS", str(locks))
+    forked.run(
+        f"""
+import fcntl, pathlib
+def test_a(guest):
+    turn = pathlib.Path({str(locks)!r}, "turn")
+    free = True
+    if turn.exists():
+        with turn.open() as file:
+            try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError: free = False
+    assert free is {free}
+""",
+        *option,
+    ).assert_outcomes(passed=1)
