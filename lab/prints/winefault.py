@@ -27,7 +27,8 @@ STUB_CALLED = 0x80000100
 
 _RAISED = re.compile(rb"Unhandled exception code ([0-9a-f]{1,8}) flags [0-9a-f]+ addr (?:\(nil\)|(?:0x)?([0-9a-f]{1,16}))")
 _STUB = re.compile(rb"wine: Call from (?:0x)?([0-9A-Fa-f]{1,16}) to unimplemented function (\S+)\.([^\s.]+), aborting")
-_MODULE = re.compile(rb'Library (\S+) \(which is needed by L"[^"]*"\) not found')
+#: A program that misses a library is a client that was not copied with it, and says nothing about a driver.
+_MODULE = re.compile(rb'Library (\S+) \(which is needed by L"(?![^"]*\.exe")[^"]*"\) not found', re.IGNORECASE)
 _OUTSIDE = re.compile(
     rb"wine: (?P<what>.{1,300}?) at address (?:0x)?(?P<at>[0-9A-Fa-f]{1,16}) \(thread [0-9a-f]{1,8}\), starting debugger\.\.\."
 )

@@ -97,6 +97,15 @@ def test_a_module_that_is_not_there_is_named() -> None:
     assert other.lacks == ""
 
 
+@pytest.mark.parametrize("client", [b"probe.exe", b"PROBE.EXE"])
+def test_a_module_that_a_client_misses_excuses_no_driver(client: bytes) -> None:
+    [note] = decode(
+        b' 61.627:0068:0074:err:module:import_dll Library frob.dll (which is needed by L"C:\\\\x\\\\' + client + b'") not found'
+    )
+    assert isinstance(note, NoteRecord)
+    assert note.lacks == ""
+
+
 def test_what_is_missing_in_words() -> None:
     assert in_words(LACKS) == "this guest's kernel has no ExInitializeRundownProtection"
     assert in_words("function:fltmgr.sys!FltFoo") == "this guest's fltmgr.sys has no FltFoo"
