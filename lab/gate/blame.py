@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import gc
 import inspect
+import logging
 import sysconfig
 import types
 import typing
@@ -32,9 +33,12 @@ from lab.errors import GuestHung, LabError, SuiteError
 
 Blame = Literal["test", "lab", "host"]
 
-_LAB = str(Path(lab.__file__).resolve().parent)
+_LOG = logging.getLogger(__name__)
+
+#: A frame names its file by the path that it was imported by, which a symlinked installation makes another one.
+_LAB = tuple(dict.fromkeys(f"{path.parent}/" for path in (Path(lab.__file__), Path(lab.__file__).resolve())))
 #: Only passes on what others raise; a hook wrapper stands in every traceback of a teardown.
-_PASSES_ON = str(Path(_LAB, "plugin", "hooks.py"))
+_PASSES_ON = tuple(f"{folder}plugin/hooks.py" for folder in _LAB)
 _LIBRARIES = tuple({str(Path(path)) for key, path in sysconfig.get_paths().items() if key.endswith(("stdlib", "lib"))})
 #: Debian's system Python installs into a folder that its sysconfig does not name.
 _PACKAGES = ("site-packages", "dist-packages")
@@ -83,11 +87,10 @@ def judges_the_driver(error: BaseException) -> bool:
     """Whether an exception is an assertion about the driver: ``assert``, ``pytest.fail()``, ``DID NOT RAISE``, a print.
 
     ``pytest.fail()`` is also how pytest itself complains of a fixture that is used wrongly, and how pytest-timeout ends a test;
-    a bare ``assert`` may be one of the lab's own.
+    a bare ``assert`` may be one of the lab's own, or of a library that the lab has called.
     """
     if isinstance(error, AssertionError):
-        frames = list(_frames(error))
-        return type(error) is not AssertionError or not frames or kind_of(frames[-1]) != "lab"
+        return type(error) is not AssertionError or _innermost(error) != "lab"
     if not _is_of_pytest(error, "Failed"):
         return False
     caller = _caller_of_fail(error)
@@ -105,8 +108,7 @@ def hang_of(error: BaseException | None) -> GuestHung | None:
     """The hang that pytest-timeout has met, when it ended a test that waited for its guest; None for everything else."""
     if error is None or not _is_of_pytest(error, "Failed") or Path(_caller_of_fail(error)).name != _PYTEST_TIMEOUT:
         return None
-    own = [kind_of(frame) for frame in _frames(error) if kind_of(frame) != "library"]
-    if not own or own[-1] != "lab":
+    if _innermost(error) != "lab":
         return None
     return GuestHung(
         f"the test still waited for its guest: {error}", hint="a longer timeout, or the driver that does not answer"
@@ -116,8 +118,8 @@ def hang_of(error: BaseException | None) -> GuestHung | None:
 def kind_of(frame: types.FrameType) -> Literal["suite", "lab", "library"]:
     """Whose code a frame runs."""
     name = frame.f_code.co_filename
-    if name.startswith(_LAB + "/"):
-        return "library" if name == _PASSES_ON else "lab"
+    if name.startswith(_LAB):
+        return "library" if name in _PASSES_ON else "lab"
     if name.startswith("<"):
         return "library"  # generated code, such as a dataclass's methods, belongs to whoever has called it
     if any(part in _PACKAGES for part in Path(name).parts) or name.startswith(tuple(f"{path}/" for path in _LIBRARIES)):
@@ -132,32 +134,50 @@ def wrong_argument(frame: types.FrameType) -> str:
         return ""
     try:
         hints = typing.get_type_hints(function)
-    except (NameError, TypeError):
+        parameters = inspect.signature(function).parameters
+    except Exception as error:  # evaluating annotations runs any code
+        _LOG.debug("the parameters of %s cannot be checked: %r", function.__qualname__, error)
         return ""
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in parameters.items():
         if name not in hints or name not in frame.f_locals:
             continue
         value = frame.f_locals[name]
         values = value if parameter.kind is parameter.VAR_POSITIONAL else [value]
         if parameter.kind is parameter.VAR_KEYWORD:
             values = value.values()
-        if not all(one == parameter.default or _fits(one, hints[name]) for one in values):
+        if not all(_is_default(one, parameter.default) or _fits(one, hints[name]) for one in values):
             return name
     return ""
 
 
+def _is_default(value: object, default: object) -> bool:
+    try:
+        return value is default or bool(value == default)
+    except Exception as error:  # an array, or a class whose comparison is broken
+        _LOG.debug("a %s cannot be compared: %r", type(value).__name__, error)
+        return False
+
+
 def _fits(value: object, hint: Any) -> bool:
+    """Whether a value is of a type; true too where that cannot be asked, for this must not end the run that it explains."""
     try:
         adapter = pydantic.TypeAdapter[object](hint, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
-    except pydantic.errors.PydanticUserError:
-        return isinstance(value, hint) if isinstance(hint, type) else True  # a model or a dataclass: it takes no configuration
-    try:
         adapter.validate_python(value, strict=True)
     except pydantic.ValidationError:
         return False
-    except TypeError:
-        return True  # a protocol that cannot be asked at run time
+    except pydantic.errors.PydanticUserError:
+        return _is_a(value, hint) if isinstance(hint, type) else True  # a model or a dataclass: it takes no configuration
+    except Exception as error:  # SchemaError: a protocol that cannot be asked at run time
+        _LOG.debug("nobody can say whether a value is a %s: %r", hint, error)
     return True
+
+
+def _is_a(value: object, kind: type) -> bool:
+    try:
+        return isinstance(value, kind)
+    except TypeError as error:
+        _LOG.debug("nobody can say whether a value is a %s: %r", kind, error)
+        return True
 
 
 def _function_of(code: types.CodeType) -> types.FunctionType | None:
@@ -170,6 +190,11 @@ def _frames(error: BaseException) -> Iterator[types.FrameType]:
     while trace is not None:
         yield trace.tb_frame
         trace = trace.tb_next
+
+
+def _innermost(error: BaseException) -> str:
+    """Whose code the innermost frame runs, libraries left aside; empty when there are none but theirs."""
+    return next((kind for frame in reversed(list(_frames(error))) if (kind := kind_of(frame)) != "library"), "")
 
 
 def _caller_of_fail(error: BaseException) -> str:
@@ -186,7 +211,12 @@ def _is_of_pytest(error: BaseException, *names: str) -> bool:
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The lab's error, or the assertion, that an exception was raised from on purpose (``raise … from …``); else itself."""
+    """The lab's error, or the assertion, that an exception was raised from on purpose (``raise … from …``); else itself.
+
+    An error of the lab speaks for itself: its class was chosen, as ``WrongBinary`` that comes from ``CommandFailed``.
+    """
+    if isinstance(error, LabError | AssertionError):
+        return error
     cause = error.__cause__
     while cause is not None:
         if isinstance(cause, LabError | AssertionError):

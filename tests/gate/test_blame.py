@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -10,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import CommandFailed, GuestHung, LabError, ServiceError, TransportError
+from lab.errors import CommandFailed, GuestHung, LabError, ServiceError, TransportError, WrongBinary
 from lab.gate.blame import blame, cause_of, hang_of, is_of_the_suite, judges_the_driver, never_the_driver, place
 from lab.gate.verdict import Facts, PhaseFact, decide
+from lab.guest.files import put
 from lab.guest.probe import parse_output
 from lab.guest.probescript import ProbeScript, split_operations
 from lab.guest.quoting import join_arguments
@@ -93,6 +96,80 @@ def test_an_assertion_of_the_labs_own_accuses_no_driver(tmp_path: Path) -> None:
     error = caught(namespace["check"])
     assert not judges_the_driver(error)
     assert verdict(error) == "infra"
+
+
+def in_the_lab(code: str, **names: object) -> dict[str, Callable[..., object]]:
+    """The functions of an invented module of the lab."""
+    file = Path(sys.modules["lab"].__file__ or "").parent / "guest" / "invented.py"
+    namespace: dict[str, Callable[..., object]] = dict(names)  # type: ignore[arg-type]
+    exec(compile(code, str(file), "exec"), namespace)
+    return namespace
+
+
+def test_an_assertion_of_a_library_that_the_lab_has_called_accuses_no_driver() -> None:
+    library: dict[str, Callable[[], object]] = {}
+    exec(compile("def parse():\n    assert 1 == 2\n", "/venv/site-packages/parser.py", "exec"), library)
+    below = in_the_lab("def read():\n    parse()\n", parse=library["parse"])["read"]
+    assert not judges_the_driver(caught(below))
+    assert verdict(caught(below)) == "infra"
+    assert verdict(caught(library["parse"])) == "product", "a helper of the suite's that comes as a package"
+
+
+@pytest.mark.parametrize("of_a_driver", [ServiceError("sc create sync", 577), CommandFailed("labfile sum", 3)])
+@pytest.mark.parametrize("chosen", [WrongBinary("the guest has other files"), TransportError("no medium"), LabError("x")])
+def test_a_class_that_the_lab_has_chosen_outweighs_what_it_was_raised_from(chosen: LabError, of_a_driver: LabError) -> None:
+    def act() -> None:
+        raise chosen from of_a_driver
+
+    error = caught(act)
+    assert cause_of(error) is error
+    assert verdict(error) == "infra"
+    assert verdict(error, xfail="not yet") == "infra"
+    assert decide(Facts(phases=[PhaseFact(when="setup", outcome="failed", error=error)])).verdict == "infra"
+
+
+class Odd:
+    """A transport for its looks; it cannot be compared either."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ArithmeticError("which of my parts?")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_an_argument_that_nobody_can_check_ends_no_run() -> None:
+    def path_as_text() -> None:
+        put(Odd(), "C:/kettle.sys", "C:/x", timeout=1.0)  # type: ignore[arg-type]
+
+    assert blame(caught(path_as_text)) == "test", "the source is no Path, whatever the transport is"
+    unchecked = in_the_lab("def go(transport: Transport, odd: int = 3):\n    {}['x']\n", Transport=Callable)
+    assert blame(caught(lambda: unchecked["go"](Odd(), Odd()))) == "test"
+    unknown = in_the_lab("def go(transport: 'nowhere.Transport' = 1):\n    {}['x']\n", nowhere=object())
+    assert blame(caught(lambda: unknown["go"](Odd()))) == "lab"
+    broken = in_the_lab("def go(transport: '1 / 0' = 1):\n    {}['x']\n")
+    assert blame(caught(lambda: broken["go"](Odd()))) == "lab"
+
+
+RUN_BY_A_LINK = """
+import lab.gate.blame, lab.guest.probe
+assert lab.__file__.startswith(LINK), lab.__file__
+lab.guest.probe._operation = None
+lab.guest.probe.TransportError = TypeError
+try:
+    lab.guest.probe.parse_output(b"{}\\n")
+except TypeError as error:
+    print(lab.gate.blame.blame(error))
+"""
+
+
+def test_a_lab_that_was_imported_by_a_link_is_the_lab_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "lab").symlink_to(Path(sys.modules["lab"].__file__ or "").resolve().parent)
+    code = RUN_BY_A_LINK.replace("LINK", repr(str(tmp_path)))
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, text=True, capture_output=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("lab\n", "")
 
 
 def test_assertions_about_the_driver_are_product() -> None:
