@@ -63,14 +63,19 @@ def read_words(words: Sequence[str], *, default: Sequence[str], environ: Mapping
     if not any(word.startswith(("-", "@")) for word in words):
         return Words(suites=tuple(words))  # the common case needs no pytest
     named = any(Path(word.partition("::")[0]).exists() for word in words)
-    found = _ask(words, () if named else default, environ)
+    found = ask(words, () if named else default, environ)
     if isinstance(found, Refusal) and named:
         # What exists was perhaps an option's value, and the option is one of the suites'.
-        return next((again for again in (_ask(words, default, environ),) if isinstance(again, Words)), found)
+        return next((again for again in (ask(words, default, environ),) if isinstance(again, Words)), found)
     return found
 
 
-def _ask(words: Sequence[str], default: Sequence[str], environ: Mapping[str, str]) -> Words | Refusal:
+def ask(words: Sequence[str], default: Sequence[str], environ: Mapping[str, str]) -> Words | Refusal:
+    """Have pytest itself read the words, behind ``default``; see :func:`read_words`.
+
+    Raises:
+        HostToolError: pytest gave no answer in time.
+    """
     with tempfile.TemporaryDirectory(prefix="lab-words-") as folder:
         answer = Path(folder) / "answer.json"
         question = json.dumps({"words": list(words), "answer": str(answer)})

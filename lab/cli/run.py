@@ -18,6 +18,7 @@ from lab.cli.again import next_command
 from lab.cli.child import ChildEnd, run_child
 from lab.cli.pytest_args import (
     Refusal,
+    ask,
     check_suites,
     child_environment,
     joined,
@@ -53,6 +54,9 @@ _Found = TypeVar("_Found")
 
 #: A page of commands helps nobody.
 _MOST_COMMANDS = 5
+_PYTEST_USAGE = 4
+#: What shells add to the number of a signal.
+_SIGNALLED = 128
 
 
 def register(app: typer.Typer) -> None:
@@ -169,6 +173,7 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
     suites = check_suites(words.suites or settings.values.suites, given=given, root=root, packages=words.packages)
     if out is not None:
         check_named(out)
+    made = out is None or not out.exists()
     drivers = [Path(driver) for driver in settings.values.drivers]
     for driver in drivers:
         if not driver.exists():
@@ -200,8 +205,13 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
     end = run_child(argv, cwd=Path.cwd(), env=environ, terminal=words.terminal)
     code = conclude(folder, end, settings, everything=not arguments)
     if not find(folder, RUN_FILE).exists():
+        unasked = end.exit_code == _PYTEST_USAGE and read_session(folder) is None
         if code in (USAGE, NOTHING):
-            drop_empty(folder)
+            drop_empty(folder, made=made)
+        if code == USAGE and unasked:
+            # Words without a dash were not asked about before: a conftest.py that cannot be imported ends pytest as usage.
+            again = ask(arguments, () if words.suites else suites, environ)
+            code = _refused(again) if isinstance(again, Refusal) else code
     elif out is None:
         point_latest(folder)
     return code
@@ -225,6 +235,8 @@ def _refused(refusal: Refusal) -> int:
 
 def _shown(end: ChildEnd) -> int:
     """The exit code where pytest was only to show something."""
+    if end.signal:
+        return _SIGNALLED + end.signal
     return INFRA if end.died else {0: OK, 5: NOTHING, 2: TEST, 4: USAGE}.get(end.exit_code, INFRA)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import shutil
 from pathlib import Path
 
 from lab.errors import ConfigError
 
+_LOG = logging.getLogger(__name__)
 LATEST = "latest"
 #: What pytest leaves of a session without a test of the lab.
 _OF_NO_RUN = ("junit.xml", "session.json")
@@ -74,13 +76,22 @@ def timed_folder(base: Path, now: datetime.datetime, *, prefix: str = "") -> Pat
             number += 1
 
 
-def drop_empty(folder: Path) -> None:
-    """Remove the folder of a run that did not take place: pytest may have left its list of no tests there, and no more."""
-    if {path.name for path in folder.iterdir()} <= {*_OF_NO_RUN, COPIES}:
-        for name in _OF_NO_RUN:
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / COPIES, ignore_errors=True)
-        folder.rmdir()
+def drop_empty(folder: Path, *, made: bool = True) -> None:
+    """Remove the folder of a run that did not take place: pytest may have left its list of no tests there, and no more.
+
+    Args:
+        folder: The folder.
+        made: This run has made it; one that was there before stays, emptied of what the run put there.
+    """
+    try:
+        if {path.name for path in folder.iterdir()} <= {*_OF_NO_RUN, COPIES}:
+            for name in _OF_NO_RUN:
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / COPIES, ignore_errors=True)
+            if made:
+                folder.rmdir()
+    except OSError as error:
+        _LOG.info("%s stays, although no run is in it: %s", folder, error)
 
 
 def point_latest(folder: Path) -> None:

@@ -179,6 +179,9 @@ ROWS = {
         workers=True,
     ),
     "a conftest.py that cannot be imported": Row(4, PASSES, said=("nosuch",), conftest="import nosuch\n"),
+    "a conftest.py that cannot be imported, with workers": Row(
+        4, PASSES, said=("nosuch",), conftest="import nosuch\n", workers=True
+    ),
     "a suite that calls pytest.exit()": Row(
         4, PASSES + "def test_leaves(guest): pytest.exit('no licence')\n", verdicts={"passed": 1}, said=("no licence",)
     ),

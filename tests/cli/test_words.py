@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lab.cli import run as run_module
+from lab.cli.child import ChildEnd
 from lab.cli.main import app
 from lab.cli.pytest_args import Refusal, joined, read_words
 from lab.config.words import Words
@@ -100,6 +101,33 @@ def test_a_conftest_file_that_cannot_be_imported_is_the_tests_own_fault(options:
     result = lab("-v")
     assert result.exit_code == 4
     assert "no_such_module" in result.output
+
+
+@pytest.mark.parametrize("words", [[], ["suites"]])
+def test_a_conftest_file_that_cannot_be_imported_is_no_usage_error_without_options_either(
+    options: Path, words: list[str]
+) -> None:
+    """Words without a dash are not asked about before the run."""
+    (options / "suites" / "conftest.py").write_text("import no_such_module\n", encoding="utf-8")
+    (options / "o").mkdir()
+    result = lab(*words, "--out", "o")
+    assert result.exit_code == 4, result.output
+    assert not list((options / "o").iterdir())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_of_the_user_outlives_a_run_without_a_test(options: Path, there: bool) -> None:
+    (options / "suites" / "conftest.py").write_text("", encoding="utf-8")  # no test of the lab, and so no report
+    if there:
+        (options / "o").mkdir()
+    assert lab("-n0", "-k", "nothing_of_this_name", "--out", "o").exit_code == 5
+    assert (options / "o").exists() is there
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("", 4)])
+def test_an_interrupt_of_what_is_shown_is_one(options: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
+    monkeypatch.setattr(run_module, "run_child", lambda *_args, **_options: ChildEnd(2, name))
+    assert lab("--collect-only").exit_code == code
 
 
 def test_no_test_to_show_is_nothing_checked(options: Path) -> None:

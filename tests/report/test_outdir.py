@@ -79,6 +79,24 @@ def test_only_a_folder_without_results_is_dropped(tmp_path: Path) -> None:
         assert not there or len(list((tmp_path / name).iterdir())) == len(files)
 
 
+def test_a_folder_of_the_user_is_emptied_of_the_runs_files_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "junit.xml").touch()
+    (tmp_path / COPIES).mkdir()
+    drop_empty(tmp_path, made=False)
+    assert tmp_path.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_removed_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    there, link = tmp_path / "there", tmp_path / "link"
+    there.mkdir()
+    link.symlink_to(there)
+    with caplog.at_level("INFO"):
+        drop_empty(link)  # rmdir refuses a link
+    assert there.is_dir()
+    assert "stays, although no run is in it" in caplog.text
+
+
 def test_a_folder_that_lab_run_prepared_holds_the_copies_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / COPIES).mkdir()
     check_named(tmp_path, prepared=True)
