@@ -93,8 +93,8 @@ def run(
     anything that looks like an option of this command.
 
     Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 4: a test's own code is
-    wrong, 5: nothing was checked, 10: the lab failed, or this machine cannot do what it should, for example run the
-    accelerator that was asked for, 130: interrupted.
+    wrong, 5: nothing, or not everything that was selected, was checked, 10: the lab failed, or this machine cannot do what it
+    should, for example run the accelerator that was asked for, 130: interrupted.
     """
     options: dict[str, Any] = {
         "image": guest,

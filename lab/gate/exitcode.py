@@ -7,7 +7,7 @@
 | 2 | usage: an option, or a file that was given (lab file, manifest, driver), is wrong; nothing was started |
 | 3 | ``crash``: at least one test took its guest down |
 | 4 | ``test``: the code of at least one test, or of a suite that cannot be collected, is wrong |
-| 5 | nothing was checked: no test was there, all were skipped, or a driver that was named was used by none |
+| 5 | nothing, or not everything that was selected, was checked: no test, all skipped, some not run, a named driver unused |
 | 10 | ``infra``: at least one test could not be judged, because the lab failed |
 | 128 + N | signal N ended the run early (130: Ctrl-C); the verdicts of what ran are in the report |
 
@@ -63,6 +63,7 @@ class RunEnd:
         suites_fault: The internal error that ended it came out of a suite's own hook.
         unexplained: Number of tests that failed for pytest and have no verdict that says so.
         failed: Number of tests that failed for pytest.
+        not_run: Number of selected tests that the run stopped before.
     """
 
     totals: Mapping[str, int]
@@ -72,6 +73,7 @@ class RunEnd:
     suites_fault: bool = False
     unexplained: int = 0
     failed: int = 0
+    not_run: int = 0
 
 
 def run_code(end: RunEnd) -> int:
@@ -93,7 +95,7 @@ def run_code(end: RunEnd) -> int:
     if code == NOTHING and end.pytest_code == _PYTEST_USAGE:
         return USAGE
     if end.pytest_code in _PYTEST_OWN and not (end.pytest_code == _PYTEST_FAILED and not end.failed):
-        return code
+        return NOTHING if end.not_run else code
     # A plugin or a hook of the suites' own, such as a limit of coverage, has failed the run although no test did.
     return TEST
 
@@ -119,7 +121,8 @@ def meaning(code: int) -> str:
         USAGE: "what was asked for is wrong: an option, or a file that was given; nothing was tested",
         CRASH: "the driver took a guest down",
         TEST: "the tests' own code is wrong: nothing is said about the driver by the tests concerned",
-        NOTHING: "nothing was checked: no test ran, or none used the driver that was named",
+        NOTHING: "nothing, or not everything that was selected, was checked: tests were not run, were skipped, or did not use "
+        "the driver that was named",
         INFRA: "the lab failed: nothing is said about the driver by the tests concerned",
     }
     if code > _SIGNALLED:

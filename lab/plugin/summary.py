@@ -42,7 +42,7 @@ def finish_run(out: Path, *, drivers_in_lab_file: bool = False) -> Finished | No
         return None
     report = assemble(out, meta, exit_code=exit_code)
     unused = unused_counts(report.unused_drivers, meta.named_drivers, in_lab_file=drivers_in_lab_file)
-    if report.exit_code == OK and unused:
+    if report.exit_code == OK and (unused or report.not_run):
         report = report.model_copy(update={"exit_code": NOTHING})
     files = (write_run(out, report), write_html(out, report, exit_meaning=meaning(report.exit_code)))
     return Finished(report=report, files=files)

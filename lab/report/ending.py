@@ -34,4 +34,5 @@ def run_end(report: RunReport | None, session: SessionFacts, pytest_code: int, s
         # Tests that are none of the lab's have no verdict; they fail by their own code.
         unexplained=len(unexplained) if report is not None else 0,
         failed=len(session.failed) if report is not None else 0,
+        not_run=len(report.not_run) if report is not None else 0,
     )

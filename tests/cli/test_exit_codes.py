@@ -190,6 +190,21 @@ ROWS = {
     "all left out": Row(5, PASSES, arguments=("-k", "nosuch"), said=("all 1 tests were left out",), workers=True),
     "all skipped": Row(5, SKIPPED, verdicts={"skipped": 1}, said=("nothing was checked: the only test was skipped",)),
     "no test of the lab": Row(5, "def test_plain(): pass\n", said=("none of them uses the lab's fixtures",)),
+    "-x at a known failure": Row(
+        5,
+        PRODUCT + PASSES,
+        arguments=("-x",),
+        verdicts={"known": 1},
+        said=("1 test was not run: stopping after 1",),
+        files={"lab.yaml": "known:\n- {test: '*', reason: r, until: 2999-01-01}\n"},
+    ),
+    "a suite that stops its run": Row(
+        5,
+        PASSES + PRODUCT,
+        verdicts={"passed": 1},
+        said=("1 test was not run: enough",),
+        conftest="\ndef pytest_runtest_teardown(item): item.session.shouldstop = 'enough'\n",
+    ),
     "own driver, used by no test": Row(
         5,
         PASSES,

@@ -58,7 +58,14 @@ def test_zeros_count_as_absent() -> None:
         (RunEnd(totals={"passed": 2}, pytest_code=2, stopped_by="exit"), 4),  # pytest.exit() in a suite
         (RunEnd(totals={"passed": 2, "product": 1}, pytest_code=2, failed=1, stopped_by="exit"), 1),
         (RunEnd(totals={"passed": 2, "known": 1}, pytest_code=1, failed=1), 0),
-        (RunEnd(totals={"known": 1}, pytest_code=2, failed=1, stopped_by="stop"), 0),  # -x stopped at a known failure
+        (
+            RunEnd(totals={"known": 1}, pytest_code=2, failed=1, stopped_by="stop"),
+            0,
+        ),  # -x stopped at a known failure: the last
+        (RunEnd(totals={"known": 1}, pytest_code=2, failed=1, stopped_by="stop", not_run=2), 5),  # and two were left
+        (RunEnd(totals={"passed": 1}, pytest_code=2, stopped_by="stop", not_run=2), 5),  # a hook of the suite stopped it
+        (RunEnd(totals={"passed": 1}, pytest_code=2, stopped_by="exit", not_run=2), 4),
+        (RunEnd(totals={"product": 1}, pytest_code=2, failed=1, stopped_by="stop", not_run=2), 1),
         (RunEnd(totals={"known": 1}, pytest_code=3), 10),
         (RunEnd(totals={"passed": 2, "product": 1}, pytest_code=2, failed=1, signal=2, stopped_by="interrupt"), 130),
         (RunEnd(totals={}, pytest_code=-9, signal=15), 143),

@@ -333,6 +333,14 @@ def test_wrong(reader):
     assert inner.report.exit_code == 0
 
 
+def test_a_run_that_stopped_at_a_known_issue_has_not_checked_everything(inner: Any) -> None:
+    inner.pytester.makefile(".yaml", lab="known:\n- {test: '*', reason: 'a bug of ours', until: 2999-01-01}\n")
+    inner.run("def test_wrong(guest): assert False\ndef test_after(guest): pass\n", "-x")
+    assert inner.verdicts == {"test_wrong": "known"}
+    assert len(inner.report.not_run) == 1
+    assert inner.report.exit_code == 5
+
+
 def test_xfail_skip_and_failing_fixtures(inner: Any) -> None:
     inner.run(
         """
