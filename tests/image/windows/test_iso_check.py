@@ -56,7 +56,7 @@ def test_the_languages_of_an_image_are_read(tmp_path: Path) -> None:
 
 def test_a_setup_in_another_language_is_refused(tmp_path: Path) -> None:
     iso = iso_of(tmp_path, xml(), lang_ini=lang_ini("ja-jp"))
-    with pytest.raises(ConfigError, match=r"its Setup has ja-JP, and the recipe's `locale` is en-US") as caught:
+    with pytest.raises(ConfigError, match=r"its Setup has ja-JP, and the recipe's locale is en-US") as caught:
         check(iso)
     assert "`locale: ja-JP` into vm-images/windows-server-2022/recipe.yaml" in caught.value.hint
     check(iso, locale="ja-JP")
@@ -64,7 +64,7 @@ def test_a_setup_in_another_language_is_refused(tmp_path: Path) -> None:
 
 def test_an_image_in_another_language_is_refused(tmp_path: Path) -> None:
     iso = iso_of(tmp_path, xml(languages("es-ES", default="es-ES")))
-    with pytest.raises(ConfigError, match="has es-ES, and the recipe's `locale` is en-US"):
+    with pytest.raises(ConfigError, match="has es-ES, and the recipe's locale is en-US"):
         check(iso)
 
 
