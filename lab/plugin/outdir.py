@@ -11,6 +11,7 @@ import pytest
 
 from lab.errors import ConfigError
 from lab.plugin.options import OUT_FLAG, LabConfig
+from lab.report.elsewhere import put_aside
 from lab.report.outdir import COPIES, check_named
 
 
@@ -26,6 +27,7 @@ def choose_out(options: LabConfig) -> Path:
             check_named(options.out, option=OUT_FLAG, prepared=options.prepared)
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
+        put_aside(options.out)
         return options.out
     stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
     # The process id keeps two runs of one second apart.
@@ -37,7 +39,10 @@ def fresh_out(config: pytest.Config) -> Path | None:
     named = config.getoption("lab_out", None)
     if named is None or not Path(named).is_dir():
         return None
-    return None if any(path.name not in ("junit.xml", COPIES) for path in Path(named).iterdir()) else Path(named)
+    if any(path.name not in ("junit.xml", COPIES) for path in Path(named).iterdir()):
+        return None
+    put_aside(Path(named))
+    return Path(named)
 
 
 def link_latest(out: Path, root: Path) -> None:

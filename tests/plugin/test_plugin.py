@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lab.report.elsewhere import find, other_folders
+
 
 def test_a_session_without_lab_tests_is_left_alone(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_a(tmp_path): pass")
@@ -205,6 +207,24 @@ def test_an_empty_named_folder_is_taken(inner: Any) -> None:
     inner.out.mkdir()
     inner.run("def test_a(guest): pass").assert_outcomes(passed=1)
     assert inner.verdicts == {"test_a": "passed"}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+@pytest.mark.parametrize("tests", ["def test_a(guest): pass", "def test_a(): pass"])
+def test_what_an_earlier_run_left_elsewhere_is_no_part_of_this_one(
+    inner: Any, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...], tests: str
+) -> None:
+    """The disk was full, the user has emptied the folder, and runs again."""
+    monkeypatch.setenv("LAB_STATE", str(inner.pytester.path / "state"))
+    inner.run("def test_of_before(guest): pass")
+    earlier = next(other_folders(inner.out))
+    earlier.parent.mkdir(parents=True)
+    inner.out.rename(earlier)
+    inner.out.mkdir()
+    assert inner.run(tests, *workers).ret == 0
+    assert find(inner.out, "run.json").exists() is ("guest" in tests)
+    assert "test_of_before" not in "".join(path.read_text() for path in inner.out.rglob("*.json*"))
+    assert (earlier.with_name(f"{earlier.name}.1") / "run.json").exists()
 
 
 _UNKNOWN_DRIVER = """
