@@ -30,9 +30,16 @@ class Payload:
 
     @classmethod
     def of(cls, packages: Iterable[DriverPackage]) -> Self:
-        """The drivers with all of their clients."""
+        """The drivers with all of their clients.
+
+        Raises:
+            ConfigError: Two drivers have different clients of one name.
+        """
         drivers = {package.name: package for package in packages}
-        clients = {name: file for package in drivers.values() for name, file in package.clients.items()}
+        clients: dict[str, Path] = {}
+        for package in drivers.values():
+            for name, file in package.clients.items():
+                _refuse_another(file, clients.setdefault(name, file))
         return cls(drivers=drivers, clients=clients)
 
     def driver(self, name: str) -> DriverPackage:
@@ -71,14 +78,12 @@ class Payload:
         """All files to copy.
 
         Raises:
-            ConfigError: Two of them have one name.
+            ConfigError: Two of them have one name, and are not copies of one file.
         """
         files = [*(driver.image for driver in self.drivers.values()), *self.clients.values()]
         by_name: dict[str, Path] = {}
         for file in files:
-            other = by_name.setdefault(file.name.lower(), file)
-            if other != file:
-                raise ConfigError(f"{file} and {other} have one name and would overwrite each other in the guest")
+            _refuse_another(file, by_name.setdefault(file.name.lower(), file))
         return list(by_name.values())
 
     def sums(self) -> dict[str, str]:
@@ -103,3 +108,9 @@ class Payload:
                     hint="nobody but the run may write to its folder; run again",
                 )
         return folder
+
+
+def _refuse_another(file: Path, other: Path) -> None:
+    """Two calls of `resolve_drivers` each make a copy of the lab's own clients: one content is no clash."""
+    if other != file and sha256_of(other) != sha256_of(file):
+        raise ConfigError(f"{file} and {other} have one name and would overwrite each other in the guest")

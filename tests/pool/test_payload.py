@@ -72,6 +72,24 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         Payload.of(packages).files()
 
 
+def test_two_copies_of_one_client_are_one(tmp_path: Path) -> None:
+    """Each `resolve_drivers` makes copies of its own."""
+    files = [tmp_path / place / name for place, name in (("a", "reader.exe"), ("b", "READER.EXE"), ("c", "reader.exe"))]
+    for file, content in zip(files, (b"one", b"one", b"other"), strict=True):
+        file.parent.mkdir()
+        file.write_bytes(content)
+    one, two, other = (
+        package(tmp_path / "drivers", name, clients={client: file})
+        for name, client, file in zip(("x", "y", "z"), ("reader", "again", "reader"), files, strict=True)
+    )
+    payload = Payload.of([one, two])
+    assert sorted(file.name for file in payload.stage(tmp_path / "stage").iterdir()) == ["reader.exe", "x.sys", "y.sys"]
+    with pytest.raises(ConfigError, match="would overwrite each other"):
+        Payload.of([one, other])
+    with pytest.raises(ConfigError, match="would overwrite each other"):
+        Payload(drivers={"y": two}, clients={"again": files[1], "reader": files[2]}).files()
+
+
 def test_the_print_encoding_is_the_drivers_when_they_agree(tmp_path: Path) -> None:
     gbk, other = package(tmp_path, "one", encoding="gbk"), package(tmp_path, "two")
     assert Payload.of([gbk]).encoding("utf-8") == "gbk"
