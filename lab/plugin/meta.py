@@ -19,7 +19,7 @@ from lab.toolchain.trust import driver_note
 
 
 def describe_run(
-    source: GuestSource, out: Path, *, command: Sequence[str], root: Path, workers: int, named: Sequence[str] = ()
+    source: GuestSource, out: Path, *, command: Sequence[str], root: Path, workers: int, named: Sequence[Sequence[str]] = ()
 ) -> None:
     """Write the run's description, unless another worker, or ``lab run``, already has.
 
@@ -29,7 +29,7 @@ def describe_run(
         command: The command line of the controller.
         root: pytest's root folder.
         workers: How many workers there are.
-        named: Names of the drivers that the user pointed at.
+        named: For each path that the user named, the names of the drivers that it means.
     """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".meta.lock"):
@@ -70,6 +70,6 @@ def describe_run(
             qemu=source.qemu,
             workers=workers,
             drivers=drivers,
-            named_drivers=list(named),
+            driver_paths=[list(names) for names in named],
         )
         write_meta(out, meta)

@@ -86,7 +86,8 @@ def assemble(
         not_run=not_run,
         ended=ended,
         deselected=session.deselected,
-        unused_drivers=[name for name in meta.named_drivers if name not in _used(tests)],
+        # A folder may hold more than one selection of tests is about: it was checked when one of its drivers was.
+        unused_drivers=[name for names in meta.driver_paths if _used(tests).isdisjoint(names) for name in names],
     )
 
 

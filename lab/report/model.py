@@ -266,5 +266,6 @@ class RunReport(_Model):
     ended: Text = Field(default="", description="why the run ended before its last test; empty when it did not")
     deselected: int = Field(default=0, description="tests that -k, -m and the like left out")
     unused_drivers: list[str] = Field(
-        default_factory=list, description="drivers that the user pointed at and no test used that was not skipped"
+        default_factory=list,
+        description="drivers of the paths that the user named and of which no test that was not skipped used any",
     )

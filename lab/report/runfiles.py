@@ -29,7 +29,14 @@ class RunMeta(BaseModel):
     qemu: str
     workers: int
     drivers: list[DriverEntry] = Field(default_factory=list)
-    named_drivers: list[str] = Field(default_factory=list, description="names of those that the user pointed at")
+    driver_paths: list[list[str]] = Field(
+        default_factory=list, description="for each path that the user named, the names of the drivers that it means"
+    )
+
+    @property
+    def named_drivers(self) -> list[str]:
+        """Names of all drivers that the user pointed at."""
+        return [name for names in self.driver_paths for name in names]
 
 
 def write_meta(out: Path, meta: RunMeta) -> None:

@@ -6,8 +6,11 @@ hashed, checked, signed for, delivered, and part of a template's key.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -61,6 +64,18 @@ class RunCopies:
         copy_of(file, target)
         self._clients[file.name.lower()] = (source, target)
         return target
+
+
+def folder_of_process() -> Path:
+    """Make a temporary folder that is removed at the end of this process, and not at the end of a fork of it."""
+    folder, owner = Path(tempfile.mkdtemp(prefix="lab-drivers-")), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
 
 
 def copied_symbols(image: Path) -> tuple[Path, ...]:

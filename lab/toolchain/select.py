@@ -14,7 +14,7 @@ from lab.errors import ConfigError
 from lab.toolchain import pe
 from lab.toolchain.build import BuildResult, Progress, build_components, default_out
 from lab.toolchain.compile import Arch
-from lab.toolchain.copies import RunCopies, copied_symbols
+from lab.toolchain.copies import RunCopies, copied_symbols, folder_of_process
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import MANIFEST_NAME, Component, known_components, load_component, load_folder, manifests_in
 from lab.toolchain.pe import ImageFacts
@@ -78,7 +78,7 @@ class _Choice:
 def resolve_drivers(
     paths: Sequence[Path] = (),
     *,
-    into: Path,
+    into: Path | None = None,
     arch: Arch = "x64",
     out: Path | None = None,
     root: Path | None = None,
@@ -96,7 +96,8 @@ def resolve_drivers(
     Args:
         paths: Each a ``driver.yaml``; a folder with one; a folder of built ``.sys`` files; or a ``.sys`` file. A ``.sys``
             without a manifest must have the file name of a driver that is known, and replaces that one.
-        into: Folder of the copies, the run's own; it gets a list of the packages as well, see :func:`read_packages`.
+        into: Folder of the copies, the run's own; it gets a list of the packages as well, see :func:`read_packages`. None: a
+            new temporary folder, which is removed at the end of this process.
         arch: Processor of the guest.
         out: Folder of builds; None: ``build/ARCH`` in the checkout.
         root: The checkout; None finds it.
@@ -107,6 +108,7 @@ def resolve_drivers(
         ConfigError: A path is none of these, or two choices contradict each other.
         HostToolError: A build failed.
     """
+    into = into or folder_of_process()
     known = known_components(root)
     chosen = {
         name: _Choice(part) for name, part in known.items() if part.manifest.kind == "driver" and part.manifest.under_test
@@ -172,15 +174,20 @@ def _own_place(folder: Path, component: Component) -> Path:
     return folder / "selected" / f"{component.name}-{digest}"
 
 
-def named_drivers(paths: Sequence[Path], *, root: Path | None = None) -> tuple[str, ...]:
-    """The names of the drivers that the user's paths mean, see :func:`resolve_drivers`; nothing is built.
+def named_drivers(paths: Sequence[Path], *, root: Path | None = None) -> tuple[tuple[str, ...], ...]:
+    """For each of the user's paths, the names of the drivers under test that it means, see :func:`resolve_drivers`.
+
+    Nothing is built. A path that means none of them, such as a folder of client programs, is left out.
 
     Raises:
         ConfigError: A path is none of what is described there.
     """
     known = known_components(root)
-    choices = (choice for path in paths for choice in _choices(path, known))
-    return tuple(dict.fromkeys(c.component.name for c in choices if c.component.manifest.kind == "driver"))
+    found = []
+    for path in paths:
+        manifests = (choice.component.manifest for choice in _choices(path, known))
+        found.append(tuple(dict.fromkeys(one.name for one in manifests if one.kind == "driver" and one.under_test)))
+    return tuple(names for names in found if names)
 
 
 def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:

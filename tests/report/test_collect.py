@@ -201,8 +201,16 @@ def test_a_named_driver_that_only_skipped_tests_name_is_unused(tmp_path: Path) -
     with ResultWriter(tmp_path, "gw0") as writer:
         writer.test(an_entry("a", drivers=["mine"]))
         writer.test(an_entry("b", drivers=["other"], verdict="skipped"))
-    meta = META.model_copy(update={"named_drivers": ["mine", "other"]})
+    meta = META.model_copy(update={"driver_paths": [["mine"], ["other"]]})
     assert assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0).unused_drivers == ["other"]
+
+
+def test_a_folder_of_drivers_is_unused_when_all_of_them_are(tmp_path: Path) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.test(an_entry("a", drivers=["mine"]))
+    meta = META.model_copy(update={"driver_paths": [["mine", "beside"], ["other", "another"]]})
+    assert meta.named_drivers == ["mine", "beside", "other", "another"]
+    assert assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0).unused_drivers == ["other", "another"]
 
 
 def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +12,10 @@ import pytest
 
 from lab.errors import ConfigError
 from lab.host.paths import project_root
+from lab.host.process import run
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
-from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
+from lab.toolchain.select import DriverPackage, named_drivers, read_packages, resolve_drivers
 from lab.toolchain.sign import SigningKey, sign
 
 if TYPE_CHECKING:
@@ -227,6 +230,36 @@ def test_two_clients_of_one_name_are_refused(resolve: Resolve, driver_folder: Dr
     for folder in folders:
         (folder / "mine.exe").write_bytes(folder.name.encode())
     assert "have one name" in refused(resolve, *folders).message
+
+
+def test_the_names_that_each_path_of_the_user_means(
+    resolve: Resolve, finished: Path, driver_folder: DriverFolder, tmp_path: Path
+) -> None:
+    """What serves the lab itself is not under test, wherever it lies."""
+    folder = tmp_path / "builds"
+    folder.mkdir()
+    for name in ("sync.sys", "async.sys", "labcompat.sys"):
+        shutil.copy(finished, folder / name)
+    mine = driver_folder("kettle")
+    assert named_drivers([folder, mine, folder / "labcompat.sys"]) == (("async", "sync"), ("kettle",))
+
+
+def test_without_a_folder_the_copies_live_as_long_as_the_process(tmp_path: Path) -> None:
+    """As a guest source of the user's own calls it."""
+    program = """
+import sys
+from pathlib import Path
+from lab.toolchain.select import resolve_drivers
+packages = resolve_drivers(out=Path(sys.argv[1]))
+assert all(package.image.is_file() for package in packages)
+print(packages[0].image)
+"""
+    argv = [sys.executable, "-c", program, str(tmp_path / "builds")]
+    done = run(argv, 300, env={**os.environ, "TMPDIR": str(tmp_path), "LAB_STATE": str(tmp_path / "state")})
+    image = Path(done.stdout.splitlines()[-1])
+    copies = image.parent.parent
+    assert copies.parent == tmp_path
+    assert not copies.exists()
 
 
 def test_a_worker_reads_what_was_resolved(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
