@@ -72,7 +72,7 @@ def _rows(header: DumpHeader) -> list[tuple[str, str]]:
     bugcheck = Bugcheck(header.code, header.parameters)
     rows = [
         ("file", f"{header.path} ({header.file_size} bytes)"),
-        ("bugcheck", f"0x{header.code:08X} {bugcheck.name or '(no name known)'}"),
+        ("bugcheck", f"0x{header.code:08X} {bugcheck.name or '(no name known)'}" if header.code else "none recorded"),
         *((f"parameter {number}", _address(value, header.bits)) for number, value in enumerate(header.parameters, 1)),
     ]
     if bugcheck.hint:

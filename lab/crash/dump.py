@@ -131,7 +131,7 @@ class DumpHeader:
     @property
     def bugcheck(self) -> Bugcheck | None:
         """The bugcheck; None in a dump of a running system."""
-        return None if self.is_live else Bugcheck(self.code, self.parameters, text=f"header of {self.path}")
+        return None if self.is_live or not self.code else Bugcheck(self.code, self.parameters, text=f"header of {self.path}")
 
     def disagreement(self, code: int, parameters: tuple[int, ...]) -> str:
         """What of a bugcheck that was learned elsewhere the header tells otherwise, for people; empty when they agree.
@@ -169,7 +169,6 @@ def read_dump_header(path: Path) -> DumpHeader:
             hint="it was copied or written incompletely: copy it again, and look at the free space of the guest's disk",
         )
     machine, cpus = struct.unpack_from("<2I", data, layout.machine)
-    (code,) = struct.unpack_from("<I", data, layout.code)
     first, second, third, fourth = struct.unpack_from(f"<4{layout.word}", data, layout.parameters)
     dump_type = _field(data, "I", layout.dump_type)
     exception = _field(data, "I", layout.exception)
@@ -180,7 +179,7 @@ def read_dump_header(path: Path) -> DumpHeader:
         build=_field(data, "I", 0xC),
         machine=_MACHINES.get(machine, f"0x{machine:x}"),
         cpus=cpus,
-        code=code,
+        code=_field(data, "I", layout.code),
         parameters=(first, second, third, fourth),
         dump_type=dump_type,
         dump_type_name=_TYPES.get(dump_type, f"unknown ({dump_type})" if dump_type else "unknown"),

@@ -18,7 +18,7 @@ _NETWORK = "check the network and the proxy settings of apt (http_proxy, /etc/ap
 #: The first that fits wins: what explains others stands before them. A page of a portal is no signed file, and a wrong clock
 #: makes good signatures and certificates bad ones.
 _CAUSES = tuple(
-    (re.compile(pattern, re.IGNORECASE), hint)
+    (re.compile(pattern, re.IGNORECASE | re.MULTILINE), hint)
     for pattern, hint in (
         (r"No space left on device|Disk quota exceeded|not enough free (disk )?space|don't have enough free space", _SPACE),
         (
@@ -30,7 +30,11 @@ _CAUSES = tuple(
             "the proxy wants a name and a password: http_proxy=http://NAME:PASSWORD@HOST:PORT",
         ),
         (
-            r"is not valid yet|certificate is not yet (valid|activated)|NotBefore|is in the future",
+            r"(Err|E|W):.*\b(401|403)\b|^ *(401|403) +\w+",
+            "a proxy, a portal or the mirror refuses: log in with a browser, check http_proxy, or name another mirror",
+        ),
+        (
+            r"is not valid yet|Not live until|certificate is not yet (valid|activated)|NotBefore|is in the future",
             "this machine's clock is behind: set date and time (timedatectl set-ntp true), and try again",
         ),
         (
@@ -45,20 +49,25 @@ _CAUSES = tuple(
             r"BADSIG|Hash Sum mismatch|File has unexpected size|unexpected end of file",
             "what came is not what the mirror has: a proxy changes it, or the mirror is being updated; try again later",
         ),
-        (r"NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG|public key is not available|is not signed", _KEYS),
+        (r"NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG|public key is not available|Missing key [0-9A-F]{16}", _KEYS),
         (r"keyring\b.*(does not exist|not readable|No such file)", _KEYS),
         (
             r"apparmor_restrict_unprivileged_userns",
             "AppArmor forbids user namespaces: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or build as root",
         ),
-        (r"(newuidmap|newgidmap).*(Operation not permitted|write to [ug]id_map failed)", _NAMESPACES),
+        (
+            r"(newuidmap|newgidmap).*(Operation not permitted|Permission denied|Could not set caps|different user"
+            r"|(write to|open of) [ug]id_map failed)",
+            _NAMESPACES,
+        ),
         (
             r"(newuidmap|newgidmap): .*range .* not allowed|/etc/sub[ug]id|invalid .*sub[ug]id|sub[ug]id .*(missing|no entr)",
             "a line for this user in /etc/subuid and one in /etc/subgid: sudo usermod --add-subuids 100000-165535 "
             "--add-subgids 100000-165535 USER",
         ),
         (
-            r"(newuidmap|newgidmap).*(not found|No such file|failed|cannot)|cannot find new[ug]idmap",
+            # Not "failed": mmdebstrap says so behind every failure of a program that is there.
+            r"(newuidmap|newgidmap)\b.*(not found|No such file)|(cannot find|No such file.*) new[ug]idmap",
             "sudo apt-get install uidmap, and a line for this user in /etc/subuid and /etc/subgid",
         ),
         (r"unshare.*(Operation not permitted|No space left|failed)|CLONE_NEWUSER|unprivileged_userns_clone", _NAMESPACES),
@@ -78,6 +87,8 @@ _CAUSES = tuple(
         ),
         (r"Unable to connect|Could not connect|Connection (refused|timed out|failed)|Network is unreachable", _NETWORK),
         (r"Failed to fetch", _NETWORK),
+        # Last: it stands behind whatever kept the list of signatures from coming.
+        (r"is not signed", _KEYS),
     )
 )
 

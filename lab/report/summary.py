@@ -144,7 +144,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
     left = room - _size(rows)
     shown = 0
     for test in red:
-        row = f"| {_plain(test.nodeid[:_LONGEST_NAME])} | {test.verdict} | {_plain(_why_and_where(test))} |"
+        row = f"| {_plain(test.nodeid[:_LONGEST_NAME])} | {test.verdict} | {_plain(_why_and_where(test)[:_LONGEST_MESSAGE])} |"
         left -= _size([row])
         if left < 0:
             break
@@ -185,7 +185,7 @@ def error_annotations(report: RunReport, *, base: Path | None = None) -> Iterato
         file = (address_of(test.nodeid, report.root, base) if base else test.nodeid).partition("::")[0]
         title = _property(printable(f"{test.verdict}: {test.nodeid}")[:_LONGEST_TITLE])
         message = printable(_why_and_where(test) or MEANINGS[test.verdict])[:_LONGEST_MESSAGE]
-        yield f"::error file={_property(printable(file))},title={title}::{_data(message)}"
+        yield f"::error file={_property(printable(file)[:_LONGEST_NAME])},title={title}::{_data(message)}"
     if len(shown) < len(red):
         yield f"::error title=More red tests::{len(red) - len(shown)} more; see the report"
 

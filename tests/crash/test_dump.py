@@ -87,6 +87,8 @@ def test_the_type_names_the_content_and_the_code_alone_says_whether_it_was_a_cra
 
 def test_fields_that_windows_did_not_set(make_dump: DumpMaker) -> None:
     page = int.from_bytes(b"PAGE", "little")
+    without = read_dump_header(make_dump(code=page))
+    assert (without.code, without.bugcheck) == (0, None)
     header = read_dump_header(make_dump(dump_type=page, exception=page, filetime=int.from_bytes(b"PAGEPAGE", "little")))
     assert (header.dump_type, header.dump_type_name) == (0, "unknown")
     assert (header.exception_code, header.exception_address) == (0, 0)

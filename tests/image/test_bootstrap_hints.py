@@ -18,6 +18,16 @@ from lab.image.bootstrap_hints import hint_for
         ("Err:1 https://deb.example x InRelease\n  certificate is not yet valid", "clock is behind"),
         ("W: certificate verification failed: The certificate is NOT trusted. (proxy)", "ca-certificates"),
         ("Err:1 http://deb.example x InRelease\n  407  Proxy Authentication Required", "NAME:PASSWORD"),
+        (
+            "Err:1 http://deb.example x InRelease\n  403  Forbidden [IP: 192.0.2.1 3128]\n"
+            "E: The repository 'http://deb.example x InRelease' is not signed.",
+            "proxy",
+        ),
+        ("Err:1 http://deb.example x InRelease\n  401  Unauthorized\nE: … is not signed.", "proxy"),
+        ("W: OpenPGP signature check failed: Not live until 2031-01-01T00:00:00Z\nE: … is not signed.", "clock is behind"),
+        ("W: Missing key 4CB50190207B4758A3F73A796ED0E7B82643E131, which is needed", "debian-archive-keyring"),
+        ("newuidmap: Could not set caps\nE: newuidmap 4711 0 1000 1 failed: ", "namespaces"),
+        ("newuidmap: open of uid_map failed: Permission denied\nE: newuidmap 4711 0 1000 1 failed: ", "namespaces"),
         ("W: GPG error: x InRelease: NO_PUBKEY 0E98404D386FA1D9\nE: Failed to fetch", "debian-archive-keyring"),
         ("E: Failed to fetch http://deb.example/p.deb  Hash Sum mismatch", "try again later"),
         ("newuidmap: write to uid_map failed: Operation not permitted\nE: newuidmap 7 0 1000 failed", "namespaces"),

@@ -87,7 +87,7 @@ def test_what_a_killed_build_left_behind_is_removed_and_a_living_one_is_left_alo
     ("said", "hint"),
     [
         ("E: GPG error: trixie Release: NO_PUBKEY 6ED0E7B82643E131", "debian-archive-keyring"),
-        ("E: newuidmap failed", "uidmap"),
+        ("sh: 1: newuidmap: not found", "uidmap"),
         ("tar: No space left on device", "TMPDIR"),
         ("E: Failed to fetch http package", "network"),
     ],

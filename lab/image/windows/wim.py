@@ -51,7 +51,7 @@ class Edition:
         return self.edition.endswith("Eval")
 
 
-_ARCHITECTURES = {"0": "x86", "9": "x64", "12": "arm64"}
+_ARCHITECTURES = {"0": "x86", "5": "arm", "9": "x64", "12": "arm64"}
 
 
 def read_editions(read_at: ReadAt, size: int, *, file: str) -> tuple[Edition, ...]:
