@@ -614,7 +614,7 @@ KERNEL = """
 
 def imports_of(monkeypatch: pytest.MonkeyPatch, **imports: dict[str, tuple[str, ...]]) -> None:
     """Have the drivers ``sim.sys`` and ``other.sys`` import this."""
-    monkeypatch.setattr("lab.plugin.imports.pe.inspect", lambda path: SimpleNamespace(imports=imports.get(path.stem, {})))
+    monkeypatch.setattr("lab.image.gaps.pe.inspect", lambda path: SimpleNamespace(imports=imports.get(path.stem, {})))
 
 
 def test_a_driver_that_cannot_be_loaded_here_costs_no_boot(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
