@@ -18,7 +18,7 @@ The rules, in the order in which they are asked (the first that holds decides):
    the consequence of the test more often than its cause). Of several exceptions at once, the gravest verdict decides:
 
    - an assertion (``assert``, ``pytest.fail()``, ``DID NOT RAISE``, a print that does not come), or a driver that the service
-     manager refused: ``product``;
+     manager refused: ``product``; but an assertion of a test that uses neither a fixture nor a marker of the lab: ``test``;
    - a command of the suite that failed in the guest: ``product``; one of the lab's own: ``infra``;
    - a lab error that says that the suite wrote something wrong (``SuiteError``; ``ConfigError`` below the suite's code), a
      complaint of pytest's about markers and fixtures: ``test``;
@@ -102,6 +102,7 @@ class Facts:
         skip_reason: The reason of any other skip.
         xfail_reason: The reason of an ``xfail`` mark when pytest honoured it (the report has ``wasxfail``).
         expected_fault: The fault code that the test says it provokes, if it does.
+        uses_lab: The test uses a fixture or a marker of the lab; one that does not can say nothing about a driver.
         lacks: What a driver could not be loaded for, by the guest's own words, see :mod:`lab.guest.lacks`.
         behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known.match_known`).
@@ -117,6 +118,7 @@ class Facts:
     skip_reason: str = ""
     xfail_reason: str | None = None
     expected_fault: int | None = None
+    uses_lab: bool = True
     lacks: str = ""
     behind: str | None = None
     known: Sequence[KnownIssue] = ()
@@ -162,7 +164,7 @@ def _decide(facts: Facts) -> Decision:
         said = f": {_say(first)}" if first is not None else ""
         return Decision(verdict="infra", reason=one_line(f"the virtual machine ended during the test{said}"))
     if first is not None:
-        return Decision(verdict=_verdict_of(first, facts.guest_answers), reason=one_line(_explain(first, facts)))
+        return Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
     if facts.expected_fault is not None and not facts.faults:
         return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not come")
     if facts.xfail_reason is not None:
@@ -180,7 +182,7 @@ def _failed(phase: PhaseFact, facts: Facts) -> bool:
         return False
     if any(isinstance(error, GuestCrashed) or never_the_driver(error) for error in errors):
         return True
-    return _verdict_of(phase, facts.guest_answers) == "infra"
+    return _verdict_of(phase, facts) == "infra"
 
 
 def _is_expected(code: int, facts: Facts) -> bool:
@@ -229,18 +231,18 @@ def _lost_evidence(facts: Facts, failed: Sequence[PhaseFact]) -> str:
     return ""
 
 
-def _verdict_of(phase: PhaseFact, guest_answers: bool | None) -> Verdict:
+def _verdict_of(phase: PhaseFact, facts: Facts) -> Verdict:
     """Rule 5: the class of the exception decides; of several at once, the gravest."""
-    found = {_class_verdict(cause_of(error), phase, guest_answers) for error in leaves(phase.error)}
+    found = {_class_verdict(cause_of(error), phase, facts) for error in leaves(phase.error)}
     # Without any exception, pytest has the word: that a strict xfail passed, in the call.
     return next((verdict for verdict in SEVERITY if verdict in found), "test" if phase.when == "call" else "infra")
 
 
-def _class_verdict(error: BaseException, phase: PhaseFact, guest_answers: bool | None) -> Verdict:
+def _class_verdict(error: BaseException, phase: PhaseFact, facts: Facts) -> Verdict:
     if isinstance(error, ServiceError):
         return "product"
     if isinstance(error, GuestHung):
-        return "product" if guest_answers else "infra"
+        return "product" if facts.guest_answers else "infra"
     if isinstance(error, CommandFailed):
         # A test that lets it through says that the command should have worked; in the lab's own fixtures it is the lab's.
         return "product" if phase.when == "call" or is_of_the_suite(error) else "infra"
@@ -250,7 +252,7 @@ def _class_verdict(error: BaseException, phase: PhaseFact, guest_answers: bool |
         return "infra"
     if judges_the_driver(error):
         # Also in a fixture: whoever writes an assertion there judges the driver.
-        return "product"
+        return "product" if facts.uses_lab else "test"
     return "test" if blame(error) == "test" else "infra"
 
 

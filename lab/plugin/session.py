@@ -133,6 +133,7 @@ class LabSession:
             nodeid=nodeid,
             wishes=wishes,
             started=time.time(),
+            uses_guest=nodeid in self.users,
             own_modules=self.imports.own,
             scope=self._isolation.next_scope(nodeid),
         )

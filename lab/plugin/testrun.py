@@ -38,6 +38,7 @@ class TestRun:
         nodeid: The test.
         wishes: What its markers ask for.
         started: Wall clock in seconds.
+        uses_guest: It asks for one of the lab's fixtures.
         drivers: Names of the drivers that it uses: its marker's, or all that its fixtures loaded.
         own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
         seat: The guest that serves it, once it has one.
@@ -69,6 +70,7 @@ class TestRun:
     nodeid: str
     wishes: Wishes
     started: float
+    uses_guest: bool = True
     drivers: tuple[str, ...] = ()
     own_modules: frozenset[str] = frozenset()
     seat: Seat | None = None
@@ -98,6 +100,11 @@ class TestRun:
     def hung(self) -> bool:
         """Whether the guest answered nothing any more, and was ended by the lab for that."""
         return self.events_to is not None
+
+    @property
+    def uses_lab(self) -> bool:
+        """Whether it has to do with a driver at all; a fixture may also be asked for by its name while the test runs."""
+        return self.uses_guest or self.seat is not None or self.wishes != Wishes()
 
     @property
     def provoked_the_end(self) -> bool:
@@ -170,6 +177,7 @@ class TestRun:
                 missing_capability=", ".join(self.missing) or None,
                 skip_reason=self.skip_reason,
                 xfail_reason=self.xfail_reason,
+                uses_lab=self.uses_lab,
                 lacks=self._unloadable(),
                 expected_fault=self.wishes.expected_fault,
                 behind=self.behind,

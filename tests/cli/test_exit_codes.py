@@ -139,6 +139,7 @@ ROWS = {
     "an error in the suite's own fixture": Row(
         4, "@pytest.fixture\ndef broken(guest): {}['x']\ndef test_it(broken): pass\n", verdicts={"test": 1}, said=("KeyError",)
     ),
+    "an assertion without the lab": Row(4, PASSES + "def test_plain(): assert 1 == 2\n", verdicts={"passed": 1, "test": 1}),
     "a fixture that is not there": Row(4, "def test_it(guest, nosuch): pass\n", verdicts={"test": 1}, said=("nosuch",)),
     "a fixture that is used wrongly": Row(
         4, "def test_it(driver): pass\n", verdicts={"test": 1}, said=("needs @pytest.mark.lab_driver",)

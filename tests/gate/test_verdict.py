@@ -47,6 +47,13 @@ def phases(when: When = "call", error: BaseException | None = None, text: str = 
     return found
 
 
+@pytest.mark.parametrize(("uses_lab", "verdict"), [(True, "product"), (False, "test")])
+def test_an_assertion_of_a_test_without_the_lab_is_its_own(uses_lab: bool, verdict: Verdict) -> None:
+    for error in (AssertionError("a != b"), pytest.fail.Exception("no")):
+        assert decide(Facts(phases=phases(error=error), uses_lab=uses_lab)).verdict == verdict
+    assert decide(Facts(phases=phases(error=MemoryError()), uses_lab=uses_lab)).verdict == "infra"
+
+
 PASSED = [PhaseFact(when="setup", outcome="passed"), PhaseFact(when="call", outcome="passed")]
 SKIPPED = [PhaseFact(when="setup", outcome="skipped")]
 

@@ -341,6 +341,29 @@ def test_a_run_that_stopped_at_a_known_issue_has_not_checked_everything(inner: A
     assert inner.report.exit_code == 5
 
 
+def test_an_assertion_of_a_test_without_the_lab_accuses_no_driver(inner: Any) -> None:
+    inner.run(
+        """
+def test_plain(): assert 1 == 2
+def test_fixture(guest): assert 1 == 2
+def test_late(request):
+    request.getfixturevalue("guest")
+    assert 1 == 2
+@pytest.mark.lab_driver("sync")
+def test_marker(): assert 1 == 2
+@pytest.mark.lab_fresh
+def test_fresh(): assert 1 == 2
+@pytest.fixture
+def own(guest): return 1
+def test_by_a_fixture(own): assert own == 2
+@pytest.mark.xfail(reason="not yet")
+def test_expected(): assert 1 == 2
+"""
+    )
+    product = dict.fromkeys(["test_fixture", "test_late", "test_marker", "test_fresh", "test_by_a_fixture"], "product")
+    assert inner.verdicts == product | {"test_plain": "test", "test_expected": "known"}
+
+
 def test_xfail_skip_and_failing_fixtures(inner: Any) -> None:
     inner.run(
         """
