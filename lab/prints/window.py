@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lab.errors import EvidenceLost
-from lab.prints.encoded import EncodedPrints
+from lab.prints.encoded import in_encoding
 from lab.prints.kernel import with_kernel_prints
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, PrintRecord, PrintSource, Record
 from lab.prints.stream import PrintStream, first_fault
@@ -166,7 +166,7 @@ class PrintLedger:
         self._open = name
         self.windows += 1
         if encoding is not None:
-            self._view = EncodedPrints(self._source, encoding)
+            self._view = in_encoding(self._source, encoding)
         return PrintStream(
             self._view,
             self._accounted,
