@@ -210,10 +210,14 @@ class DriverEntry(_Model):
     file_version: Text = Field(default="", description="of its version resource; empty where it has none")
     signer: Text = Field(default="", description="common name of who signed it; empty where nobody did")
     commit: str = Field(
-        default="", description="git commit of the folder that it was built from; empty where that is in no repository"
+        default="",
+        description="git commit of the folder that it was built from, or that a finished file lies in; empty where that is in "
+        "no repository",
     )
     dirty: bool | None = Field(
-        default=None, description="something that it was built from is not as in the commit; null where that is unknown"
+        default=None,
+        description="something that it was built from is not as in the commit (for a finished file: anything in the "
+        "repository); null where that is unknown",
     )
     windows: Text = Field(
         default="",

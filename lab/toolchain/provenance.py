@@ -31,8 +31,10 @@ class Provenance:
         size: Bytes.
         file_version: Of its version resource, for example ``1.4.0.7``; empty where it has none.
         signer: Common name of who signed it; empty where nobody did, or where the signature cannot be read.
-        commit: Git commit of the folder that it was built from, all of it; empty where that is in no repository.
-        dirty: Something in that folder, or among the files that it was built from, is not as in the commit. None: unknown.
+        commit: Git commit of the folder that it was built from, all of it; empty where that is in no repository. Of a finished
+            image: of the repository that it lies in.
+        dirty: Something in that folder, or among the files that it was built from, is not as in the commit; of a finished
+            image, anything in the repository. None: unknown.
     """
 
     size: int = 0
@@ -82,6 +84,30 @@ def commit_of(folder: Path, files: Iterable[Path] = ()) -> tuple[str, bool | Non
         _LOG.info("no commit of %s: %s", folder, str(error).splitlines()[0])
         return "", None
     return commit, bool(changed.strip())
+
+
+def commit_around(folder: Path) -> tuple[str, bool | None]:
+    """The commit of the repository around a finished image, and whether the repository differs from it.
+
+    What the image was built from may lie anywhere in the repository; its own folder is often one that git ignores, and says
+    nothing.
+
+    Args:
+        folder: The image's folder.
+
+    Returns:
+        As :func:`commit_of`. Where nothing differs but files that git does not know, that is unknown, too: they may be
+        sources, or results of earlier runs.
+    """
+    try:
+        commit = _git(folder, "rev-parse", "HEAD").strip()
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=normal", "--", ":/").splitlines()
+    except (HostToolError, ValueError) as error:
+        _LOG.info("no commit around %s: %s", folder, str(error).splitlines()[0])
+        return "", None
+    if any(not line.startswith("??") for line in changed):
+        return commit, True
+    return commit, None if changed else False
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from lab.toolchain.copies import RunCopies, copied_symbols, folder_of_process
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.manifest import MANIFEST_NAME, Component, known_components, load_component, load_folder, manifests_in
 from lab.toolchain.pe import ImageFacts
-from lab.toolchain.provenance import Provenance, commit_of, file_version
+from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
 from lab.toolchain.sign import SigningKey, signing_key
 from lab.toolchain.stamp import read_stamp
 
@@ -157,7 +158,7 @@ def resolve_drivers(
 def read_packages(folder: Path) -> tuple[DriverPackage, ...] | None:
     """What :func:`resolve_drivers` has put into a folder; None when it has not, or did not come to its end."""
     try:
-        return _PACKAGES.validate_json((folder / PACKAGES_FILE).read_bytes())
+        return _PACKAGES.validate_python(json.loads((folder / PACKAGES_FILE).read_bytes()))
     except FileNotFoundError:
         return None
 
@@ -165,7 +166,8 @@ def read_packages(folder: Path) -> tuple[DriverPackage, ...] | None:
 def _write_packages(folder: Path, packages: tuple[DriverPackage, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with replace_with(folder / PACKAGES_FILE) as temporary:
-        temporary.write_bytes(_PACKAGES.dump_json(packages, indent=1))
+        # json writes the bytes of a path that are no UTF-8 as escapes; pydantic's own JSON refuses them.
+        temporary.write_text(json.dumps(_PACKAGES.dump_python(packages), indent=1, default=str), encoding="ascii")
 
 
 def _own_place(folder: Path, component: Component) -> Path:
@@ -296,12 +298,16 @@ def _package(
         encoding=manifest.encoding,
         symbols=copied_symbols(image),
         origin=origin,
-        provenance=_provenance(facts, folder, sources),
+        provenance=_provenance(facts, folder, None if choice.image else sources),
     )
 
 
-def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path]) -> Provenance:
-    commit, dirty = commit_of(folder, [folder / source for source in sources])
+def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path] | None) -> Provenance:
+    """Without ``sources`` it is a finished image: nobody knows what it was built from."""
+    if sources is None:
+        commit, dirty = commit_around(folder)
+    else:
+        commit, dirty = commit_of(folder, [folder / source for source in sources])
     return Provenance(
         size=facts.size,
         file_version=file_version(facts.path),

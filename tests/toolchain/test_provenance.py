@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab.host.process import run
-from lab.toolchain.provenance import Provenance, commit_of, file_version
+from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
 from lab.toolchain.select import resolve_drivers
 from lab.toolchain.sign import SigningKey
 
@@ -72,11 +73,40 @@ def test_a_commit_and_what_is_not_in_it(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert commit_of(tmp_path) == ("", None)
+    assert commit_of(tmp_path) == commit_around(tmp_path) == ("", None)
     git(tmp_path, "init", "--quiet")
     assert commit_of(tmp_path) == ("", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert commit_of(tmp_path) == ("", None)
+
+
+def test_a_finished_driver_in_an_ignored_folder_is_as_dirty_as_its_repository(
+    driver_folder: Callable[..., Path], link: Callable[..., Path], tmp_path: Path, key: SigningKey
+) -> None:
+    """git says nothing of an ignored folder, and that is no evidence of a clean build."""
+    top = tmp_path / "repo"
+    source = top / "src" / "kettle.c"
+    source.parent.mkdir(parents=True)
+    source.write_text("one\n")
+    (top / ".gitignore").write_text("x64/\n")
+    commit = repository(top)
+    folder = driver_folder("kettle", source=None).rename(top / "x64")
+    out = tmp_path / "out"
+    link(name="kettle.sys").rename(folder / "kettle.sys")
+
+    def found(copies: str, path: Path) -> tuple[str, bool | None]:
+        packages = resolve_drivers([path], into=out / copies, out=tmp_path / "build", key=key)
+        [mine] = [package.provenance for package in packages if top in package.path.parents]
+        return mine.commit, mine.dirty
+
+    assert found("clean", folder) == (commit, False)
+    source.write_text("two\n")
+    assert found("changed", folder) == (commit, True)
+    shutil.copy(folder / "kettle.sys", top / "x64" / "sync.sys")
+    assert found("replacement", top / "x64" / "sync.sys") == (commit, True)
+    source.write_text("one\n")
+    (top / "notes.txt").write_text("not added\n")
+    assert found("untracked", folder) == (commit, None)
 
 
 def test_a_resolved_driver_says_where_it_comes_from(
