@@ -90,6 +90,7 @@ def mistake(code: str, said: str) -> Row:
 
 
 OWN = ("--driver", "kettle")
+ODD = os.fsdecode(b"caf\xe9")
 GOOD_C = DRIVER_C.replace(" TYPO", ";")
 ROWS = {
     # 0: all passed, known, or skipped for a named reason beside something that was checked
@@ -98,6 +99,20 @@ ROWS = {
     "known by xfail alone": Row(0, KNOWN, verdicts={"known": 1}),
     "known by the lab file": Row(
         0, PRODUCT, verdicts={"known": 1}, files={"lab.yaml": "known:\n- {test: '*', reason: r, until: 2999-01-01}\n"}
+    ),
+    # The name of the folder is no UTF-8.
+    "a folder of drivers, one of them used": Row(
+        0,
+        PASSES,
+        arguments=("--driver", ODD),
+        verdicts={"passed": 1},
+        files={
+            f"{ODD}/kettle.c": GOOD_C,
+            f"{ODD}/kettle.driver.yaml": MANIFEST,
+            f"{ODD}/sync.driver.yaml": MANIFEST.replace("name: kettle", "name: sync")
+            .replace("kettle.sys", "sync.sys")
+            .replace("Kettle", "LySharkSync"),
+        },
     ),
     # 1: product
     "a driver's wrong answer": Row(1, PRODUCT, verdicts={"product": 1}, said=("1 product failure",)),

@@ -262,6 +262,19 @@ print(packages[0].image)
     assert not copies.exists()
 
 
+def test_a_path_that_is_no_utf_8_is_read_back(
+    key: SigningKey, shared_out: Path, driver_folder: DriverFolder, finished: Path, tmp_path: Path
+) -> None:
+    folder = driver_folder("kettle", source=None, image="finished.sys", clients="[mine.exe]")
+    (folder / "mine.exe").write_bytes(b"MZ")
+    shutil.copy(finished, folder)
+    odd = folder.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    into = odd / "out" / "drivers"
+    packages = resolve_drivers([odd], into=into, out=shared_out, key=key)
+    assert read_packages(into) == packages
+    assert next(package for package in packages if package.name == "kettle").path == odd / "finished.sys"
+
+
 def test_a_worker_reads_what_was_resolved(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
     assert read_packages(tmp_path / "drivers") is None
     packages = resolve_drivers(into=tmp_path / "drivers", out=shared_out, key=key)
