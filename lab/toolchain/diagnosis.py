@@ -42,7 +42,11 @@ _IDIOMS = (
         "name the encoding of the sources in the manifest, for example `encoding: gbk`",
     ),
     (
-        re.compile(r"conflicting types for"),
+        re.compile(r"invalid suffix [\"“`‘'][uU]?[iI](8|16|32|64)"),
+        "GCC has no such endings of numbers: write LL for i64 and ULL for ui64",
+    ),
+    (
+        re.compile(r"conflicting types for|resolving _\w+@\d+ by linking to _"),
         "for x86 the WDK compiles with stdcall as the default (/Gz), and GCC does not: write NTAPI before the function's name",
     ),
     (
@@ -73,7 +77,8 @@ def refuse_utf16(folder: Path, names: Iterable[str]) -> None:
                 start = stream.read(4)
         except OSError:
             continue  # the compiler says it better
-        if marked_encoding(start) == "utf-16":
+        # Without a mark, every other byte of a source's first characters is zero.
+        if marked_encoding(start) == "utf-16" or (b"\0" in start[:2] and any(start)):
             raise ConfigError("is in UTF-16, which the compiler does not read", file=str(file), hint=SAVE_AS_UTF8)
 
 
