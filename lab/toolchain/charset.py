@@ -11,31 +11,42 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.config.textfile import marked_encoding
+from lab.config.textfile import SAVE_AS_UTF8, marked_encoding
+from lab.errors import ConfigError
 
 _UTF8 = "utf-8"
 
 
 def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str]:
-    """Flags of GCC for the sources of one component.
+    """Flags of GCC for one source, which it reads in one encoding together with all that it includes.
 
     Args:
         folder: What the names are relative to.
-        names: The sources and the headers of the user.
+        names: The source and the headers of the user that it includes.
         encoding: Of the manifest, as Python names it.
 
     Returns:
-        Nothing where the sources and their strings are UTF-8, GCC's own. Nothing either, and a line in the log, where some
+        Nothing where the files and their strings are UTF-8, GCC's own. Nothing either, and a line in the log, where some
         file is in neither encoding: narrow strings then are the bytes of the source, whatever they are.
+
+    Raises:
+        ConfigError: A source and its headers are in several encodings.
     """
     if encoding == _UTF8:
         return []
     found = {name: _encoding_of(folder / name, encoding) for name in names}
-    told = {value for value in found.values() if value}
-    if None in found.values() or len(told) > 1:
-        odd = next(name for name, value in found.items() if value is None or value != encoding)
+    told = {value: name for name, value in found.items() if value}
+    if None in found.values():
+        odd = next(name for name, value in found.items() if value is None)
         logging.getLogger(__name__).warning("%s is not in %s; strings are taken byte by byte", folder / odd, encoding)
         return []
+    if len(told) > 1:
+        (first, one), (second, other) = told.items()
+        raise ConfigError(
+            f"is in {first}, and {folder / other}, which is compiled together with it, in {second}",
+            file=str(folder / one),
+            hint=f"save them alike: the compiler reads a source and its headers in one encoding; {SAVE_AS_UTF8}",
+        )
     return [*(f"-finput-charset={_iconv(source)}" for source in told), f"-fexec-charset={_iconv(encoding)}"]
 
 

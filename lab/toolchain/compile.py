@@ -42,18 +42,19 @@ _ERRORS = (
 )
 # What code for Microsoft's compiler is full of: its pragmas and attributes, which say where code lies and which of its warnings
 # are meant; pool tags such as 'tag1'; a structure without a name inside of another one; annotations for its code analysis.
+# What drivers alone have of it is in wdk.h.
 _MICROSOFT = (
     *("-fms-extensions", "-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-multichar"),
-    *("-D__pragma(x)=", "-D_Dispatch_type_(x)=", "-D_Interlocked_operand_=", "-D_Enum_is_bitflag_="),
-    *("-D_Kernel_requires_resource_held_(x)=", "-D_Kernel_requires_resource_not_held_(x)="),
-    *("-D_Kernel_acquires_resource_(x)=", "-D_Kernel_releases_resource_(x)=", "-D_Kernel_clear_do_init_(x)="),
+    *("-D__pragma(x)=", "-D_Interlocked_operand_=", "-D_Enum_is_bitflag_="),
 )
 _COMPILE_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
     # wdm.h of mingw-w64 10 needs 0x0600 to be complete on x86; what may be imported is checked in the finished file.
     # Frames above a page would call a stack probe that the kernel does not have.
     # GCC 12 takes the headers' reads relative to the GS segment for reads through a null pointer.
+    # Left alone, <stdio.h> makes sprintf a function of mingw-w64's own C library; ntoskrnl.exe exports the plain one.
     "kernel": (
         "-D_WIN32_WINNT=0x0600",
+        "-D__USE_MINGW_ANSI_STDIO=0",
         "-ffreestanding",
         "-fno-stack-protector",
         "-mno-stack-arg-probe",
@@ -69,6 +70,8 @@ _COMPILE_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
     ),
     "c": ("-D_WIN32_WINNT=0x0502",),
 }
+#: What mingw-w64's kernel headers lack. The compiler names it among the files that it read, so a change builds again.
+_WDK = Path(__file__).with_name("wdk.h")
 # x64 keeps its unwind tables: the kernel debugger walks the stack by them.
 _COMPILE_ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
 
@@ -189,7 +192,7 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
         with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
             job = _Job(component, compiler, Path(folder), defines)
             before = take_inputs(component.folder, job.headers())
-            libraries = job.compile(target, [name for name in before.files if not Path(name).is_absolute()])
+            libraries = job.compile(target)
         # Somebody may save a file while the compiler reads it: the same before and behind it, it is what was compiled.
         after = take_inputs(component.folder, before.files)
         if after == before:
@@ -206,6 +209,8 @@ class _Job:
     work: Path
     defines: Sequence[str]
     warnings: list[str] = field(default_factory=list)
+    #: Of each source: itself and the headers of the user that it includes.
+    own: dict[str, list[str]] = field(default_factory=dict)
 
     def headers(self) -> list[str]:
         """The sources and all that they include, by the preprocessor's own list."""
@@ -217,7 +222,9 @@ class _Job:
             rules = ["-M", "-MT", "object", "-MF", str(rule), source]
             while not self._preprocessed(rules):
                 pass  # each time one header more, so it comes to an end
-            found |= dict.fromkeys(parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape")))
+            read = parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape"))
+            self.own[source] = [name for name in read if not Path(name).is_absolute()]
+            found |= dict.fromkeys(read)
         self.warnings.clear()  # the compiler says them once more
         return [name for name in found if not name.startswith(f"{self.work}/")]
 
@@ -238,18 +245,17 @@ class _Job:
         headers = self.compiler.kernel_headers
         return Spelling(self.component.folder, self.work, [headers, headers.parent])
 
-    def compile(self, target: Path, own: Sequence[str]) -> list[str]:
-        """Compile and link; gives the compiler's own objects and libraries that went in.
+    def compile(self, target: Path) -> list[str]:
+        """Compile and link, once :meth:`headers` were sought; gives the compiler's own objects and libraries that went in.
 
         Args:
             target: The file to write.
-            own: The sources and headers that are the component's.
         """
         component, compiler, work = self.component, self.compiler, self.work
         objects: list[str] = []
-        charset = charset_flags(component.folder, own, component.manifest.encoding)
         for number, source in enumerate(component.manifest.sources):
             objects.append(f"{number}.o")
+            charset = charset_flags(component.folder, self.own[source], component.manifest.encoding)
             self._run([*self._command(), *charset, "-c", source, "-o", str(work / objects[-1])], component.folder)
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
@@ -298,7 +304,7 @@ def _flavour(component: Component) -> _Flavour:
 
 def _compile_command(component: Component, compiler: Compiler, defines: Sequence[str]) -> list[str]:
     flavour = _flavour(component)
-    headers = ["-isystem", str(compiler.kernel_headers)] if flavour == "kernel" else []
+    headers = ["-isystem", str(compiler.kernel_headers), "-include", str(_WDK)] if flavour == "kernel" else []
     named = [f"-D{define}" for define in defines]
     flags = (*_COMPILE, *_ERRORS, *_MICROSOFT, *_COMPILE_FLAVOUR[flavour], *_COMPILE_ARCH[compiler.arch])
     return [compiler.program, *flags, *headers, *named]

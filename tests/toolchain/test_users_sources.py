@@ -68,6 +68,8 @@ def test_a_mistake_in_the_source_is_the_users_and_leaves_nothing(
         ("#include <wdf.h>\n", "wdf.h: No such file", "no headers of KMDF"),
         ('#include "..\\\\inc\\\\common.h"\n', "No such file", "neither beside the sources"),
         ('#include "tiny.tmh"\n', "tiny.tmh: No such file", "WPP"),
+        (TINY_DRIVER.replace('"tiny"', '"tiny %I64d", -7i64'), "invalid suffix", "write LL for i64"),
+        (TINY_DRIVER.replace('"tiny"', '"tiny %I64u", 0x7Fui64'), "invalid suffix", "ULL for ui64"),
     ],
 )
 def test_what_the_compiler_cannot_do_is_told_with_what_to_do(
@@ -156,9 +158,83 @@ def test_a_driver_as_in_the_wdks_samples_is_built(driver_folder: DriverFolder, t
     assert "ExAllocatePoolWithTag" in pe.check(result.path, "driver", "x64").imports["ntoskrnl.exe"]
 
 
+#: What mingw-w64's headers lack: wdk.h has it.
+_BEYOND_MINGW = """#include <ntddk.h>
+#include <stdio.h>
+#include "shared.h"
+EXTERN_C_START
+DRIVER_INITIALIZE DriverEntry;
+EXTERN_C_END
+DECLARE_GLOBAL_CONST_UNICODE_STRING(LabLink, L"\\\\DosDevices\\\\Lab");
+static_assert(sizeof(ULONG) == 4, "a ULONG has four bytes");
+static __forceinline ULONG LabOne(void) { return 1; }
+static FORCEINLINE ULONG LabTwo(void) { return 2; }
+FORCEINLINE static ULONG LabThree(void) { return 3; }
+CFORCEINLINE ULONG LabFour(void) { return 4; }
+
+_IRQL_saves_global_(QueuedSpinLock, *irql) _IRQL_always_function_max_(DISPATCH_LEVEL) _Kernel_float_used_
+_Kernel_requires_resource_held_(Spin) _Post_ptr_invalid_ _Analysis_noreturn_
+VOID LabLock(_Pre_valid_ _Notnull_ _Frees_ptr_ PVOID lock, _IRQL_uses_cancel_ KIRQL irql);
+__drv_functionClass(LAB_START) __drv_sameIRQL __drv_clearDoInit(yes) __drv_preferredFunction("LabLock", "old")
+__drv_mustHold(Lock) __drv_neverHoldCriticalRegion __drv_strictType(LONG, 1) __drv_ret(__drv_notPointer) __success(return)
+ULONG LabOld(__in_bcount_opt(size) PVOID data, __in_range(0, 9) ULONG size, __deref_out_bcount(size) PVOID *out,
+             __reserved int zero);
+typedef __nullterminated const WCHAR *LAB_TEXT;
+
+DECLSPEC_RESTRICT NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+{
+    CHAR text[40];
+    UNREFERENCED_PARAMETER(DriverObject);
+    UNREFERENCED_PARAMETER(RegistryPath);
+    _IRQL_limited_to_(DISPATCH_LEVEL);
+    NONPAGED_CODE();
+    NT_ANALYSIS_ASSUME(DriverObject != NULL);
+    __noop("never run", LabOld);
+    (void)__noop;
+    switch (LabOne()) {
+    case 1: break;
+    default: __assume(0);
+    }
+    sprintf(text, "%lu", LabOne() + LabTwo() + LabThree() + LabFour() + LabShared() + LabOther());
+    DbgPrint("%s %wZ", text, &LabLink);
+    return STATUS_SUCCESS;
+}
+"""
+
+
+def test_what_mingws_headers_lack_is_there(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder = driver_folder(source=_BEYOND_MINGW, sources="[tiny.c, other.c]")
+    # Without `static`: both sources have it, and the linker must not find it twice.
+    (folder / "shared.h").write_text(
+        "FORCEINLINE ULONG LabShared(void) { return 5; }\nULONG LabOther(void);\n", encoding="utf-8"
+    )
+    (folder / "other.c").write_text(
+        '#include <ntddk.h>\n#include "shared.h"\nULONG LabOther(void) { return LabShared(); }\n', encoding="utf-8"
+    )
+    said: list[str] = []
+    (result,) = build_components([tiny(folder)], "x64", tmp_path / "out", None, progress=said.append)
+    assert pe.check(result.path, "driver", "x64").imports == {"ntoskrnl.exe": ("DbgPrint", "sprintf")}
+    assert [line for line in said if "warning" in line] == []
+
+
+def test_what_is_put_in_front_of_a_driver_is_one_of_its_inputs(
+    compiler: Compiler, driver_folder: DriverFolder, tmp_path: Path
+) -> None:
+    read = compile_component(tiny(driver_folder()), compiler, tmp_path / "tiny.sys").inputs.files
+    assert [name for name in read if name.endswith("/toolchain/wdk.h")]
+    assert [name for name in read if not Path(name).is_absolute()] == ["tiny.c"]
+
+
 def test_for_x86_the_calling_convention_is_asked_for(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder = driver_folder(source=_AS_IN_THE_WDK)
     with pytest.raises(ConfigError, match="conflicting types") as caught:
+        build_components([tiny(folder)], "x86", tmp_path / "out", None)
+    assert "NTAPI" in caught.value.hint
+
+
+def test_for_x86_the_entry_points_convention_is_asked_for(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder = driver_folder(source=TINY_DRIVER.replace("NTAPI ", ""))
+    with pytest.raises(ConfigError, match="resolving _DriverEntry@8 by linking to _DriverEntry") as caught:
         build_components([tiny(folder)], "x86", tmp_path / "out", None)
     assert "NTAPI" in caught.value.hint
 
@@ -212,6 +288,26 @@ def test_a_source_with_a_mark_is_utf_8_and_prints_as_the_manifest_says(driver_fo
     assert "写入 %wZ".encode("gbk") in content
 
 
+def test_sources_in_several_encodings_are_each_read_in_their_own(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder = gbk_folder(driver_folder, _TITLE)
+    manifest = (folder / "driver.yaml").read_text(encoding="utf-8")
+    (folder / "driver.yaml").write_text(manifest.replace("[tiny.c]", "[tiny.c, more.c]"), encoding="utf-8")
+    more = '#include <ntddk.h>\nUNICODE_STRING more = RTL_CONSTANT_STRING(L"端口");\nconst char *said = "读出";\n'
+    (folder / "more.c").write_text(more, encoding="utf-8-sig")
+    (result,) = build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    content = result.path.read_bytes()
+    assert all(text.encode("utf-16-le") in content for text in ("总线", "端口"))
+    assert all(text.encode("gbk") in content for text in ("写入", "读出"))
+
+
+def test_a_source_and_its_header_in_two_encodings_are_both_named(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder = gbk_folder(driver_folder, '#include "names.h"\n' + _TITLE)
+    (folder / "names.h").write_text("/* 名称 */\n", encoding="utf-8-sig")
+    with pytest.raises(ConfigError, match=r"tiny\.c: is in gbk, and .*names\.h, .* in utf-8") as caught:
+        build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    assert "save them alike" in caught.value.hint
+
+
 def test_a_changed_encoding_builds_again(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder = gbk_folder(driver_folder, TINY_DRIVER)
     build_components([tiny(folder)], "x64", tmp_path / "out", None)
@@ -238,9 +334,11 @@ def test_a_stray_byte_in_a_comment_stops_nobody(
     assert "is not in gbk" in caplog.text
 
 
-def test_a_source_in_utf_16_is_told_of(driver_folder: DriverFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_source_in_utf_16_is_told_of(driver_folder: DriverFolder, tmp_path: Path, encoding: str) -> None:
+    """With a byte order mark and without one."""
     folder = driver_folder()
-    (folder / "tiny.c").write_text(TINY_DRIVER, encoding="utf-16")
+    (folder / "tiny.c").write_text(TINY_DRIVER, encoding=encoding)
     with pytest.raises(ConfigError, match=r"tiny\.c: is in UTF-16") as caught:
         build_components([tiny(folder)], "x64", tmp_path / "out", None)
     assert "save it as UTF-8" in caught.value.hint
