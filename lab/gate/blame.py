@@ -213,9 +213,10 @@ def _is_of_pytest(error: BaseException, *names: str) -> bool:
 def cause_of(error: BaseException) -> BaseException:
     """The lab's error, or the assertion, that an exception was raised from on purpose (``raise … from …``); else itself.
 
-    An error of the lab speaks for itself: its class was chosen, as ``WrongBinary`` that comes from ``CommandFailed``.
+    An error of the lab speaks for itself: its class was chosen, as ``WrongBinary`` that comes from ``CommandFailed``. A suite's
+    assertion that was raised from one does not: what it met was a guest that did not answer, for example.
     """
-    if isinstance(error, LabError | AssertionError):
+    if isinstance(error, LabError):
         return error
     cause = error.__cause__
     while cause is not None:

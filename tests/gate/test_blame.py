@@ -297,3 +297,13 @@ def test_a_callback_of_the_suite_that_fails_is_the_suites() -> None:
 
 def test_lab_errors_are_not_asked_about() -> None:
     assert verdict(LabError("something else")) == "infra"
+
+
+def test_an_assertion_raised_from_a_guest_that_did_not_answer_accuses_nobody() -> None:
+    def act() -> None:
+        try:
+            raise TransportError("no answer")
+        except TransportError as error:
+            raise AssertionError("the client said nothing") from error
+
+    assert verdict(caught(act)) == "infra"
