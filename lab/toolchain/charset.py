@@ -7,6 +7,7 @@ strings and an error for wide ones.
 
 from __future__ import annotations
 
+import codecs
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ from lab.config.textfile import SAVE_AS_UTF8, marked_encoding
 from lab.errors import ConfigError
 
 _UTF8 = "utf-8"
+#: Of a file that is ASCII behind its byte order mark.
+_MARK_ALONE = "mark alone"
 
 
 def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str]:
@@ -36,8 +39,14 @@ def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str
         return []
     found = {name: _encoding_of(folder / name, encoding) for name in names}
     told = {value: name for name, value in found.items() if value}
-    if None in found.values():
-        odd = next(name for name, value in found.items() if value is None)
+    # With a mark and nothing beyond ASCII a file is UTF-8 where the others are; beside others, GCC can leave it alone only
+    # when it is told of no encoding: narrow strings are right then.
+    marked = [name for name, value in found.items() if value == _MARK_ALONE]
+    if marked and set(told) <= {_MARK_ALONE, _UTF8}:
+        found = {name: _UTF8 if value else value for name, value in found.items()}
+        told = {_UTF8: marked[0]}
+    if None in found.values() or _MARK_ALONE in told:
+        odd = next(name for name, value in found.items() if value in (None, _MARK_ALONE))
         logging.getLogger(__name__).warning("%s is not in %s; strings are taken byte by byte", folder / odd, encoding)
         return []
     if len(told) > 1:
@@ -56,6 +65,8 @@ def _encoding_of(file: Path, encoding: str) -> str | None:
         data = file.read_bytes()
     except OSError:
         return ""  # the compiler says it better
+    if data.startswith(codecs.BOM_UTF8) and data[len(codecs.BOM_UTF8) :].isascii():
+        return _MARK_ALONE
     if marked_encoding(data):
         return _UTF8
     if data.isascii():

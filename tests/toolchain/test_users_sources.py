@@ -308,6 +308,16 @@ def test_a_source_and_its_header_in_two_encodings_are_both_named(driver_folder: 
     assert "save them alike" in caught.value.hint
 
 
+def test_a_header_with_a_mark_and_nothing_beyond_ascii_fits_to_any_source(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder = gbk_folder(driver_folder, '#include "names.h"\n' + TINY_DRIVER.replace('"tiny"', '"写入"'))
+    (folder / "names.h").write_text("#define NAMES 3\n", encoding="utf-8-sig")
+    (result,) = build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    assert "写入".encode("gbk") in result.path.read_bytes()
+    (folder / "tiny.c").write_text('#include "names.h"\n' + TINY_DRIVER.replace('"tiny"', '"写入"'), encoding="utf-8-sig")
+    (result,) = build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    assert "写入".encode("gbk") in result.path.read_bytes()
+
+
 def test_a_changed_encoding_builds_again(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder = gbk_folder(driver_folder, TINY_DRIVER)
     build_components([tiny(folder)], "x64", tmp_path / "out", None)
