@@ -24,8 +24,8 @@ NOT_ACTIVE = 1062
 IO_PENDING = 997
 #: Where several reads wait, one is served a tick: what is left behind so many has their seconds, however late the host is.
 SHIELD = 30
-#: Guest seconds that surely lie between two ticks: the timer is armed again behind the prints of a tick, and fires some
-#: milliseconds early on an emulated machine. Of a debugged guest the host's stamps count, which are less sure.
+#: Guest seconds that surely lie between two ticks, on average: the timer is armed again behind the prints of a tick. A starved
+#: guest was seen to stamp a tick half a second early: the tick count that Wine stamps with had stood still.
 SURELY_BETWEEN_TICKS_S = 0.7
 
 ADDRESS = re.compile("当前DPC Irp: 0x([0-9a-f]{1,8})")
