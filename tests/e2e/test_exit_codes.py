@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.frameworked import NAME, write_frameworked
 from tests.e2e.running import FinishedRun, StartedRun, is_qemu, poll
 
 pytestmark = pytest.mark.e2e
@@ -86,6 +87,17 @@ def test_passes(reader, prints):
 PRODUCT = "def test_product(reader):\n    assert reader.read(length=20)[0].text == 'cold'\n\n"
 MISTAKE = "def test_mistake(reader):\n    reader.read(lenght=20)\n\n"
 SCRIPT = "def test_script(reader):\n    reader.run('open h {link}; raed h 20')\n\n"
+#: All of them: a fork that is ready for the next test goes, too.
+KILLS = """\
+import psutil
+
+def test_kills(reader):
+    for process in psutil.Process().children(recursive=True):
+        if process.name().startswith("qemu-system"):
+            process.kill()
+    reader.read(length=20)
+
+"""
 READS = "def test_reads(reader):\n    reader.read(length=20)\n\n"
 
 
@@ -118,6 +130,9 @@ ROWS = {
         "MmGetVirtualForPhysical",
         on_read="{ PHYSICAL_ADDRESS at = {{0}}; if (!MmGetVirtualForPhysical(at)) length = 1; }",
     ),
+    "QEMU killed behind the lab's back, and a test that passes": Row(
+        10, KILLS + PASSES, {"infra": 1, "passed": 1}, "QEMU was killed by signal 9"
+    ),
 }
 
 
@@ -140,8 +155,19 @@ def test_exit_code_and_verdicts(row: Row, tmp_path: Path, finish_run: Callable[.
     assert run.report.totals == row.verdicts, run.output
     assert run.report.exit_code == row.code
     assert row.said in run.output
-    if row.code != 3:
+    if row.code not in (3, 10):
         assert not [guest.ended for guest in run.report.guests if guest.ended.startswith(("crash", "exited"))]
+
+
+def test_a_module_that_the_guest_lacks_is_nothing_checked(tmp_path: Path, finish_run: Callable[..., FinishedRun]) -> None:
+    driver = write_frameworked(tmp_path)
+    suite = tmp_path / "test_frameworked.py"
+    suite.write_text(f"import pytest\n\n@pytest.mark.lab_driver('{NAME}')\ndef test_loads(driver):\n    assert driver\n")
+    run = finish_run(f"--driver={driver}", str(suite), "--workers", "1")
+    assert run.exit_code == 5, run.output
+    assert run.report.totals == {"skipped": 1}
+    assert "this guest has no module wdfldr.sys" in run.output
+    assert not run.report.guests, "it is known before a guest is started"
 
 
 def test_an_own_driver_that_no_test_uses_is_nothing_checked(tmp_path: Path, finish_run: Callable[..., FinishedRun]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab.report.model import TestEntry
+from tests.e2e.frameworked import write_frameworked
 from tests.e2e.running import FinishedRun, launch
 
 pytestmark = pytest.mark.e2e
@@ -89,25 +89,6 @@ static WCHAR buffer[64];
     return (HEAD % (declared, body + "\n".join(lines))).replace("<ntddk.h>", "<ntifs.h>")
 
 
-def without_module(folder: Path) -> Path:
-    """A finished driver that imports from a module which no stand-in has."""
-    place = folder / "frameworked"
-    place.mkdir()
-    (place / "a.def").write_text("LIBRARY wdfldr.sys\nEXPORTS\nWdfVersionBind\n")
-    source = HEAD % ("__declspec(dllimport) NTSTATUS NTAPI WdfVersionBind(PVOID);", "return WdfVersionBind(NULL);")
-    source += 'static const void *const anchor __attribute__((used, section(".rdata"))) = &anchor;\n'
-    (place / "a.c").write_text(source)
-    run = ["x86_64-w64-mingw32-dlltool", "-d", "a.def", "-l", "libwdfldr.a"]
-    subprocess.run(run, cwd=place, check=True, timeout=60)
-    prefix = "/usr/x86_64-w64-mingw32/include/ddk"
-    link = ["-nostdlib", "-Wl,--subsystem,native:5.2", "-Wl,--entry,DriverEntry", "-Wl,--dynamicbase", "-L."]
-    compile_ = ["x86_64-w64-mingw32-gcc", "-s", "-O2", "-D_WIN32_WINNT=0x0600", "-ffreestanding", "-Wno-array-bounds"]
-    command = [*compile_, f"-I{prefix}", *link, "-o", "frameworked.sys", "a.c", "-lwdfldr", "-lntoskrnl"]
-    subprocess.run(command, cwd=place, check=True, timeout=60)
-    (place / "driver.yaml").write_text("name: frameworked\nimage: frameworked.sys\n", encoding="utf-8")
-    return place
-
-
 SUITE = """
 import pytest
 
@@ -143,7 +124,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """One run for all tests of this module."""
     folder = tmp_path_factory.mktemp("stand-in")
     drivers = [write_driver(folder, name, HEAD % parts) for name, parts in DRIVERS.items()]
-    drivers += [write_driver(folder, "speaker", speaker()), without_module(folder)]
+    drivers += [write_driver(folder, "speaker", speaker()), write_frameworked(folder)]
     options = [part for driver in drivers for part in ("--driver", str(driver))]
     run = launch(folder / "out", *options, "--workers", "1", str(suite(folder))).finish()
     assert (run.out / "run.json").exists(), run.output
