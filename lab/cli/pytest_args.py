@@ -33,6 +33,7 @@ _PASSED = {
     "crash_dump": "--lab-crash-dump",
     "boot": "--lab-boot",
     "isolation": "--lab-isolation",
+    "log_level": "--lab-log-level",
 }
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
-from lab.cli.again import next_command
 from lab.cli.child import ChildEnd, run_child
+from lab.cli.conclude import conclude, print_paths
 from lab.cli.pytest_args import (
     Refusal,
     ask,
@@ -25,10 +24,10 @@ from lab.cli.pytest_args import (
     pytest_arguments,
     read_words,
 )
-from lab.config import KnownIssue, Settings, load_settings
+from lab.cli.runlog import open_log
+from lab.config import Settings, load_settings
 from lab.errors import ConfigError
-from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meaning, run_code, unused_counts
-from lab.gate.known import audit_known
+from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meaning
 from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.console import open_console
 from lab.host.paths import cache_dir, project_root
@@ -38,22 +37,17 @@ from lab.image.manifest import KernelFacts
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
 from lab.report.collect import assemble
-from lab.report.elsewhere import all_folders, find, put_aside
-from lab.report.ending import run_end
+from lab.report.elsewhere import find, put_aside
 from lab.report.html import write_html
-from lab.report.junit import complete_junit
-from lab.report.model import RunReport
 from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
-from lab.report.places import from_folder
 from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
-from lab.report.sessionfile import SessionFacts, read_session
-from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
+from lab.report.runlog import LOG_FILE
+from lab.report.sessionfile import read_session
+from lab.report.summary import print_summary
 from lab.toolchain.select import DriverPackage, resolve_drivers
 
 _Found = TypeVar("_Found")
 
-#: A page of commands helps nobody.
-_MOST_COMMANDS = 5
 _PYTEST_USAGE = 4
 #: What shells add to the number of a signal.
 _SIGNALLED = 128
@@ -84,6 +78,9 @@ def run(
         typer.Option(help="Memory dumps of guests that crash or hang: auto (where a fault stops the guest), always or never"),
     ] = None,
     isolation: Annotated[str | None, typer.Option(help="How long a fork serves: test, class, module or session")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least level of lab.log, the run's log: debug, info, warning or error")
+    ] = None,
     no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of forking a template")] = False,
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
@@ -107,6 +104,7 @@ def run(
         "keep": keep,
         "crash_dump": crash_dump,
         "isolation": isolation,
+        "log_level": log_level,
         "boot": "cold" if no_fork else None,
     }
     raise typer.Exit(run_suites(load_settings(options, config=config), out=out, arguments=context.args))
@@ -131,7 +129,7 @@ def report(
     write_html(folder, found, exit_meaning=meaning(found.exit_code))
     console = open_console()
     print_summary(found, console, folder=folder)
-    _print_paths(folder, console)
+    print_paths(folder, console)
 
 
 def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
@@ -158,6 +156,11 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
     Returns:
         The exit code.
     """
+    with contextlib.ExitStack() as held:
+        return _run_suites(settings, out, arguments, held)
+
+
+def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], held: contextlib.ExitStack) -> int:
     root = project_root()
     environ = child_environment(os.environ)
     by_default = settings.sources["suites"] == "default"
@@ -186,12 +189,14 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
         folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
         manifest = read_manifest(image)
         put_aside(folder)
+        held.enter_context(open_log(folder, image, level=settings.values.log_level))
         try:
             # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
             # tested is what was there when the user asked for it.
             packages = resolve_drivers(drivers, into=folder / COPIES, arch=manifest.arch, progress=progress.detail)
         except BaseException:
             shutil.rmtree(folder / COPIES, ignore_errors=True)
+            (folder / LOG_FILE).unlink(missing_ok=True)
             if out is None:
                 folder.rmdir()
             raise
@@ -246,100 +251,3 @@ def _say_gaps(packages: Sequence[DriverPackage], kernel: KernelFacts | None) -> 
     for package in packages:
         for line in gap_lines(package.name, gaps_of(package, kernel, own=own)):
             typer.echo(f"lab: {line}", err=True)
-
-
-def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bool = True) -> int:
-    """Write the report, whatever became of pytest; say what there is to say; return the exit code.
-
-    Args:
-        folder: The run's folder.
-        end: How pytest ended.
-        settings: What was in force.
-        everything: No test was left out by the user.
-    """
-    console = open_console()
-    found, meta, session = read_run(folder), read_meta(folder), read_session(folder)
-    # A signal that came when all was over has ended nothing.
-    over = session is not None and not session.stopped_by and end.exit_code >= 0
-    signal = 0 if over else end.signal
-    ended = "" if over else end.died
-    if meta is not None and (found is None or ended):
-        found = assemble(folder, meta, exit_code=exit_code, ended=ended, interrupted=bool(signal))
-    code = run_code(run_end(found, session or SessionFacts(exit_status=end.exit_code), end.exit_code, signal))
-    if found is None:
-        for line in _why_no_report(session, ended, end.exit_code):
-            console.print(f"lab: {line}", soft_wrap=True, markup=False, highlight=False)
-        return code
-    if code == OK and unused_counts(
-        found.unused_drivers, meta.named_drivers if meta else (), in_lab_file=settings.sources["drivers"] == "lab file"
-    ):
-        code = NOTHING
-    found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
-    write_run(folder, found)
-    write_html(folder, found, exit_meaning=meaning(code))
-    project = os.environ.get("CI_PROJECT_DIR")
-    complete_junit(folder, found, base=Path(project) if project else None)
-    print_summary(found, console, folder=folder)
-    if everything:
-        # A selection of tests leaves most entries without one, and says nothing about them.
-        _print_known(found, settings.values.known, console)
-    _print_paths(folder, console)
-    _print_next(found, settings, console)
-    _tell_github(found)
-    return code
-
-
-def _why_no_report(session: SessionFacts | None, ended: str, pytest_code: int) -> list[str]:
-    """Why there is no report, one line each."""
-    if session is None or ended:
-        return [f"{ended or f'pytest ended with {pytest_code} before any test'}; the lines above say more"]
-    if session.collection_errors:
-        return [f"{error.nodeid} cannot be collected: {error.reason}" for error in session.collection_errors]
-    if session.stopped:
-        return [f"no test of the lab was run: {session.stopped}"]
-    if session.deselected and not session.ran:
-        return [f"nothing was checked: all {session.deselected} tests were left out by -k, -m or the like"]
-    if session.ran:
-        return [f"nothing was checked: {session.ran} tests ran, and none of them uses the lab's fixtures or markers"]
-    return ["nothing was checked: there is no test"]
-
-
-def _print_known(report: RunReport, issues: Sequence[KnownIssue], console: Console) -> None:
-    results = [(test.nodeid, test.verdict, test.drivers) for test in report.tests]
-    for line in audit_known(issues, results, today=datetime.datetime.now(tz=datetime.UTC).date()):
-        console.print(f"known issue: {line}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _print_paths(folder: Path, console: Console) -> None:
-    here = Path.cwd()
-    for name, what in (("report.html", "report"), ("run.json", "data"), ("junit.xml", "JUnit")):
-        path = find(folder.absolute(), name)
-        if path.exists():
-            console.print(f"{what:<8} {from_folder(path, here)}", soft_wrap=True)
-    if others := all_folders(folder.absolute())[1:]:
-        console.print(f"lab: {folder} took no more (a full disk?): results of this run are in {others[0]}", soft_wrap=True)
-
-
-def _print_next(report: RunReport, settings: Settings, console: Console) -> None:
-    """For each red test, the command that tries it alone."""
-    lines = [line for test in red_tests(report) if (line := next_command(test, settings, root=report.root))]
-    if not lines:
-        return
-    console.print("\nTo try again, one by one:")
-    for line in lines[:_MOST_COMMANDS]:
-        console.print(f"  {line}", soft_wrap=True)
-    if len(lines) > _MOST_COMMANDS:
-        console.print(f"  … and {len(lines) - _MOST_COMMANDS} more")
-
-
-def _tell_github(report: RunReport) -> None:
-    workspace = os.environ.get("GITHUB_WORKSPACE")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in error_annotations(report, base=Path(workspace) if workspace else None):
-            sys.stdout.write(line + "\n")
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        path = Path(summary)
-        there = path.stat().st_size if path.exists() else 0
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(markdown(report, room=STEP_SUMMARY_BYTES - there))

@@ -17,6 +17,7 @@ Files = Literal["media", "winrm", "sftp"]
 Accelerator = Literal["auto", "kvm", "tcg"]
 Debug = Literal["none", "kd"]
 CrashDump = Literal["auto", "always", "never"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class _Model(BaseModel):
@@ -70,6 +71,7 @@ class LabFile(_Model):
         default="auto",
         description="memory dumps of guests that crash or hang; auto takes one where a fault stops the whole guest (bugcheck)",
     )
+    log_level: LogLevel = Field(default="info", description="least level of what is written to a run's lab.log")
     kernel_prints: tuple[RegularExpression, ...] = Field(
         default=(),
         description="what the guest's kernel prints by itself, as a debug kernel does: regular expressions that are found at"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lab.errors import ConfigError, TransportError
+from lab.host.passed import passed_over
 from lab.vm.qmp import CommandRefused, QmpEvent
+
+_LOG = logging.getLogger(__name__)
 
 DumpFormat = Literal["win-dmp", "elf"]
 _RUNNING, _DUMPING = "running", "save-vm"
@@ -103,7 +106,7 @@ def dump_guest(
         try:
             size = _dump(machine.qmp, path, name, magic, deadline, clock)
         except BaseException as error:
-            with contextlib.suppress(OSError):
+            with passed_over(_LOG, f"{path.name} stays, although it is no whole dump", OSError):
                 path.unlink(missing_ok=True)
             if not isinstance(error, TransportError) or isinstance(error, _Unfinished):
                 raise

@@ -6,13 +6,16 @@ go away once more when Windows finishes its first boot.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from lab.errors import BootTimeout, GuestExited, GuestHung, TransportError
 from lab.guest.protocol import Transport
+from lab.host.passed import passed_over
+
+_LOG = logging.getLogger(__name__)
 
 _FILE_NOT_FOUND = 2
 
@@ -109,7 +112,7 @@ def _ask(transport: Transport, timeout: float, labfile: str) -> str:
 
 def _let_go(transport: Transport | None) -> None:
     if transport is not None:
-        with suppress(TransportError, GuestHung):
+        with passed_over(_LOG, "the end of a connection that did not answer", TransportError, GuestHung):
             transport.close()
 
 

@@ -5,9 +5,10 @@ A command that may have been started, and that may not be repeated, is never sen
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
 
@@ -16,6 +17,9 @@ from lab.guest import quoting
 from lab.guest.secret import without_frames
 from lab.guest.winrm_errors import Refused, fault_text, problem_text
 from lab.guest.winrm_protocol import Running, ShellProtocol
+from lab.host.passed import passed_over
+
+_LOG = logging.getLogger(__name__)
 
 #: UTF-8: what a program writes in the console's code page arrives as UTF-8.
 CODEPAGE = 65001
@@ -91,11 +95,12 @@ class WinRmShell:
         self._on_lost()
         if protocol is None:
             return
-        with suppress(Exception):  # the guest may be gone already; there is nothing left to save
+        # The guest may be gone already; there is nothing left to save.
+        with passed_over(_LOG, "the end of a WinRM shell", Exception):
             if shell is not None:
                 self._limit(protocol, 2, grace=2)
                 protocol.close_shell(shell, close_session=False)
-        with suppress(Exception):
+        with passed_over(_LOG, "the end of a WinRM session", Exception):
             protocol.transport.close_session()
 
     def drop(self, *, forget_shell: bool = False) -> None:
@@ -105,7 +110,7 @@ class WinRmShell:
             self._shell = None
             self._on_lost()
         if protocol is not None:
-            with suppress(Exception):
+            with passed_over(_LOG, "the end of a WinRM session", Exception):
                 protocol.transport.close_session()
 
     def ready(self) -> tuple[ShellProtocol, str]:
@@ -262,7 +267,7 @@ class WinRmShell:
         self._shell = None
         self._on_lost()
         if protocol is not None and shell is not None:
-            with suppress(Exception):  # a shell that is gone answers with a fault
+            with passed_over(_LOG, "the end of a WinRM shell; one that is gone answers with a fault", Exception):
                 self._limit(protocol, 5)
                 protocol.close_shell(shell, close_session=False)
 

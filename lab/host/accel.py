@@ -7,9 +7,9 @@ core busy for ever.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -20,8 +20,11 @@ from typing import Literal
 from filelock import FileLock
 
 from lab.errors import HostToolError
+from lab.host.passed import passed_over
 from lab.host.probe_rom import MAGIC, probe_rom
 from lab.host.process import Runner, find_program, run_quick
+
+_LOG = logging.getLogger(__name__)
 
 QEMU = "qemu-system-x86_64"
 AcceleratorName = Literal["kvm", "tcg"]
@@ -186,6 +189,7 @@ def _load(file: Path, key: str) -> Accelerators | None:
 
 def _store(file: Path, key: str, found: Accelerators) -> None:
     temporary = file.with_suffix(".new")
-    with contextlib.suppress(OSError):  # a cache that cannot be written only costs the next probe's time
+    # A cache that cannot be written only costs the next probe's time.
+    with passed_over(_LOG, "the probe of accelerators is not kept", OSError):
         temporary.write_text(json.dumps({"key": key, **asdict(found)}, indent=1), encoding="utf-8")
         temporary.replace(file)

@@ -97,6 +97,11 @@ class Credentials(BaseModel):
     ssh_host_key: str | None = Field(default=None, description="public host key line, 'ssh-ed25519 AAAA…'")
     tls_certificate: str | None = Field(default=None, description="PEM certificate of the 5986 listener")
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that nobody else may read."""
+        return tuple(text for text in (self.password, self.ssh_private_key) if text)
+
 
 class KernelModule(_Model):
     """What one module of a stand-in for a kernel exports."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from lab.config.model import CrashDump
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.signs import CrashSign, crash_sign
+from lab.host.passed import said
 from lab.plugin.testrun import TestRun
 from lab.pool.crashwatch import Crash, CrashWatch
 from lab.pool.evidence import SavedEvidence, SavedFile, event_count, events_of, save_crash, save_hang
@@ -21,6 +23,8 @@ from lab.prints.window import Window
 from lab.report.model import EvidenceFile
 from lab.toolchain.address import locate
 from lab.toolchain.select import DriverPackage
+
+_LOG = logging.getLogger(__name__)
 
 FOLDER = "evidence"
 _LONGEST_NAME = 100
@@ -185,8 +189,10 @@ def _with_prints(saved: SavedEvidence, window: Window) -> SavedEvidence:
     try:
         saved.folder.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n" if text else "", encoding="utf-8", errors="backslashreplace")
-    except OSError:
-        return saved  # evidence is worth a try, never a failure of its own: run.json has the prints, too
+    except OSError as error:
+        # Evidence is worth a try, never a failure of its own: run.json has the prints, too.
+        _LOG.warning("no %s: %s", file, said(error))
+        return saved
     return saved.with_file(SavedFile("prints", file, f"{len(window.prints)} kernel prints of the test"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import warnings
 from collections.abc import Generator, Sequence
@@ -21,7 +23,9 @@ from lab.plugin.keys import OUT, SESSION, options_of
 from lab.plugin.meta import describe_run
 from lab.plugin.outdir import choose_out, fresh_out, link_latest
 from lab.plugin.recorder import Recorder, mark_collection
+from lab.plugin.runlog import close_run_log, mask_credentials, open_run_log
 from lab.plugin.session import LabSession
+from lab.plugin.terminal import Terminal, say
 from lab.plugin.texts import SafeSender, clean_report, cleaned, showable
 from lab.plugin.workers import (
     XdistHooks,
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 # Modules that reach into the whole lab (transports, templates, compilers) are imported when a lab test was found: every
 # pytest session of this environment loads this plugin, and most have none.
 _FINISHED: pytest.StashKey[Finished] = pytest.StashKey()
+_TERMINAL = "lab-terminal"
 _RECORDER = pytest.StashKey[Recorder]()
 
 
@@ -55,6 +60,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the plugin's own hooks."""
     pluginmanager.add_hookspecs(hookspec)
+    # The first hook that is called, and ahead of pytest's capture.
+    if not pluginmanager.hasplugin(_TERMINAL):
+        pluginmanager.register(Terminal(), _TERMINAL)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -76,6 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(SafeSender(), "lab-safe-sender")
         die_with_parent()
         config.stash[OUT] = out_of_controller(config)
+        with contextlib.suppress(pytest.UsageError):  # a session with lab tests ends with it
+            open_run_log(config, config.stash[OUT], worker_name(config))
 
 
 @pytest.hookimpl(trylast=True)
@@ -96,6 +106,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if OUT not in config.stash:
         config.stash[OUT] = choose_out(chosen)  # without workers; they were told
     out = config.stash[OUT]
+    worker = worker_name(config)
+    open_run_log(config, out, worker)
     source: GuestSource
     try:
         source = make_source(config, chosen, out)
@@ -112,16 +124,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"no guest can be had: {error}") from None
         # A usage error of a worker would reach the user as a crash of that worker.
         source = NoSource(error)
+    mask_credentials(config, source)
     scopes = {item.nodeid: scope_of(item, chosen.isolation) for item in items}
     config.stash[SESSION] = LabSession(
         chosen,
         source,
         out=out,
-        worker=worker_name(config),
+        worker=worker,
         wishes=wishes,
         users=users,
         scopes=scopes,
         debugged=bool(config.getoption("usepdb", False) or config.getoption("trace", False)),
+        say=functools.partial(say, config.pluginmanager.get_plugin(_TERMINAL), worker),
     )
 
 
@@ -255,6 +269,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     session = config.stash.get(SESSION, None)
     if session is not None:
         session.close()
+    close_run_log(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from lab.config import KnownIssue
-from lab.config.model import CrashDump
+from lab.config.model import CrashDump, LogLevel
 from lab.config.settings import Settings, load_settings, variable
 from lab.errors import ConfigError
 
@@ -60,6 +60,7 @@ _OPTIONS = (
         choices=("test", "class", "module", "session"),
     ),
     _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
+    _Option("--lab-log-level", "log_level", "Least level of lab.log", choices=("debug", "info", "warning", "error")),
 )
 
 _CONFIG_FLAG = "--lab-config"
@@ -83,6 +84,7 @@ class LabConfig:
         isolation: ``test``, ``class``, ``module`` or ``session``.
         keep: ``never``, ``failed`` or ``always``.
         crash_dump: ``auto``, ``always`` or ``never``.
+        log_level: ``debug``, ``info``, ``warning`` or ``error``.
         prepared: ``lab run`` has put the run's own drivers into ``out``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
@@ -104,6 +106,7 @@ class LabConfig:
     isolation: Literal["test", "class", "module", "session"]
     keep: Literal["never", "failed", "always"]
     crash_dump: CrashDump
+    log_level: LogLevel
     prepared: bool
     out: Path | None
     out_root: Path
@@ -172,6 +175,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         isolation=values.isolation,
         keep=values.keep,
         crash_dump=values.crash_dump,
+        log_level=values.log_level,
         prepared=config.getoption("lab_prepared"),
         out=_path(config, out),
         out_root=config.rootpath / values.out,

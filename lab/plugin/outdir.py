@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import time
 from pathlib import Path
@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
+from lab.host.passed import passed_over
 from lab.plugin.options import OUT_FLAG, LabConfig
 from lab.report.elsewhere import put_aside
 from lab.report.outdir import COPIES, check_named
+from lab.report.runlog import LOG_FILE
+
+_LOG = logging.getLogger(__name__)
 
 
 def choose_out(options: LabConfig) -> Path:
@@ -39,7 +43,7 @@ def fresh_out(config: pytest.Config) -> Path | None:
     named = config.getoption("lab_out", None)
     if named is None or not Path(named).is_dir():
         return None
-    if any(path.name not in ("junit.xml", COPIES) for path in Path(named).iterdir()):
+    if any(path.name not in ("junit.xml", COPIES, LOG_FILE) for path in Path(named).iterdir()):
         return None
     put_aside(Path(named))
     return Path(named)
@@ -50,7 +54,7 @@ def link_latest(out: Path, root: Path) -> None:
     if out.parent != root:
         return
     fresh = root / f".latest-{os.getpid()}"
-    with contextlib.suppress(OSError):
+    with passed_over(_LOG, "no link to the newest run", OSError):
         # A file system without links has no link; the terminal names the folder all the same.
         fresh.symlink_to(out.name)
         fresh.replace(root / "latest")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +24,7 @@ from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
 from lab.plugin.triage import Triage
 from lab.pool.forking import Forking
+from lab.pool.patience import Patience
 from lab.pool.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Seat
 from lab.pool.slots import Slots, slot_count
 from lab.pool.turn import MachineTurn
@@ -49,6 +50,7 @@ class LabSession:
         users: Ids of the tests that use a guest.
         scopes: For each test what its fork is for; tests of one scope share a fork.
         debugged: A person may stop a test for as long as they like (``--pdb``): no other run waits for this one's tests.
+        say: Shows a line on the terminal.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class LabSession:
         users: frozenset[str],
         scopes: Mapping[str, str] | None = None,
         debugged: bool = False,
+        say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.config = config
         self.source = source
@@ -76,14 +79,15 @@ class LabSession:
         self._nextid: str | None = None
         self._last_here = False
         self._forks_written = False
-        self._turn = MachineTurn(out / "workers", out / "workers" if debugged else locks_dir())
+        patience = Patience(say)
+        self._turn = MachineTurn(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
         self.evidence = EvidenceKeeper(out, source, dump=config.crash_dump, end=config.keep == "never")
         self._triage = Triage(self.evidence)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
         # Only the lab's own source knows a reason; one that a hook put in its place need not.
         self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
-        self._slots = Slots(locks_dir(), slot_count(source, forks=forks is not None))
+        self._slots = Slots(locks_dir(), slot_count(source, forks=forks is not None), patience=patience)
         self.pool = GuestPool(
             source,
             worker,

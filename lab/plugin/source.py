@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -28,6 +29,8 @@ from lab.report.outdir import COPIES
 from lab.toolchain.compile import Arch
 from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
 from lab.vm.cleanup import sweep
+
+_LOG = logging.getLogger(__name__)
 
 
 def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSource:
@@ -74,14 +77,14 @@ def _own_drivers(paths: Sequence[Path], out: Path, *, arch: Arch) -> tuple[Drive
 
 
 def make_progress(config: pytest.Config) -> Callable[[str], None]:
-    """Say in the terminal what is waited for, where there is one; a worker has none."""
+    """Say in the terminal and in the log what is waited for; a worker has no terminal."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return lambda _text: None
 
     def say(text: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(f"lab: {text}")
+        _LOG.info("%s", text)
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"lab: {text}")
 
     return say
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,18 @@ from xml.etree.ElementTree import ParseError
 
 from lab.gate.exitcode import NOTHING, OK, exit_code, meaning, unused_counts
 from lab.gate.verdict import SEVERITY
+from lab.host.passed import passed_over
 from lab.pool.pool import END_OF_RUN, REPLACED, TESTS_OVER
 from lab.report.collect import assemble
+from lab.report.elsewhere import find
 from lab.report.html import write_html
 from lab.report.junit import attach_evidence
 from lab.report.model import RunReport
 from lab.report.runfiles import read_meta, write_run
+from lab.report.runlog import LOG_FILE
 from lab.report.view import driver_notes, unchecked
+
+_LOG = logging.getLogger(__name__)
 
 #: Evidence that is worth a line in the terminal; the report has all of it.
 _SHOWN = ("dump", "screenshot", "console")
@@ -44,15 +49,15 @@ def finish_run(out: Path, *, drivers_in_lab_file: bool = False) -> Finished | No
     unused = unused_counts(report.unused_drivers, meta.named_drivers, in_lab_file=drivers_in_lab_file)
     if report.exit_code == OK and (unused or report.not_run):
         report = report.model_copy(update={"exit_code": NOTHING})
-    files = (write_run(out, report), write_html(out, report, exit_meaning=meaning(report.exit_code)))
-    return Finished(report=report, files=files)
+    files = (write_run(out, report), write_html(out, report, exit_meaning=meaning(report.exit_code)), find(out, LOG_FILE))
+    return Finished(report=report, files=tuple(file for file in files if file.exists()))
 
 
 def attach_to_junit(junit: Path, out: Path) -> None:
     """Name the evidence in the JUnit file as attachments, if pytest wrote one."""
     project = os.environ.get("CI_PROJECT_DIR")
     # A file that is missing or no XML is pytest's to complain about.
-    with contextlib.suppress(OSError, ParseError):
+    with passed_over(_LOG, f"no attachments in {junit}", OSError, ParseError):
         # GitLab takes paths from its project's folder; Jenkins and Azure take absolute ones.
         attach_evidence(junit, out, base=Path(project) if project else None)
 

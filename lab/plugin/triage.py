@@ -5,7 +5,7 @@ A guest that is no good for the next test is condemned here, with the reason; th
 
 from __future__ import annotations
 
-import contextlib
+import logging
 
 import pytest
 
@@ -13,11 +13,14 @@ from lab.crash.faults import FaultWords, title
 from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, ServiceError, TransportError
 from lab.gate.verdict import leaves
 from lab.guest.lacks import in_words
+from lab.host.passed import passed_over
 from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.testrun import TestRun
 from lab.pool.pool import Seat
 from lab.prints.stream import first_fault, render
 from lab.prints.window import without_faults
+
+_LOG = logging.getLogger(__name__)
 
 #: How long the guest may take for a marker or a question when a test has already failed.
 _SHORT_S = 10.0
@@ -93,7 +96,7 @@ class Triage:
     def _let_prints_come(run: TestRun, seat: Seat) -> None:
         """Have everything that was printed so far in the open window; a guest that cannot any more is left alone."""
         if run.window is None and seat.guest.alive:
-            with contextlib.suppress(EvidenceLost):
+            with passed_over(_LOG, f"{seat.guest.guest_id}: a marker did not come back", EvidenceLost):
                 seat.guest.prints.mark(seat.ledger.next_token(), timeout=_SHORT_S)
 
     def close_window(self, run: TestRun) -> None:

@@ -5,7 +5,7 @@ pytest-xdist starts its workers first, and each of them collects by itself: nobo
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import re
 import sys
@@ -17,7 +17,10 @@ from typing import Literal
 import pytest
 
 from lab.errors import HostToolError
+from lab.host.passed import passed_over
 from lab.host.process import run
+
+_LOG = logging.getLogger(__name__)
 
 #: What goes to a worker in one piece: a class (or the tests outside of classes of a module), a test, or a file.
 Unit = Literal["class", "test", "file"]
@@ -50,7 +53,7 @@ def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
         only_collect = ["--collect-only", "-q", "-n0", f"--junitxml={os.devnull}"]
         argv = [sys.executable, "-m", "lab.plugin.units", str(answer), unit, *config.invocation_params.args, *only_collect]
         # What is wrong with the tests or the options is for the run itself to say.
-        with contextlib.suppress(HostToolError, OSError, ValueError):
+        with passed_over(_LOG, "the number of tests is not known", HostToolError, OSError, ValueError):
             run(argv, _ASK_S, check=False, cwd=config.invocation_params.dir)
             return max(1, min(wanted, int(answer.read_text(encoding="ascii"))))
     return wanted

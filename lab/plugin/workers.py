@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -13,9 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from lab.errors import LabError
+from lab.host.passed import said
 from lab.plugin.keys import OUT, options_of
 from lab.plugin.outdir import choose_out
 from lab.plugin.recorder import Recorder
+from lab.plugin.runlog import open_run_log
+
+_LOG = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from lab.plugin.units import Unit
@@ -125,6 +130,7 @@ class XdistHooks:
         config: pytest.Config = node.config
         if OUT not in config.stash:
             config.stash[OUT] = choose_out(options_of(config))
+            open_run_log(config, config.stash[OUT], "controller")
         node.workerinput[_OUT] = str(config.stash[OUT])
         node.workerinput[_COMMAND] = list(sys.argv)
 
@@ -165,7 +171,8 @@ def _carried(config: pytest.Config) -> int | None:
     options = options_of(config)
     try:
         manifest = booted_as(read_manifest(find_image(options.image)), options.debug)
-    except LabError:
+    except LabError as error:
+        _LOG.info("how many guests this machine carries is not known: %s", said(error))
         return None
     carries = measure().forks if options.boot == "fork" and can_resume(manifest) else measure().guests
     return carries(manifest.machine.memory_mb, smp=manifest.machine.smp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from lab.errors import LabError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
 from lab.guest.winrm import open_winrm
+from lab.host.passed import passed_over
 from lab.image.folder import read_credentials, read_manifest
 from lab.image.manifest import Credentials, ImageManifest
 from lab.image.windows.guest_machine import guest_machine
@@ -25,6 +27,8 @@ from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, MemoryFile, Nic, VmSpec
+
+_LOG = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 #: A Windows service may restart once more at the end of a boot; the free guest's does not.
@@ -244,7 +248,7 @@ def _insert(drive: CdIngress, files: Mapping[str, Path], progress: Callable[[str
 
 def _end(machine: VirtualMachine) -> None:
     """A boot that failed leaves no machine."""
-    with contextlib.suppress(LabError):
+    with passed_over(_LOG, f"{machine.spec.name}: the machine of a boot that failed", LabError):
         if machine.alive:
             machine.kill()
     machine.close()

@@ -6,7 +6,7 @@ then a Windows may have written its dump and restarted, with nothing left to loo
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.signs import CrashSign, crash_sign
 from lab.errors import LabError
+from lab.host.passed import passed_over
 from lab.pool.evidence import events_of
 from lab.pool.live import LiveGuest
 from lab.prints.stream import first_fault
+
+_LOG = logging.getLogger(__name__)
 
 #: How often the guest is looked at, in seconds.
 POLL_S = 0.2
@@ -85,7 +88,7 @@ class CrashWatch:
                     self.crash = found
                     self._save(found)
                     if self._end:
-                        with contextlib.suppress(LabError):
+                        with passed_over(_LOG, f"{self._guest.guest_id}: the end of its machine", LabError):
                             self._guest.machine.kill()
             return self.crash
 

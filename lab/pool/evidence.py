@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,10 +21,13 @@ from lab.crash.collect import (
 )
 from lab.crash.hang import Breaker, HangKind, HangLimits, collect_hang_evidence
 from lab.crash.steps import Ladder, Outcome, Step
+from lab.host.passed import passed_over
 from lab.pool.live import LiveGuest
 from lab.pool.runlogs import RUN_LOGS
 from lab.prints.record import PrintSource
 from lab.toolchain.select import DriverPackage
+
+_LOG = logging.getLogger(__name__)
 
 #: A guest may print for hours; what is larger stays where the guest's own folder is kept.
 _LARGEST_LOG = 64 << 20
@@ -85,7 +88,8 @@ def events_of(machine: object, *, after: int = 0) -> list[Timed]:
     """QEMU's events, also of a machine that has ended; none of one without a monitor or that was never started."""
     if not has_monitor(machine):
         return []
-    with contextlib.suppress(Exception):  # a machine that was never started has no monitor to ask
+    # A machine that was never started has no monitor to ask.
+    with passed_over(_LOG, "QEMU's events cannot be read", Exception, level=logging.DEBUG):
         monitor: _Monitor = machine.qmp  # type: ignore[assignment]
         return monitor.events(after=after)
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -9,6 +10,8 @@ from lab.pool.live import LiveGuest
 
 if TYPE_CHECKING:
     from lab.pool.template import Template
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,9 @@ class ForkFigures:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Add a note, once."""
+        """Add a note, once; it is a warning of the log, too."""
         if text not in self.notes:
+            _LOG.warning("%s", text)
             self.notes.append(text)
 
 

@@ -6,7 +6,7 @@ time then, its drivers' timers do not run, and handing it over takes some millis
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from lab.errors import (
     ServiceError,
 )
 from lab.host.capacity import RESERVE_MB, measure
+from lab.host.passed import passed_over, said
 from lab.pool.forking import ForkFigures, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.maketemplate import TemplateMaker
@@ -37,6 +38,8 @@ from lab.vm.cleanup import RunFolder
 from lab.vm.freeze import fork
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import KeeperAtHand
+
+_LOG = logging.getLogger(__name__)
 
 #: A restored fork that has not run yet takes some 45 MiB, one that works 100 to 170.
 SPARE_MB = 200
@@ -110,7 +113,7 @@ class Forks:
             return None
         live = self._take_spare(wish, template) or self._start(guest_id, wish, template).live
         self.figures.used[template.key] = template
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
+        with passed_over(_LOG, "no keeper is made ready: forks are closed", RuntimeError, level=logging.DEBUG):
             self._background.submit(self._keeper.refill)
         return self._on_ready(live)
 
@@ -229,10 +232,11 @@ class Forks:
             )
         except BaseException:
             self.figures.failed += 1
+            _LOG.warning("%s: a fork of %s did not wake", guest_id, template.name, exc_info=True)
             if waiting is not None:
                 waiting.close()
             if machine is not None:
-                with contextlib.suppress(LabError):
+                with passed_over(_LOG, f"{guest_id}: the machine of a fork that did not wake", LabError):
                     if machine.alive:
                         machine.kill()
                 machine.close()
@@ -242,7 +246,7 @@ class Forks:
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
         """In the background: what fails here, in whatever way, is tried again and told where the fork is needed."""
-        with contextlib.suppress(Exception):
+        with passed_over(_LOG, f"{guest_id}: no fork stands ready", Exception):
             spare = self._start(guest_id, wish, template)
             try:
                 spare.machine.pause()
@@ -263,7 +267,8 @@ class Forks:
             if spare.template != template or not spare.live.alive:
                 raise GuestExited("the spare is of no use any more")
             go_on(spare.machine, spare.live)
-        except (LabError, OSError):
+        except (LabError, OSError) as error:
+            _LOG.info("%s: the fork that stood ready is given up: %s", spare.live.guest_id, said(error))
             spare.live.close()
             return None
         return spare.live
@@ -273,7 +278,7 @@ class Forks:
         spare = future.result() if future is not None else None
         if spare is not None:
             # Nobody says goodbye to a guest whose CPUs stand still: it would not answer.
-            with contextlib.suppress(LabError, OSError):
+            with passed_over(_LOG, f"{spare.live.guest_id}: a fork that nobody took", LabError, OSError):
                 spare.machine.kill()
             spare.live.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path, PureWindowsPath
 
@@ -10,9 +10,12 @@ from lab.errors import ConfigError
 from lab.guest import media as in_guest
 from lab.guest.files import TOOLS_DIR, FileSum
 from lab.guest.protocol import Transport
+from lab.host.passed import passed_over
 from lab.image.media import Medium, build_medium, files_of
 from lab.vm.medium import change_medium, eject_medium
 from lab.vm.qmp import Qmp
+
+_LOG = logging.getLogger(__name__)
 
 
 class CdIngress:
@@ -98,5 +101,5 @@ class CdIngress:
         eject_medium(self._qmp())
         medium, self._medium = self._medium, None
         if medium is not None:
-            with contextlib.suppress(OSError):
+            with passed_over(_LOG, "a medium that was taken out stays on the host's disk", OSError):
                 medium.path.unlink()

@@ -6,6 +6,7 @@ them chooses which process ``lab down`` ends.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -19,11 +20,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import ConfigError, GuestExited
 from lab.guest.protocol import Transport
+from lab.host.passed import said
 from lab.image.folder import read_credentials, read_manifest
 from lab.pool.boot import connect, machine_spec
 from lab.pool.live import TransportName
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import QemuProcess
+
+_LOG = logging.getLogger(__name__)
 
 #: Start times of one process read twice differ by rounding at most.
 _SAME_START_S = 1.0
@@ -150,7 +154,8 @@ class KeptGuests:
     def _read(path: Path) -> KeptGuest | None:
         try:
             return _ADAPTER.validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+        except (OSError, ValidationError) as error:
+            _LOG.warning("%s describes no guest: %s", path, said(error))
             return None
 
 

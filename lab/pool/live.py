@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Literal, Protocol
 from lab.errors import GuestExited, LabError, TransportError
 from lab.guest.protocol import Abandonable, Transport
 from lab.guest.services import ServiceControl
+from lab.host.passed import passed_over, said
 from lab.image.manifest import ImageManifest
 from lab.pool.delivery import Delivery
 from lab.prints.record import PrintSource
+
+_LOG = logging.getLogger(__name__)
 
 TransportName = Literal["winrm", "ssh"]
 
@@ -99,7 +103,8 @@ class LiveGuest:
             return False
         try:
             return self.transport.run("echo lab", timeout=timeout).text.strip() == "lab"
-        except LabError:
+        except LabError as error:
+            _LOG.info("%s: no answer to a trivial command: %s", self.guest_id, said(error))
             return False
 
     @contextlib.contextmanager
@@ -130,7 +135,7 @@ class LiveGuest:
             self.transport.abandon()
         elif self.machine.alive:
             # A connection to a dead machine has nobody to say goodbye to, and would wait for an answer.
-            with contextlib.suppress(TransportError):
+            with passed_over(_LOG, f"{self.guest_id}: the connection's end", TransportError):
                 self.transport.close()
         try:
             if not keep and self.machine.alive:

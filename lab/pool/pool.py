@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
 from lab.prints.window import Attribution, PrintLedger
 
+_LOG = logging.getLogger(__name__)
 #: Failures of a boot that another try may not meet again.
 _WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, TransportError, GuestHung, EvidenceLost, GuestCrashed)
 
@@ -234,6 +236,7 @@ class GuestPool:
                 name = seat.life.kept_as = seat.guest.kept_as or seat.life.guest_id
                 seat.life.ended = f"{reason}; it runs on: `lab shell {name}` looks in, `lab down {name}` ends it"
             self.kept = seat.guest if keep else self.kept
+            _LOG.info("%s ends: %s", seat.life.guest_id, seat.life.ended)
             self._on_change(seat.life)
 
     def close(self) -> None:
@@ -327,6 +330,7 @@ class GuestPool:
             self._next_id = ""
             said = error.message.splitlines()[0] if isinstance(error, LabError) else repr(error)
             life.ended = f"did not get ready: {said}"
+            _LOG.warning("%s %s", life.guest_id, life.ended, exc_info=_LOG.isEnabledFor(logging.DEBUG))
             try:
                 if guest is not None:
                     guest.close()
@@ -338,6 +342,8 @@ class GuestPool:
                 self._on_change(life)
             raise
         self._next_id = ""
+        how = f"a fork of {life.template}" if life.template else "booted"
+        _LOG.info("%s is ready after %.2f s: %s", life.guest_id, life.wait_s, how)
         self._on_change(life)
         self._seat = Seat(guest=guest, ledger=ledger, life=life, loaded=set(guest.loaded))
         return self._seat

@@ -7,8 +7,6 @@ its kind, half of them where it carries two. A share is a number of bytes of one
 from __future__ import annotations
 
 import fcntl
-import itertools
-import logging
 import os
 import time
 from pathlib import Path
@@ -16,9 +14,9 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.host.capacity import Capacity, measure
 from lab.host.locks import free_ranges, lock_range, open_lock
+from lab.pool.patience import Patience
 from lab.pool.pool import GuestSource
 
-_LOG = logging.getLogger(__name__)
 _POLL_S = 0.02
 #: What the whole machine is: the least common multiple of 1 to 10, so that small numbers of guests share it without a rest.
 _WHOLE = 2520
@@ -34,27 +32,30 @@ class Slots:
     Args:
         folder: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
         count: How many guests of this kind the machine carries.
+        patience: Told of a wait.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, *, patience: Patience | None = None) -> None:
         self._folder = folder
         self._share = max(1, _WHOLE // max(1, count))
         self._fd = -1
+        self._patience = patience or Patience()
 
     def take(self) -> None:
         """Take a place, unless this worker has one; waits as long as that takes."""
         if self._fd >= 0:
             return
+        where = f"a place for its guest: others on this machine have them all; `fuser -v {self._folder}/*` names them"
+        with self._patience.waiting(where):
+            self._take()
+
+    def _take(self) -> None:
         gate = open_lock(self._folder, _GATE)
         try:
             fcntl.flock(gate, fcntl.LOCK_EX)
             fd = open_lock(self._folder, _FILE)
             try:
-                for tries in itertools.count():
-                    if self._try(fd):
-                        break
-                    if tries == 0:
-                        _LOG.info("wait for a place in %s: other guests of this machine have them all", self._folder)
+                while not self._try(fd):
                     # No deadline: a holder ends, or dies, and the kernel frees its place.
                     time.sleep(_POLL_S)
             except BaseException:

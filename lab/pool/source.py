@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from typing import Literal
 
 from lab.errors import HostToolError
 from lab.host.accel import QEMU
+from lab.host.passed import passed_over
 from lab.host.qemu import probe_features
 from lab.image.manifest import ImageManifest
 from lab.pool.boot import boot_guest
@@ -26,6 +27,8 @@ from lab.pool.template import TemplateWish, qemu_identity
 from lab.pool.templates import TemplateStore
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,7 @@ class ImageSource:
     def _keep_evidence(self, folder: Path) -> None:
         target = self.evidence_dir / folder.name.rpartition("-")[0]
         # Evidence is worth a try, never a failure of its own: the disk may be full.
-        with contextlib.suppress(OSError):
+        with passed_over(_LOG, f"logs of {target.name} are not complete", OSError, level=logging.WARNING):
             target.mkdir(parents=True, exist_ok=True)
             for pattern in RUN_LOGS:
                 for file in folder.glob(pattern):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +11,12 @@ from typing import Protocol
 from lab.errors import EvidenceLost, GuestError, LabError, TransportError
 from lab.guest import win32
 from lab.guest.protocol import CommandResult, Transport
+from lab.host.passed import passed_over
 from lab.image.manifest import ImageManifest
 from lab.prints.tap.decoder import TapPosition
 from lab.prints.tap.source import LOG_FILE, TapPrintSource
+
+_LOG = logging.getLogger(__name__)
 
 #: In the image's tools folder, beside labfile.exe.
 PROGRAM = "tapmark.exe"
@@ -114,5 +117,5 @@ class TapMarker:
         transport, self._transport = self._transport, None
         # A connection to a dead machine has nobody to say goodbye to.
         if transport is not None and self._alive():
-            with contextlib.suppress(LabError):
+            with passed_over(_LOG, "the tap's connection", LabError):
                 transport.close()

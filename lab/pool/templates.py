@@ -11,6 +11,7 @@ has the name of a work folder only that with the maker's lock file or with files
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -23,9 +24,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lab.errors import FreezeFailed
+from lab.host.passed import passed_over
 from lab.image.key import KEY_LENGTH
 from lab.pool.template import TEMPLATE_FILE, Template, read_template
 from lab.vm.freeze import FROZEN_FILE
+
+_LOG = logging.getLogger(__name__)
 
 #: So many stay: one CPU and two, without drivers and with three sets of them, of one image.
 KEEP = 8
@@ -129,7 +133,7 @@ class TemplateStore:
     def discard(self, template: Template) -> None:
         """Remove one that proved broken, unless it was replaced meanwhile."""
         path = template.folder
-        with contextlib.suppress(FreezeFailed):
+        with passed_over(_LOG, f"{path.name} is no sound template", FreezeFailed):
             if read_template(path).created != template.created:
                 return
         self._remove(path)
@@ -174,7 +178,7 @@ class TemplateStore:
         """The usable ones of these folders, last used first."""
         found = []
         for path in folders:
-            with contextlib.suppress(FreezeFailed):
+            with passed_over(_LOG, f"{path.name} is no sound template", FreezeFailed):
                 found.append((self._used(path), read_template(path)))
         return [template for _, template in sorted(found, key=lambda pair: -pair[0])]
 
@@ -219,7 +223,7 @@ class TemplateStore:
     def _remove(self, path: Path) -> None:
         """In two steps, so that nobody finds half of it."""
         doomed = self.folder / f".{path.name}.{secrets.token_hex(4)}.tmp"
-        with contextlib.suppress(OSError):  # another process may be at it
+        with passed_over(_LOG, f"{path.name} is not removed; another process may be at it", OSError):
             path.rename(doomed)
             _delete(doomed)
 
@@ -261,7 +265,7 @@ class TemplateStore:
 
 def _delete(folder: Path) -> None:
     """Delete a folder, its marks last: what is left when this process is killed is still known as the lab's."""
-    with contextlib.suppress(OSError):  # another process may be at it
+    with passed_over(_LOG, f"{folder.name} is not removed; another process may be at it", OSError):
         for path in folder.iterdir():
             if path.name in _WORK_MARKS:
                 continue

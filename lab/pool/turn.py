@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.host.locks import locked
+from lab.pool.patience import Patience
 
 _RUN = "turn.lock"
 _GATE = "turn.gate"
@@ -32,11 +33,15 @@ class MachineTurn:
     Args:
         folder: A folder that all workers of the run share.
         machine: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
+        patience: Told of a wait for other runs.
+        own: Told of a wait for this run's own workers.
     """
 
-    def __init__(self, folder: Path, machine: Path) -> None:
+    def __init__(self, folder: Path, machine: Path, *, patience: Patience | None = None, own: Patience | None = None) -> None:
         self._folder = folder
         self._machine = machine
+        self._patience = patience or Patience()
+        self._own = own or Patience()
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
@@ -53,7 +58,10 @@ class MachineTurn:
     @contextlib.contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with locked(self._folder, _RUN, kind), contextlib.ExitStack() as machine:
-            with locked(self._machine, _GATE, kind):
-                machine.enter_context(locked(self._machine, _MACHINE, kind))
+        with contextlib.ExitStack() as held:
+            with self._own.waiting("its turn: another worker's test needs the machine to itself, or this one's does"):
+                held.enter_context(locked(self._folder, _RUN, kind))
+            where = f"its turn: a test of another run has the machine to itself; `fuser -v {self._machine}/*` names it"
+            with self._patience.waiting(where), locked(self._machine, _GATE, kind):
+                held.enter_context(locked(self._machine, _MACHINE, kind))
             yield

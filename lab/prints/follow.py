@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from lab.errors import EvidenceLost
+from lab.host.passed import passed_over
 from lab.prints.log import RecordLog
 from lab.prints.record import GapRecord, MarkRecord, Record
+
+_LOG = logging.getLogger(__name__)
 
 #: How often the file is looked at, in seconds: the granularity of host times, and some 0.1 % of a core.
 POLL_S = 0.01
@@ -181,7 +185,7 @@ class FileFollower:
     def _stop_loudly(self, reason: str) -> None:
         """Record that no print will follow any more, and have every marker fail with the reason."""
         self.broken = reason
-        with contextlib.suppress(Exception):  # the decoder may be what broke
+        with passed_over(_LOG, f"{self._what}: its last records", Exception):  # the decoder may be what broke
             self._log.extend(self._decoder.rest(float("inf")))
         self._log.extend([GapRecord(sequence=len(self._log), host_time=self._wall(), missing=0, reason=reason)])
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.host.passed import passed_over
 from lab.host.paths import state_dir
+
+_LOG = logging.getLogger(__name__)
 
 _FOLDER = "results"
 
@@ -21,7 +25,7 @@ def other_folders(out: Path) -> Iterator[Path]:
     """
     path = out.absolute()
     name = f"{path.name}-{hashlib.sha256(str(path).encode(errors='surrogateescape')).hexdigest()[:8]}"
-    with contextlib.suppress(LabError, OSError):
+    with passed_over(_LOG, "no results go to the state folder", LabError, OSError, level=logging.DEBUG):
         yield state_dir() / _FOLDER / name
     yield Path(tempfile.gettempdir()) / f"driver-test-lab-{_FOLDER}" / name
     yield Path("/dev/shm") / f"driver-test-lab-{_FOLDER}" / name
@@ -44,7 +48,7 @@ def put_aside(out: Path) -> None:
         number = 1
         while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
             number += 1
-        with contextlib.suppress(OSError):
+        with passed_over(_LOG, f"results of an earlier run stay in {folder}", OSError):
             folder.rename(aside)
 
 

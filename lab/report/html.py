@@ -10,12 +10,13 @@ from markupsafe import Markup
 from lab.report import view
 from lab.report.elsewhere import write_text
 from lab.report.model import NO_CODE, RunReport
+from lab.report.runlog import LOG_FILE
 from lab.report.timeline import print_plot, timeline
 
 HTML_FILE = "report.html"
 
 
-def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
+def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "") -> str:
     """Render the page.
 
     Everything that came from a guest, a test or a user is escaped by the template engine; what it links to lies in the same
@@ -24,6 +25,7 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
     Args:
         report: The run.
         exit_meaning: The exit code in words, as the gate says it.
+        log: The run's log beside the page; empty where there is none.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lab.report"),
@@ -44,6 +46,7 @@ def render_html(report: RunReport, *, exit_meaning: str = "") -> str:
         headline=view.headline(report),
         guest_sentence=view.guest_sentence(report),
         exit_meaning=exit_meaning,
+        log=log,
         total=sum(report.totals.values()),
         tests=tests,
         red=[test for test in tests if test.red],
@@ -63,4 +66,5 @@ def _shown(value: object) -> object:
 
 def write_html(out: Path, report: RunReport, *, exit_meaning: str = "") -> Path:
     """Write ``report.html`` into a run's folder, or elsewhere where that takes no more, and return its path."""
-    return write_text(out, HTML_FILE, render_html(report, exit_meaning=exit_meaning))
+    log = LOG_FILE if (out / LOG_FILE).is_file() else ""
+    return write_text(out, HTML_FILE, render_html(report, exit_meaning=exit_meaning, log=log))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.host.passed import passed_over, said
 from lab.report.elsewhere import find, write_somewhere
 from lab.report.model import RunReport, TestEntry
 from lab.report.view import printable
+
+_LOG = logging.getLogger(__name__)
 
 JUNIT_FILE = "junit.xml"
 #: The property that names a file of evidence, relative to the run's folder; one property for each.
@@ -119,7 +122,8 @@ def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) ->
     _count(suite)
     _fit(root)
     written = write_somewhere(out, JUNIT_FILE, lambda part: _write(part, root))
-    with contextlib.suppress(OSError):  # a disk with no room for one file more
+    # A disk with no room for one file more.
+    with passed_over(_LOG, "no attachments in junit.xml", OSError, level=logging.WARNING):
         attach_evidence(written, out, base=base)
     return written
 
@@ -147,8 +151,8 @@ def _read(file: Path) -> tuple[ElementTree.Element, ElementTree.Element]:
         suite = root if root.tag == "testsuite" else root.find("testsuite")
         if suite is not None:
             return root, suite
-    except (OSError, ElementTree.ParseError):
-        pass
+    except (OSError, ElementTree.ParseError) as error:
+        _LOG.info("junit.xml is made anew: %s", said(error))
     root = ElementTree.Element("testsuites", {"name": "pytest tests"})
     return root, ElementTree.SubElement(root, "testsuite", {"name": "pytest"})
 

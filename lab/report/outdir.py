@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 
 from lab.errors import ConfigError
+from lab.report.runlog import LOG_FILE
 
 _LOG = logging.getLogger(__name__)
 LATEST = "latest"
 #: What pytest leaves of a session without a test of the lab.
-_OF_NO_RUN = ("junit.xml", "session.json")
+_OF_NO_RUN = ("junit.xml", "session.json", LOG_FILE)
 #: The run's own copies of drivers and clients, see :mod:`lab.toolchain.copies`.
 COPIES = "drivers"
 
@@ -40,7 +41,7 @@ def check_named(path: Path, *, option: str = "--out", prepared: bool = False) ->
     Args:
         path: The folder.
         option: How the user named it.
-        prepared: It may hold the run's copies of its drivers.
+        prepared: It may hold the run's copies of its drivers, and its log.
 
     Raises:
         ConfigError: It does, or it is no folder.
@@ -49,7 +50,7 @@ def check_named(path: Path, *, option: str = "--out", prepared: bool = False) ->
     if above is not None and not above.is_dir():
         where = f"{option} {path} is a file" if above == path else f"{option} {path} lies below {above}, which is a file"
         raise ConfigError(where, hint="name a folder")
-    if path.is_dir() and any(not (prepared and one.name == COPIES) for one in path.iterdir()):
+    if path.is_dir() and any(not (prepared and one.name in (COPIES, LOG_FILE)) for one in path.iterdir()):
         raise ConfigError(
             f"{option} {path} is not empty; a run never overwrites what is there",
             hint=f"name a new folder, or leave {option} away to get one named by the time",

@@ -6,13 +6,17 @@ cannot be imported from an option that nobody knows; its hooks do.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lab.host.passed import said
 from lab.report.elsewhere import find, write_text
 from lab.report.model import Text, as_json
+
+_LOG = logging.getLogger(__name__)
 
 SESSION_FILE = "session.json"
 
@@ -54,5 +58,6 @@ def read_session(out: Path) -> SessionFacts | None:
     """Read what :func:`write_session` kept; None when pytest did not come that far."""
     try:
         return SessionFacts.model_validate_json(find(out, SESSION_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
+    except (OSError, ValidationError) as error:
+        _LOG.info("what pytest saw of the session is not known: %s", said(error))
         return None

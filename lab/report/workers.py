@@ -6,6 +6,7 @@ is announced before it starts; one without an end is the test in which its worke
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,9 +17,11 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from lab.host.passed import said
 from lab.report.elsewhere import all_folders, other_folders
 from lab.report.model import ForksEntry, GuestEntry, TestEntry, Text, as_json
 
+_LOG = logging.getLogger(__name__)
 WORKERS_DIR = "workers"
 
 
@@ -53,10 +56,13 @@ class ResultWriter:
             started: Host wall clock in seconds.
             guest_id: The guest that will serve it, where it is known already.
         """
+        _LOG.info("begins: %s", nodeid)
         self._append("begun", as_json(_Begun(nodeid=nodeid, started=started, guest_id=guest_id)))
 
     def test(self, entry: TestEntry) -> None:
         """Record one finished execution of a test; a rerun writes another entry with the same id."""
+        reason = f": {entry.reason}" if entry.reason else ""
+        _LOG.info("%s after %.2f s: %s%s", entry.verdict, entry.duration_s, entry.nodeid, reason)
         self._append("tests", as_json(entry))
 
     def guest(self, entry: GuestEntry) -> None:
@@ -84,7 +90,8 @@ class ResultWriter:
             try:
                 self._write(kind, payload)
                 return
-            except OSError:
+            except OSError as error:
+                _LOG.warning("%s takes no more results: %s", self._folders[0], said(error))
                 # The rest of a torn line is no record; this one is written again, whole.
                 if len(self._folders) == 1:
                     raise

@@ -20,7 +20,7 @@ was measured to be just as quick, survives a reboot on disk, and can be given up
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +30,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import FreezeFailed
+from lab.host.passed import passed_over
 from lab.host.qemu import QemuFeatures
 from lab.vm.argv import VARS_FILE, overlay_name, serial_name
 from lab.vm.disk import create_overlay
@@ -38,6 +39,8 @@ from lab.vm.process import WaitingKeeper
 from lab.vm.ramfile import RamFile
 from lab.vm.spec import Disk, MemoryFile, VmSpec
 from lab.vm.statefile import Method, StateBy, choose_way, read_state, write_state
+
+_LOG = logging.getLogger(__name__)
 
 FROZEN_FILE = "frozen.json"
 RAM_FILE = "ram"
@@ -233,7 +236,7 @@ def _restore(
         read_state(machine, folder / STATE_FILE, frozen.method, frozen.state_by, timeout=timeout)
         _carry_console(frozen, folder, machine.run_dir)
     except BaseException:
-        with contextlib.suppress(Exception):
+        with passed_over(_LOG, f"{machine.spec.name}: the machine of a fork that was not restored", Exception):
             machine.kill()
         machine.close()
         raise

@@ -14,8 +14,8 @@ messages), ``serial0.log`` and so on, ``qmp.sock``, the overlays, ``keeper.json`
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -28,6 +28,7 @@ from typing import Any, Literal, Self
 from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import ConfigError, GuestExited, TransportError
+from lab.host.passed import passed_over
 from lab.vm import argv as command
 from lab.vm.channel import Channels
 from lab.vm.cleanup import find_marker
@@ -36,6 +37,8 @@ from lab.vm.process import LOG_FILE, QemuProcess, WaitingKeeper
 from lab.vm.qmp import CommandRefused, Qmp, connect_unix
 from lab.vm.spec import VmSpec
 from lab.vm.usernet import parse_forwards
+
+_LOG = logging.getLogger(__name__)
 
 COMMAND_FILE = "qemu.cmd"
 MACHINE_FILE = "machine.json"
@@ -224,11 +227,11 @@ class VirtualMachine:
         """
         process = self._running()
         if timeout > 0:
-            with contextlib.suppress(GuestExited, TransportError):
+            with passed_over(_LOG, f"{self.spec.name}: its power button", GuestExited, TransportError):
                 self.qmp.execute("system_powerdown")
             if process.wait(timeout):
                 return "powerdown"
-        with contextlib.suppress(GuestExited, TransportError):
+        with passed_over(_LOG, f"{self.spec.name}: QEMU's quit", GuestExited, TransportError):
             self.qmp.execute("quit", timeout=self._patience)
         if process.wait(self._patience):
             return "quit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -18,7 +19,10 @@ from typing import Any
 import psutil
 
 from lab.errors import HostToolError
+from lab.host.passed import passed_over
 from lab.vm import keeper
+
+_LOG = logging.getLogger(__name__)
 
 LOG_FILE = keeper.LOG_FILE
 _START_SECONDS = 30.0
@@ -117,7 +121,7 @@ class KeeperAtHand:
 
     def refill(self) -> None:
         """Have one at hand. Where none can be started, whoever needs one will tell."""
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock, passed_over(_LOG, "no keeper stands ready", OSError):
             if self._waiting is None and not self._closed:
                 self._waiting = WaitingKeeper()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
 import socket
 import threading
@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
 
 from lab.errors import GuestExited, TransportError
+from lab.host.passed import passed_over
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -202,7 +205,7 @@ class Qmp:
         """End the connection and the thread. Idempotent; QEMU runs on."""
         if self._loop.is_closed():
             return
-        with contextlib.suppress(TransportError, GuestExited):
+        with passed_over(_LOG, f"{self._name}: the end of the monitor's connection", TransportError, GuestExited):
             self._run(self._shut(), 5.0, "the end of the connection")
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
@@ -275,7 +278,7 @@ class Qmp:
     async def _disconnect(self) -> None:
         """End the connection; by one task at a time, or the client drops an error that asyncio then prints for nobody."""
         async with self._ending:
-            with contextlib.suppress(Exception):
+            with passed_over(_LOG, f"{self._name}: the end of the monitor's connection", Exception, level=logging.DEBUG):
                 await self._client.disconnect()
 
     async def _shut(self) -> None:

@@ -55,6 +55,7 @@ def test_every_key(tmp_path: Path) -> None:
         isolation: module
         keep: failed
         crash_dump: always
+        log_level: debug
         kernel_prints: ['err:']
         known:
           - test: suites/async/*

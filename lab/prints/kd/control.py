@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -18,10 +19,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from lab.errors import ConfigError, TransportError
+from lab.host.passed import passed_over
 from lab.prints.kd.collector import Collector
 from lab.prints.kd.ids import SessionIds
 from lab.prints.kd.session import Session
 from lab.vm.qmp import connect_unix
+
+_LOG = logging.getLogger(__name__)
 
 Deed = Literal["status", "break-in", "wake", "release", "reboot", "reset"]
 DEEDS: Final[tuple[str, ...]] = get_args(Deed)
@@ -80,7 +84,7 @@ class ControlServer:
             except OSError:
                 return
             # One after the other: whoever asks is served in milliseconds, and one who only connects is not waited for.
-            with connection, contextlib.suppress(OSError):
+            with connection, passed_over(_LOG, "a question to the collector", OSError):
                 connection.settimeout(5.0)
                 connection.sendall(json.dumps(self._answer(_read_line(connection))).encode() + b"\n")
 

@@ -1,0 +1,130 @@
+"""The end of `lab run`: the report written, whatever became of pytest, and what there is to say about it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lab.cli.again import next_command
+from lab.cli.child import ChildEnd
+from lab.config import KnownIssue, Settings
+from lab.gate.exitcode import NOTHING, OK, exit_code, meaning, run_code, unused_counts
+from lab.gate.known import audit_known
+from lab.host.console import open_console
+from lab.report.collect import assemble
+from lab.report.elsewhere import all_folders, find
+from lab.report.ending import run_end
+from lab.report.html import write_html
+from lab.report.junit import complete_junit
+from lab.report.model import RunReport
+from lab.report.places import from_folder
+from lab.report.runfiles import read_meta, read_run, write_run
+from lab.report.runlog import LOG_FILE
+from lab.report.sessionfile import SessionFacts, read_session
+from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
+
+#: A page of commands helps nobody.
+_MOST_COMMANDS = 5
+
+
+def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bool = True) -> int:
+    """Write the report, whatever became of pytest; say what there is to say; return the exit code.
+
+    Args:
+        folder: The run's folder.
+        end: How pytest ended.
+        settings: What was in force.
+        everything: No test was left out by the user.
+    """
+    console = open_console()
+    found, meta, session = read_run(folder), read_meta(folder), read_session(folder)
+    # A signal that came when all was over has ended nothing.
+    over = session is not None and not session.stopped_by and end.exit_code >= 0
+    signal = 0 if over else end.signal
+    ended = "" if over else end.died
+    if meta is not None and (found is None or ended):
+        found = assemble(folder, meta, exit_code=exit_code, ended=ended, interrupted=bool(signal))
+    code = run_code(run_end(found, session or SessionFacts(exit_status=end.exit_code), end.exit_code, signal))
+    if found is None:
+        for line in _why_no_report(session, ended, end.exit_code):
+            console.print(f"lab: {line}", soft_wrap=True, markup=False, highlight=False)
+        return code
+    if code == OK and unused_counts(
+        found.unused_drivers, meta.named_drivers if meta else (), in_lab_file=settings.sources["drivers"] == "lab file"
+    ):
+        code = NOTHING
+    found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
+    write_run(folder, found)
+    write_html(folder, found, exit_meaning=meaning(code))
+    project = os.environ.get("CI_PROJECT_DIR")
+    complete_junit(folder, found, base=Path(project) if project else None)
+    print_summary(found, console, folder=folder)
+    if everything:
+        # A selection of tests leaves most entries without one, and says nothing about them.
+        _print_known(found, settings.values.known, console)
+    print_paths(folder, console)
+    _print_next(found, settings, console)
+    _tell_github(found)
+    return code
+
+
+def _why_no_report(session: SessionFacts | None, ended: str, pytest_code: int) -> list[str]:
+    """Why there is no report, one line each."""
+    if session is None or ended:
+        return [f"{ended or f'pytest ended with {pytest_code} before any test'}; the lines above say more"]
+    if session.collection_errors:
+        return [f"{error.nodeid} cannot be collected: {error.reason}" for error in session.collection_errors]
+    if session.stopped:
+        return [f"no test of the lab was run: {session.stopped}"]
+    if session.deselected and not session.ran:
+        return [f"nothing was checked: all {session.deselected} tests were left out by -k, -m or the like"]
+    if session.ran:
+        return [f"nothing was checked: {session.ran} tests ran, and none of them uses the lab's fixtures or markers"]
+    return ["nothing was checked: there is no test"]
+
+
+def _print_known(report: RunReport, issues: Sequence[KnownIssue], console: Console) -> None:
+    results = [(test.nodeid, test.verdict, test.drivers) for test in report.tests]
+    for line in audit_known(issues, results, today=datetime.datetime.now(tz=datetime.UTC).date()):
+        console.print(f"known issue: {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_paths(folder: Path, console: Console) -> None:
+    """Say where the files of a run are."""
+    here = Path.cwd()
+    for name, what in (("report.html", "report"), ("run.json", "data"), ("junit.xml", "JUnit"), (LOG_FILE, "log")):
+        path = find(folder.absolute(), name)
+        if path.exists():
+            console.print(f"{what:<8} {from_folder(path, here)}", soft_wrap=True)
+    if others := all_folders(folder.absolute())[1:]:
+        console.print(f"lab: {folder} took no more (a full disk?): results of this run are in {others[0]}", soft_wrap=True)
+
+
+def _print_next(report: RunReport, settings: Settings, console: Console) -> None:
+    """For each red test, the command that tries it alone."""
+    lines = [line for test in red_tests(report) if (line := next_command(test, settings, root=report.root))]
+    if not lines:
+        return
+    console.print("\nTo try again, one by one:")
+    for line in lines[:_MOST_COMMANDS]:
+        console.print(f"  {line}", soft_wrap=True)
+    if len(lines) > _MOST_COMMANDS:
+        console.print(f"  … and {len(lines) - _MOST_COMMANDS} more")
+
+
+def _tell_github(report: RunReport) -> None:
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in error_annotations(report, base=Path(workspace) if workspace else None):
+            sys.stdout.write(line + "\n")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        path = Path(summary)
+        there = path.stat().st_size if path.exists() else 0
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(markdown(report, room=STEP_SUMMARY_BYTES - there))

@@ -1,0 +1,44 @@
+"""Lines for people while tests run: pytest captures what is printed, and a worker of pytest-xdist has no terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+_LOG = logging.getLogger(__name__)
+
+
+class Terminal:
+    """Standard error as it was before pytest began to capture it; a plugin of pytest.
+
+    A worker inherits it from the controller. Made when the lab's plugin is registered, which is ahead of the capture.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.dup(2)
+        except OSError as error:
+            _LOG.info("there is no standard error: %s", error)
+            self._fd = -1
+
+    def say(self, text: str) -> None:
+        """Write a line; one that nobody can read any more is in the log."""
+        if self._fd < 0:
+            return
+        try:
+            # Ahead of it may stand the dots of pytest.
+            os.write(self._fd, f"\nlab: {text}\n".encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            _LOG.info("not shown: %r: %s", text, error)
+
+    def pytest_unconfigure(self) -> None:
+        """The end of the session."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def say(plugin: object, worker: str, text: str) -> None:
+    """Show what a worker has to say, if there is a terminal."""
+    if isinstance(plugin, Terminal):
+        plugin.say(text if worker == "master" else f"{worker} {text}")

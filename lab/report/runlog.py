@@ -1,0 +1,161 @@
+"""``lab.log`` of a run: what the lab did, waited for and passed over, in one file that all processes of the run append to.
+
+Every module logs to the standard logger of its own name, ``lab.…``. A line says the time (UTC), the process (``lab`` for
+`lab run`, ``master``, ``gw0``, …), the level and the logger. A line is written at once and whole, so that lines of several
+processes do not mix, and those of one that is killed are there.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import re
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from lab.report.elsewhere import find, other_folders
+
+LOG_FILE: Final = "lab.log"
+_ROOT = "lab"
+#: Libraries whose warnings explain what the lab could not do.
+_LIBRARIES = ("paramiko", "urllib3", "qemu", "filelock")
+_MASK = "***"
+#: A shorter word would mask half of the log, and no secret of the lab is that short.
+_LEAST_SECRET = 6
+#: What nobody registered: keys, the user's part of a URL (of a proxy), authorization headers.
+_PATTERNS = (
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    re.compile(r"(?i)(?<=authorization: )[^\r\n]+"),
+)
+#: A session without a test of the lab has no folder, and what is logged in it by then is not kept for ever.
+_MOST_WAITING = 2000
+
+
+class RunLog(logging.Handler):
+    """Takes what the lab logs in this process, from its making to :meth:`close`.
+
+    Nothing is made before the run's folder is there: until then lines wait in memory. On a full disk the lines go where the
+    results of the run go, see :mod:`lab.report.elsewhere`. Warnings are shown on standard error still where nothing else
+    takes them; :func:`for_others` says which lines are none of another handler's business.
+
+    Args:
+        out: Folder of the run.
+        worker: The process in the run.
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+    """
+
+    def __init__(self, out: Path, worker: str, *, level: str = "info") -> None:
+        super().__init__(logging.getLevelName(level.upper()))
+        self._out = out
+        self._worker = worker
+        self._folders = [out, *other_folders(out)]
+        self._secrets: set[str] = set()
+        self._waiting: list[bytes] = []
+        self._fd = -1
+        self._closed = False
+        logger = logging.getLogger(_ROOT)
+        self._before = logger.level
+        logger.setLevel(self.level)
+        for name in (_ROOT, *_LIBRARIES):
+            logging.getLogger(name).addHandler(self)
+
+    @property
+    def path(self) -> Path:
+        """The file; of the newest folder that has it."""
+        return find(self._out, LOG_FILE)
+
+    def mask(self, *secrets: str) -> None:
+        """Never write one of these texts, nor its form in an HTTP header."""
+        for secret in secrets:
+            if len(secret) >= _LEAST_SECRET:
+                self._secrets.add(secret)
+                self._secrets.add(base64.b64encode(secret.encode()).decode("ascii"))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's lines, each with its time, process, level and logger, without secrets."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        head = f"{stamp}.{int(record.msecs):03d}Z {self._worker} {record.levelname} {record.name}: "
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        return "".join(f"{head}{line}\n" for line in self._masked(text).splitlines() or [""])
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; an error in its arguments is a line, too."""
+        try:
+            text = self.format(record)
+        except Exception as error:  # a wrong format string must not change what the run finds out
+            text = f"{self._worker} ERROR {record.name}: cannot be written: {record.msg!r}: {error!r}\n"
+        self._write(text.encode("utf-8", "backslashreplace"))
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and not logging.getLogger().handlers:
+            last.handle(record)  # as without this handler
+
+    def close(self) -> None:
+        """Let go of the loggers and the file; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        for name in (_ROOT, *_LIBRARIES):
+            logging.getLogger(name).removeHandler(self)
+        logging.getLogger(_ROOT).setLevel(self._before)
+        self.acquire()
+        try:
+            if self._waiting:
+                self._write(b"")
+            self._close_file()
+        finally:
+            self.release()
+        super().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _masked(self, text: str) -> str:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, _MASK)
+        for pattern in _PATTERNS:
+            text = pattern.sub(_MASK, text)
+        return text
+
+    def _write(self, data: bytes) -> None:
+        if self._fd < 0 and not self._out.is_dir():
+            if len(self._waiting) < _MOST_WAITING:
+                self._waiting.append(data)
+            return
+        data = b"".join(self._waiting) + data
+        self._waiting.clear()
+        while self._folders:
+            try:
+                if self._fd < 0:
+                    self._folders[0].mkdir(parents=True, exist_ok=True)
+                    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                    self._fd = os.open(self._folders[0] / LOG_FILE, flags, 0o644)
+                while data:
+                    data = data[os.write(self._fd, data) :]
+                return
+            except OSError:
+                # The results meet the same error, and tell it. A log that nothing takes must not end a run.
+                self._folders.pop(0)
+                self._close_file()
+
+    def _close_file(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def for_others(record: logging.LogRecord) -> bool:
+    """A filter for handlers of the root logger: without the log, they would not have got what the lab says below its level.
+
+    Not by ``propagate``: pytest 9.2 attaches its handlers to loggers that do not propagate, too.
+    """
+    own = record.name == _ROOT or record.name.startswith(_ROOT + ".")
+    return not own or record.levelno >= logging.getLogger().getEffectiveLevel()

@@ -1,0 +1,76 @@
+"""The run's log in pytest's processes, and what a worker says on the terminal that it does not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.plugin.evidence import _with_prints
+from lab.pool.evidence import SavedEvidence
+from lab.prints.window import Window
+
+#: Another guest has the only place, until this one's wait is told.
+_PLACE_TAKEN = """
+import os
+import lab.plugin.session
+from lab.host.locks import locks_dir
+from lab.pool.patience import Patience
+from lab.pool.slots import Slots
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    HOLDER = Slots(locks_dir(), 1)
+    HOLDER.take()
+
+    def patience(say):
+        def told(text):
+            say(text)
+            HOLDER.give_back()
+        return Patience(told, after_s=0.0)
+
+    lab.plugin.session.Patience = patience
+"""
+
+
+def test_all_processes_of_a_run_write_into_one_log(inner: Any) -> None:
+    tests = "def test_one(guest): pass\ndef test_two(guest): pass"
+    result = inner.run(tests, "-n", "2", "--lab-isolation", "test", "--lab-log-level", "info")
+    lines = (inner.out / "lab.log").read_text(encoding="utf-8").splitlines()
+    assert {line.split()[1] for line in lines} >= {"gw0", "gw1"}
+    assert sum(" INFO lab.report.workers: passed after " in line for line in lines) == 2
+    assert any(" gw0 INFO lab.pool.pool: gw0-1 is ready after " in line for line in lines)
+    assert str(inner.out / "lab.log") in result.stdout.str()
+    assert 'href="lab.log"' in (inner.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
+    inner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_LOCKS", str(tmp_path))
+    inner.prepare(more=_PLACE_TAKEN)
+    result = inner.run("def test_one(guest): pass", "-n", "1")
+    assert "lab: gw0 waits for a place for its guest: others on this machine have them all" in result.stderr.str()
+    assert "lab: gw0 went on after" in result.stderr.str()
+    assert inner.verdicts == {"test_one": "passed"}
+    assert "lab.pool.patience: waits for a place" in (inner.out / "lab.log").read_text(encoding="utf-8")
+
+
+def test_a_wrong_level_is_told(inner: Any) -> None:
+    result = inner.run("def test_one(guest): pass", "--lab-log-level", "loud")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "invalid choice: 'loud'" in result.stderr.str()
+
+
+def test_prints_that_cannot_be_put_beside_a_crash_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The evidence goes on without this file, and the log says why it is not there."""
+    (tmp_path / "evidence").write_text("a file where a folder is wanted", encoding="utf-8")
+    saved = SavedEvidence(folder=tmp_path / "evidence" / "test", files=(), steps=())
+    assert _with_prints(saved, Window(name="test", records=())) is saved
+    assert "prints.txt: FileExistsError: [Errno 17]" in caplog.text or "prints.txt: NotADirectoryError" in caplog.text
+
+
+def test_lines_below_warnings_are_no_part_of_a_failed_tests_report(inner: Any) -> None:
+    """pytest 9.2 captures of loggers that do not propagate, too."""
+    result = inner.run("def test_one(guest):\n    assert False", "--lab-log-level", "debug")
+    assert "Captured log" not in result.stdout.str()
