@@ -51,6 +51,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool("newuidmap", "build the free guest", "uidmap", pattern="", unprivileged_only=True),
     Tool("x86_64-w64-mingw32-gcc", "build drivers", "gcc-mingw-w64-x86-64", pattern=_GCC),
     Tool("i686-w64-mingw32-gcc", "build drivers", "gcc-mingw-w64-i686", pattern=_GCC),
+    Tool("x86_64-w64-mingw32-g++", "build drivers", "g++-mingw-w64-x86-64", pattern=_GCC, required=False),
     # Older ones write page hashes that Windows does not accept.
     Tool("osslsigncode", "build drivers", "osslsigncode", minimum="2.5"),
 )

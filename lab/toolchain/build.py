@@ -170,7 +170,11 @@ def _build(
 
     symbols = symbol_file(target)
     said = read_stamp(target)
-    fresh = said is not None and said.recipe == recipe and unchanged(said.inputs, component.folder, hashes)
+    fresh = (
+        said is not None
+        and said.recipe == recipe
+        and unchanged(said.inputs, component.folder, hashes, component.manifest.include)
+    )
     rebuilt = not fresh or not said or said.sha256 != _hash_of(target) or (kind == "driver" and not symbols.exists())
     if rebuilt:
         progress(f"{component.name}: building {target.name} for {compiler.arch}")
@@ -257,14 +261,15 @@ def _made(
         made = compile_component(component, compiler, image, defines=defines)
         for line in _shortened(made.warnings):
             progress(f"{component.name}: {line}")
-        pe.check(image, component.manifest.kind, compiler.arch)
+        others = bool(component.manifest.libraries)
+        pe.check(image, component.manifest.kind, compiler.arch, others=others)
         if signer:
             finished = Path(folder) / "signed" / component.image_name
             finished.parent.mkdir()
             sign(image, finished, component.name, signer)
             verify(finished, signer)
             # Signing rewrites the checksum: look again at what the guest will get.
-            pe.check(finished, component.manifest.kind, compiler.arch)
+            pe.check(finished, component.manifest.kind, compiler.arch, others=others)
             image = finished
         yield image, made_symbols, made.inputs
 

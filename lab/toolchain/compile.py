@@ -9,114 +9,55 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from lab.errors import HostToolError, LabError
+from lab.errors import ConfigError, HostToolError, LabError
 from lab.host.process import run
+from lab.toolchain.buildkeys import language_of
 from lab.toolchain.charset import charset_flags
 from lab.toolchain.codeview import codeview
-from lab.toolchain.diagnosis import explained, refuse_utf16, warnings_in
+from lab.toolchain.diagnosis import explained, files_in, refuse_utf16, warnings_in
+from lab.toolchain.flags import (
+    BUILD_ID,
+    KERNEL,
+    STRIP,
+    build_text,
+    compile_flags,
+    header_flags,
+    languages,
+    libraries,
+    link_flags,
+    links_by_cxx,
+)
+from lab.toolchain.flags import (
+    Arch as Arch,
+)
 from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
 from lab.toolchain.manifest import Component
 from lab.toolchain.spelling import Spelling
 
-Arch = Literal["x64", "x86"]
 ARCHES: tuple[Arch, ...] = ("x64", "x86")
 
 _TRIPLET: dict[Arch, str] = {"x64": "x86_64-w64-mingw32", "x86": "i686-w64-mingw32"}
-_PACKAGE: dict[Arch, str] = {"x64": "gcc-mingw-w64-x86-64", "x86": "gcc-mingw-w64-i686"}
+_PACKAGE: dict[Arch, str] = {"x64": "mingw-w64-x86-64", "x86": "mingw-w64-i686"}
 _TOOL_TIMEOUT_S = 120.0
 #: An editor saves once; a program that writes all the time is told of.
 _TRIES = 3
-
-# What a component is linked to: the kernel, kernel32 alone, or kernel32 and the C library.
-_Flavour = Literal["kernel", "bare", "c"]
-
-# -g changes no code; what it adds is stripped from the image, and kept in the file beside it.
-_COMPILE = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-fno-ident")
-# Errors are what makes another driver than the source says: a function taken for one that returns int loses half of a pointer.
-# GCC 14 has most of them as errors by itself, and one more that Microsoft's compiler only warns of.
-_ERRORS = (
-    *("-Werror=implicit-function-declaration", "-Werror=implicit-int", "-Werror=int-conversion", "-Werror=return-type"),
-    "-Wno-error=incompatible-pointer-types",
-)
-# What code for Microsoft's compiler is full of: its pragmas and attributes, which say where code lies and which of its warnings
-# are meant; pool tags such as 'tag1'; a structure without a name inside of another one; annotations for its code analysis.
-# What drivers alone have of it is in wdk.h.
-_MICROSOFT = (
-    *("-fms-extensions", "-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-multichar"),
-    *("-D__pragma(x)=", "-D_Interlocked_operand_=", "-D_Enum_is_bitflag_="),
-)
-_COMPILE_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
-    # wdm.h of mingw-w64 10 needs 0x0600 to be complete on x86; what may be imported is checked in the finished file.
-    # Frames above a page would call a stack probe that the kernel does not have.
-    # GCC 12 takes the headers' reads relative to the GS segment for reads through a null pointer.
-    # Left alone, <stdio.h> makes sprintf a function of mingw-w64's own C library; ntoskrnl.exe exports the plain one.
-    "kernel": (
-        "-D_WIN32_WINNT=0x0600",
-        "-D__USE_MINGW_ANSI_STDIO=0",
-        "-ffreestanding",
-        "-fno-stack-protector",
-        "-mno-stack-arg-probe",
-        "-Wno-array-bounds",
-    ),
-    # Such a program brings its own memcpy; without the third flag, GCC turns that loop into a call of itself.
-    "bare": (
-        "-D_WIN32_WINNT=0x0502",
-        "-DLAB_FREESTANDING",
-        "-fno-tree-loop-distribute-patterns",
-        "-ffreestanding",
-        "-fno-stack-protector",
-    ),
-    "c": ("-D_WIN32_WINNT=0x0502",),
-}
-#: What mingw-w64's kernel headers lack. The compiler names it among the files that it read, so a change builds again.
-_WDK = Path(__file__).with_name("wdk.h")
-# x64 keeps its unwind tables: the kernel debugger walks the stack by them.
-_COMPILE_ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
-
-# A kernel announces to its debugger only images with a debug directory, and this is the linker's way to write one. The id
-# is its hash of what it wrote: the same for the same image, whatever the file is called and wherever it lies.
-_BUILD_ID = "-Wl,--build-id"
-
-# No -shared: Wine calls the entry point of a DLL as DllMain first. No --wdmdriver: that bit would make the service
-# manager refuse to stop a driver which was started as a plain service.
-_STRIP = "-s"
-_LINK = (
-    _STRIP,
-    "-Wl,--dynamicbase",
-    "-Wl,--nxcompat",
-    "-Wl,--section-alignment,0x1000",
-    "-Wl,--file-alignment,0x200",
-    "-Wl,--no-insert-timestamp",
-    "-Wl,--major-os-version,5",
-    "-Wl,--minor-os-version,2",
-    "-Wl,--fatal-warnings",
-)
-_LINK_FLAVOUR: dict[_Flavour, tuple[str, ...]] = {
-    "kernel": ("-nostdlib", "-Wl,--subsystem,native:5.2", _BUILD_ID),
-    "bare": ("-nostdlib", "-Wl,--subsystem,console:5.2"),
-    "c": ("-static", "-Wl,--subsystem,console:5.2"),
-}
-_LIBRARIES: dict[_Flavour, tuple[str, ...]] = {"kernel": ("-lntoskrnl", "-lhal"), "bare": ("-lkernel32", "-lgcc"), "c": ()}
-_ENTRY: dict[_Flavour, dict[Arch, tuple[str, ...]]] = {
-    "kernel": {"x64": ("-Wl,--entry,DriverEntry",), "x86": ("-Wl,--entry,_DriverEntry@8",)},
-    "bare": {"x64": ("-Wl,--entry,Start",), "x86": ("-Wl,--entry,_Start",)},
-    "c": {"x64": (), "x86": ()},
-}
+_DEFINITIONS: dict[Arch, str] = {"x64": "ntoskrnl.def", "x86": "ntoskrnl-x86.def"}
 
 # x64 code can do without a single absolute address. ld then writes no .reloc section, and the image could not be told
 # from one whose relocations were stripped: one pointer to itself keeps the section.
 _ANCHOR = 'static const void *const anchor __attribute__((used, section(".rdata"))) = &anchor;\n'
+# What a table of virtual functions has in the place of one that is purely virtual; nobody calls it.
+_PURE = "void __cxa_pure_virtual(void) { __builtin_trap(); }\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """A mingw-w64 C compiler.
+    """A mingw-w64 compiler.
 
     Attributes:
         arch: What it compiles for.
-        program: Its name.
+        program: Its name, for C, assembler and the linker.
         version: First line of ``--version``; part of what a build depends on.
         kernel_headers: Folder of ``ntddk.h``.
     """
@@ -125,6 +66,15 @@ class Compiler:
     program: str
     version: str
     kernel_headers: Path
+
+    @property
+    def cxx(self) -> str:
+        """The C++ compiler; asked for when a source needs it."""
+        return f"{_TRIPLET[self.arch]}-g++"
+
+    def tool(self, name: str) -> str:
+        """One of the binary tools that belong to it, such as ``ar``."""
+        return f"{_TRIPLET[self.arch]}-{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +97,7 @@ def find_compiler(arch: Arch) -> Compiler:
         HostToolError: It is not installed, or came without ``ddk/ntddk.h``.
     """
     program = f"{_TRIPLET[arch]}-gcc"
-    hint = f"apt-get install {_PACKAGE[arch]}"
+    hint = f"apt-get install gcc-{_PACKAGE[arch]}"
     version = run([program, "--version"], _TOOL_TIMEOUT_S, hint=hint).stdout.splitlines()[0]
     # The compiler says where it looks for headers on standard error.
     said = run([program, "-xc", "-E", "-v", "/dev/null"], _TOOL_TIMEOUT_S, hint=hint).stderr
@@ -161,13 +111,25 @@ def find_compiler(arch: Arch) -> Compiler:
 def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str] = ()) -> str:
     """SHA-256 over what decides the bytes of a build beside the files that it reads: compiler, flags, names.
 
-    The names of all headers beside or below the manifest are part of it: a source may ask whether one is there.
+    The names of all headers beside or below the manifest, and of those in its ``include`` folders, are part of it: a source
+    may ask whether one is there.
     """
+    folder = component.folder
+    headers = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.h"))
+    for place in component.manifest.include:
+        headers += sorted(f"{place}/{path.name}" for path in (folder / place).glob("*.h*"))
+    parts = [compiler.version, compiler.arch, build_text(component, compiler.arch), *defines, str(compiler.kernel_headers)]
+    if "c++" in languages(component):
+        parts.append(_cxx_version(compiler))
     digest = hashlib.sha256()
-    headers = sorted(path.relative_to(component.folder).as_posix() for path in component.folder.rglob("*.h"))
-    for part in (compiler.version, compiler.arch, *_commands(component, compiler, defines), _ANCHOR, *headers, *environment()):
+    for part in (*parts, _ANCHOR, _PURE, *headers, *environment()):
         digest.update(part.encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()
+
+
+def _cxx_version(compiler: Compiler) -> str:
+    hint = f"apt-get install g++-{_PACKAGE[compiler.arch]}"
+    return run([compiler.cxx, "--version"], _TOOL_TIMEOUT_S, hint=hint).stdout.splitlines()[0]
 
 
 def compile_component(component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = ()) -> Compiled:
@@ -191,12 +153,14 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
     for _ in range(_TRIES):
         with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
             job = _Job(component, compiler, Path(folder), defines)
-            before = take_inputs(component.folder, job.headers())
-            libraries = job.compile(target)
+            search = component.manifest.include
+            before = take_inputs(component.folder, job.headers(), search)
+            read = job.compile(target)
         # Somebody may save a file while the compiler reads it: the same before and behind it, it is what was compiled.
-        after = take_inputs(component.folder, before.files)
+        after = take_inputs(component.folder, before.files, search)
         if after == before:
-            return Compiled(take_inputs(component.folder, [*before.files, *libraries]), tuple(job.warnings))
+            shown = () if component.manifest.warnings == "off" else tuple(dict.fromkeys(job.warnings))
+            return Compiled(take_inputs(component.folder, [*before.files, *read], search), shown)
     raise LabError(f"the files of {component.name} change while it is built", hint="wait until whatever writes them is done")
 
 
@@ -220,65 +184,111 @@ class _Job:
         rule = self.work / "rule.d"
         for source in sources:
             rules = ["-M", "-MT", "object", "-MF", str(rule), source]
-            while not self._preprocessed(rules):
+            while not self._preprocessed(source, rules):
                 pass  # each time one header more, so it comes to an end
-            read = parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape"))
+            read = _names_in(rule)
             self.own[source] = [name for name in read if not Path(name).is_absolute()]
+            refuse_utf16(folder, self.own[source])
             found |= dict.fromkeys(read)
         self.warnings.clear()  # the compiler says them once more
         return [name for name in found if not name.startswith(f"{self.work}/")]
 
-    def _preprocessed(self, rules: Sequence[str]) -> bool:
+    def _preprocessed(self, source: str, rules: Sequence[str]) -> bool:
         """False when a header was missed, and is there now by the name that was asked for."""
         try:
-            self._tool([*self._command(), *rules], self.component.folder)
+            self._tool([*self._command(source), *rules], self.component.folder)
         except HostToolError as error:
             if not self._spelling().mend(error.output):
+                refuse_utf16(self.component.folder, files_in(error.output))
                 raise self._explained(error) from None
             return False
         return True
 
-    def _command(self) -> list[str]:
-        return [*_compile_command(self.component, self.compiler, self.defines), *self._spelling().flags()]
+    def _command(self, source: str) -> list[str]:
+        component, compiler, language = self.component, self.compiler, language_of(source)
+        program = compiler.cxx if language == "c++" else compiler.program
+        flags = compile_flags(component, compiler.arch, language, self.defines)
+        return [program, *flags, *header_flags(component, compiler.kernel_headers, language), *self._spelling().flags()]
 
     def _spelling(self) -> Spelling:
         headers = self.compiler.kernel_headers
-        return Spelling(self.component.folder, self.work, [headers, headers.parent])
+        return Spelling(self.component.folder, self.work, self.component.manifest.include, [headers, headers.parent])
 
     def compile(self, target: Path) -> list[str]:
-        """Compile and link, once :meth:`headers` were sought; gives the compiler's own objects and libraries that went in.
+        """Compile and link, once :meth:`headers` were sought; gives what was read beside sources and headers.
+
+        That is the compiler's own objects, libraries, and what the assembler was told to include (``.incbin``).
 
         Args:
             target: The file to write.
         """
         component, compiler, work = self.component, self.compiler, self.work
         objects: list[str] = []
+        read: list[str] = []
         for number, source in enumerate(component.manifest.sources):
             objects.append(f"{number}.o")
             charset = charset_flags(component.folder, self.own[source], component.manifest.encoding)
-            self._run([*self._command(), *charset, "-c", source, "-o", str(work / objects[-1])], component.folder)
+            if language_of(source) == "asm":
+                charset = []
+            rule = work / f"{number}.d"
+            words = [*charset, f"-Wa,--MD,{rule}", "-c", source, "-o", str(work / objects[-1])]
+            self._run([*self._command(source), *words], component.folder)
+            # The assembler's own input, which the compiler wrote, is gone by now.
+            read += [name for name in _names_in(rule) if (component.folder / name).is_file()]
+            self._refuse_constructors(source, objects[-1])
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
-        run([compiler.program, *_COMPILE, "-c", "anchor.c", "-o", "anchor.o"], _TOOL_TIMEOUT_S, cwd=work)
-        link, libraries = _link_command(component, compiler), _LIBRARIES[_flavour(component)]
-        rest = [*objects, "anchor.o", *libraries]
+        self._own(["anchor.c", "-o", "anchor.o"])
+        link, rest = link_flags(component, compiler.arch), [*objects, "anchor.o", *libraries(component), *self._support()]
+        linker = compiler.cxx if links_by_cxx(component) else compiler.program
         # A plain name as the target: it stands in front of the rule's colon.
-        self._run([*link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work)
+        self._run([linker, *link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work)
         shutil.move(work / "image.bin", target)
         if component.manifest.kind == "driver":
             # The linker hashes the symbols, too: left alone, an image and its symbols would have two ids.
             made = codeview(target)
             if made is None:
                 raise HostToolError(
-                    [*link],
+                    [linker, *link],
                     None,
-                    message=f"{compiler.program} linked {target.name} without a debug directory: no kernel announces it",
+                    message=f"{linker} linked {target.name} without a debug directory: no kernel announces it",
                     hint="a linker that knows --build-id for PE images; binutils-mingw-w64 2.40 does",
                 )
-            same_id = {_STRIP: [], _BUILD_ID: [f"{_BUILD_ID}=0x{made.build_id}"]}
+            same_id = {STRIP: [], BUILD_ID: [f"{BUILD_ID}=0x{made.build_id}"]}
             unstripped = [option for word in link for option in same_id.get(word, [word])]
-            run([*unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
-        read = parse_dependencies((work / "rule.d").read_text(encoding="utf-8", errors="surrogateescape"))
-        return [name for name in read if Path(name).is_absolute()]
+            run([linker, *unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
+        return [*read, *(name for name in _names_in(work / "rule.d") if Path(name).is_absolute())]
+
+    def _own(self, words: Sequence[str]) -> None:
+        """Compile a source of the lab's own."""
+        run([self.compiler.program, "-std=gnu11", "-O2", "-fno-ident", "-c", *words], _TOOL_TIMEOUT_S, cwd=self.work)
+
+    def _support(self) -> list[str]:
+        """Libraries, made here, from which the linker takes what nothing before them has; mostly nothing."""
+        component, compiler, work = self.component, self.compiler, self.work
+        made: list[str] = []
+        if component.manifest.kind == "driver":
+            definitions = KERNEL / _DEFINITIONS[compiler.arch]
+            words = ["--kill-at", "--temp-prefix", "more", "-d", str(definitions), "-l", "more.a"]
+            run([compiler.tool("dlltool"), *words], _TOOL_TIMEOUT_S, cwd=work)
+            made.append("more.a")
+        if "c++" in languages(component) and not links_by_cxx(component):
+            (work / "pure.c").write_text(_PURE, encoding="ascii")
+            self._own(["pure.c", "-o", "pure.o"])
+            run([compiler.tool("ar"), "rcsD", "pure.a", "pure.o"], _TOOL_TIMEOUT_S, cwd=work)
+            made.append("pure.a")
+        return made
+
+    def _refuse_constructors(self, source: str, made: str) -> None:
+        """Nobody runs the constructors of a driver's variables: such a driver is another one than its source says."""
+        if language_of(source) != "c++" or links_by_cxx(self.component):
+            return
+        said = run([self.compiler.tool("objdump"), "-h", made], _TOOL_TIMEOUT_S, cwd=self.work).stdout
+        if ".ctors" in said:
+            raise ConfigError(
+                "has variables outside of functions whose constructors must be run, and nobody runs them here",
+                file=str(self.component.folder / source),
+                hint="make the constructor constexpr, or keep the object behind a pointer that DriverEntry fills",
+            )
 
     def _run(self, argv: Sequence[str], cwd: Path) -> None:
         """Run the compiler over what the user wrote."""
@@ -296,30 +306,5 @@ class _Job:
         return explained(error, self.component.folder, self.component.file)
 
 
-def _flavour(component: Component) -> _Flavour:
-    if component.manifest.kind == "driver":
-        return "kernel"
-    return "bare" if component.manifest.runtime == "none" else "c"
-
-
-def _compile_command(component: Component, compiler: Compiler, defines: Sequence[str]) -> list[str]:
-    flavour = _flavour(component)
-    headers = ["-isystem", str(compiler.kernel_headers), "-include", str(_WDK)] if flavour == "kernel" else []
-    named = [f"-D{define}" for define in defines]
-    flags = (*_COMPILE, *_ERRORS, *_MICROSOFT, *_COMPILE_FLAVOUR[flavour], *_COMPILE_ARCH[compiler.arch])
-    return [compiler.program, *flags, *headers, *named]
-
-
-def _link_command(component: Component, compiler: Compiler) -> list[str]:
-    flavour = _flavour(component)
-    return [compiler.program, *_LINK, *_LINK_FLAVOUR[flavour], *_ENTRY[flavour][compiler.arch]]
-
-
-def _commands(component: Component, compiler: Compiler, defines: Sequence[str]) -> list[str]:
-    return [
-        *_compile_command(component, compiler, defines),
-        *_link_command(component, compiler),
-        *_LIBRARIES[_flavour(component)],
-        *component.manifest.sources,
-        component.manifest.encoding,
-    ]
+def _names_in(rule: Path) -> list[str]:
+    return parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape"))

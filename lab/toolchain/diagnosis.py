@@ -20,6 +20,7 @@ _HOST = re.compile(
 )
 _CHARSETS = re.compile(r"not supported by iconv|no iconv implementation")
 _PLACE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+)(?::\d+)?: (?:fatal )?error: (?P<said>.*)$", re.MULTILINE)
+_NAMED = re.compile(r"(?:^|from )([^:\n]+):\d+[:,]", re.MULTILINE)
 _MISSING = re.compile(r"fatal error: (?P<name>.+): No such file or directory")
 _UNDEFINED = re.compile(r"undefined reference to [`‘](?P<name>[^'’]+)['’]")
 _ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|ld: ")
@@ -51,8 +52,17 @@ _IDIOMS = (
     ),
     (
         re.compile(r"cannot find entry symbol"),
-        "a driver begins in `DriverEntry(PDRIVER_OBJECT, PUNICODE_STRING)`, and it is not static",
+        'a driver begins in `DriverEntry(PDRIVER_OBJECT, PUNICODE_STRING)`; it is not static, and in C++ it is extern "C"',
     ),
+    (
+        re.compile(r"cannot find -l"),
+        "mingw-w64 has no import library of that name: give `libraries` the path of an .a or .lib file",
+    ),
+    (
+        re.compile(r"exception handling disabled|cannot use .?dynamic_cast|cannot use .?typeid"),
+        "C++ in the kernel has neither exceptions nor run-time type information",
+    ),
+    (re.compile(r"\[-Werror"), "`warnings: on` in the manifest shows it and goes on"),
 )
 _HEADERS = (
     (re.compile(r"^(wdf|ucx|udecx)", re.IGNORECASE), f"mingw-w64 has no headers of KMDF: {_FINISHED}"),
@@ -107,6 +117,11 @@ def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
     return ConfigError(f"does not compile:\n{shown}", file=str(folder / place["file"]), line=int(place["line"]), hint=hint)
 
 
+def files_in(output: str) -> list[str]:
+    """The files of the user that a compiler's words name."""
+    return list(dict.fromkeys(name for name in _NAMED.findall(output) if not Path(name).is_absolute()))
+
+
 def warnings_in(output: str) -> list[str]:
     """The warnings that a compiler wrote, one line each, without the lines of the source that follow them."""
     return [line for line in output.splitlines() if ": warning: " in line]
@@ -127,7 +142,11 @@ def _hints(output: str) -> Iterator[str]:
         yield from (hint for pattern, hint in _HEADERS if pattern.search(name))
         yield f"{name} is neither beside the sources nor among the headers of mingw-w64; with the WDK's: {_FINISHED}"
     undefined = _UNDEFINED.search(output)
-    if undefined:
+    if undefined and undefined["name"].startswith("operator "):
+        yield "a driver in C++ defines operators new and delete itself, on ExAllocatePoolWithTag and ExFreePoolWithTag"
+    elif undefined and re.match(r"__cxa_|__gxx_|__emutls|_Unwind|std::", undefined["name"]):
+        yield "there is no C++ library in the kernel: no exceptions, no std::, no thread_local, no destructors at the end"
+    elif undefined:
         yield (
             f"{undefined['name']} is neither in the sources nor in mingw-w64's import libraries of ntoskrnl.exe and hal.dll;"
             f" a driver that needs another module: {_FINISHED}"

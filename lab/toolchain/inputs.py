@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,29 +75,35 @@ def parse_dependencies(text: str) -> list[str]:
     return list(dict.fromkeys(_unescape(name) for name in found if not name.isspace() and name.strip("\\\r\n")))
 
 
-def take_inputs(folder: Path, names: Iterable[str]) -> Inputs:
+def take_inputs(folder: Path, names: Iterable[str], search: Sequence[str] = ()) -> Inputs:
     """Read the files of these names, which are relative to a component's folder, as they are now.
 
     A name that is not there any more has an empty hash, so that the build does not count as up to date.
+
+    Args:
+        folder: The component's folder.
+        names: Of the files.
+        search: Folders of headers that the component names.
     """
     hashes = FileHashes()
     files = {name: hashes.of(folder / name) for name in names}
-    return Inputs(files, tuple(_shadows(folder, files)))
+    return Inputs(files, tuple(_shadows(folder, files, search)))
 
 
-def unchanged(inputs: Inputs, folder: Path, hashes: FileHashes) -> bool:
+def unchanged(inputs: Inputs, folder: Path, hashes: FileHashes, search: Sequence[str] = ()) -> bool:
     """Whether a build of these inputs would read the same again.
 
     Args:
         inputs: Of the build.
         folder: The component's folder.
         hashes: Of the files, as they are now.
+        search: Folders of headers that the component names.
     """
     if not inputs.files or not all(inputs.files.values()):
         return False
     if any(hashes.of(folder / name) != sha256 for name, sha256 in inputs.files.items()):
         return False
-    return tuple(_shadows(folder, inputs.files)) == inputs.shadows
+    return tuple(_shadows(folder, inputs.files, search)) == inputs.shadows
 
 
 def environment() -> list[str]:
@@ -105,9 +111,9 @@ def environment() -> list[str]:
     return [f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ]
 
 
-def _shadows(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+def _shadows(folder: Path, files: Mapping[str, str], search: Sequence[str]) -> Iterator[str]:
     """Files that are not among ``files``, lie where a search begins, and have the name of one of them."""
-    begins = dict.fromkeys(["", *(str(Path(name).parent) for name in files if not Path(name).is_absolute())])
+    begins = dict.fromkeys(["", *search, *(str(Path(name).parent) for name in files if not Path(name).is_absolute())])
     for variable in _HEADER_PATHS:
         begins |= dict.fromkeys(filter(None, os.environ.get(variable, "").split(os.pathsep)))
     tails = dict.fromkeys(

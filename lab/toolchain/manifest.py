@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from lab.config.yamlfile import read_yaml, validate
+from lab.config.yamlfile import YamlDocument, dotted, read_yaml, validate
 from lab.errors import ConfigError
 from lab.host.paths import project_root
+from lab.toolchain.buildkeys import BuildKeys
 
 Kind = Literal["driver", "program"]
-Runtime = Literal["c", "none"]
 
 #: A folder's manifest; a folder with several components has several files that end in it.
 MANIFEST_NAME = "driver.yaml"
@@ -25,22 +25,13 @@ _SUFFIX: dict[Kind, str] = {"driver": ".sys", "program": ".exe"}
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 
 
-class DriverManifest(BaseModel):
+class DriverManifest(BuildKeys):
     """The keys of ``driver.yaml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: _Name = Field(description="what tests and commands call it; @pytest.mark.lab_driver(NAME)")
     kind: Kind = "driver"
     image: str = Field(
         min_length=1, description="file name of the build; without sources: path of a finished file, from the manifest's folder"
-    )
-    sources: tuple[str, ...] = Field(
-        default=(), description="C files in the manifest's folder or below; none: image is finished"
-    )
-    runtime: Runtime = Field(
-        default="c",
-        description="program: c: starts in main(), with the C library; none: starts in Start(), with kernel32 alone",
     )
     service: _Name | None = Field(default=None, description="driver: name of its service in the guest; NAME when not given")
     load_order_group: str = Field(default="LabDrivers", description="driver: its service's load-order group")
@@ -80,14 +71,6 @@ class DriverManifest(BaseModel):
         for link in value:
             if not link.startswith("\\\\.\\") or len(link) == 4:
                 raise ValueError(r"must be device names in single quotes, such as '\\.\LySharkSync'")
-        return value
-
-    @field_validator("sources")
-    @classmethod
-    def _sources_inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for source in value:
-            if Path(source).is_absolute() or ".." in Path(source).parts or not source.endswith(".c"):
-                raise ValueError("must be .c files in the manifest's own folder or below it")
         return value
 
     @model_validator(mode="after")
@@ -152,18 +135,45 @@ def load_component(path: Path) -> Component:
         ConfigError: With file, key and line.
     """
     document = read_yaml(path)
+    if not document.data:
+        hint = "write at least name, image and sources; driver/README.md shows an example"
+        raise ConfigError("is empty", file=str(path), line=1, hint=hint)
     component = Component(path.absolute(), validate(document, DriverManifest))
-    wanted: list[tuple[tuple[str | int, ...], Path]] = [
-        (("sources", number), component.folder / source) for number, source in enumerate(component.manifest.sources)
-    ]
-    if component.prebuilt:
-        wanted.append((("image",), component.prebuilt))
-    for key, file in wanted:
-        if not file.is_file():
-            hint = "correct the path, or name the C files under `sources` to have it built" if key == ("image",) else ""
-            dotted = ".".join(str(part) for part in key)
-            raise ConfigError(f"there is no file {file}", file=str(path), key=dotted, line=document.line(key), hint=hint)
+    _check_files(component, document)
     return component
+
+
+def _check_files(component: Component, document: YamlDocument) -> None:
+    """Refuse names of files and folders that are not there."""
+    manifest, folder = component.manifest, component.folder
+    for key, names in (("sources", manifest.sources), ("include", manifest.include)):
+        for number, name in enumerate(names):
+            there = (folder / name).is_dir() if key == "include" else (folder / name).is_file()
+            if not there:
+                raise _missing(document, (key, number), folder / name, "folder" if key == "include" else "file")
+    if component.prebuilt and not component.prebuilt.is_file():
+        hint = "correct the path, or name the files under `sources` to have it built"
+        raise _missing(document, ("image",), component.prebuilt, "file", hint)
+
+
+def _missing(document: YamlDocument, key: tuple[str | int, ...], path: Path, what: str, hint: str = "") -> ConfigError:
+    near = [other.name for other in _siblings(path) if other.name.lower() == path.name.lower()]
+    if near:
+        hint = f"its name is {near[0]}: here large and small letters differ"
+    return ConfigError(
+        f"there is no {what} {path}",
+        file=document.file,
+        key=dotted(key),
+        line=document.line(key),
+        hint=hint or "paths count from the manifest's folder",
+    )
+
+
+def _siblings(path: Path) -> list[Path]:
+    try:
+        return sorted(path.parent.iterdir())
+    except OSError:
+        return []
 
 
 def manifests_in(folder: Path) -> list[Path]:

@@ -93,14 +93,21 @@ def inspect(path: Path, kind: Kind = "driver") -> ImageFacts:
         )
 
 
-def check(path: Path, kind: Kind, arch: Arch) -> ImageFacts:
+def check(path: Path, kind: Kind, arch: Arch, *, others: bool = False) -> ImageFacts:
     """:func:`inspect` of what the lab built: raise for any problem, and for anything unusual.
+
+    Args:
+        path: The image.
+        kind: What it must be.
+        arch: For which processor.
+        others: A driver may import from kernel modules beside ntoskrnl.exe and hal.dll: its manifest names their libraries.
 
     Raises:
         ConfigError: With all of it, one a line.
     """
     facts = inspect(path, kind)
-    problems = [*facts.problems, *facts.remarks]
+    wanted = set(_others(facts.imports)) if others else set()
+    problems = [*facts.problems, *(remark for remark in facts.remarks if remark not in wanted)]
     if facts.arch is not None and facts.arch != arch:
         problems.append(f"it is for {facts.arch}, not for {arch}")
     if problems:
@@ -159,6 +166,10 @@ def _unusual(image: pefile.PE) -> Iterator[str]:
 def _unusual_driver(image: pefile.PE, imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     if image.OPTIONAL_HEADER.DllCharacteristics & _WDM_DRIVER:
         yield "it has the WDM_DRIVER bit (/DRIVER:WDM): as a plain service it may be impossible to stop"
+    yield from _others(imports)
+
+
+def _others(imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for module, names in imports.items():
         if module not in _KERNEL_MODULES | _USER_MODULES:
             yield f"it imports {_some(names)} from {module}, so the guest must have that beside ntoskrnl.exe and hal.dll"

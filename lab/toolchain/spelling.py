@@ -24,11 +24,13 @@ class Spelling:
     Args:
         folder: Of the component: the compiler runs there.
         work: The compilation's scratch folder.
+        include: Folders of headers that the component names, from ``folder``.
         systems: Folders of the compiler's own headers, the first one first.
     """
 
     folder: Path
     work: Path
+    include: Sequence[str]
     systems: Sequence[Path]
 
     def flags(self) -> list[str]:
@@ -61,7 +63,7 @@ class Spelling:
     def _find(self, name: str, beside: Path) -> str:
         """The right spelling as #include takes it; empty when there is none."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
-        for base in dict.fromkeys([self.folder / beside, self.folder]):
+        for base in dict.fromkeys([self.folder / beside, self.folder, *(self.folder / one for one in self.include)]):
             own = _resolve(base, parts)
             if own is not None:
                 return f'"{os.path.relpath(own, self.folder)}"'

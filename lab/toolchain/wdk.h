@@ -5,8 +5,38 @@
  * the public stubs of it, have them: https://learn.microsoft.com/windows-hardware/drivers/devtest/sal-2-annotations-for-windows-drivers
  */
 #pragma GCC system_header
+#ifndef _WIN32_WINNT
+/* _mingw.h defines one for programs; kernel/wdm.h sees to it, behind the source's first lines, where one may stand. */
+#define LAB_NO_LEVEL
+#endif
 #include <_mingw.h>
 #include <driverspecs.h>
+#ifdef LAB_NO_LEVEL
+#undef _WIN32_WINNT
+#undef LAB_NO_LEVEL
+#endif
+
+/* In the kernel's C library it takes no size; in mingw-w64's it does. ntoskrnl.exe exports the one without. */
+#define _INC_SWPRINTF_INL
+#ifdef __cplusplus
+extern "C" {
+int __cdecl swprintf(wchar_t *text, const wchar_t *format, ...);
+#else
+int __cdecl swprintf(__WCHAR_TYPE__ *text, const __WCHAR_TYPE__ *format, ...);
+#endif
+
+/* Instructions, not functions: a kernel exports none of these names. */
+static __inline__ __attribute__((__always_inline__)) void _disable(void)
+{
+    __asm__ __volatile__("cli" ::: "memory");
+}
+static __inline__ __attribute__((__always_inline__)) void _enable(void)
+{
+    __asm__ __volatile__("sti" ::: "memory");
+}
+#ifdef __cplusplus
+}
+#endif
 
 /*
  * mingw-w64 says `extern` in it, which forbids `static` before or behind. C's own rules for inline make the same: no function
@@ -22,7 +52,7 @@
 #define EXTERN_C_START
 #define EXTERN_C_END
 #endif
-#ifndef static_assert
+#if !defined(static_assert) && !defined(__cplusplus)
 #define static_assert _Static_assert
 #endif
 #ifndef DECLARE_GLOBAL_CONST_UNICODE_STRING

@@ -11,7 +11,7 @@ import pytest
 
 from lab.errors import HostToolError
 from lab.host.paths import project_root
-from lab.toolchain import compile as compile_module
+from lab.toolchain import flags as flags_module
 from lab.toolchain.build import build_components, symbol_file
 from lab.toolchain.codeview import CodeView, codeview
 from lab.toolchain.compile import ARCHES, Arch, Compiler, compile_component
@@ -62,8 +62,8 @@ def test_the_id_is_that_of_the_content(driver_folder: Callable[..., Path], tmp_p
 def test_a_linker_that_writes_none_fails_the_build(
     driver_folder: Callable[..., Path], tmp_path: Path, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flavours = {**compile_module._LINK_FLAVOUR, "kernel": ("-nostdlib", "-Wl,--subsystem,native:5.2")}
-    monkeypatch.setattr(compile_module, "_LINK_FLAVOUR", flavours)
+    flavours = {**flags_module._LINK_FLAVOUR, "kernel": ("-nostdlib", "-Wl,--subsystem,native:5.2")}
+    monkeypatch.setattr(flags_module, "_LINK_FLAVOUR", flavours)
     with pytest.raises(HostToolError, match="without a debug directory"):
         compile_component(load_component(driver_folder() / "driver.yaml"), compiler, tmp_path / "tiny.sys")
 

@@ -48,11 +48,52 @@ def test_a_missing_source_is_named_with_its_line(driver_folder: DriverFolder) ->
     assert "more.c" in error.message
 
 
-@pytest.mark.parametrize("source", ["[../x.c]", "[/etc/x.c]", "[x.cpp]"])
-def test_sources_stay_in_the_folder_and_are_c(driver_folder: DriverFolder, source: str) -> None:
-    error = refused(driver_folder(sources=source))
-    assert error.key == "sources"
-    assert "own folder" in error.message
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("sources", "[/etc/x.c]", "path from the manifest's folder"),
+        ("sources", "[x.pas]", "must end in one of .c, .cpp"),
+        ("sources", r"[src\d.c]", "write src/d.c"),
+        ("sources", "[entry.asm]", "GNU's syntax, from files that end in .S"),
+        ("sources", "['']", "must name a source"),
+        ("include", r"['..\inc']", "write ../inc"),
+        ("include", "[/usr/include]", "path from the manifest's folder"),
+        ("defines", "[-DX]", "without -D"),
+        ("defines", "{1X: 2}", "NAME or NAME=VALUE"),
+        ("cflags", "[-o, x]", "the lab's business"),
+        ("cflags", "['@options']", "the lab's business"),
+        ("cflags", "[-flto]", "the lab's business"),
+        ("libraries", "[-lksecdd]", "without -l"),
+        ("api", "win9", "'win10'"),
+        ("warnings", "all", "'errors', 'on' or 'off'"),
+    ],
+)
+def test_wrong_build_keys_are_told_with_their_line(driver_folder: DriverFolder, key: str, value: str, words: str) -> None:
+    error = refused(driver_folder(**{key: value}))
+    assert error.key == key
+    assert error.line == (3 if key == "sources" else 4)
+    assert words in error.message
+
+
+def test_an_include_folder_that_is_not_there_is_named_with_its_line(driver_folder: DriverFolder) -> None:
+    folder = driver_folder(include="[.., ../Inc]")
+    (folder.parent / "inc").mkdir()
+    error = refused(folder)
+    assert (error.key, error.line) == ("include.1", 4)
+    assert "its name is inc" in error.hint
+
+
+def test_an_empty_manifest_is_told_with_what_belongs_in_it(tmp_path: Path) -> None:
+    (tmp_path / "driver.yaml").write_text("# nothing yet\n", encoding="utf-8")
+    error = refused(tmp_path)
+    assert "driver.yaml:1: is empty" in error.message
+    assert "name, image and sources" in error.hint
+
+
+def test_definitions_may_be_a_mapping_and_warnings_a_plain_on(driver_folder: DriverFolder) -> None:
+    keys = load_component(driver_folder(defines="{LIMIT: 4, TRACE: , SAFE: yes}", warnings="off") / "driver.yaml").manifest
+    assert keys.defines == ("LIMIT=4", "TRACE", "SAFE=1")
+    assert keys.warnings == "off"
 
 
 def test_a_missing_finished_image_is_named(driver_folder: DriverFolder) -> None:
