@@ -78,6 +78,10 @@ class ConfigError(LabError):
         self.line = line
 
 
+class NoDriver(ConfigError):
+    """The tests of a run want drivers, and nobody names one."""
+
+
 class SuiteError(ConfigError):
     """A test uses the lab in a wrong way: a marker's arguments, a driver that is not there, a guest where no test runs."""
 

@@ -39,7 +39,7 @@ def next_command(test: TestEntry, settings: Settings, *, root: str = "") -> str:
     command = [*lab, "run", "--guest", values.image, "--workers", "1"]
     if settings.file is not None:
         command += ["--config", str(settings.file)]
-    for driver in values.drivers:
+    for driver in values.drivers if settings.sources["drivers"] != "lab file" else ():
         command += ["--driver", driver]
     for key, option in _OPTIONS.items():
         if settings.sources[key] == "option":

@@ -28,8 +28,9 @@ from lab.config import Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
+from lab.host.assets import checkout
 from lab.host.console import open_console
-from lab.host.paths import cache_dir, project_root, runs_dir, state_dir, templates_dir
+from lab.host.paths import cache_dir, runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import Progress, open_progress
@@ -39,9 +40,12 @@ from lab.pool.payload import Payload
 from lab.pool.source import ImageSource
 from lab.pool.templates import TemplateStore
 from lab.report.outdir import COPIES, check_named, named_folder, timed_folder
-from lab.toolchain.select import resolve_drivers
+from lab.toolchain.compile import Arch
+from lab.toolchain.select import DriverPackage, resolve_drivers
 from lab.vm.cleanup import sweep
 
+#: The drivers of the suites that are run.
+TESTED = ("sync", "async")
 #: A budget is not met.
 SHORT = 1
 
@@ -86,7 +90,7 @@ def bench(
             typer.echo(f"{measure.name:<10} {measure.title}\n{'':<10} needs {measure.needs}")
         return
     settings = load_settings({"image": guest, "accelerator": accel}, config=config)
-    suites = tuple(check_suites(suite or (), given=True, root=project_root()))
+    suites = tuple(check_suites(suite or (), given=True, root=checkout("lab bench")))
     if peer is not None and not peer.exists():
         raise ConfigError(f"there is no Python {peer}", hint="bash ci/peer.sh makes one, .venv-peer/bin/python")
     if out is not None:
@@ -113,8 +117,8 @@ def _bench(
         arch = read_manifest(image).arch
         folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
         copies = folder.absolute() / COPIES
-        payload = Payload.of(resolve_drivers([FLOOD_DRIVER], into=copies / "bench", arch=arch, progress=progress.detail))
-        tested = Payload.of(resolve_drivers(into=copies / "suites", arch=arch, progress=progress.detail))
+        payload = Payload.of(_drivers([FLOOD_DRIVER], copies / "bench", arch, progress))
+        tested = Payload.of(_drivers([], copies / "suites", arch, progress))
         source = _source(image, payload, accelerator, folder.absolute(), progress)
         with Bench(
             source=source,
@@ -149,6 +153,11 @@ def _bench(
     for name in (BENCH_FILE, PLOT_FILE):
         console.print(f"{name:<11} {folder / name}", markup=False, highlight=False, soft_wrap=True)
     return outcomes, judgements
+
+
+def _drivers(paths: list[Path], into: Path, arch: Arch, progress: Progress) -> tuple[DriverPackage, ...]:
+    """The two drivers of the suites, with more beside them."""
+    return resolve_drivers(paths, names=TESTED, into=into, arch=arch, project=checkout("lab bench"), progress=progress.detail)
 
 
 def _source(image: Path, payload: Payload, accelerator: Any, folder: Path, progress: Progress) -> ImageSource:

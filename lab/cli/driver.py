@@ -18,7 +18,7 @@ from lab.toolchain.build import build_drivers
 from lab.toolchain.codeview import codeview
 from lab.toolchain.compile import ARCHES
 from lab.toolchain.files import sha256_of
-from lab.toolchain.manifest import known_components
+from lab.toolchain.known import known_components
 from lab.toolchain.sign import lab_certificate
 from lab.toolchain.trust import described, refusal, windows_says
 
@@ -40,10 +40,10 @@ class ArchName(enum.StrEnum):
 def build(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Drivers or programs, or folders with a driver.yaml; all when not given"),
+        typer.Argument(metavar="[NAME]...", help="Names, or folders with a driver.yaml; all of this project when not given"),
     ] = None,
     arch: Annotated[ArchName, typer.Option(help="Processor to build for")] = ArchName.x64,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files; build/ARCH in the checkout when not given")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; build/ARCH in this project when not given")] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Leave the drivers without a signature")] = False,
 ) -> None:
     """Compile, check and sign drivers and the guest's programs."""
@@ -54,7 +54,7 @@ def build(
 
 @group.command("list")
 def list_() -> None:
-    """Show what the checkout can build."""
+    """Show the drivers and programs that can be told by name: this project's, and the lab's own."""
     for component in known_components().values():
         typer.echo(
             f"{component.name:<14} {component.manifest.kind:<8} {component.image_name:<18} {component.manifest.description}"

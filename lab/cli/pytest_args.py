@@ -105,12 +105,12 @@ def joined(words: Sequence[str]) -> list[str]:
 
 
 def check_suites(suites: Sequence[str], *, given: bool, root: Path, packages: bool = False) -> list[str]:
-    """The suites as pytest takes them; the checkout's own when the default ones are not in the current folder.
+    """The suites as pytest takes them; those of the user's project when the default ones are not in the current folder.
 
     Args:
         suites: Paths and node ids.
         given: The user named them.
-        root: The checkout.
+        root: The user's project.
         packages: Those that are no paths are packages' names.
 
     Raises:
@@ -123,7 +123,7 @@ def check_suites(suites: Sequence[str], *, given: bool, root: Path, packages: bo
             path = str(root / Path(path).name)
         if not Path(path).exists() and not packages:
             raise ConfigError(
-                f"there is no suite {path}", hint="name a folder or a file of pytest suites, for example suites/sync"
+                f"there is no suite {path}", hint="name a folder or a file of pytest suites; `lab init` writes a first one"
             )
         found.append(path + separator + inside)
     return found
@@ -151,7 +151,8 @@ def pytest_arguments(
     arguments += [f"--lab-out={out}", "--lab-prepared", f"--lab-image={image}", *without_hypothesis(suites, rest)]
     if settings.file is not None:
         arguments.append(f"--lab-config={settings.file}")
-    arguments += [f"--lab-driver={driver}" for driver in values.drivers]
+    if settings.sources["drivers"] != "lab file":
+        arguments += [f"--lab-driver={driver}" for driver in values.drivers]
     for key, option in _PASSED.items():
         value = getattr(values, key)
         if value is not None and settings.sources[key] != "default":

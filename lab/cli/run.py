@@ -30,7 +30,7 @@ from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meaning
 from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.console import open_console
-from lab.host.paths import cache_dir, project_root
+from lab.host.paths import cache_dir
 from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import KernelFacts
@@ -49,6 +49,7 @@ from lab.toolchain.select import DriverPackage, resolve_drivers
 _Found = TypeVar("_Found")
 
 _PYTEST_USAGE = 4
+_NAMING = "--driver PATH names one, or `drivers:` in lab.yaml, which `lab init` writes"
 #: What shells add to the number of a signal.
 _SIGNALLED = 128
 
@@ -161,7 +162,7 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
 
 
 def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], held: contextlib.ExitStack) -> int:
-    root = project_root()
+    root = settings.project
     environ = child_environment(os.environ)
     by_default = settings.sources["suites"] == "default"
     default = _existing(settings.values.suites, root) if by_default else settings.values.suites
@@ -178,7 +179,8 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
         check_named(out)
     made = out is None or not out.exists()
     drivers = [Path(driver) for driver in settings.values.drivers]
-    for driver in drivers:
+    beside = [Path(driver) for driver in settings.beside]
+    for driver in (*drivers, *beside):
         if not driver.exists():
             raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
     # Now, and not first in every worker: an accelerator that does not work would be an error of each single test.
@@ -186,14 +188,21 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
         now = datetime.datetime.now(tz=datetime.UTC)
-        folder = (timed_folder(Path(settings.values.out), now) if out is None else named_folder(out)).absolute()
+        folder = (timed_folder(root / settings.values.out, now) if out is None else named_folder(out)).absolute()
         manifest = read_manifest(image)
         put_aside(folder)
         held.enter_context(open_log(folder, image, level=settings.values.log_level))
         try:
             # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
             # tested is what was there when the user asked for it.
-            packages = resolve_drivers(drivers, into=folder / COPIES, arch=manifest.arch, progress=progress.detail)
+            packages = resolve_drivers(
+                drivers,
+                beside=beside,
+                into=folder / COPIES,
+                arch=manifest.arch,
+                project=root,
+                progress=progress.detail,
+            )
         except BaseException:
             shutil.rmtree(folder / COPIES, ignore_errors=True)
             (folder / LOG_FILE).unlink(missing_ok=True)
@@ -246,7 +255,9 @@ def _shown(end: ChildEnd) -> int:
 
 
 def _say_gaps(packages: Sequence[DriverPackage], kernel: KernelFacts | None) -> None:
-    """Say what the guest lacks for the drivers, before anybody wonders why their tests are skipped."""
+    """Say what the guest lacks for the drivers, before anybody wonders why their tests are skipped; and that there are none."""
+    if not packages:
+        typer.echo(f"lab: no driver is named, so the run has those alone that its tests' markers name; {_NAMING}", err=True)
     own = frozenset(package.image.name.lower() for package in packages)
     for package in packages:
         for line in gap_lines(package.name, gaps_of(package, kernel, own=own)):

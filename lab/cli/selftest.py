@@ -19,8 +19,8 @@ from lab.cli.run import run_suites
 from lab.config import load_settings
 from lab.errors import LabError
 from lab.gate.exitcode import INFRA, OK
+from lab.host.assets import data_root
 from lab.host.console import open_console
-from lab.host.paths import project_root
 from lab.report.model import RunReport
 from lab.report.pieces import Piece, crash_pieces, hang_pieces, missing
 from lab.report.runfiles import read_run
@@ -86,7 +86,7 @@ def _options(guest: str | None, crash_dump: str, accel: str | None, boot_timeout
     return {
         "image": guest,
         "workers": "1",
-        "drivers": (str(project_root() / DRIVER),),
+        "drivers": (str(data_root() / DRIVER),),
         "crash_dump": crash_dump,
         "accelerator": accel,
         "boot_timeout": boot_timeout,
@@ -105,7 +105,7 @@ def _selftest(
     # Beside the runs, and never the latest one of them.
     folder = out or Path(settings.values.out) / f"{now:%Y-%m-%dT%H-%M-%SZ}-selftest"
     typer.echo("A guest is made to fail on purpose now: what the run itself reports as red is meant to be red.")
-    run_suites(settings, out=folder, arguments=[str(project_root() / DRIVER / suite)])
+    run_suites(settings, out=folder, arguments=[str(data_root() / DRIVER / suite)])
     folder = folder.absolute()
     report = read_run(folder)
     if report is None:

@@ -32,6 +32,7 @@ from lab.pool.sources import can_resume, why_not_forked
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
 from lab.report.outdir import COPIES
+from lab.toolchain.known import known_components
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import RunFolder, sweep
 from lab.vm.machine import VirtualMachine
@@ -178,7 +179,16 @@ def _forks(
             hint=f"such guests are booted: `lab up --guest {values.image}`",
         )
     chosen = [Path(path) for path in values.drivers]
-    payload = Payload.of(resolve_drivers(chosen, into=copies, arch=manifest.arch, progress=progress.detail))
+    packages = resolve_drivers(
+        chosen,
+        beside=[Path(path) for path in settings.beside],
+        names=[name for name in load or () if name in known_components(settings.project)],
+        into=copies,
+        arch=manifest.arch,
+        project=settings.project,
+        progress=progress.detail,
+    )
+    payload = Payload.of(packages)
     names = tuple(sorted({payload.driver(name).name for name in load or ()}))
     wish = TemplateWish(
         image_dir=image,

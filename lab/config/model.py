@@ -49,7 +49,8 @@ class LabFile(_Model):
         default="auto", description="guests at the same time; auto is what cores and memory carry"
     )
     drivers: tuple[str, ...] = Field(
-        default=(), description="driver manifests (driver.yaml) or .sys files under test; the lab's own when empty"
+        default=(),
+        description="driver manifests (driver.yaml) or .sys files under test; --driver replaces one of them, or adds one",
     )
     suites: tuple[str, ...] = Field(default=("suites",), min_length=1, description="folders or files of the pytest suites")
     out: str = Field(default="out", min_length=1, description="folder that gets one folder for each run, and the link latest")

@@ -11,10 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from lab.config.model import LabFile
+from lab.config.project import find_lab_file, user_project
 from lab.config.yamlfile import YamlDocument, plain_words, read_yaml, validate
 from lab.errors import ConfigError
-
-DEFAULT_FILE = "lab.yaml"
 
 #: Keys whose values are lists of paths: several in one environment variable are separated as in PATH.
 _PATH_LISTS = ("drivers", "suites")
@@ -30,11 +29,16 @@ class Settings:
         values: All keys of a lab file; paths are absolute, or as given where they may be names (``image``).
         sources: Key -> ``option``, ``environment``, ``lab file`` or ``default``.
         file: The lab file that was read, or None.
+        project: The user's project, see :func:`lab.config.project.user_project`.
+        beside: Drivers of the lab file, where the command line or the environment names others: those replace them, name by
+            name, or join them.
     """
 
     values: LabFile
     sources: Mapping[str, str]
     file: Path | None
+    project: Path
+    beside: tuple[str, ...] = ()
 
 
 def load_settings(
@@ -48,7 +52,8 @@ def load_settings(
 
     Args:
         options: Values of command line options by lab file key; None (or an empty list) means not given.
-        config: The lab file named on the command line; else ``LAB_CONFIG``, else ``lab.yaml`` of the current folder if there.
+        config: The lab file named on the command line; else ``LAB_CONFIG``, else the ``lab.yaml`` of the
+            current folder or the nearest one above it in its repository.
         environ: The environment; the process's own by default. ``LAB_<KEY>`` sets a key.
         cwd: The folder that relative paths of options and environment start from; the current one by default.
 
@@ -73,7 +78,14 @@ def load_settings(
                 _check(source, key, value)
             merged[key] = _absolute(key, value, base)
             sources[key] = source
-    return Settings(values=LabFile.model_validate(merged), sources=sources, file=file)
+    beside = _absolute("drivers", from_file.drivers, layers[0][2]) if sources["drivers"] in ("environment", "option") else ()
+    return Settings(
+        values=LabFile.model_validate(merged),
+        sources=sources,
+        file=file,
+        project=user_project(file, cwd=cwd),
+        beside=beside,
+    )
 
 
 def variable(key: str) -> str:
@@ -86,7 +98,7 @@ def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | 
         config = Path(environ["LAB_CONFIG"])
     if config is not None:
         return cwd / config
-    return cwd / DEFAULT_FILE if (cwd / DEFAULT_FILE).exists() else None
+    return find_lab_file(cwd.absolute())
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

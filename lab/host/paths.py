@@ -8,27 +8,14 @@ from pathlib import Path
 import platformdirs
 
 from lab.errors import ConfigError
+from lab.host.assets import data_root
 
 APP_NAME = "driver-test-lab"
 
 
-def project_root(start: Path | None = None) -> Path:
-    """The checkout, in which drivers, image recipes and suites live.
-
-    Args:
-        start: Folder in or above which it is sought. None: this package's own place, then the current folder.
-
-    Raises:
-        ConfigError: The lab was installed without its checkout and is used outside of one.
-    """
-    for origin in [start] if start else [Path(__file__).resolve().parent, Path.cwd()]:
-        for folder in (origin, *origin.parents):
-            if (folder / "pyproject.toml").is_file() and (folder / "vm-images").is_dir():
-                return folder
-    raise ConfigError(
-        "no checkout of the lab found; its drivers, image recipes and suites live there",
-        hint="run the command inside the checkout",
-    )
+def project_root() -> Path:
+    """:func:`lab.host.assets.data_root`, by the name that a part of the free guest's key still has for it."""
+    return data_root()
 
 
 def cache_dir() -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import ConfigError, ImageError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image.progress import Progress
 from lab.image.store import Recipe, build_image, find_image, list_images
 from lab.image.windows.recipe import RECIPE_FILE, WindowsRecipeFile, load_recipe
@@ -24,8 +24,8 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def windows_names(root: Path | None = None) -> tuple[str, ...]:
-    """Names of the Windows recipes in the checkout."""
-    folders = ((root or project_root()) / _IMAGES).glob(f"{_WINDOWS}*/{RECIPE_FILE}")
+    """Names of the Windows recipes of the lab."""
+    folders = ((root or data_root()) / _IMAGES).glob(f"{_WINDOWS}*/{RECIPE_FILE}")
     return tuple(sorted(file.parent.name for file in folders))
 
 
@@ -38,7 +38,7 @@ def windows_recipe(name: str, root: Path | None = None) -> WindowsRecipeFile:
     names = windows_names(root)
     if name not in names:
         raise ConfigError(f"there is no Windows recipe {name!r}", hint=_one_of(name, names))
-    return load_recipe((root or project_root()) / _IMAGES / name)
+    return load_recipe((root or data_root()) / _IMAGES / name)
 
 
 def recipe_of(name: str) -> Recipe:

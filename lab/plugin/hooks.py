@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import lab
-from lab.errors import LabError
+from lab.errors import LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
 from lab.plugin import hookspec, markers, options
 from lab.plugin.finish import FinishAnyway
@@ -110,15 +110,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     open_run_log(config, out, worker)
     source: GuestSource
     try:
-        source = make_source(config, chosen, out)
+        marked = {name for wish in wishes.values() for name in wish.drivers}
+        source = make_source(config, chosen, out, marked=marked)
         describe_run(
             source,
             out,
             command=command_of_controller(config),
             root=config.rootpath,
             workers=worker_count(config),
-            named=named_drivers([Path(driver) for driver in chosen.drivers]),
+            named=named_drivers([Path(driver) for driver in chosen.drivers], project=chosen.project),
         )
+    except NoDriver as error:
+        raise pytest.UsageError(str(error)) from None
     except LabError as error:
         if not is_worker(config):
             raise pytest.UsageError(f"no guest can be had: {error}") from None

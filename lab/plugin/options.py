@@ -13,6 +13,7 @@ import pytest
 
 from lab.config import KnownIssue
 from lab.config.model import CrashDump, LogLevel
+from lab.config.project import find_lab_file
 from lab.config.settings import Settings, load_settings, variable
 from lab.errors import ConfigError
 
@@ -74,7 +75,8 @@ class LabConfig:
 
     Attributes:
         image: Recipe name or folder.
-        drivers: Folders, manifests or ``.sys`` files of the drivers under test; empty for the lab's own.
+        drivers: Folders, manifests or ``.sys`` files of the drivers under test.
+        beside: Those of the lab file, where ``drivers`` come from elsewhere: ``drivers`` replace them or join them.
         transport: ``winrm`` or ``ssh``.
         files: ``media`` (an ISO in the CD drive), ``winrm`` or ``sftp``.
         boot_timeout: Seconds; None for the image's own figure.
@@ -92,11 +94,13 @@ class LabConfig:
         kernel_prints: What the guest's kernel prints by itself, as regular expressions; of the lab file. Those of the image's
             manifest hold beside them.
         file: The lab file, if there is one.
+        project: The user's project, see :func:`lab.config.project.user_project`.
         sources: Where each value comes from.
     """
 
     image: str
     drivers: tuple[str, ...]
+    beside: tuple[str, ...]
     transport: Literal["winrm", "ssh"]
     files: Literal["media", "winrm", "sftp"]
     boot_timeout: float | None
@@ -113,6 +117,7 @@ class LabConfig:
     known: tuple[KnownIssue, ...]
     kernel_prints: tuple[str, ...]
     file: Path | None
+    project: Path
     sources: dict[str, str]
 
 
@@ -154,7 +159,7 @@ def read_options(config: pytest.Config) -> LabConfig:
     try:
         file = config.getoption("lab_config") or (not os.environ.get("LAB_CONFIG") and config.getini("lab_config")) or None
         # A file that the ini names is relative to the ini; load_settings takes the rest relative to the current folder.
-        settings = load_settings(given, config=_path(config, file), cwd=config.invocation_params.dir)
+        settings = load_settings(given, config=_path(config, file) or _of_root(config), cwd=config.invocation_params.dir)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
     return _resolve(config, settings)
@@ -166,6 +171,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
     return LabConfig(
         image=values.image,
         drivers=values.drivers,
+        beside=settings.beside,
         transport=values.transport,
         files=values.files,
         boot_timeout=values.boot_timeout,
@@ -182,6 +188,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         known=values.known,
         kernel_prints=values.kernel_prints,
         file=settings.file,
+        project=settings.project,
         sources=dict(settings.sources),
     )
 
@@ -199,6 +206,13 @@ def _from_ini(config: pytest.Config, option: _Option) -> Any:
         return option.convert(value)
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"ini key {option.dest} {error}") from None
+
+
+def _of_root(config: pytest.Config) -> Path | None:
+    """The lab file of the tests' own project, where pytest was started outside of any; `lab run` has looked already."""
+    if os.environ.get("LAB_CONFIG") or config.getoption("lab_prepared") or find_lab_file(config.invocation_params.dir):
+        return None
+    return find_lab_file(config.rootpath)
 
 
 def _path(config: pytest.Config, text: str | None) -> Path | None:

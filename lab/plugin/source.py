@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 from filelock import FileLock
 
-from lab.errors import LabError
+from lab.errors import LabError, NoDriver
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
@@ -27,19 +27,21 @@ from lab.pool.sources import booted_as
 from lab.pool.templates import TemplateStore
 from lab.report.outdir import COPIES
 from lab.toolchain.compile import Arch
+from lab.toolchain.known import known_components
 from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
 from lab.vm.cleanup import sweep
 
 _LOG = logging.getLogger(__name__)
 
 
-def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSource:
+def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked: Collection[str] = ()) -> GuestSource:
     """Where the guests come from.
 
     Args:
         config: pytest's configuration.
         options: The lab's options.
         out: Folder of the run.
+        marked: Drivers that the tests' markers name.
 
     Raises:
         LabError: The image is missing, a driver cannot be built, or no accelerator works.
@@ -53,7 +55,16 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
     source = ImageSource(
         image_dir=image_dir,
         manifest=manifest,
-        payload=Payload.of(_own_drivers([Path(driver) for driver in options.drivers], out, arch=manifest.arch)),
+        payload=Payload.of(
+            _own_drivers(
+                [Path(driver) for driver in options.drivers],
+                out,
+                arch=manifest.arch,
+                beside=[Path(driver) for driver in options.beside],
+                marked=marked,
+                project=options.project,
+            )
+        ),
         accelerator=choose_accelerator(options.accelerator, probe_accelerators(cache_dir())),
         qemu=qemu_version(QEMU),
         transport=options.transport,
@@ -69,11 +80,50 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path) -> GuestSo
     return with_forks(source, TemplateStore(templates_dir())) if options.boot == "fork" else source
 
 
-def _own_drivers(paths: Sequence[Path], out: Path, *, arch: Arch) -> tuple[DriverPackage, ...]:
-    """The run's own copies of its drivers: taken by `lab run`, or by the first of its workers that comes here."""
+#: Below the copies: of drivers that no option and no lab file names, but a marker does.
+_MARKED = "marked"
+
+
+def _own_drivers(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    arch: Arch,
+    beside: Sequence[Path] = (),
+    marked: Collection[str] = (),
+    project: Path | None = None,
+) -> tuple[DriverPackage, ...]:
+    """The run's own copies of its drivers: taken by `lab run`, or by the first of its workers that comes here.
+
+    Raises:
+        NoDriver: The tests name drivers, and the run has none at all.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".drivers.lock"):
-        return read_packages(out / COPIES) or resolve_drivers(paths, into=out / COPIES, arch=arch)
+        packages = read_packages(out / COPIES)
+        if packages is None:
+            packages = resolve_drivers(paths, beside=beside, into=out / COPIES, arch=arch, project=project)
+        lacking = set(marked) - {package.name for package in packages}
+        if not lacking:
+            return packages
+        known = known_components(project)
+        names = sorted(name for name in lacking if name in known and known[name].manifest.kind == "driver")
+        if not names and not packages:
+            raise _no_driver(lacking)
+        into = out / COPIES / _MARKED
+        more = read_packages(into) if names else ()
+        if more is None:
+            more = resolve_drivers(names=names, into=into, arch=arch, project=project)
+        return (*packages, *more)
+
+
+def _no_driver(wanted: Collection[str]) -> NoDriver:
+    """What to say of a run without a driver whose tests ask for some."""
+    return NoDriver(
+        f"this run has no driver, and its tests ask for {', '.join(sorted(wanted))}",
+        hint="name its folder, driver.yaml or .sys under `drivers:` in lab.yaml, or with --driver PATH (pytest: --lab-driver);"
+        " `lab init` writes a lab.yaml",
+    )
 
 
 def make_progress(config: pytest.Config) -> Callable[[str], None]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lab.config.project import user_project
 from lab.errors import ConfigError, LabError
-from lab.host.paths import project_root
+from lab.host.assets import data_root, installed
+from lab.host.paths import cache_dir
 from lab.toolchain import pe
 from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, recipe_hash
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.inputs import FileHashes, Inputs, unchanged
-from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, known_components, load_component, load_folder
+from lab.toolchain.known import known_components, project_components, unknown_name
+from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, load_component, load_folder
 from lab.toolchain.sign import SCHEME, SigningKey, require_tool, sign, signing_key, verify
 from lab.toolchain.stamp import Stamp, read_stamp, stamp_file, write_stamp
 
@@ -49,9 +53,51 @@ class BuildResult:
     rebuilt: bool
 
 
-def default_out(arch: Arch) -> Path:
-    """Where builds go unless another folder is named: ``build/ARCH`` in the checkout."""
-    return project_root() / "build" / arch
+def default_out(arch: Arch, project: Path | None = None) -> Path:
+    """Where builds of the user's components go unless another folder is named: ``build/ARCH`` in the user's project.
+
+    Args:
+        arch: What is built for.
+        project: The project; None finds it from the current folder.
+    """
+    return (project or user_project()) / "build" / arch
+
+
+def lab_out(arch: Arch) -> Path:
+    """Where builds of the lab's own components go: the checkout's ``build/ARCH``, or the cache where the lab was installed.
+
+    Each installation has a folder of its own there: builds know the place that they were made from.
+    """
+    root = data_root()
+    if not installed():
+        return root / "build" / arch
+    return cache_dir() / "builds" / hashlib.sha256(os.fsencode(root)).hexdigest()[:12] / arch
+
+
+def _make_out(out: Path) -> Path:
+    """The project's folder of builds, made if it is missing, and then out of the way of version control."""
+    if not out.is_dir():
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".gitignore").write_text("*\n", encoding="ascii")
+    return out
+
+
+def place_of(component: Component, folder: Path, project: Path) -> Path:
+    """Where a component of the user is built, below a folder of builds.
+
+    One of the project has that folder itself, flat, unless the file there is somebody else's: of another manifest, or not
+    built here. Two manifests of one driver share its name, and nothing else.
+
+    Args:
+        component: What is built.
+        folder: See :func:`default_out`.
+        project: The user's project.
+    """
+    target = folder / component.image_name
+    if component.file.resolve().is_relative_to(project.resolve()) and not _is_foreign(component, target):
+        return folder
+    digest = hashlib.sha256(os.fsencode(component.file.resolve())).hexdigest()[:12]
+    return folder / "selected" / f"{component.name}-{digest}"
 
 
 def build_drivers(
@@ -62,50 +108,86 @@ def build_drivers(
     *,
     signed: bool = True,
     defines: Sequence[str] = (),
+    project: Path | None = None,
 ) -> list[BuildResult]:
     """Build components by name or path.
 
     Args:
-        names: Names of the checkout's components, or paths of manifests or folders with one. Empty: all of the checkout.
+        names: Names of components, or paths of manifests or folders with one. Empty: all of the user's project.
         arch: What to build for.
-        out: Folder of the finished files, flat; None: :func:`default_out`.
+        out: Folder of the finished files, flat; None: those of the project in :func:`default_out`, the lab's own in
+            :func:`lab_out`.
         progress: Called with one line for each component.
         signed: Sign drivers with the lab's key.
         defines: Preprocessor definitions for all of them.
+        project: The user's project; None finds it from the current folder.
 
     Raises:
         ConfigError: An unknown name, a wrong manifest, a source that does not compile, an image that fails the checks, or a
             file of somebody else in ``out`` where a finished one belongs.
         HostToolError: Compiler or osslsigncode are missing or could not work.
     """
-    components = find_components(names)
+    home = project or user_project()
+    components = find_components(names, home)
     if not names:
         components = [component for component in components if arch in component.manifest.arches]
     key = signing_key() if signed and any(component.manifest.kind == "driver" for component in components) else None
-    return build_components(components, arch, out or default_out(arch), key, progress=progress, defines=defines)
+    places = {component.file: out or build_place(component, arch, home) for component in components}
+    built: dict[Path, BuildResult] = {}
+    for place in dict.fromkeys(places.values()):
+        todo = [component for component in components if places[component.file] == place]
+        made = build_components(todo, arch, place, key, progress=progress, defines=defines)
+        built |= {component.file: result for component, result in zip(todo, made, strict=True)}
+    return [built[component.file] for component in components]
 
 
-def find_components(names: Sequence[str], known: Mapping[str, Component] | None = None) -> list[Component]:
-    """Components by name or path; all buildable ones of the checkout for no names. See :func:`build_drivers`."""
-    # The checkout's manifests are read only when a name asks for them.
+def build_place(component: Component, arch: Arch, project: Path, out: Path | None = None) -> Path:
+    """The folder in which a component is built. That of the project is made if it is missing.
+
+    Args:
+        component: What is built.
+        arch: What for.
+        project: The user's project.
+        out: Folder of builds for all; None: those of the lab itself in :func:`lab_out`, others in :func:`default_out`.
+    """
+    if component.file.resolve().is_relative_to(data_root().resolve()):
+        return out or lab_out(arch)
+    return place_of(component, out or _make_out(default_out(arch, project)), project)
+
+
+def find_components(names: Sequence[str], project: Path | None = None) -> list[Component]:
+    """Components by name or path; for no names all of the project that can be built. See :func:`build_drivers`."""
+    home = project or user_project()
     if not names:
-        return [component for component in (known or known_components()).values() if not component.prebuilt]
+        return _all_of(home)
+    known: dict[str, Component] | None = None  # manifests are only read when a name asks for them
     found: list[Component] = []
     for name in names:
         path = Path(name)
-        if path.is_dir() and ("/" in name or not (known or known_components()).get(name)):
+        if path.is_dir() and "/" in name:
             found += load_folder(path)
-        elif path.name.endswith(MANIFEST_NAME):
+            continue
+        if path.name.endswith(MANIFEST_NAME):
             found.append(load_component(path))
+            continue
+        known = known_components(home) if known is None else known
+        if name in known:
+            found.append(known[name])
+        elif path.is_dir():
+            found += load_folder(path)
         else:
-            index = known or known_components()
-            if name not in index:
-                raise ConfigError(
-                    f"there is no driver or program called {name}, and no such folder",
-                    hint=f"one of {', '.join(sorted(index))}, or the path of a folder with a {MANIFEST_NAME}",
-                )
-            found.append(index[name])
+            raise unknown_name(name, known, home)
     return found
+
+
+def _all_of(project: Path) -> list[Component]:
+    own = known_components(project) if project.resolve() == data_root().resolve() else project_components(project).components
+    if not own:
+        raise ConfigError(
+            f"there is nothing to build: no {MANIFEST_NAME} in {project} or below it",
+            hint="`lab init` writes one; or name a folder that has one",
+        )
+    return [component for component in own.values() if not component.prebuilt]
 
 
 def build_components(
@@ -223,6 +305,15 @@ def _refuse_clashes(components: Sequence[Component]) -> None:
                 key="image",
                 hint="build them one after the other, each with an --out of its own",
             )
+
+
+def _is_foreign(component: Component, target: Path) -> bool:
+    """Whether :func:`_refuse_foreign` would refuse."""
+    try:
+        _refuse_foreign(component, target.parent)
+    except ConfigError:
+        return True
+    return False
 
 
 def _refuse_foreign(component: Component, out: Path) -> None:

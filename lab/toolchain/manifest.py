@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 
 from lab.config.yamlfile import YamlDocument, dotted, read_yaml, validate
 from lab.errors import ConfigError
-from lab.host.paths import project_root
 from lab.toolchain.buildkeys import BuildKeys
 
 Kind = Literal["driver", "program"]
@@ -191,38 +189,3 @@ def load_folder(folder: Path) -> list[Component]:
     if not found:
         raise ConfigError(f"no {MANIFEST_NAME} in the folder", file=str(folder), hint="driver/README.md shows how to write one")
     return [load_component(path) for path in found]
-
-
-def known_components(root: Path | None = None) -> dict[str, Component]:
-    """Everything that the checkout can build, by name: the drivers, their clients, the guest's tools.
-
-    Args:
-        root: The checkout; None finds it.
-
-    Raises:
-        ConfigError: A manifest is wrong, or two have one name or build one file.
-    """
-    base = root or project_root()
-    folders = sorted(
-        path
-        for parent in (base / "driver", *(base / "vm-images" / name for name in ("tools", "windows-common")))
-        for path in parent.glob("*/")
-    )
-    return by_name(component for folder in folders for file in manifests_in(folder) for component in [load_component(file)])
-
-
-def by_name(components: Iterable[Component]) -> dict[str, Component]:
-    """Index components by name; two with one name, or with one file name, are a ConfigError."""
-    found: dict[str, Component] = {}
-    images: dict[str, Component] = {}
-    for component in components:
-        for key, value, seen in (
-            ("name", component.name, found.get(component.name)),
-            ("image", component.image_name, images.get(component.image_name.lower())),
-        ):
-            if seen:
-                raise ConfigError(
-                    f"{value} is taken by {seen.file}", file=str(component.file), key=key, hint="rename one of them"
-                )
-        found[component.name] = images[component.image_name.lower()] = component
-    return found

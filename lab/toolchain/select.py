@@ -1,23 +1,23 @@
-"""Which drivers a run loads: the checkout's own, replaced or joined by those that the user points at."""
+"""Which drivers a run loads: those of its lab file, replaced or joined by those that the user points at or a test names."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from lab.config.project import user_project
 from lab.errors import ConfigError
 from lab.toolchain import pe
-from lab.toolchain.build import BuildResult, Progress, build_components, default_out
+from lab.toolchain.build import BuildResult, Progress, build_components, build_place
 from lab.toolchain.compile import Arch
 from lab.toolchain.copies import RunCopies, copied_symbols, folder_of_process
 from lab.toolchain.files import replace_with, sha256_of
-from lab.toolchain.manifest import MANIFEST_NAME, Component, known_components, load_component, load_folder, manifests_in
+from lab.toolchain.known import known_components, unknown_name
+from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
 from lab.toolchain.pe import ImageFacts
 from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
 from lab.toolchain.sign import SigningKey, signing_key
@@ -79,29 +79,31 @@ class _Choice:
 def resolve_drivers(
     paths: Sequence[Path] = (),
     *,
+    beside: Sequence[Path] = (),
+    names: Sequence[str] = (),
     into: Path | None = None,
     arch: Arch = "x64",
     out: Path | None = None,
-    root: Path | None = None,
+    project: Path | None = None,
     key: SigningKey | None = None,
     progress: Progress | None = None,
 ) -> tuple[DriverPackage, ...]:
-    """The drivers of a run: the checkout's drivers under test, with the user's choices in their place or beside them.
+    """The drivers of a run, and no others.
 
     All of them, and their clients, are copied first; the packages are about the copies.
 
-    The user's files are only read. What is built goes to ``out``; when the user brings sources of their own, the build of
-    each manifest goes to a folder of its own below it, so that the checkout's builds, and those of other checkouts of the
-    user's driver, stay what they are.
+    The user's files are only read. Where builds go says :func:`lab.toolchain.build.build_place`.
 
     Args:
         paths: Each a ``driver.yaml``; a folder with one; a folder of built ``.sys`` files; or a ``.sys`` file. A ``.sys``
             without a manifest must have the file name of a driver that is known, and replaces that one.
+        beside: More of them, which those of ``paths`` replace or join: where a command line names drivers, the lab file's.
+        names: More of them, by name, see :func:`lab.toolchain.known.known_components`.
         into: Folder of the copies, the run's own; it gets a list of the packages as well, see :func:`read_packages`. None: a
             new temporary folder, which is removed at the end of this process.
         arch: Processor of the guest.
-        out: Folder of builds; None: ``build/ARCH`` in the checkout.
-        root: The checkout; None finds it.
+        out: Folder of all builds; None: the user's project, and the lab's own place for what is its own.
+        project: The user's project; None finds it from the current folder.
         key: Signs the builds; None: the lab's own.
         progress: Called with a line for each step.
 
@@ -110,25 +112,28 @@ def resolve_drivers(
         HostToolError: A build failed.
     """
     into = into or folder_of_process()
-    known = known_components(root)
-    chosen = {
-        name: _Choice(part) for name, part in known.items() if part.manifest.kind == "driver" and part.manifest.under_test
-    }
+    home = project or user_project()
+    known = known_components(home)
     programs = {name: part for name, part in known.items() if part.manifest.kind == "program"}
-    taken: dict[str, Path] = {}
-    for path in paths:
-        for choice in _choices(path, known):
-            if choice.component.manifest.kind == "program":
-                programs[choice.component.name] = choice.component
-                continue
-            name = choice.component.name
-            if name in taken:
-                raise ConfigError(f"{path} and {taken[name]} are both the driver {name}", hint="name one of them")
-            taken[name] = path
-            chosen[name] = choice
+    chosen: dict[str, _Choice] = {}
+    for group in (beside, paths):
+        taken: dict[str, Path] = {}
+        for path in group:
+            for choice in _choices(path, known):
+                if choice.component.manifest.kind == "program":
+                    programs[choice.component.name] = choice.component
+                    continue
+                name = choice.component.name
+                if name in taken:
+                    raise ConfigError(f"{path} and {taken[name]} are both the driver {name}", hint="name one of them")
+                taken[name] = path
+                chosen[name] = choice
+    for name in names:
+        if name not in known or known[name].manifest.kind != "driver":
+            raise unknown_name(name, known, home)
+        chosen.setdefault(name, _finished_or_built(known[name]))
     _refuse_clashes(chosen.values())
 
-    folder = out or (root / "build" / arch if root else default_out(arch))
     signer = key or signing_key()
     copies = RunCopies(into)
     sources: dict[str, list[Path]] = {}
@@ -143,7 +148,7 @@ def resolve_drivers(
     wanted = {name for choice in chosen.values() for name in choice.component.manifest.clients if name in programs}
     built: dict[str, BuildResult] = {}
     parts = [choice.component for choice in chosen.values() if not choice.image] + [programs[name] for name in sorted(wanted)]
-    places = {part.name: folder if known.get(part.name) == part else _own_place(folder, part) for part in parts}
+    places = {part.name: build_place(part, arch, home, out) for part in parts}
     for place in dict.fromkeys(places.values()):
         todo = [part for part in parts if places[part.name] == place and not part.prebuilt]
         built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress, take=take)}
@@ -170,13 +175,7 @@ def _write_packages(folder: Path, packages: tuple[DriverPackage, ...]) -> None:
         temporary.write_text(json.dumps(_PACKAGES.dump_python(packages), indent=1, default=str), encoding="ascii")
 
 
-def _own_place(folder: Path, component: Component) -> Path:
-    """Where a component of the user is built: two checkouts of one driver share its name, and nothing else."""
-    digest = hashlib.sha256(os.fsencode(component.file.resolve())).hexdigest()[:12]
-    return folder / "selected" / f"{component.name}-{digest}"
-
-
-def named_drivers(paths: Sequence[Path], *, root: Path | None = None) -> tuple[tuple[str, ...], ...]:
+def named_drivers(paths: Sequence[Path], *, project: Path | None = None) -> tuple[tuple[str, ...], ...]:
     """For each of the user's paths, the names of the drivers under test that it means, see :func:`resolve_drivers`.
 
     Nothing is built. A path that means none of them, such as a folder of client programs, is left out.
@@ -184,7 +183,7 @@ def named_drivers(paths: Sequence[Path], *, root: Path | None = None) -> tuple[t
     Raises:
         ConfigError: A path is none of what is described there.
     """
-    known = known_components(root)
+    known = known_components(project)
     found = []
     for path in paths:
         manifests = (choice.component.manifest for choice in _choices(path, known))

@@ -10,12 +10,13 @@ import pytest
 from lab.errors import GuestLacks
 from lab.guest.probe import run_probe
 from lab.host.accel import choose_accelerator, probe_accelerators
-from lab.host.paths import cache_dir, project_root, runs_dir
+from lab.host.assets import data_root
+from lab.host.paths import cache_dir, runs_dir
 from lab.image.store import find_image
 from lab.pool.boot import boot_guest
 from lab.pool.live import LiveGuest
 from lab.toolchain.build import build_components
-from lab.toolchain.manifest import known_components
+from lab.toolchain.known import known_components
 from lab.vm.cleanup import RunFolder
 
 pytestmark = pytest.mark.e2e
@@ -64,7 +65,7 @@ def test_a_command_whose_stream_cannot_be_opened_is_answered(guest: LiveGuest, s
 @pytest.fixture(scope="module")
 def old_probe(guest: LiveGuest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A drvprobe that does without CancelIoEx, as on NT 5.2, beside the async driver, which is loaded; its path."""
-    out, known = tmp_path_factory.mktemp("old"), known_components(project_root())
+    out, known = tmp_path_factory.mktemp("old"), known_components(data_root())
     build_components([known["drvprobe"]], "x64", out, None, defines=("LAB_WITHOUT_CANCELIOEX",))
     build_components([known["async"]], "x64", out, None)
     guest.transport.put(out / "drvprobe.exe", r"C:\lab\old\drvprobe.exe")

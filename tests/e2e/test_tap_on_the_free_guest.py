@@ -15,7 +15,7 @@ from lab.pool.boot import boot_guest
 from lab.pool.live import LiveGuest
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.toolchain.build import build_drivers
-from lab.toolchain.manifest import known_components
+from lab.toolchain.known import known_components
 from lab.vm.cleanup import RunFolder
 
 pytestmark = pytest.mark.e2e

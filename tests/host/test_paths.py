@@ -36,20 +36,6 @@ def test_run_folders_are_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert paths.runs_dir() == tmp_path / "runs"
 
 
-def test_the_checkout_is_found_from_inside(tmp_path: Path) -> None:
-    assert (paths.project_root() / "lab" / "host" / "paths.py").is_file()
-    (tmp_path / "vm-images").mkdir()
-    (tmp_path / "pyproject.toml").touch()
-    inside = tmp_path / "suites" / "sync"
-    inside.mkdir(parents=True)
-    assert paths.project_root(inside) == tmp_path
-
-
-def test_no_checkout_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no checkout"):
-        paths.project_root(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("variable", "function", "what"),
     [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import HostToolError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.host.process import Finished, Runner
 from lab.host.tools import TOOLS, Tool, inspect, install_command, needed, parse_version
 
@@ -77,7 +77,7 @@ def test_one_command_installs_everything() -> None:
 
 def test_the_set_up_script_installs_what_is_required() -> None:
     """`ci/packages.txt` and the doctor agree."""
-    listed = (project_root() / "ci" / "packages.txt").read_text().split()
+    listed = (data_root() / "ci" / "packages.txt").read_text().split()
     assert {tool.package for tool in TOOLS if tool.required} <= set(listed)
 
 

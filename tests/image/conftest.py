@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def printd() -> ModuleType:
 
 def load_guest_file(name: str) -> ModuleType:
     """A Python file of the guest as a module."""
-    path = project_root() / "vm-images" / "wine" / "guest" / name
+    path = data_root() / "vm-images" / "wine" / "guest" / name
     spec = importlib.util.spec_from_file_location(f"guest_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image.key import KEY_LENGTH, content_key, source_files, tree_inputs
 from lab.image.wine import WineRecipe
 
@@ -44,7 +44,7 @@ def test_left_overs_of_editors_and_python_do_not_count(tmp_path: Path) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the parts of the checkout that go into the free guest."""
-    root = project_root()
+    root = data_root()
     for part in ("vm-images", "driver/wine-compat"):
         shutil.copytree(root / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path

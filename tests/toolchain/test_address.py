@@ -13,7 +13,7 @@ from lab.toolchain.address import locate
 from lab.toolchain.build import build_components, symbol_file
 from lab.toolchain.codeview import codeview
 from lab.toolchain.compile import ARCHES, Arch
-from lab.toolchain.manifest import known_components
+from lab.toolchain.known import known_components
 from lab.toolchain.select import DriverPackage
 
 

@@ -10,7 +10,7 @@ import pefile
 import pytest
 
 from lab.errors import ConfigError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.host.process import run
 from lab.toolchain import build as build_module
 from lab.toolchain import compile as compile_module
@@ -18,7 +18,8 @@ from lab.toolchain import pe
 from lab.toolchain.build import build_components, build_drivers, find_components, symbol_file
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.files import replace_with, sha256_of
-from lab.toolchain.manifest import Component, known_components, load_component, load_folder
+from lab.toolchain.known import known_components
+from lab.toolchain.manifest import Component, load_component, load_folder
 from lab.toolchain.sign import SigningKey, verify
 from lab.toolchain.stamp import read_stamp
 
@@ -116,7 +117,7 @@ def test_the_same_sources_give_the_same_bytes_wherever_they_lie(tmp_path: Path, 
     for place in ("here", "somewhere/else entirely"):
         folder = tmp_path / place
         for part in ("async", "clients"):
-            shutil.copytree(project_root() / "driver" / part, folder / part)
+            shutil.copytree(data_root() / "driver" / part, folder / part)
         components = [*load_folder(folder / "async"), load_component(folder / "clients" / "async_reader.driver.yaml")]
         shas.append({result.name: result.sha256 for result in build_components(components, arch, folder / "out", None)})
     assert shas[0] == shas[1]

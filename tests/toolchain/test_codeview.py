@@ -10,12 +10,13 @@ import pefile
 import pytest
 
 from lab.errors import HostToolError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.toolchain import flags as flags_module
 from lab.toolchain.build import build_components, symbol_file
 from lab.toolchain.codeview import CodeView, codeview
 from lab.toolchain.compile import ARCHES, Arch, Compiler, compile_component
-from lab.toolchain.manifest import known_components, load_component
+from lab.toolchain.known import known_components
+from lab.toolchain.manifest import load_component
 from lab.toolchain.sign import SigningKey, verify
 
 
@@ -25,7 +26,7 @@ def test_every_driver_has_a_debug_directory_also_when_it_is_signed(tmp_path: Pat
     drivers = [part for part in known_components().values() if part.manifest.kind == "driver" and not part.prebuilt]
     drivers = [part for part in drivers if arch in part.manifest.arches]
     assert {"sync", "async", "tap", "selftest"} <= {part.name for part in drivers}
-    drivers.append(load_component(project_root() / "lab" / "bench" / "flood" / "driver.yaml"))
+    drivers.append(load_component(data_root() / "lab" / "bench" / "flood" / "driver.yaml"))
     for result in build_components(drivers, arch, tmp_path, key):
         verify(result.path, key)
         record = codeview(result.path)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.errors import ConfigError
-from lab.host.paths import project_root
-from lab.toolchain.manifest import known_components, load_component, load_folder
+from lab.toolchain.manifest import load_component, load_folder
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
@@ -140,27 +139,3 @@ def test_the_encoding_gets_its_canonical_name(driver_folder: DriverFolder) -> No
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no driver\.yaml in the folder"):
         load_folder(tmp_path)
-
-
-def test_the_checkouts_components() -> None:
-    known = known_components()
-    assert {"sync", "async", "sync_reader", "async_reader", "drvprobe", "labfile"} <= set(known)
-    under_test = {name for name, part in known.items() if part.manifest.kind == "driver" and part.manifest.under_test}
-    assert under_test == {"sync", "async"}
-    assert known["sync"].manifest.links == ("\\\\.\\LySharkSync",)
-    tap = known["tap"]
-    assert (tap.service, tap.manifest.start, tap.manifest.load_order_group) == ("LabTap", "boot", "System Bus Extender")
-
-
-def test_two_components_with_one_image_are_refused(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        folder = tmp_path / "driver" / name
-        folder.mkdir(parents=True)
-        (folder / "driver.yaml").write_text(f"name: {name}\nimage: same.sys\nsources: [a.c]\n")
-        (folder / "a.c").touch()
-    with pytest.raises(ConfigError, match=r"same\.sys is taken by .*one/driver\.yaml"):
-        known_components(tmp_path)
-
-
-def test_every_manifest_of_the_checkout_has_a_description() -> None:
-    assert all(component.manifest.description for component in known_components(project_root()).values())

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab.host.paths import project_root
-from lab.toolchain.manifest import Component, known_components
+from lab.host.assets import data_root
+from lab.toolchain.known import known_components
+from lab.toolchain.manifest import Component
 
 _NAMESPACE = "{http://schemas.microsoft.com/developer/msbuild/2003}"
 _PROJECTS = ("sync", "async", "sync_reader", "async_reader", "drvprobe", "tap", "tapmark")
@@ -72,11 +73,11 @@ def test_the_kit_that_a_project_imports_is_the_one_that_is_restored(name: str) -
 
 
 def test_the_solution_has_every_project_under_its_own_identity() -> None:
-    text = (project_root() / "driver" / "driver.sln").read_text("utf-8-sig")
+    text = (data_root() / "driver" / "driver.sln").read_text("utf-8-sig")
     found = re.findall(r'^Project\("[^"]+"\) = "([^"]+)", "([^"]+)", "([^"]+)"', text, re.MULTILINE)
     assert {name for name, _, _ in found} == set(_PROJECTS)
     for name, path, identity in found:
-        file = project_root() / "driver" / path.replace("\\", "/")
+        file = data_root() / "driver" / path.replace("\\", "/")
         assert file == known_components()[name].folder / f"{name}.vcxproj"
         assert texts(read(known_components()[name]), "ProjectGuid") == {identity}
         assert f"{identity}.Release|x64.Build.0 = Release|x64" in text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.errors import ConfigError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.host.process import run
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
 
 Resolve = Callable[..., dict[str, DriverPackage]]
+#: As this repository's lab file names them.
+OURS = tuple(data_root() / "driver" / name for name in ("sync", "async"))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,8 @@ def resolve(shared_out: Path, key: SigningKey, tmp_path_factory: pytest.TempPath
 
     def call(*paths: Path) -> dict[str, DriverPackage]:
         copies = tmp_path_factory.mktemp("run") / "drivers"
-        return {package.name: package for package in resolve_drivers(paths, into=copies, out=shared_out, key=key)}
+        packages = resolve_drivers(paths, beside=OURS, into=copies, out=shared_out, key=key)
+        return {package.name: package for package in packages}
 
     return call
 
@@ -54,7 +57,21 @@ def refused(resolve: Resolve, *paths: Path) -> ConfigError:
     return caught.value
 
 
-def test_without_choices_the_checkouts_drivers(resolve: Resolve, shared_out: Path) -> None:
+def test_a_run_has_no_driver_that_nobody_names(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
+    """The lab's own two were part of everybody's run."""
+    assert resolve_drivers(into=tmp_path / "drivers", out=shared_out, key=key) == ()
+    (package,) = resolve_drivers(names=["sync"], into=tmp_path / "named", out=shared_out, key=key)
+    assert (package.name, set(package.clients)) == ("sync", {"sync_reader", "drvprobe"})
+
+
+def test_a_name_that_is_none_is_answered_with_the_known_ones(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
+    for name in ("snyc", "drvprobe"):
+        with pytest.raises(ConfigError, match=f"no driver or program called {name}") as caught:
+            resolve_drivers(names=[name], into=tmp_path / name, out=shared_out, key=key)
+        assert "async" in caught.value.hint
+
+
+def test_the_lab_files_drivers(resolve: Resolve, shared_out: Path) -> None:
     packages = resolve()
     assert sorted(packages) == ["async", "sync"]
     sync = packages["sync"]
@@ -92,6 +109,25 @@ def test_the_manifest_that_the_hint_shows_works(resolve: Resolve, finished: Path
     assert sorted(packages) == ["async", "sync", "third"]
     assert packages["third"].path == folder / "finished.sys"
     assert set(packages["third"].clients) == {"drvprobe"}
+
+
+def test_builds_of_the_users_project_lie_in_it(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
+    """They went into the lab's checkout; where the lab is installed there is none."""
+    folder = driver_folder("kettle")
+    project = folder.parent
+    (package,) = resolve_drivers([folder], project=project, into=tmp_path / "run", key=key)
+    assert package.path == project / "build" / "x64" / "kettle.sys"
+    assert (project / "build" / "x64" / ".gitignore").read_text() == "*\n"
+    # A second one of this name, and a file that the lab did not build, stay what they are.
+    copy = project / "copy" / "kettle"
+    shutil.copytree(folder, copy)
+    (other,) = resolve_drivers([copy], project=project, into=tmp_path / "run2", key=key)
+    assert other.path.parent.parent == project / "build" / "x64" / "selected"
+    theirs = project / "build" / "x64" / "mug.sys"
+    theirs.write_bytes(b"theirs")
+    (mug,) = resolve_drivers([driver_folder("mug")], project=project, into=tmp_path / "run3", key=key)
+    assert (mug.path.name, theirs.read_bytes()) == ("mug.sys", b"theirs")
+    assert mug.path.is_relative_to(project / "build" / "x64" / "selected")
 
 
 def test_a_folder_with_sources_is_built_beside_the_checkouts_builds(
@@ -194,7 +230,7 @@ def test_paths_that_are_nothing(resolve: Resolve, tmp_path: Path) -> None:
 
 
 def test_the_checkouts_own_folder_is_the_default(resolve: Resolve) -> None:
-    chosen, ours = resolve(project_root() / "driver" / "sync")["sync"], resolve()["sync"]
+    chosen, ours = resolve(data_root() / "driver" / "sync")["sync"], resolve()["sync"]
     assert (chosen.path, chosen.sha256) == (ours.path, ours.sha256)
 
 
@@ -250,7 +286,7 @@ def test_without_a_folder_the_copies_live_as_long_as_the_process(tmp_path: Path)
 import sys
 from pathlib import Path
 from lab.toolchain.select import resolve_drivers
-packages = resolve_drivers(out=Path(sys.argv[1]))
+packages = resolve_drivers(names=["sync"], out=Path(sys.argv[1]))
 assert all(package.image.is_file() for package in packages)
 print(packages[0].image)
 """
@@ -277,5 +313,5 @@ def test_a_path_that_is_no_utf_8_is_read_back(
 
 def test_a_worker_reads_what_was_resolved(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
     assert read_packages(tmp_path / "drivers") is None
-    packages = resolve_drivers(into=tmp_path / "drivers", out=shared_out, key=key)
+    packages = resolve_drivers(names=["sync"], into=tmp_path / "drivers", out=shared_out, key=key)
     assert read_packages(tmp_path / "drivers") == packages

@@ -15,7 +15,7 @@ from lab.bench.measure import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.errors import HostToolError
 from lab.host.accel import QEMU
-from lab.host.paths import project_root
+from lab.host.assets import checkout
 from lab.host.process import find_program, run
 
 #: Where `ci/peer.sh` puts labgrid.
@@ -90,7 +90,7 @@ def find_peer(given: Path | None) -> Path:
     Raises:
         NotHere: There is none.
     """
-    python = given or project_root() / PEER_VENV / "bin" / "python"
+    python = given or checkout("labgrid's Python") / PEER_VENV / "bin" / "python"
     if not python.exists():
         raise NotHere(f"no Python with labgrid ({python} is not there)", hint="bash ci/peer.sh, or --peer PYTHON")
     return python

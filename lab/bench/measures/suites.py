@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.bench.measure import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.errors import HostToolError
-from lab.host.paths import project_root
+from lab.host.assets import checkout
 from lab.host.process import run
 from lab.report.runfiles import read_run
 
@@ -92,7 +92,7 @@ def run_logged(argv: Sequence[str], log: Path, *, timeout: float) -> None:
     Raises:
         HostToolError: It did not end with 0, or not in time.
     """
-    done = run(argv, timeout, check=False, cwd=project_root(), env=plain_environment(), hint=f"read {log.parent}")
+    done = run(argv, timeout, check=False, cwd=checkout("this measure"), env=plain_environment(), hint=f"read {log.parent}")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.exit_code:

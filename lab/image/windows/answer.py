@@ -12,7 +12,7 @@ from pathlib import Path
 import jinja2
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image.windows.recipe import WindowsRecipeFile
 
 ANSWER_FILE = "autounattend.xml"
@@ -96,8 +96,8 @@ class AnswerValues(BaseModel):
 
 
 def common_folder(root: Path | None = None) -> Path:
-    """The folder of what all Windows images share; of the checkout when ``root`` is None."""
-    return (root or project_root()) / "vm-images" / "windows-common"
+    """The folder of what all Windows images share; the lab's own when ``root`` is None."""
+    return (root or data_root()) / "vm-images" / "windows-common"
 
 
 def render_answer(recipe: WindowsRecipeFile, values: AnswerValues, *, folder: Path | None = None) -> bytes:
@@ -106,7 +106,7 @@ def render_answer(recipe: WindowsRecipeFile, values: AnswerValues, *, folder: Pa
     Args:
         recipe: What to install.
         values: What this build has of its own.
-        folder: Where the template lies; None: the checkout's.
+        folder: Where the template lies; None: the lab's own.
 
     Returns:
         UTF-8 with lines as Windows ends them. It holds the passwords.

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.host.process import run
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
 from lab.image.manifest import Credentials, ImageManifest, MachineSpec, Ports, PrintPort
@@ -89,7 +89,7 @@ class WindowsRecipe:
         options: How.
         progress: Told what happens while the inputs are looked at.
         cache: Cache folder, for the hashes of ISOs; None: the user's.
-        root: The checkout; None finds it.
+        root: Folder of ``vm-images/`` and ``driver/``; None: the lab's own.
 
     Raises:
         LabError: Whatever :func:`~lab.image.windows.inputs.prepare` raises: what is wrong is known before anything begins.
@@ -107,7 +107,7 @@ class WindowsRecipe:
     ) -> None:
         self.inputs = prepare(recipe, given, progress, cache=cache, root=root)
         self._options = options
-        self._root = root or project_root()
+        self._root = root or data_root()
 
     @property
     def name(self) -> str:

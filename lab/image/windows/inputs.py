@@ -15,7 +15,8 @@ from pydantic import SecretStr, ValidationError
 
 from lab.config.textfile import read_text
 from lab.errors import ConfigError
-from lab.host.paths import cache_dir, project_root
+from lab.host.assets import data_root
+from lab.host.paths import cache_dir
 from lab.image.key import content_key, tree_inputs
 from lab.image.manifest import SCHEMA_VERSION
 from lab.image.progress import Progress
@@ -159,7 +160,7 @@ def render_inputs(recipe: WindowsRecipeFile, index: int, *, root: Path | None = 
 
 def checkout_key(recipe: WindowsRecipeFile, rendered: dict[str, bytes], *, root: Path | None = None) -> str:
     """Hash of the part of an image that comes from the checkout: an image with another one is of an older recipe."""
-    base = root or project_root()
+    base = root or data_root()
     parts = {f"rendered/{name}": data for name, data in rendered.items()}
     parts["recipe"] = recipe.model_dump_json().encode()
     parts["machine"] = json.dumps([MACHINE, NIC, CPUS["kvm"], CPUS["tcg"], SCHEMA_VERSION]).encode()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from lab.errors import ImageError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image.recipes import windows_names
 from lab.image.windows.answer import AnswerValues, render_answer
 from lab.image.windows.answer_check import check_answer, problems
@@ -22,7 +22,7 @@ PASSWORD = "Secret-Word-42"
 
 
 def recipe_of(name: str, firmware: str = "uefi") -> WindowsRecipeFile:
-    values = load_recipe(project_root() / "vm-images" / name).model_dump()
+    values = load_recipe(data_root() / "vm-images" / name).model_dump()
     values["machine"]["firmware"] = firmware
     return WindowsRecipeFile.model_validate(values)
 

@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from lab.errors import ConfigError, HostToolError, ImageError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.host.process import run
 from lab.image import health, store
 from lab.image.manifest import load_credentials, load_manifest
@@ -311,7 +311,7 @@ def start_building(bench: Bench, *, until: str) -> subprocess.Popen[str]:
     """A build in a process of its own, at the line ``until``."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.image.windows.building", bench.iso(Mode.HANG), bench.cache, bench.logs],
-        cwd=project_root(),
+        cwd=data_root(),
         stdout=subprocess.PIPE,
         text=True,
     )

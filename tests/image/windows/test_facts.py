@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import CommandFailed, ImageError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image.windows.facts import gather, registry_values, select_kd_entry
 from lab.image.windows.recipe import WindowsRecipeFile, load_recipe
 from tests.image.windows.guest_double import ENTRY, GuestDouble
@@ -20,7 +20,7 @@ MANAGER = rf"{CONTROL}\Session Manager"
 
 @pytest.fixture
 def recipe() -> WindowsRecipeFile:
-    return load_recipe(project_root() / "vm-images" / "windows-server-2022")
+    return load_recipe(data_root() / "vm-images" / "windows-server-2022")
 
 
 def test_a_good_guest_fails_nothing(recipe: WindowsRecipeFile) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import ConfigError, ImageError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image.recipes import windows_names
 from lab.image.windows.facts import QUERY_SCRIPT
 from lab.image.windows.inputs import with_ssh
@@ -49,7 +49,7 @@ PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language
 
 
 def recipe_of(name: str) -> WindowsRecipeFile:
-    return load_recipe(project_root() / "vm-images" / name)
+    return load_recipe(data_root() / "vm-images" / name)
 
 
 def scripts_of(name: str) -> dict[str, bytes]:
@@ -162,7 +162,7 @@ def test_every_command_is_one_of_windows_or_of_the_lab(name: str) -> None:
     scripts = scripts_of(name)
     own = set(re.findall(r"^function ([\w-]+)", scripts["lab/common.ps1"].decode(), re.MULTILINE))
     assert {"Invoke-Lab", "Set-LabValue", "Send-LabStage"} <= own
-    query = (project_root() / "vm-images/windows-common" / QUERY_SCRIPT).read_bytes()
+    query = (data_root() / "vm-images/windows-common" / QUERY_SCRIPT).read_bytes()
     for path, data in {**scripts, QUERY_SCRIPT: query}.items():
         if path.endswith(".ps1"):
             used = set(commands(PARSER.parse(data).root_node))
@@ -174,7 +174,7 @@ def test_every_command_is_one_of_windows_or_of_the_lab(name: str) -> None:
 
 
 def test_the_query_of_the_acceptance_boot_fits_into_one_command_line() -> None:
-    script = (project_root() / "vm-images/windows-common" / QUERY_SCRIPT).read_text(encoding="ascii")
+    script = (data_root() / "vm-images/windows-common" / QUERY_SCRIPT).read_text(encoding="ascii")
     assert list(errors(PARSER.parse(script.encode()).root_node)) == []
     # cmd takes 8191 characters; the script goes as UTF-16 in base64.
     assert len(script) * 2 * 4 / 3 + 100 < 8191

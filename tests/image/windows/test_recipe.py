@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image.windows.recipe import STAGES, load_recipe
 
 NAMES = ("windows-server-2022", "windows-server-2025", "windows-11", "windows-10")
@@ -30,7 +30,7 @@ capabilities: [nt_kernel]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_lab_s_own_recipes_are_valid(name: str) -> None:
-    recipe = load_recipe(project_root() / "vm-images" / name)
+    recipe = load_recipe(data_root() / "vm-images" / name)
     assert recipe.name == name
     assert "nt_kernel" in recipe.capabilities
     assert recipe.evaluation_days == (180 if recipe.is_server else 90)
@@ -38,7 +38,7 @@ def test_the_lab_s_own_recipes_are_valid(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_prints_are_claimed_by_the_tap_and_the_debugger_by_its_boot_alone(name: str) -> None:
-    recipe = load_recipe(project_root() / "vm-images" / name)
+    recipe = load_recipe(data_root() / "vm-images" / name)
     assert "tap" in recipe.ordered_stages
     assert "dbgprint" in recipe.capabilities
     assert "kernel_debugger" not in recipe.capabilities

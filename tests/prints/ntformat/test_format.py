@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 
-SOURCE = project_root() / "driver" / "wine-compat"
+SOURCE = data_root() / "driver" / "wine-compat"
 #: Behind the room that a text has; the formatter must not reach it.
 GUARD = 0x5A
 Wide = ctypes.c_uint16

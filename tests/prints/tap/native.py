@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.host.process import run
 from lab.prints.tap.frame import HEADER_SIZE, TEXT_MAX, Frame
 
-_DRIVER = project_root() / "driver" / "tap"
+_DRIVER = data_root() / "driver" / "tap"
 _HERE = Path(__file__).resolve().parent
 _COMPILE = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread")
 _PORT_SIZE = 16 << 20

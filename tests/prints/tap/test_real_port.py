@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.prints.record import GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 from lab.prints.tap.source import LOG_FILE, TapPrintSource
 from lab.vm.machine import VirtualMachine
@@ -98,7 +98,7 @@ def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, request: pyte
     request.node.user_properties.append(("prints_per_second", rate))
     # The log decodes to what was seen live.
     argv = [sys.executable, "-m", "lab", "tap", "decode", "--jsonl", "--encoding", "ascii", str(seen.log)]
-    done = subprocess.run(argv, cwd=project_root(), capture_output=True, check=True, timeout=DEADLINE_S)
+    done = subprocess.run(argv, cwd=data_root(), capture_output=True, check=True, timeout=DEADLINE_S)
     decoded: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["text"] for record in decoded if record["kind"] == "print"] == [record.text for record in seen.prints]
 

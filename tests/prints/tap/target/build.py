@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.toolchain.compile import Arch, find_compiler
 from tests.prints.kd.target import build as kd_target
 
 SOURCES = Path(__file__).resolve().parent
-DRIVER = project_root() / "driver" / "tap"
+DRIVER = data_root() / "driver" / "tap"
 #: The machine's part is that of the kernel-debugger target.
 _MACHINE = [kd_target.SOURCES / name for name in ("boot.S", "machine.c", "text.c")]
 _INCLUDES = [f"-I{kd_target.SOURCES}", f"-I{DRIVER}"]
