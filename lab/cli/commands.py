@@ -6,6 +6,7 @@ All modules together take half a second to import, most of it for commands that 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator, MutableMapping
 from typing import Any, Literal
@@ -49,6 +50,8 @@ def markup_mode() -> Literal["rich"] | None:
 def commands_of(module: str) -> dict[str, Any]:
     """The commands that a module of this package registers, as the command line library made them, in their order."""
     app = typer.Typer(rich_markup_mode=markup_mode())
+    if importlib.util.find_spec(f"lab.cli.{module}") is None:
+        module = "checkout_only"  # a wheel has no bench
     importlib.import_module(f"lab.cli.{module}").register(app)
     # Without a callback, typer makes an application of a single command that command itself.
     app.callback()(_nothing)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.errors import FreezeFailed, HostToolError
+from lab.host import assets
 from lab.host.console import open_console
 from lab.host.survey import Survey, survey
 from lab.image.windows.machine import find_firmware
@@ -96,8 +97,15 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
         rows.append(("dump formats", ", ".join(found.features.dump_formats)))
     rows.append(("forks at once", str(size["forks"])))
     rows.append(("UEFI firmware", _uefi_firmware() or "none; only Windows images need it: apt-get install -y ovmf"))
+    rows.append(("recipes and guest programs", _data(found)))
     rows += [(f"{name} folder", f"{item.path} ({item.free_mb} MiB free)") for name, item in found.folders.items()]
     return rows
+
+
+def _data(found: Survey) -> str:
+    if found.missing_data:
+        return f"{len(found.missing_data)} of {len(assets.NEEDED)} are missing"
+    return f"{assets.data_root()} ({'installed' if assets.installed() else 'a checkout'})"
 
 
 def _freeze_way(found: Survey) -> str:

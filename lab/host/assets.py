@@ -13,6 +13,8 @@ from lab.errors import ConfigError
 
 #: Below the package ``lab``, in a wheel.
 DATA = "_data"
+#: How to have all of it.
+REINSTALL = "pip install --force-reinstall driver-test-lab"
 #: What must be there, relative to :func:`data_root`; `lab doctor` looks at it.
 NEEDED = (
     "vm-images/wine/recipe.yaml",
@@ -40,7 +42,7 @@ def data_root(package: Path | None = None) -> Path:
             return folder
     raise ConfigError(
         f"this installation of the lab lacks its data: there is neither {base / DATA} nor a checkout around {base}",
-        hint="pip install --force-reinstall driver-test-lab",
+        hint=REINSTALL,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import HostToolError
-from lab.host import capacity, paths, tools
+from lab.host import assets, capacity, paths, tools
 from lab.host.accel import QEMU, Accelerators, probe_accelerators
 from lab.host.qemu import QemuFeatures, probe_features
 
@@ -36,6 +36,7 @@ class Survey:
         features: What QEMU can do; None when there is no QEMU to ask.
         capacity: Cores and memory.
         folders: The lab's folders by name.
+        missing_data: What of the lab's own data its installation lacks, see :mod:`lab.host.assets`.
     """
 
     tools: tuple[tools.ToolState, ...]
@@ -43,6 +44,7 @@ class Survey:
     features: QemuFeatures | None
     capacity: capacity.Capacity
     folders: Mapping[str, Folder]
+    missing_data: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -52,6 +54,8 @@ class Survey:
             for state in self.tools
             if state.tool.required and not state.ok
         ]
+        if self.missing_data:
+            found.append(f"this installation of the lab lacks {', '.join(self.missing_data)}: {assets.REINSTALL}")
         if self.accelerators.best is None:
             found.append(f"no accelerator works: tcg: {self.accelerators.tcg.reason}; kvm: {self.accelerators.kvm.reason}")
         return tuple(found)
@@ -95,6 +99,7 @@ class Survey:
             "tools": tool_states,
             "qemu": {"features": asdict(self.features) if self.features else None},
             "capacity": {**asdict(self.capacity), "guests": guests, "forks": forks, "guest_memory_mb": _TYPICAL_GUEST_MB},
+            "data": {"ok": not self.missing_data, "missing": list(self.missing_data)},
             "folders": {name: {"path": str(item.path), "free_mb": item.free_mb} for name, item in self.folders.items()},
         }
 
@@ -118,5 +123,6 @@ def survey(*, reprobe: bool = False) -> Survey:
         accelerators=probe_accelerators(cache, reprobe=reprobe),
         features=features,
         capacity=capacity.measure(),
+        missing_data=assets.missing(),
         folders={name: Folder(path, shutil.disk_usage(path).free >> 20) for name, path in folders.items()},
     )

@@ -1,0 +1,35 @@
+"""Build hook of the wheel: the lab's own data go in below ``lab/_data``, where lab/host/assets.py finds them.
+
+Not as `force-include` in pyproject.toml: hatchling copies what stands there into editable installations as well, where it
+would grow old beside the checkout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+#: What an installed lab needs. The two drivers of this repository and their clients are examples, and stay here.
+DATA = (
+    "vm-images",
+    "driver/clients/drvprobe",
+    "driver/clients/drvprobe.driver.yaml",
+    "driver/selftest",
+    "driver/tap",
+    "driver/wine-compat",
+)
+
+
+class WheelData(BuildHookInterface):
+    """Called by hatchling before it builds a wheel."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Name the files.
+
+        Args:
+            version: ``standard`` or ``editable``.
+            build_data: What hatchling takes from here.
+        """
+        if version == "standard":
+            build_data["force_include"] |= {f"{self.root}/{name}": f"lab/_data/{name}" for name in DATA}

@@ -1,0 +1,20 @@
+"""Commands that a wheel does not have: they measure the lab itself, and say that they need its checkout."""
+
+from __future__ import annotations
+
+import typer
+
+from lab.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
+
+
+def bench() -> None:
+    """Measure the lab against the ways around it: in a checkout of the lab only."""
+    raise ConfigError(
+        "lab bench measures the lab itself and needs its checkout, which an installation has not",
+        hint="clone the lab, then bash ci/setup.sh and .venv/bin/lab bench",
+    )
