@@ -15,16 +15,19 @@ from typer.core import TyperCommand
 from lab.cli.invocation import with_own_command
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings, load_settings
+from lab.config.machine import Machine
 from lab.errors import ConfigError, TransportError
 from lab.guest.ssh_login import load_host_key, load_private_key, login
-from lab.host.accel import choose_accelerator, probe_accelerators
+from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir
 from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, existing_image
 from lab.pool.boot import boot_guest, machine_spec
+from lab.pool.hardware import check_machine, fit
 from lab.pool.kept import KeptGuest, KeptGuests, describe, end_kept, open_kept
 from lab.pool.sources import booted_as
+from lab.pool.trial import try_hardware
 from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep
 from lab.vm.machine import VirtualMachine
@@ -75,26 +78,35 @@ def up(
     options = {"image": guest, "transport": transport, "boot_timeout": boot_timeout, "accelerator": accel}
     settings = load_settings(options, config=config)
     values = settings.values
+    hardware = check_machine(values.machine, file=settings.file, qemu=QEMU)
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     if dry_run:
         image = existing_image(values.image)
-        manifest = booted_as(read_manifest(image), values.debug)
-        spec = machine_spec(manifest, image, name=name or values.image, accelerator=accelerator, smp=smp)
+        manifest = fit(booted_as(read_manifest(image), values.debug), hardware)
+        shown = name or Path(values.image).name
+        spec = machine_spec(manifest, image, name=shown, accelerator=accelerator, smp=smp, hardware=hardware)
         typer.echo(command_text(build_argv(spec)))
         return
     guests = kept_guests()
     chosen = guests.free_name(name, Path(values.image).name)
-    kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests)
+    kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests, hardware=hardware)
     typer.echo(f"{kept.name} is up: {kept.guest}")
     print_ways(kept)
     typer.echo(with_own_command(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}"))
 
 
-def _boot(name: str, settings: Settings, *, accelerator: Any, smp: int | None, guests: KeptGuests) -> KeptGuest:
+def _boot(
+    name: str, settings: Settings, *, accelerator: Any, smp: int | None, guests: KeptGuests, hardware: Machine
+) -> KeptGuest:
     values = settings.values
     sweep(runs_dir())
     with open_progress() as progress:
         image = ensure_image(values.image, progress)
+        if hardware.attaches:
+            manifest = fit(booted_as(read_manifest(image), values.debug), hardware)
+            try_hardware(
+                hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file, forks=False
+            )
         progress.stage(f"boot {name} ({accelerator})")
         folder = RunFolder.create(runs_dir(), name)
         try:
@@ -108,6 +120,7 @@ def _boot(name: str, settings: Settings, *, accelerator: Any, smp: int | None, g
                 timeout=values.boot_timeout,
                 debug=values.debug,
                 detached=True,
+                hardware=hardware,
                 progress=progress.detail,
             )
         except BaseException:

@@ -28,14 +28,16 @@ from lab.cli.runlog import open_log
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meaning
-from lab.host.accel import choose_accelerator, probe_accelerators
+from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.console import open_console
-from lab.host.paths import cache_dir
+from lab.host.paths import cache_dir, runs_dir
 from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import KernelFacts
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
+from lab.pool.hardware import check_machine, fit
+from lab.pool.trial import try_hardware
 from lab.report.collect import assemble
 from lab.report.elsewhere import find, put_aside
 from lab.report.html import write_html
@@ -184,12 +186,15 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
         if not driver.exists():
             raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
     # Now, and not first in every worker: an accelerator that does not work would be an error of each single test.
-    choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
+    accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
+        hardware = check_machine(settings.values.machine, file=settings.file, qemu=QEMU)
+        manifest = fit(read_manifest(image), hardware)
+        # Now, and not first in every worker: a machine that QEMU does not take would be an error of each single test.
+        try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file, forks=False)
         now = datetime.datetime.now(tz=datetime.UTC)
         folder = (timed_folder(root / settings.values.out, now) if out is None else named_folder(out)).absolute()
-        manifest = read_manifest(image)
         put_aside(folder)
         held.enter_context(open_log(folder, image, level=settings.values.log_level))
         try:

@@ -25,12 +25,14 @@ from lab.image.recipes import ensure_image
 from lab.image.store import list_images
 from lab.pool.forking import ForkWish
 from lab.pool.forks import Forks
+from lab.pool.hardware import check_machine, disk_sums, fit
 from lab.pool.kept import describe
 from lab.pool.payload import Payload
 from lab.pool.source import make_forks
 from lab.pool.sources import can_resume, why_not_forked
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
+from lab.pool.trial import try_hardware
 from lab.report.outdir import COPIES
 from lab.toolchain.known import known_components
 from lab.toolchain.select import resolve_drivers
@@ -172,12 +174,15 @@ def _forks(
     values = settings.values
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     image = ensure_image(values.image, progress)
-    manifest = read_manifest(image)
+    hardware = check_machine(values.machine, file=settings.file, qemu=QEMU)
+    manifest = fit(read_manifest(image), hardware)
     if not can_resume(manifest):
         raise FreezeFailed(
             f"guests of {manifest.name} are not frozen: {why_not_forked(manifest)}",
             hint=f"such guests are booted: `lab up --guest {values.image}`",
         )
+    if lost := try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file):
+        raise FreezeFailed(f"guests of {manifest.name} are not frozen: {lost}", hint="such guests are booted: `lab up`")
     chosen = [Path(path) for path in values.drivers]
     packages = resolve_drivers(
         chosen,
@@ -198,6 +203,8 @@ def _forks(
         qemu=qemu_version(QEMU),
         transport=values.transport,
         smp=manifest.machine.smp,
+        hardware=hardware,
+        disk_sums=disk_sums(hardware, cache_dir()),
     )
 
     def close(folder: RunFolder, kept: bool) -> None:

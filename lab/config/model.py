@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lab.config.machine import Machine
 from lab.config.patterns import RegularExpression
 
 Keep = Literal["never", "failed", "always"]
@@ -79,6 +80,9 @@ class LabFile(_Model):
         " the beginning of a print. Such prints stay in the record, marked as the kernel's, and no test counts them",
     )
     known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
+    machine: Machine = Field(
+        default_factory=Machine, description="memory, processors, devices and disks of the guests' machine: docs/machine.md"
+    )
 
     @field_validator("workers")
     @classmethod

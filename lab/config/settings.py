@@ -18,7 +18,7 @@ from lab.errors import ConfigError
 #: Keys whose values are lists of paths: several in one environment variable are separated as in PATH.
 _PATH_LISTS = ("drivers", "suites")
 #: Keys with values that do not fit into a variable.
-_FILE_ONLY = ("known", "kernel_prints")
+_FILE_ONLY = ("known", "kernel_prints", "machine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +124,8 @@ def _absolute(key: str, value: Any, base: Path) -> Any:
         return tuple(_one_path(text, base) for text in value)
     if key == "out":
         return str(base / Path(value).expanduser())
+    if key == "machine":
+        return value.below(base)
     if key == "image" and ("/" in value or value in (".", "..")):
         return _one_path(value, base)
     return value

@@ -11,9 +11,13 @@ from pathlib import Path
 from filelock import FileLock
 
 import lab
+from lab.config.machine import Machine
+from lab.host.paths import cache_dir
+from lab.image.manifest import ImageManifest
+from lab.pool.hardware import disk_sums, parts
 from lab.pool.pool import GuestSource
 from lab.report.elsewhere import find
-from lab.report.model import DriverEntry, ImageEntry
+from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
 from lab.toolchain.trust import driver_note
 
@@ -58,6 +62,7 @@ def describe_run(
             )
             for driver in source.payload.drivers.values()
         ]
+        hardware: Machine | None = getattr(source, "hardware", None)  # a source that a hook made need not have one
         meta = RunMeta(
             lab_version=lab.__version__,
             started=datetime.datetime.fromtimestamp(now, tz=datetime.UTC).isoformat(timespec="seconds"),
@@ -68,8 +73,33 @@ def describe_run(
             image=image,
             accelerator=source.accelerator,
             qemu=source.qemu,
+            machine=machine_entry(manifest, source.accelerator, hardware) if hardware is not None else None,
             workers=workers,
             drivers=drivers,
             driver_paths=[list(names) for names in named],
         )
         write_meta(out, meta)
+
+
+def machine_entry(manifest: ImageManifest, accelerator: str, hardware: Machine) -> MachineEntry:
+    """The guests' machine for the report.
+
+    Args:
+        manifest: As the guests are booted, with the lab file's figures.
+        accelerator: ``kvm`` or ``tcg``.
+        hardware: What the lab file adds.
+    """
+    machine = manifest.machine
+    sums = disk_sums(hardware, cache_dir())
+    return MachineEntry(
+        memory_mb=machine.memory_mb,
+        cpus=machine.smp,
+        cpu=machine.cpu_kvm if accelerator == "kvm" else machine.cpu_tcg,
+        added=parts(hardware),
+        devices=[device.text() for device in hardware.devices],
+        disks=[
+            DiskEntry(file=disk.file, access=disk.access, format=str(disk.format), sha256=digest)
+            for disk, digest in zip(hardware.disks, sums, strict=True)
+        ],
+        arguments=list(hardware.arguments),
+    )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from lab.config import KnownIssue
+from lab.config.machine import Machine
 from lab.config.model import CrashDump, LogLevel
 from lab.config.project import find_lab_file
 from lab.config.settings import Settings, load_settings, variable
@@ -91,6 +92,7 @@ class LabConfig:
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
         known: Known issues of the lab file.
+        machine: What the lab file adds to the guests' machine.
         kernel_prints: What the guest's kernel prints by itself, as regular expressions; of the lab file. Those of the image's
             manifest hold beside them.
         file: The lab file, if there is one.
@@ -116,6 +118,7 @@ class LabConfig:
     out_root: Path
     known: tuple[KnownIssue, ...]
     kernel_prints: tuple[str, ...]
+    machine: Machine
     file: Path | None
     project: Path
     sources: dict[str, str]
@@ -187,6 +190,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         out_root=config.rootpath / values.out,
         known=values.known,
         kernel_prints=values.kernel_prints,
+        machine=values.machine,
         file=settings.file,
         project=settings.project,
         sources=dict(settings.sources),

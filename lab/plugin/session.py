@@ -87,7 +87,9 @@ class LabSession:
         self._forks = forks
         # Only the lab's own source knows a reason; one that a hook put in its place need not.
         self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
-        self._slots = Slots(locks_dir(), slot_count(source, forks=forks is not None), patience=patience)
+        # Guests that write to a file of the user's are alone on the machine, also beside those of other runs.
+        places = 1 if config.machine.writes else slot_count(source, forks=forks is not None)
+        self._slots = Slots(locks_dir(), places, patience=patience)
         self.pool = GuestPool(
             source,
             worker,

@@ -18,6 +18,7 @@ from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
 from lab.image.recipes import existing_image
 from lab.plugin.options import LabConfig
+from lab.pool.hardware import check_machine, fit
 from lab.pool.kept import KeptGuests
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
@@ -50,7 +51,8 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
     if replaced is not None:
         return cast(GuestSource, replaced)
     image_dir = existing_image(options.image)
-    manifest = booted_as(read_manifest(image_dir), options.debug)
+    hardware = check_machine(options.machine, file=options.file, qemu=QEMU)
+    manifest = fit(booted_as(read_manifest(image_dir), options.debug), hardware)
     sweep(runs_dir())
     source = ImageSource(
         image_dir=image_dir,
@@ -74,10 +76,12 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         evidence_dir=out / "guests",
         kept=KeptGuests(state_dir() / "guests"),
         debug=options.debug,
+        hardware=hardware,
         detached=options.keep != "never",
         progress=make_progress(config),
     )
-    return with_forks(source, TemplateStore(templates_dir())) if options.boot == "fork" else source
+    forked = options.boot == "fork"
+    return with_forks(source, TemplateStore(templates_dir()), lab_file=options.file) if forked else source
 
 
 #: Below the copies: of drivers that no option and no lab file names, but a marker does.

@@ -166,13 +166,16 @@ def _carried(config: pytest.Config) -> int | None:
     from lab.host.capacity import measure
     from lab.image.folder import read_manifest
     from lab.image.store import find_image
+    from lab.pool.hardware import fit
     from lab.pool.sources import booted_as, can_resume
 
     options = options_of(config)
     try:
-        manifest = booted_as(read_manifest(find_image(options.image)), options.debug)
+        manifest = fit(booted_as(read_manifest(find_image(options.image)), options.debug), options.machine)
     except LabError as error:
         _LOG.info("how many guests this machine carries is not known: %s", said(error))
         return None
+    if options.machine.writes:
+        return 1
     carries = measure().forks if options.boot == "fork" and can_resume(manifest) else measure().guests
     return carries(manifest.machine.memory_mb, smp=manifest.machine.smp)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from lab.config.machine import Machine
 from lab.errors import LabError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
@@ -22,6 +23,7 @@ from lab.image.manifest import Credentials, ImageManifest
 from lab.image.windows.guest_machine import guest_machine
 from lab.pool.delivery import Delivery, FilesBy
 from lab.pool.guestclock import require_sound_clock
+from lab.pool.hardware import attach, fit
 from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
@@ -31,6 +33,7 @@ from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, MemoryFile, Nic, VmS
 _LOG = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
+_AS_IT_IS = Machine()
 #: A Windows service may restart once more at the end of a boot; the free guest's does not.
 _CONFIRMATIONS = {True: 2, False: 1}
 
@@ -50,6 +53,7 @@ def boot_guest(
     medium: Mapping[str, Path] | None = None,
     detached: bool = False,
     memory: MemoryFile | None = None,
+    hardware: Machine = _AS_IT_IS,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
@@ -70,6 +74,7 @@ def boot_guest(
         detached: It is to live on when this process ends. Whoever asks for that calls the machine's ``detach``, once the
             guest is registered: until then an end of this process, however it comes, leaves no machine that nobody knows of.
         memory: Its RAM, for a guest that is to be frozen.
+        hardware: What its machine has beside what the image asks for.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.
 
@@ -81,10 +86,12 @@ def boot_guest(
         GuestClockWrong: Its clock runs at a wrong rate.
     """
     begin = time.monotonic()
-    manifest = booted_as(read_manifest(image_dir), debug)
+    manifest = fit(booted_as(read_manifest(image_dir), debug), hardware)
     credentials = read_credentials(image_dir)
     # A kept guest has nobody who would take the evidence, and nobody who would end its machine.
-    spec = machine_spec(manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached)
+    spec = machine_spec(
+        manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached, hardware=hardware
+    )
     if memory is not None:
         spec = replace(spec, memory=memory)
     machine = VirtualMachine(spec, run_dir)
@@ -141,8 +148,9 @@ def machine_spec(
     accelerator: Literal["kvm", "tcg"],
     smp: int | None = None,
     hold: bool = False,
+    hardware: Machine = _AS_IT_IS,
 ) -> VmSpec:
-    """The virtual machine that an image asks for.
+    """The virtual machine that an image asks for, with what a lab file adds.
 
     Args:
         manifest: The image's manifest.
@@ -152,10 +160,19 @@ def machine_spec(
         smp: Virtual CPUs; None for the image's own number.
         hold: Where a fault stops the whole guest: the machine of a guest that ends itself is paused, not ended, so that its
             memory can still be saved. Somebody must watch it: :mod:`lab.pool.crashwatch`.
+        hardware: Devices, disks and arguments that are added; its other figures are the manifest's, see :func:`fit`.
 
     Raises:
         ImageError: A file of the image is missing.
+        ConfigError: A disk cannot be attached as it is asked for.
     """
+    spec = _image_spec(manifest, image_dir, name=name, accelerator=accelerator, smp=smp, hold=hold)
+    return attach(spec, hardware)
+
+
+def _image_spec(
+    manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Literal["kvm", "tcg"], smp: int | None, hold: bool
+) -> VmSpec:
     # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back. Where a
     # fault stops the whole guest, it stays for whoever saves its memory.
     actions = Actions(reboot="shutdown", shutdown="pause" if hold and "bugcheck" in manifest.capabilities else "poweroff")

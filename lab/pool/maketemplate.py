@@ -108,6 +108,7 @@ class TemplateMaker:
                 timeout=self._boot_timeout,
                 encoding=wish.payload.encoding(wish.manifest.prints.encoding),
                 memory=ram.memory if ram else None,
+                hardware=wish.hardware,
                 # Over the transport: a guest is frozen with an empty drive, so that each fork can be given its own medium.
                 files_by="winrm" if wish.transport == "winrm" else "sftp",
                 progress=self._progress,

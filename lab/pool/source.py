@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from lab.config.machine import Machine
 from lab.errors import HostToolError
 from lab.host.accel import QEMU
 from lab.host.passed import passed_over
+from lab.host.paths import cache_dir
 from lab.host.qemu import probe_features
 from lab.image.manifest import ImageManifest
 from lab.pool.boot import boot_guest
 from lab.pool.delivery import FilesBy
 from lab.pool.forks import Forks
+from lab.pool.hardware import disk_sums
 from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.maketemplate import TemplateMaker
@@ -25,6 +28,7 @@ from lab.pool.runlogs import RUN_LOGS
 from lab.pool.sources import Debug, can_resume, why_not_forked
 from lab.pool.template import TemplateWish, qemu_identity
 from lab.pool.templates import TemplateStore
+from lab.pool.trial import try_hardware
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 
@@ -48,6 +52,7 @@ class ImageSource:
         evidence_dir: Gets one folder of logs for each guest.
         kept: The register of guests that people keep.
         debug: Whether guests are booted with their kernel debugger.
+        hardware: What a lab file adds to the guests' machine.
         detached: Guests live on when this process ends, unless they are ended.
         progress: Told what a boot waits for.
         forks: Where this process's forks come from; see :func:`with_forks`.
@@ -66,6 +71,7 @@ class ImageSource:
     evidence_dir: Path
     kept: KeptGuests
     debug: Debug = "none"
+    hardware: Machine = field(default_factory=Machine)
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
     forks: Forks | None = None
@@ -92,6 +98,7 @@ class ImageSource:
                 files_by=self.files_by,
                 medium={file.name: file for file in self.payload.files()},
                 detached=self.detached,
+                hardware=self.hardware,
                 progress=self.progress,
                 on_close=clean,
             )
@@ -140,18 +147,35 @@ class ImageSource:
                     shutil.copy2(file, target / file.name)
 
 
-def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
+def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | None = None) -> ImageSource:
     """The same source, whose guests can be forked as well.
 
-    Without forks, but with the reason, where this QEMU tells nothing of itself, and for an image whose prints cannot be
-    followed from a fork.
+    Without forks, but with the reason, where this QEMU tells nothing of itself, for an image whose prints cannot be
+    followed from a fork, and for a machine of which a fork would lose something.
 
     Args:
         source: Boots guests.
         store: Where templates are.
+        lab_file: The lab file, for errors.
+
+    Raises:
+        ConfigError: QEMU does not take the machine of the lab file.
     """
     if not can_resume(source.manifest):
         return replace(source, no_forks=why_not_forked(source.manifest))
+    try:
+        lost = try_hardware(
+            source.hardware,
+            source.manifest,
+            source.image_dir,
+            accelerator=source.accelerator,
+            runs_dir=source.runs_dir,
+            file=lab_file,
+        )
+    except HostToolError as error:
+        lost = error.message.splitlines()[0]
+    if lost:
+        return replace(source, no_forks=lost)
     wish = TemplateWish(
         image_dir=source.image_dir,
         manifest=source.manifest,
@@ -161,6 +185,8 @@ def with_forks(source: ImageSource, store: TemplateStore) -> ImageSource:
         transport=source.transport,
         smp=source.manifest.machine.smp,
         files_by=source.files_by,
+        hardware=source.hardware,
+        disk_sums=disk_sums(source.hardware, cache_dir()),
     )
     try:
         forks = make_forks(

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from lab.config.machine import Machine
 from lab.errors import FreezeFailed, HostToolError
 from lab.host.process import find_program
 from lab.image.key import content_key
@@ -46,6 +47,8 @@ class TemplateWish:
         smp: Virtual CPUs.
         drivers: Names of the drivers that are loaded in it, sorted.
         files_by: How files get into its forks; not part of the key.
+        hardware: What a lab file adds to the machine.
+        disk_sums: SHA-256 of the files of its disks, in their order.
     """
 
     image_dir: Path
@@ -57,6 +60,8 @@ class TemplateWish:
     smp: int
     drivers: tuple[str, ...] = ()
     files_by: FilesBy = "media"
+    hardware: Machine = field(default_factory=Machine)
+    disk_sums: tuple[str, ...] = ()
 
     def of(self, *, smp: int, drivers: tuple[str, ...]) -> TemplateWish:
         """The same with another number of CPUs and other drivers loaded."""
@@ -66,7 +71,9 @@ class TemplateWish:
     def key(self) -> str:
         """Hash of everything that a template depends on; where things lie on the disk does not matter."""
         machine = self.manifest.machine
-        spec = machine_spec(self.manifest, self.image_dir, name="", accelerator=self.accelerator, smp=self.smp)
+        spec = machine_spec(
+            self.manifest, self.image_dir, name="", accelerator=self.accelerator, smp=self.smp, hardware=self.hardware
+        )
         inputs = {
             "format": str(FORMAT).encode(),
             "image": self.manifest.model_dump_json().encode(),
@@ -79,6 +86,9 @@ class TemplateWish:
             "transport": self.transport.encode(),
             "drivers": json.dumps(self.drivers).encode(),
         }
+        if self.hardware.disks:
+            # A fork's overlay lies on these very files, so where they lie counts, too.
+            inputs["disks"] = (self.hardware.model_dump_json(include={"disks"}) + " ".join(self.disk_sums)).encode()
         for driver in self.payload.drivers.values():
             inputs[f"driver {driver.name}"] = _facts(driver).encode()
         inputs |= {f"client {name}": file.read_bytes() for name, file in self.payload.clients.items()}

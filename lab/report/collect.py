@@ -71,6 +71,7 @@ def assemble(
         image=meta.image,
         accelerator=meta.accelerator,
         qemu=meta.qemu,
+        machine=meta.machine,
         workers=meta.workers,
         drivers=meta.drivers,
         totals=dict(totals),

@@ -236,6 +236,29 @@ class ImageEntry(_Model):
     versions: dict[str, str] = Field(default_factory=dict)
 
 
+class DiskEntry(_Model):
+    """A disk that the lab file has the guests' machine given."""
+
+    file: Text
+    access: str = Field(description="overlay, read-only or write")
+    format: str
+    sha256: str = Field(
+        description="of the file when the run began; of one with backing files, of each of them, with + between them"
+    )
+
+
+class MachineEntry(_Model):
+    """The virtual machine of the guests: the image's, with what the lab file adds (``machine:``)."""
+
+    memory_mb: int
+    cpus: int = Field(description="but for tests with lab_cpus")
+    cpu: Text = Field(description="CPU model and flags")
+    added: list[Text] = Field(default_factory=list, description="what the lab file adds or changes, one line each, for people")
+    devices: list[Text] = Field(default_factory=list, description="as QEMU's -device has them")
+    disks: list[DiskEntry] = Field(default_factory=list)
+    arguments: list[Text] = Field(default_factory=list, description="more arguments of QEMU")
+
+
 class RunReport(_Model):
     """``run.json``."""
 
@@ -250,6 +273,7 @@ class RunReport(_Model):
     image: ImageEntry
     accelerator: str = Field(description="kvm or tcg")
     qemu: str = Field(description="QEMU's version")
+    machine: MachineEntry | None = Field(default=None, description="null where guests come from somewhere else than an image")
     workers: int
     drivers: list[DriverEntry]
     totals: dict[Verdict, int]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from lab.report.elsewhere import find, write_text
-from lab.report.model import DriverEntry, ImageEntry, RunReport, Text, as_json
+from lab.report.model import DriverEntry, ImageEntry, MachineEntry, RunReport, Text, as_json
 
 META_FILE = "meta.json"
 RUN_FILE = "run.json"
@@ -27,6 +27,7 @@ class RunMeta(BaseModel):
     image: ImageEntry
     accelerator: str
     qemu: str
+    machine: MachineEntry | None = None
     workers: int
     drivers: list[DriverEntry] = Field(default_factory=list)
     driver_paths: list[list[str]] = Field(

@@ -85,8 +85,15 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
         console.print(
             Text(f"skipped  {count} {noun} {printable(missing)}, which this guest lacks", style="bright_black"), soft_wrap=True
         )
+    machine = report.machine.added if report.machine is not None else []
     kept = [f"{guest.guest_id}: {guest.ended}" for guest in report.guests if guest.kept_as]
-    notes = (("not run", unchecked(report)), ("note", driver_notes(report)), ("kept", kept), ("forks", report.fork_notes))
+    notes = (
+        ("machine", machine),
+        ("not run", unchecked(report)),
+        ("note", driver_notes(report)),
+        ("kept", kept),
+        ("forks", report.fork_notes),
+    )
     for word, sentences in notes:
         for sentence in sentences:
             console.print(Text(f"{word:<8} {printable(sentence)}", style="yellow"), soft_wrap=True)
@@ -126,6 +133,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
         room: Bytes that it may have. The gravest of the red tests are named first; how many have no place is said.
     """
     head = [f"### {_plain(headline(report))}", "", _plain(_guest_line(report)), ""]
+    head += [f"- machine: {_plain(part)}" for part in (report.machine.added if report.machine is not None else ())]
     head += [*(f"- {_plain(driver_line(driver))}" for driver in report.drivers), ""] if report.drivers else []
     head += ["| verdict | tests | means |", "|---|---:|---|"]
     head += [

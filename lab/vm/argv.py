@@ -38,8 +38,7 @@ def build_argv(spec: VmSpec) -> list[str]:
     argv += ["-display", "none", "-msg", "timestamp=on"]
     argv += _machine(spec)
     argv += ["-chardev", f"socket,id=qmp,path={QMP_SOCKET},server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
-    for index, disk in enumerate(spec.disks):
-        argv += _disk(spec, index, disk)
+    argv += _disks(spec, added=False)
     for index, drive in enumerate(spec.cds):
         argv += _cd(spec, index, drive)
     argv += _nic(spec)
@@ -47,6 +46,7 @@ def build_argv(spec: VmSpec) -> list[str]:
         argv += ["-chardev", _chardev(serial_name(index), port), "-serial", f"chardev:{serial_name(index)}"]
     argv += _channels(spec)
     argv += _devices(spec)
+    argv += _disks(spec, added=True)
     if spec.paused:
         argv.append("-S")
     if spec.incoming:
@@ -112,14 +112,33 @@ def _boot_option(bootindex: int | None) -> str:
     return "" if bootindex is None else f",bootindex={bootindex}"
 
 
+def _disks(spec: VmSpec, *, added: bool) -> Iterator[str]:
+    for index, disk in enumerate(spec.disks):
+        if disk.added is added:
+            yield from _disk(spec, index, disk)
+
+
 def _disk(spec: VmSpec, index: int, disk: Disk) -> Iterator[str]:
     file, kind = (overlay_name(index), "qcow2") if disk.overlay else (escape(disk.path), disk.format)
-    yield from ("-drive", f"if=none,id=drive{index},file={file},format={kind},cache={disk.cache},discard=unmap")
+    drive = disk.drive or f"drive{index}"
+    options = f"if=none,id={drive},file={file},format={kind},cache={disk.cache},discard=unmap"
+    yield from ("-drive", options + (",readonly=on" if disk.read_only and not disk.overlay else ""))
+    if disk.interface == "none":
+        return
     if disk.interface == "virtio":
         device = "virtio-blk-pci"
     else:
-        device = "ide-hd" + _ahci_bus(spec, sum(other.interface == "ide" for other in spec.disks[:index]))
-    yield from ("-device", f"{device},id=disk{index},drive=drive{index}{_boot_option(disk.bootindex)}")
+        before = [other for other in spec.disks[:index] if other.interface == "ide" and other.added == disk.added]
+        # The CD drives' ports stay what they are.
+        used = len(before) + (_own_ide(spec) + len(spec.cds) if disk.added else 0)
+        device = "ide-hd" + _ahci_bus(spec, used)
+    serial = f",serial={escape(disk.serial)}" if disk.serial else ""
+    yield from ("-device", f"{device},id=disk{index},drive={drive}{serial}{_boot_option(disk.bootindex)}")
+
+
+def _own_ide(spec: VmSpec) -> int:
+    """AHCI ports that the guest's own hard disks take."""
+    return sum(disk.interface == "ide" and not disk.added for disk in spec.disks)
 
 
 def _cd(spec: VmSpec, index: int, drive: CdDrive) -> Iterator[str]:
@@ -127,7 +146,7 @@ def _cd(spec: VmSpec, index: int, drive: CdDrive) -> Iterator[str]:
     if drive.media:
         yield from ("-drive", f"if=none,id=media{index},file={escape(drive.media)},format=raw,media=cdrom,readonly=on")
         source = f",drive=media{index}"
-    bus = _ahci_bus(spec, index + sum(disk.interface == "ide" for disk in spec.disks))
+    bus = _ahci_bus(spec, index + _own_ide(spec))
     yield from ("-device", f"ide-cd{bus},id=cd{index}{source}{_boot_option(drive.bootindex)}")
 
 

@@ -67,7 +67,8 @@ class Frozen:
         state_by: How QEMU wrote its state, and reads it: :mod:`lab.vm.statefile`.
         read_only_ram: QEMU can open the RAM file read-only (8.2 and later); earlier ones open it for writing and map it
             privately.
-        files: Name -> (size, modification time in ns) of each file: a file that differs was touched.
+        files: Name (with its folder, where it lies elsewhere) -> (size, modification time in ns) of each file: a file that
+            differs was touched.
     """
 
     method: Method
@@ -115,6 +116,8 @@ def freeze(
         ram.store(folder / RAM_FILE)
     names = [STATE_FILE, RAM_FILE] if ram else [STATE_FILE]
     for index, disk in enumerate(machine.spec.disks):
+        if disk.read_only and not disk.overlay:
+            continue  # forks read the same file
         if not disk.overlay:
             raise FreezeFailed(f"{machine.spec.name}: disk {disk.path} has no overlay, so it cannot be frozen")
         shutil.move(machine.run_dir / overlay_name(index), folder / base_name(index))
@@ -123,6 +126,8 @@ def freeze(
     if machine.spec.firmware:
         shutil.move(machine.run_dir / VARS_FILE, folder / VARS_FILE)
         names.append(VARS_FILE)
+    # Files of the user's below added disks: forks of this machine are of no use once one has changed.
+    added = [str(disk.path.absolute()) for disk in machine.spec.disks if disk.added]
     for name in names:
         # QEMU before 8.2 opens the RAM file for writing, also where it maps it privately.
         (folder / name).chmod(0o600 if name == RAM_FILE and not features.read_only_ram_file else 0o400)
@@ -131,7 +136,7 @@ def freeze(
         spec=_plain_spec(machine.spec),
         state_by=way.state_by,
         read_only_ram=features.read_only_ram_file,
-        files={name: _mark(folder / name) for name in names},
+        files={name: _mark(folder / name) for name in [*names, *added]},
     )
     write_frozen(folder, frozen)
     return frozen
@@ -165,6 +170,8 @@ def fork_spec(frozen: Frozen, folder: Path, *, name: str) -> VmSpec:
         memory = MemoryFile(folder / RAM_FILE, share=False, read_only=frozen.read_only_ram)
     disks = tuple(
         replace(disk, path=folder / base_name(index), format="qcow2", blank=folder / blank_name(index))
+        if disk.overlay
+        else disk
         for index, disk in enumerate(frozen.spec.disks)
     )
     return _restored_spec(frozen, folder, name=name, memory=memory, disks=disks)
@@ -206,7 +213,10 @@ def thaw(
         if ram:
             ram.load(folder / RAM_FILE)
         # Disks are copied, not overlaid: what comes of it must not need this folder.
-        disks = tuple(replace(disk, copy_of=folder / base_name(index)) for index, disk in enumerate(frozen.spec.disks))
+        disks = tuple(
+            replace(disk, copy_of=folder / base_name(index)) if disk.overlay else disk
+            for index, disk in enumerate(frozen.spec.disks)
+        )
         spec = _restored_spec(frozen, folder, name=name, memory=ram.memory if ram else None, disks=disks)
         return _restore(frozen, folder, run_dir, spec, timeout=timeout), ram
     except BaseException:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 Accelerator = Literal["tcg", "kvm"]
+DiskFormat = Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +63,31 @@ class Disk:
 
     Attributes:
         path: The disk file, or, with ``overlay``, the base that is never written to.
-        interface: ``virtio`` (virtio-blk) or ``ide`` (AHCI on q35).
+        interface: ``virtio`` (virtio-blk) or ``ide`` (AHCI on q35); ``none``: only a drive, for a device of ``VmSpec.extra``.
         overlay: The machine writes to a fresh qcow2 overlay in its run folder instead of to ``path``.
         format: Format of ``path``.
         cache: QEMU's cache mode. ``unsafe`` (never flush) is right for overlays, which nobody keeps.
         bootindex: Boot order among the bootable devices, 1 first; None: not bootable by firmware.
         blank: An empty overlay of ``path`` that names it without a folder: it is copied, instead of one being made.
         copy_of: A disk to start from: the machine gets a copy of it in its run folder instead of an overlay of ``path``.
+        read_only: Without ``overlay``: nobody writes to it.
+        added: Not the guest's own: its controller comes behind all others, so that those stay at their PCI addresses.
+        drive: Name of the drive; empty for one by the disk's index.
+        serial: Serial number that the guest sees; empty for QEMU's own.
     """
 
     path: Path
-    interface: Literal["virtio", "ide"] = "virtio"
+    interface: Literal["virtio", "ide", "none"] = "virtio"
     overlay: bool = True
-    format: Literal["qcow2", "raw"] = "qcow2"
+    format: DiskFormat = "qcow2"
     cache: Literal["unsafe", "writeback", "none"] = "unsafe"
     bootindex: int | None = None
     blank: Path | None = None
     copy_of: Path | None = None
+    read_only: bool = False
+    added: bool = False
+    drive: str = ""
+    serial: str = ""
 
 
 @dataclass(frozen=True, slots=True)

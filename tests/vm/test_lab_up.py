@@ -26,13 +26,14 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from lab.cli import guest
+from lab.config.machine import Machine
 from lab.pool import boot
 from lab.vm.spec import VmSpec
 
 rom, folder, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 prints = SimpleNamespace(source="none", encoding="utf-8", start=lambda: None, close=lambda: None)
 manifest = SimpleNamespace(guest="tiny", capabilities=(), prints=prints, is_windows=False, boot_timeout_s=60.0, tools_dir="")
-values = SimpleNamespace(image="one", accelerator="tcg", transport="winrm", boot_timeout=None, debug="none")
+values = SimpleNamespace(image="one", accelerator="tcg", transport="winrm", boot_timeout=None, debug="none", machine=Machine())
 
 
 def wait_ready(*_arguments, **_options):
@@ -48,7 +49,7 @@ boot.read_credentials = lambda _image: None
 boot.machine_spec = lambda *_arguments, **_options: VmSpec(name="one", bios=rom, memory_mb=32)
 boot.open_prints = lambda *_arguments: prints
 boot.wait_ready = wait_ready
-guest.load_settings = lambda _options, config: SimpleNamespace(values=values)
+guest.load_settings = lambda _options, config: SimpleNamespace(values=values, file=None)
 guest.choose_accelerator = lambda _wanted, _found: "tcg"
 guest.probe_accelerators = lambda _cache: None
 guest.ensure_image = lambda _name, _progress: folder

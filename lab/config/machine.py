@@ -1,0 +1,203 @@
+"""The key ``machine:`` of a lab file: what the guests' virtual machine is given beside what the image asks for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+
+from lab.config.arguments import why_refused
+
+Access = Literal["overlay", "read-only", "write"]
+DiskFormat = Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"]
+Interface = Literal["virtio", "ide", "none"]
+
+_MEMORY = re.compile(r"([0-9]+) ?(M|MB|MiB|G|GB|GiB)?", re.IGNORECASE)
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,60}")
+_PROPERTY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+#: Names that the lab gives to the parts of each machine.
+_OWN_ID = re.compile(
+    r"(?:drive|disk|cd|media|net|rng|serial|channel|port)[0-9]+|pc\.ram|qmp|channels|debugcon|added[0-9]+", re.IGNORECASE
+)
+
+
+def _mebibytes(value: Any) -> Any:
+    """``2048`` and ``2G`` as MiB."""
+    if isinstance(value, str):
+        found = _MEMORY.fullmatch(value.strip())
+        if not found:
+            raise ValueError("must be a number of MiB, or a text such as 512M or 2G")
+        return int(found[1]) * (1024 if (found[2] or "M").upper().startswith("G") else 1)
+    if isinstance(value, float):
+        raise ValueError("must be a whole number of MiB, or a text such as 512M or 2G")
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, float):
+        raise ValueError("is a fraction to YAML; put it in quotes, as in addr: '05.0'")
+    if value is None or isinstance(value, (list, dict)):
+        raise ValueError("must be a text, a whole number, or true or false")
+    return value
+
+
+def _identifier(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise ValueError("must be a name: a letter, then letters, digits, '.', '_' and '-'")
+    if _OWN_ID.fullmatch(text):
+        raise ValueError("is a name that the lab gives to a part of the machine itself; choose another one")
+    return text
+
+
+def _model_name(text: str) -> str:
+    if not text or any(char in text for char in ", \t\n="):
+        raise ValueError("must be the name of a device model alone; its properties are keys of their own beside `driver`")
+    return text
+
+
+def _argument(text: str) -> str:
+    if reason := why_refused(text):
+        raise ValueError(f"cannot be used: {reason}")
+    return text
+
+
+def _cpu_model(text: str) -> str:
+    if not text.strip() or text.startswith("-"):
+        raise ValueError("must be a CPU model of QEMU, with its flags behind commas: Skylake-Client,avx2=off")
+    return text
+
+
+Identifier = Annotated[str, Field(min_length=1), AfterValidator(_identifier)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AddedDevice(BaseModel):
+    """A device of QEMU; every key beside ``driver`` is a property of it, as ``-device`` has them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Annotated[StrictStr | StrictInt | StrictBool, BeforeValidator(_scalar)]] = Field(init=False)
+
+    driver: Annotated[str, AfterValidator(_model_name)] = Field(
+        description="device model, as `qemu-system-x86_64 -device help` names it: edu, e1000e, nvme, …"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, value in (self.__pydantic_extra__ or {}).items():
+            if not _PROPERTY.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a property")
+            if name == "id":
+                _identifier(str(value))
+        return self
+
+    @property
+    def properties(self) -> dict[str, str | int | bool]:
+        """All keys beside ``driver``."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def text(self) -> str:
+        """What ``-device`` takes, for example ``edu,dma_mask=4294967295``."""
+        parts = [self.driver]
+        for name, value in self.properties.items():
+            said = ("on" if value else "off") if isinstance(value, bool) else str(value).replace(",", ",,")
+            parts.append(f"{name}={said}")
+        return ",".join(parts)
+
+
+class AddedDisk(_Model):
+    """A disk made of a file of the user's, which no guest writes to unless that is asked for."""
+
+    file: str = Field(min_length=1, description="the disk's file; relative to the lab file's folder")
+    access: Access = Field(
+        default="overlay",
+        description="overlay: each guest writes to a file of its own above it; read-only: the guest cannot write; write: the"
+        " guest writes to this very file, one guest at a time, and no guest is forked",
+    )
+    format: DiskFormat | None = Field(default=None, description="the file's format; what `qemu-img info` says when absent")
+    interface: Interface | None = Field(
+        default=None,
+        description="virtio or ide (AHCI); none: only a drive, which an entry of `devices` names by `drive: ID`; the image's"
+        " own interface when absent",
+    )
+    id: Identifier | None = Field(default=None, description="name of the drive, for a device with `drive: ID`")
+    serial: str | None = Field(default=None, min_length=1, max_length=36, description="serial number that the guest sees")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.interface == "none" and self.id is None:
+            raise ValueError("interface none needs an `id`, by which a device names the drive")
+        if self.interface == "none" and self.serial is not None:
+            raise ValueError("serial belongs to the device that has the drive: put it into `devices`")
+        return self
+
+
+class Machine(_Model):
+    """``machine:``: what the guests' machine has beside, or instead of, what the image asks for. Every key is optional."""
+
+    memory: Annotated[int, BeforeValidator(_mebibytes), Field(ge=128, le=1 << 20, strict=True)] | None = Field(
+        default=None, description="RAM in MiB, or a text such as 2G; the image's own when absent"
+    )
+    cpus: int | None = Field(
+        default=None,
+        ge=1,
+        le=255,
+        strict=True,
+        description="virtual CPUs, but for tests with lab_cpus; the image's own when absent",
+    )
+    cpu: Annotated[str, AfterValidator(_cpu_model)] | None = Field(
+        default=None,
+        description="CPU model and flags as -cpu has them; flags that the image needs under TCG are added; the image's own when"
+        " absent",
+    )
+    devices: tuple[AddedDevice, ...] = Field(default=(), description="devices of QEMU: {driver: edu, dma_mask: 4294967295}")
+    disks: tuple[AddedDisk, ...] = Field(default=(), description="disks from files, behind the guest's own")
+    arguments: tuple[Annotated[str, AfterValidator(_argument)], ...] = Field(
+        default=(), description="more arguments of QEMU, one word each; those that the lab itself needs are refused"
+    )
+
+    @model_validator(mode="after")
+    def _ids(self) -> Self:
+        seen: set[str] = set()
+        ids = [str(device.properties["id"]) for device in self.devices if "id" in device.properties]
+        for name in [*ids, *(disk.id for disk in self.disks if disk.id)]:
+            if name in seen:
+                raise ValueError(f"the id {name!r} stands twice; each device and drive has one of its own")
+            seen.add(name)
+        return self
+
+    @property
+    def adds(self) -> bool:
+        """It asks for anything at all."""
+        return self != Machine()
+
+    @property
+    def attaches(self) -> bool:
+        """It asks for parts, beside the figures of memory and processor."""
+        return bool(self.devices or self.disks or self.arguments)
+
+    @property
+    def writes(self) -> bool:
+        """A guest writes to a file of the user's: one at a time, and none is forked."""
+        return any(disk.access == "write" for disk in self.disks)
+
+    def below(self, folder: Path) -> Machine:
+        """The same with relative files taken from ``folder``."""
+        disks = tuple(
+            disk.model_copy(update={"file": str((folder / Path(disk.file).expanduser()).absolute())}) for disk in self.disks
+        )
+        return self.model_copy(update={"disks": disks})
