@@ -8,14 +8,8 @@ from pathlib import Path
 import platformdirs
 
 from lab.errors import ConfigError
-from lab.host.assets import data_root
 
 APP_NAME = "driver-test-lab"
-
-
-def project_root() -> Path:
-    """:func:`lab.host.assets.data_root`, by the name that a part of the free guest's key still has for it."""
-    return data_root()
 
 
 def cache_dir() -> Path:

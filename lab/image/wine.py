@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lab.config.yamlfile import read_yaml, validate
-from lab.host.paths import project_root
+from lab.host.assets import data_root
 from lab.image import debian
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
 from lab.image.kernel import kernel_facts
@@ -118,11 +118,11 @@ class WineRecipe:
     """Builds the image ``wine``.
 
     Args:
-        root: The checkout; None finds it.
+        root: Folder of ``driver/`` and ``vm-images/``; None: the lab's own.
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self._root = root or project_root()
+        self._root = root or data_root()
         self._folder = self._root / "vm-images" / "wine"
         self._key = ""
 
