@@ -23,6 +23,7 @@ from lab.image.key import content_key, file_inputs, source_files, tree_inputs
 from lab.image.manifest import SCHEMA_VERSION, ImageManifest, KernelFacts, MachineSpec, Ports, PrintPort
 from lab.image.progress import Progress
 from lab.toolchain.build import build_components
+from lab.toolchain.flags import KERNEL, WDK, build_text
 from lab.toolchain.manifest import load_component
 
 NAME = "wine"
@@ -145,6 +146,10 @@ class WineRecipe:
         for folder in ("driver/wine-compat", "vm-images/tools"):
             inputs |= tree_inputs(self._root / folder, folder)
         inputs |= file_inputs((Path(__file__).with_name(name) for name in _CODE), "code")
+        for file in _COMPONENTS:
+            # The compiler's version is not part of it: each machine has its own, and means the same by its options.
+            inputs[f"build/{file}"] = build_text(load_component(self._root / file), "x64").encode()
+        inputs |= file_inputs((WDK, *source_files(KERNEL)), "kernel headers")
         inputs["schema"] = b"%d" % SCHEMA_VERSION
         return inputs
 

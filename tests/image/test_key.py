@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lab.host.assets import data_root
 from lab.image.key import KEY_LENGTH, content_key, source_files, tree_inputs
 from lab.image.wine import WineRecipe
+from lab.toolchain import flags
 
 NAMES = st.text(min_size=1, max_size=8)
 CONTENTS = st.dictionaries(NAMES, st.binary(max_size=20), min_size=1, max_size=6)
@@ -85,3 +86,18 @@ def test_the_key_of_the_free_guest_covers_a_new_file_the_code_and_the_schema(che
     (checkout / "vm-images/wine/guest/new").write_text("")
     assert WineRecipe(checkout).key() != key
     assert {"schema", "code/wine.py", "code/debian.py", "code/credentials.py"} <= set(before.inputs())
+
+
+def test_the_key_of_the_free_guest_covers_how_its_programs_are_compiled(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler's options decide the bytes of labcompat.sys as its sources do."""
+    before = WineRecipe(checkout)
+    key = before.key()
+    assert {"kernel headers/wdk.h", "kernel headers/wdm.h", "build/driver/wine-compat/driver.yaml"} <= set(before.inputs())
+    assert str(checkout).encode() not in b"".join(before.inputs().values())
+    monkeypatch.setattr(flags, "_COMPILE", (*flags._COMPILE, "-fno-inline"))
+    changed = WineRecipe(checkout).key()
+    assert changed != key
+    monkeypatch.setattr(flags, "_LINK", (*flags._LINK, "-Wl,--no-seh"))
+    assert WineRecipe(checkout).key() not in (key, changed)
