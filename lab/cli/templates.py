@@ -112,6 +112,7 @@ def fork(
                         image_dir=forks.image_dir,
                         machine=machine,
                         transport=settings.values.transport,
+                        encoding=forks.encoding,
                     )
                     guests.add(kept)
                     machine.detach()

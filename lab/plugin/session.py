@@ -341,6 +341,8 @@ class LabSession:
 
     def _write_guest(self, life: GuestLife) -> None:
         """Write down what is known about a guest, as often as there is more."""
+        if life.prints_in is not None and not life.ended:
+            self._writer.prints(life.prints_in)
         sign, saved = self.evidence.unclaimed(life.guest_id) if life.ended else (None, None)
         self._writer.guest(guest_entry(life, worker=self.worker, sign=sign, evidence=self.evidence.entries(saved)))
 

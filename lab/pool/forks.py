@@ -106,6 +106,11 @@ class Forks:
         """Folder of the image."""
         return self._base.image_dir
 
+    @property
+    def encoding(self) -> str:
+        """Of the texts that the drivers print."""
+        return self._base.payload.encoding(self._base.manifest.prints.encoding)
+
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
         """See :class:`~lab.pool.forking.ForkSource`."""
         template = self.template(wish)

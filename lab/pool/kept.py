@@ -49,6 +49,7 @@ class KeptGuest:
         ports: Guest port -> port of 127.0.0.1.
         transport: How commands reach it by default.
         created: Seconds since the epoch.
+        encoding: Of the texts that its drivers print; empty for its image's own.
     """
 
     name: str
@@ -60,6 +61,7 @@ class KeptGuest:
     ports: Mapping[int, int] = field(default_factory=dict)
     transport: TransportName = "winrm"
     created: float = 0.0
+    encoding: str = ""
 
     @property
     def alive(self) -> bool:
@@ -175,6 +177,7 @@ def describe(
     image_dir: Path,
     machine: VirtualMachine,
     transport: TransportName,
+    encoding: str = "",
     clock: Callable[[], float] = time.time,
 ) -> KeptGuest:
     """Describe a running detached machine for the register.
@@ -195,6 +198,7 @@ def describe(
         ports=dict(machine.ports),
         transport=transport,
         created=clock(),
+        encoding=encoding,
     )
 
 

@@ -25,6 +25,8 @@ from lab.pool.deploy import Deployed, deploy
 from lab.pool.forking import ForkSource, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
+from lab.pool.printfile import print_file
+from lab.prints.live import PrintFile
 from lab.prints.window import Attribution, PrintLedger
 
 _LOG = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class GuestLife:
     load_s: float | None = None
     ended: str = ""
     kept_as: str = ""
+    prints_in: PrintFile | None = None
     attribution: Attribution = field(default_factory=Attribution)
 
 
@@ -342,6 +345,9 @@ class GuestPool:
                 self._on_change(life)
             raise
         self._next_id = ""
+        if guest.run_dir is not None:
+            encoding = self._source.payload.encoding(guest.manifest.prints.encoding)
+            life.prints_in = print_file(guest.manifest, guest.run_dir, guest=life.guest_id, encoding=encoding)
         how = f"a fork of {life.template}" if life.template else "booted"
         _LOG.info("%s is ready after %.2f s: %s", life.guest_id, life.wait_s, how)
         self._on_change(life)

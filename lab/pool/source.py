@@ -132,7 +132,14 @@ class ImageSource:
         name = self.kept.free_name(None, live.guest_id)
         description = self.manifest.guest
         self.kept.add(
-            describe(name, guest=description, image_dir=self.image_dir, machine=live.machine, transport=self.transport)
+            describe(
+                name,
+                guest=description,
+                image_dir=self.image_dir,
+                machine=live.machine,
+                transport=self.transport,
+                encoding=self.payload.encoding(self.manifest.prints.encoding),
+            )
         )
         live.machine.detach()
         live.kept_as = name

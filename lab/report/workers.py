@@ -15,22 +15,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lab.host.passed import said
+from lab.prints.live import PrintFile
 from lab.report.elsewhere import all_folders, other_folders
 from lab.report.model import ForksEntry, GuestEntry, TestEntry, Text, as_json
 
 _LOG = logging.getLogger(__name__)
 WORKERS_DIR = "workers"
+_PRINT_FILE = TypeAdapter(PrintFile)
 
 
 class ResultWriter:
-    """Appends what one worker finds out to three files under ``out/workers/``; safe against being killed.
+    """Appends what one worker finds out to files under ``out/workers/``; safe against being killed.
 
     ``<worker>.<pid>.tests.jsonl`` has a line for each finished test, ``….guests.jsonl`` one for each thing learned about a
-    guest, ``….begun.jsonl`` the list of collected tests and the announcement of each test. The process id keeps a torn last
-    line of a killed worker apart from the lines of its successor.
+    guest, ``….prints.jsonl`` one for where the prints of a guest are, ``….begun.jsonl`` the list of collected tests and the
+    announcement of each test. The process id keeps a torn last line of a killed worker apart from the lines of its successor.
 
     Args:
         out: The run's folder; made if it is not there.
@@ -73,6 +75,10 @@ class ResultWriter:
         """Record what became of this worker's forks, at its end."""
         self._append("forks", as_json(entry))
 
+    def prints(self, file: PrintFile) -> None:
+        """Record where the prints of a guest that is ready are, for `lab prints`; the folder goes with the guest."""
+        self._append("prints", _PRINT_FILE.dump_json(file).decode("utf-8"))
+
     def close(self) -> None:
         """Close the files; safe to call twice."""
         while self._files:
@@ -105,6 +111,32 @@ class ResultWriter:
             self._files[kind] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         while payload:
             payload = payload[os.write(self._files[kind], payload) :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPrints:
+    """The guests of a worker's process, whose prints can be read.
+
+    Attributes:
+        worker: ``gw0``, …; ``master`` without xdist.
+        pid: Its process.
+        files: One for each guest, in their order.
+    """
+
+    worker: str
+    pid: int
+    files: tuple[PrintFile, ...]
+
+
+def read_prints(out: Path) -> list[WorkerPrints]:
+    """Where the prints of a run's guests are, by worker; also while the run goes on."""
+    found = []
+    for path in (path for folder in all_folders(out) for path in sorted((folder / WORKERS_DIR).glob("*.prints.jsonl"))):
+        worker, _, pid = path.name.removesuffix(".prints.jsonl").partition(".")
+        whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        files = tuple(dict.fromkeys(_PRINT_FILE.validate_json(line) for line in whole))
+        found.append(WorkerPrints(worker=worker, pid=int(pid), files=files))
+    return found
 
 
 class _Begun(BaseModel):

@@ -1,0 +1,184 @@
+"""`lab prints`: what the kernel of a guest prints, of one that is up, or of a worker of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+
+from lab.cli.guest import kept_guests
+from lab.cli.output import reader_gone
+from lab.config import load_settings
+from lab.errors import ConfigError
+from lab.pool.kept import KeptGuest
+from lab.pool.printfile import kept_print_file
+from lab.prints.live import PrintFile, all_lines, tell
+from lab.report.elsewhere import find
+from lab.report.outdir import LATEST
+from lab.report.runfiles import RUN_FILE
+from lab.report.workers import WORKERS_DIR, WorkerPrints, read_prints
+
+_POLL_S = 0.1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(prints)
+
+
+def prints(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="A guest that is up, or a worker of a run (gw0); not needed when there is only one"
+        ),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the prints that come, until Ctrl-C")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, metavar="N", help="Of what is there, the last N lines only")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="Folder of the run; the one that goes on, or the last one")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+) -> None:
+    """Show a guest's kernel prints: time in the guest, level, thread, text. -f shows them as they come.
+
+    NAME is a guest that `lab up`, `lab fork` or `lab run --keep` left, or a worker of a run, whose guests are shown one after
+    the other, also while `lab run` goes on in another terminal.
+    """
+    guest = None if run is not None else _guest(name)
+    try:
+        if guest is not None:
+            _show_guest(guest, follow=follow, tail=tail)
+            return
+        folder = run.absolute() if run is not None else newest_run(Path(load_settings({}, config=config).values.out))
+        if folder is None:
+            said = f"there is neither a guest {name!r} nor a run" if name else "no guest is up, and there is no run"
+            raise ConfigError(said, hint="`lab up` boots a guest; `lab run` runs the suites")
+        if not folder.is_dir():
+            raise ConfigError(f"there is no folder {folder}", hint="the folder of a run, for example out/latest")
+        _show_worker(folder, worker_of(folder, name), follow=follow, tail=tail)
+    except KeyboardInterrupt:
+        return
+
+
+def _guest(name: str | None) -> KeptGuest | None:
+    """The guest that is up and meant; None: a run is meant."""
+    guests = kept_guests().all()
+    if name is not None:
+        return next((guest for guest in guests if guest.name == name), None)
+    if len(guests) > 1:
+        raise ConfigError(f"several guests are up: {', '.join(guest.name for guest in guests)}", hint="say which one")
+    return guests[0] if guests else None
+
+
+def newest_run(out: Path) -> Path | None:
+    """The run that goes on, the newest one of several; else the last one; None where there is none."""
+    candidates = [path.parent for path in out.glob(f"*/{WORKERS_DIR}") if path.parent.name != LATEST]
+    going = [folder for folder in candidates if goes_on(folder)]
+    if going:
+        return max(going, key=lambda folder: folder.stat().st_mtime_ns)
+    return (out / LATEST).resolve() if (out / LATEST).exists() else None
+
+
+def goes_on(folder: Path) -> bool:
+    """Whether a run has guests and has not ended."""
+    return not find(folder, RUN_FILE).exists() and any(psutil.pid_exists(worker.pid) for worker in read_prints(folder))
+
+
+def worker_of(folder: Path, name: str | None) -> str:
+    """The worker of a run that is meant.
+
+    Raises:
+        ConfigError: There is none of this name, or several and none is named.
+    """
+    workers = sorted({worker.worker for worker in read_prints(folder)})
+    listed = ", ".join(workers)
+    if name is None and len(workers) == 1:
+        return workers[0]
+    if not workers:
+        raise ConfigError(f"no guest of {folder} was ready to print", hint="a run without guests, or one that only begins")
+    if name is None:
+        raise ConfigError(f"the run in {folder} has several workers: {listed}", hint=f"say which one: lab prints {workers[0]}")
+    if name not in workers:
+        up = ", ".join(guest.name for guest in kept_guests().all()) or "no guest"
+        raise ConfigError(f"there is no {name!r}: up is {up}; workers of {folder} are {listed}", hint="one of these names")
+    return name
+
+
+def _show_guest(guest: KeptGuest, *, follow: bool, tail: int | None) -> None:
+    file = kept_print_file(guest)
+    if not follow:
+        _out(_last(all_lines(file), tail))
+        return
+
+    def more() -> bool:
+        time.sleep(_POLL_S)
+        return guest.alive and not reader_gone()
+
+    tell(file, typer.echo, goes_on=more, tail=tail)
+    if not reader_gone():
+        typer.echo(f"guest {guest.name} has ended", err=True)
+
+
+def _show_worker(folder: Path, worker: str, *, follow: bool, tail: int | None) -> None:
+    files = _files(read_prints(folder), worker)
+    if not follow:
+        _out(_last([line for file in files for line in _block(folder, file)], tail))
+        return
+    shown = 0 if tail is None else max(0, len(files) - 1)
+    while True:
+        # Asked first: what was written before the end is shown.
+        over = not goes_on(folder)
+        files = _files(read_prints(folder), worker)
+        for index in range(shown, len(files)):
+            typer.echo(_head(files[index]))
+            tell(_place(folder, files[index]), typer.echo, goes_on=_while_last(folder, worker, index), tail=tail)
+            tail = None
+            shown = index + 1
+        if reader_gone() or (over and shown == len(files)):
+            return
+        time.sleep(_POLL_S)
+
+
+def _while_last(folder: Path, worker: str, index: int) -> Callable[[], bool]:
+    """Whether this guest is still the worker's last one; the one before has ended when there is another."""
+
+    def more() -> bool:
+        time.sleep(_POLL_S)
+        if reader_gone() or not goes_on(folder):
+            return False
+        return len(_files(read_prints(folder), worker)) == index + 1
+
+    return more
+
+
+def _files(found: Sequence[WorkerPrints], worker: str) -> list[PrintFile]:
+    return [file for one in found if one.worker == worker for file in one.files]
+
+
+def _place(folder: Path, file: PrintFile) -> PrintFile:
+    """The file where it is: in the guest's run folder, or with what the run has kept of it."""
+    kept = folder / "guests" / file.guest / file.path.name
+    return file if file.path.exists() or not kept.exists() else replace(file, path=kept)
+
+
+def _head(file: PrintFile) -> str:
+    return f"=== {file.guest}"
+
+
+def _block(folder: Path, file: PrintFile) -> list[str]:
+    return [_head(file), *all_lines(_place(folder, file))]
+
+
+def _last(lines: list[str], tail: int | None) -> list[str]:
+    return lines if tail is None else lines[-tail:] if tail else []
+
+
+def _out(lines: Sequence[str]) -> None:
+    for line in lines:
+        typer.echo(line)

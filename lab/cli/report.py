@@ -1,0 +1,72 @@
+"""`lab open`: the report of a run, shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.cli.invocation import with_own_command
+from lab.config import load_settings
+from lab.errors import ConfigError
+from lab.report.elsewhere import find
+from lab.report.html import HTML_FILE
+from lab.report.outdir import LATEST
+from lab.report.runlog import LOG_FILE
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("open")(open_report)
+
+
+def open_report(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Folder of a run; that of the last one by default")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+) -> None:
+    """Open the report of the last run, or of the one in DIR, in a browser; where there is no display, print its path."""
+    path = report_of(folder, Path(load_settings({}, config=config).values.out))
+    typer.echo(str(path))
+    if not has_display(os.environ):
+        typer.echo("lab: there is no display here: open that file in a browser", err=True)
+    elif not webbrowser.open(path.as_uri()):
+        typer.echo("lab: no browser was found: open that file in one (BROWSER names it)", err=True)
+
+
+def report_of(folder: Path | None, out: Path) -> Path:
+    """The page of a run.
+
+    Args:
+        folder: Folder of the run; None for the last one.
+        out: Folder of all runs.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    named = folder if folder is not None else out / LATEST
+    path = find(named.absolute(), HTML_FILE)
+    if path.is_file():
+        return path.resolve()
+    if folder is None and not named.exists():
+        raise ConfigError(
+            f"there is no run in {out}", hint=with_own_command("`lab run` makes one, `lab open DIR` opens another")
+        )
+    if not named.exists():
+        raise ConfigError(f"there is no folder {named}", hint="the folder of a run, for example out/latest")
+    running = find(named.absolute(), LOG_FILE).is_file()
+    hint = f"is the run still going on? `lab report {named}` makes the page of what is there" if running else ""
+    raise ConfigError(
+        f"{named} holds no {HTML_FILE}", hint=with_own_command(hint) or "the folder of a run, for example out/latest"
+    )
+
+
+def has_display(environ: Mapping[str, str]) -> bool:
+    """Whether a browser could be seen. Without this question, one for terminals would take over the terminal."""
+    return sys.platform in ("darwin", "win32") or any(environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

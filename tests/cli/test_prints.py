@@ -1,0 +1,145 @@
+"""`lab prints`: which guest or worker is meant, guests of a run one after the other, and what is told when there is none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lab.cli import prints as prints_module
+from lab.cli.main import app
+from lab.errors import ConfigError
+from lab.pool import printfile
+from lab.pool.kept import KeptGuest, KeptGuests, process_start
+from lab.prints.live import PrintFile
+from lab.report.workers import ResultWriter
+from tests.prints.conftest import frames
+
+
+def _line(text: str) -> bytes:
+    return f"1.000:013c:017c:warn:debugstr:vDbgPrintExWithPrefix 00000065:00000003: {text}".encode()
+
+
+@pytest.fixture
+def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptGuests:
+    monkeypatch.chdir(tmp_path)
+    found = KeptGuests(tmp_path / "guests")
+    monkeypatch.setattr(prints_module, "kept_guests", lambda: found)
+    manifest = SimpleNamespace(prints=SimpleNamespace(source="wine", serial=1, encoding="utf-8"))
+    monkeypatch.setattr(printfile, "read_manifest", lambda _dir: manifest)
+    return found
+
+
+@pytest.fixture
+def up(guests: KeptGuests, tmp_path: Path) -> Callable[[str, list[str]], KeptGuest]:
+    def add(name: str, texts: list[str]) -> KeptGuest:
+        folder = tmp_path / f"{name}-run"
+        folder.mkdir()
+        (folder / "serial1.log").write_bytes(frames([_line(text) for text in texts]))
+        started = process_start(os.getpid()) or 0.0
+        guest = KeptGuest(name=name, guest="g", image_dir=tmp_path, run_dir=folder, pid=os.getpid(), pid_started=started)
+        guests.add(guest)
+        return guest
+
+    return add
+
+
+def _run(tmp_path: Path, name: str, workers: dict[str, list[str]], *, over: bool = True) -> Path:
+    """A run with a guest for each text of a worker; the first guest's folder is gone, and its log is kept."""
+    out = tmp_path / "out" / name
+    for worker, texts in workers.items():
+        with ResultWriter(out, worker) as writer:
+            for number, text in enumerate(texts, 1):
+                guest = f"{worker}-{number}"
+                folder = out / "guests" / guest if number == 1 else tmp_path / f"{name}-{guest}"
+                folder.mkdir(parents=True)
+                (folder / "serial1.log").write_bytes(frames([_line(text)]))
+                path = (tmp_path / "gone" if number == 1 else folder) / "serial1.log"
+                writer.prints(PrintFile(guest=guest, kind="wine", path=path, encoding="utf-8"))
+    if over:
+        (out / "run.json").write_text("{}", encoding="utf-8")
+    return out
+
+
+def lab(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["prints", *arguments])
+
+
+def texts(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.exception
+    return [line.split()[-1] for line in result.stdout.splitlines()]
+
+
+def error(result: Result) -> ConfigError:
+    assert isinstance(result.exception, ConfigError), result.output
+    return result.exception
+
+
+def test_a_guest_that_is_up(up: Callable[[str, list[str]], KeptGuest]) -> None:
+    up("wine", ["one", "two", "three"])
+    assert texts(lab()) == ["one", "two", "three"]
+    assert texts(lab("wine", "--tail", "2")) == ["two", "three"]
+    up("other", ["x"])
+    assert "several guests are up: other, wine" in error(lab()).message
+    assert texts(lab("other")) == ["x"]
+
+
+def test_following_ends_with_the_guest(up: Callable[[str, list[str]], KeptGuest], monkeypatch: pytest.MonkeyPatch) -> None:
+    up("wine", ["one"])
+    alive = iter([True, True, False])
+    monkeypatch.setattr(KeptGuest, "alive", property(lambda _guest: next(alive)))
+    result = lab("wine", "-f")
+    assert texts(result) == ["one"]
+    assert "guest wine has ended" in result.stderr
+
+
+def test_the_guests_of_a_worker_one_after_the_other(guests: KeptGuests, tmp_path: Path) -> None:
+    out = _run(tmp_path, "a", {"gw0": ["first", "second"], "gw1": ["third"]})
+    assert texts(lab("gw0", "--run", str(out))) == ["gw0-1", "first", "gw0-2", "second"]
+    assert texts(lab("gw0", "-f", "--run", str(out))) == ["gw0-1", "first", "gw0-2", "second"]
+    assert "several workers: gw0, gw1" in error(lab("--run", str(out))).message
+    refused = error(lab("gw7", "--run", str(out)))
+    assert "there is no 'gw7': up is no guest; workers of" in refused.message
+
+
+def test_the_run_that_goes_on_comes_before_the_last_one(guests: KeptGuests, tmp_path: Path) -> None:
+    last = _run(tmp_path, "a", {"gw0": ["old"]})
+    (tmp_path / "out" / "latest").symlink_to(last.name)
+    assert texts(lab("gw0")) == ["gw0-1", "old"]
+    _run(tmp_path, "b", {"gw0": ["new"]}, over=False)
+    assert texts(lab("gw0")) == ["gw0-1", "new"]
+
+
+def test_a_run_whose_processes_are_gone_does_not_go_on(tmp_path: Path) -> None:
+    out = _run(tmp_path, "a", {"gw0": ["x"]}, over=False)
+    assert prints_module.goes_on(out)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait(60)
+    [file] = (out / "workers").glob("gw0.*.prints.jsonl")
+    file.rename(file.with_name(f"gw0.{ended.pid}.prints.jsonl"))
+    assert not prints_module.goes_on(out)
+
+
+def test_nothing_to_show_is_told(guests: KeptGuests, tmp_path: Path) -> None:
+    assert "no guest is up, and there is no run" in error(lab()).message
+    assert "there is neither a guest 'gw0' nor a run" in error(lab("gw0")).message
+    assert "there is no folder" in error(lab("gw0", "--run", "nowhere")).message
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    assert "was ready to print" in error(lab("gw0", "--run", "out/a")).message
+
+
+def test_prints_that_stay_in_the_guest_are_told(
+    up: Callable[[str, list[str]], KeptGuest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up("win", [])
+    manifest = SimpleNamespace(prints=SimpleNamespace(source="none", serial=1, encoding="utf-8"))
+    monkeypatch.setattr(printfile, "read_manifest", lambda _dir: manifest)
+    refused = error(lab("win"))
+    assert "the prints of guest win stay in it" in refused.message
+    assert "LAB_DEBUG=kd" in (refused.hint or "")
