@@ -7,18 +7,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '\n== %s\n' "$*" >&2; }
 stop() { printf 'ci/setup.sh: %s\n' "$*" >&2; exit 10; }
 
-lists=(ci/packages.txt)
+also=()
 for argument in "$@"; do
     case "$argument" in
-        --tests) lists+=(ci/packages-test.txt) ;;
+        --tests) also+=(--also ci/packages-test.txt) ;;
         *) printf 'ci/setup.sh: unknown argument %s (only --tests)\n' "$argument" >&2; exit 2 ;;
     esac
 done
 
-# --- packages -----------------------------------------------------------------------------------------------------
-mapfile -t wanted < <(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "${lists[@]}")
+# --- what the virtual environment itself needs; `lab setup` below installs the rest -----------------------------------
 missing=()
-for package in "${wanted[@]}"; do
+for package in python3-venv ca-certificates; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing+=("$package")
 done
@@ -29,7 +28,7 @@ if [ ${#missing[@]} -gt 0 ]; then
         command -v sudo >/dev/null || stop "not root and no sudo; as root: apt-get install ${missing[*]}"
         as_root=(sudo)
     fi
-    say "installing ${#missing[@]} packages: ${missing[*]}"
+    say "installing ${missing[*]}"
     log=$(mktemp)
     apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
     { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
@@ -58,8 +57,10 @@ if [ "$(cat .venv/lab-key 2>/dev/null || true)" != "$key" ]; then
     printf '%s\n' "$key" >.venv/lab-key
 fi
 
-# --- drivers and image --------------------------------------------------------------------------------------------
+# --- packages, drivers and image ----------------------------------------------------------------------------------
+say "packages"
+.venv/bin/lab setup --yes --no-image "${also[@]}"
 say "drivers"
 .venv/bin/lab driver build
 say "guest image"
-.venv/bin/lab image build wine
+.venv/bin/lab setup --no-packages

@@ -12,6 +12,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 #: What an installed lab needs. The two drivers of this repository and their clients are examples, and stay here.
 DATA = (
+    "ci/packages.txt",
+    "ci/pipelines/own",
     "vm-images",
     "driver/clients/drvprobe",
     "driver/clients/drvprobe.driver.yaml",

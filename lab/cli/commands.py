@@ -29,6 +29,7 @@ MODULES = {
     "put": "files",
     "get": "files",
     "prints": "prints",
+    "setup": "setup",
     "doctor": "doctor",
     "driver": "driver",
     "image": "image",

@@ -31,11 +31,12 @@ from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meanin
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.console import open_console
 from lab.host.paths import cache_dir, runs_dir
+from lab.host.tools import Purpose, require_tools
 from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import KernelFacts
 from lab.image.progress import open_progress
-from lab.image.recipes import ensure_image
+from lab.image.recipes import ensure_image, must_be_built
 from lab.pool.hardware import check_machine, fit
 from lab.pool.trial import try_hardware
 from lab.report.collect import assemble
@@ -185,6 +186,7 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     for driver in (*drivers, *beside):
         if not driver.exists():
             raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
+    _require_tools(settings.values.image)
     # Now, and not first in every worker: an accelerator that does not work would be an error of each single test.
     accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
     with open_progress() as progress:
@@ -234,6 +236,12 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     elif out is None:
         point_latest(folder)
     return code
+
+
+def _require_tools(image: str) -> None:
+    """All that is missing on this machine, in one message, before the first of it is wanted."""
+    purposes: list[Purpose] = ["run guests", "build drivers"]
+    require_tools([*purposes, "build the free guest"] if must_be_built(image) else purposes)
 
 
 def _existing(suites: Sequence[str], root: Path) -> list[str]:

@@ -17,6 +17,8 @@ DATA = "_data"
 REINSTALL = "pip install --force-reinstall driver-test-lab"
 #: What must be there, relative to :func:`data_root`; `lab doctor` looks at it.
 NEEDED = (
+    "ci/packages.txt",
+    "ci/pipelines/own",
     "vm-images/wine/recipe.yaml",
     "vm-images/windows-common",
     "vm-images/tools",

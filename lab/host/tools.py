@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,6 +118,33 @@ def inspect(tool: Tool, runner: Runner = run_quick, *, path: str | None = None) 
     if tool.minimum and parse_version(version) < parse_version(tool.minimum):
         return ToolState(tool, found, version, f"older than {tool.minimum}")
     return ToolState(tool, found, version, "")
+
+
+def require_tools(purposes: Collection[Purpose], find: Callable[[str], str] = find_program) -> None:
+    """Have all programs for some purposes, or say at once which are missing.
+
+    Without the compiler for 32-bit drivers: guests have 64 bits.
+
+    Args:
+        purposes: What is about to be done.
+        find: Finds a program on this machine.
+
+    Raises:
+        HostToolError: Some are missing; with the commands that install them.
+    """
+    lacking = [
+        tool
+        for tool in needed()
+        if tool.required and tool.purpose in purposes and not tool.name.startswith("i686-") and not find(tool.name)
+    ]
+    if lacking:
+        names = ", ".join(tool.name for tool in lacking)
+        raise HostToolError(
+            [lacking[0].name],
+            None,
+            message=f"this machine lacks {names}",
+            hint=f"`lab setup` installs all that the lab needs; these alone: {install_command(lacking)}",
+        )
 
 
 def parse_version(text: str) -> tuple[int, ...]:

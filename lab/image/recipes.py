@@ -74,6 +74,14 @@ def ensure_image(name: str, progress: Progress, *, cache: Path | None = None) ->
     return existing_image(name, cache=cache)
 
 
+def must_be_built(name: str, *, cache: Path | None = None) -> bool:
+    """Whether :func:`ensure_image` would build an image now."""
+    if name != WINE:
+        return False
+    key = recipe_of(name).key()
+    return all(image.manifest.key != key for image in list_images(cache=cache))
+
+
 def existing_image(name: str, *, cache: Path | None = None) -> Path:
     """The folder of an image as it is, for a name that a user wrote; builds nothing.
 

@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [*sorted((ROOT / "ci").glob("*.sh")), ROOT / ".ci" / "run"]
 PIPELINES = sorted((ROOT / "ci" / "pipelines").glob("*.yml"))
+OWN = sorted((ROOT / "ci" / "pipelines" / "own").iterdir())
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.name)
@@ -26,6 +27,16 @@ def test_pipelines_are_yaml_and_run_the_readme_command(pipeline: Path) -> None:
     text = pipeline.read_text(encoding="utf-8")
     assert isinstance(yaml.safe_load(text), dict)
     assert "bash ci/run.sh" in text
+
+
+@pytest.mark.parametrize("pipeline", OWN, ids=lambda p: p.name)
+def test_pipelines_of_a_users_repository_are_two_lines(pipeline: Path) -> None:
+    text = pipeline.read_text(encoding="utf-8")
+    if pipeline.suffix == ".yml":
+        assert isinstance(yaml.safe_load(text), dict)
+    assert re.search(r"pip install driver-test-lab && (\.venv/bin/)?lab setup\b", text)
+    assert re.search(r"lab run['\n]", text)
+    assert "ci/" not in text
 
 
 @pytest.mark.parametrize(

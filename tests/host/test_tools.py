@@ -8,7 +8,7 @@ import pytest
 from lab.errors import HostToolError
 from lab.host.assets import data_root
 from lab.host.process import Finished, Runner
-from lab.host.tools import TOOLS, Tool, inspect, install_command, needed, parse_version
+from lab.host.tools import TOOLS, Tool, inspect, install_command, needed, parse_version, require_tools
 
 BY_NAME = {tool.name: tool for tool in TOOLS}
 
@@ -89,3 +89,13 @@ def test_versions_compare_by_number(older: str, newer: str) -> None:
 def test_a_real_tool_of_this_machine() -> None:
     state = inspect(Tool("sh", "run guests", "dash", arguments=("-c", "echo 1.2"), minimum="1.2"))
     assert (state.ok, state.version, Path(state.path).name) == (True, "1.2", "sh")
+
+
+def test_all_that_is_missing_is_told_at_once_with_the_command() -> None:
+    """It came one tool after the other, each time a run was tried."""
+    lacking = {"qemu-img", "mmdebstrap", "x86_64-w64-mingw32-gcc"}
+    with pytest.raises(HostToolError, match=r"lacks qemu-img, x86_64-w64-mingw32-gcc\n") as caught:
+        require_tools(["run guests", "build drivers"], lambda name: "" if name in lacking else f"/bin/{name}")
+    assert "lab setup" in caught.value.hint
+    assert "gcc-mingw-w64-x86-64 qemu-utils" in caught.value.hint
+    require_tools(["run guests"], lambda name: f"/bin/{name}")

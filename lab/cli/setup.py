@@ -1,0 +1,62 @@
+"""`lab setup`: everything that runs need on this machine, once: packages of the system, and the free guest's image."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
+from lab.errors import HostToolError
+from lab.host.console import is_terminal
+from lab.host.packages import install_commands, install_packages, missing_packages, needed_packages
+from lab.image.bootstrap_hints import hint_for
+from lab.image.progress import open_progress
+from lab.image.recipes import ensure_image
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(setup)
+
+
+def setup(
+    also: Annotated[
+        list[Path] | None, typer.Option("--also", metavar="FILE", help="Packages of yours, too: a file with one name a line")
+    ] = None,
+    no_packages: Annotated[bool, typer.Option("--no-packages", help="Install nothing; build the image alone")] = False,
+    no_image: Annotated[
+        bool, typer.Option("--no-image", help="Install packages alone; the first run builds the image")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before packages are installed")] = False,
+) -> None:
+    """Make this machine ready: install the packages that are missing (apt), build the free guest's image.
+
+    Re-runnable: what is there already costs a second. Needs root or sudo only where a package is missing. Asks before it
+    installs anything where it is started on a terminal.
+    """
+    if not no_packages:
+        _packages(also or [], ask=not yes and is_terminal(sys.stdin) and is_terminal(sys.stdout))
+    if not no_image:
+        with told_when_interrupted(lambda: NOTHING_LEFT), open_progress() as progress:
+            folder = ensure_image("wine", progress)
+        typer.echo(f"guest image: {folder}")
+
+
+def _packages(also: list[Path], *, ask: bool) -> None:
+    names = needed_packages(also)
+    missing = missing_packages(names)
+    if not missing:
+        typer.echo(f"packages: all {len(names)} are installed")
+        return
+    commands = install_commands(missing)
+    typer.echo(f"packages: installing {len(missing)} of {len(names)}: {' '.join(missing)}")
+    if ask:
+        typer.confirm(f"Run `{' '.join(commands[-1])}`?", default=True, abort=True)
+    try:
+        install_packages(missing)
+    except HostToolError as error:
+        error.hint = error.hint or hint_for(error.output)
+        raise

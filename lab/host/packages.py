@@ -1,0 +1,121 @@
+"""Packages of Debian and Ubuntu that the lab needs on its host: which are missing, and how they are installed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lab.config.textfile import read_text
+from lab.errors import ConfigError, HostToolError
+from lab.host.assets import data_root
+from lab.host.process import Runner, find_program, run_quick
+
+_LOG = logging.getLogger(__name__)
+#: The list, one name a line; what installs here is what `lab doctor` asks for.
+LIST = "ci/packages.txt"
+_QUERY_S = 60.0
+#: A slow mirror, and up to five minutes until another apt lets go of its lock.
+_INSTALL_S = 3600.0
+_AFTER_INTERRUPT_S = 60.0
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]+")
+_ENVIRONMENT = ("env", "DEBIAN_FRONTEND=noninteractive")
+_APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300")
+
+
+def needed_packages(more: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Names of the packages that the lab needs, and of those in further lists.
+
+    Args:
+        more: Files with one name a line; ``#`` begins a comment.
+
+    Raises:
+        ConfigError: A list cannot be read, or holds what is no name of a package.
+    """
+    found: dict[str, None] = {}
+    for file in (data_root() / LIST, *more):
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
+            name = line.partition("#")[0].strip()
+            if name and not _NAME.fullmatch(name):
+                raise ConfigError(f"{name!r} is no name of a package", file=str(file), line=number, hint="one name a line")
+            found |= {name: None} if name else {}
+    return tuple(found)
+
+
+def missing_packages(names: Sequence[str], runner: Runner = run_quick) -> tuple[str, ...]:
+    """Those of the packages that are not installed; all of them where there is no dpkg.
+
+    Args:
+        names: Names of packages.
+        runner: Runs a command with a deadline.
+    """
+    if not names or not find_program("dpkg-query"):
+        return tuple(names)
+    # It ends with 1 where it does not know one, and tells of the others all the same.
+    done = runner(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *names], _QUERY_S)
+    installed = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
+    return tuple(name for name in names if name not in installed)
+
+
+def install_commands(names: Iterable[str], *, root: bool | None = None) -> tuple[tuple[str, ...], ...]:
+    """The commands that install packages: read the lists, install.
+
+    Args:
+        names: Names of packages.
+        root: We are root; asked of the system when None.
+
+    Raises:
+        HostToolError: There is no apt here, or no way to become root.
+    """
+    wanted = tuple(names)
+    is_root = os.geteuid() == 0 if root is None else root
+    if not find_program("apt-get"):
+        raise HostToolError(
+            ["apt-get"],
+            None,
+            message="this system has no apt (Debian 12 or later, Ubuntu 24.04 or later)",
+            hint=f"install by hand what corresponds to: {' '.join(wanted)}; `lab setup --no-packages` does the rest",
+        )
+    if not is_root and not find_program("sudo"):
+        raise HostToolError(
+            ["sudo"], None, message="not root, and there is no sudo", hint=f"as root: apt-get install {' '.join(wanted)}"
+        )
+    prefix = (*(() if is_root else ("sudo",)), *_ENVIRONMENT, *_APT)
+    return (*prefix, "update"), (*prefix, "install", "-y", "--no-install-recommends", *wanted)
+
+
+def install_packages(names: Sequence[str]) -> None:
+    """Install packages; sudo may ask for a password on the terminal.
+
+    Raises:
+        HostToolError: It did not work; with the last lines of what apt said, which is kept as a whole.
+    """
+    commands = install_commands(names)
+    handle, log = tempfile.mkstemp(prefix="lab-apt-", suffix=".log")
+    with os.fdopen(handle, "wb") as said:
+        for command in commands:
+            code = _in_foreground(command, said.fileno())
+            if code:
+                text = Path(log).read_text(encoding="utf-8", errors="replace")
+                raise HostToolError(command, code, text, message=f"{shlex.join(command[:-1])} … ended with {code}; see {log}")
+    Path(log).unlink()
+
+
+def _in_foreground(command: Sequence[str], output: int) -> int:
+    """Run a command in our own session, where sudo finds the terminal; an interrupted one ends by itself, as dpkg must."""
+    _LOG.info("runs %s", shlex.join(command))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        return process.wait(_INSTALL_S)
+    except KeyboardInterrupt:
+        process.wait(_AFTER_INTERRUPT_S)
+        raise
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait(_AFTER_INTERRUPT_S)
+        raise HostToolError(command, None, message=f"{command[0]} did not end within {_INSTALL_S:.0f} s") from None
