@@ -30,6 +30,7 @@ MODULES = {
     "get": "files",
     "prints": "prints",
     "setup": "setup",
+    "init": "init",
     "doctor": "doctor",
     "driver": "driver",
     "image": "image",

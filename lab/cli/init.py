@@ -1,0 +1,130 @@
+"""`lab init`: the first files of a driver test, for the repository that is there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.cli.invocation import with_own_command
+from lab.errors import ConfigError
+from lab.host.console import is_terminal
+from lab.scaffold.compose import NewFile, compose, missing
+from lab.scaffold.look import Sight, look
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(init)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository; the current folder when not given")] = Path(),
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Write the files; without, they are shown, and a terminal is asked")
+    ] = False,
+) -> None:
+    """Look at a driver's repository and write the first files: lab.yaml, driver.yaml, three tests, a pipeline.
+
+    Files that are there stay as they are. Ends with 2 where no driver is found.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}")
+    sight = look(folder.absolute())
+    for line in _seen(sight):
+        typer.echo(line)
+    if not sight.drivers:
+        raise _no_driver(sight)
+    files = compose(sight)
+    new = missing(files)
+    for file in files:
+        if file not in new:
+            typer.echo(f"{_place(file)} is there, and stays as it is")
+    if not new:
+        typer.echo(with_own_command("nothing is left to write; try: lab run"))
+        return
+    if not yes:
+        for file in new:
+            typer.echo(f"\n--- {_place(file)}\n{file.text}")
+        if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+            typer.echo(with_own_command(f"nothing was written; `lab init {_given(folder)}--yes` writes {_count(new)}"))
+            return
+        typer.confirm(f"Write {_count(new)}?", default=True, abort=True)
+    for file in new:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        with file.path.open("x", encoding="utf-8") as out:
+            out.write(file.text)
+        typer.echo(f"wrote {_place(file)}")
+    if not _ignored(sight.root):
+        typer.echo("results go to out/: put it into .gitignore")
+    inside = "" if folder.absolute() == Path.cwd() else f"cd {_given(folder)}&& "
+    typer.echo(with_own_command(f"try: {inside}lab run") if not inside else f"try: {inside}lab run")
+
+
+def _seen(sight: Sight) -> list[str]:
+    """What was seen, one line each."""
+    lines = []
+    for driver in sight.drivers:
+        origin = os.path.relpath(driver.origin, sight.root)
+        if driver.manifest:
+            what = "a manifest of the lab"
+        elif driver.sources:
+            what = (
+                "DriverEntry"
+                if len(driver.sources) == 1
+                else f"DriverEntry, with {len(driver.sources) - 1} more of its sources"
+            )
+        else:
+            what = f"a finished driver, {driver.image}"
+        device = ", ".join(driver.links) or "no device name was found"
+        lines.append(f"{origin}: {what}; {driver.name}, {device}")
+        if driver.sources and not driver.unload:
+            lines.append("  it sets no unload routine: tests load it once in each guest")
+        if driver.kinds:
+            lines.append(
+                f"  it is a {' and '.join(driver.kinds)} driver, which needs a Windows guest: `lab image build --help`"
+            )
+    for path, kinds in sight.unbuildable.items():
+        lines.append(
+            f"{os.path.relpath(path, sight.root)}: a {' and '.join(kinds)} driver: build it with the WDK, then run this again;"
+            " it needs a Windows guest (`lab image build --help`)"
+        )
+    if sight.ci:
+        lines.append(f"this repository uses {_CI[sight.ci]}")
+    return [with_own_command(line) for line in lines]
+
+
+_CI = {"github": "GitHub Actions", "gitlab": "GitLab CI", "azure": "Azure Pipelines", "jenkins": "Jenkins"}
+
+
+def _no_driver(sight: Sight) -> ConfigError:
+    if sight.unbuildable:
+        return ConfigError(f"no driver in {sight.root} that can be tested as it is", hint="see the lines above")
+    return ConfigError(
+        f"no driver in {sight.root}: neither a source with DriverEntry, nor a driver.yaml, nor a finished x64 .sys",
+        hint="name the folder of the repository: lab init DIR",
+    )
+
+
+def _ignored(root: Path) -> bool:
+    """Whether the repository's own list says that results are not part of it; without one, nobody asks."""
+    try:
+        lines = (root / ".gitignore").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return not (root / ".git").exists()
+    return not {"out", "out/", "/out", "/out/"}.isdisjoint(lines)
+
+
+def _place(file: NewFile) -> str:
+    return os.path.relpath(file.path)
+
+
+def _given(folder: Path) -> str:
+    return "" if folder == Path() else f"{folder} "
+
+
+def _count(files: tuple[NewFile, ...]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files)} files"

@@ -1,0 +1,144 @@
+"""The first files of a driver test: lab file, manifest, suite, pipeline, as texts for what was seen."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.config.project import DEFAULT_FILE
+from lab.host.assets import data_root
+from lab.scaffold.look import FoundDriver, Sight
+from lab.toolchain.manifest import MANIFEST_NAME
+
+#: What YAML reads as a text without quotes, and the words that it does not.
+_PLAIN = re.compile(r"(\.\./)*[A-Za-z][A-Za-z0-9_./-]*|\.\.|[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9_]*")
+_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
+_BY = "Written by `lab init`; it is yours now."
+#: CI → its template of ci/pipelines/own, where it goes, and where it goes when that is taken.
+_PIPELINES = {
+    "github": ("github.yml", ".github/workflows/driver-lab.yml", ""),
+    "gitlab": ("gitlab.yml", ".gitlab-ci.yml", ".gitlab/driver-lab.yml"),
+    "azure": ("azure.yml", "azure-pipelines.yml", ".azure-pipelines/driver-lab.yml"),
+    "jenkins": ("Jenkinsfile", "Jenkinsfile", "Jenkinsfile.driver-lab"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that would be written.
+
+    Attributes:
+        path: Where.
+        text: What.
+    """
+
+    path: Path
+    text: str
+
+
+def compose(sight: Sight) -> tuple[NewFile, ...]:
+    """The files for what was seen. Some of them may be there already; see :func:`missing`.
+
+    Args:
+        sight: What was seen; with a driver at least.
+    """
+    manifests = {driver: driver.manifest or driver.folder / _manifest_name(driver) for driver in sight.drivers}
+    files = [NewFile(sight.root / DEFAULT_FILE, _lab_file(sight.root, manifests.values()))]
+    files += [NewFile(path, _manifest(driver)) for driver, path in manifests.items()]
+    files += [NewFile(sight.root / "suites" / f"test_{_identifier(one.name)}.py", _suite(one)) for one in sight.drivers]
+    return (*files, *_pipeline(sight))
+
+
+def missing(files: Iterable[NewFile]) -> tuple[NewFile, ...]:
+    """Those that are not there yet: nothing is overwritten, not even a dangling link."""
+    return tuple(file for file in files if not os.path.lexists(file.path))
+
+
+def _manifest_name(driver: FoundDriver) -> str:
+    return MANIFEST_NAME if driver.alone else f"{driver.name}.{MANIFEST_NAME}"
+
+
+def _lab_file(root: Path, manifests: Iterable[Path]) -> str:
+    paths = ", ".join(_yaml(os.path.relpath(path, root)) for path in manifests)
+    return (
+        f"# The driver test lab's settings: which drivers, which suites, which guest. {_BY}\n"
+        f"drivers: [{paths}]\n"
+        "suites: [suites]\n"
+        "image: wine              # the free guest; a Windows one is built from your own ISO: lab image build --help\n"
+    )
+
+
+def _manifest(driver: FoundDriver) -> str:
+    """A driver.yaml; keys whose values nobody knows stand in it as comments."""
+    lines = [f"# How the lab builds, loads and uses this driver. {_BY}", f"name: {_yaml(driver.name)}"]
+    lines.append(f"image: {_yaml(driver.image)}" + ("" if driver.sources else "    # a finished file, which is only read"))
+    for key in ("sources", "include", "defines"):
+        values = getattr(driver, key)
+        if values:
+            lines.append(f"{key}: [{', '.join(map(_yaml, values))}]")
+    lines.append(f"service: {_yaml(driver.service or driver.name)}")
+    if driver.links:
+        lines.append(f"links: [{', '.join(map(_yaml, driver.links))}]")
+    else:
+        lines.append("# links: ['\\\\.\\YourDevice']    # how programs open its device; none was found in the sources")
+    lines.append("clients: [drvprobe]      # runs scripts of device operations; programs of your own by name or path")
+    return "\n".join(lines) + "\n"
+
+
+def _suite(driver: FoundDriver) -> str:
+    tests = [_LOADS, _OPENS if driver.links else _REFUSES_A_SECOND_START, _LOADS_AGAIN if driver.unload else _HAS_A_SERVICE]
+    names = sorted({"ServiceState": "lab.guest.services", "ServiceError": "lab.errors"}.items(), key=lambda item: item[1])
+    body = "\n\n".join(tests)
+    imports = "".join(f"from {module} import {name}\n" for name, module in names if name in body)
+    return (
+        f'"""First tests of {driver.name}. {_BY}"""\n\n'
+        f"import pytest\n\n{imports}\n"
+        f'pytestmark = pytest.mark.lab_driver("{driver.name}"{"" if driver.unload else ", reload=False"})\n\n\n{body}'
+    )
+
+
+_LOADS = """def test_it_loads(driver):
+    assert driver.state() == ServiceState.RUNNING
+"""
+_OPENS = """def test_its_device_can_be_opened_and_closed(reader):
+    done = reader.run("open h {link}; close h")
+    assert done.errors == [0, 0]
+"""
+_REFUSES_A_SECOND_START = """def test_a_second_start_is_refused(driver):
+    with pytest.raises(ServiceError) as refused:
+        driver.start()
+    assert refused.value.exit_code == 1056  # ERROR_SERVICE_ALREADY_RUNNING
+"""
+_LOADS_AGAIN = """def test_it_unloads_and_loads_again(driver):
+    driver.stop()
+    driver.wait_unloaded()
+    driver.start()
+    assert driver.state() == ServiceState.RUNNING
+"""
+_HAS_A_SERVICE = """def test_the_guest_is_well_behind_its_load(driver, guest):
+    # It sets no unload routine: it stays loaded, and its guest goes with it.
+    assert guest.transport.run("ver").exit_code == 0
+    assert driver.state() == ServiceState.RUNNING
+"""
+
+
+def _pipeline(sight: Sight) -> list[NewFile]:
+    if not sight.ci:
+        return []
+    template, place, other = _PIPELINES[sight.ci]
+    text = (data_root() / "ci" / "pipelines" / "own" / template).read_text(encoding="utf-8")
+    taken = other and os.path.lexists(sight.root / place)
+    return [NewFile(sight.root / (other if taken else place), text)]
+
+
+def _identifier(name: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in name).lower()
+
+
+def _yaml(text: str) -> str:
+    """A text as YAML takes it inside of a list."""
+    safe = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    return text if safe else "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,143 @@
+"""What a driver's own files say about it: sources, project files of Visual Studio, INF files."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+SUFFIXES = (".c", ".cpp", ".cxx", ".cc")
+_COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+#: A definition: a prototype ends in a semicolon, and `DRIVER_INITIALIZE DriverEntry;` has no parentheses.
+_ENTRY = re.compile(r"\bDriverEntry\s*\([^;{}]*\)[^;{}()]*\{")
+_MAIN = re.compile(r"\b(?:w?main|w?WinMain|mainCRTStartup)\s*\([^;{}]*\)\s*\{")
+_LINK = re.compile(r'"\\\\(?:DosDevices|\?\?|GLOBAL\?\?)\\\\(?:Global\\\\)?([A-Za-z0-9_.$ -]+)"')
+_UNLOAD = re.compile(r"\bDriverUnload\s*=")
+#: Headers of frameworks that only a Windows guest has, and what they are called.
+FRAMEWORKS = {
+    "wdf.h": "KMDF",
+    "ndis.h": "NDIS",
+    "fltkernel.h": "minifilter",
+    "storport.h": "StorPort",
+    "netadaptercx.h": "KMDF",
+}
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
+_MSBUILD = "{http://schemas.microsoft.com/developer/msbuild/2003}"
+_SERVICE = re.compile(r"^[ \t]*AddService[ \t]*=[ \t]*\"?([^,\";\s%]+)", re.MULTILINE | re.IGNORECASE)
+_BINARY = re.compile(r"^[ \t]*ServiceBinary[ \t]*=[ \t]*.*?([^\\/%\s\"]+\.sys)", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    r"""What one source file says.
+
+    Attributes:
+        entry: It defines DriverEntry.
+        program: It defines main() or the like: no part of a driver.
+        links: Names that programs open, ``\\.\NAME``, in their order.
+        unload: It sets an unload routine.
+        frameworks: What of :data:`FRAMEWORKS` it is written for.
+    """
+
+    entry: bool
+    program: bool
+    links: tuple[str, ...]
+    unload: bool
+    frameworks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What a project file of Visual Studio says; paths have slashes and are relative to its folder.
+
+    Attributes:
+        target: Name of the image without its suffix; empty when it is the file's own.
+        driver: It builds a kernel-mode driver.
+        sources: What is compiled.
+        include: Folders of headers that are named without a variable.
+        defines: Preprocessor definitions, in all configurations.
+    """
+
+    target: str
+    driver: bool
+    sources: tuple[str, ...]
+    include: tuple[str, ...]
+    defines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inf:
+    """What an INF file says.
+
+    Attributes:
+        service: Name of the service that it adds; empty when it adds none.
+        image: File name of the driver's image; empty when it names none.
+    """
+
+    service: str
+    image: str
+
+
+def read_any(path: Path) -> str:
+    """The text of a file as editors of Windows save it; what is no valid text in it is replaced. Empty when unreadable."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig")):
+        if data.startswith(mark):
+            return data.decode(encoding, errors="replace")
+    return data.decode("utf-8", errors="replace")
+
+
+def source_facts(text: str) -> SourceFacts:
+    """What a source or a header says of its driver."""
+    # A link may stand behind // in a string: comments are only taken away where code is looked for.
+    code = _COMMENTS.sub(" ", text)
+    names = dict.fromkeys(match[1].strip() for match in _LINK.finditer(text))
+    headers = {PurePosixPath(name.replace("\\", "/")).name.lower() for name in _INCLUDE.findall(code)}
+    return SourceFacts(
+        entry=bool(_ENTRY.search(code)),
+        program=bool(_MAIN.search(code)),
+        links=tuple(f"\\\\.\\{name}" for name in names),
+        unload=bool(_UNLOAD.search(code)),
+        frameworks=tuple(dict.fromkeys(word for header, word in FRAMEWORKS.items() if header in headers)),
+    )
+
+
+def project_facts(text: str) -> Project | None:
+    """What a ``.vcxproj`` says; None where it is no such file."""
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        return None
+
+    def texts(name: str) -> Iterable[str]:
+        return ((node.text or "").strip() for node in root.iter(_MSBUILD + name))
+
+    sources = [node.get("Include", "") for node in root.iter(f"{_MSBUILD}ClCompile")]
+    include = [part for value in texts("AdditionalIncludeDirectories") for part in value.split(";")]
+    defines = [part.strip() for value in texts("PreprocessorDefinitions") for part in value.split(";")]
+    target = next((value for value in texts("TargetName") if value and "$" not in value), "")
+    return Project(
+        target=target,
+        driver="Driver" in texts("ConfigurationType") or any(texts("DriverType")),
+        sources=_plain(value for value in sources if value.lower().endswith(SUFFIXES)),
+        include=_plain(include),
+        defines=tuple(dict.fromkeys(word for word in defines if word and not re.search(r"[%$()\s]", word))),
+    )
+
+
+def inf_facts(text: str) -> Inf:
+    """What an INF file says."""
+    service, image = _SERVICE.search(text), _BINARY.search(text)
+    return Inf(service[1] if service else "", image[1] if image else "")
+
+
+def _plain(paths: Iterable[str]) -> tuple[str, ...]:
+    """Paths without a variable, with slashes, each once."""
+    found = (path.strip().replace("\\", "/").rstrip("/") for path in paths)
+    return tuple(dict.fromkeys(path for path in found if path and not re.search(r"[%$*]", path) and path[0] != "/"))

@@ -1,0 +1,161 @@
+"""`lab init`: what is seen in a repository, and the files that it shows and writes."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from lab.cli.init import register
+from lab.config import load_settings
+from lab.errors import ConfigError
+from lab.host.assets import data_root
+from lab.scaffold.compose import compose
+from lab.scaffold.look import look
+from lab.toolchain.build import build_components
+from lab.toolchain.manifest import load_component
+
+_HEAD = "#include <ntddk.h>\n"
+_ENTRY = """
+NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
+{
+    UNREFERENCED_PARAMETER(path);
+    driver->DriverUnload = Unload;
+    return Heat();
+}
+"""
+_UNLOAD = "static VOID NTAPI Unload(PDRIVER_OBJECT driver) { UNREFERENCED_PARAMETER(driver); }\n"
+
+
+def put(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A driver of two sources with a header elsewhere, a program beside it, an INF file, and a CI."""
+    put(tmp_path / "inc" / "kettle.h", '#define KETTLE_LINK L"\\\\DosDevices\\\\Kettle"\nNTSTATUS Heat(void);\n')
+    put(tmp_path / "drv" / "driver.c", f'{_HEAD}#include "../inc/kettle.h"\n{_UNLOAD}{_ENTRY}')
+    put(tmp_path / "drv" / "heat.c", f'{_HEAD}NTSTATUS Heat(void) {{ (void)L"\\\\??\\\\Kettle"; return STATUS_SUCCESS; }}\n')
+    put(tmp_path / "drv" / "tool.c", "int main(void) { return 0; }\n")
+    put(tmp_path / "drv" / "kettle.inf", "[S]\nAddService = KettleSvc,2,I\n[I]\nServiceBinary=%12%\\drv.sys\n")
+    put(tmp_path / ".gitlab-ci.yml", "stages: [build]\n")
+    put(tmp_path / "node_modules" / "x" / "entry.c", _HEAD + _ENTRY)
+    return tmp_path
+
+
+def lab_init(*arguments: str, answer: str = "") -> Result:
+    app = typer.Typer()
+    register(app)
+    app.callback()(lambda: None)
+    return CliRunner().invoke(app, ["init", *arguments], input=answer)
+
+
+def test_a_driver_by_its_sources(repository: Path) -> None:
+    (driver,) = look(repository).drivers
+    assert (driver.name, driver.image, driver.folder) == ("drv", "drv.sys", repository / "drv")
+    assert driver.sources == ("driver.c", "heat.c")
+    assert (driver.service, driver.links) == ("KettleSvc", (r"\\.\Kettle",))
+
+
+def test_what_is_written_is_read_and_builds(repository: Path, tmp_path: Path) -> None:
+    done = lab_init(str(repository), "--yes")
+    assert done.exit_code == 0, done.output
+    settings = load_settings({}, environ={}, cwd=repository)
+    assert settings.values.drivers == (str(repository / "drv" / "driver.yaml"),)
+    assert settings.values.suites == (str(repository / "suites"),)
+    component = load_component(repository / "drv" / "driver.yaml")
+    assert (component.service, component.manifest.links) == ("KettleSvc", ("\\\\.\\Kettle",))
+    build_components([component], "x64", tmp_path / "built", None)
+    suite = ast.parse((repository / "suites" / "test_drv.py").read_text(encoding="utf-8"))
+    tests = [node.name for node in suite.body if isinstance(node, ast.FunctionDef)]
+    assert len(tests) == 3
+    assert all(name.startswith("test_") for name in tests)
+
+
+def test_nothing_is_written_before_it_was_shown_and_nothing_is_overwritten(repository: Path) -> None:
+    mine = put(repository / "lab.yaml", "workers: 1\n")
+    before = {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()}
+    shown = lab_init(str(repository))
+    assert "nothing was written" in shown.output
+    assert "def test_it_loads(driver):" in shown.output
+    assert {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()} == before
+    done = lab_init(str(repository), "--yes")
+    assert "lab.yaml is there, and stays as it is" in done.output
+    assert mine.read_text(encoding="utf-8") == "workers: 1\n"
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert "nothing is left to write" in lab_init(str(repository), "--yes").output
+
+
+def test_the_pipeline_is_that_of_the_ci_beside_what_is_there(repository: Path) -> None:
+    def pipelines() -> list[str]:
+        files = compose(look(repository))
+        return [str(file.path.relative_to(repository)) for file in files if "pip install driver-test-lab" in file.text]
+
+    assert pipelines() == [".gitlab/driver-lab.yml"]
+    (repository / ".github").mkdir()
+    assert pipelines() == [".github/workflows/driver-lab.yml"]
+    shutil.rmtree(repository / ".github")
+    (repository / ".gitlab-ci.yml").unlink()
+    assert pipelines() == []
+    put(repository / ".git" / "config", '[remote "origin"]\n\turl = git@gitlab.example.org:me/kettle.git\n')
+    assert pipelines() == [".gitlab-ci.yml"]
+
+
+def test_a_project_file_says_what_belongs_to_the_driver(repository: Path) -> None:
+    put(
+        repository / "vs" / "Kettle Driver.vcxproj",
+        '<Project xmlns="http://schemas.microsoft.com/developer/msbuild/2003"><ItemDefinitionGroup><ClCompile>'
+        "<AdditionalIncludeDirectories>..\\inc</AdditionalIncludeDirectories>"
+        "<PreprocessorDefinitions>LIMIT=4</PreprocessorDefinitions></ClCompile></ItemDefinitionGroup><ItemGroup>"
+        '<ClCompile Include="..\\drv\\driver.c" /><ClCompile Include="..\\drv\\heat.c" /></ItemGroup></Project>',
+    )
+    (driver,) = look(repository).drivers
+    assert (driver.name, driver.sources, driver.include) == ("Kettle-Driver", ("driver.c", "heat.c"), ("../inc",))
+    assert driver.defines == ("LIMIT=4",)
+    lab_init(str(repository), "--yes")
+    assert load_component(repository / "drv" / "driver.yaml").manifest.include == ("../inc",)
+
+
+def test_two_drivers_of_one_folder_have_a_manifest_each(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        put(tmp_path / f"{name}.c", f"{_HEAD}NTSTATUS Heat(void);\n{_UNLOAD}{_ENTRY}")
+    files = {file.path.name for file in compose(look(tmp_path))}
+    assert files == {"lab.yaml", "one.driver.yaml", "two.driver.yaml", "test_one.py", "test_two.py"}
+
+
+def test_what_the_compiler_does_not_take_needs_its_finished_file(tmp_path: Path, repository: Path) -> None:
+    put(repository / "drv" / "driver.c", f"{_HEAD}#include <wdf.h>\n{_UNLOAD}{_ENTRY}")
+    sight = look(repository)
+    assert (sight.drivers, list(sight.unbuildable.values())) == ((), [("KMDF",)])
+    done = lab_init(str(repository))
+    assert "build it with the WDK" in done.output
+    assert isinstance(done.exception, ConfigError)
+    built = put(repository / "drv" / "x64" / "Release" / "drv.sys", "MZ")
+    (driver,) = look(repository).drivers
+    assert (driver.image, driver.sources, driver.kinds) == (built.relative_to(repository / "drv").as_posix(), (), ("KMDF",))
+    assert "needs a Windows guest" in lab_init(str(repository)).output
+
+
+def test_a_finished_driver_alone(tmp_path: Path) -> None:
+    component = load_component(data_root() / "driver" / "selftest" / "driver.yaml")
+    build_components([component], "x64", tmp_path / "dist", None)
+    (tmp_path / "dist" / "broken.sys").write_bytes(b"MZ")
+    (driver,) = look(tmp_path).drivers
+    assert (driver.name, driver.image, driver.sources) == ("selftest", "selftest.sys", ())
+    lab_init(str(tmp_path), "--yes")
+    assert load_component(tmp_path / "dist" / "driver.yaml").prebuilt == tmp_path / "dist" / "selftest.sys"
+
+
+@pytest.mark.parametrize("text", ["", "int main(void) { return 0; }"])
+def test_where_no_driver_is_it_says_what_was_sought(tmp_path: Path, text: str) -> None:
+    put(tmp_path / "main.c", text)
+    error = lab_init(str(tmp_path)).exception
+    assert isinstance(error, ConfigError)
+    assert "DriverEntry" in error.message
