@@ -17,7 +17,7 @@ _ENTRY = "NTSTATUS DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)\n{\n
     "text",
     [
         _ENTRY,
-        'extern "C" NTSTATUS\nDriverEntry(\n    _In_ PDRIVER_OBJECT DriverObject,\n    _In_ PUNICODE_STRING RegistryPath\n    )\n{',
+        'extern "C" NTSTATUS\nDriverEntry(\n    _In_ PDRIVER_OBJECT DriverObject,\n    _In_ PUNICODE_STRING Path\n    )\n{',
         "NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT d, PUNICODE_STRING p) /* the start */ {",
     ],
 )
