@@ -11,6 +11,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -304,6 +305,7 @@ class SimulatedForks:
         self.figures = ForkFigures()
         self.errors = list(errors)
         self.prepared: list[ForkWish] = []
+        self.expected: dict[ForkWish, int] = {}
         self.source: SimulatedSource | None = None
 
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
@@ -335,6 +337,9 @@ class SimulatedForks:
         )
         self.figures.used[template.key] = template
         return self.source.live(guest_id, machine, prints, transport, smp=wish.smp, template=template)
+
+    def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
+        self.expected = dict(counts)
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
         del guest_id

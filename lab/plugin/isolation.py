@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import pytest
 
 from lab.plugin.markers import Wishes
 from lab.plugin.testrun import TestRun
+from lab.pool.forking import ForkWish
 
 
 def scope_of(item: pytest.Item, isolation: str) -> str:
@@ -40,6 +42,20 @@ class Isolation:
     def wishes(self, nodeid: str) -> Wishes:
         """What a test asks for; nothing where it was not collected."""
         return self._wishes.get(nodeid, Wishes())
+
+    def forks(self, nodeids: Iterable[str], *, smp: int) -> dict[ForkWish, int]:
+        """How many forks of each kind some tests want, whoever runs them.
+
+        Args:
+            nodeids: The tests, in their order.
+            smp: Virtual CPUs of a test that asks for none.
+        """
+        first: dict[tuple[str, int, str], ForkWish] = {}
+        for nodeid in nodeids:
+            wishes = self.wishes(nodeid)
+            wish = ForkWish(wishes.cpus or smp, tuple(sorted(wishes.drivers)))
+            first.setdefault((self._scopes.get(nodeid, ""), wish.smp, nodeid if wishes.fresh else ""), wish)
+        return dict(Counter(first.values()))
 
     def next_scope(self, nodeid: str) -> str:
         """What the fork of a test's next execution is for. A test that is alone in it gets another one when it is run again."""

@@ -100,8 +100,12 @@ class LabSession:
         )
 
     def collected(self, nodeids: Sequence[str]) -> None:
-        """Write down which tests the run has."""
+        """Write down which tests the run has, and say which forks it will ask for."""
         self._writer.collected(nodeids)
+        if self._forks is not None:
+            served = [one for one in nodeids if one in self.users and not self._will_skip(self.wishes_of(one))]
+            counts = self._isolation.forks(served, smp=self.source.manifest.machine.smp)
+            self._forks.expect(counts, beside=self._turn.shared)
 
     def wishes_of(self, nodeid: str) -> Wishes:
         """What a test asks for."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -63,6 +65,16 @@ class ForkSource(Protocol):
 
         Raises:
             LabError: The fork did not wake.
+        """
+
+    def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
+        """Say which forks the run will ask for, so that no time goes into a template that is not worth it.
+
+        Without this, a fork is always taken from a template of its own, made first where there is none.
+
+        Args:
+            counts: Wish → how many forks of it the whole run, with all its workers, may want.
+            beside: Entered around what is done in the background, so that it disturbs nobody who has the machine to themselves.
         """
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:

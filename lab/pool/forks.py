@@ -9,28 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import (
-    FreezeFailed,
-    GuestCrashed,
-    GuestError,
-    GuestExited,
-    GuestHung,
-    GuestLacks,
-    HostToolError,
-    LabError,
-    ServiceError,
-)
+from lab.errors import GuestExited, LabError
 from lab.host.capacity import RESERVE_MB, measure
 from lab.host.passed import passed_over, said
+from lab.pool.boot import cd_drive
+from lab.pool.deploy import deploy
 from lab.pool.forking import ForkFigures, ForkWish
+from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest
 from lab.pool.maketemplate import TemplateMaker
-from lab.pool.sources import can_resume, why_not_forked
+from lab.pool.supply import TemplateSupply
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
 from lab.pool.wake import go_on, wake
@@ -84,22 +78,18 @@ class Forks:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base = base
-        self._store = store
-        self._maker = maker
         self._runs_dir = runs_dir
         self._on_close = on_close
         self._on_ready = on_ready
-        self._progress = progress
         self._memory_mb = memory_mb
         self._clock = clock
-        self._known: dict[ForkWish, Template | None] = {}
-        self._distrusted: set[ForkWish] = set()
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-spare")
         self._spare: Future[_Spare | None] | None = None
         self._spare_wish: ForkWish | None = None
         self._keeper = KeeperAtHand()
         self._closed = threading.Event()
         self.figures = ForkFigures()
+        self._supply = TemplateSupply(base, store, maker, self.figures, progress=progress, memory_mb=memory_mb)
 
     @property
     def image_dir(self) -> Path:
@@ -113,18 +103,22 @@ class Forks:
 
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
         """See :class:`~lab.pool.forking.ForkSource`."""
-        template = self.template(wish)
+        template = self._supply.soonest(wish)
         if template is None:
             return None
-        live = self._take_spare(wish, template) or self._start(guest_id, wish, template).live
-        self.figures.used[template.key] = template
+        made = self._take_spare(wish) or self._start(guest_id, wish, template)
+        self.figures.used[made.template.key] = made.template
         with passed_over(_LOG, "no keeper is made ready: forks are closed", RuntimeError, level=logging.DEBUG):
             self._background.submit(self._keeper.refill)
-        return self._on_ready(live)
+        return self._on_ready(made.live)
+
+    def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
+        """See :class:`~lab.pool.forking.ForkSource`."""
+        self._supply.expect(counts, beside=beside)
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
         """See :class:`~lab.pool.forking.ForkSource`."""
-        template = self._known.get(wish)
+        template = self._supply.at_hand(wish)
         if template is None or self._closed.is_set() or (self._spare is not None and self._spare_wish == wish):
             return
         self._end_spare()
@@ -135,90 +129,20 @@ class Forks:
 
     def distrust(self, wish: ForkWish, reason: str) -> None:
         """See :class:`~lab.pool.forking.ForkSource`."""
-        template = self._known.pop(wish, None)
-        if template is None:
-            return
         self._end_spare()
-        if not template.exists:
-            return  # it was removed, so nothing is wrong with forks of another one
-        self._store.discard(template)
-        again = "a guest was booted instead; the template is made anew"
-        if wish in self._distrusted:
-            self._known[wish] = None
-            again = "it had been made anew already, so guests are booted from here on"
-        self._distrusted.add(wish)
-        self.figures.note(f"forks of {template.name} did not wake ({reason}): {again}")
+        self._supply.distrust(wish, reason)
 
     def template(self, wish: ForkWish) -> Template | None:
         """The template of a wish, made if need be; None when there can be none."""
-        known = self._known.get(wish)
-        if wish in self._known and (known is None or known.exists):
-            return known
-        found: Template | None = None
-        base: Template | None = None
-        try:
-            if not can_resume(self._base.manifest):
-                raise FreezeFailed(why_not_forked(self._base.manifest))
-            found = self._find(self._wish(wish))
-            if found is None and wish.drivers:
-                base = self.template(ForkWish(wish.smp))
-                found = self._load(base, self._wish(wish)) if base else None
-            elif found is None:
-                found = self._boot(self._wish(wish))
-        except (ServiceError, GuestCrashed, GuestHung, GuestLacks) as error:
-            if base is None:
-                self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
-            else:
-                # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
-                self.figures.note(f"{', '.join(wish.drivers)} cannot be loaded in a template: {_line(error)}")
-                found = base
-        except (GuestError, HostToolError) as error:
-            if wish not in self._distrusted:
-                # Something ended the guest, or it was slow; once more, by the caller's second try.
-                self._distrusted.add(wish)
-                raise
-            self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
-        except (FreezeFailed, OSError) as error:
-            if base is not None and not base.exists:
-                # No reason to do without forks from here on: the caller's second try makes it anew.
-                raise FreezeFailed(f"the template of {base.name} was removed while another was made from it") from error
-            self.figures.note(f"no template can be made, guests are booted: {_line(error)}")
-        self._known[wish] = found
-        return found
+        return self._supply.own(wish)
 
     def close(self) -> None:
         """See :class:`~lab.pool.forking.ForkSource`."""
         self._closed.set()
         self._end_spare()
         self._background.shutdown()
+        self._supply.close()
         self._keeper.close()
-
-    def _wish(self, wish: ForkWish) -> TemplateWish:
-        return self._base.of(smp=wish.smp, drivers=wish.drivers)
-
-    def _find(self, wish: TemplateWish) -> Template | None:
-        """A template that is there already, if its guest had the very files of this run."""
-        found = self._store.find(wish.key)
-        if found is not None and found.files and found.files != wish.payload.sums():
-            self.figures.note(f"the template of {found.name} had other files than its key says: it is made anew")
-            self._store.discard(found)
-            return None
-        return found
-
-    def _boot(self, wish: TemplateWish) -> Template:
-        key = wish.key
-        return self._make(wish, key, lambda folder: self._maker.boot(wish, key, folder))
-
-    def _load(self, base: Template, wish: TemplateWish) -> Template:
-        key = wish.key
-        return self._make(wish, key, lambda folder: self._maker.load(base, wish, key, folder))
-
-    def _make(self, wish: TemplateWish, key: str, build: Callable[[Path], None]) -> Template:
-        template, made = self._store.make(wish.manifest.name, key, build, progress=self._progress)
-        if made:
-            self.figures.made[key] = template.made_s
-            self._progress(f"template of {template.name} made in {template.made_s:.1f} s")
-        return template
 
     def _start(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
         begin = self._clock()
@@ -230,9 +154,11 @@ class Forks:
             live = wake(
                 machine,
                 template,
-                self._wish(wish),
+                self._supply.wish(wish),
                 guest_id=guest_id,
                 begin=begin,
+                # Before the guest runs: until it has answered its first question, it has seen the medium as well.
+                drive=self._insert(machine) if template.base else None,
                 on_close=lambda kept: self._on_close(folder, kept),
             )
         except BaseException:
@@ -247,7 +173,30 @@ class Forks:
                 machine.close()
             self._on_close(folder, False)
             raise
+        if template.base:
+            self._deploy(live)
         return _Spare(template=template, machine=machine, live=live)
+
+    def _insert(self, machine: VirtualMachine) -> CdIngress | None:
+        """Put the run's files into the drive of a fork that has none of them; what is wrong with that, the copy will tell."""
+        if self._base.files_by != "media" or not self._base.manifest.machine.cd_drives:
+            return None
+        drive = cd_drive(machine, self._base.manifest)
+        try:
+            if drive is not None:
+                drive.insert({file.name: file for file in self._base.payload.files()})
+        except LabError as error:
+            _LOG.warning("no medium in the drive before the fork runs: %s", error.message)
+        return drive
+
+    def _deploy(self, live: LiveGuest) -> None:
+        """Copy the run's files in and create the services."""
+        try:
+            live.deployed = deploy(live, self._base.payload, clock=self._clock)
+        except BaseException:
+            self.figures.failed += 1
+            live.close()
+            raise
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
         """In the background: what fails here, in whatever way, is tried again and told where the fork is needed."""
@@ -261,7 +210,7 @@ class Forks:
             return spare
         return None
 
-    def _take_spare(self, wish: ForkWish, template: Template) -> LiveGuest | None:
+    def _take_spare(self, wish: ForkWish) -> _Spare | None:
         if self._spare is None or self._spare_wish != wish:
             self._end_spare()
             return None
@@ -269,14 +218,14 @@ class Forks:
         if spare is None:
             return None
         try:
-            if spare.template != template or not spare.live.alive:
+            if not spare.live.alive:
                 raise GuestExited("the spare is of no use any more")
             go_on(spare.machine, spare.live)
         except (LabError, OSError) as error:
             _LOG.info("%s: the fork that stood ready is given up: %s", spare.live.guest_id, said(error))
             spare.live.close()
             return None
-        return spare.live
+        return spare
 
     def _end_spare(self) -> None:
         future, self._spare = self._spare, None
@@ -286,8 +235,3 @@ class Forks:
             with passed_over(_LOG, f"{spare.live.guest_id}: a fork that nobody took", LabError, OSError):
                 spare.machine.kill()
             spare.live.close()
-
-
-def _line(error: Exception) -> str:
-    """The first line of what happened."""
-    return (error.message if isinstance(error, LabError) else str(error)).splitlines()[0]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from lab.errors import GuestExited, LabError, TransportError
 from lab.guest.protocol import Abandonable, Transport
@@ -16,6 +16,9 @@ from lab.host.passed import passed_over, said
 from lab.image.manifest import ImageManifest
 from lab.pool.delivery import Delivery
 from lab.prints.record import PrintSource
+
+if TYPE_CHECKING:
+    from lab.pool.deploy import Deployed
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class LiveGuest:
         delivery: How files get into it; None: over its transport.
         kept_as: Its name in the register of guests that may outlive this process; empty where it is not registered.
         prepared: It is a copy of a guest that had files and services already, so that only what differs is brought in.
+        deployed: How the run's files got in, where that was done before it was handed over; None otherwise.
         on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
     """
 
@@ -79,6 +83,7 @@ class LiveGuest:
     delivery: Delivery | None = None
     kept_as: str = ""
     prepared: bool = False
+    deployed: Deployed | None = None
     on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)
 

@@ -1,4 +1,4 @@
-"""Makes templates: a boot frozen when it is ready, or a template thawed, drivers loaded in it, and frozen again."""
+"""Makes templates: a boot frozen when it is ready, or that thawed, drivers copied in and loaded, and frozen again."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from lab.guest.winrm import WinRmTransport
 from lab.host.qemu import QemuFeatures
 from lab.image.folder import read_credentials
 from lab.pool.boot import boot_guest, connect
+from lab.pool.delivery import FilesBy
 from lab.pool.deploy import deploy
 from lab.pool.live import LiveGuest
 from lab.pool.settle import PATIENCE_S, processor_time, settle
@@ -72,10 +73,10 @@ class TemplateMaker:
         self._wall = wall
 
     def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
-        """Boot a guest, copy the payload in, create the services, freeze.
+        """Boot a guest and freeze it; no file of a run is in it.
 
         Args:
-            wish: What is wanted; without loaded drivers.
+            wish: What is wanted, see :meth:`~lab.pool.template.TemplateWish.base`.
             key: Its key.
             folder: An empty folder.
 
@@ -109,41 +110,43 @@ class TemplateMaker:
                 encoding=wish.payload.encoding(wish.manifest.prints.encoding),
                 memory=ram.memory if ram else None,
                 hardware=wish.hardware,
-                # Over the transport: a guest is frozen with an empty drive, so that each fork can be given its own medium.
-                files_by="winrm" if wish.transport == "winrm" else "sftp",
+                files_by=_by_transport(wish),
                 progress=self._progress,
             )
             undo.callback(guest.close)
-            sums = deploy(guest, wish.payload, clock=self._clock).sums
-            self._freeze(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin, files=sums)
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin, files={})
 
-    def load(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
-        """Thaw a template without drivers, load the wanted ones, freeze.
+    def derive(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
+        """Thaw the base, copy drivers and clients in, create the services, load the wanted drivers, freeze.
 
         Args:
-            base: The template without drivers.
+            base: The template without any file of a run.
             wish: What is wanted.
             key: Its key.
             folder: An empty folder.
 
         Raises:
             ServiceError: A driver does not load: that is for a test to find.
+            WrongBinary: What came into the guest is not what the run names.
             LabError: The guest did not get ready, or cannot be frozen.
         """
         begin = self._clock()
-        self._progress(f"make a template of {wish.manifest.name} with {', '.join(wish.drivers)} loaded")
+        loaded = f"with {', '.join(wish.drivers)} loaded" if wish.drivers else "with the drivers of this run"
+        self._progress(f"make a template of {wish.manifest.name} {loaded}")
         with contextlib.ExitStack() as undo:
             machine, ram = thaw(base.frozen(), base.folder, folder / _RUN, name="template")
             if ram:
                 undo.callback(ram.close)
             undo.callback(machine.close)
-            guest = wake(machine, base, wish, guest_id="template")
+            guest = wake(machine, base, replace(wish, files_by=_by_transport(wish)), guest_id="template")
             undo.callback(guest.close)
-            # Whatever a fork of this one runs was compared here, in the moment before it was loaded.
-            verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
+            files = deploy(guest, wish.payload, clock=self._clock).sums
+            if wish.drivers:
+                # Whatever a fork of this one runs was compared here, in the moment before it was loaded.
+                verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
             for name in wish.drivers:
                 guest.services.start(wish.payload.driver(name).service)
-            self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=base.files, base=base)
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=files, base=base)
 
     def _park(self, guest: LiveGuest, wish: TemplateWish) -> tuple[WinRmTransport | None, dict[str, str]]:
         """Leave something in the guest that answers a fork's first question.
@@ -195,7 +198,7 @@ class TemplateMaker:
             control.abandon()
         guest.prints.close()
         run = folder / _RUN
-        if base is not None:
+        if base is not None and wish.drivers:
             # A fork's test that wants its drivers freshly loaded gets the prints of this load, so its numbers begin before it.
             port = run / f"{serial_name(wish.manifest.prints.serial)}.log"
             (folder / REPLAY_FILE).write_bytes(port.read_bytes())
@@ -220,8 +223,14 @@ class TemplateMaker:
                 prints=prints.numbers,
                 parked=parked,
                 files=files,
+                base=base is None,
             )
         )
+
+
+def _by_transport(wish: TemplateWish) -> FilesBy:
+    """Over the transport: a guest is frozen with an empty drive, so that each fork can be given its own medium."""
+    return "winrm" if wish.transport == "winrm" else "sftp"
 
 
 def _channel_of(guest: LiveGuest, wish: TemplateWish) -> WinRmTransport | None:

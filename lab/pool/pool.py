@@ -87,6 +87,10 @@ class GuestLife:
     prints_in: PrintFile | None = None
     attribution: Attribution = field(default_factory=Attribution)
 
+    def note_copy(self, deployed: Deployed) -> None:
+        """Take down how the run's files got in."""
+        self.copy_s, self.copied_by, self.copy_note = deployed.copy_s, deployed.copied_by, deployed.copy_note
+
 
 @dataclass(slots=True, kw_only=True)
 class Seat:
@@ -325,6 +329,8 @@ class GuestPool:
             )
             if guest.template:
                 life.fork_s, life.template = guest.boot_s, guest.template
+                if guest.deployed is not None:
+                    life.note_copy(guest.deployed)
             else:
                 self._deploy(guest, ledger, life)
         except _NoTemplate:
@@ -358,7 +364,7 @@ class GuestPool:
         """Make a booted guest ready for tests."""
         life.boot_s = guest.boot_s
         deployed: Deployed = deploy(guest, self._source.payload, clock=self._clock)
-        life.copy_s, life.copied_by, life.copy_note = deployed.copy_s, deployed.copied_by, deployed.copy_note
+        life.note_copy(deployed)
         ledger.end_boot()
         life.attribution = ledger.finish()
         if life.attribution.faults:

@@ -30,7 +30,7 @@ REPLAY_FILE = "loaded.prints"
 #: In ``parked``: the shell was left by the machine's channel, on which the guest still waits.
 BY_CHANNEL = "by_channel"
 #: Part of every key: raised when this code freezes something else than it did before.
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,15 @@ class TemplateWish:
     def of(self, *, smp: int, drivers: tuple[str, ...]) -> TemplateWish:
         """The same with another number of CPUs and other drivers loaded."""
         return replace(self, smp=smp, drivers=drivers)
+
+    def base(self) -> TemplateWish:
+        """The same machine without any file of the run: the template from which all others of it are made."""
+        return replace(self, payload=Payload(), drivers=())
+
+    @property
+    def is_base(self) -> bool:
+        """No file of the run is wanted in it."""
+        return not self.payload.drivers and not self.payload.clients
 
     @property
     def key(self) -> str:
@@ -114,6 +123,7 @@ class Template:
         prints: Where the stream of prints stopped, by the source's own names.
         parked: What the transport left in the guest; empty when nothing.
         files: File name → SHA-256 of what was copied in, as the guest told before it was frozen.
+        base: No file of a run was copied in: each fork gets those of its run.
     """
 
     folder: Path = field(compare=False)
@@ -130,11 +140,12 @@ class Template:
     prints: Mapping[str, int]
     parked: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    base: bool = False
 
     @property
     def name(self) -> str:
         """For people: image, CPUs, drivers."""
-        loaded = f" with {', '.join(self.drivers)} loaded" if self.drivers else ""
+        loaded = f" with {', '.join(self.drivers)} loaded" if self.drivers else " without drivers" if self.base else ""
         return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{loaded}"
 
     def frozen(self) -> Frozen:

@@ -14,6 +14,7 @@ from lab.guest.winrm import WinRmTransport
 from lab.image.folder import read_credentials
 from lab.pool.boot import cd_drive, connect
 from lab.pool.delivery import Delivery
+from lab.pool.ingress import CdIngress
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.sources import open_prints
 from lab.pool.template import BY_CHANNEL, Template, TemplateWish
@@ -34,6 +35,7 @@ def wake(
     timeout: float = WAKE_S,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
+    drive: CdIngress | None = None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
     """Let a restored machine run and connect to it.
@@ -52,6 +54,7 @@ def wake(
         timeout: Seconds until it must answer.
         clock: Monotonic clock in seconds.
         wall: Wall clock in seconds.
+        drive: The way in by its CD drive, where something lies in that already.
         on_close: Called when the guest is closed, with whether it was kept.
 
     Raises:
@@ -105,9 +108,13 @@ def wake(
         loaded=frozenset(template.drivers),
         open_transport=open_transport,
         delivery=Delivery(
-            wish.files_by, transport, open_transport, media=cd_drive(machine, wish.manifest), tools_dir=wish.manifest.tools_dir
+            wish.files_by,
+            transport,
+            open_transport,
+            media=drive or cd_drive(machine, wish.manifest),
+            tools_dir=wish.manifest.tools_dir,
         ),
-        prepared=True,
+        prepared=not template.base,
         on_close=on_close,
     )
 

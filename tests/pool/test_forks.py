@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,20 +12,41 @@ from typing import Any
 
 import pytest
 
-from lab.errors import BootTimeout, FreezeFailed, GuestCrashed, GuestExited, GuestHung, LabError, ServiceError
+from lab.errors import (
+    BootTimeout,
+    FreezeFailed,
+    GuestCrashed,
+    GuestExited,
+    GuestHung,
+    LabError,
+    ServiceError,
+    WrongBinary,
+)
 from lab.pool import forks as forks_module
 from lab.pool.forking import ForkWish
 from lab.pool.forks import Forks
+from lab.pool.live import LiveGuest
 from lab.pool.payload import Payload
+from lab.pool.supply import WORTH_A_TEMPLATE
 from lab.pool.template import Template, TemplateWish
 from lab.pool.templates import TemplateStore
+from lab.toolchain.files import sha256_of
 from lab.vm.cleanup import RunFolder
 from lab.vm.process import WaitingKeeper
 from tests.pool.test_templates import fill
-from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest
+from tests.simulated import (
+    SimulatedDriver,
+    SimulatedMachine,
+    SimulatedPrints,
+    SimulatedSource,
+    SimulatedTransport,
+    manifest,
+)
 
 PLAIN = ForkWish(1)
 SYNC = ForkWish(1, ("sync",))
+#: What the maker notes of the template without any file of a run.
+BASE = ("base",)
 
 
 @dataclass
@@ -37,8 +60,8 @@ class FakeMaker:
     def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
         self._make(wish, key, folder)
 
-    def load(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
-        assert base.drivers == ()
+    def derive(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
+        assert base.base
         if self.while_loading:
             self.while_loading.pop()(base)
         self._make(wish, key, folder)
@@ -46,8 +69,8 @@ class FakeMaker:
     def _make(self, wish: TemplateWish, key: str, folder: Path) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        self.made.append(wish.drivers)
-        fill(folder, key, drivers=wish.drivers, image=wish.manifest.name)
+        self.made.append(BASE if wish.is_base else wish.drivers)
+        fill(folder, key, drivers=wish.drivers, image=wish.manifest.name, base=wish.is_base)
 
 
 class World:
@@ -56,6 +79,7 @@ class World:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.maker = FakeMaker()
         self.machines: list[SimulatedMachine] = []
+        self.guests: list[LiveGuest] = []
         self.folders: list[Path] = []
         self.closed: list[tuple[str, bool]] = []
         self.fork_errors: list[Exception] = []
@@ -112,7 +136,7 @@ class World:
         if self.wake_errors:
             raise self.wake_errors.pop(0)
         prints = SimulatedPrints(machine)
-        return self.source.live(
+        live = self.source.live(
             options["guest_id"],
             machine,
             prints,
@@ -120,6 +144,8 @@ class World:
             template=template,
             on_close=options["on_close"],
         )
+        self.guests.append(live)
+        return live
 
 
 @pytest.fixture
@@ -139,7 +165,7 @@ def test_a_template_with_loaded_drivers_comes_from_one_without(forks: Forks, wor
     second = forks.fork("gw0-2", SYNC)
     assert first is not None
     assert second is not None
-    assert world.maker.made == [(), ("sync",)]
+    assert world.maker.made == [BASE, ("sync",)]
     assert first.template == second.template
     assert first.loaded == {"sync"}
     assert list(forks.figures.made.values()) == [9.0, 9.0]
@@ -150,7 +176,7 @@ def test_another_process_finds_the_templates(forks: Forks, world: World) -> None
     forks.fork("gw0-1", SYNC)
     other = world.make()
     other.fork("gw1-1", SYNC)
-    assert world.maker.made == [(), ("sync",)]
+    assert world.maker.made == [BASE, ("sync",)]
     assert other.figures.made == {}
     other.close()
 
@@ -233,7 +259,7 @@ def test_a_template_that_was_removed_is_made_anew(forks: Forks, world: World) ->
     assert forks.fork("gw0-2", SYNC) is not None
     world.store.prune()
     assert forks.fork("gw0-3", SYNC) is not None
-    assert world.maker.made == 3 * [(), ("sync",)]
+    assert world.maker.made == 3 * [BASE, ("sync",)]
     assert forks.figures.notes == []
 
 
@@ -301,7 +327,7 @@ def test_a_driver_that_does_not_load_is_left_to_the_test(forks: Forks, world: Wo
     assert guest.loaded == set()
     assert forks.figures.notes == ["sync cannot be loaded in a template: in the guest, `sc start` ended with 577"]
     assert forks.fork("gw0-2", SYNC) is not None  # not tried once more
-    assert world.maker.made == [()]
+    assert world.maker.made == [BASE, ()]
 
 
 def test_a_guest_that_did_not_get_ready_is_tried_once_more(forks: Forks, world: World) -> None:
@@ -362,7 +388,7 @@ def test_a_distrusted_template_is_made_anew_once_and_then_given_up(forks: Forks,
     fail()
     assert "is made anew" in forks.figures.notes[0]
     assert forks.fork("gw0-2", SYNC) is not None
-    assert world.maker.made == [(), ("sync",), ("sync",)]
+    assert world.maker.made == [BASE, ("sync",), ("sync",)]
     fail()
     assert "guests are booted from here on" in forks.figures.notes[1]
     assert forks.fork("gw0-3", SYNC) is None
@@ -393,7 +419,7 @@ def test_a_template_whose_guest_had_other_files_is_made_anew(world: World) -> No
     """A file that was changed between its hash and its copy came back in every later run, under the hash of the first."""
     key = world.wish.key
     sums = world.wish.payload.sums()
-    for files, made in (({**sums, "sim.sys": "00" * 32}, [()]), (sums, [])):
+    for files, made in (({**sums, "sim.sys": "00" * 32}, [BASE, ()]), (sums, [])):
         world.store.prune()
         world.store.make("wine", key, partial(fill, key=key, files=files))
         world.maker.made.clear()
@@ -414,6 +440,169 @@ def test_the_key_is_that_of_the_copy_whatever_becomes_of_the_original(tmp_path: 
     assert wish.key == key
     staged = copied.stage(tmp_path / "stage")
     assert (staged / driver.image.name).read_bytes() == driver.image.read_bytes()
+
+
+def expecting(world: World, count: int, wish: ForkWish = SYNC) -> Forks:
+    """Forks of a run that says what it will ask for."""
+    forks = world.make()
+    forks.expect({wish: count}, beside=nullcontext)
+    return forks
+
+
+def test_a_run_of_few_tests_forks_the_base_and_makes_no_template_of_its_own(world: World) -> None:
+    forks = expecting(world, WORTH_A_TEMPLATE - 1)
+    for number in range(WORTH_A_TEMPLATE - 1):
+        guest = forks.fork(f"gw0-{number}", SYNC)
+        assert guest is not None
+        assert guest.loaded == set()
+        assert guest.deployed is not None
+        assert guest.deployed.sums == world.wish.payload.sums()
+        assert [service.state for service in services_of(guest).values()] == ["STOPPED", "STOPPED"]
+    forks.close()
+    assert world.maker.made == [BASE]
+    assert [template.base for template in forks.figures.used.values()] == [True]
+
+
+def test_a_changed_driver_is_tested_in_a_fork_of_the_same_base(world: World) -> None:
+    forks = expecting(world, 1)
+    before = forks.fork("gw0-1", SYNC)
+    forks.close()
+    driver = world.wish.payload.driver("sync")
+    image = driver.image.parent / "changed" / driver.image.name
+    image.parent.mkdir()
+    image.write_bytes(b"another driver")
+    changed = replace(driver, image=image, sha256=sha256_of(image))
+    world.wish = replace(
+        world.wish, payload=replace(world.wish.payload, drivers={**world.wish.payload.drivers, "sync": changed})
+    )
+    forks = expecting(world, 1)
+    after = forks.fork("gw0-1", SYNC)
+    forks.close()
+    assert world.maker.made == [BASE]
+    assert before is not None
+    assert after is not None
+    assert after.template == before.template
+    assert before.deployed is not None
+    assert after.deployed is not None
+    assert before.deployed.sums[image.name] == driver.sha256
+    assert after.deployed.sums[image.name] == changed.sha256
+
+
+def test_a_template_that_pays_is_made_beside_the_tests(world: World) -> None:
+    beside = Beside()
+    forks = world.make()
+    forks.expect({SYNC: WORTH_A_TEMPLATE}, beside=beside)
+    begun = threading.Event()
+    world.maker.while_loading = [lambda _base: self_check(begun.wait(30))]
+    first = forks.fork("gw0-1", SYNC)  # returns while the template is being made
+    begun.set()
+    forks._supply._making[SYNC].result(30)
+    second = forks.fork("gw0-2", SYNC)
+    forks.close()
+    assert first is not None
+    assert second is not None
+    assert first.loaded == set()
+    assert second.loaded == {"sync"}
+    assert (first.deployed is None, second.deployed is None) == (False, True)
+    assert world.maker.made == [BASE, ("sync",)]
+    assert beside.entered == 1
+    other = expecting(world, 1)  # of the next run
+    third = other.fork("gw0-1", SYNC)
+    other.close()
+    assert third is not None
+    assert third.loaded == {"sync"}
+
+
+@pytest.mark.parametrize(
+    ("errors", "note"),
+    [
+        ([ServiceError("sc start", 577)], "sync cannot be loaded in a template: in the guest, `sc start` ended with 577"),
+        (
+            [BootTimeout("no answer within 60 s"), BootTimeout("no answer within 60 s")],
+            "no template with sync can be made, each fork gets its files by itself: no answer within 60 s",
+        ),
+        (
+            [OSError(28, "No space left on device")],
+            "no template with sync can be made, each fork gets its files by itself: [Errno 28] No space left on device",
+        ),
+    ],
+)
+def test_a_template_that_cannot_be_made_beside_the_tests_leaves_forks_of_the_base(
+    world: World, errors: list[Exception], note: str
+) -> None:
+    forks = expecting(world, 9)
+    forks.template(ForkWish(1, ("other",)))
+    world.maker.errors = errors
+    assert forks.fork("gw0-1", SYNC) is not None
+    forks._supply._making[SYNC].result(30)
+    guest = forks.fork("gw0-2", SYNC)
+    forks.close()
+    assert guest is not None
+    assert guest.loaded == set()
+    assert guest.deployed is not None
+    assert forks.figures.notes == [note]
+    assert world.maker.made == [BASE, ("other",)]
+
+
+def test_nothing_is_made_beside_tests_that_have_the_machine_to_themselves(world: World) -> None:
+    two = ForkWish(2, ("sync",))
+    forks = expecting(world, WORTH_A_TEMPLATE, two)
+    first = forks.fork("gw0-1", two)
+    forks.close()
+    assert first is not None
+    assert first.loaded == {"sync"}
+    assert forks._supply._making == {}
+
+
+def test_without_memory_no_template_is_made_beside_the_tests(world: World) -> None:
+    world.memory_mb = 500
+    forks = expecting(world, 9)
+    assert forks.fork("gw0-1", SYNC) is not None
+    forks.close()
+    assert world.maker.made == [BASE]
+
+
+def test_a_spare_of_the_base_has_the_files_before_it_is_wanted(world: World) -> None:
+    forks = expecting(world, 2)
+    forks.fork("gw0-1", SYNC)
+    forks.prepare("gw0-2", SYNC)
+    forks._background.submit(lambda: None).result(30)
+    assert len(services_of(world.guests[1])) == 2
+    guest = forks.fork("gw0-2", SYNC)
+    forks.close()
+    assert guest is world.guests[1]
+
+
+def test_a_fork_that_got_other_files_is_ended(world: World) -> None:
+    forks = expecting(world, 1)
+    driver = world.wish.payload.driver("sync")
+    driver.image.write_bytes(b"written into the run's folder")
+    with pytest.raises(WrongBinary):
+        forks.fork("gw0-1", SYNC)
+    forks.close()
+    assert forks.figures.failed == 1
+    assert [machine.alive for machine in world.machines] == [False]
+    assert world.closed == [("gw0-1", False)]
+
+
+class Beside:
+    """Counts how often it is entered."""
+
+    def __init__(self) -> None:
+        self.entered = 0
+
+    def __call__(self) -> AbstractContextManager[None]:
+        self.entered += 1
+        return nullcontext()
+
+
+def self_check(held: bool) -> None:
+    assert held
+
+
+def services_of(guest: LiveGuest) -> dict[str, SimulatedDriver]:
+    assert isinstance(guest.transport, SimulatedTransport)
+    return guest.transport.services
 
 
 def _values(wish: TemplateWish) -> dict[str, Any]:

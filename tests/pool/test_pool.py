@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,6 +183,7 @@ class FakeForks:
         self.gone = False
         self.wishes: list[ForkWish] = []
         self.prepared: list[tuple[str, ForkWish]] = []
+        self.expected: dict[ForkWish, int] = {}
         self.distrusted: list[ForkWish] = []
         self.closed = False
         self.figures = ForkFigures()
@@ -195,6 +197,9 @@ class FakeForks:
         guest = self.source.boot(guest_id, smp=wish.smp)
         guest.template, guest.loaded = "k1", frozenset(wish.drivers)
         return guest
+
+    def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
+        self.expected = dict(counts)
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
         self.prepared.append((guest_id, wish))

@@ -31,6 +31,7 @@ def fill(
     image: str = "wine",
     created: float = 1.0,
     files: Mapping[str, str] | None = None,
+    base: bool = False,
 ) -> None:
     """The files of a template whose machine nobody will ever start."""
     (folder / "state").write_bytes(b"device state")
@@ -53,6 +54,7 @@ def fill(
             prints={"next_line": 4},
             parked={"shell": "S", "command": "C"},
             files=files or {},
+            base=base,
         )
     )
 
