@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from lab.cli.forked import ForkedPytest, can_fork
 from lab.cli.forward import ChildOutput, forwarded_output
 
 #: What an interrupted pytest gets to end its guests and write its report before it is killed.
@@ -52,6 +53,8 @@ def run_child(
 ) -> ChildEnd:
     """Run a program to its end; its output goes where ours goes, and nobody who stops reading ours ends it.
 
+    Where it is pytest, it is a fork of this process if that may be: :mod:`lab.cli.forked`.
+
     The first SIGINT, SIGTERM or SIGHUP that we get is passed on as SIGINT, so that pytest ends its workers and writes its
     report; the second one, or the end of the grace, kills the child's whole process group. When we are killed, the kernel
     kills the child.
@@ -64,9 +67,7 @@ def run_child(
             Ctrl-C.
         grace_s: Seconds between an interrupt and the end by force.
     """
-    setpriv = shutil.which("setpriv")
-    prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[subprocess.Popen[bytes] | ForkedPytest] = []
     got: list[str] = []
     kill_at: list[float] = []
 
@@ -88,16 +89,9 @@ def run_child(
     with _handlers(pass_on), contextlib.ExitStack() as stack:
         output = ChildOutput(None, None) if terminal else stack.enter_context(forwarded_output(ended))
         try:
-            process = subprocess.Popen(
-                [*prefix, *argv],
-                cwd=cwd,
-                env=dict(env),
-                stdout=output.stdout,
-                stderr=output.stderr,
-                process_group=None if terminal else 0,
-            )
+            process = _start(argv, output, cwd=cwd, env=env, group=not terminal)
         finally:
-            output.close()
+            output.begin()
         started.append(process)
         try:
             while True:
@@ -114,6 +108,23 @@ def run_child(
     return ChildEnd(code, got[0] if got else "")
 
 
+def _start(
+    argv: Sequence[str], output: ChildOutput, *, cwd: Path, env: Mapping[str, str], group: bool
+) -> subprocess.Popen[bytes] | ForkedPytest:
+    if can_fork(argv):
+        return ForkedPytest(argv, cwd=cwd, env=env, stdout=output.stdout, stderr=output.stderr, group=group)
+    setpriv = shutil.which("setpriv")
+    prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    return subprocess.Popen(
+        [*prefix, *argv],
+        cwd=cwd,
+        env=dict(env),
+        stdout=output.stdout,
+        stderr=output.stderr,
+        process_group=0 if group else None,
+    )
+
+
 @contextlib.contextmanager
 def _handlers(handler: signal._HANDLER) -> Iterator[None]:
     caught = [signal.SIGINT, signal.SIGTERM]
@@ -127,7 +138,7 @@ def _handlers(handler: signal._HANDLER) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
+def _kill(process: subprocess.Popen[bytes] | ForkedPytest, *, group: bool) -> None:
     with contextlib.suppress(ProcessLookupError):
         if group:
             os.killpg(process.pid, signal.SIGKILL)

@@ -25,11 +25,17 @@ class ChildOutput:
 
     stdout: int | None
     stderr: int | None
+    carriers: tuple[threading.Thread, ...] = ()
 
-    def close(self) -> None:
-        """The child has its own copies: ours are closed, so that the end of the output is seen."""
+    def begin(self) -> None:
+        """The child has been started: its output is carried from here on. Not before, because a fork has no other threads.
+
+        It has its own copies of the descriptors: ours are closed, so that the end of the output is seen.
+        """
         for descriptor in {self.stdout, self.stderr} - {None}:
             os.close(descriptor)  # type: ignore[arg-type]
+        for thread in self.carriers:
+            thread.start()
 
 
 @contextlib.contextmanager
@@ -44,15 +50,14 @@ def forwarded_output(ended: threading.Event) -> Iterator[ChildOutput]:
     stdout = _pipe(pipes, out) if out else None
     # One pipe for one file: or lines would change places.
     stderr = stdout if out and err and _same(sys.stdout, sys.stderr) else _pipe(pipes, err) if err else None
-    threads = [threading.Thread(target=_carry, args=(source, target, ended), daemon=True) for source, target in pipes]
-    for thread in threads:
-        thread.start()
+    carriers = tuple(threading.Thread(target=_carry, args=(*pipe, ended), daemon=True) for pipe in pipes)
     try:
-        yield ChildOutput(stdout, stderr)
+        yield ChildOutput(stdout, stderr, carriers)
     finally:
         ended.set()
-        for thread in threads:
-            thread.join(2 * _LAST_S)
+        for thread in carriers:
+            if thread.ident is not None:
+                thread.join(2 * _LAST_S)
 
 
 def _target(stream: TextIO) -> BinaryIO | None:

@@ -8,17 +8,23 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lab.cli.forked import run_quietly
 from lab.config import Settings
 from lab.config.model import LabFile
 from lab.config.words import QUESTION, Words, read_answer
 from lab.errors import ConfigError
-from lab.host.process import run
+
+if TYPE_CHECKING:
+    from lab.plugin.units import Unit
 
 #: What pytest may take to read its command line: it imports plugins and conftest files.
 _ASK_S = 300.0
+#: As many as ``auto`` may become on a usual machine; the plugin counts again where it becomes more.
+_AUTO_WORKERS = 8
 #: All options of the plugin have a value.
 _LAB_OPTION = re.compile(r"--lab-[a-z-]+")
 
@@ -38,6 +44,19 @@ _PASSED = {
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What there is to count.
+
+    Attributes:
+        unit: What goes to a worker in one piece, see :mod:`lab.plugin.units`.
+        workers: How many workers are wanted; nobody needs to know of more work than they can share.
+    """
+
+    unit: Unit
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """pytest did not take the words.
 
@@ -50,28 +69,39 @@ class Refusal:
     text: str
 
 
-def read_words(words: Sequence[str], *, default: Sequence[str], environ: Mapping[str, str]) -> Words | Refusal:
+def read_words(
+    words: Sequence[str], *, default: Sequence[str], environ: Mapping[str, str], work: Work | None = None
+) -> Words | Refusal:
     """What the user's words mean to pytest, as pytest itself says it: see :mod:`lab.plugin.words`.
 
     Args:
         words: Arguments for pytest, paths of suites among them.
         default: Suites that are run where the words name none: their conftest files may have options, too.
         environ: The environment that pytest will have.
+        work: What goes to a worker in one piece, where more than one worker is wanted: then it is counted.
 
     Raises:
         HostToolError: pytest gave no answer in time.
     """
-    if not any(word.startswith(("-", "@")) for word in words):
+    plain = not any(word.startswith(("-", "@")) for word in words)
+    if plain and work is None:
         return Words(suites=tuple(words))  # the common case needs no pytest
     named = any(Path(word.partition("::")[0]).exists() for word in words)
-    found = ask(words, () if named else default, environ)
+    found = ask(words, () if named else default, environ, work=work)
+    if plain:
+        # What pytest refuses, the run itself will tell.
+        return Words(suites=tuple(words), units=found.units if isinstance(found, Words) and named == bool(words) else None)
     if isinstance(found, Refusal) and named:
         # What exists was perhaps an option's value, and the option is one of the suites'.
         return next((again for again in (ask(words, default, environ),) if isinstance(again, Words)), found)
+    if isinstance(found, Words) and bool(found.suites) != named:
+        return replace(found, units=None)  # others were collected than the run will
     return found
 
 
-def ask(words: Sequence[str], default: Sequence[str], environ: Mapping[str, str]) -> Words | Refusal:
+def ask(
+    words: Sequence[str], default: Sequence[str], environ: Mapping[str, str], *, work: Work | None = None
+) -> Words | Refusal:
     """Have pytest itself read the words, behind ``default``; see :func:`read_words`.
 
     Raises:
@@ -79,9 +109,11 @@ def ask(words: Sequence[str], default: Sequence[str], environ: Mapping[str, str]
     """
     with tempfile.TemporaryDirectory(prefix="lab-words-") as folder:
         answer = Path(folder) / "answer.json"
-        question = json.dumps({"words": list(words), "answer": str(answer)})
-        argv = [sys.executable, "-m", "pytest", "-p", "lab.plugin.words", *default, *joined(words)]
-        done = run(argv, _ASK_S, check=False, env={**environ, QUESTION: question})
+        unit, workers = (work.unit, work.workers) if work else (None, 0)
+        question = json.dumps({"words": list(words), "answer": str(answer), "unit": unit, "workers": workers})
+        without = without_hypothesis([*default, *(word for word in words if Path(word.partition("::")[0]).exists())], words)
+        argv = [sys.executable, "-m", "pytest", "-p", "lab.plugin.words", *default, *without, *joined(words)]
+        done = run_quietly(argv, _ASK_S, env={**environ, QUESTION: question})
         found = read_answer(answer)
     if found is not None:
         return found
@@ -151,6 +183,8 @@ def pytest_arguments(
     arguments += [f"--lab-out={out}", "--lab-prepared", f"--lab-image={image}", *without_hypothesis(suites, rest)]
     if settings.file is not None:
         arguments.append(f"--lab-config={settings.file}")
+    if words.units:
+        arguments.append(f"--lab-units={words.units}")
     if settings.sources["drivers"] != "lab file":
         arguments += [f"--lab-driver={driver}" for driver in values.drivers]
     for key, option in _PASSED.items():
@@ -184,6 +218,19 @@ def distribution(values: LabFile) -> str:
     guest that serves a whole file, or everything, serves best what belongs together.
     """
     return "loadscope" if values.boot == "fork" and values.isolation in ("test", "class") else "loadfile"
+
+
+def work_of(values: LabFile) -> Work | None:
+    """What there is to count before a run; None where one worker does it all."""
+    workers = values.workers if isinstance(values.workers, int) else _AUTO_WORKERS
+    if workers <= 1:
+        return None
+    unit: Unit = "class"
+    if distribution(values) == "loadfile":
+        unit = "file"
+    elif values.isolation == "test":
+        unit = "test"
+    return Work(unit, workers)
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

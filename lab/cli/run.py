@@ -23,6 +23,7 @@ from lab.cli.pytest_args import (
     joined,
     pytest_arguments,
     read_words,
+    work_of,
 )
 from lab.cli.runlog import open_log
 from lab.config import Settings, load_settings
@@ -169,7 +170,7 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     environ = child_environment(os.environ)
     by_default = settings.sources["suites"] == "default"
     default = _existing(settings.values.suites, root) if by_default else settings.values.suites
-    words = read_words(arguments, default=default, environ=environ)
+    words = read_words(arguments, default=default, environ=environ, work=work_of(settings.values))
     if isinstance(words, Refusal):
         sys.stderr.write(words.text)
         return _refused(words)
@@ -217,8 +218,8 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
                 folder.rmdir()
             raise
     _say_gaps(packages, manifest.kernel)
-    # A debugger must own the terminal, and cannot have workers.
-    workers = "0" if words.terminal else str(settings.values.workers)
+    # A debugger must own the terminal, and cannot have workers. One piece of work needs none: to start one takes a second.
+    workers = "0" if words.terminal or words.units == 1 else str(settings.values.workers)
     argv = [sys.executable, "-m", "pytest"]
     argv += pytest_arguments(
         settings, image=str(image), out=folder, suites=suites, workers=workers, words=words, rest=arguments

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-#: The environment variable with the question: a JSON object with ``words`` and the file for the ``answer``.
+#: The environment variable with the question: a JSON object with ``words``, the file for the ``answer``, and the ``unit`` of
+#: work by which tests go to ``workers`` (see :mod:`lab.plugin.units`), or null to have them not counted.
 QUESTION = "LAB_PYTEST_QUESTION"
 
 
@@ -19,12 +20,14 @@ class Words:
         packages: They are names of packages (``--pyargs``).
         shows: pytest is asked to show something, and not to run tests.
         terminal: pytest will talk to the user (a debugger).
+        units: How many pieces of work the collected tests are; None where nobody has counted them.
     """
 
     suites: tuple[str, ...] = ()
     packages: bool = False
     shows: bool = False
     terminal: bool = False
+    units: int | None = None
 
 
 def write_answer(file: Path, words: Words) -> None:

@@ -68,6 +68,7 @@ _OPTIONS = (
 _CONFIG_FLAG = "--lab-config"
 OUT_FLAG = "--lab-out"
 PREPARED_FLAG = "--lab-prepared"
+UNITS_FLAG = "--lab-units"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,8 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(OUT_FLAG, dest="lab_out", default=None, metavar="DIR", help="Folder of this run's report and evidence")
     prepared = f"{OUT_FLAG} holds the run's own copies of its drivers already; `lab run` says so"
     group.addoption(PREPARED_FLAG, dest="lab_prepared", action="store_true", help=prepared)
+    units = "How many pieces of work there are; `lab run` has had them counted"
+    group.addoption(UNITS_FLAG, dest="lab_units", type=int, default=0, help=units)
     parser.addini("lab_out", "Folder of this run's report and evidence", default="")
     for option in _OPTIONS:
         arguments: dict[str, Any] = {"dest": option.dest, "default": None, "help": option.help}

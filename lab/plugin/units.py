@@ -46,7 +46,7 @@ def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
         wanted: Number of workers.
         unit: What goes to a worker in one piece.
     """
-    if wanted <= 1 or _surely_enough(config, wanted):
+    if wanted <= 1 or surely_enough(config, wanted):
         return wanted
     with tempfile.TemporaryDirectory(prefix="lab-units-") as folder:
         answer = Path(folder) / "answer"
@@ -59,8 +59,11 @@ def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
     return wanted
 
 
-def _surely_enough(config: pytest.Config, wanted: int) -> bool:
-    """There are at least as many files with tests, and nothing is left out: the usual run of all suites asks nobody."""
+def surely_enough(config: pytest.Config, wanted: int) -> bool:
+    """Whether there is surely work for so many workers: as many files with tests, and nothing is left out.
+
+    The usual run of all suites counts nothing.
+    """
     if any(config.getoption(name, None) for name in _SELECTIONS):
         return False
     found = 0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from lab.errors import LabError
+from lab.host.lifetime import die_with
 from lab.host.passed import said
 from lab.plugin.keys import OUT, options_of
 from lab.plugin.outdir import choose_out
@@ -25,7 +24,6 @@ _LOG = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from lab.plugin.units import Unit
 
-_PR_SET_PDEATHSIG = 1
 _OUT = "lab_out"
 _COMMAND = "lab_command"
 _DESELECTED = "lab_deselected"
@@ -68,11 +66,7 @@ def command_of_controller(config: pytest.Config) -> list[str]:
 
 def die_with_parent() -> None:
     """Have the kernel kill this worker when the controller is gone, however it went; its guest goes with it."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)  # it went just before: no signal will come any more
+    die_with(os.getppid())
 
 
 def tell_controller(config: pytest.Config, recorder: Recorder) -> None:
@@ -123,7 +117,8 @@ class XdistHooks:
         from lab.plugin.units import work_for
 
         wanted = min(len(workers), _carried(config) or len(workers))
-        config.option.tx = workers[: work_for(config, wanted, _unit(config, dist))]
+        known = config.getoption("lab_units", 0)
+        config.option.tx = workers[: min(wanted, known or work_for(config, wanted, _unit(config, dist)))]
 
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a new worker where the run writes to."""

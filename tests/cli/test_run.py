@@ -170,6 +170,8 @@ def test_pytest_gets_what_was_asked_for(
         "always",
         "--workers",
         "3",
+        "--isolation",
+        "test",
         "-k",
         "two or one",
         "suites",
@@ -185,12 +187,21 @@ def test_pytest_gets_what_was_asked_for(
         "--lab-accel=tcg",
         "--lab-keep=failed",
         "--lab-crash-dump=always",
+        "--lab-isolation=test",
+        "--lab-units=2",
         f"--lab-config={tmp_path / 'lab.yaml'}",
     ):
         assert part in text
     assert fake.argv[-4:] == ["-k", "two or one", "suites", "-v"]
     assert "PYTEST_XDIST_WORKER" not in fake.env
     assert not fake.terminal
+
+
+@pytest.mark.parametrize("arguments", [("-k", "two"), ("suites/test_it.py",), ("suites/test_it.py", "-v")])
+def test_one_piece_of_work_needs_no_worker(child: Callable[..., FakeChild], arguments: tuple[str, ...]) -> None:
+    fake = child(ChildEnd(0), ["passed"])
+    assert lab("run", "--workers", "3", *arguments).exit_code == 0
+    assert "--numprocesses=0" in fake.argv
 
 
 def test_a_debugger_gets_the_terminal_and_no_workers(child: Callable[..., FakeChild]) -> None:

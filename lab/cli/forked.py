@@ -1,0 +1,228 @@
+"""pytest in a fork of this process: what both import is imported once, and no interpreter is started.
+
+To the tests, such a process is what ``python -m pytest`` is: signals, standard streams, environment, module search path, log
+handlers and exit handlers are those of a fresh one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from lab.errors import HostToolError
+from lab.host.lifetime import die_with
+from lab.host.process import Finished, run
+
+#: Imported before the first fork. pytest warns of modules of its plugins that are there before it, so none of those: the lab's
+#: own are exempt, see the docstring of the package.
+_SHARED = ("pytest", "_pytest.terminal", "_pytest.runner", "_pytest.junitxml", "_pytest.python", "lab.plugin")
+_POLL_S = 0.005
+
+
+def can_fork(argv: Sequence[str]) -> bool:
+    """Whether a command is pytest, and may run in a fork of this process.
+
+    Not where other threads run, whose locks nobody would open in the fork, and not where a pytest is at work already.
+    """
+    is_pytest = list(argv[:3]) == [sys.executable, "-m", "pytest"]
+    inside = any(type(finder).__name__ == "AssertionRewritingHook" for finder in sys.meta_path)
+    return is_pytest and not inside and threading.active_count() == 1
+
+
+def run_quietly(argv: Sequence[str], timeout: float, *, env: Mapping[str, str]) -> Finished:
+    """Run pytest to its end, in a fork where that may be, and collect what it writes.
+
+    Raises:
+        HostToolError: It has not ended in time.
+    """
+    if not can_fork(argv):
+        return run(argv, timeout, check=False, env=env)
+    begin = time.monotonic()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = ForkedPytest(argv, cwd=Path.cwd(), env=env, stdout=out.fileno(), stderr=err.fileno(), group=True)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise HostToolError(list(argv), None, "", message=f"pytest has not ended after {timeout:g} s") from None
+        finally:
+            process.end_group()
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "backslashreplace"))
+    return Finished(tuple(argv), code, texts[0], texts[1], time.monotonic() - begin)
+
+
+class ForkedPytest:
+    """A fork of this process in which pytest runs; as much of :class:`subprocess.Popen` as is needed of it.
+
+    Args:
+        argv: ``python -m pytest`` and its arguments.
+        cwd: The folder that it runs in.
+        env: Its environment.
+        stdout: Descriptor for its standard output; None: it shares ours.
+        stderr: Likewise.
+        group: It leads a process group of its own.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdout: int | None,
+        stderr: int | None,
+        group: bool,
+    ) -> None:
+        for name in _SHARED:
+            importlib.import_module(name)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _be_pytest(argv[3:], parent=parent, cwd=cwd, env=env, streams=(stdout, stderr), group=group)
+        if group:
+            with contextlib.suppress(OSError):  # it does so itself, too: whoever is first
+                os.setpgid(self.pid, self.pid)
+
+    def poll(self) -> int | None:
+        """Its exit code, or minus the signal's number; None while it runs."""
+        if self.returncode is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            if found:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end.
+
+        Raises:
+            subprocess.TimeoutExpired: It has not ended in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        ended = _end_of(self.pid) if self.returncode is None else -1
+        try:
+            while (code := self.poll()) is None:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise subprocess.TimeoutExpired("pytest", timeout or 0)
+                if ended >= 0:
+                    select.select([ended], [], [], left)
+                else:
+                    time.sleep(_POLL_S)
+            return code
+        finally:
+            if ended >= 0:
+                os.close(ended)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def end_group(self) -> None:
+        """Kill it and what it has started, and wait until it is gone."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.wait()
+
+
+def _end_of(pid: int) -> int:
+    """A descriptor that is readable when a process has ended; -1 where the kernel has none."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
+
+
+def _be_pytest(
+    arguments: Sequence[str],
+    *,
+    parent: int,
+    cwd: Path,
+    env: Mapping[str, str],
+    streams: tuple[int | None, int | None],
+    group: bool,
+) -> NoReturn:
+    """In the fork: become what ``python -m pytest`` is, run it, and end without what the parent has left to do."""
+    code = 1
+    try:
+        if group:
+            os.setpgid(0, 0)
+        die_with(parent)
+        _plain_signals()
+        atexit._clear()
+        _plain_logging()
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(env)
+        _plain_streams(streams)
+        import pytest
+
+        sys.argv = [str(Path(pytest.__file__).with_name("__main__.py")), *arguments]
+        if not sys.flags.safe_path:
+            sys.path[0] = str(cwd)
+        code = int(pytest.console_main())
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            threading._shutdown()  # type: ignore[attr-defined]
+        with contextlib.suppress(BaseException):
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(BaseException):
+                stream.flush()
+        os._exit(code & 0xFF)
+
+
+def _plain_signals() -> None:
+    """What a program that is started gets: what had a handler has the default one again, what was ignored stays so."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _plain_logging() -> None:
+    """No record of pytest goes where those of the command go."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+    root.setLevel(logging.WARNING)
+
+
+def _plain_streams(streams: tuple[int | None, int | None]) -> None:
+    """Standard output and error as Python opens them, on the given descriptors."""
+    for number, (name, descriptor) in enumerate(zip(("stdout", "stderr"), streams, strict=True), start=1):
+        if descriptor is not None:
+            os.dup2(descriptor, number)
+        old = getattr(sys, name)
+        errors = "backslashreplace" if name == "stderr" else getattr(sys.__stdout__, "errors", None)
+        new = open(number, "w", encoding=old.encoding, errors=errors, closefd=False)  # noqa: SIM115
+        new.reconfigure(line_buffering=name == "stderr" or new.isatty())
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
