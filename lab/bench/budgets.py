@@ -43,6 +43,7 @@ class Budget:
 
 _FORK = "fork to first guest command answered"
 _PRINTS = "prints"
+_LOOP = "one test after a really changed driver, save to verdict"
 _NO_LOSS = "none lost at the highest rate the source can produce"
 
 BUDGETS: tuple[Budget, ...] = (
@@ -137,6 +138,35 @@ BUDGETS: tuple[Budget, ...] = (
         measure="kd",
         series=("kd.mixed",),
         limit=20,
+        at_least=True,
+    ),
+    Budget(
+        key="loop.changed",
+        what=_LOOP,
+        goal="≤ 0.3 of commit f207318: at least 3.34 times faster",
+        kind="ratio",
+        measure="loop",
+        series=("loop.before.changed", "loop.now.changed"),
+        limit=1 / 0.3,
+        at_least=True,
+    ),
+    Budget(
+        key="loop.changed.again",
+        what=_LOOP,
+        goal="≤ 1.5 × a rerun with nothing changed",
+        kind="ratio",
+        measure="loop",
+        series=("loop.now.changed", "loop.now.again"),
+        limit=1.5,
+    ),
+    Budget(
+        key="loop.again",
+        what="one test after nothing changed",
+        goal="≤ 0.5 of commit f207318: at least twice as fast",
+        kind="ratio",
+        measure="loop",
+        series=("loop.before.again", "loop.now.again"),
+        limit=2,
         at_least=True,
     ),
     Budget(

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from lab.bench.kdtarget import print_all
 from lab.bench.measure import NotHere
 from lab.bench.measures import all_measures
+from lab.bench.measures import loop as loop_module
 from lab.bench.measures.boot import BootMeasure
 from lab.bench.measures.files import append_chunk, copies, media_of
 from lab.bench.measures.kd import KdMeasure, decode, live, synthetic_capture
+from lab.bench.measures.loop import LoopMeasure, prepare_before
 from lab.bench.measures.memory import pss_of
 from lab.bench.measures.peer import PeerMeasure, boot_once, find_peer, peer_job
 from lab.bench.measures.prints import count_up
@@ -47,7 +49,7 @@ def keys(found: Samples) -> list[str]:
 
 def test_measures_have_names_of_their_own_and_say_what_they_need() -> None:
     measures = all_measures()
-    assert len({one.name for one in measures}) == len(measures) == 9
+    assert len({one.name for one in measures}) == len(measures) == 10
     assert all(one.title and one.needs for one in measures)
 
 
@@ -290,6 +292,84 @@ def test_forked_runs_follow_the_cold_ones_where_there_are_forks(context: FakeCon
     monkeypatch.setattr("lab.bench.measures.suites.run_suites", lambda *_args, **_rest: 7.0)
     context.quick, context.make_forks = True, FakeForks(context.source)
     assert keys(SuitesMeasure().run(context)) == ["suites.cold.1", "suites.cold.2", "suites.forked.1", "suites.forked.2"]
+
+
+# --- the loop -----------------------------------------------------------------------------------------------------
+
+_FAKE_LAB = """
+import pathlib, sys
+files = [pathlib.Path(name) for name in ("driver/greeter.c", "suites/test_greeter.py")]
+texts = [file.read_text().partition("good day ")[2][:1] for file in files]
+assert texts[0] == texts[1] and sys.argv[1] == "run"
+with open("runs", "a") as file:
+    file.write(texts[0])
+sys.exit(EXIT)
+"""
+
+
+def fake_lab(folder: Path, *, exit_code: int = 0) -> Path:
+    """A program in the place of a `lab` command: notes which text the driver has."""
+    file = folder / ".venv" / "bin" / "lab"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"#!{sys.executable}\n{_FAKE_LAB.replace('EXIT', str(exit_code))}", encoding="utf-8")
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture
+def loop(context: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeContext:
+    """Both labs of the measure are made up, and report one test that passed."""
+    context.source.manifest = manifest(name="wine")
+    before = tmp_path / "before"
+    fake_lab(before)
+    ours = fake_lab(tmp_path / "now")
+    report = SimpleNamespace(tests=[SimpleNamespace(verdict="passed")])
+    monkeypatch.setattr(loop_module, "prepare_before", lambda _context: before)
+    monkeypatch.setattr(loop_module, "own_command", lambda: ours)
+    monkeypatch.setattr(loop_module, "read_run", lambda _folder: report)
+    return context
+
+
+def test_a_changed_driver_and_a_rerun_are_measured_in_turn_with_an_earlier_commit(loop: FakeContext) -> None:
+    loop.count = 2
+    shared = loop.guest()
+    found = LoopMeasure().run(loop)
+    assert not shared.alive, "it would run beside what is measured"
+    assert [(one.key, len(one.values), one.reference) for one in found.series] == [
+        ("loop.before.changed", 2, ""),
+        ("loop.now.changed", 2, "loop.before.changed"),
+        ("loop.before.again", 2, ""),
+        ("loop.now.again", 2, "loop.before.again"),
+    ]
+    # A first run, then each text twice.
+    for side in ("before", "now"):
+        assert (loop.out / "loop" / side / "runs").read_text(encoding="utf-8") == "01122"
+    order = [text.partition(":")[0] for text in loop.details if ": change" in text]
+    assert order == ["commit f207318", "the lab", "the lab", "commit f207318"]
+    assert (ROOT / "lab" / "bench" / "loop" / "driver" / "greeter.c").read_text(encoding="utf-8").count("good day 0") == 1
+
+
+def test_a_red_loop_is_no_reading(loop: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "own_command", lambda: fake_lab(tmp_path / "red", exit_code=1))
+    with pytest.raises(HostToolError, match=r"run\.log"):
+        LoopMeasure().run(loop)
+
+
+def test_a_run_of_other_tests_is_no_reading(loop: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "read_run", lambda _folder: SimpleNamespace(tests=[]))
+    with pytest.raises(HostToolError, match="not one test passed"):
+        LoopMeasure().run(loop)
+
+
+def test_without_the_earlier_commit_there_is_no_loop(
+    context: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(NotHere, match="no git repository with commit"):
+        prepare_before(context, tmp_path)
+    context.source.manifest = manifest(name="windows-11")
+    with pytest.raises(NotHere, match="of the guest wine"):
+        LoopMeasure().run(context)
 
 
 # --- the peer -----------------------------------------------------------------------------------------------------

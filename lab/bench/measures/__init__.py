@@ -6,6 +6,7 @@ from lab.bench.measure import Measure
 from lab.bench.measures.boot import BootMeasure
 from lab.bench.measures.files import FilesMeasure
 from lab.bench.measures.kd import KdMeasure
+from lab.bench.measures.loop import LoopMeasure
 from lab.bench.measures.memory import MemoryMeasure
 from lab.bench.measures.overhead import OverheadMeasure
 from lab.bench.measures.peer import PeerMeasure
@@ -25,5 +26,6 @@ def all_measures() -> tuple[Measure, ...]:
         BootMeasure(),
         MemoryMeasure(),
         PeerMeasure(),
+        LoopMeasure(),
         SuitesMeasure(),
     )
