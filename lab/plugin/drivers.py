@@ -127,8 +127,10 @@ class LoadedDriver:
     def _verify(self) -> None:
         """Its file may have been changed since it was copied in, by a test or by the driver itself."""
         guest = self._seat.guest
+        wanted = {**guest.unread, self.package.image.name: self.package.sha256}
         try:
-            verify(guest.transport, {self.package.image.name: self.package.sha256}, tools_dir=guest.manifest.tools_dir)
+            verify(guest.transport, wanted, tools_dir=guest.manifest.tools_dir)
+            guest.unread = {}
         except WrongBinary as error:
             self._seat.condemn(error.message.splitlines()[0])
             raise

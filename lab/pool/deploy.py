@@ -35,10 +35,19 @@ class Deployed:
     sums: Mapping[str, str] = field(default_factory=dict)
 
 
-def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = time.monotonic) -> Deployed:
+def deploy(
+    guest: LiveGuest, payload: Payload, *, read_later: bool = False, clock: Callable[[], float] = time.monotonic
+) -> Deployed:
     """Copy the payload in with one transfer and create all services; nothing is started.
 
     Drivers are started by the test that uses them, so that whatever happens then is that test's finding.
+
+    Args:
+        guest: The guest.
+        payload: What is copied in. The copy compares what arrives.
+        read_later: Whoever loads the first driver has all files read and compared once more, see :attr:`LiveGuest.unread`;
+            otherwise it is done here. A process less in each fork that is not a template's copy.
+        clock: Monotonic clock in seconds.
 
     Raises:
         WrongBinary: What is in the guest is not what the run names.
@@ -52,7 +61,11 @@ def deploy(guest: LiveGuest, payload: Payload, *, clock: Callable[[], float] = t
             done = Delivered(by=usual_way(guest.transport), copied=len(payload.files()))
         else:
             done = guest.delivery.put(stage, GUEST_FOLDER, update=guest.prepared)
-    sums = verify(guest.transport, payload.sums(), tools_dir=guest.manifest.tools_dir)
+    sums: Mapping[str, str] = payload.sums()
+    if read_later:
+        guest.unread = sums
+    else:
+        sums = verify(guest.transport, sums, tools_dir=guest.manifest.tools_dir)
     copied = clock()
     calls = [
         create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)

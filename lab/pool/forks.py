@@ -192,7 +192,7 @@ class Forks:
     def _deploy(self, live: LiveGuest) -> None:
         """Copy the run's files in and create the services."""
         try:
-            live.deployed = deploy(live, self._base.payload, clock=self._clock)
+            live.deployed = deploy(live, self._base.payload, read_later=True, clock=self._clock)
         except BaseException:
             self.figures.failed += 1
             live.close()

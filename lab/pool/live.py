@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -66,6 +66,8 @@ class LiveGuest:
         kept_as: Its name in the register of guests that may outlive this process; empty where it is not registered.
         prepared: It is a copy of a guest that had files and services already, so that only what differs is brought in.
         deployed: How the run's files got in, where that was done before it was handed over; None otherwise.
+        unread: File name → SHA-256 of what was compared when it was copied in, and not read again since: to be done before a
+            driver is loaded.
         on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
     """
 
@@ -84,6 +86,7 @@ class LiveGuest:
     kept_as: str = ""
     prepared: bool = False
     deployed: Deployed | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
     on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)
 
