@@ -208,11 +208,13 @@ def _plain_signals() -> None:
 
 
 def _plain_logging() -> None:
-    """No record of pytest goes where those of the command go."""
+    """No record of pytest goes where those of the command go: pytest opens places of its own."""
     root = logging.getLogger()
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-    root.setLevel(logging.WARNING)
+    for logger in (root, *logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            for handler in logger.handlers[:]:
+                logger.removeHandler(handler)
+            logger.setLevel(logging.WARNING if logger is root else logging.NOTSET)
 
 
 def _plain_streams(streams: tuple[int | None, int | None]) -> None:

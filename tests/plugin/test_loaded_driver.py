@@ -35,11 +35,13 @@ class NtLike:
         self.loads = 0
         self.file = b"mine"
         self.verbs: list[str] = []
+        self.read: list[list[str]] = []
 
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         if "labfile" in command[0]:
-            data = self.file
-            line = f"{hashlib.sha256(data).hexdigest()}  {len(data)}  {command[2]}"
+            self.read.append([path.rpartition("\\")[2] for path in command[2:]])
+            sums = [(hashlib.sha256(data).hexdigest(), len(data)) for data in [self.file] * len(command[2:])]
+            line = "\n".join(f"{sha256}  {size}  {path}" for (sha256, size), path in zip(sums, command[2:], strict=True))
             return CommandResult(command=" ".join(command), exit_code=0, stdout=line.encode(), stderr=b"", duration_s=0)
         verb = command[1]
         self.verbs.append(verb)
@@ -83,6 +85,7 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
     services = ServiceControl(kernel, sleep=sleep)
     guest: Any = SimpleNamespace(services=services, capabilities=frozenset(capabilities), transport=kernel)
     guest.manifest = SimpleNamespace(tools_dir="C:\\lab\\bin")
+    guest.unread = {}
     seat: Any = SimpleNamespace(
         guest=guest, loaded=set(), life=SimpleNamespace(load_s=None), freshly_loaded=lambda _name: False, condemned=[]
     )
@@ -145,6 +148,24 @@ def test_a_reload_waits_for_a_handle_that_is_still_open(kernel: NtLike) -> None:
     kernel.handles = 1
     driver.reload()
     assert (kernel.loads, kernel.verbs[-1]) == (2, "start")
+
+
+def test_what_was_not_read_back_behind_the_copy_is_before_the_first_load(kernel: NtLike) -> None:
+    driver = loaded(kernel)
+    mine = hashlib.sha256(b"mine").hexdigest()
+    driver._seat.guest.unread = {"mine.sys": mine, "reader.exe": mine}
+    driver.start()
+    driver.reload()
+    assert kernel.read == [["mine.sys", "reader.exe"], ["mine.sys"]]
+
+
+def test_a_client_that_is_not_what_was_copied_in_keeps_a_driver_from_being_loaded(kernel: NtLike) -> None:
+    driver = loaded(kernel)
+    driver._seat.guest.unread = {"reader.exe": "00" * 32}
+    with pytest.raises(WrongBinary, match=r"reader\.exe"):
+        driver.prepare(fresh=True)
+    assert not kernel.running
+    assert driver._seat.condemned
 
 
 def test_a_file_that_was_changed_in_the_guest_is_not_loaded(kernel: NtLike) -> None:
