@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lab.plugin.isolation import Isolation
+from lab.plugin.markers import Wishes
+from lab.pool.forking import ForkWish
 from tests.plugin.conftest import Inner
 
 TESTS = """
@@ -37,6 +40,27 @@ def test_tests_share_a_fork_as_the_isolation_has_it(forked: Inner, isolation: st
     assert used == [f"master-{number}" for number in guests]
     assert [(t.key, t.forks) for t in forked.report.templates] == [("tsync", guests[-1])]
     assert all(guest.template == "tsync" and guest.boot_s is None for guest in forked.report.guests)
+
+
+@pytest.mark.parametrize(
+    ("isolation", "counts"),
+    [
+        ("test", {ForkWish(1, ("sync",)): 3, ForkWish(1): 1, ForkWish(2): 1}),
+        # One for the tests outside of classes, one for a test that has served no other, one for the class, one of two CPUs.
+        ("class", {ForkWish(1, ("sync",)): 3, ForkWish(2): 1}),
+        ("session", {ForkWish(1, ("sync",)): 2, ForkWish(2): 1}),
+    ],
+)
+def test_which_forks_a_run_will_ask_for(isolation: str, counts: dict[ForkWish, int]) -> None:
+    sync = frozenset({"a", "fresh", "c"})
+    ids = {name: f"m::{'TestC::' if name == 'c' else ''}{name}" for name in ("a", "plain", "fresh", "c", "two")}
+    wishes = {
+        node: Wishes(drivers=("sync",) if name in sync else (), fresh=name == "fresh", cpus=2 if name == "two" else None)
+        for name, node in ids.items()
+    }
+    scopes = {"test": {node: node for node in ids.values()}, "session": dict.fromkeys(ids.values(), "session")}
+    scopes["class"] = {node: node.rpartition("::")[0] for node in ids.values()}
+    assert Isolation(wishes, scopes[isolation]).forks(ids.values(), smp=1) == counts
 
 
 def test_a_class_is_the_default(forked: Inner) -> None:
