@@ -47,7 +47,7 @@ KILLS = 20 if LONG else 3
 
 @pytest.fixture(scope="module")
 def payload(tmp_path_factory: pytest.TempPathFactory) -> Payload:
-    return Payload.of(resolve_drivers([], into=tmp_path_factory.mktemp("copies"), arch="x64"))
+    return Payload.of(resolve_drivers(names=["sync", "async"], into=tmp_path_factory.mktemp("copies"), arch="x64"))
 
 
 @pytest.fixture
