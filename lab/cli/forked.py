@@ -30,6 +30,8 @@ from lab.host.process import Finished, run
 #: Imported before the first fork. pytest warns of modules of its plugins that are there before it, so none of those: the lab's
 #: own are exempt, see the docstring of the package.
 _SHARED = ("pytest", "_pytest.terminal", "_pytest.runner", "_pytest.junitxml", "_pytest.python", "lab.plugin")
+#: What a pytest with a test of the lab imports besides.
+_NEEDED_BY_TESTS = ("lab.plugin.source", "lab.plugin.session", "lab.plugin.summary", "lab.image.media")
 _POLL_S = 0.005
 
 
@@ -46,6 +48,8 @@ def can_fork(argv: Sequence[str]) -> bool:
 def run_quietly(argv: Sequence[str], timeout: float, *, env: Mapping[str, str]) -> Finished:
     """Run pytest to its end, in a fork where that may be, and collect what it writes.
 
+    Meanwhile this process imports what the next fork will need: on two cores, the wait costs nothing.
+
     Raises:
         HostToolError: It has not ended in time.
     """
@@ -55,6 +59,7 @@ def run_quietly(argv: Sequence[str], timeout: float, *, env: Mapping[str, str]) 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = ForkedPytest(argv, cwd=Path.cwd(), env=env, stdout=out.fileno(), stderr=err.fileno(), group=True)
         try:
+            _import(_NEEDED_BY_TESTS)
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise HostToolError(list(argv), None, "", message=f"pytest has not ended after {timeout:g} s") from None
@@ -89,8 +94,7 @@ class ForkedPytest:
         stderr: int | None,
         group: bool,
     ) -> None:
-        for name in _SHARED:
-            importlib.import_module(name)
+        _import(_SHARED)
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -147,6 +151,11 @@ class ForkedPytest:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
             self.wait()
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
 
 
 def _end_of(pid: int) -> int:

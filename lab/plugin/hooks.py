@@ -243,7 +243,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     write_session(out, recorder.facts(int(session.exitstatus), stopped if isinstance(stopped, str) else ""))
     from lab.plugin.summary import attach_to_junit, finish_run
 
-    finished = finish_run(out, drivers_in_lab_file=options_of(config).sources.get("drivers") == "lab file")
+    chosen = options_of(config)
+    finished = finish_run(out, drivers_in_lab_file=chosen.sources.get("drivers") == "lab file", page=not chosen.prepared)
     if finished is not None:
         if junit := config.getoption("xmlpath", None):
             attach_to_junit(config.invocation_params.dir / os.path.expandvars(Path(junit).expanduser()), out)

@@ -35,12 +35,13 @@ class Finished:
     files: tuple[Path, ...]
 
 
-def finish_run(out: Path, *, drivers_in_lab_file: bool = False) -> Finished | None:
+def finish_run(out: Path, *, drivers_in_lab_file: bool = False, page: bool = True) -> Finished | None:
     """Make ``run.json`` and the page of what the workers wrote down; None when no lab test ran.
 
     Args:
         out: Folder of the run.
         drivers_in_lab_file: The drivers under test are named by the lab file, not for this run.
+        page: Make the page, too; `lab run` does so itself when it knows how all ended.
     """
     meta = read_meta(out)
     if meta is None:
@@ -49,7 +50,10 @@ def finish_run(out: Path, *, drivers_in_lab_file: bool = False) -> Finished | No
     unused = unused_counts(report.unused_drivers, meta.named_drivers, in_lab_file=drivers_in_lab_file)
     if report.exit_code == OK and (unused or report.not_run):
         report = report.model_copy(update={"exit_code": NOTHING})
-    files = (write_run(out, report), write_html(out, report, exit_meaning=meaning(report.exit_code)), find(out, LOG_FILE))
+    files = [write_run(out, report)]
+    if page:
+        files.append(write_html(out, report, exit_meaning=meaning(report.exit_code)))
+    files.append(find(out, LOG_FILE))
     return Finished(report=report, files=tuple(file for file in files if file.exists()))
 
 

@@ -27,7 +27,7 @@ from lab.bench.measures.loop import LoopMeasure, prepare_before
 from lab.bench.measures.memory import pss_of
 from lab.bench.measures.peer import PeerMeasure, boot_once, find_peer, peer_job
 from lab.bench.measures.prints import count_up
-from lab.bench.measures.suites import EVERYTHING, SuitesMeasure, plain_environment
+from lab.bench.measures.suites import EVERYTHING, SuitesMeasure, SuitesRun, plain_environment
 from lab.bench.measures.winrm import COMMANDS, Client, Command, guest_port, take_turns
 from lab.bench.samples import Samples
 from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
@@ -248,9 +248,9 @@ def test_all_suites_are_run_but_for_tests_that_want_the_machine_for_themselves(
 ) -> None:
     asked: list[tuple[object, object]] = []
 
-    def run(_context: object, suites: object, *, options: object, **_rest: object) -> float:
+    def run(_context: object, suites: object, *, options: object, **_rest: object) -> SuitesRun:
         asked.append((suites, options))
-        return 1.0
+        return SuitesRun(1.0, 1)
 
     monkeypatch.setattr("lab.bench.measures.suites.run_suites", run)
     context.suites = ()
@@ -273,10 +273,10 @@ def test_each_number_of_workers_is_a_run_of_the_real_command(context: FakeContex
 
     def run_suites(
         _context: FakeContext, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path
-    ) -> float:
+    ) -> SuitesRun:
         assert tuple(suites) == ("suites/mine",)
         runs.append((workers, *options, folder.name))
-        return 100.0 / workers
+        return SuitesRun(100.0 / workers, min(workers, 2))
 
     monkeypatch.setattr("lab.bench.measures.suites.run_suites", run_suites)
     context.suites = ("suites/mine",)
@@ -286,10 +286,11 @@ def test_each_number_of_workers_is_a_run_of_the_real_command(context: FakeContex
     assert runs == [(n, "--no-fork", f"cold-{n}") for n in (1, 2, 4)]
     assert [(one.key, one.reference) for one in found.series][1] == ("suites.cold.2", "suites.cold.1")
     assert "forks: no forks here" in found.notes
+    assert [one.note.partition(":")[0] for one in found.series] == ["", "", "2 of them"]
 
 
 def test_forked_runs_follow_the_cold_ones_where_there_are_forks(context: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.bench.measures.suites.run_suites", lambda *_args, **_rest: 7.0)
+    monkeypatch.setattr("lab.bench.measures.suites.run_suites", lambda *_args, **_rest: SuitesRun(7.0, 1))
     context.quick, context.make_forks = True, FakeForks(context.source)
     assert keys(SuitesMeasure().run(context)) == ["suites.cold.1", "suites.cold.2", "suites.forked.1", "suites.forked.2"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.bench.measure import Context, NotHere
@@ -51,27 +52,44 @@ class SuitesMeasure:
             for number in workers:
                 context.detail(f"{label}, {number} worker(s)")
                 folder = context.out / self.name / f"{way}-{number}"
-                took = run_suites(context, suites, workers=number, options=(*_OPTIONS[way], *choice), folder=folder)
-                said = f"{label}, {number} worker" + ("s" if number > 1 else "")
-                key = f"suites.{way}.{number}"
+                done = run_suites(context, suites, workers=number, options=(*_OPTIONS[way], *choice), folder=folder)
+                fewer = f"{done.workers} of them: no more guests of this kind fit here, or there is no more work"
                 series.append(
-                    Series(key=key, label=said, unit="s", values=(took,), reference=f"suites.{way}.1", baseline=way == "cold")
+                    Series(
+                        key=f"suites.{way}.{number}",
+                        label=f"{label}, {number} worker" + ("s" if number > 1 else ""),
+                        unit="s",
+                        values=(done.seconds,),
+                        reference=f"suites.{way}.1",
+                        baseline=way == "cold",
+                        note=fewer if done.workers < number else "",
+                    )
                 )
         return Samples(series=tuple(series), notes=tuple(notes))
 
 
-def run_suites(context: Context, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path) -> float:
+@dataclass(frozen=True, slots=True)
+class SuitesRun:
+    """One run.
+
+    Attributes:
+        seconds: Of the whole command.
+        workers: How many there were: no more than the machine carries guests, and than there is work for.
+    """
+
+    seconds: float
+    workers: int
+
+
+def run_suites(context: Context, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path) -> SuitesRun:
     """Run suites by the real command.
 
     Args:
         context: Image and clock.
         suites: Paths and node ids.
-        workers: Guests at the same time.
+        workers: Guests at the same time, at most.
         options: Further ones.
         folder: Gets the run's report.
-
-    Returns:
-        Host seconds of the whole command.
 
     Raises:
         HostToolError: A test was red, or the command failed: its time would say nothing.
@@ -81,9 +99,10 @@ def run_suites(context: Context, suites: Sequence[str], *, workers: int, options
     begin = context.clock()
     run_logged(argv, folder.with_suffix(".log"), timeout=_DEADLINE_S)
     took = context.clock() - begin
-    if read_run(folder) is None:
+    report = read_run(folder)
+    if report is None:
         raise HostToolError(argv, 0, message=f"`lab run` wrote no report into {folder}")
-    return took
+    return SuitesRun(took, report.workers)
 
 
 def run_logged(argv: Sequence[str], log: Path, *, timeout: float) -> None:
