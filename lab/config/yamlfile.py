@@ -45,6 +45,14 @@ class YamlDocument:
             parts = parts[:-1]
         return parts
 
+    def below(self, path: KeyPath) -> YamlDocument:
+        """The mapping at ``path`` as a document of its own, with its lines in the file."""
+        data: Any = self.data
+        for part in path:
+            data = data[part]
+        inside = {key[len(path) :]: line for key, line in self.lines.items() if key[: len(path)] == path}
+        return YamlDocument(self.file, data, inside)
+
 
 def read_yaml(path: Path) -> YamlDocument:
     """Read a YAML file whose top level is a mapping.

@@ -33,6 +33,7 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
         "multi_cpu": "the guest may have more than one virtual CPU",
         "nt_kernel": "the kernel is Windows NT's, not a stand-in",
         "null_mdl_read": "a read of length zero arrives without an MDL",
+        "pnp": "driver packages (INF) are installed by pnputil, and devices are found for them",
         "powershell": "PowerShell runs in the guest",
         "sftp": "files can be copied by SFTP",
         "ssh": "commands can be run over SSH",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
-from lab.errors import GuestHung, LabError, ServiceError, WrongBinary
+from lab.errors import GuestHung, GuestLacks, LabError, ServiceError, WrongBinary
+from lab.guest.pnp import install_package, remove_package
 from lab.guest.services import ALREADY_RUNNING, NOT_ACTIVE, ServiceState
+from lab.pool.payload import GUEST_FOLDER
 from lab.pool.pool import Seat
 from lab.pool.verify import verify
 from lab.toolchain.select import DriverPackage
@@ -28,6 +31,8 @@ class LoadedDriver:
         self.package = package
         self._seat = seat
         self._clock = clock
+        #: Name of its package in the guest's driver store, once it was installed.
+        self._published = ""
 
     def __repr__(self) -> str:
         return f"<driver {self.name}, service {self.service}>"
@@ -51,7 +56,13 @@ class LoadedDriver:
         """
         self._verify()
         begin = self._clock()
-        self._seat.guest.services.start(self.service)
+        self._install()
+        try:
+            self._seat.guest.services.start(self.service)
+        except ServiceError as error:
+            # Windows starts the driver of a package itself, as soon as a device wants it.
+            if not self._published or error.exit_code != ALREADY_RUNNING:
+                raise
         self._loaded(begin)
 
     def stop(self) -> None:
@@ -107,6 +118,9 @@ class LoadedDriver:
         Raises:
             ServiceError: It refuses to unload; the guest is replaced.
         """
+        if self._published:
+            self._uninstall()
+            return
         if self.name not in self._seat.loaded:
             return
         try:
@@ -121,6 +135,27 @@ class LoadedDriver:
             self._condemn(error)
             raise
         except GuestHung as error:
+            self._condemn(error)
+            raise
+
+    def _install(self) -> None:
+        """Have Windows install its package, where it is one: the INF makes the service."""
+        if not self.package.inf or self._published:
+            return
+        guest = self._seat.guest
+        if "pnp" not in guest.capabilities:
+            raise GuestLacks("pnp", f"driver {self.name} is a package ({self.package.inf}), and this guest installs none")
+        self._published = install_package(guest.transport, f"{GUEST_FOLDER}\\{self.package.inf}")
+
+    def _uninstall(self) -> None:
+        """Stop it, where it can be stopped, and take its package off the guest."""
+        self._seat.loaded.discard(self.name)
+        published, self._published = self._published, ""
+        try:
+            with contextlib.suppress(ServiceError):  # a driver of a device goes with its device
+                self._seat.guest.services.stop(self.service)
+            remove_package(self._seat.guest.transport, published)
+        except LabError as error:
             self._condemn(error)
             raise
 

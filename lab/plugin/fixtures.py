@@ -62,10 +62,11 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     seat = session.seat()
     payload = session.source.payload
     names = run.drivers = run.wishes.drivers or tuple(payload.drivers)
-    loaded = {name: LoadedDriver(payload.driver(name), seat) for name in names}
+    order = payload.load_order(names)
+    loaded = {name: LoadedDriver(payload.driver(name), seat) for name in dict.fromkeys((*names, *order))}
     # Unloaded behind the test that used it, not ahead of the next one: an unload that fails is this test's finding.
     with contextlib.ExitStack() as behind:
-        for one in loaded.values():
+        for one in (loaded[name] for name in order):
             behind.callback(session.leave_driver, one)
             one.prepare(fresh=run.wishes.reload)
         yield loaded

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.errors import ConfigError, SuiteError
 from lab.guest.capability import check_names
+
+if TYPE_CHECKING:
+    from lab.pool.payload import Payload
 
 #: Signature and one line for ``pytest --markers``.
 _MARKERS = {
@@ -34,6 +38,7 @@ class Wishes:
         needs: Capabilities, without duplicates, nearest marker first.
         fresh: A guest that has served no test.
         cpus: Virtual CPUs; None for the image's own number.
+        brought: Those of ``drivers`` that are there because others need them.
         expected_fault: Code of the fault that the test provokes.
         wrong: Why the markers cannot be understood; empty when they can. Such a test fails at its setup, and no other does.
     """
@@ -43,6 +48,7 @@ class Wishes:
     needs: tuple[str, ...] = ()
     fresh: bool = False
     cpus: int | None = None
+    brought: tuple[str, ...] = ()
     expected_fault: int | None = None
     wrong: str = ""
 
@@ -97,6 +103,17 @@ def _read_wishes(item: pytest.Item) -> Wishes:
         cpus=_one_number(item, "lab_cpus", least=1),
         expected_fault=_one_number(item, "lab_expect_fault", least=0),
     )
+
+
+def with_needs(wishes: Wishes, payload: Payload) -> Wishes:
+    """Add the drivers that those of the marker need, and the capability that packages need; unknown names stay as they are."""
+    if not wishes.drivers or any(name not in payload.drivers for name in wishes.drivers):
+        return wishes
+    order = payload.load_order(wishes.drivers)
+    brought = tuple(name for name in order if name not in wishes.drivers)
+    pnp = ("pnp",) if any(payload.drivers[name].inf for name in order) else ()
+    needs = tuple(dict.fromkeys((*wishes.needs, *pnp)))
+    return replace(wishes, drivers=(*wishes.drivers, *brought), brought=brought, needs=needs)
 
 
 def unknown_driver(wishes: Wishes, known: Collection[str]) -> str:

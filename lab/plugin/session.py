@@ -19,7 +19,7 @@ from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.imports import DriverImports
 from lab.plugin.isolation import Isolation
-from lab.plugin.markers import Wishes, unknown_driver
+from lab.plugin.markers import Wishes, unknown_driver, with_needs
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
 from lab.plugin.triage import Triage
@@ -75,6 +75,8 @@ class LabSession:
         self.guest_text, self._image_key, self._hashes = _run_facts(source)
         self.imports = DriverImports(source)
         self._writer = ResultWriter(out, worker)
+        with contextlib.suppress(LabError):  # no guest can be had, and each test will say why
+            wishes = {nodeid: with_needs(wish, source.payload) for nodeid, wish in wishes.items()}
         self._isolation = Isolation(wishes, scopes or {})
         self._nextid: str | None = None
         self._last_here = False

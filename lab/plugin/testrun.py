@@ -223,7 +223,8 @@ class TestRun:
         found = find_bugcheck(text[-_BUGCHECK_TEXT:])
         if found is not None and found.driver:
             return found.driver
-        return self.wishes.drivers[0] if len(self.wishes.drivers) == 1 else None
+        own = [name for name in self.wishes.drivers if name not in self.wishes.brought]
+        return own[0] if len(own) == 1 else None
 
     def _unexpected(self) -> list[FaultRecord]:
         return [fault for fault in self._all_faults() if fault.code != self.wishes.expected_fault]

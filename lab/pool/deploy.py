@@ -12,6 +12,7 @@ from lab.errors import ServiceError, TransportError
 from lab.guest.services import create_call
 from lab.pool.delivery import Delivered, usual_way
 from lab.pool.live import LiveGuest
+from lab.pool.moreofdriver import import_registry, place_files
 from lab.pool.payload import GUEST_FOLDER, Payload, guest_path
 from lab.pool.verify import verify
 
@@ -61,6 +62,7 @@ def deploy(
             done = Delivered(by=usual_way(guest.transport), copied=len(payload.files()))
         else:
             done = guest.delivery.put(stage, GUEST_FOLDER, update=guest.prepared)
+    place_files(guest.transport, payload)
     sums: Mapping[str, str] = payload.sums()
     if read_later:
         guest.unread = sums
@@ -70,6 +72,7 @@ def deploy(
     calls = [
         create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)
         for driver in payload.drivers.values()
+        if not driver.inf  # its INF makes the service
     ]
     if calls:
         try:
@@ -77,4 +80,6 @@ def deploy(
                 reply.check()
         except ServiceError as error:
             raise TransportError(f"{guest.guest_id}: a service cannot be created: {error.message}", hint=error.hint) from error
+    for file in payload.registries:
+        import_registry(guest.transport, guest_path(file))
     return Deployed(copy_s=copied - begin, create_s=clock() - copied, copied_by=done.by, copy_note=done.note, sums=sums)

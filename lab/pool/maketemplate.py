@@ -144,7 +144,7 @@ class TemplateMaker:
             if wish.drivers:
                 # Whatever a fork of this one runs was compared here, in the moment before it was loaded.
                 verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
-            for name in wish.drivers:
+            for name in wish.payload.load_order(wish.drivers):
                 guest.services.start(wish.payload.driver(name).service)
             self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=files, base=base)
 

@@ -10,6 +10,7 @@ from typing import Self
 
 from lab.errors import ConfigError, WrongBinary
 from lab.toolchain.files import sha256_of
+from lab.toolchain.product import load_order
 from lab.toolchain.select import DriverPackage
 
 #: Where the payload lies in the guest.
@@ -74,22 +75,42 @@ class Payload:
         found = {driver.encoding for driver in self.drivers.values()}
         return found.pop() if len(found) == 1 else fallback
 
+    def load_order(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Some of the drivers and all that they need, each behind those that it needs: the order in which they are loaded."""
+        return load_order(tuple(names), {name: driver.needs for name, driver in self.drivers.items()})
+
+    @property
+    def placed(self) -> dict[str, Path]:
+        """Windows path → file, of those that are copied from the folder of the run to a place of their own."""
+        return {file.to: file.path for driver in self.drivers.values() for file in driver.files if file.to}
+
+    @property
+    def registries(self) -> list[Path]:
+        """Files for ``reg import``."""
+        return [driver.registry for driver in self.drivers.values() if driver.registry]
+
     def files(self) -> list[Path]:
-        """All files to copy.
+        """All files to copy into the folder of the run.
 
         Raises:
             ConfigError: Two of them have one name, and are not copies of one file.
         """
-        files = [*(driver.image for driver in self.drivers.values()), *self.clients.values()]
+        brought = [file.path for driver in self.drivers.values() for file in driver.files]
+        images = [driver.image for driver in self.drivers.values()]
+        files = [*images, *self.clients.values(), *brought, *self.registries]
         by_name: dict[str, Path] = {}
         for file in files:
             _refuse_another(file, by_name.setdefault(file.name.lower(), file))
         return list(by_name.values())
 
     def sums(self) -> dict[str, str]:
-        """File name → SHA-256 of all files: what every guest of the run must have."""
-        sums = {file.name: sha256_of(file) for file in self.clients.values()}
-        return sums | {driver.image.name: driver.sha256 for driver in self.drivers.values()}
+        """File name, or full Windows path, → SHA-256 of all files: what every guest of the run must have."""
+        sums = {file.name: sha256_of(file) for file in (*self.clients.values(), *self.registries)}
+        for driver in self.drivers.values():
+            sums[driver.image.name] = driver.sha256
+            for file in driver.files:
+                sums |= {name: file.sha256 for name in (file.path.name, file.to) if name}
+        return sums
 
     def stage(self, folder: Path) -> Path:
         """Gather all files in one new folder, so that one copy brings them into a guest.
@@ -100,11 +121,13 @@ class Payload:
         folder.mkdir(parents=True)
         for file in self.files():
             shutil.copyfile(file, folder / file.name)
-        for driver in self.drivers.values():
-            found = sha256_of(folder / driver.image.name)
-            if found != driver.sha256:
+        hashed = [(driver.image, driver.sha256) for driver in self.drivers.values()]
+        hashed += [(file.path, file.sha256) for driver in self.drivers.values() for file in driver.files]
+        for path, sha256 in hashed:
+            found = sha256_of(folder / path.name)
+            if found != sha256:
                 raise WrongBinary(
-                    f"{driver.image} has SHA-256 {found} now, and had {driver.sha256} when the run began",
+                    f"{path} has SHA-256 {found} now, and had {sha256} when the run began",
                     hint="nobody but the run may write to its folder; run again",
                 )
         return folder

@@ -21,6 +21,7 @@ from lab.pool.delivery import FilesBy
 from lab.pool.live import TransportName
 from lab.pool.payload import Payload
 from lab.prints.resume import PrintsState
+from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 from lab.vm.freeze import Frozen, load_frozen
 
@@ -214,7 +215,11 @@ def _identity(file: Path) -> str:
 
 def _facts(driver: DriverPackage) -> str:
     links = " ".join(driver.links)
-    return f"{driver.name} {driver.service} {driver.image.name} {driver.sha256} {driver.load_order_group} {links}"
+    files = " ".join(f"{file.path.name}>{file.to}={file.sha256}" for file in driver.files)
+    registry = sha256_of(driver.registry) if driver.registry else ""
+    said = f"{driver.name} {driver.service} {driver.image.name} {driver.sha256} {driver.load_order_group} {links}"
+    more = (files, registry, " ".join(driver.needs), driver.inf)
+    return "\n".join((said, *more)) if any(more) else said
 
 
 def _host_processor() -> str:

@@ -21,7 +21,7 @@ def verify(transport: Transport, wanted: Mapping[str, str], *, tools_dir: str) -
 
     Args:
         transport: Of the guest.
-        wanted: File name → SHA-256, as the run names them; see :meth:`lab.pool.payload.Payload.sums`.
+        wanted: File name, or full Windows path, → SHA-256, as the run names them; see :meth:`lab.pool.payload.Payload.sums`.
         tools_dir: Guest folder of ``labfile.exe``.
 
     Returns:
@@ -33,7 +33,7 @@ def verify(transport: Transport, wanted: Mapping[str, str], *, tools_dir: str) -
     """
     if not wanted:
         return {}
-    paths = [str(PureWindowsPath(GUEST_FOLDER) / name) for name in wanted]
+    paths = [_path(name) for name in wanted]
     try:
         answer = run_labfile(transport, "sum", *paths, tools_dir=tools_dir, timeout=_TIMEOUT_S)
     except NoLabfile as error:
@@ -43,12 +43,18 @@ def verify(transport: Transport, wanted: Mapping[str, str], *, tools_dir: str) -
         if error.exit_code in _MISSING:
             raise WrongBinary(f"a file of the run is not in the guest any more: {error.message}", hint=_HINT) from error
         raise TransportError(f"the guest does not hash its files: {error.message}", hint=error.hint) from error
-    told = {PureWindowsPath(path).name.lower(): one.sha256 for path, one in parse_sums(answer.text).items()}
-    wrong = [name for name, sha256 in wanted.items() if told.get(name.lower()) != sha256]
+    told = {str(PureWindowsPath(path)).lower(): one.sha256 for path, one in parse_sums(answer.text).items()}
+    has = {name: told.get(_path(name).lower(), "(none)") for name in wanted}
+    wrong = [name for name, sha256 in wanted.items() if has[name] != sha256]
     if wrong:
-        listed = "; ".join(f"{name} has SHA-256 {told.get(name.lower(), '(none)')}, not {wanted[name]}" for name in wrong)
+        listed = "; ".join(f"{name} has SHA-256 {has[name]}, not {wanted[name]}" for name in wrong)
         raise WrongBinary(f"the guest does not have the files of this run in {GUEST_FOLDER}: {listed}", hint=_HINT)
     return wanted
 
 
 _HINT = "does a test, or a program in the guest, write to that folder? otherwise run again"
+
+
+def _path(name: str) -> str:
+    """A full path stays what it is."""
+    return str(PureWindowsPath(GUEST_FOLDER) / name)

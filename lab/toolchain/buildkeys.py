@@ -27,6 +27,11 @@ def language_of(source: str) -> Language:
     return _LANGUAGES[PurePosixPath(source).suffix]
 
 
+def is_library_file(folder: Path, name: str) -> bool:
+    """Whether a library of a manifest is a file of the user, not one of the compiler's."""
+    return "/" in name or name.endswith((".a", ".o", ".obj")) or (folder / name).is_file()
+
+
 def relative_path(value: str, what: str) -> str:
     """A path from the manifest's folder, as it may stand in a manifest.
 

@@ -45,6 +45,20 @@ class RunCopies:
             copy_of(file, target.parent / file.name)
         return target
 
+    def beside(self, name: str, file: Path) -> tuple[Path, str]:
+        """Copy a file that a driver brings along; gives the copy and its SHA-256."""
+        target = self._folder / name / "files" / file.name
+        return target, copy_of(file, target)
+
+    def made(self, name: str, file_name: str, data: bytes) -> Path:
+        """Write a file that the lab has made for a driver."""
+        target = self._folder / name / file_name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replace_with(target) as temporary:
+            temporary.write_bytes(data)
+            temporary.chmod(0o444)
+        return target
+
     def client(self, file: Path) -> Path:
         """Copy a program; one that several drivers name is copied once. Gives the copy.
 

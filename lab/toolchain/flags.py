@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from lab.toolchain.buildkeys import Api, Language, language_of
+from lab.toolchain.buildkeys import Api, Language, is_library_file, language_of
 from lab.toolchain.manifest import Component
 
 Arch = Literal["x64", "x86"]
@@ -48,7 +48,8 @@ _FLAVOUR: dict[Flavour, tuple[str, ...]] = {
 }
 # Nobody is there to unwind, to tell types, to guard statics, or to run destructors at the end.
 _NO_CXX_RUNTIME = ("-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit")
-_CXX: dict[Flavour, tuple[str, ...]] = {"kernel": _NO_CXX_RUNTIME, "bare": _NO_CXX_RUNTIME, "c": ()}
+# RTL_CONSTANT_STRING of mingw-w64 takes a literal for a PWSTR, which C++ has forbidden; Microsoft's casts.
+_CXX: dict[Flavour, tuple[str, ...]] = {"kernel": (*_NO_CXX_RUNTIME, "-Wno-write-strings"), "bare": _NO_CXX_RUNTIME, "c": ()}
 # x64 keeps its unwind tables: the kernel debugger walks the stack by them.
 _ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
 #: ``_WIN32_WINNT``, and the ``NTDDI_VERSION`` that belongs to it: the last one of its name that the headers know.
@@ -140,11 +141,6 @@ def link_flags(component: Component, arch: Arch) -> list[str]:
 def libraries(component: Component) -> list[str]:
     """What is linked behind the objects: the manifest's libraries, and those that everything is linked to."""
     return [*(_library(component.folder, name) for name in component.manifest.libraries), *_LIBRARIES[flavour_of(component)]]
-
-
-def is_library_file(folder: Path, name: str) -> bool:
-    """Whether a library of a manifest is a file of the user, not one of the compiler's."""
-    return "/" in name or name.endswith((".a", ".o", ".obj")) or (folder / name).is_file()
 
 
 def links_by_cxx(component: Component) -> bool:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lab.config.yamlfile import YamlDocument, dotted, read_yaml, validate
+from lab.config.yamlfile import KeyPath, YamlDocument, dotted, read_yaml, validate
 from lab.errors import ConfigError
-from lab.toolchain.buildkeys import BuildKeys
+from lab.toolchain.buildkeys import BuildKeys, is_library_file, relative_path
+from lab.toolchain.guestfiles import GuestFile
+from lab.toolchain.registry import RegistryValue, parse_registry
 
 Kind = Literal["driver", "program"]
 
 #: A folder's manifest; a folder with several components has several files that end in it.
 MANIFEST_NAME = "driver.yaml"
 
+#: What people call a thing that does not exist: "Driver services do not receive these arguments",
+#: https://learn.microsoft.com/windows/win32/api/winsvc/nf-winsvc-startservicew
+_NO_ARGUMENTS = frozenset({"arguments", "args", "parameters", "start_arguments", "start_parameters"})
 _ASCII = "%d bytes\n"
 _SUFFIX: dict[Kind, str] = {"driver": ".sys", "program": ".exe"}
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -39,9 +45,15 @@ class DriverManifest(BuildKeys):
     links: tuple[str, ...] = Field(
         default=(), description=r"driver: how programs open its devices, for example \\.\LySharkSync"
     )
-    clients: tuple[str, ...] = Field(
-        default=(), description="driver: programs that exercise it, by name, or by path from the manifest's folder"
+    clients: tuple[str | dict[str, object], ...] = Field(
+        default=(), description="driver: programs that exercise it: by name, by path, or as a program of its own with `sources`"
     )
+    registry: dict[str, object] = Field(default={}, description="driver: values below its service's key, see registry.py")
+    files: tuple[GuestFile, ...] = Field(default=(), description="driver: files beside it in the guest, or at `to` there")
+    needs: tuple[str, ...] = Field(
+        default=(), description="driver: drivers that are loaded before it and unloaded behind it, by name or by path"
+    )
+    inf: str | None = Field(default=None, description="driver: the INF of its package, which pnputil installs (capability pnp)")
     arches: tuple[Literal["x64", "x86"], ...] = Field(
         default=("x64", "x86"), min_length=1, description="processors that the sources are written for"
     )
@@ -71,6 +83,13 @@ class DriverManifest(BuildKeys):
                 raise ValueError(r"must be device names in single quotes, such as '\\.\LySharkSync'")
         return value
 
+    @field_validator("inf")
+    @classmethod
+    def _an_inf(cls, value: str | None) -> str | None:
+        if value is not None and not relative_path(value, "a file").lower().endswith(".inf"):
+            raise ValueError("must end in .inf")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         suffix = _SUFFIX[self.kind]
@@ -78,11 +97,25 @@ class DriverManifest(BuildKeys):
             raise ValueError(f"image of a {self.kind} must end in {suffix}")
         if self.sources and Path(self.image).name != self.image:
             raise ValueError("image must be a plain file name when there are sources to build it from")
-        if self.kind == "program" and (self.service or self.links or self.clients):
-            raise ValueError("service, links and clients are for drivers; this is a program")
+        of_drivers = ("service", "links", "clients", "registry", "files", "needs", "inf")
+        if self.kind == "program" and any(getattr(self, key) for key in of_drivers):
+            raise ValueError(f"{', '.join(of_drivers[:-1])} and {of_drivers[-1]} are for drivers; this is a program")
+        if self.inf and self.sources:
+            raise ValueError("inf is for a finished image: the package's catalogue holds its hash, so a new build breaks it")
         if self.start == "boot" and (self.under_test or self.kind == "program"):
             raise ValueError("start: boot is for drivers of an image (under_test: false): tests start theirs themselves")
         return self
+
+
+class InlineProgram(BuildKeys):
+    """A client that a driver's manifest describes itself, among ``clients``."""
+
+    name: _Name = Field(description="what tests call it; client(NAME)")
+    sources: tuple[str, ...] = Field(min_length=1, description="see the manifest's own")
+
+    def manifest(self) -> DriverManifest:
+        """The same as the manifest of a program."""
+        return DriverManifest.model_validate({**self.model_dump(), "kind": "program", "image": f"{self.name}.exe"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +125,20 @@ class Component:
     Attributes:
         file: The manifest's path.
         manifest: What it says.
+        registry: Its registry values.
+        programs: The clients that it describes itself.
+        lines: Key of the manifest → its line.
     """
 
     file: Path
     manifest: DriverManifest
+    registry: tuple[RegistryValue, ...] = ()
+    programs: tuple[Component, ...] = ()
+    lines: Mapping[KeyPath, int] = field(default_factory=dict, compare=False, repr=False)
+
+    def wrong(self, message: str, *key: str | int, hint: str = "") -> ConfigError:
+        """An error about one of its keys, with its line."""
+        return ConfigError(message, file=str(self.file), key=dotted(key), line=self.lines.get(key, 0), hint=hint)
 
     @property
     def name(self) -> str:
@@ -136,15 +179,37 @@ def load_component(path: Path) -> Component:
     if not document.data:
         hint = "write at least name, image and sources; driver/README.md shows an example"
         raise ConfigError("is empty", file=str(path), line=1, hint=hint)
-    component = Component(path.absolute(), validate(document, DriverManifest))
+    for key in _NO_ARGUMENTS & document.data.keys():
+        hint = "give them below its service: `registry: {Parameters: {Level: 3}}`; DriverEntry gets the path of that key"
+        said = "there is no such key: Windows hands the arguments of StartService to no driver"
+        raise ConfigError(said, file=str(path), key=key, line=document.line((key,)), hint=hint)
+    manifest = validate(document, DriverManifest)
+    registry = parse_registry(document)
+    programs = tuple(_inline(path, document, number) for number, one in enumerate(manifest.clients) if isinstance(one, dict))
+    component = Component(path.absolute(), manifest, registry, programs, document.lines)
     _check_files(component, document)
+    return component
+
+
+def _inline(path: Path, document: YamlDocument, number: int) -> Component:
+    """A client that is described inside of a manifest."""
+    part = document.below(("clients", number))
+    component = Component(path.absolute(), validate(part, InlineProgram).manifest(), lines=part.lines)
+    _check_files(component, part)
     return component
 
 
 def _check_files(component: Component, document: YamlDocument) -> None:
     """Refuse names of files and folders that are not there."""
     manifest, folder = component.manifest, component.folder
-    for key, names in (("sources", manifest.sources), ("include", manifest.include)):
+    named = {
+        "sources": manifest.sources,
+        "include": manifest.include,
+        "libraries": tuple(name for name in manifest.libraries if is_library_file(folder, name)),
+        "files": tuple(file.path for file in manifest.files),
+        "inf": (manifest.inf,) if manifest.inf else (),
+    }
+    for key, names in named.items():
         for number, name in enumerate(names):
             there = (folder / name).is_dir() if key == "include" else (folder / name).is_file()
             if not there:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypedDict
 
 from pydantic import TypeAdapter
 
@@ -19,12 +20,29 @@ from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.known import known_components, unknown_name
 from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
 from lab.toolchain.pe import ImageFacts
+from lab.toolchain.product import Client, clients_of, needed_by, refuse_rings
 from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
+from lab.toolchain.registry import reg_file
 from lab.toolchain.sign import SigningKey, signing_key
 from lab.toolchain.stamp import read_stamp
 
 #: Beside the copies, written when all of them are there.
 PACKAGES_FILE = "packages.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedFile:
+    """A file that a driver brings along.
+
+    Attributes:
+        path: The run's own copy.
+        sha256: Of the copy, lower-case hexadecimal.
+        to: Windows path in the guest; empty: beside the driver.
+    """
+
+    path: Path
+    sha256: str
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +60,10 @@ class DriverPackage:
         clients: Program name -> the run's own copy of the file.
         encoding: Of the text that it prints.
         symbols: What a debugger or a reader needs to understand addresses in it: an image with symbols, a PDB, a linker map.
+        registry: File for ``reg import`` with the values below its service's key; None when it has none.
+        files: What lies beside it, or elsewhere, in the guest.
+        needs: Names of drivers that are loaded before it and unloaded behind it.
+        inf: Name of the INF, one of ``files``, by which its package is installed; empty for a plain service.
         origin: The file that ``image`` is a copy of: the build, or the user's own file. None where nobody told.
         provenance: Where it comes from.
     """
@@ -56,6 +78,10 @@ class DriverPackage:
     clients: Mapping[str, Path]
     encoding: str
     symbols: tuple[Path, ...] = ()
+    registry: Path | None = None
+    files: tuple[PlacedFile, ...] = ()
+    needs: tuple[str, ...] = ()
+    inf: str = ""
     origin: Path | None = None
     provenance: Provenance = field(default_factory=Provenance)
 
@@ -132,6 +158,7 @@ def resolve_drivers(
         if name not in known or known[name].manifest.kind != "driver":
             raise unknown_name(name, known, home)
         chosen.setdefault(name, _finished_or_built(known[name]))
+    needs = _with_needs(chosen, known)
     _refuse_clashes(chosen.values())
 
     signer = key or signing_key()
@@ -145,19 +172,75 @@ def resolve_drivers(
         copy = copies.driver(result.name, result.path) if result.kind == "driver" else copies.client(result.path)
         return replace(result, path=copy)
 
-    wanted = {name for choice in chosen.values() for name in choice.component.manifest.clients if name in programs}
-    built: dict[str, BuildResult] = {}
-    parts = [choice.component for choice in chosen.values() if not choice.image] + [programs[name] for name in sorted(wanted)]
-    places = {part.name: build_place(part, arch, home, out) for part in parts}
+    clients = {name: list(clients_of(choice.component, programs)) for name, choice in chosen.items()}
+    built: dict[tuple[Path, str], BuildResult] = {}
+    parts = [choice.component for choice in chosen.values() if not choice.image]
+    parts += _programs(client for several in clients.values() for client in several)
+    places = {_identity(part): build_place(part, arch, home, out) for part in parts}
     for place in dict.fromkeys(places.values()):
-        todo = [part for part in parts if places[part.name] == place and not part.prebuilt]
-        built |= {result.name: result for result in build_components(todo, arch, place, signer, progress=progress, take=take)}
-    clients = {name: _client_file(programs[name], built, copies) for name in wanted}
+        todo = [part for part in parts if places[_identity(part)] == place and not part.prebuilt]
+        results = build_components(todo, arch, place, signer, progress=progress, take=take)
+        built |= {_identity(part): result for part, result in zip(todo, results, strict=True)}
     packages = tuple(
-        _package(choice, built, clients, arch, copies, places, sources.get(name, ())) for name, choice in sorted(chosen.items())
+        replace(
+            _package(choice, built, arch, copies, places, sources.get(name, ())),
+            clients={client.name: _client_file(client, built, copies) for client in clients[name]},
+            needs=needs[name],
+            **_brought(choice.component, copies),
+        )
+        for name, choice in sorted(chosen.items())
     )
     _write_packages(into, packages)
     return packages
+
+
+def _with_needs(chosen: dict[str, _Choice], known: Mapping[str, Component]) -> dict[str, tuple[str, ...]]:
+    """Add what the chosen drivers need, and what that needs; gives the needs of each by name."""
+    needs: dict[str, tuple[str, ...]] = {}
+    left = list(chosen)
+    while left:
+        name = left.pop(0)
+        components = {other: choice.component for other, choice in chosen.items()}
+        found = needed_by(components[name], components, known)
+        needs[name] = tuple(part.name for part in found)
+        for part in found:
+            if part.name not in chosen:
+                chosen[part.name] = _finished_or_built(part)
+                left.append(part.name)
+    refuse_rings({name: choice.component for name, choice in chosen.items()}, needs)
+    return needs
+
+
+def _programs(clients: Iterable[Client]) -> list[Component]:
+    """What is built of the clients, each once."""
+    return list({_identity(client.program): client.program for client in clients if client.program}.values())
+
+
+def _identity(component: Component) -> tuple[Path, str]:
+    """One manifest may describe a driver and its clients."""
+    return component.file, component.name
+
+
+class _Brought(TypedDict):
+    registry: Path | None
+    files: tuple[PlacedFile, ...]
+    inf: str
+
+
+def _brought(component: Component, copies: RunCopies) -> _Brought:
+    """The run's own copies of what a driver brings along."""
+    manifest, service = component.manifest, component.service
+    registry = (
+        copies.made(component.name, f"{service}.reg", reg_file(service, component.registry)) if component.registry else None
+    )
+    wanted = [(component.folder / file.path, file.to) for file in manifest.files]
+    if manifest.inf:
+        wanted.append((component.folder / manifest.inf, ""))
+    placed = []
+    for path, to in wanted:
+        copy, sha256 = copies.beside(component.name, path)
+        placed.append(PlacedFile(path=copy, sha256=sha256, to=to))
+    return {"registry": registry, "files": tuple(placed), "inf": Path(manifest.inf).name if manifest.inf else ""}
 
 
 def read_packages(folder: Path) -> tuple[DriverPackage, ...] | None:
@@ -252,17 +335,20 @@ def _refuse_clashes(choices: Iterable[_Choice]) -> None:
                 )
 
 
-def _client_file(program: Component, built: Mapping[str, BuildResult], copies: RunCopies) -> Path:
-    return copies.client(program.prebuilt) if program.prebuilt else built[program.name].path
+def _client_file(client: Client, built: Mapping[tuple[Path, str], BuildResult], copies: RunCopies) -> Path:
+    finished = client.file or (client.program.prebuilt if client.program else None)
+    if finished is not None:
+        return copies.client(finished)
+    assert client.program is not None
+    return built[_identity(client.program)].path
 
 
 def _package(
     choice: _Choice,
-    built: Mapping[str, BuildResult],
-    programs: Mapping[str, Path],
+    built: Mapping[tuple[Path, str], BuildResult],
     arch: Arch,
     copies: RunCopies,
-    origins: Mapping[str, Path],
+    origins: Mapping[tuple[Path, str], Path],
     sources: Sequence[Path],
 ) -> DriverPackage:
     component, manifest = choice.component, choice.component.manifest
@@ -272,19 +358,8 @@ def _package(
         image = copies.driver(component.name, origin)
     else:
         folder = component.folder
-        image, origin = built[component.name].path, origins[component.name] / component.image_name
+        image, origin = built[_identity(component)].path, origins[_identity(component)] / component.image_name
     facts = _loadable(image, origin, arch)
-    clients: dict[str, Path] = {}
-    for client in manifest.clients:
-        file = programs.get(client, component.folder / client)
-        if not file.is_file():
-            raise ConfigError(
-                f"{client} is neither a known program nor a file beside the manifest",
-                file=str(component.file),
-                key="clients",
-                hint="name one of `lab driver list`, or give the path of an .exe",
-            )
-        clients[client if client in programs else file.stem] = file if client in programs else copies.client(file)
     return DriverPackage(
         name=component.name,
         service=component.service,
@@ -293,7 +368,7 @@ def _package(
         arch=arch,
         load_order_group=manifest.load_order_group,
         links=manifest.links,
-        clients=clients,
+        clients={},
         encoding=manifest.encoding,
         symbols=copied_symbols(image),
         origin=origin,

@@ -183,7 +183,7 @@ def test_clients_of_the_users_own(resolve: Resolve, driver_folder: DriverFolder)
 def test_a_missing_client_is_named(resolve: Resolve, driver_folder: DriverFolder) -> None:
     error = refused(resolve, driver_folder(clients="[nothing]"))
     assert "nothing is neither a known program" in error.message
-    assert error.key == "clients"
+    assert (error.key, error.line) == ("clients.0", 4)
 
 
 def test_one_driver_twice_is_refused(resolve: Resolve, finished: Path, tmp_path: Path) -> None:

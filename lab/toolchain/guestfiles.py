@@ -1,0 +1,43 @@
+r"""``files:`` of a manifest: what lies beside the driver in the guest, or at a place of its own there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PureWindowsPath
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lab.toolchain.buildkeys import relative_path
+
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:(\\[^\\/:*?\"<>|&%^\x00-\x1f]+)+")
+
+
+class GuestFile(BaseModel):
+    """One entry: a path from the manifest's folder, alone or with the place in the guest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="the file, from the manifest's folder")
+    to: str = Field(default="", description=r"Windows path of the copy, such as C:\Windows\System32\drivers\table.bin")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("path")
+    @classmethod
+    def _relative(cls, value: str) -> str:
+        return relative_path(value, "a file")
+
+    @field_validator("to")
+    @classmethod
+    def _full(cls, value: str) -> str:
+        if not _WINDOWS_PATH.fullmatch(value) or ".." in PureWindowsPath(value).parts:
+            raise ValueError(r"must be the full Windows path of the copy, in single quotes: 'C:\data\table.bin'")
+        return value
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return Path(self.path).name

@@ -1,0 +1,146 @@
+"""What belongs to a driver: needed drivers in their order, clients of its own, files, and a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.errors import ConfigError
+from lab.toolchain.manifest import load_component
+from lab.toolchain.product import load_order
+from lab.toolchain.select import DriverPackage, resolve_drivers
+from lab.toolchain.sign import SigningKey
+from tests.toolchain.conftest import TINY_DRIVER
+
+if TYPE_CHECKING:
+    from tests.toolchain.conftest import DriverFolder
+
+_CLIENT = "int main(void) { return 0; }\n"
+
+
+def resolved(*paths: Path, key: SigningKey, tmp_path: Path) -> dict[str, DriverPackage]:
+    found = resolve_drivers(paths, into=tmp_path / "run" / "drivers", out=tmp_path / "out", project=tmp_path, key=key)
+    return {package.name: package for package in found}
+
+
+def refused(folder: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_component(folder / "driver.yaml")
+    return caught.value
+
+
+def test_the_order_of_loading() -> None:
+    needs = {"app": ("bus", "log"), "bus": ("log",), "log": ()}
+    assert load_order(["app"], needs) == ("log", "bus", "app")
+    assert load_order(["log", "app"], needs) == ("log", "bus", "app")
+    with pytest.raises(ValueError, match=r"^b → c → b$"):
+        load_order(["a"], {"a": ("b",), "b": ("c",), "c": ("b",)})
+
+
+def test_needed_drivers_come_into_the_run_by_path_by_name_and_from_the_same_folder(
+    driver_folder: DriverFolder, key: SigningKey, tmp_path: Path
+) -> None:
+    app = driver_folder("app", needs="[../bus, log]")
+    driver_folder("bus", needs="[clock]")
+    for name in ("log", "clock"):
+        place = app if name == "log" else tmp_path / "bus"
+        (place / f"{name}.c").write_text(TINY_DRIVER, encoding="utf-8")
+        (place / f"{name}.driver.yaml").write_text(f"name: {name}\nimage: {name}.sys\nsources: [{name}.c]\n", encoding="utf-8")
+    packages = resolved(app / "driver.yaml", key=key, tmp_path=tmp_path)
+    assert {name: package.needs for name, package in packages.items()} == {
+        "app": ("bus", "log"),
+        "bus": ("clock",),
+        "clock": (),
+        "log": (),
+    }
+
+
+def test_a_needed_driver_that_is_not_there_and_a_ring_are_told_with_file_and_line(
+    driver_folder: DriverFolder, key: SigningKey, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="there is no driver nowhere") as caught:
+        resolved(driver_folder("one", needs="[nowhere]"), key=key, tmp_path=tmp_path)
+    assert (caught.value.key, caught.value.line) == ("needs.0", 4)
+    with pytest.raises(ConfigError, match=r"there is no .*/gone") as caught:
+        resolved(driver_folder("two", needs="[../gone]"), key=key, tmp_path=tmp_path)
+    assert (caught.value.key, caught.value.line) == ("needs.0", 4)
+    driver_folder("left", needs="[../right]")
+    with pytest.raises(ConfigError, match="need each other: left → right → left") as caught:
+        resolved(driver_folder("right", needs="[../left]").parent / "left", key=key, tmp_path=tmp_path)
+    assert (caught.value.key, caught.value.line) == ("needs", 4)
+
+
+def test_clients_of_ones_own(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
+    clients = """
+  - drvprobe
+  - name: inside
+    sources: [../app/inside.c]
+    defines: [ANSWER=0]
+  - ../app/outside.driver.yaml"""
+    folder = driver_folder(clients=clients)
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "inside.c").write_text(_CLIENT.replace("0;", "ANSWER;"), encoding="utf-8")
+    (app / "outside.c").write_text(_CLIENT, encoding="utf-8")
+    (app / "outside.driver.yaml").write_text(
+        "name: outside\nkind: program\nimage: outside.exe\nsources: [outside.c]\n", encoding="utf-8"
+    )
+    package = resolved(folder, key=key, tmp_path=tmp_path)["tiny"]
+    assert {name: path.name for name, path in package.clients.items()} == {
+        "drvprobe": "drvprobe.exe",
+        "inside": "inside.exe",
+        "outside": "outside.exe",
+    }
+    assert all(path.is_relative_to(tmp_path / "run") for path in package.clients.values())
+
+
+@pytest.mark.parametrize(
+    ("client", "line", "words"),
+    [
+        ("{name: x, sources: []}", 4, "at least 1 item"),
+        ("{name: x, sources: [x.c]}", 4, "there is no file"),
+        ("{name: x, sorces: [x.c]}", 4, "no such key"),
+        ("{sources: [tiny.c]}", 4, "name is missing"),
+        ("7", 4, "must be a valid string"),
+    ],
+)
+def test_wrong_clients_are_told_with_their_line(driver_folder: DriverFolder, client: str, line: int, words: str) -> None:
+    error = refused(driver_folder(clients=f"[drvprobe, {client}]"))
+    assert error.line == line
+    assert words in error.message
+
+
+def test_files_and_values_are_the_runs_own_copies(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
+    folder = driver_folder(
+        files=r"[data/one.bin, {path: ../two.bin, to: 'C:\x\renamed.bin'}]", registry="{Level: 1}", service="Svc"
+    )
+    (folder / "data").mkdir()
+    (folder / "data" / "one.bin").write_bytes(b"one")
+    (tmp_path / "two.bin").write_bytes(b"two")
+    package = resolved(folder, key=key, tmp_path=tmp_path)["tiny"]
+    assert [(file.path.read_bytes(), file.to) for file in package.files] == [(b"one", ""), (b"two", "C:\\x\\renamed.bin")]
+    assert package.registry
+    assert package.registry.name == "Svc.reg"
+    assert all(path.is_relative_to(tmp_path / "run") for path in (package.registry, *(file.path for file in package.files)))
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "words"),
+    [
+        ({"files": "[gone.bin]"}, "files.0", "there is no file"),
+        ({"files": "[{path: tiny.c, to: relative.bin}]"}, "files.0.to", "full Windows path"),
+        ({"files": r"[{path: tiny.c, to: 'C:\x\..\y'}]"}, "files.0.to", "full Windows path"),
+        ({"files": "[{to: 'C:\\x'}]"}, "files.0", "path is missing"),
+        ({"files": r"['data\x.bin']"}, "files.0", "write data/x.bin"),
+        ({"inf": "tiny.inf"}, "", "catalogue holds its hash"),
+        ({"inf": "tiny.txt"}, "inf", "must end in .inf"),
+        ({"arguments": "[a, b]"}, "arguments", "StartService to no driver"),
+        ({"kind": "program", "image": "t.exe", "needs": "[x]"}, "", "this is a program"),
+    ],
+)
+def test_wrong_keys_are_told(driver_folder: DriverFolder, keys: dict[str, str], key: str, words: str) -> None:
+    error = refused(driver_folder(**keys))
+    assert error.key == key
+    assert words in error.message
