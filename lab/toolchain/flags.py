@@ -34,8 +34,11 @@ _MICROSOFT = (
 _FLAVOUR: dict[Flavour, tuple[str, ...]] = {
     # Frames above a page would call a stack probe that the kernel does not have.
     # GCC 12 takes the headers' reads relative to the GS segment for reads through a null pointer.
+    # What Microsoft's compiler lets pass and GCC takes for undefined. A loop over KEY_VALUE_PARTIAL_INFORMATION.Data, which is
+    # declared with one byte, in a structure with room behind it, ended after that byte: the driver was right, and accused.
     # Left alone, <stdio.h> makes sprintf a function of mingw-w64's own C library; ntoskrnl.exe exports the plain one.
     "kernel": (
+        *("-fno-strict-aliasing", "-fno-aggressive-loop-optimizations", "-fno-delete-null-pointer-checks", "-fwrapv"),
         "-D__USE_MINGW_ANSI_STDIO=0",
         "-ffreestanding",
         "-fno-stack-protector",

@@ -12,6 +12,7 @@ from lab.host.process import run
 from lab.toolchain import pe
 from lab.toolchain.build import BuildResult, build_components
 from lab.toolchain.compile import Compiler
+from lab.toolchain.flags import compile_flags, header_flags
 from lab.toolchain.manifest import load_component
 from tests.toolchain.conftest import TINY_DRIVER
 
@@ -280,3 +281,32 @@ def test_a_header_in_utf_16_is_told_of(driver_folder: DriverFolder, tmp_path: Pa
     with pytest.raises(ConfigError, match=r"resource\.h: is in UTF-16") as caught:
         built(folder, tmp_path / "out")
     assert "save it as UTF-8" in caught.value.hint
+
+
+_ROOM = """#include <ntddk.h>
+typedef struct _VALUE { KEY_VALUE_PARTIAL_INFORMATION Info; UCHAR Room[64]; } VALUE;
+ULONG Sum(VALUE *value);
+ULONG Sum(VALUE *value)
+{
+    ULONG i, sum = 0;
+    for (i = 0; i < value->Info.DataLength && i < 64; i++)
+        sum += value->Info.Data[i];
+    return sum;
+}
+"""
+
+
+def test_a_loop_over_an_array_of_one_goes_on_into_the_room_behind_it(
+    driver_folder: DriverFolder, tmp_path: Path, compiler: Compiler
+) -> None:
+    """As with Microsoft's compiler. GCC by itself ends it after one turn: no branch back is left in the code."""
+    component = load_component(driver_folder(source=_ROOM) / "driver.yaml")
+    loops = []
+    for flags in ([], compile_flags(component, "x64", "c")):
+        words = [compiler.program, "-O2", *flags, *header_flags(component, compiler.kernel_headers, "c")]
+        run([*words, "-c", str(component.folder / "tiny.c"), "-o", "tiny.o"], 60, cwd=tmp_path)
+        code = run([compiler.tool("objdump"), "-d", "--disassemble=Sum", "tiny.o"], 60, cwd=tmp_path).stdout
+        lines = [line.split("\t") for line in code.splitlines() if line.count("\t") >= 2]
+        jumps = [(int(at.strip(" :"), 16), words.split()) for at, _, words in lines if words.startswith("j")]
+        loops.append(any(int(words[1], 16) < at for at, words in jumps))
+    assert loops == [False, True]
