@@ -21,7 +21,8 @@ _EXECUTABLE = 0x20000000
 def locate(package: DriverPackage, address: int) -> str:
     """Where in a driver an address lies, if it lies in that driver: where it was loaded is not known.
 
-    An image smaller than 64 KiB is loaded at a multiple of that, so the last four digits of an address tell its offset.
+    An image is loaded at a multiple of 64 KiB, so the last four digits of an address tell its offset where all code lies in the
+    first 64 KiB.
 
     Args:
         package: The driver, with its symbols where there are some.
@@ -32,7 +33,7 @@ def locate(package: DriverPackage, address: int) -> str:
     """
     try:
         with opened(package.image) as (_, image):
-            base, size = int(image.OPTIONAL_HEADER.ImageBase), int(image.OPTIONAL_HEADER.SizeOfImage)
+            base = int(image.OPTIONAL_HEADER.ImageBase)
             code = [
                 (int(section.VirtualAddress), int(section.Misc_VirtualSize))
                 for section in image.sections
@@ -41,7 +42,9 @@ def locate(package: DriverPackage, address: int) -> str:
     except ConfigError:
         return ""
     offset = address % _GRANULARITY
-    if size > _GRANULARITY or not any(start <= offset < start + length for start, length in code):
+    if any(start + length > _GRANULARITY for start, length in code) or not any(
+        start <= offset < start + length for start, length in code
+    ):
         return ""
     line = _source_line(package, base + offset)
     return f"{package.image.name}+0x{offset:x}" + (f" ({line})" if line else "")
@@ -49,11 +52,10 @@ def locate(package: DriverPackage, address: int) -> str:
 
 def _source_line(package: DriverPackage, address: int) -> str:
     candidates = (file for file in package.symbols if file.suffix == ".dbg")
-    symbols = next((file for file in candidates if _belong_together(package.image, file)), None)
-    if symbols is None:
-        return ""
+    # A driver that was not stripped tells it itself; of one that was, the tool says nothing.
+    symbols = next((file for file in candidates if _belong_together(package.image, file)), package.image)
     try:
-        said = run([_ADDR2LINE[package.arch], "-f", "-e", str(symbols), hex(address)], _TIMEOUT_S).stdout.splitlines()
+        said = run([_ADDR2LINE[package.arch], "-f", "-C", "-e", str(symbols), hex(address)], _TIMEOUT_S).stdout.splitlines()
     except HostToolError:
         return ""
     if len(said) < 2 or said[0] == "??":
