@@ -236,7 +236,7 @@ class SimulatedTransport:
                     length = int(words[2])
                     data = self._read(length)
                     text = data.split(b"\0")[0].decode()
-                    line |= {"asked": length, "returned": len(data), "data": data.hex(), "text": text}
+                    line |= {"kind": "read", "asked": length, "returned": len(data), "data": data.hex(), "text": text}
                 lines.append(json.dumps(line))
         return "\n".join(lines) + "\n"
 

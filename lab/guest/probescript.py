@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab.errors import ConfigError
+from lab.guest.probelang import MAX_BUFFER, parse_script, quote_word
 
 Access = Literal["r", "w", "rw", "none"]
-
-_WORD = re.compile(r"[^\s;#=@$][^\s;=]*")
+#: Bytes to send; a text is sent as UTF-8, a number stands for so many bytes of the fill.
+Data = bytes | str | int
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeScript:
     r"""A script under construction; every method returns a longer one.
 
-    >>> script = ProbeScript().open("h", "\\\\.\\LySharkSync").read("h", 20, times=5).close("h")
+    >>> script = ProbeScript().open("h").ioctl("h", 0x222000, b"\x01", out=8).close("h")
     >>> print(script)
-    open h \\.\LySharkSync; read h 20 times=5; close h
+    open h {link}; ioctl h 0x222000 hex=01 out=8; close h
 
-    Operations behind :meth:`on` are only listed, for a thread or a process of their own, until :meth:`go` starts all of
-    those at once and waits for their ends.
+    :meth:`aread`, :meth:`awrite`, :meth:`aioctl` and :meth:`aflush` only issue, on a handle opened with ``overlapped=True``;
+    :meth:`wait` tells their ends. Operations behind :meth:`on` are only listed, for a thread or a process of their own, until
+    :meth:`go` starts all of those at once and waits for their ends.
 
     Attributes:
         operations: The operations as text.
@@ -36,9 +37,17 @@ class ProbeScript:
         return "; ".join(self.operations)
 
     def open(
-        self, handle: str, path: str, *, access: Access = "r", share: Access = "r", overlapped: bool = False
+        self, handle: str, path: str = "{link}", *, access: Access = "r", share: Access = "r", overlapped: bool = False
     ) -> ProbeScript:
-        """Open a device under a name; ``overlapped`` for asynchronous reads."""
+        """Open a device under a name.
+
+        Args:
+            handle: The name.
+            path: What to open; the driver's first link when not given.
+            access: Reading, writing, both or neither.
+            share: What others may open it for meanwhile.
+            overlapped: For operations that are only issued.
+        """
         options = {
             "access": access if access != "r" else None,
             "share": share if share != "r" else None,
@@ -62,38 +71,82 @@ class ProbeScript:
             handle: Name of the handle.
             length: Bytes to ask for.
             times: How often.
-            fill: Byte that the buffer holds before; drvprobe's own choice when None.
+            fill: Byte that the buffer holds before; 0xCC when None.
             buffer: Size of the buffer, ``length`` when None; what lies behind the returned bytes is checked.
             tag: Name of the results.
         """
-        options = {"times": times if times != 1 else None, "fill": _byte(fill), "buffer": buffer, "tag": tag}
+        options = {"times": _times(times), "fill": _byte(fill), "buffer": buffer, "tag": tag}
         return self._add("read", handle, length, **options)
 
     def aread(
         self, handle: str, length: int, *, tag: str | None = None, times: int = 1, fill: int | None = None
     ) -> ProbeScript:
-        """Issue an asynchronous read; its end is told by :meth:`wait`. The handle must be overlapped."""
-        options = {"tag": tag, "times": times if times != 1 else None, "fill": _byte(fill)}
-        return self._add("aread", handle, length, **options)
+        """Issue a read; :meth:`wait` tells its end."""
+        return self._add("aread", handle, length, tag=tag, times=_times(times), fill=_byte(fill))
+
+    def write(self, handle: str, data: Data, *, tag: str | None = None, times: int = 1, fill: int | None = None) -> ProbeScript:
+        """Write bytes, or a text, or so many bytes of the fill, and wait for the end."""
+        return self._write("write", handle, data, tag=tag, times=_times(times), fill=_byte(fill))
+
+    def awrite(
+        self, handle: str, data: Data, *, tag: str | None = None, times: int = 1, fill: int | None = None
+    ) -> ProbeScript:
+        """Issue a write; :meth:`wait` tells its end."""
+        return self._write("awrite", handle, data, tag=tag, times=_times(times), fill=_byte(fill))
+
+    def ioctl(
+        self,
+        handle: str,
+        code: int,
+        data: Data = b"",
+        *,
+        out: int | bytes = 0,
+        tag: str | None = None,
+        times: int = 1,
+        fill: int | None = None,
+    ) -> ProbeScript:
+        """Send a device control and wait for the end.
+
+        Args:
+            handle: Name of the handle.
+            code: The code, see :func:`lab.guest.ioctl.ctl_code`.
+            data: The input buffer: bytes, a text, or a number of bytes of the fill.
+            out: Size of the output buffer; or the bytes that it holds before, which a driver reads with ``in_direct``.
+            tag: Name of the results.
+            times: How often.
+            fill: Byte that the buffers hold before; 0xCC when None.
+        """
+        return self._ioctl("ioctl", handle, code, data, out, tag=tag, times=_times(times), fill=_byte(fill))
+
+    def aioctl(
+        self,
+        handle: str,
+        code: int,
+        data: Data = b"",
+        *,
+        out: int | bytes = 0,
+        tag: str | None = None,
+        times: int = 1,
+        fill: int | None = None,
+    ) -> ProbeScript:
+        """Issue a device control; :meth:`wait` tells its end. For the arguments see :meth:`ioctl`."""
+        return self._ioctl("aioctl", handle, code, data, out, tag=tag, times=_times(times), fill=_byte(fill))
+
+    def flush(self, handle: str, *, tag: str | None = None) -> ProbeScript:
+        """Flush the device's buffers and wait for the end; the handle must be open for writing."""
+        return self._add("flush", handle, tag=tag)
+
+    def aflush(self, handle: str, *, tag: str | None = None) -> ProbeScript:
+        """Flush in a thread of its own, for Windows has no overlapped flush; :meth:`wait` tells its end."""
+        return self._add("aflush", handle, tag=tag)
 
     def wait(self, tag: str = "all", *, timeout_ms: int | None = None) -> ProbeScript:
-        """Wait for the reads of a tag, or for all."""
+        """Wait for what was issued under a tag, or for all; a minute when there is no ``timeout_ms``."""
         return self._add("wait", tag, timeout=timeout_ms)
 
     def cancel(self, what: str = "all") -> ProbeScript:
-        """Cancel the reads of a tag or of a handle, or all."""
+        """Cancel what was issued under a tag or on a handle, or all."""
         return self._add("cancel", what)
-
-    def write(self, handle: str, length: int, *, tag: str | None = None) -> ProbeScript:
-        """Write some bytes and wait for the end."""
-        return self._add("write", handle, length, tag=tag)
-
-    def ioctl(
-        self, handle: str, code: int, *, input_size: int = 0, output_size: int = 0, tag: str | None = None
-    ) -> ProbeScript:
-        """Send a device control and wait for the end."""
-        options = {"in": input_size or None, "out": output_size or None, "tag": tag}
-        return self._add("ioctl", handle, f"{code:#x}", **options)
 
     def sleep(self, milliseconds: int) -> ProbeScript:
         """Do nothing for a while."""
@@ -108,7 +161,7 @@ class ProbeScript:
         return self._add("tick")
 
     def service(self, action: Literal["start", "stop", "query"], name: str) -> ProbeScript:
-        """Ask the service manager; the operation's ``returned`` is the state behind it."""
+        """Ask the service manager; ``returned`` is the state behind it: 1 stopped, 3 stop pending, 4 running."""
         return self._add("service", action, name)
 
     def exit(self, code: int = 0) -> ProbeScript:
@@ -127,30 +180,41 @@ class ProbeScript:
         """
         if bool(thread) == bool(process):
             raise ConfigError("name a thread or a process to list operations for")
-        return replace(self, listed_for=f"@{_checked(thread)} " if thread else f"${_checked(process)} ")
+        return replace(self, listed_for=f"@{_name(thread)} " if thread else f"${_name(process)} ")
 
     def text(self, operations: str) -> ProbeScript:
         """Append operations written by hand."""
         return replace(self, operations=(*self.operations, *split_operations(operations)))
 
+    def _write(self, verb: str, handle: str, data: Data, **options: str | int | None) -> ProbeScript:
+        if isinstance(data, int):
+            return self._add(verb, handle, data, **options)
+        return self._add(verb, handle, hex=_hex(data), **options)
+
+    def _ioctl(
+        self, verb: str, handle: str, code: int, data: Data, out: int | bytes, **options: str | int | None
+    ) -> ProbeScript:
+        sent = {"in": data or None} if isinstance(data, int) else {"hex": _hex(data) or None}
+        back = {"out": out or None} if isinstance(out, int) else {"outhex": _hex(out) or None}
+        return self._add(verb, handle, f"{code:#x}", **sent, **back, **options)
+
     def _add(self, verb: str, *words: str | int, **options: str | int | None) -> ProbeScript:
-        parts = [verb, *(_checked(str(word)) for word in words)]
-        parts += [f"{name}={_checked(str(value))}" for name, value in options.items() if value is not None]
+        parts = [verb, *(quote_word(str(word)) for word in words)]
+        parts += [f"{name}={value and quote_word(str(value))}" for name, value in options.items() if value is not None]
         return replace(self, operations=(*self.operations, self.listed_for + " ".join(parts)))
 
 
 def split_operations(text: str) -> tuple[str, ...]:
-    """The operations of a script, comments (``#`` at the start of a word, up to the end of the operation) left out."""
-    operations = []
-    for line in text.splitlines():
-        for part in line.split(";"):
-            if part.lstrip().startswith("#"):
-                break  # such a comment goes on to the end of its line
-            words = part.split()
-            end = next((i for i, word in enumerate(words) if word.startswith("#")), len(words))
-            if words[:end]:
-                operations.append(" ".join(words[:end]))
-    return tuple(operations)
+    """The operations of a script as the program in the guest reads them, without comments.
+
+    Raises:
+        ConfigError: One is wrong, with its place.
+    """
+    return tuple(map(str, parse_script(text)))
+
+
+def _times(value: int) -> int | None:
+    return value if value != 1 else None
 
 
 def _byte(value: int | None) -> str | None:
@@ -161,9 +225,17 @@ def _byte(value: int | None) -> str | None:
     return f"{value:02x}"
 
 
-def _checked(word: str) -> str:
-    if not _WORD.fullmatch(word):
+def _hex(data: bytes | str) -> str:
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    if len(raw) > MAX_BUFFER:
         raise ConfigError(
-            f"not a word of a drvprobe script: {word!r}", hint="names and paths have no blanks, semicolons or equals signs"
+            f"{len(raw)} bytes are more than a buffer of drvprobe holds ({MAX_BUFFER})", hint="several smaller ones"
         )
+    return raw.hex()
+
+
+def _name(word: str) -> str:
+    """A thread's or process's name, which no quotation marks can protect."""
+    if quote_word(word) != word:
+        raise ConfigError(f"not a name of a thread or process: {word!r}", hint="letters and digits")
     return word

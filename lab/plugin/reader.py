@@ -1,4 +1,4 @@
-"""The ``reader`` fixture's value: reads from the driver's device, plainly or by a script."""
+"""The ``reader`` fixture's value: works on the driver's device, plainly or by a script."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ class DeviceReader(Reader):
         self.link = link
 
     def run(self, script: ProbeScript | str, *, timeout: float | None = None) -> ProbeResult:
-        """Run a drvprobe script in one guest process; ``{link}`` in a text stands for the driver's first link.
+        """Run a drvprobe script in one guest process; ``{link}`` in it stands for the driver's first link.
 
         Args:
-            script: Operations, see :class:`lab.guest.probescript.ProbeScript`.
+            script: Operations as text, or a :class:`lab.guest.probescript.ProbeScript`.
             timeout: Seconds for the process; a minute by default.
+
+        Raises:
+            ConfigError: The script is wrong, with line, column and what to try. Nothing was sent.
         """
-        text = script.replace("{link}", self.link) if isinstance(script, str) else script
-        return run_probe(self._transport, self._probe, text, timeout=timeout or self._timeout)
+        __tracebackhide__ = True
+        return run_probe(self._transport, self._probe, script, timeout=timeout or self._timeout, link=self.link)
 
     def script(self) -> ProbeScript:
-        """An empty script, to be filled and given to :meth:`run`; the device's name is :attr:`link`."""
+        """An empty script, to be filled and given to :meth:`run`; its ``open("h")`` opens the driver's first link."""
         return ProbeScript()

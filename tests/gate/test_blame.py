@@ -80,8 +80,8 @@ def test_a_mistake_of_the_suite_is_the_tests_own(act: Callable[[], object]) -> N
 
 
 def test_an_error_inside_of_the_lab_with_right_arguments_is_the_labs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.guest.probe._operation", None)
-    monkeypatch.setattr("lab.guest.probe.TransportError", TypeError)
+    monkeypatch.setattr("lab.guest.proberecords._operation", None)
+    monkeypatch.setattr("lab.guest.proberecords.TransportError", TypeError)
     error = caught(lambda: parse_output(b"{}\n"))
     assert blame(error) == "lab"
     decision = decide(Facts(phases=[PhaseFact(when="call", outcome="failed", error=error)]))
@@ -153,8 +153,8 @@ def test_an_argument_that_nobody_can_check_ends_no_run() -> None:
 RUN_BY_A_LINK = """
 import lab.gate.blame, lab.guest.probe
 assert lab.__file__.startswith(LINK), lab.__file__
-lab.guest.probe._operation = None
-lab.guest.probe.TransportError = TypeError
+lab.guest.proberecords._operation = None
+lab.guest.proberecords.TransportError = TypeError
 try:
     lab.guest.probe.parse_output(b"{}\\n")
 except TypeError as error:

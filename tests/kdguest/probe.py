@@ -106,7 +106,15 @@ class Probe:
         self._tell("go", "main", now_us())
 
     def _tell(self, op: str, thread: str, start: int, *, end: int | None = None, error: int = 0, **more: Any) -> None:
-        line = {"op": op, "thread": thread, "error": error, "start_us": start, "end_us": now_us() if end is None else end}
+        kind = {"aread": "read", "wait": "read"}.get(op, op if op in ("read", "write", "ioctl") else None)
+        line = {
+            "op": op,
+            "thread": thread,
+            "kind": kind,
+            "error": error,
+            "start_us": start,
+            "end_us": now_us() if end is None else end,
+        }
         with self._lock:
             self._lines.append({"seq": len(self._lines) + 1, **line, **more})
 

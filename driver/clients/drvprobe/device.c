@@ -1,7 +1,9 @@
 /*
- * device.c - handles, and the transfers that have ended when their operation has.
+ * device.c - handles.
  */
 #include "device.h"
+
+#include "transfer.h"
 
 CRITICAL_SECTION Lock;
 DEVICE *Devices;
@@ -50,6 +52,7 @@ void DoOpen(const OP *op)
                                  FILE_ATTRIBUTE_NORMAL | (op->overlapped ? FILE_FLAG_OVERLAPPED : 0), NULL);
     if (device->handle == INVALID_HANDLE_VALUE)
         error = GetLastError();
+    SetLastStatus(&result, error);
     /* A failed open keeps its name: what the script does with it next fails with error 6, as it would in a program. */
     EnterCriticalSection(&Lock);
     device->next = Devices;
@@ -81,77 +84,4 @@ HANDLE NewEvent(void)
     if (event == NULL)
         ExitProcess(GetLastError());
     return event;
-}
-
-typedef BOOL (*TRANSFER)(HANDLE handle, const OP *op, BYTE *in, BYTE *out, DWORD *moved, OVERLAPPED *overlapped);
-
-static BOOL TransferRead(HANDLE handle, const OP *op, BYTE *in, BYTE *out, DWORD *moved, OVERLAPPED *overlapped)
-{
-    (void)in;
-    return ReadFile(handle, out, op->length, moved, overlapped);
-}
-
-static BOOL TransferWrite(HANDLE handle, const OP *op, BYTE *in, BYTE *out, DWORD *moved, OVERLAPPED *overlapped)
-{
-    (void)out;
-    return WriteFile(handle, in, op->length, moved, overlapped);
-}
-
-static BOOL TransferControl(HANDLE handle, const OP *op, BYTE *in, BYTE *out, DWORD *moved, OVERLAPPED *overlapped)
-{
-    return DeviceIoControl(handle, op->code, op->in ? in : NULL, op->in, op->out ? out : NULL, op->out, moved, overlapped);
-}
-
-/* One transfer that has ended when this returns, on either kind of handle. */
-static DWORD Transfer(DEVICE *device, const OP *op, TRANSFER transfer, BYTE *in, BYTE *out, ULONGLONG *returned)
-{
-    OVERLAPPED overlapped = {0};
-    DWORD moved = 0, error = 0;
-
-    if (device->overlapped)
-        overlapped.hEvent = NewEvent();
-    if (!transfer(device->handle, op, in, out, &moved, device->overlapped ? &overlapped : NULL))
-        error = GetLastError();
-    if (device->overlapped) {
-        if (error == ERROR_IO_PENDING || error == 0) {
-            error = 0;
-            moved = 0;
-            if (!GetOverlappedResult(device->handle, &overlapped, &moved, TRUE))
-                error = GetLastError();
-        }
-        CloseHandle(overlapped.hEvent);
-    }
-    *returned = moved;
-    return error;
-}
-
-void DoTransfer(const OP *op)
-{
-    DEVICE *device = Device(op);
-    BOOL reads = op->verb == READ, controls = op->verb == IOCTL;
-    TRANSFER transfer = reads ? TransferRead : controls ? TransferControl : TransferWrite;
-    DWORD in_size = reads ? 0 : controls ? op->in : op->length;
-    DWORD out_size = reads ? op->buffer : controls ? op->out : 0;
-    BYTE *in = Take(in_size), *out = Take(out_size);
-    DWORD i;
-
-    Fill(in, op->fill, in_size);
-    for (i = 0; i < op->times; i++) {
-        RESULT result;
-        DWORD error;
-
-        Fill(out, op->fill, out_size);
-        result = Started(op);
-        error = Transfer(device, op, transfer, in, out, &result.returned);
-        result.transfers = TRUE;
-        result.asked = controls ? op->out : op->length;
-        if (reads || controls) {
-            result.buffer = out;
-            result.size = out_size;
-            result.fill = op->fill;
-        }
-        Finish(&result, error);
-    }
-    Drop(in);
-    Drop(out);
 }

@@ -1,5 +1,5 @@
 /*
- * device.h - handles, and the transfers that have ended when their operation has.
+ * device.h - handles.
  */
 #ifndef LAB_DRVPROBE_DEVICE_H
 #define LAB_DRVPROBE_DEVICE_H
@@ -14,7 +14,7 @@ typedef struct _DEVICE {
     BOOL open;            /* false after close: the name is free again */
 } DEVICE;
 
-/* Protects the list of handles and that of pended reads. */
+/* Protects the list of handles and that of pended transfers. */
 extern CRITICAL_SECTION Lock;
 extern DEVICE *Devices;
 
@@ -29,6 +29,5 @@ HANDLE NewEvent(void);
 
 void DoOpen(const OP *op);
 void DoClose(const OP *op);
-void DoTransfer(const OP *op);  /* read, write, ioctl */
 
 #endif

@@ -1,10 +1,14 @@
 /*
- * pended.c - overlapped reads that go on while the script does: issued, collected, cancelled.
+ * pended.c - transfers that go on while the script does: issued, collected, cancelled.
  */
 #include "pended.h"
 
 #include "device.h"
+#include "process.h"
 #include "report.h"
+#include "transfer.h"
+
+#define FLUSH_BEGINS_MS 1000  /* within which a flush that was issued is in the driver */
 
 typedef enum { UNDER_WAY, COLLECTED } STATE;
 
@@ -14,47 +18,82 @@ typedef struct _PENDED {
     const char *tag;
     HANDLE handle;
     DWORD thread;          /* that issued it: before NT 6.0, only this one can cancel it */
+    HANDLE flusher;        /* thread that waits in FlushFileBuffers; NULL for the others, which are overlapped */
+    RESULT flushed;        /* error and status of the flush, once it has ended */
     OVERLAPPED overlapped;
-    BYTE *buffer;
-    DWORD asked, fill;
+    TRANSFER transfer;
     STATE state;
     BOOL claimed;          /* some thread is collecting it */
     BOOL finished;
-    BOOL doomed;           /* to be cancelled, where all of a handle's reads must be */
+    BOOL doomed;           /* to be cancelled, where all of a handle's transfers must be */
     ULONGLONG start, end;
 } PENDED;
 
 typedef BOOL (WINAPI *CANCEL_IO_EX)(HANDLE, LPOVERLAPPED);
+typedef BOOL (WINAPI *CANCEL_SYNCHRONOUS_IO)(HANDLE);
 
 static PENDED *FirstPended, **LastPended = &FirstPended;
 static CANCEL_IO_EX CancelEx;  /* NULL before NT 6.0 */
+static CANCEL_SYNCHRONOUS_IO CancelSync;
 
 void PreparePended(void)
 {
 #ifndef LAB_WITHOUT_CANCELIOEX /* a build that does without it wherever it runs: for the lab's own tests */
-    CancelEx = (CANCEL_IO_EX)(void (*)(void))GetProcAddress(GetModuleHandleW(L"kernel32.dll"), "CancelIoEx");
+    HMODULE kernel32 = GetModuleHandleW(L"kernel32.dll");
+
+    CancelEx = (CANCEL_IO_EX)(void (*)(void))GetProcAddress(kernel32, "CancelIoEx");
+    CancelSync = (CANCEL_SYNCHRONOUS_IO)(void (*)(void))GetProcAddress(kernel32, "CancelSynchronousIo");
 #endif
 }
 
-void DoAsyncRead(const OP *op)
+/* Windows has no overlapped flush: a thread waits for it. */
+static DWORD WINAPI Flush(void *context)
+{
+    PENDED *pended = context;
+
+    pended->flushed.error = BeginTransfer(&pended->transfer, pended->handle, NULL, NULL);
+    SetLastStatus(&pended->flushed, pended->flushed.error);
+    pended->overlapped.Internal = 0;  /* it has ended */
+    SetEvent(pended->overlapped.hEvent);
+    return 0;
+}
+
+/* The error of the issue; what it moved, where it has ended already. */
+static DWORD Issue(PENDED *pended, DWORD *moved)
+{
+    DWORD error;
+
+    if (pended->transfer.op->verb == AFLUSH) {
+        pended->overlapped.Internal = (ULONG_PTR)STATUS_PENDING;
+        pended->flusher = CreateThread(NULL, THREAD_STACK, Flush, pended, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+        if (pended->flusher == NULL)
+            ExitProcess(GetLastError());
+        return ERROR_IO_PENDING;
+    }
+    error = BeginTransfer(&pended->transfer, pended->handle, NULL, &pended->overlapped);
+    if (error == 0)
+        GetOverlappedResult(pended->handle, &pended->overlapped, moved, FALSE);
+    return error;
+}
+
+void DoAsync(const OP *op)
 {
     DEVICE *device = Device(op);
     DWORD i;
 
+    if (!device->overlapped && op->verb != AFLUSH)
+        Wrong(op->thread, op->target, op->text, "this handle was opened without overlapped=1", op->target);
     for (i = 0; i < op->times; i++) {
         PENDED *pended = Take(sizeof(*pended));
         RESULT result;
-        DWORD moved = 0, error = 0;
+        DWORD moved = 0, error;
 
         pended->handle_name = op->target;
         pended->tag = op->tag;
         pended->handle = device->handle;
         pended->thread = GetCurrentThreadId();
-        pended->buffer = Take(op->length);
-        pended->asked = op->length;
-        pended->fill = op->fill;
         pended->overlapped.hEvent = NewEvent();
-        Fill(pended->buffer, op->fill, op->length);
+        PrepareTransfer(&pended->transfer, op);
 
         EnterCriticalSection(&Lock);
         *LastPended = pended;
@@ -64,12 +103,11 @@ void DoAsyncRead(const OP *op)
 
         result = Started(op);
         pended->start = result.start;
-        if (!ReadFile(device->handle, pended->buffer, op->length, NULL, &pended->overlapped))
-            error = GetLastError();
-        if (error == 0)
-            GetOverlappedResult(device->handle, &pended->overlapped, &moved, FALSE);
-        result.transfers = TRUE;
-        result.asked = op->length;
+        error = Issue(pended, &moved);
+        if (error == ERROR_IO_PENDING)
+            SetStatus(&result, (ULONG_PTR)STATUS_PENDING);
+        else
+            SetLastStatus(&result, error);
         result.returned = moved;
         Finish(&result, error);
 
@@ -83,26 +121,33 @@ void DoAsyncRead(const OP *op)
 
 static void Collect(const OP *op, PENDED *pended, DWORD error)
 {
+    const OP *issued = pended->transfer.op;
     RESULT result = {0};
     DWORD moved = 0;
 
-    if (error == 0 && !GetOverlappedResult(pended->handle, &pended->overlapped, &moved, FALSE))
-        error = GetLastError();
+    if (pended->flusher && error == 0) {
+        error = pended->flushed.error;
+        result.has_status = pended->flushed.has_status;
+        result.status = pended->flushed.status;
+    } else if (error == 0) {
+        if (!GetOverlappedResult(pended->handle, &pended->overlapped, &moved, FALSE))
+            error = GetLastError();
+        SetStatus(&result, pended->overlapped.Internal);
+    }
     result.op = op->verb_name;
     result.thread = Shown(op);
     result.handle = pended->handle_name;
     result.tag = pended->tag;
+    result.kind = issued->kind;
+    result.code = issued->code;
     result.transfers = TRUE;
-    result.asked = pended->asked;
+    result.asked = issued->asked;
     result.returned = moved;
     result.error = error;
     result.start = pended->start;
     result.end = pended->end;
-    if (pended->finished) {  /* the driver may still write to the buffer of one that timed out */
-        result.buffer = pended->buffer;
-        result.size = pended->asked;
-        result.fill = pended->fill;
-    }
+    if (pended->finished)  /* the driver may still write to the buffer of one that timed out */
+        ShowBuffers(&pended->transfer, &result);
     Report(&result);
 }
 
@@ -111,7 +156,7 @@ static BOOL Matches(const PENDED *pended, const char *target)
     return Same(target, "all") || (pended->tag && Same(pended->tag, target));
 }
 
-/* Claim what is to be waited for; the number of reads, in order of issue. */
+/* Claim what is to be waited for; the number of transfers, in order of issue. */
 static DWORD Claim(const OP *op, PENDED ***claimed)
 {
     DWORD count = 0, known = 0;
@@ -133,12 +178,12 @@ static DWORD Claim(const OP *op, PENDED ***claimed)
     }
     LeaveCriticalSection(&Lock);
     if (known == 0 && !Same(op->target, "all"))
-        Wrong(op->thread, NULL, op->text, "no read was issued under this tag", op->target);
+        Wrong(op->thread, NULL, op->text, "nothing was issued under this tag", op->target);
     return count;
 }
 
 /* Wait until one more of these has finished or the time is over, and stamp all that have. FALSE: time over. */
-static BOOL WaitMore(PENDED **reads, DWORD count, ULONGLONG deadline)
+static BOOL WaitMore(PENDED **these, DWORD count, ULONGLONG deadline)
 {
     HANDLE events[MAXIMUM_WAIT_OBJECTS];
     DWORD waiting = 0, waited, i;
@@ -146,49 +191,49 @@ static BOOL WaitMore(PENDED **reads, DWORD count, ULONGLONG deadline)
     ULONGLONG left = now < deadline ? (deadline - now + 999) / 1000 : 0;
 
     for (i = 0; i < count && waiting < MAXIMUM_WAIT_OBJECTS; i++)
-        if (!reads[i]->finished)
-            events[waiting++] = reads[i]->overlapped.hEvent;
+        if (!these[i]->finished)
+            events[waiting++] = these[i]->overlapped.hEvent;
     waited = WaitForMultipleObjects(waiting, events, FALSE, (DWORD)(left < 0x7FFFFFFF ? left : 0x7FFFFFFF));
     if (waited == WAIT_FAILED)
         ExitProcess(GetLastError());
     now = Now();
     for (i = 0; i < count; i++)
-        if (!reads[i]->finished && WaitForSingleObject(reads[i]->overlapped.hEvent, 0) == WAIT_OBJECT_0) {
-            reads[i]->finished = TRUE;
-            reads[i]->end = now;
+        if (!these[i]->finished && WaitForSingleObject(these[i]->overlapped.hEvent, 0) == WAIT_OBJECT_0) {
+            these[i]->finished = TRUE;
+            these[i]->end = now;
         }
     return waited != WAIT_TIMEOUT;
 }
 
 /*
- * Lines come in the order of issue; the times in them are those at which each read was seen to end, so that
- * reads which end out of order can be told.
+ * Lines come in the order of issue; the times in them are those at which each was seen to end, so that
+ * those which end out of order can be told.
  */
 void DoWait(const OP *op)
 {
     ULONGLONG deadline = Now() + (ULONGLONG)op->ms * 1000;
     BOOL in_time = TRUE;
-    PENDED **reads;
-    DWORD count = Claim(op, &reads), at = 0;
+    PENDED **these;
+    DWORD count = Claim(op, &these), at = 0;
 
     while (at < count) {
-        if (!reads[at]->finished && in_time) {
-            in_time = WaitMore(reads + at, count - at, deadline);
+        if (!these[at]->finished && in_time) {
+            in_time = WaitMore(these + at, count - at, deadline);
             continue;
         }
-        if (!reads[at]->finished)
-            reads[at]->end = Now();
-        Collect(op, reads[at], reads[at]->finished ? 0 : WAIT_TIMEOUT);
+        if (!these[at]->finished)
+            these[at]->end = Now();
+        Collect(op, these[at], these[at]->finished ? 0 : WAIT_TIMEOUT);
         EnterCriticalSection(&Lock);
-        reads[at]->claimed = FALSE;
-        if (reads[at]->finished) {
-            reads[at]->state = COLLECTED;
-            CloseHandle(reads[at]->overlapped.hEvent);
+        these[at]->claimed = FALSE;
+        if (these[at]->finished) {
+            these[at]->state = COLLECTED;
+            CloseHandle(these[at]->overlapped.hEvent);
         }
         LeaveCriticalSection(&Lock);
         at++;
     }
-    Drop(reads);
+    Drop(these);
 }
 
 /*
@@ -207,22 +252,41 @@ static void PrepareCancelIo(const OP *op, BOOL tagged)
 
         pended->doomed = pended->state == UNDER_WAY && (ULONG_PTR)STATUS_PENDING == pended->overlapped.Internal
             && (Same(op->target, "all") || (name && Same(name, op->target)));
+        if (pended->doomed && pended->flusher)
+            Lacks(op, "cancel_one", "without CancelSynchronousIo, this guest cannot cancel a flush");
         if (pended->doomed && pended->thread != thread)
-            Lacks(op, "cancel_one", "without CancelIoEx, this guest cannot cancel the reads of another thread");
+            Lacks(op, "cancel_one", "without CancelIoEx, this guest cannot cancel the requests of another thread");
     }
     for (pended = FirstPended; pended; pended = pended->next)
         for (other = FirstPended; other && pended->doomed; other = other->next)
             if (!other->doomed && other->handle == pended->handle && other->thread == thread && other->state == UNDER_WAY
                 && (ULONG_PTR)STATUS_PENDING == other->overlapped.Internal)
-                Lacks(op, "cancel_one", "without CancelIoEx, this guest cannot cancel some reads of a handle and leave the others");
+                Lacks(op, "cancel_one", "without CancelIoEx, this guest cannot cancel some requests of a handle and leave the others");
 }
 
-/* One read, or all of a handle. */
+/* Its thread may be on its way into the call, where there is nothing to cancel yet. */
+static DWORD CancelFlush(PENDED *flush)
+{
+    DWORD tries, error = ERROR_NOT_FOUND;
+
+    for (tries = 0; tries < FLUSH_BEGINS_MS && error == ERROR_NOT_FOUND; tries++) {
+        if (CancelSync(flush->flusher))
+            return 0;
+        error = GetLastError();
+        if (WaitForSingleObject(flush->overlapped.hEvent, 1) == WAIT_OBJECT_0)
+            break;
+    }
+    return error;
+}
+
+/* One transfer, or all of a handle. */
 static DWORD Cancel(HANDLE handle, PENDED *one)
 {
     const PENDED *pended = one ? one : FirstPended;
     BOOL done;
 
+    if (one && one->flusher)
+        return CancelSync ? CancelFlush(one) : ERROR_NOT_FOUND;  /* without, PrepareCancelIo has let only ended ones pass */
     if (CancelEx) {
         done = CancelEx(handle, one ? &one->overlapped : NULL);
     } else {
@@ -235,12 +299,20 @@ static DWORD Cancel(HANDLE handle, PENDED *one)
     return done ? 0 : GetLastError();
 }
 
+static void CountRequest(RESULT *result, DWORD *error, DWORD one)
+{
+    if (result->asked == 0 || one == 0)
+        *error = one;
+    result->asked++;
+    result->returned += one == 0;
+}
+
 /* error 0: at least one request to cancel was accepted; `returned` counts them. */
 void DoCancel(const OP *op)
 {
     RESULT result = Started(op);
     DWORD error = ERROR_NOT_FOUND;
-    BOOL all = Same(op->target, "all"), tagged = FALSE, first = TRUE;
+    BOOL all = Same(op->target, "all"), tagged = FALSE;
     DEVICE *device;
     PENDED *pended;
 
@@ -251,33 +323,22 @@ void DoCancel(const OP *op)
         tagged |= pended->tag && Same(pended->tag, op->target);
     if (CancelEx == NULL)
         PrepareCancelIo(op, tagged);
-    for (pended = FirstPended; pended && tagged; pended = pended->next) {
-        if (!pended->tag || !Same(pended->tag, op->target))
-            continue;
+    if (tagged)
         result.tag = op->target;
-        if (pended->state == UNDER_WAY) {
-            DWORD one = Cancel(pended->handle, pended);
+    for (pended = FirstPended; pended; pended = pended->next) {
+        const char *name = tagged ? pended->tag : pended->handle_name;
+        BOOL meant = all || (name && Same(name, op->target));
 
-            result.asked++;
-            result.returned += one == 0;
-            if (first || one == 0)
-                error = one;
-            first = FALSE;
-        }
+        /* Those that share a handle are cancelled with it, but for a flush, which may not have reached it yet. */
+        if (meant && pended->state == UNDER_WAY && (tagged || (pended->flusher && CancelSync)))
+            CountRequest(&result, &error, Cancel(pended->handle, pended));
     }
     for (device = Devices; device && !tagged; device = device->next) {
-        DWORD one;
-
         if (!device->open || (!all && !Same(device->name, op->target)))
             continue;
         if (!all)
             result.handle = device->name;
-        one = Cancel(device->handle, NULL);
-        result.asked++;
-        result.returned += one == 0;
-        if (first || one == 0)
-            error = one;
-        first = FALSE;
+        CountRequest(&result, &error, Cancel(device->handle, NULL));
     }
     LeaveCriticalSection(&Lock);
     if (!all && !tagged && result.asked == 0)

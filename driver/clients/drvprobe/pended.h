@@ -1,5 +1,5 @@
 /*
- * pended.h - overlapped reads that go on while the script does: issued, collected, cancelled.
+ * pended.h - transfers that go on while the script does: issued, collected, cancelled.
  */
 #ifndef LAB_DRVPROBE_PENDED_H
 #define LAB_DRVPROBE_PENDED_H
@@ -9,7 +9,7 @@
 /* Before the first operation. */
 void PreparePended(void);
 
-void DoAsyncRead(const OP *op);
+void DoAsync(const OP *op);  /* aread, awrite, aioctl, aflush */
 void DoWait(const OP *op);
 void DoCancel(const OP *op);
 

@@ -4,6 +4,7 @@
 #include "process.h"
 
 #include "report.h"
+#include "words.h"
 
 static HANDLE HandleOf(DWORD number)
 {
@@ -58,12 +59,38 @@ static DWORD WINAPI Relay(void *context)
     return 0;
 }
 
+/* A whole argument in quotation marks, by the rules of Microsoft's run-time library. */
+static void AddArgument(TEXT *line, const TEXT *argument)
+{
+    SIZE_T slashes = 0, i;
+
+    Add(line, "\"");
+    for (i = 0; i <= argument->length; i++) {
+        BOOL ends = i == argument->length;
+
+        if (!ends && argument->data[i] == '\\') {
+            slashes++;
+        } else {
+            /* Backslashes count double ahead of a quotation mark, and the mark takes one more. */
+            if (ends || argument->data[i] == '"')
+                for (; slashes; slashes--)
+                    Add(line, "\\");
+            if (!ends && argument->data[i] == '"')
+                Add(line, "\\");
+            slashes = 0;
+        }
+        if (!ends)
+            AddBytes(line, argument->data + i, 1);
+    }
+    Add(line, "\"");
+}
+
 void StartProcess(THREAD *process, HANDLE ready, HANDLE barrier)
 {
     SECURITY_ATTRIBUTES inherited = {sizeof(inherited), NULL, TRUE};
     PROCESS_INFORMATION started = {0};
     STARTUPINFOW startup = {0};
-    TEXT line = {0};
+    TEXT script = {0}, line = {0};
     WCHAR *program = Take(32768 * sizeof(WCHAR)), *wide;
     HANDLE theirs;
     const OP *op;
@@ -73,12 +100,12 @@ void StartProcess(THREAD *process, HANDLE ready, HANDLE barrier)
         || !SetHandleInformation(process->output, HANDLE_FLAG_INHERIT, 0))
         ExitProcess(GetLastError());
 
-    Add(&line, "drvprobe gate ");
-    AddNumber(&line, (ULONG_PTR)ready);
-    Add(&line, " ");
-    AddNumber(&line, (ULONG_PTR)barrier);
-    Add(&line, " ");
-    Add(&line, process->name);
+    Add(&script, "gate ");
+    AddNumber(&script, (ULONG_PTR)ready);
+    Add(&script, " ");
+    AddNumber(&script, (ULONG_PTR)barrier);
+    Add(&script, " ");
+    Add(&script, process->name);
     for (op = process->first; op; op = op->next) {
         const char *text = op->text;
 
@@ -86,9 +113,11 @@ void StartProcess(THREAD *process, HANDLE ready, HANDLE barrier)
             text++;
         while (*text && !Blank(*text))  /* $NAME */
             text++;
-        Add(&line, ";");
-        Add(&line, text);
+        Add(&script, ";");
+        Add(&script, text);
     }
+    Add(&line, "drvprobe ");
+    AddArgument(&line, &script);
     AddBytes(&line, "", 1);
     size = MultiByteToWideChar(CP_UTF8, 0, line.data, -1, NULL, 0);
     wide = Take((SIZE_T)size * sizeof(WCHAR));
@@ -108,6 +137,7 @@ void StartProcess(THREAD *process, HANDLE ready, HANDLE barrier)
     process->done = CreateThread(NULL, THREAD_STACK, Relay, process, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
     if (process->done == NULL)
         ExitProcess(GetLastError());
+    Drop(script.data);
     Drop(line.data);
     Drop(wide);
     Drop(program);

@@ -60,6 +60,10 @@ RESULT Started(const OP *op)
     result.thread = Shown(op);
     result.tag = op->tag;
     result.handle = op->target;
+    result.kind = op->kind;
+    result.code = op->code;
+    result.transfers = op->kind != NULL;
+    result.asked = op->asked;
     result.start = Now();
     return result;
 }
@@ -71,10 +75,22 @@ void Finish(RESULT *result, DWORD error)
     Report(result);
 }
 
+static void AddFlag(TEXT *text, BOOL flag)
+{
+    Add(text, flag ? "true" : "false");
+}
+
+static void AddBuffer(TEXT *text, const BYTE *bytes, DWORD size)
+{
+    Add(text, "\"");
+    AddHex(text, bytes, size);
+    Add(text, "\"");
+}
+
 void Report(const RESULT *result)
 {
+    BOOL controls = result->kind && Same(result->kind, "ioctl");
     TEXT body = {0};
-    DWORD held = result->returned < result->size ? (DWORD)result->returned : result->size;
     DWORD i;
 
     Add(&body, ",\"op\":");
@@ -85,6 +101,13 @@ void Report(const RESULT *result)
     AddWord(&body, result->handle);
     Add(&body, ",\"tag\":");
     AddWord(&body, result->tag);
+    Add(&body, ",\"kind\":");
+    AddWord(&body, result->kind);
+    Add(&body, ",\"code\":");
+    if (controls)
+        AddNumber(&body, result->code);
+    else
+        AddWord(&body, NULL);
     if (result->transfers) {
         Add(&body, ",\"asked\":");
         AddNumber(&body, result->asked);
@@ -95,16 +118,28 @@ void Report(const RESULT *result)
     }
     Add(&body, ",\"error\":");
     AddNumber(&body, result->error);
+    Add(&body, ",\"status\":");
+    if (result->has_status)
+        AddNumber(&body, result->status);
+    else
+        AddWord(&body, NULL);
+    if (result->input) {
+        Add(&body, ",\"input\":");
+        AddBuffer(&body, result->input, result->input_size);
+        Add(&body, ",\"input_intact\":");
+        AddFlag(&body, result->input_intact);
+    } else {
+        Add(&body, ",\"input\":null,\"input_intact\":null");
+    }
     if (result->buffer) {
-        Add(&body, ",\"data\":\"");
-        AddHex(&body, result->buffer, held);
-        Add(&body, "\",\"text\":");
-        for (i = 0; i < held && result->buffer[i]; i++)
+        Add(&body, ",\"data\":");
+        AddBuffer(&body, result->buffer, result->held);
+        Add(&body, ",\"text\":");
+        for (i = 0; i < result->held && result->buffer[i]; i++)
             ;
         AddString(&body, result->buffer, i);
-        for (i = held; i < result->size && result->buffer[i] == (BYTE)result->fill; i++)
-            ;
-        Add(&body, i >= result->size ? ",\"tail_intact\":true" : ",\"tail_intact\":false");
+        Add(&body, ",\"tail_intact\":");
+        AddFlag(&body, result->tail_intact);
     } else {
         Add(&body, ",\"data\":null,\"text\":null,\"tail_intact\":null");
     }

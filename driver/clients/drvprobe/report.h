@@ -11,11 +11,19 @@
 
 typedef struct _RESULT {
     const char *op, *thread, *handle, *tag;
+    const char *kind;      /* read, write, ioctl or flush, or NULL */
+    DWORD code;            /* of an ioctl */
     BOOL transfers;        /* asked and returned make sense */
     ULONGLONG asked, returned;
     DWORD error;
+    BOOL has_status;
+    DWORD status;          /* NTSTATUS */
     const BYTE *buffer;    /* NULL: no data */
-    DWORD size, fill;      /* of the buffer */
+    DWORD held;            /* returned bytes in it */
+    BOOL tail_intact;      /* the rest is as it was before */
+    const BYTE *input;     /* NULL: none */
+    DWORD input_size;
+    BOOL input_intact;
     ULONGLONG start, end;
 } RESULT;
 

@@ -8,6 +8,7 @@
 #include "process.h"
 #include "report.h"
 #include "service.h"
+#include "transfer.h"
 
 static HANDLE Barrier;         /* lets them loose */
 static LONG volatile Ready;    /* threads that wait for it */
@@ -23,10 +24,14 @@ static void RunOne(const OP *op)
     case READ:
     case WRITE:
     case IOCTL:
+    case FLUSH:
         DoTransfer(op);
         break;
     case AREAD:
-        DoAsyncRead(op);
+    case AWRITE:
+    case AIOCTL:
+    case AFLUSH:
+        DoAsync(op);
         break;
     case WAIT:
         DoWait(op);
@@ -61,7 +66,7 @@ static void RunOne(const OP *op)
     }
 }
 
-/* A thread that ends takes its pended reads with it, and tags outlive `go`: so threads stay, and sleep. */
+/* A thread that ends takes its pended requests with it, and tags outlive `go`: so threads stay, and sleep. */
 static DWORD WINAPI ThreadMain(void *context)
 {
     const THREAD *thread = (const THREAD *)context;

@@ -7,7 +7,17 @@
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
-typedef enum { OPEN, READ, AREAD, WAIT, CANCEL, WRITE, IOCTL, SLEEP, CLOSE, EXIT, TICK, GO, SERVICE, GATE } VERB;
+#define MAX_BUFFER 0x100000  /* bytes of one buffer; two digits each in a line */
+
+typedef enum {
+    OPEN, READ, AREAD, WRITE, AWRITE, IOCTL, AIOCTL, FLUSH, AFLUSH, WAIT, CANCEL, SLEEP, CLOSE, EXIT, TICK, GO, SERVICE, GATE
+} VERB;
+
+/* Bytes that a script gives; the rest of their buffer holds the fill. */
+typedef struct _GIVEN {
+    const BYTE *bytes;
+    DWORD size;
+} GIVEN;
 
 typedef struct _OP {
     struct _OP *next;
@@ -20,14 +30,15 @@ typedef struct _OP {
     const char *path;     /* of an open; start, stop or query of a service */
     const char *tag;
     DWORD access, share, overlapped;
-    DWORD length, times, buffer, fill;
-    DWORD code, in, out, ms;
+    const char *kind;     /* read, write, ioctl or flush, also where it goes on behind its operation; else NULL */
+    DWORD asked;          /* bytes that the call asks for */
+    DWORD in, out;        /* sizes of the buffers */
+    GIVEN data, before;   /* what they begin with */
+    DWORD times, fill;
+    DWORD code, ms;
 } OP;
 
 /* The whole script, cut in place into operations. The program ends where the script is wrong. */
 OP *Parse(char *script);
-
-/* What separates the words of an operation. */
-BOOL Blank(char c);
 
 #endif

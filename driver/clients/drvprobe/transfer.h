@@ -1,0 +1,30 @@
+/*
+ * transfer.h - one read, write, device control or flush: its buffers, its call, and what its line tells.
+ */
+#ifndef LAB_DRVPROBE_TRANSFER_H
+#define LAB_DRVPROBE_TRANSFER_H
+
+#include "report.h"
+
+typedef struct _TRANSFER {
+    const OP *op;
+    BYTE *in, *out;
+} TRANSFER;
+
+/* With buffers that hold what the operation says. */
+void PrepareTransfer(TRANSFER *transfer, const OP *op);
+void DropTransfer(TRANSFER *transfer);
+
+/* 0, or the error; ERROR_IO_PENDING when it goes on. */
+DWORD BeginTransfer(TRANSFER *transfer, HANDLE handle, DWORD *moved, OVERLAPPED *overlapped);
+
+/* What the line of an ended transfer tells of its buffers. */
+void ShowBuffers(const TRANSFER *transfer, RESULT *result);
+
+/* The NTSTATUS behind the error with which a call of this thread has just failed. Nothing where nobody knows it. */
+void SetLastStatus(RESULT *result, DWORD error);
+void SetStatus(RESULT *result, ULONG_PTR status);
+
+void DoTransfer(const OP *op);  /* read, write, ioctl, flush: to its end, on either kind of handle */
+
+#endif
