@@ -31,6 +31,7 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
         "guest_timestamps": "every print carries a time stamp of the guest's own clock",
         "kernel_debugger": "the guest speaks the kernel debugger protocol on a serial port",
         "multi_cpu": "the guest may have more than one virtual CPU",
+        "neither_io": "a device control of METHOD_NEITHER gets the client's own addresses, not those of copies",
         "nt_kernel": "the kernel is Windows NT's, not a stand-in",
         "null_mdl_read": "a read of length zero arrives without an MDL",
         "pnp": "driver packages (INF) are installed by pnputil, and devices are found for them",

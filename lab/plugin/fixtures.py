@@ -69,6 +69,8 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
         for one in (loaded[name] for name in order):
             behind.callback(session.leave_driver, one)
             one.prepare(fresh=run.wishes.reload)
+        if "prints" in request.fixturenames and run.stream is not None:
+            run.stream.end_load()  # before any other fixture of the test does something with them
         yield loaded
 
 
@@ -114,4 +116,5 @@ def prints(request: pytest.FixtureRequest, guest: LiveGuest) -> PrintStream:
     stream = session.running().stream
     assert stream is not None
     del guest
+    stream.end_load()
     return stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +23,7 @@ class PrintRecord:
         component: DPFLTR component id, where known.
         level: DPFLTR level mask, where known.
         by_kernel: The kernel's own, between those of the drivers; see :mod:`lab.prints.kernel`.
+        fields: What ``expect`` found in it by name; also ``record["name"]``.
     """
 
     sequence: int
@@ -36,6 +37,17 @@ class PrintRecord:
     component: int | None = None
     level: int | None = None
     by_kernel: bool = False
+    fields: Mapping[str, int | str] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getitem__(self, name: str) -> int | str:
+        """A field that ``expect`` found in it.
+
+        Raises:
+            KeyError: The expectation names no such field.
+        """
+        if name not in self.fields:
+            raise KeyError(f"no field {name!r} in the print {self.text!r}; there is: {', '.join(self.fields) or 'none'}")
+        return self.fields[name]
 
     @property
     def when(self) -> float | None:

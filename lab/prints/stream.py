@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 import time
@@ -10,26 +9,11 @@ from collections.abc import Callable, Sequence
 
 from lab.errors import EvidenceLost, GuestCrashed, GuestError, GuestLacks
 from lab.guest.lacks import in_words
+from lab.prints.fields import Fields
+from lab.prints.matching import Expected, PrintMismatch, clean, explain, find, with_fields
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, PrintSource, Record
 
-#: What a test may expect: the text without its trailing blanks and newlines, or a pattern that matches all of it.
-Expected = str | re.Pattern[str]
-
-
-class PrintMismatch(AssertionError):
-    """The prints of a test are not the ones that it expects."""
-
-
-def clean(text: str) -> str:
-    """A print's text as tests compare it: without trailing blanks and newlines."""
-    return text.rstrip()
-
-
-def matches(expected: Expected, record: PrintRecord) -> bool:
-    """Whether a print is the expected one: equal after :func:`clean`, or matched by the whole pattern."""
-    if isinstance(expected, str):
-        return clean(record.text) == clean(expected)
-    return expected.fullmatch(clean(record.text)) is not None
+__all__ = ["Expected", "PrintMismatch", "PrintStream", "clean", "fault_error", "first_fault", "guest_gaps", "render"]
 
 
 def guest_gaps(records: Sequence[PrintRecord]) -> list[float]:
@@ -89,6 +73,7 @@ class PrintStream:
     ) -> None:
         self._source = source
         self._begin = position
+        self._load_end: int | None = None
         self._consumed = 0
         self._next_token = next_token
         self._mark_timeout = mark_timeout
@@ -102,6 +87,26 @@ class PrintStream:
     def texts(self) -> list[str]:
         """The texts of :meth:`records`, without trailing blanks and newlines."""
         return [clean(record.text) for record in self.records()]
+
+    def end_load(self) -> None:
+        """What was printed up to now was printed when the test's drivers were loaded. For the fixtures; the first call counts.
+
+        Raises:
+            EvidenceLost: The marker did not come back.
+        """
+        if self._load_end is None:
+            self._load_end = self._source.mark(self._next_token(), timeout=self._mark_timeout) - self._begin
+
+    @property
+    def load(self) -> list[PrintRecord]:
+        """What was printed until the test's drivers were ready: by their load, and by the unload of an earlier one."""
+        return _prints(self._source.records_since(self._begin)[: self._load_end or 0])
+
+    def skip_load(self) -> list[PrintRecord]:
+        """Have ``expect`` go on behind the prints of :attr:`load`, and return those."""
+        load = self.load
+        self._consumed = max(self._consumed, len(load))
+        return load
 
     def drain(self) -> list[PrintRecord]:
         """Wait until everything printed up to now has arrived (by a marker), then return :meth:`records`.
@@ -124,7 +129,8 @@ class PrintStream:
         """Wait for prints, in this order, and return their records.
 
         Args:
-            expected: Texts (compared without trailing blanks and newlines) or compiled patterns (matching the whole text).
+            expected: Texts (compared without trailing blanks and newlines), compiled patterns (matching the whole text), or
+                :func:`lab.prints.fields.fields`. Named groups and fields are in the records: ``record["name"]``.
             timeout: Seconds until all of them must have come.
             guest_gap: Least and most guest seconds between two neighbouring matched prints; None for any.
             skip_others: Pass over prints that do not match; otherwise a print that is not the next expected one fails.
@@ -136,7 +142,7 @@ class PrintStream:
             GuestLacks: It called what this guest does not have.
         """
         __tracebackhide__ = True
-        wanted: list[Expected] = [expected] if isinstance(expected, str | re.Pattern) else list(expected)
+        wanted: list[Expected] = [expected] if isinstance(expected, str | re.Pattern | Fields) else list(expected)
         deadline = self._clock() + timeout
         # One marker fetches everything that was printed before this call, so that most calls never wait.
         self.drain()
@@ -145,19 +151,20 @@ class PrintStream:
         def decided(records: list[Record]) -> bool:
             if self._fault(records) is not None or any(isinstance(record, GapRecord) for record in records):
                 return True
-            found, wrong = _match(wanted, _prints(records)[self._consumed :], skip_others)
+            found, wrong = find(wanted, _prints(records)[self._consumed :], skip_others)
             return wrong or len(found) == len(wanted)
 
         self._source.wait(begin, decided, timeout=max(deadline - self._clock(), 0.0))
         came = _prints(self._checked())[self._consumed :]
-        found, _ = _match(wanted, came, skip_others)
+        found, _ = find(wanted, came, skip_others)
         if len(found) < len(wanted):
             came = self.drain()[self._consumed :]
-            found, _ = _match(wanted, came, skip_others)
+            found, _ = find(wanted, came, skip_others)
         if len(found) < len(wanted):
-            raise PrintMismatch(_explain(wanted, came, timeout, skip_others))
+            of_load = max(len(self.load) - self._consumed, 0)
+            raise PrintMismatch(explain(wanted, came, timeout, skip_others=skip_others, of_load=of_load))
         self._consumed += found[-1] + 1 if found else 0
-        records = [came[index] for index in found]
+        records = [with_fields(item, came[index]) for item, index in zip(wanted, found, strict=True)]
         if guest_gap is not None:
             _check_gaps(records, guest_gap)
         return records
@@ -214,46 +221,6 @@ def render(records: Sequence[Record]) -> str:
 def _prints(records: Sequence[Record]) -> list[PrintRecord]:
     """What tests count: the kernel says what it likes."""
     return [record for record in records if isinstance(record, PrintRecord) and not record.by_kernel]
-
-
-def _match(wanted: Sequence[Expected], came: Sequence[PrintRecord], skip_others: bool) -> tuple[list[int], bool]:
-    """Indexes of the prints that match in order, and whether a print came that may not stand there."""
-    found: list[int] = []
-    for index, record in enumerate(came):
-        if len(found) == len(wanted):
-            break
-        if matches(wanted[len(found)], record):
-            found.append(index)
-        elif not skip_others:
-            return found, True
-    return found, False
-
-
-def _explain(wanted: Sequence[Expected], came: Sequence[PrintRecord], timeout: float, skip_others: bool) -> str:
-    """Why ``came`` is not ``wanted``: one line, then a line-by-line comparison."""
-    found, wrong = _match(wanted, came, skip_others)
-    position = len(found)
-    if wrong:
-        what = f"kernel print {position + 1} is {clean(came[position].text)!r}, not {_show(wanted[position])}"
-    else:
-        what = (
-            f"{position} of {len(wanted)} expected kernel prints came within {timeout:g} s; missing: {_show(wanted[position])}"
-        )
-    left = [_same_or_pattern(item, came[index] if index < len(came) else None) for index, item in enumerate(wanted)]
-    right = [clean(record.text) for record in came]
-    diff = "\n".join(difflib.ndiff(left, right)) if right else "\n".join("- " + line for line in left)
-    return f"{what}\n('-' was expected and did not come, '+' came and was not expected)\n{diff}"
-
-
-def _same_or_pattern(item: Expected, record: PrintRecord | None) -> str:
-    """How an expected print is shown in a comparison: a pattern that matches its print looks like that print."""
-    if record is not None and matches(item, record):
-        return clean(record.text)
-    return clean(item) if isinstance(item, str) else f"/{item.pattern}/"
-
-
-def _show(item: Expected) -> str:
-    return repr(clean(item)) if isinstance(item, str) else f"a match of /{item.pattern}/"
 
 
 def _check_gaps(records: Sequence[PrintRecord], guest_gap: tuple[float, float]) -> None:

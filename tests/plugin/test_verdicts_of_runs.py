@@ -283,7 +283,7 @@ def test_a_bug_of_the_lab_in_a_test_is_infra_and_one_of_the_test_is_its_own(inne
     inner.run(
         """
 def test_of_the_lab(prints, monkeypatch):
-    monkeypatch.setattr("lab.prints.stream.clean", None)
+    monkeypatch.setattr("lab.prints.matching.clean", None)
     prints.texts() or prints.expect(["x"], timeout=0.1)
 
 def test_of_the_test(guest):

@@ -61,7 +61,6 @@ def test_direct_and_neither_controls(reader: DeviceReader, prints: PrintStream) 
     prints.expect("parcel: sum 3 + 0", skip_others=True)
 
 
-@pytest.mark.lab_needs("direct_io")
 def test_an_in_direct_control_reads_the_output_buffer(reader: DeviceReader, prints: PrintStream) -> None:
     assert reader.ioctl(SUM, b"\x01\x02", out=b"\x10\x20").error == 0
     prints.expect("parcel: sum 3 + 48", skip_others=True)
