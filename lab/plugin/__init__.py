@@ -5,7 +5,7 @@ May import everything but lab.cli. pytest loads this module by its entry point; 
 
 from __future__ import annotations
 
-from lab.plugin.fixtures import client, driver, drivers, guest, lab_config, prints, reader
+from lab.plugin.fixtures import drivers, guest, lab_client, lab_config, lab_driver, prints, reader
 from lab.plugin.hooks import (
     pytest_addhooks,
     pytest_addoption,
@@ -28,11 +28,11 @@ from lab.plugin.hooks import (
 )
 
 __all__ = [
-    "client",
-    "driver",
     "drivers",
     "guest",
+    "lab_client",
     "lab_config",
+    "lab_driver",
     "prints",
     "pytest_addhooks",
     "pytest_addoption",

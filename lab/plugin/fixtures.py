@@ -19,7 +19,7 @@ from lab.pool.live import LiveGuest
 from lab.prints.stream import PrintStream
 
 #: The fixtures that need a guest; a test that uses one of them is a lab test.
-GUEST_FIXTURES = frozenset({"guest", "drivers", "driver", "reader", "client", "prints"})
+GUEST_FIXTURES = frozenset({"guest", "drivers", "driver", "lab_driver", "reader", "client", "lab_client", "prints"})
 #: The client behind ``reader``.
 PROBE_CLIENT = "drvprobe"
 
@@ -75,7 +75,7 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
 
 
 @pytest.fixture
-def driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDriver]) -> LoadedDriver:
+def lab_driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDriver]) -> LoadedDriver:
     """The loaded driver of the test's ``lab_driver`` marker; the first one when it names several."""
     if not _session(request).running().wishes.drivers:
         raise SuiteError("the driver fixture needs @pytest.mark.lab_driver(name)")
@@ -83,19 +83,19 @@ def driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDriver]) 
 
 
 @pytest.fixture
-def reader(request: pytest.FixtureRequest, guest: LiveGuest, driver: LoadedDriver) -> DeviceReader:
-    """Reads from the driver's device: ``reader.read(length=20, times=5)``, ``reader.run(script)``."""
-    if not driver.package.links:
-        raise SuiteError(f"driver {driver.name} has no link to read from", hint="`links:` in its driver.yaml")
+def reader(request: pytest.FixtureRequest, guest: LiveGuest, lab_driver: LoadedDriver) -> DeviceReader:
+    """Works on the driver's first link: reads, writes, device controls, flushes, and scripts of them."""
+    if not lab_driver.package.links:
+        raise SuiteError(f"driver {lab_driver.name} has no link to open", hint="`links:` in its driver.yaml")
     payload = _session(request).source.payload
     if PROBE_CLIENT not in payload.clients:
         raise SuiteError(f"no driver of this run brings {PROBE_CLIENT}", hint=f"`clients: [{PROBE_CLIENT}]` in its driver.yaml")
-    return DeviceReader(guest.transport, payload.client_path(PROBE_CLIENT), driver.package.links[0])
+    return DeviceReader(guest.transport, payload.client_path(PROBE_CLIENT), lab_driver.package.links[0])
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, guest: LiveGuest) -> Client:
-    """Runs a client program against the loaded drivers: ``client("sync_reader").check()``."""
+def lab_client(request: pytest.FixtureRequest, guest: LiveGuest) -> Client:
+    """Runs a client program of the drivers in the guest."""
     session = _session(request)
     if session.running().wishes.drivers:
         request.getfixturevalue("drivers")
@@ -109,7 +109,7 @@ def client(request: pytest.FixtureRequest, guest: LiveGuest) -> Client:
 
 @pytest.fixture
 def prints(request: pytest.FixtureRequest, guest: LiveGuest) -> PrintStream:
-    """The kernel prints of this test: ``prints.expect(["…"])``, ``prints.expect_none()``, ``prints.texts()``."""
+    """The kernel prints of this test."""
     session = _session(request)
     if session.running().wishes.drivers:
         request.getfixturevalue("drivers")

@@ -6,9 +6,9 @@ import contextlib
 import functools
 import os
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,10 +17,10 @@ from lab.errors import LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
 from lab.plugin import hookspec, markers, options
 from lab.plugin.finish import FinishAnyway
-from lab.plugin.fixtures import GUEST_FIXTURES
 from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
 from lab.plugin.meta import describe_run
+from lab.plugin.names import register_short_names, uses_guest
 from lab.plugin.outdir import choose_out, fresh_out, link_latest
 from lab.plugin.recorder import Recorder, mark_collection
 from lab.plugin.runlog import close_run_log, mask_credentials, open_run_log
@@ -74,6 +74,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; a worker ties its life to the controller's."""
     markers.register(config)
+    register_short_names(config)
     recorder = config.stash[_RECORDER] = Recorder()
     config.pluginmanager.register(recorder, "lab-recorder")
     if config.pluginmanager.hasplugin("xdist"):
@@ -301,21 +302,3 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
         return []
     used = sorted({name for nodeid in session.users for name in session.wishes_of(nodeid).drivers})
     return [f"lab: {line}" for line in (f"{session.guest_text}; {session.source.accelerator}", *session.imports.lines(used))]
-
-
-def uses_guest(item: pytest.Item) -> bool:
-    """Whether a test uses the lab's own fixtures; a suite may have its own ones of the same names."""
-    info = getattr(item, "_fixtureinfo", None)
-    if info is None:
-        return False
-    return any(_is_of_lab(name, info.name2fixturedefs[name]) for name in GUEST_FIXTURES & set(info.name2fixturedefs))
-
-
-def _is_of_lab(name: str, definitions: Sequence[Any]) -> bool:
-    """Whether the fixture that a test gets is the lab's, or one that asks for the lab's of the same name."""
-    for definition in reversed(definitions):
-        if str(getattr(definition.func, "__module__", "")).startswith("lab.plugin"):
-            return True
-        if name not in definition.argnames:
-            return False
-    return False

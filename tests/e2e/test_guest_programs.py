@@ -18,6 +18,7 @@ from lab.pool.live import LiveGuest
 from lab.toolchain.build import build_components
 from lab.toolchain.known import known_components
 from lab.vm.cleanup import RunFolder
+from tests.guest.test_probelang import WRONG
 
 pytestmark = pytest.mark.e2e
 
@@ -107,3 +108,14 @@ def test_without_cancelioex_nothing_else_is_cancelled(guest: LiveGuest, old_prob
     with pytest.raises(GuestLacks, match="without CancelIoEx") as caught:
         run_probe(guest.transport, old_probe, _OPEN + script)
     assert caught.value.lacks == "cancel_one"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["odd digits", "no bytes", "bytes and a length", "bytes and in", "a small out", "a size", "overlapped", "a quotation mark"],
+)
+def test_what_the_host_refuses_the_program_refuses_too(guest: LiveGuest, old_probe: str, wrong: str) -> None:
+    """Whoever starts it by hand is told the same."""
+    done = guest.transport.run([old_probe, WRONG[wrong][0]], timeout=60, shell=False)
+    assert done.exit_code == 2
+    assert '"op":"error"' in done.text.splitlines()[-1]

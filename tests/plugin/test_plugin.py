@@ -37,6 +37,58 @@ def test_a(client):
     assert not (pytester.path / "out").exists()
 
 
+_OTHERS = """
+import pytest
+
+@pytest.fixture
+def client():
+    return "a web client"
+
+@pytest.fixture
+def driver():
+    return "a browser"
+"""
+_BOTH = """
+def test_web(client, driver):
+    assert (client, driver) == ("a web client", "a browser")
+
+@pytest.mark.lab_driver("sync")
+def test_kernel(lab_client, lab_driver, reader, prints, client, driver):
+    assert driver == "a browser"
+    assert lab_driver.service == "SimSync"
+    assert reader.read(length=20)[0].text == "slot A"
+    assert lab_client("sim_reader").check().stdout.startswith(b"read slot B")
+    assert [record.text for record in prints.load] == ["SimSync loaded"]
+    prints.skip_load()
+    prints.expect(["read 20"] * 2)
+"""
+
+
+@pytest.mark.parametrize("where", ["plugin", "conftest", "suite"])
+def test_the_short_names_may_be_others_and_the_long_ones_work(inner: Any, where: str) -> None:
+    """pytest-django has `client`, pytest-selenium has `driver`; a plugin that is loaded before the lab had lost its own."""
+    arguments = []
+    if where == "plugin":
+        inner.pytester.makepyfile(web_plugin=_OTHERS)
+        arguments = ["-p", "web_plugin"]
+        inner.pytester.syspathinsert()
+    elif where == "conftest":
+        inner.prepare(more=_OTHERS)
+    inner.run((_OTHERS if where == "suite" else "") + _BOTH, *arguments).assert_outcomes(passed=2)
+    assert inner.verdicts == {"test_kernel": "passed", "test_web": "passed"}
+    assert [test.nodeid for test in inner.report.tests if test.guest_id] == ["test_inner.py::test_kernel"]
+
+
+def test_both_names_mean_the_same(inner: Any) -> None:
+    tests = """
+@pytest.mark.lab_driver("sync")
+def test_a(client, lab_client, driver, lab_driver):
+    assert client is lab_client
+    assert driver is lab_driver
+"""
+    inner.run(tests).assert_outcomes(passed=1)
+
+
 def test_the_run_gets_a_folder_and_the_link_latest(inner: Any) -> None:
     inner.pytester.makepyfile(test_inner="def test_a(guest): pass")
     result = inner.pytester.runpytest_subprocess("-p", "no:cacheprovider")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lab.errors import EvidenceLost, GuestCrashed
+from lab.prints.fields import fields
 from lab.prints.stream import PrintMismatch, PrintStream, guest_gaps, render
 from lab.prints.window import token_maker
 
@@ -149,3 +150,63 @@ def test_render_shows_faults_and_gaps(source: Any) -> None:
     lines = render(source.records).splitlines()
     assert lines[0].split() == ["12.500", "1:2", "hello"]
     assert lines[1:] == ["*** driver fault: it faulted", "*** prints missing: 2 lines did not arrive"]
+
+
+def test_the_prints_of_the_load_are_told_from_the_tests(source: Any, stream: PrintStream) -> None:
+    assert stream.load == []
+    source.say("version 1.2")
+    source.say("ready")
+    stream.end_load()
+    source.say("read 20")
+    stream.end_load()  # the prints fixture comes behind the drivers; the first word counts
+    assert [record.text for record in stream.load] == ["version 1.2", "ready"]
+    assert stream.skip_load() == stream.load
+    stream.expect("read 20")
+    stream.expect_none()
+    assert stream.texts() == ["version 1.2", "ready", "read 20"]
+
+
+def test_the_load_may_be_skipped_when_it_was_expected_already(source: Any, stream: PrintStream) -> None:
+    source.say("ready")
+    stream.end_load()
+    source.say("a")
+    stream.expect(["ready", "a"])
+    stream.skip_load()
+    stream.expect_none()
+
+
+def test_a_print_of_the_load_in_the_place_of_the_tests_says_so(source: Any, stream: PrintStream) -> None:
+    source.say("ready")
+    stream.end_load()
+    source.say("a")
+    with pytest.raises(PrintMismatch, match=r"is 'ready', not 'a'\n\(it was printed when .*prints.skip_load\(\)"):
+        stream.expect("a")
+    stream.skip_load()
+    with pytest.raises(PrintMismatch) as caught:
+        stream.expect("b")
+    assert "skip_load" not in str(caught.value)
+
+
+def test_fields_and_named_groups_are_in_the_records(source: Any, stream: PrintStream) -> None:
+    source.say("control 0x222000, in 19\n")
+    source.say("read 007")
+    control, read = stream.expect([fields("control {code:x}, in {size:d}"), re.compile(r"read (?P<length>\d+)")])
+    assert (control["code"], control.fields["size"], read["length"]) == (0x222000, 19, "007")
+    assert stream.records()[0].fields == {}
+    with pytest.raises(KeyError, match=r"no field 'sise' in the print .*there is: code, size"):
+        control["sise"]
+
+
+def test_a_field_of_another_value_is_compared_with_what_came(source: Any, stream: PrintStream) -> None:
+    for text in ("open", "read 20 bytes", "close"):
+        source.say(text)
+    with pytest.raises(PrintMismatch) as caught:
+        stream.expect(["open", fields("read {length:d} bytes").where(length=19), "close"])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "kernel print 2 is 'read 20 bytes', not a match of read {length:d} bytes  where length=19"
+    assert [line for line in lines[2:] if not line.startswith("?")] == [
+        "  open",
+        "- read {length:d} bytes  where length=19",
+        "+ read 20 bytes",
+        "  close",
+    ]
