@@ -169,6 +169,9 @@ static NTSTATUS NTAPI DispatchControl(PDEVICE_OBJECT device, PIRP irp)
     case IOCTL_PARCEL_HOLD:
         Of(device)->hold = TRUE;
         return Complete(irp, STATUS_SUCCESS, 0);
+    case IOCTL_PARCEL_BREAK:
+        *(volatile int *)NULL = 1;
+        return Complete(irp, STATUS_SUCCESS, 0);
     default:
         return Complete(irp, STATUS_INVALID_DEVICE_REQUEST, 0);
     }

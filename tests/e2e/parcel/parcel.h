@@ -15,3 +15,5 @@
 #define IOCTL_PARCEL_NOTIFY PARCEL(5, METHOD_BUFFERED, FILE_WRITE_ACCESS)
 /* From now on, writes and flushes wait, too. */
 #define IOCTL_PARCEL_HOLD PARCEL(6, METHOD_BUFFERED, FILE_ANY_ACCESS)
+/* Writes to address 0: a fault. */
+#define IOCTL_PARCEL_BREAK PARCEL(7, METHOD_BUFFERED, FILE_ANY_ACCESS)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.guest.ioctl import ctl_code
-from lab.guest.probe import ProbeResult, Transfer
-from lab.plugin.reader import DeviceReader
-from lab.prints.stream import PrintStream
+from lab.suite import DeviceReader, PrintStream, ProbeResult, Transfer, ctl_code
 
 pytestmark = pytest.mark.lab_driver("parcel")
 

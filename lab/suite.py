@@ -1,0 +1,36 @@
+"""What suites import by name: codes and fields, and the types of the fixtures' values. docs/fixtures.md has examples."""
+
+from __future__ import annotations
+
+from lab.guest.ioctl import ctl_code
+from lab.guest.probe import Operation, ProbeResult, ProbeScript, ReadResult, Transfer
+from lab.guest.protocol import CommandResult
+from lab.guest.services import ServiceState
+from lab.plugin.drivers import LoadedDriver
+from lab.plugin.fixtures import Client
+from lab.plugin.options import LabConfig
+from lab.plugin.reader import DeviceReader
+from lab.pool.live import LiveGuest
+from lab.prints.fields import fields
+from lab.prints.record import PrintRecord
+from lab.prints.stream import PrintMismatch, PrintStream
+
+__all__ = [
+    "Client",
+    "CommandResult",
+    "DeviceReader",
+    "LabConfig",
+    "LiveGuest",
+    "LoadedDriver",
+    "Operation",
+    "PrintMismatch",
+    "PrintRecord",
+    "PrintStream",
+    "ProbeResult",
+    "ProbeScript",
+    "ReadResult",
+    "ServiceState",
+    "Transfer",
+    "ctl_code",
+    "fields",
+]
