@@ -136,10 +136,7 @@ def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout
         GuestHung: It did not end in time.
     """
     __tracebackhide__ = True
-    parsed = parse_script("\n".join(script.operations) if isinstance(script, ProbeScript) else script, link=link)
-    if not parsed:
-        raise ConfigError("the drvprobe script is empty", hint="open h {link}; read h 20")
-    check_flow(parsed)
+    parsed = _checked(script, link)
     operations = [str(operation) for operation in parsed]
     line = "; ".join(operations)
     if len(line) <= _LONGEST_ARGUMENT:
@@ -157,6 +154,19 @@ def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout
             hint=win32.lookup(result.exit_code).hint,
         )
     return ProbeResult(operations=parse_output(result.stdout), exit_code=result.exit_code)
+
+
+def _checked(script: ProbeScript | str, link: str) -> tuple[ScriptOperation, ...]:
+    """The operations of a script that makes sense."""
+    __tracebackhide__ = True
+    try:
+        parsed = parse_script("\n".join(script.operations) if isinstance(script, ProbeScript) else script, link=link)
+        if not parsed:
+            raise ConfigError("the drvprobe script is empty", hint="open h {link}; read h 20")
+        check_flow(parsed)
+    except ConfigError as error:
+        raise error.with_traceback(None) from None  # the reader's lines would hide the test's
+    return parsed
 
 
 def _exit_codes(operations: Sequence[ScriptOperation]) -> set[int]:

@@ -37,6 +37,24 @@ def test_a(client):
     assert not (pytester.path / "out").exists()
 
 
+_WRONG_SCRIPT = """
+@pytest.mark.lab_driver("sync")
+def test_a(reader):
+    reader.run("open h {link}" + chr(10) + "raed h 20")
+"""
+
+
+def test_a_wrong_script_is_the_tests_mistake_and_told_with_its_place(inner: Any) -> None:
+    inner.run(_WRONG_SCRIPT)
+    entry = inner.test("test_a")
+    assert entry.verdict == "test"
+    assert "drvprobe script, line 2, column 1: unknown operation 'raed'" in entry.reason
+    assert "    raed h 20\n" in entry.details
+    assert "try: read or aread" in entry.details
+    assert "probelang.py" not in entry.details, "the test's own line is what its author wants to see"
+    assert inner.report.exit_code == 4
+
+
 _OTHERS = """
 import pytest
 
