@@ -97,10 +97,13 @@ class LoadedDriver:
         """
         self._seat.guest.services.wait_stopped(self.service, timeout=timeout)
 
-    def prepare(self, *, fresh: bool) -> None:
+    def prepare(self, *, fresh: bool) -> bool:
         """Have it loaded before a test: afresh, or just loaded. For the fixtures.
 
         A fork whose template had it loaded brings it as it was then, its prints included: nothing remains to be done.
+
+        Returns:
+            Whether it was loaded here and now.
         """
         if self.name not in self._seat.loaded:
             try:
@@ -109,8 +112,11 @@ class LoadedDriver:
                 if error.exit_code != ALREADY_RUNNING:
                     raise
                 self.reload()  # the stop behind an earlier test was forgotten, see wait_unloaded
-        elif fresh and not self._seat.freshly_loaded(self.name):
+            return True
+        if fresh and not self._seat.freshly_loaded(self.name):
             self.reload()
+            return True
+        return False
 
     def leave(self) -> None:
         """Unload it behind a test; one that is not loaded any more is fine. For the fixtures.

@@ -68,7 +68,8 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     with contextlib.ExitStack() as behind:
         for one in (loaded[name] for name in order):
             behind.callback(session.leave_driver, one)
-            one.prepare(fresh=run.wishes.reload)
+            if one.prepare(fresh=run.wishes.reload) and run.stream is not None:
+                run.stream.note_load()
         if "prints" in request.fixturenames and run.stream is not None:
             run.stream.end_load()  # before any other fixture of the test does something with them
         yield loaded

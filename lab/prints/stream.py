@@ -56,6 +56,7 @@ class PrintStream:
         source: Where the guest's prints come from.
         position: Stream index at which the test's window begins.
         next_token: Gives a fresh marker token.
+        load_end: So many of the window's first records came before the test began: when the drivers of its fork were loaded.
         mark_timeout: Seconds that a marker may take.
         expected_fault: Code of the driver fault that the test provokes; only another one is raised.
         clock: Monotonic clock in seconds.
@@ -67,13 +68,15 @@ class PrintStream:
         position: int,
         next_token: Callable[[], str],
         *,
+        load_end: int = 0,
         mark_timeout: float = 30.0,
         expected_fault: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._begin = position
-        self._load_end: int | None = None
+        self._load_end = load_end
+        self._loading = False
         self._consumed = 0
         self._next_token = next_token
         self._mark_timeout = mark_timeout
@@ -88,19 +91,24 @@ class PrintStream:
         """The texts of :meth:`records`, without trailing blanks and newlines."""
         return [clean(record.text) for record in self.records()]
 
+    def note_load(self) -> None:
+        """A driver was loaded for the test: what came so far belongs to that. For the fixtures."""
+        self._loading = True
+
     def end_load(self) -> None:
-        """What was printed up to now was printed when the test's drivers were loaded. For the fixtures; the first call counts.
+        """The test's drivers are ready: what was printed up to now is of their load. For the fixtures; the first call counts.
 
         Raises:
             EvidenceLost: The marker did not come back.
         """
-        if self._load_end is None:
+        if self._loading:
+            self._loading = False
             self._load_end = self._source.mark(self._next_token(), timeout=self._mark_timeout) - self._begin
 
     @property
     def load(self) -> list[PrintRecord]:
         """What was printed until the test's drivers were ready: by their load, and by the unload of an earlier one."""
-        return _prints(self._source.records_since(self._begin)[: self._load_end or 0])
+        return _prints(self._source.records_since(self._begin)[: self._load_end])
 
     def skip_load(self) -> list[PrintRecord]:
         """Have ``expect`` go on behind the prints of :attr:`load`, and return those."""

@@ -171,6 +171,7 @@ class PrintLedger:
             self._view,
             self._accounted,
             self.next_token,
+            load_end=position - self._accounted if fault is None else 0,
             mark_timeout=self._mark_timeout,
             expected_fault=expected_fault,
         )

@@ -119,3 +119,9 @@ def test_what_the_host_refuses_the_program_refuses_too(guest: LiveGuest, old_pro
     done = guest.transport.run([old_probe, WRONG[wrong][0]], timeout=60, shell=False)
     assert done.exit_code == 2
     assert '"op":"error"' in done.text.splitlines()[-1]
+
+
+def test_a_script_file_that_cannot_be_opened_is_told_with_its_error(guest: LiveGuest, old_probe: str) -> None:
+    done = guest.transport.run([old_probe, r"@C:\lab\old\nothing"], timeout=60, shell=False)
+    assert done.exit_code == 2
+    assert "the script file cannot be opened, Win32 error 2: C:\\\\lab\\\\old\\\\nothing" in done.text

@@ -33,10 +33,11 @@ DOCUMENT = ROOT / "docs" / "fixtures.md"
 FIRST = """\
 import pytest
 
-@pytest.mark.lab_driver("parcel")              # loaded afresh for this test, and unloaded behind it
+
+@pytest.mark.lab_driver("parcel")  # loaded afresh for this test, and unloaded behind it
 def test_an_answer_and_a_print(reader, prints):
     assert reader.ioctl(0x222000, b"hello", out=64).data == b"HELLO"
-    prints.skip_load()                         # what DriverEntry printed
+    prints.skip_load()  # what DriverEntry printed
     prints.expect("parcel: control 0x00222000, in 5, out 64")
     prints.expect_none()
 """

@@ -154,6 +154,7 @@ def test_render_shows_faults_and_gaps(source: Any) -> None:
 
 def test_the_prints_of_the_load_are_told_from_the_tests(source: Any, stream: PrintStream) -> None:
     assert stream.load == []
+    stream.note_load()
     source.say("version 1.2")
     source.say("ready")
     stream.end_load()
@@ -168,6 +169,7 @@ def test_the_prints_of_the_load_are_told_from_the_tests(source: Any, stream: Pri
 
 def test_the_load_may_be_skipped_when_it_was_expected_already(source: Any, stream: PrintStream) -> None:
     source.say("ready")
+    stream.note_load()
     stream.end_load()
     source.say("a")
     stream.expect(["ready", "a"])
@@ -177,6 +179,7 @@ def test_the_load_may_be_skipped_when_it_was_expected_already(source: Any, strea
 
 def test_a_print_of_the_load_in_the_place_of_the_tests_says_so(source: Any, stream: PrintStream) -> None:
     source.say("ready")
+    stream.note_load()
     stream.end_load()
     source.say("a")
     with pytest.raises(PrintMismatch, match=r"is 'ready', not 'a'\n\(it was printed when .*prints.skip_load\(\)"):
@@ -210,3 +213,11 @@ def test_a_field_of_another_value_is_compared_with_what_came(source: Any, stream
         "+ read 20 bytes",
         "  close",
     ]
+
+
+def test_no_marker_is_spent_on_a_load_that_was_not(source: Any, stream: PrintStream) -> None:
+    source.say("a")
+    before = len(source.records)
+    stream.end_load()
+    assert len(source.records) == before
+    assert stream.load == []
