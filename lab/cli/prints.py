@@ -55,7 +55,7 @@ def prints(
         if guest is not None:
             _show_guest(guest, follow=follow, tail=tail)
             return
-        folder = run.absolute() if run is not None else newest_run(Path(load_settings({}, config=config).values.out))
+        folder = run.absolute() if run is not None else newest_run(_out_root(config))
         if folder is None:
             said = f"there is neither a guest {name!r} nor a run" if name else "no guest is up, and there is no run"
             raise ConfigError(said, hint="`lab up` boots a guest; `lab run` runs the suites")
@@ -64,6 +64,11 @@ def prints(
         _show_worker(folder, worker_of(folder, name), follow=follow, tail=tail)
     except KeyboardInterrupt:
         return
+
+
+def _out_root(config: Path | None) -> Path:
+    settings = load_settings({}, config=config)
+    return settings.project / settings.values.out
 
 
 def _guest(name: str | None) -> KeptGuest | None:

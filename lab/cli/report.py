@@ -32,7 +32,8 @@ def open_report(
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
     """Open the report of the last run, or of the one in DIR, in a browser; where there is no display, print its path."""
-    path = report_of(folder, Path(load_settings({}, config=config).values.out))
+    settings = load_settings({}, config=config)
+    path = report_of(folder, settings.project / settings.values.out)
     typer.echo(str(path))
     if not has_display(os.environ):
         typer.echo("lab: there is no display here: open that file in a browser", err=True)

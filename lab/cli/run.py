@@ -53,6 +53,8 @@ from lab.toolchain.select import DriverPackage, resolve_drivers
 _Found = TypeVar("_Found")
 
 _PYTEST_USAGE = 4
+#: See lab.plugin.options.
+ON_FLAG = "--lab-on"
 _NAMING = "--driver PATH names one, or `drivers:` in lab.yaml, which `lab init` writes"
 #: What shells add to the number of a signal.
 _SIGNALLED = 128
@@ -86,6 +88,10 @@ def run(
     log_level: Annotated[
         str | None, typer.Option(help="Least level of lab.log, the run's log: debug, info, warning or error")
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="NAME", help="Run on this guest that is up, instead of forks; `lab ps` lists them"),
+    ] = None,
     no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of forking a template")] = False,
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
@@ -112,7 +118,8 @@ def run(
         "log_level": log_level,
         "boot": "cold" if no_fork else None,
     }
-    raise typer.Exit(run_suites(load_settings(options, config=config), out=out, arguments=context.args))
+    settings = load_settings(options, config=config)
+    raise typer.Exit(run_suites(settings, out=out, arguments=context.args, on=on))
 
 
 def report(
@@ -150,17 +157,22 @@ def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
         ) from None
 
 
-def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]) -> int:
+def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str], on: str | None = None) -> int:
     """Run suites as `lab run` does.
 
     Args:
         settings: What is in force.
         out: Folder of the run; None for one that is named by the time.
         arguments: Paths of suites, and arguments of pytest.
+        on: Name of a guest that is up, to run on; None: on forks, or booted guests.
 
     Returns:
         The exit code.
     """
+    if on is not None:
+        from lab.cli.on import for_guest  # transports are imported where they are used
+
+        settings, arguments = for_guest(settings, on), [f"{ON_FLAG}={on}", *arguments]
     with contextlib.ExitStack() as held:
         return _run_suites(settings, out, arguments, held)
 

@@ -69,6 +69,7 @@ _CONFIG_FLAG = "--lab-config"
 OUT_FLAG = "--lab-out"
 PREPARED_FLAG = "--lab-prepared"
 UNITS_FLAG = "--lab-units"
+ON_FLAG = "--lab-on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class LabConfig:
         keep: ``never``, ``failed`` or ``always``.
         crash_dump: ``auto``, ``always`` or ``never``.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
+        on: Name of the guest that is up and that the run takes; empty for forks, or booted guests.
         prepared: ``lab run`` has put the run's own drivers into ``out``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
@@ -114,6 +116,7 @@ class LabConfig:
     keep: Literal["never", "failed", "always"]
     crash_dump: CrashDump
     log_level: LogLevel
+    on: str
     prepared: bool
     out: Path | None
     out_root: Path
@@ -132,6 +135,8 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("lab_config", "Lab file", default="")
     group.addoption(OUT_FLAG, dest="lab_out", default=None, metavar="DIR", help="Folder of this run's report and evidence")
     prepared = f"{OUT_FLAG} holds the run's own copies of its drivers already; `lab run` says so"
+    help_on = "Run on this guest that is up (`lab ps` lists them), instead of forks; one worker"
+    group.addoption(ON_FLAG, dest="lab_on", default=None, metavar="NAME", help=help_on)
     group.addoption(PREPARED_FLAG, dest="lab_prepared", action="store_true", help=prepared)
     units = "How many pieces of work there are; `lab run` has had them counted"
     group.addoption(UNITS_FLAG, dest="lab_units", type=int, default=0, help=units)
@@ -188,6 +193,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         keep=values.keep,
         crash_dump=values.crash_dump,
         log_level=values.log_level,
+        on=config.getoption("lab_on") or "",
         prepared=config.getoption("lab_prepared"),
         out=_path(config, out),
         out_root=config.rootpath / values.out,

@@ -23,6 +23,7 @@ from lab.plugin.markers import Wishes, unknown_driver, with_needs
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
 from lab.plugin.triage import Triage
+from lab.pool.borrowed import borrowed_lacks
 from lab.pool.forking import Forking
 from lab.pool.patience import Patience
 from lab.pool.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Seat
@@ -302,7 +303,8 @@ class LabSession:
 
     def _lacks(self, wishes: Wishes) -> Sequence[str]:
         """Capabilities that a test needs and the guest has not."""
-        return capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
+        missing = capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
+        return (*missing, *borrowed_lacks(self.source, fresh=wishes.fresh, smp=wishes.cpus))
 
     def _prepare_next(self, run: TestRun) -> None:
         """Have the next test's fork restored while this one runs."""

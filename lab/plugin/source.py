@@ -10,14 +10,16 @@ from typing import cast
 import pytest
 from filelock import FileLock
 
-from lab.errors import LabError, NoDriver
+from lab.errors import ConfigError, LabError, NoDriver
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
 from lab.image.recipes import existing_image
-from lab.plugin.options import LabConfig
+from lab.plugin.options import ON_FLAG, LabConfig
+from lab.plugin.workers import worker_count
+from lab.pool.borrowed import borrow, check_image
 from lab.pool.hardware import check_machine, fit
 from lab.pool.kept import KeptGuests
 from lab.pool.live import LiveGuest
@@ -26,6 +28,7 @@ from lab.pool.pool import GuestSource
 from lab.pool.source import ImageSource, with_forks
 from lab.pool.sources import booted_as
 from lab.pool.templates import TemplateStore
+from lab.prints.kd.process import RECORDS_FILE
 from lab.report.outdir import COPIES
 from lab.toolchain.compile import Arch
 from lab.toolchain.known import known_components
@@ -50,6 +53,8 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
     replaced = config.hook.pytest_lab_guest_source(config=config, lab_config=options)
     if replaced is not None:
         return cast(GuestSource, replaced)
+    if options.on:
+        return _borrowed(config, options, out, marked)
     image_dir = existing_image(options.image)
     hardware = check_machine(options.machine, file=options.file, qemu=QEMU)
     manifest = fit(booted_as(read_manifest(image_dir), options.debug), hardware)
@@ -57,16 +62,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
     source = ImageSource(
         image_dir=image_dir,
         manifest=manifest,
-        payload=Payload.of(
-            _own_drivers(
-                [Path(driver) for driver in options.drivers],
-                out,
-                arch=manifest.arch,
-                beside=[Path(driver) for driver in options.beside],
-                marked=marked,
-                project=options.project,
-            )
-        ),
+        payload=Payload.of(_drivers(options, out, manifest.arch, marked)),
         accelerator=choose_accelerator(options.accelerator, probe_accelerators(cache_dir())),
         qemu=qemu_version(QEMU),
         transport=options.transport,
@@ -82,6 +78,41 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
     )
     forked = options.boot == "fork"
     return with_forks(source, TemplateStore(templates_dir()), lab_file=options.file) if forked else source
+
+
+def _borrowed(config: pytest.Config, options: LabConfig, out: Path, marked: Collection[str]) -> GuestSource:
+    """The guest that is up and that ``--lab-on`` names.
+
+    Raises:
+        LabError: It is gone, or of another image; or a driver cannot be built.
+    """
+    if worker_count(config) > 1:
+        raise ConfigError(f"{ON_FLAG} {options.on}: there is one guest, and more workers than one", hint="-n 1, or none")
+    guest = KeptGuests(state_dir() / "guests").find(options.on)
+    if options.sources["image"] == "option":
+        check_image(guest, existing_image(options.image))
+    debugged = (guest.run_dir / RECORDS_FILE).exists()
+    manifest = booted_as(read_manifest(guest.image_dir), "kd" if debugged else "none")
+    return borrow(
+        guest,
+        manifest,
+        Payload.of(_drivers(options, out, manifest.arch, marked)),
+        qemu=qemu_version(QEMU),
+        transport=None if options.sources["transport"] == "default" else options.transport,
+        files_by=options.files,
+        evidence_dir=out / "guests",
+    )
+
+
+def _drivers(options: LabConfig, out: Path, arch: Arch, marked: Collection[str]) -> tuple[DriverPackage, ...]:
+    return _own_drivers(
+        [Path(driver) for driver in options.drivers],
+        out,
+        arch=arch,
+        beside=[Path(driver) for driver in options.beside],
+        marked=marked,
+        project=options.project,
+    )
 
 
 #: Below the copies: of drivers that no option and no lab file names, but a marker does.

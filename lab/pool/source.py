@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Literal
 from lab.config.machine import Machine
 from lab.errors import HostToolError
 from lab.host.accel import QEMU
-from lab.host.passed import passed_over
 from lab.host.paths import cache_dir
 from lab.host.qemu import probe_features
 from lab.image.manifest import ImageManifest
@@ -24,7 +22,7 @@ from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.maketemplate import TemplateMaker
 from lab.pool.payload import Payload
-from lab.pool.runlogs import RUN_LOGS
+from lab.pool.runlogs import copy_logs
 from lab.pool.sources import Debug, can_resume, why_not_forked
 from lab.pool.template import TemplateWish, qemu_identity
 from lab.pool.templates import TemplateStore
@@ -145,13 +143,7 @@ class ImageSource:
         live.kept_as = name
 
     def _keep_evidence(self, folder: Path) -> None:
-        target = self.evidence_dir / folder.name.rpartition("-")[0]
-        # Evidence is worth a try, never a failure of its own: the disk may be full.
-        with passed_over(_LOG, f"logs of {target.name} are not complete", OSError, level=logging.WARNING):
-            target.mkdir(parents=True, exist_ok=True)
-            for pattern in RUN_LOGS:
-                for file in folder.glob(pattern):
-                    shutil.copy2(file, target / file.name)
+        copy_logs(folder, self.evidence_dir / folder.name.rpartition("-")[0])
 
 
 def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | None = None) -> ImageSource:

@@ -54,17 +54,17 @@ class WineDecoder:
     Args:
         encoding: The encoding of the driver's strings, for example ``utf-8`` or ``gbk``.
         first_line: Number of the line that comes first: 0 after a boot, another one in a fork of a guest that had
-            already printed.
+            already printed; None: whichever comes.
 
     Raises:
         LookupError: There is no such encoding.
     """
 
-    def __init__(self, encoding: str = "utf-8", *, first_line: int = 0) -> None:
+    def __init__(self, encoding: str = "utf-8", *, first_line: int | None = 0) -> None:
         self._encoding = codecs.lookup(encoding).name
         self._framer = Framer()
         self._expected = first_line
-        self._started = first_line > 0
+        self._started = bool(first_line)
         self._sequence = 0
         self._open: _OpenPrint | None = None
         #: Where a missing function was called, and which: the fault's own line tells the address alone.
@@ -110,7 +110,7 @@ class WineDecoder:
         if isinstance(piece, Stray):
             self._take_stray(piece, host_time, records)
             return
-        if piece.number != self._expected:
+        if self._expected is not None and piece.number != self._expected:
             self._close_open(records)
             missing = piece.number - self._expected
             reason = (

@@ -58,15 +58,6 @@ class Followed(Protocol):
 
 
 class _Lines(WineDecoder):
-    """A fork's file begins with a line that is not the first one of its guest's life: nothing is missing there."""
-
-    _begun = False
-
-    def feed(self, data: bytes, host_time: float) -> list[Record]:
-        records = super().feed(data, host_time)
-        fresh, self._begun = not self._begun, self._begun or bool(records)
-        return records[1:] if fresh and records and isinstance(records[0], GapRecord) else records
-
     def rest(self, silent_s: float) -> list[Record]:
         return self.flush() if self.waiting and silent_s >= _QUIET_S else []
 
@@ -79,7 +70,7 @@ class _Frames(TapDecoder):
 def follow(file: PrintFile) -> Followed:
     """Read a guest's prints from the beginning of its file; not started yet."""
     if file.kind == "wine":
-        return FileFollower(file.path, _Lines(file.encoding), what="the print file")
+        return FileFollower(file.path, _Lines(file.encoding, first_line=None), what="the print file")
     if file.kind == "tap":
         return FileFollower(file.path, _Frames(file.encoding), what="the log of the debug console")
     return KdPrintSource(file.path, _no_marker, alive=lambda: True, break_in=lambda _timeout: False, encoding=file.encoding)

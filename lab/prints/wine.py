@@ -33,6 +33,7 @@ class WinePrintSource:
         agent: Reaches the guest's print agent.
         encoding: Encoding of the driver's strings.
         resume: Where the stream of a frozen guest had stopped; None after a boot.
+        joins: The guest has lived for a while: its file may begin anywhere in its life.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
     """
@@ -44,11 +45,12 @@ class WinePrintSource:
         *,
         encoding: str = "utf-8",
         resume: PrintsState | None = None,
+        joins: bool = False,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent = agent
-        self._decoder = _Lines(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else 0)
+        self._decoder = _Lines(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else None if joins else 0)
         replay = resume.replay if resume else b""
         self._file = FileFollower(path, self._decoder, what="the print file", replay=replay, wall=wall, clock=clock)
 

@@ -122,7 +122,7 @@ class VirtualMachine:
         self._running().detach()
 
     @classmethod
-    def attach(cls, run_dir: Path, *, timeout: float = 30.0) -> VirtualMachine:
+    def attach(cls, run_dir: Path, *, timeout: float = 30.0) -> Self:
         """Connect to the detached machine of a run folder.
 
         One process at a time can be attached: the monitor serves one connection.
@@ -131,12 +131,9 @@ class VirtualMachine:
             GuestExited: There is none, or it ended.
             TransportError: Its monitor does not answer, perhaps because another process is attached.
         """
-        try:
-            saved = json.loads((run_dir / MACHINE_FILE).read_text(encoding="utf-8"))
-            machine = cls(_SPEC.validate_python(saved["spec"]), run_dir)
-            machine.ports = {int(guest): int(host) for guest, host in saved["ports"].items()}
-        except (OSError, ValueError, KeyError, ValidationError):
-            raise GuestExited(f"no virtual machine was started in {run_dir}", hint="`lab up` starts one") from None
+        spec, ports = _read_saved(run_dir)
+        machine = cls(spec, run_dir)
+        machine.ports = ports
         machine._process = QemuProcess.attach(machine.run_dir)
         if not machine._process:
             raise GuestExited(f"the virtual machine of {run_dir} has ended", hint="`lab up` starts one")
@@ -334,6 +331,23 @@ class VirtualMachine:
         temporary = self.run_dir / (MACHINE_FILE + ".new")
         temporary.write_text(json.dumps(saved, indent=1), encoding="utf-8")
         temporary.replace(self.run_dir / MACHINE_FILE)
+
+
+def read_spec(run_dir: Path) -> VmSpec:
+    """The spec of the machine that was started in a run folder.
+
+    Raises:
+        GuestExited: There was none.
+    """
+    return _read_saved(run_dir)[0]
+
+
+def _read_saved(run_dir: Path) -> tuple[VmSpec, dict[int, int]]:
+    try:
+        saved = json.loads((run_dir / MACHINE_FILE).read_text(encoding="utf-8"))
+        return _SPEC.validate_python(saved["spec"]), {int(guest): int(host) for guest, host in saved["ports"].items()}
+    except (OSError, ValueError, KeyError, ValidationError):
+        raise GuestExited(f"no virtual machine was started in {run_dir}", hint="`lab up` starts one") from None
 
 
 def _tail(file: Path, lines: int) -> str:

@@ -1,0 +1,39 @@
+"""`lab run --on NAME`: what of the settings holds for a guest that is up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lab.cli.guest import kept_guests
+from lab.config import Settings
+from lab.config.machine import Machine
+from lab.errors import ConfigError
+from lab.image.store import find_image
+from lab.pool.borrowed import check_image
+
+
+def for_guest(settings: Settings, name: str) -> Settings:
+    """The settings of a run on a guest that is up: its image, one worker, its own machine.
+
+    Args:
+        settings: As they were given.
+        name: The guest's.
+
+    Raises:
+        ConfigError: There is no such guest, it is of another image than the one that was named, or more workers than one
+            were asked for.
+    """
+    guest = kept_guests().find(name)
+    values, sources = settings.values, settings.sources
+    if sources["image"] in ("option", "environment"):
+        check_image(guest, find_image(values.image))
+    if sources["workers"] == "option" and values.workers not in ("auto", 1):
+        raise ConfigError(
+            f"--workers {values.workers} and --on do not go together: there is one guest",
+            hint=f"leave --workers away; `lab run` without --on forks a guest for each worker, unlike {name}",
+        )
+    if sources["boot"] == "option":
+        raise ConfigError("--no-fork and --on do not go together: nothing is booted or forked", hint="leave one of them away")
+    # What the lab file says of machines is of others; the transport is the guest's own where none is named.
+    changed = values.model_copy(update={"image": str(guest.image_dir), "workers": 1, "machine": Machine()})
+    return replace(settings, values=changed)
