@@ -31,6 +31,7 @@ MODULES = {
     "prints": "prints",
     "setup": "setup",
     "init": "init",
+    "debug": "debug",
     "doctor": "doctor",
     "driver": "driver",
     "image": "image",

@@ -45,7 +45,7 @@ class Slots:
         """Take a place, unless this worker has one; waits as long as that takes."""
         if self._fd >= 0:
             return
-        where = f"a place for its guest: others on this machine have them all; `fuser -v {self._folder}/*` names them"
+        where = f"a place for its guest: others on this machine have them all (fuser -v {self._folder}/* names them)"
         with self._patience.waiting(where):
             self._take()
 

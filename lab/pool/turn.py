@@ -61,7 +61,7 @@ class MachineTurn:
         with contextlib.ExitStack() as held:
             with self._own.waiting("its turn: another worker's test needs the machine to itself, or this one's does"):
                 held.enter_context(locked(self._folder, _RUN, kind))
-            where = f"its turn: a test of another run has the machine to itself; `fuser -v {self._machine}/*` names it"
+            where = f"its turn: a test of another run has the machine to itself (fuser -v {self._machine}/* names it)"
             with self._patience.waiting(where), locked(self._machine, _GATE, kind):
                 held.enter_context(locked(self._machine, _MACHINE, kind))
             yield

@@ -1,0 +1,230 @@
+"""`lab debug`: gdb on a guest that is up, with the drivers' symbols at their addresses."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lab.cli.guest import kept_guests
+from lab.config import Settings, load_settings
+from lab.errors import CommandFailed, ConfigError, HostToolError
+from lab.guest.files import parse_sums, run_labfile
+from lab.guest.protocol import Transport
+from lab.image.folder import read_manifest
+from lab.pool.gdbstub import gdb_stub
+from lab.pool.kept import KeptGuest, open_kept
+from lab.pool.modules import PROGRAM, loaded_modules
+from lab.report.outdir import COPIES, LATEST
+from lab.toolchain.build import build_drivers
+from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
+from lab.toolchain.symbols import LoadedSymbols, find_function, loaded_symbols
+
+_GDBS = ("gdb", "gdb-multiarch")
+_ASK_S = 60.0
+#: After an interrupt gdb runs its last commands.
+_END_S = 30.0
+_STUCK = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(debug)
+
+
+def debug(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; not needed when only one is running")] = None,
+    breaks: Annotated[
+        list[str] | None,
+        typer.Option("--break", "-b", metavar="WHERE", help="Function of a driver, or FILE.c:LINE; may be repeated"),
+    ] = None,
+    driver: Annotated[
+        list[str] | None,
+        typer.Option("--driver", metavar="PATH", help="Driver whose symbols are used: folder, driver.yaml or .sys"),
+    ] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="Wait for the first stop, run --command, detach; no terminal")] = False,
+    command: Annotated[
+        list[str] | None,
+        typer.Option("--command", "-c", metavar="GDB", help="With --batch: run at the stop; bt and info args by default"),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="With --batch: until it must have stopped")] = 300.0,
+    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+) -> None:
+    """Debug drivers that are loaded in a guest that is up, with gdb, by their source.
+
+    The whole guest stands still while gdb has stopped: commands in it wait, and may run out of their time. Quitting gdb lets
+    it run on. Load the driver first (`lab fork --load NAME`, or `sc start` in the guest), and break then: where it is loaded
+    is asked once. Symbols are those of the last run, or of the drivers of lab file and --driver, whichever are of the very
+    file that is loaded. Works on the free guest.
+    """
+    guest = kept_guests().find(name)
+    if command and not batch:
+        raise ConfigError("--command needs --batch", hint="without it, type the commands at gdb's prompt")
+    if batch and not breaks:
+        raise ConfigError("--batch needs --break: there is nothing to wait for", hint="for example --break DispatchRead")
+    gdb = _gdb()
+    if read_manifest(guest.image_dir).is_windows:
+        raise ConfigError(
+            f"guest {guest.name} is Windows, whose drivers gdb cannot place",
+            hint="its kernel debugger's port is served by the lab's print collector: docs/kernel-debugger.md",
+        )
+    with tempfile.TemporaryDirectory(prefix="lab-debug-") as scratch:
+        settings = load_settings({"drivers": tuple(driver or ())}, config=config)
+        symbols = _symbols(guest, settings, Path(scratch))
+        places = [place for where in breaks or () for place in _places(where, symbols)]
+        for one in symbols:
+            typer.echo(f"driver {one.name}: symbols of {one.file}, {len(one.functions)} functions", err=True)
+        with gdb_stub(guest) as address:
+            script = Path(scratch) / "lab.gdb"
+            script.write_text(gdb_script(symbols, address, places, batch=batch, commands=command or ()), encoding="utf-8")
+            code = _run_batch(gdb, script, timeout, guest) if batch else _run_terminal(gdb, script)
+    raise typer.Exit(code)
+
+
+def gdb_script(
+    symbols: Sequence[LoadedSymbols], address: str, places: Sequence[str], *, batch: bool, commands: Sequence[str] = ()
+) -> str:
+    """What gdb is told first.
+
+    Args:
+        symbols: Of the loaded drivers.
+        address: Of QEMU's stub.
+        places: What to break at, as gdb takes it.
+        batch: Wait for one stop, run ``commands`` and detach.
+        commands: Commands of gdb.
+    """
+    lines = ["set pagination off", "set confirm off", "set architecture i386:x86-64"]
+    lines += [f"add-symbol-file {_quoted(one.file)} -o {one.offset:#x}" for one in symbols]
+    lines += [f"target remote {address}"]
+    # Without a look at the code in memory: the processor stands in another process, where it cannot be read.
+    lines += [f"break {place}" for place in places]
+    if batch:
+        lines += [
+            "echo lab: the guest runs until a breakpoint is met\\n",
+            "continue",
+            *(commands or ("bt", "info args")),
+            "detach",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _places(where: str, symbols: list[LoadedSymbols]) -> list[str]:
+    """A user's place as gdb takes it: a line as it is, a function by its addresses."""
+    if ":" in where or where.startswith("*"):
+        return [where]
+    return [f"*{address:#x}" for address in find_function(symbols, where)]
+
+
+def _gdb() -> str:
+    found = next((path for name in _GDBS if (path := shutil.which(name))), None)
+    if found is None:
+        raise HostToolError(["gdb"], None, message="gdb is not installed", hint="apt-get install gdb (or gdb-multiarch)")
+    return found
+
+
+def _symbols(guest: KeptGuest, settings: Settings, scratch: Path) -> list[LoadedSymbols]:
+    """The symbols of the drivers that are loaded in a guest.
+
+    Raises:
+        ConfigError: None is loaded whose symbols are known.
+    """
+    arch = read_manifest(guest.image_dir).arch
+    [program] = build_drivers([PROGRAM], arch)
+    transport = open_kept(guest)
+    try:
+        modules = loaded_modules(transport, program.path)
+        packages = _packages(settings, scratch, guest)
+        names = {package.image.name.lower() for package in packages}
+        wanted = [module for module in modules if module.file in names]
+        sums = {module.path: _sum(transport, module.path, guest) for module in wanted}
+    finally:
+        transport.close()
+    found, other = [], []
+    for module in wanted:
+        package = next((one for one in packages if one.sha256 == sums[module.path]), None)
+        if package is not None:
+            found.append(loaded_symbols(package, module.base))
+        else:
+            other.append(module.path)
+    if found:
+        for path in other:
+            typer.echo(f"lab: no symbols of {path}: another build is loaded than those at hand", err=True)
+        return found
+    if other:
+        raise ConfigError(
+            f"{', '.join(other)} in guest {guest.name} is another build than those of the last run, lab file and --driver",
+            hint="load what you have built (`lab run --on`, `lab put`), or name the folder of that build with --driver",
+        )
+    loaded = ", ".join(sorted(module.file for module in modules)) or "none"
+    known = ", ".join(sorted(names)) or "none"
+    raise ConfigError(
+        f"no driver with symbols is loaded in guest {guest.name}: loaded are {loaded}; known are {known}",
+        hint=f"`lab run-in-guest {guest.name} -- sc start SERVICE` loads one, --driver PATH makes one known",
+    )
+
+
+def _packages(settings: Settings, scratch: Path, guest: KeptGuest) -> list[DriverPackage]:
+    """Drivers whose symbols are at hand: of the last run, then as they are built now."""
+    latest = settings.project / settings.values.out / LATEST / COPIES
+    found = list(read_packages(latest) or ()) if latest.is_dir() else []
+    drivers = [Path(driver) for driver in (*settings.values.drivers, *settings.beside)]
+    for path in drivers:
+        if not path.exists():
+            raise ConfigError(f"there is no driver {path}", hint="a folder with a driver.yaml, that file, or a .sys file")
+    if drivers:
+        arch = read_manifest(guest.image_dir).arch
+        found += resolve_drivers(drivers, into=scratch / COPIES, arch=arch, project=settings.project)
+    return found
+
+
+def _sum(transport: Transport, path: str, guest: KeptGuest) -> str:
+    tools = read_manifest(guest.image_dir).tools_dir
+    try:
+        return next(iter(parse_sums(run_labfile(transport, "sum", path, tools_dir=tools, timeout=_ASK_S).text).values())).sha256
+    except CommandFailed:
+        return ""  # its file is gone, or replaced: it is no build that we have
+
+
+def _run_terminal(gdb: str, script: Path) -> int:
+    """Gdb owns the terminal; Ctrl-C is its own."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.run([gdb, "-q", "-x", str(script)], check=False, preexec_fn=_default_interrupt).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _default_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run_batch(gdb: str, script: Path, timeout: float, guest: KeptGuest) -> int:
+    """Gdb by itself; at the deadline it is interrupted, tells where the guest stands, and detaches."""
+    process = subprocess.Popen([gdb, "-nx", "-q", "-batch", "-x", str(script)], stdin=subprocess.DEVNULL)
+    try:
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            sys.stderr.write(f"lab: no breakpoint was met in guest {guest.name} within {timeout:g} s\n")
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                sys.stderr.write("lab: gdb did not end and is killed\n")
+            return _STUCK
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

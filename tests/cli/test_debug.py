@@ -1,0 +1,69 @@
+"""`lab debug`: what gdb is told, and wrong words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from lab.cli import debug as debug_module
+from lab.cli.debug import gdb_script
+from lab.cli.main import app
+from lab.errors import ConfigError, HostToolError, LabError
+from lab.pool.kept import KeptGuest, KeptGuests, process_start
+from lab.toolchain.symbols import LoadedSymbols
+
+LAMP = LoadedSymbols(
+    name="lamp", file=Path('/tmp/a "b"/lamp.dbg'), offset=0x7FFEBF310000, functions={"Blinken": 0x7FFFFF311040}
+)
+
+
+def test_gdb_gets_symbols_at_their_address_before_it_connects() -> None:
+    lines = gdb_script([LAMP], "/run/g.sock", ["*0x7fffff311040", "lamp.c:7"], batch=False).splitlines()
+    assert 'add-symbol-file "/tmp/a \\"b\\"/lamp.dbg" -o 0x7ffebf310000' in lines
+    assert lines[-3:] == ["target remote /run/g.sock", "break *0x7fffff311040", "break lamp.c:7"]
+
+
+def test_in_a_batch_it_goes_on_once_and_lets_go() -> None:
+    lines = gdb_script([LAMP], "127.0.0.1:9", ["*0x1"], batch=True, commands=["p irp"]).splitlines()
+    assert lines[-3:] == ["continue", "p irp", "detach"]
+    assert gdb_script([LAMP], "a", [], batch=True).splitlines()[-3:] == ["bt", "info args", "detach"]
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    guests = KeptGuests(tmp_path / "guests")
+    started = process_start(os.getpid()) or 0.0
+    guests.add(KeptGuest(name="win", guest="g", image_dir=tmp_path, run_dir=tmp_path, pid=os.getpid(), pid_started=started))
+    manifest = SimpleNamespace(is_windows=True)
+    monkeypatch.setattr(debug_module, "kept_guests", lambda: guests)
+    monkeypatch.setattr(debug_module, "read_manifest", lambda _dir: manifest)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name == "gdb" else None)
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["win"], "guest win is Windows, whose drivers gdb cannot place"),
+        (["other"], "no guest 'other' is running"),
+        (["win", "-c", "bt"], "--command needs --batch"),
+        (["win", "--batch"], "--batch needs --break"),
+    ],
+)
+def test_wrong_words_say_what_to_do(guest: SimpleNamespace, arguments: list[str], said: str) -> None:
+    error = CliRunner().invoke(app, ["debug", *arguments]).exception
+    assert isinstance(error, ConfigError)
+    assert said in error.message
+    assert error.hint
+
+
+def test_a_machine_without_gdb_is_told_how_to_get_one(guest: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    error = CliRunner().invoke(app, ["debug", "win"]).exception
+    assert isinstance(error, HostToolError)
+    assert isinstance(error, LabError)
+    assert "apt-get install gdb" in error.hint
