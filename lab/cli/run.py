@@ -92,6 +92,9 @@ def run(
         str | None,
         typer.Option("--on", metavar="NAME", help="Run on this guest that is up, instead of forks; `lab ps` lists them"),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Run again what a changed file reaches, until q or Ctrl-C; in one screen")
+    ] = False,
     no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of forking a template")] = False,
     config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
 ) -> None:
@@ -119,6 +122,11 @@ def run(
         "boot": "cold" if no_fork else None,
     }
     settings = load_settings(options, config=config)
+    if watch:
+        from lab.cli.watchrun import watch_run
+
+        watch_run(settings, context.args, out=out)
+        return
     raise typer.Exit(run_suites(settings, out=out, arguments=context.args, on=on))
 
 

@@ -21,6 +21,7 @@ from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
 from lab.plugin.meta import describe_run
 from lab.plugin.names import register_short_names, uses_guest
+from lab.plugin.only import leave_out_others
 from lab.plugin.outdir import choose_out, fresh_out, link_latest
 from lab.plugin.recorder import Recorder, mark_collection
 from lab.plugin.runlog import close_run_log, mask_credentials, open_run_log
@@ -96,6 +97,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     users = frozenset(item.nodeid for item in items if uses_guest(item))
     if not users and not any(markers.has_marker(item) for item in items):
         return
+    if only := config.getoption("lab_only", None):
+        leave_out_others(config, items, wishes, users, only)
+        users = frozenset(item.nodeid for item in items) & users
+        if not items:
+            return
     # The same order in every worker: the sort is stable, and its key stands in the test's source.
     items.sort(key=lambda item: wishes[item.nodeid].cpus or 0)
     if config.getoption("collectonly", False):

@@ -70,6 +70,7 @@ OUT_FLAG = "--lab-out"
 PREPARED_FLAG = "--lab-prepared"
 UNITS_FLAG = "--lab-units"
 ON_FLAG = "--lab-on"
+ONLY_FLAG = "--lab-only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ class LabConfig:
         crash_dump: ``auto``, ``always`` or ``never``.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         on: Name of the guest that is up and that the run takes; empty for forks, or booted guests.
+        only: Names of drivers: tests that use none of them are left out; empty for all tests.
         prepared: ``lab run`` has put the run's own drivers into ``out``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
@@ -117,6 +119,7 @@ class LabConfig:
     crash_dump: CrashDump
     log_level: LogLevel
     on: str
+    only: tuple[str, ...]
     prepared: bool
     out: Path | None
     out_root: Path
@@ -137,6 +140,8 @@ def add_options(parser: pytest.Parser) -> None:
     prepared = f"{OUT_FLAG} holds the run's own copies of its drivers already; `lab run` says so"
     help_on = "Run on this guest that is up (`lab ps` lists them), instead of forks; one worker"
     group.addoption(ON_FLAG, dest="lab_on", default=None, metavar="NAME", help=help_on)
+    help_only = "Only tests that use this driver; may be repeated"
+    group.addoption(ONLY_FLAG, dest="lab_only", action="append", default=None, metavar="NAME", help=help_only)
     group.addoption(PREPARED_FLAG, dest="lab_prepared", action="store_true", help=prepared)
     units = "How many pieces of work there are; `lab run` has had them counted"
     group.addoption(UNITS_FLAG, dest="lab_units", type=int, default=0, help=units)
@@ -194,6 +199,7 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
         crash_dump=values.crash_dump,
         log_level=values.log_level,
         on=config.getoption("lab_on") or "",
+        only=tuple(config.getoption("lab_only") or ()),
         prepared=config.getoption("lab_prepared"),
         out=_path(config, out),
         out_root=config.rootpath / values.out,

@@ -1,0 +1,48 @@
+"""One round of `lab run --watch` in one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.report.elsewhere import find
+from lab.report.html import HTML_FILE
+from lab.report.model import RunReport
+from lab.report.places import from_folder
+from lab.report.summary import red_tests
+from lab.report.view import headline, unchecked
+
+
+def round_lines(report: RunReport | None, said: str, folder: Path, *, number: int, seconds: float, room: int) -> list[str]:
+    """What is shown of a round.
+
+    Args:
+        report: Its report; None where it came to none: something did not build, or an option was wrong.
+        said: All that `lab run` said.
+        folder: The round's folder.
+        number: Which round it is.
+        seconds: How long it took, from the change.
+        room: Lines of the screen.
+    """
+    if report is None:
+        lines = [line for line in said.splitlines() if line.strip()] or ["lab run said nothing"]
+        return [f"round {number}: nothing was run, after {seconds:.1f} s", *_fit(lines, room - 1)]
+    head = [f"round {number}: {headline(report)}, {seconds:.1f} s"]
+    page = from_folder(find(folder, HTML_FILE), Path.cwd())
+    # A round is about what was changed: drivers that it did not use are no news.
+    left = [line for line in unchecked(report) if not line.startswith("nothing was checked of the driver")]
+    foot = [*(f"not run: {line}" for line in left), page]
+    body: list[str] = []
+    for test in red_tests(report):
+        body.append(f"{test.verdict}: {test.nodeid}")
+        body += [f"    {line}" for line in test.reason.splitlines()[:3]]
+    return [*head, *_fit(body, room - len(head) - len(foot), end=False), *foot]
+
+
+def _fit(lines: Sequence[str], room: int, *, end: bool = True) -> list[str]:
+    """As many lines as there is room for, and how many more there are."""
+    if len(lines) <= room:
+        return list(lines)
+    room = max(1, room - 1)
+    more = f"… {len(lines) - room} lines more"
+    return [more, *lines[-room:]] if end else [*lines[:room], more]

@@ -1,0 +1,193 @@
+"""`lab run --watch`: after each change of a file, what it reaches is built and run again, until q or Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+from lab.cli.screen import round_lines
+from lab.cli.watched import Reach, Stamps, Watched, changed_files, folders_of, reach_of, stamps_of
+from lab.config import Settings
+from lab.host.console import is_terminal
+from lab.report.elsewhere import find
+from lab.report.outdir import point_latest
+from lab.report.runfiles import RUN_FILE, read_run
+
+#: What an interrupted round gets to end its guests.
+_GRACE_S = 60.0
+_POLL_S = 0.2
+#: Editors write a file in several steps, and several files at once.
+_DEBOUNCE_MS = 300
+_CLEAR = "\x1b[2J\x1b[H"
+_QUIT, _AGAIN = "qQ\x04", "rR"
+
+
+class Keys:
+    """Keys of the terminal, read without waiting for a whole line; none where standard input is no terminal."""
+
+    def __init__(self) -> None:
+        self._fd = sys.stdin.fileno() if is_terminal(sys.stdin) else -1
+
+    @contextlib.contextmanager
+    def raw(self) -> Iterator[None]:
+        """Have single keys; Ctrl-C stays a signal."""
+        if self._fd < 0:
+            yield
+            return
+        import termios
+        import tty
+
+        before = termios.tcgetattr(self._fd)
+        tty.setcbreak(self._fd)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
+
+    def pressed(self) -> str:
+        """The keys since the last question."""
+        if self._fd < 0:
+            return ""
+        ready, _, _ = select.select([self._fd], [], [], 0)
+        return os.read(self._fd, 64).decode("ascii", "replace") if ready else ""
+
+
+def watch_suites(settings: Settings, arguments: Sequence[str], watched: Callable[[], Watched], suites: Sequence[str]) -> None:
+    """Run, wait for a change, run what it reaches, and so on.
+
+    Args:
+        settings: What is in force.
+        arguments: Of `lab run`, without --watch.
+        watched: Says what is watched; asked anew after each round, for a build may have other inputs.
+        suites: The suites among ``arguments``; rounds for changed suites leave them out.
+    """
+    keys = Keys()
+    number, reach = 0, Reach(everything=True)
+    with keys.raw(), contextlib.suppress(KeyboardInterrupt):
+        while True:
+            number += 1
+            now = watched()
+            before = stamps_of(now)
+            words = round_arguments(arguments, suites, reach)
+            _header(number, reach)
+            begin = time.monotonic()
+            folder, text, ended = _round(settings, words, number, keys)
+            if ended:
+                return
+            _show(folder, text, number, time.monotonic() - begin)
+            now = watched()
+            typer.echo(f"waiting for changes in {len(folders_of(now))} folders; q or Ctrl-C ends, r runs everything again")
+            found = _wait(before, watched, now, keys)
+            if found is None:
+                return
+            reach = found
+
+
+def round_arguments(arguments: Sequence[str], suites: Sequence[str], reach: Reach) -> list[str]:
+    """The arguments of `lab run` for a round.
+
+    Args:
+        arguments: As the user gave them.
+        suites: The suites among them.
+        reach: What is to be run.
+    """
+    if reach.everything:
+        return list(arguments)
+    rest = list(arguments)
+    if reach.suites:
+        rest = [word for word in arguments if word not in suites]
+        return [*rest, *map(str, sorted(reach.suites))]
+    return [*rest, *(f"--lab-only={name}" for name in sorted(reach.drivers))]
+
+
+def _round(settings: Settings, words: Sequence[str], number: int, keys: Keys) -> tuple[Path, str, bool]:
+    """One `lab run`: its folder, what it said, and whether the user has ended it."""
+    root = settings.project / settings.values.out
+    root.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    folder = root / f"{stamp}-watch-{os.getpid()}-{number}"
+    setpriv = shutil.which("setpriv")
+    prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    argv = [*prefix, sys.executable, "-m", "lab", "run", "--out", str(folder), *words]
+    said = root / f".watch-{os.getpid()}.txt"
+    try:
+        with said.open("wb") as file:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, process_group=0)
+        ended = _wait_for(process, keys)
+        text = said.read_text(encoding="utf-8", errors="backslashreplace")
+    finally:
+        said.unlink(missing_ok=True)
+    if find(folder, RUN_FILE).exists():
+        point_latest(folder)
+    return folder, text, ended
+
+
+def _wait_for(process: subprocess.Popen[bytes], keys: Keys) -> bool:
+    """Wait for a round's end; q and Ctrl-C end it in good order. Whether they did."""
+    try:
+        while process.poll() is None:
+            if any(key in _QUIT for key in keys.pressed()):
+                raise KeyboardInterrupt
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_S)
+        return False
+    except KeyboardInterrupt:
+        typer.echo("\nlab: ending this round; its guests go with it", err=True)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_S)
+        return True
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(before: Stamps, watched: Callable[[], Watched], now: Watched, keys: Keys) -> Reach | None:
+    """What the next change reaches; None when the user ends it."""
+    from watchfiles import watch  # a second of nobody else's start
+
+    reach = reach_of(changed_files(before, stamps_of(now)), now)
+    if reach:
+        return reach  # changed while the round was running
+    folders = [folder for folder in folders_of(now) if folder.is_dir()]
+    waker = watch(
+        *folders, recursive=False, debounce=_DEBOUNCE_MS, step=50, rust_timeout=int(_POLL_S * 1000), yield_on_timeout=True
+    )
+    for _changes in waker:
+        pressed = keys.pressed()
+        if any(key in _QUIT for key in pressed):
+            return None
+        if any(key in _AGAIN for key in pressed):
+            return Reach(everything=True)
+        if _changes:
+            reach = reach_of(changed_files(before, stamps_of(watched())), watched())
+            if reach:
+                return reach
+    return None
+
+
+def _header(number: int, reach: Reach) -> None:
+    if is_terminal(sys.stdout):
+        sys.stdout.write(_CLEAR)
+    typer.echo(f"lab run --watch, round {number}: {reach.words()} …")
+
+
+def _show(folder: Path, text: str, number: int, seconds: float) -> None:
+    report = read_run(folder) if find(folder, RUN_FILE).exists() else None
+    height = shutil.get_terminal_size((100, 40)).lines
+    if is_terminal(sys.stdout):
+        sys.stdout.write(_CLEAR)
+    for line in round_lines(report, text, folder, number=number, seconds=seconds, room=max(10, height - 4)):
+        typer.echo(line)

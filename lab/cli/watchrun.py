@@ -1,0 +1,69 @@
+"""From the words of `lab run --watch` to its rounds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.cli.pytest_args import Refusal, check_suites, child_environment, read_words
+from lab.cli.watch import watch_suites
+from lab.cli.watched import Watched
+from lab.config import Settings
+from lab.errors import ConfigError, LabError
+from lab.image.folder import read_manifest
+from lab.image.recipes import existing_image
+from lab.toolchain.compile import Arch
+from lab.toolchain.reach import driver_files
+
+_COMMAND, _FLAG = "run", "--watch"
+
+
+def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None) -> None:
+    """Run in rounds.
+
+    Args:
+        settings: What is in force.
+        arguments: What `lab run` passes on to pytest.
+        out: What --out says.
+
+    Raises:
+        ConfigError: Something that cannot be watched: a folder for one run, a suite or driver that is not there.
+    """
+    if out is not None:
+        raise ConfigError(f"--out {out} and --watch do not go together: each round has a folder", hint="`out:` in the lab file")
+    given = settings.sources["suites"] != "default"
+    words = read_words(arguments, default=settings.values.suites, environ=child_environment(os.environ))
+    if isinstance(words, Refusal):
+        raise ConfigError(f"pytest does not take these arguments: {words.text.strip()}", hint="without --watch it says more")
+    if words.terminal:
+        raise ConfigError("--watch and a debugger (--pdb) both want the terminal", hint="leave one of them away")
+    named = words.suites or settings.values.suites
+    suites = check_suites(named, given=given or bool(words.suites), root=settings.project, packages=words.packages)
+    drivers = [Path(driver) for driver in (*settings.values.drivers, *settings.beside)]
+    for driver in drivers:
+        if not driver.exists():
+            raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
+    places = tuple(dict.fromkeys(Path(suite.partition("::")[0]).resolve() for suite in suites))
+
+    def watched() -> Watched:
+        files = driver_files(drivers, arch=_arch(settings), project=settings.project)
+        lab_file = (settings.file.resolve(),) if settings.file is not None else ()
+        return Watched(suites=places, drivers=tuple(files), settings=lab_file)
+
+    watch_suites(settings, own_words(sys.argv), watched, words.suites)
+
+
+def own_words(argv: Sequence[str]) -> list[str]:
+    """The words behind `lab run`, without --watch: each round is given them."""
+    words = list(argv[argv.index(_COMMAND) + 1 :]) if _COMMAND in argv else []
+    return [word for word in words if word != _FLAG]
+
+
+def _arch(settings: Settings) -> Arch:
+    """Of the guests; of those that most images are where there is no image yet."""
+    try:
+        return read_manifest(existing_image(settings.values.image)).arch
+    except LabError:
+        return "x64"

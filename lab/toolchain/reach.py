@@ -1,0 +1,84 @@
+"""Which files a driver is made of, by the compiler's own words: what a change of one of them reaches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import ConfigError
+from lab.host.passed import passed_over, said
+from lab.toolchain.build import build_place
+from lab.toolchain.compile import Arch
+from lab.toolchain.known import known_components
+from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder
+from lab.toolchain.product import clients_of
+from lab.toolchain.stamp import read_stamp
+
+_LOG = logging.getLogger(__name__)
+#: The compiler's own headers and libraries are no sources of anybody.
+_SYSTEM = (Path("/usr"), Path("/opt"))
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFiles:
+    """The files that one driver is made of.
+
+    Attributes:
+        name: The driver's.
+        files: Its sources, headers, manifest, and those of its clients; a finished driver is its file.
+    """
+
+    name: str
+    files: frozenset[Path]
+
+
+def driver_files(paths: Sequence[Path], *, arch: Arch, project: Path) -> list[DriverFiles]:
+    """The files of drivers, as they were built last; of one that was not built, all files of its folder.
+
+    Args:
+        paths: As the lab file and --driver name them.
+        arch: What they are built for.
+        project: The user's project.
+    """
+    known = known_components(project)
+    found = []
+    for path in paths:
+        for component in _components(path):
+            files = set(_files(component, arch, project))
+            # A client that is wrong just now is told by the build.
+            with passed_over(_LOG, f"clients of {component.name}", ConfigError):
+                for client in clients_of(component, known):
+                    files |= {client.file.resolve()} if client.file else set()
+                    files |= set(_files(client.program, arch, project)) if client.program else set()
+            found.append(DriverFiles(component.name, frozenset(files)))
+        if path.suffix.lower() == ".sys":
+            found.append(DriverFiles(path.stem, frozenset({path.resolve()})))
+    return found
+
+
+def _components(path: Path) -> list[Component]:
+    """What a path means; a manifest that is broken just now means all files beside it."""
+    try:
+        if path.is_file():
+            return [load_component(path)] if path.suffix in (".yaml", ".yml") else []
+        if (path / MANIFEST_NAME).exists():
+            return load_folder(path)
+        return [component for file in sorted(path.glob(f"*/{MANIFEST_NAME}")) for component in load_folder(file.parent)]
+    except ConfigError as error:
+        _LOG.info("%s cannot be read: %s", path, said(error))
+        return []
+
+
+def _files(component: Component, arch: Arch, project: Path) -> list[Path]:
+    stamp = read_stamp(build_place(component, arch, project) / component.image_name)
+    folder = component.folder
+    if stamp is None:
+        own = [path for path in folder.iterdir() if path.is_file()]
+    else:
+        own = [folder / name for name in stamp.inputs.files]
+        # One that the last build did not read yet, such as a source that was named since.
+        own += [folder / source for source in component.manifest.sources]
+    resolved = [path.resolve() for path in (*own, component.file)]
+    return [path for path in resolved if not any(path.is_relative_to(system) for system in _SYSTEM)]

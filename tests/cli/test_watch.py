@@ -1,0 +1,117 @@
+"""`lab run --watch`: what a change reaches, what a round is given and shows, and wrong words. Rounds in a guest: e2e."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lab.cli.main import app
+from lab.cli.screen import round_lines
+from lab.cli.watch import round_arguments
+from lab.cli.watched import Reach, Watched, changed_files, folders_of, reach_of, stamps_of
+from lab.cli.watchrun import own_words
+from lab.errors import ConfigError
+from lab.toolchain.build import build_drivers
+from lab.toolchain.reach import DriverFiles, driver_files
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("drv/lamp.c", "inc/shared.h", "suites/test_lamp.py", "suites/conftest.py", "lab.yaml", "suites/notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x", encoding="utf-8")
+    return tmp_path
+
+
+def _watched(project: Path) -> Watched:
+    lamp = DriverFiles("lamp", frozenset({project / "drv/lamp.c", project / "inc/shared.h"}))
+    horn = DriverFiles("horn", frozenset({project / "inc/shared.h"}))
+    return Watched(suites=(project / "suites",), drivers=(lamp, horn), settings=(project / "lab.yaml",))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reach"),
+    [
+        (["drv/lamp.c"], Reach(drivers=frozenset({"lamp"}))),
+        (["inc/shared.h"], Reach(drivers=frozenset({"lamp", "horn"}))),
+        (["suites/conftest.py"], Reach(everything=True)),
+        (["lab.yaml"], Reach(everything=True)),
+        (["suites/notes.txt", "elsewhere.c"], Reach()),
+    ],
+)
+def test_what_a_change_reaches(project: Path, changed: list[str], reach: Reach) -> None:
+    assert reach_of([project / name for name in changed], _watched(project)) == reach
+
+
+def test_a_file_of_tests_reaches_itself_and_with_a_driver_everything(project: Path) -> None:
+    test = project / "suites/test_lamp.py"
+    assert reach_of([test], _watched(project)) == Reach(suites=frozenset({test}))
+    both = reach_of([test, project / "drv/lamp.c"], _watched(project))
+    assert both.everything
+    assert both.words() == "lamp.c, test_lamp.py changed: everything"
+    test.unlink()
+    assert reach_of([test], _watched(project)).everything
+
+
+def test_changes_are_seen_by_time_and_size(project: Path) -> None:
+    watched = _watched(project)
+    before = stamps_of(watched)
+    assert changed_files(before, stamps_of(watched)) == []
+    (project / "drv/lamp.c").write_text("longer", encoding="utf-8")
+    (project / "suites/test_new.py").write_text("", encoding="utf-8")
+    (project / "inc/shared.h").unlink()
+    assert {path.name for path in changed_files(before, stamps_of(watched))} == {"lamp.c", "test_new.py", "shared.h"}
+    assert folders_of(watched) == [project, project / "drv", project / "inc", project / "suites"]
+
+
+def test_a_round_is_given_what_it_reaches() -> None:
+    words = ["--workers", "1", "suites", "-k", "five"]
+    assert round_arguments(words, ["suites"], Reach(everything=True)) == words
+    assert round_arguments(words, ["suites"], Reach(drivers=frozenset({"b", "a"}))) == [*words, "--lab-only=a", "--lab-only=b"]
+    only = Reach(suites=frozenset({Path("/p/suites/test_a.py")}))
+    assert round_arguments(words, ["suites"], only) == ["--workers", "1", "-k", "five", "/p/suites/test_a.py"]
+    assert own_words(["/bin/lab", "--debug", "run", "--watch", "suites"]) == ["suites"]
+
+
+def test_a_round_that_does_not_build_shows_the_compilers_last_words(tmp_path: Path) -> None:
+    said = "\n".join(f"line {number}" for number in range(50))
+    lines = round_lines(None, said, tmp_path, number=2, seconds=1.25, room=8)
+    assert lines[0] == "round 2: nothing was run, after 1.2 s"
+    assert lines[1] == "… 44 lines more"
+    assert lines[-1] == "line 49"
+    assert len(lines) == 8
+
+
+def test_the_files_of_a_driver_are_the_compilers_own_list(tmp_path: Path) -> None:
+    for name, text in {
+        "drv/driver.yaml": "name: lamp\nimage: lamp.sys\nservice: Lamp\nsources: [lamp.c]\n",
+        "drv/lamp.c": '#include "../inc/shared.h"\nNTSTATUS DriverEntry(PDRIVER_OBJECT d, PUNICODE_STRING p)'
+        " { (void)d; (void)p; return SHARED; }\n",
+        "drv/unused.h": "",
+        "inc/shared.h": "#include <ntddk.h>\n#define SHARED STATUS_SUCCESS\n",
+        "lab.yaml": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    drivers = [tmp_path / "drv"]
+    [unbuilt] = driver_files(drivers, arch="x64", project=tmp_path)
+    assert {path.name for path in unbuilt.files} == {"driver.yaml", "lamp.c", "unused.h"}
+    build_drivers([str(tmp_path / "drv")], "x64", project=tmp_path)
+    [built] = driver_files(drivers, arch="x64", project=tmp_path)
+    assert built.name == "lamp"
+    own = {path.name for path in built.files if path.is_relative_to(tmp_path)}
+    assert own == {"driver.yaml", "lamp.c", "shared.h"}
+
+
+def test_wrong_words_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = CliRunner().invoke(app, ["run", "--watch", "--out", "here"]).exception
+    assert isinstance(error, ConfigError)
+    assert "--out here and --watch do not go together" in error.message
+    (tmp_path / "suites").mkdir()
+    error = CliRunner().invoke(app, ["run", "--watch", "--driver", "gone", "suites"]).exception
+    assert isinstance(error, ConfigError)
+    assert "there is no driver" in error.message
