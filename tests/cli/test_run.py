@@ -204,6 +204,19 @@ def test_one_piece_of_work_needs_no_worker(child: Callable[..., FakeChild], argu
     assert "--numprocesses=0" in fake.argv
 
 
+@pytest.mark.parametrize(("words", "worker"), [((), "master"), (("-n", "1"), "gw")])
+def test_a_test_that_ends_its_process_costs_no_more_without_a_worker(
+    suite: Suite, tmp_path: Path, words: tuple[str, ...], worker: str
+) -> None:
+    suite("import os\ndef test_one(): pass\ndef test_two(): os._exit(3)\ndef test_three(): pass\n")
+    assert lab("run", "--workers", "3", "--out", "o", "suites", *words).exit_code == 10
+    found = {test.nodeid.rpartition("::")[2]: (test.verdict, test.reason) for test in read(tmp_path / "o").tests}
+    assert found["test_one"] == ("passed", "")
+    assert found["test_two"][1].startswith(f"worker {worker}")
+    assert "ended in the middle of this test" in found["test_two"][1]
+    assert found["test_three"] == ("infra", "never started: pytest ended before it")
+
+
 def test_a_debugger_gets_the_terminal_and_no_workers(child: Callable[..., FakeChild]) -> None:
     fake = child(ChildEnd(0), ["passed"])
     assert lab("run", "--pdb").exit_code == 0
