@@ -15,6 +15,8 @@ DATA = (
     "ci/packages.txt",
     "ci/pipelines/own",
     "vm-images",
+    "docs",
+    "driver/README.md",
     "driver/clients/drvprobe",
     "driver/clients/drvprobe.driver.yaml",
     "driver/selftest",

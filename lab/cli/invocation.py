@@ -8,10 +8,13 @@ import shutil
 import sys
 from pathlib import Path
 
+from lab.host.assets import data_root, installed
 from lab.report.places import from_folder
 
 #: The command in a hint: behind a back quote, or where it begins a list of commands.
 _COMMAND = re.compile(r"(`|try: |; |&& )lab (?=[a-z])")
+#: A page of the checkout; an installation has it among its own data.
+_PAGE = re.compile(r"(?<![\w/.-])(?:docs/[\w-]+|driver/README|vm-images/wine/README)\.md\b")
 
 
 def own_command(folder: Path | None = None, *, search: str | None = None) -> list[str]:
@@ -31,6 +34,8 @@ def own_command(folder: Path | None = None, *, search: str | None = None) -> lis
 
 
 def with_own_command(text: str) -> str:
-    """A hint's text with ``lab`` as it can be typed."""
+    """A hint's text with ``lab`` as it can be typed, and with pages of the documentation where they lie."""
+    if installed():
+        text = _PAGE.sub(lambda match: str(data_root() / match[0]), text)
     command = shlex.join(own_command())
     return text if command == "lab" else _COMMAND.sub(lambda match: f"{match[1]}{command} ", text)

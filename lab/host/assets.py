@@ -50,7 +50,7 @@ def data_root(package: Path | None = None) -> Path:
 
 def installed(package: Path | None = None) -> bool:
     """Whether the lab runs from a wheel, and not from its checkout."""
-    return data_root(package).name == DATA
+    return ((package or _package()) / DATA).is_dir()
 
 
 def checkout(what: str) -> Path:

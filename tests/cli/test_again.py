@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli import invocation
 from lab.cli.again import next_command
 from lab.cli.invocation import own_command, with_own_command
 from lab.config import load_settings
@@ -87,6 +88,15 @@ def test_hints_name_it_in_the_same_way(tmp_path: Path, monkeypatch: pytest.Monke
     assert with_own_command("no image\n  try: lab image build wine") == f"no image\n  try: {script} image build wine"
     assert with_own_command("`lab doctor` says; lab up x") == f"`{script} doctor` says; {script} up x"
     assert with_own_command("the lab failed; a lab file") == "the lab failed; a lab file"
+
+
+def test_pages_that_a_hint_names_are_where_they_were_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation has no checkout in which `docs/windows.md` would be found."""
+    assert "see docs/windows.md, Licence" in with_own_command("see docs/windows.md, Licence")
+    monkeypatch.setattr(invocation, "installed", lambda: True)
+    monkeypatch.setattr(invocation, "data_root", lambda: Path("/env/lab/_data"))
+    assert with_own_command("see docs/windows.md, Licence") == "see /env/lab/_data/docs/windows.md, Licence"
+    assert with_own_command("in /home/docs/mine.md") == "in /home/docs/mine.md"
 
 
 def test_a_path_is_never_taken_for_an_option() -> None:
