@@ -148,6 +148,8 @@ class Forks:
         begin = self._clock()
         folder = RunFolder.create(self._runs_dir, guest_id)
         machine: VirtualMachine | None = None
+        # A run may have no drivers at all.
+        deliver = template.base and not self._base.is_base
         waiting = self._keeper.take()
         try:
             machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, waiting=waiting)
@@ -158,7 +160,7 @@ class Forks:
                 guest_id=guest_id,
                 begin=begin,
                 # Before the guest runs: until it has answered its first question, it has seen the medium as well.
-                drive=self._insert(machine) if template.base else None,
+                drive=self._insert(machine) if deliver else None,
                 on_close=lambda kept: self._on_close(folder, kept),
             )
         except BaseException:
@@ -173,7 +175,7 @@ class Forks:
                 machine.close()
             self._on_close(folder, False)
             raise
-        if template.base:
+        if deliver:
             self._deploy(live)
         return _Spare(template=template, machine=machine, live=live)
 

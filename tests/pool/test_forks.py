@@ -573,6 +573,18 @@ def test_a_spare_of_the_base_has_the_files_before_it_is_wanted(world: World) -> 
     assert guest is world.guests[1]
 
 
+@pytest.mark.parametrize("expected", [True, False])
+def test_a_run_without_drivers_forks_the_base_as_it_is(world: World, expected: bool) -> None:
+    world.wish = world.wish.base()
+    forks = expecting(world, 9, PLAIN) if expected else world.make()
+    for number in range(2):
+        guest = forks.fork(f"gw0-{number}", PLAIN)
+        assert guest is not None
+        assert guest.deployed is None
+    forks.close()
+    assert world.maker.made == [BASE]
+
+
 def test_a_fork_that_got_other_files_is_ended(world: World) -> None:
     forks = expecting(world, 1)
     driver = world.wish.payload.driver("sync")
