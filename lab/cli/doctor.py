@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lab.cli.invocation import with_own_command
 from lab.errors import FreezeFailed, HostToolError
 from lab.host import assets
 from lab.host.console import open_console
@@ -72,7 +73,7 @@ def _show(found: Survey, console: Console) -> None:
     for problem in found.problems:
         console.print(Text(problem, style="red"))
     if found.install:
-        console.print("To install what is missing:")
+        console.print(Text(with_own_command("To install what is missing (`lab setup` does it, too):")), soft_wrap=True)
         # Unwrapped, so that it can be copied.
         console.print(Text(f"  {found.install}", style="bold"), soft_wrap=True)
 

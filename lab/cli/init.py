@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from lab.cli.invocation import with_own_command
+from lab.config import load_settings
+from lab.config.project import DEFAULT_FILE
 from lab.errors import ConfigError
 from lab.host.console import is_terminal
-from lab.scaffold.compose import NewFile, compose, missing
+from lab.scaffold.compose import NewFile, compose, manifest_of, missing
 from lab.scaffold.look import Sight, look
 
 
@@ -43,6 +45,8 @@ def init(
     for file in files:
         if file not in new:
             typer.echo(f"{_place(file)} is there, and stays as it is")
+    for line in _to_add(sight, new):
+        typer.echo(line)
     if not new:
         typer.echo(with_own_command("nothing is left to write; try: lab run"))
         return
@@ -53,15 +57,19 @@ def init(
             typer.echo(with_own_command(f"nothing was written; `lab init {_given(folder)}--yes` writes {_count(new)}"))
             return
         typer.confirm(f"Write {_count(new)}?", default=True, abort=True)
-    for file in new:
+    _write(new)
+    if not _ignored(sight.root):
+        typer.echo("results go to out/: put it into .gitignore")
+    here = folder.absolute() == Path.cwd()
+    typer.echo(with_own_command("try: lab run") if here else f"try: cd {_given(folder)}&& lab run")
+
+
+def _write(files: tuple[NewFile, ...]) -> None:
+    for file in files:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         with file.path.open("x", encoding="utf-8") as out:
             out.write(file.text)
         typer.echo(f"wrote {_place(file)}")
-    if not _ignored(sight.root):
-        typer.echo("results go to out/: put it into .gitignore")
-    inside = "" if folder.absolute() == Path.cwd() else f"cd {_given(folder)}&& "
-    typer.echo(with_own_command(f"try: {inside}lab run") if not inside else f"try: {inside}lab run")
 
 
 def _seen(sight: Sight) -> list[str]:
@@ -107,6 +115,18 @@ def _no_driver(sight: Sight) -> ConfigError:
         f"no driver in {sight.root}: neither a source with DriverEntry, nor a driver.yaml, nor a finished x64 .sys",
         hint="name the folder of the repository: lab init DIR",
     )
+
+
+def _to_add(sight: Sight, new: tuple[NewFile, ...]) -> list[str]:
+    """What a lab file that is there does not name: only its owner changes it."""
+    file = sight.root / DEFAULT_FILE
+    if any(one.path == file for one in new):
+        return []
+    named = {Path(path).resolve() for path in load_settings({}, config=file, environ={}, cwd=sight.root).values.drivers}
+    manifests = [manifest_of(driver) for driver in sight.drivers]
+    lacking = [path for path in manifests if named.isdisjoint((path.resolve(), path.parent.resolve()))]
+    paths = ", ".join(os.path.relpath(path, sight.root) for path in lacking)
+    return [f"{DEFAULT_FILE} does not name {paths}; write it there under `drivers:`"] if lacking else []
 
 
 def _ignored(root: Path) -> bool:

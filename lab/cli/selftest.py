@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import sys
@@ -100,7 +101,8 @@ def _selftest(
     out: Path | None,
     config: Path | None,
 ) -> int:
-    settings = load_settings(options, config=config)
+    # The drivers of the user's lab file have no part in it: one that does not build says nothing about the lab.
+    settings = dataclasses.replace(load_settings(options, config=config), beside=())
     now = datetime.datetime.now(tz=datetime.UTC)
     # Beside the runs, and never the latest one of them.
     folder = out or Path(settings.values.out) / f"{now:%Y-%m-%dT%H-%M-%SZ}-selftest"

@@ -45,7 +45,7 @@ def compose(sight: Sight) -> tuple[NewFile, ...]:
     Args:
         sight: What was seen; with a driver at least.
     """
-    manifests = {driver: driver.manifest or driver.folder / _manifest_name(driver) for driver in sight.drivers}
+    manifests = {driver: manifest_of(driver) for driver in sight.drivers}
     files = [NewFile(sight.root / DEFAULT_FILE, _lab_file(sight.root, manifests.values()))]
     files += [NewFile(path, _manifest(driver)) for driver, path in manifests.items()]
     files += [NewFile(sight.root / "suites" / f"test_{_identifier(one.name)}.py", _suite(one)) for one in sight.drivers]
@@ -57,8 +57,9 @@ def missing(files: Iterable[NewFile]) -> tuple[NewFile, ...]:
     return tuple(file for file in files if not os.path.lexists(file.path))
 
 
-def _manifest_name(driver: FoundDriver) -> str:
-    return MANIFEST_NAME if driver.alone else f"{driver.name}.{MANIFEST_NAME}"
+def manifest_of(driver: FoundDriver) -> Path:
+    """Where a driver's manifest is, or belongs."""
+    return driver.manifest or driver.folder / (MANIFEST_NAME if driver.alone else f"{driver.name}.{MANIFEST_NAME}")
 
 
 def _lab_file(root: Path, manifests: Iterable[Path]) -> str:

@@ -55,14 +55,12 @@ class Project:
 
     Attributes:
         target: Name of the image without its suffix; empty when it is the file's own.
-        driver: It builds a kernel-mode driver.
         sources: What is compiled.
         include: Folders of headers that are named without a variable.
         defines: Preprocessor definitions, in all configurations.
     """
 
     target: str
-    driver: bool
     sources: tuple[str, ...]
     include: tuple[str, ...]
     defines: tuple[str, ...]
@@ -124,7 +122,6 @@ def project_facts(text: str) -> Project | None:
     target = next((value for value in texts("TargetName") if value and "$" not in value), "")
     return Project(
         target=target,
-        driver="Driver" in texts("ConfigurationType") or any(texts("DriverType")),
         sources=_plain(value for value in sources if value.lower().endswith(SUFFIXES)),
         include=_plain(include),
         defines=tuple(dict.fromkeys(word for word in defines if word and not re.search(r"[%$()\s]", word))),

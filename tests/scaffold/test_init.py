@@ -88,6 +88,7 @@ def test_nothing_is_written_before_it_was_shown_and_nothing_is_overwritten(repos
     assert {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()} == before
     done = lab_init(str(repository), "--yes")
     assert "lab.yaml is there, and stays as it is" in done.output
+    assert "lab.yaml does not name drv/driver.yaml" in done.output
     assert mine.read_text(encoding="utf-8") == "workers: 1\n"
     assert all(path.read_bytes() == data for path, data in before.items())
     assert "nothing is left to write" in lab_init(str(repository), "--yes").output

@@ -74,7 +74,7 @@ def test_a_project_of_visual_studio() -> None:
         </Project>"""
     )
     assert project is not None
-    assert (project.target, project.driver, project.sources) == ("kettle64", True, ("src/entry.c", "src/heat.c"))
+    assert (project.target, project.sources) == ("kettle64", ("src/entry.c", "src/heat.c"))
     assert (project.include, project.defines) == (("../inc",), ("KETTLE=1", "POOL_NX_OPTIN=1"))
     assert project_facts("<Project") is None
 
