@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -143,7 +144,7 @@ def _place(file: NewFile) -> str:
 
 
 def _given(folder: Path) -> str:
-    return "" if folder == Path() else f"{folder} "
+    return "" if folder == Path() else f"{shlex.quote(str(folder))} "
 
 
 def _count(files: tuple[NewFile, ...]) -> str:

@@ -252,5 +252,6 @@ def load_folder(folder: Path) -> list[Component]:
     """
     found = manifests_in(folder)
     if not found:
-        raise ConfigError(f"no {MANIFEST_NAME} in the folder", file=str(folder), hint="driver/README.md shows how to write one")
+        hint = "`lab init` writes one; driver/README.md lists its keys"
+        raise ConfigError(f"no {MANIFEST_NAME} in the folder", file=str(folder), hint=hint)
     return [load_component(path) for path in found]
