@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from lab.cli.guest import kept_guests
+from lab.cli.lend import lend_port
 from lab.config import Settings, load_settings
 from lab.errors import CommandFailed, ConfigError, HostToolError
 from lab.guest.files import parse_sums, run_labfile
@@ -62,19 +63,23 @@ def debug(
     The whole guest stands still while gdb has stopped: commands in it wait, and may run out of their time. Quitting gdb lets
     it run on. Load the driver first (`lab fork --load NAME`, or `sc start` in the guest), and break then: where it is loaded
     is asked once. Symbols are those of the last run, or of the drivers of lab file and --driver, whichever are of the very
-    file that is loaded. Works on the free guest.
+    file that is loaded. That is on the free guest; of a Windows guest that was booted with its kernel debugger, the debugger's
+    port is lent to WinDbg or ntoseye, and no print is lost meanwhile.
     """
     guest = kept_guests().find(name)
     if command and not batch:
         raise ConfigError("--command needs --batch", hint="without it, type the commands at gdb's prompt")
     if batch and not breaks:
         raise ConfigError("--batch needs --break: there is nothing to wait for", hint="for example --break DispatchRead")
-    gdb = _gdb()
     if read_manifest(guest.image_dir).is_windows:
-        raise ConfigError(
-            f"guest {guest.name} is Windows, whose drivers gdb cannot place",
-            hint="its kernel debugger's port is served by the lab's print collector: docs/kernel-debugger.md",
-        )
+        if breaks or driver:
+            raise ConfigError(
+                f"guest {guest.name} is Windows, whose drivers gdb cannot place",
+                hint="without --break and --driver, `lab debug` lends its kernel debugger's port to WinDbg or ntoseye",
+            )
+        lend_port(guest)
+        return
+    gdb = _gdb()
     with tempfile.TemporaryDirectory(prefix="lab-debug-") as scratch:
         settings = load_settings({"drivers": tuple(driver or ())}, config=config)
         symbols = _symbols(guest, settings, Path(scratch))

@@ -21,7 +21,7 @@ from lab.cli.encoding import check_encoding
 from lab.cli.output import reader_gone
 from lab.errors import ConfigError
 from lab.prints.kd.collector import Collector, Heard, connect_port, open_raw
-from lab.prints.kd.control import DEEDS, CollectorControl, ControlServer
+from lab.prints.kd.control import DEBUGGER_SOCKET, DEEDS, CollectorControl, ControlServer
 from lab.prints.kd.decoder import decode_file
 from lab.prints.kd.ids import read_ids
 from lab.prints.kd.output import BackgroundWriter, PatientWriter
@@ -169,7 +169,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Ask a running `lab kd attach` where its session stands, or have it do something.
 
-        break-in stops the target until release, wake only lets it know that there is a debugger. Prints one JSON object;
+        break-in stops the target until release, wake only lets it know that there is a debugger; lend offers the target to
+        another debugger, at a TCP port and a socket that are told, until take-back. Prints one JSON object;
         when it says idle, a guest whose machine is paused may be frozen, and --ids takes this object for its forks.
         """
         if deed not in DEEDS:
@@ -177,6 +178,7 @@ def register(app: typer.Typer) -> None:
         status = CollectorControl(socket).tell(deed)  # type: ignore[arg-type]
         told: dict[str, Any] = {"heard": status.heard, "idle": status.idle, "held": status.held}
         told |= {"generation": status.generation, **json.loads(status.ids.to_json())}
+        told |= {"port": status.port, "socket": str(socket.with_name(DEBUGGER_SOCKET))} if status.port else {}
         _write(json.dumps(told))
 
     app.add_typer(group, name="kd")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +12,16 @@ import pytest
 from typer.testing import CliRunner
 
 from lab.cli import debug as debug_module
+from lab.cli import lend as lend_module
 from lab.cli.debug import gdb_script
 from lab.cli.main import app
 from lab.errors import ConfigError, HostToolError, LabError
 from lab.pool.kept import KeptGuest, KeptGuests, process_start
+from lab.prints.kd.collector import Collector
+from lab.prints.kd.control import DEBUGGER_SOCKET, CollectorControl, ControlServer
+from lab.prints.kd.packet import BREAK_IN
+from lab.prints.kd.process import CONTROL_SOCKET
+from lab.prints.kd.session import Session
 from lab.toolchain.symbols import LoadedSymbols
 
 LAMP = LoadedSymbols(
@@ -48,7 +56,8 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["win"], "guest win is Windows, whose drivers gdb cannot place"),
+        (["win", "--break", "Blinken"], "guest win is Windows, whose drivers gdb cannot place"),
+        (["win"], "guest win was booted without its kernel debugger"),
         (["other"], "no guest 'other' is running"),
         (["win", "-c", "bt"], "--command needs --batch"),
         (["win", "--batch"], "--batch needs --break"),
@@ -62,8 +71,48 @@ def test_wrong_words_say_what_to_do(guest: SimpleNamespace, arguments: list[str]
 
 
 def test_a_machine_without_gdb_is_told_how_to_get_one(guest: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest.is_windows = False
     monkeypatch.setattr("shutil.which", lambda _name: None)
     error = CliRunner().invoke(app, ["debug", "win"]).exception
     assert isinstance(error, HostToolError)
     assert isinstance(error, LabError)
     assert "apt-get install gdb" in error.hint
+
+
+def test_a_windows_guests_port_is_lent_until_the_debugger_leaves(
+    guest: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lend_module, "_POLL_S", 0.01)
+    ours, kernel = socket.socketpair()
+    collector = Collector(ours, Session())
+    collector.start()
+    server = ControlServer(tmp_path / CONTROL_SOCKET, collector)
+    left = threading.Event()
+
+    def debugger() -> None:
+        """Comes when the port is offered, says a byte, and leaves when the command has seen it."""
+        control = CollectorControl(tmp_path / CONTROL_SOCKET)
+        with socket.create_connection(("127.0.0.1", control.tell("lend").port), 20) as port:
+            port.sendall(BREAK_IN)
+            left.wait(20)
+
+    def seen(text: object, **_options: object) -> None:
+        said.append(str(text))
+        if "is connected" in str(text):
+            left.set()
+
+    said: list[str] = []
+    monkeypatch.setattr("typer.echo", seen)
+    thread = threading.Thread(target=debugger)
+    thread.start()
+    try:
+        result = CliRunner().invoke(app, ["debug", "win"])
+    finally:
+        thread.join(30)
+        server.close()
+        collector.stop("the test is over")
+        kernel.close()
+    assert result.exit_code == 0, result.exception
+    assert any(line.startswith("  windbg -k com:ipport=") for line in said)
+    assert any("ntoseye.attach" in line and str(tmp_path / DEBUGGER_SOCKET) in line for line in said)
+    assert said[-2:] == ["a debugger is connected", "the debugger has left"]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 from lab.errors import ConfigError, TransportError
+from lab.prints.kd.lend import LentPort
 from lab.prints.kd.record import AnyRecord, End, Gap
 from lab.prints.kd.session import Session
 from lab.vm.qmp import connect_unix
@@ -81,6 +82,8 @@ class Collector:
         self._fault = ""
         self._deaf = False
         self._output = bytearray()
+        self._lent: LentPort | None = None
+        self._polled: set[int] = set()
         self._last_turn = self._clock()
         self._thread = threading.Thread(target=self._drain, name="kd port", daemon=True)
 
@@ -121,6 +124,53 @@ class Collector:
     def idle(self) -> bool:
         """Whether nothing is half received, unanswered or unsent."""
         return self.call(lambda session, _now: session.idle and not self._output)
+
+    def lend(self, path: Path | None = None) -> int:
+        """Offer the target to another debugger; the TCP port of 127.0.0.1 at which it connects, beside a Unix socket.
+
+        From its first byte on, it answers the target, and everything is recorded as before; when it leaves, the session
+        answers again. Offered until :meth:`take_back`.
+
+        Args:
+            path: Of the Unix socket; None for none.
+
+        Raises:
+            TransportError: The session is over, or this machine has no port free.
+        """
+        if (there := self.call(lambda _session, _now: self._lent.number if self._lent else 0)) != 0:
+            return there
+        try:
+            offered = LentPort(path)
+        except OSError as error:
+            raise TransportError(f"no port can be opened for a debugger: {error}") from error
+
+        def do(_session: Session, _now: float) -> int:
+            if self._lent is None:
+                self._lent = offered
+            else:
+                offered.close()
+            return self._lent.number
+
+        return self.call(do)
+
+    def take_back(self) -> None:
+        """Offer the target no more; a debugger that has it is cut off.
+
+        Raises:
+            TransportError: The session is over.
+        """
+
+        def do(_session: Session, now: float) -> None:
+            lent, self._lent = self._lent, None
+            if lent is not None:
+                lent.close()
+            self._answer_again(now)
+
+        self.call(do)
+
+    def borrowed(self) -> bool:
+        """Whether another debugger is connected."""
+        return self.call(lambda _session, _now: self._lent is not None and self._lent.connected)
 
     def stop(self, reason: str) -> None:
         """Let go of the port. A kernel gives up at its next print, within a second, and drops what it prints from then on."""
@@ -178,11 +228,14 @@ class Collector:
         """Wait for bytes and hand them to the session; how many there were, None at their end."""
         port = self._port.fileno()
         poller.modify(port, select.POLLIN | (select.POLLOUT if self._output else 0))
+        lent = self._poll_lent(poller)
         wait = 0.0 if not self._requests.empty() else _HURRY_S if self._session.incomplete else _TICK_S
         ready = dict(poller.poll(wait * 1000))
         if self._wake_out.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
                 self._wake_out.recv(_CHUNK)
+        if self._lent is not None and any(fd in ready for fd in lent):
+            self._hear_debugger(self._lent)
         raw = b""
         if ready.get(port, 0) & ~select.POLLOUT:
             # Reset: the other side has closed it without reading our last answers; all that it had said was read before.
@@ -195,10 +248,37 @@ class Collector:
         self._last_turn = now
         if raw:
             self.keep_raw(raw)
+            if self._lent is not None and self._session.lent:
+                self._lent.give(raw)
             self._feed(raw)
             self._send()
         self._session.tick(self._clock(), self._wall())
         return len(raw)
+
+    def _poll_lent(self, poller: select.poll) -> dict[int, int]:
+        """Have the other debugger's descriptors waited for, and no others that are gone."""
+        wanted = self._lent.descriptors() if self._lent is not None else {}
+        for gone in self._polled - set(wanted):
+            with contextlib.suppress(KeyError):
+                poller.unregister(gone)
+        for fd, events in wanted.items():
+            poller.register(fd, events)
+        self._polled = set(wanted)
+        return wanted
+
+    def _hear_debugger(self, lent: LentPort) -> None:
+        said = lent.take()
+        if said is None:
+            self._answer_again(self._clock())
+        elif said:
+            if not self._session.lent:
+                self._send()  # what was answered before it came
+                self._session.lend(self._wall())
+            self._output += said
+
+    def _answer_again(self, now: float) -> None:
+        if self._session.lent:
+            self._session.take_back(now, self._wall())
 
     def _feed(self, raw: bytes) -> None:
         try:
@@ -219,6 +299,8 @@ class Collector:
         complete = not (self._fault or self._stopping)
         end = End(time=now, generation=self._session.generation, reason=reason, complete=complete)
         self._port.close()
+        if self._lent is not None:
+            self._lent.close()
         self.ended.set()
         self._heard.put(Heard(0, [*self._session.take_records(), end]))
         self._heard.put(None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import socket
 import threading
 import time
@@ -22,12 +21,15 @@ from lab.errors import ConfigError, TransportError
 from lab.host.passed import passed_over
 from lab.prints.kd.collector import Collector
 from lab.prints.kd.ids import SessionIds
+from lab.prints.kd.lend import listen_unix
 from lab.prints.kd.session import Session
 from lab.vm.qmp import connect_unix
 
 _LOG = logging.getLogger(__name__)
 
-Deed = Literal["status", "break-in", "wake", "release", "reboot", "reset"]
+Deed = Literal["status", "break-in", "wake", "release", "reboot", "reset", "lend", "take-back"]
+#: Beside the control socket: where another debugger connects.
+DEBUGGER_SOCKET: Final = "debugger.sock"
 DEEDS: Final[tuple[str, ...]] = get_args(Deed)
 _LONGEST: Final = 4096
 _POLL_S: Final = 0.05
@@ -43,6 +45,8 @@ class Status:
         held: The target is stopped and stays so until it is released.
         generation: How often it began its ids anew.
         ids: To be handed to the collector of a fork.
+        borrowed: Another debugger is connected.
+        port: TCP port of 127.0.0.1 for it; only of the answer to ``lend``.
     """
 
     heard: bool
@@ -50,6 +54,8 @@ class Status:
     held: bool
     generation: int
     ids: SessionIds
+    borrowed: bool = False
+    port: int = 0
 
 
 class ControlServer:
@@ -96,7 +102,13 @@ class ControlServer:
         if deed not in DEEDS:
             return {"error": f"there is no {deed!r}; there is {', '.join(DEEDS)}"}
         try:
-            return self._collector.call(lambda session, now: _do(session, now, deed)) | {"idle": self._collector.idle()}
+            more: dict[str, Any] = {}
+            if deed == "lend":
+                more["port"] = self._collector.lend(self._path.with_name(DEBUGGER_SOCKET))
+            elif deed == "take-back":
+                self._collector.take_back()
+            more |= {"borrowed": self._collector.borrowed(), "idle": self._collector.idle()}
+            return self._collector.call(lambda session, now: _do(session, now, deed)) | more
         except TransportError as error:
             return {"error": error.message}
 
@@ -136,7 +148,8 @@ class CollectorControl:
         if "error" in answer:
             raise TransportError(f"the debugger host behind {self._path} cannot {deed}: {answer['error']}")
         ids = SessionIds(answer["receive"], answer["send"], answer["last"])
-        return Status(answer["heard"], answer["idle"], answer["held"], answer["generation"], ids)
+        more = (bool(answer.get("borrowed")), int(answer.get("port", 0)))
+        return Status(answer["heard"], answer["idle"], answer["held"], answer["generation"], ids, *more)
 
     def status(self) -> Status:
         """Where the session stands."""
@@ -175,22 +188,12 @@ def _do(session: Session, now: float, deed: str) -> dict[str, Any]:
 
 
 def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # By way of its folder: a path may be longer than the 108 bytes that the kernel takes.
-            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
-        path.chmod(0o600)
-        listener.listen()
+        return listen_unix(path)
     except OSError as error:
-        listener.close()
         raise ConfigError(
             f"the socket {path} cannot be made: {error.strerror}", hint="its folder must be there, and the name free"
         ) from None
-    return listener
 
 
 def _read_line(connection: socket.socket) -> bytes:

@@ -80,7 +80,8 @@ class ExceptionStop(KdRecord):
         address: Where it happened.
         first_chance: No handler has seen it yet.
         pc: Program counter.
-        action: What the host does about it: ``step``, ``continue``, ``pass`` (not handled) or ``hold``.
+        action: What the host does about it: ``step``, ``continue``, ``pass`` (not handled) or ``hold``; ``debugger``: it is
+            another debugger's business.
     """
 
     kind: ClassVar[str] = "exception"

@@ -57,6 +57,8 @@ class Session:
         self._last_data = 0.0
         #: Nothing was taken yet, and nobody has told where the target stood.
         self._unmet = ids is None
+        #: Another debugger answers the target; this side only reads.
+        self._lent = False
         self.heard = False
 
     @property
@@ -84,9 +86,34 @@ class Session:
         """How often the target began its ids anew."""
         return self._stream.generation
 
+    @property
+    def lent(self) -> bool:
+        """Another debugger has the target, see :meth:`lend`."""
+        return self._lent
+
+    def lend(self, time: float | None = None) -> None:
+        """Leave the answers to another debugger from here on, and go on reading what the target says."""
+        self._lent = True
+        self._unanswered = None
+        self._target.runs()
+        self._note("another debugger answers the target from here on", time)
+
+    def take_back(self, now: float, time: float | None = None) -> None:
+        """The other debugger has left: answer again. A target that it left standing tells its stop once more.
+
+        Args:
+            now: Monotonic seconds.
+            time: Wall clock in seconds.
+        """
+        self._lent = False
+        self._last_data = now
+        self.reset(now)  # it has moved the ids of our packets on; what the target says is acknowledged whatever its id is
+        self._note("the other debugger has left: the collector answers the target again", time)
+
     def take_output(self) -> bytes:
-        """What must be sent now."""
-        return self._sender.take_output()
+        """What must be sent now; nothing while another debugger has the target."""
+        output = self._sender.take_output()
+        return b"" if self._lent else output
 
     def take_records(self) -> list[AnyRecord]:
         """What happened since the last call."""
@@ -108,6 +135,10 @@ class Session:
     def tick(self, now: float, time: float | None = None) -> None:
         """Let time pass: packets that were not answered are sent again, ones that never end are given up."""
         silent = now - self._last_data
+        if self._lent:
+            if silent >= STALE_S or self._stream.console_size >= CONSOLE_SIZE:
+                self._records += self._stream.console()
+            return
         if self._framer.pending and (silent >= STALE_S or self._framer.overtaken > (silent < OVERTAKEN_S)):
             for item in self._framer.give_up():
                 self._take(item, now, time)
@@ -130,7 +161,7 @@ class Session:
             now: Monotonic seconds.
             time: Wall clock in seconds.
         """
-        if self.heard and seconds > STOOD_STILL_S:
+        if self.heard and not self._lent and seconds > STOOD_STILL_S:
             self._gap(
                 f"the debugger host stood still for {seconds:.0f} s, longer than a kernel waits: prints may be lost", time
             )
@@ -176,7 +207,9 @@ class Session:
     # --- receiving ------------------------------------------------------------------------------------------------
 
     def _take(self, item: Packet | Skipped, now: float, time: float | None) -> None:
-        if isinstance(item, Skipped):
+        if self._lent:
+            self._read_only(item, time)
+        elif isinstance(item, Skipped):
             if item.damaged:
                 self._sender.ask_again()
             self._stream.skipped(item, time)
@@ -189,6 +222,19 @@ class Session:
             self._reset_received(now)
         else:
             self._data_received(item, now, time)
+
+    def _read_only(self, item: Packet | Skipped, time: float | None) -> None:
+        """Record what the target tells another debugger."""
+        if isinstance(item, Skipped):
+            self._stream.skipped(item, time)
+        elif item.kind == RESET:
+            self._stream.reset()  # the answer to one of the debugger's
+        elif item.kind not in (ACKNOWLEDGE, RESEND) and (accepted := self._stream.accept(item, time)):
+            for record in accepted.records:
+                if isinstance(record, ExceptionStop):
+                    self._records.append(replace(record, action="debugger"))
+                elif not (isinstance(record, Note) and item.kind == STATE_MANIPULATE):
+                    self._records.append(record)
 
     def _reset_received(self, now: float) -> None:
         self.heard = True

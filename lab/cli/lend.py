@@ -1,0 +1,59 @@
+"""`lab debug` of a guest whose kernel debugger's port the print collector serves: it is lent to another debugger."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+
+from lab.errors import ConfigError, TransportError
+from lab.pool.kept import KeptGuest
+from lab.prints.kd.control import DEBUGGER_SOCKET, CollectorControl
+from lab.prints.kd.process import CONTROL_SOCKET
+
+_POLL_S = 0.5
+
+
+def lend_port(guest: KeptGuest) -> None:
+    """Offer the port until a debugger has come and left, or Ctrl-C.
+
+    Raises:
+        ConfigError: The guest was booted without its debugger.
+        TransportError: Its collector does not answer.
+    """
+    socket = guest.run_dir / CONTROL_SOCKET
+    if not socket.exists():
+        raise ConfigError(
+            f"guest {guest.name} was booted without its kernel debugger",
+            hint="LAB_DEBUG=kd lab up (`debug: kd` in the lab file) boots a Windows guest with it",
+        )
+    control = CollectorControl(socket)
+    port = control.tell("lend").port
+    typer.echo(f"the kernel debugger's port of guest {guest.name}, until the debugger leaves, or Ctrl-C:")
+    typer.echo(f"  windbg -k com:ipport={port},port=127.0.0.1")
+    typer.echo(f"  ntoseye.attach(backend='kd', connect='{guest.run_dir / DEBUGGER_SOCKET}')")
+    typer.echo("prints are recorded as before; the collector answers the kernel again when the debugger has left", err=True)
+    came = False
+    try:
+        while True:
+            here = control.status().borrowed
+            if here and not came:
+                typer.echo("a debugger is connected", err=True)
+            if came and not here:
+                typer.echo("the debugger has left", err=True)
+                return
+            came = here
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        return
+    except TransportError as error:
+        raise TransportError(f"guest {guest.name} is gone: {error.message}", hint="`lab ps` lists those that are up") from error
+    finally:
+        _take_back(control)
+
+
+def _take_back(control: CollectorControl) -> None:
+    try:
+        control.tell("take-back")
+    except TransportError as error:
+        typer.echo(f"lab: {error.message}", err=True)

@@ -1,0 +1,137 @@
+"""A debugger's port lent to another debugger, for one at a time: a TCP port of this machine, and a Unix socket.
+
+WinDbg talks to a serial port over TCP (``-k com:ipport=…,port=…``), ntoseye 0.52 over a Unix socket, as QEMU makes them. The
+collector stays in between and passes all bytes on, so that it reads every print while the other one answers them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from pathlib import Path
+from typing import Final
+
+_LOOPBACK: Final = "127.0.0.1"
+_CHUNK: Final = 1 << 16
+
+
+class LentPort:
+    """Where a debugger connects. Used by the thread that owns the target's port.
+
+    Args:
+        path: Of the Unix socket; it goes with the port. None for none.
+
+    Raises:
+        OSError: One cannot be opened.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._tcp = socket.create_server((_LOOPBACK, 0))
+        self._listeners = [self._tcp]
+        try:
+            if path is not None:
+                self._listeners.append(listen_unix(path))
+        except OSError:
+            self._tcp.close()
+            raise
+        for listener in self._listeners:
+            listener.setblocking(False)
+        self._client: socket.socket | None = None
+        self._output = bytearray()
+
+    @property
+    def number(self) -> int:
+        """The TCP port."""
+        return int(self._tcp.getsockname()[1])
+
+    @property
+    def connected(self) -> bool:
+        """A debugger is there."""
+        return self._client is not None
+
+    def descriptors(self) -> dict[int, int]:
+        """What must be waited for: file descriptor → events."""
+        if self._client is None:
+            return {listener.fileno(): select.POLLIN for listener in self._listeners}
+        # A second debugger waits at its listener until the first one has left.
+        return {self._client.fileno(): select.POLLIN | (select.POLLOUT if self._output else 0)}
+
+    def take(self) -> bytes | None:
+        """What the debugger said since the last call, which may be nothing; None: it has left."""
+        if self._client is None:
+            self._accept()
+            return b""
+        try:
+            self._send()
+            data = self._client.recv(_CHUNK)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""  # however it ended
+        if data:
+            return data
+        self._drop()
+        return None
+
+    def give(self, data: bytes) -> None:
+        """Pass bytes of the target on."""
+        if self._client is not None:
+            self._output += data
+            with contextlib.suppress(OSError):  # the next look tells that it has left
+                self._send()
+
+    def close(self) -> None:
+        """Take the port back; a debugger that is there is cut off."""
+        self._drop()
+        for listener in self._listeners:
+            listener.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        for listener in self._listeners:
+            with contextlib.suppress(BlockingIOError):
+                self._client, _ = listener.accept()
+                self._client.setblocking(False)
+                if listener is self._tcp:
+                    self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return
+
+    def _send(self) -> None:
+        assert self._client is not None
+        while self._output:
+            try:
+                sent = self._client.send(self._output)
+            except BlockingIOError:
+                return
+            del self._output[:sent]
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        self._output.clear()
+        if client is not None:
+            client.close()
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """A new Unix socket for its owner alone, also below a path that is longer than the 108 bytes that the kernel takes.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
+        path.chmod(0o600)
+        listener.listen()
+    except BaseException:
+        listener.close()
+        raise
+    return listener
