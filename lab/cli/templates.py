@@ -195,7 +195,7 @@ def _forks(
         progress=progress.detail,
     )
     payload = Payload.of(packages)
-    names = tuple(sorted({payload.driver(name).name for name in load or ()}))
+    names = tuple(sorted(payload.load_order(payload.driver(name).name for name in load or ())))
     wish = TemplateWish(
         image_dir=image,
         manifest=manifest,

@@ -132,13 +132,15 @@ def build_drivers(
     if not names:
         components = [component for component in components if arch in component.manifest.arches]
     key = signing_key() if signed and any(component.manifest.kind == "driver" for component in components) else None
-    places = {component.file: out or build_place(component, arch, home) for component in components}
-    built: dict[Path, BuildResult] = {}
+    # With the clients that their manifests describe.
+    components = [part for component in components for part in (component, *component.programs)]
+    places = {component.identity: out or build_place(component, arch, home) for component in components}
+    built: dict[tuple[Path, str], BuildResult] = {}
     for place in dict.fromkeys(places.values()):
-        todo = [component for component in components if places[component.file] == place]
+        todo = [component for component in components if places[component.identity] == place]
         made = build_components(todo, arch, place, key, progress=progress, defines=defines)
-        built |= {component.file: result for component, result in zip(todo, made, strict=True)}
-    return [built[component.file] for component in components]
+        built |= {component.identity: result for component, result in zip(todo, made, strict=True)}
+    return [built[component.identity] for component in components]
 
 
 def build_place(component: Component, arch: Arch, project: Path, out: Path | None = None) -> Path:

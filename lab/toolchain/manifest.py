@@ -146,6 +146,11 @@ class Component:
         return self.manifest.name
 
     @property
+    def identity(self) -> tuple[Path, str]:
+        """Tells it from all others: one manifest may describe a driver and its clients."""
+        return self.file, self.name
+
+    @property
     def folder(self) -> Path:
         """Paths in the manifest are relative to it."""
         return self.file.parent

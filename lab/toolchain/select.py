@@ -176,11 +176,11 @@ def resolve_drivers(
     built: dict[tuple[Path, str], BuildResult] = {}
     parts = [choice.component for choice in chosen.values() if not choice.image]
     parts += _programs(client for several in clients.values() for client in several)
-    places = {_identity(part): build_place(part, arch, home, out) for part in parts}
+    places = {part.identity: build_place(part, arch, home, out) for part in parts}
     for place in dict.fromkeys(places.values()):
-        todo = [part for part in parts if places[_identity(part)] == place and not part.prebuilt]
+        todo = [part for part in parts if places[part.identity] == place and not part.prebuilt]
         results = build_components(todo, arch, place, signer, progress=progress, take=take)
-        built |= {_identity(part): result for part, result in zip(todo, results, strict=True)}
+        built |= {part.identity: result for part, result in zip(todo, results, strict=True)}
     packages = tuple(
         replace(
             _package(choice, built, arch, copies, places, sources.get(name, ())),
@@ -213,12 +213,7 @@ def _with_needs(chosen: dict[str, _Choice], known: Mapping[str, Component]) -> d
 
 def _programs(clients: Iterable[Client]) -> list[Component]:
     """What is built of the clients, each once."""
-    return list({_identity(client.program): client.program for client in clients if client.program}.values())
-
-
-def _identity(component: Component) -> tuple[Path, str]:
-    """One manifest may describe a driver and its clients."""
-    return component.file, component.name
+    return list({client.program.identity: client.program for client in clients if client.program}.values())
 
 
 class _Brought(TypedDict):
@@ -340,7 +335,7 @@ def _client_file(client: Client, built: Mapping[tuple[Path, str], BuildResult], 
     if finished is not None:
         return copies.client(finished)
     assert client.program is not None
-    return built[_identity(client.program)].path
+    return built[client.program.identity].path
 
 
 def _package(
@@ -358,7 +353,7 @@ def _package(
         image = copies.driver(component.name, origin)
     else:
         folder = component.folder
-        image, origin = built[_identity(component)].path, origins[_identity(component)] / component.image_name
+        image, origin = built[component.identity].path, origins[component.identity] / component.image_name
     facts = _loadable(image, origin, arch)
     return DriverPackage(
         name=component.name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.errors import ConfigError
+from lab.toolchain.build import build_drivers
 from lab.toolchain.manifest import load_component
 from lab.toolchain.product import load_order
 from lab.toolchain.select import DriverPackage, resolve_drivers
@@ -94,6 +95,8 @@ def test_clients_of_ones_own(driver_folder: DriverFolder, key: SigningKey, tmp_p
         "outside": "outside.exe",
     }
     assert all(path.is_relative_to(tmp_path / "run") for path in package.clients.values())
+    built = build_drivers([f"{folder}/"], out=tmp_path / "built", project=tmp_path)
+    assert [result.path.name for result in built] == ["tiny.sys", "inside.exe"]
 
 
 @pytest.mark.parametrize(
