@@ -24,6 +24,7 @@ MANIFEST_NAME = "driver.yaml"
 #: What people call a thing that does not exist: "Driver services do not receive these arguments",
 #: https://learn.microsoft.com/windows/win32/api/winsvc/nf-winsvc-startservicew
 _NO_ARGUMENTS = frozenset({"arguments", "args", "parameters", "start_arguments", "start_parameters"})
+_OF_DRIVERS = ("service", "links", "clients", "registry", "files", "needs", "inf")
 _ASCII = "%d bytes\n"
 _SUFFIX: dict[Kind, str] = {"driver": ".sys", "program": ".exe"}
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -97,11 +98,6 @@ class DriverManifest(BuildKeys):
             raise ValueError(f"image of a {self.kind} must end in {suffix}")
         if self.sources and Path(self.image).name != self.image:
             raise ValueError("image must be a plain file name when there are sources to build it from")
-        of_drivers = ("service", "links", "clients", "registry", "files", "needs", "inf")
-        if self.kind == "program" and any(getattr(self, key) for key in of_drivers):
-            raise ValueError(f"{', '.join(of_drivers[:-1])} and {of_drivers[-1]} are for drivers; this is a program")
-        if self.inf and self.sources:
-            raise ValueError("inf is for a finished image: the package's catalogue holds its hash, so a new build breaks it")
         if self.start == "boot" and (self.under_test or self.kind == "program"):
             raise ValueError("start: boot is for drivers of an image (under_test: false): tests start theirs themselves")
         return self
@@ -192,6 +188,7 @@ def load_component(path: Path) -> Component:
     registry = parse_registry(document)
     programs = tuple(_inline(path, document, number) for number, one in enumerate(manifest.clients) if isinstance(one, dict))
     component = Component(path.absolute(), manifest, registry, programs, document.lines)
+    _check_kinds(component)
     _check_files(component, document)
     return component
 
@@ -202,6 +199,17 @@ def _inline(path: Path, document: YamlDocument, number: int) -> Component:
     component = Component(path.absolute(), validate(part, InlineProgram).manifest(), lines=part.lines)
     _check_files(component, part)
     return component
+
+
+def _check_kinds(component: Component) -> None:
+    """Refuse keys that make no sense together."""
+    manifest = component.manifest
+    wrong = next((key for key in _OF_DRIVERS if getattr(manifest, key)), "") if manifest.kind == "program" else ""
+    if wrong:
+        raise component.wrong(f"{', '.join(_OF_DRIVERS)} are for drivers; this is a program", wrong, hint="leave it out")
+    if manifest.inf and manifest.sources:
+        said = "is for a finished image: the package's catalogue holds its hash, and a new build breaks it"
+        raise component.wrong(said, "inf", hint="leave sources out, and sign image and catalogue with the package's own tools")
 
 
 def _check_files(component: Component, document: YamlDocument) -> None:

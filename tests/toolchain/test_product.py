@@ -137,13 +137,14 @@ def test_files_and_values_are_the_runs_own_copies(driver_folder: DriverFolder, k
         ({"files": r"[{path: tiny.c, to: 'C:\x\..\y'}]"}, "files.0.to", "full Windows path"),
         ({"files": "[{to: 'C:\\x'}]"}, "files.0", "path is missing"),
         ({"files": r"['data\x.bin']"}, "files.0", "write data/x.bin"),
-        ({"inf": "tiny.inf"}, "", "catalogue holds its hash"),
+        ({"inf": "tiny.inf"}, "inf", "catalogue holds its hash"),
         ({"inf": "tiny.txt"}, "inf", "must end in .inf"),
         ({"arguments": "[a, b]"}, "arguments", "StartService to no driver"),
-        ({"kind": "program", "image": "t.exe", "needs": "[x]"}, "", "this is a program"),
+        ({"kind": "program", "image": "t.exe", "needs": "[x]"}, "needs", "this is a program"),
     ],
 )
 def test_wrong_keys_are_told(driver_folder: DriverFolder, keys: dict[str, str], key: str, words: str) -> None:
     error = refused(driver_folder(**keys))
     assert error.key == key
+    assert error.line == 4 + list(keys).index(key.partition(".")[0]) - ("image" in keys)
     assert words in error.message

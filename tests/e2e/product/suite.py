@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from lab.guest.probe import ReadResult
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.fixtures import Client
 from lab.plugin.reader import DeviceReader
@@ -43,9 +42,8 @@ def test_the_client_of_the_product_asks_the_driver(client: Client) -> None:
 
 @pytest.mark.lab_driver("meter")
 def test_the_lab_s_own_client_asks_it_too(reader: DeviceReader) -> None:
-    done = reader.run("open h {link}; ioctl h 0x222004 in=0 out=4; close h")
-    answers = [one for one in done.operations if isinstance(one, ReadResult) and one.op == "ioctl"]
-    assert [(one.error, one.data) for one in answers] == [(0, struct.pack("<I", 21))]
+    answer = reader.ioctl(0x222004, out=4)
+    assert (answer.error, answer.data) == (0, struct.pack("<I", 21))
 
 
 @pytest.mark.lab_driver("meter")
