@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from lab.host.passed import passed_over, said
 from lab.toolchain.build import build_place
 from lab.toolchain.compile import Arch
 from lab.toolchain.known import known_components
-from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder
-from lab.toolchain.product import clients_of
+from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
+from lab.toolchain.product import clients_of, needed_by
 from lab.toolchain.stamp import read_stamp
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +27,8 @@ class DriverFiles:
 
     Attributes:
         name: The driver's.
-        files: Its sources, headers, manifest, and those of its clients; a finished driver is its file.
+        files: Its sources, headers, manifest, what it brings along, and the same of its clients and of the drivers that it
+            needs; a finished driver is its file.
     """
 
     name: str
@@ -47,6 +48,9 @@ def driver_files(paths: Sequence[Path], *, arch: Arch, project: Path) -> list[Dr
     for path in paths:
         for component in _components(path):
             files = set(_files(component, arch, project))
+            with passed_over(_LOG, f"drivers that {component.name} needs", ConfigError):
+                for need in _needs(component, known):
+                    files |= set(_files(need, arch, project))
             # A client that is wrong just now is told by the build.
             with passed_over(_LOG, f"clients of {component.name}", ConfigError):
                 for client in clients_of(component, known):
@@ -63,12 +67,24 @@ def _components(path: Path) -> list[Component]:
     try:
         if path.is_file():
             return [load_component(path)] if path.suffix in (".yaml", ".yml") else []
-        if (path / MANIFEST_NAME).exists():
+        if manifests_in(path):
             return load_folder(path)
         return [component for file in sorted(path.glob(f"*/{MANIFEST_NAME}")) for component in load_folder(file.parent)]
     except ConfigError as error:
         _LOG.info("%s cannot be read: %s", path, said(error))
         return []
+
+
+def _needs(component: Component, known: Mapping[str, Component]) -> list[Component]:
+    """The drivers that a driver needs, and those that they need."""
+    found = {component.file: component}
+    left = [component]
+    while left:
+        for need in needed_by(left.pop(), {}, known):
+            if need.file not in found:
+                found[need.file] = need
+                left.append(need)
+    return list(found.values())[1:]
 
 
 def _files(component: Component, arch: Arch, project: Path) -> list[Path]:
@@ -80,5 +96,7 @@ def _files(component: Component, arch: Arch, project: Path) -> list[Path]:
         own = [folder / name for name in stamp.inputs.files]
         # One that the last build did not read yet, such as a source that was named since.
         own += [folder / source for source in component.manifest.sources]
+    brought = [file.path for file in component.manifest.files]
+    own += [folder / name for name in (*brought, component.manifest.inf) if name]
     resolved = [path.resolve() for path in (*own, component.file)]
     return [path for path in resolved if not any(path.is_relative_to(system) for system in _SYSTEM)]

@@ -1,0 +1,31 @@
+"""Which files a driver is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.toolchain.reach import driver_files
+
+if TYPE_CHECKING:
+    from tests.toolchain.conftest import DriverFolder
+
+
+def test_what_a_driver_brings_along_and_needs_belongs_to_it(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    app = driver_folder("app", needs="[../bus]", files="[../data/curve.bin]")
+    bus = driver_folder("bus", needs="[clock]")
+    (bus / "clock.driver.yaml").write_text("name: clock\nimage: clock.sys\nsources: [clock.c]\n", encoding="utf-8")
+    (bus / "clock.c").touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "curve.bin").touch()
+    [files] = driver_files([app], arch="x64", project=tmp_path)
+    assert files.name == "app"
+    for path in (app / "app.c", tmp_path / "data" / "curve.bin", bus / "bus.c", bus / "clock.c", bus / "clock.driver.yaml"):
+        assert path.resolve() in files.files
+
+
+def test_a_set_of_drivers_in_one_folder(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    folder = driver_folder("one")
+    (folder / "driver.yaml").rename(folder / "one.driver.yaml")
+    (folder / "two.driver.yaml").write_text("name: two\nimage: two.sys\nsources: [one.c]\n", encoding="utf-8")
+    assert [files.name for files in driver_files([folder], arch="x64", project=tmp_path)] == ["one", "two"]
