@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.errors import ConfigError
+from lab.errors import ConfigError, HostToolError
 from lab.host.process import run
 from lab.toolchain import pe
 from lab.toolchain.build import BuildResult, build_components
@@ -310,3 +310,14 @@ def test_a_loop_over_an_array_of_one_goes_on_into_the_room_behind_it(
         jumps = [(int(at.strip(" :"), 16), words.split()) for at, _, words in lines if words.startswith("j")]
         loops.append(any(int(words[1], 16) < at for at, words in jumps))
     assert loops == [False, True]
+
+
+def test_a_missing_cxx_compiler_is_told_with_its_package(
+    driver_folder: DriverFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Compiler, "cxx", property(lambda _self: "no-such-g++"))
+    folder = driver_folder(source=None, sources="[tiny.cpp]")
+    (folder / "tiny.cpp").write_text(_CXX, encoding="utf-8")
+    with pytest.raises(HostToolError, match="no-such-g") as caught:
+        built(folder, tmp_path / "out")
+    assert "apt-get install g++-mingw-w64-x86-64" in caught.value.hint

@@ -54,8 +54,15 @@ def test_what_was_loaded_first_is_unloaded_last(prints: PrintStream, drivers: Ma
     assert [record.text.strip() for record in prints.drain()][-2:] == ["meter: unloaded", "gauge: unloaded"]
 
 
+@pytest.mark.lab_driver("finished")
+def test_a_finished_driver(prints: PrintStream, driver: LoadedDriver) -> None:
+    prints.expect("finished: 42")
+    driver.stop()
+    prints.expect("finished: unloaded")
+
+
 @pytest.mark.lab_driver("rusty")
-def test_a_finished_driver_of_another_compiler(prints: PrintStream, driver: LoadedDriver) -> None:
+def test_a_driver_in_rust(prints: PrintStream, driver: LoadedDriver) -> None:
     prints.expect("rusty: 42")
     driver.stop()
     prints.expect("rusty: unloaded")
