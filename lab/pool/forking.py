@@ -34,13 +34,13 @@ class ForkFigures:
     """What became of a worker's templates and forks, for the report.
 
     Attributes:
-        made: Templates that this worker made, by key; how long that took, in host seconds.
+        made: Templates that this worker made, by key. Forks of one that was made beside the tests may all be other workers'.
         used: Templates that it took forks from, by key.
         failed: Forks that did not wake.
         notes: What the reader should know, one sentence each: why guests were booted although forks were asked for.
     """
 
-    made: dict[str, float] = field(default_factory=dict)
+    made: dict[str, Template] = field(default_factory=dict)
     used: dict[str, Template] = field(default_factory=dict)
     failed: int = 0
     notes: list[str] = field(default_factory=list)

@@ -257,7 +257,7 @@ class TemplateSupply:
         key = self._key(wish)
         template, made = self._store.make(wish.manifest.name, key, build, progress=self._progress)
         if made:
-            self._figures.made[key] = template.made_s
+            self._figures.made[key] = template
             self._progress(f"template of {template.name} made in {template.made_s:.1f} s")
         return template
 

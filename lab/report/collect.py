@@ -217,14 +217,15 @@ def _last_guests(entries: Iterable[GuestEntry]) -> list[GuestEntry]:
 
 
 def _templates(entries: Sequence[ForksEntry], guests: Sequence[GuestEntry]) -> list[TemplateEntry]:
-    """Each template once; who made it knows how long that took."""
+    """Each template that was forked, once; who made it knows how long that took."""
     found: dict[str, TemplateEntry] = {}
     for template in (template for entry in entries for template in entry.templates):
         known = found.setdefault(template.key, template)
         if known.made_s is None:
             found[template.key] = template
     forks = Counter(guest.template for guest in guests if guest.template)
-    return sorted((t.model_copy(update={"forks": forks[t.key]}) for t in found.values()), key=lambda t: t.name)
+    used = (t.model_copy(update={"forks": forks[t.key]}) for t in found.values() if forks[t.key])
+    return sorted(used, key=lambda t: t.name)
 
 
 def _times(guests: Sequence[GuestEntry], tests: Sequence[TestEntry]) -> dict[str, float]:

@@ -125,8 +125,8 @@ def forks_entry(figures: ForkFigures) -> ForksEntry:
             drivers=list(template.drivers),
             smp=template.smp,
             boot_s=template.boot_s,
-            made_s=figures.made.get(template.key),
+            made_s=template.made_s if template.key in figures.made else None,
         )
-        for template in figures.used.values()
+        for template in {**figures.used, **figures.made}.values()
     ]
     return ForksEntry(templates=templates, failed=figures.failed, notes=list(figures.notes))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.signs import CrashSign
 from lab.pool.forking import ForkFigures
 from lab.pool.pool import GuestLife
+from lab.pool.templates import TemplateStore
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.prints.window import Attribution
+from lab.report.collect import _templates
 from lab.report.entries import fault_entry, forks_entry, guest_entry, print_entry
-from lab.report.model import NO_CODE, EvidenceFile, ForksEntry, PrintEntry
+from lab.report.model import NO_CODE, EvidenceFile, ForksEntry, GuestEntry, PrintEntry
+from tests.pool.test_templates import K1, key_of, make
 
 FAULT = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0xD1, parameters=(0x10, 2), text="boom")
 
@@ -44,3 +49,13 @@ def test_a_fault_that_the_kernel_told_itself_is_not_told_once_more_by_qemus_sign
 def test_a_worker_without_templates_tells_how_many_forks_failed_and_why() -> None:
     figures = ForkFigures(failed=2, notes=["forks did not wake"])
     assert forks_entry(figures) == ForksEntry(failed=2, notes=["forks did not wake"])
+
+
+def test_what_a_template_took_is_told_also_where_only_other_workers_used_it(tmp_path: Path) -> None:
+    store = TemplateStore(tmp_path)
+    one, other = make(store, K1), make(store, key_of("k2"))
+    maker = forks_entry(ForkFigures(made={one.key: one, other.key: other}))
+    user = forks_entry(ForkFigures(used={one.key: one}))
+    guest = GuestEntry(guest_id="gw1-1", worker="gw1", started=1.0, template=one.key)
+    # Nothing was forked of the other one: it is the next run's.
+    assert [(t.key, t.made_s, t.forks) for t in _templates([user, maker], [guest])] == [(one.key, 9.0, 1)]
