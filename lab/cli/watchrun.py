@@ -15,6 +15,7 @@ from lab.errors import ConfigError, LabError
 from lab.image.folder import read_manifest
 from lab.image.recipes import existing_image
 from lab.toolchain.compile import Arch
+from lab.toolchain.manifest import MANIFEST_NAME
 from lab.toolchain.reach import driver_files
 
 _COMMAND, _FLAG = "run", "--watch"
@@ -49,10 +50,19 @@ def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None)
 
     def watched() -> Watched:
         files = driver_files(drivers, arch=_arch(settings), project=settings.project)
-        lab_file = (settings.file.resolve(),) if settings.file is not None else ()
-        return Watched(suites=places, drivers=tuple(files), settings=lab_file)
+        lab_file = [settings.file.resolve()] if settings.file is not None else []
+        return Watched(suites=places, drivers=tuple(files), settings=(*lab_file, *_manifests(drivers)))
 
     watch_suites(settings, own_words(sys.argv), watched, words.suites)
+
+
+def _manifests(drivers: Sequence[Path]) -> list[Path]:
+    """The drivers' manifests: one that is broken just now names no files, and its repair must be seen."""
+    folders = [driver for driver in drivers if driver.is_dir()]
+    found = [driver for driver in drivers if not driver.is_dir()]
+    found += [folder / MANIFEST_NAME for folder in folders]
+    found += [file for folder in folders for file in folder.glob(f"*/{MANIFEST_NAME}")]
+    return [path.resolve() for path in found]
 
 
 def own_words(argv: Sequence[str]) -> list[str]:

@@ -155,7 +155,7 @@ class RunLog(logging.Handler):
 def for_others(record: logging.LogRecord) -> bool:
     """A filter for handlers of the root logger: without the log, they would not have got what the lab says below its level.
 
-    Not by ``propagate``: pytest 9.2 attaches its handlers to loggers that do not propagate, too.
+    Not by ``propagate``: pytest 9.1 and later attaches its handlers to loggers that do not propagate, too.
     """
     own = record.name == _ROOT or record.name.startswith(_ROOT + ".")
     return not own or record.levelno >= logging.getLogger().getEffectiveLevel()

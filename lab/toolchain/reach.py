@@ -11,7 +11,7 @@ from lab.errors import ConfigError
 from lab.host.passed import passed_over, said
 from lab.toolchain.build import build_place
 from lab.toolchain.compile import Arch
-from lab.toolchain.known import known_components
+from lab.toolchain.known import known_components, project_components
 from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
 from lab.toolchain.product import clients_of, needed_by
 from lab.toolchain.stamp import read_stamp
@@ -38,6 +38,8 @@ class DriverFiles:
 def driver_files(paths: Sequence[Path], *, arch: Arch, project: Path) -> list[DriverFiles]:
     """The files of drivers, as they were built last; of one that was not built, all files of its folder.
 
+    Those of the project that nobody names are among them: a test's marker may name them.
+
     Args:
         paths: As the lab file and --driver name them.
         arch: What they are built for.
@@ -45,18 +47,21 @@ def driver_files(paths: Sequence[Path], *, arch: Arch, project: Path) -> list[Dr
     """
     known = known_components(project)
     found = []
+    own = [one for one in project_components(project).components.values() if one.manifest.kind == "driver"]
+    parts = {component.file.resolve(): component for path in paths for component in _components(path)}
+    parts |= {component.file.resolve(): component for component in own}
+    for component in parts.values():
+        files = set(_files(component, arch, project))
+        with passed_over(_LOG, f"drivers that {component.name} needs", ConfigError):
+            for need in _needs(component, known):
+                files |= set(_files(need, arch, project))
+        # A client that is wrong just now is told by the build.
+        with passed_over(_LOG, f"clients of {component.name}", ConfigError):
+            for client in clients_of(component, known):
+                files |= {client.file.resolve()} if client.file else set()
+                files |= set(_files(client.program, arch, project)) if client.program else set()
+        found.append(DriverFiles(component.name, frozenset(files)))
     for path in paths:
-        for component in _components(path):
-            files = set(_files(component, arch, project))
-            with passed_over(_LOG, f"drivers that {component.name} needs", ConfigError):
-                for need in _needs(component, known):
-                    files |= set(_files(need, arch, project))
-            # A client that is wrong just now is told by the build.
-            with passed_over(_LOG, f"clients of {component.name}", ConfigError):
-                for client in clients_of(component, known):
-                    files |= {client.file.resolve()} if client.file else set()
-                    files |= set(_files(client.program, arch, project)) if client.program else set()
-            found.append(DriverFiles(component.name, frozenset(files)))
         if path.suffix.lower() == ".sys":
             found.append(DriverFiles(path.stem, frozenset({path.resolve()})))
     return found

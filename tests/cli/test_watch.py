@@ -11,7 +11,7 @@ from lab.cli.main import app
 from lab.cli.screen import round_lines
 from lab.cli.watch import round_arguments
 from lab.cli.watched import Reach, Watched, changed_files, folders_of, reach_of, stamps_of
-from lab.cli.watchrun import own_words
+from lab.cli.watchrun import _manifests, own_words
 from lab.errors import ConfigError
 from lab.toolchain.build import build_drivers
 from lab.toolchain.reach import DriverFiles, driver_files
@@ -104,6 +104,20 @@ def test_the_files_of_a_driver_are_the_compilers_own_list(tmp_path: Path) -> Non
     assert built.name == "lamp"
     own = {path.name for path in built.files if path.is_relative_to(tmp_path)}
     assert own == {"driver.yaml", "lamp.c", "shared.h"}
+
+
+def test_a_manifest_that_is_broken_is_still_watched(tmp_path: Path) -> None:
+    (tmp_path / "drv").mkdir()
+    manifest = tmp_path / "drv" / "driver.yaml"
+    manifest.write_text("name: [", encoding="utf-8")
+    watched = Watched(
+        suites=(),
+        drivers=tuple(driver_files([tmp_path / "drv"], arch="x64", project=tmp_path)),
+        settings=tuple(_manifests([tmp_path / "drv"])),
+    )
+    before = stamps_of(watched)
+    manifest.write_text("name: lamp\n", encoding="utf-8")
+    assert reach_of(changed_files(before, stamps_of(watched)), watched).everything
 
 
 def test_wrong_words_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

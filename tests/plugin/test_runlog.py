@@ -71,6 +71,6 @@ def test_prints_that_cannot_be_put_beside_a_crash_are_logged(tmp_path: Path, cap
 
 
 def test_lines_below_warnings_are_no_part_of_a_failed_tests_report(inner: Any) -> None:
-    """pytest 9.2 captures of loggers that do not propagate, too."""
+    """pytest 9.1 and later captures of loggers that do not propagate, too."""
     result = inner.run("def test_one(guest):\n    assert False", "--lab-log-level", "debug")
     assert "Captured log" not in result.stdout.str()
