@@ -25,6 +25,7 @@ NEEDED = (
     "driver/clients/drvprobe.driver.yaml",
     "driver/tap/driver.yaml",
     "driver/wine-compat/driver.yaml",
+    "driver/modlist/driver.yaml",
     "driver/selftest/driver.yaml",
 )
 
