@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lab.errors import ConfigError
 from lab.toolchain.build import build_drivers
@@ -38,6 +40,17 @@ def test_the_order_of_loading() -> None:
     assert load_order(["log", "app"], needs) == ("log", "bus", "app")
     with pytest.raises(ValueError, match=r"^b → c → b$"):
         load_order(["a"], {"a": ("b",), "b": ("c",), "c": ("b",)})
+
+
+@given(st.lists(st.sets(st.integers(0, 7)), min_size=8, max_size=8), st.lists(st.integers(0, 7), max_size=4))
+def test_each_driver_stands_behind_what_it_needs_once(below: list[set[int]], wanted: list[int]) -> None:
+    """Any graph without rings: a driver needs only those with lower numbers."""
+    needs = {str(name): tuple(str(need) for need in sorted(some) if need < name) for name, some in enumerate(below)}
+    order = load_order([str(name) for name in wanted], needs)
+    assert len(order) == len(set(order))
+    assert set(map(str, wanted)) <= set(order)
+    for place, name in enumerate(order):
+        assert set(needs[name]) <= set(order[:place])
 
 
 def test_needed_drivers_come_into_the_run_by_path_by_name_and_from_the_same_folder(
