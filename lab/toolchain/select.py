@@ -121,8 +121,8 @@ def resolve_drivers(
     The user's files are only read. Where builds go says :func:`lab.toolchain.build.build_place`.
 
     Args:
-        paths: Each a ``driver.yaml``; a folder with one; a folder of built ``.sys`` files; or a ``.sys`` file. A ``.sys``
-            without a manifest must have the file name of a driver that is known, and replaces that one.
+        paths: Each a ``driver.yaml``; a folder with some, or with folders that have some; a folder of ``.sys`` files; or a
+            ``.sys`` file, which without a manifest must have the file name of a driver that is known, and replaces that one.
         beside: More of them, which those of ``paths`` replace or join: where a command line names drivers, the lab file's.
         names: More of them, by name, see :func:`lab.toolchain.known.known_components`.
         into: Folder of the copies, the run's own; it gets a list of the packages as well, see :func:`read_packages`. None: a
@@ -275,6 +275,10 @@ def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:
         if manifests_in(path):
             return [_finished_or_built(component) for component in load_folder(path)]
         images = sorted(item for item in path.iterdir() if item.suffix.lower() == ".sys")
+        below = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and manifests_in(folder)]
+        if below and not images:
+            components = [component for folder in below for component in load_folder(folder)]
+            return [_finished_or_built(component) for component in components if component.manifest.under_test]
         if not images:
             raise ConfigError(
                 f"there is neither a {MANIFEST_NAME} nor a .sys file in it",

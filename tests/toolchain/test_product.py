@@ -71,6 +71,17 @@ def test_needed_drivers_come_into_the_run_by_path_by_name_and_from_the_same_fold
     }
 
 
+def test_the_folder_of_a_product_is_all_of_its_drivers(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
+    for name in ("bus", "app"):
+        driver_folder(f"product/{name}", source=None, sources=f"[{name}.c]", image=f"{name}.sys")
+    for name in ("bus", "app"):
+        (tmp_path / "product" / name / f"{name}.c").write_text(TINY_DRIVER, encoding="utf-8")
+        manifest = tmp_path / "product" / name / "driver.yaml"
+        manifest.write_text(manifest.read_text(encoding="utf-8").replace(f"product/{name}", name), encoding="utf-8")
+    (tmp_path / "product" / "docs").mkdir()
+    assert set(resolved(tmp_path / "product", key=key, tmp_path=tmp_path)) == {"app", "bus"}
+
+
 def test_a_needed_driver_that_is_not_there_and_a_ring_are_told_with_file_and_line(
     driver_folder: DriverFolder, key: SigningKey, tmp_path: Path
 ) -> None:
