@@ -300,10 +300,10 @@ def test_forked_runs_follow_the_cold_ones_where_there_are_forks(context: FakeCon
 _FAKE_LAB = """
 import pathlib, sys
 files = [pathlib.Path(name) for name in ("driver/greeter.c", "suites/test_greeter.py")]
-texts = [file.read_text().partition("good day ")[2][:1] for file in files]
+texts = [file.read_text().partition("good day ")[2].partition('"')[0] for file in files]
 assert texts[0] == texts[1] and sys.argv[1] == "run"
 with open("runs", "a") as file:
-    file.write(texts[0])
+    file.write(texts[0] + " ")
 sys.exit(EXIT)
 """
 
@@ -344,10 +344,20 @@ def test_a_changed_driver_and_a_rerun_are_measured_in_turn_with_an_earlier_commi
     ]
     # A first run, then each text twice.
     for side in ("before", "now"):
-        assert (loop.out / "loop" / side / "runs").read_text(encoding="utf-8") == "01122"
+        said = (loop.out / "loop" / side / "runs").read_text(encoding="utf-8").split()
+        new = said[-1].partition("-")[0]
+        assert said == ["0", f"{new}-1", f"{new}-1", f"{new}-2", f"{new}-2"]
     order = [text.partition(":")[0] for text in loop.details if ": change" in text]
     assert order == ["commit f207318", "the lab", "the lab", "commit f207318"]
     assert (ROOT / "lab" / "bench" / "loop" / "driver" / "greeter.c").read_text(encoding="utf-8").count("good day 0") == 1
+
+
+def test_a_driver_that_an_earlier_bench_has_tested_is_no_changed_one(loop: FakeContext) -> None:
+    loop.count, seen = 1, set()
+    for _ in range(2):
+        LoopMeasure().run(loop)
+        seen.add((loop.out / "loop" / "now" / "runs").read_text(encoding="utf-8"))
+    assert len(seen) == 2
 
 
 def test_a_red_loop_is_no_reading(loop: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
