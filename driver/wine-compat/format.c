@@ -26,6 +26,7 @@ typedef struct {
     FORMAT_WIDE *wide;
     size_t room;
     size_t count;           /* of the whole text */
+    int unlike_nt;          /* wide text beyond ASCII went into narrow text */
 } SINK;
 
 typedef struct {
@@ -69,7 +70,10 @@ static void PutCodePoint(SINK *sink, uint32_t code)
             PutUnit(sink, 0xDC00 + ((code - 0x10000) & 0x3FF));
         } else
             PutUnit(sink, code);
-    } else if (code < 0x80) {
+        return;
+    }
+    sink->unlike_nt |= code >= 0x80;
+    if (code < 0x80) {
         PutUnit(sink, code);
     } else if (code < 0x800) {
         PutUnit(sink, 0xC0 | code >> 6);
@@ -161,7 +165,7 @@ static size_t Measure(const SINK *sink, const TEXT *text)
 {
     char nothing;
     FORMAT_WIDE wide_nothing;
-    SINK measure = { sink->narrow != NULL ? &nothing : NULL, sink->narrow != NULL ? NULL : &wide_nothing, 0, 0 };
+    SINK measure = { sink->narrow != NULL ? &nothing : NULL, sink->narrow != NULL ? NULL : &wide_nothing, 0, 0, 0 };
 
     PutText(&measure, text);
     return measure.count;
@@ -450,23 +454,31 @@ static size_t Format(SINK *sink, const char *narrow, const FORMAT_WIDE *wide, AR
     return sink->count;
 }
 
-size_t FormatNarrow(char *out, size_t room, const char *format, va_list list)
+size_t FormatNarrowTelling(char *out, size_t room, const char *format, va_list list, int *unlike_nt)
 {
     char nothing;
-    SINK sink = { out != NULL ? out : &nothing, NULL, out != NULL ? room : 0, 0 };
+    SINK sink = { out != NULL ? out : &nothing, NULL, out != NULL ? room : 0, 0, 0 };
     ARGUMENTS arguments;
     size_t count;
 
     va_copy(arguments.list, list);
     count = Format(&sink, format, NULL, &arguments);
     va_end(arguments.list);
+    *unlike_nt = sink.unlike_nt;
     return count;
+}
+
+size_t FormatNarrow(char *out, size_t room, const char *format, va_list list)
+{
+    int unlike_nt;
+
+    return FormatNarrowTelling(out, room, format, list, &unlike_nt);
 }
 
 size_t FormatWide(FORMAT_WIDE *out, size_t room, const FORMAT_WIDE *format, va_list list)
 {
     FORMAT_WIDE nothing;
-    SINK sink = { NULL, out != NULL ? out : &nothing, out != NULL ? room : 0, 0 };
+    SINK sink = { NULL, out != NULL ? out : &nothing, out != NULL ? room : 0, 0, 0 };
     ARGUMENTS arguments;
     size_t count;
 

@@ -23,6 +23,9 @@ _WINE_LINE = re.compile(
     re.DOTALL,
 )
 _PRINT_TEXT = re.compile(rb"([0-9a-f]{8}):([0-9a-f]{8}): ?(.*)", re.DOTALL)
+#: What LabCompat adds to the component of a print whose text is not NT's: driver/wine-compat/prints.c.
+_UNLIKE_NT = 0x40000000
+_UNLIKE_NT_MASK = 0xC0000000
 _PRINT_FUNCTION = b"vDbgPrintExWithPrefix"
 _MARK = re.compile(rb"lab:mark:(\d{1,12}(?:\.\d{1,9})?):(\S+)")
 
@@ -200,6 +203,8 @@ class WineDecoder:
             return
         self._open = None
         raw = b"\n".join(held.lines)
+        # A component of minus one, which DbgPrintEx takes as well, has every bit.
+        marked = held.component & _UNLIKE_NT_MASK == _UNLIKE_NT
         records.append(
             PrintRecord(
                 sequence=self._next(),
@@ -209,8 +214,9 @@ class WineDecoder:
                 raw=raw,
                 text=decode_text(raw, self._encoding),
                 thread=held.thread,
-                component=held.component,
+                component=held.component & ~_UNLIKE_NT if marked else held.component,
                 level=held.level,
+                unlike_nt=marked,
             )
         )
 

@@ -23,6 +23,8 @@ class PrintRecord:
         component: DPFLTR component id, where known.
         level: DPFLTR level mask, where known.
         by_kernel: The kernel's own, between those of the drivers; see :mod:`lab.prints.kernel`.
+        unlike_nt: NT would print another text for the same call, by the stand-in's own word: it has a conversion (%f, or wide
+            text beyond ASCII) that is not NT's there.
         fields: What ``expect`` found in it by name; also ``record["name"]``.
     """
 
@@ -37,6 +39,7 @@ class PrintRecord:
     component: int | None = None
     level: int | None = None
     by_kernel: bool = False
+    unlike_nt: bool = False
     fields: Mapping[str, int | str] = field(default_factory=dict, compare=False, repr=False)
 
     def __getitem__(self, name: str) -> int | str:

@@ -216,7 +216,8 @@ def render(records: Sequence[Record]) -> str:
         if isinstance(record, PrintRecord):
             stamp = f"{record.guest_time:12.3f}" if record.guest_time is not None else " " * 12
             thread = record.thread or (f"CPU {record.cpu}" if record.cpu is not None else "")
-            lines.append(f"{stamp}  {thread:9}  {'[kernel] ' if record.by_kernel else ''}{clean(record.text)}")
+            kind = "[kernel] " if record.by_kernel else "[unlike NT] " if record.unlike_nt else ""
+            lines.append(f"{stamp}  {thread:9}  {kind}{clean(record.text)}")
         elif isinstance(record, FaultRecord):
             lines.append(f"*** {in_words(record.lacks)}: {record.text}" if record.lacks else f"*** driver fault: {record.text}")
         elif isinstance(record, GapRecord):

@@ -37,6 +37,7 @@ def print_entry(record: PrintRecord) -> PrintEntry:
         raw=record.raw.hex(),
         text=record.text,
         by_kernel=record.by_kernel,
+        unlike_nt=record.unlike_nt,
     )
 
 

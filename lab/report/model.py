@@ -61,6 +61,11 @@ class PrintEntry(_Model):
     by_kernel: bool = Field(
         default=False, description="the kernel's own print, by a pattern of the image or the lab file: no test counts it"
     )
+    unlike_nt: bool = Field(
+        default=False,
+        description="NT would print another text for the same call: the stand-in converted %f, or wide text beyond ASCII,"
+        " in its own way",
+    )
 
 
 class EventEntry(_Model):

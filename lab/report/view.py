@@ -61,6 +61,7 @@ class PrintRow:
     who: str
     text: str
     by_kernel: bool = False
+    unlike_nt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,7 @@ def print_rows(prints: Sequence[PrintEntry]) -> list[PrintRow]:
                 who=_who(entry),
                 text=printable(shortened(entry.text, _LONGEST_PRINT)),
                 by_kernel=entry.by_kernel,
+                unlike_nt=entry.unlike_nt,
             )
         )
         before = now if now is not None else before

@@ -79,6 +79,9 @@ class Formatter:
         assert out[room] == GUARD, "it wrote behind the room that it had"
         return bytes(memoryview(out).cast("B")[: 2 * min(count, room)]).decode("utf-16-le", "surrogatepass"), count
 
+    def unlike_nt(self, form: bytes, *values: object) -> bool:
+        return bool(self._library.unlike_nt(form, *[argument(value) for value in values]))
+
     def has_float(self, form: str) -> bool:
         told = {bool(self._library.FormatHasFloatNarrow(form.encode())), bool(self._library.FormatHasFloatWide(wide(form)))}
         assert len(told) == 1
@@ -205,3 +208,12 @@ def test_any_text_passes_through_both_widths(formatter: Formatter, text: str, ro
 def test_any_format_without_text_ends_and_stays_in_its_room(formatter: Formatter, form: str, room: int) -> None:
     formatter.narrow(form.encode(), *([1] * 40), room=room)
     formatter.wide(form, *([1] * 40), room=room)
+
+
+def test_wide_text_beyond_ascii_is_said_to_be_unlike_nts(formatter: Formatter) -> None:
+    """Windows converts it to its code page, at PASSIVE_LEVEL; here it is UTF-8. Bytes are printed as they are, as there."""
+    assert formatter.unlike_nt(b"%ws|%d", "\u8bfb", 7)
+    assert formatter.unlike_nt(b"%wZ", unicode_string("\u00e9"))
+    assert formatter.unlike_nt(b"%C", 0x20AC)
+    assert not formatter.unlike_nt(b"%ws|%wZ|%C", "wide", unicode_string("ascii"), 0x41)
+    assert not formatter.unlike_nt("%s|\u8bfb".encode(), "\u8bfb".encode())

@@ -12,6 +12,18 @@ size_t narrow(char *out, size_t room, const char *format, ...)
     return count;
 }
 
+int unlike_nt(const char *format, ...)
+{
+    char out[600];
+    va_list arguments;
+    int unlike;
+
+    va_start(arguments, format);
+    FormatNarrowTelling(out, sizeof(out), format, arguments, &unlike);
+    va_end(arguments);
+    return unlike;
+}
+
 size_t wide(FORMAT_WIDE *out, size_t room, const FORMAT_WIDE *format, ...)
 {
     va_list arguments;
