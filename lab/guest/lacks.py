@@ -1,7 +1,8 @@
 """What a guest's kernel does not have of what a driver wants: named like a capability, so that its tests are skipped for it.
 
-``function:ntoskrnl.exe!MmGetVirtualForPhysical``, ``data:ntoskrnl.exe!MmUserProbeAddress``, ``module:wdfldr.sys``. Only a
-stand-in lacks such things; the driver's author cannot help it, so nothing of this is ever a failure of the driver.
+``function:ntoskrnl.exe!MmGetVirtualForPhysical``, ``data:ntoskrnl.exe!MmUserProbeAddress``, ``module:wdfldr.sys``,
+``instruction:privileged``. Only a stand-in lacks such things; the driver's author cannot help it, so nothing of this is ever a
+failure of the driver.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ _KERNEL = frozenset({"ntoskrnl.exe", "hal.dll", "ntdll.dll"})
 _FUNCTION = "function:"
 _DATA = "data:"
 _MODULE = "module:"
+#: What a kernel may execute, and a program may not: port input and output, cli, hlt, rdmsr.
+PRIVILEGED = "instruction:privileged"
 
 
 def function_name(module: str, name: str) -> str:
@@ -35,6 +38,8 @@ def module_of(lacks: str) -> str:
 
 def in_words(lacks: str) -> str:
     """Say what is missing: ``this guest's kernel has no MmGetVirtualForPhysical``."""
+    if lacks == PRIVILEGED:
+        return "this guest runs drivers without a kernel's privilege (port input and output, cli, hlt, rdmsr)"
     kind, _, rest = lacks.partition(":")
     module, _, name = rest.partition("!")
     if not name:

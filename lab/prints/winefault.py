@@ -20,10 +20,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lab.guest.lacks import function_name, module_name
+from lab.guest.lacks import PRIVILEGED, function_name, module_name
 
 #: Wine's exception for a call of a function that it does not have.
 STUB_CALLED = 0x80000100
+#: In a true kernel no instruction raises it.
+_PRIVILEGED_INSTRUCTION = 0xC0000096
 
 _RAISED = re.compile(rb"Unhandled exception code ([0-9a-f]{1,8}) flags [0-9a-f]+ addr (?:\(nil\)|(?:0x)?([0-9a-f]{1,16}))")
 _STUB = re.compile(rb"wine: Call from (?:0x)?([0-9A-Fa-f]{1,16}) to unimplemented function (\S+)\.([^\s.]+), aborting")
@@ -54,7 +56,8 @@ class WineFault:
     Attributes:
         code: Its code.
         address: Where it was raised; 0 for a call through a null pointer.
-        lacks: The function that Wine does not have and the driver called, as :mod:`lab.guest.lacks` names it.
+        lacks: What Wine does not have and the driver wanted, as :mod:`lab.guest.lacks` names it: a function that it called, or
+            an instruction that only a kernel may execute.
     """
 
     code: int
@@ -65,7 +68,7 @@ class WineFault:
 def raised(text: bytes) -> WineFault | None:
     """The fault in the text of an ``err:seh`` line; None when it tells of something else."""
     found = _RAISED.match(text)
-    return WineFault(int(found[1], 16), int(found[2] or b"0", 16)) if found else None
+    return _fault(int(found[1], 16), int(found[2] or b"0", 16)) if found else None
 
 
 def stub_called(line: bytes) -> WineFault | None:
@@ -91,8 +94,12 @@ def unhandled_outside(line: bytes) -> WineFault | None:
         return WineFault(STUB_CALLED, address, _function(stub[1], stub[2]))
     told = _OUTSIDE_CODE.match(found["what"])
     if told is not None:
-        return WineFault(int(told[1], 16), address)
-    return next((WineFault(code, address) for words, code in _OUTSIDE_WORDS if found["what"].startswith(words)), None)
+        return _fault(int(told[1], 16), address)
+    return next((_fault(code, address) for words, code in _OUTSIDE_WORDS if found["what"].startswith(words)), None)
+
+
+def _fault(code: int, address: int) -> WineFault:
+    return WineFault(code, address, PRIVILEGED if code == _PRIVILEGED_INSTRUCTION else "")
 
 
 def _function(module: bytes, name: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.guest.lacks import data_name, in_words, module_name
+from lab.guest.lacks import PRIVILEGED, data_name, in_words, module_name
 from lab.prints.decode import WineDecoder
 from lab.prints.record import FaultRecord, NoteRecord, PrintRecord, Record
 
@@ -46,6 +46,21 @@ def test_a_call_through_a_null_pointer_is_a_fault_at_address_0() -> None:
     [fault] = decode(b"207.102:0628:0634:err:seh:NtRaiseException Unhandled exception code c0000005 flags 0 addr (nil)")
     assert isinstance(fault, FaultRecord)
     assert (fault.code, fault.parameters, fault.lacks) == (0xC0000005, (0,), "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"207.102:0628:0634:err:seh:NtRaiseException Unhandled exception code c0000096 flags 0 addr 0x6fffff001020",
+        b"wine: Unhandled privileged instruction at address 00006FFFFF001020 (thread 00b4), starting debugger...",
+    ],
+)
+def test_an_instruction_that_only_a_kernel_may_execute_accuses_nobody(line: bytes) -> None:
+    """In Windows' kernel nothing raises this code: a driver that reads a port is right, and the stand-in is no kernel."""
+    [fault] = decode(line)
+    assert isinstance(fault, FaultRecord)
+    assert (fault.code, fault.lacks) == (0xC0000096, PRIVILEGED)
+    assert "without a kernel's privilege" in in_words(fault.lacks)
 
 
 @pytest.mark.parametrize(
