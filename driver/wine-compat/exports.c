@@ -14,12 +14,16 @@
 typedef NTSTATUS (NTAPI *PROTECT_VIRTUAL_MEMORY)(HANDLE, PVOID *, PSIZE_T, ULONG, PULONG);
 
 /* mingw's headers leave out what drivers do not usually ask for. */
+NTHALAPI ULONG NTAPI HalGetBusData(ULONG type, ULONG bus, ULONG slot, PVOID buffer, ULONG length);
 NTSYSAPI NTSTATUS NTAPI ZwAllocateVirtualMemory(HANDLE, PVOID *, ULONG_PTR, PSIZE_T, ULONG, ULONG);
 
 typedef struct _TABLE {
     UCHAR *base;            /* of ntoskrnl.exe */
     ULONG *functions;       /* offsets from it */
     ULONG count;
+    ULONG *names;           /* of those that have one */
+    USHORT *numbers;        /* which function each name is of */
+    ULONG named;
     UCHAR *thunks;          /* where the next one goes */
 } TABLE;
 
@@ -76,55 +80,101 @@ static VOID WriteThunk(UCHAR *thunk, PVOID function)
     thunk[11] = 0xE0;
 }
 
+/* The entry of an export in the table, or NULL. Names are ASCII. */
+static ULONG *FindExport(const TABLE *table, const WCHAR *name)
+{
+    ULONG index;
+
+    for (index = 0; index < table->named; index++) {
+        const CHAR *known = (const CHAR *)(table->base + table->names[index]);
+        ULONG at = 0;
+
+        while (name[at] != 0 && (WCHAR)known[at] == name[at])
+            at++;
+        if (name[at] == 0 && known[at] == 0)
+            return &table->functions[table->numbers[index]];
+    }
+    return NULL;
+}
+
 static ULONG Replace(TABLE *table, const REPLACEMENT *replacements, ULONG count)
 {
-    ULONG which, index, replaced = 0;
+    ULONG which, replaced = 0;
 
     for (which = 0; which < count; which++) {
-        PVOID original = KernelRoutine(replacements[which].name);
+        ULONG *entry = FindExport(table, replacements[which].name);
 
+        if (entry == NULL)
+            continue;
         WriteThunk(table->thunks, replacements[which].function);
-        for (index = 0; original != NULL && index < table->count; index++) {
-            if (table->base + table->functions[index] == original) {
-                table->functions[index] = (ULONG)(table->thunks - table->base);
-                replaced++;
-                break;
-            }
-        }
+        *entry = (ULONG)(table->thunks - table->base);
         table->thunks += THUNK_SIZE;
+        replaced++;
     }
     return replaced;
 }
 
-NTSTATUS ReplaceExports(PULONG replaced)
+/* The table of the module that has `inside`; writable until its owner is done. */
+static NTSTATUS OpenTable(PVOID inside, PROTECT_VIRTUAL_MEMORY protect, TABLE *table, PULONG old_protection)
 {
-    PROTECT_VIRTUAL_MEMORY protect = (PROTECT_VIRTUAL_MEMORY)KernelRoutine(L"ZwProtectVirtualMemory");
-    PVOID known = KernelRoutine(L"KeSetTimerEx");
-    ULONG old_protection;
     UCHAR *headers, *exports;
-    TABLE table;
     SIZE_T size;
     PVOID place;
 
-    *replaced = 0;
-    table.base = known != NULL ? ImageBase(known) : NULL;
-    if (protect == NULL || table.base == NULL)
+    table->base = inside != NULL ? ImageBase(inside) : NULL;
+    if (table->base == NULL)
         return STATUS_NOT_SUPPORTED;
-    headers = table.base + *(LONG *)(table.base + 0x3C) + 24;            /* optional header, PE32+ */
-    exports = table.base + *(ULONG *)(headers + 112);                    /* first data directory */
-    table.functions = (ULONG *)(table.base + *(ULONG *)(exports + 28));
-    table.count = *(ULONG *)(exports + 20);
-    table.thunks = AllocateThunks(table.base, *(ULONG *)(headers + 56)); /* SizeOfImage */
-    if (table.thunks == NULL)
+    headers = table->base + *(LONG *)(table->base + 0x3C) + 24;             /* optional header, PE32+ */
+    exports = table->base + *(ULONG *)(headers + 112);                      /* first data directory */
+    table->functions = (ULONG *)(table->base + *(ULONG *)(exports + 28));
+    table->count = *(ULONG *)(exports + 20);
+    table->named = *(ULONG *)(exports + 24);
+    table->names = (ULONG *)(table->base + *(ULONG *)(exports + 32));
+    table->numbers = (USHORT *)(table->base + *(ULONG *)(exports + 36));
+    table->thunks = AllocateThunks(table->base, *(ULONG *)(headers + 56));  /* SizeOfImage */
+    if (table->thunks == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
+    place = table->functions;
+    size = table->count * sizeof(*table->functions);
+    return NT_SUCCESS(protect((HANDLE)-1, &place, &size, PAGE_READWRITE, old_protection)) ? STATUS_SUCCESS : STATUS_ACCESS_DENIED;
+}
 
-    place = table.functions;
-    size = table.count * sizeof(*table.functions);
-    if (!NT_SUCCESS(protect((HANDLE)-1, &place, &size, PAGE_READWRITE, &old_protection)))
-        return STATUS_ACCESS_DENIED;
+static VOID CloseTable(TABLE *table, PROTECT_VIRTUAL_MEMORY protect, ULONG protection)
+{
+    SIZE_T size = table->count * sizeof(*table->functions);
+    PVOID place = table->functions;
+
+    protect((HANDLE)-1, &place, &size, protection, &protection);
+}
+
+NTSTATUS ReplaceExports(PULONG replaced, PULONG wanted)
+{
+    PROTECT_VIRTUAL_MEMORY protect = (PROTECT_VIRTUAL_MEMORY)KernelRoutine(L"ZwProtectVirtualMemory");
+    ULONG protection;
+    NTSTATUS status;
+    TABLE table;
+
+    *replaced = 0;
+    *wanted = TimerReplacementCount + DpcReplacementCount + PrintReplacementCount + StringReplacementCount + PciReplacementCount
+              + InterruptReplacementCount + HalReplacementCount;
+    if (protect == NULL)
+        return STATUS_NOT_SUPPORTED;
+    status = OpenTable(KernelRoutine(L"KeSetTimerEx"), protect, &table, &protection);
+    if (!NT_SUCCESS(status))
+        return status;
     *replaced += Replace(&table, TimerReplacements, TimerReplacementCount);
+    *replaced += Replace(&table, DpcReplacements, DpcReplacementCount);
     *replaced += Replace(&table, PrintReplacements, PrintReplacementCount);
     *replaced += Replace(&table, StringReplacements, StringReplacementCount);
-    protect((HANDLE)-1, &place, &size, old_protection, &old_protection);
+    *replaced += Replace(&table, PciReplacements, PciReplacementCount);
+    *replaced += Replace(&table, InterruptReplacements, InterruptReplacementCount);
+    CloseTable(&table, protect, protection);
+
+    /* Named as a function of its own, and not looked up: the import has hal.dll loaded. */
+    status = OpenTable((PVOID)HalGetBusData, protect, &table, &protection);
+    if (!NT_SUCCESS(status))
+        return status;
+    *replaced += Replace(&table, HalReplacements, HalReplacementCount);
+    CloseTable(&table, protect, protection);
     return STATUS_SUCCESS;
 }

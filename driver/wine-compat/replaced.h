@@ -27,7 +27,31 @@ extern const ULONG PrintReplacementCount;
 extern const REPLACEMENT StringReplacements[];
 extern const ULONG StringReplacementCount;
 
-/* exports.c: puts all of them there; how many it has put. */
-NTSTATUS ReplaceExports(PULONG replaced);
+/* dpcs.c */
+extern const REPLACEMENT DpcReplacements[];
+extern const ULONG DpcReplacementCount;
+VOID InitializeDpcs(VOID);
+BOOLEAN DpcsAreLeft(VOID);
+
+/* pci.c; the second ones are functions of hal.dll. Buses and slots are numbered as in HalGetBusData. */
+extern const REPLACEMENT PciReplacements[];
+extern const ULONG PciReplacementCount;
+extern const REPLACEMENT HalReplacements[];
+extern const ULONG HalReplacementCount;
+ULONG ConfigurationSpace(ULONG bus, ULONG slot, PVOID buffer, ULONG offset, ULONG length, BOOLEAN write);
+NTSTATUS OpenUioFile(ULONG bus, ULONG slot, HANDLE *file);
+VOID ForEachPciDevice(BOOLEAN (*visit)(ULONG bus, ULONG slot, PVOID context), PVOID context);
+
+/* interrupts.c */
+extern const REPLACEMENT InterruptReplacements[];
+extern const ULONG InterruptReplacementCount;
+VOID InitializeInterrupts(VOID);
+ULONG NTAPI LabGetInterruptVector(INTERFACE_TYPE type, ULONG bus, ULONG level, ULONG vector, PKIRQL irql, PKAFFINITY affinity);
+
+/* labcompat.c: ends the process as the call of a function does that Wine only declares. */
+VOID SayLacking(const char *module, const char *function);
+
+/* exports.c: puts all of them there; how many it has put, and how many there are. */
+NTSTATUS ReplaceExports(PULONG replaced, PULONG wanted);
 
 #endif

@@ -159,7 +159,7 @@ static VOID NTAPI LabFlushQueuedDpcs(VOID)
     LARGE_INTEGER pause;
 
     pause.QuadPart = -10000;  /* 1 ms */
-    while (InterlockedCompareExchange(&RunningDpcs, 0, 0) != 0)
+    while (InterlockedCompareExchange(&RunningDpcs, 0, 0) != 0 || DpcsAreLeft())
         KeDelayExecutionThread(KernelMode, FALSE, &pause);
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -194,6 +195,19 @@ class Machine(_Model):
     def writes(self) -> bool:
         """A guest writes to a file of the user's: one at a time, and none is forked."""
         return any(disk.access == "write" for disk in self.disks)
+
+    def parts(self) -> list[str]:
+        """What is changed of the guests' machine or added to it, one line each, for people."""
+        lines = [f"memory {self.memory} MB"] if self.memory is not None else []
+        lines += [f"{self.cpus} virtual CPU{'s' if self.cpus > 1 else ''}"] if self.cpus is not None else []
+        lines += [f"CPU model {self.cpu}"] if self.cpu is not None else []
+        lines += [f"device {device.text()}" for device in self.devices]
+        how = {"overlay": "guests write to an overlay", "read-only": "read-only", "write": "guests write to it"}
+        lines += [f"disk {disk.file} ({how[disk.access]})" for disk in self.disks]
+        return lines + ([f"arguments {shlex.join(self.arguments)}"] if self.arguments else [])
+
+    def __str__(self) -> str:
+        return ", ".join(self.parts())
 
     def below(self, folder: Path) -> Machine:
         """The same with relative files taken from ``folder``."""

@@ -36,7 +36,7 @@ PRINTS_CHANNEL = "lab.prints"
 #: Room in the guest's file system beside what the image holds; the disk file does not grow by it.
 FREE_MB = 2048
 #: What a guest of this image really does; tests that need more are skipped by name.
-CAPABILITIES = ("driver_load", "dbgprint", "cancel_io", "cancel_one", "winrm", "ssh", "sftp")
+CAPABILITIES = ("driver_load", "dbgprint", "cancel_io", "cancel_one", "interrupts", "pci_devices", "winrm", "ssh", "sftp")
 #: no5lvl: page tables of four levels, because an emulated processor walks them in software.
 #: norandmaps: an emulator keeps its translation of a page by the page's virtual address, too. With libraries somewhere else in
 #: each process, each process of Wine was translated anew: 10,000 blocks of code, 260 ms for an `sc query` instead of 170.
@@ -55,7 +55,13 @@ _CODE = ("wine.py", "debian.py", "credentials.py", "manifest.py", "kernel.py")
 #: The kernel's modules, on their way from the tree to what the manifest says of them.
 MODULES = "modules.tar"
 #: Functions that only this driver of the lab gives to drivers, see driver/wine-compat.
-_GIVEN_BY_COMPAT = {"ntoskrnl.exe": ("DbgPrintReturnControlC",)}
+_GIVEN_BY_COMPAT = {
+    "hal.dll": ("HalGetInterruptVector", "HalSetBusData", "HalSetBusDataByOffset"),
+    "ntoskrnl.exe": (
+        *("DbgPrintReturnControlC", "IoConnectInterrupt", "IoDisconnectInterrupt", "KeRemoveQueueDpc"),
+        "KeSynchronizeExecution",
+    ),
+}
 _WINE = "/usr/lib/x86_64-linux-gnu/wine"
 _DRIVE_C = "/home/lab/wine/drive_c"
 #: What is built from source for the guest: manifest in the checkout, place on drive C.
@@ -87,6 +93,7 @@ class WineRecipeFile(BaseModel):
     exclude_paths: tuple[str, ...]
     modules: tuple[str, ...]
     media_modules: tuple[str, ...]
+    device_modules: tuple[str, ...]
     keep_libraries: tuple[str, ...]
     trim: tuple[str, ...]
     trim_wine: tuple[str, ...]
@@ -222,7 +229,17 @@ class WineRecipe:
             install.append(InstalledFile(name, target, mode, owner))
 
         guest = self._folder / "guest"
-        for name in ("boot", "media", "media-changed", "run-printd", "run-winrm", "shutdown", "wine-services", "winshell"):
+        for name in (
+            "boot",
+            "media",
+            "media-changed",
+            "pci-devices",
+            "run-printd",
+            "run-winrm",
+            "shutdown",
+            "wine-services",
+            "winshell",
+        ):
             add(guest / name, f"/usr/lib/lab/{name}", name=f"guest/{name}", mode="0755")
         for name in ("environment", "await-wine", "printd.py"):
             add(guest / name, f"/usr/lib/lab/{name}", name=f"guest/{name}")

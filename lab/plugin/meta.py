@@ -14,7 +14,7 @@ import lab
 from lab.config.machine import Machine
 from lab.host.paths import cache_dir
 from lab.image.manifest import ImageManifest
-from lab.pool.hardware import disk_sums, parts
+from lab.pool.hardware import disk_sums
 from lab.pool.pool import GuestSource
 from lab.report.elsewhere import find
 from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry
@@ -95,7 +95,7 @@ def machine_entry(manifest: ImageManifest, accelerator: str, hardware: Machine) 
         memory_mb=machine.memory_mb,
         cpus=machine.smp,
         cpu=machine.cpu_kvm if accelerator == "kvm" else machine.cpu_tcg,
-        added=parts(hardware),
+        added=hardware.parts(),
         devices=[device.text() for device in hardware.devices],
         disks=[
             DiskEntry(file=disk.file, access=disk.access, format=str(disk.format), sha256=digest)

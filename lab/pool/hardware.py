@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -133,18 +132,6 @@ def disk_sums(machine: Machine, cache: Path) -> tuple[str, ...]:
             raise ConfigError(f"the disk {disk.file} cannot be read: {error.strerror}") from None
         sums.append("+".join(parts_of))
     return tuple(sums)
-
-
-def parts(machine: Machine) -> list[str]:
-    """What is changed of the guests' machine or added to it, one line each, for people."""
-    lines = [f"memory {machine.memory} MB"] if machine.memory is not None else []
-    lines += [f"{machine.cpus} virtual CPU{'s' if machine.cpus > 1 else ''}"] if machine.cpus is not None else []
-    lines += [f"CPU model {machine.cpu}"] if machine.cpu is not None else []
-    lines += [f"device {device.text()}" for device in machine.devices]
-    for disk in machine.disks:
-        how = {"overlay": "guests write to an overlay", "read-only": "read-only", "write": "guests write to it"}[disk.access]
-        lines.append(f"disk {disk.file} ({how})")
-    return lines + ([f"arguments {shlex.join(machine.arguments)}"] if machine.arguments else [])
 
 
 def _disk(disk: AddedDisk, interface: str) -> Disk:

@@ -32,6 +32,27 @@ DRIVERS = {
     "variable": ("extern __declspec(dllimport) PVOID SeExports;", "if (SeExports == NULL) return STATUS_UNSUCCESSFUL;"),
     "refuses": ("", "return STATUS_INSUFFICIENT_RESOURCES;"),
     "nullcall": ("static VOID (*volatile Nothing)(VOID);", "Nothing();"),
+    "ports": ("", 'DbgPrint("ports: %x\\n", READ_PORT_UCHAR((PUCHAR)0x71));'),
+    "physical": ("", 'DbgPrint("physical: %d\\n", MmGetPhysicalAddress(driver).LowPart != 0);'),
+    "queues": (
+        """
+static KDPC Dpc;
+static KEVENT Ran;
+static VOID NTAPI Routine(PKDPC dpc, PVOID context, PVOID one, PVOID two)
+{
+    DbgPrint("queues: %d %d %d\\n", dpc == &Dpc, context == &Dpc, (int)((ULONG_PTR)one + (ULONG_PTR)two));
+    KeSetEvent(&Ran, IO_NO_INCREMENT, FALSE);
+}
+""",
+        """
+    LARGE_INTEGER limit;
+    limit.QuadPart = -50000000;
+    KeInitializeEvent(&Ran, NotificationEvent, FALSE);
+    KeInitializeDpc(&Dpc, Routine, &Dpc);
+    if (!KeInsertQueueDpc(&Dpc, (PVOID)3, (PVOID)4)) DbgPrint("queues: not queued\\n");
+    if (KeWaitForSingleObject(&Ran, Executive, KernelMode, FALSE, &limit) != STATUS_SUCCESS) DbgPrint("queues: not run\\n");
+""",
+    ),
     "chatty": ("", 'for (LONG i = 0; i < 10000; i++) DbgPrint("chatty: line %d of ten thousand\\n", i);'),
 }
 #: What a driver prints, and what NT prints for it.
@@ -85,6 +106,7 @@ static WCHAR buffer[64];
 """
     lines = [f"    DbgPrint({call});" for call in PRINTS]
     lines += [f'    {call}; DbgPrint("%s\\n", text);' for call in STRINGS]
+    lines += ['    DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_TRACE_LEVEL, "half: %f\\n", 0.5);']
     lines += ['    DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_TRACE_LEVEL, "%wZ\\n", &wide);']
     return (HEAD % (declared, body + "\n".join(lines))).replace("<ntddk.h>", "<ntifs.h>")
 
@@ -99,6 +121,8 @@ PRINTED = {printed!r}
 def test_speaker(driver, prints):
     got = prints.expect(PRINTED)
     assert (got[-1].component, got[-1].level) == (77, 4), "component and level stay what they are"
+    assert [p.text.rstrip() for p in got if p.unlike_nt] == ["\u8bfb\u20ac", "half: f"]
+    assert (got[-2].component, got[-2].level) == (77, 4)
     assert len(got[{long}].raw) == 510, "511 bytes and a newline in the place of the last one, which is the line's end here"
 
 
@@ -109,8 +133,8 @@ def test_chatty(driver, prints):
 
 
 def suite(folder: Path) -> Path:
-    text = SUITE.format(printed=[*PRINTS.values(), *STRINGS.values(), "wide"], long=len(PRINTS) - 1)
-    for name in ("declares", "calls", "variable", "refuses", "nullcall", "frameworked"):
+    text = SUITE.format(printed=[*PRINTS.values(), *STRINGS.values(), "half: f", "wide"], long=len(PRINTS) - 1)
+    for name in ("declares", "calls", "variable", "refuses", "nullcall", "frameworked", "ports", "physical", "queues"):
         text += (
             f'\n\n@pytest.mark.lab_driver("{name}")\ndef test_{name}(driver):\n    assert driver.state().name == "RUNNING"\n'
         )
@@ -154,6 +178,26 @@ def test_an_import_that_is_only_declared_does_no_harm_until_it_is_called(ran: Fi
     assert called.reason == f"needs {stub}: this guest's kernel has no ExInitializeRundownProtection"
     assert [line.text for line in called.prints] == ["calls: now"], "Wine's own words are no part of a print"
     assert called.evidence == []
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "words"),
+    [
+        ("ports", "instruction:privileged", "this guest runs drivers without a kernel's privilege"),
+        ("physical", "function:ntoskrnl.exe!MmGetPhysicalAddress", "this guest's kernel has no MmGetPhysicalAddress"),
+    ],
+)
+def test_what_a_kernel_may_and_this_guest_cannot_accuses_no_driver(
+    ran: FinishedRun, name: str, missing: str, words: str
+) -> None:
+    found = entry(ran, name)
+    assert (found.verdict, found.missing_capability, found.fault) == ("skipped", missing, None), found.reason
+    assert words in found.reason
+
+
+def test_a_dpc_that_the_driver_queues_itself_runs(ran: FinishedRun) -> None:
+    found = entry(ran, "queues")
+    assert (found.verdict, [line.text.strip() for line in found.prints]) == ("passed", ["queues: 1 1 7"]), found.reason
 
 
 @pytest.mark.parametrize(

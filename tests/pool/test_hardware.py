@@ -14,7 +14,7 @@ from lab.host.accel import QEMU
 from lab.host.process import run
 from lab.host.qemu import probe_features
 from lab.pool.boot import machine_spec
-from lab.pool.hardware import attach, check_machine, disk_files, disk_sums, fit, parts
+from lab.pool.hardware import attach, check_machine, disk_files, disk_sums, fit
 from lab.pool.template import TemplateWish
 from lab.pool.trial import try_hardware
 from lab.vm.argv import build_argv
@@ -160,7 +160,7 @@ def test_what_is_added_is_told_in_words(tmp_path: Path) -> None:
         "  memory: 1G\n  cpus: 2\n  devices: [{driver: edu, dma_mask: 7}]\n  disks: [{file: a.img, access: write}]\n"
         "  arguments: [-trace, 'a b']\n",
     )
-    assert parts(machine) == [
+    assert machine.parts() == [
         "memory 1024 MB",
         "2 virtual CPUs",
         "device edu,dma_mask=7",

@@ -17,9 +17,9 @@ def decode(component: str, text: str) -> PrintRecord:
 
 
 def test_a_marked_print_has_its_own_component_again_and_says_what_it_is() -> None:
-    record = decode("4000004d", "half: 0.500000")
-    assert (record.component, record.level, record.unlike_nt, record.text) == (77, 3, True, "half: 0.500000")
-    assert render([record]).endswith("[unlike NT] half: 0.500000")
+    record = decode("4000004d", "half: f")
+    assert (record.component, record.level, record.unlike_nt, record.text) == (77, 3, True, "half: f")
+    assert render([record]).endswith("[unlike NT] half: f")
     assert print_entry(record).unlike_nt
 
 

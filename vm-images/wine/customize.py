@@ -31,6 +31,8 @@ PREFIX = Path("/home/lab/wine")
 DRIVE_C = PREFIX / "drive_c"
 OUT = Path("/lab-out")
 USER = "lab"
+#: Kernel modules for PCI devices that Linux has no driver for.
+DEVICE_MODULES = Path("/usr/lib/lab/device-modules")
 #: Kernel modules of the CD drive, and where its medium is mounted.
 MEDIA_MODULES = Path("/usr/lib/lab/modules")
 MEDIA = Path("/media/lab")
@@ -155,6 +157,8 @@ def boot_files(recipe: dict[str, Any], files: Path) -> str:
     copy_modules(recipe["modules"], version, tree / "modules")
     MEDIA_MODULES.mkdir(parents=True)
     copy_modules(recipe["media_modules"], version, MEDIA_MODULES)
+    DEVICE_MODULES.mkdir(parents=True)
+    copy_modules(recipe["device_modules"], version, DEVICE_MODULES)
     names = "\n".join([".", *sorted(str(path.relative_to(tree)) for path in tree.rglob("*"))])
     with (OUT / "initrd").open("wb") as target:
         subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=tree, input=names.encode(), stdout=target, check=True)
