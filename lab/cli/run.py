@@ -210,9 +210,9 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     _require_tools(settings.values.image)
     # Now, and not first in every worker: an accelerator that does not work would be an error of each single test.
     accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
+    hardware = check_machine(settings.values.machine, file=settings.file, qemu=QEMU)
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
-        hardware = check_machine(settings.values.machine, file=settings.file, qemu=QEMU)
         manifest = fit(read_manifest(image), hardware)
         # Now, and not first in every worker: a machine that QEMU does not take would be an error of each single test.
         try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file, forks=False)

@@ -173,9 +173,9 @@ def _forks(
 ) -> tuple[Forks, ForkWish]:
     """Where forks come from, by the settings; image and drivers are built when they are missing."""
     values = settings.values
+    hardware = check_machine(values.machine, file=settings.file, qemu=QEMU)
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     image = ensure_image(values.image, progress)
-    hardware = check_machine(values.machine, file=settings.file, qemu=QEMU)
     manifest = fit(read_manifest(image), hardware)
     if not can_resume(manifest):
         raise FreezeFailed(

@@ -50,7 +50,7 @@ def attach(spec: VmSpec, machine: Machine) -> VmSpec:
     own = spec.disks[0].interface if spec.disks else "virtio"
     disks = tuple(_disk(disk, disk.interface or own) for disk in machine.disks)
     devices = [word for device in named_devices(machine) for word in ("-device", device.text())]
-    return replace(spec, disks=(*spec.disks, *disks), extra=(*spec.extra, *devices, *machine.arguments))
+    return replace(spec, disks=(*spec.disks, *disks), added=(*devices, *machine.arguments))
 
 
 def named_devices(machine: Machine) -> list[AddedDevice]:

@@ -46,12 +46,12 @@ def build_argv(spec: VmSpec) -> list[str]:
         argv += ["-chardev", _chardev(serial_name(index), port), "-serial", f"chardev:{serial_name(index)}"]
     argv += _channels(spec)
     argv += _devices(spec)
-    argv += _disks(spec, added=True)
     if spec.paused:
         argv.append("-S")
     if spec.incoming:
         argv += ["-incoming", spec.incoming]
-    return [*argv, *spec.extra]
+    # Last: all that is the guest's own stays at its PCI address.
+    return [*argv, *spec.extra, *_disks(spec, added=True), *spec.added]
 
 
 def command_text(argv: list[str], cwd: Path | None = None) -> str:

@@ -195,6 +195,7 @@ class VmSpec:
         rtc: Text of ``-rtc``.
         actions: What happens on reset, shutdown and panic.
         extra: More QEMU arguments, appended as they are.
+        added: The same behind added disks: what is not the guest's own.
     """
 
     name: str = "lab"
@@ -225,3 +226,4 @@ class VmSpec:
     rtc: str = "base=utc"
     actions: Actions = field(default_factory=Actions)
     extra: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()

@@ -210,5 +210,5 @@ def test_a_disk_that_guests_write_to_means_no_forks(tmp_path: Path) -> None:
 def test_the_spec_of_a_guest_has_it(tmp_path: Path) -> None:
     machine = Machine(devices=(AddedDevice(driver="edu"),))
     spec = machine_spec(manifest(machine=MACHINE), tmp_path, name="g", accelerator="tcg", hardware=machine)
-    assert spec.extra == ("-device", "edu,id=added0")
+    assert spec.added == ("-device", "edu,id=added0")
     assert probe_features(QEMU).text_migration or probe_features(QEMU).file_migration

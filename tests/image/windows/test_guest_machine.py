@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.config.machine import AddedDevice, AddedDisk, Machine
 from lab.errors import ImageError
 from lab.host.process import run
 from lab.image.manifest import load_manifest
@@ -17,6 +18,7 @@ from lab.image.windows import files
 from lab.image.windows.guest_machine import guest_machine
 from lab.image.windows.machine import find_firmware
 from lab.pool.boot import machine_spec
+from lab.pool.hardware import fit
 from lab.pool.sources import booted_as, open_prints
 from lab.prints.unobserved import Unobserved
 from lab.vm.argv import build_argv
@@ -54,6 +56,25 @@ def test_the_pool_s_machine_is_that_of_setup_without_its_cds(make_image: MakeIma
     assert "passthrough" not in spec.cpu
     assert len(spec.serials) == 2
     assert spec.console == 0
+
+
+def test_what_a_lab_file_adds_comes_behind_all_that_windows_was_installed_on(make_image: MakeImage, tmp_path: Path) -> None:
+    """A controller that moved to another PCI address is another device to Windows."""
+    folder = make_image()
+    manifest = load_manifest(folder)
+    disks = (AddedDisk(file=str(tmp_path / "a.img"), format="raw", interface="virtio"), AddedDisk(file="/b.img", format="raw"))
+    hardware = Machine(memory=8192, cpus=4, devices=(AddedDevice(driver="edu"),), disks=disks)
+    fitted = fit(manifest, hardware)
+    own = build_argv(machine_spec(fitted, folder, name="g", accelerator="kvm"))
+    argv = build_argv(machine_spec(fitted, folder, name="g", accelerator="kvm", hardware=hardware))
+    assert argv[: len(own)] == own
+    assert [word for word in argv[len(own) :] if not word.startswith("-")][1::2] == [
+        "virtio-blk-pci,id=disk1,drive=drive1",
+        "ide-hd,bus=ide.1,id=disk2,drive=drive2",
+    ]
+    assert argv[-2:] == ["-device", "edu,id=added0"]
+    assert ("8192M" in own, "4,sockets=1,cores=4,threads=1" in own) == (True, True)
+    assert not any("bootindex" in word for word in argv[len(own) :])
 
 
 def test_nothing_of_hyper_v_is_asked_of_tcg(make_image: MakeImage) -> None:
