@@ -11,10 +11,12 @@ from lab.config.machine import AddedDevice, AddedDisk, Machine
 from lab.config.settings import load_settings
 from lab.errors import ConfigError
 from lab.host.accel import QEMU
+from lab.host.capacity import Capacity
 from lab.host.process import run
 from lab.host.qemu import probe_features
 from lab.pool.boot import machine_spec
 from lab.pool.hardware import attach, check_machine, disk_files, disk_sums, fit
+from lab.pool.slots import slot_count
 from lab.pool.template import TemplateWish
 from lab.pool.trial import try_hardware
 from lab.vm.argv import build_argv
@@ -50,6 +52,16 @@ def test_memory_and_processors_take_the_place_of_the_images() -> None:
     assert (fitted.cpu_tcg, fitted.cpu_kvm) == ("Nehalem,vme=off,smap=off", "Nehalem,vme=off")
     assert fit(manifest(machine=MACHINE), Machine(cpu="max,+smap")).machine.cpu_tcg == "max,+smap"
     assert fit(manifest(machine=MACHINE), Machine()) == manifest(machine=MACHINE)
+
+
+def test_larger_guests_are_fewer_at_a_time(tmp_path: Path) -> None:
+    source = SimulatedSource(tmp_path)
+    host = Capacity(cores=8, memory_mb=16384)
+    counts = []
+    for machine in (Machine(), Machine(memory=6144), Machine(cpus=4)):
+        source.manifest = fit(manifest(machine=MACHINE), machine)
+        counts.append((slot_count(source, forks=False, capacity=host), slot_count(source, forks=True, capacity=host)))
+    assert counts == [(8, 24), (2, 2), (2, 2)]
 
 
 def test_devices_and_disks_come_behind_the_guests_own(tmp_path: Path) -> None:
