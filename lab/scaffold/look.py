@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,6 @@ from lab.toolchain.manifest import load_component, manifests_in
 _Facts = TypeVar("_Facts")
 _DEPTH = 6
 _SKIPPED = frozenset({"node_modules", "site-packages", "venv", "__pycache__", "out"})
-_HEADERS = (".h", ".hpp", ".inc")
 #: Stems that say nothing of what the driver is called.
 _COMMON = frozenset({"driver", "entry", "driverentry", "main", "init", "sys", "device", "src", "drv"})
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -150,9 +149,7 @@ def _of_sources(
         sources = (entry.name, *(file.name for file in others))
         include = ()
         stem = entry.stem if entry.stem.lower() not in _COMMON else folder.name
-    # Headers of the folder belong to it: device names often stand there.
-    texts = [*(folder / name for name in sources), *(path for path in sorted(folder.iterdir()) if path.suffix in _HEADERS)]
-    said = [facts.get(path) or source_facts(read_any(path)) for path in texts]
+    said = _with_headers([folder / name for name in sources], [folder / name for name in include])
     inf = next(
         (one for file, one in infs.items() if _near(file, folder) and one.image.lower() in ("", f"{stem}.sys".lower())), None
     )
@@ -170,6 +167,20 @@ def _of_sources(
         origin=entry,
         alone=alone,
     )
+
+
+def _with_headers(sources: Iterable[Path], include: Sequence[Path]) -> list[SourceFacts]:
+    """What sources say, and the headers that they include by name: a device's name often stands in one for the clients, too."""
+    found: dict[Path, SourceFacts] = {}
+    todo = [source.resolve() for source in sources]
+    while todo:
+        file = todo.pop(0)
+        if file in found:
+            continue
+        facts = found[file] = source_facts(read_any(file))
+        beside = ((place / name).resolve() for name in facts.headers for place in (file.parent, *include))
+        todo += [header for header in dict.fromkeys(beside) if header.is_file()]
+    return list(found.values())
 
 
 def _of_finished(path: Path, infs: Mapping[Path, Inf]) -> Iterator[FoundDriver]:

@@ -25,6 +25,7 @@ FRAMEWORKS = {
     "netadaptercx.h": "KMDF",
 }
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
+_QUOTED = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 _MSBUILD = "{http://schemas.microsoft.com/developer/msbuild/2003}"
 _SERVICE = re.compile(r"^[ \t]*AddService[ \t]*=[ \t]*\"?([^,\";\s%]+)", re.MULTILINE | re.IGNORECASE)
 _BINARY = re.compile(r"^[ \t]*ServiceBinary[ \t]*=[ \t]*.*?([^\\/%\s\"]+\.sys)", re.MULTILINE | re.IGNORECASE)
@@ -40,6 +41,7 @@ class SourceFacts:
         links: Names that programs open, ``\\.\NAME``, in their order.
         unload: It sets an unload routine.
         frameworks: What of :data:`FRAMEWORKS` it is written for.
+        headers: What it includes in quotes, with slashes.
     """
 
     entry: bool
@@ -47,6 +49,7 @@ class SourceFacts:
     links: tuple[str, ...]
     unload: bool
     frameworks: tuple[str, ...]
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ def source_facts(text: str) -> SourceFacts:
         program=bool(_MAIN.search(code)),
         links=tuple(f"\\\\.\\{name}" for name in names),
         unload=bool(_UNLOAD.search(code)),
+        headers=tuple(dict.fromkeys(name.replace("\\", "/") for name in _QUOTED.findall(code))),
         frameworks=tuple(dict.fromkeys(word for header, word in FRAMEWORKS.items() if header in headers)),
     )
 

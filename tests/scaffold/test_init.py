@@ -42,7 +42,7 @@ def repository(tmp_path: Path) -> Path:
     """A driver of two sources with a header elsewhere, a program beside it, an INF file, and a CI."""
     put(tmp_path / "inc" / "kettle.h", '#define KETTLE_LINK L"\\\\DosDevices\\\\Kettle"\nNTSTATUS Heat(void);\n')
     put(tmp_path / "drv" / "driver.c", f'{_HEAD}#include "../inc/kettle.h"\n{_UNLOAD}{_ENTRY}')
-    put(tmp_path / "drv" / "heat.c", f'{_HEAD}NTSTATUS Heat(void) {{ (void)L"\\\\??\\\\Kettle"; return STATUS_SUCCESS; }}\n')
+    put(tmp_path / "drv" / "heat.c", f"{_HEAD}NTSTATUS Heat(void) {{ return STATUS_SUCCESS; }}\n")
     put(tmp_path / "drv" / "tool.c", "int main(void) { return 0; }\n")
     put(tmp_path / "drv" / "kettle.inf", "[S]\nAddService = KettleSvc,2,I\n[I]\nServiceBinary=%12%\\drv.sys\n")
     put(tmp_path / ".gitlab-ci.yml", "stages: [build]\n")
