@@ -17,7 +17,7 @@ from pathlib import Path
 import typer
 
 from lab.cli.screen import round_lines
-from lab.cli.watched import Reach, Stamps, Watched, changed_files, folders_of, reach_of, stamps_of
+from lab.cli.watched import Reach, Stamps, Watched, changed_files, folders_of, learned, reach_of, stamps_of
 from lab.config import Settings
 from lab.host.console import is_terminal
 from lab.report.elsewhere import find
@@ -77,8 +77,8 @@ def watch_suites(settings: Settings, arguments: Sequence[str], watched: Callable
     with keys.raw(), contextlib.suppress(KeyboardInterrupt):
         while True:
             number += 1
-            now = watched()
-            before = stamps_of(now)
+            old, since = watched(), time.time()
+            before = stamps_of(old)
             words = round_arguments(arguments, suites, reach)
             _header(number, reach)
             begin = time.monotonic()
@@ -87,6 +87,7 @@ def watch_suites(settings: Settings, arguments: Sequence[str], watched: Callable
                 return
             _show(folder, text, number, time.monotonic() - begin)
             now = watched()
+            before = learned(before, old, now, since=since)
             typer.echo(f"waiting for changes in {len(folders_of(now))} folders; q or Ctrl-C ends, r runs everything again")
             found = _wait(before, watched, now, keys)
             if found is None:

@@ -95,16 +95,34 @@ def is_test_file(path: Path) -> bool:
 def stamps_of(watched: Watched) -> Stamps:
     """The files as they are now."""
     found: dict[Path, tuple[int, int]] = {}
-    files = {path for driver in watched.drivers for path in driver.files} | set(watched.settings)
-    for suite in watched.suites:
-        files |= set(_python_files(suite))
-    for path in files:
+    for path in _files_of(watched):
         try:
             stat = path.stat()
         except OSError:
             continue  # it is gone, and that is a change
         found[path] = (stat.st_mtime_ns, stat.st_size)
     return found
+
+
+def learned(before: Stamps, old: Watched, new: Watched, *, since: float) -> Stamps:
+    """The files as they were when a round began, and those that only its build has made known: they are no change.
+
+    Args:
+        before: As they were.
+        old: What was watched then.
+        new: What is watched now.
+        since: When the round began, seconds since the epoch: what was written later is a change.
+    """
+    known = _files_of(old)
+    fresh = {path: stamp for path, stamp in stamps_of(new).items() if path not in known and stamp[0] < since * 1e9}
+    return {**before, **fresh}
+
+
+def _files_of(watched: Watched) -> set[Path]:
+    files = {path for driver in watched.drivers for path in driver.files} | set(watched.settings)
+    for suite in watched.suites:
+        files |= set(_python_files(suite))
+    return files
 
 
 def changed_files(before: Stamps, now: Stamps) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from typer.testing import CliRunner
 from lab.cli.main import app
 from lab.cli.screen import round_lines
 from lab.cli.watch import round_arguments
-from lab.cli.watched import Reach, Watched, changed_files, folders_of, reach_of, stamps_of
+from lab.cli.watched import Reach, Watched, changed_files, folders_of, learned, reach_of, stamps_of
 from lab.cli.watchrun import _manifests, own_words
 from lab.errors import ConfigError
 from lab.toolchain.build import build_drivers
@@ -65,6 +67,18 @@ def test_changes_are_seen_by_time_and_size(project: Path) -> None:
     (project / "inc/shared.h").unlink()
     assert {path.name for path in changed_files(before, stamps_of(watched))} == {"lamp.c", "test_new.py", "shared.h"}
     assert folders_of(watched) == [project, project / "drv", project / "inc", project / "suites"]
+
+
+def test_what_a_build_has_made_known_is_no_change(project: Path) -> None:
+    """The first build tells the headers: they were taken for changed ones, and a second round ran at once."""
+    new = _watched(project)
+    lamp = DriverFiles("lamp", frozenset({project / "drv/lamp.c"}))
+    old = Watched(suites=new.suites, drivers=(lamp,), settings=new.settings)
+    before, since = stamps_of(old), time.time() + 1
+    assert changed_files(learned(before, old, new, since=since), stamps_of(new)) == []
+    # One that was written while the round was running is.
+    os.utime(project / "inc/shared.h", (since + 5, since + 5))
+    assert changed_files(learned(before, old, new, since=since), stamps_of(new)) == [project / "inc/shared.h"]
 
 
 def test_a_round_is_given_what_it_reaches() -> None:

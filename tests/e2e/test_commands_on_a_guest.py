@@ -102,7 +102,7 @@ def test_a_run_on_the_guest_leaves_it_up_and_can_be_watched(guest: str, tmp_path
     assert f"guest {guest}, which was up: --on" in report.guest
     assert [entry.template for entry in report.guests] == [""]
     # What it printed before the run is nobody's.
-    assert len(finished.tests("passed")[0].prints) == 6
+    assert len(finished.tests("passed")[0].prints) == 5
     assert report.unattributed_prints == 0
     log = (run.out / "lab.log").read_text(encoding="utf-8")
     assert "lab INFO lab.cli.runlog: " in log

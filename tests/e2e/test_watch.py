@@ -77,7 +77,7 @@ def test_rounds_follow_what_is_saved(tmp_path: Path) -> None:
     try:
         first = after_round(1)
         assert "round 1: everything …" in first
-        assert "round 1: The only test passed, " in first
+        assert "round 1: All 2 tests passed, " in first
 
         (project / "inc" / "rings.h").write_text('#define RINGS "one ring"\n', encoding="utf-8")
         second = after_round(2)
@@ -96,7 +96,7 @@ def test_rounds_follow_what_is_saved(tmp_path: Path) -> None:
         (project / "suites" / "test_bell.py").write_text(TESTS.replace("two rings", "one ring"), encoding="utf-8")
         fifth = after_round(5)
         assert "round 5: test_bell.py changed: test_bell.py …" in fifth
-        assert "round 5: The only test passed, " in fifth
+        assert "round 5: All 2 tests passed, " in fifth
         assert (project / "out" / "latest" / "report.html").is_file()
     finally:
         watching.send_signal(signal.SIGINT)
