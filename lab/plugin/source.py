@@ -148,7 +148,8 @@ def _own_drivers(
         into = out / COPIES / _MARKED
         more = read_packages(into) if names else ()
         if more is None:
-            more = resolve_drivers(names=names, into=into, arch=arch, project=project)
+            present = [package.name for package in packages]
+            more = resolve_drivers(names=names, present=present, into=into, arch=arch, project=project)
         return (*packages, *more)
 
 

@@ -34,9 +34,15 @@ class Payload:
         """The drivers with all of their clients.
 
         Raises:
-            ConfigError: Two drivers have different clients of one name.
+            ConfigError: Two drivers have one name, or different clients of one name.
         """
-        drivers = {package.name: package for package in packages}
+        drivers: dict[str, DriverPackage] = {}
+        for package in packages:
+            other = drivers.setdefault(package.name, package)
+            if other.sha256 != package.sha256:
+                raise ConfigError(
+                    f"{other.path} and {package.path} are both the driver {package.name}", hint="name one of them"
+                )
         clients: dict[str, Path] = {}
         for package in drivers.values():
             for name, file in package.clients.items():

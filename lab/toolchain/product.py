@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +24,32 @@ class Client:
     file: Path | None = None
 
 
-def needed_by(component: Component, chosen: Mapping[str, Component], known: Mapping[str, Component]) -> list[Component]:
+def needed_by(
+    component: Component, chosen: Mapping[str, Component], known: Mapping[str, Component], *, present: Collection[str] = ()
+) -> dict[str, Component | None]:
     """The drivers that a driver needs, in its manifest's order.
 
     A name is that of a driver of this run, else of the same folder, else of the project; a path is that of a manifest or of a
     folder with one, from the manifest's folder.
 
+    Args:
+        component: The driver.
+        chosen: The drivers of this run.
+        known: Those of the project.
+        present: Names of drivers that the run has finished already, whatever their manifests are.
+
+    Returns:
+        Name → the driver; None for one of ``present``.
+
     Raises:
         ConfigError: One is not there, is no driver, or is not told apart from others; with file and line.
     """
-    found = []
+    found: dict[str, Component | None] = {}
     for number, name in enumerate(component.manifest.needs):
         key = ("needs", number)
+        if name in present:
+            found[name] = None
+            continue
         if _is_path(name):
             drivers = [part for part in _at(component, name, key) if part.manifest.kind == "driver"]
             drivers = [part for part in drivers if part.file.name == MANIFEST_NAME] or drivers
@@ -55,7 +69,7 @@ def needed_by(component: Component, chosen: Mapping[str, Component], known: Mapp
                 *key,
                 hint=f"one of {', '.join(dict.fromkeys(there))}, or the path of a {MANIFEST_NAME}, such as ../{name}",
             )
-        found.append(need)
+        found[need.name] = None if need.name in present else need
     return found
 
 
@@ -85,12 +99,17 @@ def load_order(names: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tupl
     return tuple(order)
 
 
-def clients_of(component: Component, programs: Mapping[str, Component]) -> Iterator[Client]:
+def clients_of(
+    component: Component, programs: Mapping[str, Component], *, chosen: Mapping[str, Component] | None = None
+) -> Iterator[Client]:
     """The clients of a driver, in its manifest's order.
+
+    A name is that of a program that the user has chosen, else of the same folder, else of the project.
 
     Args:
         component: The driver.
         programs: Programs that are known by name.
+        chosen: Those that the user points at; they come first.
 
     Raises:
         ConfigError: One is not there, or is no program; with file and line.
@@ -102,8 +121,10 @@ def clients_of(component: Component, programs: Mapping[str, Component]) -> Itera
             program = next(described)
             yield Client(program.name, program)
             continue
-        known = programs.get(client) or _beside(component).get(client)
-        if known is not None and known.manifest.kind == "program":
+        # Another project's program of the same name is not meant, see needed_by.
+        of_name = (group.get(client) for group in (chosen or {}, _beside(component), programs))
+        known = next((part for part in of_name if part is not None and part.manifest.kind == "program"), None)
+        if known is not None:
             yield Client(known.name, known)
             continue
         path = component.folder / client

@@ -85,8 +85,8 @@ def _needs(component: Component, known: Mapping[str, Component]) -> list[Compone
     found = {component.file: component}
     left = [component]
     while left:
-        for need in needed_by(left.pop(), {}, known):
-            if need.file not in found:
+        for need in needed_by(left.pop(), {}, known).values():
+            if need is not None and need.file not in found:
                 found[need.file] = need
                 left.append(need)
     return list(found.values())[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
@@ -42,6 +42,7 @@ def resolve_drivers(
     *,
     beside: Sequence[Path] = (),
     names: Sequence[str] = (),
+    present: Collection[str] = (),
     into: Path | None = None,
     arch: Arch = "x64",
     out: Path | None = None,
@@ -60,6 +61,7 @@ def resolve_drivers(
             ``.sys`` file, which without a manifest must have the file name of a driver that is known, and replaces that one.
         beside: More of them, which those of ``paths`` replace or join: where a command line names drivers, the lab file's.
         names: More of them, by name, see :func:`lab.toolchain.known.known_components`.
+        present: Names of drivers that the run has already: those that need them get them, and none is taken once more.
         into: Folder of the copies, the run's own; it gets a list of the packages as well, see :func:`read_packages`. None: a
             new temporary folder, which is removed at the end of this process.
         arch: Processor of the guest.
@@ -77,12 +79,13 @@ def resolve_drivers(
     known = known_components(home)
     programs = {name: part for name, part in known.items() if part.manifest.kind == "program"}
     chosen: dict[str, _Choice] = {}
+    chosen_programs: dict[str, Component] = {}
     for group in (beside, paths):
         taken: dict[str, Path] = {}
         for path in group:
             for choice in _choices(path, known):
                 if choice.component.manifest.kind == "program":
-                    programs[choice.component.name] = choice.component
+                    chosen_programs[choice.component.name] = choice.component
                     continue
                 name = choice.component.name
                 if name in taken:
@@ -93,7 +96,7 @@ def resolve_drivers(
         if name not in known or known[name].manifest.kind != "driver":
             raise unknown_name(name, known, home)
         chosen.setdefault(name, _finished_or_built(known[name]))
-    needs = _with_needs(chosen, known)
+    needs = _with_needs(chosen, known, present)
     _refuse_clashes(chosen.values())
 
     signer = key or signing_key()
@@ -107,7 +110,7 @@ def resolve_drivers(
         copy = copies.driver(result.name, result.path) if result.kind == "driver" else copies.client(result.path)
         return replace(result, path=copy)
 
-    clients = {name: list(clients_of(choice.component, programs)) for name, choice in chosen.items()}
+    clients = {name: list(clients_of(choice.component, programs, chosen=chosen_programs)) for name, choice in chosen.items()}
     built: dict[tuple[Path, str], BuildResult] = {}
     parts = [choice.component for choice in chosen.values() if not choice.image]
     parts += _programs(client for several in clients.values() for client in several)
@@ -129,17 +132,19 @@ def resolve_drivers(
     return packages
 
 
-def _with_needs(chosen: dict[str, _Choice], known: Mapping[str, Component]) -> dict[str, tuple[str, ...]]:
+def _with_needs(
+    chosen: dict[str, _Choice], known: Mapping[str, Component], present: Collection[str]
+) -> dict[str, tuple[str, ...]]:
     """Add what the chosen drivers need, and what that needs; gives the needs of each by name."""
     needs: dict[str, tuple[str, ...]] = {}
     left = list(chosen)
     while left:
         name = left.pop(0)
         components = {other: choice.component for other, choice in chosen.items()}
-        found = needed_by(components[name], components, known)
-        needs[name] = tuple(part.name for part in found)
-        for part in found:
-            if part.name not in chosen:
+        found = needed_by(components[name], components, known, present=present)
+        needs[name] = tuple(found)
+        for part in found.values():
+            if part is not None and part.name not in chosen:
                 chosen[part.name] = _finished_or_built(part)
                 left.append(part.name)
     refuse_rings({name: choice.component for name, choice in chosen.items()}, needs)

@@ -9,6 +9,10 @@ import pytest
 from lab.errors import NoDriver
 from lab.host.assets import data_root
 from lab.plugin.source import _own_drivers
+from lab.pool.payload import Payload
+from lab.toolchain.build import build_drivers
+from lab.toolchain.files import sha256_of
+from tests.toolchain.conftest import TINY_DRIVER
 
 _SYNC = data_root() / "driver" / "sync"
 _TEST = "import pytest\n\n@pytest.mark.lab_driver('teacup')\ndef test_it(driver):\n    assert driver\n"
@@ -20,6 +24,30 @@ def test_a_marker_brings_a_driver_that_can_be_told_by_name(tmp_path: Path) -> No
     # The next worker takes the same copies.
     again = _own_drivers([tmp_path / "gone"], tmp_path, arch="x64", marked=["sync", "async", "teacup"])
     assert {package.image for package in again} == {package.image for package in packages}
+
+
+def test_what_a_markers_driver_needs_is_the_runs_own(tmp_path: Path) -> None:
+    """The project's build of it took the place of the user's file, in silence."""
+    _driver(tmp_path, "upper", "needs: [lower]\n")
+    _driver(tmp_path, "lower")
+    (built,) = build_drivers([f"{tmp_path / 'lower'}/"], out=tmp_path / "built", project=tmp_path)
+    own = tmp_path / "release" / "lower.sys"
+    own.parent.mkdir()
+    own.write_bytes(built.path.read_bytes() + bytes(8))
+    for _worker in range(2):
+        packages = _own_drivers([own], tmp_path / "run", arch="x64", marked=["upper", "lower"], project=tmp_path)
+        assert [(package.name, package.needs) for package in packages] == [("lower", ()), ("upper", ("lower",))]
+        payload = Payload.of(packages)
+        assert payload.drivers["lower"].sha256 == sha256_of(own)
+        assert payload.load_order(["upper"]) == ("lower", "upper")
+
+
+def _driver(folder: Path, name: str, more: str = "") -> None:
+    """A driver of the project, with the folder's name."""
+    (folder / name).mkdir()
+    (folder / name / f"{name}.c").write_text(TINY_DRIVER, encoding="utf-8")
+    manifest = f"name: {name}\nimage: {name}.sys\nsources: [{name}.c]\n{more}"
+    (folder / name / "driver.yaml").write_text(manifest, encoding="utf-8")
 
 
 def test_a_run_whose_tests_want_drivers_and_that_has_none_says_how_to_name_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_a_driver_that_was_changed_behind_its_hash_is_not_delivered(tmp_path: Pa
     (tmp_path / "a" / "two.sys").write_bytes(b"built anew")
     with pytest.raises(WrongBinary, match=r"two\.sys has SHA-256 \w+ now"):
         Payload.of(packages).stage(tmp_path / "stage")
+
+
+def test_two_drivers_of_one_name_are_refused(tmp_path: Path) -> None:
+    one = package(tmp_path / "a", "one")
+    other = package(tmp_path / "b", "one")
+    assert Payload.of([one, other]).drivers == {"one": one}, "copies of one file"
+    with pytest.raises(ConfigError, match="are both the driver one"):
+        Payload.of([one, replace(other, sha256="0" * 64)])
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

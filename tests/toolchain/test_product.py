@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lab.errors import ConfigError
 from lab.toolchain.build import build_drivers
+from lab.toolchain.known import known_components
 from lab.toolchain.manifest import load_component
 from lab.toolchain.product import load_order
 from lab.toolchain.select import DriverPackage, resolve_drivers
@@ -121,6 +122,29 @@ def test_clients_of_ones_own(driver_folder: DriverFolder, key: SigningKey, tmp_p
     assert all(path.is_relative_to(tmp_path / "run") for path in package.clients.values())
     built = build_drivers([f"{folder}/"], out=tmp_path / "built", project=tmp_path)
     assert [result.path.name for result in built] == ["tiny.sys", "inside.exe"]
+
+
+def test_a_client_of_the_drivers_own_folder_comes_before_the_projects(
+    driver_folder: DriverFolder, key: SigningKey, tmp_path: Path
+) -> None:
+    """With a driver of another project, the program of this one was taken that happens to have the same name."""
+    folder = driver_folder(clients="[tool]")
+    places = {"here": folder, "project": tmp_path / "app", "chosen": tmp_path / "own"}
+    for said, place in places.items():
+        place.mkdir(exist_ok=True)
+        (place / "tool.c").write_text(f'const char said[] = "{said} it is"; {_CLIENT}', encoding="utf-8")
+        (place / "tool.driver.yaml").write_text(
+            "name: tool\nkind: program\nimage: tool.exe\nsources: [tool.c]\n", encoding="utf-8"
+        )
+    project = tmp_path / "app"
+    assert "tool" in known_components(project)
+
+    def content(name: str, *paths: Path) -> bytes:
+        packages = resolve_drivers(paths, into=tmp_path / name, out=tmp_path / "out" / name, project=project, key=key)
+        return packages[0].clients["tool"].read_bytes()
+
+    assert b"here it is" in content("one", folder / "driver.yaml")
+    assert b"chosen it is" in content("two", folder / "driver.yaml", tmp_path / "own" / "tool.driver.yaml")
 
 
 @pytest.mark.parametrize(
