@@ -32,11 +32,11 @@ def test_memory_and_disks(guest, driver):
     assert said(guest, r"type Z:\\sys\\block\\vdb\\size") == "16384"
     assert said(guest, r"type Z:\\sys\\block\\vdb\\serial") == "LAB-DATA"
     assert (said(guest, r"type Z:\\sys\\block\\vdb\\ro"), said(guest, r"type Z:\\sys\\block\\vdc\\ro")) == ("0", "1")
-    assert said(guest, "echo %NUMBER_OF_PROCESSORS%") == "1"
+    assert said(guest, "echo %NUMBER_OF_PROCESSORS%") == "2"
 
 
 @pytest.mark.lab_cpus(2)
-def test_two_processors(guest):
+def test_two_processors_by_a_marker_are_those_of_the_machine(guest):
     assert said(guest, "echo %NUMBER_OF_PROCESSORS%") == "2"
     assert 900 < memory_mb(guest) < 1024
 """
@@ -55,7 +55,7 @@ drivers: [{ROOT / "driver/sync"}]
 workers: 1
 machine:
   memory: 1G
-  cpus: 1
+  cpus: 2
   devices:
     - driver: virtio-balloon
   disks:
@@ -92,7 +92,7 @@ def test_memory_processors_and_disks_are_in_the_forks(forked: FinishedRun) -> No
 def test_the_report_has_the_machine(forked: FinishedRun) -> None:
     machine = forked.report.machine
     assert machine is not None
-    assert (machine.memory_mb, machine.cpus, machine.cpu) == (1024, 1, "max,smap=off")
+    assert (machine.memory_mb, machine.cpus, machine.cpu) == (1024, 2, "max,smap=off")
     assert machine.devices == ["virtio-balloon"]
     data = b"data" * (1 << 21)
     digest = hashlib.sha256(data).hexdigest()
