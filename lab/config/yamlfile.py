@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,11 @@ from lab.errors import ConfigError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 KeyPath = tuple[str | int, ...]
+#: Tags of keys that are text, and of << and =.
+_TEXT = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "value"))
+_INT = "tag:yaml.org,2002:int"
+#: YAML 1.1 reads 12:30 as 750 and 010 as 8; https://yaml.org/type/int.html
+_MISREAD = re.compile(r"[-+]?(?:.*:.*|0[0-9_]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +33,14 @@ class YamlDocument:
         file: The file as errors name it.
         data: The top-level mapping; empty for an empty file.
         lines: Key path -> 1-based line.
+        misread: Key path -> a number as it is written, where YAML takes another one than most readers: times, and octal
+            numbers.
     """
 
     file: str
     data: Mapping[str, Any]
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    misread: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def line(self, path: Sequence[str | int]) -> int:
         """The line of a key, or of the nearest key above it; 0 for none."""
@@ -66,7 +75,8 @@ def read_yaml(path: Path) -> YamlDocument:
         if node is None:
             return YamlDocument(name, {})
         lines: dict[KeyPath, int] = {}
-        _walk(node, (), lines, name)
+        misread: dict[KeyPath, str] = {}
+        _walk(node, (), lines, misread, name)
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -80,7 +90,7 @@ def read_yaml(path: Path) -> YamlDocument:
         raise ConfigError(f"has a value that cannot be read: {error}", file=name, key=dotted(bad), line=line) from None
     if not isinstance(data, dict):
         raise ConfigError("must be a list of `key: value` lines", file=name, line=1)
-    return YamlDocument(name, data, lines)
+    return YamlDocument(name, data, lines, misread)
 
 
 def validate(document: YamlDocument, model: type[_Model]) -> _Model:
@@ -180,8 +190,19 @@ def _bad_scalar(node: yaml.Node | None, path: KeyPath = ()) -> tuple[KeyPath, in
     return (), 0
 
 
-def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str, above: tuple[yaml.Node, ...] = ()) -> None:
-    """Note the line of every key below ``node``; refuse keys that stand twice, and an alias of what it stands in."""
+def _walk(
+    node: yaml.Node,
+    path: KeyPath,
+    lines: dict[KeyPath, int],
+    misread: dict[KeyPath, str],
+    file: str,
+    above: tuple[yaml.Node, ...] = (),
+) -> None:
+    """Note the line of every key below ``node``, and numbers that are easily misread.
+
+    Raises:
+        ConfigError: A key stands twice, or is no text; or an alias is one of what it stands in.
+    """
     if any(node is other for other in above):
         raise ConfigError("refers to itself", file=file, key=dotted(path), line=lines.get(path, 0))
     above = (*above, node)
@@ -198,10 +219,16 @@ def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str, 
                     line=line,
                     hint="remove one of them",
                 )
+            if isinstance(key, yaml.ScalarNode) and key.tag not in _TEXT:
+                # On and Yes are both the key True then, and the first one is lost.
+                said = f"is no text for a key: YAML reads {key.tag.rpartition(':')[2]}"
+                raise ConfigError(said, file=file, key=dotted(here), line=line, hint=f"quote it: '{name}'")
             seen[name] = line
             lines[here] = line
-            _walk(value, here, lines, file, above)
+            _walk(value, here, lines, misread, file, above)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*path, index)] = item.start_mark.line + 1
-            _walk(item, (*path, index), lines, file, above)
+            _walk(item, (*path, index), lines, misread, file, above)
+    elif node.tag == _INT and _MISREAD.fullmatch(str(node.value)):
+        misread[path] = str(node.value)

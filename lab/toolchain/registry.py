@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import struct
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ TYPES: Mapping[str, int] = {
 _OF_THE_SERVICE = frozenset({"type", "start", "errorcontrol", "imagepath", "group"})
 _SERVICES = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services"
 _BITS = {"REG_DWORD": 32, "REG_QWORD": 64}
+#: Control characters, halves of pairs, and separators of lines and paragraphs.
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s,]*)*")
 
 
@@ -67,6 +70,10 @@ def parse_registry(document: YamlDocument) -> tuple[RegistryValue, ...]:
         return ()
     if not isinstance(tree, dict):
         raise _wrong(document, ("registry",), "must be a list of `name: value` lines", "Parameters: {Level: 3}")
+    for path, written in document.misread.items():
+        if path[0] == "registry":
+            said = f"is written {written}, which YAML reads as another number: a time in seconds, or octal"
+            raise _wrong(document, path, said, "write the number in decimal or as 0x…, or quote it to have it as text")
     found = tuple(_values(document, tree, ("registry",), ""))
     seen: dict[tuple[str, str], str] = {}
     for value in found:
@@ -91,10 +98,17 @@ def reg_file(service: str, values: Iterable[RegistryValue]) -> bytes:
 
 def _values(document: YamlDocument, tree: Mapping[object, object], path: KeyPath, key: str) -> Iterator[RegistryValue]:
     for raw, value in tree.items():
-        name = str(raw)
-        here = (*path, name)
+        here = (*path, str(raw))
+        if not isinstance(raw, str):
+            raise _wrong(document, here, f"is no text: YAML reads {raw!r}", "quote it")
+        name = raw
         if not name:
             raise _wrong(document, here, "has no name", "@ is a key's default value")
+        if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+            # A line break in it would begin a line of its own in the file, and be a key or a value of somebody else's.
+            key_said = dotted((*path, name.encode("unicode_escape").decode("ascii")))
+            said = "has a control character in its name"
+            raise ConfigError(said, file=document.file, key=key_said, line=document.line(here), hint="leave it out")
         if isinstance(value, dict) and "type" not in {str(word).lower() for word in value}:
             if not value:
                 raise _wrong(document, here, "is a subkey without values", "leave it out, or give it one")

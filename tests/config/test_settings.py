@@ -221,17 +221,17 @@ def test_every_key_has_a_description() -> None:
     assert [name for name, value in properties.items() if not value.get("description")] == []
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "key"),
-    [
-        ("suites: [a]\nknown:\n- test: x\n  reason: r\n  until: 2026-13-01\n", 5, "known.0.until"),
-        ("suites: [a]\n2026-13-01: x\n", 2, "2026-13-01"),
-    ],
-)
-def test_a_date_that_does_not_exist_is_told_with_its_line(tmp_path: Path, text: str, line: int, key: str) -> None:
-    caught = error(tmp_path, text)
-    assert (caught.line, caught.key) == (line, key)
+def test_a_date_that_does_not_exist_is_told_with_its_line(tmp_path: Path) -> None:
+    caught = error(tmp_path, "suites: [a]\nknown:\n- test: x\n  reason: r\n  until: 2026-13-01\n")
+    assert (caught.line, caught.key) == (5, "known.0.until")
     assert "month must be in 1..12" in str(caught)
+
+
+@pytest.mark.parametrize(("key", "kind"), [("2026-13-01", "timestamp"), ("On", "bool"), ("010", "int")])
+def test_a_key_that_yaml_takes_for_no_text_is_refused_with_its_line(tmp_path: Path, key: str, kind: str) -> None:
+    caught = error(tmp_path, f"suites: [a]\n{key}: x\n")
+    assert (caught.line, caught.key, caught.hint) == (2, key, f"quote it: '{key}'")
+    assert f"YAML reads {kind}" in caught.message
 
 
 @pytest.mark.parametrize(

@@ -71,13 +71,29 @@ def test_subkeys_in_subkeys() -> None:
         ("{Names: ['']}", "registry.Names", "not empty", ""),
         ("{V: {type: REG_LINK, value: x}}", "registry.V", "type REG_LINK", "REG_SZ"),
         ("{V: {type: REG_SZ}}", "registry.V", "type and value", ""),
-        ("{V: {type: REG_BINARY, value: 0102}}", "registry.V", "must be bytes", "quote it"),
+        ("{V: {type: REG_BINARY, value: 0102}}", "registry.V.value", "is written 0102", "quote it"),
+        ("{V: {type: REG_BINARY, value: 12}}", "registry.V", "must be bytes", "quote it"),
         ("{V: {type: REG_BINARY, value: '012'}}", "registry.V", "must be bytes", ""),
         ("{V: {type: REG_SZ, value: 1}}", "registry.V", "must be text", "quote it"),
         ("{Start: 3}", "registry.Start", "set by the service manager", "keys of the manifest"),
         ("{Parameters: {}}", "registry.Parameters", "without values", ""),
         ("{'\\x': {V: 1}}", "registry.\\x", "no path of a subkey", ""),
         ("{Level: 1, LEVEL: 2}", "registry.LEVEL", "once more", ""),
+        ("{On: 1}", "registry.On", "YAML reads bool", "quote it: 'On'"),
+        ("{Parameters: {On: 1, Yes: x}}", "registry.Parameters.On", "YAML reads bool", "quote it: 'On'"),
+        ("{Parameters: {010: 3}}", "registry.Parameters.010", "YAML reads int", "quote it: '010'"),
+        ("{~: 3}", "registry.~", "YAML reads null", "quote it"),
+        ("{Time: 12:30:00}", "registry.Time", "is written 12:30:00", "quote it"),
+        ("{Mode: 0644}", "registry.Mode", "is written 0644", "in decimal"),
+        ("{V: {type: binary, value: [1, 1:30]}}", "registry.V.value.1", "is written 1:30", ""),
+        ('{"a\\nb": 1}', "registry.a\\nb", "control character", "leave it out"),
+        (
+            '{"Enum\\n[HKEY_LOCAL_MACHINE\\\\X]": {V: 1}}',
+            "registry.Enum\\n[HKEY_LOCAL_MACHINE\\\\X]",
+            "control character",
+            "leave it out",
+        ),
+        ('{Parameters: {"a\\u2028b": 1}}', "registry.Parameters.a\\u2028b", "control character", "leave it out"),
     ],
 )
 def test_wrong_values_are_told_with_their_line(
@@ -88,6 +104,20 @@ def test_wrong_values_are_told_with_their_line(
     assert (caught.value.key, caught.value.line) == (key, 4)
     assert words in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_what_looks_alike_and_is_text_stays_what_it_is(driver_folder: DriverFolder) -> None:
+    folder = driver_folder(registry="{'On': 1, '010': 0, \"Yes\": '12:30:00', N: 10, H: 0x10, Z: 0}")
+    found = load_component(folder / "driver.yaml").registry
+    assert [(value.name, value.type) for value in found] == [
+        ("On", "REG_DWORD"),
+        ("010", "REG_DWORD"),
+        ("Yes", "REG_SZ"),
+        ("N", "REG_DWORD"),
+        ("H", "REG_DWORD"),
+        ("Z", "REG_DWORD"),
+    ]
+    assert found[2].data == wide("12:30:00\0")
 
 
 def test_the_line_is_that_of_the_value(driver_folder: DriverFolder) -> None:
