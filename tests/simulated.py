@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.errors import EvidenceLost, GuestExited, GuestHung, LabError, TransportError
@@ -360,9 +360,11 @@ class SimulatedSource:
         folder: Where the payload's files are made.
         log: A line is appended to this file for each boot.
         boot_errors: Raised by the first boots, one each.
+        needs: Driver → the drivers that it needs.
     """
 
     folder: Path
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     boot_errors: list[Exception] = field(default_factory=list)
     refuse_start: bool = False
     refuse_stop: bool = False
@@ -384,12 +386,11 @@ class SimulatedSource:
             with contextlib.suppress(FileExistsError), file.open("x", encoding="utf-8") as stream:
                 stream.write(name)
         clients = {"drvprobe": files["drvprobe.exe"], "sim_reader": files["sim_reader.exe"]}
-        return Payload.of(
-            [
-                _package("sync", "SimSync", files["sim.sys"], links=(LINK,), clients=clients),
-                _package("async", "SimAsync", files["other.sys"]),
-            ]
+        packages = (
+            _package("sync", "SimSync", files["sim.sys"], links=(LINK,), clients=clients),
+            _package("async", "SimAsync", files["other.sys"]),
         )
+        return Payload.of(replace(package, needs=self.needs.get(package.name, ())) for package in packages)
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
         if self.boot_errors:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lab.errors import GuestHung, GuestLacks, LabError, ServiceError, WrongBinary
 from lab.guest.pnp import install_package, remove_package
 from lab.guest.services import ALREADY_RUNNING, NOT_ACTIVE, ServiceState
-from lab.pool.payload import GUEST_FOLDER
+from lab.pool.payload import GUEST_FOLDER, Payload
 from lab.pool.pool import Seat
 from lab.pool.verify import verify
 from lab.toolchain.select import DriverPackage
@@ -118,8 +118,11 @@ class LoadedDriver:
             return True
         return False
 
-    def leave(self) -> None:
+    def leave(self, *, wait: bool = False) -> None:
         """Unload it behind a test; one that is not loaded any more is fine. For the fixtures.
+
+        Args:
+            wait: Until it is unloaded, on every guest.
 
         Raises:
             ServiceError: It refuses to unload; the guest is replaced.
@@ -131,7 +134,7 @@ class LoadedDriver:
             return
         try:
             self.stop()
-            if "unload_waits_for_handles" in self._seat.guest.capabilities:
+            if wait or "unload_waits_for_handles" in self._seat.guest.capabilities:
                 # There the stop returns while a client that was just ended still has its handle.
                 self.wait_unloaded()
         except ServiceError as error:
@@ -183,3 +186,26 @@ class LoadedDriver:
 
     def _condemn(self, error: LabError) -> None:
         self._seat.condemn(f"driver {self.name} did not unload: {error.message}")
+
+
+def unload_users(order: Sequence[str], payload: Payload, seat: Seat) -> None:
+    """Unload what is to be loaded afresh and has users among the loaded drivers: the users first.
+
+    A driver whose file objects or callbacks another one holds cannot go before that one, or goes and takes the kernel along.
+    Whatever has no relation to others stays, and is reloaded by :meth:`LoadedDriver.prepare` with one command.
+
+    Args:
+        order: The drivers of a test that are to be fresh.
+        payload: All drivers of the run.
+        seat: The guest at work.
+
+    Raises:
+        ServiceError: One refuses to unload; the guest is replaced.
+    """
+    used = {name for name in order if name in seat.loaded and not seat.freshly_loaded(name)}
+    below = {name: set(payload.load_order([name])) for name in payload.drivers if name in seat.loaded}
+    going = {name for name, needed in below.items() if needed & used}
+    if any(below[name] & going != {name} for name in going):
+        for name in reversed(payload.load_order(sorted(going))):
+            if name in going:
+                LoadedDriver(payload.driver(name), seat).leave(wait=True)

@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import SuiteError
 from lab.guest.protocol import CommandResult
-from lab.plugin.drivers import LoadedDriver
+from lab.plugin.drivers import LoadedDriver, unload_users
 from lab.plugin.keys import SESSION, options_of
 from lab.plugin.options import LabConfig
 from lab.plugin.reader import DeviceReader
@@ -66,6 +66,8 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     loaded = {name: LoadedDriver(payload.driver(name), seat) for name in dict.fromkeys((*names, *order))}
     # Unloaded behind the test that used it, not ahead of the next one: an unload that fails is this test's finding.
     with contextlib.ExitStack() as behind:
+        if run.wishes.reload:
+            unload_users(order, payload, seat)
         for one in (loaded[name] for name in order):
             behind.callback(session.leave_driver, one)
             if one.prepare(fresh=run.wishes.reload) and run.stream is not None:

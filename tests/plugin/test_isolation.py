@@ -141,6 +141,32 @@ def test_b(driver): pass
     assert forked.verdicts == {"test_a": "product", "test_b": "passed"}
 
 
+def test_a_driver_is_loaded_afresh_only_without_those_that_use_it(forked: Inner) -> None:
+    """A test that takes the guest alone makes the template's drivers stale; each was reloaded under the one that used it."""
+    forked.prepare(forks="SimulatedForks()", changes="source.needs = {'async': ('sync',)}")
+    forked.run(
+        """
+def calls(guest):
+    words = [line.split() for line in guest.transport.commands]
+    return [tuple(line[1:3]) for line in words if line[1:2] in (["start"], ["stop"])]
+
+@pytest.mark.lab_driver("async")
+class TestUpper:
+    def test_a(self, guest): assert calls(guest) == []
+    def test_b(self, driver, guest):
+        assert calls(guest) == [("stop", "SimAsync"), ("stop", "SimSync"), ("start", "SimSync"), ("start", "SimAsync")]
+
+class TestBoth:
+    @pytest.mark.lab_driver("async")
+    def test_c(self, guest): assert calls(guest) == []
+    @pytest.mark.lab_driver("sync")
+    def test_d(self, driver, guest):
+        assert calls(guest) == [("stop", "SimAsync"), ("stop", "SimSync"), ("start", "SimSync")]
+"""
+    )
+    assert forked.verdicts == dict.fromkeys(("test_a", "test_b", "test_c", "test_d"), "passed")
+
+
 def test_a_fork_that_does_not_wake_is_no_test_s_failure(forked: Inner) -> None:
     forked.prepare(
         forks="SimulatedForks([GuestExited('QEMU ended with exit code 1')])", more="from lab.errors import GuestExited"
