@@ -125,3 +125,23 @@ def test_a_script_file_that_cannot_be_opened_is_told_with_its_error(guest: LiveG
     done = guest.transport.run([old_probe, r"@C:\lab\old\nothing"], timeout=60, shell=False)
     assert done.exit_code == 2
     assert "the script file cannot be opened, Win32 error 2: C:\\\\lab\\\\old\\\\nothing" in done.text
+
+
+_FULL = r"\\?\unix\dev\full"
+_UNREADABLE = r"\\?\unix\proc\self\mem"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (rf"C:\lab\old\drvprobe.exe - <{_UNREADABLE}", "the script cannot be read, Win32 error "),
+        (rf"C:\lab\bin\labfile.exe put C:\lab\old\copy <{_UNREADABLE}", "cannot read: standard input: Win32 error "),
+        (rf"C:\lab\bin\labfile.exe sum C:\lab\old\async.sys >{_FULL}", "cannot write: standard output: Win32 error "),
+        (rf"C:\lab\old\drvprobe.exe tick >{_FULL}", ""),
+    ],
+)
+def test_a_standard_stream_that_fails_is_told_with_its_error(guest: LiveGuest, old_probe: str, line: str, said: str) -> None:
+    """drvprobe took it for the end of its script, and ran what it had so far."""
+    done = guest.transport.run(line, timeout=60)
+    assert done.exit_code not in (0, 1), done
+    assert said in done.text + done.error_text, done

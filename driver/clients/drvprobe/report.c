@@ -36,11 +36,12 @@ void PutLine(const TEXT *body)
     AddBytes(&line, body->data, body->length);
     Add(&line, "}\n");
     while (done < line.length) {
-        DWORD written = 0;
+        DWORD written = 0, error = 0;
 
-        if (!WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), line.data + done, (DWORD)(line.length - done), &written, NULL)
-            || written == 0)
-            ExitProcess(ERROR_BROKEN_PIPE);  /* nobody reads any more */
+        if (!WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), line.data + done, (DWORD)(line.length - done), &written, NULL))
+            error = GetLastError();
+        if (written == 0)
+            ExitProcess(error ? error : ERROR_BROKEN_PIPE);  /* nobody reads any more */
         done += written;
     }
     LeaveCriticalSection(&OutputLock);
