@@ -245,6 +245,14 @@ def test_a_mistake_in_the_script_is_told_before_anything_is_sent() -> None:
     assert not transport.sent
 
 
+def test_a_link_stands_in_a_script_only_where_there_is_one() -> None:
+    transport = FakeTransport([result(output(line(1, "open", handle="h")))])
+    run_probe(transport, EXE, ProbeScript().open("h"), link=r"\\.\X")
+    assert transport.sent[0].command == (EXE, r"open h \\.\X")
+    with pytest.raises(ConfigError, match=r"line 1, column 8: nobody has said what \{link\} stands for"):
+        run_probe(transport, EXE, ProbeScript().open("h"))
+
+
 def test_a_mistake_that_only_the_guest_notices_is_the_users() -> None:
     error = {"seq": 1, "op": "error", "thread": "main", "handle": None, "message": "unknown operation: foo", "text": "foo h"}
     with pytest.raises(ConfigError, match=r"drvprobe: unknown operation: foo in `foo h`"):
