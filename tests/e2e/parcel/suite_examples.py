@@ -180,7 +180,8 @@ def test_a_client_program(lab_client: Client) -> None:
 def test_a_guest(guest: LiveGuest, tmp_path: Path) -> None:
     assert "driver_load" in guest.capabilities
     assert guest.services.exists("Parcel")
-    assert guest.services.query("Parcel").state is ServiceState.RUNNING
+    # No driver is loaded for a test that asks for the guest alone; one of an earlier test may still be.
+    assert guest.services.query("Parcel").state in (ServiceState.STOPPED, ServiceState.RUNNING)
     (tmp_path / "note.txt").write_text("hello", encoding="utf-8")
     guest.transport.put(tmp_path / "note.txt", r"C:\lab\note.txt")
     assert guest.transport.run(r"type C:\lab\note.txt", timeout=60).text.strip() == "hello"
