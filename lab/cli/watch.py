@@ -29,6 +29,8 @@ _GRACE_S = 60.0
 _POLL_S = 0.2
 #: Editors write a file in several steps, and several files at once.
 _DEBOUNCE_MS = 300
+#: To the beginning of a line that is then empty.
+_LINE = "\r\x1b[K"
 _CLEAR = "\x1b[2J\x1b[H"
 _QUIT, _AGAIN = "qQ\x04", "rR"
 
@@ -125,7 +127,7 @@ def _round(settings: Settings, words: Sequence[str], number: int, keys: Keys) ->
     try:
         with said.open("wb") as file:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, process_group=0)
-        ended = _wait_for(process, keys)
+        ended = _wait_for(process, keys, said)
         text = said.read_text(encoding="utf-8", errors="backslashreplace")
     finally:
         said.unlink(missing_ok=True)
@@ -134,10 +136,14 @@ def _round(settings: Settings, words: Sequence[str], number: int, keys: Keys) ->
     return folder, text, ended
 
 
-def _wait_for(process: subprocess.Popen[bytes], keys: Keys) -> bool:
-    """Wait for a round's end; q and Ctrl-C end it in good order. Whether they did."""
+def _wait_for(process: subprocess.Popen[bytes], keys: Keys, said: Path) -> bool:
+    """Wait for a round's end, its newest line on the screen; q and Ctrl-C end it in good order. Whether they did."""
     try:
         while process.poll() is None:
+            if is_terminal(sys.stdout):
+                # A round that builds a guest image first takes minutes.
+                sys.stdout.write(_LINE + last_line(said)[: shutil.get_terminal_size().columns - 1])
+                sys.stdout.flush()
             if any(key in _QUIT for key in keys.pressed()):
                 raise KeyboardInterrupt
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -153,6 +159,14 @@ def _wait_for(process: subprocess.Popen[bytes], keys: Keys) -> bool:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def last_line(file: Path) -> str:
+    """The last line of a file that is not blank, as far as it can be shown; empty where there is none."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - 4096))
+        lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines()]
+    return next(("".join(filter(str.isprintable, line)) for line in reversed(lines) if line), "")
 
 
 def _wait(before: Stamps, watched: Callable[[], Watched], now: Watched, keys: Keys) -> Reach | None:

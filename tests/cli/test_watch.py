@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lab.cli.main import app
 from lab.cli.screen import round_lines
-from lab.cli.watch import round_arguments
+from lab.cli.watch import last_line, round_arguments
 from lab.cli.watched import Reach, Watched, changed_files, folders_of, learned, reach_of, stamps_of
 from lab.cli.watchrun import _manifests, own_words
 from lab.errors import ConfigError
@@ -97,6 +97,14 @@ def test_a_round_that_does_not_build_shows_the_compilers_last_words(tmp_path: Pa
     assert lines[1] == "… 44 lines more"
     assert lines[-1] == "line 49"
     assert len(lines) == 8
+
+
+def test_the_newest_line_of_a_round(tmp_path: Path) -> None:
+    file = tmp_path / "said.txt"
+    file.write_bytes(b"")
+    assert last_line(file) == ""
+    file.write_bytes(b"x" * 9000 + b"\nboot wine (tcg)\x1b[0m\n\n")
+    assert last_line(file) == "boot wine (tcg)[0m"
 
 
 def test_the_files_of_a_driver_are_the_compilers_own_list(tmp_path: Path) -> None:
