@@ -55,13 +55,21 @@ def _source_line(package: DriverPackage, address: int) -> str:
     # A driver that was not stripped tells it itself; of one that was, the tool says nothing.
     symbols = next((file for file in candidates if _belong_together(package.image, file)), package.image)
     try:
-        said = run([_ADDR2LINE[package.arch], "-f", "-C", "-e", str(symbols), hex(address)], _TIMEOUT_S).stdout.splitlines()
+        said = run(
+            [_ADDR2LINE[package.arch], "-f", "-C", "-i", "-e", str(symbols), hex(address)], _TIMEOUT_S
+        ).stdout.splitlines()
     except HostToolError:
         return ""
     if len(said) < 2 or said[0] == "??":
         return ""
-    file, _, number = said[1].partition(" ")[0].rpartition(":")
-    return f"{said[0]}, {Path(file).name}:{number}" if number.isdigit() else said[0]
+    # The innermost function first; what it was inlined into says where that is in the driver's own source.
+    return ", in ".join(_place(function, place) for function, place in zip(said[::2], said[1::2], strict=False))
+
+
+def _place(function: str, place: str) -> str:
+    """Function, file and line, from two lines of the tool."""
+    file, _, number = place.partition(" ")[0].rpartition(":")
+    return f"{function}, {Path(file).name}:{number}" if number.isdigit() else function
 
 
 def _belong_together(image: Path, symbols: Path) -> bool:

@@ -108,6 +108,7 @@ def test_the_fault_of_a_finished_driver_is_told_with_its_line(
     line = next(number for number, text in enumerate(lines, 1) if "the line of the fault" in text)
     assert crashed.fault is not None
     assert crashed.fault.code.lower() == "0xc0000005"
+    # Of Rust, core's function comes first, which was inlined there.
     assert crashed.fault.where.endswith(f"{function}, {source}:{line})"), crashed.fault.where
     found = {Path(file.path).name: file.kind for file in crashed.evidence}
     assert found[f"{name}.sys"] == "driver"

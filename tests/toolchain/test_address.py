@@ -83,3 +83,10 @@ def test_symbols_of_another_build_tell_no_line(
     assert "symbols of another build" in caplog.text
     # Those that fit are taken, wherever they stand in the list.
     assert "DispatchRead" in locate(replace(sync, symbols=(stale, *sync.symbols)), address)
+
+
+def test_a_driver_that_was_not_stripped_tells_its_lines_itself(sync: DriverPackage, dispatch_read: int) -> None:
+    """As other compilers leave it; what was inlined is told with the function around it."""
+    said = locate(replace(sync, image=sync.symbols[0], symbols=()), 0x7FFFFF310000 + dispatch_read)
+    assert "DispatchRead, sync.c:" in said
+    assert said.endswith(")")
