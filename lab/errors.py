@@ -5,6 +5,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
     LabError
       ConfigError         what the user wrote is wrong: file, key, line       -> usage error (exit 2)
         SuiteError        a test uses the lab wrongly: a marker, a fixture    -> test
+          GuestRefuses    a guest does not take what a manifest gives it      -> test
       HostToolError       a program of this machine is missing or failed      -> infra
       ImageError          a guest image cannot be built or is not usable      -> infra
       FreezeFailed        a guest cannot be frozen, or a frozen one not used  -> a cold boot instead, and infra
@@ -84,6 +85,13 @@ class NoDriver(ConfigError):
 
 class SuiteError(ConfigError):
     """A test uses the lab in a wrong way: a marker's arguments, a driver that is not there, a guest where no test runs."""
+
+
+class GuestRefuses(SuiteError):
+    """A guest does not take what a manifest gives it: a file at its place, values of the registry.
+
+    No other guest would take it either, so none is booted for it.
+    """
 
 
 class HostToolError(LabError):

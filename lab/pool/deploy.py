@@ -52,6 +52,7 @@ def deploy(
 
     Raises:
         WrongBinary: What is in the guest is not what the run names.
+        GuestRefuses: The guest does not take a file at its place, or values of the registry.
         TransportError: The copy failed, or the guest refused to create a service: the lab's trouble, no driver has run yet.
     """
     begin = clock()
@@ -80,6 +81,6 @@ def deploy(
                 reply.check()
         except ServiceError as error:
             raise TransportError(f"{guest.guest_id}: a service cannot be created: {error.message}", hint=error.hint) from error
-    for file in payload.registries:
-        import_registry(guest.transport, guest_path(file))
+    for driver in payload.drivers.values():
+        import_registry(guest.transport, driver)
     return Deployed(copy_s=copied - begin, create_s=clock() - copied, copied_by=done.by, copy_note=done.note, sums=sums)

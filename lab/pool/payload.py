@@ -10,8 +10,8 @@ from typing import Self
 
 from lab.errors import ConfigError, WrongBinary
 from lab.toolchain.files import sha256_of
+from lab.toolchain.package import DriverPackage, PlacedFile
 from lab.toolchain.product import load_order
-from lab.toolchain.select import DriverPackage
 
 #: Where the payload lies in the guest.
 GUEST_FOLDER = "C:\\lab\\run"
@@ -34,7 +34,7 @@ class Payload:
         """The drivers with all of their clients.
 
         Raises:
-            ConfigError: Two drivers have one name, or different clients of one name.
+            ConfigError: Two drivers have one name, or different clients of one name, or bring different files to one place.
         """
         drivers: dict[str, DriverPackage] = {}
         for package in packages:
@@ -47,6 +47,7 @@ class Payload:
         for package in drivers.values():
             for name, file in package.clients.items():
                 _refuse_another(file, clients.setdefault(name, file))
+        _refuse_one_place(drivers.values(), clients.values())
         return cls(drivers=drivers, clients=clients)
 
     def driver(self, name: str) -> DriverPackage:
@@ -86,9 +87,10 @@ class Payload:
         return load_order(tuple(names), {name: driver.needs for name, driver in self.drivers.items()})
 
     @property
-    def placed(self) -> dict[str, Path]:
-        """Windows path → file, of those that are copied from the folder of the run to a place of their own."""
-        return {file.to: file.path for driver in self.drivers.values() for file in driver.files if file.to}
+    def placed(self) -> list[PlacedFile]:
+        """Those that are copied from the folder of the run to a place of their own, each place once."""
+        placed = [file for driver in self.drivers.values() for file in driver.files if file.to]
+        return list({file.to.lower(): file for file in placed}.values())
 
     @property
     def registries(self) -> list[Path]:
@@ -125,18 +127,39 @@ class Payload:
             WrongBinary: A driver is not any more what it was when it was hashed.
         """
         folder.mkdir(parents=True)
+        staged: dict[str, Path] = {}
         for file in self.files():
+            staged[file.name.lower()] = folder / file.name
             shutil.copyfile(file, folder / file.name)
         hashed = [(driver.image, driver.sha256) for driver in self.drivers.values()]
         hashed += [(file.path, file.sha256) for driver in self.drivers.values() for file in driver.files]
         for path, sha256 in hashed:
-            found = sha256_of(folder / path.name)
+            found = sha256_of(staged[path.name.lower()])
             if found != sha256:
                 raise WrongBinary(
                     f"{path} has SHA-256 {found} now, and had {sha256} when the run began",
                     hint="nobody but the run may write to its folder; run again",
                 )
         return folder
+
+
+def _refuse_one_place(drivers: Iterable[DriverPackage], clients: Iterable[Path]) -> None:
+    """Refuse a file at the place of another one in the guest, unless both are copies of one file."""
+    taken = {guest_path(file).lower(): (str(file), sha256_of(file)) for file in clients if file.exists()}
+    taken |= {guest_path(driver.image).lower(): (str(driver.path), driver.sha256) for driver in drivers}
+    for driver in drivers:
+        for file in driver.files:
+            said = f"{file.spot.file}:{file.spot.line}" if file.spot.file else str(file.path)
+            for place in filter(None, (guest_path(file.path), file.to)):
+                other, sha256 = taken.setdefault(place.lower(), (said, file.sha256))
+                if sha256 != file.sha256:
+                    raise ConfigError(
+                        f"{place} in the guest is also the place of another file: {other}",
+                        file=file.spot.file,
+                        key=file.spot.key,
+                        line=file.spot.line,
+                        hint="rename one of the two, or give it another place with `to`",
+                    )
 
 
 def _refuse_another(file: Path, other: Path) -> None:

@@ -45,9 +45,15 @@ class RunCopies:
             copy_of(file, target.parent / file.name)
         return target
 
-    def beside(self, name: str, file: Path) -> tuple[Path, str]:
-        """Copy a file that a driver brings along; gives the copy and its SHA-256."""
-        target = self._folder / name / "files" / file.name
+    def beside(self, name: str, file: Path, as_name: str = "") -> tuple[Path, str]:
+        """Copy a file that a driver brings along; gives the copy and its SHA-256.
+
+        Args:
+            name: The driver.
+            file: The file.
+            as_name: File name of the copy; empty: the file's own.
+        """
+        target = self._folder / name / "files" / (as_name or file.name)
         return target, copy_of(file, target)
 
     def made(self, name: str, file_name: str, data: bytes) -> Path:

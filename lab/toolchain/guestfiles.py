@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lab.toolchain.buildkeys import relative_path
 
-_WINDOWS_PATH = re.compile(r"[A-Za-z]:(\\[^\\/:*?\"<>|&%^\x00-\x1f]+)+")
+#: What Windows has in no name, and what cmd reads something into.
+_NAME = r"[^\\/:*?\"<>|&%^!\x00-\x1f]*[^\\/:*?\"<>|&%^!\x00-\x1f. ]"
+_WINDOWS_PATH = re.compile(rf"[A-Za-z]:(\\{_NAME})+")
 
 
 class GuestFile(BaseModel):
@@ -28,7 +30,12 @@ class GuestFile(BaseModel):
     @field_validator("path")
     @classmethod
     def _relative(cls, value: str) -> str:
-        return relative_path(value, "a file")
+        name = Path(relative_path(value, "a file")).name
+        if not re.fullmatch(_NAME, name):
+            raise ValueError(
+                f"{name} is no name for a file in the guest: rename it, without % & ^ ! and what Windows has in no name"
+            )
+        return value
 
     @field_validator("to")
     @classmethod

@@ -136,6 +136,10 @@ class Component:
         """An error about one of its keys, with its line."""
         return ConfigError(message, file=str(self.file), key=dotted(key), line=self.lines.get(key, 0), hint=hint)
 
+    def line(self, *key: str | int) -> int:
+        """The line of a key, or of the nearest one above it; 0 for none."""
+        return next((self.lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self.lines), 0)
+
     @property
     def name(self) -> str:
         """The manifest's name."""
@@ -190,6 +194,7 @@ def load_component(path: Path) -> Component:
     component = Component(path.absolute(), manifest, registry, programs, document.lines)
     _check_kinds(component)
     _check_files(component, document)
+    _check_places(component)
     return component
 
 
@@ -210,6 +215,22 @@ def _check_kinds(component: Component) -> None:
     if manifest.inf and manifest.sources:
         said = "is for a finished image: the package's catalogue holds its hash, and a new build breaks it"
         raise component.wrong(said, "inf", hint="leave sources out, and sign image and catalogue with the package's own tools")
+
+
+def _check_places(component: Component) -> None:
+    """Refuse two files for one place in the guest, where large and small letters are the same."""
+    manifest = component.manifest
+    taken = {component.image_name.lower(): component.image_name}
+    if manifest.inf:
+        taken[Path(manifest.inf).name.lower()] = manifest.inf
+    for number, file in enumerate(manifest.files):
+        other = taken.setdefault((file.to or file.name).lower(), file.path)
+        if other is not file.path:
+            raise component.wrong(
+                f"{file.path} and {other} have one place in the guest, {file.to or f'{file.name} beside the driver'}",
+                *("files", number),
+                hint=r"name one of them only, rename one, or give one another place: {path: …, to: 'C:\…'}",
+            )
 
 
 def _check_files(component: Component, document: YamlDocument) -> None:

@@ -18,6 +18,15 @@ PACKAGES_FILE = "packages.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Where something was written, as :class:`~lab.errors.ConfigError` tells it; empty where nobody knows."""
+
+    file: str = ""
+    key: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedFile:
     """A file that a driver brings along.
 
@@ -25,11 +34,13 @@ class PlacedFile:
         path: The run's own copy.
         sha256: Of the copy, lower-case hexadecimal.
         to: Windows path in the guest; empty: beside the driver.
+        spot: Its entry in the manifest.
     """
 
     path: Path
     sha256: str
     to: str = ""
+    spot: Spot = field(default_factory=Spot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +59,7 @@ class DriverPackage:
         encoding: Of the text that it prints.
         symbols: What a debugger or a reader needs to understand addresses in it: an image with symbols, a PDB, a linker map.
         registry: File for ``reg import`` with the values below its service's key; None when it has none.
+        registry_spot: The values in the manifest.
         files: What lies beside it, or elsewhere, in the guest.
         needs: Names of drivers that are loaded before it and unloaded behind it.
         inf: Name of the INF, one of ``files``, by which its package is installed; empty for a plain service.
@@ -66,6 +78,7 @@ class DriverPackage:
     encoding: str
     symbols: tuple[Path, ...] = ()
     registry: Path | None = None
+    registry_spot: Spot = field(default_factory=Spot)
     files: tuple[PlacedFile, ...] = ()
     needs: tuple[str, ...] = ()
     inf: str = ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from lab.config.project import user_project
+from lab.config.yamlfile import dotted
 from lab.errors import ConfigError
 from lab.toolchain import pe
 from lab.toolchain.build import BuildResult, Progress, build_components, build_place
@@ -19,8 +20,8 @@ from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, loa
 from lab.toolchain.package import PACKAGES_FILE as PACKAGES_FILE
 from lab.toolchain.package import DriverPackage as DriverPackage
 from lab.toolchain.package import PlacedFile as PlacedFile
+from lab.toolchain.package import Spot, write_packages
 from lab.toolchain.package import read_packages as read_packages
-from lab.toolchain.package import write_packages
 from lab.toolchain.pe import ImageFacts
 from lab.toolchain.product import Client, clients_of, needed_by, refuse_rings
 from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
@@ -158,6 +159,7 @@ def _programs(clients: Iterable[Client]) -> list[Component]:
 
 class _Brought(TypedDict):
     registry: Path | None
+    registry_spot: Spot
     files: tuple[PlacedFile, ...]
     inf: str
 
@@ -168,14 +170,26 @@ def _brought(component: Component, copies: RunCopies) -> _Brought:
     registry = (
         copies.made(component.name, f"{service}.reg", reg_file(service, component.registry)) if component.registry else None
     )
-    wanted = [(component.folder / file.path, file.to) for file in manifest.files]
-    if manifest.inf:
-        wanted.append((component.folder / manifest.inf, ""))
     placed = []
-    for path, to in wanted:
-        copy, sha256 = copies.beside(component.name, path)
-        placed.append(PlacedFile(path=copy, sha256=sha256, to=to))
-    return {"registry": registry, "files": tuple(placed), "inf": Path(manifest.inf).name if manifest.inf else ""}
+    for number, file in enumerate(manifest.files):
+        path = component.folder / file.path
+        # One that goes to a place of its own may share its name with others, and all come into the guest in one folder.
+        copy, sha256 = copies.beside(component.name, path, f"{component.name}.{number}.{file.name}" if file.to else "")
+        spot = _spot(component, "files", number, *(["to"] if file.to else []))
+        placed.append(PlacedFile(path=copy, sha256=sha256, to=file.to, spot=spot))
+    if manifest.inf:
+        copy, sha256 = copies.beside(component.name, component.folder / manifest.inf)
+        placed.append(PlacedFile(path=copy, sha256=sha256, spot=_spot(component, "inf")))
+    return {
+        "registry": registry,
+        "registry_spot": _spot(component, "registry"),
+        "files": tuple(placed),
+        "inf": Path(manifest.inf).name if manifest.inf else "",
+    }
+
+
+def _spot(component: Component, *key: str | int) -> Spot:
+    return Spot(file=str(component.file), key=dotted(key), line=component.line(*key))
 
 
 def named_drivers(paths: Sequence[Path], *, project: Path | None = None) -> tuple[tuple[str, ...], ...]:

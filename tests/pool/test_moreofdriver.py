@@ -8,30 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import TransportError, WrongBinary
+from lab.errors import ConfigError, GuestRefuses, WrongBinary
 from lab.guest.protocol import CommandResult
 from lab.plugin.markers import Wishes, with_needs
 from lab.pool.moreofdriver import import_registry, place_files
 from lab.pool.payload import Payload
 from lab.pool.template import _facts
 from lab.toolchain.files import sha256_of
-from lab.toolchain.select import DriverPackage, PlacedFile
+from lab.toolchain.package import DriverPackage, PlacedFile, Spot
 from tests.pool.test_payload import package
 
 
 class Recording:
-    """A transport that ends each command with one code."""
+    """A transport that ends each command with one code; or those alone that have a text in them."""
 
     name = "recording"
 
-    def __init__(self, code: int = 0) -> None:
+    def __init__(self, code: int = 0, on: str = "") -> None:
         self.code = code
+        self.on = on
         self.commands: list[str | Sequence[str]] = []
 
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         assert shell == isinstance(command, str)
         self.commands.append(command)
-        return CommandResult(command=str(command), exit_code=self.code, stdout=b"denied\r\n", stderr=b"", duration_s=0)
+        code = self.code if self.on in str(command) else 0
+        return CommandResult(command=str(command), exit_code=code, stdout=b"denied\r\n", stderr=b"", duration_s=0)
 
     def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
         raise AssertionError("everything came with the payload")
@@ -46,6 +48,7 @@ class Recording:
 def bringing(folder: Path, name: str, **files: str) -> DriverPackage:
     """A driver with files: keyword → place in the guest, empty for beside it."""
     placed = []
+    folder.mkdir(exist_ok=True)
     for key, to in files.items():
         path = folder / f"{key}.bin"
         path.write_bytes(key.encode())
@@ -67,21 +70,63 @@ def test_all_goes_with_one_payload_and_is_hashed_where_it_belongs(tmp_path: Path
 
 def test_files_are_placed_by_one_command_and_values_imported(tmp_path: Path) -> None:
     transport = Recording()
-    place_files(transport, Payload.of([bringing(tmp_path, "one", curve="", limits="C:\\etc\\limits.txt")]))
-    import_registry(transport, "C:\\lab\\run\\one.reg")
+    one = bringing(tmp_path, "one", curve="", limits="C:\\etc\\limits.txt")
+    place_files(transport, Payload.of([one]))
+    import_registry(transport, one)
     assert transport.commands == [
         '(if not exist "C:\\etc\\" md "C:\\etc") && copy /y "C:\\lab\\run\\limits.bin" "C:\\etc\\limits.txt"',
         ["C:\\windows\\system32\\reg.exe", "import", "C:\\lab\\run\\one.reg"],
     ]
     place_files(transport, Payload.of([package(tmp_path, "plain")]))
+    import_registry(transport, package(tmp_path, "plain"))
     assert len(transport.commands) == 2, "nothing to place, nothing to run"
 
 
-def test_a_refusal_is_the_labs_trouble_with_the_guests_words(tmp_path: Path) -> None:
-    with pytest.raises(TransportError, match=r"one\.reg cannot be imported: the guest answered 5: denied"):
-        import_registry(Recording(5), "C:\\lab\\run\\one.reg")
-    with pytest.raises(TransportError, match="where the manifest wants them"):
-        place_files(Recording(1), Payload.of([bringing(tmp_path, "one", limits="C:\\etc\\limits.txt")]))
+def test_a_refusal_is_told_with_the_guests_words_and_the_manifests_line(tmp_path: Path) -> None:
+    one = bringing(tmp_path, "one", limits="C:\\etc\\limits.txt", table="Q:\\etc\\table.txt")
+    one = replace(one, registry_spot=Spot(file="driver.yaml", key="registry", line=7))
+    spots = [Spot(file="driver.yaml", key=f"files.{number}.to", line=4 + number) for number in range(2)]
+    files = tuple(replace(file, spot=spot) for file, spot in zip(one.files, spots, strict=True))
+    with pytest.raises(GuestRefuses, match=r"one\.reg cannot be imported: it answered 5: denied") as caught:
+        import_registry(Recording(5), one)
+    assert (caught.value.file, caught.value.key, caught.value.line) == ("driver.yaml", "registry", 7)
+    with pytest.raises(GuestRefuses, match=r"does not take Q:\\etc\\table\.txt: it answered 1: denied") as caught:
+        place_files(Recording(1, "Q:"), Payload.of([replace(one, files=files)]))
+    assert (caught.value.key, caught.value.line) == ("files.1.to", 5)
+
+
+def test_many_files_are_placed_by_commands_that_cmd_takes(tmp_path: Path) -> None:
+    """Sixty made one line of 13,676 characters, and cmd takes 8191."""
+    names = [f"configuration_table_number_{number:02}" for number in range(60)]
+    one = bringing(tmp_path, "one", **{name: f"C:\\Windows\\System32\\drivers\\{name}.bin" for name in names})
+    place_files(transport := Recording(), Payload.of([one]))
+    assert 2 < len(transport.commands) < 6
+    assert max(map(len, transport.commands)) < 6100
+    copied = [part for command in transport.commands for part in str(command).split(" && ") if part.startswith("copy")]
+    assert [part.rpartition("\\")[2].removesuffix('.bin"') for part in copied] == names
+
+
+def test_two_files_for_one_place_are_refused_with_file_and_line(tmp_path: Path) -> None:
+    """The last one won, and its sum with it."""
+    spot = Spot(file="driver.yaml", key="files.0.to", line=5)
+    one, two = (bringing(tmp_path / name, name, table=f"C:\\{name[:1]}\\T.bin") for name in ("one", "two"))
+    same = replace(two, files=(replace(two.files[0], to="c:\\O\\t.bin", spot=spot),))
+    assert [file.to for file in Payload.of([one, same]).placed] == ["c:\\O\\t.bin"], "copies of one file"
+    named = replace(same.files[0], path=tmp_path / "other.bin")
+    with pytest.raises(ConfigError, match=r"c:\\O\\t\.bin in the guest is also the place of another file") as caught:
+        Payload.of([one, replace(same, files=(replace(named, sha256="0" * 64),))])
+    assert (caught.value.file, caught.value.key, caught.value.line) == ("driver.yaml", "files.0.to", 5)
+    with pytest.raises(ConfigError, match=r"also the place of another file: .*one\.sys"):
+        Payload.of([one, replace(same, files=(replace(named, to="C:\\lab\\run\\ONE.sys"),))])
+
+
+def test_copies_of_one_file_in_another_case_are_staged_once(tmp_path: Path) -> None:
+    one, two = (bringing(tmp_path / name, name, table="") for name in ("one", "two"))
+    upper = tmp_path / "TABLE.bin"
+    upper.write_bytes(b"table")
+    two = replace(two, files=(replace(two.files[0], path=upper),))
+    staged = Payload.of([one, two]).stage(tmp_path / "stage")
+    assert sorted(file.name for file in staged.iterdir()) == ["one.reg", "one.sys", "table.bin", "two.reg", "two.sys"]
 
 
 def test_a_changed_file_value_need_or_place_changes_the_template(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ConfigError
+from lab.pool.payload import Payload
 from lab.toolchain.build import build_drivers
 from lab.toolchain.known import known_components
 from lab.toolchain.manifest import load_component
@@ -177,9 +178,33 @@ def test_files_and_values_are_the_runs_own_copies(driver_folder: DriverFolder, k
     assert all(path.is_relative_to(tmp_path / "run") for path in (package.registry, *(file.path for file in package.files)))
 
 
+def test_files_of_one_name_go_to_places_of_their_own(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
+    """Both copies had one name, and the guest was said to have a wrong binary."""
+    folder = driver_folder(files=r"[{path: x/t.bin, to: 'C:\x\t.bin'}, {path: y/t.bin, to: 'C:\y\t.bin'}, t.bin]")
+    for place in ("x", "y", "."):
+        (folder / place).mkdir(exist_ok=True)
+        (folder / place / "t.bin").write_bytes(place.encode())
+    package = resolved(folder, key=key, tmp_path=tmp_path)["tiny"]
+    assert [(file.path.read_bytes(), file.to) for file in package.files] == [
+        (b"x", "C:\\x\\t.bin"),
+        (b"y", "C:\\y\\t.bin"),
+        (b".", ""),
+    ]
+    assert [(file.spot.key, file.spot.line) for file in package.files] == [("files.0.to", 4), ("files.1.to", 4), ("files.2", 4)]
+    assert len(list(Payload.of([package]).stage(tmp_path / "stage").iterdir())) == 4
+    assert package.files[2].path.name == "t.bin"
+
+
 @pytest.mark.parametrize(
     ("keys", "key", "words"),
     [
+        ({"files": r"[{path: tiny.c, to: 'C:\x'}, {path: driver.yaml, to: 'c:\X'}]"}, "files.1", "have one place in the guest"),
+        ({"files": "[tiny.c, Tiny.c]"}, "files.1", "have one place in the guest"),
+        ({"files": "[tiny.sys]"}, "files.0", "have one place in the guest"),
+        ({"files": "['a&b.bin']"}, "files.0", "is no name for a file in the guest"),
+        ({"files": "['100%.bin']"}, "files.0", "is no name for a file in the guest"),
+        ({"files": r"[{path: tiny.c, to: 'C:\x!\y'}]"}, "files.0.to", "full Windows path"),
+        ({"files": r"[{path: tiny.c, to: 'C:\x\y. '}]"}, "files.0.to", "full Windows path"),
         ({"files": "[gone.bin]"}, "files.0", "there is no file"),
         ({"files": "[{path: tiny.c, to: relative.bin}]"}, "files.0.to", "full Windows path"),
         ({"files": r"[{path: tiny.c, to: 'C:\x\..\y'}]"}, "files.0.to", "full Windows path"),
@@ -192,7 +217,10 @@ def test_files_and_values_are_the_runs_own_copies(driver_folder: DriverFolder, k
     ],
 )
 def test_wrong_keys_are_told(driver_folder: DriverFolder, keys: dict[str, str], key: str, words: str) -> None:
-    error = refused(driver_folder(**keys))
+    folder = driver_folder(**keys)
+    for name in ("Tiny.c", "tiny.sys"):
+        (folder / name).touch()
+    error = refused(folder)
     assert error.key == key
     assert error.line == 4 + list(keys).index(key.partition(".")[0]) - ("image" in keys)
     assert words in error.message
