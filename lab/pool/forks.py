@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import GuestExited, LabError
+from lab.errors import ConfigError, GuestExited, LabError
 from lab.host.capacity import RESERVE_MB, measure
 from lab.host.passed import passed_over, said
 from lab.pool.boot import cd_drive
@@ -88,6 +88,10 @@ class Forks:
         self._spare_wish: ForkWish | None = None
         self._keeper = KeeperAtHand()
         self._closed = threading.Event()
+        #: What the last fork came from, when it did not wake.
+        self._suspect: Template | None = None
+        #: It did, and did not get the run's files.
+        self._undelivered = False
         self.figures = ForkFigures()
         self._supply = TemplateSupply(base, store, maker, self.figures, progress=progress, memory_mb=memory_mb)
 
@@ -103,10 +107,17 @@ class Forks:
 
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
         """See :class:`~lab.pool.forking.ForkSource`."""
+        self._suspect, self._undelivered = None, False
         template = self._supply.soonest(wish)
         if template is None:
             return None
-        made = self._take_spare(wish) or self._start(guest_id, wish, template)
+        made = self._take_spare(wish)
+        if made is None:
+            self._suspect = template
+            made = self._woken(guest_id, wish, template)
+            self._suspect, self._undelivered = None, True
+            self._deliver(made)
+            self._undelivered = False
         self.figures.used[made.template.key] = made.template
         with passed_over(_LOG, "no keeper is made ready: forks are closed", RuntimeError, level=logging.DEBUG):
             self._background.submit(self._keeper.refill)
@@ -130,7 +141,11 @@ class Forks:
     def distrust(self, wish: ForkWish, reason: str) -> None:
         """See :class:`~lab.pool.forking.ForkSource`."""
         self._end_spare()
-        self._supply.distrust(wish, reason)
+        if self._suspect is not None:
+            self._supply.distrust(wish, self._suspect, reason)
+        elif self._undelivered:
+            # Nothing is wrong with their template.
+            self.figures.note(f"files did not get into forks ({reason}): a guest was booted instead")
 
     def template(self, wish: ForkWish) -> Template | None:
         """The template of a wish, made if need be; None when there can be none."""
@@ -144,12 +159,10 @@ class Forks:
         self._supply.close()
         self._keeper.close()
 
-    def _start(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
+    def _woken(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
         begin = self._clock()
         folder = RunFolder.create(self._runs_dir, guest_id)
         machine: VirtualMachine | None = None
-        # A run may have no drivers at all.
-        deliver = template.base and not self._base.is_base
         waiting = self._keeper.take()
         try:
             machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, waiting=waiting)
@@ -160,7 +173,7 @@ class Forks:
                 guest_id=guest_id,
                 begin=begin,
                 # Before the guest runs: until it has answered its first question, it has seen the medium as well.
-                drive=self._insert(machine) if deliver else None,
+                drive=self._insert(machine) if self._delivers(template) else None,
                 on_close=lambda kept: self._on_close(folder, kept),
             )
         except BaseException:
@@ -175,9 +188,11 @@ class Forks:
                 machine.close()
             self._on_close(folder, False)
             raise
-        if deliver:
-            self._deploy(live)
         return _Spare(template=template, machine=machine, live=live)
+
+    def _delivers(self, template: Template) -> bool:
+        """Whether its forks get the run's files; a run may have no drivers at all."""
+        return template.base and not self._base.is_base
 
     def _insert(self, machine: VirtualMachine) -> CdIngress | None:
         """Put the run's files into the drive of a fork that has none of them; what is wrong with that, the copy will tell."""
@@ -191,19 +206,23 @@ class Forks:
             _LOG.warning("no medium in the drive before the fork runs: %s", error.message)
         return drive
 
-    def _deploy(self, live: LiveGuest) -> None:
-        """Copy the run's files in and create the services."""
+    def _deliver(self, made: _Spare) -> None:
+        """Copy the run's files in and create the services, where its template has not got them."""
+        if not self._delivers(made.template):
+            return
         try:
-            live.deployed = deploy(live, self._base.payload, read_later=True, clock=self._clock)
-        except BaseException:
-            self.figures.failed += 1
-            live.close()
+            made.live.deployed = deploy(made.live, self._base.payload, read_later=True, clock=self._clock)
+        except BaseException as error:
+            if not isinstance(error, ConfigError):
+                self.figures.failed += 1
+            made.live.close()
             raise
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
         """In the background: what fails here, in whatever way, is tried again and told where the fork is needed."""
         with passed_over(_LOG, f"{guest_id}: no fork stands ready", Exception):
-            spare = self._start(guest_id, wish, template)
+            spare = self._woken(guest_id, wish, template)
+            self._deliver(spare)
             try:
                 spare.machine.pause()
             except BaseException:

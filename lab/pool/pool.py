@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from lab.errors import (
     BootTimeout,
+    ConfigError,
     EvidenceLost,
     GuestClockWrong,
     GuestCrashed,
@@ -271,6 +272,8 @@ class GuestPool:
         return ""
 
     def _new_seat(self, wish: ForkWish) -> Seat:
+        if isinstance(self._broken, ConfigError):
+            raise self._broken.anew()
         if self._broken is not None:
             raise GuestError(f"no guest: an earlier boot failed for good: {self._broken.message}", hint=self._broken.hint)
         forked = self._fork(wish) if self._forks is not None else None
@@ -296,6 +299,10 @@ class GuestPool:
                 return self._start_once(lambda guest_id: self._forks_guest(guest_id, wish))
             except _NoTemplate:
                 return None
+            except ConfigError as error:
+                # What the user wrote is wrong: no other guest would get ready with it.
+                self._broken = error
+                raise
             except LabError as error:
                 if last_try:
                     self._forks.distrust(wish, error.message.splitlines()[0])

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lab.errors import (
+    ConfigError,
     FreezeFailed,
     GuestCrashed,
     GuestError,
@@ -70,6 +71,7 @@ class TemplateSupply:
         self._known: dict[ForkWish, Template | None] = {}
         self._bases: dict[int, Template] = {}
         self._distrusted: set[ForkWish] = set()
+        self._tried: set[ForkWish] = set()
         self._keys: dict[tuple[int, tuple[str, ...], bool], str] = {}
         self._expected: dict[ForkWish, int] | None = None
         self._beside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
@@ -133,14 +135,22 @@ class TemplateSupply:
         self._known[wish] = found
         return found
 
-    def distrust(self, wish: ForkWish, reason: str) -> None:
-        """Forks for this wish did not wake: remove their template, so that it is made anew, once."""
-        template = self._known.pop(wish, None) or self._bases.get(wish.smp)
-        if template is None or not template.exists:
+    def distrust(self, wish: ForkWish, template: Template, reason: str) -> None:
+        """Forks for this wish did not wake: remove their template, so that it is made anew, once.
+
+        Args:
+            wish: The wish.
+            template: What the last of them came from; the wish's own may have been made since.
+            reason: Why it did not wake.
+        """
+        if not template.exists:
             return  # it was removed, so nothing is wrong with forks of another one
         self._store.discard(template)
+        own = self._known.get(wish)
         again = "a guest was booted instead; the template is made anew"
-        if wish in self._distrusted:
+        if own is not None and own.exists:
+            again = "a guest was booted instead; the next fork is of a template of its own"
+        elif wish in self._distrusted:
             self._known[wish] = None
             again = "it had been made anew already, so guests are booted from here on"
         self._distrusted.add(wish)
@@ -176,9 +186,9 @@ class TemplateSupply:
             self._give_up(wish, error)
             return None
         except (GuestError, HostToolError) as error:
-            if wish not in self._distrusted:
+            if wish not in self._tried:
                 # Something ended the guest, or it was slow; once more, by the caller's second try.
-                self._distrusted.add(wish)
+                self._tried.add(wish)
                 raise
             self._give_up(wish, error)
             return None
@@ -195,6 +205,8 @@ class TemplateSupply:
         names = ", ".join(wish.drivers) or "the drivers of this run"
         try:
             return self._make(template, lambda folder: self._maker.derive(base, template, self._key(template), folder))
+        except ConfigError:
+            raise  # the user's: a fork that gets its files by itself would not take them either
         except (ServiceError, GuestCrashed, GuestHung, GuestLacks) as error:
             # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
             self._figures.note(f"{names} cannot be loaded in a template: {_line(error)}")
@@ -202,8 +214,8 @@ class TemplateSupply:
             if not base.exists:
                 # No reason to do without forks from here on: the caller's second try makes it anew.
                 raise FreezeFailed(f"the template of {base.name} was removed while another was made from it") from error
-            if isinstance(error, (GuestError, HostToolError)) and wish not in self._distrusted:
-                self._distrusted.add(wish)
+            if isinstance(error, (GuestError, HostToolError)) and wish not in self._tried:
+                self._tried.add(wish)
                 raise
             self._figures.note(f"no template with {names} can be made, each fork gets its files by itself: {_line(error)}")
         return base
@@ -231,7 +243,7 @@ class TemplateSupply:
                 return
             except (LabError, OSError) as error:
                 _LOG.warning("a template was not made beside the tests: %s", _line(error), exc_info=error)
-                if last_try or not base.exists:
+                if last_try or not base.exists or isinstance(error, ConfigError):
                     return
             except Exception:
                 _LOG.exception("a template was not made beside the tests")

@@ -18,8 +18,10 @@ from lab.errors import (
     GuestCrashed,
     GuestExited,
     GuestHung,
+    GuestRefuses,
     LabError,
     ServiceError,
+    TransportError,
     WrongBinary,
 )
 from lab.pool import forks as forks_module
@@ -393,6 +395,54 @@ def test_a_distrusted_template_is_made_anew_once_and_then_given_up(forks: Forks,
     assert "guests are booted from here on" in forks.figures.notes[1]
     assert forks.fork("gw0-3", SYNC) is None
     assert forks.fork("gw0-4", PLAIN) is not None
+
+
+def test_the_template_that_failed_is_removed_and_not_the_one_that_was_made_meanwhile(world: World) -> None:
+    """The wish's own one, new and good, was removed, and the broken base stayed."""
+    forks = expecting(world, 9)
+    over = threading.Event()
+
+    def wait(_base: Template) -> None:
+        assert over.wait(30)
+
+    world.maker.while_loading = [wait]
+    world.wake_errors = [GuestExited("1"), GuestExited("2")]
+    for _ in range(2):
+        with pytest.raises(GuestExited):
+            forks.fork("gw0-1", SYNC)
+    over.set()
+    for future in forks._supply._making.values():
+        future.result(30)
+    forks.distrust(SYNC, "did not wake")
+    assert [template.drivers for template in world.store.all()] == [("sync",)]
+    assert "of a template of its own" in forks.figures.notes[-1]
+    assert forks.fork("gw0-2", SYNC) is not None
+    forks.close()
+
+
+@pytest.mark.parametrize("error", [TransportError("the copy failed"), GuestRefuses("no drive Q:")])
+def test_a_delivery_that_fails_costs_no_template(world: World, monkeypatch: pytest.MonkeyPatch, error: LabError) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise error.anew()
+
+    monkeypatch.setattr(forks_module, "deploy", refuse)
+    forks = expecting(world, 1)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            forks.fork("gw0-1", SYNC)
+    forks.distrust(SYNC, error.message)
+    assert [template.base for template in world.store.all()] == [True]
+    assert forks.figures.failed == (0 if isinstance(error, GuestRefuses) else 2)
+    assert forks.figures.notes == [f"files did not get into forks ({error.message}): a guest was booted instead"]
+    forks.close()
+
+
+def test_what_a_manifest_says_wrong_does_not_come_into_a_fork_of_the_base_either(forks: Forks, world: World) -> None:
+    assert forks.template(PLAIN) is not None
+    world.maker.errors = [GuestRefuses("no drive Q:")]
+    with pytest.raises(GuestRefuses):
+        forks.fork("gw0-1", SYNC)
+    assert forks.figures.notes == []
 
 
 def test_the_key_follows_from_all_that_a_template_is_made_of(world: World, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import BootTimeout, GuestError, GuestExited, HostToolError, LabError
+from lab.errors import BootTimeout, GuestError, GuestExited, GuestRefuses, HostToolError, LabError
 from lab.pool.forking import ForkFigures, ForkWish
 from lab.pool.live import LiveGuest
 from lab.pool.pool import GuestLife, GuestPool
@@ -258,6 +258,23 @@ def test_a_guest_is_booted_when_two_forks_did_not_wake(forking: GuestPool, fake:
     assert fake.distrusted == [ForkWish(1, ("sync",))]
     # It is too expensive to be given up for isolation.
     assert forking.acquire(scope="b") is seat
+
+
+@pytest.mark.parametrize("where", ["fork", "boot"])
+def test_what_a_manifest_says_wrong_costs_neither_template_nor_boots(
+    forking: GuestPool, fake: FakeForks, source: SimulatedSource, where: str
+) -> None:
+    """A drive that the guest has not, in `to`: two forks and two boots went into it, and the shared template was removed."""
+    refused = GuestRefuses("the guest does not take Q:\\t.bin", file="driver.yaml", key="files.0.to", line=5)
+    fake.gone = where == "boot"
+    fake.errors = [] if fake.gone else [refused]
+    source.boot_errors = [refused]
+    for _test in range(2):
+        with pytest.raises(GuestRefuses, match=r"^driver\.yaml:5: files\.0\.to: the guest does not take"):
+            forking.acquire(drivers=["sync"])
+    assert (len(fake.wishes), fake.distrusted) == (1, [])
+    assert source.boot_errors == ([] if fake.gone else [refused])
+    assert source.guests == []
 
 
 def test_a_guest_is_booted_where_there_is_no_template(forking: GuestPool, fake: FakeForks, lives: list[GuestLife]) -> None:
