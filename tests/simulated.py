@@ -209,6 +209,9 @@ class SimulatedTransport:
             self.services[service] = SimulatedDriver(state="RUNNING")
             self.prints.say(f"{service} loaded")
             return 0, ""
+        if verb == "delete":
+            del self.services[service]
+            return 0, ""
         if self.refuse_stop:
             return 1052, "[SC] ControlService FAILED 1052:"
         if driver.state == "STOPPED":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import typer
+
 from lab.cli.guest import kept_guests
 from lab.config import Settings
 from lab.config.machine import Machine
@@ -34,6 +36,9 @@ def for_guest(settings: Settings, name: str) -> Settings:
         )
     if sources["boot"] == "option":
         raise ConfigError("--no-fork and --on do not go together: nothing is booted or forked", hint="leave one of them away")
+    if values.machine.adds:
+        own = f"`machine:` ({values.machine}) is for fresh guests"
+        typer.echo(f"lab: guest {name} keeps the machine that it has; {own}", err=True)
     # What the lab file says of machines is of others; the transport is the guest's own where none is named.
     changed = values.model_copy(update={"image": str(guest.image_dir), "workers": 1, "machine": Machine()})
     return replace(settings, values=changed)

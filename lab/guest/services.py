@@ -148,6 +148,19 @@ class ServiceControl:
             return
         deleted.check()
 
+    def clear(self, name: str) -> None:
+        """Stop, wait until the driver is unloaded, and delete: the name is free behind it. One that is not there is no error.
+
+        Windows only marks the service of a loaded driver for deletion; until it is gone, no other one gets its name (1072).
+
+        Raises:
+            GuestHung: The driver is not unloaded in time.
+            ServiceError: It refuses to be unloaded, or the service to be deleted.
+        """
+        if self.exists(name):
+            self.wait_stopped(name)
+            self.delete(name)
+
     def wait_state(self, name: str, *states: ServiceState, timeout: float = 30) -> ServiceStatus:
         """Poll until the service is in one of ``states``.
 

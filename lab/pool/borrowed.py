@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.errors import ConfigError, GuestError, GuestExited, TransportError
+from lab.errors import ConfigError, GuestError, GuestExited, GuestHung, ServiceError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
 from lab.image.folder import read_credentials
@@ -85,7 +85,7 @@ class BorrowedSource:
         """Attach to the guest.
 
         Raises:
-            GuestError: It was handed out before, and did not stay sound.
+            GuestError: It was handed out before, and did not stay sound; or a driver of an earlier run does not go.
             GuestExited: It is gone.
             TransportError: It does not answer, or another run has it.
         """
@@ -102,9 +102,24 @@ class BorrowedSource:
         except BaseException:
             machine.close()
             raise
-        for driver in self.payload.drivers.values():
-            live.services.remove(driver.service)
+        try:
+            self._clear(live)
+        except BaseException:
+            live.close()
+            raise
         return live
+
+    def _clear(self, live: LiveGuest) -> None:
+        """Free the names of the run's services. What an earlier run has left loaded is no fault of this run's drivers."""
+        drivers = self.payload.drivers
+        for name in reversed(self.payload.load_order(drivers)):
+            try:
+                live.services.clear(drivers[name].service)
+            except (ServiceError, GuestHung) as error:
+                raise GuestError(
+                    f"guest {self.guest.name} has {name} of an earlier run loaded, and it does not go: {error.message}",
+                    hint=f"lab down {self.guest.name}, and lab up: a fresh guest has no driver loaded",
+                ) from error
 
     def _live(self, machine: BorrowedMachine, guest_id: str, begin: float) -> LiveGuest:
         credentials = read_credentials(self.guest.image_dir)

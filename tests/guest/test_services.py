@@ -63,6 +63,16 @@ def test_a_service_of_an_image_may_start_with_the_boot() -> None:
     assert join_arguments(call).endswith(r'start= boot binPath= C:\labtap.sys group= "System Bus Extender"')
 
 
+def test_a_name_is_free_only_when_its_driver_is_unloaded() -> None:
+    going = WINDOWS_QUERY.replace("4  RUNNING", "3  STOP_PENDING")
+    transport = guest((0, WINDOWS_QUERY), (0, WINDOWS_QUERY), (0, ""), (0, going), (0, WINE_QUERY), (0, ""))
+    control(transport).clear("sync")
+    assert [sent.command[1] for sent in transport.sent] == ["query", "query", "stop", "query", "query", "delete"]
+    nobody = guest((1060, "[SC] EnumQueryServicesStatus:OpenService FAILED 1060:"))
+    control(nobody).clear("sync")
+    assert [sent.command[1] for sent in nobody.sent] == ["query"]
+
+
 @pytest.mark.parametrize(("text", "state"), [(WINDOWS_QUERY, ServiceState.RUNNING), (WINE_QUERY, ServiceState.STOPPED)])
 def test_query_understands_windows_and_wine(text: str, state: ServiceState) -> None:
     transport = guest((0, text))

@@ -1,0 +1,36 @@
+"""`lab run --on`: what of the settings holds for a guest that is up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.cli import on
+from lab.config import load_settings
+
+
+@dataclass
+class Up:
+    """A registered guest."""
+
+    image_dir: Path
+
+    def find(self, _name: str) -> Up:
+        """Be the only one."""
+        return self
+
+
+def test_a_lab_files_machine_is_told_to_be_for_fresh_guests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(on, "kept_guests", lambda: Up(tmp_path))
+    file = tmp_path / "lab.yaml"
+    file.write_text("machine: {memory: 1G}\n", encoding="utf-8")
+    settings = on.for_guest(load_settings({}, config=file, environ={}), "wine")
+    assert not settings.values.machine.adds
+    said = "lab: guest wine keeps the machine that it has; `machine:` (memory 1024 MB) is for fresh guests\n"
+    assert capsys.readouterr().err == said
+    on.for_guest(settings, "wine")
+    assert capsys.readouterr().err == ""
