@@ -18,5 +18,5 @@ def test_the_operations_and_the_examples_of_the_documentation(finish_run: Callab
     # A guest of two processors needs a template of its own: tests/plugin/test_reference.py runs that example.
     run = finish_run("--driver", str(PARCEL), "--workers", "1", *suites, "-k", "not two_processors")
     assert run.exit_code == 0, run.output
-    assert run.report.totals == {"passed": 23, "skipped": 1}
+    assert run.report.totals == {"passed": 25, "skipped": 1}
     assert run.report.skipped_for == {"neither_io": 1}

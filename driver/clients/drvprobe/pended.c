@@ -9,6 +9,7 @@
 #include "transfer.h"
 
 #define FLUSH_BEGINS_MS 1000  /* within which a flush that was issued is in the driver */
+#define SLICE_MS 10           /* of a wait for more transfers than one call of Windows waits for */
 
 typedef enum { UNDER_WAY, COLLECTED } STATE;
 
@@ -73,6 +74,8 @@ static DWORD Issue(PENDED *pended, DWORD *moved)
     error = BeginTransfer(&pended->transfer, pended->handle, NULL, &pended->overlapped);
     if (error == 0)
         GetOverlappedResult(pended->handle, &pended->overlapped, moved, FALSE);
+    else if (error != ERROR_IO_PENDING)
+        *moved = MovedAtOnce(&pended->overlapped);
     return error;
 }
 
@@ -87,6 +90,7 @@ void DoAsync(const OP *op)
         PENDED *pended = Take(sizeof(*pended));
         RESULT result;
         DWORD moved = 0, error;
+        BOOL over;
 
         pended->handle_name = op->target;
         pended->tag = op->tag;
@@ -109,11 +113,14 @@ void DoAsync(const OP *op)
         else
             SetLastStatus(&result, error);
         result.returned = moved;
+        over = error != 0 && error != ERROR_IO_PENDING;
+        if (over)
+            ShowBuffers(&pended->transfer, &result);  /* no wait will tell of it */
         Finish(&result, error);
 
         EnterCriticalSection(&Lock);
         pended->claimed = FALSE;
-        if (error != 0 && error != ERROR_IO_PENDING)
+        if (over)
             pended->state = COLLECTED;  /* it never got under way: there is nothing to wait for */
         LeaveCriticalSection(&Lock);
     }
@@ -182,7 +189,10 @@ static DWORD Claim(const OP *op, PENDED ***claimed)
     return count;
 }
 
-/* Wait until one more of these has finished or the time is over, and stamp all that have. FALSE: time over. */
+/*
+ * Wait until one more of these has finished or some of the time is over, and stamp all that have. FALSE: all time is over.
+ * Those that the wait itself has no room for are looked at after each slice of it.
+ */
 static BOOL WaitMore(PENDED **these, DWORD count, ULONGLONG deadline)
 {
     HANDLE events[MAXIMUM_WAIT_OBJECTS];
@@ -193,6 +203,8 @@ static BOOL WaitMore(PENDED **these, DWORD count, ULONGLONG deadline)
     for (i = 0; i < count && waiting < MAXIMUM_WAIT_OBJECTS; i++)
         if (!these[i]->finished)
             events[waiting++] = these[i]->overlapped.hEvent;
+    if (i < count && left > SLICE_MS)
+        left = SLICE_MS;
     waited = WaitForMultipleObjects(waiting, events, FALSE, (DWORD)(left < 0x7FFFFFFF ? left : 0x7FFFFFFF));
     if (waited == WAIT_FAILED)
         ExitProcess(GetLastError());
@@ -202,7 +214,7 @@ static BOOL WaitMore(PENDED **these, DWORD count, ULONGLONG deadline)
             these[i]->finished = TRUE;
             these[i]->end = now;
         }
-    return waited != WAIT_TIMEOUT;
+    return waited != WAIT_TIMEOUT || now < deadline;
 }
 
 /*
@@ -264,17 +276,24 @@ static void PrepareCancelIo(const OP *op, BOOL tagged)
                 Lacks(op, "cancel_one", "without CancelIoEx, this guest cannot cancel some requests of a handle and leave the others");
 }
 
-/* Its thread may be on its way into the call, where there is nothing to cancel yet. */
-static DWORD CancelFlush(PENDED *flush)
+/*
+ * Its thread may be on its way into the call, where there is nothing to cancel yet. Called with Lock held, which others get
+ * between two tries.
+ */
+static DWORD CancelFlush(const PENDED *flush)
 {
-    DWORD tries, error = ERROR_NOT_FOUND;
+    ULONGLONG deadline = Now() + FLUSH_BEGINS_MS * 1000;
+    DWORD error = ERROR_NOT_FOUND;
 
-    for (tries = 0; tries < FLUSH_BEGINS_MS && error == ERROR_NOT_FOUND; tries++) {
+    while (flush->state == UNDER_WAY) {
         if (CancelSync(flush->flusher))
             return 0;
         error = GetLastError();
-        if (WaitForSingleObject(flush->overlapped.hEvent, 1) == WAIT_OBJECT_0)
+        if (error != ERROR_NOT_FOUND || (ULONG_PTR)STATUS_PENDING != flush->overlapped.Internal || Now() >= deadline)
             break;
+        LeaveCriticalSection(&Lock);
+        Sleep(1);
+        EnterCriticalSection(&Lock);
     }
     return error;
 }
@@ -314,18 +333,19 @@ void DoCancel(const OP *op)
     DWORD error = ERROR_NOT_FOUND;
     BOOL all = Same(op->target, "all"), tagged = FALSE;
     DEVICE *device;
-    PENDED *pended;
+    PENDED *pended, **end;
 
     result.handle = NULL;
     result.transfers = TRUE;
     EnterCriticalSection(&Lock);
+    end = LastPended;  /* what is issued while Lock is given up is not meant */
     for (pended = FirstPended; pended && !all; pended = pended->next)
         tagged |= pended->tag && Same(pended->tag, op->target);
     if (CancelEx == NULL)
         PrepareCancelIo(op, tagged);
     if (tagged)
         result.tag = op->target;
-    for (pended = FirstPended; pended; pended = pended->next) {
+    for (pended = FirstPended; pended; pended = &pended->next == end ? NULL : pended->next) {
         const char *name = tagged ? pended->tag : pended->handle_name;
         BOOL meant = all || (name && Same(name, op->target));
 

@@ -64,6 +64,11 @@ DWORD BeginTransfer(TRANSFER *transfer, HANDLE handle, DWORD *moved, OVERLAPPED 
     return done ? 0 : GetLastError();
 }
 
+DWORD MovedAtOnce(const OVERLAPPED *overlapped)
+{
+    return ((DWORD)overlapped->Internal >> 30) == 3 ? 0 : (DWORD)overlapped->InternalHigh;
+}
+
 void ShowBuffers(const TRANSFER *transfer, RESULT *result)
 {
     const OP *op = transfer->op;
@@ -124,6 +129,8 @@ static void Transfer(const DEVICE *device, TRANSFER *transfer, RESULT *result)
             error = GetLastError();
         SetStatus(result, overlapped.Internal);
     } else {
+        if (waits)
+            moved = MovedAtOnce(&overlapped);
         SetLastStatus(result, error);
     }
     if (waits)

@@ -18,6 +18,9 @@ void DropTransfer(TRANSFER *transfer);
 /* 0, or the error; ERROR_IO_PENDING when it goes on. */
 DWORD BeginTransfer(TRANSFER *transfer, HANDLE handle, DWORD *moved, OVERLAPPED *overlapped);
 
+/* The bytes of an overlapped call that has ended at once, with an error: a warning, such as STATUS_BUFFER_OVERFLOW, has some. */
+DWORD MovedAtOnce(const OVERLAPPED *overlapped);
+
 /* What the line of an ended transfer tells of its buffers. */
 void ShowBuffers(const TRANSFER *transfer, RESULT *result);
 

@@ -47,6 +47,20 @@ def test_buffered_controls_show_both_buffers(reader: DeviceReader, prints: Print
     prints.expect(f"parcel: control 0x{UPPER:08x}, in 19, out 32")
 
 
+def test_a_warning_at_once_has_its_bytes_on_every_kind_of_handle(reader: DeviceReader) -> None:
+    done = reader.run(
+        f"open h {{link}}; open o {{link}} overlapped=1; ioctl h {UPPER} text=abcdef out=3 tag=plain; "
+        f"ioctl o {UPPER} text=abcdef out=3 tag=whole; aioctl o {UPPER} text=abcdef out=3 tag=issued; wait all; "
+        f"aioctl o {SUM} in=1 out=1 tag=fine; wait fine; aioctl o CTL_CODE(34, 0x8ff, 0, 0) out=4 tag=refused"
+    )
+    for tag in ("plain", "whole", "issued"):
+        [one] = done.tagged(tag)
+        assert (one.error, one.status, one.returned, one.data) == (MORE_DATA, BUFFER_OVERFLOW, 3, b"ABC"), tag
+        assert (one.input, one.input_intact, one.tail_intact) == (b"abcdef", True, True), tag
+    assert ended(done, "fine") == ("ioctl", 0, 0, 0)
+    assert ended(done, "refused") == ("ioctl", INVALID_FUNCTION, INVALID_DEVICE_REQUEST, 0)
+
+
 def test_direct_and_neither_controls(reader: DeviceReader, prints: PrintStream) -> None:
     turned = reader.ioctl(TURN, b"abc", out=5)
     assert (turned.data, turned.error, turned.tail_intact) == (b"cba", 0, True)
@@ -123,6 +137,18 @@ def test_what_is_held_back_is_completed_or_cancelled(reader: DeviceReader, print
     assert (timed_out.error, timed_out.status) == (258, None)
     assert timed_out not in done.transfers
     prints.expect("parcel: a request was cancelled", skip_others=True)
+
+
+@pytest.mark.lab_needs("cancel_one")
+def test_more_transfers_than_one_wait_of_windows_takes(reader: DeviceReader) -> None:
+    done = reader.run(
+        f"open h {{link}} overlapped=1; aioctl h {WAIT} out=1 tag=first times=64; aioctl h {WAIT} out=1 tag=last; "
+        "@waiter wait all timeout=5000; @other sleep 500; @other cancel last; go; cancel first; wait first"
+    )
+    waits = [op for op in done.operations if op.op == "wait" and op.thread == "waiter"]
+    assert [op.error for op in waits] == [258] * 64 + [OPERATION_ABORTED]
+    # The one behind the 64 ended when it was cancelled, and not when the time of the others was over.
+    assert waits[-1].end_us < min(op.end_us for op in waits[:-1]) - 1_000_000
 
 
 @pytest.mark.lab_needs("cancel_one")
