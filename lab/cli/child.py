@@ -112,7 +112,7 @@ def _start(
     argv: Sequence[str], output: ChildOutput, *, cwd: Path, env: Mapping[str, str], group: bool
 ) -> subprocess.Popen[bytes] | ForkedPytest:
     if can_fork(argv):
-        return ForkedPytest(argv, cwd=cwd, env=env, stdout=output.stdout, stderr=output.stderr, group=group)
+        return ForkedPytest(argv, cwd=cwd, env=env, streams=(None, output.stdout, output.stderr), group=group)
     setpriv = shutil.which("setpriv")
     prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     return subprocess.Popen(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import io
 import logging
 import os
 import select
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -56,8 +58,10 @@ def run_quietly(argv: Sequence[str], timeout: float, *, env: Mapping[str, str]) 
     if not can_fork(argv):
         return run(argv, timeout, check=False, env=env)
     begin = time.monotonic()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = ForkedPytest(argv, cwd=Path.cwd(), env=env, stdout=out.fileno(), stderr=err.fileno(), group=True)
+    # What the user gives to the run is for the run's own tests, not for a question about them.
+    with Path(os.devnull).open("rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        streams = (nothing.fileno(), out.fileno(), err.fileno())
+        process = ForkedPytest(argv, cwd=Path.cwd(), env=env, streams=streams, group=True)
         try:
             _import(_NEEDED_BY_TESTS)
             code = process.wait(timeout)
@@ -79,8 +83,7 @@ class ForkedPytest:
         argv: ``python -m pytest`` and its arguments.
         cwd: The folder that it runs in.
         env: Its environment.
-        stdout: Descriptor for its standard output; None: it shares ours.
-        stderr: Likewise.
+        streams: Descriptors for its standard input, output and error; None: it shares ours.
         group: It leads a process group of its own.
     """
 
@@ -90,8 +93,7 @@ class ForkedPytest:
         *,
         cwd: Path,
         env: Mapping[str, str],
-        stdout: int | None,
-        stderr: int | None,
+        streams: tuple[int | None, int | None, int | None] = (None, None, None),
         group: bool,
     ) -> None:
         _import(_SHARED)
@@ -101,7 +103,7 @@ class ForkedPytest:
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
-            _be_pytest(argv[3:], parent=parent, cwd=cwd, env=env, streams=(stdout, stderr), group=group)
+            _be_pytest(argv[3:], parent=parent, cwd=cwd, env=env, streams=streams, group=group)
         if group:
             with contextlib.suppress(OSError):  # it does so itself, too: whoever is first
                 os.setpgid(self.pid, self.pid)
@@ -172,7 +174,7 @@ def _be_pytest(
     parent: int,
     cwd: Path,
     env: Mapping[str, str],
-    streams: tuple[int | None, int | None],
+    streams: tuple[int | None, int | None, int | None],
     group: bool,
 ) -> NoReturn:
     """In the fork: become what ``python -m pytest`` is, run it, and end without what the parent has left to do."""
@@ -182,7 +184,7 @@ def _be_pytest(
             os.setpgid(0, 0)
         die_with(parent)
         _plain_signals()
-        atexit._clear()
+        _plain_exit()
         _plain_logging()
         os.chdir(cwd)
         os.environ.clear()
@@ -195,7 +197,10 @@ def _be_pytest(
             sys.path[0] = str(cwd)
         code = int(pytest.console_main())
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        if end.code is None or isinstance(end.code, int):
+            code = end.code or 0
+        else:  # a text, as of sys.exit("no licence"): the interpreter shows it, and ends with 1
+            sys.stderr.write(f"{end.code}\n")
     except BaseException:
         traceback.print_exc()
     finally:
@@ -216,24 +221,44 @@ def _plain_signals() -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
+def _plain_exit() -> None:
+    """Nothing of the command is done at the end, and what a fresh interpreter's modules have done then is."""
+    atexit._clear()
+    atexit.register(logging.shutdown)
+    if "multiprocessing.util" in sys.modules:
+        atexit.register(sys.modules["multiprocessing.util"]._exit_function)
+    # weakref.finalize asks for a call at the end when the first of its objects is made, once for each process: the command's
+    # were, so nobody would call those of the tests (tempfile.TemporaryDirectory is one).
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+
+
 def _plain_logging() -> None:
     """No record of pytest goes where those of the command go: pytest opens places of its own."""
     root = logging.getLogger()
     for logger in (root, *logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             for handler in logger.handlers[:]:
-                logger.removeHandler(handler)
+                if not isinstance(handler, logging.NullHandler):  # a library's own, for whoever sets up no logging
+                    logger.removeHandler(handler)
             logger.setLevel(logging.WARNING if logger is root else logging.NOTSET)
 
 
-def _plain_streams(streams: tuple[int | None, int | None]) -> None:
-    """Standard output and error as Python opens them, on the given descriptors."""
-    for number, (name, descriptor) in enumerate(zip(("stdout", "stderr"), streams, strict=True), start=1):
+def _plain_streams(streams: tuple[int | None, int | None, int | None]) -> None:
+    """The standard streams as Python opens them, on the given descriptors."""
+    for number, descriptor in enumerate(streams):
         if descriptor is not None:
             os.dup2(descriptor, number)
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    for number, name in ((1, "stdout"), (2, "stderr")):
         old = getattr(sys, name)
         errors = "backslashreplace" if name == "stderr" else getattr(sys.__stdout__, "errors", None)
-        new = open(number, "w", encoding=old.encoding, errors=errors, closefd=False)  # noqa: SIM115
+        new: io.TextIOWrapper
+        if unbuffered:
+            raw = open(number, "wb", buffering=0, closefd=False)  # noqa: SIM115
+            new = io.TextIOWrapper(raw, encoding=old.encoding, errors=errors, write_through=True)
+        else:
+            new = open(number, "w", encoding=old.encoding, errors=errors, closefd=False)  # noqa: SIM115
         new.reconfigure(line_buffering=name == "stderr" or new.isatty())
         setattr(sys, name, new)
         setattr(sys, f"__{name}__", new)

@@ -24,9 +24,11 @@ logging.getLogger().addHandler(logging.FileHandler("command.log"))
 signal.signal(signal.SIGUSR1, lambda *_: None)
 signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *sys.argv[1:]]
+BEFORE
 assert can_fork(argv)
 end = run_child(argv, cwd=Path.cwd(), env={**os.environ, "FROM_THE_COMMAND": "yes"})
 Path("end.json").write_text(json.dumps([end.exit_code, end.interrupted, os.getpid()]))
+AFTER
 """
 _FRESH = """
 import atexit, json, logging, os, signal, sys
@@ -47,13 +49,14 @@ def test_what_it_is():
 """
 
 
-def command(folder: Path, test: str, *arguments: str) -> tuple[list[Any], str]:
+def command(folder: Path, test: str, *arguments: str, before: str = "", after: str = "") -> tuple[list[Any], str]:
     """Run a suite by a process that is no pytest; how its child ended, and all output."""
+    program = _COMMAND.replace("BEFORE", before).replace("AFTER", after)
     (folder / "test_it.py").write_text(test, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-c", _COMMAND, *arguments],
+        [sys.executable, "-c", program, *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -106,3 +109,47 @@ def test_workers_of_it_are_programs(tmp_path: Path) -> None:
 def test_no_pytest_is_forked_from_within_another() -> None:
     assert not can_fork([sys.executable, "-m", "pytest"])
     assert not can_fork(["true"])
+
+
+def test_a_text_in_the_place_of_an_exit_code_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("import sys\nsys.exit('this suite needs a licence')\n", encoding="utf-8")
+    (code, *_), output = command(tmp_path, "def test_it(): pass\n")
+    assert code == 1, output
+    assert output.count("this suite needs a licence") == 1
+
+
+def test_what_a_test_leaves_for_the_end_is_done_then(tmp_path: Path) -> None:
+    # The command has made such objects of its own before.
+    before = "import tempfile\nours = tempfile.TemporaryDirectory(dir='.', prefix='command-')\n"
+    suite = "import tempfile\nkept = tempfile.TemporaryDirectory(dir='.', prefix='suite-')\ndef test_it(): pass\n"
+    (code, *_), output = command(tmp_path, suite, before=before, after="assert Path(ours.name).is_dir()\n")
+    assert code == 0, output
+    assert not list(tmp_path.glob("suite-*"))
+
+
+def test_a_library_keeps_its_handler_that_does_nothing(tmp_path: Path) -> None:
+    before = "logging.getLogger('quiet').addHandler(logging.NullHandler())\n"
+    suite = "import logging\ndef test_it(): assert logging.getLogger('quiet').handlers\n"
+    (code, *_), output = command(tmp_path, suite, before=before)
+    assert code == 0, output
+
+
+def test_unbuffered_output_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    # Killed at once: what was buffered would be lost.
+    _, output = command(tmp_path, "import os\ndef test_it():\n    print('seen')\n    os.kill(os.getpid(), 9)\n", "-s")
+    assert "seen" in output
+
+
+def test_a_question_takes_nothing_of_the_users_input(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("import os\nopen('read', 'wb').write(os.read(0, 99))\n", encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    ask = (
+        "import os, sys\nfrom lab.cli.forked import run_quietly\n"
+        "argv = [sys.executable, '-m', 'pytest', '--collect-only', '-p', 'no:cacheprovider']\n"
+        "print(run_quietly(argv, 120, env=os.environ).stdout)\nprint('left', repr(sys.stdin.read()))\n"
+    )
+    argv = [sys.executable, "-c", ask]
+    done = subprocess.run(argv, cwd=tmp_path, input="first\n", capture_output=True, text=True, timeout=300, check=False)
+    assert (tmp_path / "read").read_bytes() == b"", done.stdout + done.stderr
+    assert "left 'first\\n'" in done.stdout
