@@ -20,6 +20,9 @@ NOTHING_LEFT = "nothing of the image is left"
 def told_when_interrupted(told: Callable[[], str]) -> Iterator[None]:
     """Run the block; Ctrl-C, SIGTERM and SIGHUP interrupt it, and end the command once it has cleaned up.
 
+    A block for which Ctrl-C is an end like any other may catch the ``KeyboardInterrupt`` itself; the other signals still end
+    the command with their code.
+
     Args:
         told: What to say then, asked after the block has cleaned up.
 
@@ -45,6 +48,9 @@ def told_when_interrupted(told: Callable[[], str]) -> Iterator[None]:
         with contextlib.suppress(OSError):  # the terminal may be gone
             typer.echo(f"lab: interrupted ({got[0].name}); {told()}", err=True)
         raise typer.Exit(_SHELL_BASE + got[0]) from None
+    else:
+        if got[0] != signal.SIGINT:
+            raise typer.Exit(_SHELL_BASE + got[0])
     finally:
         for number, handler in replaced.items():
             signal.signal(number, handler)

@@ -125,7 +125,7 @@ def run(
     if watch:
         from lab.cli.watchrun import watch_run
 
-        watch_run(settings, context.args, out=out)
+        watch_run(settings, context.args, out=out, on=on)
         return
     raise typer.Exit(run_suites(settings, out=out, arguments=context.args, on=on))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import typer
 
+from lab.cli.interrupt import told_when_interrupted
 from lab.cli.screen import round_lines
 from lab.cli.watched import Reach, Stamps, Watched, changed_files, folders_of, learned, reach_of, stamps_of
 from lab.config import Settings
@@ -55,7 +56,8 @@ class Keys:
         try:
             yield
         finally:
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
+            with contextlib.suppress(termios.error):  # it may be gone
+                termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
 
     def pressed(self) -> str:
         """The keys since the last question."""
@@ -76,7 +78,7 @@ def watch_suites(settings: Settings, arguments: Sequence[str], watched: Callable
     """
     keys = Keys()
     number, reach = 0, Reach(everything=True)
-    with keys.raw(), contextlib.suppress(KeyboardInterrupt):
+    with told_when_interrupted(lambda: "nothing is watched any more"), keys.raw(), contextlib.suppress(KeyboardInterrupt):
         while True:
             number += 1
             old, since = watched(), time.time()
@@ -150,7 +152,8 @@ def _wait_for(process: subprocess.Popen[bytes], keys: Keys, said: Path) -> bool:
                 process.wait(_POLL_S)
         return False
     except KeyboardInterrupt:
-        typer.echo("\nlab: ending this round; its guests go with it", err=True)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            typer.echo("\nlab: ending this round; its guests go with it", err=True)
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)

@@ -21,17 +21,23 @@ from lab.toolchain.reach import driver_files
 _COMMAND, _FLAG = "run", "--watch"
 
 
-def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None) -> None:
+def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None, on: str | None = None) -> None:
     """Run in rounds.
 
     Args:
         settings: What is in force.
         arguments: What `lab run` passes on to pytest.
         out: What --out says.
+        on: What --on says.
 
     Raises:
-        ConfigError: Something that cannot be watched: a folder for one run, a suite or driver that is not there.
+        ConfigError: Something that cannot be watched: a folder for one run, a suite or driver that is not there; or there is
+            no such guest, which no saved file changes.
     """
+    if on is not None:
+        from lab.cli.on import for_guest  # transports are imported where they are used
+
+        settings = for_guest(settings, on)
     if out is not None:
         raise ConfigError(f"--out {out} and --watch do not go together: each round has a folder", hint="`out:` in the lab file")
     given = settings.sources["suites"] != "default"

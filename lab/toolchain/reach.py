@@ -63,8 +63,14 @@ def driver_files(paths: Sequence[Path], *, arch: Arch, project: Path) -> list[Dr
         found.append(DriverFiles(component.name, frozenset(files)))
     for path in paths:
         if path.suffix.lower() == ".sys":
-            found.append(DriverFiles(path.stem, frozenset({path.resolve()})))
+            found.append(DriverFiles(_name_of(path, known), frozenset({path.resolve()})))
     return found
+
+
+def _name_of(image: Path, known: Mapping[str, Component]) -> str:
+    """The driver that a finished file stands for: that whose image has this name."""
+    drivers = {part.image_name.lower(): part.name for part in known.values() if part.manifest.kind == "driver"}
+    return drivers.get(image.name.lower(), image.stem)
 
 
 def _components(path: Path) -> list[Component]:
@@ -103,5 +109,6 @@ def _files(component: Component, arch: Arch, project: Path) -> list[Path]:
         own += [folder / source for source in component.manifest.sources]
     brought = [file.path for file in component.manifest.files]
     own += [folder / name for name in (*brought, component.manifest.inf) if name]
-    resolved = [path.resolve() for path in (*own, component.file)]
+    finished = [component.prebuilt] if component.prebuilt else []
+    resolved = [path.resolve() for path in (*own, *finished, component.file)]
     return [path for path in resolved if not any(path.is_relative_to(system) for system in _SYSTEM)]

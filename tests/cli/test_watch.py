@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import pty
+import signal
+import termios
 import time
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from lab.cli import watch
 from lab.cli.main import app
 from lab.cli.screen import round_lines
-from lab.cli.watch import last_line, round_arguments
+from lab.cli.watch import last_line, round_arguments, watch_suites
 from lab.cli.watched import Reach, Watched, changed_files, folders_of, learned, reach_of, stamps_of
 from lab.cli.watchrun import _manifests, own_words
+from lab.config import load_settings
 from lab.errors import ConfigError
 from lab.toolchain.build import build_drivers
 from lab.toolchain.reach import DriverFiles, driver_files
@@ -151,3 +157,36 @@ def test_wrong_words_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     error = CliRunner().invoke(app, ["run", "--watch", "--driver", "gone", "suites"]).exception
     assert isinstance(error, ConfigError)
     assert "there is no driver" in error.message
+    error = CliRunner().invoke(app, ["run", "--watch", "--on", "nobody", "suites"]).exception
+    assert isinstance(error, ConfigError)
+    assert "no guest" in error.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab_file = tmp_path / "lab.yaml"
+    lab_file.touch()
+    settings = load_settings({}, config=lab_file, environ={})
+    master, slave = pty.openpty()
+    try:
+        with open(slave, encoding="utf-8", closefd=False) as terminal:
+            monkeypatch.setattr("sys.stdin", terminal)
+            before = termios.tcgetattr(slave)
+
+            def round_that_is_ended(*_words: object) -> bool:
+                assert termios.tcgetattr(slave) != before
+                os.kill(os.getpid(), number)
+                raise AssertionError("nothing was interrupted")
+
+            monkeypatch.setattr(watch, "_wait_for", round_that_is_ended)
+            monkeypatch.setattr("subprocess.Popen", lambda *_, **__: None)
+            with pytest.raises(typer.Exit) as ended:
+                watch_suites(settings, [], lambda: Watched(suites=(), drivers=()), [])
+            assert ended.value.exit_code == 128 + number
+            assert termios.tcgetattr(slave) == before
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert not list(tmp_path.rglob(".watch-*"))
