@@ -27,6 +27,7 @@ from lab.pool.forking import ForkWish
 from lab.pool.forks import Forks
 from lab.pool.hardware import check_machine, disk_sums, fit
 from lab.pool.kept import describe
+from lab.pool.namedfiles import file_sums
 from lab.pool.payload import Payload
 from lab.pool.source import make_forks
 from lab.pool.sources import can_resume, why_not_forked
@@ -206,6 +207,7 @@ def _forks(
         smp=manifest.machine.smp,
         hardware=hardware,
         disk_sums=disk_sums(hardware, cache_dir()),
+        file_sums=file_sums(hardware, cache_dir()),
     )
 
     def close(folder: RunFolder, kept: bool) -> None:

@@ -15,9 +15,10 @@ from lab.config.machine import Machine
 from lab.host.paths import cache_dir
 from lab.image.manifest import ImageManifest
 from lab.pool.hardware import disk_sums
+from lab.pool.namedfiles import file_sums
 from lab.pool.pool import GuestSource
 from lab.report.elsewhere import find
-from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry
+from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry, NamedFileEntry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
 from lab.toolchain.trust import driver_note
 
@@ -102,4 +103,5 @@ def machine_entry(manifest: ImageManifest, accelerator: str, hardware: Machine) 
             for disk, digest in zip(hardware.disks, sums, strict=True)
         ],
         arguments=list(hardware.arguments),
+        files=[NamedFileEntry(file=str(path), sha256=digest) for path, digest in file_sums(hardware, cache_dir())],
     )

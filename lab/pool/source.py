@@ -21,6 +21,7 @@ from lab.pool.hardware import disk_sums
 from lab.pool.kept import KeptGuests, describe
 from lab.pool.live import LiveGuest, TransportName
 from lab.pool.maketemplate import TemplateMaker
+from lab.pool.namedfiles import file_sums
 from lab.pool.payload import Payload
 from lab.pool.runlogs import copy_logs
 from lab.pool.sources import Debug, can_resume, why_not_forked
@@ -186,6 +187,7 @@ def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | No
         files_by=source.files_by,
         hardware=source.hardware,
         disk_sums=disk_sums(source.hardware, cache_dir()),
+        file_sums=file_sums(source.hardware, cache_dir()),
     )
     try:
         forks = make_forks(

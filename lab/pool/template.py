@@ -50,6 +50,7 @@ class TemplateWish:
         files_by: How files get into its forks; not part of the key.
         hardware: What a lab file adds to the machine.
         disk_sums: SHA-256 of the files of its disks, in their order.
+        file_sums: The other files that the hardware names, and the SHA-256 of each.
     """
 
     image_dir: Path
@@ -63,6 +64,7 @@ class TemplateWish:
     files_by: FilesBy = "media"
     hardware: Machine = field(default_factory=Machine)
     disk_sums: tuple[str, ...] = ()
+    file_sums: tuple[tuple[Path, str], ...] = ()
 
     def of(self, *, smp: int, drivers: tuple[str, ...]) -> TemplateWish:
         """The same with another number of CPUs and other drivers loaded."""
@@ -99,6 +101,8 @@ class TemplateWish:
         if self.hardware.disks:
             # A fork's overlay lies on these very files, so where they lie counts, too.
             inputs["disks"] = (self.hardware.model_dump_json(include={"disks"}) + " ".join(self.disk_sums)).encode()
+        if self.file_sums:
+            inputs["named files"] = json.dumps([(str(path), digest) for path, digest in self.file_sums]).encode()
         for driver in self.payload.drivers.values():
             inputs[f"driver {driver.name}"] = _facts(driver).encode()
         inputs |= {f"client {name}": file.read_bytes() for name, file in self.payload.clients.items()}

@@ -252,6 +252,13 @@ class DiskEntry(_Model):
     )
 
 
+class NamedFileEntry(_Model):
+    """A file that an argument or a device of the lab file names."""
+
+    file: Text
+    sha256: str = Field(description="when the run began")
+
+
 class MachineEntry(_Model):
     """The virtual machine of the guests: the image's, with what the lab file adds (``machine:``)."""
 
@@ -262,6 +269,9 @@ class MachineEntry(_Model):
     devices: list[Text] = Field(default_factory=list, description="as QEMU's -device has them")
     disks: list[DiskEntry] = Field(default_factory=list)
     arguments: list[Text] = Field(default_factory=list, description="more arguments of QEMU")
+    files: list[NamedFileEntry] = Field(
+        default_factory=list, description="files that arguments and devices name and QEMU reads"
+    )
 
 
 class RunReport(_Model):

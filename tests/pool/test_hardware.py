@@ -16,6 +16,7 @@ from lab.host.process import run
 from lab.host.qemu import probe_features
 from lab.pool.boot import machine_spec
 from lab.pool.hardware import attach, check_machine, disk_files, disk_sums, fit
+from lab.pool.namedfiles import file_sums, named_files
 from lab.pool.slots import slot_count
 from lab.pool.template import TemplateWish
 from lab.pool.trial import try_hardware
@@ -164,6 +165,46 @@ def test_the_template_depends_on_all_of_it(tmp_path: Path) -> None:
     for sums in (("aa",), ("bb",)):
         keys.append(replace(plain, hardware=disk, disk_sums=sums).key)
     assert len(set(keys)) == len(keys)
+
+
+def test_files_that_arguments_and_devices_name_belong_to_the_template(tmp_path: Path) -> None:
+    table, rom, table_2 = (raw(tmp_path, name) for name in ("table,1.aml", "card.rom", "more.aml"))
+    log, dump = raw(tmp_path, "qemu.log"), raw(tmp_path, "net.pcap")
+    doubled = str(table).replace(",", ",,")
+    machine = Machine(
+        devices=(AddedDevice.model_validate({"driver": "e1000e", "romfile": str(rom)}),),
+        arguments=(
+            *(
+                "-acpitable",
+                f"sig=SSDT,data={doubled}",
+                "-acpitable",
+                f"file={table_2}",
+                "-D",
+                str(log),
+                "-kernel-like",
+                str(rom),
+            ),
+            *("-object", f"filter-dump,id=f,netdev=n,file={dump}", "-fw_cfg", "name=opt/x,file=/not/there"),
+        ),
+    )
+    # What QEMU writes is different behind each run, and says nothing about the next one.
+    assert named_files(machine) == (table, table_2, rom)
+    wish = TemplateWish(
+        image_dir=image(tmp_path),
+        manifest=manifest(machine=MACHINE),
+        payload=SimulatedSource(tmp_path / "payload").payload,
+        accelerator="tcg",
+        qemu="7.2",
+        transport="winrm",
+        smp=1,
+        hardware=machine,
+    )
+    before = file_sums(machine, tmp_path / "cache")
+    assert file_sums(machine, tmp_path / "cache") == before
+    rom.write_bytes(b"else" * 512)
+    after = file_sums(machine, tmp_path / "cache")
+    assert [path for path, _ in set(after) - set(before)] == [rom]
+    assert replace(wish, file_sums=before).key != replace(wish, file_sums=after).key
 
 
 def test_what_is_added_is_told_in_words(tmp_path: Path) -> None:
