@@ -198,6 +198,9 @@ class SimulatedTransport:
         driver = self.services.get(service)
         if driver is None:
             return 1060, "[SC] OpenService FAILED 1060:"
+        if verb == "delete":
+            del self.services[service]
+            return 0, ""
         if verb == "query":
             number = {"STOPPED": 1, "RUNNING": 4}[driver.state]
             return 0, f"SERVICE_NAME: {service}\n STATE : {number} {driver.state}\n WIN32_EXIT_CODE : 0 (0x0)"

@@ -6,9 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
-from lab.errors import GuestHung, GuestLacks, LabError, ServiceError, WrongBinary
+from lab.errors import GuestHung, GuestLacks, LabError, ServiceError, SuiteError, WrongBinary
 from lab.guest.pnp import install_package, remove_package
-from lab.guest.services import ALREADY_RUNNING, NOT_ACTIVE, ServiceState
+from lab.guest.scanswer import UNKNOWN_ERROR
+from lab.guest.services import ALREADY_RUNNING, DOES_NOT_EXIST, NOT_ACTIVE, ServiceState
 from lab.pool.payload import GUEST_FOLDER, Payload
 from lab.pool.pool import Seat
 from lab.pool.verify import verify
@@ -126,6 +127,7 @@ class LoadedDriver:
 
         Raises:
             ServiceError: It refuses to unload; the guest is replaced.
+            SuiteError: Its service is gone: the test, or a program that it started, has deleted it; the guest is replaced.
         """
         if self._published:
             self._uninstall()
@@ -142,6 +144,12 @@ class LoadedDriver:
                 self._seat.loaded.discard(self.name)
                 return
             self._condemn(error)
+            if self._is_gone(error):
+                raise SuiteError(
+                    f"something removed the service {self.service} of driver {self.name} during this test",
+                    hint="a program that installs its driver itself also deletes it: have it only open the device,"
+                    " the lab loads the driver",
+                ) from None
             raise
         except GuestHung as error:
             self._condemn(error)
@@ -183,6 +191,12 @@ class LoadedDriver:
         self._seat.loaded.add(self.name)
         if self._seat.life.load_s is None:
             self._seat.life.load_s = self._clock() - begin
+
+    def _is_gone(self, error: ServiceError) -> bool:
+        """Whether the service was refused because there is none; the free guest's sc does not always tell why."""
+        if error.exit_code == UNKNOWN_ERROR:
+            return not self._seat.guest.services.exists(self.service)
+        return error.exit_code == DOES_NOT_EXIST
 
     def _condemn(self, error: LabError) -> None:
         self._seat.condemn(f"driver {self.name} did not unload: {error.message}")

@@ -236,6 +236,21 @@ def test_second(driver):
     assert [guest.ended.split(":")[0] for guest in inner.report.guests] == ["driver sync did not unload"] * 2
 
 
+def test_a_client_that_deletes_the_service_is_a_mistake_of_the_test(inner: Any) -> None:
+    """sc's 1060 behind such a test accused the driver."""
+    inner.run(
+        """
+@pytest.mark.lab_driver("sync")
+def test_removes(driver, guest):
+    guest.services.remove(driver.service)
+"""
+    )
+    entry = inner.test("test_removes")
+    assert entry.verdict == "test"
+    assert "something removed the service" in entry.reason
+    assert [guest.ended.split(":")[0] for guest in inner.report.guests] == ["driver sync did not unload"]
+
+
 def test_a_missing_capability_skips_with_its_name_and_without_a_boot(inner: Any) -> None:
     result = inner.run(
         """
