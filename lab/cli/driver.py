@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from lab.config.project import user_project
 from lab.errors import LabError
+from lab.host.assets import data_root
 from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines
 from lab.image.kernel import import_gaps
@@ -18,7 +20,7 @@ from lab.toolchain.build import build_drivers
 from lab.toolchain.codeview import codeview
 from lab.toolchain.compile import ARCHES
 from lab.toolchain.files import sha256_of
-from lab.toolchain.known import known_components
+from lab.toolchain.known import known_components, project_components
 from lab.toolchain.sign import lab_certificate
 from lab.toolchain.trust import described, refusal, windows_says
 
@@ -59,6 +61,14 @@ def list_() -> None:
         typer.echo(
             f"{component.name:<14} {component.manifest.kind:<8} {component.image_name:<18} {component.manifest.description}"
         )
+    project = user_project().resolve()
+    if project == data_root().resolve():
+        return
+    found = project_components(project)
+    for name, files in found.ambiguous.items():
+        typer.echo(f"lab: {name} is left out, for it is the name of {' and '.join(map(str, files))}", err=True)
+    for error in found.broken.values():
+        typer.echo(f"lab: left out: {error}", err=True)
 
 
 @group.command()

@@ -20,7 +20,7 @@ from lab.toolchain import pe
 from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, recipe_hash
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.inputs import FileHashes, Inputs, unchanged
-from lab.toolchain.known import known_components, project_components, unknown_name
+from lab.toolchain.known import known_components, project_components, refuse_unsound, unknown_name
 from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, load_component, load_folder
 from lab.toolchain.sign import SCHEME, SigningKey, require_tool, sign, signing_key, verify
 from lab.toolchain.stamp import Stamp, read_stamp, stamp_file, write_stamp
@@ -183,7 +183,12 @@ def find_components(names: Sequence[str], project: Path | None = None) -> list[C
 
 
 def _all_of(project: Path) -> list[Component]:
-    own = known_components(project) if project.resolve() == data_root().resolve() else project_components(project).components
+    if project.resolve() == data_root().resolve():
+        own = known_components(project)
+    else:
+        found = project_components(project)
+        refuse_unsound(found)
+        own = found.components
     if not own:
         raise ConfigError(
             f"there is nothing to build: no {MANIFEST_NAME} in {project} or below it",

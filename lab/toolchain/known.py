@@ -94,6 +94,19 @@ def project_components(project: Path) -> Found:
     return found
 
 
+def refuse_unsound(found: Found) -> None:
+    """Refuse what :func:`project_components` left out, for whoever asked for all of a project.
+
+    Raises:
+        ConfigError: A manifest cannot be read, or two have one name.
+    """
+    for name, files in found.ambiguous.items():
+        places = " and ".join(map(str, files))
+        raise ConfigError(f"{name} is the name of {places}", hint="rename one of them, or name one by its path")
+    for error in found.broken.values():
+        raise error
+
+
 def unknown_name(name: str, known: Iterable[str], project: Path | None = None) -> ConfigError:
     """The error for a name that :func:`known_components` does not have: it may be there twice, or its manifest may be wrong."""
     found = project_components((project or user_project()).resolve())

@@ -131,3 +131,13 @@ def test_check_says_what_the_free_guest_lacks_for_a_driver(
     monkeypatch.setattr(driver, "read_manifest", lambda _folder: guest)
     line = "note: free guest: Wine 10.0: unsigned.sys: this guest has no module ntoskrnl.exe: its tests are skipped"
     assert (line in lab("check", unsigned).output) is said
+
+
+def test_list_names_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab.yaml").touch()
+    (tmp_path / "driver.yaml").write_text("name: kettle\nnonsense: 1\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    result = lab("list")
+    assert result.exit_code == 0, result.output
+    assert "left out: " in result.output
+    assert "nonsense" in result.output

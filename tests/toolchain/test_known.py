@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
+from lab.toolchain.build import find_components
 from lab.toolchain.known import known_components, lab_components, project_components, unknown_name
 
 
@@ -78,3 +79,18 @@ def test_a_manifest_that_cannot_be_read_is_told_where_a_name_is_missing(tmp_path
     error = unknown_name("kettle", ["drvprobe"], tmp_path)
     assert "drvprobe" in error.hint
     assert "nonsense" in error.hint
+
+
+def test_all_of_a_project_is_refused_where_a_manifest_is_unsound(tmp_path: Path) -> None:
+    """`lab driver build` said that there was nothing to build, or built the others and said nothing."""
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / "sound", "sound")
+    wrong = write(tmp_path / "kettle", "kettle", more="nonsense: 1\n")
+    with pytest.raises(ConfigError, match="nonsense") as caught:
+        find_components([], tmp_path)
+    assert (caught.value.file, caught.value.line) == (str(wrong), 4)
+    wrong.unlink()
+    files = [write(tmp_path / place / "pot", "pot") for place in ("old", "new")]
+    with pytest.raises(ConfigError, match="pot is the name of") as caught:
+        find_components([], tmp_path)
+    assert all(str(file) in caught.value.message for file in files)
