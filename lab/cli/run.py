@@ -7,6 +7,7 @@ import datetime
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -48,7 +49,7 @@ from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_
 from lab.report.runlog import LOG_FILE
 from lab.report.sessionfile import read_session
 from lab.report.summary import print_summary
-from lab.toolchain.select import DriverPackage, resolve_drivers
+from lab.toolchain.select import DriverPackage, named_drivers, resolve_drivers
 
 _Found = TypeVar("_Found")
 
@@ -208,6 +209,7 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
         if not driver.exists():
             raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
     _require_tools(settings.values.image)
+    _check_drivers(settings.values.image, drivers, beside, root)
     # Now, and not first in every worker: an accelerator that does not work would be an error of each single test.
     accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
     hardware = check_machine(settings.values.machine, file=settings.file, qemu=QEMU)
@@ -263,6 +265,15 @@ def _require_tools(image: str) -> None:
     """All that is missing on this machine, in one message, before the first of it is wanted."""
     purposes: list[Purpose] = ["run guests", "build drivers"]
     require_tools([*purposes, "build the free guest"] if must_be_built(image) else purposes)
+
+
+def _check_drivers(image: str, drivers: Sequence[Path], beside: Sequence[Path], root: Path) -> None:
+    """Tell a wrong manifest at once, and a driver that does not compile before minutes are spent on an image."""
+    if not must_be_built(image):
+        named_drivers([*drivers, *beside], project=root)  # they are built in a moment, for the processor of the image
+        return
+    with tempfile.TemporaryDirectory(prefix="lab-drivers-") as folder:
+        resolve_drivers(drivers, beside=beside, into=Path(folder), arch="x64", project=root)
 
 
 def _existing(suites: Sequence[str], root: Path) -> list[str]:

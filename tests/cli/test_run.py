@@ -495,3 +495,23 @@ def test_a_full_disk_costs_no_result(suite: Suite, tmp_path: Path, monkeypatch: 
     assert f"results of this run are in {folder}" in result.output
     assert "nobody foresaw" not in result.output
     assert "<failure" in (folder / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_a_driver_is_read_and_built_before_an_image_is(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt key was told when the image was there, minutes later."""
+    suite(GREEN)
+    (tmp_path / "driver.yaml").write_text("name: kettle\nnonsense: 1\n", encoding="utf-8")
+    order: list[str] = []
+    monkeypatch.setattr(run_module, "ensure_image", lambda name, progress: order.append("image"))
+    result = lab("run", "--driver", str(tmp_path / "driver.yaml"))
+    assert isinstance(result.exception, ConfigError)
+    assert "nonsense" in str(result.exception)
+
+    def fails(*args: object, **options: object) -> None:
+        raise ConfigError("does not compile")
+
+    monkeypatch.setattr(run_module, "resolve_drivers", fails)
+    monkeypatch.setattr(run_module, "must_be_built", lambda image: True)
+    result = lab("run")
+    assert "does not compile" in str(result.exception)
+    assert order == []
