@@ -124,12 +124,21 @@ def unchecked(report: RunReport) -> list[str]:
     ran = sum(report.totals.values())
     if ran and report.totals.get("skipped", 0) == ran:
         said.append(f"nothing was checked: {'the only test was' if ran == 1 else f'all {ran} tests were'} skipped")
-    said += [
-        f"nothing was checked of the driver {name}: no test of this run used it; its tests carry "
-        f'@pytest.mark.lab_driver("{name}")'
-        for name in report.unused_drivers
-    ]
+    said += [f"nothing was checked of the driver {name}: {_why_unused(name, report)}" for name in report.unused_drivers]
     return said
+
+
+def _why_unused(name: str, report: RunReport) -> str:
+    """Why no test said anything about a driver: its tests were skipped, may have been deselected, or there are none."""
+    mine = [test for test in report.tests if name in test.drivers]
+    if mine:
+        missing = dict.fromkeys(test.missing_capability for test in mine if test.missing_capability)
+        which = "its only test was" if len(mine) == 1 else f"its {len(mine)} tests were"
+        return f"{which} skipped" + (f" for want of {', '.join(missing)}" if missing else "")
+    if report.deselected:
+        count = "1 test was" if report.deselected == 1 else f"{report.deselected} tests were"
+        return f"no test that was selected used it, and {count} deselected"
+    return f'no test of this run used it; its tests carry @pytest.mark.lab_driver("{name}")'
 
 
 def count_words(verdict: Verdict, count: int) -> str:

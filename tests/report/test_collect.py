@@ -21,6 +21,7 @@ from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunRepor
 from lab.report.runfiles import RunMeta, read_meta, read_run, write_meta, write_run
 from lab.report.schema import run_schema
 from lab.report.sessionfile import CollectionError, SessionFacts, write_session
+from lab.report.view import unchecked
 from lab.report.workers import ResultWriter, read_workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,6 +204,25 @@ def test_a_named_driver_that_only_skipped_tests_name_is_unused(tmp_path: Path) -
         writer.test(an_entry("b", drivers=["other"], verdict="skipped"))
     meta = META.model_copy(update={"driver_paths": [["mine"], ["other"]]})
     assert assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0).unused_drivers == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "deselected", "why"),
+    [
+        ("skipped", 0, "its only test was skipped for want of pnp"),
+        ("", 2, "no test that was selected used it, and 2 tests were deselected"),
+        ("", 0, 'no test of this run used it; its tests carry @pytest.mark.lab_driver("other")'),
+    ],
+)
+def test_why_a_driver_is_unused_is_told(tmp_path: Path, verdict: str, deselected: int, why: str) -> None:
+    with ResultWriter(tmp_path, "gw0") as writer:
+        writer.test(an_entry("a"))
+        if verdict:
+            writer.test(an_entry("b", drivers=["other"], verdict=verdict, missing_capability="pnp"))
+    write_session(tmp_path, SessionFacts(deselected=deselected))
+    meta = META.model_copy(update={"driver_paths": [["other"]]})
+    said = unchecked(assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0))
+    assert said == [f"nothing was checked of the driver other: {why}"]
 
 
 def test_a_folder_of_drivers_is_unused_when_all_of_them_are(tmp_path: Path) -> None:
