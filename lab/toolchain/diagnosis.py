@@ -25,14 +25,27 @@ _MISSING = re.compile(r"fatal error: (?P<name>.+): No such file or directory")
 _UNDEFINED = re.compile(r"undefined reference to [`‘](?P<name>[^'’]+)['’]")
 _ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|ld: ")
 _SHOWN = 24
-_NO_SEH = "structured exception handling (__try), which GCC does not have"
+_NO_SEH = "structured exception handling (__try, try, except), which GCC does not have"
 _FINISHED = "build it with the WDK and name the finished .sys as `image`, without `sources`"
 #: What the compiler says to code for Microsoft's, and what to do.
 _IDIOMS = (
-    (re.compile(r"__try|__except|__finally|__leave"), f"it uses {_NO_SEH}: {_FINISHED}"),
+    # `try` and `except` are Microsoft's macros for them; GCC shows the line.
+    (
+        re.compile(
+            r"__try|__except|__finally|__leave|[‘'`]try[’']|declaration of function [‘'`]except[’']"
+            r"|^\s*\d+ \|[\s}]*(?:try|finally)\s*\{?\s*$|^\s*\d+ \|[\s}]*except\s*\(",
+            re.MULTILINE,
+        ),
+        f"it uses {_NO_SEH}: {_FINISHED}",
+    ),
     (
         re.compile(r"before string constant[^\n]*\n[^\n]*__FUNCTION__|__FUNCTION__ \""),
         'in GCC __FUNCTION__ is no string literal: write "%s: …" and pass __FUNCTION__ as an argument',
+    ),
+    (
+        re.compile(r"[’'] undeclared|unknown type name|was not declared in this scope"),
+        "the kernel headers of mingw-w64 do not have this name: #include or #define what declares it"
+        f" (`defines` in the manifest, too), or {_FINISHED}",
     ),
     (
         re.compile(r"implicit declaration of function"),
@@ -140,7 +153,10 @@ def _hints(output: str) -> Iterator[str]:
     if missing:
         name = missing["name"]
         yield from (hint for pattern, hint in _HEADERS if pattern.search(name))
-        yield f"{name} is neither beside the sources nor among the headers of mingw-w64; with the WDK's: {_FINISHED}"
+        yield (
+            f"{name} is neither beside the sources nor among the headers of mingw-w64: is it your own, name the folder that"
+            f" it is looked for in, `include: [../inc]` in the manifest; is it one of the WDK's, {_FINISHED}"
+        )
     undefined = _UNDEFINED.search(output)
     if undefined and undefined["name"].startswith("operator "):
         yield "a driver in C++ defines operators new and delete itself, on ExAllocatePoolWithTag and ExFreePoolWithTag"

@@ -64,9 +64,15 @@ def test_a_mistake_in_the_source_is_the_users_and_leaves_nothing(
             "__try",
             "structured exception",
         ),
+        (
+            TINY_DRIVER.replace('DbgPrint("tiny");', 'try { DbgPrint("x"); } except (1) { DbgPrint("y"); }'),
+            "‘try’ undeclared",
+            "structured exception",
+        ),
+        (TINY_DRIVER.replace("STATUS_SUCCESS", "STATUS_SUCESS"), "undeclared", "#include or #define what declares it"),
         (TINY_DRIVER.replace('"tiny"', '__FUNCTION__ ": tiny"'), "expected", "no string literal"),
         ("#include <wdf.h>\n", "wdf.h: No such file", "no headers of KMDF"),
-        ('#include "..\\\\inc\\\\common.h"\n', "No such file", "neither beside the sources"),
+        ('#include "..\\\\inc\\\\common.h"\n', "No such file", "name the folder that it is looked for in, `include:"),
         ('#include "tiny.tmh"\n', "tiny.tmh: No such file", "WPP"),
         (TINY_DRIVER.replace('"tiny"', '"tiny %I64d", -7i64'), "invalid suffix", "write LL for i64"),
         (TINY_DRIVER.replace('"tiny"', '"tiny %I64u", 0x7Fui64'), "invalid suffix", "ULL for ui64"),
@@ -374,3 +380,35 @@ def test_headers_are_found_as_windows_finds_them(driver_folder: DriverFolder, tm
     (anew,) = build_components([tiny(folder)], "x64", tmp_path / "out", None)
     assert anew.rebuilt
     assert b"tiny text, new text" in anew.path.read_bytes()
+
+
+#: Words of the driver kit that come from headers and libraries which mingw-w64 lacks.
+_OF_THE_KIT = """#include <ntddk.h>
+#include <wdmsec.h>
+#include <DriverSpecs.h>
+#include <dontuse.h>
+_Analysis_mode_(_Analysis_code_type_kernel_driver_)
+DRIVER_INITIALIZE DriverEntry;
+NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
+{
+    static const GUID none;
+    PDEVICE_OBJECT device;
+    PVOID one, other;
+
+    UNREFERENCED_PARAMETER(path);
+    ExInitializeDriverRuntime(DrvRtPoolNxOptIn);
+    one = ExAllocatePoolQuotaZero(NonPagedPoolNx | POOL_QUOTA_FAIL_INSTEAD_OF_RAISE, 8, 'onet');
+    other = ExAllocatePoolPriorityZero(PagedPool, 8, 'otht', NormalPoolPriority | MdlMappingNoExecute);
+    DbgPrint("%p %p", one, other);
+    return IoCreateDeviceSecure(driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &SDDL_DEVOBJ_SYS_ALL_ADM_ALL, &none, &device);
+}
+"""
+
+
+def test_what_headers_and_libraries_of_the_kit_alone_have_is_there(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = driver_folder(source=_OF_THE_KIT)
+    [result] = build_components([tiny(folder)], "x64", tmp_path / "out", None, progress=said.append)
+    assert not [line for line in said if "warning" in line]
+    imports = pe.inspect(result.path).imports["ntoskrnl.exe"]
+    assert {"IoCreateDevice", "ExAllocatePoolWithQuotaTag", "ExAllocatePoolWithTagPriority"} <= set(imports)

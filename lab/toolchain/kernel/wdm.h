@@ -63,6 +63,40 @@ static __forceinline PVOID LabAllocatePoolZero(POOL_TYPE type, SIZE_T size, ULON
 }
 #define ExAllocatePoolZero LabAllocatePoolZero
 #define ExAllocatePoolUninitialized ExAllocatePoolWithTag
+static __forceinline PVOID LabAllocatePoolQuotaZero(POOL_TYPE type, SIZE_T size, ULONG tag)
+{
+    PVOID memory = ExAllocatePoolWithQuotaTag(type, size, tag);
+    if (memory)
+        RtlZeroMemory(memory, size);
+    return memory;
+}
+#define ExAllocatePoolQuotaZero LabAllocatePoolQuotaZero
+#define ExAllocatePoolQuotaUninitialized ExAllocatePoolWithQuotaTag
+static __forceinline PVOID LabAllocatePoolPriorityZero(POOL_TYPE type, SIZE_T size, ULONG tag, EX_POOL_PRIORITY priority)
+{
+    PVOID memory = ExAllocatePoolWithTagPriority(type, size, tag, priority);
+    if (memory)
+        RtlZeroMemory(memory, size);
+    return memory;
+}
+#define ExAllocatePoolPriorityZero LabAllocatePoolPriorityZero
+#define ExAllocatePoolPriorityUninitialized ExAllocatePoolWithTagPriority
+
+/* In Microsoft's kit it is inline as well. What it opts in to, memory that cannot be executed, changes nothing for a sound driver. */
+#ifndef DrvRtPoolNxOptIn
+#define DrvRtPoolNxOptIn 0x00000001
+#endif
+static __forceinline void LabInitializeDriverRuntime(ULONG flags)
+{
+    (void)flags;
+}
+#define ExInitializeDriverRuntime LabInitializeDriverRuntime
+
+/* Since Windows 8; https://learn.microsoft.com/windows-hardware/drivers/kernel/using-mdls */
+#ifndef MdlMappingNoWrite
+#define MdlMappingNoWrite 0x80000000
+#define MdlMappingNoExecute 0x40000000
+#endif
 
 #ifdef __cplusplus
 }
