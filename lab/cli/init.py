@@ -101,6 +101,7 @@ def _seen(sight: Sight) -> list[str]:
             f"{os.path.relpath(path, sight.root)}: a {' and '.join(kinds)} driver: build it with the WDK, then run this again;"
             " it needs a Windows guest (`lab image build --help`)"
         )
+    lines += [f"{os.path.relpath(path, sight.root)}: left out; {why}" for path, why in sight.left_out.items()]
     if sight.ci:
         lines.append(f"this repository uses {_CI[sight.ci]}")
     return [with_own_command(line) for line in lines]

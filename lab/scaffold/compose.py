@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.config.project import DEFAULT_FILE
+from lab.errors import ConfigError
 from lab.host.assets import data_root
 from lab.scaffold.look import FoundDriver, Sight
+from lab.scaffold.names import identifier
 from lab.toolchain.manifest import MANIFEST_NAME
 
 #: What YAML reads as a text without quotes, and the words that it does not.
@@ -44,12 +46,28 @@ def compose(sight: Sight) -> tuple[NewFile, ...]:
 
     Args:
         sight: What was seen; with a driver at least.
+
+    Raises:
+        ConfigError: Two manifests that are there have one name: no suite could tell which one it means.
     """
+    _check_names(sight)
     manifests = {driver: manifest_of(driver) for driver in sight.drivers}
     files = [NewFile(sight.root / DEFAULT_FILE, _lab_file(sight.root, manifests.values()))]
     files += [NewFile(path, _manifest(driver)) for driver, path in manifests.items()]
-    files += [NewFile(sight.root / "suites" / f"test_{_identifier(one.name)}.py", _suite(one)) for one in sight.drivers]
+    files += [NewFile(sight.root / "suites" / f"test_{identifier(one.name)}.py", _suite(one)) for one in sight.drivers]
     return (*files, *_pipeline(sight))
+
+
+def _check_names(sight: Sight) -> None:
+    named: dict[str, FoundDriver] = {}
+    for driver in sight.drivers:
+        other = named.setdefault(identifier(driver.name), driver)
+        if other is not driver:
+            places = " and ".join(os.path.relpath(one.origin, sight.root) for one in (other, driver))
+            raise ConfigError(
+                f"{places} have one name ({driver.name}), and their tests would have one file",
+                hint="give one of them another `name`",
+            )
 
 
 def missing(files: Iterable[NewFile]) -> tuple[NewFile, ...]:
@@ -133,10 +151,6 @@ def _pipeline(sight: Sight) -> list[NewFile]:
     text = (data_root() / "ci" / "pipelines" / "own" / template).read_text(encoding="utf-8")
     taken = other and os.path.lexists(sight.root / place)
     return [NewFile(sight.root / (other if taken else place), text)]
-
-
-def _identifier(name: str) -> str:
-    return "".join(char if char.isalnum() else "_" for char in name).lower()
 
 
 def _yaml(text: str) -> str:

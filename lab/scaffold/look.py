@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from lab.errors import ConfigError
+from lab.scaffold.names import driver_name, told_apart
 from lab.scaffold.sources import SUFFIXES, Inf, Project, SourceFacts, inf_facts, project_facts, read_any, source_facts
 from lab.toolchain import pe
 from lab.toolchain.manifest import load_component, manifests_in
@@ -19,7 +19,6 @@ _DEPTH = 6
 _SKIPPED = frozenset({"node_modules", "site-packages", "venv", "__pycache__", "out"})
 #: Stems that say nothing of what the driver is called.
 _COMMON = frozenset({"driver", "entry", "driverentry", "main", "init", "sys", "device", "src", "drv"})
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 #: Imports that only a Windows guest resolves, and what they are.
 _WINDOWS_ONLY = {"wdfldr.sys": "KMDF", "ndis.sys": "NDIS", "fltmgr.sys": "minifilter", "storport.sys": "StorPort"}
 
@@ -69,12 +68,14 @@ class Sight:
         unbuildable: Sources with DriverEntry that the lab's compiler does not take and of which no finished file is there,
             with what they are written for.
         ci: ``github``, ``gitlab``, ``azure`` or ``jenkins``; empty when none is seen.
+        left_out: What cannot be tested beside the others, and why.
     """
 
     root: Path
     drivers: tuple[FoundDriver, ...]
     unbuildable: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
     ci: str = ""
+    left_out: Mapping[Path, str] = field(default_factory=dict)
 
 
 def look(root: Path) -> Sight:
@@ -108,7 +109,8 @@ def look(root: Path) -> Sight:
     if not drivers and not unbuildable:
         stems = {path.stem.lower(): path for path in sorted(finished, key=_changed)}
         drivers = [driver for path in stems.values() for driver in _of_finished(path, infs)]
-    return Sight(root, tuple(drivers), unbuildable, _ci(root))
+    apart, left_out = told_apart(drivers, root)
+    return Sight(root, apart, unbuildable, _ci(root), left_out)
 
 
 def _of_manifest(file: Path) -> list[FoundDriver]:
@@ -154,9 +156,9 @@ def _of_sources(
         (one for file, one in infs.items() if _near(file, folder) and one.image.lower() in ("", f"{stem}.sys".lower())), None
     )
     return FoundDriver(
-        name=_name(stem),
+        name=driver_name(stem),
         folder=folder,
-        image=f"{_name(stem)}.sys",
+        image=f"{driver_name(stem)}.sys",
         sources=sources,
         include=tuple(name for name in include if (folder / name).is_dir()),
         defines=project.defines if project else (),
@@ -193,7 +195,12 @@ def _of_finished(path: Path, infs: Mapping[Path, Inf]) -> Iterator[FoundDriver]:
     inf = next((one for one in infs.values() if one.image.lower() == path.name.lower()), None)
     kinds = tuple(word for module, word in _WINDOWS_ONLY.items() if module in {name.lower() for name in facts.imports})
     yield FoundDriver(
-        name=_name(path.stem), folder=path.parent, image=path.name, service=inf.service if inf else "", kinds=kinds, origin=path
+        name=driver_name(path.stem),
+        folder=path.parent,
+        image=path.name,
+        service=inf.service if inf else "",
+        kinds=kinds,
+        origin=path,
     )
 
 
@@ -257,8 +264,3 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _name(stem: str) -> str:
-    """A stem as a manifest takes it for a name."""
-    return _NOT_IN_NAMES.sub("-", stem).strip("-_.")[:64] or "driver"

@@ -18,6 +18,7 @@ from lab.scaffold.compose import compose
 from lab.scaffold.look import look
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
+from lab.toolchain.select import resolve_drivers
 
 _HEAD = "#include <ntddk.h>\n"
 _ENTRY = """
@@ -160,3 +161,70 @@ def test_where_no_driver_is_it_says_what_was_sought(tmp_path: Path, text: str) -
     error = lab_init(str(tmp_path)).exception
     assert isinstance(error, ConfigError)
     assert "DriverEntry" in error.message
+
+
+def _driver_in(folder: Path, name: str) -> Path:
+    return put(folder / name, f"{_HEAD}{_UNLOAD}{_ENTRY.replace('Heat()', 'STATUS_SUCCESS')}")
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["v1/kettle.c", "v2/kettle.c"], {"kettle-v1", "kettle-v2"}),
+        (["a/x/kettle.c", "b/x/kettle.c", "pan.c"], {"kettle-x", "kettle-b-x", "pan"}),
+        (["drv/tea-pot.c", "drv/tea_pot.c"], {"tea-pot", "tea_pot-2"}),
+        (["v1/Kettle.c", "v2/kettle.c"], {"Kettle-v1", "kettle-v2"}),
+        (["kettle.c", "new/kettle.c"], {"kettle", "kettle-new"}),
+    ],
+)
+def test_drivers_of_one_name_are_told_apart_and_build(files: list[str], names: set[str], tmp_path: Path) -> None:
+    for name in files:
+        _driver_in(tmp_path / Path(name).parent, Path(name).name)
+    assert {driver.name for driver in look(tmp_path).drivers} == names
+    written = lab_init(str(tmp_path), "--yes")
+    assert written.exit_code == 0, written.output
+    settings = load_settings({}, config=tmp_path / "lab.yaml", environ={})
+    paths = [Path(one) for one in settings.values.drivers]
+    packages = resolve_drivers(paths, into=tmp_path / "c", arch="x64", project=tmp_path)
+    assert {package.name for package in packages} == names
+    assert len({package.image.name.lower() for package in packages}) == len({one.service for one in packages}) == len(names)
+    suites = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "suites").iterdir()}
+    assert len(suites) == len(names)
+    for name in names:
+        assert any(f'lab_driver("{name}")' in text for text in suites.values())
+    # What it wrote is what it sees: nothing is left to write.
+    again = lab_init(str(tmp_path), "--yes")
+    assert again.exit_code == 0, again.output
+    assert "nothing is left to write" in again.output
+
+
+def test_projects_of_one_target_get_the_names_of_their_folders(tmp_path: Path) -> None:
+    for folder in ("sys", "startio"):
+        _driver_in(tmp_path / "cancel" / folder, "cancel.c")
+        put(tmp_path / "cancel" / folder / "cancel.inf", "[S]\nAddService = Cancel,2,I\n[I]\nServiceBinary=%12%\\cancel.sys\n")
+    drivers = look(tmp_path).drivers
+    assert {driver.name for driver in drivers} == {"cancel-sys", "cancel-startio"}
+    # Of one service name, each would replace the other one's.
+    assert {driver.service for driver in drivers} == {""}
+
+
+def test_finished_drivers_of_one_folder_have_a_manifest_each(tmp_path: Path) -> None:
+    component = load_component(data_root() / "driver" / "selftest" / "driver.yaml")
+    build_components([component], "x64", tmp_path / "elsewhere", None)
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name in ("kettle.sys", "pan.sys"):
+        shutil.copy(tmp_path / "elsewhere" / "selftest.sys", repository / name)
+    files = [file.path.relative_to(repository).as_posix() for file in compose(look(repository))]
+    assert len(files) == len(set(files))
+    assert {"kettle.driver.yaml", "pan.driver.yaml"} <= set(files)
+
+
+def test_manifests_of_one_name_are_told_before_anything_is_written(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        _driver_in(tmp_path / folder, "kettle.c")
+        put(tmp_path / folder / "driver.yaml", "name: kettle\nimage: kettle.sys\nsources: [kettle.c]\n")
+    refused = lab_init(str(tmp_path), "--yes")
+    assert isinstance(refused.exception, ConfigError)
+    assert "a/driver.yaml and b/driver.yaml have one name (kettle)" in refused.exception.message
+    assert not (tmp_path / "lab.yaml").exists()
