@@ -44,6 +44,7 @@ MODULES = {
     "templates": "templates",
     "bench": "bench",
 }
+_NOT_IN_A_WHEEL = "bench"
 
 
 def markup_mode() -> Literal["rich"] | None:
@@ -57,8 +58,8 @@ def markup_mode() -> Literal["rich"] | None:
 def commands_of(module: str) -> dict[str, Any]:
     """The commands that a module of this package registers, as the command line library made them, in their order."""
     app = typer.Typer(rich_markup_mode=markup_mode())
-    if importlib.util.find_spec(f"lab.cli.{module}") is None:
-        module = "checkout_only"  # a wheel has no bench
+    if module == _NOT_IN_A_WHEEL and importlib.util.find_spec(f"lab.cli.{module}") is None:
+        module = "checkout_only"
     importlib.import_module(f"lab.cli.{module}").register(app)
     # Without a callback, typer makes an application of a single command that command itself.
     app.callback()(_nothing)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -28,6 +28,7 @@ from lab.cli.pytest_args import (
 )
 from lab.cli.runlog import open_log
 from lab.config import Settings, load_settings
+from lab.config.machine import Machine
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meaning
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
@@ -36,11 +37,10 @@ from lab.host.paths import cache_dir, runs_dir
 from lab.host.tools import Purpose, require_tools
 from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines, gaps_of
-from lab.image.manifest import KernelFacts
+from lab.image.manifest import ImageManifest, KernelFacts
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, must_be_built
 from lab.pool.hardware import check_machine, fit
-from lab.pool.trial import try_hardware
 from lab.report.collect import assemble
 from lab.report.elsewhere import find, put_aside
 from lab.report.html import write_html
@@ -216,8 +216,7 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     with open_progress() as progress:
         image = ensure_image(settings.values.image, progress)
         manifest = fit(read_manifest(image), hardware)
-        # Now, and not first in every worker: a machine that QEMU does not take would be an error of each single test.
-        try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file, forks=False)
+        _try_machine(hardware, manifest, image, accelerator, settings.file)
         now = datetime.datetime.now(tz=datetime.UTC)
         folder = (timed_folder(root / settings.values.out, now) if out is None else named_folder(out)).absolute()
         put_aside(folder)
@@ -259,6 +258,16 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     elif out is None:
         point_latest(folder)
     return code
+
+
+def _try_machine(
+    hardware: Machine, manifest: ImageManifest, image: Path, accelerator: Literal["kvm", "tcg"], file: Path | None
+) -> None:
+    """Now, and not first in every worker: a machine that QEMU does not take would be an error of each single test."""
+    if hardware.attaches:
+        from lab.pool.trial import try_hardware  # it brings all that boots a guest, which this process needs for nothing else
+
+        try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=file, forks=False)
 
 
 def _require_tools(image: str) -> None:
