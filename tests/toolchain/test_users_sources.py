@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.errors import ConfigError, HostToolError
+from lab.host.process import run
 from lab.toolchain import pe
-from lab.toolchain.build import build_components, find_components
+from lab.toolchain.build import build_components, find_components, symbol_file
 from lab.toolchain.compile import Compiler, compile_component
 from lab.toolchain.diagnosis import explained
 from lab.toolchain.manifest import Component, load_component
@@ -412,3 +414,13 @@ def test_what_headers_and_libraries_of_the_kit_alone_have_is_there(driver_folder
     assert not [line for line in said if "warning" in line]
     imports = pe.inspect(result.path).imports["ntoskrnl.exe"]
     assert {"IoCreateDevice", "ExAllocatePoolWithQuotaTag", "ExAllocatePoolWithTagPriority"} <= set(imports)
+
+
+def test_an_object_type_is_what_the_kernels_variable_holds(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """mingw-w64's declaration read one pointer more: the driver handed over the first bytes of the type."""
+    body = "PVOID object; return ObReferenceObjectByHandle(NULL, 0, *ExEventObjectType, KernelMode, &object, NULL);"
+    folder = driver_folder(source=TINY_DRIVER.replace('DbgPrint("tiny");', body))
+    build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    words = ["x86_64-w64-mingw32-objdump", "-d", str(symbol_file(tmp_path / "out" / "tiny.sys"))]
+    code = run(words, 60).stdout.partition("<DriverEntry>:")[2].partition("<__imp_ObReferenceObjectByHandle>")[0]
+    assert len(re.findall(r"mov +\(%r", code)) == 1, code

@@ -92,6 +92,18 @@ static __forceinline void LabInitializeDriverRuntime(ULONG flags)
 }
 #define ExInitializeDriverRuntime LabInitializeDriverRuntime
 
+/*
+ * The kernel exports variables of type POBJECT_TYPE, and drivers write *ExEventObjectType: the name is the variable's address. In
+ * mingw-w64 10 it is dllimport, so that it is the variable's value, and the driver passes the first bytes of the type itself.
+ */
+#define CmKeyObjectType ((POBJECT_TYPE *)&CmKeyObjectType)
+#define ExEventObjectType ((POBJECT_TYPE *)&ExEventObjectType)
+#define ExSemaphoreObjectType ((POBJECT_TYPE *)&ExSemaphoreObjectType)
+#define IoFileObjectType ((POBJECT_TYPE *)&IoFileObjectType)
+#define PsProcessType ((POBJECT_TYPE *)&PsProcessType)
+#define PsThreadType ((POBJECT_TYPE *)&PsThreadType)
+#define SeTokenObjectType ((POBJECT_TYPE *)&SeTokenObjectType)
+
 /* Since Windows 8; https://learn.microsoft.com/windows-hardware/drivers/kernel/using-mdls */
 #ifndef MdlMappingNoWrite
 #define MdlMappingNoWrite 0x80000000
