@@ -156,7 +156,7 @@ NTSTATUS ReplaceExports(PULONG replaced, PULONG wanted)
 
     *replaced = 0;
     *wanted = TimerReplacementCount + DpcReplacementCount + PrintReplacementCount + StringReplacementCount + PciReplacementCount
-              + InterruptReplacementCount + HalReplacementCount;
+              + InterruptReplacementCount + HalReplacementCount + CsqReplacementCount + RequestorReplacementCount;
     if (protect == NULL)
         return STATUS_NOT_SUPPORTED;
     status = OpenTable(KernelRoutine(L"KeSetTimerEx"), protect, &table, &protection);
@@ -168,6 +168,8 @@ NTSTATUS ReplaceExports(PULONG replaced, PULONG wanted)
     *replaced += Replace(&table, StringReplacements, StringReplacementCount);
     *replaced += Replace(&table, PciReplacements, PciReplacementCount);
     *replaced += Replace(&table, InterruptReplacements, InterruptReplacementCount);
+    *replaced += Replace(&table, CsqReplacements, CsqReplacementCount);
+    *replaced += Replace(&table, RequestorReplacements, RequestorReplacementCount);
     CloseTable(&table, protect, protection);
 
     /* Named as a function of its own, and not looked up: the import has hal.dll loaded. */

@@ -48,6 +48,14 @@ extern const ULONG InterruptReplacementCount;
 VOID InitializeInterrupts(VOID);
 ULONG NTAPI LabGetInterruptVector(INTERFACE_TYPE type, ULONG bus, ULONG level, ULONG vector, PKIRQL irql, PKAFFINITY affinity);
 
+/* csq.c */
+extern const REPLACEMENT CsqReplacements[];
+extern const ULONG CsqReplacementCount;
+
+/* requestor.c */
+extern const REPLACEMENT RequestorReplacements[];
+extern const ULONG RequestorReplacementCount;
+
 /* labcompat.c: ends the process as the call of a function does that Wine only declares. */
 VOID SayLacking(const char *module, const char *function);
 

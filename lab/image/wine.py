@@ -59,7 +59,8 @@ _GIVEN_BY_COMPAT = {
     "hal.dll": ("HalGetInterruptVector", "HalSetBusData", "HalSetBusDataByOffset"),
     "ntoskrnl.exe": (
         *("DbgPrintReturnControlC", "IoConnectInterrupt", "IoDisconnectInterrupt", "KeRemoveQueueDpc"),
-        "KeSynchronizeExecution",
+        *("IoCsqInitialize", "IoCsqInsertIrp", "IoCsqRemoveIrp", "IoCsqRemoveNextIrp"),
+        *("KeSynchronizeExecution", "MmMapLockedPages"),
     ),
 }
 _WINE = "/usr/lib/x86_64-linux-gnu/wine"
