@@ -165,7 +165,10 @@ _EXCEPTIONS = {
         "bytes that are no instruction were executed: look for a wrong function pointer",
     ),
     0xC0000094: ("STATUS_INTEGER_DIVIDE_BY_ZERO", "an integer was divided by zero"),
-    0xC0000096: ("STATUS_PRIVILEGED_INSTRUCTION", "an instruction that only a true kernel may execute; the free guest is none"),
+    0xC0000096: (
+        "STATUS_PRIVILEGED_INSTRUCTION",
+        "an instruction that only a kernel may execute, in no driver's code",
+    ),
     0xC00000FD: ("STATUS_STACK_OVERFLOW", "the stack is full: look for recursion or large local arrays"),
     0xC0000374: ("STATUS_HEAP_CORRUPTION", "the heap was overwritten, mostly past the end of a block"),
     0xC0000409: ("STATUS_STACK_BUFFER_OVERRUN", "a check of the program itself failed, mostly a damaged stack"),

@@ -9,6 +9,7 @@ from lab.image.gaps import gap_lines, gaps_of
 from lab.image.kernel import ImportGaps
 from lab.pool.payload import Payload
 from lab.pool.pool import GuestSource
+from lab.toolchain.privileged import may_be_privileged
 
 
 class DriverImports:
@@ -20,6 +21,7 @@ class DriverImports:
 
     def __init__(self, source: GuestSource) -> None:
         self._gaps: dict[str, ImportGaps] = {}
+        self._privileged: dict[int, bool] = {}
         try:
             self._payload = source.payload
             self._kernel = source.manifest.kernel
@@ -27,6 +29,13 @@ class DriverImports:
             self._payload, self._kernel = Payload(), None  # no guest can be had, and each test will say why
         #: File names of the drivers, in lower case.
         self.own = frozenset(package.image.name.lower() for package in self._payload.drivers.values())
+
+    def privileged_at(self, address: int) -> bool:
+        """Whether a privileged instruction at an address may be one of these drivers' own."""
+        if address not in self._privileged:
+            images = [package.image for package in self._payload.drivers.values()]
+            self._privileged[address] = not images or any(may_be_privileged(image, address) for image in images)
+        return self._privileged[address]
 
     def hopeless(self, drivers: Sequence[str]) -> tuple[str, ...]:
         """What the guest lacks without which one of these drivers does not load, or cannot be relied on."""

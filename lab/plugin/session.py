@@ -148,6 +148,7 @@ class LabSession:
             started=time.time(),
             uses_guest=nodeid in self.users,
             own_modules=self.imports.own,
+            privileged_at=self.imports.privileged_at,
             scope=self._isolation.next_scope(nodeid),
         )
         seat = self.pool.current if nodeid in self.users else None

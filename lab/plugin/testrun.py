@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,7 @@ from lab.crash.faults import FaultWords
 from lab.crash.signs import CrashSign
 from lab.gate.known import match_known
 from lab.gate.verdict import Decision, Facts, PhaseFact, decide
-from lab.guest.lacks import module_of
+from lab.guest.lacks import PRIVILEGED, module_of
 from lab.plugin.markers import Wishes
 from lab.pool.evidence import SavedEvidence
 from lab.pool.pool import Seat
@@ -41,6 +41,7 @@ class TestRun:
         uses_guest: It asks for one of the lab's fixtures.
         drivers: Names of the drivers that it uses: its marker's, or all that its fixtures loaded.
         own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
+        privileged_at: Whether a privileged instruction at an address may be that of a driver of the run.
         seat: The guest that serves it, once it has one.
         stream: Its prints while it runs.
         window: Its prints afterwards.
@@ -73,6 +74,7 @@ class TestRun:
     uses_guest: bool = True
     drivers: tuple[str, ...] = ()
     own_modules: frozenset[str] = frozenset()
+    privileged_at: Callable[[int], bool] = lambda _address: True
     seat: Seat | None = None
     stream: PrintStream | None = None
     window: Window | None = None
@@ -233,11 +235,17 @@ class TestRun:
         """What has come in the test's window."""
         return self.window.records if self.window else self.seat.ledger.peek() if self.seat and self.stream else ()
 
+    def _is_the_drivers(self, fault: FaultRecord) -> bool:
+        """Whether what a fault lacks is no lack of the guest's: it is the run's own, or was met in no driver's code."""
+        if fault.lacks == PRIVILEGED:
+            return not all(self.privileged_at(address) for address in fault.parameters)
+        return module_of(fault.lacks) in self.own_modules
+
     def _all_faults(self) -> list[FaultRecord]:
         """The faults of the window; a bugcheck that QEMU alone reported is one, too."""
         records = self._records()
         faults = [
-            dataclasses.replace(record, lacks="") if module_of(record.lacks) in self.own_modules else record
+            dataclasses.replace(record, lacks="") if self._is_the_drivers(record) else record
             for record in records
             if isinstance(record, FaultRecord)
         ]
