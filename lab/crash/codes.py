@@ -154,7 +154,7 @@ _SMALL_DUMP = 0x10000000
 
 #: What an exception code says to the author of a driver; the free guest reports faults by it.
 _EXCEPTIONS = {
-    0x80000003: ("STATUS_BREAKPOINT", "an int3 was executed, and no debugger took it"),
+    0x80000003: ("STATUS_BREAKPOINT", "an int3 was executed (DbgBreakPoint, an assertion), and no debugger took it"),
     0xC0000005: (
         "STATUS_ACCESS_VIOLATION",
         "memory that is not there, or not writable, was touched: look for a null or stale pointer at the address of the code",
