@@ -68,6 +68,8 @@ _API: dict[Api, tuple[str, str]] = {
 #: What mingw-w64's kernel headers lack. The compiler names them among the files that it read, so a change builds again.
 WDK = Path(__file__).with_name("wdk.h")
 KERNEL = Path(__file__).with_name("kernel")
+#: Headers of the driver kit that programs beside a driver include, and mingw-w64 lacks.
+PROGRAMS = Path(__file__).with_name("programs")
 
 # A kernel announces to its debugger only images with a debug directory, and this is the linker's way to write one. The id
 # is its hash of what it wrote: the same for the same image, whatever the file is called and wherever it lies.
@@ -130,7 +132,7 @@ def compile_flags(component: Component, arch: Arch, language: Language, defines:
 def header_flags(component: Component, kernel_headers: Path, language: Language) -> list[str]:
     """Options that name the headers of this machine."""
     if flavour_of(component) != "kernel":
-        return []
+        return ["-idirafter", str(PROGRAMS)]
     found = ["-isystem", str(KERNEL), "-isystem", str(kernel_headers)]
     return found if language == "asm" else [*found, "-include", str(WDK)]
 

@@ -149,7 +149,7 @@ ROWS = {
     "a client that is not there": mistake("client('nosuch')", "no client 'nosuch' in this run"),
     "a drvprobe script with nothing in it": mistake("reader.run('# nothing')", "the drvprobe script is empty"),
     "a word that no drvprobe script may have": mistake(
-        "reader.script().read('two words', 5)", "not a word of a drvprobe script"
+        "reader.script().read('a \"quoted\" word', 5)", "not a word of a drvprobe script"
     ),
     "an error in the suite's own fixture": Row(
         4, "@pytest.fixture\ndef broken(guest): {}['x']\ndef test_it(broken): pass\n", verdicts={"test": 1}, said=("KeyError",)

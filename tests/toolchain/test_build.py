@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _KERNEL32_NT52 = """
     CancelIo CloseHandle CreateDirectoryW CreateEventW CreateFileW CreatePipe CreateProcessW CreateSemaphoreW
     CreateThread DeleteFileW DeviceIoControl EnterCriticalSection ExitProcess FindClose FindFirstFileW
-    FindNextFileW GetCommandLineW GetCurrentProcessId GetCurrentThreadId GetDriveTypeW GetExitCodeProcess GetFileAttributesExW
+    FindNextFileW FlushFileBuffers
+    GetCommandLineW GetCurrentProcessId GetCurrentThreadId GetDriveTypeW GetExitCodeProcess GetFileAttributesExW
     GetFileAttributesW GetFullPathNameW GetLastError GetLogicalDrives GetModuleFileNameW GetModuleHandleW GetOverlappedResult
     GetProcAddress GetProcessHeap GetStdHandle GetTickCount HeapAlloc HeapFree InitializeCriticalSection
     LeaveCriticalSection LoadLibraryW MoveFileExW MultiByteToWideChar QueryPerformanceCounter

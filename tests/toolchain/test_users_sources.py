@@ -416,6 +416,15 @@ def test_what_headers_and_libraries_of_the_kit_alone_have_is_there(driver_folder
     assert {"IoCreateDevice", "ExAllocatePoolWithQuotaTag", "ExAllocatePoolWithTagPriority"} <= set(imports)
 
 
+def test_a_program_beside_a_driver_has_the_kits_headers_too(tmp_path: Path) -> None:
+    source = "#include <windows.h>\n#include <winioctl.h>\n#include <DriverSpecs.h>\n"
+    source += "_Analysis_mode_(_Analysis_code_type_user_code_)\n"
+    (tmp_path / "asks.c").write_text(source + "#include <dontuse.h>\nint main(void) { return 0; }\n", encoding="utf-8")
+    (tmp_path / "driver.yaml").write_text("name: asks\nkind: program\nimage: asks.exe\nsources: [asks.c]\n", encoding="utf-8")
+    [result] = build_components([tiny(tmp_path)], "x64", tmp_path / "out", None)
+    assert result.path.is_file()
+
+
 def test_an_object_type_is_what_the_kernels_variable_holds(driver_folder: DriverFolder, tmp_path: Path) -> None:
     """mingw-w64's declaration read one pointer more: the driver handed over the first bytes of the type."""
     body = "PVOID object; return ObReferenceObjectByHandle(NULL, 0, *ExEventObjectType, KernelMode, &object, NULL);"

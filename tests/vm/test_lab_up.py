@@ -106,8 +106,8 @@ def test_a_guest_of_a_run_lives_on_once_it_is_registered_to_be_kept(
     pid = machine.pid
     source = ImageSource(
         image_dir=tmp_path,
-        manifest=cast(ImageManifest, SimpleNamespace(guest="tiny")),
-        payload=cast(Payload, None),
+        manifest=cast(ImageManifest, SimpleNamespace(guest="tiny", prints=SimpleNamespace(encoding="utf-8"))),
+        payload=Payload(),
         accelerator="tcg",
         qemu="",
         transport="winrm",
