@@ -34,6 +34,9 @@ class Monitor(Protocol):
     def events(self, *, after: int = 0) -> list[QmpEvent]:
         """Events so far whose index is greater."""
 
+    def wait_event(self, names: str, *, timeout: float) -> QmpEvent:
+        """The first event of this name, also when it has come already; GuestExited where the connection ends before."""
+
 
 class Machine(Protocol):
     """What is used of :class:`lab.vm.machine.VirtualMachine`."""
@@ -155,6 +158,10 @@ class InstallFollower:
         except TransportError as error:
             self._fail(InstallEnded, error.message, "see qemu.log in the log folder")
         self._read_console()
+        with contextlib.suppress(GuestExited, TransportError):
+            if self._shutdown is None:
+                # Its exit may be seen before the last of its events has been read; the monitor ends behind them.
+                self._machine.qmp.wait_event("SHUTDOWN", timeout=self._budgets.exit_s)
         with contextlib.suppress(GuestExited):
             self._read_events()
         self._event("exit", str(code))

@@ -101,6 +101,8 @@ class Script:
         self.commands: list[str] = []
         self.happened: list[QmpEvent] = []
         self.exit_code: int | None = 0
+        #: What the monitor still has to tell when QEMU is gone.
+        self.late: Callable[[], None] | None = None
         self._acts = dict(acts)
         self._folder = Path()
 
@@ -147,6 +149,14 @@ class Script:
 
     def events(self, *, after: int = 0) -> list[QmpEvent]:
         return [event for event in self.happened if event.index > after]
+
+    def wait_event(self, names: str, *, timeout: float) -> QmpEvent:
+        if self.late is not None:
+            self.late()
+        for event in self.happened:
+            if event.name == names:
+                return event
+        raise GuestExited("the monitor's connection ended")
 
     def start(self, *, timeout: float = 60.0) -> None:
         self.alive = True
@@ -205,6 +215,16 @@ def test_a_good_end_hands_over_the_disk_and_the_firmwares_variables(plan: Instal
     screens = [event.at_s for event in result.events if event.kind == "screenshot"]
     assert screens == [30, 60]
     assert result.duration_s == 70
+
+
+def test_an_exit_that_is_seen_before_its_event_is_a_good_end(plan: InstallPlan) -> None:
+    def gone(script: Script) -> None:
+        script.say("LAB done ok")
+        script.alive = False
+        script.late = script.power_off
+
+    result = follow(plan, Script({70: gone}))
+    assert [event.kind for event in result.events][-2:] == ["shutdown", "exit"]
 
 
 def test_the_first_write_ends_the_pressing_of_keys(plan: InstallPlan) -> None:
