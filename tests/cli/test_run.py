@@ -158,6 +158,7 @@ def test_pytest_gets_what_was_asked_for(
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw7")
     monkeypatch.setenv("LAB_TRANSPORT", "ssh")
     (tmp_path / "mine").mkdir()
+    monkeypatch.setattr(run_module, "_check_drivers", lambda *_: None)
     (tmp_path / "lab.yaml").write_text("boot_timeout: 90.5\n", encoding="utf-8")
     arguments = [
         "--driver",

@@ -48,6 +48,7 @@ def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
     inner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_LOCKS", str(tmp_path))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this test's own worker, which its run is none of
     inner.prepare(more=_PLACE_TAKEN)
     result = inner.run("def test_one(guest): pass", "-n", "1")
     assert "lab: gw0 waits for a place for its guest: others on this machine have them all" in result.stderr.str()
