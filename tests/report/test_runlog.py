@@ -97,7 +97,7 @@ def test_a_folder_that_takes_nothing_hands_over_to_the_next(tmp_path: Path, monk
 def test_other_handlers_get_what_they_got_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.NOTSET, "lab")  # whatever an earlier test of this process has left
     caplog.handler.addFilter(for_others)
-    with RunLog(tmp_path, "lab", level="debug"):
+    with RunLog(tmp_path, "lab", level="debug") as log:
         logging.getLogger("lab.x").info("for the log alone")
         logging.getLogger("lab.x").warning("for all")
         with caplog.at_level(logging.INFO):
@@ -105,7 +105,7 @@ def test_other_handlers_get_what_they_got_before(tmp_path: Path, caplog: pytest.
     caplog.handler.removeFilter(for_others)
     logging.getLogger("lab.x").info("afterwards")
     assert [record.message for record in caplog.records] == ["for all", "asked for"]
-    assert not any(isinstance(handler, RunLog) for handler in logging.getLogger("lab").handlers)
+    assert log not in logging.getLogger("lab").handlers
 
 
 def test_a_command_shows_warnings_as_before(tmp_path: Path) -> None:
