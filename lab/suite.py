@@ -6,11 +6,11 @@ from lab.guest.ioctl import ctl_code
 from lab.guest.probe import Operation, ProbeResult, ProbeScript, ReadResult, Transfer
 from lab.guest.protocol import CommandResult
 from lab.guest.services import ServiceState
+from lab.live.guest import LiveGuest
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.fixtures import Client
 from lab.plugin.options import LabConfig
 from lab.plugin.reader import DeviceReader
-from lab.pool.live import LiveGuest
 from lab.prints.fields import fields
 from lab.prints.record import PrintRecord
 from lab.prints.stream import PrintMismatch, PrintStream

@@ -19,12 +19,12 @@ from lab.errors import EvidenceLost, GuestExited, GuestHung, LabError, Transport
 from lab.guest.files import sum_of
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
-from lab.pool.forking import ForkFigures, ForkWish
-from lab.pool.live import LiveGuest
-from lab.pool.payload import Payload
-from lab.pool.template import Template
+from lab.live.guest import LiveGuest
+from lab.live.payload import Payload
 from lab.prints.log import RecordLog
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
+from lab.snapshot.fork_request import ForkFigures, ForkWish
+from lab.snapshot.template import Template
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from lab.errors import GuestHung, TransportError
 from lab.guest.protocol import CommandResult
-from lab.pool.live import LiveGuest
+from lab.live.guest import LiveGuest
 from lab.prints.record import FaultRecord
 from lab.vm.qmp import QmpEvent
 from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest

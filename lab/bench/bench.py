@@ -13,10 +13,10 @@ from typing import Literal, Self
 from lab.bench.measure import Forks
 from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress
-from lab.pool.deploy import deploy
-from lab.pool.live import LiveGuest, TransportName
-from lab.pool.payload import Payload
-from lab.pool.source import ImageSource
+from lab.lease.guest_source import ImageSource
+from lab.live.deploy import deploy
+from lab.live.guest import LiveGuest, TransportName
+from lab.live.payload import Payload
 
 
 @dataclass(slots=True, kw_only=True)

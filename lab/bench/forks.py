@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lab.bench.measure import NotHere
 from lab.errors import LabError
-from lab.pool.forking import ForkWish
-from lab.pool.forks import Forks
-from lab.pool.live import LiveGuest
-from lab.pool.source import ImageSource, with_forks
-from lab.pool.templates import TemplateStore
+from lab.lease.guest_source import ImageSource, with_forks
+from lab.live.guest import LiveGuest
+from lab.snapshot.fork_request import ForkWish
+from lab.snapshot.forks import Forks
+from lab.snapshot.store import TemplateStore
 
 
 class TemplateForks:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from lab.bench.samples import Samples
 from lab.errors import LabError
 from lab.image.manifest import Credentials, ImageManifest
-from lab.pool.live import LiveGuest, TransportName
+from lab.live.guest import LiveGuest, TransportName
 
 
 class NotHere(LabError):

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from lab.pool.live import LiveGuest
-from lab.pool.pool import GuestPool
+from lab.lease.pool import GuestPool
+from lab.live.guest import LiveGuest
 
 FILE_OPTION = "--lab-bench-timings"
 #: Calls that wait for the guest. Everything else of both seams is the lab's own work.

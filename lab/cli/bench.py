@@ -35,11 +35,11 @@ from lab.host.qemu import qemu_version
 from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
-from lab.pool.kept import KeptGuests
-from lab.pool.payload import Payload
-from lab.pool.source import ImageSource
-from lab.pool.templates import TemplateStore
+from lab.lease.detached import DetachedGuests
+from lab.lease.guest_source import ImageSource
+from lab.live.payload import Payload
 from lab.report.outdir import COPIES, check_named, named_folder, timed_folder
+from lab.snapshot.store import TemplateStore
 from lab.toolchain.compile import Arch
 from lab.toolchain.select import DriverPackage, resolve_drivers
 from lab.vm.cleanup import sweep
@@ -172,7 +172,7 @@ def _source(image: Path, payload: Payload, accelerator: Any, folder: Path, progr
         boot_timeout=None,
         runs_dir=runs_dir(),
         evidence_dir=folder / "guests",
-        kept=KeptGuests(state_dir() / "guests"),
+        kept=DetachedGuests(state_dir() / "guests"),
         progress=progress.detail,
     )
 

@@ -13,16 +13,16 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.guest import kept_guests
+from lab.cli.guest import detached_guests
 from lab.cli.lend import lend_port
 from lab.config import Settings, load_settings
 from lab.errors import CommandFailed, ConfigError, HostToolError
 from lab.guest.files import parse_sums, run_labfile
 from lab.guest.protocol import Transport
 from lab.image.folder import read_manifest
-from lab.pool.gdbstub import gdb_stub
-from lab.pool.kept import KeptGuest, open_kept
-from lab.pool.modules import PROGRAM, loaded_modules
+from lab.lease.detached import DetachedGuest, open_detached
+from lab.lease.gdbstub import gdb_stub
+from lab.live.modules import PROGRAM, loaded_modules
 from lab.report.outdir import COPIES, LATEST
 from lab.toolchain.build import build_drivers
 from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
@@ -66,7 +66,7 @@ def debug(
     file that is loaded. That is on the free guest; of a Windows guest that was booted with its kernel debugger, the debugger's
     port is lent to WinDbg or ntoseye, and no print is lost meanwhile.
     """
-    guest = kept_guests().find(name)
+    guest = detached_guests().find(name)
     if command and not batch:
         raise ConfigError("--command needs --batch", hint="without it, type the commands at gdb's prompt")
     if batch and not breaks:
@@ -139,7 +139,7 @@ def _gdb() -> str:
     return found
 
 
-def _symbols(guest: KeptGuest, settings: Settings, scratch: Path) -> list[LoadedSymbols]:
+def _symbols(guest: DetachedGuest, settings: Settings, scratch: Path) -> list[LoadedSymbols]:
     """The symbols of the drivers that are loaded in a guest.
 
     Raises:
@@ -147,7 +147,7 @@ def _symbols(guest: KeptGuest, settings: Settings, scratch: Path) -> list[Loaded
     """
     arch = read_manifest(guest.image_dir).arch
     [program] = build_drivers([PROGRAM], arch)
-    transport = open_kept(guest)
+    transport = open_detached(guest)
     try:
         modules = loaded_modules(transport, program.path)
         packages = _packages(settings, scratch, guest)
@@ -180,7 +180,7 @@ def _symbols(guest: KeptGuest, settings: Settings, scratch: Path) -> list[Loaded
     )
 
 
-def _packages(settings: Settings, scratch: Path, guest: KeptGuest) -> list[DriverPackage]:
+def _packages(settings: Settings, scratch: Path, guest: DetachedGuest) -> list[DriverPackage]:
     """Drivers whose symbols are at hand: of the last run, then as they are built now."""
     latest = settings.project / settings.values.out / LATEST / COPIES
     found = list(read_packages(latest) or ()) if latest.is_dir() else []
@@ -194,7 +194,7 @@ def _packages(settings: Settings, scratch: Path, guest: KeptGuest) -> list[Drive
     return found
 
 
-def _sum(transport: Transport, path: str, guest: KeptGuest) -> str:
+def _sum(transport: Transport, path: str, guest: DetachedGuest) -> str:
     tools = read_manifest(guest.image_dir).tools_dir
     try:
         return next(iter(parse_sums(run_labfile(transport, "sum", path, tools_dir=tools, timeout=_ASK_S).text).values())).sha256
@@ -215,7 +215,7 @@ def _default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _run_batch(gdb: str, script: Path, timeout: float, guest: KeptGuest) -> int:
+def _run_batch(gdb: str, script: Path, timeout: float, guest: DetachedGuest) -> int:
     """Gdb by itself; at the deadline it is interrupted, tells where the guest stands, and detaches."""
     process = subprocess.Popen([gdb, "-nx", "-q", "-batch", "-x", str(script)], stdin=subprocess.DEVNULL)
     try:

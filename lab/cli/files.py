@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from lab.cli.guest import kept_guests
+from lab.cli.guest import detached_guests
 from lab.errors import CommandFailed, ConfigError
 from lab.guest.files import local_sums, parse_sums, run_labfile
 from lab.guest.protocol import Transport
 from lab.image.folder import read_manifest
-from lab.pool.kept import KeptGuest, open_kept
+from lab.lease.detached import DetachedGuest, open_detached
 
 #: Where files go that are told no place.
 FOLDER = "C:\\lab\\files"
@@ -122,20 +122,20 @@ def is_of_guest(path: str) -> bool:
     return bool(PureWindowsPath(path).drive) and len(PureWindowsPath(path).drive) == 2
 
 
-def _find(name: str) -> KeptGuest:
-    return kept_guests().find(name)
+def _find(name: str) -> DetachedGuest:
+    return detached_guests().find(name)
 
 
 class _Side:
     """The guest's side of copies."""
 
-    def __init__(self, guest: KeptGuest, transport: str | None, timeout: float) -> None:
+    def __init__(self, guest: DetachedGuest, transport: str | None, timeout: float) -> None:
         if transport not in (None, "winrm", "ssh"):
             raise ConfigError(f"--transport must be winrm or ssh, not {transport!r}")
         self._tools_dir = read_manifest(guest.image_dir).tools_dir
         self._guest = guest
         self._timeout = timeout
-        self.transport: Transport = open_kept(guest, transport)  # type: ignore[arg-type]
+        self.transport: Transport = open_detached(guest, transport)  # type: ignore[arg-type]
 
     def close(self) -> None:
         self.transport.close()

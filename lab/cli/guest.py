@@ -17,17 +17,17 @@ from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings, load_settings
 from lab.config.machine import Machine
 from lab.errors import ConfigError, TransportError
-from lab.guest.ssh_login import load_host_key, load_private_key, login
+from lab.guest.ssh.login import load_host_key, load_private_key, login
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, state_dir
 from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, existing_image
-from lab.pool.boot import boot_guest, machine_spec
-from lab.pool.hardware import check_machine, fit
-from lab.pool.kept import KeptGuest, KeptGuests, describe, end_kept, open_kept
-from lab.pool.sources import booted_as
-from lab.pool.trial import try_hardware
+from lab.lease.detached import DetachedGuest, DetachedGuests, describe, end_detached, open_detached
+from lab.live.boot import boot_guest, machine_spec
+from lab.live.hardware import check_machine, fit
+from lab.live.print_wiring import booted_as
+from lab.live.trial import try_hardware
 from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep
 from lab.vm.machine import VirtualMachine
@@ -59,9 +59,9 @@ def register(app: typer.Typer) -> None:
     app.command()(ps)
 
 
-def kept_guests() -> KeptGuests:
+def detached_guests() -> DetachedGuests:
     """The register in the user's state folder."""
-    return KeptGuests(state_dir() / "guests")
+    return DetachedGuests(state_dir() / "guests")
 
 
 def up(
@@ -87,7 +87,7 @@ def up(
         spec = machine_spec(manifest, image, name=shown, accelerator=accelerator, smp=smp, hardware=hardware)
         typer.echo(command_text(build_argv(spec)))
         return
-    guests = kept_guests()
+    guests = detached_guests()
     chosen = guests.free_name(name, Path(values.image).name)
     kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests, hardware=hardware)
     typer.echo(f"{kept.name} is up: {kept.guest}")
@@ -96,8 +96,8 @@ def up(
 
 
 def _boot(
-    name: str, settings: Settings, *, accelerator: Any, smp: int | None, guests: KeptGuests, hardware: Machine
-) -> KeptGuest:
+    name: str, settings: Settings, *, accelerator: Any, smp: int | None, guests: DetachedGuests, hardware: Machine
+) -> DetachedGuest:
     values = settings.values
     sweep(runs_dir())
     with open_progress() as progress:
@@ -149,10 +149,10 @@ def shell(
 ) -> None:
     """Open a shell in a guest."""
     require_terminal()
-    kept = kept_guests().find(name)
+    kept = detached_guests().find(name)
     manifest = read_manifest(kept.image_dir)
     if plain or manifest.ports.ssh is None:
-        transport = open_kept(kept)
+        transport = open_detached(kept)
         try:
             raise typer.Exit(_exit_code(line_shell(transport, name=kept.name, read_line=input, out=sys.stdout)))
         finally:
@@ -188,7 +188,7 @@ def run_in_guest(
         raise ConfigError("there is no command", hint="lab run-in-guest [NAME] -- ver")
     if transport not in (None, "winrm", "ssh"):
         raise ConfigError(f"--transport must be winrm or ssh, not {transport!r}")
-    connection = open_kept(kept_guests().find(name), transport)  # type: ignore[arg-type]
+    connection = open_detached(detached_guests().find(name), transport)  # type: ignore[arg-type]
     try:
         data = sys.stdin.buffer.read() if stdin else b""
         result = connection.run(command[0] if len(command) == 1 else command, timeout=timeout, stdin=data)
@@ -206,18 +206,18 @@ def down(
     everything: Annotated[bool, typer.Option("--all", help="Every guest that is running")] = False,
 ) -> None:
     """End a guest; what was changed in it is gone."""
-    guests = kept_guests()
+    guests = detached_guests()
     if everything and name is not None:
         raise ConfigError("a name and --all do not go together")
     for guest in guests.all() if everything else [guests.find(name)]:
-        end_kept(guest)
+        end_detached(guest)
         guests.remove(guest.name)
         typer.echo(f"{guest.name} is down")
 
 
 def ps() -> None:
     """List the guests that are running."""
-    guests = kept_guests().all()
+    guests = detached_guests().all()
     if not guests:
         typer.echo(with_own_command("no guest is running; `lab up` boots one"))
         return
@@ -227,7 +227,7 @@ def ps() -> None:
         print_ways(guest)
 
 
-def print_ways(guest: KeptGuest) -> None:
+def print_ways(guest: DetachedGuest) -> None:
     """Where a guest is reached, and where its logs are."""
     ports = read_manifest(guest.image_dir).ports
     names = {ports.winrm: "WinRM", ports.winrm_tls: "WinRM with TLS", ports.ssh: "SSH"}

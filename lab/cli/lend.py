@@ -7,14 +7,14 @@ import time
 import typer
 
 from lab.errors import ConfigError, TransportError
-from lab.pool.kept import KeptGuest
+from lab.lease.detached import DetachedGuest
 from lab.prints.kd.control import DEBUGGER_SOCKET, CollectorControl
 from lab.prints.kd.process import CONTROL_SOCKET
 
 _POLL_S = 0.5
 
 
-def lend_port(guest: KeptGuest) -> None:
+def lend_port(guest: DetachedGuest) -> None:
     """Offer the port until a debugger has come and left, or Ctrl-C.
 
     Raises:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import typer
 
-from lab.cli.guest import kept_guests
+from lab.cli.guest import detached_guests
 from lab.config import Settings
 from lab.config.machine import Machine
 from lab.errors import ConfigError
 from lab.image.store import find_image
-from lab.pool.borrowed import check_image
+from lab.lease.borrowed import check_image
 
 
 def for_guest(settings: Settings, name: str) -> Settings:
@@ -25,7 +25,7 @@ def for_guest(settings: Settings, name: str) -> Settings:
         ConfigError: There is no such guest, it is of another image than the one that was named, or more workers than one
             were asked for.
     """
-    guest = kept_guests().find(name)
+    guest = detached_guests().find(name)
     values, sources = settings.values, settings.sources
     if sources["image"] in ("option", "environment"):
         check_image(guest, find_image(values.image))

@@ -11,12 +11,12 @@ from typing import Annotated
 import psutil
 import typer
 
-from lab.cli.guest import kept_guests
+from lab.cli.guest import detached_guests
 from lab.cli.output import reader_gone
 from lab.config import load_settings
 from lab.errors import ConfigError
-from lab.pool.kept import KeptGuest
-from lab.pool.printfile import kept_print_file
+from lab.lease.detached import DetachedGuest
+from lab.lease.print_file import detached_print_file
 from lab.prints.live import PrintFile, all_lines, tell
 from lab.report.elsewhere import find
 from lab.report.outdir import LATEST
@@ -71,9 +71,9 @@ def _out_root(config: Path | None) -> Path:
     return settings.project / settings.values.out
 
 
-def _guest(name: str | None) -> KeptGuest | None:
+def _guest(name: str | None) -> DetachedGuest | None:
     """The guest that is up and meant; None: a run is meant."""
-    guests = kept_guests().all()
+    guests = detached_guests().all()
     if name is not None:
         return next((guest for guest in guests if guest.name == name), None)
     if len(guests) > 1:
@@ -110,13 +110,13 @@ def worker_of(folder: Path, name: str | None) -> str:
     if name is None:
         raise ConfigError(f"the run in {folder} has several workers: {listed}", hint=f"say which one: lab prints {workers[0]}")
     if name not in workers:
-        up = ", ".join(guest.name for guest in kept_guests().all()) or "no guest"
+        up = ", ".join(guest.name for guest in detached_guests().all()) or "no guest"
         raise ConfigError(f"there is no {name!r}: up is {up}; workers of {folder} are {listed}", hint="one of these names")
     return name
 
 
-def _show_guest(guest: KeptGuest, *, follow: bool, tail: int | None) -> None:
-    file = kept_print_file(guest)
+def _show_guest(guest: DetachedGuest, *, follow: bool, tail: int | None) -> None:
+    file = detached_print_file(guest)
     if not follow:
         _out(_last(all_lines(file), tail))
         return

@@ -40,7 +40,7 @@ from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import ImageManifest, KernelFacts
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, must_be_built
-from lab.pool.hardware import check_machine, fit
+from lab.live.hardware import check_machine, fit
 from lab.report.collect import assemble
 from lab.report.elsewhere import find, put_aside
 from lab.report.html import write_html
@@ -265,7 +265,7 @@ def _try_machine(
 ) -> None:
     """Now, and not first in every worker: a machine that QEMU does not take would be an error of each single test."""
     if hardware.attaches:
-        from lab.pool.trial import try_hardware  # it brings all that boots a guest, which this process needs for nothing else
+        from lab.live.trial import try_hardware  # it brings all that boots a guest, which this process needs for nothing else
 
         try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=file, forks=False)
 

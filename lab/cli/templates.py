@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.cli.guest import kept_guests, print_ways
+from lab.cli.guest import detached_guests, print_ways
 from lab.cli.invocation import with_own_command
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, FreezeFailed
@@ -23,18 +23,18 @@ from lab.image.folder import read_manifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.image.store import list_images
-from lab.pool.forking import ForkWish
-from lab.pool.forks import Forks
-from lab.pool.hardware import check_machine, disk_sums, fit
-from lab.pool.kept import describe
-from lab.pool.namedfiles import file_sums
-from lab.pool.payload import Payload
-from lab.pool.source import make_forks
-from lab.pool.sources import can_resume, why_not_forked
-from lab.pool.template import Template, TemplateWish
-from lab.pool.templates import TemplateStore
-from lab.pool.trial import try_hardware
+from lab.lease.detached import describe
+from lab.lease.guest_source import make_forks
+from lab.live.hardware import check_machine, disk_sums, fit
+from lab.live.named_files import file_sums
+from lab.live.payload import Payload
+from lab.live.print_wiring import can_resume, why_not_forked
+from lab.live.trial import try_hardware
 from lab.report.outdir import COPIES
+from lab.snapshot.fork_request import ForkWish
+from lab.snapshot.forks import Forks
+from lab.snapshot.store import TemplateStore
+from lab.snapshot.template import Template, TemplateWish
 from lab.toolchain.known import known_components
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import RunFolder, sweep
@@ -92,7 +92,7 @@ def fork(
 ) -> None:
     """Start forks of a template that stay until `lab down`; the template is made first where there is none."""
     settings = _settings(guest, driver, transport, accel, config)
-    guests = kept_guests()
+    guests = detached_guests()
     sweep(runs_dir())
     with open_progress() as progress, _copies() as copies:
         forks, wish = _forks(settings, progress, copies, smp=smp, load=load)

@@ -1,4 +1,4 @@
 """Verdicts, known issues and exit codes.
 
-May import lab.pool and below; not lab.report.
+May import lab.lease and below; not lab.report.
 """

@@ -130,7 +130,7 @@ _CODES = (
         1061,
         "ERROR_SERVICE_CANNOT_ACCEPT_CTRL",
         "the service cannot take controls now: it is still starting or stopping",
-        "wait for its state to settle; a driver hangs in STOP_PENDING while handles to its device are open",
+        "wait for its state to wait_until_idle; a driver hangs in STOP_PENDING while handles to its device are open",
     ),
     Win32Code(
         1062, "ERROR_SERVICE_NOT_ACTIVE", "the service is not running", "start it first; if it should run, it has crashed"

@@ -33,7 +33,7 @@ def runs_dir() -> Path:
 
 
 def templates_dir() -> Path:
-    """Frozen guests; see :mod:`lab.pool.templates`."""
+    """Frozen guests; see :mod:`lab.snapshot.store`."""
     return cache_dir() / "templates"
 
 

@@ -10,9 +10,9 @@ from lab.errors import GuestHung, GuestLacks, LabError, ServiceError, SuiteError
 from lab.guest.pnp import install_package, remove_package
 from lab.guest.scanswer import UNKNOWN_ERROR
 from lab.guest.services import ALREADY_RUNNING, DOES_NOT_EXIST, NOT_ACTIVE, ServiceState
-from lab.pool.payload import GUEST_FOLDER, Payload
-from lab.pool.pool import Seat
-from lab.pool.verify import verify
+from lab.lease.pool import Lease
+from lab.live.payload import GUEST_FOLDER, Payload
+from lab.live.verify import verify
 from lab.toolchain.select import DriverPackage
 
 #: How long a driver may stay in STOP_PENDING before its unload has failed.
@@ -24,13 +24,13 @@ class LoadedDriver:
 
     Args:
         package: The driver.
-        seat: The guest at work.
+        lease: The guest at work.
         clock: Monotonic clock in seconds.
     """
 
-    def __init__(self, package: DriverPackage, seat: Seat, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, package: DriverPackage, lease: Lease, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.package = package
-        self._seat = seat
+        self._lease = lease
         self._clock = clock
         #: Name of its package in the guest's driver store, once it was installed.
         self._published = ""
@@ -59,7 +59,7 @@ class LoadedDriver:
         begin = self._clock()
         self._install()
         try:
-            self._seat.guest.services.start(self.service)
+            self._lease.guest.services.start(self.service)
         except ServiceError as error:
             # Windows starts the driver of a package itself, as soon as a device wants it.
             if not self._published or error.exit_code != ALREADY_RUNNING:
@@ -72,31 +72,31 @@ class LoadedDriver:
         Raises:
             ServiceError: The guest refused; 1062 when it was not running.
         """
-        self._seat.guest.services.stop(self.service)
-        self._seat.loaded.discard(self.name)
+        self._lease.guest.services.stop(self.service)
+        self._lease.loaded.discard(self.name)
 
     def reload(self) -> None:
         """Unload and load it again; what is loaded is compared as in :meth:`start`."""
         self._verify()
         begin = self._clock()
-        self._seat.loaded.discard(self.name)
-        self._seat.guest.services.restart(self.service)
+        self._lease.loaded.discard(self.name)
+        self._lease.guest.services.restart(self.service)
         self._loaded(begin)
 
     def state(self) -> ServiceState:
         """What the service manager says about it now."""
-        return self._seat.guest.services.query(self.service).state
+        return self._lease.guest.services.query(self.service).state
 
     def wait_state(self, *states: ServiceState, timeout: float = UNLOAD_S) -> ServiceState:
         """Wait until it is in one of ``states``; GuestHung after ``timeout`` seconds."""
-        return self._seat.guest.services.wait_state(self.service, *states, timeout=timeout).state
+        return self._lease.guest.services.wait_state(self.service, *states, timeout=timeout).state
 
     def wait_unloaded(self, *, timeout: float = UNLOAD_S) -> None:
         """Wait until it is unloaded, once it was asked to and its handles are closed; it is asked again where it still runs.
 
         An NT-like kernel forgets a stop that came under an open handle. GuestHung after ``timeout`` seconds.
         """
-        self._seat.guest.services.wait_stopped(self.service, timeout=timeout)
+        self._lease.guest.services.wait_stopped(self.service, timeout=timeout)
 
     def prepare(self, *, fresh: bool) -> bool:
         """Have it loaded before a test: afresh, or just loaded. For the fixtures.
@@ -106,7 +106,7 @@ class LoadedDriver:
         Returns:
             Whether it was loaded here and now.
         """
-        if self.name not in self._seat.loaded:
+        if self.name not in self._lease.loaded:
             try:
                 self.start()
             except ServiceError as error:
@@ -114,7 +114,7 @@ class LoadedDriver:
                     raise
                 self.reload()  # the stop behind an earlier test was forgotten, see wait_unloaded
             return True
-        if fresh and not self._seat.freshly_loaded(self.name):
+        if fresh and not self._lease.freshly_loaded(self.name):
             self.reload()
             return True
         return False
@@ -132,16 +132,16 @@ class LoadedDriver:
         if self._published:
             self._uninstall()
             return
-        if self.name not in self._seat.loaded:
+        if self.name not in self._lease.loaded:
             return
         try:
             self.stop()
-            if wait or "unload_waits_for_handles" in self._seat.guest.capabilities:
+            if wait or "unload_waits_for_handles" in self._lease.guest.capabilities:
                 # There the stop returns while a client that was just ended still has its handle.
                 self.wait_unloaded()
         except ServiceError as error:
             if error.exit_code == NOT_ACTIVE:
-                self._seat.loaded.discard(self.name)
+                self._lease.loaded.discard(self.name)
                 return
             self._condemn(error)
             if self._is_gone(error):
@@ -159,50 +159,50 @@ class LoadedDriver:
         """Have Windows install its package, where it is one: the INF makes the service."""
         if not self.package.inf or self._published:
             return
-        guest = self._seat.guest
+        guest = self._lease.guest
         if "pnp" not in guest.capabilities:
             raise GuestLacks("pnp", f"driver {self.name} is a package ({self.package.inf}), and this guest installs none")
         self._published = install_package(guest.transport, f"{GUEST_FOLDER}\\{self.package.inf}")
 
     def _uninstall(self) -> None:
         """Stop it, where it can be stopped, and take its package off the guest."""
-        self._seat.loaded.discard(self.name)
+        self._lease.loaded.discard(self.name)
         published, self._published = self._published, ""
         try:
             with contextlib.suppress(ServiceError):  # a driver of a device goes with its device
-                self._seat.guest.services.stop(self.service)
-            remove_package(self._seat.guest.transport, published)
+                self._lease.guest.services.stop(self.service)
+            remove_package(self._lease.guest.transport, published)
         except LabError as error:
             self._condemn(error)
             raise
 
     def _verify(self) -> None:
         """Its file may have been changed since it was copied in, by a test or by the driver itself."""
-        guest = self._seat.guest
+        guest = self._lease.guest
         wanted = {**guest.unread, self.package.image.name: self.package.sha256}
         try:
             verify(guest.transport, wanted, tools_dir=guest.manifest.tools_dir)
             guest.unread = {}
         except WrongBinary as error:
-            self._seat.condemn(error.message.splitlines()[0])
+            self._lease.condemn(error.message.splitlines()[0])
             raise
 
     def _loaded(self, begin: float) -> None:
-        self._seat.loaded.add(self.name)
-        if self._seat.life.load_s is None:
-            self._seat.life.load_s = self._clock() - begin
+        self._lease.loaded.add(self.name)
+        if self._lease.life.load_s is None:
+            self._lease.life.load_s = self._clock() - begin
 
     def _is_gone(self, error: ServiceError) -> bool:
         """Whether the service was refused because there is none; the free guest's sc does not always tell why."""
         if error.exit_code == UNKNOWN_ERROR:
-            return not self._seat.guest.services.exists(self.service)
+            return not self._lease.guest.services.exists(self.service)
         return error.exit_code == DOES_NOT_EXIST
 
     def _condemn(self, error: LabError) -> None:
-        self._seat.condemn(f"driver {self.name} did not unload: {error.message}")
+        self._lease.condemn(f"driver {self.name} did not unload: {error.message}")
 
 
-def unload_users(order: Sequence[str], payload: Payload, seat: Seat) -> None:
+def unload_users(order: Sequence[str], payload: Payload, lease: Lease) -> None:
     """Unload what is to be loaded afresh and has users among the loaded drivers: the users first.
 
     A driver whose file objects or callbacks another one holds cannot go before that one, or goes and takes the kernel along.
@@ -211,15 +211,15 @@ def unload_users(order: Sequence[str], payload: Payload, seat: Seat) -> None:
     Args:
         order: The drivers of a test that are to be fresh.
         payload: All drivers of the run.
-        seat: The guest at work.
+        lease: The guest at work.
 
     Raises:
         ServiceError: One refuses to unload; the guest is replaced.
     """
-    used = {name for name in order if name in seat.loaded and not seat.freshly_loaded(name)}
-    below = {name: set(payload.load_order([name])) for name in payload.drivers if name in seat.loaded}
+    used = {name for name in order if name in lease.loaded and not lease.freshly_loaded(name)}
+    below = {name: set(payload.load_order([name])) for name in payload.drivers if name in lease.loaded}
     going = {name for name, needed in below.items() if needed & used}
     if any(below[name] & going != {name} for name in going):
         for name in reversed(payload.load_order(sorted(going))):
             if name in going:
-                LoadedDriver(payload.driver(name), seat).leave(wait=True)
+                LoadedDriver(payload.driver(name), lease).leave(wait=True)

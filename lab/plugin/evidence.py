@@ -13,11 +13,11 @@ from lab.config.model import CrashDump
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.signs import CrashSign, crash_sign
 from lab.host.passed import said
+from lab.lease.pool import GuestSource, Lease
+from lab.live.crashwatch import Crash, CrashWatch
+from lab.live.evidence import SavedEvidence, SavedFile, event_count, events_of, save_crash, save_hang
+from lab.live.guest import LiveGuest
 from lab.plugin.testrun import TestRun
-from lab.pool.crashwatch import Crash, CrashWatch
-from lab.pool.evidence import SavedEvidence, SavedFile, event_count, events_of, save_crash, save_hang
-from lab.pool.live import LiveGuest
-from lab.pool.pool import GuestSource, Seat
 from lab.prints.stream import render
 from lab.prints.window import Window
 from lab.report.model import EvidenceFile
@@ -67,48 +67,48 @@ class EvidenceKeeper:
         self._run: TestRun | None = None
         self._guests: dict[str, _Guest] = {}
 
-    def begin(self, run: TestRun, seat: Seat) -> None:
+    def begin(self, run: TestRun, lease: Lease) -> None:
         """A test's window opens on a guest. What QEMU told since the last window falls into this one, as faults do."""
-        guest = seat.guest
+        guest = lease.guest
         known = self._guests.get(guest.guest_id)
         if known is None or known.machine is not guest.machine:
             known = self._know(guest, before=known)
         run.events_from = known.events_seen or 0
         self._run = run
 
-    def crashed(self, run: TestRun, seat: Seat) -> bool:
+    def crashed(self, run: TestRun, lease: Lease) -> bool:
         """Whether the guest of a test has ended for good by itself. Its evidence is saved by then; waits for that."""
-        watch = self._guests[seat.guest.guest_id].watch
+        watch = self._guests[lease.guest.guest_id].watch
         crash = watch.check() if watch is not None else None
-        run.sign = crash_sign(events_of(seat.guest.machine, after=run.events_from), before=run.events_to)
+        run.sign = crash_sign(events_of(lease.guest.machine, after=run.events_from), before=run.events_to)
         return run.sign is not None or crash is not None
 
-    def save_hang(self, run: TestRun, seat: Seat, reason: str) -> None:
+    def save_hang(self, run: TestRun, lease: Lease, reason: str) -> None:
         """Save what a guest that answers nothing has to say, and end it. What it says from now on is the lab's own doing."""
-        known = self._guests[seat.guest.guest_id]
+        known = self._guests[lease.guest.guest_id]
         if known.watch is not None:
             known.watch.pause()
         known.events_seen = None
-        run.events_to = event_count(seat.guest.machine) + 1
-        run.records_to = len(seat.ledger.peek())
-        folder, dump = self._folder(run.nodeid), self._wants_dump(seat.guest)
-        run.evidence = save_hang(seat.guest, folder, self._packages(run), reason=reason, dump=dump)
+        run.events_to = event_count(lease.guest.machine) + 1
+        run.records_to = len(lease.ledger.peek())
+        folder, dump = self._folder(run.nodeid), self._wants_dump(lease.guest)
+        run.evidence = save_hang(lease.guest, folder, self._packages(run), reason=reason, dump=dump)
 
-    def window_closed(self, run: TestRun, seat: Seat) -> None:
+    def window_closed(self, run: TestRun, lease: Lease) -> None:
         """Save what there is of a crash, or of a client that hangs, behind a test's window; put the test's prints beside it."""
-        known = self._guests[seat.guest.guest_id]
+        known = self._guests[lease.guest.guest_id]
         if known.saved is not None:
             run.evidence, known.saved = known.saved, None
         elif run.evidence is None and (run.faults or run.sign is not None or run.guest_answers is not None):
             bugcheck = _bugcheck_of(run)
-            folder, dump = self._folder(run.nodeid), self._wants_dump(seat.guest)
-            run.evidence = save_crash(seat.guest, folder, self._packages(run), dump=dump, bugcheck=bugcheck)
+            folder, dump = self._folder(run.nodeid), self._wants_dump(lease.guest)
+            run.evidence = save_crash(lease.guest, folder, self._packages(run), dump=dump, bugcheck=bugcheck)
         if run.faults and len(run.faults[0].parameters) == 1:
             run.where = self._locate(run, run.faults[0].parameters[0])
         if known.events_seen is not None:
             # What follows a crash, such as the reset, is no news.
             ended = run.evidence is not None or run.sign is not None or run.provoked_the_end
-            known.events_seen = None if ended else event_count(seat.guest.machine)
+            known.events_seen = None if ended else event_count(lease.guest.machine)
         self._run = None
         if run.evidence is not None and run.window is not None:
             run.evidence = _with_prints(run.evidence, run.window)

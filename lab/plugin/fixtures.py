@@ -10,12 +10,12 @@ import pytest
 
 from lab.errors import SuiteError
 from lab.guest.protocol import CommandResult
+from lab.live.guest import LiveGuest
 from lab.plugin.drivers import LoadedDriver, unload_users
 from lab.plugin.keys import SESSION, options_of
 from lab.plugin.options import LabConfig
 from lab.plugin.reader import DeviceReader
 from lab.plugin.session import LabSession
-from lab.pool.live import LiveGuest
 from lab.prints.stream import PrintStream
 
 #: The fixtures that need a guest; a test that uses one of them is a lab test.
@@ -51,7 +51,7 @@ def lab_config(request: pytest.FixtureRequest) -> LabConfig:
 @pytest.fixture
 def guest(request: pytest.FixtureRequest) -> LiveGuest:
     """This worker's guest: booted when first needed, and replaced behind a test that spoilt it."""
-    return _session(request).seat().guest
+    return _session(request).lease().guest
 
 
 @pytest.fixture
@@ -59,15 +59,15 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     """The drivers of the test's ``lab_driver`` marker by name, loaded; all drivers of the run without the marker."""
     session = _session(request)
     run = session.running()
-    seat = session.seat()
+    lease = session.lease()
     payload = session.source.payload
     names = run.drivers = run.wishes.drivers or tuple(payload.drivers)
     order = payload.load_order(names)
-    loaded = {name: LoadedDriver(payload.driver(name), seat) for name in dict.fromkeys((*names, *order))}
+    loaded = {name: LoadedDriver(payload.driver(name), lease) for name in dict.fromkeys((*names, *order))}
     # Unloaded behind the test that used it, not ahead of the next one: an unload that fails is this test's finding.
     with contextlib.ExitStack() as behind:
         if run.wishes.reload:
-            unload_users(order, payload, seat)
+            unload_users(order, payload, lease)
         for one in (loaded[name] for name in order):
             behind.callback(session.leave_driver, one)
             if one.prepare(fresh=run.wishes.reload) and run.stream is not None:

@@ -15,6 +15,7 @@ import pytest
 import lab
 from lab.errors import LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
+from lab.lease.pool import GuestSource
 from lab.plugin import hookspec, markers, options
 from lab.plugin.finish import FinishAnyway
 from lab.plugin.isolation import scope_of
@@ -40,7 +41,6 @@ from lab.plugin.workers import (
     worker_count,
     worker_name,
 )
-from lab.pool.pool import GuestSource
 from lab.report.sessionfile import write_session
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from lab.lease.pool import GuestSource
     from lab.plugin.options import LabConfig
-    from lab.pool.pool import GuestSource
 
 
 @pytest.hookspec(firstresult=True)

@@ -9,7 +9,7 @@ import pytest
 
 from lab.plugin.markers import Wishes
 from lab.plugin.testrun import TestRun
-from lab.pool.forking import ForkWish
+from lab.snapshot.fork_request import ForkWish
 
 
 def scope_of(item: pytest.Item, isolation: str) -> str:
@@ -83,4 +83,4 @@ class Isolation:
 
 
 def _is_forked(run: TestRun) -> bool:
-    return run.seat is not None and bool(run.seat.guest.template)
+    return run.lease is not None and bool(run.lease.guest.template)

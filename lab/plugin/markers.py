@@ -13,7 +13,7 @@ from lab.errors import ConfigError, SuiteError
 from lab.guest.capability import check_names
 
 if TYPE_CHECKING:
-    from lab.pool.payload import Payload
+    from lab.live.payload import Payload
 
 #: Signature and one line for ``pytest --markers``.
 _MARKERS = {

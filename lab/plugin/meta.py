@@ -14,9 +14,9 @@ import lab
 from lab.config.machine import Machine
 from lab.host.paths import cache_dir
 from lab.image.manifest import ImageManifest
-from lab.pool.hardware import disk_sums
-from lab.pool.namedfiles import file_sums
-from lab.pool.pool import GuestSource
+from lab.lease.pool import GuestSource
+from lab.live.hardware import disk_sums
+from lab.live.named_files import file_sums
 from lab.report.elsewhere import find
 from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry, NamedFileEntry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta

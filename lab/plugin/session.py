@@ -15,6 +15,11 @@ from lab.gate.blame import hang_of, is_of_the_suite
 from lab.guest import capability
 from lab.guest.lacks import in_words
 from lab.host.locks import locks_dir
+from lab.lease.borrowed import borrowed_lacks
+from lab.lease.host_lock import HostLock
+from lab.lease.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Lease
+from lab.lease.slots import Slots, slot_count
+from lab.lease.waiting import Patience
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.imports import DriverImports
@@ -23,17 +28,12 @@ from lab.plugin.markers import Wishes, unknown_driver, with_needs
 from lab.plugin.options import LabConfig
 from lab.plugin.testrun import TestRun
 from lab.plugin.triage import Triage
-from lab.pool.borrowed import borrowed_lacks
-from lab.pool.forking import Forking
-from lab.pool.patience import Patience
-from lab.pool.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Seat
-from lab.pool.slots import Slots, slot_count
-from lab.pool.turn import MachineTurn
 from lab.prints.stream import PrintStream, fault_error, first_fault
 from lab.report.entries import forks_entry, guest_entry
 from lab.report.junit import user_properties
 from lab.report.model import ForksEntry
 from lab.report.workers import ResultWriter
+from lab.snapshot.fork_request import Forking
 
 #: How long the guest's word about its crash may be on its way.
 _SETTLE_S = 2.0
@@ -83,7 +83,7 @@ class LabSession:
         self._last_here = False
         self._forks_written = False
         patience = Patience(say)
-        self._turn = MachineTurn(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
+        self._turn = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
         self.evidence = EvidenceKeeper(out, source, dump=config.crash_dump, end=config.keep == "never")
         self._triage = Triage(self.evidence)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
@@ -151,8 +151,8 @@ class LabSession:
             privileged_at=self.imports.privileged_at,
             scope=self._isolation.next_scope(nodeid),
         )
-        seat = self.pool.current if nodeid in self.users else None
-        self._writer.begin(nodeid, started=run.started, guest_id=seat.life.guest_id if seat else None)
+        lease = self.pool.current if nodeid in self.users else None
+        self._writer.begin(nodeid, started=run.started, guest_id=lease.life.guest_id if lease else None)
         if wishes.wrong:
             raise SuiteError(wishes.wrong)
         missing = self._lacks(wishes)
@@ -162,20 +162,20 @@ class LabSession:
         wrong = unknown_driver(wishes, self._hashes) if self._hashes else ""
         if wrong:
             raise SuiteError(wrong, hint="the marker's name, or the folder of that driver with --driver (pytest: --lab-driver)")
-        if seat is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh, scope=run.scope):
-            self._take(run, seat)
+        if lease is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh, scope=run.scope):
+            self._take(run, lease)
 
-    def seat(self) -> Seat:
+    def lease(self) -> Lease:
         """The guest of the test that runs now, booted if need be.
 
         Raises:
             GuestError: There is none to be had.
         """
         run = self.running()
-        if run.seat is None:
+        if run.lease is None:
             self._take(run, self._acquire(run))
-        assert run.seat is not None
-        return run.seat
+        assert run.lease is not None
+        return run.lease
 
     def running(self) -> TestRun:
         """The test that runs now."""
@@ -192,22 +192,22 @@ class LabSession:
             return
         error = call.excinfo.value if call.excinfo is not None else None
         error = hang_of(error) or error
-        if run.seat is not None and error is not None:
-            self._triage.excuse(run, run.seat, report, error)
-            self._triage.excuse_lack(run, run.seat, report, error)
+        if run.lease is not None and error is not None:
+            self._triage.excuse(run, run.lease, report, error)
+            self._triage.excuse_lack(run, run.lease, report, error)
         if isinstance(error, SuiteError) and report.outcome == "failed" and not is_of_the_suite(error):
             report.longrepr = str(error)  # of a marker or a fixture's use; the lab's own lines would say nothing
         run.saw(error, report)
-        if run.seat is not None and error is not None and not isinstance(error, pytest.skip.Exception):
+        if run.lease is not None and error is not None and not isinstance(error, pytest.skip.Exception):
             # Also where pytest says "skipped", because the test is expected to fail.
-            self._triage.look_into(run, run.seat, error)
-        if report.outcome == "failed" and run.seat is not None:
-            run.seat.failed_tests += 1
+            self._triage.look_into(run, run.lease, error)
+        if report.outcome == "failed" and run.lease is not None:
+            run.lease.failed_tests += 1
             if self.config.keep == "failed" and self.pool.kept is None:
                 # Drivers, processes and handles stay as the test left them: nobody else may use this guest, nor tidy it up.
-                run.seat.condemn(f"kept as {run.nodeid} left it")
-            report.sections.append(("kernel prints", self._triage.prints_text(run, run.seat) or "(none)"))
-            report.sections.append(("guest", f"{run.seat.life.guest_id}: {self.guest_text}"))
+                run.lease.condemn(f"kept as {run.nodeid} left it")
+            report.sections.append(("kernel prints", self._triage.prints_text(run, run.lease) or "(none)"))
+            report.sections.append(("guest", f"{run.lease.life.guest_id}: {self.guest_text}"))
         if report.when == "teardown":
             self._finish(run, report)
 
@@ -223,19 +223,19 @@ class LabSession:
         A test that does not care for a fresh load does not see to an unload either, where its fork goes with it.
         """
         run = self.running()
-        seat = run.seat
+        lease = run.lease
         if run.last_here and not run.wishes.reload:
             return
-        if seat is None or seat.condemned or not seat.guest.alive or driver.name in run.keep_loaded:
+        if lease is None or lease.condemned or not lease.guest.alive or driver.name in run.keep_loaded:
             return
-        if first_fault(seat.ledger.peek()) is not None:
+        if first_fault(lease.ledger.peek()) is not None:
             # The driver is gone with the process that hosted it, or with its machine: there is nothing to unload.
             return
         try:
             driver.leave()
         except TransportError:
             # A guest that has just crashed answers no more; its own word about it may be a moment later than the silence.
-            if seat.ledger.fault(timeout=_SETTLE_S) is None:
+            if lease.ledger.fault(timeout=_SETTLE_S) is None:
                 raise
 
     def close_window(self) -> None:
@@ -257,22 +257,22 @@ class LabSession:
             self._slots.give_back()
             self._writer.close()
 
-    def _take(self, run: TestRun, seat: Seat) -> None:
+    def _take(self, run: TestRun, lease: Lease) -> None:
         """Open the test's window on a guest; one that lost its voice since the last test is replaced, once."""
         try:
-            run.stream = self._open_window(run, seat)
+            run.stream = self._open_window(run, lease)
         except EvidenceLost as error:
-            seat.condemn(f"lost evidence between two tests: {error.message}")
-            seat = self._acquire(run)
-            run.stream = self._open_window(run, seat)
-        run.seat = seat
-        self.evidence.begin(run, seat)
-        before, seat.last_test = seat.last_test, run.nodeid
-        early = first_fault(seat.ledger.peek())
+            lease.condemn(f"lost evidence between two tests: {error.message}")
+            lease = self._acquire(run)
+            run.stream = self._open_window(run, lease)
+        run.lease = lease
+        self.evidence.begin(run, lease)
+        before, lease.last_test = lease.last_test, run.nodeid
+        early = first_fault(lease.ledger.peek())
         if early is not None and early.lacks and before:
             # The test before it left a driver that called what this guest lacks: no matter of this test.
-            seat.ledger.close(alive=seat.guest.alive)
-            seat.condemn(f"lacks {early.lacks}, called behind {before}")
+            lease.ledger.close(alive=lease.guest.alive)
+            lease.condemn(f"lacks {early.lacks}, called behind {before}")
             self._take(run, self._acquire(run))
             return
         if early is not None:
@@ -280,16 +280,16 @@ class LabSession:
             raise fault_error(early, f"the driver crashed before this test did anything, behind {run.behind}: {early.text}")
         self._prepare_next(run)
 
-    def _acquire(self, run: TestRun) -> Seat:
+    def _acquire(self, run: TestRun) -> Lease:
         wishes = run.wishes
         return self.pool.acquire(smp=wishes.cpus, fresh=wishes.fresh, drivers=wishes.drivers, scope=run.scope)
 
-    def _open_window(self, run: TestRun, seat: Seat) -> PrintStream:
+    def _open_window(self, run: TestRun, lease: Lease) -> PrintStream:
         """What a fork's drivers printed when they were loaded belongs to the test that found them freshly loaded."""
         wishes = run.wishes
-        with_load = bool(seat.guest.loaded & set(wishes.drivers))
+        with_load = bool(lease.guest.loaded & set(wishes.drivers))
         encoding = self.source.payload.encoding_of(wishes.drivers)
-        return seat.ledger.open(run.nodeid, expected_fault=wishes.expected_fault, with_load=with_load, encoding=encoding)
+        return lease.ledger.open(run.nodeid, expected_fault=wishes.expected_fault, with_load=with_load, encoding=encoding)
 
     def _will_skip(self, wishes: Wishes) -> bool:
         """Whether a test needs no guest because it will be skipped; where there are no guests at all, it will say so."""
@@ -318,8 +318,8 @@ class LabSession:
 
     def _spent(self) -> bool:
         """The guest at work serves no other test: there is no need to keep it until the next one begins."""
-        seat = self.pool.current
-        return seat is not None and bool(seat.guest.template) and (bool(seat.condemned) or self._last_here)
+        lease = self.pool.current
+        return lease is not None and bool(lease.guest.template) and (bool(lease.condemned) or self._last_here)
 
     def _skip(self, run: TestRun, missing: Sequence[str], hopeless: Sequence[str] = ()) -> NoReturn:
         run.missing = (*missing, *hopeless)

@@ -17,19 +17,19 @@ from lab.host.qemu import qemu_version
 from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
 from lab.image.recipes import existing_image
+from lab.lease.borrowed import borrow, check_image
+from lab.lease.detached import DetachedGuests
+from lab.lease.guest_source import ImageSource, with_forks
+from lab.lease.pool import GuestSource
+from lab.live.guest import LiveGuest
+from lab.live.hardware import check_machine, fit
+from lab.live.payload import Payload
+from lab.live.print_wiring import booted_as
 from lab.plugin.options import ON_FLAG, LabConfig
 from lab.plugin.workers import worker_count
-from lab.pool.borrowed import borrow, check_image
-from lab.pool.hardware import check_machine, fit
-from lab.pool.kept import KeptGuests
-from lab.pool.live import LiveGuest
-from lab.pool.payload import Payload
-from lab.pool.pool import GuestSource
-from lab.pool.source import ImageSource, with_forks
-from lab.pool.sources import booted_as
-from lab.pool.templates import TemplateStore
 from lab.prints.kd.process import RECORDS_FILE
 from lab.report.outdir import COPIES
+from lab.snapshot.store import TemplateStore
 from lab.toolchain.compile import Arch
 from lab.toolchain.known import known_components
 from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
@@ -70,7 +70,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         files_by=options.files,
         runs_dir=runs_dir(),
         evidence_dir=out / "guests",
-        kept=KeptGuests(state_dir() / "guests"),
+        kept=DetachedGuests(state_dir() / "guests"),
         debug=options.debug,
         hardware=hardware,
         detached=options.keep != "never",
@@ -88,7 +88,7 @@ def _borrowed(config: pytest.Config, options: LabConfig, out: Path, marked: Coll
     """
     if worker_count(config) > 1:
         raise ConfigError(f"{ON_FLAG} {options.on}: there is one guest, and more workers than one", hint="-n 1, or none")
-    guest = KeptGuests(state_dir() / "guests").find(options.on)
+    guest = DetachedGuests(state_dir() / "guests").find(options.on)
     if options.sources["image"] == "option":
         check_image(guest, existing_image(options.image))
     debugged = (guest.run_dir / RECORDS_FILE).exists()

@@ -17,9 +17,9 @@ from lab.crash.signs import CrashSign
 from lab.gate.known import match_known
 from lab.gate.verdict import Decision, Facts, PhaseFact, decide
 from lab.guest.lacks import PRIVILEGED, module_of
+from lab.lease.pool import Lease
+from lab.live.evidence import SavedEvidence
 from lab.plugin.markers import Wishes
-from lab.pool.evidence import SavedEvidence
-from lab.pool.pool import Seat
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, NoteRecord, Record
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
@@ -42,7 +42,7 @@ class TestRun:
         drivers: Names of the drivers that it uses: its marker's, or all that its fixtures loaded.
         own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
         privileged_at: Whether a privileged instruction at an address may be that of a driver of the run.
-        seat: The guest that serves it, once it has one.
+        lease: The guest that serves it, once it has one.
         stream: Its prints while it runs.
         window: Its prints afterwards.
         keep_loaded: Drivers that the next test wants as they are.
@@ -75,7 +75,7 @@ class TestRun:
     drivers: tuple[str, ...] = ()
     own_modules: frozenset[str] = frozenset()
     privileged_at: Callable[[int], bool] = lambda _address: True
-    seat: Seat | None = None
+    lease: Lease | None = None
     stream: PrintStream | None = None
     window: Window | None = None
     keep_loaded: frozenset[str] = frozenset()
@@ -106,7 +106,7 @@ class TestRun:
     @property
     def uses_lab(self) -> bool:
         """Whether it has to do with a driver at all; a fixture may also be asked for by its name while the test runs."""
-        return self.uses_guest or self.seat is not None or self.wishes != Wishes()
+        return self.uses_guest or self.lease is not None or self.wishes != Wishes()
 
     @property
     def provoked_the_end(self) -> bool:
@@ -205,7 +205,7 @@ class TestRun:
             duration_s=round(self.duration_s, 6),
             started=self.started,
             worker=worker,
-            guest_id=self.seat.life.guest_id if self.seat else None,
+            guest_id=self.lease.life.guest_id if self.lease else None,
             missing_capability=self.missing[0] if self.missing else None,
             drivers=list(self.drivers or self.wishes.drivers),
             fault=fault,
@@ -233,7 +233,7 @@ class TestRun:
 
     def _records(self) -> Sequence[Record]:
         """What has come in the test's window."""
-        return self.window.records if self.window else self.seat.ledger.peek() if self.seat and self.stream else ()
+        return self.window.records if self.window else self.lease.ledger.peek() if self.lease and self.stream else ()
 
     def _is_the_drivers(self, fault: FaultRecord) -> bool:
         """Whether what a fault lacks is no lack of the guest's: it is the run's own, or was met in no driver's code."""

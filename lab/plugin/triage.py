@@ -14,9 +14,9 @@ from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, Servi
 from lab.gate.verdict import leaves
 from lab.guest.lacks import in_words
 from lab.host.passed import passed_over
+from lab.lease.pool import Lease
 from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.testrun import TestRun
-from lab.pool.pool import Seat
 from lab.prints.stream import first_fault, render
 from lab.prints.window import without_faults
 
@@ -38,20 +38,20 @@ class Triage:
     def __init__(self, evidence: EvidenceKeeper) -> None:
         self._evidence = evidence
 
-    def excuse(self, run: TestRun, seat: Seat, report: pytest.TestReport, error: BaseException) -> None:
+    def excuse(self, run: TestRun, lease: Lease, report: pytest.TestReport, error: BaseException) -> None:
         """Have a phase pass that only met the end of a guest whose end the test provokes."""
         consequences = TransportError | GuestExited | GuestHung | EvidenceLost | GuestCrashed
         if report.outcome != "failed" or run.wishes.expected_fault is None:
             return
         if not all(isinstance(leaf, consequences) for leaf in leaves(error)):
             return
-        self._evidence.crashed(run, seat)
+        self._evidence.crashed(run, lease)
         if run.provoked_the_end and not run.faults:
             report.outcome = "passed"
             report.sections.append(("guest", f"it ended by the fault that this test provokes: {error}"))
             report.longrepr = None
 
-    def excuse_lack(self, run: TestRun, seat: Seat, report: pytest.TestReport, error: BaseException) -> None:
+    def excuse_lack(self, run: TestRun, lease: Lease, report: pytest.TestReport, error: BaseException) -> None:
         """Have a phase count as skipped that failed because a driver wants what this guest does not have."""
         refused = any(isinstance(leaf, ServiceError) and leaf.exit_code in _NOT_LOADED for leaf in leaves(error))
         run.load_refused = run.load_refused or refused
@@ -59,7 +59,7 @@ class Triage:
             return
         if not any(isinstance(leaf, GuestHung | TransportError) for leaf in leaves(error)):
             # A guest that has just not answered would only be waited for once more.
-            self._let_prints_come(run, seat)
+            self._let_prints_come(run, lease)
         lacks = run.lacks
         if not lacks:
             return
@@ -68,68 +68,68 @@ class Triage:
         path, line, _name = report.location
         report.longrepr = (path, (line or 0) + 1, lack_reason(lacks))
 
-    def look_into(self, run: TestRun, seat: Seat, failure: BaseException) -> None:
+    def look_into(self, run: TestRun, lease: Lease, failure: BaseException) -> None:
         """After a failure: is the guest still good for the next test?"""
-        crashed = self._evidence.crashed(run, seat) or first_fault(seat.ledger.peek()) is not None
+        crashed = self._evidence.crashed(run, lease) or first_fault(lease.ledger.peek()) is not None
         for error in leaves(failure):
             if isinstance(error, GuestHung) and run.guest_answers is None and not crashed:
-                run.guest_answers = seat.guest.answers(timeout=2 * _SHORT_S)
-                seat.condemn(f"hang: {error.message}")
-                if not run.guest_answers and seat.guest.alive:
-                    self._evidence.save_hang(run, seat, error.message)
-            elif isinstance(error, TransportError) and not crashed and not run.hung and seat.guest.alive:
+                run.guest_answers = lease.guest.answers(timeout=2 * _SHORT_S)
+                lease.condemn(f"hang: {error.message}")
+                if not run.guest_answers and lease.guest.alive:
+                    self._evidence.save_hang(run, lease, error.message)
+            elif isinstance(error, TransportError) and not crashed and not run.hung and lease.guest.alive:
                 # A guest that hangs as a whole does not even say that the command still runs.
-                seat.condemn(f"{type(error).__name__}: {error.message}")
-                if not seat.guest.answers(timeout=2 * _SHORT_S) and seat.guest.alive:
-                    self._evidence.save_hang(run, seat, error.message)
+                lease.condemn(f"{type(error).__name__}: {error.message}")
+                if not lease.guest.answers(timeout=2 * _SHORT_S) and lease.guest.alive:
+                    self._evidence.save_hang(run, lease, error.message)
             elif isinstance(error, TransportError | GuestCrashed | EvidenceLost):
-                seat.condemn(f"{type(error).__name__}: {error.message}")
+                lease.condemn(f"{type(error).__name__}: {error.message}")
 
-    def prints_text(self, run: TestRun, seat: Seat) -> str:
+    def prints_text(self, run: TestRun, lease: Lease) -> str:
         """The test's prints so far, for people; a guest that can is asked to let all of them come first."""
         if run.window is not None:
             return render(run.window.records)
-        self._let_prints_come(run, seat)
-        return render(seat.ledger.peek())
+        self._let_prints_come(run, lease)
+        return render(lease.ledger.peek())
 
     @staticmethod
-    def _let_prints_come(run: TestRun, seat: Seat) -> None:
+    def _let_prints_come(run: TestRun, lease: Lease) -> None:
         """Have everything that was printed so far in the open window; a guest that cannot any more is left alone."""
-        if run.window is None and seat.guest.alive:
-            with passed_over(_LOG, f"{seat.guest.guest_id}: a marker did not come back", EvidenceLost):
-                seat.guest.prints.mark(seat.ledger.next_token(), timeout=_SHORT_S)
+        if run.window is None and lease.guest.alive:
+            with passed_over(_LOG, f"{lease.guest.guest_id}: a marker did not come back", EvidenceLost):
+                lease.guest.prints.mark(lease.ledger.next_token(), timeout=_SHORT_S)
 
     def close_window(self, run: TestRun) -> None:
         """A test's fixtures are gone: collect its last prints and judge its guest. Never raises."""
-        seat = run.seat
-        if seat is None or run.window is not None:
+        lease = run.lease
+        if lease is None or run.window is not None:
             return
         if run.hung:
             # The lab has ended it. What it said about that is kept, and no fault of the test's.
-            run.window = without_faults(seat.ledger.close(alive=False), behind=run.records_to or 0)
-            self._evidence.window_closed(run, seat)
+            run.window = without_faults(lease.ledger.close(alive=False), behind=run.records_to or 0)
+            self._evidence.window_closed(run, lease)
             return
-        self._evidence.crashed(run, seat)
-        run.guest_alive = seat.guest.alive
-        run.window = seat.ledger.close(alive=run.guest_alive)
-        self._evidence.crashed(run, seat)
+        self._evidence.crashed(run, lease)
+        run.guest_alive = lease.guest.alive
+        run.window = lease.ledger.close(alive=run.guest_alive)
+        self._evidence.crashed(run, lease)
         # The machine may have gone while the marker was waited for.
-        run.guest_alive = run.guest_alive and seat.guest.alive
-        self._evidence.window_closed(run, seat)
+        run.guest_alive = run.guest_alive and lease.guest.alive
+        self._evidence.window_closed(run, lease)
         fault = first_fault(run.window.records)
         if run.sign is not None:
             # This explains whatever the test has run into before, such as a connection that broke.
-            seat.condemned = ""
-            seat.condemn(f"crash: {run.sign.text} in {run.nodeid}")
+            lease.condemned = ""
+            lease.condemn(f"crash: {run.sign.text} in {run.nodeid}")
         elif fault is not None:
-            seat.condemned = ""  # as above
+            lease.condemned = ""  # as above
             what = f"lacks {fault.lacks}, called" if fault.lacks else f"crash: 0x{fault.code:08X}"
-            seat.condemn(f"{what} in {run.nodeid}")
+            lease.condemn(f"{what} in {run.nodeid}")
         elif not run.guest_alive:
-            seat.condemned = ""  # as above
-            seat.condemn(f"exited: {seat.guest.machine.exited_error().message.splitlines()[0]}")
+            lease.condemned = ""  # as above
+            lease.condemn(f"exited: {lease.guest.machine.exited_error().message.splitlines()[0]}")
         elif run.window.gaps:
-            seat.condemn(f"lost evidence: {run.window.gaps[0]}")
+            lease.condemn(f"lost evidence: {run.window.gaps[0]}")
 
     @staticmethod
     def check_window(run: TestRun) -> None:
@@ -141,7 +141,7 @@ class Triage:
             EvidenceLost: Prints are missing.
             pytest.skip.Exception: A driver called what this guest does not have.
         """
-        if run.window is None or run.seat is None or run.failed:
+        if run.window is None or run.lease is None or run.failed:
             return
         if run.lacks and not any(phase.outcome == "skipped" for phase in run.phases):
             raise pytest.skip.Exception(lack_reason(run.lacks), _use_item_location=True)
@@ -154,7 +154,7 @@ class Triage:
         if run.sign is not None:
             raise GuestCrashed(0, message=run.sign.text)
         if not run.guest_alive:
-            raise run.seat.guest.machine.exited_error()
+            raise run.lease.guest.machine.exited_error()
         run.window.check()
 
 

@@ -161,8 +161,8 @@ def _carried(config: pytest.Config) -> int | None:
     from lab.host.capacity import measure
     from lab.image.folder import read_manifest
     from lab.image.store import find_image
-    from lab.pool.hardware import fit
-    from lab.pool.sources import booted_as, can_resume
+    from lab.live.hardware import fit
+    from lab.live.print_wiring import booted_as, can_resume
 
     options = options_of(config)
     try:

@@ -177,19 +177,19 @@ class PrintStream:
             _check_gaps(records, guest_gap)
         return records
 
-    def expect_none(self, *, settle: float = 0.0) -> None:
+    def expect_none(self, *, wait_until_idle: float = 0.0) -> None:
         """Check that nothing was printed beyond what ``expect`` has matched.
 
         Args:
-            settle: Seconds to wait for a late print before the check.
+            wait_until_idle: Seconds to wait for a late print before the check.
 
         Raises:
             PrintMismatch: There was a print.
         """
         __tracebackhide__ = True
         self.drain()
-        if settle > 0:
-            self._source.wait(self._begin, lambda records: len(_prints(records)) > self._consumed, timeout=settle)
+        if wait_until_idle > 0:
+            self._source.wait(self._begin, lambda records: len(_prints(records)) > self._consumed, timeout=wait_until_idle)
         came = self.drain()[self._consumed :]
         if came:
             raise PrintMismatch(f"no kernel print was expected, and {len(came)} came:\n{render(came)}")

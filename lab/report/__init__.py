@@ -1,4 +1,4 @@
 """run.json, JUnit properties and the HTML page.
 
-May import lab.pool and below; not lab.gate.
+May import lab.lease and below; not lab.gate.
 """

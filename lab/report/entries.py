@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from lab.crash.faults import FaultWords
 from lab.crash.signs import CrashSign
 from lab.crash.steps import Step
-from lab.pool.forking import ForkFigures
-from lab.pool.pool import GuestLife
+from lab.lease.pool import GuestLife
 from lab.prints.record import EventRecord, FaultRecord, PrintRecord
 from lab.report.model import (
     NO_CODE,
@@ -21,6 +20,7 @@ from lab.report.model import (
     PrintEntry,
     TemplateEntry,
 )
+from lab.snapshot.fork_request import ForkFigures
 
 
 def print_entry(record: PrintRecord) -> PrintEntry:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lab.bench.measure import Context, Forks, NotHere
 from lab.bench.samples import Samples, Series
 from lab.image.manifest import Credentials, ImageManifest
-from lab.pool.live import LiveGuest, TransportName
+from lab.live.guest import LiveGuest, TransportName
 from tests.simulated import SimulatedSource
 
 

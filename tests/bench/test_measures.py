@@ -32,7 +32,7 @@ from lab.bench.measures.winrm import COMMANDS, Client, Command, guest_port, take
 from lab.bench.samples import Samples
 from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
 from lab.image.manifest import Credentials, MachineSpec, Ports
-from lab.pool.live import LiveGuest
+from lab.live.guest import LiveGuest
 from lab.prints.kd.packet import RESET, control_packet
 from lab.prints.kd.record import Print
 from lab.prints.kd.session import Session

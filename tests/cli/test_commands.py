@@ -34,7 +34,7 @@ def test_a_command_waits_for_the_imports_of_its_own_module_only() -> None:
         "import sys\n"
         "from lab.cli.main import app\n"
         "try:\n    app(['run', '--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'lab.bench.bench', 'lab.pool.pool', 'lab.guest.winrm', 'paramiko', 'winrm'} & set(sys.modules)\n"
+        "heavy = {'lab.bench.bench', 'lab.lease.pool', 'lab.guest.winrm.transport', 'paramiko', 'winrm'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)

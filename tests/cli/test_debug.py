@@ -16,7 +16,7 @@ from lab.cli import lend as lend_module
 from lab.cli.debug import gdb_script
 from lab.cli.main import app
 from lab.errors import ConfigError, HostToolError, LabError
-from lab.pool.kept import KeptGuest, KeptGuests, process_start
+from lab.lease.detached import DetachedGuest, DetachedGuests, process_start
 from lab.prints.kd.collector import Collector
 from lab.prints.kd.control import DEBUGGER_SOCKET, CollectorControl, ControlServer
 from lab.prints.kd.packet import BREAK_IN
@@ -43,11 +43,11 @@ def test_in_a_batch_it_goes_on_once_and_lets_go() -> None:
 
 @pytest.fixture
 def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    guests = KeptGuests(tmp_path / "guests")
+    guests = DetachedGuests(tmp_path / "guests")
     started = process_start(os.getpid()) or 0.0
-    guests.add(KeptGuest(name="win", guest="g", image_dir=tmp_path, run_dir=tmp_path, pid=os.getpid(), pid_started=started))
+    guests.add(DetachedGuest(name="win", guest="g", image_dir=tmp_path, run_dir=tmp_path, pid=os.getpid(), pid_started=started))
     manifest = SimpleNamespace(is_windows=True)
-    monkeypatch.setattr(debug_module, "kept_guests", lambda: guests)
+    monkeypatch.setattr(debug_module, "detached_guests", lambda: guests)
     monkeypatch.setattr(debug_module, "read_manifest", lambda _dir: manifest)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name == "gdb" else None)
     return manifest

@@ -15,7 +15,7 @@ from lab.cli.main import app
 from lab.errors import ConfigError
 from lab.guest import files as guest_files
 from lab.guest.protocol import CommandResult
-from lab.pool.kept import KeptGuest, KeptGuests, process_start
+from lab.lease.detached import DetachedGuest, DetachedGuests, process_start
 from tests.guest.labfile_double import labfile
 
 
@@ -44,14 +44,16 @@ class _Transport:
 
 @pytest.fixture
 def drive_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    guests = KeptGuests(tmp_path / "guests")
+    guests = DetachedGuests(tmp_path / "guests")
     started = process_start(os.getpid()) or 0.0
-    guests.add(KeptGuest(name="wine", guest="g", image_dir=tmp_path, run_dir=tmp_path, pid=os.getpid(), pid_started=started))
+    guests.add(
+        DetachedGuest(name="wine", guest="g", image_dir=tmp_path, run_dir=tmp_path, pid=os.getpid(), pid_started=started)
+    )
     drive = tmp_path / "drive_c"
     drive.mkdir()
-    monkeypatch.setattr(files_module, "kept_guests", lambda: guests)
+    monkeypatch.setattr(files_module, "detached_guests", lambda: guests)
     monkeypatch.setattr(files_module, "read_manifest", lambda _dir: SimpleNamespace(tools_dir="C:\\lab\\bin"))
-    monkeypatch.setattr(files_module, "open_kept", lambda _guest, _transport: _Transport(drive))
+    monkeypatch.setattr(files_module, "open_detached", lambda _guest, _transport: _Transport(drive))
     monkeypatch.chdir(tmp_path)
     return drive
 

@@ -18,7 +18,7 @@ from lab.cli.main import app
 from lab.cli.terminal import line_shell, pump
 from lab.errors import ConfigError, GuestHung, LabError
 from lab.guest.protocol import CommandResult
-from lab.pool.kept import KeptGuest, KeptGuests, process_start
+from lab.lease.detached import DetachedGuest, DetachedGuests, process_start
 
 
 class FakeTransport:
@@ -49,14 +49,14 @@ class FakeTransport:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptGuests:
-    guests = KeptGuests(tmp_path / "guests")
-    monkeypatch.setattr(guest_module, "kept_guests", lambda: guests)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetachedGuests:
+    guests = DetachedGuests(tmp_path / "guests")
+    monkeypatch.setattr(guest_module, "detached_guests", lambda: guests)
     return guests
 
 
-def add(guests: KeptGuests, name: str, tmp_path: Path) -> KeptGuest:
-    guest = KeptGuest(
+def add(guests: DetachedGuests, name: str, tmp_path: Path) -> DetachedGuest:
+    guest = DetachedGuest(
         name=name,
         guest="free guest",
         image_dir=tmp_path / "image",
@@ -70,11 +70,11 @@ def add(guests: KeptGuests, name: str, tmp_path: Path) -> KeptGuest:
 
 
 @pytest.fixture
-def transport(kept: KeptGuests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTransport:
+def transport(kept: DetachedGuests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTransport:
     """The way into a guest `one`, which writes to both streams and ends with 7."""
     add(kept, "one", tmp_path)
     fake = FakeTransport(lambda _command: (7, b"out\r\n\xff", b"err"))
-    monkeypatch.setattr(guest_module, "open_kept", lambda _guest, _name: fake)
+    monkeypatch.setattr(guest_module, "open_detached", lambda _guest, _name: fake)
     return fake
 
 
@@ -126,9 +126,9 @@ def test_windows_exit_codes_fit_into_eight_bits_and_no_failure_becomes_zero(code
     assert _exit_code(code) == expected
 
 
-def test_down_ends_the_named_one_or_all(kept: KeptGuests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_down_ends_the_named_one_or_all(kept: DetachedGuests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
-    monkeypatch.setattr(guest_module, "end_kept", lambda guest: ended.append(guest.name))
+    monkeypatch.setattr(guest_module, "end_detached", lambda guest: ended.append(guest.name))
     for name in ("one", "two", "three"):
         add(kept, name, tmp_path)
     assert isinstance(lab("down").exception, ConfigError)
@@ -141,7 +141,7 @@ def test_down_ends_the_named_one_or_all(kept: KeptGuests, tmp_path: Path, monkey
     assert kept.all() == []
 
 
-def test_ps_without_guests_says_how_to_get_one(kept: KeptGuests) -> None:
+def test_ps_without_guests_says_how_to_get_one(kept: DetachedGuests) -> None:
     assert "lab up" in lab("ps").output
 
 

@@ -25,7 +25,7 @@ class Up:
 def test_a_lab_files_machine_is_told_to_be_for_fresh_guests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(on, "kept_guests", lambda: Up(tmp_path))
+    monkeypatch.setattr(on, "detached_guests", lambda: Up(tmp_path))
     file = tmp_path / "lab.yaml"
     file.write_text("machine: {memory: 1G}\n", encoding="utf-8")
     settings = on.for_guest(load_settings({}, config=file, environ={}), "wine")

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 from lab.cli import prints as prints_module
 from lab.cli.main import app
 from lab.errors import ConfigError
-from lab.pool import printfile
-from lab.pool.kept import KeptGuest, KeptGuests, process_start
+from lab.lease import print_file
+from lab.lease.detached import DetachedGuest, DetachedGuests, process_start
 from lab.prints.live import PrintFile
 from lab.report.workers import ResultWriter
 from tests.prints.conftest import frames
@@ -27,23 +27,23 @@ def _line(text: str) -> bytes:
 
 
 @pytest.fixture
-def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptGuests:
+def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetachedGuests:
     monkeypatch.chdir(tmp_path)
-    found = KeptGuests(tmp_path / "guests")
-    monkeypatch.setattr(prints_module, "kept_guests", lambda: found)
+    found = DetachedGuests(tmp_path / "guests")
+    monkeypatch.setattr(prints_module, "detached_guests", lambda: found)
     manifest = SimpleNamespace(prints=SimpleNamespace(source="wine", serial=1, encoding="utf-8"))
-    monkeypatch.setattr(printfile, "read_manifest", lambda _dir: manifest)
+    monkeypatch.setattr(print_file, "read_manifest", lambda _dir: manifest)
     return found
 
 
 @pytest.fixture
-def up(guests: KeptGuests, tmp_path: Path) -> Callable[[str, list[str]], KeptGuest]:
-    def add(name: str, texts: list[str]) -> KeptGuest:
+def up(guests: DetachedGuests, tmp_path: Path) -> Callable[[str, list[str]], DetachedGuest]:
+    def add(name: str, texts: list[str]) -> DetachedGuest:
         folder = tmp_path / f"{name}-run"
         folder.mkdir()
         (folder / "serial1.log").write_bytes(frames([_line(text) for text in texts]))
         started = process_start(os.getpid()) or 0.0
-        guest = KeptGuest(name=name, guest="g", image_dir=tmp_path, run_dir=folder, pid=os.getpid(), pid_started=started)
+        guest = DetachedGuest(name=name, guest="g", image_dir=tmp_path, run_dir=folder, pid=os.getpid(), pid_started=started)
         guests.add(guest)
         return guest
 
@@ -81,7 +81,7 @@ def error(result: Result) -> ConfigError:
     return result.exception
 
 
-def test_a_guest_that_is_up(up: Callable[[str, list[str]], KeptGuest]) -> None:
+def test_a_guest_that_is_up(up: Callable[[str, list[str]], DetachedGuest]) -> None:
     up("wine", ["one", "two", "three"])
     assert texts(lab()) == ["one", "two", "three"]
     assert texts(lab("wine", "--tail", "2")) == ["two", "three"]
@@ -90,16 +90,16 @@ def test_a_guest_that_is_up(up: Callable[[str, list[str]], KeptGuest]) -> None:
     assert texts(lab("other")) == ["x"]
 
 
-def test_following_ends_with_the_guest(up: Callable[[str, list[str]], KeptGuest], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_ends_with_the_guest(up: Callable[[str, list[str]], DetachedGuest], monkeypatch: pytest.MonkeyPatch) -> None:
     up("wine", ["one"])
     alive = iter([True, True, False])
-    monkeypatch.setattr(KeptGuest, "alive", property(lambda _guest: next(alive)))
+    monkeypatch.setattr(DetachedGuest, "alive", property(lambda _guest: next(alive)))
     result = lab("wine", "-f")
     assert texts(result) == ["one"]
     assert "guest wine has ended" in result.stderr
 
 
-def test_the_guests_of_a_worker_one_after_the_other(guests: KeptGuests, tmp_path: Path) -> None:
+def test_the_guests_of_a_worker_one_after_the_other(guests: DetachedGuests, tmp_path: Path) -> None:
     out = _run(tmp_path, "a", {"gw0": ["first", "second"], "gw1": ["third"]})
     assert texts(lab("gw0", "--run", str(out))) == ["gw0-1", "first", "gw0-2", "second"]
     assert texts(lab("gw0", "-f", "--run", str(out))) == ["gw0-1", "first", "gw0-2", "second"]
@@ -108,7 +108,7 @@ def test_the_guests_of_a_worker_one_after_the_other(guests: KeptGuests, tmp_path
     assert "there is no 'gw7': up is no guest; workers of" in refused.message
 
 
-def test_the_run_that_goes_on_comes_before_the_last_one(guests: KeptGuests, tmp_path: Path) -> None:
+def test_the_run_that_goes_on_comes_before_the_last_one(guests: DetachedGuests, tmp_path: Path) -> None:
     last = _run(tmp_path, "a", {"gw0": ["old"]})
     (tmp_path / "out" / "latest").symlink_to(last.name)
     assert texts(lab("gw0")) == ["gw0-1", "old"]
@@ -126,7 +126,7 @@ def test_a_run_whose_processes_are_gone_does_not_go_on(tmp_path: Path) -> None:
     assert not prints_module.goes_on(out)
 
 
-def test_nothing_to_show_is_told(guests: KeptGuests, tmp_path: Path) -> None:
+def test_nothing_to_show_is_told(guests: DetachedGuests, tmp_path: Path) -> None:
     assert "no guest is up, and there is no run" in error(lab()).message
     assert "there is neither a guest 'gw0' nor a run" in error(lab("gw0")).message
     assert "there is no folder" in error(lab("gw0", "--run", "nowhere")).message
@@ -135,11 +135,11 @@ def test_nothing_to_show_is_told(guests: KeptGuests, tmp_path: Path) -> None:
 
 
 def test_prints_that_stay_in_the_guest_are_told(
-    up: Callable[[str, list[str]], KeptGuest], monkeypatch: pytest.MonkeyPatch
+    up: Callable[[str, list[str]], DetachedGuest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up("win", [])
     manifest = SimpleNamespace(prints=SimpleNamespace(source="none", serial=1, encoding="utf-8"))
-    monkeypatch.setattr(printfile, "read_manifest", lambda _dir: manifest)
+    monkeypatch.setattr(print_file, "read_manifest", lambda _dir: manifest)
     refused = error(lab("win"))
     assert "the prints of guest win stay in it" in refused.message
     assert "LAB_DEBUG=kd" in (refused.hint or "")

@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 from lab.cli import templates as module
 from lab.cli.main import app
 from lab.errors import ConfigError, FreezeFailed, LabError
-from lab.pool.forking import ForkFigures, ForkWish
-from lab.pool.template import Template
-from lab.pool.templates import TemplateStore
-from tests.pool.test_templates import K1, contents, fill, foreign, key_of
+from lab.snapshot.fork_request import ForkFigures, ForkWish
+from lab.snapshot.store import TemplateStore
+from lab.snapshot.template import Template
 from tests.simulated import manifest
+from tests.snapshot.test_store import K1, contents, fill, foreign, key_of
 
 
 @pytest.fixture

@@ -16,22 +16,22 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.guest.winrm import WinRmTransport
+from lab.guest.winrm.transport import WinRmTransport
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.folder import read_manifest
 from lab.image.store import find_image
+from lab.lease.guest_source import make_forks
+from lab.live.guest import LiveGuest
+from lab.live.payload import Payload
 from lab.plugin.reader import DeviceReader
-from lab.pool.forking import ForkWish
-from lab.pool.forks import Forks
-from lab.pool.live import LiveGuest
-from lab.pool.payload import Payload
-from lab.pool.source import make_forks
-from lab.pool.template import TemplateWish
-from lab.pool.templates import TemplateStore
-from lab.pool.wake import go_on, wake
 from lab.prints.record import GapRecord, PrintRecord
+from lab.snapshot.fork_request import ForkWish
+from lab.snapshot.forks import Forks
+from lab.snapshot.resume import go_on, wake
+from lab.snapshot.store import TemplateStore
+from lab.snapshot.template import TemplateWish
 from lab.toolchain.select import resolve_drivers
 from lab.vm.machine import VirtualMachine
 from tests.e2e.running import FinishedRun, StartedRun, is_qemu, poll
@@ -130,7 +130,7 @@ def test_a_fork_has_the_time_of_day_that_it_is_told(
     """Of a day on which its template was certainly not made: with the host's own, a clock that nobody sets is right, too."""
     moment = datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC)
     for name, step in (("wake", wake), ("go_on", go_on)):
-        monkeypatch.setattr(f"lab.pool.forks.{name}", functools.partial(step, wall=moment.timestamp))
+        monkeypatch.setattr(f"lab.snapshot.forks.{name}", functools.partial(step, wall=moment.timestamp))
     guest = fork_of(make(), "clock")
     try:
         shown = guest.transport.run("echo %DATE% %TIME%", timeout=60).text

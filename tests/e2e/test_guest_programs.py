@@ -13,8 +13,8 @@ from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.assets import data_root
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.store import find_image
-from lab.pool.boot import boot_guest
-from lab.pool.live import LiveGuest
+from lab.live.boot import boot_guest
+from lab.live.guest import LiveGuest
 from lab.toolchain.build import build_components
 from lab.toolchain.known import known_components
 from lab.vm.cleanup import RunFolder

@@ -21,9 +21,9 @@ from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.manifest import load_credentials
 from lab.image.store import find_image
-from lab.pool.boot import boot_guest
-from lab.pool.ingress import CdIngress
-from lab.pool.live import LiveGuest
+from lab.live.boot import boot_guest
+from lab.live.cd_drive import CdCopy
+from lab.live.guest import LiveGuest
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 
@@ -69,7 +69,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGuest]:
 
 
 @pytest.fixture
-def drive(guest: LiveGuest) -> CdIngress:
+def drive(guest: LiveGuest) -> CdCopy:
     assert guest.delivery is not None
     assert guest.delivery.media is not None
     return guest.delivery.media
@@ -85,25 +85,25 @@ def sums_of(folder: Path) -> dict[str, str]:
 
 
 # First in the file: what the drive held while the guest booted.
-def test_a_medium_that_was_there_at_the_start_is_seen(guest: LiveGuest, drive: CdIngress) -> None:
+def test_a_medium_that_was_there_at_the_start_is_seen(guest: LiveGuest, drive: CdCopy) -> None:
     letter = drive.drive(guest.transport)
     assert sums_in(guest, f"{letter}{AT_START}").popitem()[1] == hashlib.sha256(b"hello").hexdigest()
 
 
-def test_every_kind_of_name_arrives(guest: LiveGuest, drive: CdIngress, tmp_path: Path) -> None:
+def test_every_kind_of_name_arrives(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
     folder = write(tmp_path / "f", {name: name.encode() if name != "empty.bin" else b"" for name in NAMES})
     drive.put(guest.transport, folder, "C:\\lab\\names 名")
     assert sums_in(guest, "C:\\lab\\names 名") == sums_of(folder)
 
 
-def test_one_file_gets_the_name_of_its_copy(guest: LiveGuest, drive: CdIngress, tmp_path: Path) -> None:
+def test_one_file_gets_the_name_of_its_copy(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
     source = write(tmp_path, {"source.bin": random.Random(1).randbytes(70_000)}) / "source.bin"
     drive.put(guest.transport, source, "C:\\lab\\one\\目标 file.bin")
     (digest,) = sums_in(guest, "C:\\lab\\one\\目标 file.bin").values()
     assert digest == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
-def test_media_are_changed_again_and_again(guest: LiveGuest, drive: CdIngress, tmp_path: Path) -> None:
+def test_media_are_changed_again_and_again(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
     """Of files that have one name and one size on each medium, so that nothing but the content tells them apart."""
     for number in range(6):
         folder = write(tmp_path / str(number), {"same.bin": random.Random(number).randbytes(30_000)})
@@ -111,14 +111,14 @@ def test_media_are_changed_again_and_again(guest: LiveGuest, drive: CdIngress, t
         assert sums_in(guest, "C:\\lab\\changing") == sums_of(folder)
 
 
-def test_after_an_eject_the_next_medium_is_seen(guest: LiveGuest, drive: CdIngress, tmp_path: Path) -> None:
+def test_after_an_eject_the_next_medium_is_seen(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
     drive.eject()
     folder = write(tmp_path / "f", {"next.txt": b"next"})
     drive.put(guest.transport, folder, "C:\\lab\\next")
     assert sums_in(guest, "C:\\lab\\next") == sums_of(folder)
 
 
-def test_a_wrong_checksum_is_an_error(guest: LiveGuest, drive: CdIngress, tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_an_error(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
     folder = write(tmp_path / "f", {"sound.sys": b"sound", "other.sys": b"other"})
     medium = drive.insert({path.name: path for path in folder.iterdir()})
     sums = {name: FileSum(*one) for name, one in medium.files.items()}
@@ -132,7 +132,7 @@ def test_a_medium_that_never_comes_is_named(guest: LiveGuest) -> None:
         fetch(guest.transport, "lab-none.id", {}, "C:\\lab", wait_s=1)
 
 
-def test_an_open_file_of_the_old_medium_ends_well(guest: LiveGuest, drive: CdIngress, tmp_path: Path) -> None:
+def test_an_open_file_of_the_old_medium_ends_well(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
     """The guest mounts the new medium when the file is closed; until then it must not take the old one for the new."""
     program = Path("build/x64/drvprobe.exe")
     old = write(tmp_path / "old", {"program.exe": program.read_bytes()})
@@ -158,7 +158,7 @@ def test_only_what_differs_is_delivered(guest: LiveGuest, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("size", [1_000_000, 10_000_000])
 def test_bulk_arrives_by_every_way(
-    guest: LiveGuest, drive: CdIngress, tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]
+    guest: LiveGuest, drive: CdCopy, tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / f"{size}.bin"
     source.write_bytes(random.Random(size).randbytes(size))

@@ -11,8 +11,8 @@ from lab.guest.services import NOT_ACTIVE, ServiceState, create_call
 from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.store import find_image
-from lab.pool.boot import boot_guest
-from lab.pool.live import LiveGuest
+from lab.live.boot import boot_guest
+from lab.live.guest import LiveGuest
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.toolchain.build import build_drivers
 from lab.toolchain.known import known_components

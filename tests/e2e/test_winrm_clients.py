@@ -18,8 +18,8 @@ from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.manifest import load_credentials
 from lab.image.store import find_image
-from lab.pool.boot import boot_guest
-from lab.pool.live import LiveGuest
+from lab.live.boot import boot_guest
+from lab.live.guest import LiveGuest
 from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
 

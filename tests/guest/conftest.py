@@ -12,7 +12,7 @@ from labwinrm.config import Config
 from labwinrm.server import Server, start
 from pydantic import SecretStr
 
-from lab.guest.winrm import WinRmTransport, open_winrm
+from lab.guest.winrm.transport import WinRmTransport, open_winrm
 
 PASSWORD = "correct horse"
 

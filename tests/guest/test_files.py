@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from lab.errors import CommandFailed, ConfigError, TransportError
 from lab.guest import files
-from lab.guest.winrm import WinRmTransport
+from lab.guest.winrm.transport import WinRmTransport
 from tests.guest.conftest import WinRmGuest
 from tests.guest.fakes import Answer, FakeTransport, Sent, result
 from tests.guest.labfile_double import labfile
@@ -193,7 +193,7 @@ def test_copies_over_winrm(winrm: WinRmTransport, winrm_guest: WinRmGuest, tree:
 
 
 def test_a_tools_folder_that_is_wrong_is_named(winrm_guest: WinRmGuest, tmp_path: Path) -> None:
-    from lab.guest.winrm import open_winrm
+    from lab.guest.winrm.transport import open_winrm
     from tests.guest.conftest import PASSWORD
 
     transport = open_winrm("127.0.0.1", winrm_guest.port, "lab", SecretStr(PASSWORD), tools_dir="C:\\elsewhere")

@@ -9,7 +9,7 @@ import pytest
 from lab.errors import CommandFailed, TransportError
 from lab.guest.files import sum_of
 from lab.guest.media import fetch, find_drive
-from lab.guest.winrm import WinRmTransport
+from lab.guest.winrm.transport import WinRmTransport
 from tests.guest.conftest import WinRmGuest
 from tests.guest.fakes import FakeTransport, result
 

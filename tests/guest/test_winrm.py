@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from lab.errors import ConfigError, GuestHung, TransportError
-from lab.guest.winrm import WinRmTransport, open_winrm
-from lab.guest.winrm_shell import WinRmShell
+from lab.guest.winrm.shell import WinRmShell
+from lab.guest.winrm.transport import WinRmTransport, open_winrm
 from tests.guest.conftest import PASSWORD, WinRmGuest
 from tests.guest.fakes import UNTOLD, everything_shown
 
@@ -159,7 +159,7 @@ def test_no_traceback_shows_the_password_when_the_library_fails(monkeypatch: pyt
     def broken(**given: object) -> None:
         raise ValueError(f"no such option among {len(given)}")
 
-    monkeypatch.setattr("lab.guest.winrm_protocol.PywinrmProtocol", broken)
+    monkeypatch.setattr("lab.guest.winrm.protocol.PywinrmProtocol", broken)
     with pytest.raises(ValueError, match="no such option among 7") as caught:
         open_winrm("127.0.0.1", 1, "lab", SecretStr(UNTOLD)).run("true", timeout=30)
     assert UNTOLD not in everything_shown(caught)
@@ -171,7 +171,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     start = WinRmShell.start
 
     def use(line: str) -> None:
-        monkeypatch.setattr("lab.guest.winrm._INTERPRETER", line)
+        monkeypatch.setattr("lab.guest.winrm.transport._INTERPRETER", line)
         monkeypatch.setattr(
             WinRmShell, "start", lambda self, run, text, *, shell: start(self, run, text, shell=shell or text == line)
         )

@@ -24,9 +24,9 @@ from labwinrm.server import Server, start
 from pydantic import SecretStr
 
 from lab.errors import GuestHung, TransportError
-from lab.guest.winrm import WinRmTransport, open_winrm
-from lab.guest.winrm_channel import ENDPOINT
-from lab.guest.winrm_shell import WinRmShell
+from lab.guest.winrm.channel import ENDPOINT
+from lab.guest.winrm.shell import WinRmShell
+from lab.guest.winrm.transport import WinRmTransport, open_winrm
 from tests.guest.conftest import PASSWORD
 from tests.guest.fakes import UNTOLD, everything_shown
 from tests.winrm.test_server import IDENTIFY
@@ -160,7 +160,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     begin = WinRmShell.start
 
     def use(line: str) -> None:
-        monkeypatch.setattr("lab.guest.winrm._INTERPRETER", line)
+        monkeypatch.setattr("lab.guest.winrm.transport._INTERPRETER", line)
         monkeypatch.setattr(
             WinRmShell, "start", lambda self, run, text, *, shell: begin(self, run, text, shell=shell or text == line)
         )

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import GuestHung, TransportError
-from lab.guest.winrm_kept import CMD, KeptCmd, fits, framed, taken
-from lab.guest.winrm_protocol import Running
+from lab.guest.winrm.protocol import Running
+from lab.guest.winrm.standing_cmd import CMD, StandingCmd, fits, framed, taken
 from tests.guest.fakes import FakeClock
 
 Answer = Callable[[str], tuple[bytes, bytes, bool]]
@@ -174,13 +174,13 @@ def shell() -> FakeShell:
 
 
 @pytest.fixture
-def kept(shell: FakeShell) -> KeptCmd:
-    kept = KeptCmd(shell, shell.clock)
+def kept(shell: FakeShell) -> StandingCmd:
+    kept = StandingCmd(shell, shell.clock)
     assert kept.run("echo x", 9) is None  # the first one is not worth a process that stays
     return kept
 
 
-def test_from_the_second_line_on_one_cmd_serves(kept: KeptCmd, shell: FakeShell) -> None:
+def test_from_the_second_line_on_one_cmd_serves(kept: StandingCmd, shell: FakeShell) -> None:
     for _ in range(3):
         done = kept.run("echo x", 9)
         assert done is not None
@@ -188,7 +188,7 @@ def test_from_the_second_line_on_one_cmd_serves(kept: KeptCmd, shell: FakeShell)
     assert shell.log == ["start", *["send id1", "receive"] * 3]
 
 
-def test_an_answer_in_pieces_is_awaited(kept: KeptCmd, shell: FakeShell) -> None:
+def test_an_answer_in_pieces_is_awaited(kept: StandingCmd, shell: FakeShell) -> None:
     whole = [b""]
 
     def one_byte_at_a_time(line: str) -> tuple[bytes, bytes, bool]:
@@ -203,24 +203,24 @@ def test_an_answer_in_pieces_is_awaited(kept: KeptCmd, shell: FakeShell) -> None
     assert done.stdout == b"x\r\n"
 
 
-def test_lines_that_do_not_fit_never_reach_it(kept: KeptCmd, shell: FakeShell) -> None:
+def test_lines_that_do_not_fit_never_reach_it(kept: StandingCmd, shell: FakeShell) -> None:
     assert kept.run("set x=1", 9) is None
     assert shell.log == []
 
 
-def test_a_cmd_that_ends_is_given_up_after_two_tries(kept: KeptCmd, shell: FakeShell) -> None:
+def test_a_cmd_that_ends_is_given_up_after_two_tries(kept: StandingCmd, shell: FakeShell) -> None:
     shell.answer = lambda _line: (b"", b"", True)
     assert [kept.run("echo x", 9) for _ in range(4)] == [None] * 4
     assert shell.log == ["start", "send id1", "receive", "start", "send id4", "receive"]
 
 
-def test_a_cmd_that_does_not_start_is_given_up(kept: KeptCmd, shell: FakeShell) -> None:
+def test_a_cmd_that_does_not_start_is_given_up(kept: StandingCmd, shell: FakeShell) -> None:
     shell.starts = False
     assert [kept.run("echo x", 9) for _ in range(4)] == [None] * 4
     assert shell.log == ["start", "start"]
 
 
-def test_a_lost_shell_is_no_failure(kept: KeptCmd, shell: FakeShell) -> None:
+def test_a_lost_shell_is_no_failure(kept: StandingCmd, shell: FakeShell) -> None:
     assert kept.run("echo x", 9) is not None
     for _ in range(3):
         shell.takes = False
@@ -229,7 +229,7 @@ def test_a_lost_shell_is_no_failure(kept: KeptCmd, shell: FakeShell) -> None:
         assert kept.run("echo x", 9) is not None
 
 
-def test_a_new_shell_gets_a_new_cmd(kept: KeptCmd, shell: FakeShell) -> None:
+def test_a_new_shell_gets_a_new_cmd(kept: StandingCmd, shell: FakeShell) -> None:
     assert kept.run("echo x", 9) is not None
     shell.on_ready = kept.forget
     assert kept.run("echo x", 9) is not None
@@ -237,7 +237,7 @@ def test_a_new_shell_gets_a_new_cmd(kept: KeptCmd, shell: FakeShell) -> None:
 
 
 @pytest.mark.parametrize("error", [TransportError("no answer"), GuestHung("it did not end")])
-def test_errors_of_the_guest_are_raised_and_the_cmd_forgotten(kept: KeptCmd, shell: FakeShell, error: Exception) -> None:
+def test_errors_of_the_guest_are_raised_and_the_cmd_forgotten(kept: StandingCmd, shell: FakeShell, error: Exception) -> None:
     shell.lost = error
     with pytest.raises(type(error)):
         kept.run("echo x", 9)
@@ -247,7 +247,7 @@ def test_errors_of_the_guest_are_raised_and_the_cmd_forgotten(kept: KeptCmd, she
 
 
 def test_a_cmd_that_waits_already_is_made_use_of_from_the_first_line_on(shell: FakeShell) -> None:
-    kept = KeptCmd(shell, shell.clock)
+    kept = StandingCmd(shell, shell.clock)
     assert kept.command_id == ""
     kept.take("parked")
     assert kept.command_id == "parked"
@@ -259,7 +259,7 @@ def test_a_cmd_that_waits_already_is_made_use_of_from_the_first_line_on(shell: F
 
 
 def test_what_does_not_fit_goes_past_a_cmd_that_waits_already(shell: FakeShell) -> None:
-    kept = KeptCmd(shell, shell.clock)
+    kept = StandingCmd(shell, shell.clock)
     kept.take("parked")
     assert kept.run("set x=1", 9) is None
     assert shell.log == []
@@ -267,7 +267,7 @@ def test_what_does_not_fit_goes_past_a_cmd_that_waits_already(shell: FakeShell) 
 
 
 def test_a_waiting_cmd_whose_shell_is_gone_is_replaced(shell: FakeShell) -> None:
-    kept = KeptCmd(shell, shell.clock)
+    kept = StandingCmd(shell, shell.clock)
     kept.take("parked")
     shell.takes = False
     assert kept.run("echo x", 9) is None
@@ -277,14 +277,14 @@ def test_a_waiting_cmd_whose_shell_is_gone_is_replaced(shell: FakeShell) -> None
 
 
 def test_a_waiting_cmd_that_has_ended_is_replaced_and_counts_as_a_failure(shell: FakeShell) -> None:
-    kept = KeptCmd(shell, shell.clock)
+    kept = StandingCmd(shell, shell.clock)
     kept.take("parked")
     shell.answer = lambda _line: (b"", b"", True)
     assert [kept.run("echo x", 9) for _ in range(3)] == [None] * 3
     assert shell.log == ["send parked", "receive", "start", "send id3", "receive"]
 
 
-def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(kept: KeptCmd, shell: FakeShell) -> None:
+def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(kept: StandingCmd, shell: FakeShell) -> None:
     assert kept.run("echo x", 9) is not None
     kept.take("parked")
     assert kept.run("echo x", 9) is not None
@@ -298,7 +298,7 @@ def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(kept: KeptCmd, sh
 def test_what_was_left_in_the_streams_of_a_waiting_cmd_is_no_answer(shell: FakeShell) -> None:
     # The prompt, and what the freeze's own question left behind.
     shell.answer = lambda line: (b"4be1c2\r\nC:\\>" + reply(line)[0], reply(line)[1], False)
-    kept = KeptCmd(shell, shell.clock)
+    kept = StandingCmd(shell, shell.clock)
     kept.take("parked")
     done = kept.run("echo x", 9)
     assert done is not None

@@ -15,7 +15,7 @@ from labwinrm.http import HttpConnection, Request
 from pydantic import SecretStr
 
 from lab.errors import TransportError
-from lab.guest.winrm import WinRmTransport, open_winrm
+from lab.guest.winrm.transport import WinRmTransport, open_winrm
 from tests.guest.conftest import PASSWORD, WinRmGuest
 from tests.guest.fakes import UNTOLD, everything_shown
 

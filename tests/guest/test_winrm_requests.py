@@ -10,8 +10,9 @@ import pytest
 from winrm.exceptions import WinRMOperationTimeoutError, WinRMTransportError, WSManFaultError
 
 from lab.errors import GuestHung, TransportError
-from lab.guest import winrm, winrm_shell
-from lab.guest.winrm import WinRmTransport
+from lab.guest.winrm import shell as winrm_shell
+from lab.guest.winrm import transport as winrm
+from lab.guest.winrm.transport import WinRmTransport
 from tests.guest.fakes import FakeClock
 
 Output = tuple[bytes, bytes, int, bool]

@@ -15,9 +15,9 @@ from typing import Any
 from lab.errors import GuestExited, TransportError
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
-from lab.pool.live import LiveGuest
-from lab.pool.payload import Payload
-from lab.pool.sources import open_prints
+from lab.live.guest import LiveGuest
+from lab.live.payload import Payload
+from lab.live.print_wiring import open_prints
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 from lab.vm.channel import Channels
@@ -162,7 +162,7 @@ def manifest() -> ImageManifest:
 
 @dataclass
 class KdGuestSource:
-    """Boots such guests; a :class:`lab.pool.pool.GuestSource`.
+    """Boots such guests; a :class:`lab.lease.pool.GuestSource`.
 
     Attributes:
         folder: Where the payload's files and the run folders are made.

@@ -19,10 +19,10 @@ from lab.guest.ioctl import ctl_code
 from lab.guest.probe import ProbeResult, ProbeScript, Transfer
 from lab.guest.protocol import CommandResult, Transport
 from lab.guest.services import ServiceControl
+from lab.live.guest import LiveGuest
 from lab.plugin import fixtures, markers, names
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.reader import DeviceReader
-from lab.pool.live import LiveGuest
 from lab.prints.fields import Fields, fields
 from lab.prints.record import PrintRecord
 from lab.prints.stream import PrintStream

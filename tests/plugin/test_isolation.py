@@ -6,7 +6,7 @@ import pytest
 
 from lab.plugin.isolation import Isolation
 from lab.plugin.markers import Wishes
-from lab.pool.forking import ForkWish
+from lab.snapshot.fork_request import ForkWish
 from tests.plugin.conftest import Inner
 
 TESTS = """

@@ -13,8 +13,8 @@ import pytest
 from lab.errors import ServiceError, WrongBinary
 from lab.guest.protocol import CommandResult
 from lab.guest.services import ServiceControl, ServiceState
+from lab.lease.pool import Lease
 from lab.plugin.drivers import LoadedDriver
-from lab.pool.pool import Seat
 from lab.toolchain.select import DriverPackage
 
 
@@ -77,7 +77,7 @@ def kernel() -> NtLike:
 
 
 def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
-    """The driver in a seat of a guest with this kernel; nobody waits."""
+    """The driver in a lease of a guest with this kernel; nobody waits."""
 
     def sleep(_seconds: float) -> None:
         kernel.handles = 0
@@ -86,10 +86,10 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
     guest: Any = SimpleNamespace(services=services, capabilities=frozenset(capabilities), transport=kernel)
     guest.manifest = SimpleNamespace(tools_dir="C:\\lab\\bin")
     guest.unread = {}
-    seat: Any = SimpleNamespace(
+    lease: Any = SimpleNamespace(
         guest=guest, loaded=set(), life=SimpleNamespace(load_s=None), freshly_loaded=lambda _name: False, condemned=[]
     )
-    seat.condemn = seat.condemned.append
+    lease.condemn = lease.condemned.append
     package = DriverPackage(
         name="mine",
         service="Mine",
@@ -101,7 +101,7 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
         clients={},
         encoding="utf-8",
     )
-    return LoadedDriver(package, cast(Seat, seat))
+    return LoadedDriver(package, cast(Lease, lease))
 
 
 @pytest.mark.parametrize("code", [2, 31, 577])
@@ -153,7 +153,7 @@ def test_a_reload_waits_for_a_handle_that_is_still_open(kernel: NtLike) -> None:
 def test_what_was_not_read_back_behind_the_copy_is_before_the_first_load(kernel: NtLike) -> None:
     driver = loaded(kernel)
     mine = hashlib.sha256(b"mine").hexdigest()
-    driver._seat.guest.unread = {"mine.sys": mine, "reader.exe": mine}
+    driver._lease.guest.unread = {"mine.sys": mine, "reader.exe": mine}
     driver.start()
     driver.reload()
     assert kernel.read == [["mine.sys", "reader.exe"], ["mine.sys"]]
@@ -161,11 +161,11 @@ def test_what_was_not_read_back_behind_the_copy_is_before_the_first_load(kernel:
 
 def test_a_client_that_is_not_what_was_copied_in_keeps_a_driver_from_being_loaded(kernel: NtLike) -> None:
     driver = loaded(kernel)
-    driver._seat.guest.unread = {"reader.exe": "00" * 32}
+    driver._lease.guest.unread = {"reader.exe": "00" * 32}
     with pytest.raises(WrongBinary, match=r"reader\.exe"):
         driver.prepare(fresh=True)
     assert not kernel.running
-    assert driver._seat.condemned
+    assert driver._lease.condemned
 
 
 def test_a_file_that_was_changed_in_the_guest_is_not_loaded(kernel: NtLike) -> None:
@@ -177,4 +177,4 @@ def test_a_file_that_was_changed_in_the_guest_is_not_loaded(kernel: NtLike) -> N
     with pytest.raises(WrongBinary, match=r"mine\.sys has SHA-256 \w+, not \w+"):
         driver.prepare(fresh=True)
     assert kernel.loads == 1
-    assert driver._seat.condemned
+    assert driver._lease.condemned

@@ -8,8 +8,8 @@ import pytest
 
 from lab.errors import NoDriver
 from lab.host.assets import data_root
+from lab.live.payload import Payload
 from lab.plugin.source import _own_drivers
-from lab.pool.payload import Payload
 from lab.toolchain.build import build_drivers
 from lab.toolchain.files import sha256_of
 from tests.toolchain.conftest import TINY_DRIVER

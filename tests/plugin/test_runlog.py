@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lab.live.evidence import SavedEvidence
 from lab.plugin.evidence import _with_prints
-from lab.pool.evidence import SavedEvidence
 from lab.prints.window import Window
 
 #: Another guest has the only place, until this one's wait is told.
@@ -16,8 +16,8 @@ _PLACE_TAKEN = """
 import os
 import lab.plugin.session
 from lab.host.locks import locks_dir
-from lab.pool.patience import Patience
-from lab.pool.slots import Slots
+from lab.lease.waiting import Patience
+from lab.lease.slots import Slots
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     HOLDER = Slots(locks_dir(), 1)
@@ -39,7 +39,7 @@ def test_all_processes_of_a_run_write_into_one_log(inner: Any) -> None:
     lines = (inner.out / "lab.log").read_text(encoding="utf-8").splitlines()
     assert {line.split()[1] for line in lines} >= {"gw0", "gw1"}
     assert sum(" INFO lab.report.workers: passed after " in line for line in lines) == 2
-    assert any(" gw0 INFO lab.pool.pool: gw0-1 is ready after " in line for line in lines)
+    assert any(" gw0 INFO lab.lease.pool: gw0-1 is ready after " in line for line in lines)
     assert str(inner.out / "lab.log") in result.stdout.str()
     assert 'href="lab.log"' in (inner.out / "report.html").read_text(encoding="utf-8")
 
@@ -54,7 +54,7 @@ def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
     assert "lab: gw0 waits for a place for its guest: others on this machine have them all" in result.stderr.str()
     assert "lab: gw0 went on after" in result.stderr.str()
     assert inner.verdicts == {"test_one": "passed"}
-    assert "lab.pool.patience: waits for a place" in (inner.out / "lab.log").read_text(encoding="utf-8")
+    assert "lab.lease.waiting: waits for a place" in (inner.out / "lab.log").read_text(encoding="utf-8")
 
 
 def test_a_wrong_level_is_told(inner: Any) -> None:

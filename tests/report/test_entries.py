@@ -6,15 +6,15 @@ from pathlib import Path
 
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.signs import CrashSign
-from lab.pool.forking import ForkFigures
-from lab.pool.pool import GuestLife
-from lab.pool.templates import TemplateStore
+from lab.lease.pool import GuestLife
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.prints.window import Attribution
 from lab.report.collect import _templates
 from lab.report.entries import fault_entry, forks_entry, guest_entry, print_entry
 from lab.report.model import NO_CODE, EvidenceFile, ForksEntry, GuestEntry, PrintEntry
-from tests.pool.test_templates import K1, key_of, make
+from lab.snapshot.fork_request import ForkFigures
+from lab.snapshot.store import TemplateStore
+from tests.snapshot.test_store import K1, key_of, make
 
 FAULT = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0xD1, parameters=(0x10, 2), text="boom")
 

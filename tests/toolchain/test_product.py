@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ConfigError
-from lab.pool.payload import Payload
+from lab.live.payload import Payload
 from lab.toolchain.build import build_drivers
 from lab.toolchain.known import known_components
 from lab.toolchain.manifest import load_component

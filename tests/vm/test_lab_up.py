@@ -13,10 +13,10 @@ from typing import cast
 import pytest
 
 from lab.image.manifest import ImageManifest
-from lab.pool.kept import KeptGuests, end_kept
-from lab.pool.live import LiveGuest
-from lab.pool.payload import Payload
-from lab.pool.source import ImageSource
+from lab.lease.detached import DetachedGuests, end_detached
+from lab.lease.guest_source import ImageSource
+from lab.live.guest import LiveGuest
+from lab.live.payload import Payload
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import read_status
 from lab.vm.spec import VmSpec
@@ -27,7 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from lab.cli import guest
 from lab.config.machine import Machine
-from lab.pool import boot
+from lab.live import boot
 from lab.vm.spec import VmSpec
 
 rom, folder, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -85,14 +85,14 @@ def test_whatever_ends_lab_up_there_is_no_guest_that_nobody_knows_of(
             process.wait(60)
         finally:
             process.kill()
-    guests = KeptGuests(tmp_path / "state" / "guests")
+    guests = DetachedGuests(tmp_path / "state" / "guests")
     if moment == "booting":
         wait_for(lambda: is_gone(pid), "the guest to end")
         assert guests.all() == []
     else:
         guest = guests.find("one")
         assert (guest.pid, is_gone(pid)) == (pid, False)
-        end_kept(guest)
+        end_detached(guest)
         assert is_gone(pid)
 
 
@@ -100,7 +100,7 @@ def test_whatever_ends_lab_up_there_is_no_guest_that_nobody_knows_of(
 def test_a_guest_of_a_run_lives_on_once_it_is_registered_to_be_kept(
     tmp_path: Path, make_rom: Callable[[], Path], wait_for: Callable[..., None], is_gone: Callable[[int], bool], detached: bool
 ) -> None:
-    guests = KeptGuests(tmp_path / "guests")
+    guests = DetachedGuests(tmp_path / "guests")
     machine = VirtualMachine(VmSpec(name="one", bios=make_rom(), memory_mb=32), tmp_path / "run")
     machine.start()
     pid = machine.pid
@@ -121,5 +121,5 @@ def test_a_guest_of_a_run_lives_on_once_it_is_registered_to_be_kept(
     machine.close()  # as the end of this process would
     assert [guest.pid for guest in guests.all()] == ([pid] if detached else [])
     for guest in guests.all():
-        end_kept(guest)
+        end_detached(guest)
     wait_for(lambda: is_gone(pid), "QEMU to end")

@@ -16,8 +16,8 @@ from lab.bench.measures.winrm import guest_port
 from lab.bench.samples import Samples, Series
 from lab.errors import TransportError
 from lab.guest.protocol import Transport
-from lab.guest.winrm_protocol import ShellProtocol, make_protocol
-from lab.pool.live import LiveGuest
+from lab.guest.winrm.protocol import ShellProtocol, make_protocol
+from lab.live.guest import LiveGuest
 
 #: Million bytes.
 _SIZES = (1, 10)

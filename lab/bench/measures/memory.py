@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.bench.measure import Context
 from lab.bench.samples import Samples, Series
 from lab.errors import LabError
-from lab.pool.live import LiveGuest
+from lab.live.guest import LiveGuest
 from lab.vm.machine import VirtualMachine
 
 _MIB = 1 << 20

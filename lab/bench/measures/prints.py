@@ -11,8 +11,8 @@ from lab.bench.measure import Context
 from lab.bench.samples import Samples, Series
 from lab.errors import EvidenceLost
 from lab.guest.probe import run_probe
-from lab.pool.live import LiveGuest
-from lab.pool.payload import GUEST_FOLDER
+from lab.live.guest import LiveGuest
+from lab.live.payload import GUEST_FOLDER
 from lab.prints.record import GapRecord, PrintRecord, Record
 
 #: Folder of the driver that prints.

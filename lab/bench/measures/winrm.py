@@ -21,10 +21,10 @@ from lab.bench.measure import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.errors import LabError, TransportError
 from lab.guest.secret import without_frames
-from lab.guest.winrm import open_winrm
+from lab.guest.winrm.transport import open_winrm
 from lab.image.manifest import Credentials
-from lab.pool.live import LiveGuest
-from lab.pool.payload import GUEST_FOLDER
+from lab.live.guest import LiveGuest
+from lab.live.payload import GUEST_FOLDER
 from lab.vm.machine import VirtualMachine
 
 _HOST = "127.0.0.1"

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from lab.errors import GuestExited, ImageError, LabError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
-from lab.guest.winrm import open_winrm
+from lab.guest.winrm.transport import open_winrm
 from lab.host.process import run
 from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress

@@ -2,7 +2,7 @@
 
 Which boot entry a guest starts with is a matter of its disk: the boot configuration lies on it, and nothing outside of the
 guest can choose an entry. So a published image has two disks, the second one an overlay of a few megabytes, and the kernel
-debugger is chosen by :func:`lab.pool.sources.booted_as` before the machine is made.
+debugger is chosen by :func:`lab.live.print_wiring.booted_as` before the machine is made.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def test_what_a_driver_prints(reader: DeviceReader, prints: PrintStream) -> None
     reader.ioctl(SUM, b"\x01\x02")
     prints.expect(["parcel: 3 bytes written", re.compile(r"parcel: control 0x\w+, in 2, out 0")])
     prints.expect("parcel: sum 3 + 0", timeout=5)
-    prints.expect_none(settle=0.1)
+    prints.expect_none(wait_until_idle=0.1)
     assert prints.texts() == [record.text.rstrip() for record in prints.records()]
 
 

@@ -40,7 +40,7 @@ from lab.image.windows.install_host import (
 )
 from lab.image.windows.machine import InstallPlan
 from lab.image.windows.sidecar import load_record
-from lab.pool.sources import booted_as
+from lab.live.print_wiring import booted_as
 from tests.image.windows.building import BUDGETS, EDITION, StandinAcceptance, build, small, standin_recipe
 from tests.image.windows.guest_double import ENTRY, GuestDouble
 from tests.image.windows.standin.media import Mode, assemble, make_windows_cd

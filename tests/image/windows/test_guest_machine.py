@@ -17,9 +17,9 @@ from lab.image.manifest import load_manifest
 from lab.image.windows import files
 from lab.image.windows.guest_machine import guest_machine
 from lab.image.windows.machine import find_firmware
-from lab.pool.boot import machine_spec
-from lab.pool.hardware import fit
-from lab.pool.sources import booted_as, open_prints
+from lab.live.boot import machine_spec
+from lab.live.hardware import fit
+from lab.live.print_wiring import booted_as, open_prints
 from lab.prints.unobserved import Unobserved
 from lab.vm.argv import build_argv
 from lab.vm.machine import VirtualMachine

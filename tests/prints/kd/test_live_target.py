@@ -21,7 +21,7 @@ import pytest
 
 from lab.errors import EvidenceLost, HostToolError, TransportError
 from lab.guest.protocol import Transport
-from lab.pool.sources import open_prints, serial_ports, starts_paused
+from lab.live.print_wiring import open_prints, serial_ports, starts_paused
 from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.reconnect import STOOD_STILL_S
 from lab.prints.record import GapRecord

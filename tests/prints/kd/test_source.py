@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EvidenceLost, TransportError
-from lab.pool.evidence import breaker_of
+from lab.live.evidence import breaker_of
 from lab.prints.kd.record import (
     AnyRecord,
     BugcheckText,

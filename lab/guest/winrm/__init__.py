@@ -1,0 +1,4 @@
+"""The transport over WinRM, by pywinrm.
+
+Imports only lab.guest and what that may import.
+"""

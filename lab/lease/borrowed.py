@@ -1,0 +1,242 @@
+"""A guest that is up, borrowed by a run: no boot, no fork, and it runs on behind the run.
+
+It may have printed, crashed and loaded whatever it liked before: what the run counts begins with a marker of its own, and
+services of the run's drivers are made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lab.errors import ConfigError, GuestError, GuestExited, GuestHung, ServiceError, TransportError
+from lab.guest.protocol import Transport
+from lab.guest.readiness import wait_ready
+from lab.image.folder import read_credentials
+from lab.image.manifest import ImageManifest
+from lab.lease.detached import DetachedGuest
+from lab.live.boot import cd_drive, connect
+from lab.live.delivery import Delivery, FilesBy
+from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest_logs import copy_logs
+from lab.live.joined_prints import join_prints
+from lab.live.payload import Payload
+from lab.vm.machine import VirtualMachine, read_spec
+
+_LOG = logging.getLogger(__name__)
+_ANSWER_S = 60.0
+_ATTACH_S = 10.0
+
+
+class BorrowedMachine(VirtualMachine):
+    """The machine of a guest that is up: nothing that a run does ends it."""
+
+    def kill(self) -> None:
+        """Leave it to whoever started it."""
+        _LOG.warning("%s is not ended: it is not this run's", self.spec.name)
+
+
+@dataclass(slots=True, kw_only=True)
+class BorrowedGuest(LiveGuest):
+    """A guest of somebody else's."""
+
+    def close(self, *, keep: bool = False, as_it_is: bool = False) -> None:
+        """Let go of it. Its machine runs on, whatever ``keep`` says."""
+        LiveGuest.close(self, keep=True, as_it_is=as_it_is)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BorrowedSource:
+    """The only guest of a run; a :class:`lab.lease.pool.GuestSource`.
+
+    Attributes:
+        guest: The guest, as it is registered.
+        manifest: Its image; its description says that it was up.
+        payload: What it gets copied in.
+        accelerator: Its machine's.
+        qemu: QEMU's version.
+        transport: How commands reach it.
+        files_by: How files get into it.
+        smp: Its virtual CPUs.
+        evidence_dir: Gets its logs.
+        taken: Ids under which it was handed out; it is handed out once.
+    """
+
+    guest: DetachedGuest
+    manifest: ImageManifest
+    payload: Payload
+    accelerator: Literal["kvm", "tcg"]
+    qemu: str
+    transport: TransportName
+    files_by: FilesBy
+    smp: int
+    evidence_dir: Path
+    taken: list[str]
+
+    @property
+    def image_dir(self) -> Path:
+        """Folder of its image."""
+        return self.guest.image_dir
+
+    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+        """Attach to the guest.
+
+        Raises:
+            GuestError: It was handed out before, and did not stay sound; or a driver of an earlier run does not go.
+            GuestExited: It is gone.
+            TransportError: It does not answer, or another run has it.
+        """
+        if self.taken:
+            raise GuestError(
+                f"guest {self.guest.name} is not sound any more, and --on has no other one",
+                hint=f"`lab run` without --on takes fresh guests; `lab down {self.guest.name}` ends this one",
+            )
+        self.taken.append(guest_id)
+        begin = time.monotonic()
+        machine = _attach(self.guest)
+        try:
+            live = self._live(machine, guest_id, begin)
+        except BaseException:
+            machine.close()
+            raise
+        try:
+            self._clear(live)
+        except BaseException:
+            live.close()
+            raise
+        return live
+
+    def _clear(self, live: LiveGuest) -> None:
+        """Free the names of the run's services. What an earlier run has left loaded is no fault of this run's drivers."""
+        drivers = self.payload.drivers
+        for name in reversed(self.payload.load_order(drivers)):
+            try:
+                live.services.clear(drivers[name].service)
+            except (ServiceError, GuestHung) as error:
+                raise GuestError(
+                    f"guest {self.guest.name} has {name} of an earlier run loaded, and it does not go: {error.message}",
+                    hint=f"lab down {self.guest.name}, and lab up: a fresh guest has no driver loaded",
+                ) from error
+
+    def _live(self, machine: BorrowedMachine, guest_id: str, begin: float) -> LiveGuest:
+        credentials = read_credentials(self.guest.image_dir)
+
+        def open_transport(name: TransportName) -> Transport:
+            return connect(name, self.manifest, credentials, machine)
+
+        ready = wait_ready(
+            lambda: open_transport(self.transport),
+            deadline=begin + _ANSWER_S,
+            alive=lambda: machine.alive,
+            console=machine.console_tail,
+        )
+        try:
+            encoding = self.payload.encoding(self.manifest.prints.encoding)
+            prints = join_prints(self.manifest, machine, encoding, lambda: open_transport(self.transport), guest_id=guest_id)
+        except BaseException:
+            ready.close()
+            raise
+        drive = cd_drive(machine, self.manifest)
+        return BorrowedGuest(
+            guest_id=guest_id,
+            manifest=self.manifest,
+            machine=machine,
+            transport=ready,
+            prints=prints,
+            smp=self.smp,
+            boot_s=time.monotonic() - begin,
+            run_dir=machine.run_dir,
+            open_transport=open_transport,
+            delivery=Delivery(self.files_by, ready, open_transport, media=drive, tools_dir=self.manifest.tools_dir),
+            prepared=True,
+            on_close=lambda _kept: copy_logs(machine.run_dir, self.evidence_dir / guest_id),
+        )
+
+
+def borrowed_lacks(source: object, *, fresh: bool, smp: int | None) -> tuple[str, ...]:
+    """What a test asks for that a borrowed guest cannot be; empty for every other source.
+
+    Args:
+        source: Where the run's guests come from.
+        fresh: The test wants a guest that has served no other one.
+        smp: Virtual CPUs that it wants.
+    """
+    if not isinstance(source, BorrowedSource):
+        return ()
+    cpus = smp is not None and smp != source.smp
+    return (*(["a_fresh_guest"] if fresh else []), *([f"{smp}_cpus"] if cpus else []))
+
+
+def borrow(
+    guest: DetachedGuest,
+    manifest: ImageManifest,
+    payload: Payload,
+    *,
+    qemu: str,
+    transport: TransportName | None,
+    files_by: FilesBy,
+    evidence_dir: Path,
+) -> BorrowedSource:
+    """A source of this one guest.
+
+    Args:
+        guest: The guest.
+        manifest: Its image's.
+        payload: Built for its processor.
+        qemu: QEMU's version.
+        transport: How commands reach it; None: as it was booted.
+        files_by: How files get into it.
+        evidence_dir: Gets its logs.
+
+    Raises:
+        GuestExited: It is gone.
+    """
+    spec = read_spec(guest.run_dir)
+    return BorrowedSource(
+        guest=guest,
+        manifest=manifest.model_copy(
+            update={
+                "guest": f"{guest.guest} (guest {guest.name}, which was up: --on)",
+                "machine": manifest.machine.model_copy(update={"smp": spec.smp}),
+            }
+        ),
+        payload=payload,
+        accelerator=spec.accelerator,
+        qemu=qemu,
+        transport=transport or guest.transport,
+        files_by=files_by,
+        smp=spec.smp,
+        evidence_dir=evidence_dir,
+        taken=[],
+    )
+
+
+def check_image(guest: DetachedGuest, wanted: Path) -> None:
+    """Refuse a guest of another image than the one that the user named.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if guest.image_dir.resolve() != wanted.resolve():
+        raise ConfigError(
+            f"guest {guest.name} is of the image {guest.image_dir.name}, not of {wanted.name}",
+            hint="leave --guest away, or name another guest with --on; `lab ps` lists them",
+        )
+
+
+def _attach(guest: DetachedGuest) -> BorrowedMachine:
+    try:
+        machine = BorrowedMachine.attach(guest.run_dir, timeout=_ATTACH_S)
+    except TransportError as error:
+        raise TransportError(
+            f"the machine of guest {guest.name} does not answer: {error.message}",
+            hint="its monitor serves one at a time: is another `lab run --on` or `lab debug` at it?",
+        ) from error
+    if not machine.alive:
+        machine.close()
+        raise GuestExited(f"guest {guest.name} has ended", hint="`lab ps` lists those that are up")
+    assert isinstance(machine, BorrowedMachine)
+    return machine

@@ -1,0 +1,80 @@
+"""QEMU's gdb stub of a guest that is up: switched on while it runs, and off again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.errors import ConfigError, GuestExited, TransportError
+from lab.host.passed import passed_over
+from lab.lease.detached import DetachedGuest
+from lab.vm.machine import VirtualMachine
+
+_LOG = logging.getLogger(__name__)
+_LABEL = "gdb"
+SOCKET = "gdb.sock"
+#: A unix socket's name may have 108 bytes.
+_LONGEST = 100
+
+
+@contextlib.contextmanager
+def gdb_stub(guest: DetachedGuest) -> Iterator[str]:
+    """Have a guest's machine listen for gdb; gives what gdb's ``target remote`` takes.
+
+    Whoever connects stops the machine. Behind the block nobody can connect any more, and the machine runs: gdb may have been
+    killed while it stood still. The monitor is let go meanwhile.
+
+    Raises:
+        ConfigError: A debugger is at it already.
+        GuestExited: The guest is gone.
+        TransportError: Its monitor does not answer.
+    """
+    path = guest.run_dir / SOCKET
+    # One in the guest's own folder is nobody else's; where its name is too long, the kernel chooses a port.
+    device = f"unix:{path},server=on,wait=off" if len(str(path)) <= _LONGEST else "tcp:127.0.0.1:0"
+    with _attached(guest) as machine:
+        state = _state(machine)
+        if state and not state.startswith("disconnected:"):
+            raise ConfigError(f"a debugger is connected to guest {guest.name} already", hint="end that session first")
+        machine.qmp.hmp(f"gdbserver {device}")
+        address = _address(_state(machine), path)
+    try:
+        yield address
+    finally:
+        with passed_over(_LOG, f"{guest.name}: its gdb stub stays on", GuestExited, TransportError, level=logging.WARNING):
+            with _attached(guest) as machine:
+                machine.qmp.hmp("gdbserver none")
+                if machine.status == "paused" or machine.status == "debug":
+                    machine.cont()
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _attached(guest: DetachedGuest) -> Iterator[VirtualMachine]:
+    try:
+        machine = VirtualMachine.attach(guest.run_dir, timeout=10.0)
+    except TransportError as error:
+        raise TransportError(
+            f"the machine of guest {guest.name} does not answer: {error.message}",
+            hint="its monitor serves one at a time: is a `lab run --on` at it?",
+        ) from error
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+def _state(machine: VirtualMachine) -> str:
+    """What QEMU says of the stub's device; empty while there is none."""
+    devices = {str(device["label"]): str(device["filename"]) for device in machine.qmp.execute("query-chardev")}
+    return devices.get(_LABEL, "")
+
+
+def _address(state: str, path: Path) -> str:
+    """From ``disconnected:tcp:127.0.0.1:34721,server=on`` to what gdb takes."""
+    if not state:
+        raise TransportError("QEMU did not open its gdb stub", hint="`lab doctor` tells its version; any since 4.0 has one")
+    where = state.removeprefix("disconnected:").partition(",")[0]
+    return str(path) if where.startswith("unix:") else where.removeprefix("tcp:")

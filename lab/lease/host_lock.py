@@ -1,0 +1,67 @@
+"""Whose turn the machine is: ordinary tests share it, a test about races between CPUs has it to itself.
+
+Two guests of two virtual CPUs on two cores slow each other down three to five times under TCG, because a virtual CPU that
+holds a guest's lock loses its core. So such a test waits until nobody else runs, and nobody else starts before it has ended,
+in this run and in the others of this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.host.locks import locked
+from lab.lease.waiting import Patience
+
+_RUN = "turn.lock"
+_GATE = "turn.gate"
+_MACHINE = "turn"
+
+
+class HostLock:
+    """A shared and an exclusive lock between all workers of this machine.
+
+    Whoever wants to be alone lets the others of its own run go on: to stop them in the middle of a run would leave all but one
+    core idle twice, while they end their tests and while the one runs. A run ends, so everybody's turn comes. Other runs need
+    not end: there, whoever waits holds a gate, and they begin no further test.
+
+    The locks are always taken in one order (run, gate, machine) and the kernel lets go of them when a process dies, so nobody
+    waits in a circle, and a killed worker blocks nobody.
+
+    Args:
+        folder: A folder that all workers of the run share.
+        machine: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
+        patience: Told of a wait for other runs.
+        own: Told of a wait for this run's own workers.
+    """
+
+    def __init__(self, folder: Path, machine: Path, *, patience: Patience | None = None, own: Patience | None = None) -> None:
+        self._folder = folder
+        self._machine = machine
+        self._patience = patience or Patience()
+        self._own = own or Patience()
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Run beside others."""
+        with self._lock(fcntl.LOCK_SH):
+            yield
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Run while nobody else does; waits as long as that takes."""
+        with self._lock(fcntl.LOCK_EX):
+            yield
+
+    @contextlib.contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            with self._own.waiting("its turn: another worker's test needs the machine to itself, or this one's does"):
+                held.enter_context(locked(self._folder, _RUN, kind))
+            where = f"its turn: a test of another run has the machine to itself (fuser -v {self._machine}/* names it)"
+            with self._patience.waiting(where), locked(self._machine, _GATE, kind):
+                held.enter_context(locked(self._machine, _MACHINE, kind))
+            yield

@@ -1,0 +1,271 @@
+"""From an image folder to a live guest: one function, each step of which is somebody else's module."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+
+from lab.config.machine import Machine
+from lab.errors import LabError, TransportError
+from lab.guest.protocol import Transport
+from lab.guest.readiness import wait_ready
+from lab.guest.winrm.transport import open_winrm
+from lab.host.passed import passed_over
+from lab.image.folder import read_credentials, read_manifest
+from lab.image.manifest import Credentials, ImageManifest
+from lab.image.windows.guest_machine import guest_machine
+from lab.live.cd_drive import CdCopy
+from lab.live.clock_check import require_sound_clock
+from lab.live.delivery import Delivery, FilesBy
+from lab.live.guest import LiveGuest, TransportName
+from lab.live.hardware import attach, fit
+from lab.live.print_wiring import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
+from lab.vm.machine import VirtualMachine
+from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, MemoryFile, Nic, VmSpec
+
+_LOG = logging.getLogger(__name__)
+
+_LOOPBACK = "127.0.0.1"
+_AS_IT_IS = Machine()
+#: A Windows service may restart once more at the end of a boot; the free guest's does not.
+_CONFIRMATIONS = {True: 2, False: 1}
+
+
+def boot_guest(
+    image_dir: Path,
+    *,
+    guest_id: str,
+    run_dir: Path,
+    accelerator: Literal["kvm", "tcg"],
+    smp: int | None = None,
+    transport: TransportName = "winrm",
+    timeout: float | None = None,
+    encoding: str | None = None,
+    debug: Debug = "none",
+    files_by: FilesBy = "media",
+    medium: Mapping[str, Path] | None = None,
+    detached: bool = False,
+    memory: MemoryFile | None = None,
+    hardware: Machine = _AS_IT_IS,
+    progress: Callable[[str], None] = lambda _text: None,
+    on_close: Callable[[bool], None] = lambda _kept: None,
+) -> LiveGuest:
+    """Boot a guest and wait until it answers a command.
+
+    Args:
+        image_dir: Folder of the image.
+        guest_id: Its name in reports.
+        run_dir: Folder for its overlay, sockets and logs; made when it is missing.
+        accelerator: One that works, see :mod:`lab.host.accel`.
+        smp: Virtual CPUs; None for the image's own number.
+        transport: How commands reach it.
+        timeout: Seconds until it must answer; None for the image's own figure.
+        encoding: Encoding of its drivers' prints; None for the image's own.
+        debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
+        files_by: How files are to get in.
+        medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
+        detached: It is to live on when this process ends. Whoever asks for that calls the machine's ``detach``, once the
+            guest is registered: until then an end of this process, however it comes, leaves no machine that nobody knows of.
+        memory: Its RAM, for a guest that is to be frozen.
+        hardware: What its machine has beside what the image asks for.
+        progress: Told what is waited for.
+        on_close: Called when the guest is closed, with whether it was kept.
+
+    Raises:
+        ImageError: The image cannot be used.
+        HostToolError: QEMU could not be started.
+        GuestExited: QEMU ended during the boot.
+        BootTimeout: No answer in time.
+        GuestClockWrong: Its clock runs at a wrong rate.
+    """
+    begin = time.monotonic()
+    manifest = fit(booted_as(read_manifest(image_dir), debug), hardware)
+    credentials = read_credentials(image_dir)
+    # A kept guest has nobody who would take the evidence, and nobody who would end its machine.
+    spec = machine_spec(
+        manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached, hardware=hardware
+    )
+    if memory is not None:
+        spec = replace(spec, memory=memory)
+    machine = VirtualMachine(spec, run_dir)
+    with contextlib.ExitStack() as undo:
+
+        def open_transport(name: TransportName) -> Transport:
+            return connect(name, manifest, credentials, machine)
+
+        machine.start()
+        undo.callback(_end, machine)
+        drive = cd_drive(machine, manifest)
+        if drive and medium and files_by == "media":
+            _insert(drive, medium, progress)
+        prints = open_prints(manifest, machine, encoding or manifest.prints.encoding, lambda: open_transport(transport))
+        undo.callback(prints.close)
+        prints.start()
+        ready = wait_ready(
+            lambda: open_transport(transport),
+            deadline=begin + (timeout or manifest.boot_timeout_s),
+            alive=lambda: machine.alive and not machine.guest_ended,
+            confirmations=_CONFIRMATIONS[manifest.is_windows],
+            progress=progress,
+            console=machine.console_tail,
+        )
+        if "guest_timestamps" in manifest.capabilities or manifest.prints.source == "wine":
+            undo.callback(ready.close)
+            require_sound_clock(prints, lambda: time.monotonic() - begin)
+        undo.pop_all()
+    return LiveGuest(
+        guest_id=guest_id,
+        manifest=manifest,
+        machine=machine,
+        transport=ready,
+        prints=prints,
+        smp=spec.smp,
+        boot_s=time.monotonic() - begin,
+        run_dir=machine.run_dir,
+        open_transport=open_transport,
+        delivery=Delivery(files_by, ready, open_transport, media=drive, tools_dir=manifest.tools_dir),
+        on_close=on_close,
+    )
+
+
+def cd_drive(machine: VirtualMachine, manifest: ImageManifest) -> CdCopy | None:
+    """The way into a guest by its CD drive; None where its machine has none."""
+    return CdCopy(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
+
+
+def machine_spec(
+    manifest: ImageManifest,
+    image_dir: Path,
+    *,
+    name: str,
+    accelerator: Literal["kvm", "tcg"],
+    smp: int | None = None,
+    hold: bool = False,
+    hardware: Machine = _AS_IT_IS,
+) -> VmSpec:
+    """The virtual machine that an image asks for, with what a lab file adds.
+
+    Args:
+        manifest: The image's manifest.
+        image_dir: Its folder.
+        name: For process lists and messages.
+        accelerator: One that works.
+        smp: Virtual CPUs; None for the image's own number.
+        hold: Where a fault stops the whole guest: the machine of a guest that ends itself is paused, not ended, so that its
+            memory can still be saved. Somebody must watch it: :mod:`lab.live.crashwatch`.
+        hardware: Devices, disks and arguments that are added; its other figures are the manifest's, see :func:`fit`.
+
+    Raises:
+        ImageError: A file of the image is missing.
+        ConfigError: A disk cannot be attached as it is asked for.
+    """
+    spec = _image_spec(manifest, image_dir, name=name, accelerator=accelerator, smp=smp, hold=hold)
+    return attach(spec, hardware)
+
+
+def _image_spec(
+    manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Literal["kvm", "tcg"], smp: int | None, hold: bool
+) -> VmSpec:
+    # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back. Where a
+    # fault stops the whole guest, it stays for whoever saves its memory.
+    actions = Actions(reboot="shutdown", shutdown="pause" if hold and "bugcheck" in manifest.capabilities else "poweroff")
+    if manifest.is_windows:
+        spec = guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
+        return replace(
+            spec,
+            cds=(CdDrive(),) * manifest.machine.cd_drives,
+            serials=serial_ports(manifest),
+            paused=starts_paused(manifest),
+            debug_port=debug_port(manifest),
+            actions=actions,
+        )
+    machine = manifest.machine
+    ports = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
+    boot = None
+    if machine.kernel is not None:
+        initrd = image_dir / machine.initrd if machine.initrd else None
+        boot = KernelBoot(image_dir / machine.kernel, initrd, machine.append)
+    return VmSpec(
+        name=name,
+        accelerator=accelerator,
+        machine=machine.machine,
+        cpu=machine.cpu_kvm if accelerator == "kvm" else machine.cpu_tcg,
+        smp=smp or machine.smp,
+        memory_mb=machine.memory_mb,
+        boot=boot,
+        disks=(Disk(image_dir / machine.disk, interface=machine.disk_interface),),
+        cds=(CdDrive(),) * machine.cd_drives,
+        nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
+        serials=serial_ports(manifest),
+        channels=tuple(name for name in (manifest.ports.winrm_channel, manifest.prints.mark_channel) if name),
+        paused=starts_paused(manifest),
+        console=1 - manifest.prints.serial,
+        debug_port=debug_port(manifest),
+        rng=True,
+        actions=actions,
+    )
+
+
+def connect(
+    name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: VirtualMachine, *, channel: bool = False
+) -> Transport:
+    """Make a transport to a guest; nothing is sent yet.
+
+    Args:
+        name: Which.
+        manifest: The guest's image.
+        credentials: The image's.
+        machine: The running machine.
+        channel: WinRM goes by the machine's private channel, where the image has one. Nobody else can use it meanwhile.
+
+    Raises:
+        TransportError: The image does not offer it.
+    """
+    guest_port = manifest.ports.winrm if name == "winrm" else manifest.ports.ssh
+    if guest_port is None:
+        raise TransportError(f"image {manifest.name} offers no {name}", hint="choose the other transport")
+    port = machine.ports[guest_port]
+    if name == "winrm":
+        password = SecretStr(credentials.password)
+        stream = manifest.ports.winrm_channel if channel else None
+        return open_winrm(
+            _LOOPBACK,
+            port,
+            credentials.username,
+            password,
+            channel=(lambda: machine.channels.open(stream)) if stream else None,
+            tools_dir=manifest.tools_dir,
+        )
+    from lab.guest.ssh.transport import open_ssh  # paramiko takes 60 ms to import, which only its users wait for
+
+    return open_ssh(
+        _LOOPBACK,
+        port,
+        credentials.username,
+        private_key=SecretStr(credentials.ssh_private_key) if credentials.ssh_private_key else None,
+        host_key=credentials.ssh_host_key,
+        tools_dir=manifest.tools_dir,
+    )
+
+
+def _insert(drive: CdCopy, files: Mapping[str, Path], progress: Callable[[str], None]) -> None:
+    """Have a medium in the drive before the guest looks; whoever copies from it later tells of what is wrong with it."""
+    try:
+        drive.insert(files)
+    except LabError as error:
+        progress(f"no medium at the start: {error.message.splitlines()[0]}")
+
+
+def _end(machine: VirtualMachine) -> None:
+    """A boot that failed leaves no machine."""
+    with passed_over(_LOG, f"{machine.spec.name}: the machine of a boot that failed", LabError):
+        if machine.alive:
+            machine.kill()
+    machine.close()

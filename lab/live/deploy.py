@@ -1,0 +1,86 @@
+"""Makes a booted guest ready for tests: files in, services created."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.errors import ServiceError, TransportError
+from lab.guest.services import create_call
+from lab.live.delivery import Delivered, usual_way
+from lab.live.driver_extras import import_registry, place_files
+from lab.live.guest import LiveGuest
+from lab.live.payload import GUEST_FOLDER, Payload, guest_path
+from lab.live.verify import verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """How long it took, in host seconds, and how the files got in.
+
+    Attributes:
+        copy_s: Until all files were there.
+        create_s: Until all services were.
+        copied_by: ``media``, ``winrm`` or ``sftp``; empty when the guest had all files already.
+        copy_note: Why it was not the way that was asked for.
+        sums: File name → SHA-256, as the guest told behind the copy.
+    """
+
+    copy_s: float
+    create_s: float
+    copied_by: str = ""
+    copy_note: str = ""
+    sums: Mapping[str, str] = field(default_factory=dict)
+
+
+def deploy(
+    guest: LiveGuest, payload: Payload, *, read_later: bool = False, clock: Callable[[], float] = time.monotonic
+) -> Deployed:
+    """Copy the payload in with one transfer and create all services; nothing is started.
+
+    Drivers are started by the test that uses them, so that whatever happens then is that test's finding.
+
+    Args:
+        guest: The guest.
+        payload: What is copied in. The copy compares what arrives.
+        read_later: Whoever loads the first driver has all files read and compared once more, see :attr:`LiveGuest.unread`;
+            otherwise it is done here. A process less in each fork that is not a template's copy.
+        clock: Monotonic clock in seconds.
+
+    Raises:
+        WrongBinary: What is in the guest is not what the run names.
+        GuestRefuses: The guest does not take a file at its place, or values of the registry.
+        TransportError: The copy failed, or the guest refused to create a service: the lab's trouble, no driver has run yet.
+    """
+    begin = clock()
+    with tempfile.TemporaryDirectory(prefix="lab-payload-") as scratch:
+        stage = payload.stage(Path(scratch) / "run")
+        if guest.delivery is None:
+            guest.transport.put(stage, GUEST_FOLDER)
+            done = Delivered(by=usual_way(guest.transport), copied=len(payload.files()))
+        else:
+            done = guest.delivery.put(stage, GUEST_FOLDER, update=guest.prepared)
+    place_files(guest.transport, payload)
+    sums: Mapping[str, str] = payload.sums()
+    if read_later:
+        guest.unread = sums
+    else:
+        sums = verify(guest.transport, sums, tools_dir=guest.manifest.tools_dir)
+    copied = clock()
+    calls = [
+        create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)
+        for driver in payload.drivers.values()
+        if not driver.inf  # its INF makes the service
+    ]
+    if calls:
+        try:
+            for reply in guest.services.batch(calls):
+                reply.check()
+        except ServiceError as error:
+            raise TransportError(f"{guest.guest_id}: a service cannot be created: {error.message}", hint=error.hint) from error
+    for driver in payload.drivers.values():
+        import_registry(guest.transport, driver)
+    return Deployed(copy_s=copied - begin, create_s=clock() - copied, copied_by=done.by, copy_note=done.note, sums=sums)

@@ -1,0 +1,209 @@
+"""What is saved of a guest that crashed or hangs: what QEMU gives from outside, the guest's logs, and the drivers it ran."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, TypeGuard
+
+from lab.crash.bugcheck import Bugcheck
+from lab.crash.collect import (
+    CONSOLE_FILE,
+    EVENTS_FILE,
+    CrashedMachine,
+    Timed,
+    collect_crash_evidence,
+    save_console,
+    save_events,
+)
+from lab.crash.hang import Breaker, HangKind, HangLimits, collect_hang_evidence
+from lab.crash.steps import Ladder, Outcome, Step
+from lab.host.passed import passed_over
+from lab.live.guest import LiveGuest
+from lab.live.guest_logs import RUN_LOGS
+from lab.prints.record import PrintSource
+from lab.toolchain.select import DriverPackage
+
+_LOG = logging.getLogger(__name__)
+
+#: A guest may print for hours; what is larger stays where the guest's own folder is kept.
+_LARGEST_LOG = 64 << 20
+_KINDS = {"screenshot": "screenshot", "dump": "dump", "console": "console", "events": "events"}
+
+
+class _Monitor(Protocol):
+    def events(self, *, after: int = 0) -> list[Timed]:
+        """All events so far whose index is greater than ``after``."""
+
+    @property
+    def event_count(self) -> int:
+        """Index of the newest event."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """A file of evidence: its kind (see :class:`lab.report.model.EvidenceFile`), where it is, and a line about it."""
+
+    kind: str
+    path: Path
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedEvidence:
+    """What was saved of one crash or hang.
+
+    Attributes:
+        folder: The folder of this crash or hang; it exists when there are files.
+        files: The files.
+        steps: How they were gathered.
+        hang: What kind of hang; None for a crash, and for a hang of a client alone.
+    """
+
+    folder: Path
+    files: tuple[SavedFile, ...]
+    steps: tuple[Step, ...]
+    hang: HangKind | None = None
+
+    def with_file(self, file: SavedFile) -> SavedEvidence:
+        """The same with one file more."""
+        return replace(self, files=(*self.files, file))
+
+
+def has_monitor(machine: object) -> TypeGuard[CrashedMachine]:
+    """Whether a machine has QEMU's monitor: a machine of another kind leaves no evidence of that sort."""
+    # Looked up in the class: asking a VirtualMachine that does not run for its monitor raises.
+    return hasattr(type(machine), "qmp")
+
+
+def has_display(machine: object) -> bool:
+    """Whether screen shots of a machine make sense."""
+    return bool(getattr(getattr(machine, "spec", None), "display", False))
+
+
+def events_of(machine: object, *, after: int = 0) -> list[Timed]:
+    """QEMU's events, also of a machine that has ended; none of one without a monitor or that was never started."""
+    if not has_monitor(machine):
+        return []
+    # A machine that was never started has no monitor to ask.
+    with passed_over(_LOG, "QEMU's events cannot be read", Exception, level=logging.DEBUG):
+        monitor: _Monitor = machine.qmp  # type: ignore[assignment]
+        return monitor.events(after=after)
+    return []
+
+
+def event_count(machine: object) -> int:
+    """Number of the newest event."""
+    events = events_of(machine)
+    return events[-1].index if events else 0
+
+
+def breaker_of(prints: PrintSource) -> Breaker | None:
+    """The kernel debugger behind a print source; None where it is none."""
+    return prints if isinstance(prints, Breaker) else None
+
+
+def save_crash(
+    guest: LiveGuest, folder: Path, packages: Iterable[DriverPackage], *, dump: bool, bugcheck: Bugcheck | None = None
+) -> SavedEvidence:
+    """Save what is there of a crash; see :func:`lab.crash.collect.collect_crash_evidence`. Never raises over a step.
+
+    Args:
+        guest: The guest; its machine may have ended.
+        folder: A new folder for it.
+        packages: The drivers under test, whose images and symbols are put beside the dump.
+        dump: The guest's memory is wanted.
+        bugcheck: What is known of the crash.
+    """
+    steps: tuple[Step, ...] = ()
+    machine = guest.machine
+    if has_monitor(machine):
+        steps = collect_crash_evidence(
+            machine, folder, events=events_of(machine), display=has_display(machine), dump=dump, bugcheck=bugcheck
+        )
+    return _finish(guest, folder, packages, steps)
+
+
+def save_hang(
+    guest: LiveGuest,
+    folder: Path,
+    packages: Iterable[DriverPackage],
+    *,
+    reason: str,
+    dump: bool,
+    limits: HangLimits | None = None,
+) -> SavedEvidence:
+    """Save what a guest that answers nothing has to say, then end it; see :func:`lab.crash.hang.collect_hang_evidence`."""
+    machine = guest.machine
+    if not has_monitor(machine):
+        return _finish(guest, folder, packages, (), hang="unknown")
+    found = collect_hang_evidence(
+        machine,
+        folder,
+        reason=reason,
+        breaker=breaker_of(guest.prints),
+        limits=limits,
+        display=has_display(machine),
+        dump=dump,
+    )
+    ladder = Ladder()
+    # Last, so that what the guest said about the NMI is in it.
+    ladder.take("console", lambda: save_console(machine, folder), 10.0)
+    ladder.take("events", lambda: save_events(events_of(machine), folder), 10.0)
+    return _finish(guest, folder, packages, (*found.steps, *ladder.steps), hang=found.kind)
+
+
+def _finish(
+    guest: LiveGuest,
+    folder: Path,
+    packages: Iterable[DriverPackage],
+    steps: tuple[Step, ...],
+    *,
+    hang: HangKind | None = None,
+) -> SavedEvidence:
+    files = [SavedFile(_KINDS.get(step.name, step.name), step.file, _note(step)) for step in steps if step.file]
+    ladder = Ladder()
+    ladder.take("drivers", lambda: _copy_drivers(packages, folder / "drivers", files), 30.0)
+    ladder.take("guest-logs", lambda: _copy_logs(guest.run_dir, folder / "guest", files), 60.0)
+    return SavedEvidence(folder, tuple(files), (*steps, *ladder.steps), hang)
+
+
+def _note(step: Step) -> str:
+    if step.file is not None and step.file.name in (CONSOLE_FILE, EVENTS_FILE):
+        what = "of the guest's console" if step.file.name == CONSOLE_FILE else "of QEMU"
+        return f"{step.detail} {what}"
+    return step.detail
+
+
+def _copy_drivers(packages: Iterable[DriverPackage], folder: Path, files: list[SavedFile]) -> Outcome:
+    """A dump without the very drivers that ran, and their symbols, cannot be read any more when they are built anew."""
+    names = []
+    for package in packages:
+        folder.mkdir(parents=True, exist_ok=True)
+        image = folder / package.image.name
+        shutil.copy2(package.image, image)
+        files.append(SavedFile("driver", image, f"{package.name}, SHA-256 {package.sha256}"))
+        names.append(image.name)
+        for symbols in package.symbols:
+            target = folder / symbols.name
+            shutil.copy2(symbols, target)
+            files.append(SavedFile("symbols", target, f"of {image.name}"))
+            names.append(target.name)
+    return Outcome(True, ", ".join(names) or "the run has none")
+
+
+def _copy_logs(run_dir: Path | None, folder: Path, files: list[SavedFile]) -> Outcome:
+    found = sorted({file for pattern in RUN_LOGS for file in run_dir.glob(pattern)}) if run_dir else []
+    left = []
+    for file in found:
+        if file.stat().st_size > _LARGEST_LOG:
+            left.append(file.name)
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, folder / file.name)
+        files.append(SavedFile("guest-log", folder / file.name))
+    copied = f"{len(found) - len(left)} files"
+    return Outcome(True, f"{copied}; too large: {', '.join(left)}" if left else copied)

@@ -1,0 +1,155 @@
+"""A live guest: a virtual machine that answers commands and whose kernel prints are being drained."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from lab.errors import GuestExited, LabError, TransportError
+from lab.guest.protocol import Abandonable, Transport
+from lab.guest.services import ServiceControl
+from lab.host.passed import passed_over, said
+from lab.image.manifest import ImageManifest
+from lab.live.delivery import Delivery
+from lab.prints.record import PrintSource
+
+if TYPE_CHECKING:
+    from lab.live.deploy import Deployed
+
+_LOG = logging.getLogger(__name__)
+
+TransportName = Literal["winrm", "ssh"]
+
+
+class Machine(Protocol):
+    """What the pool needs of a virtual machine; :class:`lab.vm.machine.VirtualMachine` has it."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether QEMU runs."""
+
+    def console_tail(self, lines: int = 20) -> str:
+        """The last lines of the guest's console."""
+
+    def exited_error(self) -> GuestExited:
+        """Why QEMU is not there any more."""
+
+    def kill(self) -> None:
+        """End QEMU at once and wait until it is gone."""
+
+    def close(self) -> None:
+        """Let go of it; one that does not outlive its owner ends. Safe to call twice."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveGuest:
+    """A booted guest, ready for commands.
+
+    Attributes:
+        guest_id: Names this boot in reports and markers.
+        manifest: The image that it was made from.
+        machine: The virtual machine.
+        transport: The open transport; one thread at a time.
+        prints: Its print source, draining since the first byte.
+        smp: Its virtual CPUs.
+        boot_s: Host seconds from starting QEMU to the first answered command.
+        run_dir: Its logs, overlays and sockets; None where it has none.
+        template: Key of the template that it is a fork of; empty after a boot. ``boot_s`` then counts from starting QEMU, or
+            from waking a fork that stood ready.
+        loaded: Drivers that were loaded when the template was frozen.
+        open_transport: Opens another transport by name.
+        delivery: How files get into it; None: over its transport.
+        kept_as: Its name in the register of guests that may outlive this process; empty where it is not registered.
+        prepared: It is a copy of a guest that had files and services already, so that only what differs is brought in.
+        deployed: How the run's files got in, where that was done before it was handed over; None otherwise.
+        unread: File name → SHA-256 of what was compared when it was copied in, and not read again since: to be done before a
+            driver is loaded.
+        on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
+    """
+
+    guest_id: str
+    manifest: ImageManifest
+    machine: Machine
+    transport: Transport
+    prints: PrintSource
+    smp: int
+    boot_s: float
+    run_dir: Path | None = None
+    template: str = ""
+    loaded: frozenset[str] = frozenset()
+    open_transport: Callable[[TransportName], Transport]
+    delivery: Delivery | None = None
+    kept_as: str = ""
+    prepared: bool = False
+    deployed: Deployed | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
+    on_close: Callable[[bool], None] = lambda _kept: None
+    _closed: bool = field(default=False, init=False)
+
+    @property
+    def services(self) -> ServiceControl:
+        """Driver services of this guest, over its transport."""
+        return ServiceControl(self.transport)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What this guest really does, see :mod:`lab.guest.capability`."""
+        return frozenset(self.manifest.capabilities)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the virtual machine runs. Its guest may hang."""
+        return not self._closed and self.machine.alive
+
+    def answers(self, *, timeout: float = 20.0) -> bool:
+        """Whether the guest still runs a trivial command."""
+        if not self.alive:
+            return False
+        try:
+            return self.transport.run("echo lab", timeout=timeout).text.strip() == "lab"
+        except LabError as error:
+            _LOG.info("%s: no answer to a trivial command: %s", self.guest_id, said(error))
+            return False
+
+    @contextlib.contextmanager
+    def open(self, name: TransportName) -> Iterator[Transport]:
+        """Another connection to the same guest, closed at the end of the ``with``.
+
+        Raises:
+            TransportError: The image does not offer this transport, or the guest does not answer it.
+        """
+        transport = self.open_transport(name)
+        try:
+            yield transport
+        finally:
+            transport.close()
+
+    def close(self, *, keep: bool = False, as_it_is: bool = False) -> None:
+        """End the guest: connection, virtual machine, print source, in this order. Safe to call twice.
+
+        Args:
+            keep: Leave a detached virtual machine running, for people to look around in.
+            as_it_is: Leave a kept one's processes alone, too: what was started over the connection would end with its shell.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if isinstance(self.transport, Abandonable) and (as_it_is or not keep):
+            # Its shell goes with it; to have it deleted first would only take time.
+            self.transport.abandon()
+        elif self.machine.alive:
+            # A connection to a dead machine has nobody to say goodbye to, and would wait for an answer.
+            with passed_over(_LOG, f"{self.guest_id}: the connection's end", TransportError):
+                self.transport.close()
+        try:
+            if not keep and self.machine.alive:
+                self.machine.kill()
+            self.machine.close()
+        finally:
+            # After the machine: QEMU has then written everything that it ever will.
+            self.prints.close()
+            self.on_close(keep)

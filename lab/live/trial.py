@@ -1,0 +1,88 @@
+"""Whether QEMU takes what a lab file adds to a guest's machine, and whether such guests can be forked: tried before a boot."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from lab.config.machine import Machine
+from lab.config.yamlfile import KeyPath, dotted, read_yaml
+from lab.errors import ConfigError, GuestExited
+from lab.host.accel import QEMU
+from lab.host.qemu import QemuFeatures, probe_features
+from lab.image.manifest import ImageManifest
+from lab.live.boot import machine_spec
+from lab.live.hardware import named_devices
+from lab.live.print_wiring import can_resume
+from lab.vm.cleanup import RunFolder
+from lab.vm.trial import Loss, try_machine
+
+
+def try_hardware(
+    hardware: Machine,
+    manifest: ImageManifest,
+    image_dir: Path,
+    *,
+    accelerator: Literal["kvm", "tcg"],
+    runs_dir: Path,
+    file: Path | None = None,
+    forks: bool = True,
+) -> str:
+    """Start the machine of a guest for a moment, without its guest.
+
+    Args:
+        hardware: What the lab file adds, checked by :func:`lab.live.hardware.check_machine`.
+        manifest: The image's manifest, as its guests are booted.
+        image_dir: Its folder.
+        accelerator: One that works.
+        runs_dir: Where run folders are made.
+        file: The lab file, for errors.
+        forks: Guests are to be forked.
+
+    Returns:
+        Why guests with this machine are booted, although they are to be forked; empty where they can be forked.
+
+    Raises:
+        ConfigError: QEMU does not take the machine; with the file, the key and what QEMU says.
+        HostToolError: QEMU does not start.
+    """
+    if not hardware.attaches:
+        return ""
+    features: QemuFeatures | None = probe_features(QEMU) if forks and can_resume(manifest) and not hardware.writes else None
+    spec = machine_spec(manifest, image_dir, name="trial", accelerator=accelerator, hardware=hardware)
+    devices = named_devices(hardware)
+    ids = {str(device.properties["id"]): device.driver for device in devices}
+    with RunFolder.create(runs_dir, "trial") as folder:
+        try:
+            losses = try_machine(spec, folder.path, devices=tuple(ids), features=features)
+        except GuestExited as error:
+            said = _said(error)
+            guilty = next(
+                (index for index, name in enumerate(ids) if re.search(rf"\bid={re.escape(name)}(?![\w.-])", said)), None
+            )
+            key: KeyPath = ("machine",) if guilty is None else ("machine", "devices", guilty)
+            raise ConfigError(
+                f"QEMU does not take this machine: {said}",
+                file=str(file or ""),
+                key=dotted(key),
+                line=read_yaml(file).line(key) if file is not None else 0,
+                hint="`lab up --dry-run` prints the command",
+            ) from None
+    if hardware.writes:
+        written = next(disk.file for disk in hardware.disks if disk.access == "write")
+        return f"the guest writes to {written}, and forks of one guest cannot all write to the same file"
+    return "; ".join(_words(loss, ids) for loss in losses)
+
+
+def _words(loss: Loss, models: dict[str, str]) -> str:
+    if not loss.device:
+        return f"a guest with this machine cannot be frozen: {loss.why}"
+    return f"device {models[loss.device]} would be lost in a fork: {loss.why}"
+
+
+def _said(error: GuestExited) -> str:
+    """What QEMU itself said, without where its logs were: they are gone."""
+    lines = [line.strip() for line in error.message.splitlines()]
+    said = [line for line in lines if "qemu-system" in line and ": -" in line] or lines[:1]
+    return said[-1].partition("qemu-system-x86_64: ")[2] or said[-1]

@@ -1,0 +1,258 @@
+"""Forks for one worker: each from the template that fits, the next one made ready while a test runs on the last.
+
+A spare is woken until it has answered its first command, and then stands still until a test wants it: it takes no processor
+time then, its drivers' timers do not run, and handing it over takes some milliseconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import ConfigError, GuestExited, LabError
+from lab.host.capacity import RESERVE_MB, measure
+from lab.host.passed import passed_over, said
+from lab.live.boot import cd_drive
+from lab.live.cd_drive import CdCopy
+from lab.live.deploy import deploy
+from lab.live.guest import LiveGuest
+from lab.snapshot.fork_request import ForkFigures, ForkWish
+from lab.snapshot.maker import TemplateMaker
+from lab.snapshot.resume import go_on, wake
+from lab.snapshot.store import TemplateStore
+from lab.snapshot.supply import TemplateSupply
+from lab.snapshot.template import Template, TemplateWish
+from lab.vm.cleanup import RunFolder
+from lab.vm.freeze import fork
+from lab.vm.machine import VirtualMachine
+from lab.vm.process import KeeperAtHand
+
+_LOG = logging.getLogger(__name__)
+
+#: A restored fork that has not run yet takes some 45 MiB, one that works 100 to 170.
+SPARE_MB = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class _Spare:
+    """A fork that has answered and whose virtual CPUs stand still."""
+
+    template: Template
+    machine: VirtualMachine
+    live: LiveGuest
+
+
+class Forks:
+    """The :class:`~lab.snapshot.fork_request.ForkSource` of real guests.
+
+    Args:
+        base: What all templates of the run have in common; its CPUs and drivers do not count.
+        store: The templates.
+        maker: Makes them.
+        runs_dir: Where run folders are made.
+        on_ready: Given each fork that answers.
+        on_close: Given a run folder and whether its guest was kept, when a fork is closed: keeps evidence, removes the
+            folder.
+        progress: Told what is waited for.
+        memory_mb: MiB that may still be taken.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        base: TemplateWish,
+        store: TemplateStore,
+        maker: TemplateMaker,
+        *,
+        runs_dir: Path,
+        on_close: Callable[[RunFolder, bool], None],
+        on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
+        progress: Callable[[str], None] = lambda _text: None,
+        memory_mb: Callable[[], int] = lambda: measure().memory_mb,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base = base
+        self._runs_dir = runs_dir
+        self._on_close = on_close
+        self._on_ready = on_ready
+        self._memory_mb = memory_mb
+        self._clock = clock
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-spare")
+        self._spare: Future[_Spare | None] | None = None
+        self._spare_wish: ForkWish | None = None
+        self._keeper = KeeperAtHand()
+        self._closed = threading.Event()
+        #: What the last fork came from, when it did not wake.
+        self._suspect: Template | None = None
+        #: It did, and did not get the run's files.
+        self._undelivered = False
+        self.figures = ForkFigures()
+        self._supply = TemplateSupply(base, store, maker, self.figures, progress=progress, memory_mb=memory_mb)
+
+    @property
+    def image_dir(self) -> Path:
+        """Folder of the image."""
+        return self._base.image_dir
+
+    @property
+    def encoding(self) -> str:
+        """Of the texts that the drivers print."""
+        return self._base.payload.encoding(self._base.manifest.prints.encoding)
+
+    def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
+        """See :class:`~lab.snapshot.fork_request.ForkSource`."""
+        self._suspect, self._undelivered = None, False
+        template = self._supply.soonest(wish)
+        if template is None:
+            return None
+        made = self._take_spare(wish)
+        if made is None:
+            self._suspect = template
+            made = self._woken(guest_id, wish, template)
+            self._suspect, self._undelivered = None, True
+            self._deliver(made)
+            self._undelivered = False
+        self.figures.used[made.template.key] = made.template
+        with passed_over(_LOG, "no keeper is made ready: forks are closed", RuntimeError, level=logging.DEBUG):
+            self._background.submit(self._keeper.refill)
+        return self._on_ready(made.live)
+
+    def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
+        """See :class:`~lab.snapshot.fork_request.ForkSource`."""
+        self._supply.expect(counts, beside=beside)
+
+    def prepare(self, guest_id: str, wish: ForkWish) -> None:
+        """See :class:`~lab.snapshot.fork_request.ForkSource`."""
+        template = self._supply.at_hand(wish)
+        if template is None or self._closed.is_set() or (self._spare is not None and self._spare_wish == wish):
+            return
+        self._end_spare()
+        if self._memory_mb() < RESERVE_MB + SPARE_MB:
+            return
+        self._spare_wish = wish
+        self._spare = self._background.submit(self._prepare, guest_id, wish, template)
+
+    def distrust(self, wish: ForkWish, reason: str) -> None:
+        """See :class:`~lab.snapshot.fork_request.ForkSource`."""
+        self._end_spare()
+        if self._suspect is not None:
+            self._supply.distrust(wish, self._suspect, reason)
+        elif self._undelivered:
+            # Nothing is wrong with their template.
+            self.figures.note(f"files did not get into forks ({reason}): a guest was booted instead")
+
+    def template(self, wish: ForkWish) -> Template | None:
+        """The template of a wish, made if need be; None when there can be none."""
+        return self._supply.own(wish)
+
+    def close(self) -> None:
+        """See :class:`~lab.snapshot.fork_request.ForkSource`."""
+        self._closed.set()
+        self._end_spare()
+        self._background.shutdown()
+        self._supply.close()
+        self._keeper.close()
+
+    def _woken(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
+        begin = self._clock()
+        folder = RunFolder.create(self._runs_dir, guest_id)
+        machine: VirtualMachine | None = None
+        waiting = self._keeper.take()
+        try:
+            machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, waiting=waiting)
+            live = wake(
+                machine,
+                template,
+                self._supply.wish(wish),
+                guest_id=guest_id,
+                begin=begin,
+                # Before the guest runs: until it has answered its first question, it has seen the medium as well.
+                drive=self._insert(machine) if self._delivers(template) else None,
+                on_close=lambda kept: self._on_close(folder, kept),
+            )
+        except BaseException:
+            self.figures.failed += 1
+            _LOG.warning("%s: a fork of %s did not wake", guest_id, template.name, exc_info=True)
+            if waiting is not None:
+                waiting.close()
+            if machine is not None:
+                with passed_over(_LOG, f"{guest_id}: the machine of a fork that did not wake", LabError):
+                    if machine.alive:
+                        machine.kill()
+                machine.close()
+            self._on_close(folder, False)
+            raise
+        return _Spare(template=template, machine=machine, live=live)
+
+    def _delivers(self, template: Template) -> bool:
+        """Whether its forks get the run's files; a run may have no drivers at all."""
+        return template.base and not self._base.is_base
+
+    def _insert(self, machine: VirtualMachine) -> CdCopy | None:
+        """Put the run's files into the drive of a fork that has none of them; what is wrong with that, the copy will tell."""
+        if self._base.files_by != "media" or not self._base.manifest.machine.cd_drives:
+            return None
+        drive = cd_drive(machine, self._base.manifest)
+        try:
+            if drive is not None:
+                drive.insert({file.name: file for file in self._base.payload.files()})
+        except LabError as error:
+            _LOG.warning("no medium in the drive before the fork runs: %s", error.message)
+        return drive
+
+    def _deliver(self, made: _Spare) -> None:
+        """Copy the run's files in and create the services, where its template has not got them."""
+        if not self._delivers(made.template):
+            return
+        try:
+            made.live.deployed = deploy(made.live, self._base.payload, read_later=True, clock=self._clock)
+        except BaseException as error:
+            if not isinstance(error, ConfigError):
+                self.figures.failed += 1
+            made.live.close()
+            raise
+
+    def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
+        """In the background: what fails here, in whatever way, is tried again and told where the fork is needed."""
+        with passed_over(_LOG, f"{guest_id}: no fork stands ready", Exception):
+            spare = self._woken(guest_id, wish, template)
+            self._deliver(spare)
+            try:
+                spare.machine.pause()
+            except BaseException:
+                spare.live.close()
+                raise
+            return spare
+        return None
+
+    def _take_spare(self, wish: ForkWish) -> _Spare | None:
+        if self._spare is None or self._spare_wish != wish:
+            self._end_spare()
+            return None
+        spare, self._spare = self._spare.result(), None
+        if spare is None:
+            return None
+        try:
+            if not spare.live.alive:
+                raise GuestExited("the spare is of no use any more")
+            go_on(spare.machine, spare.live)
+        except (LabError, OSError) as error:
+            _LOG.info("%s: the fork that stood ready is given up: %s", spare.live.guest_id, said(error))
+            spare.live.close()
+            return None
+        return spare
+
+    def _end_spare(self) -> None:
+        future, self._spare = self._spare, None
+        spare = future.result() if future is not None else None
+        if spare is not None:
+            # Nobody says goodbye to a guest whose CPUs stand still: it would not answer.
+            with passed_over(_LOG, f"{spare.live.guest_id}: a fork that nobody took", LabError, OSError):
+                spare.machine.kill()
+            spare.live.close()

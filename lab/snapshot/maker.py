@@ -1,0 +1,270 @@
+"""Makes templates: a boot frozen when it is ready, or that thawed, drivers copied in and loaded, and frozen again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from lab.errors import (
+    BootTimeout,
+    FreezeFailed,
+    GuestClockWrong,
+    GuestExited,
+    GuestHung,
+    LabError,
+    TransportError,
+)
+from lab.guest.winrm.transport import WinRmTransport
+from lab.host.qemu import QemuFeatures
+from lab.image.folder import read_credentials
+from lab.live.boot import boot_guest, connect
+from lab.live.delivery import FilesBy
+from lab.live.deploy import deploy
+from lab.live.guest import LiveGuest
+from lab.live.verify import verify
+from lab.prints.record import PrintSource
+from lab.prints.resume import PrintsState, ResumableSource
+from lab.prints.stream import fault_error, first_fault
+from lab.snapshot.idle import PATIENCE_S, processor_time, wait_until_idle
+from lab.snapshot.resume import wake
+from lab.snapshot.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
+from lab.vm.argv import serial_name
+from lab.vm.freeze import freeze, thaw
+from lab.vm.machine import VirtualMachine
+from lab.vm.ramfile import RamFile
+from lab.vm.statefile import choose_way
+
+_RUN = "run"
+_PATIENCE_S = 60.0
+#: What a second boot may not meet again.
+_WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, GuestHung, TransportError)
+#: A guest that prints in the very moment in which it is stopped is stopped again a little later.
+_TRIES = 20
+
+
+class TemplateMaker:
+    """Makes the files of templates; where they go and who waits is :class:`~lab.snapshot.store.TemplateStore`'s business.
+
+    Args:
+        features: What QEMU can do.
+        boot_timeout: Seconds until a guest must answer; None for the image's own figure.
+        progress: Told what is done.
+        clock: Monotonic clock in seconds.
+        wall: Wall clock in seconds.
+    """
+
+    def __init__(
+        self,
+        features: QemuFeatures,
+        *,
+        boot_timeout: float | None = None,
+        progress: Callable[[str], None] = lambda _text: None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._features = features
+        self._boot_timeout = boot_timeout
+        self._progress = progress
+        self._clock = clock
+        self._wall = wall
+
+    def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
+        """Boot a guest and freeze it; no file of a run is in it.
+
+        Args:
+            wish: What is wanted, see :meth:`~lab.snapshot.template.TemplateWish.base`.
+            key: Its key.
+            folder: An empty folder.
+
+        Raises:
+            LabError: The guest did not get ready, or cannot be frozen.
+        """
+        self._progress(f"make a template of {wish.manifest.name} for all workers: boot it once")
+        try:
+            self._boot(wish, key, folder)
+        except _WORTH_A_RETRY as error:
+            self._progress(f"the guest did not get ready, once more: {error.message.splitlines()[0]}")
+            shutil.rmtree(folder / _RUN, ignore_errors=True)
+            self._boot(wish, key, folder)
+
+    def _boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
+        begin = self._clock()
+        ram = None
+        if choose_way(self._features).method == "shared":
+            ram = RamFile(wish.manifest.machine.memory_mb)
+        with contextlib.ExitStack() as undo:
+            if ram:
+                undo.callback(ram.close)
+            guest = boot_guest(
+                wish.image_dir,
+                guest_id="template",
+                run_dir=folder / _RUN,
+                accelerator=wish.accelerator,
+                smp=wish.smp,
+                transport=wish.transport,
+                timeout=self._boot_timeout,
+                encoding=wish.payload.encoding(wish.manifest.prints.encoding),
+                memory=ram.memory if ram else None,
+                hardware=wish.hardware,
+                files_by=_by_transport(wish),
+                progress=self._progress,
+            )
+            undo.callback(guest.close)
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin, files={})
+
+    def derive(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
+        """Thaw the base, copy drivers and clients in, create the services, load the wanted drivers, freeze.
+
+        Args:
+            base: The template without any file of a run.
+            wish: What is wanted.
+            key: Its key.
+            folder: An empty folder.
+
+        Raises:
+            ServiceError: A driver does not load: that is for a test to find.
+            WrongBinary: What came into the guest is not what the run names.
+            LabError: The guest did not get ready, or cannot be frozen.
+        """
+        begin = self._clock()
+        loaded = f"with {', '.join(wish.drivers)} loaded" if wish.drivers else "with the drivers of this run"
+        self._progress(f"make a template of {wish.manifest.name} {loaded}")
+        with contextlib.ExitStack() as undo:
+            machine, ram = thaw(base.frozen(), base.folder, folder / _RUN, name="template")
+            if ram:
+                undo.callback(ram.close)
+            undo.callback(machine.close)
+            guest = wake(machine, base, replace(wish, files_by=_by_transport(wish)), guest_id="template")
+            undo.callback(guest.close)
+            files = deploy(guest, wish.payload, clock=self._clock).sums
+            if wish.drivers:
+                # Whatever a fork of this one runs was compared here, in the moment before it was loaded.
+                verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
+            for name in wish.payload.load_order(wish.drivers):
+                guest.services.start(wish.payload.driver(name).service)
+            self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=files, base=base)
+
+    def _park(self, guest: LiveGuest, wish: TemplateWish) -> tuple[WinRmTransport | None, dict[str, str]]:
+        """Leave something in the guest that answers a fork's first question.
+
+        Returns:
+            The connection that stays open until the guest has been frozen, and what the fork's transport wants to know.
+        """
+        control = _channel_of(guest, wish)
+        if control is not None:
+            try:
+                if control is not guest.transport:
+                    # First: the guest has time to be done with that connection before it is stopped.
+                    guest.transport.close()
+                return control, {**control.park(timeout=_PATIENCE_S), BY_CHANNEL: "yes"}
+            except LabError as error:
+                self._progress(f"the guest does not serve its channel, so forks connect anew: {error.message.splitlines()[0]}")
+                control.abandon()
+        if isinstance(guest.transport, WinRmTransport):
+            return None, dict(guest.transport.park(timeout=_PATIENCE_S))
+        guest.transport.close()
+        return None, {}
+
+    def _freeze(
+        self,
+        guest: LiveGuest,
+        folder: Path,
+        wish: TemplateWish,
+        key: str,
+        *,
+        ram: RamFile | None,
+        boot_s: float,
+        begin: float,
+        files: Mapping[str, str],
+        base: Template | None = None,
+    ) -> None:
+        machine = guest.machine
+        assert isinstance(machine, VirtualMachine)
+        if not isinstance(guest.prints, ResumableSource):
+            raise FreezeFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
+        control, parked = self._park(guest, wish)
+        if not wait_until_idle(processor_time(machine.pid)):
+            self._progress(f"the guest does not get quiet, so each fork begins with work: {PATIENCE_S:g} s were waited")
+        prints = _stop_between_prints(machine, guest.prints, guest.prints)
+        fault = first_fault(guest.prints.records_since(0))
+        if fault is not None:
+            raise fault_error(fault, f"a driver crashed in a template: {fault.text}")
+        freeze(machine, folder, ram=ram, features=self._features)
+        if control is not None:
+            control.abandon()
+        guest.prints.close()
+        run = folder / _RUN
+        if base is not None and wish.drivers:
+            # A fork's test that wants its drivers freshly loaded gets the prints of this load, so its numbers begin before it.
+            port = run / f"{serial_name(wish.manifest.prints.serial)}.log"
+            (folder / REPLAY_FILE).write_bytes(port.read_bytes())
+            prints = replace(prints, numbers=base.prints)
+        for log in run.glob("*.log"):
+            shutil.copyfile(log, folder / log.name)
+        guest.close()
+        shutil.rmtree(run)
+        write_template(
+            Template(
+                folder=folder,
+                key=key,
+                image=wish.manifest.name,
+                image_key=wish.manifest.key,
+                guest=wish.manifest.guest,
+                drivers=wish.drivers,
+                smp=wish.smp,
+                transport=wish.transport,
+                created=self._wall(),
+                boot_s=boot_s,
+                made_s=self._clock() - begin,
+                prints=prints.numbers,
+                parked=parked,
+                files=files,
+                base=base is None,
+            )
+        )
+
+
+def _by_transport(wish: TemplateWish) -> FilesBy:
+    """Over the transport: a guest is frozen with an empty drive, so that each fork can be given its own medium."""
+    return "winrm" if wish.transport == "winrm" else "sftp"
+
+
+def _channel_of(guest: LiveGuest, wish: TemplateWish) -> WinRmTransport | None:
+    """A connection by the guest's channel, which stays open over the freeze; None where WinRM has none.
+
+    One that is there is kept: what a holder of the channel did not wait for would be read by the next.
+    """
+    if isinstance(guest.transport, WinRmTransport) and guest.transport.on_channel:
+        return guest.transport
+    if wish.transport != "winrm" or wish.manifest.ports.winrm_channel is None:
+        return None
+    assert isinstance(guest.machine, VirtualMachine)
+    made = connect(wish.transport, wish.manifest, read_credentials(wish.image_dir), guest.machine, channel=True)
+    assert isinstance(made, WinRmTransport)
+    return made
+
+
+def _stop_between_prints(machine: VirtualMachine, prints: PrintSource, state: ResumableSource) -> PrintsState:
+    """Stop the guest when nothing of a print is on its way."""
+    for number in range(_TRIES):
+        prints.mark(f"freeze-{number}", timeout=_PATIENCE_S)
+        machine.pause()
+        # QEMU has written what the guest sent; the source may still be about to read it.
+        for _ in _until(2.0):
+            stopped = state.freeze_state()
+            if stopped is not None:
+                return stopped
+        machine.cont()
+    raise FreezeFailed(f"{machine.spec.name}: the guest prints all the time, so it cannot be frozen between two prints")
+
+
+def _until(seconds: float) -> Iterator[None]:
+    """Poll: yields until the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.002)

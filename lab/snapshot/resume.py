@@ -1,0 +1,136 @@
+"""From a restored machine to a live guest: let it run, tell it the time, connect, have one command answered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+
+from lab.errors import FreezeFailed
+from lab.guest.protocol import Transport
+from lab.guest.readiness import wait_ready
+from lab.guest.winrm.transport import WinRmTransport
+from lab.image.folder import read_credentials
+from lab.live.boot import cd_drive, connect
+from lab.live.cd_drive import CdCopy
+from lab.live.delivery import Delivery
+from lab.live.guest import LiveGuest, TransportName
+from lab.live.print_wiring import open_prints
+from lab.prints.resume import ResumableSource
+from lab.snapshot.template import BY_CHANNEL, Template, TemplateWish
+from lab.vm.machine import VirtualMachine
+
+#: A fork answers within half a second; a busy machine may take longer, and whoever takes this long is broken.
+WAKE_S = 60.0
+
+
+def wake(
+    machine: VirtualMachine,
+    template: Template,
+    wish: TemplateWish,
+    *,
+    guest_id: str,
+    begin: float | None = None,
+    timeout: float = WAKE_S,
+    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    drive: CdCopy | None = None,
+    on_close: Callable[[bool], None] = lambda _kept: None,
+) -> LiveGuest:
+    """Let a restored machine run and connect to it.
+
+    The guest is ready when it has answered an authenticated command, as after a boot. Over WinRM the question goes to a cmd
+    that was left waiting before the freeze: the answer is that of a Windows program in this very fork, and costs no new
+    process; where the image has a channel for WinRM, it goes over that, on which the guest is listening still. Over SSH a new
+    cmd is asked.
+
+    Args:
+        machine: The machine, its virtual CPUs standing still.
+        template: What it was restored from.
+        wish: What the template was made of.
+        guest_id: Its name in reports.
+        begin: Value of ``clock`` from which its start is counted; now when None.
+        timeout: Seconds until it must answer.
+        clock: Monotonic clock in seconds.
+        wall: Wall clock in seconds.
+        drive: The way in by its CD drive, where something lies in that already.
+        on_close: Called when the guest is closed, with whether it was kept.
+
+    Raises:
+        TransportError: The guest does not answer.
+        GuestHung: A command did not end.
+        GuestExited: QEMU ended.
+        BootTimeout: No answer in time.
+    """
+    begin = clock() if begin is None else begin
+    credentials = read_credentials(wish.image_dir)
+
+    def open_transport(name: TransportName) -> Transport:
+        return connect(name, wish.manifest, credentials, machine)
+
+    encoding = wish.payload.encoding(wish.manifest.prints.encoding)
+    prints = open_prints(
+        wish.manifest, machine, encoding, lambda: open_transport(template.transport), resume=template.prints_state()
+    )
+    if not isinstance(prints, ResumableSource):
+        raise FreezeFailed(f"prints by {prints.name} cannot be followed from a fork")
+
+    with contextlib.ExitStack() as undo:
+        undo.callback(prints.close)
+        prints.start()
+        channel = BY_CHANNEL in template.parked
+        transport = connect(template.transport, wish.manifest, credentials, machine, channel=channel)
+        undo.callback(transport.close)
+        # First, because whatever the guest does next may look at its clock or draw a random number.
+        _let_run(machine, prints, wall(), timeout)
+        if isinstance(transport, WinRmTransport) and template.parked:
+            transport.resume(template.parked, timeout=timeout)
+        else:
+            transport.close()
+            transport = wait_ready(
+                lambda: open_transport(template.transport),
+                deadline=clock() + timeout,
+                alive=lambda: machine.alive,
+                console=machine.console_tail,
+            )
+        undo.pop_all()
+    return LiveGuest(
+        guest_id=guest_id,
+        manifest=wish.manifest,
+        machine=machine,
+        transport=transport,
+        prints=prints,
+        smp=template.smp,
+        boot_s=clock() - begin,
+        run_dir=machine.run_dir,
+        template=template.key,
+        loaded=frozenset(template.drivers),
+        open_transport=open_transport,
+        delivery=Delivery(
+            wish.files_by,
+            transport,
+            open_transport,
+            media=drive or cd_drive(machine, wish.manifest),
+            tools_dir=wish.manifest.tools_dir,
+        ),
+        prepared=not template.base,
+        on_close=on_close,
+    )
+
+
+def go_on(machine: VirtualMachine, live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
+    """Let a fork run that was woken and then stopped, and tell it what time it is.
+
+    Raises:
+        TransportError: The guest does not answer.
+        GuestExited: QEMU has ended.
+    """
+    if isinstance(live.prints, ResumableSource):
+        _let_run(machine, live.prints, wall(), timeout)
+    else:
+        machine.cont()
+
+
+def _let_run(machine: VirtualMachine, prints: ResumableSource, now: float, timeout: float) -> None:
+    prints.wake(now, os.urandom(32), let_run=machine.cont, timeout=timeout)

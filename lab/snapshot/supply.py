@@ -1,0 +1,279 @@
+"""Which template a fork is taken from: its own one, or the base while that is made, or for good where it would not pay.
+
+The *base* of a machine knows no drivers: it is booted once, and serves until the image or the machine changes. A fork of it
+gets the run's drivers and clients before it serves. A template of a run's own has them already, and the drivers that a test
+wants are loaded in it; it is derived from the base.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from lab.errors import (
+    ConfigError,
+    FreezeFailed,
+    GuestCrashed,
+    GuestError,
+    GuestHung,
+    GuestLacks,
+    HostToolError,
+    LabError,
+    ServiceError,
+)
+from lab.host.capacity import RESERVE_MB
+from lab.live.print_wiring import can_resume, why_not_forked
+from lab.snapshot.fork_request import ForkFigures, ForkWish
+from lab.snapshot.maker import TemplateMaker
+from lab.snapshot.store import TemplateStore
+from lab.snapshot.template import Template, TemplateWish
+
+_LOG = logging.getLogger(__name__)
+
+#: To derive a template takes an emulated guest some three seconds of processor time. It spares each of its forks the delivery,
+#: the services and the load, which is most of one.
+WORTH_A_TEMPLATE = 4
+
+
+class TemplateSupply:
+    """The templates of one worker's forks.
+
+    Args:
+        wish: What all templates of the run have in common; its CPUs and loaded drivers do not count.
+        store: The templates.
+        maker: Makes them.
+        figures: Gets the notes, and what was made.
+        progress: Told what is done and waited for.
+        memory_mb: MiB that may still be taken.
+    """
+
+    def __init__(
+        self,
+        wish: TemplateWish,
+        store: TemplateStore,
+        maker: TemplateMaker,
+        figures: ForkFigures,
+        *,
+        progress: Callable[[str], None],
+        memory_mb: Callable[[], int],
+    ) -> None:
+        self._common = wish
+        self._store = store
+        self._maker = maker
+        self._figures = figures
+        self._progress = progress
+        self._memory_mb = memory_mb
+        self._known: dict[ForkWish, Template | None] = {}
+        self._bases: dict[int, Template] = {}
+        self._distrusted: set[ForkWish] = set()
+        self._tried: set[ForkWish] = set()
+        self._keys: dict[tuple[int, tuple[str, ...], bool], str] = {}
+        self._expected: dict[ForkWish, int] | None = None
+        self._beside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        self._background: ThreadPoolExecutor | None = None
+        self._making: dict[ForkWish, Future[None]] = {}
+        self._closed = threading.Event()
+
+    def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
+        """See :meth:`lab.snapshot.fork_request.ForkSource.expect`."""
+        self._expected, self._beside = dict(counts), beside
+
+    def wish(self, wish: ForkWish) -> TemplateWish:
+        """A wish for a fork as one for a template."""
+        return self._common.of(smp=wish.smp, drivers=wish.drivers)
+
+    def at_hand(self, wish: ForkWish) -> Template | None:
+        """What a fork can be taken from at once, without making or booting anything."""
+        known = self._known.get(wish)
+        if known is not None and known.exists:
+            return known
+        base = self._bases.get(wish.smp)
+        return base if base is not None and base.exists and self._expected is not None else None
+
+    def soonest(self, wish: ForkWish) -> Template | None:
+        """What a fork is taken from: its own template, or the base where that is not there; None when there can be none.
+
+        A template that pays is made in the background meanwhile.
+
+        Raises:
+            LabError: See :meth:`own`.
+        """
+        known = self._known.get(wish)
+        if wish in self._known and (known is None or known.exists):
+            return known
+        if self._own_first(wish):
+            return self.own(wish)
+        found = self._find(self.wish(wish))
+        if found is not None:
+            self._known[wish] = found
+            return found
+        base = self._base_for(wish)
+        if base is not None:
+            self._consider(wish, base)
+        return base
+
+    def own(self, wish: ForkWish) -> Template | None:
+        """The template of a wish, made if need be; the base where a driver does not load; None when there can be none.
+
+        Raises:
+            LabError: A guest did not get ready; it is worth another try.
+        """
+        known = self._known.get(wish)
+        if wish in self._known and (known is None or known.exists):
+            return known
+        found = self._find(self.wish(wish))
+        if found is None:
+            base = self._base_for(wish)
+            if base is None or self.wish(wish).is_base:
+                return base
+            found = self._derived(wish, base)
+        self._known[wish] = found
+        return found
+
+    def distrust(self, wish: ForkWish, template: Template, reason: str) -> None:
+        """Forks for this wish did not wake: remove their template, so that it is made anew, once.
+
+        Args:
+            wish: The wish.
+            template: What the last of them came from; the wish's own may have been made since.
+            reason: Why it did not wake.
+        """
+        if not template.exists:
+            return  # it was removed, so nothing is wrong with forks of another one
+        self._store.discard(template)
+        own = self._known.get(wish)
+        again = "a guest was booted instead; the template is made anew"
+        if own is not None and own.exists:
+            again = "a guest was booted instead; the next fork is of a template of its own"
+        elif wish in self._distrusted:
+            self._known[wish] = None
+            again = "it had been made anew already, so guests are booted from here on"
+        self._distrusted.add(wish)
+        self._figures.note(f"forks of {template.name} did not wake ({reason}): {again}")
+
+    def close(self) -> None:
+        """Wait for what is being made: it takes seconds, and serves the next run. Safe to call twice."""
+        self._closed.set()
+        if self._background is not None:
+            self._background.shutdown(cancel_futures=True)
+
+    def _own_first(self, wish: ForkWish) -> bool:
+        """Whether a fork waits for its own template.
+
+        It does where nobody has said what will be asked for, and where it pays for tests that have the machine to themselves:
+        beside those, nothing is made in the background.
+        """
+        if self._expected is None:
+            return True
+        return wish.smp != self._common.smp and self._expected.get(wish, 0) >= WORTH_A_TEMPLATE
+
+    def _base_for(self, wish: ForkWish) -> Template | None:
+        """The base of a machine, booted if need be; None, and so it stays for this wish, when there can be none."""
+        known = self._bases.get(wish.smp)
+        if known is not None and known.exists:
+            return known
+        base = self.wish(wish).base()
+        try:
+            if not can_resume(base.manifest):
+                raise FreezeFailed(why_not_forked(base.manifest))
+            found = self._find(base) or self._make(base, lambda folder: self._maker.boot(base, self._key(base), folder))
+        except (ServiceError, GuestCrashed, GuestHung, GuestLacks, FreezeFailed, OSError) as error:
+            self._give_up(wish, error)
+            return None
+        except (GuestError, HostToolError) as error:
+            if wish not in self._tried:
+                # Something ended the guest, or it was slow; once more, by the caller's second try.
+                self._tried.add(wish)
+                raise
+            self._give_up(wish, error)
+            return None
+        self._bases[wish.smp] = found
+        return found
+
+    def _give_up(self, wish: ForkWish, error: Exception) -> None:
+        self._figures.note(f"no template can be made, guests are booted: {_line(error)}")
+        self._known[wish] = None
+
+    def _derived(self, wish: ForkWish, base: Template) -> Template:
+        """A template made from the base; the base itself, where that does not work."""
+        template = self.wish(wish)
+        names = ", ".join(wish.drivers) or "the drivers of this run"
+        try:
+            return self._make(template, lambda folder: self._maker.derive(base, template, self._key(template), folder))
+        except ConfigError:
+            raise  # the user's: a fork that gets its files by itself would not take them either
+        except (ServiceError, GuestCrashed, GuestHung, GuestLacks) as error:
+            # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
+            self._figures.note(f"{names} cannot be loaded in a template: {_line(error)}")
+        except (LabError, OSError) as error:
+            if not base.exists:
+                # No reason to do without forks from here on: the caller's second try makes it anew.
+                raise FreezeFailed(f"the template of {base.name} was removed while another was made from it") from error
+            if isinstance(error, (GuestError, HostToolError)) and wish not in self._tried:
+                self._tried.add(wish)
+                raise
+            self._figures.note(f"no template with {names} can be made, each fork gets its files by itself: {_line(error)}")
+        return base
+
+    def _consider(self, wish: ForkWish, base: Template) -> None:
+        """Begin to make a template in the background, where that pays and nothing is in its way."""
+        assert self._expected is not None
+        left = self._expected.get(wish, 0)
+        self._expected[wish] = max(0, left - 1)
+        if left < WORTH_A_TEMPLATE or wish.smp != self._common.smp or wish in self._making or self._closed.is_set():
+            return
+        if self._memory_mb() < RESERVE_MB + self._common.manifest.machine.memory_mb:
+            return
+        if self._background is None:
+            self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-template")
+        self._making[wish] = self._background.submit(self._derive_beside, wish, base)
+
+    def _derive_beside(self, wish: ForkWish, base: Template) -> None:
+        """In the background; what fails here costs the run some time, and nothing else."""
+        for last_try in (False, True):
+            try:
+                with self._beside():
+                    if not self._closed.is_set():
+                        self._known[wish] = self._derived(wish, base)
+                return
+            except (LabError, OSError) as error:
+                _LOG.warning("a template was not made beside the tests: %s", _line(error), exc_info=error)
+                if last_try or not base.exists or isinstance(error, ConfigError):
+                    return
+            except Exception:
+                _LOG.exception("a template was not made beside the tests")
+                return
+
+    def _find(self, wish: TemplateWish) -> Template | None:
+        """A template that is there already, if its guest had the very files of this run."""
+        found = self._store.find(self._key(wish))
+        if found is not None and found.files and found.files != wish.payload.sums():
+            self._figures.note(f"the template of {found.name} had other files than its key says: it is made anew")
+            self._store.discard(found)
+            return None
+        return found
+
+    def _key(self, wish: TemplateWish) -> str:
+        """Hashed once: the run's files are its own copies, and nothing else of it changes while a worker lives."""
+        wanted = (wish.smp, wish.drivers, wish.is_base)
+        if wanted not in self._keys:
+            self._keys[wanted] = wish.key
+        return self._keys[wanted]
+
+    def _make(self, wish: TemplateWish, build: Callable[[Path], None]) -> Template:
+        key = self._key(wish)
+        template, made = self._store.make(wish.manifest.name, key, build, progress=self._progress)
+        if made:
+            self._figures.made[key] = template
+            self._progress(f"template of {template.name} made in {template.made_s:.1f} s")
+        return template
+
+
+def _line(error: Exception) -> str:
+    """The first line of what happened."""
+    return (error.message if isinstance(error, LabError) else str(error)).splitlines()[0]

@@ -1,0 +1,233 @@
+"""A template: a booted guest with the payload copied, services created and perhaps drivers loaded, frozen in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from lab.config.machine import Machine
+from lab.errors import FreezeFailed, HostToolError
+from lab.host.process import find_program
+from lab.image.key import content_key
+from lab.image.manifest import ImageManifest
+from lab.live.boot import machine_spec
+from lab.live.delivery import FilesBy
+from lab.live.guest import TransportName
+from lab.live.payload import Payload
+from lab.prints.resume import PrintsState
+from lab.toolchain.files import sha256_of
+from lab.toolchain.select import DriverPackage
+from lab.vm.freeze import Frozen, load_frozen
+
+TEMPLATE_FILE = "template.json"
+#: What was printed while the drivers were loaded, as it came out of the print port.
+REPLAY_FILE = "loaded.prints"
+#: In ``parked``: the shell was left by the machine's channel, on which the guest still waits.
+BY_CHANNEL = "by_channel"
+#: Part of every key: raised when this code freezes something else than it did before.
+FORMAT = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateWish:
+    """What a template is wanted of.
+
+    Attributes:
+        image_dir: Folder of the image.
+        manifest: Its manifest.
+        payload: What is copied in.
+        accelerator: ``kvm`` or ``tcg``.
+        qemu: The QEMU binary and its version, as text.
+        transport: How commands reach its forks.
+        smp: Virtual CPUs.
+        drivers: Names of the drivers that are loaded in it, sorted.
+        files_by: How files get into its forks; not part of the key.
+        hardware: What a lab file adds to the machine.
+        disk_sums: SHA-256 of the files of its disks, in their order.
+        file_sums: The other files that the hardware names, and the SHA-256 of each.
+    """
+
+    image_dir: Path
+    manifest: ImageManifest
+    payload: Payload
+    accelerator: Literal["kvm", "tcg"]
+    qemu: str
+    transport: TransportName
+    smp: int
+    drivers: tuple[str, ...] = ()
+    files_by: FilesBy = "media"
+    hardware: Machine = field(default_factory=Machine)
+    disk_sums: tuple[str, ...] = ()
+    file_sums: tuple[tuple[Path, str], ...] = ()
+
+    def of(self, *, smp: int, drivers: tuple[str, ...]) -> TemplateWish:
+        """The same with another number of CPUs and other drivers loaded."""
+        return replace(self, smp=smp, drivers=drivers)
+
+    def base(self) -> TemplateWish:
+        """The same machine without any file of the run: the template from which all others of it are made."""
+        return replace(self, payload=Payload(), drivers=())
+
+    @property
+    def is_base(self) -> bool:
+        """No file of the run is wanted in it."""
+        return not self.payload.drivers and not self.payload.clients
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that a template depends on; where things lie on the disk does not matter."""
+        machine = self.manifest.machine
+        spec = machine_spec(
+            self.manifest, self.image_dir, name="", accelerator=self.accelerator, smp=self.smp, hardware=self.hardware
+        )
+        inputs = {
+            "format": str(FORMAT).encode(),
+            "image": self.manifest.model_dump_json().encode(),
+            # Guests of two builds of one recipe differ, for example in their credentials.
+            "disk": _identity(self.image_dir / machine.disk).encode(),
+            "machine": repr(replace(spec, disks=(), boot=None, firmware=None)).encode(),
+            "qemu": self.qemu.encode(),
+            # With KVM the guest sees this processor's features.
+            "processor": (_host_processor() if self.accelerator == "kvm" else "").encode(),
+            "transport": self.transport.encode(),
+            "drivers": json.dumps(self.drivers).encode(),
+        }
+        if self.hardware.disks:
+            # A fork's overlay lies on these very files, so where they lie counts, too.
+            inputs["disks"] = (self.hardware.model_dump_json(include={"disks"}) + " ".join(self.disk_sums)).encode()
+        if self.file_sums:
+            inputs["named files"] = json.dumps([(str(path), digest) for path, digest in self.file_sums]).encode()
+        for driver in self.payload.drivers.values():
+            inputs[f"driver {driver.name}"] = _facts(driver).encode()
+        inputs |= {f"client {name}": file.read_bytes() for name, file in self.payload.clients.items()}
+        return content_key(inputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A finished template.
+
+    Attributes:
+        folder: Its folder.
+        key: See :attr:`TemplateWish.key`.
+        image: Name of the image.
+        image_key: Key of the image.
+        guest: The image's one-line description.
+        drivers: Drivers that are loaded in it.
+        smp: Virtual CPUs.
+        transport: How commands reach its forks.
+        created: When it was frozen, seconds since the epoch.
+        boot_s: Host seconds of the boot that it comes from.
+        made_s: Host seconds that making it took, in all.
+        prints: Where the stream of prints stopped, by the source's own names.
+        parked: What the transport left in the guest; empty when nothing.
+        files: File name → SHA-256 of what was copied in, as the guest told before it was frozen.
+        base: No file of a run was copied in: each fork gets those of its run.
+    """
+
+    folder: Path = field(compare=False)
+    key: str
+    image: str
+    image_key: str
+    guest: str
+    drivers: tuple[str, ...]
+    smp: int
+    transport: TransportName
+    created: float
+    boot_s: float
+    made_s: float
+    prints: Mapping[str, int]
+    parked: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    base: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people: image, CPUs, drivers."""
+        loaded = f" with {', '.join(self.drivers)} loaded" if self.drivers else " without drivers" if self.base else ""
+        return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{loaded}"
+
+    def frozen(self) -> Frozen:
+        """The machine.
+
+        Raises:
+            FreezeFailed: It is damaged.
+        """
+        return load_frozen(self.folder)
+
+    def prints_state(self) -> PrintsState:
+        """Where a fork's print source begins."""
+        replay = self.folder / REPLAY_FILE
+        return PrintsState(numbers=self.prints, replay=replay.read_bytes() if replay.exists() else b"")
+
+    @property
+    def exists(self) -> bool:
+        """Nobody has removed it."""
+        return (self.folder / TEMPLATE_FILE).is_file()
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(file.lstat().st_blocks * 512 for file in self.folder.iterdir())
+
+
+_ADAPTER = TypeAdapter(Template)
+
+
+def write_template(template: Template) -> None:
+    """Write ``template.json``."""
+    (template.folder / TEMPLATE_FILE).write_bytes(_ADAPTER.dump_json(template, indent=1, exclude={"folder"}))
+
+
+def read_template(folder: Path) -> Template:
+    """Read a template and check its files.
+
+    Raises:
+        FreezeFailed: There is none, or it is damaged.
+    """
+    try:
+        values = dict(json.loads((folder / TEMPLATE_FILE).read_bytes()))
+        template = _ADAPTER.validate_python(values | {"folder": folder})
+    except (OSError, TypeError, ValueError, ValidationError) as error:
+        raise FreezeFailed(f"{folder} holds no template: {str(error).splitlines()[0]}") from None
+    template.frozen()
+    return template
+
+
+def qemu_identity(qemu: str, version: str) -> str:
+    """A QEMU binary as text: another one may not understand the frozen state.
+
+    Raises:
+        HostToolError: It is not there.
+    """
+    path = find_program(qemu)
+    if not path:
+        raise HostToolError([qemu], None, message=f"{qemu} is not installed", hint="`lab doctor` names the package")
+    return f"{version} {_identity(Path(path).resolve())}"
+
+
+def _identity(file: Path) -> str:
+    status = file.stat()
+    return f"{file.name} {status.st_size} {status.st_mtime_ns}"
+
+
+def _facts(driver: DriverPackage) -> str:
+    links = " ".join(driver.links)
+    files = " ".join(f"{file.path.name}>{file.to}={file.sha256}" for file in driver.files)
+    registry = sha256_of(driver.registry) if driver.registry else ""
+    said = f"{driver.name} {driver.service} {driver.image.name} {driver.sha256} {driver.load_order_group} {links}"
+    more = (files, registry, " ".join(driver.needs), driver.inf)
+    return "\n".join((said, *more)) if any(more) else said
+
+
+def _host_processor() -> str:
+    """The host's processor model and its features."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+    wanted = ("model name", "stepping", "microcode", "flags", "Features")
+    return os.linesep.join(line for line in lines if line.startswith(wanted))

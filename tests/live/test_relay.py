@@ -1,0 +1,164 @@
+"""Marks of a guest with the tap, and how its prints are found from its image's manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from lab.errors import EvidenceLost, GuestHung, TransportError
+from lab.guest.protocol import CommandResult
+from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.live.boot import machine_spec
+from lab.live.print_wiring import open_prints
+from lab.live.relay import TapMarker
+from lab.prints.tap.frame import MARK, Frame, encode
+from lab.prints.tap.source import TapPrintSource
+from lab.vm.argv import build_argv
+from lab.vm.machine import VirtualMachine
+
+TAPMARK = "C:\\lab\\bin\\tapmark.exe"
+
+
+@dataclass
+class Connection:
+    """A transport that answers as it is told."""
+
+    answers: list[CommandResult | Exception]
+    name: str = "winrm"
+    commands: list[tuple[str, ...]] = field(default_factory=list)
+    closed: int = 0
+
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        assert not shell
+        self.commands.append(tuple(command))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
+        raise NotImplementedError
+
+    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def ended(exit_code: int, stderr: bytes = b"") -> CommandResult:
+    return CommandResult(command=TAPMARK, exit_code=exit_code, stdout=b"", stderr=stderr, duration_s=0.1)
+
+
+def marker(*connections: Connection, alive: bool = True) -> TapMarker:
+    left = list(connections)
+    return TapMarker(TAPMARK, lambda: left.pop(0), alive=lambda: alive)
+
+
+def test_marks_share_one_connection() -> None:
+    connection = Connection([ended(0), ended(0)])
+    tap = marker(connection)
+    tap.write("t-1", 5)
+    tap.write("t-2", 5)
+    tap.close()
+    tap.close()
+    assert connection.commands == [(TAPMARK, "t-1"), (TAPMARK, "t-2")]
+    assert connection.closed == 1
+
+
+def test_a_connection_that_was_kept_and_broke_is_opened_anew_once() -> None:
+    first = Connection([ended(0), TransportError("it ended")])
+    second = Connection([ended(0)])
+    tap = marker(first, second)
+    tap.write("t-1", 5)
+    tap.write("t-2", 5)
+    assert (first.closed, second.commands) == (1, [(TAPMARK, "t-2")])
+
+
+@pytest.mark.parametrize("error", [TransportError("no answer"), GuestHung("too late")])
+def test_a_guest_that_does_not_answer_is_told_as_it_is(error: Exception) -> None:
+    connection = Connection([error])
+    with pytest.raises(type(error)):
+        marker(connection).write("t-1", 5)
+    assert connection.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "message", "hint"),
+    [
+        (2, b"tapmark: the tap's device cannot be opened: Win32 error 2\r\n", "device cannot be opened", "sc query LabTap"),
+        (50, b"tapmark: the tap refused the mark: Win32 error 50\r\n", "refused the mark", "no print callback"),
+        (1167, b"", "1167", "debug_port"),
+    ],
+)
+def test_a_tap_that_refuses_is_lost_evidence_with_its_reason(code: int, stderr: bytes, message: str, hint: str) -> None:
+    with pytest.raises(EvidenceLost) as caught:
+        marker(Connection([ended(code, stderr)])).write("t-1", 5)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_connection_to_a_dead_machine_is_left_alone() -> None:
+    connection = Connection([ended(0)])
+    tap = marker(connection, alive=False)
+    tap.write("t-1", 5)
+    tap.close()
+    assert connection.closed == 0
+
+
+@pytest.fixture
+def manifest() -> ImageManifest:
+    return ImageManifest(
+        name="windows-server-2022",
+        key="k",
+        created="2026-01-01T00:00:00Z",
+        guest="Windows Server 2022",
+        is_windows=True,
+        capabilities=(),
+        machine=MachineSpec(machine="q35", memory_mb=4096, disk="disk.qcow2"),
+        prints=PrintPort(source="tap", encoding="cp1252"),
+        ports=Ports(),
+    )
+
+
+@dataclass
+class Machine:
+    """What the source asks of a virtual machine."""
+
+    run_dir: Path
+    alive: bool = True
+
+
+def test_a_manifest_with_the_tap_gives_its_machine_the_port_and_the_source_its_log(
+    manifest: ImageManifest, tmp_path: Path
+) -> None:
+    argv = build_argv(machine_spec(manifest, tmp_path, name="g", accelerator="tcg"))
+    assert "isa-debugcon,iobase=0xe9,chardev=debugcon" in argv
+    log = tmp_path / next(part for part in argv if part.startswith("file,id=debugcon")).split("path=")[1]
+    connection = Connection([ended(0)])
+    opened: list[Connection] = []
+
+    def open_transport() -> Connection:
+        opened.append(connection)
+        return connection
+
+    machine = cast(VirtualMachine, Machine(tmp_path))
+    source = open_prints(manifest, machine, "utf-8", open_transport)
+    assert isinstance(source, TapPrintSource)
+    assert source.raw_file == log
+    source.start()
+    assert opened == []  # a guest that boots cannot be connected to
+    log.write_bytes(encode(Frame(kind=MARK, session=1, sequence=0, text=b"t-1")))
+    source.mark("t-1", timeout=30)
+    assert connection.commands == [(TAPMARK, "t-1")]
+    source.close()
+    assert connection.closed == 1
+
+
+def test_another_source_has_no_debug_console(manifest: ImageManifest, tmp_path: Path) -> None:
+    other = manifest.model_copy(update={"prints": PrintPort(source="kd")})
+    assert machine_spec(other, tmp_path, name="g", accelerator="tcg").debug_port is None
