@@ -1,4 +1,4 @@
-"""Every error that a user of the lab may want to catch.
+"""The exceptions of the lab: the class of an error decides the verdict.
 
 Meaning decides the class, not the layer that noticed it, and the class decides the verdict:
 

@@ -1,4 +1,4 @@
-"""What suites import by name: codes and fields, and the types of the fixtures' values. docs/fixtures.md has examples."""
+"""The names that suites import: codes, fields, and the types of the fixtures' values; docs/fixtures.md has examples."""
 
 from __future__ import annotations
 

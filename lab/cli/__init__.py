@@ -1,4 +1,4 @@
-"""The command line tool `lab`: each module adds one group of commands; they call, they do not know how.
+"""The command line tool `lab`: each module has one group of commands, and calls the packages below for the work.
 
 May import everything.
 """

@@ -1,4 +1,4 @@
-"""The lab file (lab.yaml): its typed model, and reading it with errors that name file, key and line.
+"""The lab file (`lab.yaml`): its typed model, and a reader whose errors name file, key and line.
 
 May import lab.errors.
 """

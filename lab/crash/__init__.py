@@ -1,4 +1,4 @@
-"""Driver faults, bugchecks and hangs as evidence.
+"""Evidence of driver faults, bugchecks and hangs: what the codes mean, and how dumps are taken and read.
 
 May import lab.guest, lab.vm and below; not lab.prints.
 """

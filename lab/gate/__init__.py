@@ -1,4 +1,4 @@
-"""Verdicts, known issues and exit codes.
+"""Decides verdicts, applies known issues, and decides the exit code.
 
 May import lab.lease and below; not lab.report.
 """

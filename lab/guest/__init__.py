@@ -1,4 +1,4 @@
-"""A running guest as seen from outside: transports, files, services, capabilities, readiness.
+"""A running guest seen from outside: transports, files, services, capabilities, readiness.
 
 May import lab.vm and below; not lab.image.
 """

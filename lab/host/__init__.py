@@ -1,4 +1,4 @@
-"""The machine we run on: accelerator probe, tools and their versions, folders and subprocesses.
+"""The host: accelerator probe, tools and their versions, folders, locks and subprocesses.
 
 Imports only lab.errors and lab.config.
 """

@@ -1,4 +1,4 @@
-"""Print sources, records, and the per-test stream with expect().
+"""Kernel prints: sources, records, their assignment to tests, and `expect()`.
 
 May import lab.guest, lab.vm and below.
 """

@@ -1,4 +1,4 @@
-"""What `lab init` does: look at somebody's repository, and compose the first files of a driver test for it.
+"""`lab init`: looks at a user's repository and composes the first files of a driver test.
 
 May import the toolchain and what lies below it; only the command line imports it.
 """

@@ -1,4 +1,4 @@
-"""One virtual machine: argument list from a spec, process and its keeper, QMP, disks, serial logs.
+"""One virtual machine: argument list, process and its supervisor, QMP, disks, serial logs, snapshots.
 
 May import lab.host; nothing above.
 """

@@ -1,4 +1,4 @@
-"""One module for each measure, and the list of them in the order in which a bench runs them."""
+"""One module for each measure, and the list of all measures in the order in which a bench runs them."""
 
 from __future__ import annotations
 

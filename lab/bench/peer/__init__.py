@@ -1,1 +1,1 @@
-"""What runs in another Python, with the tools that the lab is compared with. Imports nothing of the lab."""
+"""Scripts that run in another Python, with the tools that the lab is compared with; they import nothing from the lab."""

@@ -1,4 +1,4 @@
-"""Windows images: recipe, ISO inspection, answer file, payload, and the driver of Setup in a virtual machine.
+"""Windows images: recipe, inspection of the ISO, answer file, payload, and Setup in a virtual machine.
 
 May import what lab.image may.
 """

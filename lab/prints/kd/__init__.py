@@ -1,4 +1,4 @@
-"""Host side of the kernel-debugger serial protocol: prints, loads, stops and bugchecks from COM1 of a Windows guest.
+"""Host side of the kernel debugger's serial protocol: prints, loads, stops and bugchecks of a Windows guest.
 
 May import lab.guest, lab.vm and below.
 """

@@ -1,4 +1,4 @@
-"""Host side of the tap, the driver that hands kernel prints to QEMU's debug console (``driver/tap``).
+"""Host side of the print relay, the driver that writes kernel prints to QEMU's debug console.
 
 May import lab.guest, lab.vm and below.
 """
