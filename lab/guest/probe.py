@@ -188,5 +188,5 @@ def _raise_script_error(output: bytes) -> None:
             if needs := said.get("needs"):
                 raise GuestLacks(str(needs), f"drvprobe: {said.get('message')}: `{said.get('text')}`")
             raise ConfigError(
-                f"drvprobe: {said.get('message')} in `{said.get('text')}`", hint="see the script language in driver/README.md"
+                f"drvprobe: {said.get('message')} in `{said.get('text')}`", hint="see the script language in docs/drvprobe.md"
             )

@@ -1,6 +1,6 @@
 """The language of ``drvprobe.exe`` scripts, read on the host: what is wrong is told with its place before anything is sent.
 
-``driver/README.md`` describes it. What is written for people (comments, ``CTL_CODE(…)``, ``text=``) becomes what the program in
+``docs/drvprobe.md`` describes it. What is written for people (comments, ``CTL_CODE(…)``, ``text=``) becomes what the program in
 the guest reads: plain words, a number, ``hex=``.
 """
 

@@ -182,7 +182,7 @@ def load_component(path: Path) -> Component:
     """
     document = read_yaml(path)
     if not document.data:
-        hint = "write at least name, image and sources; driver/README.md shows an example"
+        hint = "write at least name, image and sources; docs/drivers.md shows an example"
         raise ConfigError("is empty", file=str(path), line=1, hint=hint)
     for key in _NO_ARGUMENTS & document.data.keys():
         hint = "give them below its service: `registry: {Parameters: {Level: 3}}`; DriverEntry gets the path of that key"
@@ -286,6 +286,6 @@ def load_folder(folder: Path) -> list[Component]:
     """
     found = manifests_in(folder)
     if not found:
-        hint = "`lab init` writes one; driver/README.md lists its keys"
+        hint = "`lab init` writes one; docs/drivers.md lists its keys"
         raise ConfigError(f"no {MANIFEST_NAME} in the folder", file=str(folder), hint=hint)
     return [load_component(path) for path in found]

@@ -161,7 +161,7 @@ def _at(component: Component, name: str, key: tuple[str | int, ...]) -> list[Com
     if path.is_file() and path.name.endswith(MANIFEST_NAME):
         return [load_component(path)]
     if path.is_dir():
-        raise component.wrong(f"there is no {MANIFEST_NAME} in {path}", *key, hint="driver/README.md shows how to write one")
+        raise component.wrong(f"there is no {MANIFEST_NAME} in {path}", *key, hint="docs/drivers.md shows how to write one")
     raise component.wrong(f"there is no {path}", *key, hint=f"paths count from {component.folder}; they have slashes")
 
 

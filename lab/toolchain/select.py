@@ -222,7 +222,7 @@ def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:
             raise ConfigError(
                 f"there is neither a {MANIFEST_NAME} nor a .sys file in it",
                 file=str(path),
-                hint="`lab init` writes a manifest; driver/README.md lists its keys",
+                hint="`lab init` writes a manifest; docs/drivers.md lists its keys",
             )
         found = [_replacement(image, known) for image in images]
         # A folder of builds may hold what serves the lab itself, too: that comes with the image of the guest.

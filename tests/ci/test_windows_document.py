@@ -14,7 +14,7 @@ from lab.cli.main import app
 from lab.image.recipes import windows_names
 from lab.image.windows import files
 from lab.image.windows.recipe import STAGES
-from tests.ci.test_readme import messages_of_the_code, said
+from tests.ci.test_troubleshooting import messages_of_the_code, said
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8")

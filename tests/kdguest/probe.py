@@ -1,4 +1,4 @@
-"""``drvprobe.exe`` as a model: its script language and its lines, see ``driver/README.md``."""
+"""``drvprobe.exe`` as a model: its script language and its lines, see ``docs/drvprobe.md``."""
 
 from __future__ import annotations
 

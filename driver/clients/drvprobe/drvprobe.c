@@ -5,7 +5,7 @@
  *     drvprobe @FILE          the script in a file
  *     drvprobe -              the script on standard input
  *
- * The script language and the lines are described in driver/README.md. Ends with 0 when the script ran to its end,
+ * The script language and the lines are described in docs/drvprobe.md. Ends with 0 when the script ran to its end,
  * whatever the Win32 errors on the way were; with 2 when the script is wrong; with CODE after `exit CODE`.
  *
  * `@NAME operation` lists an operation for a thread, `$NAME operation` for a process of its own; `go` starts all that are

@@ -1,4 +1,4 @@
-"""The README's table of messages quotes what the code really says."""
+"""The table of messages in docs/troubleshooting.md quotes what the code really says."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LETTERS = 3
 
 
 def quoted_messages() -> list[str]:
-    """The quoted texts of the first column of the README's last table."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The quoted texts of the first column of the table."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     table = text.partition("| it says |")[2].partition("\n\n")[0].splitlines()[2:]
     return [
         quote
@@ -65,7 +65,7 @@ def messages() -> list[re.Pattern[str]]:
 
 
 @pytest.mark.parametrize("quote", quoted_messages())
-def test_the_code_says_what_the_readme_quotes(quote: str, messages: list[re.Pattern[str]]) -> None:
+def test_the_code_says_what_the_page_quotes(quote: str, messages: list[re.Pattern[str]]) -> None:
     assert said(quote, messages)
 
 

@@ -1,4 +1,4 @@
-"""What the README says of a guest to look around in, typed as it stands there."""
+"""What docs/commands.md says about a guest to look around in, typed as it is written there."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ pytestmark = pytest.mark.e2e
 
 
 def commands(heading: str) -> list[list[str]]:
-    """The command lines of the console block below a heading, without comments, and without the path of the command."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"## {heading}\n")[2]
+    """The command lines of the console block below a heading, without comments and without the name of the command."""
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8").partition(f"## {heading}\n")[2]
     block = text.partition("```console\n")[2].partition("```")[0]
-    lines = re.findall(r"^\$ \.venv/bin/lab (.*)$", block, re.MULTILINE)
+    lines = re.findall(r"^\$ lab (.*)$", block, re.MULTILINE)
     return [shlex.split(line, comments=True) for line in lines]
 
 
