@@ -8,6 +8,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
           GuestRefuses    a guest does not take what a manifest gives it      -> test
       HostToolError       a program of this machine is missing or failed      -> infra
       ImageError          a guest image cannot be built or is not usable      -> infra
+      PluginError         a package that extends the lab cannot be used       -> infra
       FreezeFailed        a guest cannot be frozen, or a frozen one not used  -> a cold boot instead, and infra
       GuestError          something between the lab and a guest               -> infra unless it says otherwise
         BootTimeout       the guest did not get ready in time
@@ -118,6 +119,10 @@ class HostToolError(LabError):
 
 class ImageError(LabError):
     """A guest image cannot be built, is missing, or does not match its manifest."""
+
+
+class PluginError(LabError):
+    """An installed package that adds a kind to the lab cannot be used; the message names package and entry point."""
 
 
 class FreezeFailed(LabError):

@@ -1,6 +1,6 @@
 """The lab file (`lab.yaml`): its typed model, and a reader whose errors name file, key and line.
 
-May import lab.errors.
+May import lab.host and lab.errors.
 """
 
 from __future__ import annotations

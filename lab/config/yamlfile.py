@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from lab.config.textfile import read_text
 from lab.errors import ConfigError
+from lab.host.textfile import read_text
 
 _Model = TypeVar("_Model", bound=BaseModel)
 KeyPath = tuple[str | int, ...]

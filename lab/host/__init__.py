@@ -1,4 +1,4 @@
 """The host: accelerator probe, tools and their versions, folders, locks and subprocesses.
 
-Imports only lab.errors and lab.config.
+Imports only lab.errors.
 """

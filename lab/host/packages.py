@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lab.config.textfile import read_text
 from lab.errors import ConfigError, HostToolError
 from lab.host.assets import data_root
 from lab.host.process import Runner, find_program, run_quick
+from lab.host.textfile import read_text
 
 _LOG = logging.getLogger(__name__)
 #: The list, one name a line; what installs here is what `lab doctor` asks for.

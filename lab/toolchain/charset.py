@@ -12,8 +12,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.config.textfile import SAVE_AS_UTF8, marked_encoding
 from lab.errors import ConfigError
+from lab.host.textfile import SAVE_AS_UTF8, marked_encoding
 
 _UTF8 = "utf-8"
 #: Of a file that is ASCII behind its byte order mark.

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lab.config.textfile import SAVE_AS_UTF8, marked_encoding
 from lab.errors import ConfigError, HostToolError, LabError
+from lab.host.textfile import SAVE_AS_UTF8, marked_encoding
 
 #: What the tools say when they are not to blame the source: damage, a full disk, no memory, a killed process.
 _HOST = re.compile(

@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from pydantic import SecretStr, ValidationError
 
-from lab.config.textfile import read_text
 from lab.errors import ConfigError
 from lab.host.assets import data_root
 from lab.host.paths import cache_dir
+from lab.host.textfile import read_text
 from lab.image.key import content_key, tree_inputs
 from lab.image.manifest import SCHEMA_VERSION
 from lab.image.progress import Progress

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
-from lab.config.textfile import marked_encoding
 from lab.errors import ConfigError, ImageError
+from lab.host.textfile import marked_encoding
 from lab.image.windows.wim import Edition, ReadAt, choose_edition, read_editions
 
 #: Told the bytes done and the bytes in all.

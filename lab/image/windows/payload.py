@@ -17,8 +17,8 @@ import pycdlib
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from lab.config.textfile import decode_text, marked_encoding
 from lab.errors import ConfigError, ImageError
+from lab.host.textfile import decode_text, marked_encoding
 from lab.image.windows.answer import ANSWER_FILE, common_folder
 from lab.image.windows.recipe import WindowsRecipeFile
 

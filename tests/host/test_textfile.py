@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.config import load_settings
-from lab.config.textfile import SAVE_AS_UTF8, decode_text, read_text
 from lab.errors import ConfigError
+from lab.host.textfile import SAVE_AS_UTF8, decode_text, read_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""Kinds that are chosen by name: those of the lab itself, and those that installed packages add by entry points.
+
+A group lists its built-in kinds as an entry point does, ``name -> "module:object"``, so a checkout without installed metadata
+has them, and no kind is imported before it is used. A package adds one in its ``pyproject.toml``; docs/extending.md shows how.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any, TypeVar, cast
+
+from lab.errors import ConfigError, PluginError
+
+_LOG = logging.getLogger(__name__)
+_Kind = TypeVar("_Kind")
+_Find = Callable[[str], Iterable[EntryPoint]]
+
+
+def installed(group: str) -> Iterable[EntryPoint]:
+    """The entry points of a group, of every distribution on ``sys.path``; one that is found twice counts once."""
+    return importlib.metadata.entry_points(group=group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kinds:
+    """One group of kinds.
+
+    Attributes:
+        what: What one of them is, in messages: ``transport``.
+        group: The entry points' group: ``driver_test_lab.transports``.
+        builtin: The lab's own, name → ``module:object``.
+        find: Finds the entry points of a group.
+    """
+
+    what: str
+    group: str
+    builtin: Mapping[str, str]
+    find: _Find = installed
+
+    def names(self) -> tuple[str, ...]:
+        """All names: the lab's own in their order, then those of plugins by the alphabet. Nothing is imported."""
+        return (*self.builtin, *sorted({entry.name for entry in self.find(self.group)} - self.builtin.keys()))
+
+    def knows(self, name: str) -> bool:
+        """Whether there is one of this name. Plugins are looked for only when the lab itself has none."""
+        return name in self.builtin or any(entry.name == name for entry in self.find(self.group))
+
+    def load(self, name: str, protocol: Callable[..., _Kind], *, why: str = "") -> _Kind:
+        """The kind of a name.
+
+        Args:
+            name: Its name.
+            protocol: The Protocol that it must have.
+            why: Who wants it, for the message: ``image toy``.
+
+        Raises:
+            ConfigError: There is none of this name.
+            PluginError: A plugin's kind cannot be imported or lacks members, or two packages add the same name.
+        """
+        entries = self._entries(name)
+        if not entries:
+            names = self.names()
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = (
+                f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}; a package adds one: docs/extending.md"
+            )
+            raise ConfigError(f"{why + ': ' if why else ''}there is no {self.what} {name!r}", hint=hint)
+        if len(entries) > 1:
+            raise PluginError(
+                f"the {self.what} {name!r} is there more than once: {', '.join(_origin(entry) for entry in entries)}",
+                hint="uninstall all of these packages but one, or have its author rename the entry point",
+            )
+        return self._object(entries[0], protocol)
+
+    def load_all(self, protocol: Callable[..., _Kind]) -> dict[str, _Kind]:
+        """All kinds by name, as far as they can be used; for lists of choices.
+
+        A plugin that is broken is left out with a warning in the log: it breaks only those who use it, see :meth:`load`.
+        """
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.load(name, protocol)
+            except PluginError as error:
+                _LOG.warning("left out: %s", error.message)
+        return found
+
+    def _entries(self, name: str) -> list[EntryPoint]:
+        own = [EntryPoint(name, self.builtin[name], self.group)] if name in self.builtin else []
+        return own + [entry for entry in self.find(self.group) if entry.name == name]
+
+    def _object(self, entry: EntryPoint, protocol: Callable[..., _Kind]) -> _Kind:
+        if entry.dist is None:
+            return cast(_Kind, entry.load())  # the lab's own: an error of it is a bug, and is shown as one
+        try:
+            found = entry.load()
+        except Exception as error:
+            # Whatever a foreign module raises when it is imported.
+            raise PluginError(
+                f"the {self.what} {entry.name!r} of {_origin(entry)} cannot be imported: {type(error).__name__}: {error}",
+                hint=f"python -c 'import {entry.module}' shows where; or uninstall the package",
+            ) from error
+        lacks = missing_members(found, cast(type, protocol))
+        if lacks:
+            raise PluginError(
+                f"the {self.what} {entry.name!r} of {_origin(entry)} has no {', '.join(lacks)}",
+                hint=f"the package must fit this version of the lab: it needs what {protocol.__module__}."
+                f"{protocol.__qualname__} names",
+            )
+        return cast(_Kind, found)
+
+
+def missing_members(value: object, protocol: type[Any]) -> tuple[str, ...]:
+    """The public members of a Protocol that an object does not have, sorted."""
+    wanted = {name for part in protocol.__mro__ for name in (*vars(part), *vars(part).get("__annotations__", {}))}
+    return tuple(sorted(name for name in wanted if not name.startswith("_") and not hasattr(value, name)))
+
+
+def _origin(entry: EntryPoint) -> str:
+    if entry.dist is None:
+        return "the lab itself"
+    return f"{entry.dist.name} {entry.dist.version} (entry point {entry.name} = {entry.value})"
