@@ -66,9 +66,8 @@ class Kinds:
         if not entries:
             names = self.names()
             near = difflib.get_close_matches(name, names, n=1)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}; a package adds one: docs/extending.md"
-            )
+            known = f"known are {', '.join(names)}; packages add more: docs/extending.md"
+            hint = f"did you mean {near[0]}?" if near else known
             raise ConfigError(f"{why + ': ' if why else ''}there is no {self.what} {name!r}", hint=hint)
         if len(entries) > 1:
             raise PluginError(
