@@ -11,8 +11,8 @@ from lab.host.assets import data_root
 from lab.image.progress import Progress
 from lab.image.store import Recipe, build_image, find_image, list_images
 from lab.image.windows.recipe import RECIPE_FILE, WindowsRecipeFile, load_recipe
-from lab.image.wine import NAME as WINE
-from lab.image.wine import WineRecipe
+from lab.image.wine.recipe import NAME as WINE
+from lab.image.wine.recipe import WineRecipe
 
 _IMAGES = "vm-images"
 _WINDOWS = "windows-"

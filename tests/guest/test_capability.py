@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lab.errors import ConfigError
 from lab.guest import capability
-from lab.image import wine
+from lab.image.wine import recipe as wine
 
 
 def test_known_names_pass_in_order_and_once() -> None:

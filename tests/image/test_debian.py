@@ -11,7 +11,8 @@ from filelock import FileLock
 
 from lab.errors import HostToolError
 from lab.image import debian
-from lab.image.wine import WineRecipe, braces, winrm_settings
+from lab.image.wine.contents import braces, winrm_settings
+from lab.image.wine.recipe import WineRecipe
 
 PLAN = debian.Bootstrap(
     suite="trixie",

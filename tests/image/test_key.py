@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from lab.host.assets import data_root
 from lab.image.key import KEY_LENGTH, content_key, source_files, tree_inputs
-from lab.image.wine import WineRecipe
+from lab.image.wine import recipe
+from lab.image.wine.recipe import WineRecipe
 from lab.toolchain import flags
 
 NAMES = st.text(min_size=1, max_size=8)
@@ -80,12 +82,44 @@ def test_the_key_of_the_free_guest_changes_with_each_source(checkout: Path, name
     assert WineRecipe(checkout).key() != before
 
 
-def test_the_key_of_the_free_guest_covers_a_new_file_the_code_and_the_schema(checkout: Path) -> None:
+def test_the_key_of_the_free_guest_covers_a_new_file_what_is_done_and_the_schema(checkout: Path) -> None:
     before = WineRecipe(checkout)
     key = before.key()
     (checkout / "vm-images/wine/guest/new").write_text("")
     assert WineRecipe(checkout).key() != key
-    assert {"schema", "code/wine.py", "code/debian.py", "code/credentials.py"} <= set(before.inputs())
+    assert {"schema", "plan"} <= set(before.inputs())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CAPABILITIES", ("dbgprint",)),
+        ("HOSTNAME", "other"),
+        ("MACHINE", recipe.MACHINE.model_copy(update={"memory_mb": 1024})),
+        ("REVISION", recipe.REVISION + 1),
+        ("MARK_PORT", 6000),
+    ],
+)
+def test_the_key_changes_with_what_the_code_does(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    before = WineRecipe().key()
+    monkeypatch.setattr(recipe, name, value)
+    assert WineRecipe().key() != before
+
+
+def test_the_plan_names_all_that_is_installed_and_nothing_of_this_machine(checkout: Path) -> None:
+    plan = json.loads(WineRecipe(checkout).plan())
+    targets = {entry["target"] for entry in plan["customize"]["install"]}
+    assert {"/etc/inittab", "/etc/lab/winrm.json", "/home/lab/wine/drive_c/lab/labexec.exe"} <= targets
+    assert str(checkout) not in json.dumps(plan)
+    assert plan["customize"]["password"] == "PASSWORD"
+
+
+def test_an_image_of_a_key_that_was_counted_otherwise_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    present = content_key(WineRecipe().inputs())
+    monkeypatch.setattr(recipe, "SAME_IMAGE", {present: "0123456789abcdef"})
+    assert WineRecipe().key() == "0123456789abcdef"
+    monkeypatch.setattr(recipe, "SAME_IMAGE", {"another": "0123456789abcdef"})
+    assert WineRecipe().key() == present
 
 
 def test_the_key_of_the_free_guest_covers_how_its_programs_are_compiled(

@@ -13,7 +13,8 @@ from labwinrm.config import parse_config
 from lab.errors import EvidenceLost, TransportError
 from lab.guest.winrm.transport import WinRmTransport
 from lab.image.manifest import Credentials, ImageManifest, KernelFacts, MachineSpec, Ports, PrintPort
-from lab.image.wine import PRINTS_CHANNEL, WINRM_CHANNEL, WineRecipe, winrm_settings
+from lab.image.wine.contents import PRINTS_CHANNEL, WINRM_CHANNEL, winrm_settings
+from lab.image.wine.recipe import WineRecipe
 from lab.live.boot import connect, machine_spec
 from lab.live.print_wiring import open_prints
 from lab.prints.wine import WinePrintSource
@@ -70,7 +71,7 @@ def prints_of(machine: Any, **changes: object) -> WinePrintSource:
 
 
 def test_the_free_guest_has_a_channel_for_winrm_and_one_for_its_prints(tmp_path: Path) -> None:
-    made = WineRecipe()._manifest({"wine": "8.0~repack-4", "debian": "12"}, KernelFacts(modules={}))
+    made = WineRecipe().manifest({"wine": "8.0~repack-4", "debian": "12"}, KernelFacts(modules={}))
     spec = machine_spec(made, tmp_path, name="g", accelerator="tcg")
     assert spec.channels == (WINRM_CHANNEL, PRINTS_CHANNEL) == ("lab.winrm", "lab.prints")
     ports = [item for item in build_argv(spec) if item.startswith("virtserialport")]

@@ -1,0 +1,4 @@
+"""The free guest, Wine on Debian: its recipe, and what the image contains.
+
+May import what lab.image may.
+"""
