@@ -13,7 +13,7 @@ from typing import Literal, Self
 from lab.bench.measure import Forks
 from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress
-from lab.lease.guest_source import ImageSource
+from lab.lease.image_source import ImageSource
 from lab.live.deploy import deploy
 from lab.live.guest import LiveGuest, TransportName
 from lab.live.payload import Payload

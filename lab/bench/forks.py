@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.bench.measure import NotHere
 from lab.errors import LabError
-from lab.lease.guest_source import ImageSource, with_forks
+from lab.lease.image_source import ImageSource, with_forks
 from lab.live.guest import LiveGuest
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks

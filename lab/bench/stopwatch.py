@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lab.lease.pool import GuestPool
+from lab.lease.starter import GuestStarter
 from lab.live.guest import LiveGuest
 
 FILE_OPTION = "--lab-bench-timings"
@@ -157,19 +157,19 @@ class StopwatchPlugin:
         """Put the watch around every guest that is made from now on, and around making it."""
         watch = self._watch
         init: Callable[..., None] = LiveGuest.__init__
-        start_once: Callable[..., Any] = GuestPool._start_once
+        start_once: Callable[..., Any] = GuestStarter._start_once
 
         def watched_init(guest: LiveGuest, *args: Any, **kwargs: Any) -> None:
             init(guest, *args, **kwargs)
             guest.transport = Watched(guest.transport, _TRANSPORT_CALLS, watch)
             guest.prints = Watched(guest.prints, _PRINT_CALLS, watch)
 
-        def watched_start(pool: GuestPool, *args: Any, **kwargs: Any) -> Any:
+        def watched_start(starter: GuestStarter, *args: Any, **kwargs: Any) -> Any:
             with watch.guest():
-                return start_once(pool, *args, **kwargs)
+                return start_once(starter, *args, **kwargs)
 
         self._undo.setattr(LiveGuest, "__init__", watched_init)
-        self._undo.setattr(GuestPool, "_start_once", watched_start)
+        self._undo.setattr(GuestStarter, "_start_once", watched_start)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

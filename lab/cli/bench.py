@@ -36,7 +36,7 @@ from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.lease.detached import DetachedGuests
-from lab.lease.guest_source import ImageSource
+from lab.lease.image_source import ImageSource
 from lab.live.payload import Payload
 from lab.report.outdir import COPIES, check_named, named_folder, timed_folder
 from lab.snapshot.store import TemplateStore

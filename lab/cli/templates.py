@@ -24,7 +24,7 @@ from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.image.store import list_images
 from lab.lease.detached import describe
-from lab.lease.guest_source import make_forks
+from lab.lease.image_source import make_forks
 from lab.live.hardware import check_machine, disk_sums, fit
 from lab.live.named_files import file_sums
 from lab.live.payload import Payload

@@ -50,7 +50,7 @@ class BorrowedGuest(LiveGuest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BorrowedSource:
-    """The only guest of a run; a :class:`lab.lease.pool.GuestSource`.
+    """The only guest of a run; a :class:`lab.lease.protocol.GuestSource`.
 
     Attributes:
         guest: The guest, as it is registered.

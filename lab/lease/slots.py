@@ -14,7 +14,7 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.host.capacity import Capacity, measure
 from lab.host.locks import free_ranges, lock_range, open_lock
-from lab.lease.pool import GuestSource
+from lab.lease.protocol import GuestSource
 from lab.lease.waiting import Patience
 
 _POLL_S = 0.02

@@ -10,7 +10,7 @@ from lab.errors import GuestHung, GuestLacks, LabError, ServiceError, SuiteError
 from lab.guest.pnp import install_package, remove_package
 from lab.guest.scanswer import UNKNOWN_ERROR
 from lab.guest.services import ALREADY_RUNNING, DOES_NOT_EXIST, NOT_ACTIVE, ServiceState
-from lab.lease.pool import Lease
+from lab.lease.lease import Lease
 from lab.live.payload import GUEST_FOLDER, Payload
 from lab.live.verify import verify
 from lab.toolchain.select import DriverPackage
@@ -73,13 +73,13 @@ class LoadedDriver:
             ServiceError: The guest refused; 1062 when it was not running.
         """
         self._lease.guest.services.stop(self.service)
-        self._lease.loaded.discard(self.name)
+        self._lease.note_unloaded(self.name)
 
     def reload(self) -> None:
         """Unload and load it again; what is loaded is compared as in :meth:`start`."""
         self._verify()
         begin = self._clock()
-        self._lease.loaded.discard(self.name)
+        self._lease.note_unloaded(self.name)
         self._lease.guest.services.restart(self.service)
         self._loaded(begin)
 
@@ -141,7 +141,7 @@ class LoadedDriver:
                 self.wait_unloaded()
         except ServiceError as error:
             if error.exit_code == NOT_ACTIVE:
-                self._lease.loaded.discard(self.name)
+                self._lease.note_unloaded(self.name)
                 return
             self._condemn(error)
             if self._is_gone(error):
@@ -166,7 +166,7 @@ class LoadedDriver:
 
     def _uninstall(self) -> None:
         """Stop it, where it can be stopped, and take its package off the guest."""
-        self._lease.loaded.discard(self.name)
+        self._lease.note_unloaded(self.name)
         published, self._published = self._published, ""
         try:
             with contextlib.suppress(ServiceError):  # a driver of a device goes with its device
@@ -188,9 +188,7 @@ class LoadedDriver:
             raise
 
     def _loaded(self, begin: float) -> None:
-        self._lease.loaded.add(self.name)
-        if self._lease.life.load_s is None:
-            self._lease.life.load_s = self._clock() - begin
+        self._lease.note_loaded(self.name, seconds=self._clock() - begin)
 
     def _is_gone(self, error: ServiceError) -> bool:
         """Whether the service was refused because there is none; the free guest's sc does not always tell why."""

@@ -13,7 +13,8 @@ from lab.config.model import CrashDump
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.signs import CrashSign, crash_sign
 from lab.host.passed import said
-from lab.lease.pool import GuestSource, Lease
+from lab.lease.lease import Lease
+from lab.lease.protocol import GuestSource
 from lab.live.crashwatch import Crash, CrashWatch
 from lab.live.evidence import SavedEvidence, SavedFile, event_count, events_of, save_crash, save_hang
 from lab.live.guest import LiveGuest

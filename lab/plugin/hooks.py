@@ -15,7 +15,7 @@ import pytest
 import lab
 from lab.errors import LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
-from lab.lease.pool import GuestSource
+from lab.lease.protocol import GuestSource
 from lab.plugin import hookspec, markers, options
 from lab.plugin.finish import FinishAnyway
 from lab.plugin.isolation import scope_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from lab.lease.pool import GuestSource
+    from lab.lease.protocol import GuestSource
     from lab.plugin.options import LabConfig
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lab.errors import LabError
 from lab.image.gaps import gap_lines, gaps_of
 from lab.image.kernel import ImportGaps
-from lab.lease.pool import GuestSource
+from lab.lease.protocol import GuestSource
 from lab.live.payload import Payload
 from lab.toolchain.privileged import may_be_privileged
 

@@ -14,7 +14,7 @@ import lab
 from lab.config.machine import Machine
 from lab.host.paths import cache_dir
 from lab.image.manifest import ImageManifest
-from lab.lease.pool import GuestSource
+from lab.lease.protocol import GuestSource
 from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.report.elsewhere import find

@@ -17,7 +17,10 @@ from lab.guest.lacks import in_words
 from lab.host.locks import locks_dir
 from lab.lease.borrowed import borrowed_lacks
 from lab.lease.host_lock import HostLock
-from lab.lease.pool import TESTS_OVER, GuestLife, GuestPool, GuestSource, Lease
+from lab.lease.lease import Lease
+from lab.lease.life import TESTS_OVER, GuestLife
+from lab.lease.pool import GuestPool
+from lab.lease.protocol import GuestSource
 from lab.lease.slots import Slots, slot_count
 from lab.lease.waiting import Patience
 from lab.plugin.drivers import LoadedDriver
@@ -202,7 +205,7 @@ class LabSession:
             # Also where pytest says "skipped", because the test is expected to fail.
             self._triage.look_into(run, run.lease, error)
         if report.outcome == "failed" and run.lease is not None:
-            run.lease.failed_tests += 1
+            run.lease.note_failure()
             if self.config.keep == "failed" and self.pool.kept is None:
                 # Drivers, processes and handles stay as the test left them: nobody else may use this guest, nor tidy it up.
                 run.lease.condemn(f"kept as {run.nodeid} left it")
@@ -267,7 +270,7 @@ class LabSession:
             run.stream = self._open_window(run, lease)
         run.lease = lease
         self.evidence.begin(run, lease)
-        before, lease.last_test = lease.last_test, run.nodeid
+        before = lease.serve(run.nodeid)
         early = first_fault(lease.ledger.peek())
         if early is not None and early.lacks and before:
             # The test before it left a driver that called what this guest lacks: no matter of this test.

@@ -19,8 +19,8 @@ from lab.image.manifest import ImageManifest
 from lab.image.recipes import existing_image
 from lab.lease.borrowed import borrow, check_image
 from lab.lease.detached import DetachedGuests
-from lab.lease.guest_source import ImageSource, with_forks
-from lab.lease.pool import GuestSource
+from lab.lease.image_source import ImageSource, with_forks
+from lab.lease.protocol import GuestSource
 from lab.live.guest import LiveGuest
 from lab.live.hardware import check_machine, fit
 from lab.live.payload import Payload

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import ParseError
 from lab.gate.exitcode import NOTHING, OK, exit_code, meaning, unused_counts
 from lab.gate.verdict import SEVERITY
 from lab.host.passed import passed_over
-from lab.lease.pool import END_OF_RUN, REPLACED, TESTS_OVER
+from lab.lease.life import END_OF_RUN, REPLACED, TESTS_OVER
 from lab.report.collect import assemble
 from lab.report.elsewhere import find
 from lab.report.html import write_html

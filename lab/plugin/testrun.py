@@ -17,7 +17,7 @@ from lab.crash.signs import CrashSign
 from lab.gate.known import match_known
 from lab.gate.verdict import Decision, Facts, PhaseFact, decide
 from lab.guest.lacks import PRIVILEGED, module_of
-from lab.lease.pool import Lease
+from lab.lease.lease import Lease
 from lab.live.evidence import SavedEvidence
 from lab.plugin.markers import Wishes
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, NoteRecord, Record

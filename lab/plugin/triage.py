@@ -14,7 +14,7 @@ from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, Servi
 from lab.gate.verdict import leaves
 from lab.guest.lacks import in_words
 from lab.host.passed import passed_over
-from lab.lease.pool import Lease
+from lab.lease.lease import Lease, Rank
 from lab.plugin.evidence import EvidenceKeeper
 from lab.plugin.testrun import TestRun
 from lab.prints.stream import first_fault, render
@@ -118,16 +118,12 @@ class Triage:
         self._evidence.window_closed(run, lease)
         fault = first_fault(run.window.records)
         if run.sign is not None:
-            # This explains whatever the test has run into before, such as a connection that broke.
-            lease.condemned = ""
-            lease.condemn(f"crash: {run.sign.text} in {run.nodeid}")
+            lease.condemn(f"crash: {run.sign.text} in {run.nodeid}", Rank.END)
         elif fault is not None:
-            lease.condemned = ""  # as above
             what = f"lacks {fault.lacks}, called" if fault.lacks else f"crash: 0x{fault.code:08X}"
-            lease.condemn(f"{what} in {run.nodeid}")
+            lease.condemn(f"{what} in {run.nodeid}", Rank.END)
         elif not run.guest_alive:
-            lease.condemned = ""  # as above
-            lease.condemn(f"exited: {lease.guest.machine.exited_error().message.splitlines()[0]}")
+            lease.condemn(f"exited: {lease.guest.machine.exited_error().message.splitlines()[0]}", Rank.END)
         elif run.window.gaps:
             lease.condemn(f"lost evidence: {run.window.gaps[0]}")
 

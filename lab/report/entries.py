@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from lab.crash.faults import FaultWords
 from lab.crash.signs import CrashSign
 from lab.crash.steps import Step
-from lab.lease.pool import GuestLife
+from lab.lease.life import GuestLife
 from lab.prints.record import EventRecord, FaultRecord, PrintRecord
 from lab.report.model import (
     NO_CODE,

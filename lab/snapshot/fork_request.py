@@ -89,7 +89,7 @@ class ForkSource(Protocol):
 
 @runtime_checkable
 class Forking(Protocol):
-    """A :class:`~lab.lease.pool.GuestSource` whose guests can be forked."""
+    """A :class:`~lab.lease.protocol.GuestSource` whose guests can be forked."""
 
     @property
     def forks(self) -> ForkSource | None:

@@ -15,7 +15,7 @@ from lab.bench.measure import NotHere
 from lab.cli.main import app
 from lab.errors import ConfigError
 from lab.image.manifest import Credentials
-from lab.lease.guest_source import ImageSource
+from lab.lease.image_source import ImageSource
 from tests.bench.fakes import FakeForks, SilentProgress
 from tests.simulated import SimulatedSource
 

@@ -22,7 +22,7 @@ from lab.host.paths import cache_dir, runs_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.folder import read_manifest
 from lab.image.store import find_image
-from lab.lease.guest_source import make_forks
+from lab.lease.image_source import make_forks
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.plugin.reader import DeviceReader

@@ -162,7 +162,7 @@ def manifest() -> ImageManifest:
 
 @dataclass
 class KdGuestSource:
-    """Boots such guests; a :class:`lab.lease.pool.GuestSource`.
+    """Boots such guests; a :class:`lab.lease.protocol.GuestSource`.
 
     Attributes:
         folder: Where the payload's files and the run folders are made.

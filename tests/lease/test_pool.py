@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lab.errors import BootTimeout, GuestError, GuestExited, GuestRefuses, HostToolError, LabError
-from lab.lease.pool import GuestLife, GuestPool
+from lab.lease.life import GuestLife
+from lab.lease.pool import GuestPool
 from lab.live.guest import LiveGuest
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from tests.simulated import SimulatedMachine, SimulatedSource, SimulatedTransport
@@ -148,7 +149,8 @@ def test_a_guest_that_cannot_be_prepared_is_ended(
 def test_guests_can_be_kept(source: SimulatedSource, keep: str, failures: int, kept: bool) -> None:
     pool = GuestPool(source, "gw0", keep=keep)  # type: ignore[arg-type]
     lease = pool.acquire()
-    lease.failed_tests = failures
+    for _failure in range(failures):
+        lease.note_failure()
     killed: list[bool] = []
     machine = lease.guest.machine
     assert isinstance(machine, SimulatedMachine)

@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from lab.errors import ServiceError, WrongBinary
 from lab.guest.protocol import CommandResult
 from lab.guest.services import ServiceControl, ServiceState
-from lab.lease.pool import Lease
+from lab.lease.lease import Lease
+from lab.lease.life import GuestLife
 from lab.plugin.drivers import LoadedDriver
 from lab.toolchain.select import DriverPackage
 
@@ -77,7 +78,7 @@ def kernel() -> NtLike:
 
 
 def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
-    """The driver in a lease of a guest with this kernel; nobody waits."""
+    """The driver in a lease of a guest with this kernel; no call waits."""
 
     def sleep(_seconds: float) -> None:
         kernel.handles = 0
@@ -86,10 +87,9 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
     guest: Any = SimpleNamespace(services=services, capabilities=frozenset(capabilities), transport=kernel)
     guest.manifest = SimpleNamespace(tools_dir="C:\\lab\\bin")
     guest.unread = {}
-    lease: Any = SimpleNamespace(
-        guest=guest, loaded=set(), life=SimpleNamespace(load_s=None), freshly_loaded=lambda _name: False, condemned=[]
-    )
-    lease.condemn = lease.condemned.append
+    guest.loaded = frozenset()
+    ledger: Any = SimpleNamespace(windows=2)
+    lease = Lease(guest, ledger, GuestLife(guest_id="gw0-1", started=0.0))
     package = DriverPackage(
         name="mine",
         service="Mine",
@@ -101,7 +101,7 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
         clients={},
         encoding="utf-8",
     )
-    return LoadedDriver(package, cast(Lease, lease))
+    return LoadedDriver(package, lease)
 
 
 @pytest.mark.parametrize("code", [2, 31, 577])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.signs import CrashSign
-from lab.lease.pool import GuestLife
+from lab.lease.life import GuestLife
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.prints.window import Attribution
 from lab.report.collect import _templates

@@ -14,7 +14,7 @@ import pytest
 
 from lab.image.manifest import ImageManifest
 from lab.lease.detached import DetachedGuests, end_detached
-from lab.lease.guest_source import ImageSource
+from lab.lease.image_source import ImageSource
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.vm.machine import VirtualMachine

@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSource:
-    """Boots guests from an image folder; a :class:`lab.lease.pool.GuestSource`.
+    """Boots guests from an image folder; a :class:`lab.lease.protocol.GuestSource`.
 
     Attributes:
         image_dir: Folder of the image.

@@ -11,9 +11,9 @@ from lab.bench.forks import template_forks
 from lab.bench.measure import NotHere
 from lab.errors import HostToolError
 from lab.host.capacity import Capacity
-from lab.lease import guest_source as module
+from lab.lease import image_source as module
 from lab.lease.detached import DetachedGuests
-from lab.lease.guest_source import ImageSource, with_forks
+from lab.lease.image_source import ImageSource, with_forks
 from lab.lease.slots import slot_count
 from lab.live.payload import Payload
 from lab.snapshot.store import TemplateStore

@@ -1,0 +1,106 @@
+"""A lease: the right of a worker to use one guest for some tests, and what its tests did to that guest."""
+
+from __future__ import annotations
+
+import enum
+
+from lab.lease.life import GuestLife
+from lab.live.guest import LiveGuest
+from lab.prints.window import PrintLedger
+
+
+class Rank(enum.IntEnum):
+    """How much a reason to replace a guest explains.
+
+    A test that runs into a crash first sees a connection that breaks, and condemns the guest for that. When its window is
+    closed, the guest's own account of its end arrives. The report must name the end and not the broken connection.
+    """
+
+    #: Something did not work as it should; the cause may still come to light.
+    SYMPTOM = 1
+    #: The guest or its virtual machine ended. This explains all symptoms.
+    END = 2
+
+
+class Lease:
+    """A guest at work.
+
+    Its state changes by its own methods only; everything else is read.
+
+    Args:
+        guest: The guest.
+        ledger: Assigns its prints.
+        life: For the report.
+        scope: What it was taken for, as the isolation has it; a fork serves nothing else.
+
+    Attributes:
+        guest: As above.
+        ledger: As above.
+        life: As above.
+        scope: As above.
+    """
+
+    def __init__(self, guest: LiveGuest, ledger: PrintLedger, life: GuestLife, *, scope: str = "") -> None:
+        self.guest = guest
+        self.ledger = ledger
+        self.life = life
+        self.scope = scope
+        self._loaded = set(guest.loaded)
+        self._condemned = ""
+        self._rank: Rank | None = None
+        self._failures = 0
+        self._last_test = ""
+
+    @property
+    def loaded(self) -> frozenset[str]:
+        """Names of the drivers that the lab has started and not stopped."""
+        return frozenset(self._loaded)
+
+    @property
+    def condemned(self) -> str:
+        """Why the guest must not serve another test; empty while it is sound."""
+        return self._condemned
+
+    @property
+    def failures(self) -> int:
+        """How many failed phases of tests it has seen."""
+        return self._failures
+
+    @property
+    def untouched(self) -> bool:
+        """Only the present test has used it: drivers of a fork's template are as they were when loaded."""
+        return self.ledger.windows <= 1
+
+    def freshly_loaded(self, driver: str) -> bool:
+        """Whether the driver is loaded and was not used since."""
+        return self.untouched and driver in self.guest.loaded and driver in self._loaded
+
+    def condemn(self, reason: str, rank: Rank = Rank.SYMPTOM) -> None:
+        """Have the guest replaced before the next test. A reason of higher rank takes the place of one of lower rank.
+
+        Of reasons of the same rank the first one stays: what follows it is mostly its consequence.
+
+        Args:
+            reason: Why, in one line; it becomes the end of the guest's life in the report.
+            rank: How much it explains.
+        """
+        if self._rank is None or rank > self._rank:
+            self._condemned, self._rank = reason, rank
+
+    def serve(self, nodeid: str) -> str:
+        """A test begins on the guest; returns the id of the test before it, empty for the first."""
+        before, self._last_test = self._last_test, nodeid
+        return before
+
+    def note_failure(self) -> None:
+        """A phase of a test failed on the guest."""
+        self._failures += 1
+
+    def note_loaded(self, driver: str, *, seconds: float) -> None:
+        """The lab has loaded a driver, which took so many seconds."""
+        self._loaded.add(driver)
+        self.life.note_load(seconds)
+
+    def note_unloaded(self, driver: str) -> None:
+        """The lab has unloaded a driver, or found it unloaded."""
+        self._loaded.discard(driver)
