@@ -1,6 +1,6 @@
 """A test lab for Windows kernel drivers: guests under QEMU, driver suites in pytest, kernel prints as evidence.
 
-Suites use the fixtures of :mod:`lab.plugin` and what :mod:`lab.suite` exports; the rest is importable but not frozen.
+Suites use the fixtures of :mod:`lab.plugin` and what :mod:`lab.suite` exports; the rest is importable but may change.
 
 To pytest: PYTEST_DONT_REWRITE. There are no assertions to be explained in here, and `lab run` imports it ahead of pytest.
 """

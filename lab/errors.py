@@ -9,7 +9,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
       HostToolError       a program of this machine is missing or failed      -> infra
       ImageError          a guest image cannot be built or is not usable      -> infra
       PluginError         a package that extends the lab cannot be used       -> infra
-      FreezeFailed        a guest cannot be frozen, or a frozen one not used  -> a cold boot instead, and infra
+      SnapshotFailed      no snapshot can be taken, or one cannot be used   -> a cold boot instead, and infra
       GuestError          something between the lab and a guest               -> infra unless it says otherwise
         BootTimeout       the guest did not get ready in time
         GuestExited       the virtual machine ended while it was needed
@@ -125,8 +125,12 @@ class PluginError(LabError):
     """An installed package that adds a kind to the lab cannot be used; the message names package and entry point."""
 
 
-class FreezeFailed(LabError):
-    """A guest could not be frozen, or a frozen one is damaged; guests can still be booted."""
+class SnapshotFailed(LabError):
+    """A snapshot of a guest cannot be taken, or one is damaged; guests can still be booted."""
+
+
+#: The old name of :class:`SnapshotFailed`, kept for one release.
+FreezeFailed = SnapshotFailed
 
 
 class GuestError(LabError):

@@ -23,7 +23,7 @@ class TemplateForks:
         self._forks = forks
         self._wish = ForkWish(smp)
 
-    def freeze(self) -> None:
+    def take_snapshot(self) -> None:
         """Make the template, unless it is there already.
 
         Raises:
@@ -56,5 +56,5 @@ def template_forks(source: ImageSource, store: TemplateStore) -> TemplateForks:
     """
     forking = with_forks(source, store)
     if forking.forks is None:
-        raise NotHere(f"nothing is frozen: {forking.no_forks}", hint="`lab doctor` says more")
+        raise NotHere(f"no snapshot can be taken: {forking.no_forks}", hint="`lab doctor` says more")
     return TemplateForks(forking.forks, source.manifest.machine.smp)

@@ -18,9 +18,9 @@ class NotHere(LabError):
 
 
 class Forks(Protocol):
-    """Makes guests from a frozen one."""
+    """Makes forks of a template."""
 
-    def freeze(self) -> None:
+    def take_snapshot(self) -> None:
         """Make the template, unless it is there already."""
 
     def fork(self, guest_id: str) -> LiveGuest:

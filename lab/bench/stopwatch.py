@@ -125,7 +125,7 @@ class Watched:
         self._calls = calls
         self._watch = watch
 
-    #: Whoever asks what it is gets the object's own answer: a WinRM transport is frozen in another way than others.
+    #: isinstance() sees the object's own class: a snapshot's WinRM transport is prepared in another way than others.
     __class__ = property(lambda self: type(self._inner))
 
     def __getattr__(self, name: str) -> Any:

@@ -39,9 +39,10 @@ MODULES = {
     "tap": "tap",
     "crash": "crash",
     "selftest": "selftest",
-    "freeze": "templates",
+    "snapshot": "templates",
     "fork": "templates",
     "templates": "templates",
+    "freeze": "templates",
     "bench": "bench",
 }
 _NOT_IN_A_WHEEL = "bench"

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.cli.invocation import with_own_command
-from lab.errors import FreezeFailed, HostToolError
+from lab.errors import HostToolError, SnapshotFailed
 from lab.host import assets
 from lab.host.console import open_console
 from lab.host.survey import Survey, survey
 from lab.image.windows.machine import find_firmware
-from lab.vm.statefile import choose_way
+from lab.vm.statefile import choose_method
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def doctor(
     """
     found = survey(reprobe=reprobe)
     if json_output:
-        document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None, "freeze_and_fork": _freeze_way(found)}
+        document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None, **_snapshots(found)}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         _show(found, open_console())
@@ -93,7 +93,7 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
             f"{size['guests']} of {size['guest_memory_mb']} MiB ({size['cores']:g} cores, {size['memory_mb']} MiB free)",
         )
     ]
-    rows.append(("freeze and fork by", _freeze_way(found)))
+    rows.append(("snapshots by", _snapshot_method(found)))
     if found.features:
         rows.append(("dump formats", ", ".join(found.features.dump_formats)))
     rows.append(("forks at once", str(size["forks"])))
@@ -109,10 +109,16 @@ def _data(found: Survey) -> str:
     return f"{assets.data_root()} ({'installed' if assets.installed() else 'a checkout'})"
 
 
-def _freeze_way(found: Survey) -> str:
+def _snapshots(found: Survey) -> dict[str, str]:
+    """How snapshots are taken, also under the old key for one release."""
+    method = _snapshot_method(found)
+    return {"snapshots_by": method, "freeze_and_fork": method}
+
+
+def _snapshot_method(found: Survey) -> str:
     try:
-        way = choose_way(found.features)
-    except FreezeFailed as error:
+        way = choose_method(found.features)
+    except SnapshotFailed as error:
         return f"nothing, so guests are booted cold: {error.message}"
     ram = "a RAM file that forks share" if way.method == "shared" else "a stream of all RAM"
     state = "state by file:" if way.state_by == "file" else "state by exec: and fd:"

@@ -137,7 +137,7 @@ def _boot(
             folder.remove()
             raise
         live.close(keep=True)
-        # The guest's keeper holds the folder from here on.
+        # The guest's supervisor holds the folder from here on.
         folder.release()
         progress.done(f"{name} answers")
     return kept

@@ -109,7 +109,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         ids: Annotated[
             Path | None,
-            typer.Option("--ids", metavar="FILE", help="Go on with a frozen guest's packet ids, as `lab kd tell` prints them"),
+            typer.Option("--ids", metavar="FILE", help="Go on with a snapshot's packet ids, as `lab kd tell` prints them"),
         ] = None,
         control: Annotated[
             Path | None, typer.Option("--control", metavar="PATH", help="Make a socket on which `lab kd tell` is answered")
@@ -139,7 +139,7 @@ def register(app: typer.Typer) -> None:
         """
         check_encoding(encoding)
         _check_wait(wait)
-        # A fork of a frozen guest knows its debugger and may have nothing to say; who holds breakpoints is not given one more.
+        # A fork knows its debugger and may have nothing to say; who holds breakpoints is not given one more.
         by_default = ids is None and breakpoint_ is AtBreakpoint.SKIP
         policy = StopPolicy(breakpoint=breakpoint_.value, bugcheck=bugcheck.value)
         session = Session(policy, read_ids(ids) if ids else None)
@@ -171,7 +171,7 @@ def register(app: typer.Typer) -> None:
 
         break-in stops the target until release, wake only lets it know that there is a debugger; lend offers the target to
         another debugger, at a TCP port and a socket that are told, until take-back. Prints one JSON object;
-        when it says idle, a guest whose machine is paused may be frozen, and --ids takes this object for its forks.
+        when it says idle, a snapshot of the paused VM may be taken, and --ids takes this object for its forks.
         """
         if deed not in DEEDS:
             raise ConfigError(f"there is no {deed!r}", key="DEED", hint=f"there is {', '.join(DEEDS)}")

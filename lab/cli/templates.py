@@ -1,9 +1,10 @@
-"""`lab freeze`, `lab fork`, `lab templates`: templates and forks for people."""
+"""`lab snapshot`, `lab fork`, `lab templates`: templates and forks for people."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import typer
 from lab.cli.guest import detached_guests, print_ways
 from lab.cli.invocation import with_own_command
 from lab.config import Settings, load_settings
-from lab.errors import ConfigError, FreezeFailed
+from lab.errors import ConfigError, SnapshotFailed
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir, templates_dir
 from lab.host.qemu import qemu_version
@@ -53,12 +54,13 @@ _ConfigOption = Annotated[Path | None, typer.Option(help="Lab file; lab.yaml whe
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(freeze)
+    app.command()(snapshot)
     app.command()(fork)
     app.command()(templates)
+    app.command("freeze", hidden=True)(_freeze)
 
 
-def freeze(
+def snapshot(
     guest: _GuestOption = None,
     driver: _DriverOption = None,
     load: _LoadOption = None,
@@ -67,7 +69,7 @@ def freeze(
     smp: _SmpOption = None,
     config: _ConfigOption = None,
 ) -> None:
-    """Make a template, unless it is there: boot a guest, copy drivers and clients in, freeze it. Runs do so by themselves."""
+    """Make a template, unless it is there: boot a guest, copy drivers and clients in, take a snapshot. Runs do it too."""
     settings = _settings(guest, driver, transport, accel, config)
     with open_progress() as progress, _copies() as copies:
         forks, wish = _forks(settings, progress, copies, smp=smp, load=load)
@@ -77,6 +79,12 @@ def freeze(
             forks.close()
         progress.done(f"template of {template.name}")
     _show(template)
+
+
+@functools.wraps(snapshot)
+def _freeze(**options: Any) -> None:
+    typer.echo("lab: `lab freeze` is the old name of `lab snapshot`, which the next release no longer has", err=True)
+    snapshot(**options)
 
 
 def fork(
@@ -103,7 +111,7 @@ def fork(
                 begin = time.monotonic()
                 live = forks.fork(chosen, wish)
                 if live is None:
-                    raise FreezeFailed("; ".join(forks.figures.notes))
+                    raise SnapshotFailed("; ".join(forks.figures.notes))
                 try:
                     machine = live.machine
                     assert isinstance(machine, VirtualMachine)
@@ -143,7 +151,7 @@ def templates(
         typer.echo(f"removed {len(removed)} template(s)")
     found = store.all()
     if not found and not prune:
-        typer.echo(with_own_command("there is no template; `lab freeze` or the next run makes one"))
+        typer.echo(with_own_command("there is no template; `lab snapshot` or the next run makes one"))
     for template in found:
         _show(template)
 
@@ -179,12 +187,12 @@ def _forks(
     image = ensure_image(values.image, progress)
     manifest = fit(read_manifest(image), hardware)
     if not can_resume(manifest):
-        raise FreezeFailed(
-            f"guests of {manifest.name} are not frozen: {why_not_forked(manifest)}",
+        raise SnapshotFailed(
+            f"no snapshot of {manifest.name} can be taken: {why_not_forked(manifest)}",
             hint=f"such guests are booted: `lab up --guest {values.image}`",
         )
     if lost := try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file):
-        raise FreezeFailed(f"guests of {manifest.name} are not frozen: {lost}", hint="such guests are booted: `lab up`")
+        raise SnapshotFailed(f"no snapshot of {manifest.name} can be taken: {lost}", hint="such guests are booted: `lab up`")
     chosen = [Path(path) for path in values.drivers]
     packages = resolve_drivers(
         chosen,
@@ -211,7 +219,7 @@ def _forks(
     )
 
     def close(folder: RunFolder, kept: bool) -> None:
-        # The guest's keeper holds the folder of one that stays.
+        # The guest's supervisor holds the folder of one that stays.
         if kept:
             folder.release()
         else:
@@ -231,7 +239,7 @@ def _forks(
 def _template(forks: Forks, wish: ForkWish) -> Template:
     template = forks.template(wish)
     if template is None or template.drivers != wish.drivers:
-        raise FreezeFailed(
+        raise SnapshotFailed(
             "; ".join(forks.figures.notes) or "no template can be made", hint="`lab doctor` says what QEMU can do"
         )
     return template

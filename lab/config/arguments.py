@@ -35,7 +35,7 @@ _WHY: dict[str, str] = {
     **dict.fromkeys(("nodefaults", "no-user-config", "readconfig", "writeconfig"), "the lab writes the whole command line"),
     **dict.fromkeys(("mem-path", "mem-prealloc"), "forks share the file of their template's memory"),
     **dict.fromkeys(("h", "help", "version", "dump-vmstate"), _SHOWS),
-    "only-migratable": "the lab finds out by itself whether a machine can be frozen, and boots its guests where it cannot",
+    "only-migratable": "the lab finds out itself whether a snapshot of the VM can be taken, and boots guests where it cannot",
 }
 
 

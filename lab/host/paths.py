@@ -33,7 +33,7 @@ def runs_dir() -> Path:
 
 
 def templates_dir() -> Path:
-    """Frozen guests; see :mod:`lab.snapshot.store`."""
+    """Templates; see :mod:`lab.snapshot.store`."""
     return cache_dir() / "templates"
 
 

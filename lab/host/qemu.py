@@ -21,7 +21,7 @@ class QemuFeatures:
     """What the lab would like to use of a QEMU.
 
     Attributes:
-        x_ignore_shared: Migration may leave shared RAM out: freeze and fork in milliseconds.
+        x_ignore_shared: Migration may leave shared RAM out: snapshots and forks in milliseconds.
         mapped_ram: A migration file may have RAM at fixed places (QEMU 9.0).
         file_migration: ``migrate`` knows ``file:`` addresses (QEMU 8.2).
         text_migration: ``migrate`` takes addresses as plain text only (before QEMU 8.2), so that the schema lists no kinds.

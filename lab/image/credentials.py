@@ -83,7 +83,7 @@ def _ssh_public(key: ed25519.Ed25519PrivateKey) -> str:
 def _tls_pair(hostname: str) -> tuple[str, str]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname)])
-    # Backdated: a guest that was frozen, or a host whose clock is slow, must not find it to be of the future.
+    # Backdated: a guest resumed from a snapshot, or a host whose clock is slow, must not find it to be of the future.
     now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
     names: list[x509.GeneralName] = [
         x509.DNSName(hostname),

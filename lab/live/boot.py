@@ -73,7 +73,7 @@ def boot_guest(
         medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
         detached: It is to live on when this process ends. Whoever asks for that calls the machine's ``detach``, once the
             guest is registered: until then an end of this process, however it comes, leaves no machine that nobody knows of.
-        memory: Its RAM, for a guest that is to be frozen.
+        memory: Its RAM, for a guest whose snapshot will be taken.
         hardware: What its machine has beside what the image asks for.
         progress: Told what is waited for.
         on_close: Called when the guest is closed, with whether it was kept.

@@ -60,7 +60,7 @@ class LiveGuest:
         run_dir: Its logs, overlays and sockets; None where it has none.
         template: Key of the template that it is a fork of; empty after a boot. ``boot_s`` then counts from starting QEMU, or
             from waking a fork that stood ready.
-        loaded: Drivers that were loaded when the template was frozen.
+        loaded: Drivers that were loaded when the template's snapshot was taken.
         open_transport: Opens another transport by name.
         delivery: How files get into it; None: over its transport.
         kept_as: Its name in the register of guests that may outlive this process; empty where it is not registered.

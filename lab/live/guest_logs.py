@@ -11,9 +11,9 @@ from lab.host.passed import passed_over
 
 _LOG = logging.getLogger(__name__)
 
-#: Globs: logs of QEMU, of its keeper, of all serial ports and of the debug console; the command, to start the same guest by
+#: Globs: logs of QEMU, of its supervisor, of all serial ports and of the debug console; the command, to start the same guest by
 #: hand; the records of a debugger's port, and the raw bytes from which they can be made anew.
-RUN_LOGS: Final = ("*.log", "*.cmd", "keeper.json", "*.jsonl", "*.raw", "*.kd")
+RUN_LOGS: Final = ("*.log", "*.cmd", "supervisor.json", "*.jsonl", "*.raw", "*.kd")
 
 
 def copy_logs(folder: Path, target: Path) -> None:

@@ -200,7 +200,7 @@ def open_prints(
         machine: The guest's machine, started.
         encoding: Encoding of the drivers' strings.
         open_transport: Opens a connection to the guest, for a source whose markers a program in the guest says.
-        resume: Where the stream of a frozen guest had stopped; None after a boot.
+        resume: Where the stream of a snapshot's guest had stopped; None after a boot.
 
     Raises:
         ImageError: The image prints by a source that this boot does not know.

@@ -54,7 +54,7 @@ def tap_prints(
         machine: The guest's virtual machine, with a debug port that is a file.
         encoding: Encoding of the drivers' strings.
         open_transport: Opens a connection to the guest; marks have one of their own.
-        resume: Where the tap of a frozen guest stood, for its forks.
+        resume: Where the tap stood at the snapshot, for a fork.
     """
     marker = TapMarker(f"{manifest.tools_dir}\\{PROGRAM}", open_transport, alive=lambda: machine.alive)
     return TapPrintSource(machine.run_dir / LOG_FILE, marker.write, encoding=encoding, resume=resume, on_close=marker.close)

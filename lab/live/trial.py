@@ -77,7 +77,7 @@ def try_hardware(
 
 def _words(loss: Loss, models: dict[str, str]) -> str:
     if not loss.device:
-        return f"a guest with this machine cannot be frozen: {loss.why}"
+        return f"no snapshot of a guest with this machine can be taken: {loss.why}"
     return f"device {models[loss.device]} would be lost in a fork: {loss.why}"
 
 

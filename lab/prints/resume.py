@@ -1,4 +1,4 @@
-"""What a print source must know to go on in a fork of a frozen guest: its transport's numbers run on, they do not restart."""
+"""What a print source must know to go on in a fork: its transport's numbers run on, they do not restart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintsState:
-    """Where the stream of a frozen guest stopped; kept with the template.
+    """Where the stream stopped at the snapshot; kept with the template.
 
     Attributes:
         numbers: The transport's counters, by names that the source chooses: the number of the next line, or the ids of the
@@ -25,9 +25,9 @@ class PrintsState:
 
 @runtime_checkable
 class ResumableSource(Protocol):
-    """A print source whose guest can be frozen and forked."""
+    """A print source that can go on in a fork."""
 
-    def freeze_state(self) -> PrintsState | None:
+    def snapshot_state(self) -> PrintsState | None:
         """Where the stream stands, while the guest's processors stand still; None in the middle of a line or packet."""
 
     def wake(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:

@@ -32,7 +32,7 @@ class WinePrintSource:
         path: The file behind the guest's print port; it may not exist yet.
         agent: Reaches the guest's print agent.
         encoding: Encoding of the driver's strings.
-        resume: Where the stream of a frozen guest had stopped; None after a boot.
+        resume: Where the stream of a snapshot's guest had stopped; None after a boot.
         joins: The guest has lived for a while: its file may begin anywhere in its life.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
@@ -83,10 +83,10 @@ class WinePrintSource:
             token: Without blanks; unique in this guest's life.
             timeout: Seconds for all of it.
         """
-        hint = "read the last bytes of that file; a frozen guest, a full disk or a damaged line would explain it"
+        hint = "read the last bytes of that file; a guest that hangs, a full disk or a damaged line would explain it"
         return self._file.mark(token, self._write_mark, who="the guest's print agent", hint=hint, timeout=timeout)
 
-    def freeze_state(self) -> PrintsState | None:
+    def snapshot_state(self) -> PrintsState | None:
         """See :class:`lab.prints.resume.ResumableSource`."""
         path = self._file.path
         size = path.stat().st_size if path.exists() else 0

@@ -93,4 +93,4 @@ class Forking(Protocol):
 
     @property
     def forks(self) -> ForkSource | None:
-        """Where this process's forks come from; None where this machine cannot freeze guests."""
+        """Where this process's forks come from; None where this host cannot take snapshots."""

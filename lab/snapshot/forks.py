@@ -29,9 +29,9 @@ from lab.snapshot.store import TemplateStore
 from lab.snapshot.supply import TemplateSupply
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.cleanup import RunFolder
-from lab.vm.freeze import fork
 from lab.vm.machine import VirtualMachine
-from lab.vm.process import KeeperAtHand
+from lab.vm.process import SpareSupervisor
+from lab.vm.snapshot import fork
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Forks:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-spare")
         self._spare: Future[_Spare | None] | None = None
         self._spare_wish: ForkWish | None = None
-        self._keeper = KeeperAtHand()
+        self._supervisor = SpareSupervisor()
         self._closed = threading.Event()
         #: What the last fork came from, when it did not wake.
         self._suspect: Template | None = None
@@ -119,8 +119,8 @@ class Forks:
             self._deliver(made)
             self._undelivered = False
         self.figures.used[made.template.key] = made.template
-        with passed_over(_LOG, "no keeper is made ready: forks are closed", RuntimeError, level=logging.DEBUG):
-            self._background.submit(self._keeper.refill)
+        with passed_over(_LOG, "no supervisor is made ready: forks are closed", RuntimeError, level=logging.DEBUG):
+            self._background.submit(self._supervisor.refill)
         return self._on_ready(made.live)
 
     def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
@@ -157,15 +157,15 @@ class Forks:
         self._end_spare()
         self._background.shutdown()
         self._supply.close()
-        self._keeper.close()
+        self._supervisor.close()
 
     def _woken(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
         begin = self._clock()
         folder = RunFolder.create(self._runs_dir, guest_id)
         machine: VirtualMachine | None = None
-        waiting = self._keeper.take()
+        waiting = self._supervisor.take()
         try:
-            machine = fork(template.frozen(), template.folder, folder.path, name=guest_id, waiting=waiting)
+            machine = fork(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
             live = wake(
                 machine,
                 template,

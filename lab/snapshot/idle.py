@@ -1,8 +1,8 @@
-"""Waits until a guest has nothing left to do: what it still has to finish when it is frozen, each of its forks has to finish.
+"""Waits until a guest is idle: work that is left when its snapshot is taken has to be done in each of its forks.
 
-Seen in the free guest, frozen right behind its last command: init collected the ended process and looked for it in utmp, and
-the kernel freed what had been that process'. That was 3500 of the 10,900 blocks of code that QEMU translated until a fork had
-set its clock, 20 ms of each fork.
+Seen in the free guest, with a snapshot right after its last command: init collected the ended process and looked for it in
+utmp, and the kernel freed what had been that process'. That was 3500 of the 10,900 blocks of code that QEMU translated until
+a fork had set its clock, 20 ms of each fork.
 
 What is seen is processor time, in ticks of 10 ms. Work of less than that passes, and so does a QEMU that a loaded host gives
 next to none. Only the speed of forks depends on it.

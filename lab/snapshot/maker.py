@@ -1,4 +1,4 @@
-"""Makes templates: a boot frozen when it is ready, or that thawed, drivers copied in and loaded, and frozen again."""
+"""Makes templates: a snapshot of a booted guest; or that one resumed, drivers copied in and loaded, and another snapshot."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from lab.errors import (
     BootTimeout,
-    FreezeFailed,
     GuestClockWrong,
     GuestExited,
     GuestHung,
     LabError,
+    SnapshotFailed,
     TransportError,
 )
 from lab.guest.winrm.transport import WinRmTransport
@@ -33,10 +33,10 @@ from lab.snapshot.idle import PATIENCE_S, processor_time, wait_until_idle
 from lab.snapshot.resume import wake
 from lab.snapshot.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
 from lab.vm.argv import serial_name
-from lab.vm.freeze import freeze, thaw
 from lab.vm.machine import VirtualMachine
 from lab.vm.ramfile import RamFile
-from lab.vm.statefile import choose_way
+from lab.vm.snapshot import resume_copy, take_snapshot
+from lab.vm.statefile import choose_method
 
 _RUN = "run"
 _PATIENCE_S = 60.0
@@ -73,7 +73,7 @@ class TemplateMaker:
         self._wall = wall
 
     def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
-        """Boot a guest and freeze it; no file of a run is in it.
+        """Boot a guest and take its snapshot; no file of a run is in it.
 
         Args:
             wish: What is wanted, see :meth:`~lab.snapshot.template.TemplateWish.base`.
@@ -81,7 +81,7 @@ class TemplateMaker:
             folder: An empty folder.
 
         Raises:
-            LabError: The guest did not get ready, or cannot be frozen.
+            LabError: The guest did not get ready, or its snapshot cannot be taken.
         """
         self._progress(f"make a template of {wish.manifest.name} for all workers: boot it once")
         try:
@@ -94,7 +94,7 @@ class TemplateMaker:
     def _boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
         begin = self._clock()
         ram = None
-        if choose_way(self._features).method == "shared":
+        if choose_method(self._features).method == "shared":
             ram = RamFile(wish.manifest.machine.memory_mb)
         with contextlib.ExitStack() as undo:
             if ram:
@@ -114,10 +114,10 @@ class TemplateMaker:
                 progress=self._progress,
             )
             undo.callback(guest.close)
-            self._freeze(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin, files={})
+            self._snapshot(guest, folder, wish, key, ram=ram, boot_s=guest.boot_s, begin=begin, files={})
 
     def derive(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
-        """Thaw the base, copy drivers and clients in, create the services, load the wanted drivers, freeze.
+        """Resume a copy of the base, copy drivers and clients in, create services, load the wanted drivers, take a snapshot.
 
         Args:
             base: The template without any file of a run.
@@ -128,13 +128,13 @@ class TemplateMaker:
         Raises:
             ServiceError: A driver does not load: that is for a test to find.
             WrongBinary: What came into the guest is not what the run names.
-            LabError: The guest did not get ready, or cannot be frozen.
+            LabError: The guest did not get ready, or its snapshot cannot be taken.
         """
         begin = self._clock()
         loaded = f"with {', '.join(wish.drivers)} loaded" if wish.drivers else "with the drivers of this run"
         self._progress(f"make a template of {wish.manifest.name} {loaded}")
         with contextlib.ExitStack() as undo:
-            machine, ram = thaw(base.frozen(), base.folder, folder / _RUN, name="template")
+            machine, ram = resume_copy(base.snapshot(), base.folder, folder / _RUN, name="template")
             if ram:
                 undo.callback(ram.close)
             undo.callback(machine.close)
@@ -146,13 +146,13 @@ class TemplateMaker:
                 verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
             for name in wish.payload.load_order(wish.drivers):
                 guest.services.start(wish.payload.driver(name).service)
-            self._freeze(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=files, base=base)
+            self._snapshot(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=files, base=base)
 
     def _park(self, guest: LiveGuest, wish: TemplateWish) -> tuple[WinRmTransport | None, dict[str, str]]:
         """Leave something in the guest that answers a fork's first question.
 
         Returns:
-            The connection that stays open until the guest has been frozen, and what the fork's transport wants to know.
+            The connection that stays open until the snapshot has been taken, and what the fork's transport wants to know.
         """
         control = _channel_of(guest, wish)
         if control is not None:
@@ -169,7 +169,7 @@ class TemplateMaker:
         guest.transport.close()
         return None, {}
 
-    def _freeze(
+    def _snapshot(
         self,
         guest: LiveGuest,
         folder: Path,
@@ -185,7 +185,7 @@ class TemplateMaker:
         machine = guest.machine
         assert isinstance(machine, VirtualMachine)
         if not isinstance(guest.prints, ResumableSource):
-            raise FreezeFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
+            raise SnapshotFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
         control, parked = self._park(guest, wish)
         if not wait_until_idle(processor_time(machine.pid)):
             self._progress(f"the guest does not get quiet, so each fork begins with work: {PATIENCE_S:g} s were waited")
@@ -193,7 +193,7 @@ class TemplateMaker:
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:
             raise fault_error(fault, f"a driver crashed in a template: {fault.text}")
-        freeze(machine, folder, ram=ram, features=self._features)
+        take_snapshot(machine, folder, ram=ram, features=self._features)
         if control is not None:
             control.abandon()
         guest.prints.close()
@@ -229,12 +229,12 @@ class TemplateMaker:
 
 
 def _by_transport(wish: TemplateWish) -> FilesBy:
-    """Over the transport: a guest is frozen with an empty drive, so that each fork can be given its own medium."""
+    """Over the transport: the snapshot is taken with an empty drive, so that each fork can be given its own medium."""
     return "winrm" if wish.transport == "winrm" else "sftp"
 
 
 def _channel_of(guest: LiveGuest, wish: TemplateWish) -> WinRmTransport | None:
-    """A connection by the guest's channel, which stays open over the freeze; None where WinRM has none.
+    """A connection by the guest's channel, which stays open over the snapshot; None where WinRM has none.
 
     One that is there is kept: what a holder of the channel did not wait for would be read by the next.
     """
@@ -251,15 +251,17 @@ def _channel_of(guest: LiveGuest, wish: TemplateWish) -> WinRmTransport | None:
 def _stop_between_prints(machine: VirtualMachine, prints: PrintSource, state: ResumableSource) -> PrintsState:
     """Stop the guest when nothing of a print is on its way."""
     for number in range(_TRIES):
-        prints.mark(f"freeze-{number}", timeout=_PATIENCE_S)
+        prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
         machine.pause()
         # QEMU has written what the guest sent; the source may still be about to read it.
         for _ in _until(2.0):
-            stopped = state.freeze_state()
+            stopped = state.snapshot_state()
             if stopped is not None:
                 return stopped
         machine.cont()
-    raise FreezeFailed(f"{machine.spec.name}: the guest prints all the time, so it cannot be frozen between two prints")
+    raise SnapshotFailed(
+        f"{machine.spec.name}: no snapshot can be taken between two prints, because the guest prints all the time"
+    )
 
 
 def _until(seconds: float) -> Iterator[None]:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 
-from lab.errors import FreezeFailed
+from lab.errors import SnapshotFailed
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
 from lab.guest.winrm.transport import WinRmTransport
@@ -41,7 +41,7 @@ def wake(
     """Let a restored machine run and connect to it.
 
     The guest is ready when it has answered an authenticated command, as after a boot. Over WinRM the question goes to a cmd
-    that was left waiting before the freeze: the answer is that of a Windows program in this very fork, and costs no new
+    that was left waiting before the snapshot: the answer is that of a Windows program in this very fork, and costs no new
     process; where the image has a channel for WinRM, it goes over that, on which the guest is listening still. Over SSH a new
     cmd is asked.
 
@@ -74,7 +74,7 @@ def wake(
         wish.manifest, machine, encoding, lambda: open_transport(template.transport), resume=template.prints_state()
     )
     if not isinstance(prints, ResumableSource):
-        raise FreezeFailed(f"prints by {prints.name} cannot be followed from a fork")
+        raise SnapshotFailed(f"prints by {prints.name} cannot be followed from a fork")
 
     with contextlib.ExitStack() as undo:
         undo.callback(prints.close)

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lab.errors import FreezeFailed
+from lab.errors import SnapshotFailed
 from lab.host.passed import passed_over
 from lab.image.key import KEY_LENGTH
 from lab.snapshot.template import TEMPLATE_FILE, Template, read_template
-from lab.vm.freeze import FROZEN_FILE
+from lab.vm.snapshot import SNAPSHOT_FILE
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _FOLDER_LOCK = ".lock"
 _TEMPLATE_NAME = re.compile(rf".+-[0-9a-f]{{{KEY_LENGTH}}}")
 _WORK_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 #: What tells the lab's folders from others of such a name; in a work folder the last to go when it is deleted.
-_TEMPLATE_MARKS = (TEMPLATE_FILE, FROZEN_FILE)
+_TEMPLATE_MARKS = (TEMPLATE_FILE, SNAPSHOT_FILE)
 _WORK_MARKS = (*_TEMPLATE_MARKS, _LOCK_NAME)
 _POLL_S = 0.02
 
@@ -75,8 +75,8 @@ class TemplateStore:
                 try:
                     template = read_template(path)
                     if template.key != key:
-                        raise FreezeFailed(f"{path} holds the template {template.key}")
-                except FreezeFailed:
+                        raise SnapshotFailed(f"{path} holds the template {template.key}")
+                except SnapshotFailed:
                     self._remove(path)
                     return None
                 try:
@@ -106,7 +106,7 @@ class TemplateStore:
             The template, and whether it was made just now.
 
         Raises:
-            FreezeFailed: Another process did not finish in time, or the result is not usable.
+            SnapshotFailed: Another process did not finish in time, or the result is not usable.
             LabError: Whatever ``build`` raises.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class TemplateStore:
                 build(work)
                 for path in work.iterdir():
                     if path.is_dir():
-                        raise FreezeFailed(f"{path} was left in a template")
+                        raise SnapshotFailed(f"{path} was left in a template")
                 template = read_template(work)
                 self._touch(work)
                 target = self.folder / f"{image}-{key}"
@@ -133,7 +133,7 @@ class TemplateStore:
     def discard(self, template: Template) -> None:
         """Remove one that proved broken, unless it was replaced meanwhile."""
         path = template.folder
-        with passed_over(_LOG, f"{path.name} is no sound template", FreezeFailed):
+        with passed_over(_LOG, f"{path.name} is no sound template", SnapshotFailed):
             if read_template(path).created != template.created:
                 return
         self._remove(path)
@@ -178,7 +178,7 @@ class TemplateStore:
         """The usable ones of these folders, last used first."""
         found = []
         for path in folders:
-            with passed_over(_LOG, f"{path.name} is no sound template", FreezeFailed):
+            with passed_over(_LOG, f"{path.name} is no sound template", SnapshotFailed):
                 found.append((self._used(path), read_template(path)))
         return [template for _, template in sorted(found, key=lambda pair: -pair[0])]
 
@@ -202,7 +202,7 @@ class TemplateStore:
         except OSError as error:
             if not target.exists():
                 raise
-            raise FreezeFailed(
+            raise SnapshotFailed(
                 f"{target} is in the way of a template, and is none itself: {error.strerror}", hint="move it somewhere else"
             ) from error
         (target / _LOCK_NAME).unlink(missing_ok=True)
@@ -237,7 +237,7 @@ class TemplateStore:
             try:
                 lock.acquire(timeout=self._wait_s, poll_interval=_POLL_S)
             except Timeout:
-                raise FreezeFailed(
+                raise SnapshotFailed(
                     f"another process has been making a template of {image} for more than {self._wait_s:g} s",
                     hint=f"look for it with `fuser {self.folder / f'.{image}.lock'}`",
                 ) from None

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from lab.errors import (
     ConfigError,
-    FreezeFailed,
     GuestCrashed,
     GuestError,
     GuestHung,
@@ -25,6 +24,7 @@ from lab.errors import (
     HostToolError,
     LabError,
     ServiceError,
+    SnapshotFailed,
 )
 from lab.host.capacity import RESERVE_MB
 from lab.live.print_wiring import can_resume, why_not_forked
@@ -180,9 +180,9 @@ class TemplateSupply:
         base = self.wish(wish).base()
         try:
             if not can_resume(base.manifest):
-                raise FreezeFailed(why_not_forked(base.manifest))
+                raise SnapshotFailed(why_not_forked(base.manifest))
             found = self._find(base) or self._make(base, lambda folder: self._maker.boot(base, self._key(base), folder))
-        except (ServiceError, GuestCrashed, GuestHung, GuestLacks, FreezeFailed, OSError) as error:
+        except (ServiceError, GuestCrashed, GuestHung, GuestLacks, SnapshotFailed, OSError) as error:
             self._give_up(wish, error)
             return None
         except (GuestError, HostToolError) as error:
@@ -213,7 +213,7 @@ class TemplateSupply:
         except (LabError, OSError) as error:
             if not base.exists:
                 # No reason to do without forks from here on: the caller's second try makes it anew.
-                raise FreezeFailed(f"the template of {base.name} was removed while another was made from it") from error
+                raise SnapshotFailed(f"the template of {base.name} was removed while another was made from it") from error
             if isinstance(error, (GuestError, HostToolError)) and wish not in self._tried:
                 self._tried.add(wish)
                 raise

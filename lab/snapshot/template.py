@@ -1,4 +1,4 @@
-"""A template: a booted guest with the payload copied, services created and perhaps drivers loaded, frozen in a folder."""
+"""A template: the snapshot of a booted guest with the payload copied, services created and perhaps drivers loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from lab.config.machine import Machine
-from lab.errors import FreezeFailed, HostToolError
+from lab.errors import HostToolError, SnapshotFailed
 from lab.host.process import find_program
 from lab.image.key import content_key
 from lab.image.manifest import ImageManifest
@@ -23,15 +23,15 @@ from lab.live.payload import Payload
 from lab.prints.resume import PrintsState
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
-from lab.vm.freeze import Frozen, load_frozen
+from lab.vm.snapshot import Snapshot, load_snapshot
 
 TEMPLATE_FILE = "template.json"
 #: What was printed while the drivers were loaded, as it came out of the print port.
 REPLAY_FILE = "loaded.prints"
 #: In ``parked``: the shell was left by the machine's channel, on which the guest still waits.
 BY_CHANNEL = "by_channel"
-#: Part of every key: raised when this code freezes something else than it did before.
-FORMAT = 7
+#: Part of every key: raised when a template holds something else than it did before.
+FORMAT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +122,12 @@ class Template:
         drivers: Drivers that are loaded in it.
         smp: Virtual CPUs.
         transport: How commands reach its forks.
-        created: When it was frozen, seconds since the epoch.
+        created: When its snapshot was taken, seconds since the epoch.
         boot_s: Host seconds of the boot that it comes from.
         made_s: Host seconds that making it took, in all.
         prints: Where the stream of prints stopped, by the source's own names.
         parked: What the transport left in the guest; empty when nothing.
-        files: File name → SHA-256 of what was copied in, as the guest told before it was frozen.
+        files: File name → SHA-256 of what was copied in, as the guest said before the snapshot.
         base: No file of a run was copied in: each fork gets those of its run.
     """
 
@@ -153,13 +153,13 @@ class Template:
         loaded = f" with {', '.join(self.drivers)} loaded" if self.drivers else " without drivers" if self.base else ""
         return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{loaded}"
 
-    def frozen(self) -> Frozen:
+    def snapshot(self) -> Snapshot:
         """The machine.
 
         Raises:
-            FreezeFailed: It is damaged.
+            SnapshotFailed: It is damaged.
         """
-        return load_frozen(self.folder)
+        return load_snapshot(self.folder)
 
     def prints_state(self) -> PrintsState:
         """Where a fork's print source begins."""
@@ -189,19 +189,19 @@ def read_template(folder: Path) -> Template:
     """Read a template and check its files.
 
     Raises:
-        FreezeFailed: There is none, or it is damaged.
+        SnapshotFailed: There is none, or it is damaged.
     """
     try:
         values = dict(json.loads((folder / TEMPLATE_FILE).read_bytes()))
         template = _ADAPTER.validate_python(values | {"folder": folder})
     except (OSError, TypeError, ValueError, ValidationError) as error:
-        raise FreezeFailed(f"{folder} holds no template: {str(error).splitlines()[0]}") from None
-    template.frozen()
+        raise SnapshotFailed(f"{folder} holds no template: {str(error).splitlines()[0]}") from None
+    template.snapshot()
     return template
 
 
 def qemu_identity(qemu: str, version: str) -> str:
-    """A QEMU binary as text: another one may not understand the frozen state.
+    """A QEMU binary as text: another one may not understand the snapshot's state.
 
     Raises:
         HostToolError: It is not there.

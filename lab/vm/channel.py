@@ -1,7 +1,7 @@
 """Virtio-serial ports of a machine: byte streams between its guest and whoever owns it, and nobody else.
 
-A port outlasts a freeze: unlike a TCP connection it has no state beyond QEMU's, so that who waited for a byte before the
-freeze is still waiting in each fork. For that, QEMU must find the same end held before and after: a machine takes hold of its
+A port outlasts a snapshot: unlike a TCP connection it has no state beyond QEMU's, so that who waited for a byte before the
+snapshot is still waiting in each fork. For that, QEMU must find the same end held before and after: a machine takes hold of its
 ports as soon as it runs, before a fork is given its state. The guest would otherwise be told of a hang-up, and of another
 start.
 """

@@ -1,6 +1,6 @@
 """Run folders that clean up after a killed owner: the next start of the lab finds and removes them.
 
-A folder is in use as long as somebody holds a lock on its marker file: its owner, or the keeper of a guest in it. The
+A folder is in use as long as somebody holds a lock on its marker file: its owner, or the supervisor of a guest in it. The
 kernel lets go of the lock when a process is gone, however it went, so there is no such thing as a stale lock.
 """
 

@@ -9,7 +9,7 @@ Example::
         machine.powerdown(timeout=20)
 
 The run folder holds, from the start on: ``qemu.cmd`` (the exact command, runnable by hand), ``qemu.log`` (QEMU's own
-messages), ``serial0.log`` and so on, ``qmp.sock``, the overlays, ``keeper.json`` and ``machine.json``.
+messages), ``serial0.log`` and so on, ``qmp.sock``, the overlays, ``supervisor.json`` and ``machine.json``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lab.vm import argv as command
 from lab.vm.channel import Channels
 from lab.vm.cleanup import find_marker
 from lab.vm.disk import copy_overlay, create_overlay
-from lab.vm.process import LOG_FILE, QemuProcess, WaitingKeeper
+from lab.vm.process import LOG_FILE, QemuProcess, WaitingSupervisor
 from lab.vm.qmp import CommandRefused, Qmp, connect_unix
 from lab.vm.spec import VmSpec
 from lab.vm.usernet import parse_forwards
@@ -42,7 +42,7 @@ _LOG = logging.getLogger(__name__)
 
 COMMAND_FILE = "qemu.cmd"
 MACHINE_FILE = "machine.json"
-#: What the console of a fork's guest said before it was frozen.
+#: What the console of a fork's guest said before the snapshot.
 CONSOLE_BEFORE_FILE = "console.before.log"
 #: Events without which nobody can say what happened to a guest; see :meth:`VirtualMachine.history`.
 _LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
@@ -77,13 +77,13 @@ class VirtualMachine:
         self._process: QemuProcess | None = None
         self._qmp: Qmp | None = None
 
-    def start(self, *, timeout: float = 60.0, detached: bool = False, waiting: WaitingKeeper | None = None) -> None:
+    def start(self, *, timeout: float = 60.0, detached: bool = False, waiting: WaitingSupervisor | None = None) -> None:
         """Start QEMU; returns when its monitor answers and the forwarded ports are known.
 
         Args:
             timeout: Seconds for that. The guest's boot is not part of it.
             detached: The machine lives on when this process ends; :meth:`attach` finds it again.
-            waiting: A keeper that is there already; it is used up.
+            waiting: A supervisor that is there already; it is used up.
 
         Raises:
             GuestExited: QEMU ended at once, for example over an argument; with its messages.
@@ -251,7 +251,7 @@ class VirtualMachine:
             self._process.close()
 
     def console_tail(self, lines: int = 20) -> str:
-        """The last lines of the guest's console, read from its serial log; of a fork, those before its freeze come first."""
+        """The last lines of the guest's console, read from its serial log; of a fork, those before the snapshot come first."""
         said = _tail(self.run_dir / f"{command.serial_name(self.spec.console)}.log", lines)
         left = lines - len(said.splitlines())
         before = _tail(self.run_dir / CONSOLE_BEFORE_FILE, left) if left > 0 else ""

@@ -1,4 +1,4 @@
-"""QEMU as a process that cannot outlive its owner: the owner's side of :mod:`lab.vm.keeper`."""
+"""QEMU as a process that cannot outlive its owner: the owner's side of :mod:`lab.vm.supervisor`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ import psutil
 
 from lab.errors import HostToolError
 from lab.host.passed import passed_over
-from lab.vm import keeper
+from lab.vm import supervisor
 
 _LOG = logging.getLogger(__name__)
 
-LOG_FILE = keeper.LOG_FILE
+LOG_FILE = supervisor.LOG_FILE
+#: Of a detached guest that the last release started; its supervisor's pid is ``keeper_pid``. For one release.
+_OLD_STATUS_FILE = "keeper.json"
 _START_SECONDS = 30.0
 
 
-class WaitingKeeper:
-    """A keeper that has nothing to keep yet. Its own start takes 12 ms, which nobody has to wait for who has one at hand.
+class WaitingSupervisor:
+    """A supervisor that has nothing to keep yet. Its own start takes 12 ms, which nobody has to wait for who has one at hand.
 
     It ends when it is closed, and with its owner.
 
@@ -43,7 +45,7 @@ class WaitingKeeper:
         request_read, request_write = os.pipe()
         self._fds = [status_read, owner_write, request_write]
         self._child: subprocess.Popen[bytes] | None = None
-        command = [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid())]
+        command = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid())]
         try:
             self._child = subprocess.Popen(
                 [*command, str(owner_read), str(status_write), str(request_read)],
@@ -68,7 +70,7 @@ class WaitingKeeper:
             ValueError: It was used already, or closed.
         """
         if len(self._fds) != 3:
-            raise ValueError("a waiting keeper is used once")
+            raise ValueError("a waiting supervisor is used once")
         status_read, _, request_write = self._fds
         self._fds = self._fds[:2]
         # With their number: the end of the pipe would be late where a fork of this process holds it open, too.
@@ -102,16 +104,16 @@ class WaitingKeeper:
             child.wait()
 
 
-class KeeperAtHand:
-    """One waiting keeper, for whoever starts QEMU next. Safe to use from several threads."""
+class SpareSupervisor:
+    """One waiting supervisor, for whoever starts QEMU next. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._waiting: WaitingKeeper | None = None
+        self._waiting: WaitingSupervisor | None = None
         self._closed = False
         self._lock = threading.Lock()
 
-    def take(self) -> WaitingKeeper | None:
-        """The keeper, if there is one; it belongs to the caller from here on."""
+    def take(self) -> WaitingSupervisor | None:
+        """The supervisor, if there is one; it belongs to the caller from here on."""
         with self._lock:
             taken, self._waiting = self._waiting, None
         if taken is not None and not taken.alive:  # somebody has killed it
@@ -121,9 +123,9 @@ class KeeperAtHand:
 
     def refill(self) -> None:
         """Have one at hand. Where none can be started, whoever needs one will tell."""
-        with self._lock, passed_over(_LOG, "no keeper stands ready", OSError):
+        with self._lock, passed_over(_LOG, "no supervisor stands ready", OSError):
             if self._waiting is None and not self._closed:
-                self._waiting = WaitingKeeper()
+                self._waiting = WaitingSupervisor()
 
     def close(self) -> None:
         """End it, and have none from here on. Idempotent."""
@@ -135,43 +137,43 @@ class KeeperAtHand:
 
 
 class QemuProcess:
-    """A QEMU and its keeper.
+    """A QEMU and its supervisor.
 
     Safe to use from several threads. Made by :meth:`start` or :meth:`attach`.
 
     Attributes:
         pid: QEMU's own pid.
-        keeper_pid: The keeper's pid.
+        supervisor_pid: The supervisor's pid.
         detached: The guest lives on when this process ends: :meth:`detach` was called, here or by whoever started it.
     """
 
-    def __init__(self, run_dir: Path, pid: int, keeper_process: psutil.Process | None, *, detached: bool) -> None:
+    def __init__(self, run_dir: Path, pid: int, supervisor_process: psutil.Process | None, *, detached: bool) -> None:
         self.run_dir = run_dir
         self.pid = pid
         self.detached = detached
-        self.keeper_pid = keeper_process.pid if keeper_process else 0
-        self._keeper = keeper_process
+        self.supervisor_pid = supervisor_process.pid if supervisor_process else 0
+        self._supervisor = supervisor_process
         self._child: subprocess.Popen[bytes] | None = None
         self._fds: list[int] = []
         self._lock = threading.Lock()
 
     @classmethod
     def start(
-        cls, argv: Sequence[str], run_dir: Path, *, lock_file: Path | None = None, waiting: WaitingKeeper | None = None
+        cls, argv: Sequence[str], run_dir: Path, *, lock_file: Path | None = None, waiting: WaitingSupervisor | None = None
     ) -> QemuProcess:
         """Start QEMU in ``run_dir``, owned by this process; its messages go to ``qemu.log`` there.
 
         Args:
             argv: QEMU and its arguments.
             run_dir: Folder that it runs in; it must exist.
-            lock_file: The keeper holds a shared lock on this file as long as it lives.
-            waiting: A keeper that is there already; it is used up in any case.
+            lock_file: The supervisor holds a shared lock on this file as long as it lives.
+            waiting: A supervisor that is there already; it is used up in any case.
 
         Raises:
-            HostToolError: QEMU could not be executed, or the keeper did not start.
+            HostToolError: QEMU could not be executed, or the supervisor did not start.
         """
         log = run_dir / LOG_FILE
-        fields = [str(run_dir.absolute()), str(lock_file) if lock_file else keeper.NONE, *argv]
+        fields = [str(run_dir.absolute()), str(lock_file) if lock_file else supervisor.NONE, *argv]
         try:
             if not run_dir.is_dir():
                 raise HostToolError(argv, None, message=f"{run_dir} is no folder to run in")
@@ -181,7 +183,7 @@ class QemuProcess:
                 # One that was waiting may have been ended meanwhile, by whoever ends what looks forgotten.
                 if waiting is not None:
                     waiting.close()
-                waiting = WaitingKeeper()
+                waiting = WaitingSupervisor()
                 words = waiting.request(fields)
             if words[:1] != ["started"]:
                 message = " ".join(words[1:]) or "the process that starts and guards QEMU did not report in time"
@@ -192,9 +194,9 @@ class QemuProcess:
                 waiting.close()
             raise
         assert waiting is not None
-        qemu_pid, keeper_pid = (int(word) for word in words[1:])
+        qemu_pid, supervisor_pid = (int(word) for word in words[1:])
         process = cls(run_dir, qemu_pid, None, detached=False)
-        process.keeper_pid = keeper_pid
+        process.supervisor_pid = supervisor_pid
         process._child, process._fds = waiting.take()
         return process
 
@@ -205,7 +207,7 @@ class QemuProcess:
         if "qemu_pid" not in status or "exit_code" in status:
             return None
         try:
-            process = psutil.Process(int(status["keeper_pid"]))
+            process = psutil.Process(int(status.get("supervisor_pid") or status["keeper_pid"]))
             # A pid that was given to another process since: that process started after the status was written.
             if process.create_time() > float(status["started"]) + 1 or process.status() == psutil.STATUS_ZOMBIE:
                 return None
@@ -223,28 +225,28 @@ class QemuProcess:
                 return
             self.detached = True
             if self._child.poll() is None:
-                self._keeper = _find(self._child.pid)
+                self._supervisor = _find(self._child.pid)
                 # Popen would complain of a child that nobody waits for.
                 self._child.returncode = 0
             (status_read, owner_write), self._fds, self._child = self._fds, [], None
-        with contextlib.suppress(BrokenPipeError):  # QEMU has ended, and its keeper too
-            os.write(owner_write, keeper.STAY)
+        with contextlib.suppress(BrokenPipeError):  # QEMU has ended, and its supervisor too
+            os.write(owner_write, supervisor.STAY)
         os.close(owner_write)
         os.close(status_read)
 
     @property
     def alive(self) -> bool:
-        """The keeper, and so QEMU, is running."""
+        """The supervisor, and so QEMU, is running."""
         with self._lock:
             if self._child:
                 return self._child.poll() is None
             try:
-                if not self._keeper or not self._keeper.is_running():
+                if not self._supervisor or not self._supervisor.is_running():
                     return False
-                if self._keeper.status() != psutil.STATUS_ZOMBIE:
+                if self._supervisor.status() != psutil.STATUS_ZOMBIE:
                     return True
                 with contextlib.suppress(psutil.TimeoutExpired):
-                    self._keeper.wait(0)  # reaps it where it is our child
+                    self._supervisor.wait(0)  # reaps it where it is our child
             except psutil.NoSuchProcess:
                 pass
             return False
@@ -258,12 +260,12 @@ class QemuProcess:
         return int(code) if code is not None else None
 
     def wait(self, timeout: float) -> bool:
-        """Wait for the end of QEMU and its keeper; False when the deadline came first."""
+        """Wait for the end of QEMU and its supervisor; False when the deadline came first."""
         deadline = time.monotonic() + timeout
         with self._lock:
             status_fd = self._fds[0] if self._fds else None
         if status_fd is not None:
-            # The keeper holds the other end until it ends.
+            # The supervisor holds the other end until it ends.
             _wait_readable(status_fd, timeout)
         while self.alive:
             if time.monotonic() >= deadline:
@@ -272,7 +274,7 @@ class QemuProcess:
         return True
 
     def terminate(self) -> None:
-        """Ask the keeper to end QEMU: SIGTERM, by which QEMU flushes its disks, then SIGKILL after 5 s."""
+        """Ask the supervisor to end QEMU: SIGTERM, by which QEMU flushes its disks, then SIGKILL after 5 s."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -286,7 +288,7 @@ class QemuProcess:
         with self._lock:
             child, self._fds, fds = self._child, [], self._fds
         for fd in fds:
-            os.close(fd)  # the keeper sees the end of the pipe and kills QEMU
+            os.close(fd)  # the supervisor sees the end of the pipe and kills QEMU
         if child is None:
             return
         try:
@@ -299,17 +301,17 @@ class QemuProcess:
         with contextlib.suppress(psutil.NoSuchProcess):
             if self._child:
                 self._child.send_signal(number)
-            elif self._keeper:
-                self._keeper.send_signal(number)
+            elif self._supervisor:
+                self._supervisor.send_signal(number)
 
 
 def read_status(run_dir: Path) -> dict[str, Any]:
-    """What the keeper wrote about a run folder's QEMU; empty when there is nothing."""
-    try:
-        status = json.loads((run_dir / keeper.STATUS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
+    """What the supervisor wrote about a run folder's QEMU; empty when there is nothing."""
+    for name in (supervisor.STATUS_FILE, _OLD_STATUS_FILE):
+        with contextlib.suppress(OSError, ValueError):
+            status = json.loads((run_dir / name).read_text(encoding="utf-8"))
+            return status if isinstance(status, dict) else {}
+    return {}
 
 
 def _wait_readable(fd: int, timeout: float) -> bool:

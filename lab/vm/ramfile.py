@@ -1,4 +1,4 @@
-"""RAM of a machine to be frozen, in a memory file without a name, and its copy on the disk, without the zeroes."""
+"""RAM of a machine in a memory file without a name, for its snapshot; and its copy on the disk, without the zeroes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GRAIN = 1 << 16
 
 
 class RamFile:
-    """RAM of a machine to be frozen: a file in memory that has no name and is gone with its last user.
+    """RAM of a machine whose snapshot will be taken: a file in memory without a name, gone with its last user.
 
     Args:
         size_mb: Size in MiB; nothing is taken until it is written to.
@@ -29,7 +29,7 @@ class RamFile:
         return MemoryFile(Path(f"/proc/{os.getpid()}/fd/{self._fd}"), share=True)
 
     def load(self, source: Path) -> None:
-        """Fill it with a frozen machine's RAM."""
+        """Fill it with a snapshot's RAM."""
         with source.open("rb", buffering=0) as file:
             _copy_sparse(file.fileno(), self._fd)
 

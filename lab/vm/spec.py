@@ -14,7 +14,7 @@ Example: a guest from an image folder, one virtual CPU under TCG, prints on seri
         machine.start()
         print(machine.ports[5985], machine.console_tail(5))
 
-Freezing such a machine, and the specs of its forks, are :mod:`lab.vm.freeze`'s business.
+A snapshot of such a machine, and the specs of its forks, are :mod:`lab.vm.snapshot`'s business.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class SerialPort:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFile:
-    """The guest's RAM as a file, for freeze and fork.
+    """The guest's RAM as a file, for snapshots and forks.
 
     Attributes:
         path: The file; QEMU makes it when it does not exist.
@@ -174,7 +174,7 @@ class VmSpec:
         smp: Virtual CPUs, in one socket. Two guests of two virtual CPUs on two cores slow each other down
             3 to 5 times under TCG: keep to 1 unless the machine is otherwise idle.
         memory_mb: RAM in MiB.
-        memory: RAM in a file, for freeze and fork; None: anonymous memory.
+        memory: RAM in a file, for snapshots and forks; None: anonymous memory.
         incoming: ``defer``: wait for ``migrate-incoming``; empty: an ordinary start.
         paused: Start with the CPUs stopped, until :meth:`~lab.vm.machine.VirtualMachine.cont`: whoever must be
             connected before the guest's first instruction (a kernel debugger on a serial socket) has the time to.

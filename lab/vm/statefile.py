@@ -1,4 +1,4 @@
-"""How the machines of a QEMU are frozen, and the migration stream's way into a file and out of it.
+"""How a QEMU's state gets into a file and out of it, by its migration stream.
 
 There are two ways, and each QEMU has one of them. Which one, its monitor's schema tells:
 
@@ -9,7 +9,7 @@ There are two ways, and each QEMU has one of them. Which one, its monitor's sche
     over: without a program in between, and at a fork's speed.
 
 The second is no fallback for the first: QEMU 11 refuses a regular file that comes by ``fd:``. A QEMU whose schema lists its
-kinds of address, and has none for files, cannot freeze.
+kinds of address, and has none for files, cannot take snapshots.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lab.errors import FreezeFailed
+from lab.errors import SnapshotFailed
 from lab.host.qemu import QemuFeatures
 from lab.vm.machine import VirtualMachine
 
@@ -32,8 +32,8 @@ _POLL_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
-class FreezeWay:
-    """How machines of a QEMU are frozen.
+class SnapshotMethod:
+    """How a QEMU takes snapshots.
 
     Attributes:
         method: ``shared`` leaves RAM out of the stream, ``stream`` has it in there.
@@ -46,31 +46,31 @@ class FreezeWay:
     why: str
 
 
-def choose_way(features: QemuFeatures | None) -> FreezeWay:
-    """How machines of a QEMU are frozen.
+def choose_method(features: QemuFeatures | None) -> SnapshotMethod:
+    """Choose how a QEMU takes snapshots.
 
     Args:
         features: What it can do; None when it could not be asked.
 
     Raises:
-        FreezeFailed: They cannot be; with the reason.
+        SnapshotFailed: They cannot be; with the reason.
     """
     if features is None:
-        raise FreezeFailed("QEMU does not tell what it can do")
+        raise SnapshotFailed("QEMU does not tell what it can do")
     if features.x_ignore_shared:
         method: Method = "shared"
         why = "it has x-ignore-shared"
     else:
         method, why = "stream", "it lacks x-ignore-shared"
     if features.file_migration:
-        return FreezeWay(method, "file", f"{why}, and migrates by file:")
+        return SnapshotMethod(method, "file", f"{why}, and migrates by file:")
     if features.text_migration:
-        return FreezeWay(method, "pipe", f"{why}, and is too old for file:")
-    raise FreezeFailed("this QEMU's `migrate` lists the addresses that it takes, and none is for files")
+        return SnapshotMethod(method, "pipe", f"{why}, and is too old for file:")
+    raise SnapshotFailed("this QEMU's `migrate` lists the addresses that it takes, and none is for files")
 
 
 def write_state(
-    machine: VirtualMachine, state: Path, way: FreezeWay, *, timeout: float, clock: Callable[[], float] = time.monotonic
+    machine: VirtualMachine, state: Path, way: SnapshotMethod, *, timeout: float, clock: Callable[[], float] = time.monotonic
 ) -> None:
     """Write a paused machine's state into a file; all of it is there when this returns.
 
@@ -82,7 +82,7 @@ def write_state(
         clock: Monotonic clock in seconds.
 
     Raises:
-        FreezeFailed: QEMU, or the ``cat`` behind it, did not write its state in time, or could not.
+        SnapshotFailed: QEMU, or the ``cat`` behind it, did not write its state in time, or could not.
         CommandRefused: QEMU does not take the address.
         GuestExited: QEMU ended on the way.
     """
@@ -98,7 +98,7 @@ def write_state(
     machine.qmp.execute("migrate", {"uri": f"exec:cat > {shlex.quote(str(state))}; echo $? > {shlex.quote(str(ended))}"})
     _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
     # QEMU is done when the pipe has taken all of it. It tells nothing of how the `cat` ended (7.2 waits for it all the same,
-    # others need not), and whoever is still writing when QEMU ends is ended by QEMU's keeper.
+    # others need not), and whoever is still writing when QEMU ends is ended by QEMU's supervisor.
     _wait_for_cat(machine, ended, timeout=deadline - clock(), clock=clock)
 
 
@@ -113,7 +113,7 @@ def read_state(machine: VirtualMachine, state: Path, method: Method, state_by: S
         timeout: Seconds for all of it.
 
     Raises:
-        FreezeFailed: QEMU did not take the state in time.
+        SnapshotFailed: QEMU did not take the state in time.
         CommandRefused: QEMU does not take the address.
         GuestExited: QEMU ended, for example over a state that it does not understand; with its messages.
     """
@@ -124,7 +124,7 @@ def read_state(machine: VirtualMachine, state: Path, method: Method, state_by: S
         with state.open("rb") as file:
             machine.qmp.pass_file("state", file.fileno())
     machine.qmp.execute("migrate-incoming", {"uri": uri})
-    _wait(machine, "query-status", ("paused", "prelaunch", "postmigrate"), timeout=timeout, what="take the frozen state")
+    _wait(machine, "query-status", ("paused", "prelaunch", "postmigrate"), timeout=timeout, what="load the snapshot's state")
 
 
 def _set_capabilities(machine: VirtualMachine, method: Method) -> None:
@@ -150,9 +150,9 @@ def _wait(
         if status in wanted:
             return
         if status in ("failed", "cancelled"):
-            raise FreezeFailed(f"{machine.spec.name}: QEMU could not {what}: {answer.get('error-desc', status)}")
+            raise SnapshotFailed(f"{machine.spec.name}: QEMU could not {what}: {answer.get('error-desc', status)}")
         if clock() >= deadline:
-            raise FreezeFailed(f"{machine.spec.name}: QEMU did not {what} within {timeout:g} s; it is {status}")
+            raise SnapshotFailed(f"{machine.spec.name}: QEMU did not {what} within {timeout:g} s; it is {status}")
         time.sleep(_POLL_S)
 
 
@@ -161,11 +161,11 @@ def _wait_for_cat(machine: VirtualMachine, ended: Path, *, timeout: float, clock
     deadline = clock() + timeout
     while not (said := ended.read_text(encoding="ascii") if ended.exists() else "").endswith("\n"):
         if clock() >= deadline:
-            raise FreezeFailed(f"{machine.spec.name}: `cat` did not write QEMU's state in time")
+            raise SnapshotFailed(f"{machine.spec.name}: `cat` did not write QEMU's state in time")
         time.sleep(_POLL_S)
     ended.unlink()
     if said != "0\n":
-        raise FreezeFailed(
+        raise SnapshotFailed(
             f"{machine.spec.name}: `cat` could not write QEMU's state and ended with {said.strip()}",
             hint="is the disk of the cache folder full?",
         )

@@ -1,8 +1,8 @@
-"""A machine started for a moment, without its guest: does QEMU take it, and would all of it come back from a freeze?
+"""A machine started for a moment, without its guest: does QEMU take it, and would a snapshot hold all of its state?
 
-QEMU refuses to freeze some devices (``nvme``), and says so. Others it freezes without a word and without their state, because
-nobody has written down what that is: seen with ``edu`` and ``pci-testdev`` of QEMU 7.2 and 10.0, whose registers are those of
-power-on in a restored machine, and whose PCI addresses are gone, so that the guest reads ones. What a stream holds stands in
+QEMU refuses a snapshot with some devices (``nvme``). With others it takes one without their state and without a warning,
+because their models do not describe it: seen with ``edu`` and ``pci-testdev`` of QEMU 7.2 and 10.0, whose registers are those
+of power-on in a restored machine, and whose PCI addresses are gone, so that the guest reads ones. What a stream holds stands in
 its own description, which QEMU appends to it.
 """
 
@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lab.errors import FreezeFailed
+from lab.errors import SnapshotFailed
 from lab.host.process import run
 from lab.host.qemu import QemuFeatures
 from lab.vm.machine import VirtualMachine
 from lab.vm.qmp import CommandRefused, Qmp
 from lab.vm.ramfile import RamFile
 from lab.vm.spec import VmSpec
-from lab.vm.statefile import choose_way, write_state
+from lab.vm.statefile import choose_method, write_state
 
 _PERIPHERALS = "/machine/peripheral"
 _DESCRIPTION = b'{"page_size"'
@@ -31,7 +31,7 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A device whose state a frozen machine would not have, or a reason why it cannot be frozen at all.
+    """A device whose state a snapshot would not have, or a reason why none can be taken at all.
 
     Attributes:
         device: The id of the device; empty where QEMU refuses as a whole.
@@ -52,7 +52,7 @@ def try_machine(spec: VmSpec, run_dir: Path, *, devices: Sequence[str], features
         features: What QEMU can do; None: only whether it takes the machine is wanted.
 
     Returns:
-        What a freeze would lose; nothing, where all of it comes back.
+        What a snapshot would lose; nothing, where all of it comes back.
 
     Raises:
         GuestExited: QEMU does not take the machine; with its words.
@@ -73,13 +73,13 @@ def _losses(machine: VirtualMachine, state: Path, devices: Sequence[str], featur
     paths = {device: pci_path(machine.qmp, f"{_PERIPHERALS}/{device}") for device in devices}
     types = {device: str(_get(machine.qmp, f"{_PERIPHERALS}/{device}", "type")) for device in devices}
     try:
-        write_state(machine, state, choose_way(features), timeout=_SECONDS)
-    except (FreezeFailed, CommandRefused) as error:
+        write_state(machine, state, choose_method(features), timeout=_SECONDS)
+    except (SnapshotFailed, CommandRefused) as error:
         return [Loss("", error.message.splitlines()[0])]
     sections = sections_of(state.read_bytes())
     other = [device for device, path in paths.items() if not path]
     described = _described(machine.spec) if other else frozenset()
-    why = "QEMU does not freeze its state"
+    why = "QEMU does not save its state in a snapshot"
     return [
         Loss(device, why)
         for device, path in paths.items()
@@ -91,7 +91,7 @@ def sections_of(stream: bytes) -> list[str]:
     """Names of the parts of a migration stream, from the description at its end, for example ``0000:00:02.0/virtio-net``.
 
     Raises:
-        FreezeFailed: It has no description.
+        SnapshotFailed: It has no description.
     """
     at = stream.rfind(_DESCRIPTION)
     try:
@@ -100,7 +100,7 @@ def sections_of(stream: bytes) -> list[str]:
         )
         return [str(device["name"]) for device in described["devices"]]
     except (ValueError, KeyError, TypeError):
-        raise FreezeFailed("QEMU does not describe what it has frozen") from None
+        raise SnapshotFailed("QEMU's snapshot has no description of its content") from None
 
 
 def pci_path(qmp: Qmp, device: str) -> str:

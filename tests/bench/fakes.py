@@ -31,12 +31,12 @@ class FakeForks:
     """Forks of the simulated guest that wake in half a second each."""
 
     source: SimulatedSource
-    frozen: int = 0
+    snapshots: int = 0
     closed: bool = False
     forked: list[LiveGuest] = field(default_factory=list)
 
-    def freeze(self) -> None:
-        self.frozen += 1
+    def take_snapshot(self) -> None:
+        self.snapshots += 1
 
     def fork(self, guest_id: str) -> LiveGuest:
         guest = self.source.boot(guest_id)

@@ -83,7 +83,7 @@ def test_what_was_prepared_ends_with_the_bench(bench: Bench, source: SimulatedSo
 
 
 @pytest.mark.parametrize("notes", [[], ["QEMU lacks x-ignore-shared"]])
-def test_a_machine_that_cannot_freeze_is_told_and_no_failure(notes: list[str]) -> None:
+def test_a_machine_that_cannot_take_snapshots_is_told_and_no_failure(notes: list[str]) -> None:
     class NoForks:
         figures = SimpleNamespace(notes=notes)
 
@@ -91,7 +91,7 @@ def test_a_machine_that_cannot_freeze_is_told_and_no_failure(notes: list[str]) -
             return None
 
     with pytest.raises(NotHere, match=notes[0] if notes else "no template can be made here"):
-        TemplateForks(cast(Any, NoForks()), 1).freeze()
+        TemplateForks(cast(Any, NoForks()), 1).take_snapshot()
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_at_least_twenty_forks_one_after_the_other_none_of_which_stays(context: 
     assert len(cold.values) == 3
     assert forked.values == (0.5,) * 20
     assert worked.values == (1.5,) * 20, "a look at the fake clock takes a second"
-    assert forks.frozen == 1
+    assert forks.snapshots == 1
     assert not any(guest.alive for guest in forks.forked)
 
 

@@ -115,12 +115,12 @@ def test_json_has_the_documented_keys(app: typer.Typer, monkeypatch: pytest.Monk
         (None, "nothing, so guests are booted cold: QEMU does not tell what it can do"),
     ],
 )
-def test_the_way_of_freezing_is_named_with_its_reason(
+def test_the_way_of_snapshots_is_named_with_its_reason(
     app: typer.Typer, monkeypatch: pytest.MonkeyPatch, qemu: QemuFeatures | None, words: str
 ) -> None:
     code, text = run(app, monkeypatch, found(qemu=qemu), "--json")
     assert code == 0
-    assert words in json.loads(text)["freeze_and_fork"]
+    assert words in json.loads(text)["snapshots_by"]
     _, table = run(app, monkeypatch, found(qemu=qemu))
     assert words[:7] in table
 

@@ -1,4 +1,4 @@
-"""`lab templates`, `lab freeze`, `lab fork` where no guest is needed."""
+"""`lab templates`, `lab snapshot`, `lab fork` where no guest is needed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from lab import errors
 from lab.cli import templates as module
 from lab.cli.main import app
-from lab.errors import ConfigError, FreezeFailed, LabError
+from lab.errors import ConfigError, LabError, SnapshotFailed
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template
@@ -76,7 +77,7 @@ def test_pruning_leaves_alone_what_is_not_the_labs(store: TemplateStore, options
     assert contents(store.folder, files) == files
 
 
-@pytest.mark.parametrize("command", ["freeze", "fork"])
+@pytest.mark.parametrize("command", ["snapshot", "fork"])
 def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
@@ -87,7 +88,7 @@ def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
     monkeypatch.setattr(module, "ensure_image", lambda _name, _progress: tmp_path)
     monkeypatch.setattr(module, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "tap"}))
     error = lab(command, "--guest", "windows-11").exception
-    assert isinstance(error, FreezeFailed)
+    assert isinstance(error, SnapshotFailed)
     assert "prints by tap cannot be followed from a fork" in error.message
     assert "`lab up --guest windows-11`" in error.hint
 
@@ -114,21 +115,31 @@ def use(monkeypatch: pytest.MonkeyPatch, forks: FakeForks, *drivers: str) -> Non
     monkeypatch.setattr(module, "_forks", stand_in)
 
 
-def test_freezing_tells_where_the_template_is(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lab_snapshot_tells_where_the_template_is(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     forks = FakeForks(make(store, K1, drivers=("sync",)))
     use(monkeypatch, forks, "sync")
-    result = lab("freeze", "--load", "sync")
+    result = lab("snapshot", "--load", "sync")
     assert result.exit_code == 0, result.output
     assert "wine, 1 CPU with sync loaded" in result.output
     assert forks.closed
+    assert "old name" not in result.output
 
 
-@pytest.mark.parametrize("command", ["freeze", "fork"])
+def test_the_old_name_of_lab_snapshot_works_and_says_so(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeForks(make(store, K1, drivers=("sync",))), "sync")
+    result = lab("freeze", "--load", "sync")
+    assert result.exit_code == 0, result.output
+    assert "`lab freeze` is the old name of `lab snapshot`" in result.stderr
+    assert "with sync loaded" in result.stdout
+    assert errors.FreezeFailed is SnapshotFailed
+
+
+@pytest.mark.parametrize("command", ["snapshot", "fork"])
 def test_why_there_is_no_template_is_told(store: TemplateStore, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     forks = FakeForks(None, "no template can be made, guests are booted: QEMU could not write its state")
     use(monkeypatch, forks)
     error = lab(command).exception
-    assert isinstance(error, FreezeFailed)
+    assert isinstance(error, SnapshotFailed)
     assert "could not write its state" in str(error)
     assert forks.closed
     # Loaded drivers that were asked for, and could not be, are no success either.

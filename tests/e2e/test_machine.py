@@ -119,7 +119,9 @@ def test_what_the_guest_cannot_show_of_the_device_is_skipped_by_name(edu: Finish
 
 def test_guests_with_a_device_that_a_fork_would_lose_are_booted_and_the_reason_is_told(edu: FinishedRun) -> None:
     assert not any(guest.template for guest in edu.report.guests)
-    assert edu.report.fork_notes == ["guests are booted: device edu would be lost in a fork: QEMU does not freeze its state"]
+    assert edu.report.fork_notes == [
+        "guests are booted: device edu would be lost in a fork: QEMU does not save its state in a snapshot"
+    ]
 
 
 @pytest.mark.parametrize(

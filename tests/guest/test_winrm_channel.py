@@ -357,7 +357,7 @@ def test_a_parked_shell_is_taken_up_over_the_channel_that_is_still_connected(
     control = guest.transport()
     state = control.park(timeout=30)
     assert len(guest.opened) == 1
-    # What a freeze does: the same stream goes on, with another transport at its end that knows nothing of the first.
+    # What a snapshot does: the same stream goes on, with another transport at its end that knows nothing of the first.
     held = guest.opened[0].dup()
     guest.stream = lambda: held
     other = guest.transport()

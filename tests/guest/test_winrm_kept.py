@@ -296,7 +296,7 @@ def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(kept: StandingCmd
 
 
 def test_what_was_left_in_the_streams_of_a_waiting_cmd_is_no_answer(shell: FakeShell) -> None:
-    # The prompt, and what the freeze's own question left behind.
+    # The prompt, and what the snapshot's own question left behind.
     shell.answer = lambda line: (b"4be1c2\r\nC:\\>" + reply(line)[0], reply(line)[1], False)
     kept = StandingCmd(shell, shell.clock)
     kept.take("parked")

@@ -12,9 +12,9 @@ from lab.live.evidence import save_crash
 from lab.prints.kd.process import CONTROL_SOCKET, ERRORS_FILE, RAW_FILE, RECORDS_FILE
 from lab.prints.tap.source import LOG_FILE as TAP_LOG
 from lab.vm.argv import serial_name
-from lab.vm.keeper import LOG_FILE as QEMU_LOG
-from lab.vm.keeper import STATUS_FILE
 from lab.vm.machine import COMMAND_FILE, CONSOLE_BEFORE_FILE
+from lab.vm.supervisor import LOG_FILE as QEMU_LOG
+from lab.vm.supervisor import STATUS_FILE
 
 _SERIALS = [f"{serial_name(number)}.log" for number in range(2)]
 #: By whom they are written.
@@ -22,7 +22,7 @@ _FILES = {
     "the debugger port's collector": [RECORDS_FILE, RAW_FILE, ERRORS_FILE],
     "the tap": [TAP_LOG],
     "the serial ports": _SERIALS,
-    "QEMU and its keeper": [QEMU_LOG, STATUS_FILE, COMMAND_FILE, CONSOLE_BEFORE_FILE],
+    "QEMU and its supervisor": [QEMU_LOG, STATUS_FILE, COMMAND_FILE, CONSOLE_BEFORE_FILE],
 }
 
 

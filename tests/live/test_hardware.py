@@ -225,7 +225,7 @@ def test_what_is_added_is_told_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("devices", "reason"),
     [
-        ("{driver: edu}", "device edu would be lost in a fork: QEMU does not freeze its state"),
+        ("{driver: edu}", "device edu would be lost in a fork: QEMU does not save its state in a snapshot"),
         ("{driver: e1000e}, {driver: virtio-balloon}, {driver: qemu-xhci}, {driver: usb-kbd}", ""),
         ("{driver: pcie-root-port, id: rp, chassis: 1}, {driver: edu, bus: rp}", "device edu would be lost"),
         ("{driver: pcie-root-port, id: rp, chassis: 1}, {driver: e1000e, bus: rp}", ""),

@@ -174,13 +174,13 @@ def test_a_bug_while_prints_are_decoded_is_a_gap_and_fails_every_marker(agent: A
     assert "ZeroDivisionError: division by zero" in record.reason
 
 
-def test_a_frozen_stream_says_where_it_stands_but_not_in_the_middle_of_a_line(agent: Agent, wine: WinePrintSource) -> None:
+def test_a_stopped_stream_says_where_it_stands_but_not_in_the_middle_of_a_line(agent: Agent, wine: WinePrintSource) -> None:
     agent.say(PRINT + b"one")
     wine.mark("t-1", timeout=30)
-    assert wine.freeze_state() == PrintsState(numbers={"next_line": 2})
+    assert wine.snapshot_state() == PrintsState(numbers={"next_line": 2})
     with agent.file.open("ab") as stream:
         stream.write(b"\x1e2;100;1.000:0020")
-    assert wine.freeze_state() is None
+    assert wine.snapshot_state() is None
 
 
 def test_a_fork_goes_on_counting_and_begins_with_the_prints_of_the_load(agent: Agent) -> None:

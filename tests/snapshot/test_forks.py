@@ -14,13 +14,13 @@ import pytest
 
 from lab.errors import (
     BootTimeout,
-    FreezeFailed,
     GuestCrashed,
     GuestExited,
     GuestHung,
     GuestRefuses,
     LabError,
     ServiceError,
+    SnapshotFailed,
     TransportError,
     WrongBinary,
 )
@@ -34,7 +34,7 @@ from lab.snapshot.supply import WORTH_A_TEMPLATE
 from lab.snapshot.template import Template, TemplateWish
 from lab.toolchain.files import sha256_of
 from lab.vm.cleanup import RunFolder
-from lab.vm.process import WaitingKeeper
+from lab.vm.process import WaitingSupervisor
 from tests.simulated import (
     SimulatedDriver,
     SimulatedMachine,
@@ -123,7 +123,7 @@ class World:
         folder.remove()
 
     def fork(
-        self, _frozen: object, _folder: Path, run_dir: Path, *, name: str, waiting: WaitingKeeper | None
+        self, _snapshot: object, _folder: Path, run_dir: Path, *, name: str, waiting: WaitingSupervisor | None
     ) -> SimulatedMachine:
         del name
         if waiting is not None:
@@ -274,14 +274,14 @@ def test_a_template_that_is_removed_again_and_again_is_not_distrusted(forks: For
     assert forks.figures.notes == []
 
 
-@pytest.mark.parametrize("error", [FreezeFailed("holds no frozen machine"), FileNotFoundError("base0.qcow2")])
+@pytest.mark.parametrize("error", [SnapshotFailed("holds no snapshot"), FileNotFoundError("base0.qcow2")])
 def test_a_base_that_is_removed_meanwhile_does_not_end_forking(forks: Forks, world: World, error: Exception) -> None:
     def remove(base: Template) -> None:
         world.store.discard(base)
         raise error
 
     world.maker.while_loading = [remove]
-    with pytest.raises(FreezeFailed, match="was removed while"):
+    with pytest.raises(SnapshotFailed, match="was removed while"):
         forks.fork("gw0-1", SYNC)
     assert forks.fork("gw0-1", SYNC) is not None
     assert forks.figures.notes == []
@@ -348,8 +348,8 @@ def test_a_template_that_cannot_be_made_leaves_cold_boots(forks: Forks, world: W
     assert forks.figures.notes == ["no template can be made, guests are booted: no answer within 300 s"]
 
 
-@pytest.mark.parametrize("error", [FreezeFailed("QEMU could not write its state"), OSError(28, "No space left on device")])
-def test_a_guest_that_cannot_be_frozen_leaves_cold_boots(forks: Forks, world: World, error: Exception) -> None:
+@pytest.mark.parametrize("error", [SnapshotFailed("QEMU could not write its state"), OSError(28, "No space left on device")])
+def test_a_guest_of_which_no_snapshot_can_be_taken_leaves_cold_boots(forks: Forks, world: World, error: Exception) -> None:
     world.maker.errors = [error]
     assert forks.fork("gw0-1", PLAIN) is None
     assert str(error).splitlines()[0] in forks.figures.notes[0]

@@ -120,13 +120,13 @@ def test_a_guest_is_stopped_when_it_is_parked_and_quiet_and_one_that_never_is_is
     monkeypatch.setattr(maker, "_stop_between_prints", stop)
     monkeypatch.setattr(maker.TemplateMaker, "_park", park)
     monkeypatch.setattr(VirtualMachine, "pid", os.getpid())
-    prints = SimpleNamespace(freeze_state=print, wake=print)
+    prints = SimpleNamespace(snapshot_state=print, wake=print)
     guest: Any = SimpleNamespace(machine=VirtualMachine(VmSpec(), tmp_path), prints=prints)
     features: Any = None
     wish: Any = None
     said: list[str] = []
     made_by = maker.TemplateMaker(features, progress=said.append)
     with pytest.raises(Stopped):
-        made_by._freeze(guest, tmp_path, wish, "key", ram=None, boot_s=1.0, begin=0.0, files={})
+        made_by._snapshot(guest, tmp_path, wish, "key", ram=None, boot_s=1.0, begin=0.0, files={})
     assert happened == ["parked", "settled"]
     assert [line.partition(",")[0] for line in said] == ([] if quiet else ["the guest does not get quiet"])

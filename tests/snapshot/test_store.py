@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from filelock import FileLock, Timeout
 
-from lab.errors import FreezeFailed, TransportError
+from lab.errors import SnapshotFailed, TransportError
 from lab.snapshot import store as module
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template, read_template, write_template
-from lab.vm.freeze import Frozen, write_frozen
+from lab.vm.snapshot import Snapshot, write_snapshot
 from lab.vm.spec import VmSpec
 
 
@@ -36,8 +36,8 @@ def fill(
     """The files of a template whose machine nobody will ever start."""
     (folder / "state").write_bytes(b"device state")
     status = (folder / "state").stat()
-    frozen = Frozen(method="stream", spec=VmSpec(), state_by="pipe", files={"state": (status.st_size, status.st_mtime_ns)})
-    write_frozen(folder, frozen)
+    snapshot = Snapshot(method="stream", spec=VmSpec(), state_by="pipe", files={"state": (status.st_size, status.st_mtime_ns)})
+    write_snapshot(folder, snapshot)
     write_template(
         Template(
             folder=folder,
@@ -100,7 +100,7 @@ def test_a_template_is_made_once_and_found_again(store: TemplateStore) -> None:
     again, made = store.make("wine", K1, lambda _folder: pytest.fail("it is there"))
     assert (again, made) == (template, False)
     assert names(store) == [f"wine-{K1}"]
-    assert sorted(path.name for path in template.folder.iterdir()) == ["frozen.json", "state", "template.json"]
+    assert sorted(path.name for path in template.folder.iterdir()) == ["snapshot.json", "state", "template.json"]
 
 
 def test_others_wait_while_one_makes_it_and_are_told_so(store: TemplateStore) -> None:
@@ -130,7 +130,7 @@ def test_a_maker_that_never_ends_is_given_up(store: TemplateStore, tmp_path: Pat
     store.folder.mkdir()
     with store._lock("wine", lambda _text: None):
         impatient = TemplateStore(store.folder, wait_s=0.01)
-        with pytest.raises(FreezeFailed, match="has been making a template"):
+        with pytest.raises(SnapshotFailed, match="has been making a template"):
             impatient.make("wine", K1, lambda _folder: None)
     del tmp_path
 
@@ -146,7 +146,7 @@ def test_a_build_that_fails_leaves_nothing(store: TemplateStore) -> None:
     make(store, K1)
 
 
-@pytest.mark.parametrize("damage", ["state", "template.json", "frozen.json"])
+@pytest.mark.parametrize("damage", ["state", "template.json", "snapshot.json"])
 def test_a_damaged_template_is_removed_and_made_anew(store: TemplateStore, damage: str) -> None:
     template = make(store, K1)
     (template.folder / damage).write_bytes(b"something else")
@@ -207,7 +207,7 @@ def test_what_is_not_the_labs_stays(store: TemplateStore) -> None:
     (damaged / "template.json").unlink()
     left = store.folder / f".wine-{K1}.0123abcd.tmp"
     left.mkdir()
-    (left / "frozen.json").write_text("half removed")
+    (left / "snapshot.json").write_text("half removed")
     assert store.remove_leftovers() == [left]
     assert damaged in store.prune()
     assert store.all() == []
@@ -218,7 +218,7 @@ def test_what_is_not_the_labs_stays(store: TemplateStore) -> None:
 
 def test_a_foreign_folder_in_the_way_of_a_template_is_named_and_stays(store: TemplateStore) -> None:
     files = foreign(store.folder)
-    with pytest.raises(FreezeFailed, match="is in the way"):
+    with pytest.raises(SnapshotFailed, match="is in the way"):
         make(store, key_of("mine"))
     assert contents(store.folder, files) == files
     assert not list(store.folder.glob(".wine.*.tmp/template.json"))
@@ -322,10 +322,10 @@ def test_a_killed_maker_leaves_no_lock_and_no_half_made_template(store: Template
 
 
 def test_what_is_no_template_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FreezeFailed, match="holds no template"):
+    with pytest.raises(SnapshotFailed, match="holds no template"):
         read_template(tmp_path)
     (tmp_path / "template.json").write_text("[]")
-    with pytest.raises(FreezeFailed, match="holds no template"):
+    with pytest.raises(SnapshotFailed, match="holds no template"):
         read_template(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""A guest of a few bytes that can be frozen: it counts, in its RAM, the bytes that it gets on COM1."""
+"""A guest of a few bytes for snapshots: it counts, in its RAM, the bytes that it gets on COM1."""
 
 from __future__ import annotations
 

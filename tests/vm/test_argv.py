@@ -1,4 +1,4 @@
-"""The argument list, compared by meaning: options and their keys, not one frozen text."""
+"""The argument list, compared by meaning: options and their keys, not one fixed text."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_the_shell_text_is_the_same_command() -> None:
 
 @given(st.lists(st.sampled_from(["lab.winrm", "lab.prints", "a,b", "c"]), min_size=1, max_size=4, unique=True))
 def test_channels_are_numbered_in_the_order_of_their_names(names: list[str]) -> None:
-    # A port's number is its place on the bus: a fork must find each of them where the frozen machine had it.
+    # A port's number is its place on the bus: a fork must find each of them where the snapshot had it.
     argv = build_argv(VmSpec(channels=tuple(names), rng=True))
     devices = values(argv, "-device")
     bus = devices.index(f"virtio-serial-pci,id=channels,max_ports={len(names) + 1}")

@@ -14,9 +14,9 @@ import pytest
 from lab.errors import TransportError
 from lab.host.qemu import probe_features
 from lab.vm.channel import Channels, socket_name
-from lab.vm.freeze import fork, freeze, load_frozen
 from lab.vm.machine import VirtualMachine
 from lab.vm.ramfile import RamFile
+from lab.vm.snapshot import fork, load_snapshot, take_snapshot
 from lab.vm.spec import VmSpec
 
 Poll = Callable[..., None]
@@ -228,7 +228,7 @@ def test_a_fork_s_ports_are_held_before_it_is_given_its_state(
     machine.start()
     folder = tmp_path / "template"
     folder.mkdir()
-    freeze(machine, folder, ram=ram, features=features)
+    take_snapshot(machine, folder, ram=ram, features=features)
     ram.close()
     seen: list[str] = []
 
@@ -238,8 +238,8 @@ def test_a_fork_s_ports_are_held_before_it_is_given_its_state(
             wait_for(lambda: held_ports(self) == ["channel0", "channel1"], "QEMU to see both ports held")
             seen.append(self.status)
 
-    monkeypatch.setattr("lab.vm.freeze.VirtualMachine", Watched)
-    with fork(load_frozen(folder), folder, tmp_path / "a", name="a") as forked:
+    monkeypatch.setattr("lab.vm.snapshot.VirtualMachine", Watched)
+    with fork(load_snapshot(folder), folder, tmp_path / "a", name="a") as forked:
         assert seen == ["inmigrate"]
         forked.cont()
         assert forked.status == "running"

@@ -79,7 +79,7 @@ def test_whatever_ends_lab_up_there_is_no_guest_that_nobody_knows_of(
             for line in process.stdout:
                 if line == f"{moment}\n":
                     break
-            [status] = (tmp_path / "state" / "runs").glob("one-*/keeper.json")
+            [status] = (tmp_path / "state" / "runs").glob("one-*/supervisor.json")
             pid = read_status(status.parent)["qemu_pid"]
             process.send_signal(number)
             process.wait(60)

@@ -226,16 +226,16 @@ def test_a_missing_base_names_the_file(tmp_path: Path, make_rom: RomMaker) -> No
         VirtualMachine(small(make_rom(), disks=(Disk(tmp_path / "gone.qcow2"),)), tmp_path / "run").start()
 
 
-def test_a_frozen_machine_goes_on_in_a_fork(tmp_path: Path, make_rom: RomMaker, asm: Any, wait_for: Poll) -> None:
-    """The fields of the spec and the monitor suffice for freeze and fork; the guest's RAM and CPU state come along."""
+def test_a_snapshot_goes_on_in_a_fork(tmp_path: Path, make_rom: RomMaker, asm: Any, wait_for: Poll) -> None:
+    """The fields of the spec and the monitor suffice for a snapshot and a fork; the guest's RAM and CPU state come along."""
     ram = tmp_path / "guest.ram"
     state = tmp_path / "guest.state"
-    # After "frozen" the guest waits for the power button, which only the fork is given.
-    rom = make_rom(asm.power_button_setup(), asm.say("frozen"), asm.obey_power_button)
+    # After "ready" the guest waits for the power button, which only the fork is given.
+    rom = make_rom(asm.power_button_setup(), asm.say("ready"), asm.obey_power_button)
     capabilities = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
     with VirtualMachine(small(rom, memory=MemoryFile(ram, share=True)), tmp_path / "template") as template:
         template.start()
-        wait_for(lambda: template.console_tail() == "frozen", "the guest's power management")
+        wait_for(lambda: template.console_tail() == "ready", "the guest's power management")
         template.pause()
         template.qmp.execute("migrate-set-capabilities", capabilities)
         template.qmp.execute("migrate", {"uri": f"exec:cat > {state}"})
@@ -248,7 +248,7 @@ def test_a_frozen_machine_goes_on_in_a_fork(tmp_path: Path, make_rom: RomMaker, 
         assert machine.status == "inmigrate"
         machine.qmp.execute("migrate-set-capabilities", capabilities)
         machine.qmp.execute("migrate-incoming", {"uri": f"exec:cat {state}"})
-        # Frozen while paused, so it wakes paused.
+        # The snapshot was taken while paused, so the fork is paused.
         wait_for(lambda: machine.status == "paused", "the device state to be loaded")
         machine.cont()
         assert machine.powerdown(60) == "powerdown"
@@ -265,7 +265,7 @@ machine = VirtualMachine(VmSpec(name="owned", bios=Path(sys.argv[1]), memory_mb=
 thread = threading.Thread(target=machine.start, kwargs={"detached": sys.argv[3] == "detached"})
 thread.start()
 thread.join()
-print(machine.pid, machine._process.keeper_pid, machine.status, flush=True)
+print(machine.pid, machine._process.supervisor_pid, machine.status, flush=True)
 if sys.argv[3] == "owned":
     time.sleep(600)
 machine.close()
@@ -276,29 +276,29 @@ def _owner(rom: Path, run_dir: Path, kind: str) -> tuple[subprocess.Popen[str], 
     command = [sys.executable, "-c", OWNER, str(rom), str(run_dir), kind]
     owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert owner.stdout
-    qemu, keeper, status = owner.stdout.readline().split()
+    qemu, supervisor, status = owner.stdout.readline().split()
     assert status == "running"
-    return owner, int(qemu), int(keeper)
+    return owner, int(qemu), int(supervisor)
 
 
 def test_no_qemu_survives_a_killed_owner(
     tmp_path: Path, make_rom: RomMaker, wait_for: Poll, is_gone: Callable[[int], bool]
 ) -> None:
-    owner, qemu, keeper = _owner(make_rom(), tmp_path / "run", "owned")
+    owner, qemu, supervisor = _owner(make_rom(), tmp_path / "run", "owned")
     with owner:
         assert not is_gone(qemu)
         owner.kill()
     wait_for(lambda: is_gone(qemu), "QEMU to end")
-    wait_for(lambda: is_gone(keeper), "its keeper to end")
+    wait_for(lambda: is_gone(supervisor), "its supervisor to end")
 
 
-def test_no_qemu_survives_a_killed_keeper(tmp_path: Path, make_rom: RomMaker, wait_for: Poll) -> None:
+def test_no_qemu_survives_a_killed_supervisor(tmp_path: Path, make_rom: RomMaker, wait_for: Poll) -> None:
     with VirtualMachine(small(make_rom()), tmp_path / "run") as machine:
         machine.start()
         process = machine._process
         assert process
-        os.kill(process.keeper_pid, signal.SIGKILL)
-        wait_for(lambda: not machine.alive, "the keeper to end")
+        os.kill(process.supervisor_pid, signal.SIGKILL)
+        wait_for(lambda: not machine.alive, "the supervisor to end")
         assert machine.wait_exit(30) is None
         with pytest.raises(GuestExited, match="killed from outside"):
             machine.cont()
@@ -308,7 +308,7 @@ def test_a_detached_machine_outlives_its_starter_and_is_found_again(
     tmp_path: Path, make_rom: RomMaker, wait_for: Poll, is_gone: Callable[[int], bool]
 ) -> None:
     run_dir = tmp_path / "run"
-    owner, qemu, keeper = _owner(make_rom(), run_dir, "detached")
+    owner, qemu, supervisor = _owner(make_rom(), run_dir, "detached")
     with owner:
         assert owner.wait(60) == 0
     try:
@@ -320,23 +320,23 @@ def test_a_detached_machine_outlives_its_starter_and_is_found_again(
         assert not is_gone(qemu)  # letting go is not ending
         with VirtualMachine.attach(run_dir) as machine:
             assert machine.powerdown(0) == "quit"
-        wait_for(lambda: is_gone(keeper), "the keeper to end")
+        wait_for(lambda: is_gone(supervisor), "the supervisor to end")
         with pytest.raises(GuestExited, match="has ended"):
             VirtualMachine.attach(run_dir)
     finally:
-        if not is_gone(keeper):
-            os.kill(keeper, signal.SIGTERM)
-            wait_for(lambda: is_gone(qemu), "QEMU to end by its keeper")
+        if not is_gone(supervisor):
+            os.kill(supervisor, signal.SIGTERM)
+            wait_for(lambda: is_gone(qemu), "QEMU to end by its supervisor")
 
 
-def test_sigterm_to_the_keeper_ends_a_detached_machine(
+def test_sigterm_to_the_supervisor_ends_a_detached_machine(
     tmp_path: Path, make_rom: RomMaker, wait_for: Poll, is_gone: Callable[[int], bool]
 ) -> None:
     machine = VirtualMachine(small(make_rom()), tmp_path / "run")
     machine.start(detached=True)
     process = machine._process
     assert process
-    os.kill(process.keeper_pid, signal.SIGTERM)
+    os.kill(process.supervisor_pid, signal.SIGTERM)
     wait_for(lambda: is_gone(process.pid), "QEMU to end")
     assert machine.wait_exit(30) == 0
     machine.close()

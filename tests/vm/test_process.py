@@ -1,8 +1,9 @@
-"""QEMU's keeper, with a shell in QEMU's place."""
+"""QEMU's supervisor, with a shell in QEMU's place."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -113,7 +114,7 @@ if sys.argv[2] == "forked" and os.fork() == 0:
     os.write(1, f"{os.getpid()}\\n".encode())
     time.sleep(600)
 else:
-    os.write(1, f"{process.pid} {process.keeper_pid}\\n".encode())
+    os.write(1, f"{process.pid} {process.supervisor_pid}\\n".encode())
     time.sleep(600)
 """
 
@@ -129,7 +130,7 @@ def test_nothing_survives_the_owner(tmp_path: Path, wait_for: Poll, is_gone: Gon
         owner.wait(60)
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), f"process {pid} to end")
-    wait_for(lambda: read_status(tmp_path).get("reason") == "owner gone", "the keeper's last words")
+    wait_for(lambda: read_status(tmp_path).get("reason") == "owner gone", "the supervisor's last words")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -137,20 +138,20 @@ def test_a_detached_qemu_lives_on_whatever_ends_its_starter(tmp_path: Path, wait
     command = [sys.executable, "-c", OWNER, str(tmp_path), "detached"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as owner:
         assert owner.stdout
-        pid, keeper_pid = (int(word) for word in owner.stdout.readline().split())
+        pid, supervisor_pid = (int(word) for word in owner.stdout.readline().split())
         owner.send_signal(number)
         owner.wait(60)
     try:
-        wait_for(lambda: read_status(tmp_path).get("detached"), "the keeper to note it")
+        wait_for(lambda: read_status(tmp_path).get("detached"), "the supervisor to note it")
         found = QemuProcess.attach(tmp_path)
         assert found
-        assert (found.pid, found.keeper_pid, found.alive) == (pid, keeper_pid, True)
+        assert (found.pid, found.supervisor_pid, found.alive) == (pid, supervisor_pid, True)
         found.terminate()
         assert found.wait(60)
         assert found.exit_code == -signal.SIGTERM
     finally:
-        if not is_gone(keeper_pid):
-            os.kill(keeper_pid, signal.SIGUSR1)
+        if not is_gone(supervisor_pid):
+            os.kill(supervisor_pid, signal.SIGUSR1)
     assert is_gone(pid)
 
 
@@ -178,7 +179,7 @@ def test_a_fork_of_the_owner_does_not_keep_qemu_alive(tmp_path: Path, wait_for: 
         os.kill(int(forked), signal.SIGKILL)
 
 
-def test_qemu_survives_the_thread_that_started_it_but_not_the_keeper(tmp_path: Path, wait_for: Poll, is_gone: Gone) -> None:
+def test_qemu_survives_the_thread_that_started_it_but_not_the_supervisor(tmp_path: Path, wait_for: Poll, is_gone: Gone) -> None:
     started: list[QemuProcess] = []
     thread = threading.Thread(target=lambda: started.append(QemuProcess.start(FOREVER, tmp_path)))
     thread.start()
@@ -186,14 +187,14 @@ def test_qemu_survives_the_thread_that_started_it_but_not_the_keeper(tmp_path: P
     process = started[0]
     try:
         assert not process.wait(0.2)
-        os.kill(process.keeper_pid, signal.SIGKILL)
-        wait_for(lambda: is_gone(process.pid), "QEMU to end with its keeper")
+        os.kill(process.supervisor_pid, signal.SIGKILL)
+        wait_for(lambda: is_gone(process.pid), "QEMU to end with its supervisor")
         assert process.exit_code is None
     finally:
         process.close()
 
 
-def test_the_keeper_holds_the_lock_and_qemu_inherits_nothing(tmp_path: Path, wait_for: Poll) -> None:
+def test_the_supervisor_holds_the_lock_and_qemu_inherits_nothing(tmp_path: Path, wait_for: Poll) -> None:
     lock = tmp_path / "lock"
     lock.touch()
     process = QemuProcess.start(FOREVER, tmp_path, lock_file=lock)
@@ -215,7 +216,8 @@ def test_attach_finds_only_what_still_runs(tmp_path: Path) -> None:
         process.detach()
         found = QemuProcess.attach(tmp_path)
         assert found
-        assert (found.pid, found.keeper_pid, found.alive, found.detached) == (process.pid, process.keeper_pid, True, True)
+        assert (found.pid, found.supervisor_pid) == (process.pid, process.supervisor_pid)
+        assert (found.alive, found.detached) == (True, True)
         process.close()
         assert found.alive  # close leaves a detached one alone
     finally:
@@ -226,6 +228,22 @@ def test_attach_finds_only_what_still_runs(tmp_path: Path) -> None:
 
 
 def test_a_pid_that_belongs_to_somebody_else_is_not_attached_to(tmp_path: Path) -> None:
-    status = f'{{"qemu_pid": {os.getpid()}, "keeper_pid": {os.getpid()}, "started": 1000.0}}'
-    (tmp_path / "keeper.json").write_text(status)
+    status = f'{{"qemu_pid": {os.getpid()}, "supervisor_pid": {os.getpid()}, "started": 1000.0}}'
+    (tmp_path / "supervisor.json").write_text(status)
     assert QemuProcess.attach(tmp_path) is None
+
+
+def test_a_detached_guest_of_the_last_release_is_attached_to(tmp_path: Path) -> None:
+    process = QemuProcess.start(FOREVER, tmp_path)
+    process.detach()
+    status = read_status(tmp_path)
+    try:
+        status["keeper_pid"] = status.pop("supervisor_pid")
+        (tmp_path / "supervisor.json").unlink()
+        (tmp_path / "keeper.json").write_text(json.dumps(status))
+        found = QemuProcess.attach(tmp_path)
+        assert found
+        assert (found.pid, found.supervisor_pid) == (process.pid, process.supervisor_pid)
+    finally:
+        process.kill()
+    assert process.wait(60)

@@ -1,4 +1,4 @@
-"""The ways of a frozen state into its file: each one with the QEMU that has it, and the choice between them with any."""
+"""The ways of a snapshot's state into its file: each one with the QEMU that has it, and the choice between them with any."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import FreezeFailed, TransportError
+from lab.errors import SnapshotFailed, TransportError
 from lab.host.qemu import QemuFeatures, probe_features
 from lab.vm import statefile
-from lab.vm.freeze import fork, freeze, load_frozen
 from lab.vm.machine import VirtualMachine
-from lab.vm.statefile import choose_way
+from lab.vm.snapshot import fork, load_snapshot, take_snapshot
+from lab.vm.statefile import choose_method
 from tests.vm.counter import COUNTER, Counter, spec_of
 
 RomMaker = Callable[..., Path]
@@ -76,65 +76,63 @@ def own_cat(tmp_path: Path, script: str) -> None:
 @pytest.mark.parametrize(("shared", "method"), [(True, "shared"), (False, "stream")])
 @pytest.mark.parametrize(("new", "state_by"), [(True, "file"), (False, "pipe")])
 def test_the_way_follows_from_what_qemu_can_do(shared: bool, method: str, new: bool, state_by: str) -> None:
-    way = choose_way(replace(NONE, x_ignore_shared=shared, file_migration=new, text_migration=not new))
+    way = choose_method(replace(NONE, x_ignore_shared=shared, file_migration=new, text_migration=not new))
     assert (way.method, way.state_by) == (method, state_by)
     assert ("has x-ignore-shared" in way.why) == shared
     assert ("migrates by file:" in way.why) == new
 
 
 def test_the_way_of_old_ones_is_no_fallback_for_new_ones() -> None:
-    with pytest.raises(FreezeFailed, match="lists the addresses that it takes, and none is for files"):
-        choose_way(replace(NONE, x_ignore_shared=True))
+    with pytest.raises(SnapshotFailed, match="lists the addresses that it takes, and none is for files"):
+        choose_method(replace(NONE, x_ignore_shared=True))
 
 
-def test_a_qemu_that_could_not_be_asked_freezes_nothing() -> None:
-    with pytest.raises(FreezeFailed, match="does not tell what it can do"):
-        choose_way(None)
+def test_a_qemu_that_could_not_be_asked_takes_no_snapshot() -> None:
+    with pytest.raises(SnapshotFailed, match="does not tell what it can do"):
+        choose_method(None)
 
 
 def test_the_qemu_of_this_machine_has_exactly_one_way(features: QemuFeatures) -> None:
     assert features.file_migration != features.text_migration
-    assert choose_way(features).state_by == ("file" if features.file_migration else "pipe")
+    assert choose_method(features).state_by == ("file" if features.file_migration else "pipe")
 
 
 def test_a_state_by_file_needs_no_program(file: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
     own_cat(tmp_path, f"touch {tmp_path}/called; exit 1")
     folder = tmp_path / "template"
-    freeze(counted, folder, ram=None, features=file)
-    assert load_frozen(folder).state_by == "file"
+    take_snapshot(counted, folder, ram=None, features=file)
+    assert load_snapshot(folder).state_by == "file"
     assert not (tmp_path / "called").exists()
-    with fork(load_frozen(folder), folder, tmp_path / "a", name="a") as machine:
+    with fork(load_snapshot(folder), folder, tmp_path / "a", name="a") as machine:
         machine.cont()
         assert Counter(machine).count() == 3
 
 
-def test_a_state_that_file_cannot_write_is_no_frozen_machine(
-    file: QemuFeatures, counted: VirtualMachine, tmp_path: Path
-) -> None:
+def test_a_state_that_file_cannot_write_is_no_snapshot(file: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
     (tmp_path / "template" / "state").symlink_to("/dev/full")
-    with pytest.raises((FreezeFailed, TransportError)):
-        freeze(counted, tmp_path / "template", ram=None, features=file)
-    assert not (tmp_path / "template" / "frozen.json").exists()
+    with pytest.raises((SnapshotFailed, TransportError)):
+        take_snapshot(counted, tmp_path / "template", ram=None, features=file)
+    assert not (tmp_path / "template" / "snapshot.json").exists()
 
 
 def test_a_state_is_complete_where_cat_is_slow(pipe: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
     # All of the stream has left QEMU before the first byte of it is written.
     own_cat(tmp_path, f"$CAT > {tmp_path}/held; sleep 1; $CAT {tmp_path}/held")
     folder = tmp_path / "template"
-    freeze(counted, folder, ram=None, features=pipe)
+    take_snapshot(counted, folder, ram=None, features=pipe)
     assert (folder / "state").read_bytes() == (tmp_path / "held").read_bytes() != b""
     assert not (folder / "state.ended").exists()
     (tmp_path / "bin" / "cat").unlink()
-    with fork(load_frozen(folder), folder, tmp_path / "a", name="a") as machine:
+    with fork(load_snapshot(folder), folder, tmp_path / "a", name="a") as machine:
         machine.cont()
         assert Counter(machine).count() == 3
 
 
-def test_a_cat_that_cannot_write_is_no_frozen_machine(pipe: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
+def test_a_cat_that_cannot_write_is_no_snapshot(pipe: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
     own_cat(tmp_path, "$CAT > /dev/null; exit 1")
-    with pytest.raises(FreezeFailed, match=r"`cat` could not write .* ended with 1"):
-        freeze(counted, tmp_path / "template", ram=None, features=pipe)
-    assert not (tmp_path / "template" / "frozen.json").exists()
+    with pytest.raises(SnapshotFailed, match=r"`cat` could not write .* ended with 1"):
+        take_snapshot(counted, tmp_path / "template", ram=None, features=pipe)
+    assert not (tmp_path / "template" / "snapshot.json").exists()
 
 
 def test_a_cat_that_does_not_end_is_given_up_at_the_deadline(
@@ -142,5 +140,5 @@ def test_a_cat_that_does_not_end_is_given_up_at_the_deadline(
 ) -> None:
     monkeypatch.setattr(statefile, "_wait", lambda *_arguments, **_options: None)
     own_cat(tmp_path, "exec sleep 600")
-    with pytest.raises(FreezeFailed, match="did not write QEMU's state in time"):
-        freeze(counted, tmp_path / "template", ram=None, features=pipe, timeout=1)
+    with pytest.raises(SnapshotFailed, match="did not write QEMU's state in time"):
+        take_snapshot(counted, tmp_path / "template", ram=None, features=pipe, timeout=1)

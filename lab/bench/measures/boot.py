@@ -28,8 +28,8 @@ class BootMeasure:
             forks = context.forks()
             context.detail("template")
             begin = context.clock()
-            forks.freeze()
-            frozen = context.clock() - begin
+            forks.take_snapshot()
+            made_s = context.clock() - begin
             forked, worked = [], []
             for turn in range(context.repeat(20, 3)):
                 context.detail(f"fork {turn + 1}")
@@ -55,6 +55,6 @@ class BootMeasure:
         ]
         notes = (
             "a fork's first command is answered by a `cmd` that was waiting in the template; a cold boot has to start one",
-            f"the template was ready after {frozen:.1f} s; it is made once, and may have been there",
+            f"the template was ready after {made_s:.1f} s; it is made once, and may have been there",
         )
         return Samples(series=tuple(series), notes=notes)

@@ -25,7 +25,7 @@ class MemoryMeasure:
     def run(self, context: Context) -> Samples:
         """Read the sum of all sizes after each fork."""
         forks = context.forks()
-        forks.freeze()
+        forks.take_snapshot()
         sums: list[float] = []
         with ExitStack() as stack:
             guests: list[LiveGuest] = []

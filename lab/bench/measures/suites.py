@@ -43,7 +43,7 @@ class SuitesMeasure:
         try:
             # Made before the watch starts: a template outlives many runs.
             context.detail("template")
-            context.forks().freeze()
+            context.forks().take_snapshot()
             ways["forked"] = "forks"
         except NotHere as error:
             notes.append(f"forks: {error.message}")

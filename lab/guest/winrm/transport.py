@@ -149,10 +149,10 @@ class WinRmTransport:
         """Close the connection and forget the shell, for a guest that is ended anyway."""
         self._shell.drop(forget_shell=True)
 
-    # -- frozen guests -------------------------------------------------------------------------------------------------
+    # -- snapshots -----------------------------------------------------------------------------------------------------
 
     def park(self, *, timeout: float) -> Mapping[str, str]:
-        """Leave an open shell, and in it a cmd that waits for lines, in a guest that is about to be frozen.
+        """Leave an open shell, and in it a cmd that waits for lines, in a guest whose snapshot is about to be taken.
 
         A fork's first question is put to that cmd: an answer takes an emulated guest 0.04 s instead of the 0.15 s or more
         that a new process takes. A TCP connection ends, because it could not be carried over; a channel stays as it is.

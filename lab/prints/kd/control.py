@@ -1,4 +1,4 @@
-"""Questions to a running collector: does the target stand, may its guest be frozen, stop it now.
+"""Questions to a running collector: does the target stand, may a snapshot be taken, stop it now.
 
 The collector listens on a Unix socket beside the records. A question is one line of JSON, ``{"do": NAME}``; so is the
 answer, with a key ``error`` when there is something wrong with the question.
@@ -41,7 +41,7 @@ class Status:
 
     Attributes:
         heard: The target has said something.
-        idle: Nothing is half received, unanswered or unsent: its guest may be frozen, with :attr:`ids` beside it.
+        idle: Nothing is half received, unanswered or unsent: a snapshot may be taken, with :attr:`ids` beside it.
         held: The target is stopped and stays so until it is released.
         generation: How often it began its ids anew.
         ids: To be handed to the collector of a fork.

@@ -1,4 +1,4 @@
-"""The packet ids of a session: what must be kept of it with a frozen guest."""
+"""The packet ids of a session: what must be kept of it with a snapshot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.prints.kd.packet import INITIAL_ID
 
 @dataclass(frozen=True, slots=True)
 class SessionIds:
-    """Where both id streams stand: kept with a frozen guest, which keeps its own.
+    """Where both id streams stand: kept with a snapshot of the guest, which has its own.
 
     Attributes:
         receive: Id of the target's next packet; None when it has not been heard: whatever it begins with is right.
@@ -51,7 +51,7 @@ def read_ids(file: Path) -> SessionIds:
     Raises:
         ConfigError: It cannot be read, or holds something else.
     """
-    hint = "`lab kd tell SOCKET status` prints them, of a guest that is about to be frozen"
+    hint = "`lab kd tell SOCKET status` prints them before a snapshot of the guest is taken"
     try:
         return SessionIds.from_json(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -74,7 +74,7 @@ def start_collector(
         socket: Unix socket of the serial port.
         folder: The guest's run folder: records, raw bytes and messages go there, into new files.
         policy: What it does at stops.
-        ids: File with the packet ids of the frozen guest of which this one is a fork; None: it boots.
+        ids: File with the packet ids of the snapshot of which this one is a fork; None: it boots.
         wait: Seconds that it waits for the socket.
 
     Raises:

@@ -37,7 +37,7 @@ class PacketSender:
     """What goes to the target, in order; times are monotonic seconds.
 
     Args:
-        ids: Of the session that a frozen guest was frozen in; None: the target begins, or is met in mid-stream.
+        ids: Of the session in which the guest's snapshot was taken; None: the target begins, or is met in mid-stream.
     """
 
     def __init__(self, ids: SessionIds | None = None) -> None:

@@ -38,7 +38,7 @@ class Session:
 
     Args:
         policy: What to do at stops.
-        ids: Of the session that a frozen guest was frozen in; None: the target begins, or is met in mid-stream.
+        ids: Of the session in which the guest's snapshot was taken; None: the target begins, or is met in mid-stream.
     """
 
     def __init__(self, policy: StopPolicy | None = None, ids: SessionIds | None = None) -> None:
@@ -68,7 +68,7 @@ class Session:
 
     @property
     def idle(self) -> bool:
-        """Nothing is half received, unanswered or unsent: the only state in which a guest may be frozen."""
+        """Nothing is half received, unanswered or unsent: the only state in which a snapshot may be taken."""
         return self._sender.idle and not (self._framer.pending or self._unanswered or self._target.stop)
 
     @property

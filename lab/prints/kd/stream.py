@@ -69,7 +69,7 @@ class RecordStream:
     """Tells new packets from repeated ones and turns the new ones into records.
 
     Args:
-        expected_id: Id of the next packet, kept from a frozen session; None: whatever comes first.
+        expected_id: Id of the next packet, kept with a snapshot; None: whatever comes first.
         last_digest: :attr:`last_digest` of that session; empty: unknown.
     """
 

@@ -19,7 +19,7 @@ _SHOWN: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class TapPosition:
-    """Where a tap stands: kept with a frozen template, so that its forks' logs may begin in the middle of a session.
+    """Where a tap stands: kept with a template, so that its forks' logs may begin in the middle of a session.
 
     Attributes:
         session: The tap's session.
@@ -38,7 +38,7 @@ class TapDecoder:
 
     Args:
         encoding: Encoding of the drivers' strings.
-        resume: Where the tap of a frozen guest stood; None: the log begins with the guest's boot.
+        resume: Where the tap stood at the snapshot; None: the log begins with the guest's boot.
 
     Raises:
         LookupError: There is no such encoding.

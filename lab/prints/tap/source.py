@@ -36,7 +36,7 @@ class TapPrintSource:
         path: The log; it may not exist yet.
         write_mark: Has the guest's tap write a mark with this token, within some seconds, and returns when it has.
         encoding: Encoding of the drivers' strings.
-        resume: Where the tap of a frozen guest stood; None: the log begins with the guest's boot.
+        resume: Where the tap stood at the snapshot; None: the log begins with the guest's boot.
         on_close: Called at the end of :meth:`close`; what ``write_mark`` keeps open is let go there.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
@@ -70,7 +70,7 @@ class TapPrintSource:
 
     @property
     def position(self) -> TapPosition | None:
-        """Where the tap stands behind the last record that was read; to be kept with a guest that is frozen."""
+        """Where the tap stands behind the last record that was read; to be kept with a snapshot."""
         return self._decoder.position
 
     def start(self) -> None:

@@ -197,10 +197,10 @@ def test_a_reader_that_goes_away_leaves_the_target_answered(
     assert len(answered) == 50
 
 
-def test_a_fork_goes_on_with_the_ids_of_its_frozen_guest(
+def test_a_fork_goes_on_with_the_ids_of_its_snapshot(
     serve: Callable[[Callable[[socket.socket], None]], Served], tmp_path: Path
 ) -> None:
-    frozen = threading.Event()
+    taken = threading.Event()
     target = Target()
     first, second, third = (target.print(b"%d\n" % number) for number in (1, 2, 3))
 
@@ -209,7 +209,7 @@ def test_a_fork_goes_on_with_the_ids_of_its_frozen_guest(
         for packet in (first, second):
             port.sendall(packet)
             wait_for_acknowledgement(port, framer)
-        assert frozen.wait(DEADLINE_S)
+        assert taken.wait(DEADLINE_S)
 
     host = lab_kd("attach", "--socket", serve(original).path, "--jsonl", "--control", tmp_path / "ctl")
     assert host.stdout
@@ -217,7 +217,7 @@ def test_a_fork_goes_on_with_the_ids_of_its_frozen_guest(
     asked, _ = lab_kd("tell", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)
     assert json.loads(asked) | {"idle": True, "heard": True, "held": False} == json.loads(asked)
     (tmp_path / "ids.json").write_bytes(asked)
-    frozen.set()
+    taken.set()
     host.communicate(timeout=DEADLINE_S)
 
     def fork(port: socket.socket) -> None:

@@ -161,7 +161,7 @@ def test_a_port_behind_a_long_path_is_found(tmp_path: Path) -> None:
             assert accepted.recv(10) == b"hello"
 
 
-def test_a_collector_tells_when_its_guest_may_be_frozen_and_breaks_in(pair: Pair, tmp_path: Path) -> None:
+def test_a_collector_tells_when_its_guest_may_become_a_snapshot_and_breaks_in(pair: Pair, tmp_path: Path) -> None:
     server = ControlServer(tmp_path / "ctl", pair.collector)
     control = CollectorControl(tmp_path / "ctl")
     pair.collector.start()

@@ -160,7 +160,7 @@ def test_the_very_same_first_packet_again_is_no_gap() -> None:
     assert w.kinds() == ["print"]
 
 
-def test_a_session_goes_on_where_a_frozen_guest_left_it() -> None:
+def test_a_session_goes_on_where_a_snapshot_left_it() -> None:
     w = Wire()
     w.feed(w.target.print(b"1"))
     assert w.session.idle
@@ -238,14 +238,14 @@ def test_a_command_string_is_told_by_its_words() -> None:
     assert "'name'" in note.text
 
 
-def test_a_fork_takes_a_packet_that_is_not_the_one_before_its_freeze() -> None:
+def test_a_fork_takes_a_packet_that_is_not_the_one_before_its_snapshot() -> None:
     w = Wire()
     first = w.target.print(b"1")
     w.feed(first)
     ids = SessionIds.from_json(w.session.ids.to_json())
     again = Wire(ids=ids)
     assert again.feed(first) == ACK0
-    assert again.kinds() == []  # its acknowledgement was lost in the freeze
+    assert again.kinds() == []  # its acknowledgement was lost in the snapshot
     other = Wire(ids=ids)
     other.feed(Target().print(b"2").replace(b"\x00\x08\x80\x80", b"\x00\x00\x80\x80"))
     assert other.kinds() == ["gap", "print"]

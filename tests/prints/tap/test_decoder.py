@@ -119,7 +119,7 @@ def test_a_log_that_begins_in_the_middle_is_a_gap(tap: Tap) -> None:
 
 def test_a_fork_goes_on_where_its_template_stood(tap: Tap) -> None:
     decoder = TapDecoder()
-    decoder.feed(tap.hello() + tap.say(b"before the freeze"))
+    decoder.feed(tap.hello() + tap.say(b"before the snapshot"))
     place = decoder.position
     assert place == TapPosition(1, 2)
     assert gaps(decode(tap.say(b"in the fork"), resume=place)) == []

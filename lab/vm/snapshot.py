@@ -1,8 +1,8 @@
-"""Freeze a running machine into files, and start any number of forks from them.
+"""Save a running machine in files (a snapshot), and start any number of forks from them.
 
-A frozen machine is a folder::
+A snapshot is a folder::
 
-    frozen.json     the spec, the method, size and time of each file
+    snapshot.json   the spec, the method, size and time of each file
     ram             the guest's RAM (method ``shared``), sparse; forks map it privately and share its pages
     state           what QEMU's migration stream holds: device state, and with method ``stream`` the RAM too
     base0.qcow2     the first disk as it was; forks write to overlays of their own
@@ -12,8 +12,8 @@ A frozen machine is a folder::
 Method ``shared`` leaves RAM out of the stream (QEMU's capability ``x-ignore-shared``), so that a fork takes the same
 10 ms whatever the RAM's size. Where QEMU lacks it, ``stream`` is the same with a longer wait.
 
-The RAM of the machine to be frozen lives in a memory file without a name (:mod:`lab.vm.ramfile`). Nobody can start that
-machine again afterwards, nothing is left of it when its builder is killed, and the RAM file of the folder is a copy that
+Until its snapshot is taken, a machine has its RAM in a memory file without a name (:mod:`lab.vm.ramfile`). No one can start
+that machine again afterwards, nothing is left of it when its builder is killed, and the RAM file of the folder is a copy that
 no QEMU ever had open for sharing. It lies on the cache's disk, not on tmpfs: forks read it through the page cache, which
 was measured to be just as quick, survives a reboot on disk, and can be given up when memory runs short.
 """
@@ -29,20 +29,20 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from lab.errors import FreezeFailed
+from lab.errors import SnapshotFailed
 from lab.host.passed import passed_over
 from lab.host.qemu import QemuFeatures
 from lab.vm.argv import VARS_FILE, overlay_name, serial_name
 from lab.vm.disk import create_overlay
 from lab.vm.machine import CONSOLE_BEFORE_FILE, VirtualMachine
-from lab.vm.process import WaitingKeeper
+from lab.vm.process import WaitingSupervisor
 from lab.vm.ramfile import RamFile
 from lab.vm.spec import Disk, MemoryFile, VmSpec
-from lab.vm.statefile import Method, StateBy, choose_way, read_state, write_state
+from lab.vm.statefile import Method, StateBy, choose_method, read_state, write_state
 
 _LOG = logging.getLogger(__name__)
 
-FROZEN_FILE = "frozen.json"
+SNAPSHOT_FILE = "snapshot.json"
 RAM_FILE = "ram"
 STATE_FILE = "state"
 
@@ -58,11 +58,11 @@ def blank_name(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
-    """A frozen machine; see :func:`freeze` and :func:`load_frozen`.
+class Snapshot:
+    """A saved machine; see :func:`take_snapshot` and :func:`load_snapshot`.
 
     Attributes:
-        method: How it was frozen.
+        method: How its RAM was saved.
         spec: The machine as it was started.
         state_by: How QEMU wrote its state, and reads it: :mod:`lab.vm.statefile`.
         read_only_ram: QEMU can open the RAM file read-only (8.2 and later); earlier ones open it for writing and map it
@@ -78,10 +78,10 @@ class Frozen:
     files: Mapping[str, tuple[int, int]]
 
 
-_ADAPTER = TypeAdapter(Frozen)
+_ADAPTER = TypeAdapter(Snapshot)
 
 
-def freeze(
+def take_snapshot(
     machine: VirtualMachine,
     folder: Path,
     *,
@@ -89,24 +89,24 @@ def freeze(
     features: QemuFeatures,
     timeout: float = 120.0,
     clock: Callable[[], float] = time.monotonic,
-) -> Frozen:
+) -> Snapshot:
     """Stop a machine for good and write it into a folder.
 
     Args:
         machine: The machine; its disks are overlays in its run folder. It has ended when this returns.
         folder: Existing folder.
-        ram: The machine's RAM; None freezes by a full stream.
+        ram: The machine's RAM; None: it is in the stream.
         features: What its QEMU can do.
         timeout: Seconds until the stream must be written.
         clock: Monotonic clock in seconds.
 
     Raises:
-        FreezeFailed: QEMU did not write its state in time, could not, or has no way to.
+        SnapshotFailed: QEMU did not write its state in time, could not, or has no way to.
         CommandRefused: QEMU does not take the file's address.
         GuestExited: QEMU ended on the way.
         OSError: The folder's disk is full.
     """
-    way = replace(choose_way(features), method="shared" if ram else "stream")
+    way = replace(choose_method(features), method="shared" if ram else "stream")
     machine.pause()
     write_state(machine, folder / STATE_FILE, way, timeout=timeout, clock=clock)
     machine.qmp.execute("quit")
@@ -119,7 +119,7 @@ def freeze(
         if disk.read_only and not disk.overlay:
             continue  # forks read the same file
         if not disk.overlay:
-            raise FreezeFailed(f"{machine.spec.name}: disk {disk.path} has no overlay, so it cannot be frozen")
+            raise SnapshotFailed(f"{machine.spec.name}: disk {disk.path} has no overlay, so no snapshot can be taken")
         shutil.move(machine.run_dir / overlay_name(index), folder / base_name(index))
         create_overlay(folder / base_name(index), folder / blank_name(index), by_name=True)
         names += [base_name(index), blank_name(index)]
@@ -131,120 +131,128 @@ def freeze(
     for name in names:
         # QEMU before 8.2 opens the RAM file for writing, also where it maps it privately.
         (folder / name).chmod(0o600 if name == RAM_FILE and not features.read_only_ram_file else 0o400)
-    frozen = Frozen(
+    snapshot = Snapshot(
         method=way.method,
         spec=_plain_spec(machine.spec),
         state_by=way.state_by,
         read_only_ram=features.read_only_ram_file,
         files={name: _mark(folder / name) for name in [*names, *added]},
     )
-    write_frozen(folder, frozen)
-    return frozen
+    write_snapshot(folder, snapshot)
+    return snapshot
 
 
-def write_frozen(folder: Path, frozen: Frozen) -> None:
-    """Write ``frozen.json``."""
-    (folder / FROZEN_FILE).write_bytes(_ADAPTER.dump_json(frozen, indent=1))
+def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    """Write ``snapshot.json``."""
+    (folder / SNAPSHOT_FILE).write_bytes(_ADAPTER.dump_json(snapshot, indent=1))
 
 
-def load_frozen(folder: Path) -> Frozen:
+def load_snapshot(folder: Path) -> Snapshot:
     """Read what a folder holds, and check that no file was touched since.
 
     Raises:
-        FreezeFailed: It holds no frozen machine, or not the one that was written.
+        SnapshotFailed: It holds no snapshot, or not the one that was written.
     """
     try:
-        frozen = _ADAPTER.validate_json((folder / FROZEN_FILE).read_bytes())
-        for name, expected in frozen.files.items():
+        snapshot = _ADAPTER.validate_json((folder / SNAPSHOT_FILE).read_bytes())
+        for name, expected in snapshot.files.items():
             if _mark(folder / name) != tuple(expected):
-                raise FreezeFailed(f"{folder / name} was changed since it was frozen")
+                raise SnapshotFailed(f"{folder / name} was changed after the snapshot was taken")
     except (OSError, ValidationError) as error:
-        raise FreezeFailed(f"{folder} holds no frozen machine: {str(error).splitlines()[0]}") from None
-    return frozen
+        raise SnapshotFailed(f"{folder} holds no snapshot: {str(error).splitlines()[0]}") from None
+    return snapshot
 
 
-def fork_spec(frozen: Frozen, folder: Path, *, name: str) -> VmSpec:
-    """The machine of a fork: the frozen one, waiting for its state, on its own overlays."""
+def fork_spec(snapshot: Snapshot, folder: Path, *, name: str) -> VmSpec:
+    """The machine of a fork: that of the snapshot, waiting for its state, on its own overlays."""
     memory = None
-    if frozen.method == "shared":
-        memory = MemoryFile(folder / RAM_FILE, share=False, read_only=frozen.read_only_ram)
+    if snapshot.method == "shared":
+        memory = MemoryFile(folder / RAM_FILE, share=False, read_only=snapshot.read_only_ram)
     disks = tuple(
         replace(disk, path=folder / base_name(index), format="qcow2", blank=folder / blank_name(index))
         if disk.overlay
         else disk
-        for index, disk in enumerate(frozen.spec.disks)
+        for index, disk in enumerate(snapshot.spec.disks)
     )
-    return _restored_spec(frozen, folder, name=name, memory=memory, disks=disks)
+    return _restored_spec(snapshot, folder, name=name, memory=memory, disks=disks)
 
 
 def fork(
-    frozen: Frozen, folder: Path, run_dir: Path, *, name: str, timeout: float = 60.0, waiting: WaitingKeeper | None = None
+    snapshot: Snapshot,
+    folder: Path,
+    run_dir: Path,
+    *,
+    name: str,
+    timeout: float = 60.0,
+    waiting: WaitingSupervisor | None = None,
 ) -> VirtualMachine:
     """Start a fork and restore it; its virtual CPUs stand still until :meth:`~lab.vm.machine.VirtualMachine.cont`.
 
     Args:
-        frozen: The frozen machine.
+        snapshot: The snapshot.
         folder: Its folder.
         run_dir: Folder of the fork alone; made when it is missing.
         name: For process lists and messages.
         timeout: Seconds for all of it.
-        waiting: A keeper that is there already; it is used up.
+        waiting: A supervisor that is there already; it is used up.
 
     Raises:
-        FreezeFailed: QEMU did not take the state in time.
+        SnapshotFailed: QEMU did not take the state in time.
         GuestExited: QEMU ended, for example over a state that it does not understand; with its messages.
         HostToolError: QEMU could not be started.
     """
-    return _restore(frozen, folder, run_dir, fork_spec(frozen, folder, name=name), timeout=timeout, waiting=waiting)
+    return _restore(snapshot, folder, run_dir, fork_spec(snapshot, folder, name=name), timeout=timeout, waiting=waiting)
 
 
-def thaw(
-    frozen: Frozen, folder: Path, run_dir: Path, *, name: str, timeout: float = 60.0
+def resume_copy(
+    snapshot: Snapshot, folder: Path, run_dir: Path, *, name: str, timeout: float = 60.0
 ) -> tuple[VirtualMachine, RamFile | None]:
-    """Start a machine that goes on where the frozen one stopped and can itself be frozen; the frozen one stays as it is.
+    """Start a machine that resumes from a copy of the snapshot, and of which a snapshot can be taken again.
 
     Returns:
         The machine, its virtual CPUs standing still, and its RAM: a copy.
     """
     ram = None
-    if frozen.method == "shared":
-        ram = RamFile(frozen.spec.memory_mb)
+    if snapshot.method == "shared":
+        ram = RamFile(snapshot.spec.memory_mb)
     try:
         if ram:
             ram.load(folder / RAM_FILE)
         # Disks are copied, not overlaid: what comes of it must not need this folder.
         disks = tuple(
             replace(disk, copy_of=folder / base_name(index)) if disk.overlay else disk
-            for index, disk in enumerate(frozen.spec.disks)
+            for index, disk in enumerate(snapshot.spec.disks)
         )
-        spec = _restored_spec(frozen, folder, name=name, memory=ram.memory if ram else None, disks=disks)
-        return _restore(frozen, folder, run_dir, spec, timeout=timeout), ram
+        spec = _restored_spec(snapshot, folder, name=name, memory=ram.memory if ram else None, disks=disks)
+        return _restore(snapshot, folder, run_dir, spec, timeout=timeout), ram
     except BaseException:
         if ram:
             ram.close()
         raise
 
 
-def _restored_spec(frozen: Frozen, folder: Path, *, name: str, memory: MemoryFile | None, disks: tuple[Disk, ...]) -> VmSpec:
-    firmware = frozen.spec.firmware
+def _restored_spec(
+    snapshot: Snapshot, folder: Path, *, name: str, memory: MemoryFile | None, disks: tuple[Disk, ...]
+) -> VmSpec:
+    firmware = snapshot.spec.firmware
     if firmware:
         firmware = replace(firmware, vars=folder / VARS_FILE)
     # The kernel is in the RAM already. QEMU would read its file at each start (58 MB, 12 ms) and keep it in memory of its own;
     # only a machine that may start anew needs it.
-    boot = frozen.spec.boot if frozen.spec.actions.reboot == "reset" else None
+    boot = snapshot.spec.boot if snapshot.spec.actions.reboot == "reset" else None
     return replace(
-        frozen.spec, name=name, memory=memory, disks=disks, firmware=firmware, boot=boot, incoming="defer", paused=True
+        snapshot.spec, name=name, memory=memory, disks=disks, firmware=firmware, boot=boot, incoming="defer", paused=True
     )
 
 
 def _restore(
-    frozen: Frozen, folder: Path, run_dir: Path, spec: VmSpec, *, timeout: float, waiting: WaitingKeeper | None = None
+    snapshot: Snapshot, folder: Path, run_dir: Path, spec: VmSpec, *, timeout: float, waiting: WaitingSupervisor | None = None
 ) -> VirtualMachine:
     machine = VirtualMachine(spec, run_dir)
     try:
         machine.start(timeout=timeout, waiting=waiting)
-        read_state(machine, folder / STATE_FILE, frozen.method, frozen.state_by, timeout=timeout)
-        _carry_console(frozen, folder, machine.run_dir)
+        read_state(machine, folder / STATE_FILE, snapshot.method, snapshot.state_by, timeout=timeout)
+        _carry_console(snapshot, folder, machine.run_dir)
     except BaseException:
         with passed_over(_LOG, f"{machine.spec.name}: the machine of a fork that was not restored", Exception):
             machine.kill()
@@ -253,9 +261,9 @@ def _restore(
     return machine
 
 
-def _carry_console(frozen: Frozen, folder: Path, run_dir: Path) -> None:
-    """A fork's guest booted before it was frozen: what its console said then is part of its story."""
-    logs = (folder / CONSOLE_BEFORE_FILE, folder / f"{serial_name(frozen.spec.console)}.log")
+def _carry_console(snapshot: Snapshot, folder: Path, run_dir: Path) -> None:
+    """A fork's guest booted before the snapshot: what its console said then belongs to its log."""
+    logs = (folder / CONSOLE_BEFORE_FILE, folder / f"{serial_name(snapshot.spec.console)}.log")
     if said := b"".join(log.read_bytes() for log in logs if log.exists()):
         (run_dir / CONSOLE_BEFORE_FILE).write_bytes(said)
 

@@ -1,10 +1,10 @@
-"""The keeper: a small process between the lab and one QEMU. QEMU cannot outlive its owner, whatever ends the owner.
+"""The supervisor: a small process between the lab and one QEMU. QEMU cannot outlive its owner, whatever ends the owner.
 
-    owner --(pipe, pid)--> keeper --(parent-death signal)--> QEMU
+    owner --(pipe, pid)--> supervisor --(parent-death signal)--> QEMU
 
 The owner may be killed by SIGKILL, and then runs no code. The kernel's parent-death signal alone does not solve it: it
 is tied to the *thread* that started the child, so that a guest started by a worker thread would die with that thread.
-So the keeper, which has one thread, starts QEMU with that signal, and itself watches the owner: the read end of a pipe
+So the supervisor, which has one thread, starts QEMU with that signal, and itself watches the owner: the read end of a pipe
 whose only writer is the owner, and the owner's pid (which also covers a fork of the owner that keeps the pipe open).
 
 A guest that is to outlive its owner starts owned all the same, so that an owner that is killed early leaves nothing that
@@ -13,7 +13,7 @@ nobody knows of. As soon as somebody else knows of it, the owner writes :data:`S
 This file is run by its path, with ``python -I -S``, and imports as little as it can: every fork of a guest waits for it.
 typing, contextlib and json, which are not here, took three times as long to import as all the rest.
 
-Its standard output and error, which QEMU inherits, are a log file. It writes ``keeper.json`` into the run folder,
+Its standard output and error, which QEMU inherits, are a log file. It writes ``supervisor.json`` into the run folder,
 complete at each time: pids at the start, the exit status at the end.
 """
 
@@ -31,8 +31,8 @@ import select
 import sys
 import time
 
-STATUS_FILE = "keeper.json"
-#: In the run folder: what QEMU and the keeper write to standard output and error.
+STATUS_FILE = "supervisor.json"
+#: In the run folder: what QEMU and the supervisor write to standard output and error.
 LOG_FILE = "qemu.log"
 #: Stands for an absent lock among the arguments.
 NONE = "-"
@@ -44,9 +44,9 @@ _TERM_SECONDS = 5.0
 
 
 def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
-    """Be told what to start, start it, wait until it, the owner or the keeper's time is over, and leave nothing behind.
+    """Be told what to start, start it, wait until it, the owner or the supervisor's time is over, and leave nothing behind.
 
-    A keeper may be started before there is anything to start: then only QEMU's own start is left to be waited for.
+    A supervisor may be started before there is anything to start: then only QEMU's own start is left to be waited for.
 
     Args:
         owner: Pid of the owner.
@@ -56,7 +56,7 @@ def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
             lock is held as long as the guest lives, or :data:`NONE`; QEMU and its arguments; each ends with a zero byte.
     """
     for fd in (owner_fd, status_fd, request_fd):
-        # QEMU must not hold them: the end of the status pipe means that the keeper has ended.
+        # QEMU must not hold them: the end of the status pipe means that the supervisor has ended.
         os.set_inheritable(fd, False)
     wake = _install_handlers()
     poller = select.poll()
@@ -82,7 +82,7 @@ def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
         os.waitpid(pid, 0)
         os.write(status_fd, f"error {failure}\n".encode())
         return 1
-    status = f'"keeper_pid": {os.getpid()}, "qemu_pid": {pid}, "started": {time.time()}'
+    status = f'"supervisor_pid": {os.getpid()}, "qemu_pid": {pid}, "started": {time.time()}'
     _write_status(status)
     _write_quietly(status_fd, f"started {pid} {os.getpid()}\n".encode())
     reason, code = _supervise(pid, poller, wake, owner_fd, owner_fds, status)
@@ -143,13 +143,13 @@ def _watch_owner(poller: select.poll, owner: int, owner_fd: int) -> set[int]:
 def _start(argv: list[str]) -> tuple[int, str]:
     """Fork and execute QEMU; returns its pid, and the error when it could not be executed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    keeper = os.getpid()
+    supervisor = os.getpid()
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         try:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != keeper:
+            if os.getppid() != supervisor:
                 os._exit(1)
             os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)

@@ -14,32 +14,32 @@ from typing import Any
 import pytest
 
 from lab.errors import HostToolError
-from lab.vm.process import KeeperAtHand, QemuProcess, WaitingKeeper, read_status
+from lab.vm.process import QemuProcess, SpareSupervisor, WaitingSupervisor, read_status
 
 Poll = Callable[..., None]
 Gone = Callable[[int], bool]
 FOREVER = ["sleep", "600"]
 
 
-def pid_of(waiting: WaitingKeeper) -> int:
+def pid_of(waiting: WaitingSupervisor) -> int:
     assert waiting._child is not None
     return waiting._child.pid
 
 
 @pytest.fixture
-def waiting() -> Iterator[WaitingKeeper]:
-    made = WaitingKeeper()
+def waiting() -> Iterator[WaitingSupervisor]:
+    made = WaitingSupervisor()
     yield made
     made.close()
 
 
-def test_a_keeper_that_waits_becomes_the_keeper_of_what_is_started(tmp_path: Path, waiting: WaitingKeeper) -> None:
+def test_a_supervisor_that_waits_becomes_the_supervisor_of_what_is_started(tmp_path: Path, waiting: WaitingSupervisor) -> None:
     pid = pid_of(waiting)
     process = QemuProcess.start(["sh", "-c", 'echo "$1"; exec sleep 600', "sh", ""], tmp_path, waiting=waiting)
     try:
-        assert process.keeper_pid == pid
+        assert process.supervisor_pid == pid
         assert process.alive
-        assert read_status(tmp_path)["keeper_pid"] == pid
+        assert read_status(tmp_path)["supervisor_pid"] == pid
         assert not waiting.alive
         waiting.close()  # it was taken: nothing happens
         assert process.alive
@@ -48,7 +48,7 @@ def test_a_keeper_that_waits_becomes_the_keeper_of_what_is_started(tmp_path: Pat
     assert process.exit_code == -signal.SIGKILL
 
 
-def test_arguments_arrive_as_they_are(tmp_path: Path, waiting: WaitingKeeper) -> None:
+def test_arguments_arrive_as_they_are(tmp_path: Path, waiting: WaitingSupervisor) -> None:
     given = ["", "two words", "line\nbreak", "读", "a,b=c", "x" * 100_000]
     script = 'import sys; print(ascii(sys.argv[1:]), file=open("arguments", "w"))'
     process = QemuProcess.start([sys.executable, "-c", script, *given], tmp_path, waiting=waiting)
@@ -59,7 +59,7 @@ def test_arguments_arrive_as_they_are(tmp_path: Path, waiting: WaitingKeeper) ->
         process.close()
 
 
-def test_a_keeper_runs_on_this_python_and_nothing_of_its_environment(waiting: WaitingKeeper) -> None:
+def test_a_supervisor_runs_on_this_python_and_nothing_of_its_environment(waiting: WaitingSupervisor) -> None:
     # The kernel shows no arguments for a moment after it has begun to execute a program.
     deadline = time.monotonic() + 30
     while not (line := Path(f"/proc/{pid_of(waiting)}/cmdline").read_bytes()):
@@ -70,7 +70,7 @@ def test_a_keeper_runs_on_this_python_and_nothing_of_its_environment(waiting: Wa
     assert Path(f"/proc/{pid_of(waiting)}/exe").resolve() == Path(sys.executable).resolve()
 
 
-def test_closing_one_that_waits_ends_it(waiting: WaitingKeeper, is_gone: Gone) -> None:
+def test_closing_one_that_waits_ends_it(waiting: WaitingSupervisor, is_gone: Gone) -> None:
     pid = pid_of(waiting)
     assert waiting.alive
     waiting.close()
@@ -79,7 +79,7 @@ def test_closing_one_that_waits_ends_it(waiting: WaitingKeeper, is_gone: Gone) -
     assert not waiting.alive
 
 
-def test_one_that_waits_is_used_once(tmp_path: Path, waiting: WaitingKeeper) -> None:
+def test_one_that_waits_is_used_once(tmp_path: Path, waiting: WaitingSupervisor) -> None:
     process = QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
     try:
         with pytest.raises(ValueError, match="used once"):
@@ -93,11 +93,11 @@ def test_one_that_waits_is_used_once(tmp_path: Path, waiting: WaitingKeeper) -> 
 
 OWNER = """
 import os, signal, sys
-from lab.vm.process import KeeperAtHand, WaitingKeeper
+from lab.vm.process import SpareSupervisor, WaitingSupervisor
 
-at_hand = KeeperAtHand()
+at_hand = SpareSupervisor()
 at_hand.refill()
-waiting = WaitingKeeper()
+waiting = WaitingSupervisor()
 pids = [at_hand._waiting._child.pid, waiting._child.pid]
 if sys.argv[1] == "forked":
     child = os.fork()
@@ -110,7 +110,7 @@ signal.pause()
 
 
 @pytest.mark.parametrize("way", ["plain", "forked"])
-def test_an_owner_that_is_killed_leaves_no_keeper_that_waits(way: str, wait_for: Poll, is_gone: Gone) -> None:
+def test_an_owner_that_is_killed_leaves_no_supervisor_that_waits(way: str, wait_for: Poll, is_gone: Gone) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, way], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout
         first, second, *forks = (int(word) for word in owner.stdout.readline().split())
@@ -120,7 +120,7 @@ def test_an_owner_that_is_killed_leaves_no_keeper_that_waits(way: str, wait_for:
         owner.wait(60)
     try:
         for pid in (first, second):
-            wait_for(lambda pid=pid: is_gone(pid), f"keeper {pid} to end")
+            wait_for(lambda pid=pid: is_gone(pid), f"supervisor {pid} to end")
     finally:
         for fork in forks:
             os.kill(fork, signal.SIGKILL)
@@ -149,7 +149,7 @@ def fork_of_the_owner() -> Iterator[Callable[[], None]]:
 
 
 def test_a_fork_of_the_owner_that_holds_the_pipes_delays_nothing(
-    tmp_path: Path, waiting: WaitingKeeper, fork_of_the_owner: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, waiting: WaitingSupervisor, fork_of_the_owner: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lab.vm.process._START_SECONDS", 5.0)
     fork_of_the_owner()
@@ -163,7 +163,7 @@ def test_a_fork_of_the_owner_that_holds_the_pipes_delays_nothing(
 
 
 def test_one_that_waits_is_ended_also_where_a_fork_of_the_owner_holds_its_pipes(
-    waiting: WaitingKeeper, fork_of_the_owner: Callable[[], None], is_gone: Gone, monkeypatch: pytest.MonkeyPatch
+    waiting: WaitingSupervisor, fork_of_the_owner: Callable[[], None], is_gone: Gone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fork_of_the_owner()
     pid = pid_of(waiting)
@@ -182,7 +182,7 @@ def test_one_that_waits_is_ended_also_where_a_fork_of_the_owner_holds_its_pipes(
 
 
 def test_a_run_folder_that_is_missing_is_told_and_leaves_no_process(
-    tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone, open_fds: Callable[[], Iterable[str]]
+    tmp_path: Path, waiting: WaitingSupervisor, is_gone: Gone, open_fds: Callable[[], Iterable[str]]
 ) -> None:
     before = len(list(open_fds()))
     pid = pid_of(waiting)
@@ -192,7 +192,7 @@ def test_a_run_folder_that_is_missing_is_told_and_leaves_no_process(
     assert len(list(open_fds())) == before - 3
 
 
-def test_a_log_that_cannot_be_written_leaves_no_process(tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone) -> None:
+def test_a_log_that_cannot_be_written_leaves_no_process(tmp_path: Path, waiting: WaitingSupervisor, is_gone: Gone) -> None:
     (tmp_path / "qemu.log").symlink_to(tmp_path / "no" / "folder")
     pid = pid_of(waiting)
     with pytest.raises(FileNotFoundError):
@@ -201,7 +201,7 @@ def test_a_log_that_cannot_be_written_leaves_no_process(tmp_path: Path, waiting:
 
 
 def test_an_interruption_while_qemu_starts_leaves_no_process(
-    tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone, wait_for: Poll, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, waiting: WaitingSupervisor, is_gone: Gone, wait_for: Poll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_fd: int, _timeout: float) -> list[str]:
         wait_for(lambda: "qemu_pid" in read_status(tmp_path), "QEMU's start")
@@ -215,7 +215,9 @@ def test_an_interruption_while_qemu_starts_leaves_no_process(
     assert is_gone(int(read_status(tmp_path)["qemu_pid"]))
 
 
-def test_a_program_that_cannot_be_started_uses_the_keeper_up(tmp_path: Path, waiting: WaitingKeeper, is_gone: Gone) -> None:
+def test_a_program_that_cannot_be_started_uses_the_supervisor_up(
+    tmp_path: Path, waiting: WaitingSupervisor, is_gone: Gone
+) -> None:
     pid = pid_of(waiting)
     with pytest.raises(HostToolError, match="no-such-program: No such file"):
         QemuProcess.start(["no-such-program"], tmp_path, waiting=waiting)
@@ -223,10 +225,10 @@ def test_a_program_that_cannot_be_started_uses_the_keeper_up(tmp_path: Path, wai
 
 
 def test_a_folder_that_is_relative_is_the_owner_s_of_now(
-    tmp_path: Path, waiting: WaitingKeeper, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, waiting: WaitingSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run").mkdir()
-    monkeypatch.chdir(tmp_path)  # after the keeper was started
+    monkeypatch.chdir(tmp_path)  # after the supervisor was started
     process = QemuProcess.start(["pwd"], Path("run"), waiting=waiting)
     try:
         assert process.wait(60)
@@ -235,8 +237,8 @@ def test_a_folder_that_is_relative_is_the_owner_s_of_now(
         process.close()
 
 
-def test_one_keeper_is_at_hand_after_each_refill() -> None:
-    at_hand = KeeperAtHand()
+def test_one_supervisor_is_at_hand_after_each_refill() -> None:
+    at_hand = SpareSupervisor()
     assert at_hand.take() is None
     at_hand.refill()
     at_hand.refill()
@@ -248,19 +250,19 @@ def test_one_keeper_is_at_hand_after_each_refill() -> None:
     at_hand.close()
 
 
-def test_a_keeper_that_was_killed_meanwhile_is_not_handed_out(wait_for: Poll, is_gone: Gone) -> None:
-    at_hand = KeeperAtHand()
+def test_a_supervisor_that_was_killed_meanwhile_is_not_handed_out(wait_for: Poll, is_gone: Gone) -> None:
+    at_hand = SpareSupervisor()
     at_hand.refill()
     assert at_hand._waiting is not None
     pid = pid_of(at_hand._waiting)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: is_gone(pid), "the keeper to end")
+    wait_for(lambda: is_gone(pid), "the supervisor to end")
     assert at_hand.take() is None
     at_hand.close()
 
 
-def test_closing_ends_the_keeper_at_hand_and_none_follows(is_gone: Gone) -> None:
-    at_hand = KeeperAtHand()
+def test_closing_ends_the_supervisor_at_hand_and_none_follows(is_gone: Gone) -> None:
+    at_hand = SpareSupervisor()
     at_hand.refill()
     assert at_hand._waiting is not None
     pid = pid_of(at_hand._waiting)
@@ -276,7 +278,7 @@ def test_where_no_process_can_be_started_there_is_none_at_hand(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     before = len(list(open_fds()))
-    at_hand = KeeperAtHand()
+    at_hand = SpareSupervisor()
     at_hand.refill()
     assert at_hand.take() is None
     at_hand.close()

@@ -1,4 +1,4 @@
-"""Freeze and fork with a guest of a few bytes that counts."""
+"""Snapshots and forks of a guest of a few bytes that counts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.errors import FreezeFailed, GuestExited
+from lab.errors import GuestExited, SnapshotFailed
 from lab.host.process import run
 from lab.host.qemu import QemuFeatures, probe_features
 from lab.vm import statefile
-from lab.vm.freeze import Frozen, fork, freeze, load_frozen, thaw
 from lab.vm.machine import VirtualMachine
 from lab.vm.ramfile import RamFile
+from lab.vm.snapshot import Snapshot, fork, load_snapshot, resume_copy, take_snapshot
 from tests.vm.counter import COUNTER, Counter, spec_of
 
 RomMaker = Callable[..., Path]
@@ -39,7 +39,7 @@ def base_disk(tmp_path: Path) -> Path:
 def template(
     request: pytest.FixtureRequest, tmp_path: Path, make_rom: RomMaker, base_disk: Path, features: QemuFeatures
 ) -> Path:
-    """A counter that has counted to two, frozen."""
+    """Snapshot of a counter that has counted to two."""
     folder = tmp_path / "template"
     folder.mkdir()
     spec = spec_of(make_rom(COUNTER), base_disk)
@@ -48,7 +48,7 @@ def template(
     machine.start()
     counter = Counter(machine)
     assert [counter.count(), counter.count()] == [1, 2]
-    freeze(machine, folder, ram=ram, features=features)
+    take_snapshot(machine, folder, ram=ram, features=features)
     assert not machine.alive
     if ram:
         ram.close()
@@ -60,10 +60,10 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def start(folder: Path, run_dir: Path) -> VirtualMachine:
-    return fork(load_frozen(folder), folder, run_dir, name=run_dir.name)
+    return fork(load_snapshot(folder), folder, run_dir, name=run_dir.name)
 
 
-def test_forks_go_on_where_the_frozen_machine_stopped_and_know_nothing_of_each_other(template: Path, tmp_path: Path) -> None:
+def test_forks_go_on_where_the_snapshot_stopped_and_know_nothing_of_each_other(template: Path, tmp_path: Path) -> None:
     before = hashes(template)
     with start(template, tmp_path / "a") as one, start(template, tmp_path / "b") as other:
         for machine in (one, other):
@@ -74,10 +74,10 @@ def test_forks_go_on_where_the_frozen_machine_stopped_and_know_nothing_of_each_o
         assert second.count() == 3
         assert first.count() == 6
     assert hashes(template) == before
-    load_frozen(template)
+    load_snapshot(template)
 
 
-def test_a_fork_s_console_begins_with_what_was_said_before_the_freeze(template: Path, tmp_path: Path) -> None:
+def test_a_fork_s_console_begins_with_what_was_said_before_the_snapshot(template: Path, tmp_path: Path) -> None:
     (template / "serial0.log").write_bytes(b"boot\r\nready\r\n")
     (template / "console.before.log").write_bytes(b"firmware\n")
     with start(template, tmp_path / "a") as machine:
@@ -103,14 +103,14 @@ def test_a_template_may_move_before_it_is_used(template: Path, tmp_path: Path) -
         assert Counter(machine).count() == 3
 
 
-def test_a_thawed_machine_is_frozen_again_as_another_template(template: Path, tmp_path: Path, features: QemuFeatures) -> None:
+def test_a_resumed_copy_becomes_another_snapshot(template: Path, tmp_path: Path, features: QemuFeatures) -> None:
     before = hashes(template)
-    machine, ram = thaw(load_frozen(template), template, tmp_path / "thawed", name="thawed")
+    machine, ram = resume_copy(load_snapshot(template), template, tmp_path / "resumed", name="resumed")
     machine.cont()
     assert Counter(machine).count() == 3
     later = tmp_path / "later"
     later.mkdir()
-    freeze(machine, later, ram=ram, features=features)
+    take_snapshot(machine, later, ram=ram, features=features)
     if ram:
         ram.close()
     assert hashes(template) == before
@@ -131,27 +131,27 @@ def test_the_monitor_is_gone_and_no_descriptor_is_left(
     assert len(list(open_fds())) == before
 
 
-@pytest.mark.parametrize("victim", ["state", "base0.qcow2", "frozen.json"])
+@pytest.mark.parametrize("victim", ["state", "base0.qcow2", "snapshot.json"])
 def test_a_touched_or_damaged_template_is_refused(template: Path, victim: str) -> None:
     (template / victim).chmod(0o600)
     with (template / victim).open("r+b") as file:
         file.write(b"?")
-    with pytest.raises(FreezeFailed):
-        load_frozen(template)
+    with pytest.raises(SnapshotFailed):
+        load_snapshot(template)
 
 
 def test_a_missing_file_is_named(template: Path) -> None:
     (template / "state").unlink()
-    with pytest.raises(FreezeFailed, match="state"):
-        load_frozen(template)
+    with pytest.raises(SnapshotFailed, match="state"):
+        load_snapshot(template)
 
 
 def test_a_state_that_qemu_does_not_understand_ends_the_fork_with_qemus_words(template: Path, tmp_path: Path) -> None:
-    frozen = load_frozen(template)
+    snapshot = load_snapshot(template)
     (template / "state").chmod(0o600)
     (template / "state").write_bytes(b"this is no state at all" * 100)
-    with pytest.raises((FreezeFailed, GuestExited)) as caught:
-        fork(frozen, template, tmp_path / "a", name="a")
+    with pytest.raises((SnapshotFailed, GuestExited)) as caught:
+        fork(snapshot, template, tmp_path / "a", name="a")
     assert "QEMU" in caught.value.message
     assert not [p for p in psutil.Process().children(recursive=True) if p.name().startswith("qemu-system")]
 
@@ -159,14 +159,14 @@ def test_a_state_that_qemu_does_not_understand_ends_the_fork_with_qemus_words(te
 def test_a_stream_without_an_end_is_given_up_at_the_deadline(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen = load_frozen(template)
+    snapshot = load_snapshot(template)
     (template / "state").chmod(0o600)
     (template / "state").unlink()
     os.mkfifo(template / "state")
     writer = os.open(template / "state", os.O_RDWR)  # who opens it to read would wait for one
     monkeypatch.setattr(statefile, "_POLL_S", 0.01)
-    with pytest.raises((FreezeFailed, GuestExited), match=r"take the frozen state within 1 s|QEMU"):
-        fork(frozen, template, tmp_path / "a", name="a", timeout=1)
+    with pytest.raises((SnapshotFailed, GuestExited), match=r"load the snapshot's state within 1 s|QEMU"):
+        fork(snapshot, template, tmp_path / "a", name="a", timeout=1)
     os.close(writer)
 
 
@@ -201,8 +201,8 @@ def test_a_write_that_takes_only_a_part_is_gone_on_with(tmp_path: Path, monkeypa
 
 
 def test_what_is_written_down_is_read_back(template: Path) -> None:
-    frozen = load_frozen(template)
-    assert isinstance(frozen, Frozen)
-    assert frozen.spec.memory is None
-    assert frozen.spec.incoming == ""
-    assert frozen.spec.disks[0].blank is None
+    snapshot = load_snapshot(template)
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.spec.memory is None
+    assert snapshot.spec.incoming == ""
+    assert snapshot.spec.disks[0].blank is None
