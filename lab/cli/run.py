@@ -231,6 +231,7 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
                 arch=manifest.arch,
                 project=root,
                 progress=progress.detail,
+                warn=say_warning,
             )
         except BaseException:
             shutil.rmtree(folder / COPIES, ignore_errors=True)
@@ -282,7 +283,12 @@ def _check_drivers(image: str, drivers: Sequence[Path], beside: Sequence[Path], 
         named_drivers([*drivers, *beside], project=root)  # they are built in a moment, for the processor of the image
         return
     with tempfile.TemporaryDirectory(prefix="lab-drivers-") as folder:
-        resolve_drivers(drivers, beside=beside, into=Path(folder), arch="x64", project=root)
+        resolve_drivers(drivers, beside=beside, into=Path(folder), arch="x64", project=root, warn=say_warning)
+
+
+def say_warning(line: str) -> None:
+    """Show a warning of the compiler, also where the display of progress leaves its details out: a build says it once."""
+    typer.echo(f"lab: {line}", err=True)
 
 
 def _existing(suites: Sequence[str], root: Path) -> list[str]:

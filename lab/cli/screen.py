@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from lab.report.model import RunReport
 from lab.report.places import from_folder
 from lab.report.summary import red_tests
 from lab.report.view import headline, unchecked
+
+#: A warning of the compiler, as `lab run` shows it.
+_WARNING = re.compile(r"lab: \S+: .*: warning: ")
 
 
 def round_lines(report: RunReport | None, said: str, folder: Path, *, number: int, seconds: float, room: int) -> list[str]:
@@ -32,7 +36,8 @@ def round_lines(report: RunReport | None, said: str, folder: Path, *, number: in
     # A round is about what was changed: drivers that it did not use are no news.
     left = [line for line in unchecked(report) if not line.startswith("nothing was checked of the driver")]
     foot = [*(f"not run: {line}" for line in left), page]
-    body: list[str] = []
+    # A build says them once: the next round does not build what was not changed.
+    body = [line.removeprefix("lab: ") for line in said.splitlines() if _WARNING.match(line)]
     for test in red_tests(report):
         body.append(f"{test.verdict}: {test.nodeid}")
         body += [f"    {line}" for line in test.reason.splitlines()[:3]]

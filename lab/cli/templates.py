@@ -202,6 +202,7 @@ def _forks(
         arch=manifest.arch,
         project=settings.project,
         progress=progress.detail,
+        warn=lambda line: typer.echo(f"lab: {line}", err=True),
     )
     payload = Payload.of(packages)
     names = tuple(sorted(payload.load_order(payload.driver(name).name for name in load or ())))

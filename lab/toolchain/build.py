@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, load_componen
 from lab.toolchain.sign import SCHEME, SigningKey, require_tool, sign, signing_key, verify
 from lab.toolchain.stamp import Stamp, read_stamp, stamp_file, write_stamp
 
+_LOG = logging.getLogger(__name__)
 _LOCK_TIMEOUT_S = 600.0
 #: A driver that was written without warnings in mind has hundreds.
 _WARNINGS_SHOWN = 20
@@ -204,12 +206,14 @@ def build_components(
     key: SigningKey | None,
     *,
     progress: Progress | None = None,
+    warn: Progress | None = None,
     defines: Sequence[str] = (),
     take: Callable[[BuildResult], BuildResult] = lambda result: result,
 ) -> list[BuildResult]:
     """:func:`build_drivers` for loaded manifests; drivers are signed when ``key`` is not None.
 
-    ``take`` is given each result while nobody else builds into ``out``, and may copy it away.
+    ``take`` is given each result while nobody else builds into ``out``, and may copy it away. ``warn`` is given the compiler's
+    warnings, which are part of ``progress`` where it is None: a display of progress may leave lines out.
     """
     for component in components:
         if arch not in component.manifest.arches:
@@ -235,7 +239,8 @@ def build_components(
             for component in components:
                 _refuse_foreign(component, out)
             hashes = FileHashes()
-            return [take(_build(part, compiler, out, key, progress or _quiet, defines, hashes)) for part in components]
+            say = progress or _quiet
+            return [take(_build(part, compiler, out, key, say, warn or say, defines, hashes)) for part in components]
     except Timeout:
         raise LabError(
             f"waited {_LOCK_TIMEOUT_S:.0f} s for another build into {out}", hint="look for a lab command that hangs"
@@ -248,6 +253,7 @@ def _build(
     out: Path,
     key: SigningKey | None,
     progress: Progress,
+    warn: Progress,
     defines: Sequence[str],
     hashes: FileHashes,
 ) -> BuildResult:
@@ -267,7 +273,7 @@ def _build(
     rebuilt = not fresh or not said or said.sha256 != _hash_of(target) or (kind == "driver" and not symbols.exists())
     if rebuilt:
         progress(f"{component.name}: building {target.name} for {compiler.arch}")
-        with _made(component, compiler, out, signer, defines, progress) as (image, made_symbols, inputs):
+        with _made(component, compiler, out, signer, defines, warn) as (image, made_symbols, inputs):
             # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
             # way round it would leave a file that nobody can tell from somebody else's.
             stamp.parent.mkdir(exist_ok=True)
@@ -350,7 +356,7 @@ def _made(
     out: Path,
     signer: SigningKey | None,
     defines: Sequence[str],
-    progress: Progress,
+    warn: Progress,
 ) -> Iterator[tuple[Path, Path, Inputs]]:
     """Compile, check, sign and verify; gives the result, its symbols and its inputs, in a scratch folder beside its place."""
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
@@ -358,7 +364,8 @@ def _made(
         made_symbols = image.with_suffix(".dbg")
         made = compile_component(component, compiler, image, defines=defines)
         for line in _shortened(made.warnings):
-            progress(f"{component.name}: {line}")
+            _LOG.info("%s: %s", component.name, line)  # `warn` shows it
+            warn(f"{component.name}: {line}")
         others = bool(component.manifest.libraries)
         pe.check(image, component.manifest.kind, compiler.arch, others=others)
         if signer:

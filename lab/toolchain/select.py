@@ -50,6 +50,7 @@ def resolve_drivers(
     project: Path | None = None,
     key: SigningKey | None = None,
     progress: Progress | None = None,
+    warn: Progress | None = None,
 ) -> tuple[DriverPackage, ...]:
     """The drivers of a run, and no others.
 
@@ -70,6 +71,7 @@ def resolve_drivers(
         project: The user's project; None finds it from the current folder.
         key: Signs the builds; None: the lab's own.
         progress: Called with a line for each step.
+        warn: Called with each of the compiler's warnings; None: they are steps.
 
     Raises:
         ConfigError: A path is none of these, or two choices contradict each other.
@@ -118,7 +120,7 @@ def resolve_drivers(
     places = {part.identity: build_place(part, arch, home, out) for part in parts}
     for place in dict.fromkeys(places.values()):
         todo = [part for part in parts if places[part.identity] == place and not part.prebuilt]
-        results = build_components(todo, arch, place, signer, progress=progress, take=take)
+        results = build_components(todo, arch, place, signer, progress=progress, warn=warn, take=take)
         built |= {part.identity: result for part, result in zip(todo, results, strict=True)}
     packages = tuple(
         replace(

@@ -90,6 +90,18 @@ def test_warnings_are_errors_shown_or_neither(driver_folder: DriverFolder, tmp_p
     assert "`warnings: on`" in caught.value.hint
 
 
+def test_warnings_are_told_apart_from_the_steps(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """`lab run` shows no steps where nobody looks on, and the warnings of a build went with them."""
+    component = load_component(driver_folder("shown", source=TINY_DRIVER + "static int unused;\n") / "driver.yaml")
+    steps: list[str] = []
+    warned: list[str] = []
+    build_components([component], "x64", tmp_path / "out", None, progress=steps.append, warn=warned.append)
+    assert steps == ["shown: building shown.sys for x64"]
+    assert len(warned) == 1
+    assert warned[0].startswith("shown: ")
+    assert "warning: ‘unused’ defined but not used" in warned[0]
+
+
 def test_libraries_by_name_and_by_path(driver_folder: DriverFolder, tmp_path: Path, compiler: Compiler) -> None:
     before = "#include <ntddk.h>\nNTSTATUS NTAPI BCryptGenRandom(PVOID, PUCHAR, ULONG, ULONG);\n"
     calls = TINY_DRIVER.replace("(path);", "(path);\n    UCHAR byte; BCryptGenRandom(NULL, &byte, 1, 2);")
