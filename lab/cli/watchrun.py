@@ -15,7 +15,7 @@ from lab.errors import ConfigError, LabError
 from lab.image.folder import read_manifest
 from lab.image.recipes import existing_image
 from lab.toolchain.compile import Arch
-from lab.toolchain.manifest import MANIFEST_NAME
+from lab.toolchain.manifest import MANIFEST_NAME, manifests_in
 from lab.toolchain.reach import driver_files
 
 _COMMAND, _FLAG = "run", "--watch"
@@ -64,10 +64,10 @@ def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None,
 
 def _manifests(drivers: Sequence[Path]) -> list[Path]:
     """The drivers' manifests: one that is broken just now names no files, and its repair must be seen."""
-    folders = [driver for driver in drivers if driver.is_dir()]
     found = [driver for driver in drivers if not driver.is_dir()]
-    found += [folder / MANIFEST_NAME for folder in folders]
-    found += [file for folder in folders for file in folder.glob(f"*/{MANIFEST_NAME}")]
+    for folder in (driver for driver in drivers if driver.is_dir()):
+        places = [folder, *(place for place in folder.iterdir() if place.is_dir())]
+        found += [folder / MANIFEST_NAME, *(file for place in places for file in manifests_in(place))]
     return [path.resolve() for path in found]
 
 

@@ -12,7 +12,7 @@ from lab.host.passed import passed_over, said
 from lab.toolchain.build import build_place
 from lab.toolchain.compile import Arch
 from lab.toolchain.known import known_components, project_components
-from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
+from lab.toolchain.manifest import Component, load_component, load_folder, manifests_in
 from lab.toolchain.product import clients_of, needed_by
 from lab.toolchain.stamp import read_stamp
 
@@ -80,7 +80,8 @@ def _components(path: Path) -> list[Component]:
             return [load_component(path)] if path.suffix in (".yaml", ".yml") else []
         if manifests_in(path):
             return load_folder(path)
-        return [component for file in sorted(path.glob(f"*/{MANIFEST_NAME}")) for component in load_folder(file.parent)]
+        below = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and manifests_in(folder)]
+        return [component for folder in below for component in load_folder(folder)]
     except ConfigError as error:
         _LOG.info("%s cannot be read: %s", path, said(error))
         return []

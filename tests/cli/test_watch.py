@@ -23,6 +23,7 @@ from lab.config import load_settings
 from lab.errors import ConfigError
 from lab.toolchain.build import build_drivers
 from lab.toolchain.reach import DriverFiles, driver_files
+from tests.report.invented import invented_run
 
 
 @pytest.fixture
@@ -146,6 +147,32 @@ def test_a_manifest_that_is_broken_is_still_watched(tmp_path: Path) -> None:
     before = stamps_of(watched)
     manifest.write_text("name: lamp\n", encoding="utf-8")
     assert reach_of(changed_files(before, stamps_of(watched)), watched).everything
+
+
+def test_the_manifests_of_a_set_are_watched(tmp_path: Path) -> None:
+    """Only `driver.yaml` was: the repair of another one of the folder was not seen, and the round's error stood for ever."""
+    named = ["set/crane.driver.yaml", "set/winch.driver.yaml", "all/dock/pump.driver.yaml"]
+    for name in named:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("name: [", encoding="utf-8")
+    found = _manifests([tmp_path / "set", tmp_path / "all"])
+    assert {tmp_path / name for name in named} <= set(found)
+
+
+def test_the_files_of_a_folder_of_sets_are_known(tmp_path: Path) -> None:
+    (tmp_path / "all" / "dock").mkdir(parents=True)
+    for name in ("crane", "winch"):
+        (tmp_path / "all/dock" / f"{name}.c").touch()
+        text = f"name: {name}\nimage: {name}.sys\nsources: [{name}.c]\n"
+        (tmp_path / "all/dock" / f"{name}.driver.yaml").write_text(text, encoding="utf-8")
+    assert [part.name for part in driver_files([tmp_path / "all"], arch="x64", project=tmp_path)] == ["crane", "winch"]
+
+
+def test_a_round_shows_what_the_compiler_warned_of(tmp_path: Path) -> None:
+    said = "lab: lamp: lamp.c:3:12: warning: 'unused' defined but not used\nlab: something else\n"
+    lines = round_lines(invented_run(), said, tmp_path, number=3, seconds=1, room=20)
+    assert "lamp: lamp.c:3:12: warning: 'unused' defined but not used" in lines
+    assert not [line for line in lines if "something else" in line]
 
 
 def test_wrong_words_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
