@@ -18,6 +18,9 @@ from lab.live.print_wiring import can_resume
 from lab.vm.cleanup import RunFolder
 from lab.vm.trial import Loss, try_machine
 
+#: QEMU 7.2 and 10.0, behind `Failed to get "write" lock`.
+_LOCK = re.compile(r"Is another process using the image \[(.+)\]\?")
+
 
 def try_hardware(
     hardware: Machine,
@@ -57,6 +60,11 @@ def try_hardware(
         try:
             losses = try_machine(spec, folder.path, devices=tuple(ids), features=features)
         except GuestExited as error:
+            taken = _taken(hardware, error)
+            if taken is not None and not forks:
+                raise _in_use(hardware, taken, file) from None
+            if taken is not None and hardware.disks[taken].access == "write":
+                return _written(hardware)  # a guest of this run may have it: there is one for all of its workers
             said = _said(error)
             guilty = next(
                 (index for index, name in enumerate(ids) if re.search(rf"\bid={re.escape(name)}(?![\w.-])", said)), None
@@ -70,9 +78,35 @@ def try_hardware(
                 hint="`lab up --dry-run` prints the command",
             ) from None
     if hardware.writes:
-        written = next(disk.file for disk in hardware.disks if disk.access == "write")
-        return f"the guest writes to {written}, and forks of one guest cannot all write to the same file"
+        return _written(hardware)
     return "; ".join(_words(loss, ids) for loss in losses)
+
+
+def _written(hardware: Machine) -> str:
+    written = next(disk.file for disk in hardware.disks if disk.access == "write")
+    return f"the guest writes to {written}, and forks of one guest cannot all write to the same file"
+
+
+def _taken(hardware: Machine, error: GuestExited) -> int | None:
+    """Which disk of the lab file another process has open, as QEMU's words tell; None where they speak of something else."""
+    found = _LOCK.search(error.message)
+    if found is None:
+        return None
+    # QEMU names the file as it was told to, and an overlay's base by its own path.
+    files = [disk.file for disk in hardware.disks]
+    return next((index for index, file in enumerate(files) if found[1] == file), None)
+
+
+def _in_use(hardware: Machine, index: int, file: Path | None) -> ConfigError:
+    key: KeyPath = ("machine", "disks", index)
+    return ConfigError(
+        f"another guest, or another program, has {hardware.disks[index].file} open",
+        file=str(file or ""),
+        key=dotted(key),
+        line=read_yaml(file).line(key) if file is not None else 0,
+        hint="one guest at a time has a disk with `access: write`: `lab ps` lists the guests that are up, `lab down NAME` ends"
+        " one; with `access: overlay` each guest has changes of its own",
+    )
 
 
 def _words(loss: Loss, models: dict[str, str]) -> str:

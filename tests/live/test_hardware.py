@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,6 +260,44 @@ def test_a_disk_that_guests_write_to_means_no_forks(tmp_path: Path) -> None:
     machine = Machine(disks=(AddedDisk(file=str(raw(tmp_path)), format="raw", access="write"),))
     why = try_hardware(machine, manifest(machine=MACHINE), image(tmp_path), accelerator="tcg", runs_dir=tmp_path)
     assert why == f"the guest writes to {tmp_path}/data.img, and forks of one guest cannot all write to the same file"
+
+
+@pytest.fixture
+def in_use(tmp_path: Path) -> Iterator[Path]:
+    """A disk that another machine writes to."""
+    file = raw(tmp_path)
+    words = ["-accel", "tcg", "-M", "microvm", "-S", "-display", "none", "-nodefaults", "-qmp", "stdio"]
+    drive = f"driver=file,node-name=d,filename={file}"
+    argv = [QEMU, *words, "-blockdev", drive, "-device", "virtio-blk-device,drive=d"]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert b"QMP" in process.stdout.readline(), "QEMU is there, and so is its lock"
+        yield file
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("access", ["write", "overlay"])
+def test_a_disk_that_another_guest_writes_to_is_told_with_its_line(tmp_path: Path, in_use: Path, access: str) -> None:
+    machine, file = loaded(tmp_path, f"  memory: 256\n  disks:\n    - {{file: data.img, access: {access}}}\n")
+    checked = check_machine(machine, file=file, qemu=QEMU)
+    folder = image(tmp_path)
+
+    def tried(*, forks: bool) -> str:
+        runs = tmp_path / "runs"
+        return try_hardware(
+            checked, manifest(machine=MACHINE), folder, accelerator="tcg", runs_dir=runs, file=file, forks=forks
+        )
+
+    with pytest.raises(ConfigError) as caught:
+        tried(forks=False)
+    assert f"lab.yaml:4: machine.disks.0: another guest, or another program, has {in_use} open" in str(caught.value)
+    assert "`lab ps`" in caught.value.hint
+    if access == "write":
+        # A worker of a run asks while the run's own guest is up.
+        assert tried(forks=True).startswith(f"the guest writes to {in_use}, and forks")
 
 
 def test_the_spec_of_a_guest_has_it(tmp_path: Path) -> None:
