@@ -12,6 +12,7 @@ import typer
 from pydantic import SecretStr
 from typer.core import TyperCommand
 
+from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings, load_settings
@@ -101,7 +102,8 @@ def _boot(
     values = settings.values
     sweep(runs_dir())
     with open_progress() as progress:
-        image = ensure_image(values.image, progress)
+        with told_when_interrupted(lambda: NOTHING_LEFT):
+            image = ensure_image(values.image, progress)
         if hardware.attaches:
             manifest = fit(booted_as(read_manifest(image), values.debug), hardware)
             try_hardware(

@@ -16,6 +16,7 @@ import typer
 
 from lab.cli.child import ChildEnd, run_child
 from lab.cli.conclude import conclude, print_paths
+from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.pytest_args import (
     Refusal,
     ask,
@@ -214,7 +215,8 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
     hardware = check_machine(settings.values.machine, file=settings.file, qemu=QEMU)
     with open_progress() as progress:
-        image = ensure_image(settings.values.image, progress)
+        with told_when_interrupted(lambda: NOTHING_LEFT):
+            image = ensure_image(settings.values.image, progress)
         manifest = fit(read_manifest(image), hardware)
         _try_machine(hardware, manifest, image, accelerator, settings.file)
         now = datetime.datetime.now(tz=datetime.UTC)

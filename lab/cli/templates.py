@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from lab.cli.guest import detached_guests, print_ways
+from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, SnapshotFailed
@@ -184,7 +185,8 @@ def _forks(
     values = settings.values
     hardware = check_machine(values.machine, file=settings.file, qemu=QEMU)
     accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
-    image = ensure_image(values.image, progress)
+    with told_when_interrupted(lambda: NOTHING_LEFT):
+        image = ensure_image(values.image, progress)
     manifest = fit(read_manifest(image), hardware)
     if not can_resume(manifest):
         raise SnapshotFailed(

@@ -1,16 +1,19 @@
 """Images in the cache folder: found, built when missing, published whole or not at all.
 
 A build works in ``images/.<name>-<key>.<random>.tmp``, on which it holds a lock file, and renames that folder when
-everything in it is complete. What an interrupted build left behind holds no lock any more, and the next build removes it.
+everything in it is complete. What a killed build left behind holds no lock any more, and whoever asks for an image next
+removes it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +27,15 @@ from lab.image.manifest import SCHEMA_VERSION, ImageManifest, load_credentials, 
 from lab.image.progress import Progress
 from lab.image.windows import files
 
+_LOG = logging.getLogger(__name__)
 #: A build by someone else is waited for this long; a cold one takes a few minutes.
 BUILD_WAIT_S = 3600.0
 #: How work folders are named; nothing else is swept.
 _WORK = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _LOCK_NAME = "build.lock"
+#: How long a work folder may resist its removal.
+_REMOVE_S = 5.0
+_POLL_S = 0.05
 #: Held for milliseconds, so that nobody sweeps a work folder whose builder has no lock on it yet.
 _FOLDER_LOCK = ".lock"
 
@@ -115,6 +122,7 @@ def build_image(
     base = images_dir(cache)
     target = image_folder(recipe, cache)
     if is_complete(target) and not force:
+        _sweep(base)
         return target, False
     with _build_lock(base, recipe.name, progress, wait_s):
         if is_complete(target) and not force:
@@ -203,6 +211,15 @@ def remove_leftovers(base: Path) -> list[Path]:
     return removed
 
 
+def _sweep(base: Path) -> None:
+    """:func:`remove_leftovers` where nothing is built: what cannot be removed is in nobody's way."""
+    try:
+        for folder in remove_leftovers(base):
+            _LOG.info("removed %s, left over from an interrupted build", folder)
+    except ImageError as error:
+        _LOG.warning("%s", error.message)
+
+
 @contextlib.contextmanager
 def _build_lock(base: Path, name: str, progress: Progress, wait_s: float) -> Iterator[None]:
     lock = FileLock(base / f".{name}.lock")
@@ -255,4 +272,15 @@ def _publish(work: Path, target: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    shutil.rmtree(folder)
+    """Remove a folder. A program that was killed may write into it for a moment more: its namespace is ended behind it."""
+    deadline = time.monotonic() + _REMOVE_S
+    while True:
+        try:
+            shutil.rmtree(folder)
+            return
+        except OSError:
+            if not folder.exists():
+                return
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)

@@ -50,10 +50,12 @@ def test_what_nobody_foresaw_is_shown_whole(
 
 
 _BUILD = """
-import signal, sys, time
+import importlib, signal, sys, time
 from pathlib import Path
-from lab.cli import image
+from lab.cli import guest, image
 from lab.cli.main import main
+
+run = importlib.import_module("lab.cli.run")
 
 
 class Slow:
@@ -74,15 +76,30 @@ class Slow:
 
 image.recipes.recipe_of = lambda _name: Slow()
 image.recipes.windows_names = lambda: ()
-folder, sys.argv = sys.argv[1], [sys.argv[1], "image", "build", "slow", "--cache", sys.argv[1]]
+guest.probe_accelerators = run.probe_accelerators = lambda _cache: None
+guest.choose_accelerator = run.choose_accelerator = lambda *_: "tcg"
+sys.argv[:2] = [sys.argv[1]]
 main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_build_that_is_ended_by_a_signal_cleans_up_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-c", _BUILD, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGTERM, ["image", "build", "slow"]),
+        (signal.SIGHUP, ["image", "build", "slow"]),
+        (signal.SIGTERM, ["up"]),
+        (signal.SIGTERM, ["run", "test_it.py"]),
+    ],
+)
+def test_a_build_that_is_ended_by_a_signal_cleans_up_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, words: list[str]
+) -> None:
+    """Also one that another command began: `lab up` and `lab run` died of the signal, and the half image stayed."""
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path))
+    (tmp_path / "test_it.py").write_text("def test_it(): pass\n", encoding="utf-8")
+    command = [sys.executable, "-c", _BUILD, str(tmp_path), *words]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             assert process.stdout.readline() == "building\n"

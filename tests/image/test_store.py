@@ -173,6 +173,34 @@ def test_a_killed_build_leaves_no_image_and_the_next_build_cleans_up(tmp_path: P
     assert entries(tmp_path) == [folder.name]
 
 
+def test_a_killed_build_is_cleaned_up_although_the_image_is_there_by_now(tmp_path: Path) -> None:
+    """Of `--force` and of an older recipe: nothing was built any more, and the folder stayed for ever."""
+    store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
+    left = tmp_path / "images" / ".fake-k1.0123abcd.tmp"
+    left.mkdir()
+    (left / "disk.qcow2").write_bytes(b"half")
+    folder, built = store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
+    assert not built
+    assert entries(tmp_path) == [folder.name]
+
+
+WRITING = "import pathlib, sys, time\nfor n in range(10**6): pathlib.Path(sys.argv[1], str(n)).touch()"
+
+
+def test_a_work_folder_into_which_somebody_still_writes_is_removed_all_the_same(tmp_path: Path) -> None:
+    """What a build has started ends a moment behind it."""
+    with subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path / "work")], stderr=subprocess.DEVNULL) as writer:
+        (tmp_path / "work").mkdir()
+        ender = threading.Timer(0.3, writer.kill)
+        ender.start()
+        try:
+            store._remove(tmp_path / "work")
+        finally:
+            writer.kill()
+            ender.join()
+    assert not (tmp_path / "work").exists()
+
+
 def test_no_sweep_meets_a_work_folder_that_is_not_locked_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = store.images_dir(tmp_path)
     sweeps: list[str] = []
