@@ -20,6 +20,11 @@ _NETWORK = "check the network and the proxy settings of apt (http_proxy, /etc/ap
 _CAUSES = tuple(
     (re.compile(pattern, re.IGNORECASE | re.MULTILINE), hint)
     for pattern, hint in (
+        (
+            r"^lab: LabCompat ",
+            "this version of the lab does not know the Wine that Debian has today: use a newer lab; driver/wine-compat makes"
+            " the driver",
+        ),
         (r"No space left on device|Disk quota exceeded|not enough free (disk )?space|don't have enough free space", _SPACE),
         (
             r"NOSPLIT|does the network require authentication|\b511\b.*Network Authentication",

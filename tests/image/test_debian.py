@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from filelock import FileLock
 
 from lab.errors import HostToolError
+from lab.host.assets import data_root
 from lab.image import debian
+from lab.image.bootstrap_hints import hint_for
 from lab.image.wine.contents import braces, winrm_settings
 from lab.image.wine.recipe import WineRecipe
 
@@ -139,3 +142,26 @@ def test_the_recipe_asks_for_what_its_guest_files_use() -> None:
     customize = inputs["recipe/customize.py"].decode()
     assert str(settings["drive_c"]).removesuffix("/drive_c") in customize
     assert b"/usr/lib/lab/winrm" in inputs["recipe/guest/run-winrm"]
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ('warn:debugstr:DbgPrint "labcompat: 57 of 57 functions replaced\\n"', ""),
+        ("labcompat: 56 of 57 functions replaced", "LabCompat replaced 56 of 57 functions"),
+        # Loaded once more behind Wine's own start of it: the last word counts.
+        ("labcompat: 56 of 57 functions replaced\nlabcompat: 57 of 57 functions replaced", ""),
+        ("[SC] StartService FAILED 1114", "LabCompat did not say"),
+    ],
+)
+def test_a_guest_whose_compatibility_driver_refuses_is_not_built(said: str, wrong: str) -> None:
+    """Such an image was called ready, and its guests blamed the drivers for what Wine does otherwise than NT."""
+    spec = importlib.util.spec_from_file_location("customize", data_root() / "vm-images" / "wine" / "customize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    customize = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(customize)
+    found = customize.check_compat(said)
+    assert found.startswith(wrong) if wrong else found == ""
+    if wrong:
+        assert "driver/wine-compat" in hint_for(f"err:ntoskrnl\nlab: {found}\nE: setup failed: E: command failed")

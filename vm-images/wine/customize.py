@@ -16,6 +16,7 @@ import json
 import lzma
 import os
 import pwd
+import re
 import shutil
 import struct
 import subprocess
@@ -40,6 +41,8 @@ MEDIA = Path("/media/lab")
 XEN_ELFNOTE_PHYS32_ENTRY = 18
 #: What drivers import from, beside the drivers; their code leads on to ntdll.
 KERNEL_MODULES = ("ntoskrnl.exe", "hal.dll", "ntdll.dll")
+#: What driver/wine-compat prints when it is loaded.
+COMPAT_SAID = re.compile(r"labcompat: (\d+) of (\d+) functions replaced")
 ELF_FOLDERS = ("usr/bin", "usr/sbin", "usr/lib/openssh", "usr/lib/wine", "usr/lib/python3*")
 
 
@@ -194,18 +197,20 @@ def make_user(password: str) -> None:
     Path("/C:").symlink_to(DRIVE_C)
 
 
-def as_user(*argv: str, deadline: float = 240) -> None:
-    """Run a program as the guest's user, with Wine's environment."""
+def as_user(*argv: str, deadline: float = 240, debug: str = "-all", check: bool = True) -> str:
+    """Run a program as the guest's user, with Wine's environment; gives what it and what it started wrote."""
     environment = {"HOME": "/home/lab", "PATH": "/usr/lib/wine:/usr/bin:/bin", "LANG": "C.UTF-8", "WINEPREFIX": str(PREFIX)}
-    environment |= {"WINEDEBUG": "-all", "XDG_RUNTIME_DIR": "/tmp"}
+    environment |= {"WINEDEBUG": debug, "XDG_RUNTIME_DIR": "/tmp"}
     command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *argv]
     done = subprocess.run(
         command, env=environment, cwd="/home/lab", timeout=deadline, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
-    if done.returncode:
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    if check and done.returncode:
         sys.stderr.write(f"{' '.join(argv)} ended with {done.returncode}:\n")
-        sys.stderr.write((done.stdout + done.stderr).decode(errors="replace")[-4000:])
+        sys.stderr.write(said[-4000:])
         raise SystemExit(1)
+    return said
 
 
 def end_wine() -> None:
@@ -248,6 +253,31 @@ def create_services(recipe: dict[str, Any]) -> None:
     for service in recipe["services"]:
         as_user("wine64", "sc", "create", service["name"], *service["options"])
     end_wine()
+
+
+def check_compat(said: str) -> str:
+    """Why the compatibility driver is of no use in this guest, by what was written while it was loaded; empty where it is."""
+    counts = COMPAT_SAID.findall(said)
+    if not counts:
+        return "LabCompat did not say how many functions of Wine's kernel it has replaced: it was not loaded, or it refused"
+    replaced, wanted = counts[-1]
+    if replaced != wanted:
+        return f"LabCompat replaced {replaced} of {wanted} functions of Wine's kernel, and refuses to work with this one"
+    return ""
+
+
+def try_compat() -> None:
+    """Load the compatibility driver once, as each boot does.
+
+    A guest without it answers all the same. Its drivers run into what Wine does otherwise than NT, and would be blamed.
+    """
+    # Of its own accord the driver is loaded as well, when Wine starts: the second start then ends with 1056, and has waited.
+    line = "sc start LabCompat & sc query LabCompat"
+    said = as_user("wine64", "cmd", "/c", line, debug="-all,err+module,warn+debugstr", check=False)
+    end_wine()
+    if wrong := check_compat(said):
+        sys.stderr.write(f"{said[-1500:]}\nlab: {wrong}\n")
+        raise SystemExit(1)
 
 
 def kernel_modules() -> None:
@@ -299,6 +329,7 @@ def main() -> None:
     make_prefix(recipe)
     install(recipe["install"], files)
     create_services(recipe)
+    try_compat()
     sys.stderr.write(f"lab: the Wine prefix took {time.monotonic() - started:.1f} s\n")
     kernel_modules()
     share_contents()
