@@ -202,16 +202,27 @@ def _be_pytest(
         else:  # a text, as of sys.exit("no licence"): the interpreter shows it, and ends with 1
             sys.stderr.write(f"{end.code}\n")
     except BaseException:
-        traceback.print_exc()
+        _tell()
     finally:
-        with contextlib.suppress(BaseException):
-            threading._shutdown()  # type: ignore[attr-defined]
-        with contextlib.suppress(BaseException):
-            atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(BaseException):
-                stream.flush()
+        _end()
         os._exit(code & 0xFF)
+
+
+def _end() -> None:
+    """What an interpreter does at its end, each step whatever became of the one before. Errors are told, and change nothing."""
+    for step in (threading._shutdown, atexit._run_exitfuncs, lambda: sys.stdout.flush()):  # type: ignore[attr-defined]
+        try:
+            step()
+        except BaseException:
+            _tell()
+    with contextlib.suppress(OSError, ValueError):  # there is no other place to tell it
+        sys.stderr.flush()
+
+
+def _tell() -> None:
+    """Write the traceback of an error to standard error, as far as that can be written to."""
+    with contextlib.suppress(OSError, ValueError):
+        traceback.print_exc()
 
 
 def _plain_signals() -> None:

@@ -153,3 +153,28 @@ def test_a_question_takes_nothing_of_the_users_input(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, input="first\n", capture_output=True, text=True, timeout=300, check=False)
     assert (tmp_path / "read").read_bytes() == b"", done.stdout + done.stderr
     assert "left 'first\\n'" in done.stdout
+
+
+def test_an_error_at_its_end_is_told(tmp_path: Path) -> None:
+    """It was swallowed: output that could not be written was missing without a word."""
+    suite = """
+import atexit, sys, threading
+
+
+class Full:
+    def flush(self):
+        raise OSError(28, "No space left on device")
+
+
+def join_nothing():
+    raise RuntimeError("a thread that cannot be joined")
+
+
+def test_it():
+    threading._register_atexit(join_nothing)
+    atexit.register(lambda: setattr(sys, "stdout", Full()))
+"""
+    (code, *_), output = command(tmp_path, suite)
+    assert code == 0, output
+    assert "RuntimeError: a thread that cannot be joined" in output
+    assert "OSError: [Errno 28] No space left on device" in output
