@@ -16,7 +16,7 @@ from typing import TextIO
 
 import paramiko
 
-from lab.errors import GuestHung, LabError
+from lab.errors import ConfigError, GuestHung
 from lab.guest.protocol import Transport
 
 #: What one line typed by a person may take.
@@ -123,7 +123,7 @@ def require_terminal() -> None:
     """Refuse a shell without somebody in front of it.
 
     Raises:
-        LabError: Standard input is no terminal.
+        ConfigError: Standard input is no terminal.
     """
     if not sys.stdin.isatty():
-        raise LabError("`lab shell` needs a terminal", hint="`lab run-in-guest -- COMMAND` runs one command")
+        raise ConfigError("`lab shell` needs a terminal", hint="`lab run-in-guest -- COMMAND` runs one command")

@@ -16,7 +16,7 @@ from lab.cli import guest as guest_module
 from lab.cli.guest import _exit_code
 from lab.cli.main import app
 from lab.cli.terminal import line_shell, pump
-from lab.errors import ConfigError, GuestHung, LabError
+from lab.errors import ConfigError, GuestHung
 from lab.guest.protocol import CommandResult
 from lab.lease.detached import DetachedGuest, DetachedGuests, process_start
 
@@ -147,7 +147,7 @@ def test_ps_without_guests_says_how_to_get_one(kept: DetachedGuests) -> None:
 
 def test_a_shell_needs_a_terminal(transport: FakeTransport) -> None:
     result = lab("shell")
-    assert isinstance(result.exception, LabError)
+    assert isinstance(result.exception, ConfigError), "wrong usage: exit code 2"
     assert "needs a terminal" in str(result.exception)
 
 
