@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from lab.errors import CommandFailed, ConfigError, GuestLacks
 from lab.guest import win32
@@ -40,6 +41,13 @@ _LONGEST_ARGUMENT = 6000
 _WRONG_SCRIPT = 2
 
 
+class RunScript(Protocol):
+    """Runs a script in the guest."""
+
+    def __call__(self, script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
+        """Run it; ``timeout`` are the seconds for its process, a minute by default."""
+
+
 class Reader:
     r"""Works on one device, the plain way: each call opens it, does one thing and closes it, in one guest process.
 
@@ -50,31 +58,55 @@ class Reader:
         link: What to open, for example ``\\\\.\\LySharkSync``.
     """
 
-    def __init__(self, run: Callable[[ProbeScript], ProbeResult], link: str) -> None:
+    def __init__(self, run: RunScript, link: str) -> None:
         self._run = run
         self._link = link
 
-    def read(self, length: int, times: int = 1, *, access: Access = "r", share: Access = "r") -> list[ReadResult]:
+    def read(
+        self, length: int, times: int = 1, *, access: Access = "r", share: Access = "r", timeout: float | None = None
+    ) -> list[ReadResult]:
         """Read ``times`` times in a row on one handle.
+
+        Args:
+            length: Bytes of each read.
+            times: How many reads.
+            access: What to open the device for.
+            share: What others may open it for meanwhile.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
+            GuestHung: The driver did not complete a read in time.
         """
         __tracebackhide__ = True
         opened = ProbeScript().open("h", self._link, access=access, share=share)
-        return list(self._opened(opened.read("h", length, times=times)).reads)
+        return list(self._opened(opened.read("h", length, times=times), timeout).reads)
 
-    def write(self, data: Data, *, access: Access = "w", share: Access = "r") -> Transfer:
+    def write(self, data: Data, *, access: Access = "w", share: Access = "r", timeout: float | None = None) -> Transfer:
         """Write bytes, a text as UTF-8, or so many bytes of 0xCC.
+
+        Args:
+            data: What to write.
+            access: What to open the device for.
+            share: What others may open it for meanwhile.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
+            GuestHung: The driver did not complete the write in time.
         """
         __tracebackhide__ = True
-        return self._only(ProbeScript().open("h", self._link, access=access, share=share).write("h", data))
+        return self._only(ProbeScript().open("h", self._link, access=access, share=share).write("h", data), timeout)
 
     def ioctl(
-        self, code: int, data: Data = b"", *, out: int | bytes = 0, access: Access | None = None, share: Access = "r"
+        self,
+        code: int,
+        data: Data = b"",
+        *,
+        out: int | bytes = 0,
+        access: Access | None = None,
+        share: Access = "r",
+        timeout: float | None = None,
     ) -> Transfer:
         """Send a device control.
 
@@ -84,32 +116,40 @@ class Reader:
             out: Size of the output buffer; or the bytes that it holds before, which a driver reads with ``in_direct``.
             access: What to open the device for; what the code asks for when None.
             share: What others may open it for meanwhile.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
+            GuestHung: The driver did not complete the request in time.
         """
         __tracebackhide__ = True
         opened = ProbeScript().open("h", self._link, access=access or needed_access(code), share=share)
-        return self._only(opened.ioctl("h", code, data, out=out))
+        return self._only(opened.ioctl("h", code, data, out=out), timeout)
 
-    def flush(self, *, access: Access = "w", share: Access = "r") -> Transfer:
+    def flush(self, *, access: Access = "w", share: Access = "r", timeout: float | None = None) -> Transfer:
         """Flush the device's buffers.
+
+        Args:
+            access: What to open the device for.
+            share: What others may open it for meanwhile.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
+            GuestHung: The driver did not complete the flush in time.
         """
         __tracebackhide__ = True
-        return self._only(ProbeScript().open("h", self._link, access=access, share=share).flush("h"))
+        return self._only(ProbeScript().open("h", self._link, access=access, share=share).flush("h"), timeout)
 
-    def _only(self, script: ProbeScript) -> Transfer:
+    def _only(self, script: ProbeScript, timeout: float | None) -> Transfer:
         __tracebackhide__ = True
-        [transfer] = self._opened(script).transfers
+        [transfer] = self._opened(script, timeout).transfers
         return transfer
 
-    def _opened(self, script: ProbeScript) -> ProbeResult:
+    def _opened(self, script: ProbeScript, timeout: float | None) -> ProbeResult:
         __tracebackhide__ = True
         script = script.close("h")
-        result = self._run(script)
+        result = self._run(script, timeout=timeout)
         opened = result.operations[0]
         if opened.error:
             raise CommandFailed(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import CommandFailed, ConfigError, GuestLacks, TransportError
+from lab.errors import CommandFailed, ConfigError, GuestHung, GuestLacks, TransportError
 from lab.guest.probe import Operation, ProbeResult, ProbeScript, Reader, ReadResult, Transfer, parse_output, run_probe
 from lab.guest.probescript import split_operations
 from tests.guest.fakes import FakeTransport, result
@@ -275,7 +275,7 @@ def test_a_missing_drvprobe_is_a_failed_command() -> None:
 def test_a_reader_opens_reads_and_closes() -> None:
     scripts: list[str] = []
 
-    def run(script: ProbeScript) -> ProbeResult:
+    def run(script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
         scripts.append(str(script))
         lines = [line(1, "open", handle="h"), line(2, "read", asked=20, returned=1, data="41", text="A"), line(3, "close")]
         return ProbeResult(operations=parse_output(output(*lines)))
@@ -304,7 +304,7 @@ def test_both_buffers_of_a_device_control_are_told() -> None:
 def test_a_reader_sends_a_control_with_the_access_that_its_code_asks_for(code: int, access: str) -> None:
     scripts: list[str] = []
 
-    def run(script: ProbeScript) -> ProbeResult:
+    def run(script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
         scripts.append(str(script))
         lines = [line(1, "open", handle="h"), line(2, "ioctl", asked=8, returned=1, data="41", text="A"), line(3, "close")]
         return ProbeResult(operations=parse_output(output(*lines)))
@@ -316,7 +316,7 @@ def test_a_reader_sends_a_control_with_the_access_that_its_code_asks_for(code: i
 def test_a_reader_writes_and_flushes() -> None:
     scripts: list[str] = []
 
-    def run(script: ProbeScript) -> ProbeResult:
+    def run(script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
         scripts.append(str(script))
         lines = [
             line(1, "open", handle="h"),
@@ -330,8 +330,29 @@ def test_a_reader_writes_and_flushes() -> None:
     assert scripts == [r"open h \\.\X access=w; write h hex=6869; close h", r"open h \\.\X access=w; flush h; close h"]
 
 
+def test_a_reader_waits_as_long_as_it_is_told() -> None:
+    """A request that a driver loses costs as long; a test that expects that would wait for a minute."""
+    waited: list[float | None] = []
+
+    def run(script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
+        waited.append(timeout)
+        raise GuestHung("it did not end in time")
+
+    reader = Reader(run, r"\\.\X")
+    for call in (
+        lambda: reader.read(20, timeout=1),
+        lambda: reader.write(b"hi", timeout=2),
+        lambda: reader.ioctl(0x222000, timeout=3),
+        lambda: reader.flush(timeout=4),
+        lambda: reader.flush(),
+    ):
+        with pytest.raises(GuestHung):
+            call()
+    assert waited == [1, 2, 3, 4, None]
+
+
 def test_a_reader_whose_device_is_not_there_says_so() -> None:
-    def run(script: ProbeScript) -> ProbeResult:
+    def run(script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
         operation = Operation(
             seq=1, op="open", thread="main", handle="h", tag=None, asked=0, returned=0, error=2, start_us=0, end_us=1
         )
