@@ -105,9 +105,9 @@ def run(
     Everything else is passed on to pytest: paths of suites (instead of the default ones), -k, -x, -v, … Write -- before
     anything that looks like an option of this command.
 
-    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 4: a test's own code is
-    wrong, 5: nothing, or not everything that was selected, was checked, 10: the lab failed, or this machine cannot do what it
-    should, for example run the accelerator that was asked for, 130: interrupted.
+    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 4: a test's own code, or
+    what a manifest gives the guest, is wrong, 5: nothing, or not everything that was selected, was checked, 10: the lab
+    failed, or this machine cannot do what it should, for example run the accelerator that was asked for, 130: interrupted.
     """
     options: dict[str, Any] = {
         "image": guest,

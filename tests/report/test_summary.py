@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from lab.gate.exitcode import meaning
 from lab.report.html import render_html
 from lab.report.model import EvidenceFile, Fault, RunReport
 from lab.report.summary import error_annotations, markdown, print_summary
+from lab.report.view import headline
 from tests.report.test_html import HOSTILE, hostile_run
 
 
@@ -195,3 +197,15 @@ def test_evidence_is_named_from_the_readers_folder(run: RunReport, tmp_path: Pat
     print_summary(run.model_copy(update={"tests": [red], "totals": {"crash": 1}}), console, folder=Path("out/now"))
     assert isinstance(console.file, io.StringIO)
     assert "evidence: out/now/evidence/t/ (dump)" in console.file.getvalue()
+
+
+def test_what_a_guest_refuses_is_no_mistake_in_a_tests_code(run: RunReport) -> None:
+    """A place in the guest that a manifest names wrongly is `test`, too; the words sent people to look into the test."""
+    reason = "drv/driver.yaml:5: files.0.to: the guest does not take Q:\\t.bin: it answered 1: denied"
+    refused = run.tests[0].model_copy(update={"verdict": "test", "reason": reason})
+    report = run.model_copy(update={"tests": [refused], "totals": {"test": 1}, "exit_code": 4})
+    assert headline(report) == "1 mistake in a test or a manifest"
+    said = shown(report, width=200)
+    assert "or the guest does not accept what a manifest gives it" in " ".join(said.split())
+    assert reason in " ".join(said.split())
+    assert "or the guest does not accept what a manifest gives it" in meaning(report.exit_code)
