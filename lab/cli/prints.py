@@ -117,6 +117,7 @@ def worker_of(folder: Path, name: str | None) -> str:
 
 def _show_guest(guest: DetachedGuest, *, follow: bool, tail: int | None) -> None:
     file = detached_print_file(guest)
+    _say_lacking(file)
     if not follow:
         _out(_last(all_lines(file), tail))
         return
@@ -133,6 +134,8 @@ def _show_guest(guest: DetachedGuest, *, follow: bool, tail: int | None) -> None
 def _show_worker(folder: Path, worker: str, *, follow: bool, tail: int | None) -> None:
     files = _files(read_prints(folder), worker)
     if not follow:
+        for file in files:
+            _say_lacking(file)
         _out(_last([line for file in files for line in _block(folder, file)], tail))
         return
     shown = 0 if tail is None else max(0, len(files) - 1)
@@ -142,12 +145,19 @@ def _show_worker(folder: Path, worker: str, *, follow: bool, tail: int | None) -
         files = _files(read_prints(folder), worker)
         for index in range(shown, len(files)):
             typer.echo(_head(files[index]))
+            _say_lacking(files[index])
             tell(_place(folder, files[index]), typer.echo, goes_on=_while_last(folder, worker, index), tail=tail)
             tail = None
             shown = index + 1
         if reader_gone() or (over and shown == len(files)):
             return
         time.sleep(_POLL_S)
+
+
+def _say_lacking(file: PrintFile) -> None:
+    """Say what of a fork's prints is missing here, where somebody looks for them."""
+    if file.lacks:
+        typer.echo(f"lab: {file.lacks}", err=True)
 
 
 def _while_last(folder: Path, worker: str, index: int) -> Callable[[], bool]:

@@ -123,6 +123,8 @@ def fork(
                         machine=machine,
                         transport=settings.values.transport,
                         encoding=forks.encoding,
+                        template=live.template,
+                        loaded=tuple(sorted(live.loaded)),
                     )
                     guests.add(kept)
                     machine.detach()

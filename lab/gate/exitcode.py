@@ -6,7 +6,7 @@
 | 1 | ``product``: at least one test shows that a driver is wrong |
 | 2 | usage: an option, or a file that was given (lab file, manifest, driver), is wrong; nothing was started |
 | 3 | ``crash``: at least one test took its guest down |
-| 4 | ``test``: the code of at least one test, or of a suite that cannot be collected, or what a manifest gives a guest, is wrong |
+| 4 | ``test``: the code of a test or of a suite that cannot be collected, or what a manifest gives a guest, is wrong |
 | 5 | nothing, or not everything that was selected, was checked: no test, all skipped, some not run, a named driver unused |
 | 10 | ``infra``: at least one test could not be judged, because the lab failed |
 | 128 + N | signal N ended the run early (130: Ctrl-C); the verdicts of what ran are in the report |
@@ -120,8 +120,8 @@ def meaning(code: int) -> str:
         PRODUCT: "the driver is wrong",
         USAGE: "what was asked for is wrong: an option, or a file that was given; nothing was tested",
         CRASH: "the driver took a guest down",
-        TEST: "the tests' own code is wrong, or the guest does not accept what a manifest gives it: nothing is said about the driver"
-        " by the tests concerned",
+        TEST: "the tests' own code is wrong, or the guest does not accept what a manifest gives it: nothing is said about the"
+        " driver by the tests concerned",
         NOTHING: "nothing, or not everything that was selected, was checked: tests were not run, were skipped, or did not use "
         "the driver that was named",
         INFRA: "the lab failed: nothing is said about the driver by the tests concerned",

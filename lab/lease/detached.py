@@ -50,6 +50,8 @@ class DetachedGuest:
         transport: How commands reach it by default.
         created: Seconds since the epoch.
         encoding: Of the texts that its drivers print; empty for its image's own.
+        template: Key of the template that it is a fork of; empty for one that was booted.
+        loaded: Drivers that were loaded in the template.
     """
 
     name: str
@@ -62,6 +64,8 @@ class DetachedGuest:
     transport: TransportName = "winrm"
     created: float = 0.0
     encoding: str = ""
+    template: str = ""
+    loaded: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -178,9 +182,11 @@ def describe(
     machine: VirtualMachine,
     transport: TransportName,
     encoding: str = "",
+    template: str = "",
+    loaded: tuple[str, ...] = (),
     clock: Callable[[], float] = time.time,
 ) -> DetachedGuest:
-    """Describe a running detached machine for the register.
+    """Describe a running detached machine for the register; see :class:`DetachedGuest`.
 
     Raises:
         GuestExited: It runs no more.
@@ -199,6 +205,8 @@ def describe(
         transport=transport,
         created=clock(),
         encoding=encoding,
+        template=template,
+        loaded=loaded,
     )
 
 

@@ -138,6 +138,8 @@ class ImageSource:
                 machine=live.machine,
                 transport=self.transport,
                 encoding=self.payload.encoding(self.manifest.prints.encoding),
+                template=live.template,
+                loaded=tuple(sorted(live.loaded)),
             )
         )
         live.machine.detach()

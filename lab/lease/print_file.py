@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from lab.errors import ConfigError
@@ -9,12 +11,20 @@ from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
 from lab.lease.detached import DetachedGuest
 from lab.prints.kd.process import RECORDS_FILE
-from lab.prints.live import PrintFile
+from lab.prints.live import Kind, PrintFile
 from lab.prints.tap.source import LOG_FILE
 from lab.vm.argv import serial_name
 
 
-def print_file(manifest: ImageManifest, folder: Path, *, guest: str, encoding: str = "") -> PrintFile | None:
+def print_file(
+    manifest: ImageManifest,
+    folder: Path,
+    *,
+    guest: str,
+    encoding: str = "",
+    template: str = "",
+    loaded: Iterable[str] = (),
+) -> PrintFile | None:
     """The file of a guest; None where its prints stay in it.
 
     Args:
@@ -22,15 +32,21 @@ def print_file(manifest: ImageManifest, folder: Path, *, guest: str, encoding: s
         folder: Its run folder.
         guest: Its name.
         encoding: Of its drivers' texts; empty for the image's own.
+        template: Key of the template that it is a fork of; empty for none.
+        loaded: Drivers that were loaded in the template.
     """
     prints = manifest.prints
+    files: dict[str, tuple[Kind, str]] = {
+        "wine": ("wine", f"{serial_name(prints.serial)}.log"),
+        "tap": ("tap", LOG_FILE),
+        "kd": ("kd", RECORDS_FILE),
+    }
+    if prints.source not in files:
+        return None
+    kind, name = files[prints.source]
     said = encoding or prints.encoding
-    if prints.source == "wine":
-        path = folder / f"{serial_name(prints.serial)}.log"
-        return PrintFile(guest=guest, kind="wine", path=path, encoding=said)
-    if prints.source == "tap":
-        return PrintFile(guest=guest, kind="tap", path=folder / LOG_FILE, encoding=said)
-    return PrintFile(guest=guest, kind="kd", path=folder / RECORDS_FILE, encoding=said) if prints.source == "kd" else None
+    names = tuple(sorted(loaded))
+    return PrintFile(guest=guest, kind=kind, path=folder / name, encoding=said, template=template, loaded=names)
 
 
 def detached_print_file(guest: DetachedGuest) -> PrintFile:
@@ -39,6 +55,10 @@ def detached_print_file(guest: DetachedGuest) -> PrintFile:
     Raises:
         ConfigError: Its prints stay in it.
     """
+    return replace(_detached_print_file(guest), template=guest.template, loaded=guest.loaded)
+
+
+def _detached_print_file(guest: DetachedGuest) -> PrintFile:
     if (guest.run_dir / RECORDS_FILE).exists():  # booted with its debugger on, whatever its image does by itself
         encoding = guest.encoding or read_manifest(guest.image_dir).prints.encoding
         return PrintFile(guest=guest.name, kind="kd", path=guest.run_dir / RECORDS_FILE, encoding=encoding)

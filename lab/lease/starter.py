@@ -169,7 +169,14 @@ class GuestStarter:
         self._next_id = ""
         if guest.run_dir is not None:
             encoding = self._source.payload.encoding(guest.manifest.prints.encoding)
-            life.prints_in = print_file(guest.manifest, guest.run_dir, guest=life.guest_id, encoding=encoding)
+            life.prints_in = print_file(
+                guest.manifest,
+                guest.run_dir,
+                guest=life.guest_id,
+                encoding=encoding,
+                template=guest.template,
+                loaded=guest.loaded if guest.template else (),
+            )
         how = f"a fork of {life.template}" if life.template else "it was up" if guest.prepared else "booted"
         _LOG.info("%s is ready after %.2f s: %s", life.guest_id, life.wait_s, how)
         self._on_change(life)

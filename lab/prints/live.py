@@ -6,7 +6,7 @@ Nothing is asked of the guest or of its machine, so a reader more costs nobody a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -36,12 +36,30 @@ class PrintFile:
         kind: How the file is to be read.
         path: The file.
         encoding: Of the drivers' texts.
+        template: Key of the template that the guest is a fork of; empty for one that was booted.
+        loaded: Drivers that were loaded in the template: what they printed then is not in the file.
     """
 
     guest: str
     kind: Kind
     path: Path
     encoding: str
+    template: str = ""
+    loaded: tuple[str, ...] = ()
+
+    @property
+    def lacks(self) -> str:
+        """What of the guest's prints is not in the file, in words; empty for nothing."""
+        if not self.template:
+            return ""
+        load = (
+            f", and those of {' and '.join(self.loaded)} while the template loaded {_them(self.loaded)}" if self.loaded else ""
+        )
+        return f"{self.guest} is a fork of template {self.template}: not shown are prints of the template's boot{load}"
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 class Followed(Protocol):

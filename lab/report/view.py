@@ -28,7 +28,7 @@ WORDS: dict[Verdict, tuple[str, str]] = {
 MEANINGS: dict[Verdict, str] = {
     "crash": "the driver took its guest down",
     "product": "the driver does not do what is documented",
-    "test": "the test's own code is wrong, or the guest does not accept what a manifest gives it; nothing is said about the driver",
+    "test": "the test's code is wrong, or the guest does not accept what a manifest gives it; nothing is said about the driver",
     "infra": "the lab failed; nothing is said about the driver",
     "known": "red, listed in the lab file with a reason and an end date",
     "skipped": "the guest lacks what the test needs",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -37,13 +38,15 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetachedGuests:
 
 
 @pytest.fixture
-def up(guests: DetachedGuests, tmp_path: Path) -> Callable[[str, list[str]], DetachedGuest]:
-    def add(name: str, texts: list[str]) -> DetachedGuest:
+def up(guests: DetachedGuests, tmp_path: Path) -> Callable[..., DetachedGuest]:
+    def add(name: str, texts: list[str], **more: Any) -> DetachedGuest:
         folder = tmp_path / f"{name}-run"
         folder.mkdir()
         (folder / "serial1.log").write_bytes(frames([_line(text) for text in texts]))
         started = process_start(os.getpid()) or 0.0
-        guest = DetachedGuest(name=name, guest="g", image_dir=tmp_path, run_dir=folder, pid=os.getpid(), pid_started=started)
+        guest = DetachedGuest(
+            name=name, guest="g", image_dir=tmp_path, run_dir=folder, pid=os.getpid(), pid_started=started, **more
+        )
         guests.add(guest)
         return guest
 
@@ -88,6 +91,29 @@ def test_a_guest_that_is_up(up: Callable[[str, list[str]], DetachedGuest]) -> No
     up("other", ["x"])
     assert "several guests are up: other, wine" in error(lab()).message
     assert texts(lab("other")) == ["x"]
+
+
+def test_what_a_fork_does_not_show_is_said(up: Callable[..., DetachedGuest], guests: DetachedGuests, tmp_path: Path) -> None:
+    """What the template's drivers printed when they were loaded was missing without a word."""
+    up("booted", ["one"])
+    assert lab("booted").stderr == ""
+    up("fork", ["two"], template="wine-1234", loaded=("async", "sync"))
+    said = "lab: fork is a fork of template wine-1234: not shown are prints of the template's boot"
+    for words in (["fork"], ["fork", "--tail", "1"]):
+        result = lab(*words)
+        assert texts(result) == ["two"]
+        assert result.stderr == f"{said}, and those of async and sync while the template loaded them\n"
+    out = tmp_path / "out" / "a"
+    (tmp_path / "serial1.log").write_bytes(frames([_line("three")]))
+    with ResultWriter(out, "gw0") as writer:
+        writer.prints(
+            PrintFile(guest="gw0-1", kind="wine", path=tmp_path / "serial1.log", encoding="utf-8", template="wine-1234")
+        )
+    (out / "run.json").write_text("{}", encoding="utf-8")
+    for more in ([], ["-f"]):
+        result = lab("gw0", "--run", str(out), *more)
+        assert texts(result) == ["gw0-1", "three"]
+        assert result.stderr == f"{said.replace('fork is', 'gw0-1 is')}\n"
 
 
 def test_following_ends_with_the_guest(up: Callable[[str, list[str]], DetachedGuest], monkeypatch: pytest.MonkeyPatch) -> None:
