@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lab.crash.hang import Breaker
 from lab.errors import EvidenceLost, GuestExited, GuestHung, LabError, TransportError
 from lab.guest.files import sum_of
 from lab.guest.protocol import CommandResult, Transport
@@ -40,6 +41,14 @@ class SimulatedPrints:
         self.machine = machine
         self.log = RecordLog()
         self.marks = 0
+
+    @property
+    def resumable(self) -> None:
+        return None
+
+    @property
+    def breaker(self) -> Breaker | None:
+        return None
 
     def start(self) -> None:
         """Nothing to do."""

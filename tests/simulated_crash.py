@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from lab.crash.hang import Breaker
 from lab.errors import GuestHung, TransportError
 from lab.guest.protocol import CommandResult
 from lab.live.guest import LiveGuest
@@ -102,6 +103,10 @@ class DebuggedPrints(SimulatedPrints):
         self.log.extend(
             [FaultRecord(sequence=number, host_time=now, guest_time=None, code=code, parameters=parameters, text=text)]
         )
+
+    @property
+    def breaker(self) -> Breaker:
+        return self
 
     def break_in(self, timeout: float) -> bool:
         return self.stops

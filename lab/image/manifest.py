@@ -45,9 +45,9 @@ class PrintPort(_Model):
     An image with the tap prints on a port of its own, a debug console at 0xE9, and has tapmark.exe in its tools folder.
     """
 
-    source: Literal["wine", "kd", "tap", "none"] = Field(
-        description="wine: lines on a serial port; kd: the kernel debugger's protocol on one; tap: the driver driver/tap; "
-        "none: they stay in the guest"
+    source: str = Field(
+        description="name of a print channel (lab.prints.registry). wine: lines on a serial port; kd: the kernel debugger's "
+        "protocol on one; tap: the driver driver/tap; none: they stay in the guest"
     )
     serial: int = Field(default=1, description="index of the serial port that carries the prints (not: tap)")
     mark_port: int | None = Field(

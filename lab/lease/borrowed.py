@@ -22,8 +22,8 @@ from lab.live.boot import cd_drive, connect
 from lab.live.delivery import Delivery, FilesBy
 from lab.live.guest import LiveGuest, TransportName
 from lab.live.guest_logs import copy_logs
-from lab.live.joined_prints import join_prints
 from lab.live.payload import Payload
+from lab.live.print_wiring import join_prints
 from lab.vm.machine import VirtualMachine, read_spec
 
 _LOG = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class BorrowedSource:
             open_transport=open_transport,
             delivery=Delivery(self.files_by, ready, open_transport, media=drive, tools_dir=self.manifest.tools_dir),
             prepared=True,
-            on_close=lambda _kept: copy_logs(machine.run_dir, self.evidence_dir / guest_id),
+            on_close=lambda _kept: copy_logs(machine.run_dir, self.manifest, self.evidence_dir / guest_id),
         )
 
 

@@ -146,7 +146,7 @@ class ImageSource:
         live.kept_as = name
 
     def _keep_evidence(self, folder: Path) -> None:
-        copy_logs(folder, self.evidence_dir / folder.name.rpartition("-")[0])
+        copy_logs(folder, self.manifest, self.evidence_dir / folder.name.rpartition("-")[0])
 
 
 def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | None = None) -> ImageSource:

@@ -26,7 +26,7 @@ from lab.live.clock_check import require_sound_clock
 from lab.live.delivery import Delivery, FilesBy
 from lab.live.guest import LiveGuest, TransportName
 from lab.live.hardware import attach, fit
-from lab.live.print_wiring import Debug, booted_as, debug_port, open_prints, serial_ports, starts_paused
+from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints, print_ports, starts_paused
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, MemoryFile, Nic, VmSpec
 
@@ -116,7 +116,7 @@ def boot_guest(
             progress=progress,
             console=machine.console_tail,
         )
-        if "guest_timestamps" in manifest.capabilities or manifest.prints.source == "wine":
+        if "guest_timestamps" in manifest.capabilities or has_guest_time(manifest):
             undo.callback(ready.close)
             require_sound_clock(prints, lambda: time.monotonic() - begin)
         undo.pop_all()
@@ -176,18 +176,19 @@ def _image_spec(
     # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back. Where a
     # fault stops the whole guest, it stays for whoever saves its memory.
     actions = Actions(reboot="shutdown", shutdown="pause" if hold and "bugcheck" in manifest.capabilities else "poweroff")
+    ports = print_ports(manifest)
     if manifest.is_windows:
         spec = guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
         return replace(
             spec,
             cds=(CdDrive(),) * manifest.machine.cd_drives,
-            serials=serial_ports(manifest),
+            serials=ports.serials,
             paused=starts_paused(manifest),
-            debug_port=debug_port(manifest),
+            debug_port=ports.debug_port,
             actions=actions,
         )
     machine = manifest.machine
-    ports = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
+    forwards = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
     boot = None
     if machine.kernel is not None:
         initrd = image_dir / machine.initrd if machine.initrd else None
@@ -202,12 +203,12 @@ def _image_spec(
         boot=boot,
         disks=(Disk(image_dir / machine.disk, interface=machine.disk_interface),),
         cds=(CdDrive(),) * machine.cd_drives,
-        nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
-        serials=serial_ports(manifest),
+        nic=Nic(device=machine.nic, forwards=tuple(port for port in forwards if port is not None)),
+        serials=ports.serials,
         channels=tuple(name for name in (manifest.ports.winrm_channel, manifest.prints.mark_channel) if name),
         paused=starts_paused(manifest),
         console=1 - manifest.prints.serial,
-        debug_port=debug_port(manifest),
+        debug_port=ports.debug_port,
         rng=True,
         actions=actions,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeGuard
@@ -19,12 +19,11 @@ from lab.crash.collect import (
     save_console,
     save_events,
 )
-from lab.crash.hang import Breaker, HangKind, HangLimits, collect_hang_evidence
+from lab.crash.hang import HangKind, HangLimits, collect_hang_evidence
 from lab.crash.steps import Ladder, Outcome, Step
 from lab.host.passed import passed_over
 from lab.live.guest import LiveGuest
-from lab.live.guest_logs import RUN_LOGS
-from lab.prints.record import PrintSource
+from lab.live.guest_logs import find_logs
 from lab.toolchain.select import DriverPackage
 
 _LOG = logging.getLogger(__name__)
@@ -101,11 +100,6 @@ def event_count(machine: object) -> int:
     return events[-1].index if events else 0
 
 
-def breaker_of(prints: PrintSource) -> Breaker | None:
-    """The kernel debugger behind a print source; None where it is none."""
-    return prints if isinstance(prints, Breaker) else None
-
-
 def save_crash(
     guest: LiveGuest, folder: Path, packages: Iterable[DriverPackage], *, dump: bool, bugcheck: Bugcheck | None = None
 ) -> SavedEvidence:
@@ -144,7 +138,7 @@ def save_hang(
         machine,
         folder,
         reason=reason,
-        breaker=breaker_of(guest.prints),
+        breaker=guest.prints.breaker,
         limits=limits,
         display=has_display(machine),
         dump=dump,
@@ -167,7 +161,7 @@ def _finish(
     files = [SavedFile(_KINDS.get(step.name, step.name), step.file, _note(step)) for step in steps if step.file]
     ladder = Ladder()
     ladder.take("drivers", lambda: _copy_drivers(packages, folder / "drivers", files), 30.0)
-    ladder.take("guest-logs", lambda: _copy_logs(guest.run_dir, folder / "guest", files), 60.0)
+    ladder.take("guest-logs", lambda: _copy_logs(find_logs(guest.run_dir, guest.manifest), folder / "guest", files), 60.0)
     return SavedEvidence(folder, tuple(files), (*steps, *ladder.steps), hang)
 
 
@@ -195,8 +189,7 @@ def _copy_drivers(packages: Iterable[DriverPackage], folder: Path, files: list[S
     return Outcome(True, ", ".join(names) or "the run has none")
 
 
-def _copy_logs(run_dir: Path | None, folder: Path, files: list[SavedFile]) -> Outcome:
-    found = sorted({file for pattern in RUN_LOGS for file in run_dir.glob(pattern)}) if run_dir else []
+def _copy_logs(found: Sequence[Path], folder: Path, files: list[SavedFile]) -> Outcome:
     left = []
     for file in found:
         if file.stat().st_size > _LARGEST_LOG:

@@ -24,10 +24,9 @@ from lab.lease.protocol import GuestSource
 from lab.live.guest import LiveGuest
 from lab.live.hardware import check_machine, fit
 from lab.live.payload import Payload
-from lab.live.print_wiring import booted_as
+from lab.live.print_wiring import booted_as, found_booted
 from lab.plugin.options import ON_FLAG, LabConfig
 from lab.plugin.workers import worker_count
-from lab.prints.kd.process import RECORDS_FILE
 from lab.report.outdir import COPIES
 from lab.snapshot.store import TemplateStore
 from lab.toolchain.compile import Arch
@@ -91,8 +90,7 @@ def _borrowed(config: pytest.Config, options: LabConfig, out: Path, marked: Coll
     guest = DetachedGuests(state_dir() / "guests").find(options.on)
     if options.sources["image"] == "option":
         check_image(guest, existing_image(options.image))
-    debugged = (guest.run_dir / RECORDS_FILE).exists()
-    manifest = booted_as(read_manifest(guest.image_dir), "kd" if debugged else "none")
+    manifest = found_booted(read_manifest(guest.image_dir), guest.run_dir)
     return borrow(
         guest,
         manifest,

@@ -26,6 +26,14 @@ class ChangedPrints:
         """That of the source."""
         return self._source.name
 
+    @property
+    def resumable(self) -> None:
+        """A snapshot is taken with the guest's own source."""
+
+    @property
+    def breaker(self) -> None:
+        """The debugger is reached by the guest's own source."""
+
     def start(self) -> None:
         """Start the source."""
         self._source.start()

@@ -9,20 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
 
-from lab.errors import TransportError
 from lab.guest.lacks import in_words
-from lab.prints.decode import WineDecoder
-from lab.prints.follow import FileFollower
-from lab.prints.kd.source import KdPrintSource
+from lab.prints.channel import PrintReader
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, Record
+from lab.prints.registry import channel_named
 from lab.prints.stream import clean
-from lab.prints.tap.decoder import TapDecoder
 
-Kind = Literal["wine", "tap", "kd"]
-#: A print without a following line is complete after this long, see :data:`lab.prints.wine.QUIET_S`.
-_QUIET_S = 0.1
 #: What drivers and kernels use of DPFLTR's levels; others are bits of their own.
 _LEVELS = {0: "ERROR", 1: "WARN", 2: "TRACE", 3: "INFO"}
 
@@ -33,7 +26,7 @@ class PrintFile:
 
     Attributes:
         guest: The guest's name.
-        kind: How the file is to be read.
+        kind: Name of the print channel, which knows how the file is read.
         path: The file.
         encoding: Of the drivers' texts.
         template: Key of the template that the guest is a fork of; empty for one that was booted.
@@ -41,7 +34,7 @@ class PrintFile:
     """
 
     guest: str
-    kind: Kind
+    kind: str
     path: Path
     encoding: str
     template: str = ""
@@ -62,40 +55,13 @@ def _them(names: Sequence[str]) -> str:
     return "it" if len(names) == 1 else "them"
 
 
-class Followed(Protocol):
-    """Records of a file, which may still grow."""
+def follow(file: PrintFile) -> PrintReader:
+    """Return a reader of a guest's prints from the beginning of its file; not started.
 
-    def start(self) -> None:
-        """Begin to read."""
-
-    def records_since(self, position: int) -> list[Record]:
-        """The records from this index on."""
-
-    def close(self) -> object:
-        """Read what is there, and stop."""
-
-
-class _Lines(WineDecoder):
-    def rest(self, silent_s: float) -> list[Record]:
-        return self.flush() if self.waiting and silent_s >= _QUIET_S else []
-
-
-class _Frames(TapDecoder):
-    def rest(self, silent_s: float) -> list[Record]:
-        return []
-
-
-def follow(file: PrintFile) -> Followed:
-    """Read a guest's prints from the beginning of its file; not started yet."""
-    if file.kind == "wine":
-        return FileFollower(file.path, _Lines(file.encoding, first_line=None), what="the print file")
-    if file.kind == "tap":
-        return FileFollower(file.path, _Frames(file.encoding), what="the log of the debug console")
-    return KdPrintSource(file.path, _no_marker, alive=lambda: True, break_in=lambda _timeout: False, encoding=file.encoding)
-
-
-def _no_marker(_token: str, _timeout: float) -> None:
-    raise TransportError("whoever only reads prints sends no markers")
+    Raises:
+        ConfigError: There is no such print channel.
+    """
+    return channel_named(file.kind).read(file.path, file.encoding)
 
 
 def show(record: Record) -> str:
@@ -128,7 +94,7 @@ def _time(record: PrintRecord) -> str:
     return f"{time.strftime('%H:%M:%S', at)}.{int(record.host_time % 1 * 1000):03d}"
 
 
-def lines_since(followed: Followed, position: int) -> tuple[list[str], int]:
+def lines_since(followed: PrintReader, position: int) -> tuple[list[str], int]:
     """The lines of all records from a position on, and the position behind them."""
     records = followed.records_since(position)
     return [line for record in records if (line := show(record))], position + len(records)

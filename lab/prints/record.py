@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lab.crash.hang import Breaker
+from lab.prints.resume import ResumableSource
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintRecord:
@@ -23,6 +26,7 @@ class PrintRecord:
         component: DPFLTR component id, where known.
         level: DPFLTR level mask, where known.
         by_kernel: The kernel's own, between those of the drivers; see :mod:`lab.prints.kernel`.
+        in_step: The guest stood still until the host had the print.
         unlike_nt: NT would print another text for the same call, by the stand-in's own word: it has a conversion (%f, or wide
             text beyond ASCII) that is not NT's there.
         fields: What ``expect`` found in it by name; also ``record["name"]``.
@@ -39,6 +43,7 @@ class PrintRecord:
     component: int | None = None
     level: int | None = None
     by_kernel: bool = False
+    in_step: bool = False
     unlike_nt: bool = False
     fields: Mapping[str, int | str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -59,7 +64,7 @@ class PrintRecord:
         The guest's own time stamp; of a debugged guest, which stamps nothing, the host's: it stands still with every print
         until its host has taken it, so the two differ by milliseconds.
         """
-        return self.host_time if self.guest_time is None and self.source == "kd" else self.guest_time
+        return self.host_time if self.guest_time is None and self.in_step else self.guest_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +160,15 @@ class PrintSource(Protocol):
 
     @property
     def name(self) -> str:
-        """``kd``, ``tap`` or ``wine``."""
+        """Name of its :class:`lab.prints.channel.PrintChannel`: ``kd``, ``tap``, ``wine`` …."""
+
+    @property
+    def resumable(self) -> ResumableSource | None:
+        """How the source goes on in a fork; None: it cannot."""
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """The kernel debugger through which the prints come; None: there is none."""
 
     def start(self) -> None:
         """Begin to drain; returns at once."""

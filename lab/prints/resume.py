@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,8 @@ class PrintsState:
     replay: bytes = field(default=b"", repr=False)
 
 
-@runtime_checkable
 class ResumableSource(Protocol):
-    """A print source that can go on in a fork."""
+    """What a print source can do whose guest may become a template."""
 
     def snapshot_state(self) -> PrintsState | None:
         """Where the stream stands, while the guest's processors stand still; None in the middle of a line or packet."""

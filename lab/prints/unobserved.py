@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
+from lab.prints.channel import GuestLink, PrintChannel, PrintReader
 from lab.prints.log import RecordLog
 from lab.prints.record import MarkRecord, Record
+from lab.prints.resume import PrintsState
 
 
 class Unobserved:
@@ -25,6 +29,14 @@ class Unobserved:
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
         self._log = RecordLog()
+
+    @property
+    def resumable(self) -> None:
+        """Nothing goes on in a fork."""
+
+    @property
+    def breaker(self) -> None:
+        """There is no debugger."""
 
     def start(self) -> None:
         """Nothing is drained."""
@@ -45,3 +57,25 @@ class Unobserved:
 
     def close(self) -> None:
         """Nothing is drained."""
+
+
+class NoChannel(PrintChannel):
+    """The print channel ``none``; see :class:`lab.prints.channel.PrintChannel`."""
+
+    name = "none"
+    words = "no print channel"
+
+    def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> Unobserved:
+        """Return a source without prints."""
+        return Unobserved()
+
+    def join(self, link: GuestLink) -> Unobserved:
+        """Return a source without prints."""
+        return Unobserved()
+
+    def read(self, path: Path, encoding: str) -> PrintReader:
+        """Return a reader without prints."""
+        return Unobserved()
+
+
+CHANNEL: Final = NoChannel()

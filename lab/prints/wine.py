@@ -11,17 +11,18 @@ from lab.prints.agent import PrintAgent
 from lab.prints.decode import WineDecoder
 from lab.prints.follow import FileFollower
 from lab.prints.record import Record
-from lab.prints.resume import PrintsState
+from lab.prints.resume import PrintsState, ResumableSource
 
 #: A print without a following line is complete after this long; a marker makes it complete at once.
 QUIET_S = 0.1
 _NEXT_LINE = "next_line"
 
 
-class _Lines(WineDecoder):
+class WineLines(WineDecoder):
     """A :class:`lab.prints.follow.Decoder`."""
 
     def rest(self, silent_s: float) -> list[Record]:
+        """See :class:`lab.prints.follow.Decoder`."""
         return self.flush() if self.waiting and silent_s >= QUIET_S else []
 
 
@@ -50,7 +51,7 @@ class WinePrintSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent = agent
-        self._decoder = _Lines(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else None if joins else 0)
+        self._decoder = WineLines(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else None if joins else 0)
         replay = resume.replay if resume else b""
         self._file = FileFollower(path, self._decoder, what="the print file", replay=replay, wall=wall, clock=clock)
 
@@ -58,6 +59,10 @@ class WinePrintSource:
     def name(self) -> str:
         """``wine``."""
         return "wine"
+
+    @property
+    def breaker(self) -> None:
+        """There is no debugger."""
 
     @property
     def raw_file(self) -> Path:
@@ -85,6 +90,11 @@ class WinePrintSource:
         """
         hint = "read the last bytes of that file; a guest that hangs, a full disk or a damaged line would explain it"
         return self._file.mark(token, self._write_mark, who="the guest's print agent", hint=hint, timeout=timeout)
+
+    @property
+    def resumable(self) -> ResumableSource:
+        """The source itself."""
+        return self
 
     def snapshot_state(self) -> PrintsState | None:
         """See :class:`lab.prints.resume.ResumableSource`."""

@@ -25,14 +25,15 @@ from lab.live.boot import boot_guest, connect
 from lab.live.delivery import FilesBy
 from lab.live.deploy import deploy
 from lab.live.guest import LiveGuest
+from lab.live.print_wiring import why_not_forked
 from lab.live.verify import verify
 from lab.prints.record import PrintSource
+from lab.prints.registry import channel_of
 from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import fault_error, first_fault
 from lab.snapshot.idle import PATIENCE_S, processor_time, wait_until_idle
 from lab.snapshot.resume import wake
 from lab.snapshot.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
-from lab.vm.argv import serial_name
 from lab.vm.machine import VirtualMachine
 from lab.vm.ramfile import RamFile
 from lab.vm.snapshot import resume_copy, take_snapshot
@@ -184,12 +185,13 @@ class TemplateMaker:
     ) -> None:
         machine = guest.machine
         assert isinstance(machine, VirtualMachine)
-        if not isinstance(guest.prints, ResumableSource):
-            raise SnapshotFailed(f"prints by {guest.prints.name} cannot be followed from a fork")
+        resumable = guest.prints.resumable
+        if resumable is None:
+            raise SnapshotFailed(why_not_forked(wish.manifest))
         control, parked = self._park(guest, wish)
         if not wait_until_idle(processor_time(machine.pid)):
             self._progress(f"the guest does not get quiet, so each fork begins with work: {PATIENCE_S:g} s were waited")
-        prints = _stop_between_prints(machine, guest.prints, guest.prints)
+        prints = _stop_between_prints(machine, guest.prints, resumable)
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:
             raise fault_error(fault, f"a driver crashed in a template: {fault.text}")
@@ -200,8 +202,8 @@ class TemplateMaker:
         run = folder / _RUN
         if base is not None and wish.drivers:
             # A fork's test that wants its drivers freshly loaded gets the prints of this load, so its numbers begin before it.
-            port = run / f"{serial_name(wish.manifest.prints.serial)}.log"
-            (folder / REPLAY_FILE).write_bytes(port.read_bytes())
+            port = channel_of(wish.manifest).file(wish.manifest.prints, run)
+            (folder / REPLAY_FILE).write_bytes(port.read_bytes() if port else b"")
             prints = replace(prints, numbers=base.prints)
         for log in run.glob("*.log"):
             shutil.copyfile(log, folder / log.name)

@@ -16,7 +16,7 @@ from lab.live.boot import cd_drive, connect
 from lab.live.cd_drive import CdCopy
 from lab.live.delivery import Delivery
 from lab.live.guest import LiveGuest, TransportName
-from lab.live.print_wiring import open_prints
+from lab.live.print_wiring import open_prints, why_not_forked
 from lab.prints.resume import ResumableSource
 from lab.snapshot.template import BY_CHANNEL, Template, TemplateWish
 from lab.vm.machine import VirtualMachine
@@ -73,8 +73,9 @@ def wake(
     prints = open_prints(
         wish.manifest, machine, encoding, lambda: open_transport(template.transport), resume=template.prints_state()
     )
-    if not isinstance(prints, ResumableSource):
-        raise SnapshotFailed(f"prints by {prints.name} cannot be followed from a fork")
+    resumable = prints.resumable
+    if resumable is None:
+        raise SnapshotFailed(why_not_forked(wish.manifest))
 
     with contextlib.ExitStack() as undo:
         undo.callback(prints.close)
@@ -83,7 +84,7 @@ def wake(
         transport = connect(template.transport, wish.manifest, credentials, machine, channel=channel)
         undo.callback(transport.close)
         # First, because whatever the guest does next may look at its clock or draw a random number.
-        _let_run(machine, prints, wall(), timeout)
+        _let_run(machine, resumable, wall(), timeout)
         if isinstance(transport, WinRmTransport) and template.parked:
             transport.resume(template.parked, timeout=timeout)
         else:
@@ -126,8 +127,9 @@ def go_on(machine: VirtualMachine, live: LiveGuest, *, timeout: float = WAKE_S, 
         TransportError: The guest does not answer.
         GuestExited: QEMU has ended.
     """
-    if isinstance(live.prints, ResumableSource):
-        _let_run(machine, live.prints, wall(), timeout)
+    resumable = live.prints.resumable
+    if resumable is not None:
+        _let_run(machine, resumable, wall(), timeout)
     else:
         machine.cont()
 

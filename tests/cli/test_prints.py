@@ -32,7 +32,7 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetachedGuests:
     monkeypatch.chdir(tmp_path)
     found = DetachedGuests(tmp_path / "guests")
     monkeypatch.setattr(prints_module, "detached_guests", lambda: found)
-    manifest = SimpleNamespace(prints=SimpleNamespace(source="wine", serial=1, encoding="utf-8"))
+    manifest = SimpleNamespace(name="wine", prints=SimpleNamespace(source="wine", serial=1, encoding="utf-8"), debug=None)
     monkeypatch.setattr(print_file, "read_manifest", lambda _dir: manifest)
     return found
 
@@ -164,7 +164,7 @@ def test_prints_that_stay_in_the_guest_are_told(
     up: Callable[[str, list[str]], DetachedGuest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up("win", [])
-    manifest = SimpleNamespace(prints=SimpleNamespace(source="none", serial=1, encoding="utf-8"))
+    manifest = SimpleNamespace(name="win", prints=SimpleNamespace(source="none", serial=1, encoding="utf-8"), debug=None)
     monkeypatch.setattr(print_file, "read_manifest", lambda _dir: manifest)
     refused = error(lab("win"))
     assert "the prints of guest win stay in it" in refused.message

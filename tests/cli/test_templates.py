@@ -89,7 +89,7 @@ def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
     monkeypatch.setattr(module, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "tap"}))
     error = lab(command, "--guest", "windows-11").exception
     assert isinstance(error, SnapshotFailed)
-    assert "prints by tap cannot be followed from a fork" in error.message
+    assert "an image with the print relay cannot be forked yet" in error.message
     assert "`lab up --guest windows-11`" in error.hint
 
 

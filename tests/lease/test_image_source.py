@@ -40,14 +40,17 @@ def source_of(tmp_path: Path, prints: str) -> ImageSource:
     )
 
 
-@pytest.mark.parametrize("prints", ["tap", "kd", "none"])
-def test_guests_whose_prints_cannot_be_followed_have_no_forks_and_the_reason(tmp_path: Path, prints: str) -> None:
+@pytest.mark.parametrize(
+    ("prints", "words"),
+    [("tap", "the print relay"), ("kd", "the kernel debugger's port"), ("none", "no print channel")],
+)
+def test_guests_whose_prints_cannot_be_followed_have_no_forks_and_the_reason(tmp_path: Path, prints: str, words: str) -> None:
     store = TemplateStore(tmp_path / "templates")
     source = with_forks(source_of(tmp_path, prints), store)
     assert source.forks is None
-    assert source.no_forks == f"prints by {prints} cannot be followed from a fork yet"
+    assert source.no_forks == f"an image with {words} cannot be forked yet"
     assert slot_count(source, forks=source.forks is not None, capacity=HOST) == 3
-    with pytest.raises(NotHere, match="cannot be followed from a fork"):
+    with pytest.raises(NotHere, match="cannot be forked yet"):
         template_forks(source_of(tmp_path, prints), store)
 
 

@@ -17,6 +17,7 @@ from lab.image.wine.contents import PRINTS_CHANNEL, WINRM_CHANNEL, winrm_setting
 from lab.image.wine.recipe import WineRecipe
 from lab.live.boot import connect, machine_spec
 from lab.live.print_wiring import open_prints
+from lab.prints.unobserved import Unobserved
 from lab.prints.wine import WinePrintSource
 from lab.snapshot.resume import go_on
 from lab.vm.argv import build_argv
@@ -210,7 +211,7 @@ def test_a_fork_that_goes_on_is_told_the_time_while_it_is_let_run(machine: Any, 
 
 
 def test_a_fork_whose_prints_nobody_resumes_is_let_run_all_the_same(machine: Any, live: Callable[..., Any]) -> None:
-    go_on(machine, live(object()))
+    go_on(machine, live(Unobserved()))
     assert machine.runs == [0]
 
 

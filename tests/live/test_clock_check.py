@@ -22,6 +22,14 @@ class Prints:
         self._log = RecordLog()
         self._log.extend([NoteRecord(sequence=0, host_time=0.0, text="boot")])
 
+    @property
+    def resumable(self) -> None:
+        return None
+
+    @property
+    def breaker(self) -> None:
+        return None
+
     def start(self) -> None: ...
 
     def records_since(self, position: int) -> list[Record]:

@@ -8,33 +8,50 @@ from typing import Any
 
 import pytest
 
+from lab.image.manifest import PrintPort
 from lab.live.evidence import save_crash
+from lab.live.guest_logs import copy_logs, find_logs
+from lab.prints.channel import PrintChannel
 from lab.prints.kd.process import CONTROL_SOCKET, ERRORS_FILE, RAW_FILE, RECORDS_FILE
+from lab.prints.registry import CHANNELS
 from lab.prints.tap.source import LOG_FILE as TAP_LOG
 from lab.vm.argv import serial_name
 from lab.vm.machine import COMMAND_FILE, CONSOLE_BEFORE_FILE
 from lab.vm.supervisor import LOG_FILE as QEMU_LOG
 from lab.vm.supervisor import STATUS_FILE
+from tests.simulated import manifest
 
-_SERIALS = [f"{serial_name(number)}.log" for number in range(2)]
-#: By whom they are written.
-_FILES = {
-    "the debugger port's collector": [RECORDS_FILE, RAW_FILE, ERRORS_FILE],
-    "the tap": [TAP_LOG],
-    "the serial ports": _SERIALS,
-    "QEMU and its supervisor": [QEMU_LOG, STATUS_FILE, COMMAND_FILE, CONSOLE_BEFORE_FILE],
-}
+_VM = (
+    *(f"{serial_name(number)}.log" for number in range(2)),
+    *(QEMU_LOG, STATUS_FILE, COMMAND_FILE, CONSOLE_BEFORE_FILE),
+)
+#: Print channel -> what it writes.
+_FILES = {"wine": (), "kd": (RECORDS_FILE, RAW_FILE, ERRORS_FILE), "tap": (TAP_LOG,), "none": ()}
 
 
-@pytest.mark.parametrize("writer", _FILES)
-def test_the_files_of_every_source_are_among_the_evidence(writer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("channel", CHANNELS.builtin)
+def test_the_files_of_every_channel_are_among_the_evidence(channel: str, tmp_path: Path) -> None:
     """The debugger's raw bytes were not: they are called kd.raw, and looked for was *.kd."""
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    for name in (*_FILES[writer], CONTROL_SOCKET, "disk.qcow2"):
+    expected = sorted((*_VM, *_FILES[channel]))
+    for name in (*expected, CONTROL_SOCKET, "disk.qcow2"):
         (run_dir / name).write_text(name)
-    guest: Any = SimpleNamespace(run_dir=run_dir, machine=object())
+    its = manifest(prints=PrintPort(source=channel))
+    guest: Any = SimpleNamespace(run_dir=run_dir, machine=object(), manifest=its)
     saved = save_crash(guest, tmp_path / "evidence", (), dump=False)
     logs = {file.path.name: file.path for file in saved.files if file.kind == "guest-log"}
-    assert sorted(logs) == sorted(_FILES[writer])
+    assert sorted(logs) == expected
     assert all(path.read_text() == name for name, path in logs.items())
+    copy_logs(run_dir, its, tmp_path / "kept")
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == expected
+
+
+def test_a_channel_s_print_file_is_among_its_evidence(tmp_path: Path) -> None:
+    for name, channel in CHANNELS.load_all(PrintChannel).items():
+        its = manifest(prints=PrintPort(source=name))
+        file = channel.file(its.prints, tmp_path)
+        if file is not None:
+            file.write_bytes(b"")
+            assert file in find_logs(tmp_path, its)
+            file.unlink()

@@ -13,7 +13,8 @@ from lab.errors import CommandFailed, HostToolError, ImageError, TransportError
 from lab.guest.protocol import CommandResult
 from lab.image.manifest import DebugBoot, ImageManifest, PrintPort
 from lab.live.boot import machine_spec
-from lab.live.print_wiring import LabSay, booted_as, open_prints, serial_ports, starts_paused
+from lab.live.print_wiring import booted_as, open_prints, print_ports, starts_paused
+from lab.prints.kd.say import LabSay
 from lab.vm.spec import SerialPort
 from tests.kdguest.guest import KdMachine
 from tests.kdguest.guest import manifest as kd_manifest
@@ -51,8 +52,8 @@ def test_a_manifest_of_before_is_still_read() -> None:
 
 
 def test_only_a_debugger_has_a_port_that_goes_both_ways_and_a_machine_that_waits(tmp_path: Path) -> None:
-    assert serial_ports(wine_manifest()) == (SerialPort(), SerialPort())
-    assert serial_ports(booted_as(wine_manifest(debug=DEBUG), "kd")) == (SerialPort(), SerialPort("socket"))
+    assert print_ports(wine_manifest()).serials == (SerialPort(), SerialPort())
+    assert print_ports(booted_as(wine_manifest(debug=DEBUG), "kd")).serials == (SerialPort(), SerialPort("socket"))
     assert not starts_paused(wine_manifest())
     spec = machine_spec(kd_manifest(), tmp_path, name="g", accelerator="tcg")
     assert (spec.paused, spec.serials[0].kind, spec.console) == (True, "socket", 1)
@@ -66,11 +67,8 @@ def test_a_source_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     machine.kill()
 
 
-def test_a_collector_that_cannot_start_its_session_is_an_error_with_its_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_collector_that_cannot_start_its_session_is_an_error_with_its_words(tmp_path: Path) -> None:
     machine = KdMachine(tmp_path)
-    monkeypatch.setattr("lab.live.print_wiring._CONNECT_S", 30.0)
     (tmp_path / "kd.raw").write_bytes(b"of another guest")
     with pytest.raises(HostToolError, match="is not connected, and has ended") as caught:
         open_prints(kd_manifest(), machine, "utf-8", lambda: Recorded())

@@ -184,9 +184,11 @@ def test_two_forks_that_do_not_wake_leave_a_cold_boot_and_a_note(forked: Inner) 
     assert forked.test("test_a").guest_id == forked.test("test_b").guest_id
 
 
-@pytest.mark.parametrize(("boot", "told"), [("fork", ["guests are booted: prints by tap cannot be followed"]), ("cold", [])])
+@pytest.mark.parametrize(
+    ("boot", "told"), [("fork", ["guests are booted: an image with the print relay cannot be forked"]), ("cold", [])]
+)
 def test_why_a_source_has_no_forks_is_told(forked: Inner, boot: str, told: list[str]) -> None:
-    forked.prepare(changes="source.no_forks = 'prints by tap cannot be followed'")
+    forked.prepare(changes="source.no_forks = 'an image with the print relay cannot be forked'")
     forked.run("def test_a(guest): pass", "--lab-boot", boot).assert_outcomes(passed=1)
     assert forked.report.fork_notes == told
 
@@ -243,7 +245,7 @@ class Carries:
 lab.host.capacity.measure = Carries
 lab.image.store.find_image = lambda name: name
 lab.image.folder.read_manifest = lambda folder: SimpleNamespace(
-    machine=SimpleNamespace(memory_mb=768, smp=1), prints=SimpleNamespace(source=PRINTS)
+    name="image", machine=SimpleNamespace(memory_mb=768, smp=1), prints=SimpleNamespace(source=PRINTS)
 )
 """
         f"PRINTS = {prints!r}"

@@ -61,6 +61,14 @@ class ListSource:
     def lose(self) -> None:
         self.records.append(GapRecord(sequence=len(self.records), host_time=0.0, missing=2, reason="2 lines did not arrive"))
 
+    @property
+    def resumable(self) -> None:
+        return None
+
+    @property
+    def breaker(self) -> None:
+        return None
+
     def start(self) -> None:
         """Nothing to do."""
 

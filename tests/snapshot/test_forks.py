@@ -360,7 +360,7 @@ def test_prints_that_cannot_be_followed_leave_cold_boots_without_a_try(world: Wo
     forks = world.make()
     assert forks.fork("gw0-1", PLAIN) is None
     assert world.maker.made == []
-    assert "prints by kd cannot be followed" in forks.figures.notes[0]
+    assert "an image with the kernel debugger's port cannot be forked yet" in forks.figures.notes[0]
     forks.close()
 
 

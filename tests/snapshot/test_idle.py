@@ -120,7 +120,7 @@ def test_a_guest_is_stopped_when_it_is_parked_and_quiet_and_one_that_never_is_is
     monkeypatch.setattr(maker, "_stop_between_prints", stop)
     monkeypatch.setattr(maker.TemplateMaker, "_park", park)
     monkeypatch.setattr(VirtualMachine, "pid", os.getpid())
-    prints = SimpleNamespace(snapshot_state=print, wake=print)
+    prints = SimpleNamespace(resumable=SimpleNamespace())
     guest: Any = SimpleNamespace(machine=VirtualMachine(VmSpec(), tmp_path), prints=prints)
     features: Any = None
     wish: Any = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from lab.errors import HostToolError
 from lab.prints.kd.control import CollectorControl
@@ -33,6 +35,11 @@ class CollectorProcess:
     def records(self) -> Path:
         """The file that it appends records to, one JSON object a line."""
         return self.folder / RECORDS_FILE
+
+    @property
+    def command(self) -> list[str]:
+        """Its argument list."""
+        return [str(word) for word in cast(Sequence[str], self.process.args)]
 
     @property
     def control(self) -> CollectorControl:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from lab.crash.hang import Breaker
 from lab.errors import EvidenceLost, LabError
 from lab.prints.decode import decode_text
 from lab.prints.kd.record import (
@@ -86,6 +87,15 @@ class KdPrintSource:
     def name(self) -> str:
         """``kd``."""
         return "kd"
+
+    @property
+    def resumable(self) -> None:
+        """It cannot go on in a fork yet."""
+
+    @property
+    def breaker(self) -> Breaker:
+        """The source itself: its collector is a kernel debugger."""
+        return self
 
     def start(self) -> None:
         """Begin to follow the collector from its first record."""
@@ -237,6 +247,7 @@ class KdPrintSource:
                     raw=record.raw,
                     text=decode_text(record.raw, self._encoding),
                     cpu=record.cpu,
+                    in_step=True,
                 )
             case BugcheckText():
                 parameters = ", ".join(f"{parameter:#x}" for parameter in record.parameters)

@@ -19,10 +19,11 @@ def _nothing() -> None:
     """Nobody's connection to let go of."""
 
 
-class _Frames(TapDecoder):
+class TapFrames(TapDecoder):
     """A :class:`lab.prints.follow.Decoder`."""
 
     def rest(self, silent_s: float) -> list[Record]:
+        """See :class:`lab.prints.follow.Decoder`."""
         return []  # a frame says where it ends
 
 
@@ -54,7 +55,7 @@ class TapPrintSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write_mark = write_mark
-        self._decoder = _Frames(encoding, resume)
+        self._decoder = TapFrames(encoding, resume)
         self._on_close = on_close
         self._file = FileFollower(path, self._decoder, what="the log of the debug console", wall=wall, clock=clock)
 
@@ -62,6 +63,14 @@ class TapPrintSource:
     def name(self) -> str:
         """``tap``."""
         return "tap"
+
+    @property
+    def resumable(self) -> None:
+        """It cannot go on in a fork yet: nothing in the guest would set its clock."""
+
+    @property
+    def breaker(self) -> None:
+        """There is no debugger."""
 
     @property
     def raw_file(self) -> Path:

@@ -21,7 +21,7 @@ import pytest
 
 from lab.errors import EvidenceLost, HostToolError, TransportError
 from lab.guest.protocol import Transport
-from lab.live.print_wiring import open_prints, serial_ports, starts_paused
+from lab.live.print_wiring import open_prints, print_ports, starts_paused
 from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.reconnect import STOOD_STILL_S
 from lab.prints.record import GapRecord
@@ -425,7 +425,7 @@ def test_a_boots_print_source_follows_a_real_port_and_leaves_a_kept_guest_its_de
         name="kd-target",
         memory_mb=32,
         boot=KernelBoot(target, append=f"scenario=flood count={count}"),
-        serials=serial_ports(manifest()),
+        serials=print_ports(manifest()).serials,
         paused=starts_paused(manifest()),
         actions=Actions(reboot="shutdown"),
     )

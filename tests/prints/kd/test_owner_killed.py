@@ -24,7 +24,7 @@ pytestmark = pytest.mark.e2e
 _OWNER = """
 import json, sys, time
 from pathlib import Path
-from lab.live.print_wiring import wait_connected
+from lab.prints.kd.channel import wait_connected
 from lab.prints.kd.process import start_collector
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec

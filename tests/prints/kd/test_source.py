@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EvidenceLost, TransportError
-from lab.live.evidence import breaker_of
 from lab.prints.kd.record import (
     AnyRecord,
     BugcheckText,
@@ -208,7 +207,6 @@ def test_closing_waits_for_what_the_collector_still_writes(tmp_path: Path) -> No
 
 def test_the_source_stops_a_guest_that_hangs(tmp_path: Path) -> None:
     made = Following(tmp_path)
-    breaker = breaker_of(made.source)
-    assert breaker is not None
+    breaker = made.source.breaker
     assert breaker.break_in(2.5)
     assert made.breaks == [2.5]

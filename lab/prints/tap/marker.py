@@ -1,20 +1,15 @@
-"""The prints of a guest with the tap: its debug console's log, and marks that the guest's own tap writes."""
+"""Markers of a guest with the print relay: a program in the guest has the driver write them."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
 from lab.errors import EvidenceLost, GuestError, LabError, TransportError
 from lab.guest import win32
 from lab.guest.protocol import CommandResult, Transport
 from lab.host.passed import passed_over
-from lab.image.manifest import ImageManifest
-from lab.prints.tap.decoder import TapPosition
-from lab.prints.tap.source import LOG_FILE, TapPrintSource
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,41 +18,8 @@ PROGRAM = "tapmark.exe"
 _HINTS = {
     2: "`sc query LabTap` in the guest tells whether the tap runs; an image with it has it from its boot on",
     50: "the guest's kernel has no print callback: NT 6.0 and later have it",
-    1167: "the machine has no debug console: its VmSpec needs a debug_port",
+    1167: "the VM has no debug console: its VmSpec needs a debug_port",
 }
-
-
-class TappedMachine(Protocol):
-    """What of :class:`lab.vm.machine.VirtualMachine` is needed here."""
-
-    @property
-    def run_dir(self) -> Path:
-        """Folder of its logs."""
-
-    @property
-    def alive(self) -> bool:
-        """QEMU runs."""
-
-
-def tap_prints(
-    manifest: ImageManifest,
-    machine: TappedMachine,
-    encoding: str,
-    open_transport: Callable[[], Transport],
-    *,
-    resume: TapPosition | None = None,
-) -> TapPrintSource:
-    """The source of an image whose ``prints.source`` is ``tap``, not started yet.
-
-    Args:
-        manifest: The image.
-        machine: The guest's virtual machine, with a debug port that is a file.
-        encoding: Encoding of the drivers' strings.
-        open_transport: Opens a connection to the guest; marks have one of their own.
-        resume: Where the tap stood at the snapshot, for a fork.
-    """
-    marker = TapMarker(f"{manifest.tools_dir}\\{PROGRAM}", open_transport, alive=lambda: machine.alive)
-    return TapPrintSource(machine.run_dir / LOG_FILE, marker.write, encoding=encoding, resume=resume, on_close=marker.close)
 
 
 class TapMarker:

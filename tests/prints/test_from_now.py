@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab.errors import EvidenceLost
-from lab.live.joined_prints import FromNow
 from lab.prints.decode import WineDecoder
+from lab.prints.from_now import FromNow
 from lab.prints.record import GapRecord, PrintRecord
 from lab.prints.stream import clean
 from tests.prints.conftest import ListSource, frames

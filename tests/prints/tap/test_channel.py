@@ -14,8 +14,8 @@ from lab.guest.protocol import CommandResult
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
 from lab.live.boot import machine_spec
 from lab.live.print_wiring import open_prints
-from lab.live.relay import TapMarker
 from lab.prints.tap.frame import MARK, Frame, encode
+from lab.prints.tap.marker import TapMarker
 from lab.prints.tap.source import TapPrintSource
 from lab.vm.argv import build_argv
 from lab.vm.machine import VirtualMachine

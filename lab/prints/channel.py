@@ -1,0 +1,159 @@
+"""The seam of a print channel: the path by which the kernel prints of a guest reach the host.
+
+A channel says which ports its VM gets, opens the print source of a guest, and reads the file that the prints are in. It has no
+state: one object serves all guests. :mod:`lab.prints.registry` finds it by ``prints.source`` of an image's manifest.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.errors import ImageError
+from lab.guest.protocol import Transport
+from lab.image.manifest import ImageManifest, PrintPort
+from lab.prints.record import PrintSource, Record
+from lab.prints.resume import PrintsState
+from lab.vm.spec import SerialPort
+
+
+class Monitor(Protocol):
+    """What is asked of QEMU's monitor; :class:`lab.vm.qmp.Qmp` has it."""
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """Run a command."""
+
+
+class VirtioPorts(Protocol):
+    """Virtio-serial ports; :class:`lab.vm.channel.Channels` has them."""
+
+    def open(self, name: str) -> socket.socket:
+        """Return the stream of a port."""
+
+
+class PrintingMachine(Protocol):
+    """What a print channel needs of a VM; :class:`lab.vm.machine.VirtualMachine` has it."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of its logs and sockets."""
+
+    @property
+    def ports(self) -> Mapping[int, int]:
+        """Guest port -> port of 127.0.0.1."""
+
+    @property
+    def channels(self) -> VirtioPorts:
+        """Virtio-serial ports."""
+
+    @property
+    def alive(self) -> bool:
+        """QEMU runs."""
+
+    @property
+    def qmp(self) -> Monitor:
+        """QEMU's monitor."""
+
+    def cont(self) -> None:
+        """Let the virtual CPUs run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestLink:
+    """What a print channel gets of one guest.
+
+    Attributes:
+        manifest: The image's manifest, as the guest was booted.
+        machine: Its VM, started.
+        encoding: Encoding of the drivers' strings.
+        open_transport: Opens a connection to the guest, for a channel whose markers a program in the guest prints.
+    """
+
+    manifest: ImageManifest
+    machine: PrintingMachine
+    encoding: str
+    open_transport: Callable[[], Transport]
+
+    @property
+    def prints(self) -> PrintPort:
+        """What the manifest says about prints."""
+        return self.manifest.prints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintPorts:
+    """The ports that a VM gets for its prints.
+
+    Attributes:
+        serials: COM1 and COM2. A recorded port is the log file ``serialN.log`` in the run folder.
+        debug_port: The debug console; None: the VM has none.
+    """
+
+    serials: tuple[SerialPort, SerialPort] = (SerialPort(), SerialPort())
+    debug_port: SerialPort | None = None
+
+
+class PrintReader(Protocol):
+    """Reads the records of a file, which may still grow."""
+
+    def start(self) -> None:
+        """Begin to read."""
+
+    def records_since(self, position: int) -> list[Record]:
+        """Return the records from this index on."""
+
+    def close(self) -> object:
+        """Read what is there, and stop."""
+
+
+class PrintChannel(Protocol):
+    """One kind of print channel. A class that inherits from this one needs ``name``, ``words``, ``open`` and ``read``."""
+
+    #: What ``prints.source`` of a manifest says, and :attr:`lab.prints.record.PrintSource.name` of its sources.
+    name: str
+    #: The channel in messages and reports: ``an image with …``.
+    words: str
+    #: The VM starts paused; :meth:`open` lets it run.
+    starts_paused: bool = False
+    #: Its records have the guest's uptime, so the rate of the guest's clock can be checked after a boot.
+    guest_time: bool = False
+    #: Its sources can go on in a fork: :attr:`lab.prints.record.PrintSource.resumable` is not None.
+    resumes: bool = False
+    #: Glob patterns of its files in the run folder, beside the ``*.log`` of QEMU. They are saved as evidence.
+    evidence: tuple[str, ...] = ()
+
+    def ports(self, prints: PrintPort) -> PrintPorts:
+        """Return the ports that the VM gets; without an own method: both serial ports are recorded."""
+        return PrintPorts()
+
+    def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> PrintSource:
+        """Return the print source of a guest that boots or resumes, not started. A VM that started paused runs afterwards.
+
+        Args:
+            link: The guest.
+            resume: Where the stream was at the snapshot; None after a boot. Only a channel that ``resumes`` gets one.
+
+        Raises:
+            ImageError: The manifest lacks what the channel needs.
+            HostToolError: A process of the channel could not be started.
+        """
+        raise NotImplementedError
+
+    def join(self, link: GuestLink) -> PrintSource:
+        """Return the print source of a guest that has run for a while and may have printed, not started.
+
+        Raises:
+            ImageError: That is not possible.
+        """
+        raise ImageError(f"a running guest with {self.words} cannot be joined", hint="run without --on")
+
+    def file(self, prints: PrintPort, run_dir: Path) -> Path | None:
+        """Return the file that the prints of a guest are in; None: there is none."""
+        return None
+
+    def read(self, path: Path, encoding: str) -> PrintReader:
+        """Return a reader of such a file, from its first byte; not started."""
+        raise NotImplementedError
