@@ -14,7 +14,7 @@ from lab.cli.again import next_command
 from lab.cli.child import ChildEnd
 from lab.config import KnownIssue, Settings
 from lab.gate.exitcode import NOTHING, OK, exit_code, meaning, run_code, unused_counts
-from lab.gate.known import audit_known
+from lab.gate.known_issues import audit_known
 from lab.host.console import open_console
 from lab.report.collect import assemble
 from lab.report.elsewhere import all_folders, find

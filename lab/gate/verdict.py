@@ -105,7 +105,7 @@ class Facts:
         uses_lab: The test uses a fixture or a marker of the lab; one that does not can say nothing about a driver.
         lacks: What a driver could not be loaded for, by the guest's own words, see :mod:`lab.guest.lacks`.
         behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
-        known: The entries in force of the lab file that name this test (:func:`lab.gate.known.match_known`).
+        known: The entries in force of the lab file that name this test (:func:`lab.gate.known_issues.match_known`).
     """
 
     phases: Sequence[PhaseFact]

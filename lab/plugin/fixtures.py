@@ -61,7 +61,8 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     run = session.running()
     lease = session.lease()
     payload = session.source.payload
-    names = run.drivers = run.wishes.drivers or tuple(payload.drivers)
+    names = run.wishes.drivers or tuple(payload.drivers)
+    run.use_drivers(names)
     order = payload.load_order(names)
     loaded = {name: LoadedDriver(payload.driver(name), lease) for name in dict.fromkeys((*names, *order))}
     # Unloaded behind the test that used it, not ahead of the next one: an unload that fails is this test's finding.

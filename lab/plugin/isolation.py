@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from lab.plugin.markers import Wishes
+from lab.plugin.phases import HandOver
 from lab.plugin.testrun import TestRun
 from lab.snapshot.fork_request import ForkWish
 
@@ -70,16 +71,19 @@ class Isolation:
         after = self.wishes(nextid)
         if after.fresh or after.cpus != run.wishes.cpus:
             return False
-        return not _is_forked(run) or self._scopes.get(nextid, "") == run.scope
+        return not _is_forked(run) or self._scopes.get(nextid, "") == run.plan.scope
 
-    def hand_over(self, run: TestRun, nextid: str | None) -> None:
-        """A test is about to end: note in it whether its fork serves another one, and which drivers that wants as they are."""
-        shared = nextid is not None and self.shares(run, nextid)
-        run.last_here = _is_forked(run) and not shared
-        if nextid is not None and shared:
-            after = self.wishes(nextid)
-            if not after.reload:
-                run.keep_loaded = frozenset(after.drivers)
+    def hand_over(self, run: TestRun, nextid: str | None) -> HandOver:
+        """Whether the fork of a test that is about to end serves the next one, and which drivers that one wants as they are.
+
+        Args:
+            run: The test.
+            nextid: The test after it, where it is known.
+        """
+        if nextid is None or not self.shares(run, nextid):
+            return HandOver(last_here=_is_forked(run))
+        after = self.wishes(nextid)
+        return HandOver(keep_loaded=frozenset() if after.reload else frozenset(after.drivers))
 
 
 def _is_forked(run: TestRun) -> bool:

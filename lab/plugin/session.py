@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from lab.errors import EvidenceLost, LabError, SuiteError, TransportError
+from lab.errors import LabError, SuiteError, TransportError
 from lab.gate.blame import hang_of, is_of_the_suite
-from lab.guest import capability
-from lab.guest.lacks import in_words
+from lab.gate.findings import judge
 from lab.host.locks import locks_dir
-from lab.lease.borrowed import borrowed_lacks
 from lab.lease.host_lock import HostLock
 from lab.lease.lease import Lease
 from lab.lease.life import TESTS_OVER, GuestLife
@@ -24,14 +22,17 @@ from lab.lease.protocol import GuestSource
 from lab.lease.slots import Slots, slot_count
 from lab.lease.waiting import Patience
 from lab.plugin.drivers import LoadedDriver
-from lab.plugin.evidence import EvidenceKeeper
+from lab.plugin.evidence_by_test import EvidenceByTest
 from lab.plugin.imports import DriverImports
 from lab.plugin.isolation import Isolation
-from lab.plugin.markers import Wishes, unknown_driver, with_needs
+from lab.plugin.markers import Wishes, with_needs
 from lab.plugin.options import LabConfig
+from lab.plugin.phases import PhaseEnd, Plan
+from lab.plugin.requirements import Requirements
+from lab.plugin.serving import Serving
 from lab.plugin.testrun import TestRun
 from lab.plugin.triage import Triage
-from lab.prints.stream import PrintStream, fault_error, first_fault
+from lab.prints.stream import first_fault
 from lab.report.entries import forks_entry, guest_entry
 from lab.report.junit import user_properties
 from lab.report.model import ForksEntry
@@ -78,6 +79,7 @@ class LabSession:
         self.run: TestRun | None = None
         self.guest_text, self._image_key, self._hashes = _run_facts(source)
         self.imports = DriverImports(source)
+        self._requirements = Requirements(source, self.imports, self._hashes)
         self._writer = ResultWriter(out, worker)
         with contextlib.suppress(LabError):  # no guest can be had, and each test will say why
             wishes = {nodeid: with_needs(wish, source.payload) for nodeid, wish in wishes.items()}
@@ -87,7 +89,7 @@ class LabSession:
         self._forks_written = False
         patience = Patience(say)
         self._turn = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
-        self.evidence = EvidenceKeeper(out, source, dump=config.crash_dump, end=config.keep == "never")
+        self.evidence = EvidenceByTest(out, source, dump=config.crash_dump, end=config.keep == "never")
         self._triage = Triage(self.evidence)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
@@ -104,12 +106,13 @@ class LabSession:
             keep=config.keep,
             kernel_prints=config.kernel_prints,
         )
+        self._serving = Serving(self.pool, self.evidence)
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Write down which tests the run has, and say which forks it will ask for."""
         self._writer.collected(nodeids)
         if self._forks is not None:
-            served = [one for one in nodeids if one in self.users and not self._will_skip(self.wishes_of(one))]
+            served = [one for one in nodeids if one in self.users and not self._requirements.will_skip(self.wishes_of(one))]
             counts = self._isolation.forks(served, smp=self.source.manifest.machine.smp)
             self._forks.expect(counts, beside=self._turn.shared)
 
@@ -130,7 +133,7 @@ class LabSession:
         self._last_here = False
         # The place first: whoever waits for one must not hold the machine's turn, which a holder of a place may wait for.
         self._slots.take()
-        alone = wishes.cpus and not self._will_skip(wishes)
+        alone = wishes.cpus and not self._requirements.will_skip(wishes)
         try:
             with self._turn.alone() if alone else self._turn.shared():
                 try:
@@ -145,7 +148,7 @@ class LabSession:
     def begin(self, nodeid: str) -> None:
         """A test's setup begins: skip it, or open its window on a guest that is there already."""
         wishes = self._isolation.wishes(nodeid)
-        run = self.run = TestRun(
+        plan = Plan(
             nodeid=nodeid,
             wishes=wishes,
             started=time.time(),
@@ -154,19 +157,17 @@ class LabSession:
             privileged_at=self.imports.privileged_at,
             scope=self._isolation.next_scope(nodeid),
         )
-        lease = self.pool.current if nodeid in self.users else None
-        self._writer.begin(nodeid, started=run.started, guest_id=lease.life.guest_id if lease else None)
-        if wishes.wrong:
-            raise SuiteError(wishes.wrong)
-        missing = self._lacks(wishes)
-        hopeless = () if missing else self.imports.hopeless(wishes.drivers)
-        if missing or hopeless:
-            self._skip(run, missing, hopeless)
-        wrong = unknown_driver(wishes, self._hashes) if self._hashes else ""
-        if wrong:
-            raise SuiteError(wrong, hint="the marker's name, or the folder of that driver with --driver (pytest: --lab-driver)")
-        if lease is not None and self.pool.fits(smp=wishes.cpus, fresh=wishes.fresh, scope=run.scope):
-            self._take(run, lease)
+        run = self.run = TestRun(plan)
+        lease = self.pool.current if plan.uses_guest else None
+        self._writer.begin(nodeid, started=plan.started, guest_id=lease.life.guest_id if lease else None)
+        skip = self._requirements.check(wishes)
+        if skip is not None:
+            run.skip(skip)
+            # With the test's own place, not this line's, as pytest does for its skip marker.
+            raise pytest.skip.Exception(skip.reason, _use_item_location=True)
+        if lease is not None:
+            self._serving.take_current(run)
+            self._prepare_next(run)
 
     def lease(self) -> Lease:
         """The guest of the test that runs now, booted if need be.
@@ -175,10 +176,11 @@ class LabSession:
             GuestError: There is none to be had.
         """
         run = self.running()
-        if run.lease is None:
-            self._take(run, self._acquire(run))
-        assert run.lease is not None
-        return run.lease
+        served = run.lease is not None
+        lease = self._serving.lease_of(run)
+        if not served:
+            self._prepare_next(run)
+        return lease
 
     def running(self) -> TestRun:
         """The test that runs now."""
@@ -200,7 +202,7 @@ class LabSession:
             self._triage.excuse_lack(run, run.lease, report, error)
         if isinstance(error, SuiteError) and report.outcome == "failed" and not is_of_the_suite(error):
             report.longrepr = str(error)  # of a marker or a fixture's use; the lab's own lines would say nothing
-        run.saw(error, report)
+        run.end_phase(PhaseEnd.of(report, error))
         if run.lease is not None and error is not None and not isinstance(error, pytest.skip.Exception):
             # Also where pytest says "skipped", because the test is expected to fail.
             self._triage.look_into(run, run.lease, error)
@@ -217,7 +219,7 @@ class LabSession:
     def tear_down(self, nextid: str | None) -> None:
         """A test's teardown begins: which drivers does the next test want as they are?"""
         if self.run is not None:
-            self._isolation.hand_over(self.run, nextid)
+            self.run.hand_over(self._isolation.hand_over(self.run, nextid))
             self._last_here = self.run.last_here
 
     def leave_driver(self, driver: LoadedDriver) -> None:
@@ -260,63 +262,15 @@ class LabSession:
             self._slots.give_back()
             self._writer.close()
 
-    def _take(self, run: TestRun, lease: Lease) -> None:
-        """Open the test's window on a guest; one that lost its voice since the last test is replaced, once."""
-        try:
-            run.stream = self._open_window(run, lease)
-        except EvidenceLost as error:
-            lease.condemn(f"lost evidence between two tests: {error.message}")
-            lease = self._acquire(run)
-            run.stream = self._open_window(run, lease)
-        run.lease = lease
-        self.evidence.begin(run, lease)
-        before = lease.serve(run.nodeid)
-        early = first_fault(lease.ledger.peek())
-        if early is not None and early.lacks and before:
-            # The test before it left a driver that called what this guest lacks: no matter of this test.
-            lease.ledger.close(alive=lease.guest.alive)
-            lease.condemn(f"lacks {early.lacks}, called behind {before}")
-            self._take(run, self._acquire(run))
-            return
-        if early is not None:
-            run.behind = f"the test before it ({before})" if before else "the guest's boot"
-            raise fault_error(early, f"the driver crashed before this test did anything, behind {run.behind}: {early.text}")
-        self._prepare_next(run)
-
-    def _acquire(self, run: TestRun) -> Lease:
-        wishes = run.wishes
-        return self.pool.acquire(smp=wishes.cpus, fresh=wishes.fresh, drivers=wishes.drivers, scope=run.scope)
-
-    def _open_window(self, run: TestRun, lease: Lease) -> PrintStream:
-        """What a fork's drivers printed when they were loaded belongs to the test that found them freshly loaded."""
-        wishes = run.wishes
-        with_load = bool(lease.guest.loaded & set(wishes.drivers))
-        encoding = self.source.payload.encoding_of(wishes.drivers)
-        return lease.ledger.open(run.nodeid, expected_fault=wishes.expected_fault, with_load=with_load, encoding=encoding)
-
-    def _will_skip(self, wishes: Wishes) -> bool:
-        """Whether a test needs no guest because it will be skipped; where there are no guests at all, it will say so."""
-        try:
-            return self._cannot_serve(wishes)
-        except LabError:
-            return True
-
-    def _cannot_serve(self, wishes: Wishes) -> bool:
-        """Whether the guest lacks what a test or one of its drivers cannot do without."""
-        return bool(self._lacks(wishes)) or bool(self.imports.hopeless(wishes.drivers))
-
-    def _lacks(self, wishes: Wishes) -> Sequence[str]:
-        """Capabilities that a test needs and the guest has not."""
-        missing = capability.missing(wishes.needs, self.source.manifest.capabilities) if wishes.needs else ()
-        return (*missing, *borrowed_lacks(self.source, fresh=wishes.fresh, smp=wishes.cpus))
-
     def _prepare_next(self, run: TestRun) -> None:
         """Have the next test's fork restored while this one runs."""
         nextid = self._nextid
-        if self._forks is None or nextid is None or nextid not in self.users or self._isolation.shares(run, nextid):
+        if run.lease is None or self._forks is None or nextid is None or nextid not in self.users:
+            return
+        if self._isolation.shares(run, nextid):
             return
         after = self._isolation.wishes(nextid)
-        if not self._cannot_serve(after):
+        if not self._requirements.lacking(after):
             self.pool.prepare(smp=after.cpus, drivers=after.drivers)
 
     def _spent(self) -> bool:
@@ -324,18 +278,9 @@ class LabSession:
         lease = self.pool.current
         return lease is not None and bool(lease.guest.template) and (bool(lease.condemned) or self._last_here)
 
-    def _skip(self, run: TestRun, missing: Sequence[str], hopeless: Sequence[str] = ()) -> NoReturn:
-        run.missing = (*missing, *hopeless)
-        noun = "capability" if len(missing) == 1 else "capabilities"
-        run.skip_reason = f"needs {noun} {', '.join(missing)}, which {self.source.manifest.guest} lacks"
-        if hopeless:
-            run.skip_reason = f"needs {', '.join(hopeless)}: {'; '.join(map(in_words, hopeless))}"
-        # With the test's own place, not this line's, as pytest does for its skip marker.
-        raise pytest.skip.Exception(run.skip_reason, _use_item_location=True)
-
     def _finish(self, run: TestRun, report: pytest.TestReport) -> None:
-        decision = run.decide(self.config.known)
-        entry = run.entry(decision, self.worker, self.evidence.entries(run.evidence))
+        decision = judge(run.findings, self.config.known, today=datetime.datetime.now(tz=datetime.UTC).date())
+        entry = run.entry(decision, self.worker, self.evidence.entries(run.gathered.evidence))
         self._writer.test(entry)
         report.user_properties += user_properties(entry, guest=self.guest_text, image_key=self._image_key, hashes=self._hashes)
         self.run = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.plugin.evidence import folder_name
+from lab.plugin.evidence_by_test import folder_name
 from lab.report.model import TestEntry
 
 READ = """

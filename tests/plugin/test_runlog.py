@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.live.evidence import SavedEvidence
-from lab.plugin.evidence import _with_prints
+from lab.plugin.evidence_by_test import _with_prints
 from lab.prints.window import Window
 
 #: Another guest has the only place, until this one's wait is told.

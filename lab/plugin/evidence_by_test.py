@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from lab.lease.protocol import GuestSource
 from lab.live.crashwatch import Crash, CrashWatch
 from lab.live.evidence import SavedEvidence, SavedFile, event_count, events_of, save_crash, save_hang
 from lab.live.guest import LiveGuest
+from lab.plugin.phases import Gathered, Hang
 from lab.plugin.testrun import TestRun
+from lab.prints.record import FaultRecord
 from lab.prints.stream import render
 from lab.prints.window import Window
 from lab.report.model import EvidenceFile
@@ -50,7 +53,7 @@ class _Guest:
     saved: SavedEvidence | None = None
 
 
-class EvidenceKeeper:
+class EvidenceByTest:
     """Gathers evidence for the tests of one worker.
 
     Args:
@@ -68,51 +71,57 @@ class EvidenceKeeper:
         self._run: TestRun | None = None
         self._guests: dict[str, _Guest] = {}
 
-    def begin(self, run: TestRun, lease: Lease) -> None:
-        """A test's window opens on a guest. What QEMU told since the last window falls into this one, as faults do."""
+    def begin(self, run: TestRun, lease: Lease) -> int:
+        """A test's window opens on a guest. Events of QEMU since the last window belong to this one, as faults do.
+
+        Returns:
+            Number of the last event before the window.
+        """
         guest = lease.guest
         known = self._guests.get(guest.guest_id)
         if known is None or known.machine is not guest.machine:
             known = self._know(guest, before=known)
-        run.events_from = known.events_seen or 0
         self._run = run
+        return known.events_seen or 0
 
     def crashed(self, run: TestRun, lease: Lease) -> bool:
-        """Whether the guest of a test has ended for good by itself. Its evidence is saved by then; waits for that."""
+        """Whether the guest of a test has ended for good by itself; notes QEMU's sign. Waits until its evidence is saved."""
         watch = self._guests[lease.guest.guest_id].watch
         crash = watch.check() if watch is not None else None
-        run.sign = crash_sign(events_of(lease.guest.machine, after=run.events_from), before=run.events_to)
+        before = run.hang.events_to if run.hang is not None else None
+        run.note_sign(crash_sign(events_of(lease.guest.machine, after=run.events_from), before=before))
         return run.sign is not None or crash is not None
 
-    def save_hang(self, run: TestRun, lease: Lease, reason: str) -> None:
-        """Save what a guest that answers nothing has to say, and end it. What it says from now on is the lab's own doing."""
+    def save_hang(self, run: TestRun, lease: Lease, reason: str) -> Hang:
+        """Save what a guest that answers nothing can still show, and end it."""
         known = self._guests[lease.guest.guest_id]
         if known.watch is not None:
             known.watch.pause()
         known.events_seen = None
-        run.events_to = event_count(lease.guest.machine) + 1
-        run.records_to = len(lease.ledger.peek())
+        events_to, records_to = event_count(lease.guest.machine) + 1, len(lease.ledger.peek())
         folder, dump = self._folder(run.nodeid), self._wants_dump(lease.guest)
-        run.evidence = save_hang(lease.guest, folder, self._packages(run), reason=reason, dump=dump)
+        saved = save_hang(lease.guest, folder, self._packages(run), reason=reason, dump=dump)
+        return Hang(events_to=events_to, records_to=records_to, evidence=saved)
 
-    def window_closed(self, run: TestRun, lease: Lease) -> None:
-        """Save what there is of a crash, or of a client that hangs, behind a test's window; put the test's prints beside it."""
+    def window_closed(self, run: TestRun, lease: Lease) -> Gathered:
+        """Save what there is of a crash, or of a client that hangs, at the end of a test's window; add the test's prints."""
         known = self._guests[lease.guest.guest_id]
+        findings, saved = run.findings, run.gathered.evidence
+        faults = findings.faults
         if known.saved is not None:
-            run.evidence, known.saved = known.saved, None
-        elif run.evidence is None and (run.faults or run.sign is not None or run.guest_answers is not None):
-            bugcheck = _bugcheck_of(run)
+            saved, known.saved = known.saved, None
+        elif saved is None and (faults or run.sign is not None or run.answers is not None):
             folder, dump = self._folder(run.nodeid), self._wants_dump(lease.guest)
-            run.evidence = save_crash(lease.guest, folder, self._packages(run), dump=dump, bugcheck=bugcheck)
-        if run.faults and len(run.faults[0].parameters) == 1:
-            run.where = self._locate(run, run.faults[0].parameters[0])
+            saved = save_crash(lease.guest, folder, self._packages(run), dump=dump, bugcheck=_bugcheck_of(faults))
+        where = self._locate(run, faults[0].parameters[0]) if faults and len(faults[0].parameters) == 1 else ""
         if known.events_seen is not None:
             # What follows a crash, such as the reset, is no news.
-            ended = run.evidence is not None or run.sign is not None or run.provoked_the_end
+            ended = saved is not None or run.sign is not None or findings.provoked_the_end
             known.events_seen = None if ended else event_count(lease.guest.machine)
         self._run = None
-        if run.evidence is not None and run.window is not None:
-            run.evidence = _with_prints(run.evidence, run.window)
+        if saved is not None and run.window is not None:
+            saved = _with_prints(saved, run.window)
+        return Gathered(evidence=saved, where=where)
 
     def unclaimed(self, guest_id: str) -> tuple[CrashSign | None, SavedEvidence | None]:
         """How a guest ended itself outside of every window, and what was saved of that; asked at its end."""
@@ -175,8 +184,8 @@ class EvidenceKeeper:
         return folder
 
 
-def _bugcheck_of(run: TestRun) -> Bugcheck | None:
-    for fault in run.faults:
+def _bugcheck_of(faults: Iterable[FaultRecord]) -> Bugcheck | None:
+    for fault in faults:
         if len(fault.parameters) == 4:
             first, second, third, fourth = fault.parameters
             return Bugcheck(fault.code, (first, second, third, fourth), text=fault.text)

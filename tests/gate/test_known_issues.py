@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.config import KnownIssue
-from lab.gate.known import audit_known, match_known
+from lab.gate.known_issues import audit_known, match_known
 
 TODAY = datetime.date(2026, 6, 15)
 
