@@ -57,18 +57,20 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="NAME", help="Measure this alone; may be repeated, or a,b,c")
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Take only this measure; may be repeated, or a,b,c")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Few repetitions: minutes instead of a quarter of an hour")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few repetitions: some minutes instead of a quarter of an hour")
+    ] = False,
     count: Annotated[int | None, typer.Option("-n", min=1, help="How often a reading is taken (long ones: 5 at most)")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="End with 1 when a ratio, a size or a loss falls short of its budget")
+        bool, typer.Option("--check", help="End with 1 if a ratio, a size or a loss does not meet its budget")
     ] = False,
     check_times: Annotated[
-        bool, typer.Option("--check-times", help="As --check, and for budgets in seconds and MB/s, too: on a quiet machine")
+        bool, typer.Option("--check-times", help="As --check, also for budgets in seconds and MB/s; use it on a quiet host")
     ] = False,
     guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
-    out: Annotated[Path | None, typer.Option(help="Report folder; out/bench-<UTC time> when not given")] = None,
+    out: Annotated[Path | None, typer.Option(help="Report folder; default: out/bench-<UTC time>")] = None,
     suite: Annotated[
         list[str] | None, typer.Option("--suite", metavar="PATH", help="What the measure `suites` runs; may be repeated")
     ] = None,
@@ -76,13 +78,13 @@ def bench(
         Path | None, typer.Option("--peer", metavar="PYTHON", help="A Python with labgrid; `bash ci/peer.sh` makes one")
     ] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
-    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
-    list_measures: Annotated[bool, typer.Option("--list", help="Say what can be measured, and what each needs")] = False,
+    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
+    list_measures: Annotated[bool, typer.Option("--list", help="List the measures and what each needs")] = False,
 ) -> None:
-    """Measure the lab against the ways around it, side by side on this machine.
+    """Measure the lab beside its alternatives on this host.
 
-    Writes bench.json and bench.svg. Ends with 0: all was measured, 1: --check found a budget that is not met, or not shown
-    although its measure was asked for, 2: wrong usage, 10: a measure failed.
+    Writes bench.json and bench.svg. Ends with 0: all was measured, 1: --check found a budget that is not met, or without a
+    figure although its measure was selected, 2: wrong usage, 10: a measure failed.
     """
     measures = choose(all_measures(), only or ())
     if list_measures:

@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
 
 
 def bench() -> None:
-    """Measure the lab against the ways around it: in a checkout of the lab only."""
+    """Measure the lab beside its alternatives (only in a checkout of the lab)."""
     raise ConfigError(
-        "lab bench measures the lab itself and needs its checkout, which an installation has not",
+        "lab bench measures the lab itself and needs a checkout of the lab; this is an installation",
         hint="clone the lab, then bash ci/setup.sh and .venv/bin/lab bench",
     )

@@ -76,13 +76,13 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
 def _why_no_report(session: SessionFacts | None, ended: str, pytest_code: int) -> list[str]:
     """Why there is no report, one line each."""
     if session is None or ended:
-        return [f"{ended or f'pytest ended with {pytest_code} before any test'}; the lines above say more"]
+        return [f"{ended or f'pytest ended with {pytest_code} before any test'}; see the lines above"]
     if session.collection_errors:
         return [f"{error.nodeid} cannot be collected: {error.reason}" for error in session.collection_errors]
     if session.stopped:
-        return [f"no test of the lab was run: {session.stopped}"]
+        return [f"no test ran: {session.stopped}"]
     if session.deselected and not session.ran:
-        return [f"nothing was checked: all {session.deselected} tests were left out by -k, -m or the like"]
+        return [f"nothing was checked: all {session.deselected} tests were deselected by -k, -m or similar options"]
     if session.ran:
         return [f"nothing was checked: {session.ran} tests ran, and none of them uses the lab's fixtures or markers"]
     return ["nothing was checked: there is no test"]

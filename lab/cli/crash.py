@@ -20,7 +20,7 @@ from lab.host.console import open_console
 
 def register(app: typer.Typer) -> None:
     """Add the commands of `lab crash`."""
-    group = typer.Typer(no_args_is_help=True, help="Crash evidence: what a dump says.")
+    group = typer.Typer(no_args_is_help=True, help="Crash evidence: read a dump.")
 
     @group.command("dump")
     def dump(

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def debug(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; not needed when only one is running")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; may be left out if only one is up")] = None,
     breaks: Annotated[
         list[str] | None,
         typer.Option("--break", "-b", metavar="WHERE", help="Function of a driver, or FILE.c:LINE; may be repeated"),
@@ -50,32 +50,37 @@ def debug(
         list[str] | None,
         typer.Option("--driver", metavar="PATH", help="Driver whose symbols are used: folder, driver.yaml or .sys"),
     ] = None,
-    batch: Annotated[bool, typer.Option("--batch", help="Wait for the first stop, run --command, detach; no terminal")] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Wait for the first stop, run --command and detach; no terminal")
+    ] = False,
     command: Annotated[
         list[str] | None,
-        typer.Option("--command", "-c", metavar="GDB", help="With --batch: run at the stop; bt and info args by default"),
+        typer.Option("--command", "-c", metavar="GDB", help="With --batch: command at the stop; default: bt and info args"),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="With --batch: until it must have stopped")] = 300.0,
-    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="With --batch: deadline for the first stop")] = 300.0,
+    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
 ) -> None:
-    """Debug drivers that are loaded in a guest that is up, with gdb, by their source.
+    """Debug the drivers that are loaded in a guest, with gdb and their sources.
 
-    The whole guest stands still while gdb has stopped: commands in it wait, and may run out of their time. Quitting gdb lets
-    it run on. Load the driver first (`lab fork --load NAME`, or `sc start` in the guest), and break then: where it is loaded
-    is asked once. Symbols are those of the last run, or of the drivers of lab file and --driver, whichever are of the very
-    file that is loaded. That is on the free guest; of a Windows guest that was booted with its kernel debugger, the debugger's
-    port is lent to WinDbg or ntoseye, and no print is lost meanwhile.
+    Load the driver first (`lab fork --load NAME`, or `sc start` in the guest), because its address is read once. While gdb
+    has stopped the guest, commands in it wait, and may run out of their time. When you quit gdb, the guest runs on. Symbols
+    come from the last run, or from the drivers of the lab file and --driver, if they belong to exactly the loaded file.
+
+    That is for the free guest. For a Windows guest that was booted with its kernel debugger, the command lends the debugger
+    port to WinDbg or ntoseye, and no print is lost.
     """
     guest = detached_guests().find(name)
     if command and not batch:
-        raise ConfigError("--command needs --batch", hint="without it, type the commands at gdb's prompt")
+        raise ConfigError("--command needs --batch", hint="without --batch, type the commands at gdb's prompt")
     if batch and not breaks:
-        raise ConfigError("--batch needs --break: there is nothing to wait for", hint="for example --break DispatchRead")
+        raise ConfigError(
+            "--batch needs --break: otherwise there is nothing to wait for", hint="for example --break DispatchRead"
+        )
     if read_manifest(guest.image_dir).is_windows:
         if breaks or driver:
             raise ConfigError(
-                f"guest {guest.name} is Windows, whose drivers gdb cannot place",
-                hint="without --break and --driver, `lab debug` lends its kernel debugger's port to WinDbg or ntoseye",
+                f"guest {guest.name} is Windows, and the lab cannot find the addresses of its drivers for gdb",
+                hint="without --break and --driver, `lab debug` lends its debugger port to WinDbg or ntoseye",
             )
         lend_port(guest)
         return
@@ -112,7 +117,7 @@ def gdb_script(
     lines += [f"break {place}" for place in places]
     if batch:
         lines += [
-            "echo lab: the guest runs until a breakpoint is met\\n",
+            "echo lab: the guest runs until it reaches a breakpoint\\n",
             "continue",
             *(commands or ("bt", "info args")),
             "detach",
@@ -165,18 +170,18 @@ def _symbols(guest: DetachedGuest, settings: Settings, scratch: Path) -> list[Lo
             other.append(module.path)
     if found:
         for path in other:
-            typer.echo(f"lab: no symbols of {path}: another build is loaded than those at hand", err=True)
+            typer.echo(f"lab: no symbols of {path}: the guest has loaded another build of it", err=True)
         return found
     if other:
         raise ConfigError(
-            f"{', '.join(other)} in guest {guest.name} is another build than those of the last run, lab file and --driver",
-            hint="load what you have built (`lab run --on`, `lab put`), or name the folder of that build with --driver",
+            f"{', '.join(other)} in guest {guest.name} is another build than those of the last run, the lab file and --driver",
+            hint="load the current build (`lab run --on`, `lab put`), or give the folder of the loaded build with --driver",
         )
     loaded = ", ".join(sorted(module.file for module in modules)) or "none"
     known = ", ".join(sorted(names)) or "none"
     raise ConfigError(
         f"no driver with symbols is loaded in guest {guest.name}: loaded are {loaded}; known are {known}",
-        hint=f"`lab run-in-guest {guest.name} -- sc start SERVICE` loads one, --driver PATH makes one known",
+        hint=f"`lab run-in-guest {guest.name} -- sc start SERVICE` loads one; --driver PATH adds symbols of one",
     )
 
 
@@ -222,7 +227,7 @@ def _run_batch(gdb: str, script: Path, timeout: float, guest: DetachedGuest) -> 
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
-            sys.stderr.write(f"lab: no breakpoint was met in guest {guest.name} within {timeout:g} s\n")
+            sys.stderr.write(f"lab: the guest reached no breakpoint: guest {guest.name} within {timeout:g} s\n")
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(_END_S)

@@ -29,12 +29,12 @@ def register(app: typer.Typer) -> None:
 def doctor(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables")] = False,
     reprobe: Annotated[
-        bool, typer.Option("--reprobe", help="Run the accelerator probe again, even if its result is known")
+        bool, typer.Option("--reprobe", help="Check the accelerators again, even if the result is known")
     ] = False,
 ) -> None:
-    """Check this machine: tools, accelerators that really work, what is missing and how to install it.
+    """Check this host: tools, accelerators that really work, what is missing and how to install it.
 
-    Ends with 0 when the free guest can be built and run here, else with 1.
+    Ends with 0 if the free guest can be built and run here, otherwise with 1.
     """
     found = survey(reprobe=reprobe)
     if json_output:
@@ -62,7 +62,7 @@ def _show(found: Survey, console: Console) -> None:
         table.add_row(_mark(item.usable, item.name == "tcg"), item.name, item.reason)
     console.print(table)
 
-    table = Table(title="This machine", title_justify="left", box=SIMPLE, show_header=False)
+    table = Table(title="This host", title_justify="left", box=SIMPLE, show_header=False)
     for name, value in _facts(found):
         table.add_row(name, value)
     console.print(table)
@@ -73,7 +73,7 @@ def _show(found: Survey, console: Console) -> None:
     for problem in found.problems:
         console.print(Text(problem, style="red"))
     if found.install:
-        console.print(Text(with_own_command("To install what is missing (`lab setup` does it, too):")), soft_wrap=True)
+        console.print(Text(with_own_command("To install what is missing (`lab setup` does the same):")), soft_wrap=True)
         # Unwrapped, so that it can be copied.
         console.print(Text(f"  {found.install}", style="bold"), soft_wrap=True)
 
@@ -119,7 +119,7 @@ def _snapshot_method(found: Survey) -> str:
     try:
         way = choose_method(found.features)
     except SnapshotFailed as error:
-        return f"nothing, so guests are booted cold: {error.message}"
+        return f"nothing, so guests are booted: {error.message}"
     ram = "a RAM file that forks share" if way.method == "shared" else "a stream of all RAM"
     state = "state by file:" if way.state_by == "file" else "state by exec: and fd:"
     return f"{ram}, {state} (this QEMU: {way.why})"

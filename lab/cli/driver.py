@@ -42,11 +42,11 @@ class ArchName(enum.StrEnum):
 def build(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Names, or folders with a driver.yaml; all of this project when not given"),
+        typer.Argument(metavar="[NAME]...", help="Names, or folders with a driver.yaml; default: all of this project"),
     ] = None,
     arch: Annotated[ArchName, typer.Option(help="Processor to build for")] = ArchName.x64,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files; build/ARCH in this project when not given")] = None,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="Leave the drivers without a signature")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; default: build/ARCH in this project")] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Do not sign the drivers")] = False,
 ) -> None:
     """Compile, check and sign drivers and the guest's programs."""
     chosen = ARCHES[list(ArchName).index(arch)]
@@ -56,7 +56,7 @@ def build(
 
 @group.command("list")
 def list_() -> None:
-    """Show the drivers and programs that can be told by name: this project's, and the lab's own."""
+    """List the drivers and programs that can be used by name: this project's, and the lab's own."""
     for component in known_components().values():
         typer.echo(
             f"{component.name:<14} {component.manifest.kind:<8} {component.image_name:<18} {component.manifest.description}"
@@ -66,7 +66,7 @@ def list_() -> None:
         return
     found = project_components(project)
     for name, files in found.ambiguous.items():
-        typer.echo(f"lab: {name} is left out, for it is the name of {' and '.join(map(str, files))}", err=True)
+        typer.echo(f"lab: {name} is left out: the name belongs to {' and '.join(map(str, files))}", err=True)
     for error in found.broken.values():
         typer.echo(f"lab: left out: {error}", err=True)
 
@@ -75,8 +75,8 @@ def list_() -> None:
 def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", help="Driver images")]) -> None:
     """Check driver images: format, imports, sections, checksum, signatures.
 
-    A problem is why Windows would not load it, and ends the command with 1. A note is a fact to be known: what a driver needs
-    of its guest, what the lab's own builds do without, who signed it.
+    A problem is a reason why Windows would not load the file; the command then ends with 1. A note is a fact: what a driver
+    needs from its guest, how it differs from the lab's own builds, who signed it.
     """
     ours = lab_certificate()
     sound = True
@@ -89,7 +89,8 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", hel
         for module, imported in facts.imports.items():
             typer.echo(f"  imports from {module}: {', '.join(imported)}")
         record = codeview(file)
-        said = f"{record.build_id} {record.pdb}".rstrip() if record else "none; a kernel's debugger is not told of its load"
+        said = f"{record.build_id} {record.pdb}".rstrip() if record else "none; a kernel does not announce its load to a"
+        " debugger"
         typer.echo(f"  debug id: {said}")
         refused = refusal(facts.signatures, facts.arch)
         said = "" if refused else windows_says(facts.signatures, facts.arch, {ours} if ours else ())
@@ -120,7 +121,7 @@ def _signed_by(facts: pe.ImageFacts, ours: str) -> str:
         return "signed by this lab"
     if sound:
         return f"signed by {sound[0].signer} (not by this lab)"
-    return "with a broken signature" if facts.signatures else "not signed"
+    return "with an invalid signature" if facts.signatures else "not signed"
 
 
 def register(app: typer.Typer) -> None:

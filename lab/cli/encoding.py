@@ -25,4 +25,4 @@ def check_encoding(name: str) -> None:
         for data in (_SAMPLE, *(bytes((byte,)) for byte in _SAMPLE)):
             data.decode(name, "backslashreplace")
     except (LookupError, ValueError, TypeError):
-        raise ConfigError(f"{name!r} is no encoding of text as drivers print it", key="--encoding", hint=hint) from None
+        raise ConfigError(f"{name!r} cannot be the encoding of a driver's prints", key="--encoding", hint=hint) from None

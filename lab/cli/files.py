@@ -24,7 +24,7 @@ FOLDER = "C:\\lab\\files"
 _MISSING = (2, 3)
 _ASK_S = 60.0
 
-_Transport = Annotated[str | None, typer.Option(help="winrm or ssh; as the guest was booted when not given")]
+_Transport = Annotated[str | None, typer.Option(help="winrm or ssh; default: as the guest was booted")]
 _Timeout = Annotated[float, typer.Option(min=1, help="Seconds for each file or folder")]
 
 
@@ -39,18 +39,18 @@ def put(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE... [DEST]", help=f"Files or folders of this machine; a place in the guest, else {FOLDER}\\"
+            metavar="FILE... [DEST]", help=f"Files or folders of the host; then a place in the guest, default: {FOLDER}\\"
         ),
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there with another content")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist with other content")] = False,
     transport: _Transport = None,
     timeout: _Timeout = 300.0,
 ) -> None:
     r"""Copy files into a guest that is up.
 
-    For example: lab put wine tool.exe 'C:\data\tool.exe'. DEST is a Windows path; with a backslash at its end, or where it is
-    a folder of the guest, the copies go into it. SHA-256 is compared in the guest. A file that is there with another content
-    stays, unless --overwrite is given.
+    For example: lab put wine tool.exe 'C:\data\tool.exe'. DEST is a Windows path. If it ends with a backslash, or is a
+    folder in the guest, the copies go into it. SHA-256 is compared in the guest. A file that exists with other content is
+    replaced only with --overwrite.
     """
     guest = _find(name)
     sources, dest = split_dest(files)
@@ -65,22 +65,22 @@ def put(
 
 def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Guest; `lab ps` lists them")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="File or folder of the guest, for example C:\\lab\\run")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="File or folder in the guest, for example C:\\lab\\run")],
     dest: Annotated[
-        Path | None, typer.Argument(metavar="[DEST]", help="The copy, or a folder that gets it; the current folder by default")
+        Path | None, typer.Argument(metavar="[DEST]", help="The copy, or the folder for it; default: the current folder")
     ] = None,
     transport: _Transport = None,
     timeout: _Timeout = 300.0,
 ) -> None:
     r"""Copy a file or folder out of a guest that is up.
 
-    For example: lab get wine 'C:\lab\out.txt'. DEST is the copy itself, or a folder that is there. Nothing that exists is
+    For example: lab get wine 'C:\lab\out.txt'. DEST is the copy itself, or a folder that exists. Files that exist are not
     overwritten. SHA-256 is compared.
     """
     guest = _find(name)
     if not is_of_guest(path):
         raise ConfigError(
-            f"{path} is no path of a Windows guest", hint=r"with a drive, for example C:\lab\run\out.txt; quote it"
+            f"{path} is not a path in a Windows guest", hint=r"start with a drive, for example C:\lab\run\out.txt; quote it"
         )
     target = dest if dest is not None else Path.cwd()
     if target.is_dir():
@@ -112,7 +112,7 @@ def split_dest(words: Sequence[str]) -> tuple[list[Path], str]:
         )
     for source in sources:
         if not source.exists():
-            hint = r"a place in the guest is the last word, and begins with a drive: C:\data\ "
+            hint = r"the place in the guest comes last, and begins with a drive: C:\data\ "
             raise ConfigError(f"there is no file or folder {source}", hint=hint.strip())
     return sources, dest
 
@@ -155,7 +155,7 @@ class _Side:
             into = True
         if not into and len(sources) > 1:
             raise ConfigError(
-                f"{len(sources)} files cannot all become {dest}", hint=f"a folder ends with a backslash: {dest}\\"
+                f"{len(sources)} files cannot all be copied to {dest}", hint=f"for a folder, add a backslash: {dest}\\"
             )
         if not into:
             return [(sources[0], dest)]
@@ -172,7 +172,8 @@ class _Side:
         if other and not overwrite:
             said = target if source.is_file() else f"{other[0]} in {target}"
             raise ConfigError(
-                f"guest {self._guest.name} has {said} with another content", hint="--overwrite replaces it; or another DEST"
+                f"guest {self._guest.name} has {said} with other content",
+                hint="--overwrite replaces it; or choose another DEST",
             )
         if wanted and all(known.get(name.lower()) == one for name, one in wanted.items()):
             return False

@@ -33,7 +33,7 @@ from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep
 from lab.vm.machine import VirtualMachine
 
-_NameArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; not needed when only one is running")]
+_NameArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; may be left out if only one is up")]
 #: See lab.image.manifest.load_credentials.
 CREDENTIALS_FILE = "credentials.json"
 _DASHES = "lab.after_dashes"
@@ -66,14 +66,14 @@ def detached_guests() -> DetachedGuests:
 
 
 def up(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="What to call it; the image's name by default")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the guest; default: the image's name")] = None,
     guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
     transport: Annotated[str | None, typer.Option(help="winrm or ssh")] = None,
-    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Until the guest must be ready")] = None,
+    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for the guest to be ready")] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
-    smp: Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; the image's own number when not given")] = None,
-    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command line and start nothing")] = False,
+    smp: Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; default: the image's own number")] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command line and do not start it")] = False,
 ) -> None:
     """Boot a guest that stays until `lab down`."""
     options = {"image": guest, "transport": transport, "boot_timeout": boot_timeout, "accelerator": accel}
@@ -147,7 +147,9 @@ def _boot(
 
 def shell(
     name: _NameArgument = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Read line by line instead of opening a terminal over SSH")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Read commands line by line instead of opening a terminal over SSH")
+    ] = False,
 ) -> None:
     """Open a shell in a guest."""
     require_terminal()
@@ -176,14 +178,14 @@ def shell(
 def run_in_guest(
     context: typer.Context,
     name: _NameArgument = None,
-    transport: Annotated[str | None, typer.Option(help="winrm or ssh; as the guest was booted when not given")] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds until the command is ended")] = 300.0,
-    stdin: Annotated[bool, typer.Option("--stdin", help="Pass on standard input, to its end")] = False,
+    transport: Annotated[str | None, typer.Option(help="winrm or ssh; default: as the guest was booted")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Deadline for the command")] = 300.0,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Send standard input to the command, up to its end")] = False,
 ) -> None:
     """Run a command in a guest: lab run-in-guest [NAME] -- COMMAND.
 
-    One argument is a line for cmd; several are quoted by Windows' rules. The exit code is the command's; of a code above 255,
-    which the host cannot pass on, the last eight bits (never 0), and the whole code on standard error.
+    One argument is a line for cmd; several arguments are quoted by Windows' rules. The exit code is that of the command. A
+    host cannot pass on a code above 255: then it is the last eight bits (never 0), and standard error has the whole code.
     """
     command: list[str] = context.meta.get(_DASHES, [])
     if not command:
@@ -207,10 +209,10 @@ def down(
     name: _NameArgument = None,
     everything: Annotated[bool, typer.Option("--all", help="Every guest that is running")] = False,
 ) -> None:
-    """End a guest; what was changed in it is gone."""
+    """End a guest and discard its changes."""
     guests = detached_guests()
     if everything and name is not None:
-        raise ConfigError("a name and --all do not go together")
+        raise ConfigError("a name and --all cannot be combined")
     for guest in guests.all() if everything else [guests.find(name)]:
         end_detached(guest)
         guests.remove(guest.name)

@@ -22,7 +22,7 @@ from lab.image.progress import open_progress
 from lab.image.windows.inputs import UserInputs, read_product_key
 
 _CacheOption = Annotated[
-    Path | None, typer.Option("--cache", metavar="DIR", help="Cache folder instead of the user's; also LAB_CACHE")
+    Path | None, typer.Option("--cache", metavar="DIR", help="Cache folder; default: the user's (also LAB_CACHE)")
 ]
 _STYLES = {"ok": "green", "warning": "yellow", "broken": "red"}
 _STATES = {True: "current", False: "older recipe", None: "unknown"}
@@ -30,7 +30,7 @@ _STATES = {True: "current", False: "older recipe", None: "unknown"}
 
 def register(app: typer.Typer) -> None:
     """Add the commands of `lab image`."""
-    group = typer.Typer(no_args_is_help=True, help="Guest images: build, list, find, examine.")
+    group = typer.Typer(no_args_is_help=True, help="Guest images: build, list, find, check.")
     group.command("build")(build)
     group.command("list")(list_images)
     group.command("path")(path)
@@ -41,22 +41,24 @@ def register(app: typer.Typer) -> None:
 def build(
     name: Annotated[str, typer.Argument(help="Recipe, for example wine or windows-server-2022")],
     cache: _CacheOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Build it anew even if it is up to date")] = False,
-    iso: Annotated[Path | None, typer.Option("--iso", metavar="PATH", help="Windows: your own installation ISO")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build it even if it is up to date")] = False,
+    iso: Annotated[Path | None, typer.Option("--iso", metavar="PATH", help="Windows: your installation ISO")] = None,
     allow_tcg: Annotated[
-        bool, typer.Option("--allow-tcg", help="Windows: install without KVM, too, which takes hours")
+        bool, typer.Option("--allow-tcg", help="Windows: install even without KVM, which takes hours")
     ] = False,
     openssh_msi: Annotated[
-        Path | None, typer.Option("--openssh-msi", metavar="PATH", help="Windows: OpenSSH for the guest, from this MSI")
+        Path | None, typer.Option("--openssh-msi", metavar="PATH", help="Windows: install OpenSSH from this MSI in the guest")
     ] = None,
     product_key_file: Annotated[
-        Path | None, typer.Option("--product-key-file", metavar="PATH", help="Windows: file with your own product key")
+        Path | None, typer.Option("--product-key-file", metavar="PATH", help="Windows: file with your product key")
     ] = None,
     certificate: Annotated[
         list[Path] | None,
-        typer.Option("--certificate", metavar="PATH", help="Windows: the guest trusts this one, too; may be repeated"),
+        typer.Option(
+            "--certificate", metavar="PATH", help="Windows: certificate that the guest trusts in addition; may be repeated"
+        ),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Windows: keep the disk of a build that failed, with its logs")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Windows: keep the disk of a failed build, with its logs")] = False,
 ) -> None:
     """Build a guest image, unless the one in the cache is up to date."""
     given = [
@@ -86,7 +88,7 @@ def build(
         return
     free = recipes.recipe_of(name)
     if given:
-        raise ConfigError(f"{', '.join(given)}: only for Windows images, and {name} is none")
+        raise ConfigError(f"{', '.join(given)}: only for Windows images, and {name} is not one")
     with told_when_interrupted(lambda: NOTHING_LEFT), open_progress() as progress:
         folder, built = store.build_image(free, progress, cache=cache, force=force)
         if built:
@@ -111,7 +113,9 @@ def list_images(cache: _CacheOption = None) -> None:
     open_console().print(table)
 
 
-def path(name: Annotated[str, typer.Argument(help="Name, name-key, or folder")], cache: _CacheOption = None) -> None:
+def path(
+    name: Annotated[str, typer.Argument(help="Name, name and key (NAME-KEY), or folder")], cache: _CacheOption = None
+) -> None:
     """Print the folder of an image."""
     if not name:
         raise ConfigError("the image's name is empty")
@@ -121,13 +125,13 @@ def path(name: Annotated[str, typer.Argument(help="Name, name-key, or folder")],
 def doctor(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read the disks of Windows images, and compare them with their SHA-256")
+        bool, typer.Option("--verify", help="Also compare the disks of Windows images with their SHA-256")
     ] = False,
     cache: _CacheOption = None,
 ) -> None:
-    """Examine the images: complete, of the present recipe, licence and certificates good for two weeks or more.
+    """Check the images: complete, made by the current recipe, licence and certificates valid for two weeks or more.
 
-    Ends with 0 when every image can be used today, else with 1.
+    Ends with 0 if every image can be used today, otherwise with 1.
     """
     now = datetime.datetime.now(datetime.UTC)
     found = health.examine_all(cache=cache, now=now, verify=verify)

@@ -25,14 +25,14 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository; the current folder when not given")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository; default: the current folder")] = Path(),
     yes: Annotated[
-        bool, typer.Option("--yes", help="Write the files; without, they are shown, and a terminal is asked")
+        bool, typer.Option("--yes", help="Write the files; without it, they are shown, and on a terminal you are asked")
     ] = False,
 ) -> None:
     """Look at a driver's repository and write the first files: lab.yaml, driver.yaml, three tests, a pipeline.
 
-    Files that are there stay as they are. Ends with 2 where no driver is found.
+    Files that exist stay as they are. Ends with 2 if it finds no driver.
     """
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}")
@@ -45,11 +45,11 @@ def init(
     new = missing(files)
     for file in files:
         if file not in new:
-            typer.echo(f"{_place(file)} is there, and stays as it is")
+            typer.echo(f"{_place(file)} exists and stays as it is")
     for line in _to_add(sight, new):
         typer.echo(line)
     if not new:
-        typer.echo(with_own_command("nothing is left to write; try: lab run"))
+        typer.echo(with_own_command("there is nothing to write; try: lab run"))
         return
     if not yes:
         for file in new:
@@ -60,7 +60,7 @@ def init(
         typer.confirm(f"Write {_count(new)}?", default=True, abort=True)
     _write(new)
     if not _ignored(sight.root):
-        typer.echo("results go to out/: put it into .gitignore")
+        typer.echo("results go to out/: add it to .gitignore")
     here = folder.absolute() == Path.cwd()
     typer.echo(with_own_command("try: lab run") if here else f"try: cd {_given(folder)}&& lab run")
 
@@ -81,17 +81,13 @@ def _seen(sight: Sight) -> list[str]:
         if driver.manifest:
             what = "a manifest of the lab"
         elif driver.sources:
-            what = (
-                "DriverEntry"
-                if len(driver.sources) == 1
-                else f"DriverEntry, with {len(driver.sources) - 1} more of its sources"
-            )
+            what = "DriverEntry" if len(driver.sources) == 1 else f"DriverEntry, with {len(driver.sources) - 1} more sources"
         else:
             what = f"a finished driver, {driver.image}"
         device = ", ".join(driver.links) or "no device name was found"
         lines.append(f"{origin}: {what}; {driver.name}, {device}")
         if driver.sources and not driver.unload:
-            lines.append("  it sets no unload routine: tests load it once in each guest")
+            lines.append("  it has no unload routine, so tests load it once in each guest")
         if driver.kinds:
             lines.append(
                 f"  it is a {' and '.join(driver.kinds)} driver, which needs a Windows guest: `lab image build --help`"
@@ -103,7 +99,7 @@ def _seen(sight: Sight) -> list[str]:
         )
     lines += [f"{os.path.relpath(path, sight.root)}: left out; {why}" for path, why in sight.left_out.items()]
     if sight.ci:
-        lines.append(f"this repository uses {_CI[sight.ci]}")
+        lines.append(f"pipeline: this repository uses {_CI[sight.ci]}")
     return [with_own_command(line) for line in lines]
 
 
@@ -112,10 +108,10 @@ _CI = {"github": "GitHub Actions", "gitlab": "GitLab CI", "azure": "Azure Pipeli
 
 def _no_driver(sight: Sight) -> ConfigError:
     if sight.unbuildable:
-        return ConfigError(f"no driver in {sight.root} that can be tested as it is", hint="see the lines above")
+        return ConfigError(f"no driver in {sight.root} that can be tested without changes", hint="see the lines above")
     return ConfigError(
         f"no driver in {sight.root}: neither a source with DriverEntry, nor a driver.yaml, nor a finished x64 .sys",
-        hint="name the folder of the repository: lab init DIR",
+        hint="give the folder of the repository: lab init DIR",
     )
 
 
@@ -128,7 +124,7 @@ def _to_add(sight: Sight, new: tuple[NewFile, ...]) -> list[str]:
     manifests = [manifest_of(driver) for driver in sight.drivers]
     lacking = [path for path in manifests if named.isdisjoint((path.resolve(), path.parent.resolve()))]
     paths = ", ".join(os.path.relpath(path, sight.root) for path in lacking)
-    return [f"{DEFAULT_FILE} does not name {paths}; write it there under `drivers:`"] if lacking else []
+    return [f"{DEFAULT_FILE} does not name {paths}; add it there under `drivers:`"] if lacking else []
 
 
 def _ignored(root: Path) -> bool:

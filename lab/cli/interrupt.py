@@ -13,7 +13,7 @@ import typer
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _SHELL_BASE = 128
 #: What is true of an image build.
-NOTHING_LEFT = "nothing of the image is left"
+NOTHING_LEFT = "nothing of the image is kept"
 
 
 @contextlib.contextmanager

@@ -80,11 +80,11 @@ class AtBugcheck(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands of `lab kd`."""
-    group = typer.Typer(no_args_is_help=True, help="Kernel-debugger port: decode a capture, attach to a live target.")
+    group = typer.Typer(no_args_is_help=True, help="Kernel debugger port: decode a capture, attach to a running kernel.")
 
     @group.command("decode")
     def decode(
-        file: Annotated[Path, typer.Argument(help="Raw bytes of the target, or - for standard input")],
+        file: Annotated[Path, typer.Argument(help="Raw bytes from the kernel, or - for standard input")],
         jsonl: _Jsonl = False,
         encoding: _Encoding = "cp1252",
     ) -> None:
@@ -98,44 +98,46 @@ def register(app: typer.Typer) -> None:
         except BrokenPipeError:
             _let_go_of_stdout()
         except OSError as error:
-            raise ConfigError(f"cannot read {file}: {error.strerror}", hint="name a capture of the debugger port") from None
+            raise ConfigError(f"cannot read {file}: {error.strerror}", hint="give a capture of the debugger port") from None
 
     @group.command("attach")
     def attach(
         socket: Annotated[Path, typer.Option("--socket", metavar="PATH", help="Unix socket of the serial port")],
         jsonl: _Jsonl = False,
         raw: Annotated[
-            Path | None, typer.Option("--raw", metavar="FILE", help="Keep every byte of the target in this new file")
+            Path | None, typer.Option("--raw", metavar="FILE", help="Write every byte from the kernel to this new file")
         ] = None,
         ids: Annotated[
             Path | None,
-            typer.Option("--ids", metavar="FILE", help="Go on with a snapshot's packet ids, as `lab kd tell` prints them"),
+            typer.Option(
+                "--ids", metavar="FILE", help="Continue with the packet ids of a snapshot, as `lab kd tell` prints them"
+            ),
         ] = None,
         control: Annotated[
-            Path | None, typer.Option("--control", metavar="PATH", help="Make a socket on which `lab kd tell` is answered")
+            Path | None, typer.Option("--control", metavar="PATH", help="Make this socket, for `lab kd tell`")
         ] = None,
         break_in: Annotated[
             bool | None,
             typer.Option(
                 "--break-in/--no-break-in",
-                help="Wake a target that runs already and says nothing: at once, or never. Default: after 15 s without a byte, "
+                help="Break in to a running, silent kernel: at once, or never. Default: after 15 s without a byte, "
                 "except with --ids and --breakpoint hold",
             ),
         ] = None,
         breakpoint_: Annotated[
-            AtBreakpoint, typer.Option("--breakpoint", help="At an int3: step over it, or leave the target stopped")
+            AtBreakpoint, typer.Option("--breakpoint", help="At an int3: step over it, or leave the kernel stopped")
         ] = AtBreakpoint.SKIP,
         bugcheck: Annotated[
             AtBugcheck,
-            typer.Option("--bugcheck", help="After a bugcheck: leave it stopped, let it write its dump, or restart it"),
+            typer.Option("--bugcheck", help="After a bugcheck: leave the kernel stopped, let it write its dump, or restart it"),
         ] = AtBugcheck.HOLD,
         wait: Annotated[float, typer.Option("--wait", metavar="S", help="Seconds to wait for the socket")] = 30.0,
         encoding: _Encoding = "cp1252",
     ) -> None:
-        """Be the debugger of a live target, until it goes away or you interrupt.
+        """Be the debugger of a running kernel, until it ends or you press Ctrl-C.
 
-        Prints, loads, stops and gaps appear as they come. Interrupting leaves the target without a debugger: it gives up
-        within a second and drops its prints, or stands still at its next stop.
+        Prints, loads, stops and gaps appear as they come. After Ctrl-C the kernel has no debugger: it gives up within a
+        second and drops its prints, or stands still at its next stop.
         """
         check_encoding(encoding)
         _check_wait(wait)
@@ -164,14 +166,14 @@ def register(app: typer.Typer) -> None:
 
     @group.command("tell")
     def tell(
-        socket: Annotated[Path, typer.Argument(metavar="SOCKET", help="What `lab kd attach --control` was given")],
+        socket: Annotated[Path, typer.Argument(metavar="SOCKET", help="The socket of `lab kd attach --control`")],
         deed: Annotated[str, typer.Argument(metavar="DEED", help=" | ".join(DEEDS))],
     ) -> None:
-        """Ask a running `lab kd attach` where its session stands, or have it do something.
+        """Ask a running `lab kd attach` for the state of its session, or give it a command.
 
-        break-in stops the target until release, wake only lets it know that there is a debugger; lend offers the target to
-        another debugger, at a TCP port and a socket that are told, until take-back. Prints one JSON object;
-        when it says idle, a snapshot of the paused VM may be taken, and --ids takes this object for its forks.
+        break-in stops the kernel until release; wake only shows it that there is a debugger; lend offers the kernel to
+        another debugger, at the TCP port and the socket in the answer, until take-back. Prints one JSON object. If it says
+        idle, a snapshot may be taken of the paused guest, and --ids takes this object for its forks.
         """
         if deed not in DEEDS:
             raise ConfigError(f"there is no {deed!r}", key="DEED", hint=f"there is {', '.join(DEEDS)}")
@@ -213,7 +215,7 @@ def describe(record: AnyRecord, encoding: str) -> str:
 
 def _check_wait(seconds: float) -> None:
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise ConfigError(f"nobody can wait for {seconds} s", key="--wait", hint="a number of seconds, 0 or more")
+        raise ConfigError(f"this is not a waiting time: {seconds} s", key="--wait", hint="a number of seconds, 0 or more")
 
 
 def _waking(break_in: bool | None, by_default: bool) -> Waking:
@@ -245,7 +247,7 @@ class Waker:
             # A running target looks for a break-in byte; a stopped one answers only a reset.
             what, do = ("reset", _reset) if self._tries % 2 else ("break-in", _break_in)
             self._tries += 1
-            text = f"nothing heard for {silent:.0f} s: sent a {what}, for a target that runs already or is stopped"
+            text = f"nothing heard for {silent:.0f} s: sent a {what}, for a kernel that is running or stopped"
             collector.ask(partial(_do_and_say, do, text))
         if not self._told and silent >= _QUIET_S:
             self._told = True
@@ -260,8 +262,9 @@ class Waker:
     @property
     def _hint(self) -> str:
         if self._when is Waking.NEVER:
-            return "; for a target that runs already, start with --break-in"
-        return f"; a target that runs already is woken after {_SILENT_S:.0f} s" if self._when is Waking.WHEN_SILENT else ""
+            return "; for a kernel that is already running, use --break-in"
+        when_silent = self._when is Waking.WHEN_SILENT
+        return f"; a kernel that is already running gets a break-in after {_SILENT_S:.0f} s" if when_silent else ""
 
 
 def _follow(collector: Collector, out: PatientWriter, *, jsonl: bool, encoding: str, waking: Waking) -> None:
@@ -291,7 +294,7 @@ def _line(record: AnyRecord, *, jsonl: bool, encoding: str) -> str:
     except Exception as error:
         raw = getattr(record, "raw", b"")
         said = f": {raw.hex()}" if raw else ""
-        text = f"the lab cannot write down a {record.kind}: {type(error).__name__}: {error}"[:500] + said
+        text = f"internal error: the lab cannot write a {record.kind}: {type(error).__name__}: {error}"[:500] + said
         note = Note(time=record.time, generation=record.generation, text=text)
         return to_json(note) if jsonl else describe(note, "cp1252")
 
@@ -309,7 +312,7 @@ def _end_by_signals(collector: Collector, control: Path | None) -> None:
     def end(_number: int, _frame: object) -> None:
         for number in signals:
             signal.signal(number, end_at_once)
-        collector.stop("the session was interrupted: the target has no debugger now")
+        collector.stop("the session was interrupted; the kernel has no debugger now")
 
     for number in signals:
         signal.signal(number, end)

@@ -24,15 +24,15 @@ def lend_port(guest: DetachedGuest) -> None:
     socket = guest.run_dir / CONTROL_SOCKET
     if not socket.exists():
         raise ConfigError(
-            f"guest {guest.name} was booted without its kernel debugger",
-            hint="LAB_DEBUG=kd lab up (`debug: kd` in the lab file) boots a Windows guest with it",
+            f"guest {guest.name} was booted without a kernel debugger",
+            hint="LAB_DEBUG=kd lab up (`debug: kd` in the lab file) boots a Windows guest with one",
         )
     control = CollectorControl(socket)
     port = control.tell("lend").port
-    typer.echo(f"the kernel debugger's port of guest {guest.name}, until the debugger leaves, or Ctrl-C:")
+    typer.echo(f"the debugger port of guest {guest.name}, until the debugger leaves or you press Ctrl-C:")
     typer.echo(f"  windbg -k com:ipport={port},port=127.0.0.1")
     typer.echo(f"  ntoseye.attach(backend='kd', connect='{guest.run_dir / DEBUGGER_SOCKET}')")
-    typer.echo("prints are recorded as before; the collector answers the kernel again when the debugger has left", err=True)
+    typer.echo("prints are still recorded; when the debugger leaves, the collector answers the kernel again", err=True)
     came = False
     try:
         while True:
@@ -47,7 +47,9 @@ def lend_port(guest: DetachedGuest) -> None:
     except KeyboardInterrupt:
         return
     except TransportError as error:
-        raise TransportError(f"guest {guest.name} is gone: {error.message}", hint="`lab ps` lists those that are up") from error
+        raise TransportError(
+            f"guest {guest.name} is gone: {error.message}", hint="`lab ps` lists the guests that are up"
+        ) from error
     finally:
         _take_back(control)
 

@@ -112,5 +112,5 @@ def _show_usage(error: typer.TyperException) -> None:
 
 def _unforeseen() -> NoReturn:
     traceback.print_exc()
-    sys.stderr.write("lab: an error that nobody foresaw; please report it with the lines above\n")
+    sys.stderr.write("lab: unexpected error; please report it with the lines above\n")
     raise SystemExit(INFRA) from None

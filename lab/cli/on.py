@@ -31,14 +31,14 @@ def for_guest(settings: Settings, name: str) -> Settings:
         check_image(guest, find_image(values.image))
     if sources["workers"] == "option" and values.workers not in ("auto", 1):
         raise ConfigError(
-            f"--workers {values.workers} and --on do not go together: there is one guest",
-            hint=f"leave --workers away; `lab run` without --on forks a guest for each worker, unlike {name}",
+            f"--workers {values.workers} and --on cannot be combined: there is only one guest",
+            hint=f"leave out --workers; `lab run` without --on starts a guest for each worker, unlike {name}",
         )
     if sources["boot"] == "option":
-        raise ConfigError("--no-fork and --on do not go together: nothing is booted or forked", hint="leave one of them away")
+        raise ConfigError("--no-fork and --on cannot be combined: the guest is already up", hint="leave out one of them")
     if values.machine.adds:
         own = f"`machine:` ({values.machine}) is for fresh guests"
-        typer.echo(f"lab: guest {name} keeps the machine that it has; {own}", err=True)
+        typer.echo(f"lab: guest {name} keeps its virtual machine; {own}", err=True)
     # What the lab file says of machines is of others; the transport is the guest's own where none is named.
     changed = values.model_copy(update={"image": str(guest.image_dir), "workers": 1, "machine": Machine()})
     return replace(settings, values=changed)

@@ -35,20 +35,22 @@ def prints(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", help="A guest that is up, or a worker of a run (gw0); not needed when there is only one"
+            metavar="[NAME]", help="A guest that is up, or a worker of a run (gw0); may be left out if there is only one"
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the prints that come, until Ctrl-C")] = False,
-    tail: Annotated[int | None, typer.Option(min=0, metavar="N", help="Of what is there, the last N lines only")] = None,
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="Folder of the run; the one that goes on, or the last one")
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new prints, until Ctrl-C")] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Show only the last N lines of the prints so far")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="Folder of the run; default: the current one, or the last one")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
 ) -> None:
-    """Show a guest's kernel prints: time in the guest, level, thread, text. -f shows them as they come.
+    """Show the kernel prints of a guest: time in the guest, level, thread, text. -f shows new ones as they come.
 
-    NAME is a guest that `lab up`, `lab fork` or `lab run --keep` left, or a worker of a run, whose guests are shown one after
-    the other, also while `lab run` goes on in another terminal.
+    NAME is a guest that is up (`lab up`, `lab fork`, `lab run --keep`), or a worker of a run: then the command shows the
+    prints of its guests, one guest after the other, also during a run in another terminal.
     """
     guest = None if run is not None else _guest(name)
     try:
@@ -60,7 +62,7 @@ def prints(
             said = f"there is neither a guest {name!r} nor a run" if name else "no guest is up, and there is no run"
             raise ConfigError(said, hint="`lab up` boots a guest; `lab run` runs the suites")
         if not folder.is_dir():
-            raise ConfigError(f"there is no folder {folder}", hint="the folder of a run, for example out/latest")
+            raise ConfigError(f"there is no folder {folder}", hint="give the folder of a run, for example out/latest")
         _show_worker(folder, worker_of(folder, name), follow=follow, tail=tail)
     except KeyboardInterrupt:
         return
@@ -77,7 +79,7 @@ def _guest(name: str | None) -> DetachedGuest | None:
     if name is not None:
         return next((guest for guest in guests if guest.name == name), None)
     if len(guests) > 1:
-        raise ConfigError(f"several guests are up: {', '.join(guest.name for guest in guests)}", hint="say which one")
+        raise ConfigError(f"several guests are up: {', '.join(guest.name for guest in guests)}", hint="choose one")
     return guests[0] if guests else None
 
 
@@ -106,12 +108,12 @@ def worker_of(folder: Path, name: str | None) -> str:
     if name is None and len(workers) == 1:
         return workers[0]
     if not workers:
-        raise ConfigError(f"no guest of {folder} was ready to print", hint="a run without guests, or one that only begins")
+        raise ConfigError(f"no guest of {folder} was ever ready", hint="the run used no guest, or has just begun")
     if name is None:
-        raise ConfigError(f"the run in {folder} has several workers: {listed}", hint=f"say which one: lab prints {workers[0]}")
+        raise ConfigError(f"the run in {folder} has several workers: {listed}", hint=f"choose one: lab prints {workers[0]}")
     if name not in workers:
         up = ", ".join(guest.name for guest in detached_guests().all()) or "no guest"
-        raise ConfigError(f"there is no {name!r}: up is {up}; workers of {folder} are {listed}", hint="one of these names")
+        raise ConfigError(f"there is no {name!r}: up is {up}; workers of {folder} are {listed}", hint="use one of these names")
     return name
 
 

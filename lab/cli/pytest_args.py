@@ -155,7 +155,7 @@ def check_suites(suites: Sequence[str], *, given: bool, root: Path, packages: bo
             path = str(root / Path(path).name)
         if not Path(path).exists() and not packages:
             raise ConfigError(
-                f"there is no suite {path}", hint="name a folder or a file of pytest suites; `lab init` writes a first one"
+                f"there is no suite {path}", hint="give a folder or a file with pytest suites; `lab init` writes a first one"
             )
         found.append(path + separator + inside)
     return found

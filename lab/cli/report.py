@@ -26,19 +26,17 @@ def register(app: typer.Typer) -> None:
 
 
 def open_report(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder of a run; that of the last one by default")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder of a run; default: the last one")] = None,
+    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
 ) -> None:
-    """Open the report of the last run, or of the one in DIR, in a browser; where there is no display, print its path."""
+    """Open the report of the last run, or of the run in DIR, in a browser, and print its path."""
     settings = load_settings({}, config=config)
     path = report_of(folder, settings.project / settings.values.out)
     typer.echo(str(path))
     if not has_display(os.environ):
-        typer.echo("lab: there is no display here: open that file in a browser", err=True)
+        typer.echo("lab: there is no display here: open this file in a browser", err=True)
     elif not webbrowser.open(path.as_uri()):
-        typer.echo("lab: no browser was found: open that file in one (BROWSER names it)", err=True)
+        typer.echo("lab: no browser was found: open this file in one, or set BROWSER", err=True)
 
 
 def report_of(folder: Path | None, out: Path) -> Path:
@@ -57,14 +55,14 @@ def report_of(folder: Path | None, out: Path) -> Path:
         return path.resolve()
     if folder is None and not named.exists():
         raise ConfigError(
-            f"there is no run in {out}", hint=with_own_command("`lab run` makes one, `lab open DIR` opens another")
+            f"there is no run in {out}", hint=with_own_command("start one with `lab run`, or give a folder: `lab open DIR`")
         )
     if not named.exists():
-        raise ConfigError(f"there is no folder {named}", hint="the folder of a run, for example out/latest")
+        raise ConfigError(f"there is no folder {named}", hint="give the folder of a run, for example out/latest")
     running = find(named.absolute(), LOG_FILE).is_file()
-    hint = f"is the run still going on? `lab report {named}` makes the page of what is there" if running else ""
+    hint = f"if the run still goes on, `lab report {named}` makes a page of the results so far" if running else ""
     raise ConfigError(
-        f"{named} holds no {HTML_FILE}", hint=with_own_command(hint) or "the folder of a run, for example out/latest"
+        f"{named} has no {HTML_FILE}", hint=with_own_command(hint) or "give the folder of a run, for example out/latest"
     )
 
 

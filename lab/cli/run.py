@@ -71,43 +71,45 @@ def register(app: typer.Typer) -> None:
 def run(
     context: typer.Context,
     guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
-    workers: Annotated[str | None, typer.Option(help="Guests at the same time: a number, or auto")] = None,
+    workers: Annotated[str | None, typer.Option(help="Number of guests at the same time, or auto")] = None,
     driver: Annotated[
         list[str] | None,
         typer.Option("--driver", metavar="PATH", help="Driver under test: folder, driver.yaml or .sys; may be repeated"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of this run; out/<UTC time> when not given")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of this run; default: out/<UTC time>")] = None,
     transport: Annotated[str | None, typer.Option(help="winrm or ssh")] = None,
     files: Annotated[str | None, typer.Option(help="How files get into the guest: media, winrm or sftp")] = None,
-    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Until a guest must be ready")] = None,
+    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for a guest to be ready")] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
-    keep: Annotated[str | None, typer.Option(help="Guests that stay after the run: never, failed or always")] = None,
+    keep: Annotated[str | None, typer.Option(help="Guests that stay up after the run: never, failed or always")] = None,
     crash_dump: Annotated[
         str | None,
-        typer.Option(help="Memory dumps of guests that crash or hang: auto (where a fault stops the guest), always or never"),
+        typer.Option(
+            help="Memory dumps of guests that crash or hang: auto (if a fault stops the whole guest), always or never"
+        ),
     ] = None,
-    isolation: Annotated[str | None, typer.Option(help="How long a fork serves: test, class, module or session")] = None,
-    log_level: Annotated[
-        str | None, typer.Option(help="Least level of lab.log, the run's log: debug, info, warning or error")
-    ] = None,
+    isolation: Annotated[str | None, typer.Option(help="Tests that share a fork: test, class, module or session")] = None,
+    log_level: Annotated[str | None, typer.Option(help="Lowest level in lab.log: debug, info, warning or error")] = None,
     on: Annotated[
         str | None,
-        typer.Option("--on", metavar="NAME", help="Run on this guest that is up, instead of forks; `lab ps` lists them"),
+        typer.Option(
+            "--on", metavar="NAME", help="Run on this guest, which is up, instead of forks; `lab ps` lists such guests"
+        ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Run again what a changed file reaches, until q or Ctrl-C; in one screen")
+        bool, typer.Option("--watch", help="Run again what a changed file affects, until q or Ctrl-C; on one screen")
     ] = False,
-    no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of forking a template")] = False,
-    config: Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")] = None,
+    no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of using templates")] = False,
+    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
 ) -> None:
     """Run the suites on guests and report what the drivers did.
 
-    Everything else is passed on to pytest: paths of suites (instead of the default ones), -k, -x, -v, … Write -- before
-    anything that looks like an option of this command.
+    All other arguments go to pytest: paths of suites (instead of the default ones), -k, -x, -v, … Write -- before a pytest
+    option that this command has, too.
 
-    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 4: a test's own code, or
-    what a manifest gives the guest, is wrong, 5: nothing, or not everything that was selected, was checked, 10: the lab
-    failed, or this machine cannot do what it should, for example run the accelerator that was asked for, 130: interrupted.
+    Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 4: a test's own code is
+    wrong, or something that a manifest gives the guest, 5: not everything was checked, 10: the lab failed, or this host
+    cannot do what was asked for (such as use an accelerator), 130: interrupted.
     """
     options: dict[str, Any] = {
         "image": guest,
@@ -135,18 +137,18 @@ def run(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, for example out/latest")],
 ) -> None:
-    """Make the HTML page of a finished run anew, and print its summary."""
+    """Write the HTML page of a run again, and print its summary."""
     found = _read(folder / RUN_FILE, read_run)
     if found is None:
         meta = _read(folder / META_FILE, read_meta)
         if meta is None:
             raise ConfigError(
-                f"{folder} holds no run: neither run.json nor meta.json is there"
+                f"{folder} is not the folder of a run: it has neither run.json nor meta.json"
                 if folder.is_dir()
                 else f"there is no folder {folder}",
-                hint="the folder of a run, for example out/latest",
+                hint="give the folder of a run, for example out/latest",
             )
-        found = assemble(folder, meta, exit_code=exit_code, ended="the run did not come to its end")
+        found = assemble(folder, meta, exit_code=exit_code, ended="the run ended unexpectedly")
         write_run(folder, found)
     write_html(folder, found, exit_meaning=meaning(found.exit_code))
     console = open_console()
@@ -161,9 +163,9 @@ def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
     except (OSError, ValueError) as error:
         first = str(error).partition("\n")[0]
         raise ConfigError(
-            f"is not a file of a run of this version of the lab: {first}",
+            f"was not written by this version of the lab: {first}",
             file=str(file),
-            hint=f"remove {file} to have the report made of the records beside it" if file.name == RUN_FILE else "",
+            hint=f"remove {file} to make the report from the records beside it" if file.name == RUN_FILE else "",
         ) from None
 
 
@@ -319,7 +321,7 @@ def _shown(end: ChildEnd) -> int:
 def _say_gaps(packages: Sequence[DriverPackage], kernel: KernelFacts | None) -> None:
     """Say what the guest lacks for the drivers, before anybody wonders why their tests are skipped; and that there are none."""
     if not packages:
-        typer.echo(f"lab: no driver is named, so the run has those alone that its tests' markers name; {_NAMING}", err=True)
+        typer.echo(f"lab: no driver is named, so the run has only the drivers that markers name; {_NAMING}", err=True)
     own = frozenset(package.image.name.lower() for package in packages)
     for package in packages:
         for line in gap_lines(package.name, gaps_of(package, kernel, own=own)):

@@ -29,7 +29,7 @@ def round_lines(report: RunReport | None, said: str, folder: Path, *, number: in
         room: Lines of the screen.
     """
     if report is None:
-        lines = [line for line in said.splitlines() if line.strip()] or ["lab run said nothing"]
+        lines = [line for line in said.splitlines() if line.strip()] or ["lab run printed nothing"]
         return [f"round {number}: nothing was run, after {seconds:.1f} s", *_fit(lines, room - 1)]
     head = [f"round {number}: {headline(report)}, {seconds:.1f} s"]
     page = from_folder(find(folder, HTML_FILE), Path.cwd())
@@ -49,5 +49,5 @@ def _fit(lines: Sequence[str], room: int, *, end: bool = True) -> list[str]:
     if len(lines) <= room:
         return list(lines)
     room = max(1, room - 1)
-    more = f"… {len(lines) - room} lines more"
+    more = f"… {len(lines) - room} more lines"
     return [more, *lines[-room:]] if end else [*lines[:room], more]

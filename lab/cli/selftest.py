@@ -33,11 +33,11 @@ _AFTER = "test_the_next_guest_is_sound"
 _STATES = {"ok": "green", "missing": "bold red", "not here": "bright_black"}
 
 _Guest = Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")]
-_Out = Annotated[Path | None, typer.Option(help="Folder of this run; out/<UTC time>-selftest when not given")]
-_Dump = Annotated[str, typer.Option(help="Memory dump: always, never, or auto (where a fault stops the whole guest)")]
+_Out = Annotated[Path | None, typer.Option(help="Folder of this run; default: out/<UTC time>-selftest")]
+_Dump = Annotated[str, typer.Option(help="Memory dump: always, never, or auto (if a fault stops the whole guest)")]
 _Accel = Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")]
-_Timeout = Annotated[str | None, typer.Option(metavar="SECONDS", help="Until a guest must be ready")]
-_Config = Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")]
+_Timeout = Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for a guest to be ready")]
+_Config = Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,9 +53,9 @@ def register(app: typer.Typer) -> None:
         boot_timeout: _Timeout = None,
         config: _Config = None,
     ) -> None:
-        """Have a driver take its guest down, and check what is left of that, piece by piece.
+        """Let a driver crash its guest, and check every piece of evidence.
 
-        Ends with 0: every piece is there, 10: one is missing.
+        Ends with 0: every piece is there, 10: a piece is missing.
         """
         options = _options(guest, crash_dump, accel, boot_timeout)
         check = functools.partial(crash_pieces, crashed=_CRASHED, after=_AFTER)
@@ -70,11 +70,11 @@ def register(app: typer.Typer) -> None:
         boot_timeout: _Timeout = None,
         config: _Config = None,
     ) -> None:
-        """Have a guest answer nothing any more, and check what is left of that, piece by piece.
+        """Let a guest hang, and check every piece of evidence.
 
-        A driver spins with interrupts off; the free guest, whose drivers cannot, loses its network instead.
+        A driver spins with interrupts off. On the free guest, where drivers cannot do that, the network is cut instead.
 
-        Ends with 0: every piece is there, 10: one is missing.
+        Ends with 0: every piece is there, 10: a piece is missing.
         """
         options = _options(guest, crash_dump, accel, boot_timeout)
         check = functools.partial(hang_pieces, hung=_HUNG, after=_AFTER)
@@ -106,14 +106,12 @@ def _selftest(
     now = datetime.datetime.now(tz=datetime.UTC)
     # Beside the runs, and never the latest one of them.
     folder = out or Path(settings.values.out) / f"{now:%Y-%m-%dT%H-%M-%SZ}-selftest"
-    typer.echo("A guest is made to fail on purpose now: what the run itself reports as red is meant to be red.")
+    typer.echo("A guest is made to fail on purpose now, so the failure in the following report is intended.")
     run_suites(settings, out=folder, arguments=[str(data_root() / DRIVER / suite)])
     folder = folder.absolute()
     report = read_run(folder)
     if report is None:
-        raise LabError(
-            "the self-test's run left no run.json", hint="the lines above say why; `lab doctor` looks at this machine"
-        )
+        raise LabError("the self-test's run left no run.json", hint="see the lines above; `lab doctor` checks this host")
     pieces = check(report, folder)
     show(pieces, report.guest, open_console())
     lost = missing(pieces)

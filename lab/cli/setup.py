@@ -24,18 +24,16 @@ def register(app: typer.Typer) -> None:
 
 def setup(
     also: Annotated[
-        list[Path] | None, typer.Option("--also", metavar="FILE", help="Packages of yours, too: a file with one name a line")
+        list[Path] | None, typer.Option("--also", metavar="FILE", help="Also install packages from this file, one name a line")
     ] = None,
-    no_packages: Annotated[bool, typer.Option("--no-packages", help="Install nothing; build the image alone")] = False,
-    no_image: Annotated[
-        bool, typer.Option("--no-image", help="Install packages alone; the first run builds the image")
-    ] = False,
+    no_packages: Annotated[bool, typer.Option("--no-packages", help="Install no packages; only build the image")] = False,
+    no_image: Annotated[bool, typer.Option("--no-image", help="Only install packages; the first run builds the image")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before packages are installed")] = False,
 ) -> None:
-    """Make this machine ready: install the packages that are missing (apt), build the free guest's image.
+    """Set up this host: install missing packages (apt) and build the free guest's image.
 
-    Re-runnable: what is there already costs a second. Needs root or sudo only where a package is missing. Asks before it
-    installs anything where it is started on a terminal.
+    If everything is there, it takes a second. It needs root or sudo only to install packages. On a terminal, it asks before
+    it installs anything.
     """
     if not no_packages:
         _packages(also or [], ask=not yes and is_terminal(sys.stdin) and is_terminal(sys.stdout))

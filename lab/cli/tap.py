@@ -20,7 +20,9 @@ from lab.prints.tap.text import describe, to_json
 
 def register(app: typer.Typer) -> None:
     """Add the commands of `lab tap`."""
-    group = typer.Typer(no_args_is_help=True, help="Kernel prints of a guest with the tap: decode a debug console's log.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Kernel prints of a guest with the print relay: decode a debug console's log."
+    )
 
     @group.callback()
     def _group() -> None:
@@ -34,7 +36,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--encoding", metavar="NAME", help="Encoding of the drivers' strings")
         ] = "cp1252",
     ) -> None:
-        """Print the records of a log: prints, marks, and where how many are missing."""
+        """Print the records of a log: prints, markers, and how many prints are missing where."""
         check_encoding(encoding)
         found = False
         try:
@@ -49,10 +51,11 @@ def register(app: typer.Typer) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         except OSError as error:
-            raise ConfigError(f"cannot read {file}: {error.strerror}", hint="name a log of the debug console") from None
+            raise ConfigError(f"cannot read {file}: {error.strerror}", hint="give a log of the debug console") from None
         if not found:
             raise ConfigError(
-                f"{file} holds no record of the tap", hint="name the debugcon.log in the run folder of a guest with the tap"
+                f"{file} has no record of the print relay",
+                hint="give the debugcon.log in the run folder of a guest with the print relay",
             )
 
     app.add_typer(group, name="tap")

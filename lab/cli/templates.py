@@ -44,13 +44,14 @@ from lab.vm.machine import VirtualMachine
 
 _GuestOption = Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")]
 _DriverOption = Annotated[
-    list[str] | None, typer.Option("--driver", metavar="PATH", help="Driver that is copied in: folder, driver.yaml or .sys")
+    list[str] | None,
+    typer.Option("--driver", metavar="PATH", help="Driver to copy into the guest: folder, driver.yaml or .sys"),
 ]
-_LoadOption = Annotated[list[str] | None, typer.Option("--load", metavar="NAME", help="Driver that is loaded; may be repeated")]
+_LoadOption = Annotated[list[str] | None, typer.Option("--load", metavar="NAME", help="Driver to load; may be repeated")]
 _TransportOption = Annotated[str | None, typer.Option(help="winrm or ssh")]
 _AccelOption = Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")]
-_SmpOption = Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; the image's own number when not given")]
-_ConfigOption = Annotated[Path | None, typer.Option(help="Lab file; lab.yaml when it exists")]
+_SmpOption = Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; default: the image's own number")]
+_ConfigOption = Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")]
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +71,7 @@ def snapshot(
     smp: _SmpOption = None,
     config: _ConfigOption = None,
 ) -> None:
-    """Make a template, unless it is there: boot a guest, copy drivers and clients in, take a snapshot. Runs do it too."""
+    """Make a template, unless it exists: boot a guest, copy and load drivers, take a snapshot. Runs do this by themselves."""
     settings = _settings(guest, driver, transport, accel, config)
     with open_progress() as progress, _copies() as copies:
         forks, wish = _forks(settings, progress, copies, smp=smp, load=load)
@@ -89,7 +90,7 @@ def _freeze(**options: Any) -> None:
 
 
 def fork(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="What to call it; the image's name by default")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the guest; default: the image's name")] = None,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many")] = 1,
     guest: _GuestOption = None,
     driver: _DriverOption = None,
@@ -99,7 +100,7 @@ def fork(
     smp: _SmpOption = None,
     config: _ConfigOption = None,
 ) -> None:
-    """Start forks of a template that stay until `lab down`; the template is made first where there is none."""
+    """Start forks of a template that stay until `lab down`; first make the template, unless it exists."""
     settings = _settings(guest, driver, transport, accel, config)
     guests = detached_guests()
     sweep(runs_dir())
@@ -140,12 +141,12 @@ def fork(
 
 
 def templates(
-    prune: Annotated[bool, typer.Option("--prune", help="Remove those that no run can use any more")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="With --prune: remove every one")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove templates that no run can use any more")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --prune: remove all")] = False,
 ) -> None:
-    """List the templates in the cache folder. The next run makes what it needs."""
+    """List the templates in the cache folder. Runs make the templates that they need."""
     if everything and not prune:
-        raise ConfigError("--all says which ones --prune removes", hint="lab templates --prune --all")
+        raise ConfigError("--all is an option of --prune", hint="lab templates --prune --all")
     store = TemplateStore(templates_dir())
     if prune:
         images = {image.manifest.key for image in list_images()}
@@ -192,11 +193,11 @@ def _forks(
     manifest = fit(read_manifest(image), hardware)
     if not can_resume(manifest):
         raise SnapshotFailed(
-            f"no snapshot of {manifest.name} can be taken: {why_not_forked(manifest)}",
-            hint=f"such guests are booted: `lab up --guest {values.image}`",
+            f"guests of {manifest.name} cannot be forked: {why_not_forked(manifest)}",
+            hint=f"boot it instead: `lab up --guest {values.image}`",
         )
     if lost := try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file):
-        raise SnapshotFailed(f"no snapshot of {manifest.name} can be taken: {lost}", hint="such guests are booted: `lab up`")
+        raise SnapshotFailed(f"guests of {manifest.name} cannot be forked: {lost}", hint="boot it instead: `lab up`")
     chosen = [Path(path) for path in values.drivers]
     packages = resolve_drivers(
         chosen,
@@ -245,6 +246,6 @@ def _template(forks: Forks, wish: ForkWish) -> Template:
     template = forks.template(wish)
     if template is None or template.drivers != wish.drivers:
         raise SnapshotFailed(
-            "; ".join(forks.figures.notes) or "no template can be made", hint="`lab doctor` says what QEMU can do"
+            "; ".join(forks.figures.notes) or "no template can be made", hint="`lab doctor` shows what this QEMU can do"
         )
     return template

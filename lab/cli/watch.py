@@ -78,7 +78,7 @@ def watch_suites(settings: Settings, arguments: Sequence[str], watched: Callable
     """
     keys = Keys()
     number, reach = 0, Reach(everything=True)
-    with told_when_interrupted(lambda: "nothing is watched any more"), keys.raw(), contextlib.suppress(KeyboardInterrupt):
+    with told_when_interrupted(lambda: "nothing is left to watch"), keys.raw(), contextlib.suppress(KeyboardInterrupt):
         while True:
             number += 1
             old, since = watched(), time.time()
@@ -92,7 +92,9 @@ def watch_suites(settings: Settings, arguments: Sequence[str], watched: Callable
             _show(folder, text, number, time.monotonic() - begin)
             now = watched()
             before = learned(before, old, now, since=since)
-            typer.echo(f"waiting for changes in {len(folders_of(now))} folders; q or Ctrl-C ends, r runs everything again")
+            typer.echo(
+                f"waiting for changes in {len(folders_of(now))} folders; q or Ctrl-C ends the command, r runs everything again"
+            )
             found = _wait(before, watched, now, keys)
             if found is None:
                 return
@@ -153,7 +155,7 @@ def _wait_for(process: subprocess.Popen[bytes], keys: Keys, said: Path) -> bool:
         return False
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            typer.echo("\nlab: ending this round; its guests go with it", err=True)
+            typer.echo("\nlab: ending this round and its guests", err=True)
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)

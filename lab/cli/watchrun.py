@@ -39,13 +39,17 @@ def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None,
 
         settings = for_guest(settings, on)
     if out is not None:
-        raise ConfigError(f"--out {out} and --watch do not go together: each round has a folder", hint="`out:` in the lab file")
+        raise ConfigError(
+            f"--out {out} and --watch cannot be combined: each round has a folder of its own", hint="`out:` in the lab file"
+        )
     given = settings.sources["suites"] != "default"
     words = read_words(arguments, default=settings.values.suites, environ=child_environment(os.environ))
     if isinstance(words, Refusal):
-        raise ConfigError(f"pytest does not take these arguments: {words.text.strip()}", hint="without --watch it says more")
+        raise ConfigError(
+            f"pytest does not take these arguments: {words.text.strip()}", hint="run it without --watch for pytest's message"
+        )
     if words.terminal:
-        raise ConfigError("--watch and a debugger (--pdb) both want the terminal", hint="leave one of them away")
+        raise ConfigError("--watch and a debugger (--pdb) both need the terminal", hint="leave out one of them")
     named = words.suites or settings.values.suites
     suites = check_suites(named, given=given or bool(words.suites), root=settings.project, packages=words.packages)
     drivers = [Path(driver) for driver in (*settings.values.drivers, *settings.beside)]

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-_SEVERAL = "every guest of a run would take the same one; they run side by side"
-_MONITOR = "the lab talks to QEMU by a monitor of its own, and a second one of QEMU's defaults takes its terminal"
-_DISKS = "the lab does not know what it writes to, nor that a template depends on it; use `machine.disks`"
-_BOOT = "how the guest boots is a matter of its image"
+_SEVERAL = "all guests of a run would use the same one at the same time"
+_MONITOR = "the lab uses a monitor of its own, and a second one would take QEMU's terminal"
+_DISKS = "the lab could not check which file it writes to and whether a template depends on it; use `machine.disks`"
+_BOOT = "the image decides how the guest boots"
 _FIGURES = "there is a key for it"
 _LIFE = "the lab itself decides when a guest's processors run, and when QEMU ends"
 _SERIAL = "the serial ports carry the guest's console and its kernel prints"
-_SHOWS = "QEMU would print something and end"
+_SHOWS = "QEMU would print something and end without starting a guest"
 
 _WHY: dict[str, str] = {
     **dict.fromkeys(("m", "smp", "cpu"), f"{_FIGURES}: machine.memory, machine.cpus, machine.cpu"),
     **dict.fromkeys(("accel", "enable-kvm"), f"{_FIGURES}: accelerator"),
-    **dict.fromkeys(("M", "machine"), "the machine type belongs to the image, whose system was installed on it"),
-    "device": "a device that stands in `machine.devices` is checked, and known to templates and the report",
+    **dict.fromkeys(("M", "machine"), "the machine type belongs to the image, because its system was installed on it"),
+    "device": "write it in `machine.devices`: there it is checked, and templates and the report include it",
     **dict.fromkeys(
         ("drive", "blockdev", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "mtdblock", "pflash", "usbdevice"),
         _DISKS,
     ),
-    "snapshot": "guests write to overlays of their own anyhow, and with it a template's disk would be empty",
-    **dict.fromkeys(("incoming", "loadvm"), "forks are restored that way, each from its template"),
+    "snapshot": "guests write to overlays anyway, and with this option the disk of a template would be empty",
+    **dict.fromkeys(("incoming", "loadvm"), "the lab uses it to resume forks from their template"),
     **dict.fromkeys(
         ("S", "preconfig", "daemonize", "no-reboot", "no-shutdown", "action", "watchdog-action", "runas", "chroot"), _LIFE
     ),
@@ -29,13 +29,15 @@ _WHY: dict[str, str] = {
     **dict.fromkeys(("nographic", "curses", "display"), "guests have no window; `-vnc unix:PATH` shows one guest's screen"),
     **dict.fromkeys(("serial", "virtioconsole", "debugcon"), _SERIAL),
     **dict.fromkeys(("kernel", "initrd", "append", "dtb", "bios", "boot", "L"), _BOOT),
-    "rtc": "prints are credited by the guest's clock",
+    "rtc": "the lab orders prints by the guest's clock",
     **dict.fromkeys(("name", "pidfile", "uuid"), _SEVERAL),
-    **dict.fromkeys(("s", "gdb"), f"a port of the debugger's: {_SEVERAL}"),
-    **dict.fromkeys(("nodefaults", "no-user-config", "readconfig", "writeconfig"), "the lab writes the whole command line"),
-    **dict.fromkeys(("mem-path", "mem-prealloc"), "forks share the file of their template's memory"),
+    **dict.fromkeys(("s", "gdb"), f"it opens a debugger port: {_SEVERAL}"),
+    **dict.fromkeys(
+        ("nodefaults", "no-user-config", "readconfig", "writeconfig"), "the lab writes the whole command line itself"
+    ),
+    **dict.fromkeys(("mem-path", "mem-prealloc"), "forks share the memory file of their template"),
     **dict.fromkeys(("h", "help", "version", "dump-vmstate"), _SHOWS),
-    "only-migratable": "the lab finds out itself whether a snapshot of the VM can be taken, and boots guests where it cannot",
+    "only-migratable": "the lab finds out itself whether QEMU can take a snapshot, and boots guests if it cannot",
 }
 
 

@@ -48,7 +48,7 @@ def _mebibytes(value: Any) -> Any:
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, float):
-        raise ValueError("is a fraction to YAML; put it in quotes, as in addr: '05.0'")
+        raise ValueError("YAML reads it as a fraction; put it in quotes, as in addr: '05.0'")
     if value is None or isinstance(value, (list, dict)):
         raise ValueError("must be a text, a whole number, or true or false")
     return value
@@ -58,13 +58,13 @@ def _identifier(text: str) -> str:
     if not _ID.fullmatch(text):
         raise ValueError("must be a name: a letter, then letters, digits, '.', '_' and '-'")
     if _OWN_ID.fullmatch(text):
-        raise ValueError("is a name that the lab gives to a part of the machine itself; choose another one")
+        raise ValueError("the lab uses this name for a part of the virtual machine; choose another one")
     return text
 
 
 def _model_name(text: str) -> str:
     if not text or any(char in text for char in ", \t\n="):
-        raise ValueError("must be the name of a device model alone; its properties are keys of their own beside `driver`")
+        raise ValueError("must be only the name of a device model; write its properties as keys beside `driver`")
     return text
 
 
@@ -76,7 +76,7 @@ def _argument(text: str) -> str:
 
 def _cpu_model(text: str) -> str:
     if not text.strip() or text.startswith("-"):
-        raise ValueError("must be a CPU model of QEMU, with its flags behind commas: Skylake-Client,avx2=off")
+        raise ValueError("must be a CPU model of QEMU, followed by its flags, with commas: Skylake-Client,avx2=off")
     return text
 
 
@@ -101,7 +101,7 @@ class AddedDevice(BaseModel):
     def _check(self) -> Self:
         for name, value in (self.__pydantic_extra__ or {}).items():
             if not _PROPERTY.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of a property")
+                raise ValueError(f"{name!r} is not the name of a property")
             if name == "id":
                 _identifier(str(value))
         return self
@@ -126,24 +126,24 @@ class AddedDisk(_Model):
     file: str = Field(min_length=1, description="the disk's file; relative to the lab file's folder")
     access: Access = Field(
         default="overlay",
-        description="overlay: each guest writes to a file of its own above it; read-only: the guest cannot write; write: the"
-        " guest writes to this very file, one guest at a time, and no guest is forked",
+        description="overlay: each guest writes to an overlay of its own; read-only: the guest cannot write; write: the guest"
+        " writes to this file; then only one guest runs at a time, and each is booted",
     )
-    format: DiskFormat | None = Field(default=None, description="the file's format; what `qemu-img info` says when absent")
+    format: DiskFormat | None = Field(default=None, description="the file's format; default: what `qemu-img info` says")
     interface: Interface | None = Field(
         default=None,
-        description="virtio or ide (AHCI); none: only a drive, which an entry of `devices` names by `drive: ID`; the image's"
-        " own interface when absent",
+        description="virtio or ide (AHCI); none: a drive that an entry of `devices` uses by `drive: ID`; default: the image's"
+        " own interface",
     )
-    id: Identifier | None = Field(default=None, description="name of the drive, for a device with `drive: ID`")
+    id: Identifier | None = Field(default=None, description="name of the drive, for an entry of `devices` with `drive: ID`")
     serial: str | None = Field(default=None, min_length=1, max_length=36, description="serial number that the guest sees")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.interface == "none" and self.id is None:
-            raise ValueError("interface none needs an `id`, by which a device names the drive")
+            raise ValueError("interface none needs an `id`, so that a device can name the drive")
         if self.interface == "none" and self.serial is not None:
-            raise ValueError("serial belongs to the device that has the drive: put it into `devices`")
+            raise ValueError("serial belongs to the device that uses the drive: write it in `devices`")
         return self
 
 
@@ -151,24 +151,24 @@ class Machine(_Model):
     """``machine:``: what the guests' machine has beside, or instead of, what the image asks for. Every key is optional."""
 
     memory: Annotated[int, BeforeValidator(_mebibytes), Field(ge=128, le=1 << 20, strict=True)] | None = Field(
-        default=None, description="RAM in MiB, or a text such as 2G; the image's own when absent"
+        default=None, description="RAM in MiB, or a text such as 2G; default: the image's own"
     )
     cpus: int | None = Field(
         default=None,
         ge=1,
         le=255,
         strict=True,
-        description="virtual CPUs, but for tests with lab_cpus; the image's own when absent",
+        description="virtual CPUs, except for tests with lab_cpus; default: the image's own",
     )
     cpu: Annotated[str, AfterValidator(_cpu_model)] | None = Field(
         default=None,
-        description="CPU model and flags as -cpu has them; flags that the image needs under TCG are added; the image's own when"
-        " absent",
+        description="CPU model and flags as in QEMU's -cpu; flags that the image needs under TCG are added; default: the"
+        " image's own",
     )
     devices: tuple[AddedDevice, ...] = Field(default=(), description="devices of QEMU: {driver: edu, dma_mask: 4294967295}")
-    disks: tuple[AddedDisk, ...] = Field(default=(), description="disks from files, behind the guest's own")
+    disks: tuple[AddedDisk, ...] = Field(default=(), description="disks from files; they come after the guest's own")
     arguments: tuple[Annotated[str, AfterValidator(_argument)], ...] = Field(
-        default=(), description="more arguments of QEMU, one word each; those that the lab itself needs are refused"
+        default=(), description="more arguments of QEMU, one word each; arguments that would interfere with the lab are refused"
     )
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ class Machine(_Model):
         ids = [str(device.properties["id"]) for device in self.devices if "id" in device.properties]
         for name in [*ids, *(disk.id for disk in self.disks if disk.id)]:
             if name in seen:
-                raise ValueError(f"the id {name!r} stands twice; each device and drive has one of its own")
+                raise ValueError(f"the id {name!r} is used twice; each device and drive needs an id of its own")
             seen.add(name)
         return self
 

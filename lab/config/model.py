@@ -28,12 +28,12 @@ class _Model(BaseModel):
 class KnownIssue(_Model):
     """A red test that is expected for a while. It is reported as ``known`` and does not fail the run."""
 
-    test: str = Field(min_length=1, description="pattern of test ids, shell style: suites/async/*::test_order*")
-    driver: str | None = Field(default=None, description="name of the driver it applies to; all drivers when absent")
-    reason: str = Field(min_length=1, description="why it is red, and where that is followed up")
-    until: datetime.date = Field(description="last day (UTC) on which the entry is in force, YYYY-MM-DD")
+    test: str = Field(min_length=1, description="pattern of test ids, with shell wildcards: suites/async/*::test_order*")
+    driver: str | None = Field(default=None, description="name of the driver that it applies to; default: all drivers")
+    reason: str = Field(min_length=1, description="why the test fails, and where the problem is tracked")
+    until: datetime.date = Field(description="last day (UTC) of the entry, YYYY-MM-DD")
     verdict: Literal["product", "crash"] = Field(
-        default="product", description="the verdict that is known; a crash is never excused by a known product failure"
+        default="product", description="the known verdict; a known product failure does not excuse a crash"
     )
 
 
@@ -44,49 +44,53 @@ class LabFile(_Model):
     transport: Transport = Field(default="winrm", description="how commands reach the guest")
     files: Files = Field(
         default="media",
-        description="how files get into the guest: an ISO in its CD drive where the image offers one, WinRM or SFTP",
+        description="how files get into the guest: media (an ISO in its CD drive, if the image has one), winrm or sftp",
     )
     workers: int | Literal["auto"] = Field(
-        default="auto", description="guests at the same time; auto is what cores and memory carry"
+        default="auto", description="number of guests at the same time; auto: as many as cores and memory allow"
     )
     drivers: tuple[str, ...] = Field(
         default=(),
         description="driver manifests (driver.yaml) or .sys files under test; --driver replaces one of them, or adds one",
     )
     suites: tuple[str, ...] = Field(default=("suites",), min_length=1, description="folders or files of the pytest suites")
-    out: str = Field(default="out", min_length=1, description="folder that gets one folder for each run, and the link latest")
-    boot_timeout: float | None = Field(
-        default=None, gt=0, description="seconds until a guest must be ready; the image's own figure when absent"
+    out: str = Field(
+        default="out", min_length=1, description="folder for results: one folder for each run, and the link latest"
     )
-    accelerator: Accelerator = Field(default="auto", description="auto uses KVM where a probe guest really ran")
+    boot_timeout: float | None = Field(
+        default=None, gt=0, description="seconds until a guest must be ready; default: the image's own"
+    )
+    accelerator: Accelerator = Field(default="auto", description="auto uses KVM if a test guest ran with it")
     debug: Debug = Field(
         default="none",
-        description="kd boots a Windows image with its kernel debugger on, whose port the prints then come from; none boots it"
-        " as it boots by itself",
+        description="kd: boot a Windows image with its kernel debugger and read the prints from the debugger's port; none:"
+        " boot it normally",
     )
-    boot: Boot = Field(default="fork", description="fork guests from a template, or boot each one cold")
+    boot: Boot = Field(default="fork", description="fork: resume guests from a template; cold: boot each one")
     isolation: Isolation = Field(
-        default="class", description="how long a fork serves; with class, the tests outside of classes of a module share one"
+        default="class",
+        description="which tests share a fork; with class, the tests of a module that are outside of classes share one",
     )
-    keep: Keep = Field(default="never", description="which guests stay after the run, to look around in")
+    keep: Keep = Field(default="never", description="which guests stay up after the run")
     crash_dump: CrashDump = Field(
         default="auto",
-        description="memory dumps of guests that crash or hang; auto takes one where a fault stops the whole guest (bugcheck)",
+        description="memory dumps of guests that crash or hang; auto: if a fault stops the whole guest (bugcheck)",
     )
-    log_level: LogLevel = Field(default="info", description="least level of what is written to a run's lab.log")
+    log_level: LogLevel = Field(default="info", description="lowest level that is written to a run's lab.log")
     kernel_prints: tuple[RegularExpression, ...] = Field(
         default=(),
-        description="what the guest's kernel prints by itself, as a debug kernel does: regular expressions that are found at"
-        " the beginning of a print. Such prints stay in the record, marked as the kernel's, and no test counts them",
+        description="prints of the guest's kernel itself, such as those of a debug kernel: regular expressions that match the"
+        " beginning of a print. Such prints stay in the record, marked as the kernel's, and no test counts them",
     )
-    known: tuple[KnownIssue, ...] = Field(default=(), description="red tests that are expected for a while")
+    known: tuple[KnownIssue, ...] = Field(default=(), description="failing tests that are expected for some time")
     machine: Machine = Field(
-        default_factory=Machine, description="memory, processors, devices and disks of the guests' machine: docs/machine.md"
+        default_factory=Machine,
+        description="memory, processors, devices and disks of the guest's virtual machine: docs/machine.md",
     )
 
     @field_validator("workers")
     @classmethod
     def _at_least_one(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 1:
-            raise ValueError("must be auto or a number from 1 on")
+            raise ValueError("must be auto or a number, at least 1")
         return value

@@ -12,7 +12,7 @@ def _checked(text: str) -> str:
     try:
         compiled = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is no regular expression ({error})") from None
+        raise ValueError(f"is not a regular expression ({error})") from None
     if compiled.match(""):
         # Such a one is found at the beginning of everything: no print would be the driver's any more.
         raise ValueError("matches every text, also an empty one")

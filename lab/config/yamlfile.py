@@ -81,9 +81,9 @@ def read_yaml(path: Path) -> YamlDocument:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
-        raise ConfigError(f"is not YAML: {error.problem or error.context}", file=name, line=line) from None
+        raise ConfigError(f"this is not valid YAML: {error.problem or error.context}", file=name, line=line) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML: {error}", file=name) from None
+        raise ConfigError(f"this is not valid YAML: {error}", file=name) from None
     except ValueError as error:
         # YAML's own types: 2026-13-01 looks like a date, and is none.
         bad, line = _bad_scalar(node)
@@ -204,7 +204,7 @@ def _walk(
         ConfigError: A key stands twice, or is no text; or an alias is one of what it stands in.
     """
     if any(node is other for other in above):
-        raise ConfigError("refers to itself", file=file, key=dotted(path), line=lines.get(path, 0))
+        raise ConfigError("a YAML alias refers to itself", file=file, key=dotted(path), line=lines.get(path, 0))
     above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
@@ -213,7 +213,7 @@ def _walk(
             here = (*path, name)
             if name in seen:
                 raise ConfigError(
-                    f"stands twice; the first time in line {seen[name]}",
+                    f"is there twice; the first one is in line {seen[name]}",
                     file=file,
                     key=dotted(here),
                     line=line,
@@ -221,7 +221,7 @@ def _walk(
                 )
             if isinstance(key, yaml.ScalarNode) and key.tag not in _TEXT:
                 # On and Yes are both the key True then, and the first one is lost.
-                said = f"is no text for a key: YAML reads {key.tag.rpartition(':')[2]}"
+                said = f"is not a text as a key: YAML reads {key.tag.rpartition(':')[2]}"
                 raise ConfigError(said, file=file, key=dotted(here), line=line, hint=f"quote it: '{name}'")
             seen[name] = line
             lines[here] = line

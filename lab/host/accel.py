@@ -107,7 +107,7 @@ def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerator
         best = found.best
         if best is None:
             raise HostToolError(
-                [QEMU], None, message=f"no guest can run here: {found.tcg.reason}", hint="`lab doctor` says more"
+                [QEMU], None, message=f"no guest can run on this host: {found.tcg.reason}", hint="`lab doctor` says more"
             )
         return best
     chosen = found.kvm if wanted == "kvm" else found.tcg
@@ -146,15 +146,15 @@ def _probe(name: AcceleratorName, qemu: str, runner: Runner, device: Path) -> Ac
             result = runner(argv, deadline)
         except HostToolError as error:
             if error.exit_code is None and not error.output.strip():
-                reason = f"a tiny guest did not run to its end within {deadline:g} s"
+                reason = f"a tiny guest did not end within {deadline:g} s"
                 if name == "kvm":
                     reason += f"; {device} opens, but its virtual CPU hangs, or emulates every instruction"
                 return Accelerator(name, False, reason, deadline)
             return Accelerator(name, False, _last_line(error.output) or error.message, deadline)
     seconds = round(result.duration_s, 3)
     if result.exit_code == _EXIT_CODE:
-        return Accelerator(name, True, f"a tiny guest ran to its end in {seconds:.2f} s", seconds)
-    reason = f"a tiny guest did not run to its end (exit code {result.exit_code})"
+        return Accelerator(name, True, f"a tiny guest ended after {seconds:.2f} s", seconds)
+    reason = f"a tiny guest failed (exit code {result.exit_code})"
     if said := _last_line(result.stderr):
         reason += f"; QEMU said: {said}"
     return Accelerator(name, False, reason, seconds)
@@ -190,6 +190,6 @@ def _load(file: Path, key: str) -> Accelerators | None:
 def _store(file: Path, key: str, found: Accelerators) -> None:
     temporary = file.with_suffix(".new")
     # A cache that cannot be written only costs the next probe's time.
-    with passed_over(_LOG, "the probe of accelerators is not kept", OSError):
+    with passed_over(_LOG, "the results of the accelerator check cannot be saved", OSError):
         temporary.write_text(json.dumps({"key": key, **asdict(found)}, indent=1), encoding="utf-8")
         temporary.replace(file)

@@ -43,7 +43,9 @@ def locks_dir(places: Sequence[Path] = _PLACES) -> Path:
             if stat.S_ISDIR(folder.lstat().st_mode) and os.access(folder, os.W_OK | os.X_OK):
                 return folder
     own = make_folder(state_dir() / "locks", "locks", hint="set LAB_LOCKS to a folder of yours")
-    _LOG.warning("no folder for locks of all users among %s: runs of other users are not waited for", [*map(str, places)])
+    _LOG.warning(
+        "no folder for locks that all users share among %s: this run does not wait for runs of other users", [*map(str, places)]
+    )
     return own
 
 
@@ -68,7 +70,7 @@ def open_lock(folder: Path, name: str) -> int:
         raise ConfigError(
             f"the lock file cannot be opened: {error.strerror}",
             file=str(path),
-            hint="remove it if it is nobody's, or set LAB_LOCKS to a folder of yours",
+            hint="remove it if no one uses it, or set LAB_LOCKS to a folder of yours",
         ) from None
 
 

@@ -35,14 +35,14 @@ def needed_packages(more: Sequence[Path] = ()) -> tuple[str, ...]:
         more: Files with one name a line; ``#`` begins a comment.
 
     Raises:
-        ConfigError: A list cannot be read, or holds what is no name of a package.
+        ConfigError: A list cannot be read, or holds what is not a package name.
     """
     found: dict[str, None] = {}
     for file in (data_root() / LIST, *more):
         for number, line in enumerate(read_text(file).splitlines(), start=1):
             name = line.partition("#")[0].strip()
             if name and not _NAME.fullmatch(name):
-                raise ConfigError(f"{name!r} is no name of a package", file=str(file), line=number, hint="one name a line")
+                raise ConfigError(f"{name!r} is not a package name", file=str(file), line=number, hint="one name a line")
             found |= {name: None} if name else {}
     return tuple(found)
 
@@ -78,8 +78,8 @@ def install_commands(names: Iterable[str], *, root: bool | None = None) -> tuple
         raise HostToolError(
             ["apt-get"],
             None,
-            message="this system has no apt (Debian 12 or later, Ubuntu 24.04 or later)",
-            hint=f"install by hand what corresponds to: {' '.join(wanted)}; `lab setup --no-packages` does the rest",
+            message="this system has no apt; the lab needs Debian 12 or later, or Ubuntu 24.04 or later",
+            hint=f"install the equivalents of these packages yourself: {' '.join(wanted)}; then run `lab setup --no-packages`",
         )
     if not is_root and not find_program("sudo"):
         raise HostToolError(

@@ -75,8 +75,8 @@ def run(
     command = [str(item) for item in argv]
     program = find_program(command[0], search=env.get("PATH") if env is not None else None)
     if not program:
-        message = f"{command[0]}: no such program on this machine"
-        raise HostToolError(command, None, message=message, hint=hint or "`lab doctor` names the package it is in")
+        message = f"{command[0]}: there is no such program on this host"
+        raise HostToolError(command, None, message=message, hint=hint or "`lab doctor` names its package")
     started = time.monotonic()
     with tempfile.TemporaryFile() as source:
         source.write(stdin)

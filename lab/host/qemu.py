@@ -65,7 +65,7 @@ def probe_features(qemu: str) -> QemuFeatures:
     except ValueError as error:
         text = f"{error}: {text[-200:]}"
     said = result.stderr or text
-    raise HostToolError(argv, result.exit_code, said, message=f"{qemu} did not tell its monitor's schema")
+    raise HostToolError(argv, result.exit_code, said, message=f"{qemu} did not report the schema of its monitor")
 
 
 def qemu_version(qemu: str) -> str:

@@ -87,7 +87,7 @@ def _ask(qemu: str, questions: Sequence[Mapping[str, object]]) -> list[list[Mapp
             if "return" in message:
                 answers.append(message["return"])
     except ValueError as error:
-        raise HostToolError(argv, done.exit_code, said, message=f"{qemu} answered what is no JSON: {error}") from None
+        raise HostToolError(argv, done.exit_code, said, message=f"{qemu} gave an answer that is not JSON: {error}") from None
     # The first one is that of qmp_capabilities; the one of quit need not come.
     answers = answers[1 : 1 + len(questions)]
     if len(answers) < len(questions):

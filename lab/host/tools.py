@@ -113,7 +113,7 @@ def inspect(tool: Tool, runner: Runner = run_quick, *, path: str | None = None) 
         return ToolState(tool, found, "", error.message)
     match = re.search(tool.pattern, result.stdout + result.stderr)
     if not match:
-        return ToolState(tool, found, "", f"told no version (exit code {result.exit_code})")
+        return ToolState(tool, found, "", f"did not report its version (exit code {result.exit_code})")
     version = match[1]
     if tool.minimum and parse_version(version) < parse_version(tool.minimum):
         return ToolState(tool, found, version, f"older than {tool.minimum}")
@@ -142,8 +142,8 @@ def require_tools(purposes: Collection[Purpose], find: Callable[[str], str] = fi
         raise HostToolError(
             [lacking[0].name],
             None,
-            message=f"this machine lacks {names}",
-            hint=f"`lab setup` installs all that the lab needs; these alone: {install_command(lacking)}",
+            message=f"this host lacks {names}",
+            hint=f"`lab setup` installs everything that the lab needs; only these packages: {install_command(lacking)}",
         )
 
 

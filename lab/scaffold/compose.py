@@ -18,7 +18,7 @@ from lab.toolchain.manifest import MANIFEST_NAME
 #: What YAML reads as a text without quotes, and the words that it does not.
 _PLAIN = re.compile(r"(\.\./)*[A-Za-z][A-Za-z0-9_./-]*|\.\.|[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9_]*")
 _WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
-_BY = "Written by `lab init`; it is yours now."
+_BY = "Written by `lab init`; change it as you like."
 #: CI → its template of ci/pipelines/own, where it goes, and where it goes when that is taken.
 _PIPELINES = {
     "github": ("github.yml", ".github/workflows/driver-lab.yml", ""),
@@ -65,7 +65,7 @@ def _check_names(sight: Sight) -> None:
         if other is not driver:
             places = " and ".join(os.path.relpath(one.origin, sight.root) for one in (other, driver))
             raise ConfigError(
-                f"{places} have one name ({driver.name}), and their tests would have one file",
+                f"{places} have the same name ({driver.name}), so their tests would be in the same file",
                 hint="give one of them another `name`",
             )
 

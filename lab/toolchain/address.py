@@ -77,5 +77,7 @@ def _belong_together(image: Path, symbols: Path) -> bool:
     ours, theirs = codeview(image), codeview(symbols)
     if ours is None or theirs is None or ours.build_id == theirs.build_id:
         return True
-    logging.getLogger(__name__).warning("%s: symbols of another build than %s; its lines are not told", symbols, image)
+    logging.getLogger(__name__).warning(
+        "%s: these symbols belong to another build than %s, so no source lines are shown", symbols, image
+    )
     return False

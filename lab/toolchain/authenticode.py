@@ -82,7 +82,8 @@ def read_signatures(pages: FilePages, layout: SumsLayout) -> tuple[Signature, ..
         return ()
     end = layout.table_at + layout.table_size
     if end > len(pages):
-        said = f"the table of certificates would end at byte {end}, and the file has {len(pages)}: it was cut off after signing"
+        said = f"the table of certificates would end at byte {end}, and the file has {len(pages)}: the file was truncated"
+        " after signing"
         return (Signature(problem=said),)
     if not _ENTRY_HEAD.size <= layout.table_size <= _LONGEST_TABLE:
         return (Signature(problem=f"the table of certificates has {layout.table_size} bytes"),)
@@ -146,16 +147,16 @@ def _problem(
     """Why a signature does not hold for these bytes; empty when it does."""
     encapsulated = signed["encap_content_info"]
     if encapsulated["content_type"].dotted != _SPC_INDIRECT_DATA:
-        return "it signs something else than an image"
+        return "it does not sign an image"
     content = encapsulated["content"].parse(_SpcIndirectData)
     told = content["message_digest"]
     really = authenticode_digest(pages, layout, told["digest_algorithm"]["algorithm"].native)
     if really != told["digest"].native:
-        return "the image was changed after signing: its digest is another one than the signature's"
+        return "the image was changed after signing: its digest differs from the signature's"
     algorithm = info["digest_algorithm"]["algorithm"].native
     attributes = {item["type"].native: item["values"][0] for item in info["signed_attrs"]}
     if attributes["message_digest"].native != hashlib.new(algorithm, content.contents).digest():
-        return "it is damaged: what it signs is not what it contains"
+        return "it is damaged: its digest does not match its content"
     # The attributes are signed as a set (RFC 5652, 5.4), though they are stored under a tag of their own.
     data = b"\x31" + info["signed_attrs"].dump()[1:]
     return _check(certificate, info["signature"].native, data, algorithm)
@@ -169,9 +170,9 @@ def _check(certificate: x509.Certificate, signature: bytes, data: bytes, algorit
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, data, ec.ECDSA(digest))
         else:
-            return f"its key is of a kind that Windows does not take ({type(key).__name__})"
+            return f"Windows does not accept its kind of key ({type(key).__name__})"
     except InvalidSignature:
-        return "it is damaged: it was not made with the key of its certificate"
+        return "it is damaged: the key of its certificate did not make it"
     except UnsupportedAlgorithm as error:
         return f"it cannot be checked here: {error}"
     return ""
@@ -231,7 +232,7 @@ def _stamped(found: Signature, token: cms.ContentInfo, signature: bytes) -> Sign
     stamp: tsp.TSTInfo = signed["encap_content_info"]["content"].parsed
     imprint = stamp["message_imprint"]
     if hashlib.new(imprint["hash_algorithm"]["algorithm"].native, signature).digest() != imprint["hashed_message"].native:
-        return replace(found, problem=found.problem or "its time stamp is of another signature")
+        return replace(found, problem=found.problem or "its time stamp belongs to another signature")
     by = _subject(_signers_certificate(signed["signer_infos"][0], _certificates(signed)))
     return replace(found, stamped=stamp["gen_time"].native, stamped_by=by)
 

@@ -193,8 +193,8 @@ def _all_of(project: Path) -> list[Component]:
         own = found.components
     if not own:
         raise ConfigError(
-            f"there is nothing to build: no {MANIFEST_NAME} in {project} or below it",
-            hint="`lab init` writes one; or name a folder that has one",
+            f"there is nothing to build: there is no {MANIFEST_NAME} in {project} or below it",
+            hint="`lab init` writes one; or give a folder that has one",
         )
     return [component for component in own.values() if not component.prebuilt]
 
@@ -224,10 +224,10 @@ def build_components(
             )
         if component.prebuilt:
             raise ConfigError(
-                f"{component.name} is a finished file; there is nothing to build",
+                f"{component.name} is a finished file, so there is nothing to build",
                 file=str(component.file),
                 key="image",
-                hint="`lab driver check` looks at it; name C files under `sources` to have it built",
+                hint="`lab driver check` examines it; to have it built, name C files under `sources`",
             )
     if key:
         require_tool()
@@ -243,7 +243,7 @@ def build_components(
             return [take(_build(part, compiler, out, key, say, warn or say, defines, hashes)) for part in components]
     except Timeout:
         raise LabError(
-            f"waited {_LOCK_TIMEOUT_S:.0f} s for another build into {out}", hint="look for a lab command that hangs"
+            f"waited {_LOCK_TIMEOUT_S:.0f} s for another build into {out}", hint="find the lab command that hangs"
         ) from None
 
 
@@ -313,10 +313,10 @@ def _refuse_clashes(components: Sequence[Component]) -> None:
         other = images.setdefault(component.image_name.lower(), component)
         if other.file.resolve() != component.file.resolve():
             raise ConfigError(
-                f"{other.file} builds a file of this name, too",
+                f"{other.file} builds a file with this name, too",
                 file=str(component.file),
                 key="image",
-                hint="build them one after the other, each with an --out of its own",
+                hint="build them separately, each with its own --out",
             )
 
 
@@ -336,7 +336,7 @@ def _refuse_foreign(component: Component, out: Path) -> None:
         return
     if not stamp_file(target).exists():
         raise ConfigError(
-            f"{target} was not built by the lab, and would be replaced",
+            f"{target} was not built by the lab, and the build would replace it",
             hint=f"name another folder with --out, or remove {target}",
         )
     said = read_stamp(target)
@@ -344,7 +344,7 @@ def _refuse_foreign(component: Component, out: Path) -> None:
         other = Path(os.path.normpath(out.resolve() / said.manifest))
         if other.is_file():
             raise ConfigError(
-                f"{target} is the build of {other}, and would be replaced by that of {component.file}",
+                f"{target} is the build of {other}, and would be replaced by the build of {component.file}",
                 hint=f"name another folder with --out, or remove {target}",
             )
 

@@ -39,11 +39,14 @@ def relative_path(value: str, what: str) -> str:
         ValueError: It is empty, absolute, or written with backslashes.
     """
     if "\\" in value:
-        raise ValueError(f"must have slashes: write {value.replace(chr(92), '/')}")
+        raise ValueError(f"must use slashes: write {value.replace(chr(92), '/')}")
     if not value.strip():
         raise ValueError(f"must name {what}")
     if Path(value).is_absolute():
-        raise ValueError(f"must name {what} by its path from the manifest's folder, such as ../inc: others have other folders")
+        raise ValueError(
+            f"must name {what} by its path relative to the manifest's folder, such as ../inc, because"
+            " absolute paths differ between hosts"
+        )
     return value
 
 
@@ -67,26 +70,26 @@ class BuildKeys(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: tuple[str, ...] = Field(
-        default=(), description="C (.c), C++ (.cpp, .cxx, .cc) and assembler (.S) files; none: image is finished"
+        default=(), description="C (.c), C++ (.cpp, .cxx, .cc) and assembler (.S) files; default: image is a finished file"
     )
-    include: tuple[str, ...] = Field(default=(), description="folders of headers, before those of the compiler")
+    include: tuple[str, ...] = Field(default=(), description="folders with headers, searched before those of the compiler")
     defines: Annotated[tuple[str, ...], BeforeValidator(_as_words)] = Field(
         default=(), description="preprocessor definitions: NAME, NAME=VALUE, or a mapping"
     )
-    cflags: tuple[str, ...] = Field(default=(), description="further options of GCC, behind the lab's own, for all sources")
+    cflags: tuple[str, ...] = Field(default=(), description="more GCC options for all sources, placed after the lab's own")
     libraries: tuple[str, ...] = Field(
         default=(), description="import or static libraries: a name, such as ksecdd or ws2_32, or the path of an .a or .lib"
     )
     api: Api | None = Field(
         default=None,
-        description="newest Windows whose functions the headers declare; none: what the sources define, or win10",
+        description="newest Windows whose functions the headers declare; default: what the sources define, or win10",
     )
     warnings: Annotated[Warnings, BeforeValidator(_yes_and_no)] = Field(
-        default="on", description="errors: a warning ends the build; on: they are shown; off: they are not"
+        default="on", description="errors: a warning stops the build; on: warnings are shown; off: they are hidden"
     )
     runtime: Runtime = Field(
         default="c",
-        description="program: c: starts in main(), with the C library; none: starts in Start(), with kernel32 alone",
+        description="program: c: starts in main(), with the C library; none: starts in Start(), with only kernel32",
     )
 
     @field_validator("sources")
@@ -96,7 +99,7 @@ class BuildKeys(BaseModel):
             suffix = PurePosixPath(relative_path(source, "a source")).suffix
             if suffix.lower() in (".asm", ".s") and suffix != ".S":
                 raise ValueError(
-                    f"has {source}, which is not compiled: assembler is taken in GNU's syntax, from files that end in .S"
+                    f"has {source}, which the lab does not compile: write assembler in GNU syntax, in files that end in .S"
                 )
             if suffix not in _LANGUAGES:
                 raise ValueError(f"must end in one of {', '.join(_LANGUAGES)}; {source} does not")
@@ -121,7 +124,7 @@ class BuildKeys(BaseModel):
         for flag in value:
             if _NOT_TO_GIVE.fullmatch(flag):
                 raise ValueError(
-                    f"has {flag}: what is read, written and linked is the lab's business (sources, include, libraries)"
+                    f"has {flag}: the lab decides which files are read, written and linked (sources, include, libraries)"
                 )
         return value
 

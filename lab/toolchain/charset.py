@@ -47,14 +47,14 @@ def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str
         told = {_UTF8: marked[0]}
     if None in found.values() or _MARK_ALONE in told:
         odd = next(name for name, value in found.items() if value in (None, _MARK_ALONE))
-        logging.getLogger(__name__).warning("%s is not in %s; strings are taken byte by byte", folder / odd, encoding)
+        logging.getLogger(__name__).warning("%s is not in %s; strings keep their bytes", folder / odd, encoding)
         return []
     if len(told) > 1:
         (first, one), (second, other) = told.items()
         raise ConfigError(
             f"is in {first}, and {folder / other}, which is compiled together with it, in {second}",
             file=str(folder / one),
-            hint=f"save them alike: the compiler reads a source and its headers in one encoding; {SAVE_AS_UTF8}",
+            hint=f"save both in one encoding, because the compiler reads a source and its headers alike; {SAVE_AS_UTF8}",
         )
     return [*(f"-finput-charset={_iconv(source)}" for source in told), f"-fexec-charset={_iconv(encoding)}"]
 

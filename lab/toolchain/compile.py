@@ -161,7 +161,9 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
         if after == before:
             shown = () if component.manifest.warnings == "off" else tuple(dict.fromkeys(job.warnings))
             return Compiled(take_inputs(component.folder, [*before.files, *read], search), shown)
-    raise LabError(f"the files of {component.name} change while it is built", hint="wait until whatever writes them is done")
+    raise LabError(
+        f"the files of {component.name} changed during the build", hint="wait until the program that writes them has finished"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +252,8 @@ class _Job:
                 raise HostToolError(
                     [linker, *link],
                     None,
-                    message=f"{linker} linked {target.name} without a debug directory: no kernel announces it",
-                    hint="a linker that knows --build-id for PE images; binutils-mingw-w64 2.40 does",
+                    message=f"{linker} linked {target.name} without a debug directory, so no kernel announces its loads",
+                    hint="use a linker that supports --build-id for PE images, such as binutils-mingw-w64 2.40",
                 )
             same_id = {STRIP: [], BUILD_ID: [f"{BUILD_ID}=0x{made.build_id}"]}
             unstripped = [option for word in link for option in same_id.get(word, [word])]
@@ -285,9 +287,9 @@ class _Job:
         said = run([self.compiler.tool("objdump"), "-h", made], _TOOL_TIMEOUT_S, cwd=self.work).stdout
         if ".ctors" in said:
             raise ConfigError(
-                "has variables outside of functions whose constructors must be run, and nobody runs them here",
+                "has global variables with constructors, and the kernel does not run constructors",
                 file=str(self.component.folder / source),
-                hint="make the constructor constexpr, or keep the object behind a pointer that DriverEntry fills",
+                hint="make the constructor constexpr, or use a pointer, and create the object in DriverEntry",
             )
 
     def _run(self, argv: Sequence[str], cwd: Path) -> None:

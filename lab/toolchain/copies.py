@@ -76,7 +76,7 @@ class RunCopies:
         if known is not None:
             if known[0] != source:
                 raise ConfigError(
-                    f"{file} and {known[0]} have one name and would overwrite each other in the guest",
+                    f"{file} and {known[0]} have the same name and would overwrite each other in the guest",
                     hint="rename one of the two clients",
                 )
             return known[1]
@@ -134,7 +134,9 @@ def copy_of(source: Path, target: Path) -> str:
         if same and whole:
             return digest
     target.unlink()
-    raise ConfigError("changes while it is copied", file=str(source), hint="wait until whatever writes it is done")
+    raise ConfigError(
+        "changed while it was copied", file=str(source), hint="wait until the program that writes it has finished"
+    )
 
 
 def _pump(reader: BinaryIO, writer: BinaryIO) -> str:

@@ -40,16 +40,16 @@ _IDIOMS = (
     ),
     (
         re.compile(r"before string constant[^\n]*\n[^\n]*__FUNCTION__|__FUNCTION__ \""),
-        'in GCC __FUNCTION__ is no string literal: write "%s: …" and pass __FUNCTION__ as an argument',
+        'in GCC, __FUNCTION__ is not a string literal: write "%s: …" and pass __FUNCTION__ as an argument',
     ),
     (
         re.compile(r"[’'] undeclared|unknown type name|was not declared in this scope"),
-        "the kernel headers of mingw-w64 do not have this name: #include or #define what declares it"
-        f" (`defines` in the manifest, too), or {_FINISHED}",
+        "the kernel headers of mingw-w64 do not have this name: include the header or define the macro that"
+        f" declares it (also by `defines` in the manifest), or {_FINISHED}",
     ),
     (
         re.compile(r"implicit declaration of function"),
-        f"the kernel headers of mingw-w64 do not declare it: spell it as they do, declare it in the source, or {_FINISHED}",
+        f"the kernel headers of mingw-w64 do not declare it: correct the spelling, declare it in the source, or {_FINISHED}",
     ),
     (
         re.compile(r"to execution character set|failure to convert"),
@@ -57,7 +57,7 @@ _IDIOMS = (
     ),
     (
         re.compile(r"invalid suffix [\"“`‘'][uU]?[iI](8|16|32|64)"),
-        "GCC has no such endings of numbers: write LL for i64 and ULL for ui64",
+        "GCC does not have these suffixes of numbers: write LL for i64 and ULL for ui64",
     ),
     (
         re.compile(r"conflicting types for|resolving _\w+@\d+ by linking to _"),
@@ -65,21 +65,24 @@ _IDIOMS = (
     ),
     (
         re.compile(r"cannot find entry symbol"),
-        'a driver begins in `DriverEntry(PDRIVER_OBJECT, PUNICODE_STRING)`; it is not static, and in C++ it is extern "C"',
+        'a driver needs `DriverEntry(PDRIVER_OBJECT, PUNICODE_STRING)`, not static, and in C++ extern "C"',
     ),
     (
         re.compile(r"cannot find -l"),
-        "mingw-w64 has no import library of that name: give `libraries` the path of an .a or .lib file",
+        "mingw-w64 has no import library with this name: write the path of an .a or .lib file under `libraries`",
     ),
     (
         re.compile(r"exception handling disabled|cannot use .?dynamic_cast|cannot use .?typeid"),
-        "C++ in the kernel has neither exceptions nor run-time type information",
+        "in the kernel, C++ has no exceptions and no run-time type information",
     ),
     (re.compile(r"\[-Werror"), "`warnings: on` in the manifest shows it and goes on"),
 )
 _HEADERS = (
     (re.compile(r"^(wdf|ucx|udecx)", re.IGNORECASE), f"mingw-w64 has no headers of KMDF: {_FINISHED}"),
-    (re.compile(r"\.tmh$", re.IGNORECASE), f"it is made by the preprocessor of WPP tracing, a part of the WDK: {_FINISHED}"),
+    (
+        re.compile(r"\.tmh$", re.IGNORECASE),
+        f"the preprocessor of WPP tracing makes it, which is a part of the WDK: {_FINISHED}",
+    ),
 )
 
 
@@ -102,7 +105,7 @@ def refuse_utf16(folder: Path, names: Iterable[str]) -> None:
             continue  # the compiler says it better
         # Without a mark, every other byte of a source's first characters is zero.
         if marked_encoding(start) == "utf-16" or (b"\0" in start[:2] and any(start)):
-            raise ConfigError("is in UTF-16, which the compiler does not read", file=str(file), hint=SAVE_AS_UTF8)
+            raise ConfigError("is UTF-16, which the compiler cannot read", file=str(file), hint=SAVE_AS_UTF8)
 
 
 def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
@@ -154,14 +157,14 @@ def _hints(output: str) -> Iterator[str]:
         name = missing["name"]
         yield from (hint for pattern, hint in _HEADERS if pattern.search(name))
         yield (
-            f"{name} is neither beside the sources nor among the headers of mingw-w64: is it your own, name the folder that"
-            f" it is looked for in, `include: [../inc]` in the manifest; is it one of the WDK's, {_FINISHED}"
+            f"{name} is neither beside the sources nor among the headers of mingw-w64: if it is your own, name its"
+            f" folder, `include: [../inc]` in the manifest; if it belongs to the WDK, {_FINISHED}"
         )
     undefined = _UNDEFINED.search(output)
     if undefined and undefined["name"].startswith("operator "):
-        yield "a driver in C++ defines operators new and delete itself, on ExAllocatePoolWithTag and ExFreePoolWithTag"
+        yield "a C++ driver defines operators new and delete itself, with ExAllocatePoolWithTag and ExFreePoolWithTag"
     elif undefined and re.match(r"__cxa_|__gxx_|__emutls|_Unwind|std::", undefined["name"]):
-        yield "there is no C++ library in the kernel: no exceptions, no std::, no thread_local, no destructors at the end"
+        yield "the kernel has no C++ library: no exceptions, no std::, no thread_local, no destructors of global variables"
     elif undefined:
         yield (
             f"{undefined['name']} is neither in the sources nor in mingw-w64's import libraries of ntoskrnl.exe and hal.dll;"

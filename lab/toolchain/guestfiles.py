@@ -19,7 +19,7 @@ class GuestFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: str = Field(description="the file, from the manifest's folder")
+    path: str = Field(description="the file, relative to the manifest's folder")
     to: str = Field(default="", description=r"Windows path of the copy, such as C:\Windows\System32\drivers\table.bin")
 
     @model_validator(mode="before")
@@ -33,7 +33,7 @@ class GuestFile(BaseModel):
         name = Path(relative_path(value, "a file")).name
         if not re.fullmatch(_NAME, name):
             raise ValueError(
-                f"{name} is no name for a file in the guest: rename it, without % & ^ ! and what Windows has in no name"
+                f"{name} cannot be a file name in the guest: rename it, without % & ^ ! and the characters that Windows forbids"
             )
         return value
 

@@ -82,7 +82,7 @@ def project_components(project: Path) -> Found:
         try:
             component = load_component(file)
         except ConfigError as error:
-            _LOG.info("%s is left out of the components by name: %s", file, error)
+            _LOG.info("%s cannot be used by name: %s", file, error)
             found.broken[file] = error
             continue
         places.setdefault(component.name, []).append(file)
@@ -102,7 +102,7 @@ def refuse_unsound(found: Found) -> None:
     """
     for name, files in found.ambiguous.items():
         places = " and ".join(map(str, files))
-        raise ConfigError(f"{name} is the name of {places}", hint="rename one of them, or name one by its path")
+        raise ConfigError(f"{name} is the name of {places}", hint="rename one of them, or use its path")
     for error in found.broken.values():
         raise error
 
@@ -112,7 +112,7 @@ def unknown_name(name: str, known: Iterable[str], project: Path | None = None) -
     found = project_components((project or user_project()).resolve())
     if name in found.ambiguous:
         places = " and ".join(map(str, found.ambiguous[name]))
-        return ConfigError(f"{name} is the name of {places}", hint="name the one that you mean by its path")
+        return ConfigError(f"{name} is the name of {places}", hint="use the path of the one that you mean")
     wrong = next(iter(found.broken.values()), None)
     hint = f"one of {', '.join(sorted(known))}, or the path of a folder with a {MANIFEST_NAME}"
     if wrong is not None:

@@ -33,34 +33,37 @@ _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length
 class DriverManifest(BuildKeys):
     """The keys of ``driver.yaml``."""
 
-    name: _Name = Field(description="what tests and commands call it; @pytest.mark.lab_driver(NAME)")
+    name: _Name = Field(description="the name that tests and commands use; @pytest.mark.lab_driver(NAME)")
     kind: Kind = "driver"
     image: str = Field(
-        min_length=1, description="file name of the build; without sources: path of a finished file, from the manifest's folder"
+        min_length=1,
+        description="with sources: file name of the build; without: path of a finished file, relative to the manifest's folder",
     )
-    service: _Name | None = Field(default=None, description="driver: name of its service in the guest; NAME when not given")
-    load_order_group: str = Field(default="LabDrivers", description="driver: its service's load-order group")
+    service: _Name | None = Field(default=None, description="driver: name of its service in the guest; default: NAME")
+    load_order_group: str = Field(default="LabDrivers", description="driver: the load-order group of its service")
     start: Literal["demand", "boot"] = Field(
-        default="demand", description="driver: how an image's own service of it starts; tests start drivers themselves"
+        default="demand", description="driver: how its service starts if it is part of an image; tests start drivers themselves"
     )
     links: tuple[str, ...] = Field(
         default=(), description=r"driver: how programs open its devices, for example \\.\LySharkSync"
     )
     clients: tuple[str | dict[str, object], ...] = Field(
-        default=(), description="driver: programs that exercise it: by name, by path, or as a program of its own with `sources`"
+        default=(), description="driver: programs that exercise it: names, paths, or programs described here with `sources`"
     )
-    registry: dict[str, object] = Field(default={}, description="driver: values below its service's key, see registry.py")
-    files: tuple[GuestFile, ...] = Field(default=(), description="driver: files beside it in the guest, or at `to` there")
+    registry: dict[str, object] = Field(default={}, description="driver: registry values below the key of its service")
+    files: tuple[GuestFile, ...] = Field(
+        default=(), description="driver: files that are copied beside it in the guest, or to `to`"
+    )
     needs: tuple[str, ...] = Field(
-        default=(), description="driver: drivers that are loaded before it and unloaded behind it, by name or by path"
+        default=(), description="driver: drivers that are loaded before it and unloaded after it, by name or by path"
     )
     inf: str | None = Field(default=None, description="driver: the INF of its package, which pnputil installs (capability pnp)")
     arches: tuple[Literal["x64", "x86"], ...] = Field(
         default=("x64", "x86"), min_length=1, description="processors that the sources are written for"
     )
-    under_test: bool = Field(default=True, description="driver: part of every run; false for what serves the lab itself")
+    under_test: bool = Field(default=True, description="driver: may be tested; false for a driver that serves the lab itself")
     encoding: str = Field(default="utf-8", description="driver: encoding of the text that it prints")
-    description: str = Field(default="", description="one line for people")
+    description: str = Field(default="", description="one line for readers")
 
     @field_validator("encoding")
     @classmethod
@@ -97,17 +100,20 @@ class DriverManifest(BuildKeys):
         if not self.image.lower().endswith(suffix):
             raise ValueError(f"image of a {self.kind} must end in {suffix}")
         if self.sources and Path(self.image).name != self.image:
-            raise ValueError("image must be a plain file name when there are sources to build it from")
+            raise ValueError("with sources, image must be a file name without a folder")
         if self.start == "boot" and (self.under_test or self.kind == "program"):
-            raise ValueError("start: boot is for drivers of an image (under_test: false): tests start theirs themselves")
+            raise ValueError(
+                "start: boot is for drivers that are part of an image (under_test: false); tests start the"
+                " other drivers themselves"
+            )
         return self
 
 
 class InlineProgram(BuildKeys):
     """A client that a driver's manifest describes itself, among ``clients``."""
 
-    name: _Name = Field(description="what tests call it; client(NAME)")
-    sources: tuple[str, ...] = Field(min_length=1, description="see the manifest's own")
+    name: _Name = Field(description="the name that tests use; client(NAME)")
+    sources: tuple[str, ...] = Field(min_length=1, description="see the key of the manifest")
 
     def manifest(self) -> DriverManifest:
         """The same as the manifest of a program."""
@@ -182,11 +188,11 @@ def load_component(path: Path) -> Component:
     """
     document = read_yaml(path)
     if not document.data:
-        hint = "write at least name, image and sources; docs/drivers.md shows an example"
+        hint = "write at least name, image and sources; docs/drivers.md has an example"
         raise ConfigError("is empty", file=str(path), line=1, hint=hint)
     for key in _NO_ARGUMENTS & document.data.keys():
-        hint = "give them below its service: `registry: {Parameters: {Level: 3}}`; DriverEntry gets the path of that key"
-        said = "there is no such key: Windows hands the arguments of StartService to no driver"
+        hint = "use registry values: `registry: {Parameters: {Level: 3}}`; DriverEntry gets the path of the key"
+        said = "there is no such key, because Windows passes the arguments of StartService to no driver"
         raise ConfigError(said, file=str(path), key=key, line=document.line((key,)), hint=hint)
     manifest = validate(document, DriverManifest)
     registry = parse_registry(document)
@@ -213,8 +219,8 @@ def _check_kinds(component: Component) -> None:
     if wrong:
         raise component.wrong(f"{', '.join(_OF_DRIVERS)} are for drivers; this is a program", wrong, hint="leave it out")
     if manifest.inf and manifest.sources:
-        said = "is for a finished image: the package's catalogue holds its hash, and a new build breaks it"
-        raise component.wrong(said, "inf", hint="leave sources out, and sign image and catalogue with the package's own tools")
+        said = "needs a finished image: the catalogue of the package holds its hash, and a new build would change the hash"
+        raise component.wrong(said, "inf", hint="leave sources out, and sign image and catalogue with the tools of your build")
 
 
 def _check_places(component: Component) -> None:
@@ -227,9 +233,9 @@ def _check_places(component: Component) -> None:
         other = taken.setdefault((file.to or file.name).lower(), file.path)
         if other is not file.path:
             raise component.wrong(
-                f"{file.path} and {other} have one place in the guest, {file.to or f'{file.name} beside the driver'}",
+                f"{file.path} and {other} have the same place in the guest, {file.to or f'{file.name} beside the driver'}",
                 *("files", number),
-                hint=r"name one of them only, rename one, or give one another place: {path: …, to: 'C:\…'}",
+                hint=r"remove one, rename one, or give one another place: {path: …, to: 'C:\…'}",
             )
 
 
@@ -249,20 +255,20 @@ def _check_files(component: Component, document: YamlDocument) -> None:
             if not there:
                 raise _missing(document, (key, number), folder / name, "folder" if key == "include" else "file")
     if component.prebuilt and not component.prebuilt.is_file():
-        hint = "correct the path, or name the files under `sources` to have it built"
+        hint = "correct the path; to have it built, name its files under `sources`"
         raise _missing(document, ("image",), component.prebuilt, "file", hint)
 
 
 def _missing(document: YamlDocument, key: tuple[str | int, ...], path: Path, what: str, hint: str = "") -> ConfigError:
     near = [other.name for other in _siblings(path) if other.name.lower() == path.name.lower()]
     if near:
-        hint = f"its name is {near[0]}: here large and small letters differ"
+        hint = f"its name is {near[0]}: letter case matters here"
     return ConfigError(
         f"there is no {what} {path}",
         file=document.file,
         key=dotted(key),
         line=document.line(key),
-        hint=hint or "paths count from the manifest's folder",
+        hint=hint or "paths are relative to the manifest's folder",
     )
 
 

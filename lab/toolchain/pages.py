@@ -46,7 +46,7 @@ class FilePages:
         """
         end = min(offset + size, self._size)
         if end - offset > _LONGEST:
-            raise ValueError(f"a part of {end - offset} bytes at {offset} is in no image")
+            raise ValueError(f"a part of {end - offset} bytes at {offset} is outside of the image")
         pages = [self._page(number) for number in range(offset // _PAGE, -(-end // _PAGE))] if end > offset else []
         skipped = offset % _PAGE
         return b"".join(pages)[skipped : skipped + max(0, end - offset)]

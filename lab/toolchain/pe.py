@@ -112,7 +112,7 @@ def check(path: Path, kind: Kind, arch: Arch, *, others: bool = False) -> ImageF
         problems.append(f"it is for {facts.arch}, not for {arch}")
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
-        raise ConfigError(f"is not a sound {kind} image:{listed}", file=str(path))
+        raise ConfigError(f"is not a valid {kind} image:{listed}", file=str(path))
     return facts
 
 
@@ -121,11 +121,11 @@ def _common(image: pefile.PE) -> Iterator[str]:
     if header.Machine not in _MACHINES:
         yield f"its processor (machine 0x{header.Machine:04x}) is neither x64 nor x86"
     if not header.Characteristics & _EXECUTABLE_IMAGE:
-        yield "it is not marked as executable: the linker did not finish it"
+        yield "it is not marked as executable: the linker did not complete it"
     if not optional.AddressOfEntryPoint:
         yield "it has no entry point"
     if header.Characteristics & _RELOCS_STRIPPED:
-        yield "its relocations are stripped: it loads at one address only (link with --dynamicbase, without /FIXED)"
+        yield "its relocations are stripped, so it loads at one address only (link with --dynamicbase, without /FIXED)"
 
 
 def _driver(image: pefile.PE, imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _sum(image: pefile.PE, really: int) -> Iterator[str]:
     if not told:
         yield "it has no checksum"
     elif told != really:
-        yield f"its checksum is 0x{told:08x} and should be 0x{really:08x}: it was changed after linking"
+        yield f"its checksum is 0x{told:08x} and should be 0x{really:08x}: the file was changed after linking"
 
 
 def _program(image: pefile.PE) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _program(image: pefile.PE) -> Iterator[str]:
 
 def _unusual(image: pefile.PE) -> Iterator[str]:
     if image.FILE_HEADER.Characteristics & _DLL:
-        yield "it is a DLL: Wine calls its entry point as DllMain first (link it without -shared, /DLL)"
+        yield "it is a DLL: Wine calls its entry point as DllMain first (link it without -shared or /DLL)"
     directories = image.OPTIONAL_HEADER.DATA_DIRECTORY
     has_relocations = len(directories) > _RELOCATIONS and directories[_RELOCATIONS].Size
     if not has_relocations and not image.FILE_HEADER.Characteristics & _RELOCS_STRIPPED:
@@ -159,20 +159,20 @@ def _unusual(image: pefile.PE) -> Iterator[str]:
     for section in image.sections:
         flags = section.Characteristics
         if flags & _MEM_EXECUTE and flags & _MEM_WRITE:
-            gone = "; it is discarded after DriverEntry, as older kits link INIT" if flags & _MEM_DISCARDABLE else ""
+            gone = "; it is discarded after DriverEntry (older kits link INIT like this)" if flags & _MEM_DISCARDABLE else ""
             yield f"section {section_name(section)} is both writable and executable{gone}"
 
 
 def _unusual_driver(image: pefile.PE, imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     if image.OPTIONAL_HEADER.DllCharacteristics & _WDM_DRIVER:
-        yield "it has the WDM_DRIVER bit (/DRIVER:WDM): as a plain service it may be impossible to stop"
+        yield "it has the WDM_DRIVER bit (/DRIVER:WDM): as a plain service it may not stop"
     yield from _others(imports)
 
 
 def _others(imports: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for module, names in imports.items():
         if module not in _KERNEL_MODULES | _USER_MODULES:
-            yield f"it imports {_some(names)} from {module}, so the guest must have that beside ntoskrnl.exe and hal.dll"
+            yield f"it imports {_some(names)} from {module}, which the guest must have in addition to ntoskrnl.exe and hal.dll"
 
 
 def _imports(image: pefile.PE) -> dict[str, tuple[str, ...]]:

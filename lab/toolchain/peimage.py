@@ -13,10 +13,10 @@ from lab.toolchain.imagesums import sums_layout
 from lab.toolchain.pages import FilePages
 
 _SHORTEST = 0x40
-_AGAIN = "build it again, or copy it again"
+_AGAIN = "build or copy it again"
 #: How files begin that people name by mistake.
 _OTHER_FILES = (
-    (b"version https://git-lfs", "a pointer of Git LFS: `git lfs pull` fetches the file itself"),
+    (b"version https://git-lfs", "a Git LFS pointer: `git lfs pull` gets the file"),
     (b"\x7fELF", "an ELF file of Linux"),
     (b"PK\x03\x04", "a zip archive: unpack it first"),
     (b"MSCF", "a cabinet: unpack it first"),
@@ -59,7 +59,7 @@ def _headers(path: Path, pages: FilePages) -> pefile.PE:
     where, end = max(ends, key=lambda item: item[1])
     if end > len(pages):
         raise ConfigError(
-            f"is cut off: {where} would end at byte {end}, and the file has {len(pages)}",
+            f"is truncated: {where} would end at byte {end}, and the file has {len(pages)}",
             file=str(path),
             hint=_AGAIN,
         )
@@ -70,11 +70,11 @@ def damaged(path: Path, error: Exception, begin: bytes = b"MZ") -> ConfigError:
     """The error for a file whose structures cannot be read; ``begin`` is how it begins."""
     told = f"{error}" if isinstance(error, pefile.PEFormatError) else f"{type(error).__name__}: {error}"
     if begin.startswith(b"MZ"):
-        said = f"is not a Windows image, or it is cut off or damaged: {told}"
+        said = f"is not a Windows image, or is truncated or damaged: {told}"
         return ConfigError(said, file=str(path), hint=_AGAIN)
     known = next((words for start, words in _OTHER_FILES if begin.startswith(start)), "")
     seems = f"it seems to be {known}" if known else f"it begins with {begin[:8]!r}, not with 'MZ'"
-    return ConfigError(f"is not a Windows image: {seems}", file=str(path), hint="point at a .sys file")
+    return ConfigError(f"is not a Windows image: {seems}", file=str(path), hint="give a .sys file")
 
 
 def section_name(section: pefile.SectionStructure) -> str:

@@ -135,10 +135,10 @@ def clients_of(
         found = [part for part in found if part.manifest.kind == "program"]
         if not found:
             raise component.wrong(
-                f"{client} is neither a known program nor a file beside the manifest",
+                f"{client} is neither a known program nor a file relative to the manifest",
                 *key,
-                hint="name one of `lab driver list`, give the path of an .exe or of a program's manifest,"
-                " or describe it here: {name: …, sources: [….c]}",
+                hint="write a name from `lab driver list` or the path of an .exe or of a program's manifest,"
+                " or describe the program here: {name: …, sources: [….c]}",
             )
         yield from (Client(part.name, part) for part in found)
 
@@ -161,7 +161,7 @@ def _at(component: Component, name: str, key: tuple[str | int, ...]) -> list[Com
     if path.is_file() and path.name.endswith(MANIFEST_NAME):
         return [load_component(path)]
     if path.is_dir():
-        raise component.wrong(f"there is no {MANIFEST_NAME} in {path}", *key, hint="docs/drivers.md shows how to write one")
+        raise component.wrong(f"there is no {MANIFEST_NAME} in {path}", *key, hint="docs/drivers.md says how to write one")
     raise component.wrong(f"there is no {path}", *key, hint=f"paths count from {component.folder}; they have slashes")
 
 
@@ -176,5 +176,5 @@ def refuse_rings(components: Mapping[str, Component], needs: Mapping[str, Sequen
             load_order([name], needs)
         except ValueError as ring:
             raise component.wrong(
-                f"these drivers need each other: {ring}", "needs", hint="one of them must be loaded first: remove its need"
+                f"these drivers need each other, so none can be loaded first: {ring}", "needs", hint="remove one of the `needs`"
             ) from None

@@ -81,7 +81,7 @@ def commit_of(folder: Path, files: Iterable[Path] = ()) -> tuple[str, bool | Non
         inside = [path for path in dict.fromkeys(file.resolve() for file in files) if path.is_relative_to(root)]
         changed = _git(folder, "status", "--porcelain", "--untracked-files=normal", "--", ".", *map(str, inside))
     except (HostToolError, ValueError) as error:
-        _LOG.info("no commit of %s: %s", folder, str(error).splitlines()[0])
+        _LOG.info("cannot read the commit of %s: %s", folder, str(error).splitlines()[0])
         return "", None
     return commit, bool(changed.strip())
 
@@ -103,7 +103,7 @@ def commit_around(folder: Path) -> tuple[str, bool | None]:
         commit = _git(folder, "rev-parse", "HEAD").strip()
         changed = _git(folder, "status", "--porcelain", "--untracked-files=normal", "--", ":/").splitlines()
     except (HostToolError, ValueError) as error:
-        _LOG.info("no commit around %s: %s", folder, str(error).splitlines()[0])
+        _LOG.info("%s is in no git repository: %s", folder, str(error).splitlines()[0])
         return "", None
     if any(not line.startswith("??") for line in changed):
         return commit, True

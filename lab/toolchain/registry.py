@@ -72,14 +72,14 @@ def parse_registry(document: YamlDocument) -> tuple[RegistryValue, ...]:
         raise _wrong(document, ("registry",), "must be a list of `name: value` lines", "Parameters: {Level: 3}")
     for path, written in document.misread.items():
         if path[0] == "registry":
-            said = f"is written {written}, which YAML reads as another number: a time in seconds, or octal"
-            raise _wrong(document, path, said, "write the number in decimal or as 0x…, or quote it to have it as text")
+            said = f"is written {written}, which YAML reads as another number (a time in seconds, or octal)"
+            raise _wrong(document, path, said, "write the number in decimal or as 0x…, or quote it to make it a text")
     found = tuple(_values(document, tree, ("registry",), ""))
     seen: dict[tuple[str, str], str] = {}
     for value in found:
         other = seen.setdefault((value.key.lower(), value.name.lower()), value.name)
         if other is not value.name:
-            raise _wrong(document, ("registry", value.name), f"is {other} once more: Windows looks at no case", "")
+            raise _wrong(document, ("registry", value.name), f"is {other} once more: Windows ignores letter case", "")
     return found
 
 
@@ -100,10 +100,10 @@ def _values(document: YamlDocument, tree: Mapping[object, object], path: KeyPath
     for raw, value in tree.items():
         here = (*path, str(raw))
         if not isinstance(raw, str):
-            raise _wrong(document, here, f"is no text: YAML reads {raw!r}", "quote it")
+            raise _wrong(document, here, f"is not a text: YAML reads {raw!r}", "quote it")
         name = raw
         if not name:
-            raise _wrong(document, here, "has no name", "@ is a key's default value")
+            raise _wrong(document, here, "has no name", "@ is the default value of a key")
         if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
             # A line break in it would begin a line of its own in the file, and be a key or a value of somebody else's.
             key_said = dotted((*path, name.encode("unicode_escape").decode("ascii")))
@@ -113,7 +113,7 @@ def _values(document: YamlDocument, tree: Mapping[object, object], path: KeyPath
             if not value:
                 raise _wrong(document, here, "is a subkey without values", "leave it out, or give it one")
             if name.startswith("\\") or name.endswith("\\") or "\\\\" in name:
-                raise _wrong(document, here, "is no path of a subkey", "for example Parameters, or Parameters\\Deep")
+                raise _wrong(document, here, "is not the path of a subkey", "for example Parameters, or Parameters\\Deep")
             yield from _values(document, value, here, f"{key}\\{name}" if key else name)
             continue
         if not key and name.lower() in _OF_THE_SERVICE:
@@ -125,7 +125,7 @@ def _typed(document: YamlDocument, path: KeyPath, value: object) -> tuple[str, b
     """Type and data of a value."""
     if isinstance(value, dict):
         if set(value) != {"type", "value"}:
-            raise _wrong(document, path, "must have type and value, and nothing else", "{type: REG_QWORD, value: 1}")
+            raise _wrong(document, path, "must have only the keys type and value", "{type: REG_QWORD, value: 1}")
         name = str(value["type"]).upper()
         name = name if name.startswith("REG_") else f"REG_{name}"
         if name not in TYPES:
@@ -139,8 +139,8 @@ def _typed(document: YamlDocument, path: KeyPath, value: object) -> tuple[str, b
         return "REG_SZ", _encoded(document, path, "REG_SZ", value)
     if isinstance(value, list):
         return "REG_MULTI_SZ", _encoded(document, path, "REG_MULTI_SZ", value)
-    said = "is empty" if value is None else f"is {value}, which is neither text, number nor list"
-    raise _wrong(document, path, said, "quote it to have it as text")
+    said = "is empty" if value is None else f"is {value}, which is not a text, a number or a list"
+    raise _wrong(document, path, said, "quote it to make it a text")
 
 
 def _encoded(document: YamlDocument, path: KeyPath, name: str, value: object) -> bytes:
@@ -160,7 +160,7 @@ def _encoded(document: YamlDocument, path: KeyPath, name: str, value: object) ->
         texts = value if isinstance(value, list) else [value]
         for text in texts:
             if not isinstance(text, str) or not text or "\0" in text:
-                raise _wrong(document, path, f"must be a list of texts that are not empty, not {value!r}", "quote numbers")
+                raise _wrong(document, path, f"must be a list of non-empty texts, not {value!r}", "quote numbers")
         return _text("".join(f"{text}\0" for text in texts))
     if not isinstance(value, str) or "\0" in value:
         raise _wrong(document, path, f"must be text for {name}, not {value!r}", "quote it")

@@ -92,7 +92,7 @@ def resolve_drivers(
                     continue
                 name = choice.component.name
                 if name in taken:
-                    raise ConfigError(f"{path} and {taken[name]} are both the driver {name}", hint="name one of them")
+                    raise ConfigError(f"{path} and {taken[name]} both have the driver name {name}", hint="name one of them")
                 taken[name] = path
                 chosen[name] = choice
     for name in names:
@@ -247,9 +247,9 @@ def _replacement(image: Path, known: Mapping[str, Component]) -> _Choice:
     component = drivers.get(image.name.lower())
     if component is None:
         raise ConfigError(
-            f"no known driver has an image called {image.name}, so the lab cannot tell how to load it",
+            f"no known driver has an image with the name {image.name}, so the lab does not know how to load it",
             file=str(image),
-            hint=f"put a file {MANIFEST_NAME} beside it and name that one instead:\n"
+            hint=f"put a file {MANIFEST_NAME} beside it and use that file instead:\n"
             f"    name: {image.stem}\n    image: {image.name}\n    service: {image.stem}\n"
             f"    links: ['\\\\.\\YourDevice']\n    clients: [drvprobe]\n"
             f"  (known images: {', '.join(sorted(drivers))})",
@@ -338,7 +338,7 @@ def _loadable(image: Path, origin: Path, arch: Arch) -> ImageFacts:
     except ConfigError as error:
         raise ConfigError(error.message.replace(str(image), str(origin)), hint=error.hint) from None
     if not facts.native:
-        raise ConfigError("is no driver: its subsystem is not native", file=str(origin))
+        raise ConfigError("is not a driver: its subsystem is not native", file=str(origin))
     if facts.arch != arch:
         raise ConfigError(
             f"is for {facts.arch or 'an unknown processor'}, and the guest is {arch}",

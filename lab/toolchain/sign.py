@@ -74,7 +74,7 @@ def signing_key(folder: Path | None = None) -> SigningKey:
                 _make(found)
     except Timeout:
         raise LabError(
-            f"waited {_LOCK_TIMEOUT_S:.0f} s for the lock of {place}", hint="look for another lab command that hangs"
+            f"waited {_LOCK_TIMEOUT_S:.0f} s for the lock of {place}", hint="find the lab command that hangs"
         ) from None
     return found
 
@@ -137,7 +137,7 @@ def verify(image: Path, key: SigningKey) -> None:
     run(
         [_TOOL, "verify", "-CAfile", key.certificate, "-in", image],
         _TOOL_TIMEOUT_S,
-        hint=f"the file was changed after signing, or signed by another key than {key.certificate}; build it again",
+        hint=f"the file was changed after signing, or was signed with a key other than {key.certificate}; build it again",
     )
 
 

@@ -46,8 +46,9 @@ def loaded_symbols(package: DriverPackage, base: int) -> LoadedSymbols:
     file = next((one for one in package.symbols if one.suffix == ".dbg"), None)
     if file is None:
         raise ConfigError(
-            f"driver {package.name} has no DWARF beside it, so gdb knows none of its functions",
-            hint="the lab's own builds have one; beside a finished .sys put a .dbg of `objcopy --only-keep-debug`",
+            f"driver {package.name} has no DWARF symbols beside it, so gdb does not know its functions",
+            hint="the lab's own builds have them; for a finished .sys, put a .dbg file of `objcopy --only-keep-debug`"
+            " beside it",
         )
     with opened(package.image) as (_, image):
         offset = base - int(image.OPTIONAL_HEADER.ImageBase)
@@ -72,6 +73,6 @@ def find_function(symbols: list[LoadedSymbols], name: str) -> list[int]:
         near = difflib.get_close_matches(name, known, n=3) or known[:8]
         raise ConfigError(
             f"no function {name} in {', '.join(one.name for one in symbols)}",
-            hint=f"there is {', '.join(near)}; one that was inlined everywhere has no address: name a line, sync.c:66",
+            hint=f"there is {', '.join(near)}; a function that is inlined everywhere has no address: use a line, sync.c:66",
         )
     return found

@@ -30,7 +30,7 @@ def refusal(signatures: Sequence[Signature], arch: Arch | None) -> str:
         return ""
     if not signatures:
         return f"it is not signed: {_REFUSED}"
-    return f"its signature does not hold: {signatures[0].problem}; {_REFUSED}"
+    return f"its signature is not valid: {signatures[0].problem}; {_REFUSED}"
 
 
 def windows_says(signatures: Sequence[Signature], arch: Arch | None, trusted: Collection[str] = ()) -> str:
@@ -51,8 +51,8 @@ def windows_says(signatures: Sequence[Signature], arch: Arch | None, trusted: Co
         return ""
     first = sound[0]
     if first.root == first.signer:
-        return f"it is signed by {first.signer}, a certificate that nobody else vouches for: {_TEST_MODE}"
-    return f"it is signed by {first.signer}, by way of {first.root}, which is no root of Microsoft: {_TEST_MODE}"
+        return f"it is signed by {first.signer}, with a self-signed certificate: {_TEST_MODE}"
+    return f"it is signed by {first.signer}, whose certificate chain ends at {first.root}, not at Microsoft: {_TEST_MODE}"
 
 
 def driver_note(image: Path) -> str:
@@ -70,7 +70,7 @@ def driver_note(image: Path) -> str:
 def described(signature: Signature) -> Iterator[str]:
     """A signature for people, line by line."""
     if signature.problem:
-        yield f"a signature that does not hold: {signature.problem}"
+        yield f"an invalid signature: {signature.problem}"
     if signature.signer:
         chain = " < ".join(signature.chain if signature.root == signature.chain[-1] else (*signature.chain, signature.root))
         yield f"signed ({signature.algorithm}): {chain}"

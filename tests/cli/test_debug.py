@@ -56,8 +56,8 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["win", "--break", "Blinken"], "guest win is Windows, whose drivers gdb cannot place"),
-        (["win"], "guest win was booted without its kernel debugger"),
+        (["win", "--break", "Blinken"], "guest win is Windows, and the lab cannot find the addresses of its drivers for gdb"),
+        (["win"], "guest win was booted without a kernel debugger"),
         (["other"], "no guest 'other' is running"),
         (["win", "-c", "bt"], "--command needs --batch"),
         (["win", "--batch"], "--batch needs --break"),

@@ -16,7 +16,7 @@ from lab.host.qemu import QemuFeatures
 from lab.host.survey import Folder, Survey
 from lab.host.tools import TOOLS, Tool, ToolState
 
-WORKS = Accelerator("tcg", True, "a tiny guest ran to its end in 0.07 s", 0.07)
+WORKS = Accelerator("tcg", True, "a tiny guest ended after 0.07 s", 0.07)
 OPTIONAL = Tool("optional-tool", "build drivers", "some-package", required=False)
 FEATURES = QemuFeatures(
     x_ignore_shared=True,
@@ -110,9 +110,9 @@ def test_json_has_the_documented_keys(app: typer.Typer, monkeypatch: pytest.Monk
         (replace(FEATURES, x_ignore_shared=False), "a stream of all RAM, state by exec: and fd: (this QEMU: it lacks x-ignore"),
         (
             replace(FEATURES, text_migration=False),
-            "nothing, so guests are booted cold: this QEMU's `migrate` lists",
+            "nothing, so guests are booted: this QEMU's `migrate` lists",
         ),
-        (None, "nothing, so guests are booted cold: QEMU does not tell what it can do"),
+        (None, "nothing, so guests are booted: QEMU does not tell what it can do"),
     ],
 )
 def test_the_way_of_snapshots_is_named_with_its_reason(

@@ -86,7 +86,7 @@ def test_a_backslash_or_a_folder_that_is_there_takes_the_copies(drive_c: Path, t
 def test_several_files_cannot_become_one(drive_c: Path, tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(name)
-    assert "2 files cannot all become C:\\data" in error(lab("put", "wine", "a.txt", "b.txt", "C:\\data")).message
+    assert "2 files cannot all be copied to C:\\data" in error(lab("put", "wine", "a.txt", "b.txt", "C:\\data")).message
 
 
 def test_what_is_there_is_overwritten_only_when_asked(drive_c: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_is_there_is_overwritten_only_when_asked(drive_c: Path, tmp_path: P
     there = drive_c / "a.txt"
     there.write_text("old")
     refused = error(lab("put", "wine", "a.txt", "C:\\a.txt"))
-    assert "has C:\\a.txt with another content" in refused.message
+    assert "has C:\\a.txt with other content" in refused.message
     assert "--overwrite" in (refused.hint or "")
     assert there.read_text() == "old"
     assert lab("put", "wine", "a.txt", "C:\\a.txt", "--overwrite").exit_code == 0
@@ -108,7 +108,7 @@ def test_a_folder_goes_with_all_that_is_in_it(drive_c: Path, tmp_path: Path) -> 
     lab("put", "wine", "tree", "C:\\t")
     assert (drive_c / "t" / "deep" / "x.bin").read_bytes() == b"\0\1"
     (tmp_path / "tree" / "deep" / "x.bin").write_bytes(b"other")
-    assert "deep/x.bin in C:\\t with another content" in error(lab("put", "wine", "tree", "C:\\t")).message
+    assert "deep/x.bin in C:\\t with other content" in error(lab("put", "wine", "tree", "C:\\t")).message
 
 
 def test_wrong_words_of_put_say_what_to_write(drive_c: Path) -> None:
@@ -130,4 +130,4 @@ def test_wrong_words_of_get_say_what_to_write(drive_c: Path) -> None:
     missing = error(lab("get", "wine", "C:\\none.txt"))
     assert missing.message == "guest wine has no C:\\none.txt"
     assert "run-in-guest wine -- dir" in (missing.hint or "")
-    assert "is no path of a Windows guest" in error(lab("get", "wine", "/etc/passwd")).message
+    assert "is not a path in a Windows guest" in error(lab("get", "wine", "/etc/passwd")).message

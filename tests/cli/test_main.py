@@ -108,6 +108,6 @@ def test_a_build_that_is_ended_by_a_signal_cleans_up_and_says_so(
         finally:
             process.kill()
     assert process.returncode == 128 + number
-    assert f"interrupted ({number.name}); nothing of the image is left" in told
+    assert f"interrupted ({number.name}); nothing of the image is kept" in told
     assert (tmp_path / "cleaned").exists()
     assert list((tmp_path / "images").glob(".*.tmp")) == []

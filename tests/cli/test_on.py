@@ -30,7 +30,7 @@ def test_a_lab_files_machine_is_told_to_be_for_fresh_guests(
     file.write_text("machine: {memory: 1G}\n", encoding="utf-8")
     settings = on.for_guest(load_settings({}, config=file, environ={}), "wine")
     assert not settings.values.machine.adds
-    said = "lab: guest wine keeps the machine that it has; `machine:` (memory 1024 MB) is for fresh guests\n"
+    said = "lab: guest wine keeps its virtual machine; `machine:` (memory 1024 MB) is for fresh guests\n"
     assert capsys.readouterr().err == said
     on.for_guest(settings, "wine")
     assert capsys.readouterr().err == ""

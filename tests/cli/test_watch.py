@@ -101,7 +101,7 @@ def test_a_round_that_does_not_build_shows_the_compilers_last_words(tmp_path: Pa
     said = "\n".join(f"line {number}" for number in range(50))
     lines = round_lines(None, said, tmp_path, number=2, seconds=1.25, room=8)
     assert lines[0] == "round 2: nothing was run, after 1.2 s"
-    assert lines[1] == "… 44 lines more"
+    assert lines[1] == "… 44 more lines"
     assert lines[-1] == "line 49"
     assert len(lines) == 8
 

@@ -149,7 +149,7 @@ def test_a_missing_inner_key(tmp_path: Path) -> None:
     ("text", "key", "line", "said"),
     [
         ("\nworkers: many\n", "workers", 2, "'auto'"),
-        ("workers: 0\n", "workers", 1, "must be auto or a number from 1 on"),
+        ("workers: 0\n", "workers", 1, "must be auto or a number, at least 1"),
         ("boot_timeout: -3\n", "boot_timeout", 1, "greater than 0"),
         ("transport: telnet\n", "transport", 1, "must be 'winrm' or 'ssh', not 'telnet'"),
         ("suites: []\n", "suites", 1, "at least 1 item"),
@@ -174,7 +174,7 @@ def test_all_wrong_keys_are_told_in_the_order_of_the_file(tmp_path: Path) -> Non
 def test_a_key_twice_is_refused(tmp_path: Path) -> None:
     found = error(tmp_path, "workers: 1\nimage: wine\nworkers: 2\n")
     assert (found.key, found.line) == ("workers", 3)
-    assert "the first time in line 1" in found.message
+    assert "the first one is in line 1" in found.message
 
 
 def test_an_inner_key_twice_is_refused(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_key_that_yaml_takes_for_no_text_is_refused_with_its_line(tmp_path: Pa
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        ("'(unclosed'", "kernel_prints.1: is no regular expression (missing ), unterminated subpattern at position 0)"),
+        ("'(unclosed'", "kernel_prints.1: is not a regular expression (missing ), unterminated subpattern at position 0)"),
         ("'.*'", "kernel_prints.1: matches every text, also an empty one"),
         ("17", "kernel_prints.1: must be a valid string"),
     ],

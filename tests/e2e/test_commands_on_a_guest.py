@@ -52,7 +52,7 @@ def test_files_go_in_and_come_out_and_nothing_is_overwritten_unasked(guest: str,
     source.write_bytes(b"two\r\n")
     refused = lab("put", guest, str(source), "C:\\data\\", check=False)
     assert refused.returncode == 2
-    assert r"has C:\data\settings.ini with another content" in refused.stderr
+    assert r"has C:\data\settings.ini with other content" in refused.stderr
     lab("put", guest, str(source), "C:\\data\\", "--overwrite")
     assert lab("run-in-guest", guest, "--", r"type C:\data\settings.ini").stdout.splitlines() == ["two"]
     gone = lab("get", guest, r"C:\data\nothing.txt", check=False)

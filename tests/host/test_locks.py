@@ -39,7 +39,7 @@ def test_what_is_in_the_way_is_left_alone(places: tuple[Path, Path], tmp_path: P
     (places[1] / "driver-test-lab").write_text("mine")
     with caplog.at_level(logging.WARNING):
         assert locks_dir(places) == tmp_path / "state" / "locks"
-    assert "runs of other users are not waited for" in caplog.text
+    assert "does not wait for runs of other users" in caplog.text
 
 
 def test_another_folder_by_the_environment(places: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

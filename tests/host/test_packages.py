@@ -24,7 +24,7 @@ def test_the_list_and_a_users_own(tmp_path: Path) -> None:
 def test_a_line_that_is_no_package_is_told_with_its_place(tmp_path: Path) -> None:
     more = tmp_path / "more.txt"
     more.write_text("clang\n--force-yes\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"'--force-yes' is no name of a package") as caught:
+    with pytest.raises(ConfigError, match=r"'--force-yes' is not a package name") as caught:
         packages.needed_packages([more])
     assert (caught.value.file, caught.value.line) == (str(more), 2)
 

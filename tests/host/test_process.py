@@ -91,7 +91,7 @@ def test_a_daemon_that_keeps_the_streams_open_does_not_hold_us(tmp_path: Path) -
 
 
 def test_a_missing_program_is_named() -> None:
-    with pytest.raises(HostToolError, match="no-such-tool: no such program") as caught:
+    with pytest.raises(HostToolError, match="no-such-tool: there is no such program") as caught:
         run(["no-such-tool"], 60)
     assert caught.value.exit_code is None
     assert "lab doctor" in caught.value.hint

@@ -89,5 +89,5 @@ def test_the_qemu_of_this_machine_answers() -> None:
 
 
 def test_something_that_is_not_qemu_is_named() -> None:
-    with pytest.raises(HostToolError, match="true did not tell its monitor's schema"):
+    with pytest.raises(HostToolError, match="true did not report the schema of its monitor"):
         probe_features("true")

@@ -47,7 +47,7 @@ def test_an_old_tool_does_not_do() -> None:
 def test_missing_silent_and_hanging_tools() -> None:
     tool = BY_NAME["mmdebstrap"]
     assert inspect(tool, path="").problem == "not installed"
-    assert inspect(tool, says("usage", code=2), path="/x").problem == "told no version (exit code 2)"
+    assert inspect(tool, says("usage", code=2), path="/x").problem == "did not report its version (exit code 2)"
 
     def hang(argv: Sequence[str], timeout: float) -> Finished:
         raise HostToolError(argv, None, message="did not end within 20 s")

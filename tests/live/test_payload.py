@@ -71,7 +71,7 @@ def test_two_drivers_of_one_name_are_refused(tmp_path: Path) -> None:
     one = package(tmp_path / "a", "one")
     other = package(tmp_path / "b", "one")
     assert Payload.of([one, other]).drivers == {"one": one}, "copies of one file"
-    with pytest.raises(ConfigError, match="are both the driver one"):
+    with pytest.raises(ConfigError, match="both have the driver name one"):
         Payload.of([one, replace(other, sha256="0" * 64)])
 
 

@@ -88,7 +88,7 @@ def test_nothing_is_written_before_it_was_shown_and_nothing_is_overwritten(repos
     assert "def test_it_loads(driver):" in shown.output
     assert {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()} == before
     done = lab_init(str(repository), "--yes")
-    assert "lab.yaml is there, and stays as it is" in done.output
+    assert "lab.yaml exists and stays as it is" in done.output
     assert "lab.yaml does not name drv/driver.yaml" in done.output
     assert mine.read_text(encoding="utf-8") == "workers: 1\n"
     assert all(path.read_bytes() == data for path, data in before.items())
@@ -226,5 +226,5 @@ def test_manifests_of_one_name_are_told_before_anything_is_written(tmp_path: Pat
         put(tmp_path / folder / "driver.yaml", "name: kettle\nimage: kettle.sys\nsources: [kettle.c]\n")
     refused = lab_init(str(tmp_path), "--yes")
     assert isinstance(refused.exception, ConfigError)
-    assert "a/driver.yaml and b/driver.yaml have one name (kettle)" in refused.exception.message
+    assert "a/driver.yaml and b/driver.yaml have the same name (kettle)" in refused.exception.message
     assert not (tmp_path / "lab.yaml").exists()

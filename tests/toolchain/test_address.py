@@ -80,7 +80,7 @@ def test_symbols_of_another_build_tell_no_line(
     stale.write_bytes(content)
     address = 0x50000 + dispatch_read
     assert locate(replace(sync, symbols=(stale,)), address) == f"sync.sys+0x{dispatch_read:x}"
-    assert "symbols of another build" in caplog.text
+    assert "these symbols belong to another build" in caplog.text
     # Those that fit are taken, wherever they stand in the list.
     assert "DispatchRead" in locate(replace(sync, symbols=(stale, *sync.symbols)), address)
 

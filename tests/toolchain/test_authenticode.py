@@ -203,7 +203,7 @@ def test_a_time_stamp_of_rfc_3161_is_told_and_belongs_to_its_signature(image: Pa
     if right:
         assert (found.problem, found.stamped, found.stamped_by) == ("", WHEN, _LAB)
     else:
-        assert (found.problem, found.stamped) == ("its time stamp is of another signature", None)
+        assert (found.problem, found.stamped) == ("its time stamp belongs to another signature", None)
 
 
 def signature_of(*chain: str, root: str, problem: str = "") -> Signature:
@@ -214,11 +214,14 @@ def signature_of(*chain: str, root: str, problem: str = "") -> Signature:
     ("signature", "said"),
     [
         (signature_of("Acme", "Acme CA", root="Microsoft Code Verification Root"), ""),
-        (signature_of("Acme", "Acme CA", root="Honest Roots Ltd"), "signed by Acme, by way of Honest Roots Ltd"),
-        (signature_of("Acme (test)", root="Acme (test)"), "a certificate that nobody else vouches for"),
+        (
+            signature_of("Acme", "Acme CA", root="Honest Roots Ltd"),
+            "signed by Acme, whose certificate chain ends at Honest Roots Ltd",
+        ),
+        (signature_of("Acme (test)", root="Acme (test)"), "with a self-signed certificate"),
         (signature_of("Microsoft Anything", root="Microsoft Anything"), "in test mode only"),
         (signature_of("Acme", "Lab CA", root="Microsoft Testing Root Certificate Authority 2010"), "in test mode only"),
-        (signature_of("Acme", root="Acme", problem="it is damaged"), "does not hold: it is damaged"),
+        (signature_of("Acme", root="Acme", problem="it is damaged"), "is not valid: it is damaged"),
     ],
 )
 def test_what_windows_says(signature: Signature, said: str) -> None:

@@ -329,12 +329,12 @@ def test_a_driver_with_the_file_name_of_another_overwrites_it_nowhere(driver_fol
     """`lab driver build` of a user's sync.sys replaced the lab's, because builds go to one flat folder."""
     ours, theirs = driver_folder("ours", image="tiny.sys"), driver_folder("theirs", image="TINY.sys")
     out = tmp_path / "out"
-    with pytest.raises(ConfigError, match="builds a file of this name, too"):
+    with pytest.raises(ConfigError, match="builds a file with this name, too"):
         build_components([tiny(ours), tiny(theirs)], "x64", out, None)
     build_components([tiny(ours)], "x64", out, None)
     before = (out / "tiny.sys").read_bytes()
     (theirs / "driver.yaml").write_text((theirs / "driver.yaml").read_text("utf-8").replace("TINY", "tiny"), "utf-8")
-    with pytest.raises(ConfigError, match=r"ours/driver\.yaml, and would be replaced by that of .*theirs") as caught:
+    with pytest.raises(ConfigError, match=r"ours/driver\.yaml, and would be replaced by the build of .*theirs") as caught:
         build_components([tiny(theirs)], "x64", out, None)
     assert "--out" in caught.value.hint
     assert (out / "tiny.sys").read_bytes() == before

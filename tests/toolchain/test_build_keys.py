@@ -175,10 +175,10 @@ def test_a_driver_in_cxx(driver_folder: DriverFolder, tmp_path: Path, arch: str)
 @pytest.mark.parametrize(
     ("change", "words", "hint"),
     [
-        (("return STATUS_SUCCESS", "throw 1"), "exception", "neither exceptions nor"),
+        (("return STATUS_SUCCESS", "throw 1"), "exception", "has no exceptions and no"),
         (('extern "C" NTSTATUS', "NTSTATUS"), "", ""),
         ((_NEW, ""), "operator new", "defines operators new and delete itself"),
-        ((_TABLE, _TABLE_AT_RUN_TIME), "constructors must be run", "constexpr"),
+        ((_TABLE, _TABLE_AT_RUN_TIME), "global variables with constructors", "constexpr"),
     ],
 )
 def test_what_cxx_cannot_do_in_the_kernel_is_told(
@@ -290,7 +290,7 @@ def test_a_program_in_cxx_has_the_library(driver_folder: DriverFolder, tmp_path:
 def test_a_header_in_utf_16_is_told_of(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder = driver_folder(source='#include "resource.h"\n' + TINY_DRIVER)
     (folder / "resource.h").write_text("#define IDR_ONE 1\n", encoding="utf-16")
-    with pytest.raises(ConfigError, match=r"resource\.h: is in UTF-16") as caught:
+    with pytest.raises(ConfigError, match=r"resource\.h: is UTF-16") as caught:
         built(folder, tmp_path / "out")
     assert "save it as UTF-8" in caught.value.hint
 

@@ -74,7 +74,7 @@ def test_check_tells_a_broken_signature(unsigned: Path, key: SigningKey, tmp_pat
     signed.write_bytes(content[:-40])
     result = lab("check", signed)
     assert result.exit_code == 1
-    assert "with a broken signature" in result.output
+    assert "with an invalid signature" in result.output
     assert f"would end at byte {len(content)}, and the file has {len(content) - 40}" in result.output
 
 
@@ -106,7 +106,7 @@ def test_check_of_no_driver_is_a_usage_error(tmp_path: Path, content: bytes) -> 
 
 
 def test_check_tells_of_a_driver_that_a_debugger_hears_nothing_of(unsigned: Path, link: Callable[..., Path]) -> None:
-    assert "debug id: none; a kernel's debugger is not told of its load" in lab("check", link()).output
+    assert "debug id: none; a kernel does not announce its load to a debugger" in lab("check", link()).output
     assert "debug id: none" not in lab("check", unsigned).output
 
 

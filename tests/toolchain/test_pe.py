@@ -85,7 +85,7 @@ def test_a_writable_init_section_is_a_fact(unsigned: Path) -> None:
     content[at + 36 : at + 40] = (0xE2000020).to_bytes(4, "little")
     unsigned.write_bytes(with_right_checksum(content))
     assert only_remark(unsigned) == (
-        "section INIT is both writable and executable; it is discarded after DriverEntry, as older kits link INIT"
+        "section INIT is both writable and executable; it is discarded after DriverEntry (older kits link INIT like this)"
     )
 
 
@@ -96,7 +96,7 @@ def test_an_import_from_another_kernel_module_is_a_fact(unsigned: Path, module: 
     content[at : at + 12] = module.encode().ljust(12, b"\0")
     unsigned.write_bytes(with_right_checksum(content))
     assert only_remark(unsigned) == (
-        f"it imports DbgPrint from {module}, so the guest must have that beside ntoskrnl.exe and hal.dll"
+        f"it imports DbgPrint from {module}, which the guest must have in addition to ntoskrnl.exe and hal.dll"
     )
     with pytest.raises(ConfigError, match=f"from {module}"):
         pe.check(unsigned, "driver", "x64")
@@ -150,9 +150,9 @@ def test_bytes_changed_after_linking_are_noticed(unsigned: Path) -> None:
     ("content", "said"),
     [
         (b"", "is empty, so it is not a Windows image"),
-        (b"MZ", "is not a Windows image, or it is cut off or damaged"),
+        (b"MZ", "is not a Windows image, or is truncated or damaged"),
         (b"#!/bin/sh\n" * 50, "is not a Windows image: it begins with b'#!/bin/s', not with 'MZ'"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a pointer of Git LFS: `git lfs pull`"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a Git LFS pointer: `git lfs pull`"),
         (b"\x7fELF\x02\x01\x01" + bytes(99), "an ELF file of Linux"),
         (b"PK\x03\x04" + bytes(99), "unpack it first"),
     ],
@@ -168,7 +168,7 @@ def test_something_else_is_refused(tmp_path: Path, content: bytes, said: str) ->
 def test_a_file_that_is_cut_off_is_refused(unsigned: Path, part: float) -> None:
     content = unsigned.read_bytes()
     unsigned.write_bytes(content[: int(len(content) * part)])
-    with pytest.raises(ConfigError, match="cut off"):
+    with pytest.raises(ConfigError, match="truncated"):
         pe.inspect(unsigned)
 
 

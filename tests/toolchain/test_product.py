@@ -94,7 +94,7 @@ def test_a_needed_driver_that_is_not_there_and_a_ring_are_told_with_file_and_lin
         resolved(driver_folder("two", needs="[../gone]"), key=key, tmp_path=tmp_path)
     assert (caught.value.key, caught.value.line) == ("needs.0", 4)
     driver_folder("left", needs="[../right]")
-    with pytest.raises(ConfigError, match="need each other: left → right → left") as caught:
+    with pytest.raises(ConfigError, match="need each other, so none can be loaded first: left → right → left") as caught:
         resolved(driver_folder("right", needs="[../left]").parent / "left", key=key, tmp_path=tmp_path)
     assert (caught.value.key, caught.value.line) == ("needs", 4)
 
@@ -198,11 +198,15 @@ def test_files_of_one_name_go_to_places_of_their_own(driver_folder: DriverFolder
 @pytest.mark.parametrize(
     ("keys", "key", "words"),
     [
-        ({"files": r"[{path: tiny.c, to: 'C:\x'}, {path: driver.yaml, to: 'c:\X'}]"}, "files.1", "have one place in the guest"),
-        ({"files": "[tiny.c, Tiny.c]"}, "files.1", "have one place in the guest"),
-        ({"files": "[tiny.sys]"}, "files.0", "have one place in the guest"),
-        ({"files": "['a&b.bin']"}, "files.0", "is no name for a file in the guest"),
-        ({"files": "['100%.bin']"}, "files.0", "is no name for a file in the guest"),
+        (
+            {"files": r"[{path: tiny.c, to: 'C:\x'}, {path: driver.yaml, to: 'c:\X'}]"},
+            "files.1",
+            "have the same place in the guest",
+        ),
+        ({"files": "[tiny.c, Tiny.c]"}, "files.1", "have the same place in the guest"),
+        ({"files": "[tiny.sys]"}, "files.0", "have the same place in the guest"),
+        ({"files": "['a&b.bin']"}, "files.0", "cannot be a file name in the guest"),
+        ({"files": "['100%.bin']"}, "files.0", "cannot be a file name in the guest"),
         ({"files": r"[{path: tiny.c, to: 'C:\x!\y'}]"}, "files.0.to", "full Windows path"),
         ({"files": r"[{path: tiny.c, to: 'C:\x\y. '}]"}, "files.0.to", "full Windows path"),
         ({"files": "[gone.bin]"}, "files.0", "there is no file"),
@@ -210,7 +214,7 @@ def test_files_of_one_name_go_to_places_of_their_own(driver_folder: DriverFolder
         ({"files": r"[{path: tiny.c, to: 'C:\x\..\y'}]"}, "files.0.to", "full Windows path"),
         ({"files": "[{to: 'C:\\x'}]"}, "files.0", "path is missing"),
         ({"files": r"['data\x.bin']"}, "files.0", "write data/x.bin"),
-        ({"inf": "tiny.inf"}, "inf", "catalogue holds its hash"),
+        ({"inf": "tiny.inf"}, "inf", "catalogue of the package holds its hash"),
         ({"inf": "tiny.txt"}, "inf", "must end in .inf"),
         ({"arguments": "[a, b]"}, "arguments", "StartService to no driver"),
         ({"kind": "program", "image": "t.exe", "needs": "[x]"}, "needs", "this is a program"),

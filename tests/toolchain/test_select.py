@@ -191,7 +191,7 @@ def test_one_driver_twice_is_refused(resolve: Resolve, finished: Path, tmp_path:
         (tmp_path / place).mkdir()
         shutil.copy(finished, tmp_path / place / "sync.sys")
     error = refused(resolve, tmp_path / "a" / "sync.sys", tmp_path / "b" / "sync.sys")
-    assert "are both the driver sync" in error.message
+    assert "both have the driver name sync" in error.message
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_program_is_no_driver(resolve: Resolve, tmp_path: Path) -> None:
     resolve()
     mine = tmp_path / "sync.sys"
     shutil.copy(resolve()["sync"].clients["drvprobe"], mine)
-    assert "is no driver" in refused(resolve, mine).message
+    assert "is not a driver" in refused(resolve, mine).message
 
 
 def test_paths_that_are_nothing(resolve: Resolve, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_two_clients_of_one_name_are_refused(resolve: Resolve, driver_folder: Dr
     folders = [driver_folder(name, clients="[mine.exe]") for name in ("one", "two")]
     for folder in folders:
         (folder / "mine.exe").write_bytes(folder.name.encode())
-    assert "have one name" in refused(resolve, *folders).message
+    assert "have the same name" in refused(resolve, *folders).message
 
 
 def test_the_names_that_each_path_of_the_user_means(

@@ -51,7 +51,7 @@ def test_a_mistake_in_the_source_is_the_users_and_leaves_nothing(
         (
             "int Entry(void);\nint Entry(void) { return 0; }\n",
             "cannot find entry symbol DriverEntry",
-            "begins in `DriverEntry(",
+            "needs `DriverEntry(",
         ),
         (
             TINY_DRIVER.replace('DbgPrint("tiny")', "LabNoSuchRoutine()").replace(
@@ -71,10 +71,10 @@ def test_a_mistake_in_the_source_is_the_users_and_leaves_nothing(
             "‘try’ undeclared",
             "structured exception",
         ),
-        (TINY_DRIVER.replace("STATUS_SUCCESS", "STATUS_SUCESS"), "undeclared", "#include or #define what declares it"),
-        (TINY_DRIVER.replace('"tiny"', '__FUNCTION__ ": tiny"'), "expected", "no string literal"),
+        (TINY_DRIVER.replace("STATUS_SUCCESS", "STATUS_SUCESS"), "undeclared", "include the header or define the macro"),
+        (TINY_DRIVER.replace('"tiny"', '__FUNCTION__ ": tiny"'), "expected", "not a string literal"),
         ("#include <wdf.h>\n", "wdf.h: No such file", "no headers of KMDF"),
-        ('#include "..\\\\inc\\\\common.h"\n', "No such file", "name the folder that it is looked for in, `include:"),
+        ('#include "..\\\\inc\\\\common.h"\n', "No such file", "name its folder, `include:"),
         ('#include "tiny.tmh"\n', "tiny.tmh: No such file", "WPP"),
         (TINY_DRIVER.replace('"tiny"', '"tiny %I64d", -7i64'), "invalid suffix", "write LL for i64"),
         (TINY_DRIVER.replace('"tiny"', '"tiny %I64u", 0x7Fui64'), "invalid suffix", "ULL for ui64"),
@@ -313,7 +313,7 @@ def test_a_source_and_its_header_in_two_encodings_are_both_named(driver_folder: 
     (folder / "names.h").write_text("/* 名称 */\n", encoding="utf-8-sig")
     with pytest.raises(ConfigError, match=r"tiny\.c: is in gbk, and .*names\.h, .* in utf-8") as caught:
         build_components([tiny(folder)], "x64", tmp_path / "out", None)
-    assert "save them alike" in caught.value.hint
+    assert "save both in one encoding" in caught.value.hint
 
 
 def test_a_header_with_a_mark_and_nothing_beyond_ascii_fits_to_any_source(driver_folder: DriverFolder, tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_a_source_in_utf_16_is_told_of(driver_folder: DriverFolder, tmp_path: Pa
     """With a byte order mark and without one."""
     folder = driver_folder()
     (folder / "tiny.c").write_text(TINY_DRIVER, encoding=encoding)
-    with pytest.raises(ConfigError, match=r"tiny\.c: is in UTF-16") as caught:
+    with pytest.raises(ConfigError, match=r"tiny\.c: is UTF-16") as caught:
         build_components([tiny(folder)], "x64", tmp_path / "out", None)
     assert "save it as UTF-8" in caught.value.hint
 

@@ -156,7 +156,7 @@ def test_an_interrupt_is_told_and_is_no_verdict_on_a_driver(iso: Path, tmp_path:
     monkeypatch.setattr(windows_image, "build_image", interrupted)
     result = lab("image", "build", "windows-server-2022", "--iso", iso)
     assert result.exit_code == 130
-    assert "interrupted (SIGINT); nothing of the image is left" in result.output
+    assert "interrupted (SIGINT); nothing of the image is kept" in result.output
 
 
 def test_an_image_in_another_cache_folder_is_run_by_its_folder(

@@ -63,7 +63,7 @@ def build_multiboot(folder: Path, files: Sequence[Path], options: Sequence[str] 
     gcc, objcopy = (f"{_TRIPLET[arch]}-{tool}" for tool in ("gcc", "objcopy"))
     for program in (gcc, objcopy):
         if not find_program(program):
-            raise HostToolError([program], None, message=f"{program}: no such program on this machine", hint=_HINT[arch])
+            raise HostToolError([program], None, message=f"{program}: there is no such program on this host", hint=_HINT[arch])
     folder.mkdir(parents=True, exist_ok=True)
     linked, flat = folder / "target.exe", folder / "target.bin"
     run([gcc, *_COMPILE, *_LINK, f"-Wl,--entry,{_ENTRY[arch]}", *options, "-o", linked, *files], _TIMEOUT_S)
