@@ -11,7 +11,7 @@ import re
 _PROGRESS = re.compile(
     r"(Get|Hit|Ign):\d|I: |(Selecting|Preparing|Unpacking|Setting up|Processing|Fetched|Reading|Building) |\(Reading "
 )
-_NAMESPACES = "user namespaces are not allowed here, as in many containers: build as root, or allow them to this user"
+_NAMESPACES = "user namespaces are not allowed here, as in many containers: build as root, or allow them for this user"
 _KEYS = "the keys may be too old for this release: sudo apt-get install debian-archive-keyring"
 _SPACE = "free space in the folder that TMPDIR names (/tmp when unset); 3 GB are enough"
 _NETWORK = "check the network and the proxy settings of apt (http_proxy, /etc/apt/apt.conf.d)"
@@ -28,31 +28,33 @@ _CAUSES = tuple(
         (r"No space left on device|Disk quota exceeded|not enough free (disk )?space|don't have enough free space", _SPACE),
         (
             r"NOSPLIT|does the network require authentication|\b511\b.*Network Authentication",
-            "the network answers with a page of its own: log in to it with a browser, or name the right proxy (http_proxy)",
+            "the network answers with a login page: log in with a browser, or set the right proxy (http_proxy)",
         ),
         (
             r"\b407\b.*Proxy|Proxy Authentication Required",
-            "the proxy wants a name and a password: http_proxy=http://NAME:PASSWORD@HOST:PORT",
+            "the proxy needs a user name and a password: http_proxy=http://NAME:PASSWORD@HOST:PORT",
         ),
         (
             r"(Err|E|W):.*\b(401|403)\b|^ *(401|403) +\w+",
-            "a proxy, a portal or the mirror refuses: log in with a browser, check http_proxy, or name another mirror",
+            "a proxy, a portal or the mirror refuses: log in with a browser, check http_proxy, or use another mirror",
         ),
         (
             r"is not valid yet|Not live until|certificate is not yet (valid|activated)|NotBefore|is in the future",
-            "this machine's clock is behind: set date and time (timedatectl set-ntp true), and try again",
+            "the host's clock is slow: set date and time (timedatectl set-ntp true), and try again",
         ),
         (
             r"Release file .* is expired|certificate (has|is) expired",
-            "this machine's clock is ahead, or the mirror is out of date: check date and time first, then name another mirror",
+            "the host's clock is fast, or the mirror is out of date: check date and time first, then use another mirror",
         ),
         (
             r"certificate .*(not trusted|verification failed|verify failed)|unknown issuer|no CA certificates",
-            "the mirror's certificate is not trusted: sudo apt-get install ca-certificates, and a TLS proxy's own certificate",
+            "the mirror's certificate is not trusted: sudo apt-get install ca-certificates, and install the certificate"
+            " of a TLS proxy",
         ),
         (
             r"BADSIG|Hash Sum mismatch|File has unexpected size|unexpected end of file",
-            "what came is not what the mirror has: a proxy changes it, or the mirror is being updated; try again later",
+            "the download differs from the mirror's content: a proxy changes it, or the mirror is being updated; try"
+            " again later",
         ),
         (r"NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|REVKEYSIG|public key is not available|Missing key [0-9A-F]{16}", _KEYS),
         (r"keyring\b.*(does not exist|not readable|No such file)", _KEYS),
@@ -67,28 +69,28 @@ _CAUSES = tuple(
         ),
         (
             r"(newuidmap|newgidmap): .*range .* not allowed|/etc/sub[ug]id|invalid .*sub[ug]id|sub[ug]id .*(missing|no entr)",
-            "a line for this user in /etc/subuid and one in /etc/subgid: sudo usermod --add-subuids 100000-165535 "
+            "add this user to /etc/subuid and /etc/subgid: sudo usermod --add-subuids 100000-165535 "
             "--add-subgids 100000-165535 USER",
         ),
         (
             # Not "failed": mmdebstrap says so behind every failure of a program that is there.
             r"(newuidmap|newgidmap)\b.*(not found|No such file)|(cannot find|No such file.*) new[ug]idmap",
-            "sudo apt-get install uidmap, and a line for this user in /etc/subuid and /etc/subgid",
+            "sudo apt-get install uidmap, and add this user to /etc/subuid and /etc/subgid",
         ),
         (r"unshare.*(Operation not permitted|No space left|failed)|CLONE_NEWUSER|unprivileged_userns_clone", _NAMESPACES),
-        (r"mounted with (noexec|nodev)|\b(noexec|nodev)\b.*(TMPDIR|mount)", "name a folder of another file system with TMPDIR"),
-        (r"Read-only file system", "name a folder that can be written to with TMPDIR"),
+        (r"mounted with (noexec|nodev)|\b(noexec|nodev)\b.*(TMPDIR|mount)", "set TMPDIR to a folder of another file system"),
+        (r"Read-only file system", "set TMPDIR to a writable folder"),
         (
             r"Could not resolve|Temporary failure (resolving|in name resolution)|Name or service not known",
-            "names of hosts are not resolved: check the network, DNS (/etc/resolv.conf), and the proxy's name in http_proxy",
+            "host names cannot be resolved: check the network, DNS (/etc/resolv.conf), and the name in http_proxy",
         ),
         (
             r"Unable to locate package|has no installation candidate",
-            "correct `packages` in the recipe, or name a mirror that has them",
+            "correct `packages` in the recipe, or use a mirror that has them",
         ),
         (
             r"does not have a Release file|\b404\b +Not Found",
-            "the mirror does not have it (any more): name another one, or another `suite` in the recipe",
+            "the mirror does not have it (any more): use another mirror, or another `suite` in the recipe",
         ),
         (r"Unable to connect|Could not connect|Connection (refused|timed out|failed)|Network is unreachable", _NETWORK),
         (r"Failed to fetch", _NETWORK),

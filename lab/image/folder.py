@@ -20,7 +20,7 @@ def read_manifest(image_dir: Path) -> ImageManifest:
     try:
         return load_manifest(image_dir)
     except FileNotFoundError:
-        raise ImageError(f"{image_dir} holds no image: there is no manifest.json", hint="`lab image list` lists them") from None
+        raise ImageError(f"{image_dir} is not an image: it has no manifest.json", hint="`lab image list` lists them") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{file} cannot be used: {_first_problem(error)}", hint=_build_again(image_dir)) from None
 
@@ -37,7 +37,7 @@ def read_credentials(image_dir: Path) -> Credentials:
         # Without its cause: pydantic's frames hold the file's text.
         raise ImageError(
             f"{image_dir / 'credentials.json'} cannot be used: {_first_problem(error)}",
-            hint=f"{_build_again(image_dir)} makes the image once more, with new ones",
+            hint=f"{_build_again(image_dir)} builds the image again, with new ones",
         ) from None
 
 

@@ -31,5 +31,7 @@ def gap_lines(driver: str, gaps: ImportGaps) -> list[str]:
     elif gaps.calls:
         names = [name.rpartition("!")[2] for name in gaps.calls]
         shown = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
-        lines.append(f"{driver} imports what this guest's kernel only declares: {shown}; a test that gets to a call is skipped")
+        lines.append(
+            f"{driver} imports functions that this guest's kernel only declares: {shown}; a test that reaches a call is skipped"
+        )
     return lines

@@ -104,8 +104,8 @@ def examine(folder: Path, *, now: datetime.datetime, verify: bool = False) -> Im
 
 
 def _leftover(folder: Path) -> ImageHealth:
-    text = f"left over from an interrupted build, {store.disk_usage(folder) / 1e6:.0f} MB"
-    finding = Finding("warning", text, f"the next build of an image removes it; or rm -r {folder}")
+    text = f"leftover of an interrupted build, {store.disk_usage(folder) / 1e6:.0f} MB"
+    finding = Finding("warning", text, f"the next build of an image removes it; or use rm -r {folder}")
     return ImageHealth(folder, folder.name, "", (finding,))
 
 
@@ -125,15 +125,15 @@ def is_current(folder: Path, manifest: ImageManifest) -> bool | None:
 def _complete(folder: Path, manifest: ImageManifest) -> Iterator[Finding]:
     if manifest.schema_version != SCHEMA_VERSION:
         yield Finding(
-            "broken", f"it is of another version of the lab (schema {manifest.schema_version})", _again(folder, manifest)
+            "broken", f"another version of the lab made it (schema {manifest.schema_version})", _again(folder, manifest)
         )
     missing = store.missing_files(folder, manifest)
     try:
         load_credentials(folder)
     except (OSError, ValidationError):
-        missing.append("a readable credentials.json")
+        missing.append("credentials.json that can be read")
     if missing:
-        yield Finding("broken", f"it is not complete: there is no {', no '.join(missing)}", _again(folder, manifest))
+        yield Finding("broken", f"it is incomplete: there is no {', no '.join(missing)}", _again(folder, manifest))
     else:
         yield Finding("ok", "complete")
 
@@ -149,9 +149,11 @@ def _windows(folder: Path, manifest: ImageManifest, now: datetime.datetime, *, v
     yield from _recipe_state(folder, manifest)
     if record.evaluation_expires:
         what = f"the licence (by {record.evaluation_from})"
-        yield _term(what, record.evaluation_expires, now, f"docs/windows.md, Licence; {_again(folder, manifest)} starts anew")
+        yield _term(
+            what, record.evaluation_expires, now, f"docs/windows.md, Licence; {_again(folder, manifest)} starts a new term"
+        )
     else:
-        yield Finding("ok", "the licence has no known end")
+        yield Finding("ok", "the end of the licence is not known")
     for certificate in record.certificates:
         yield _term(f"certificate {certificate.file}", certificate.expires, now, _again(folder, manifest))
     for name in _TOLD:
@@ -172,9 +174,9 @@ def _verify(folder: Path, manifest: ImageManifest, record: ImageRecord) -> Itera
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
         if digest.hexdigest() == wanted:
-            yield Finding("ok", f"{name} is as it was built")
+            yield Finding("ok", f"{name} is unchanged since the build")
         else:
-            yield Finding("broken", f"{name} was changed since it was built", _again(folder, manifest))
+            yield Finding("broken", f"{name} was changed after the build", _again(folder, manifest))
 
 
 def _term(what: str, end: datetime.datetime, now: datetime.datetime, hint: str) -> Finding:
@@ -189,11 +191,11 @@ def _term(what: str, end: datetime.datetime, now: datetime.datetime, hint: str) 
 def _recipe_state(folder: Path, manifest: ImageManifest) -> Iterator[Finding]:
     current = is_current(folder, manifest)
     if current is None:
-        yield Finding("warning", "nobody knows whether it is of the present recipe", _again(folder, manifest))
+        yield Finding("warning", "it is not known whether it was made by the current recipe", _again(folder, manifest))
     elif current:
-        yield Finding("ok", "of the present recipe")
+        yield Finding("ok", "made by the current recipe")
     else:
-        yield Finding("warning", "of an older recipe", _again(folder, manifest))
+        yield Finding("warning", "made by an older recipe", _again(folder, manifest))
 
 
 def _again(folder: Path, manifest: ImageManifest) -> str:

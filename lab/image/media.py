@@ -83,10 +83,10 @@ def files_of(source: Path) -> dict[str, Path]:
     if source.is_file():
         return {source.name: source}
     if not source.is_dir():
-        raise ConfigError(f"no such file or folder to put on a medium: {source}")
+        raise ConfigError(f"there is no file or folder to copy: {source}")
     files = {path.relative_to(source).as_posix(): path for path in sorted(source.rglob("*")) if path.is_file()}
     if not files:
-        raise ConfigError(f"{source} holds no file to put on a medium")
+        raise ConfigError(f"{source} has no file to copy")
     return files
 
 
@@ -101,12 +101,12 @@ def check_names(names: Mapping[str, Any]) -> None:
         parts = name.split("/")
         for part in parts:
             if reason := _refusal(part):
-                raise ConfigError(f"{name!r} cannot go on a medium: {reason}", hint="rename it, or copy it over WinRM")
+                raise ConfigError(f"{name!r} cannot be put on an ISO: {reason}", hint="rename it, or copy it over WinRM")
         for end in range(1, len(parts) + 1):
             path = "/".join(parts[:end])
             other = seen.setdefault(path.lower(), path)
             if other != path or (end == len(parts) and any(one.startswith(path + "/") for one in names)):
-                raise ConfigError(f"{name!r} and {other!r} are the same name to Windows", hint="rename one of them")
+                raise ConfigError(f"{name!r} and {other!r} are the same name for Windows", hint="rename one of them")
 
 
 def build_medium(files: Mapping[str, Path], folder: Path) -> Medium:
@@ -121,13 +121,13 @@ def build_medium(files: Mapping[str, Path], folder: Path) -> Medium:
         HostToolError: The folder's disk has no room.
     """
     if not files:
-        raise ConfigError("no file to put on a medium")
+        raise ConfigError("there is no file to copy")
     check_names(files)
     sizes = {name: _size(path) for name, path in files.items()}
     total = sum(sizes.values())
     if total > MAX_TOTAL:
         raise ConfigError(
-            f"{total} bytes are too many for one medium, which takes {MAX_TOTAL}", hint="copy fewer files at once"
+            f"{total} bytes are too many for one ISO, which has room for {MAX_TOTAL}", hint="copy fewer files at once"
         )
     sums = {name: _sum(files[name]) for name in sorted(files)}
     listing = "".join(f"{sha256}  {size}  {name}\n" for name, (sha256, size) in sums.items()).encode()
@@ -136,12 +136,12 @@ def build_medium(files: Mapping[str, Path], folder: Path) -> Medium:
     if medium.path.exists():
         return medium
     if medium.marker in files:
-        raise ConfigError(f"{medium.marker!r} is the name of the medium's own mark", hint="rename it")
+        raise ConfigError(f"{medium.marker!r} is a name that the lab uses on the ISO", hint="rename it")
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < total + _ROOM:
         raise HostToolError(
-            [str(folder)], None, message=f"{folder} has {free} bytes left, the medium needs {total}", hint="free some space"
+            [str(folder)], None, message=f"{folder} has {free} bytes left, the ISO needs {total}", hint="free some space"
         )
     descriptor, part = tempfile.mkstemp(prefix=".medium-", dir=folder)
     os.close(descriptor)
@@ -180,9 +180,9 @@ def _write(medium: Medium, files: Mapping[str, Path], listing: bytes, target: Pa
                 iso.add_file(str(files[name]), f"/F{number:07d}.;1", joliet_path=f"/{name}")
             iso.write(str(target))
         except PyCdlibException as error:
-            raise ConfigError(f"no medium can be made of these files: {error}") from error
+            raise ConfigError(f"no ISO can be made of these files: {error}") from error
         except OSError as error:
-            raise ConfigError(f"a file cannot be put on a medium: {error}") from error
+            raise ConfigError(f"a file cannot be put on an ISO: {error}") from error
 
 
 def _parts(name: str) -> list[str]:
@@ -197,9 +197,9 @@ def _refusal(part: str) -> str:
     if found := _FORBIDDEN.search(part):
         return f"it contains {found.group()!r}"
     if part[-1] in ". ":
-        return "Windows takes no name that ends in a dot or a blank"
+        return "Windows does not accept a name that ends in a dot or a blank"
     if _DEVICES.fullmatch(part):
-        return "Windows keeps this name for a device"
+        return "Windows reserves this name for a device"
     if units > MAX_NAME:
         return f"a name may have {MAX_NAME} characters, this has {units}"
     return ""
@@ -209,9 +209,9 @@ def _size(path: Path) -> int:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise ConfigError(f"{path} cannot be put on a medium: {error.strerror}") from None
+        raise ConfigError(f"{path} cannot be put on an ISO: {error.strerror}") from None
     if size > MAX_FILE:
-        raise ConfigError(f"{path} has {size} bytes, and a file on a medium at most {MAX_FILE}", hint="split it")
+        raise ConfigError(f"{path} has {size} bytes, and a file on an ISO may have at most {MAX_FILE}", hint="split it")
     return size
 
 

@@ -114,4 +114,4 @@ def _one_of(name: str, names: Sequence[str], *, also: Sequence[str] = ()) -> str
     """What may have been meant: the names close to ``name`` (those in ``also``, too), and all of ``names``."""
     close = difflib.get_close_matches(name, [*names, *also], n=3)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{meant}there is: {', '.join(names)}"
+    return f"{meant}available: {', '.join(names)}"

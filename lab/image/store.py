@@ -232,7 +232,7 @@ def _build_lock(base: Path, name: str, progress: Progress, wait_s: float) -> Ite
         except Timeout:
             raise ImageError(
                 f"another process has been building the image {name} for more than {wait_s:g} s",
-                hint=f"look for it with `fuser {base / f'.{name}.lock'}`",
+                hint=f"find it with `fuser {base / f'.{name}.lock'}`",
             ) from None
     try:
         yield

@@ -92,7 +92,7 @@ def resolve_drivers(
                     continue
                 name = choice.component.name
                 if name in taken:
-                    raise ConfigError(f"{path} and {taken[name]} both have the driver name {name}", hint="name one of them")
+                    raise ConfigError(f"{path} and {taken[name]} both have the driver name {name}", hint="use only one of them")
                 taken[name] = path
                 chosen[name] = choice
     for name in names:

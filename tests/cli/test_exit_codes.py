@@ -203,7 +203,7 @@ ROWS = {
     ),
     # 5: nothing was checked
     "no test": Row(5, "", said=("nothing was checked",), workers=True),
-    "all left out": Row(5, PASSES, arguments=("-k", "nosuch"), said=("all 1 tests were left out",), workers=True),
+    "all left out": Row(5, PASSES, arguments=("-k", "nosuch"), said=("all 1 tests were deselected",), workers=True),
     "all skipped": Row(5, SKIPPED, verdicts={"skipped": 1}, said=("nothing was checked: the only test was skipped",)),
     "no test of the lab": Row(5, "def test_plain(): pass\n", said=("none of them uses the lab's fixtures",)),
     "-x at a known failure": Row(

@@ -49,7 +49,7 @@ def test_with_a_display_a_browser_opens_it(opened: list[str], monkeypatch: pytes
     [
         ("", ["open"], "there is no run in "),
         ("", ["open", "gone"], "there is no folder gone"),
-        ("empty", ["open", "empty"], "empty holds no report.html"),
+        ("empty", ["open", "empty"], "empty has no report.html"),
     ],
 )
 def test_what_is_no_run_is_told(opened: list[str], tmp_path: Path, make: str, arguments: list[str], said: str) -> None:

@@ -157,7 +157,7 @@ def test_nothing_to_show_is_told(guests: DetachedGuests, tmp_path: Path) -> None
     assert "there is neither a guest 'gw0' nor a run" in error(lab("gw0")).message
     assert "there is no folder" in error(lab("gw0", "--run", "nowhere")).message
     (tmp_path / "out" / "a").mkdir(parents=True)
-    assert "was ready to print" in error(lab("gw0", "--run", "out/a")).message
+    assert "was ever ready" in error(lab("gw0", "--run", "out/a")).message
 
 
 def test_prints_that_stay_in_the_guest_are_told(

@@ -362,7 +362,7 @@ def test_report_renders_anew(child: Callable[..., FakeChild], tmp_path: Path) ->
 def test_report_of_no_run_is_an_error(tmp_path: Path) -> None:
     result = lab("report", str(tmp_path))
     assert isinstance(result.exception, ConfigError)
-    assert "holds no run" in str(result.exception)
+    assert "is not the folder of a run" in str(result.exception)
     result = lab("report", str(tmp_path / "nothere"))
     assert isinstance(result.exception, ConfigError)
     assert "there is no folder" in str(result.exception)

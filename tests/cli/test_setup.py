@@ -69,5 +69,5 @@ def test_a_network_that_wants_a_log_in_is_not_blamed_on_keys(monkeypatch: pytest
     monkeypatch.setattr(command, "install_packages", install)
     error = machine.run().exception
     assert isinstance(error, HostToolError)
-    assert "log in to it with a browser" in error.hint
+    assert "log in with a browser" in error.hint
     assert machine.images == []

@@ -179,7 +179,7 @@ def test_wrong_words_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     error = CliRunner().invoke(app, ["run", "--watch", "--out", "here"]).exception
     assert isinstance(error, ConfigError)
-    assert "--out here and --watch do not go together" in error.message
+    assert "--out here and --watch cannot be combined" in error.message
     (tmp_path / "suites").mkdir()
     error = CliRunner().invoke(app, ["run", "--watch", "--driver", "gone", "suites"]).exception
     assert isinstance(error, ConfigError)

@@ -215,7 +215,7 @@ def test_what_no_driver_can_do_without_is_known_before_the_boot(ran: FinishedRun
 
 
 def test_the_run_says_up_front_what_is_only_declared(ran: FinishedRun) -> None:
-    line = "calls imports what this guest's kernel only declares: ExInitializeRundownProtection;"
+    line = "calls imports functions that this guest's kernel only declares: ExInitializeRundownProtection;"
     assert line in ran.output
 
 

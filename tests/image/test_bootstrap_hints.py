@@ -11,14 +11,14 @@ from lab.image.bootstrap_hints import hint_for
         (
             "E: Failed to fetch http://apt.example/dists/x/InRelease  Clearsigned file isn't valid, got 'NOSPLIT'"
             " (does the network require authentication?)\nE: The repository 'http://apt.example x InRelease' is not signed.",
-            "log in to it with a browser",
+            "log in with a browser",
         ),
         (
             "E: Release file for http://apt.example/InRelease is not valid yet (invalid for another 2h 4min).",
-            "clock is behind",
+            "clock is slow",
         ),
-        ("E: Release file for http://apt.example/InRelease is expired (invalid since 40d 2h).", "clock is ahead"),
-        ("Err:1 https://apt.example x InRelease\n  certificate is not yet valid", "clock is behind"),
+        ("E: Release file for http://apt.example/InRelease is expired (invalid since 40d 2h).", "clock is fast"),
+        ("Err:1 https://apt.example x InRelease\n  certificate is not yet valid", "clock is slow"),
         ("W: certificate verification failed: The certificate is NOT trusted. (proxy)", "ca-certificates"),
         ("Err:1 http://apt.example x InRelease\n  407  Proxy Authentication Required", "NAME:PASSWORD"),
         (
@@ -27,7 +27,7 @@ from lab.image.bootstrap_hints import hint_for
             "proxy",
         ),
         ("Err:1 http://apt.example x InRelease\n  401  Unauthorized\nE: … is not signed.", "proxy"),
-        ("W: OpenPGP signature check failed: Not live until 2031-01-01T00:00:00Z\nE: … is not signed.", "clock is behind"),
+        ("W: OpenPGP signature check failed: Not live until 2031-01-01T00:00:00Z\nE: … is not signed.", "clock is slow"),
         ("W: Missing key 4CB50190207B4758A3F73A796ED0E7B82643E131, which is needed", "debian-archive-keyring"),
         ("newuidmap: Could not set caps\nE: newuidmap 4711 0 1000 1 failed: ", "namespaces"),
         ("newuidmap: open of uid_map failed: Permission denied\nE: newuidmap 4711 0 1000 1 failed: ", "namespaces"),

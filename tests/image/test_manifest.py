@@ -69,5 +69,5 @@ def test_a_damaged_manifest_is_told_in_one_line(tmp_path: Path, text: str, said:
 
 
 def test_a_folder_without_a_manifest_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"holds no image: there is no manifest\.json"):
+    with pytest.raises(ImageError, match=r"is not an image: it has no manifest\.json"):
         read_manifest(tmp_path)

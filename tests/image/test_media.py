@@ -121,10 +121,10 @@ def test_files_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "d" / "e" / "two.txt").write_text("2")
     assert files_of(tmp_path / "d" / "one.txt") == {"one.txt": tmp_path / "d" / "one.txt"}
     assert list(files_of(tmp_path / "d")) == ["e/two.txt", "one.txt"]
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError, match="there is no file or folder to copy"):
         files_of(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="holds no file"):
+    with pytest.raises(ConfigError, match="has no file to copy"):
         files_of(tmp_path / "empty")
 
 
@@ -154,11 +154,11 @@ def test_a_name_that_cannot_go_on_is_refused(name: str, reason: str) -> None:
 
 
 def test_names_that_are_one_to_windows_are_refused(tmp_path: Path, write: Write) -> None:
-    with pytest.raises(ConfigError, match="same name to Windows"):
+    with pytest.raises(ConfigError, match="same name for Windows"):
         build_medium(write({"A.txt": b"", "a.TXT": b""}), tmp_path)
-    with pytest.raises(ConfigError, match="same name to Windows"):
+    with pytest.raises(ConfigError, match="same name for Windows"):
         build_medium(write({"Folder/x": b"", "folder/y": b""}), tmp_path)
-    with pytest.raises(ConfigError, match="same name to Windows"):
+    with pytest.raises(ConfigError, match="same name for Windows"):
         build_medium(write({"x": b"", "x/y": b""}), tmp_path)
 
 
@@ -168,7 +168,7 @@ def test_nothing_is_no_medium(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gone\.txt cannot be put on a medium: No such file"):
+    with pytest.raises(ConfigError, match=r"gone\.txt cannot be put on an ISO: No such file"):
         build_medium({"gone.txt": tmp_path / "gone.txt"}, tmp_path / "iso")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         build_medium({"folder": tmp_path}, tmp_path / "iso")

@@ -109,6 +109,6 @@ def test_files_can_be_used_where_they_are(drive: CdCopy, source: Path) -> None:
 
 
 def test_a_name_that_no_medium_holds_changes_nothing(drive: CdCopy, qmp: FakeQmp, source: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot go on a medium"):
+    with pytest.raises(ConfigError, match="cannot be put on an ISO"):
         drive.put(FakeTransport([]), source / "a.sys", "C:\\lab\\" + "x" * 120)
     assert qmp.sent == []

@@ -114,7 +114,7 @@ def test_a_guest_that_is_gone_gets_no_second_way(source: Path) -> None:
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file or folder"):
+    with pytest.raises(ConfigError, match="there is no file or folder to copy"):
         delivery("media", Recorder(), media=Recorder()).put(tmp_path / "none", TARGET)
 
 

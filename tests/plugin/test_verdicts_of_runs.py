@@ -683,7 +683,7 @@ def test_reads(reader):
 """
     )
     assert inner.verdicts == {"test_reads": "passed"}
-    said = "lab: sync imports what this guest's kernel only declares: MmGetVirtualForPhysical, ExNewer; a test *"
+    said = "lab: sync imports functions that this guest's kernel only declares: MmGetVirtualForPhysical, ExNewer; a test *"
     result.stdout.fnmatch_lines([said])
 
 

@@ -92,7 +92,7 @@ def test_nothing_is_written_before_it_was_shown_and_nothing_is_overwritten(repos
     assert "lab.yaml does not name drv/driver.yaml" in done.output
     assert mine.read_text(encoding="utf-8") == "workers: 1\n"
     assert all(path.read_bytes() == data for path, data in before.items())
-    assert "nothing is left to write" in lab_init(str(repository), "--yes").output
+    assert "there is nothing to write" in lab_init(str(repository), "--yes").output
 
 
 def test_the_pipeline_is_that_of_the_ci_beside_what_is_there(repository: Path) -> None:
@@ -192,10 +192,10 @@ def test_drivers_of_one_name_are_told_apart_and_build(files: list[str], names: s
     assert len(suites) == len(names)
     for name in names:
         assert any(f'lab_driver("{name}")' in text for text in suites.values())
-    # What it wrote is what it sees: nothing is left to write.
+    # What it wrote is what it sees: there is nothing to write.
     again = lab_init(str(tmp_path), "--yes")
     assert again.exit_code == 0, again.output
-    assert "nothing is left to write" in again.output
+    assert "there is nothing to write" in again.output
 
 
 def test_projects_of_one_target_get_the_names_of_their_folders(tmp_path: Path) -> None:

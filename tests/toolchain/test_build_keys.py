@@ -188,7 +188,7 @@ def test_what_cxx_cannot_do_in_the_kernel_is_told(
     code = _CXX.replace(*change)
     if not words:
         code = code.replace('extern "C" DRIVER_INITIALIZE DriverEntry;\n', "")
-        words, hint = "cannot find entry symbol DriverEntry", 'in C++ it is extern "C"'
+        words, hint = "cannot find entry symbol DriverEntry", 'in C++ extern "C"'
     assert code != _CXX
     (folder / "tiny.cpp").write_text(code, encoding="utf-8")
     with pytest.raises(ConfigError, match=words) as caught:

@@ -104,7 +104,7 @@ def accept(
             machine.start()
             transport = _ready(plan, machine, connect or _winrm, progress, gap_s)
             boot_s = time.monotonic() - began
-            progress.stage("look whether all is in force")
+            progress.stage("check that everything is in force")
             facts = gather(transport, plan.recipe, thumbprints=plan.thumbprints)
             if facts.failed:
                 raise ImageError(_list(facts.failed), hint="a stage's own log says more; see serial1.log in the log folder")
@@ -130,7 +130,7 @@ def accept(
 def _ready(plan: AcceptancePlan, machine: VirtualMachine, connect: Connect, progress: Progress, gap_s: float) -> Transport:
     port = plan.manifest.ports.winrm
     if port is None:
-        raise ImageError(f"image {plan.recipe.name} offers no WinRM")
+        raise ImageError(f"image {plan.recipe.name} has no WinRM")
     return wait_ready(
         lambda: connect(machine.ports[port], plan.credentials),
         deadline=time.monotonic() + plan.manifest.boot_timeout_s,
@@ -171,7 +171,7 @@ def _winrm(port: int, credentials: Credentials) -> Transport:
 
 def _list(checks: tuple[CheckRecord, ...]) -> str:
     lines = "".join(f"\n    {check.name}: {check.value or 'nothing'}, wanted {check.wanted}" for check in checks)
-    return f"the new image is not as it must be:{lines}"
+    return f"the new image has these problems:{lines}"
 
 
 def _with_evidence(error: LabError, machine: VirtualMachine, folder: Path) -> ImageError:
@@ -179,4 +179,4 @@ def _with_evidence(error: LabError, machine: VirtualMachine, folder: Path) -> Im
     text = f"the acceptance boot failed: {error.message}"
     with contextlib.suppress(TransportError, GuestExited):
         text += f"\n  screen shot: {machine.screendump(folder / 'acceptance.png').name} in the log folder"
-    return ImageError(text, hint=error.hint or "the screen shot and serial0.log in the log folder show how far it came")
+    return ImageError(text, hint=error.hint or "the screen shot and serial0.log in the log folder show how far it got")

@@ -71,7 +71,9 @@ class AnswerValues(BaseModel):
     computer_name: str = Field(default="LAB", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,14}$", description="NetBIOS name")
     username: str = Field(default="labuser", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,19}$", description="local administrator")
     password: SecretStr = Field(description="password of the account and of Administrator")
-    product_key: SecretStr | None = Field(default=None, description="the user's own key; none for evaluation media")
+    product_key: SecretStr | None = Field(
+        default=None, description="the user's product key; default: none, for evaluation media"
+    )
 
     @field_validator("product_key")
     @classmethod

@@ -34,22 +34,22 @@ def check_answer(answer: bytes, recipe: WindowsRecipeFile) -> None:
     if found:
         more = f"\n    … and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise ImageError(
-            f"the answer file of {recipe.name} is not as Windows Setup wants it:"
+            f"the answer file of {recipe.name} is not valid for Windows Setup:"
             + "".join(f"\n    {problem}" for problem in found[:_SHOWN])
             + more,
-            hint="vm-images/windows-common/autounattend.xml.j2 is what it is made from",
+            hint="vm-images/windows-common/autounattend.xml.j2 is its template",
         )
 
 
 def problems(answer: bytes, recipe: WindowsRecipeFile) -> Iterator[str]:
     """What is wrong with an answer file, each with its place."""
     if re.search(rb"(?<!\r)\n", answer):
-        yield "lines do not end as on Windows"
+        yield "lines do not end with CR LF"
     try:
         root = ElementTree.fromstring(answer.decode("utf-8"))
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
         place = getattr(error, "position", None)
-        yield "is no well-formed XML in UTF-8" + (f": line {place[0]}, column {place[1]}" if place else "")
+        yield "is not well-formed XML in UTF-8" + (f": line {place[0]}, column {place[1]}" if place else "")
         return
     if root.tag != f"{{{_NS}}}unattend":
         yield f"begins with {_name(root)}, not with unattend of its namespace"
@@ -68,7 +68,7 @@ def _passes(root: ElementTree.Element, recipe: WindowsRecipeFile) -> Iterator[st
     for settings in root:
         where = settings.get("pass", "")
         if settings.tag != f"{{{_NS}}}settings":
-            yield f"{_name(settings)} stands where only settings may"
+            yield f"{_name(settings)} is where only settings are allowed"
         for component in settings:
             name = component.get("name", "")
             if (where, name) in seen:
@@ -77,7 +77,7 @@ def _passes(root: ElementTree.Element, recipe: WindowsRecipeFile) -> Iterator[st
             yield from _component(component, where, name, recipe)
     for where, name in REQUIRED:
         if (where, name) not in seen:
-            yield f"{where}/{name} is missing: Setup would ask"
+            yield f"{where}/{name} is missing, so Setup would ask"
 
 
 def _component(node: ElementTree.Element, where: str, name: str, recipe: WindowsRecipeFile) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _component(node: ElementTree.Element, where: str, name: str, recipe: Windows
             yield f"{place}: {key} must be {value}"
     known = [item for item in COMPONENTS if item.name == name]
     if not known:
-        yield f"{place}: there is no such component in the table"
+        yield f"{place}: the table has no such component"
         return
     fitting = [item for item in known if where in item.passes]
     if not fitting:
@@ -132,7 +132,7 @@ def _order(names: Sequence[str], wanted: Sequence[str], place: str) -> Iterator[
     numbers = [wanted.index(name) for name in names if name in wanted]
     for before, after in pairwise(numbers):
         if after < before:
-            yield f"{place}: {wanted[after]} must stand before {wanted[before]}"
+            yield f"{place}: {wanted[after]} must come before {wanted[before]}"
             return
 
 
@@ -151,7 +151,7 @@ def _partitions(root: ElementTree.Element, recipe: WindowsRecipeFile) -> Iterato
     changes = {_text(item, "PartitionID"): item for item in disk.iter(f"{{{_NS}}}ModifyPartition")}
     active = [number for number, item in changes.items() if _text(item, "Active") == "true"]
     if active != (["1"] if recipe.machine.firmware == "bios" else []):
-        yield "with a BIOS the first partition must be active, with UEFI none may be"
+        yield "with a BIOS the first partition must be active; with UEFI no partition may be active"
     target = root.find(f".//{{{_NS}}}InstallTo")
     number = "" if target is None else _text(target, "PartitionID")
     if number != str(len(types)) or number not in changes or _text(changes[number], "Format") != "NTFS":

@@ -88,7 +88,7 @@ def gather(
     checks = [*_integrity(transport), *_stages(transport, recipe), *_settings(transport, recipe), *_winrm(transport)]
     if "tap" in recipe.ordered_stages:
         said = " ".join(_run(transport, "sc.exe query LabTap").text.split())
-        checks.append(_check("the tap runs", bool(re.search(r": 4 ", said)), said, "state 4 (RUNNING)"))
+        checks.append(_check("the print relay runs", bool(re.search(r": 4 ", said)), said, "state 4 (RUNNING)"))
     checks += [check for thumbprint in thumbprints for check in _certificate(transport, thumbprint)]
     free = int(asked.get("free_bytes", 0))
     checks.append(_check("free space", free >= MIN_FREE_BYTES, f"{free} bytes", f"{MIN_FREE_BYTES} bytes"))
@@ -124,7 +124,7 @@ def select_kd_entry(transport: Transport, entry: str) -> CheckRecord:
         What the boot configuration then says of it.
     """
     if not _GUID.fullmatch(entry):
-        raise ImageError(f"{entry!r} is no boot entry")
+        raise ImageError(f"{entry!r} is not a boot entry")
     transport.run(f"bcdedit.exe /default {entry}", timeout=_COMMAND_S).check()
     text = transport.run("bcdedit.exe /enum {default}", timeout=_COMMAND_S).check().text
     return _check("kernel debugger on in its boot entry", _yes(text, "debug"), _line(text, "debug"), "debug Yes")
@@ -208,7 +208,7 @@ def _told_json(result: CommandResult, what: str) -> dict[str, Any]:
     except ValueError:
         pass
     said = (result.text + result.error_text).strip()[:400]
-    raise ImageError(f"{what} of the new guest is no JSON: exit code {result.exit_code}, {said!r}")
+    raise ImageError(f"{what} of the new guest is not JSON: exit code {result.exit_code}, {said!r}")
 
 
 def _yes(text: str, name: str) -> bool:

@@ -83,6 +83,6 @@ def image_firmware(manifest: ImageManifest, image_dir: Path) -> Firmware | None:
     if missing := [path.name for path in (code, variables) if not path.is_file()]:
         raise ImageError(
             f"image {manifest.name} needs UEFI firmware, and {' and '.join(missing)} is not in {image_dir}",
-            hint=f"`lab image doctor` says more; `lab image build {manifest.name} --force --iso PATH` makes it once more",
+            hint=f"`lab image doctor` says more; `lab image build {manifest.name} --force --iso PATH` builds it again",
         )
     return Firmware(code, variables, "qcow2")

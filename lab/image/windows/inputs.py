@@ -113,7 +113,7 @@ def prepare(
         ConfigError: The ISO is none, or does not hold the edition; another file or the product key is wrong.
         ImageError: The answer file is not as it must be.
     """
-    progress.stage("look into the ISO")
+    progress.stage("examine the ISO")
     iso = inspect_iso(given.iso)
     edition = iso.choose(recipe.editions)
     check_iso(iso, edition, recipe, product_key=given.product_key is not None)
@@ -196,7 +196,7 @@ def check_product_key(key: SecretStr | None, *, file: str = "") -> None:
         raise ConfigError(
             "the product key is not five groups of five letters and digits",
             file=file,
-            hint="one key, alone in the file: XXXXX-XXXXX-…",
+            hint="write only the key in the file: XXXXX-XXXXX-…",
         ) from None
 
 

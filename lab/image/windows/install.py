@@ -89,7 +89,7 @@ def install(
     """
     limits = budgets or Budgets()
     if missing := missing_media(plan):
-        raise ImageError(f"no such file: {', '.join(map(str, missing))}", hint="check the paths of the image's ISO files")
+        raise ImageError(f"there is no file {', '.join(map(str, missing))}", hint="check the paths of the image's ISO files")
     spec = install_machine(plan)
     require_space(plan.disk.absolute().parent, limits.min_free_bytes)
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -117,7 +117,7 @@ class InstallFollower:
         Raises:
             InstallError: There is none; the class says why, and the message names stage, time, logs and last screen shot.
         """
-        self._progress.stage("start the machine")
+        self._progress.stage("start the virtual machine")
         try:
             self._machine.start()
         except (GuestExited, TransportError) as error:
@@ -169,15 +169,15 @@ class InstallFollower:
             problem = self.watch.stage_problem()
             self._fail(problem.error, problem.message, problem.hint)
         if self._shutdown is None or code != 0:
-            self._fail(InstallEnded, f"QEMU ended by itself: {self._machine.exited_error().message}", "see qemu.log")
+            self._fail(InstallEnded, f"QEMU ended unexpectedly: {self._machine.exited_error().message}", "see qemu.log")
         reason = str(self._shutdown.get("reason", ""))
         if not self._shutdown.get("guest"):
-            self._fail(InstallEnded, f"the machine was ended from outside ({reason})", "start the build again")
+            self._fail(InstallEnded, f"the virtual machine was ended by another process ({reason})", "start the build again")
         if not self.watch.complete:
             self._fail(
                 InstallEnded,
-                f"the guest powered itself off ({reason}) before it said that it was complete",
-                "look at the last stage, and at the guest's own log on the second serial port (serial1.log)",
+                f"the guest powered itself off ({reason}) before it reported that it was complete",
+                "see the last stage, and the guest's own log on the second serial port (serial1.log)",
             )
 
     def _read_console(self) -> None:
@@ -236,7 +236,7 @@ class InstallFollower:
         status = str(self._machine.qmp.execute("query-status")["status"])
         self._event("stop", status)
         if status == "io-error":
-            self._fail_full("QEMU paused the machine over a failed write")
+            self._fail_full("QEMU paused the virtual machine because of a failed write")
         if status == "internal-error":
             self._fail(InstallEnded, "the virtual CPU stopped with an internal error", "see qemu.log in the log folder")
 

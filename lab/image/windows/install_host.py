@@ -82,8 +82,8 @@ def require_accelerator(usable_kvm: bool, allow_tcg: bool) -> None:
         raise HostToolError(
             ["kvm"],
             None,
-            message="KVM does not work on this host, and without it an installation of Windows takes hours",
-            hint="`lab doctor` says why KVM does not work; --allow-tcg installs all the same",
+            message="KVM does not work on this host, and without KVM an installation of Windows takes hours",
+            hint="`lab doctor` says why KVM does not work; --allow-tcg installs without KVM",
         )
 
 
@@ -101,5 +101,5 @@ def require_space(folder: Path, min_free: int) -> None:
     if free < min_free:
         raise HostDiskFull(
             f"{folder} has {free / _GIB:.1f} GiB free, and the installation needs {min_free / _GIB:.1f} GiB",
-            hint="free some space, or set another cache folder (`lab doctor` names the present one)",
+            hint="free some space, or set another cache folder (`lab doctor` shows the current one)",
         )

@@ -133,8 +133,8 @@ class InstallWatch:
             return Problem(
                 InstallLooped,
                 f"the guest boots again and again: {self.resets} restarts, and {budgets.max_resets} are allowed",
-                "the screen shots show where it starts over; a disk that does not boot, or an answer file for other firmware "
-                "(UEFI or BIOS), are the usual causes",
+                "the screen shots show where it restarts; usual causes are a disk that does not boot, and an answer file for "
+                "other firmware (UEFI or BIOS)",
             )
         quiet = at_s - self._last_sign_s
         if quiet >= budgets.stall_s:
@@ -143,7 +143,7 @@ class InstallWatch:
             return Problem(
                 InstallStalled,
                 f"the installation did not end within {budgets.total_s:.0f} s",
-                "a slow host needs a larger total budget; the last screen shot shows what it is doing",
+                "the last screen shot shows what it is doing; a slow host needs a longer deadline",
             )
         return None
 
@@ -151,7 +151,7 @@ class InstallWatch:
         """The problem that the guest reported itself."""
         stage, reason = (self.failed.stage, self.failed.reason) if self.failed else ("", "")
         message = f"stage {stage} failed in the guest" + (f": {reason}" if reason else "")
-        return Problem(StageFailed, message, "the guest's own logs are in serial1.log of the log folder")
+        return Problem(StageFailed, message, "the guest's own log is serial1.log in the log folder")
 
     def _stall_hint(self) -> str:
         if not self.written:
@@ -159,7 +159,7 @@ class InstallWatch:
                 "nothing was ever written to the disk: look at the last screen shot for a missed `Press any key` prompt, "
                 "a question that the answer file does not answer, or a disk that Setup does not see"
             )
-        return "the last screen shot usually shows the question or the error that Setup waits at"
+        return "the last screen shot usually shows the question or the error that Setup waits for"
 
 
 class KeyPresser:

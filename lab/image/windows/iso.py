@@ -27,7 +27,7 @@ _CHUNK = 4 << 20
 #: lang.ini and ei.cfg have some lines.
 _INI_LIMIT = 64 << 10
 _NAMES = ("install.wim", "install.esd")
-_WHERE = "give the ISO of Windows itself, for example an evaluation ISO from Microsoft's Evaluation Center"
+_WHERE = "give an ISO of Windows, for example an evaluation ISO from Microsoft's Evaluation Center"
 _AGAIN = "download the ISO again, and compare its SHA-256 with the publisher's"
 
 
@@ -74,7 +74,7 @@ def inspect_iso(path: Path) -> WindowsIso:
         pieces = _pieces(iso, name, udf=udf)
         if any(start + length > size for start, length in pieces):
             end = max(start + length for start, length in pieces)
-            raise ConfigError(f"{path} is cut off: {name} would end at byte {end}, and the file has {size}", hint=_AGAIN)
+            raise ConfigError(f"{path} is truncated: {name} would end at byte {end}, and the file has {size}", hint=_AGAIN)
         total = sum(length for _start, length in pieces)
         editions = read_editions(_reader(stream, pieces), total, file=f"{name} in {path}")
         lang, ei = (_ini(stream, iso, name.rpartition("/")[0], file, udf=udf) for file in ("lang.ini", "ei.cfg"))
@@ -140,14 +140,14 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Any]]:
 def _not_an_iso(path: Path, stream: BinaryIO, said: str) -> ConfigError:
     stream.seek(16 * 2048 + 1)
     if stream.read(5) == b"CD001":
-        return ConfigError(f"{path} is an ISO that is cut off or damaged: {said}", hint=_AGAIN)
+        return ConfigError(f"{path} is an ISO that is truncated or damaged: {said}", hint=_AGAIN)
     return ConfigError(f"{path} is not an ISO file: {said}", hint=_WHERE)
 
 
 def _install_file(iso: Any, path: Path, *, udf: bool) -> str:
     """Path of install.wim or install.esd in the ISO, in the ISO's own spelling."""
     if not udf and not iso.has_joliet():
-        raise ConfigError(f"{path} is an ISO without a UDF file system, so not one of Windows", hint=_WHERE)
+        raise ConfigError(f"{path} is an ISO without a UDF file system, so it is not a Windows ISO", hint=_WHERE)
     key = "udf_path" if udf else "joliet_path"
     root = _children(iso, **{key: "/"})
     sources = root.get("sources")
@@ -156,9 +156,9 @@ def _install_file(iso: Any, path: Path, *, udf: bool) -> str:
         if name in inside:
             return f"/{sources}/{inside[name]}"
     if "install.swm" in inside:
-        raise ConfigError(f"{path} holds a split install.swm", hint="use the ISO as Microsoft publishes it, not a repacked one")
+        raise ConfigError(f"{path} has a split install.swm", hint="use the ISO as Microsoft publishes it, not a repacked one")
     found = ", ".join(sorted(root.values())[:12]) or "nothing"
-    raise ConfigError(f"{path} has no sources/install.wim and no sources/install.esd; at its top: {found}", hint=_WHERE)
+    raise ConfigError(f"{path} has no sources/install.wim and no sources/install.esd; its top folder has: {found}", hint=_WHERE)
 
 
 def _children(iso: Any, **where: str) -> dict[str, str]:

@@ -26,18 +26,20 @@ def check_iso(iso: WindowsIso, edition: Edition, recipe: WindowsRecipeFile, *, p
         ConfigError: Its processor, its language or its edition is another one than the answer file's; names the key to change.
     """
     if edition.arch not in ("", _ARCH):
-        raise ConfigError(f"{iso.path} is for {edition.arch} machines, and the lab's are x64", hint="use the 64-bit (x64) ISO")
+        raise ConfigError(
+            f"{iso.path} is for {edition.arch} processors, and the lab's guests are x64", hint="use the 64-bit (x64) ISO"
+        )
     _language(iso, "its Setup", iso.setup_languages, recipe)
     _language(iso, f"its {edition.name}", edition.languages, recipe)
     if iso.only_edition and edition.edition and iso.only_edition.lower() != edition.edition.lower():
         raise ConfigError(
-            f"{iso.path} installs {iso.only_edition} alone (its sources/ei.cfg), and not {edition.name} ({edition.edition})",
+            f"{iso.path} installs {iso.only_edition} only (see its sources/ei.cfg), and not {edition.name} ({edition.edition})",
             hint=f"write the name of that edition under `editions` in {_file(recipe)}, or use an ISO without ei.cfg",
         )
     if product_key and edition.is_evaluation:
         raise ConfigError(
-            f"{edition.name} ({edition.edition}) in {iso.path} is an evaluation, which takes no product key",
-            hint="leave --product-key-file out, or use an ISO that is no evaluation",
+            f"{edition.name} ({edition.edition}) in {iso.path} is an evaluation, which needs no product key",
+            hint="leave out --product-key-file, or use an ISO that is not an evaluation",
         )
 
 
@@ -45,7 +47,7 @@ def _language(iso: WindowsIso, what: str, languages: Iterable[str], recipe: Wind
     told = [spelled(tag) for tag in languages]
     if told and spelled(recipe.locale) not in told:
         raise ConfigError(
-            f"{iso.path} speaks another language: {what} has {', '.join(told)}, and the recipe's locale is {recipe.locale}",
+            f"{iso.path} has another language: {what} has {', '.join(told)}, and the recipe's locale is {recipe.locale}",
             hint=f"write `locale: {told[0]}` into {_file(recipe)}, or use an ISO in {recipe.locale}",
         )
 

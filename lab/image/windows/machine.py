@@ -152,6 +152,6 @@ def _refuse_secure_boot(firmware: Firmware) -> None:
     for file in (firmware.code, firmware.vars):
         if ".ms." in file.name.lower() or "secboot" in file.name.lower():
             raise ConfigError(
-                f"{file} is firmware with Secure Boot on: Windows refuses test signing under it",
+                f"{file} is firmware with Secure Boot, under which Windows refuses test signing",
                 hint="OVMF_CODE_4M.fd with OVMF_VARS_4M.fd, without .ms or secboot in their names",
             )

@@ -127,7 +127,9 @@ def render_scripts(recipe: WindowsRecipeFile, *, build_id: str, username: str, f
             text = environment.get_template(f"{name}.j2").render(values)
             scripts[f"lab/{name}"] = _windows_text(text).encode("ascii")
         except jinja2.TemplateNotFound:
-            raise ImageError(f"{templates} has no {name}.j2", hint="git status: a file of the checkout is missing") from None
+            raise ImageError(
+                f"{templates} has no {name}.j2", hint="a file of the checkout is missing; see git status"
+            ) from None
         except UnicodeEncodeError as error:
             raise ImageError(f"{templates / name}.j2 has {error.object[error.start]!r}, which is not ASCII") from None
     return scripts
@@ -206,14 +208,16 @@ def certificate_der(path: Path) -> bytes:
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
     except ValueError as error:
-        raise ConfigError(f"is no X.509 certificate: {error}", file=str(path), hint="a PEM or DER certificate") from None
+        raise ConfigError(
+            f"is not an X.509 certificate: {error}", file=str(path), hint="give a PEM or DER certificate"
+        ) from None
 
 
 def check_msi(path: Path) -> Path:
     """The MSI that a user named.
 
     Raises:
-        ConfigError: There is no such file, or it is no MSI.
+        ConfigError: There is no such file, or it is not an MSI.
     """
     try:
         with path.open("rb") as stream:
@@ -221,7 +225,7 @@ def check_msi(path: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from None
     if start != _OLE_FILE:
-        raise ConfigError("is no MSI", file=str(path), hint="OpenSSH-Win64-….msi of a Win32-OpenSSH release")
+        raise ConfigError("is not an MSI", file=str(path), hint="OpenSSH-Win64-….msi of a Win32-OpenSSH release")
     return path.absolute()
 
 

@@ -46,7 +46,7 @@ class _Model(BaseModel):
 class MachineNeeds(_Model):
     """The virtual machine that the image is built in and runs in."""
 
-    firmware: FirmwareKind = Field(default="uefi", description="uefi, or bios for Windows that still starts from one")
+    firmware: FirmwareKind = Field(default="uefi", description="uefi, or bios for versions of Windows that can start from one")
     disk_gb: int = Field(default=64, ge=32, le=2048, description="size of the disk in GiB; the file grows as it is written")
     memory_mb: int = Field(default=4096, ge=2048, le=1 << 20, description="RAM in MiB")
     vcpus: int = Field(default=2, ge=1, le=64, description="virtual CPUs, all in one socket")
@@ -55,21 +55,23 @@ class MachineNeeds(_Model):
 class WindowsRecipeFile(_Model):
     """``vm-images/windows-*/recipe.yaml``."""
 
-    name: str = Field(pattern=r"^windows-[a-z0-9-]+$", description="name of the image: the folder's")
-    windows: Windows = Field(description="which Windows, so that what only some of them need is done only there")
+    name: str = Field(pattern=r"^windows-[a-z0-9-]+$", description="name of the image, the same as the folder's")
+    windows: Windows = Field(description="version of Windows, for steps that only some versions need")
     title: str = Field(min_length=1, description="the guest in one line, for reports")
-    editions: tuple[str, ...] = Field(min_length=1, description="names of the wanted image in install.wim, the best first")
+    editions: tuple[str, ...] = Field(
+        min_length=1, description="names of the wanted edition in install.wim, the preferred one first"
+    )
     machine: MachineNeeds = MachineNeeds()
     locale: str = Field(
         default="en-US",
         pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?-[A-Z]{2}$",
-        description="language of Setup and of the system; the ISO must be in it",
+        description="language of Setup and of the system; the ISO must have it",
     )
     bypasses: tuple[Bypass, ...] = Field(default=(), description="checks of Windows 11's Setup that are switched off")
-    capabilities: tuple[str, ...] = Field(min_length=1, description="what a guest of this image really does")
-    stages: tuple[str, ...] = Field(default=(), description="provisioning stages; all but ssh when empty")
+    capabilities: tuple[str, ...] = Field(min_length=1, description="capabilities of a guest of this image")
+    stages: tuple[str, ...] = Field(default=(), description="provisioning stages; default: all but ssh")
     evaluation_days: int | None = Field(
-        default=None, ge=1, le=3650, description="evaluation media run for so long; null: never out"
+        default=None, ge=1, le=3650, description="days that evaluation media run; null: no limit"
     )
     crash_dump: Literal["kernel", "mini"] = Field(default="kernel", description="what a bugcheck writes to the disk")
 
@@ -102,7 +104,7 @@ class WindowsRecipeFile(_Model):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.machine.firmware == "bios" and self.windows in _UEFI_ONLY:
-            raise ValueError(f"windows {self.windows} has no firmware bios here: write uefi under machine.firmware")
+            raise ValueError(f"windows {self.windows} cannot start from a BIOS here: write uefi under machine.firmware")
         if self.bypasses and self.windows != "11":
             raise ValueError("bypasses are for windows 11 only")
         if self.windows == "11" and (self.machine.vcpus < 2 or self.machine.memory_mb < 4096 or self.machine.disk_gb < 64):

@@ -78,4 +78,4 @@ def expiry(inputs: Prepared, acceptance: AcceptanceRecord, now: datetime.datetim
     evaluation = "eval" in f"{inputs.edition.name} {inputs.edition.edition}".lower()
     if days is None or not evaluation or inputs.product_key is not None:
         return None, ""
-    return now + datetime.timedelta(days=days), f"the recipe: evaluation media run for {days} days"
+    return now + datetime.timedelta(days=days), f"the recipe: an evaluation runs for {days} days"

@@ -67,7 +67,7 @@ def read_editions(read_at: ReadAt, size: int, *, file: str) -> tuple[Edition, ..
     """
     header = read_at(0, HEADER_SIZE)
     if len(header) < HEADER_SIZE:
-        raise ConfigError(f"{file} is cut off: it has no complete WIM header", hint=_AGAIN)
+        raise ConfigError(f"{file} is truncated: it has no complete WIM header", hint=_AGAIN)
     if not header.startswith(MAGIC):
         raise ConfigError(f"{file} is not a WIM file: it begins with {header[:8]!r}", hint=_AGAIN)
     sizes, offset, original = struct.unpack_from("<QQQ", header, _XML_RESOURCE)
@@ -79,10 +79,10 @@ def read_editions(read_at: ReadAt, size: int, *, file: str) -> tuple[Edition, ..
     if not 0 < length <= _XML_LIMIT or offset < HEADER_SIZE:
         raise ConfigError(f"{file} has a damaged header: its list of images has {length} bytes at {offset}", hint=_AGAIN)
     if offset + length > size:
-        raise ConfigError(f"{file} is cut off: its list of images would end at byte {offset + length} of {size}", hint=_AGAIN)
+        raise ConfigError(f"{file} is truncated: its list of images would end at byte {offset + length} of {size}", hint=_AGAIN)
     data = read_at(offset, length)
     if len(data) < length:
-        raise ConfigError(f"{file} is cut off inside of its list of images", hint=_AGAIN)
+        raise ConfigError(f"{file} is truncated in its list of images", hint=_AGAIN)
     return parse_editions(data, file=file)
 
 
@@ -104,9 +104,9 @@ def parse_editions(data: bytes, *, file: str) -> tuple[Edition, ...]:
         root = ElementTree.fromstring(text.strip("\0\ufeff"))
         editions = tuple(_edition(image) for image in root.iter("IMAGE"))
     except (ValueError, ElementTree.ParseError) as error:
-        raise ConfigError(f"{file} has a list of images that cannot be read: {error}", hint=_AGAIN) from None
+        raise ConfigError(f"{file} has an unreadable list of images: {error}", hint=_AGAIN) from None
     if not editions:
-        raise ConfigError(f"{file} holds no images", hint=_AGAIN)
+        raise ConfigError(f"{file} has no images", hint=_AGAIN)
     return editions
 
 
@@ -129,7 +129,7 @@ def choose_edition(editions: tuple[Edition, ...], wanted: tuple[str, ...], *, fi
             if len(matches) == 1:
                 return matches[0]
             if matches:
-                raise ConfigError(f"{file} has {len(matches)} images that are named {name!r}{_listing(editions)}", hint=_AGAIN)
+                raise ConfigError(f"{file} has {len(matches)} images with the name {name!r}{_listing(editions)}", hint=_AGAIN)
     sought = " or ".join(repr(name) for name in wanted)
     raise ConfigError(
         f"{file} has no image {sought}{_listing(editions)}",

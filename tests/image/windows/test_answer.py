@@ -107,10 +107,10 @@ def test_any_password_survives_the_xml(text: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("</unattend>", "", "no well-formed XML"),
+        ("</unattend>", "", "not well-formed XML"),
         ("\r\n", "\n", "lines do not end"),
         ('pass="specialize"', 'pass="special"', "no pass 'special'"),
-        ('pass="offlineServicing"', 'pass="oobeSystem"', "must stand before"),
+        ('pass="offlineServicing"', 'pass="oobeSystem"', "must come before"),
         ("Microsoft-Windows-LUA-Settings", "Microsoft-Windows-Shell-Setup", "no settings in this pass"),
         ("Microsoft-Windows-LUA-Settings", "Microsoft-Windows-Nonsense", "no such component"),
         ('processorArchitecture="amd64"', 'processorArchitecture="x86"', "must be amd64"),
@@ -126,7 +126,7 @@ def test_any_password_survives_the_xml(text: str) -> None:
             "<PartitionID>2</PartitionID></InstallTo>",
             "last partition",
         ),
-        ("<Letter>C</Letter>", "<Active>true</Active>", "must stand before"),
+        ("<Letter>C</Letter>", "<Active>true</Active>", "must come before"),
         ("<ComputerName>LAB</ComputerName>", "<ComputerName>LAB DRIVER HOST</ComputerName>", "not allowed"),
     ],
 )
@@ -147,7 +147,7 @@ def test_elements_that_swap_their_places_are_noticed() -> None:
     assert image is not None
     image[:] = [image[1], image[0], image[2]]
     data = ElementTree.tostring(root, encoding="utf-8").replace(b"\n", b"\r\n")
-    assert any("InstallFrom must stand before InstallTo" in problem for problem in problems(data, recipe))
+    assert any("InstallFrom must come before InstallTo" in problem for problem in problems(data, recipe))
 
 
 def test_a_client_s_component_is_not_for_a_server() -> None:
@@ -163,7 +163,7 @@ def test_a_component_that_setup_would_ask_without_is_missed() -> None:
     settings.remove(settings[0])
     data = ElementTree.tostring(root, encoding="utf-8").replace(b"\n", b"\r\n")
     found = list(problems(data, recipe))
-    assert found == ["windowsPE/Microsoft-Windows-International-Core-WinPE is missing: Setup would ask"]
+    assert found == ["windowsPE/Microsoft-Windows-International-Core-WinPE is missing, so Setup would ask"]
 
 
 @settings(deadline=None)

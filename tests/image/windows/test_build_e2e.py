@@ -231,7 +231,7 @@ def test_a_wrong_file_and_a_missing_edition_are_told_before_anything_begins(benc
     with pytest.raises(ConfigError, match=r"(?s)has no image .*it has:\n    1: DOS 6"):
         build(bench.iso(edition="DOS 6"), bench.cache, bench.logs, progress=Recorder())
     iso = bench.iso()
-    with pytest.raises(ConfigError, match="is no MSI"):
+    with pytest.raises(ConfigError, match="is not an MSI"):
         build(iso, bench.cache, bench.logs, progress=Recorder(), given=UserInputs(iso=iso, openssh_msi=wrong))
     bench.assert_nothing_built()
     assert not bench.logs.exists()
@@ -319,7 +319,7 @@ def start_building(bench: Bench, *, until: str) -> subprocess.Popen[str]:
     for line in process.stdout:
         if until in line:
             return process
-    raise AssertionError(f"the build ended with {process.wait(60)} before it said {until!r}")
+    raise AssertionError(f"the build ended with {process.wait(60)} before it reported {until!r}")
 
 
 def test_an_interrupted_build_leaves_nothing(bench: Bench) -> None:

@@ -106,7 +106,7 @@ def test_a_machine_without_kvm_is_refused_unless_the_user_has_hours(
     monkeypatch.setattr(windows_image, "probe_accelerators", lambda _cache: NO_KVM)
     result = lab("image", "build", "windows-server-2022", "--iso", iso)
     assert isinstance(result.exception, HostToolError)
-    assert "--allow-tcg installs all the same" in str(result.exception)
+    assert "--allow-tcg installs without KVM" in str(result.exception)
     assert nothing_was_begun(tmp_path)
 
 

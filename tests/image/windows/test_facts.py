@@ -74,7 +74,7 @@ WINLOGON = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon"
         (registry(rf"{MANAGER}\Memory Management", "PagingFiles", r"C:\pagefile.sys 1024 1024"), "page file"),
         (attribute("limits", {"MaxShellsPerUser": 30}), "winrm MaxShellsPerUser"),
         (attribute("trusted", False), "certificate ab12 in Root"),
-        (attribute("tapped", False), "the tap runs"),
+        (attribute("tapped", False), "the print relay runs"),
         (asked("free_bytes", 1 << 30), "free space"),
         (asked("vbs", 2), "virtualization-based security"),
         (attribute("image", {"kd_entry": ""}), "kernel debugger's boot entry"),
@@ -118,7 +118,7 @@ def test_a_guest_without_secure_boot_s_key_is_one_with_a_bios(recipe: WindowsRec
 def test_an_answer_that_is_no_json_is_quoted(recipe: WindowsRecipeFile, answer: str) -> None:
     guest = GuestDouble()
     guest.asked = answer
-    with pytest.raises(ImageError, match=r"acceptance\.ps1 of the new guest is no JSON") as caught:
+    with pytest.raises(ImageError, match=r"acceptance\.ps1 of the new guest is not JSON") as caught:
         gather(guest, recipe)
     assert answer in str(caught.value)
 
@@ -130,7 +130,7 @@ def test_the_debugger_s_entry_becomes_the_default() -> None:
     guest.default = "{other}"
     other = GuestDouble()
     assert not select_kd_entry(other, ENTRY.replace("3f9a", "0000")).ok
-    with pytest.raises(ImageError, match="no boot entry"):
+    with pytest.raises(ImageError, match="not a boot entry"):
         select_kd_entry(guest, "{current} & format c:")
 
 

@@ -34,10 +34,10 @@ def test_a_sound_image_is_told_as_one(cache: Path, make_image: MakeImage) -> Non
     assert image.level == "ok"
     told = texts(image, "ok")
     assert "complete" in told
-    assert "of the present recipe" in told
+    assert "made by the current recipe" in told
     assert "ends on 2030-09-09, in 100 days" in told
     assert "test signing in force: TESTSIGNING (acceptance boot of 2030-06-01)" in told
-    assert "disk.qcow2 is as it was built" in told
+    assert "disk.qcow2 is unchanged since the build" in told
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
         (remove(files.SIDECAR), "there is no image.json"),
         (write(files.SIDECAR, "[]"), "image.json cannot be read"),
         (remove(files.KD_DISK), "there is no disk-kd.qcow2"),
-        (write("credentials.json", "{}"), "no a readable credentials.json"),
+        (write("credentials.json", "{}"), "no credentials.json that can be read"),
     ],
 )
 def test_what_is_missing_is_named(cache: Path, make_image: MakeImage, damage: Callable[[Path], None], said: str) -> None:
@@ -108,7 +108,7 @@ def test_a_changed_disk_is_found_when_it_is_asked_for(cache: Path, make_image: M
 
 def test_an_older_recipe_is_a_warning(cache: Path, make_image: MakeImage) -> None:
     make_image(checkout_key="of before")
-    assert "of an older recipe" in texts(examine(cache), "warning")
+    assert "made by an older recipe" in texts(examine(cache), "warning")
 
 
 def test_a_check_that_did_not_hold_is_a_warning(cache: Path, make_image: MakeImage) -> None:
@@ -175,5 +175,5 @@ def test_what_an_interrupted_build_left_is_told_with_its_size(cache: Path) -> No
     with FileLock(busy / "build.lock"):
         image = examine(cache)
     assert (image.path, image.level) == (left, "warning")
-    assert "left over from an interrupted build, 3 MB" in texts(image, "warning")
+    assert "leftover of an interrupted build, 3 MB" in texts(image, "warning")
     assert f"rm -r {left}" in image.findings[0].hint

@@ -209,7 +209,7 @@ def test_a_failed_stage_is_told_with_its_reason(bench: Bench) -> None:
 
 
 def test_a_power_off_without_the_marker_is_no_success(bench: Bench) -> None:
-    with pytest.raises(InstallEnded, match="before it said that it was complete") as caught:
+    with pytest.raises(InstallEnded, match="before it reported that it was complete") as caught:
         bench.install(Mode.NO_MARK)
     assert caught.value.stage == "oobe start"
     assert_failed(bench, caught.value)

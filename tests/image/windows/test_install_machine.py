@@ -289,7 +289,7 @@ def test_a_bad_exit_code_after_the_marker_is_no_success(plan: InstallPlan) -> No
 
 def test_a_missing_cd_is_told_before_anything_is_made(plan: InstallPlan) -> None:
     plan.windows_iso.unlink()
-    with pytest.raises(ImageError, match=r"no such file: .*windows\.iso"):
+    with pytest.raises(ImageError, match=r"there is no file .*windows\.iso"):
         follow(plan, Script({}))
     assert not (plan.disk.parent.parent / "logs").exists()
 

@@ -254,7 +254,7 @@ def test_certificates_are_taken_as_pem_and_as_der(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             certificate_der(tmp_path / name)
         assert name in str(caught.value)
-    with pytest.raises(ConfigError, match="is no MSI"):
+    with pytest.raises(ConfigError, match="is not an MSI"):
         check_msi(tmp_path / "no.cer")
 
 

@@ -73,7 +73,7 @@ def test_an_error_names_file_key_and_line(tmp_path: Path, more: str, key: str, s
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('"10"', '"11"\nmachine: {firmware: bios}', "has no firmware bios"),
+        ('"10"', '"11"\nmachine: {firmware: bios}', "cannot start from a BIOS"),
         ('"10"', '"11"\nmachine: {vcpus: 1}', "needs 2 vcpus"),
         ('"10"', '"10"\nbypasses: [tpm]', "for windows 11 only"),
         ("nt_kernel", "nt_kernle", "did you mean nt_kernel"),

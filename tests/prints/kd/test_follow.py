@@ -38,7 +38,7 @@ def test_a_silent_target_is_woken_after_a_while_and_the_records_say_so(capsys: p
     assert found == [(15.0, BREAK_IN), (30.0, control_packet(RESET)), (45.0, BREAK_IN)]
     assert len(notes) == 3
     assert "nothing heard for 15 s: sent a break-in" in notes[0]
-    assert "is woken after 15 s" in capsys.readouterr().err
+    assert "gets a break-in after 15 s" in capsys.readouterr().err
 
 
 def test_a_target_is_woken_at_once_or_never_when_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
