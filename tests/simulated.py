@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.crash.hang import Breaker
-from lab.errors import EvidenceLost, GuestExited, GuestHung, LabError, TransportError
+from lab.errors import EvidenceLost, GuestHung, LabError, TransportError
 from lab.guest.files import sum_of
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
@@ -28,6 +28,7 @@ from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.template import Template
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
+from tests.machines import MachineDouble
 
 LINK = r"\\.\SimSync"
 
@@ -100,32 +101,8 @@ class SimulatedPrints:
         """Nothing to do."""
 
 
-class SimulatedMachine:
-    """A virtual machine that is alive until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.alive = True
-        self.killed = False
-        self.paused = False
-
-    def console_tail(self, lines: int = 20) -> str:
-        return "simulated console"
-
-    def exited_error(self) -> GuestExited:
-        return GuestExited("the simulated QEMU was killed by signal 9")
-
-    def pause(self) -> None:
-        self.paused = True
-
-    def cont(self) -> None:
-        self.paused = False
-
-    def kill(self) -> None:
-        self.alive = False
-        self.killed = True
-
-    def close(self) -> None:
-        self.alive = False
+class SimulatedMachine(MachineDouble):
+    """A virtual machine without QEMU that is alive until it is ended."""
 
 
 @dataclass

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from lab.crash.hang import Breaker
@@ -20,7 +19,8 @@ from lab.errors import GuestHung, TransportError
 from lab.guest.protocol import CommandResult
 from lab.live.guest import LiveGuest
 from lab.prints.record import FaultRecord
-from lab.vm.qmp import QmpEvent
+from lab.vm.spec import VmSpec
+from tests.machines import MonitorDouble
 from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest
 
 BUGCHECK = (0xD1, (0xFFFFD00012345678, 2, 1, 0xFFFFF80212345678))
@@ -35,40 +35,23 @@ def dump_header(code: int, parameters: tuple[int, int, int, int]) -> bytes:
     return bytes(data)
 
 
-class Monitor:
+class Monitor(MonitorDouble):
     """QEMU's monitor: makes dumps, and keeps what happens."""
 
     def __init__(self) -> None:
-        self.log: list[QmpEvent] = []
+        super().__init__()
         self.commands: list[str] = []
         self.dump = dump_header(*BUGCHECK)
         self.after_nmi: Callable[[], None] = lambda: None
-
-    @property
-    def event_count(self) -> int:
-        return len(self.log)
-
-    def happen(self, name: str, **data: Any) -> None:
-        self.log.append(QmpEvent(len(self.log) + 1, name, data, time.time(), 0.0))
-
-    def events(self, *, after: int = 0) -> list[QmpEvent]:
-        return self.log[after:]
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
         self.commands.append(command)
         if command == "dump-guest-memory" and arguments:
             Path(arguments["protocol"].removeprefix("file:")).write_bytes(self.dump)
-            self.happen("DUMP_COMPLETED", result={"status": "completed", "completed": len(self.dump)})
+            self.happen("DUMP_COMPLETED", {"result": {"status": "completed", "completed": len(self.dump)}})
         if command == "inject-nmi":
             self.after_nmi()
         return {}
-
-    def wait_event(self, names: str | Collection[str], *, timeout: float, after: int = 0) -> QmpEvent:
-        wanted = {names} if isinstance(names, str) else set(names)
-        for event in self.log[after:]:
-            if event.name in wanted:
-                return event
-        raise TransportError("no such event")
 
 
 class MonitoredMachine(SimulatedMachine):
@@ -77,7 +60,7 @@ class MonitoredMachine(SimulatedMachine):
     def __init__(self) -> None:
         super().__init__()
         self.monitor = Monitor()
-        self.spec = SimpleNamespace(display=True)
+        self.spec = VmSpec(name="simulated", display=True)
         self.silent = False
 
     @property
@@ -132,10 +115,10 @@ class CrashingTransport(SimulatedTransport):
         elif length == 61:
             machine.silent = True
             info = {"type": "hyper-v", "arg1": code} | {f"arg{n}": value for n, value in enumerate(parameters, 2)}
-            machine.monitor.happen("GUEST_PANICKED", action="run", info=info)
+            machine.monitor.happen("GUEST_PANICKED", {"action": "run", "info": info})
         elif length == 62:
             machine.alive = False
-            machine.monitor.happen("SHUTDOWN", guest=True, reason="guest-reset")
+            machine.monitor.happen("SHUTDOWN", {"guest": True, "reason": "guest-reset"})
             raise TransportError("the connection was reset")
         elif length in (63, 65):
             machine.silent = True

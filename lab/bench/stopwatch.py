@@ -6,7 +6,9 @@ It stands around the seams that every guest has, its transport and its print sou
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -55,7 +57,7 @@ class Timing:
 
 
 class Stopwatch:
-    """Sums up guest calls; a call within a call counts once.
+    """Sums up the guest calls of the thread that runs the tests; a call within a call counts once.
 
     Args:
         clock: Monotonic seconds.
@@ -68,10 +70,15 @@ class Stopwatch:
         self._depth = 0
         self._guest_s = self._guest_cpu_s = 0.0
         self._guests = 0
+        #: Forks are prepared by another thread meanwhile, which no test waits for.
+        self._thread = threading.get_ident()
 
     @contextmanager
     def guest_call(self) -> Iterator[None]:
         """What happens inside is the guest's time."""
+        if threading.get_ident() != self._thread:
+            yield
+            return
         self._depth += 1
         begin, cpu = self._clock(), self._cpu()
         try:
@@ -111,33 +118,25 @@ class Stopwatch:
             )
 
 
-class Watched:
-    """Stands in for an object and has the time of some of its calls taken.
+def watch_calls(of: object, calls: tuple[str, ...], watch: Stopwatch) -> None:
+    """Have the time of some of an object's calls taken, from here on; the object stays itself.
 
     Args:
-        inner: The object.
-        calls: Names of the calls that wait for the guest.
+        of: The object; one whose instances take attributes.
+        calls: Names of the methods that wait for the guest.
         watch: Takes the time.
     """
+    for name in calls:
+        setattr(of, name, _timed(getattr(of, name), watch))
 
-    def __init__(self, inner: Any, calls: tuple[str, ...], watch: Stopwatch) -> None:
-        self._inner = inner
-        self._calls = calls
-        self._watch = watch
 
-    #: isinstance() sees the object's own class: a snapshot's WinRM transport is prepared in another way than others.
-    __class__ = property(lambda self: type(self._inner))
+def _timed(method: Callable[..., Any], watch: Stopwatch) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        with watch.guest_call():
+            return method(*args, **kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        if name not in self._calls:
-            return found
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self._watch.guest_call():
-                return found(*args, **kwargs)
-
-        return timed
+    return timed
 
 
 class StopwatchPlugin:
@@ -161,8 +160,8 @@ class StopwatchPlugin:
 
         def watched_init(guest: LiveGuest, *args: Any, **kwargs: Any) -> None:
             init(guest, *args, **kwargs)
-            guest.transport = Watched(guest.transport, _TRANSPORT_CALLS, watch)
-            guest.prints = Watched(guest.prints, _PRINT_CALLS, watch)
+            watch_calls(guest.transport, _TRANSPORT_CALLS, watch)
+            watch_calls(guest.prints, _PRINT_CALLS, watch)
 
         def watched_start(starter: GuestStarter, *args: Any, **kwargs: Any) -> Any:
             with watch.guest():

@@ -31,7 +31,6 @@ from lab.live.print_wiring import booted_as
 from lab.live.trial import try_hardware
 from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep
-from lab.vm.machine import VirtualMachine
 
 _NameArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; may be left out if only one is up")]
 #: See lab.image.manifest.load_credentials.
@@ -130,7 +129,6 @@ def _boot(
             raise
         try:
             machine = live.machine
-            assert isinstance(machine, VirtualMachine)
             kept = describe(name, guest=live.manifest.guest, image_dir=image, machine=machine, transport=values.transport)
             guests.add(kept)
             machine.detach()

@@ -40,7 +40,6 @@ from lab.snapshot.template import Template, TemplateWish
 from lab.toolchain.known import known_components
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import RunFolder, sweep
-from lab.vm.machine import VirtualMachine
 
 _GuestOption = Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")]
 _DriverOption = Annotated[
@@ -116,7 +115,6 @@ def fork(
                     raise SnapshotFailed("; ".join(forks.figures.notes))
                 try:
                     machine = live.machine
-                    assert isinstance(machine, VirtualMachine)
                     kept = describe(
                         chosen,
                         guest=f"{live.manifest.guest}; fork of {template.name}",

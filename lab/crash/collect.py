@@ -7,44 +7,18 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.dump import read_dump_header
 from lab.crash.hang import take_dump, take_screenshot
-from lab.crash.hostdump import DumpSource
-from lab.crash.signs import Event
 from lab.crash.steps import Ladder, Outcome, Step
 from lab.errors import LabError
+from lab.vm.protocol import Machine
+from lab.vm.qmp import QmpEvent
 
 CONSOLE_FILE = "console.txt"
 EVENTS_FILE = "qmp-events.jsonl"
 _CONSOLE_LINES = 200
-
-
-class Timed(Event, Protocol):
-    """An event with QEMU's time stamp."""
-
-    @property
-    def qemu_time(self) -> float:
-        """Seconds since the epoch."""
-
-
-class CrashedMachine(DumpSource, Protocol):
-    """What of :class:`lab.vm.machine.VirtualMachine` is needed here."""
-
-    @property
-    def alive(self) -> bool:
-        """QEMU runs."""
-
-    def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
-        """Take a screen shot."""
-
-    def console_tail(self, lines: int = 20) -> str:
-        """The last lines of the guest's console."""
-
-    def kill(self) -> None:
-        """End QEMU at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +30,10 @@ class CrashLimits:
 
 
 def collect_crash_evidence(
-    machine: CrashedMachine,
+    machine: Machine,
     folder: Path,
     *,
-    events: Iterable[Timed],
+    events: Iterable[QmpEvent],
     display: bool,
     dump: bool,
     bugcheck: Bugcheck | None = None,
@@ -113,7 +87,7 @@ def check_header(file: Path, bugcheck: Bugcheck | None) -> Outcome:
     return Outcome(True, said + (", as the guest reported" if bugcheck else "") + f"; build {header.build}")
 
 
-def save_console(machine: CrashedMachine, folder: Path) -> Outcome:
+def save_console(machine: Machine, folder: Path) -> Outcome:
     """Save the last lines of the guest's console."""
     text = machine.console_tail(_CONSOLE_LINES)
     if not text:
@@ -124,7 +98,7 @@ def save_console(machine: CrashedMachine, folder: Path) -> Outcome:
     return Outcome(True, f"last {len(text.splitlines())} lines", file)
 
 
-def save_events(events: Iterable[Timed], folder: Path) -> Outcome:
+def save_events(events: Iterable[QmpEvent], folder: Path) -> Outcome:
     """Save QEMU's events, one JSON object a line."""
     lines = [
         json.dumps({"time": event.qemu_time, "event": event.name, "data": dict(event.data)}, ensure_ascii=False)

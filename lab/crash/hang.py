@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lab.crash.bugcheck import Bugcheck, from_guest_panicked
-from lab.crash.hostdump import DumpSource, dump_guest
+from lab.crash.hostdump import dump_guest
 from lab.crash.steps import HangKind, Ladder, Outcome, Step
 from lab.errors import TransportError
+from lab.vm.protocol import Machine
 
 __all__ = [
     "Breaker",
     "HangEvidence",
     "HangKind",
     "HangLimits",
-    "HungMachine",
     "collect_hang_evidence",
     "take_dump",
     "take_screenshot",
@@ -41,23 +41,6 @@ class Breaker(Protocol):
 
     def break_in(self, timeout: float) -> bool:
         """Ask the kernel to stop; False when it did not within the timeout, in seconds."""
-
-
-class HungMachine(DumpSource, Protocol):
-    """What of :class:`lab.vm.machine.VirtualMachine` is needed here."""
-
-    @property
-    def alive(self) -> bool:
-        """QEMU runs."""
-
-    def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
-        """Take a screen shot."""
-
-    def console_tail(self, lines: int = 20) -> str:
-        """The last lines of the guest's console."""
-
-    def kill(self) -> None:
-        """End QEMU at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +93,7 @@ class HangEvidence:
 
 
 def collect_hang_evidence(
-    machine: HungMachine,
+    machine: Machine,
     folder: Path,
     *,
     reason: str,
@@ -157,7 +140,7 @@ def collect_hang_evidence(
     return HangEvidence(reason, kind, ladder.steps, bugcheck)
 
 
-def take_screenshot(machine: HungMachine, target: Path, seconds: float) -> Outcome:
+def take_screenshot(machine: Machine, target: Path, seconds: float) -> Outcome:
     """Save what the display shows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     file = machine.screendump(target, timeout=seconds)
@@ -165,7 +148,7 @@ def take_screenshot(machine: HungMachine, target: Path, seconds: float) -> Outco
     return Outcome(size > 0, f"{size} bytes", file)
 
 
-def take_dump(machine: DumpSource, target: Path, seconds: float) -> Outcome:
+def take_dump(machine: Machine, target: Path, seconds: float) -> Outcome:
     """Save the guest's memory; ``target`` is the file without its extension."""
     dump = dump_guest(machine, target, timeout=seconds)
     instead = f"; {'; '.join(dump.refused)}" if dump.refused else ""
@@ -178,7 +161,7 @@ def _break_in(breaker: Breaker, seconds: float) -> Outcome:
     return Outcome(False, f"the kernel did not stop for its debugger within {seconds:g} s", kind="hard")
 
 
-def _nmi(machine: HungMachine, seconds: float) -> Outcome:
+def _nmi(machine: Machine, seconds: float) -> Outcome:
     """Success is that QEMU sent it; what the guest made of it is in the detail."""
     before = machine.qmp.event_count
     console = machine.console_tail(_CONSOLE_LINES).splitlines()
@@ -207,7 +190,7 @@ def _new_lines(before: list[str], after: list[str]) -> str:
     return ""
 
 
-def _kill(machine: HungMachine) -> Outcome:
+def _kill(machine: Machine) -> Outcome:
     machine.kill()
     if machine.alive:
         return Outcome(False, "QEMU still runs")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from lab.errors import ConfigError, TransportError
 from lab.host.passed import passed_over
-from lab.vm.qmp import CommandRefused, QmpEvent
+from lab.vm.protocol import Machine, Monitor
+from lab.vm.qmp import CommandRefused
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,28 +25,6 @@ _CLEANUP_S = 0.3
 _SPARE_BYTES = 64 << 20
 #: File name extension and first bytes of each format.
 _FORMATS: Mapping[DumpFormat, tuple[str, bytes]] = {"win-dmp": (".dmp", b"PAGE"), "elf": (".elf", b"\x7fELF")}
-
-
-class Monitor(Protocol):
-    """What of :class:`lab.vm.qmp.Qmp` is needed here."""
-
-    @property
-    def event_count(self) -> int:
-        """Index of the newest event."""
-
-    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
-        """Run a monitor command."""
-
-    def wait_event(self, names: str | Collection[str], *, timeout: float, after: int = 0) -> QmpEvent:
-        """Wait for an event."""
-
-
-class DumpSource(Protocol):
-    """A virtual machine with a monitor."""
-
-    @property
-    def qmp(self) -> Monitor:
-        """Its monitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +49,7 @@ class _Unfinished(TransportError):
 
 
 def dump_guest(
-    machine: DumpSource,
+    machine: Machine,
     target: Path,
     *,
     formats: Sequence[DumpFormat] = ("win-dmp", "elf"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from lab.crash.bugcheck import Bugcheck, from_guest_panicked
+from lab.vm.qmp import QmpEvent
 
 #: Events that may be such a sign.
 SIGN_EVENTS = frozenset({"GUEST_PANICKED", "GUEST_CRASHLOADED", "RESET", "SHUTDOWN"})
@@ -15,22 +15,6 @@ _DONE_BY_ITSELF = {
     "guest-shutdown": "the guest switched itself off",
     "guest-panic": "the guest's kernel panicked",
 }
-
-
-class Event(Protocol):
-    """What of :class:`lab.vm.qmp.QmpEvent` is needed here."""
-
-    @property
-    def index(self) -> int:
-        """Its number."""
-
-    @property
-    def name(self) -> str:
-        """For example ``RESET``."""
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """Its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +34,7 @@ class CrashSign:
     bugcheck: Bugcheck | None = None
 
 
-def crash_sign(events: Iterable[Event], *, before: int | None = None) -> CrashSign | None:
+def crash_sign(events: Iterable[QmpEvent], *, before: int | None = None) -> CrashSign | None:
     """The sign of a crash among events; the one that tells most when there are several.
 
     A reset or an end by QEMU's monitor, by a signal, or by the lab is none.
@@ -63,7 +47,7 @@ def crash_sign(events: Iterable[Event], *, before: int | None = None) -> CrashSi
     return next((sign for sign in signs if sign.bugcheck), signs[0] if signs else None)
 
 
-def _sign(event: Event) -> CrashSign | None:
+def _sign(event: QmpEvent) -> CrashSign | None:
     if event.name in ("GUEST_PANICKED", "GUEST_CRASHLOADED"):
         bugcheck = from_guest_panicked(event.data)
         what = "the guest's kernel reported its crash"

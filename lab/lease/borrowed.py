@@ -238,5 +238,4 @@ def _attach(guest: DetachedGuest) -> BorrowedMachine:
     if not machine.alive:
         machine.close()
         raise GuestExited(f"guest {guest.name} has ended", hint="`lab ps` lists those that are up")
-    assert isinstance(machine, BorrowedMachine)
     return machine

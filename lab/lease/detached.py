@@ -26,6 +26,7 @@ from lab.live.boot import connect, machine_spec
 from lab.live.guest import TransportName
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import QemuProcess
+from lab.vm.protocol import Machine
 
 _LOG = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ def describe(
     *,
     guest: str,
     image_dir: Path,
-    machine: VirtualMachine,
+    machine: Machine,
     transport: TransportName,
     encoding: str = "",
     template: str = "",

@@ -29,7 +29,6 @@ from lab.snapshot.maker import TemplateMaker
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import TemplateWish, qemu_identity
 from lab.vm.cleanup import RunFolder
-from lab.vm.machine import VirtualMachine
 
 _LOG = logging.getLogger(__name__)
 
@@ -127,7 +126,6 @@ class ImageSource:
         return live
 
     def _register(self, live: LiveGuest) -> None:
-        assert isinstance(live.machine, VirtualMachine)
         name = self.kept.free_name(None, live.guest_id)
         description = self.manifest.guest
         self.kept.add(

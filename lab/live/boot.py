@@ -27,6 +27,7 @@ from lab.live.delivery import Delivery, FilesBy
 from lab.live.guest import LiveGuest, TransportName
 from lab.live.hardware import attach, fit
 from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints, print_ports, starts_paused
+from lab.vm import protocol
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, MemoryFile, Nic, VmSpec
 
@@ -135,7 +136,7 @@ def boot_guest(
     )
 
 
-def cd_drive(machine: VirtualMachine, manifest: ImageManifest) -> CdCopy | None:
+def cd_drive(machine: protocol.Machine, manifest: ImageManifest) -> CdCopy | None:
     """The way into a guest by its CD drive; None where its machine has none."""
     return CdCopy(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
 
@@ -215,7 +216,7 @@ def _image_spec(
 
 
 def connect(
-    name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: VirtualMachine, *, channel: bool = False
+    name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: protocol.Machine, *, channel: bool = False
 ) -> Transport:
     """Make a transport to a guest; nothing is sent yet.
 

@@ -13,7 +13,7 @@ from lab.guest.protocol import Transport
 from lab.host.passed import passed_over
 from lab.image.media import Medium, build_medium, files_of
 from lab.vm.medium import change_medium, eject_medium
-from lab.vm.qmp import Qmp
+from lab.vm.protocol import Monitor
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class CdCopy:
         wait_s: Seconds until the guest must see a medium. The free guest takes half of one, Windows a few.
     """
 
-    def __init__(self, qmp: Callable[[], Qmp], folder: Path, *, tools_dir: str = TOOLS_DIR, wait_s: int = 30) -> None:
+    def __init__(self, qmp: Callable[[], Monitor], folder: Path, *, tools_dir: str = TOOLS_DIR, wait_s: int = 30) -> None:
         self._qmp = qmp
         self._folder = folder
         self._tools_dir = tools_dir

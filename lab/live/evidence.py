@@ -7,39 +7,30 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeGuard
 
 from lab.crash.bugcheck import Bugcheck
 from lab.crash.collect import (
     CONSOLE_FILE,
     EVENTS_FILE,
-    CrashedMachine,
-    Timed,
     collect_crash_evidence,
     save_console,
     save_events,
 )
 from lab.crash.hang import HangKind, HangLimits, collect_hang_evidence
 from lab.crash.steps import Ladder, Outcome, Step
+from lab.errors import GuestExited
 from lab.host.passed import passed_over
 from lab.live.guest import LiveGuest
 from lab.live.guest_logs import find_logs
 from lab.toolchain.select import DriverPackage
+from lab.vm.protocol import Machine
+from lab.vm.qmp import QmpEvent
 
 _LOG = logging.getLogger(__name__)
 
 #: A guest may print for hours; what is larger stays where the guest's own folder is kept.
 _LARGEST_LOG = 64 << 20
 _KINDS = {"screenshot": "screenshot", "dump": "dump", "console": "console", "events": "events"}
-
-
-class _Monitor(Protocol):
-    def events(self, *, after: int = 0) -> list[Timed]:
-        """All events so far whose index is greater than ``after``."""
-
-    @property
-    def event_count(self) -> int:
-        """Index of the newest event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +63,14 @@ class SavedEvidence:
         return replace(self, files=(*self.files, file))
 
 
-def has_monitor(machine: object) -> TypeGuard[CrashedMachine]:
-    """Whether a machine has QEMU's monitor: a machine of another kind leaves no evidence of that sort."""
-    # Looked up in the class: asking a VirtualMachine that does not run for its monitor raises.
-    return hasattr(type(machine), "qmp")
-
-
-def has_display(machine: object) -> bool:
-    """Whether screen shots of a machine make sense."""
-    return bool(getattr(getattr(machine, "spec", None), "display", False))
-
-
-def events_of(machine: object, *, after: int = 0) -> list[Timed]:
-    """QEMU's events, also of a machine that has ended; none of one without a monitor or that was never started."""
-    if not has_monitor(machine):
-        return []
-    # A machine that was never started has no monitor to ask.
-    with passed_over(_LOG, "QEMU's events cannot be read", Exception, level=logging.DEBUG):
-        monitor: _Monitor = machine.qmp  # type: ignore[assignment]
-        return monitor.events(after=after)
+def events_of(machine: Machine, *, after: int = 0) -> list[QmpEvent]:
+    """QEMU's events, also of a machine that has ended; none of one that was never started."""
+    with passed_over(_LOG, "QEMU's events cannot be read", GuestExited, level=logging.DEBUG):
+        return machine.qmp.events(after=after)
     return []
 
 
-def event_count(machine: object) -> int:
+def event_count(machine: Machine) -> int:
     """Number of the newest event."""
     events = events_of(machine)
     return events[-1].index if events else 0
@@ -112,12 +88,10 @@ def save_crash(
         dump: The guest's memory is wanted.
         bugcheck: What is known of the crash.
     """
-    steps: tuple[Step, ...] = ()
     machine = guest.machine
-    if has_monitor(machine):
-        steps = collect_crash_evidence(
-            machine, folder, events=events_of(machine), display=has_display(machine), dump=dump, bugcheck=bugcheck
-        )
+    steps = collect_crash_evidence(
+        machine, folder, events=events_of(machine), display=machine.spec.display, dump=dump, bugcheck=bugcheck
+    )
     return _finish(guest, folder, packages, steps)
 
 
@@ -132,15 +106,13 @@ def save_hang(
 ) -> SavedEvidence:
     """Save what a guest that answers nothing has to say, then end it; see :func:`lab.crash.hang.collect_hang_evidence`."""
     machine = guest.machine
-    if not has_monitor(machine):
-        return _finish(guest, folder, packages, (), hang="unknown")
     found = collect_hang_evidence(
         machine,
         folder,
         reason=reason,
         breaker=guest.prints.breaker,
         limits=limits,
-        display=has_display(machine),
+        display=machine.spec.display,
         dump=dump,
     )
     ladder = Ladder()

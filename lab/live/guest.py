@@ -7,15 +7,16 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from lab.errors import GuestExited, LabError, TransportError
+from lab.errors import LabError, TransportError
 from lab.guest.protocol import Abandonable, Transport
 from lab.guest.services import ServiceControl
 from lab.host.passed import passed_over, said
 from lab.image.manifest import ImageManifest
 from lab.live.delivery import Delivery
 from lab.prints.record import PrintSource
+from lab.vm.protocol import Machine
 
 if TYPE_CHECKING:
     from lab.live.deploy import Deployed
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 TransportName = Literal["winrm", "ssh"]
-
-
-class Machine(Protocol):
-    """What the pool needs of a virtual machine; :class:`lab.vm.machine.VirtualMachine` has it."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether QEMU runs."""
-
-    def console_tail(self, lines: int = 20) -> str:
-        """The last lines of the guest's console."""
-
-    def exited_error(self) -> GuestExited:
-        """Why QEMU is not there any more."""
-
-    def kill(self) -> None:
-        """End QEMU at once and wait until it is gone."""
-
-    def close(self) -> None:
-        """Let go of it; one that does not outlive its owner ends. Safe to call twice."""
 
 
 @dataclass(slots=True, kw_only=True)

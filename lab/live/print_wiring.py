@@ -13,11 +13,12 @@ from typing import Literal
 from lab.errors import ImageError
 from lab.guest.protocol import Transport
 from lab.image.manifest import ImageManifest
-from lab.prints.channel import GuestLink, PrintingMachine, PrintPorts
+from lab.prints.channel import GuestLink, PrintPorts
 from lab.prints.from_now import FromNow
 from lab.prints.record import PrintSource
 from lab.prints.registry import channel_named, channel_of
 from lab.prints.resume import PrintsState
+from lab.vm.protocol import Machine
 
 Debug = Literal["none", "kd"]
 
@@ -92,7 +93,7 @@ def why_not_forked(manifest: ImageManifest) -> str:
 
 def open_prints(
     manifest: ImageManifest,
-    machine: PrintingMachine,
+    machine: Machine,
     encoding: str,
     open_transport: Callable[[], Transport],
     *,
@@ -121,7 +122,7 @@ def open_prints(
 
 def join_prints(
     manifest: ImageManifest,
-    machine: PrintingMachine,
+    machine: Machine,
     encoding: str,
     open_transport: Callable[[], Transport],
     *,

@@ -27,6 +27,7 @@ from lab.prints.window import Window
 from lab.report.model import EvidenceFile
 from lab.toolchain.address import locate
 from lab.toolchain.select import DriverPackage
+from lab.vm.protocol import Machine
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _FINAL = "bugcheck"
 
 @dataclass(slots=True)
 class _Guest:
-    """What the keeper knows of a guest.
+    """What is known of a guest.
 
     Attributes:
         machine: Its virtual machine.
@@ -47,7 +48,7 @@ class _Guest:
         saved: Evidence that no test has taken yet.
     """
 
-    machine: object
+    machine: Machine
     events_seen: int | None
     watch: CrashWatch | None = None
     saved: SavedEvidence | None = None

@@ -6,59 +6,18 @@ state: one object serves all guests. :mod:`lab.prints.registry` finds it by ``pr
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.errors import ImageError
 from lab.guest.protocol import Transport
 from lab.image.manifest import ImageManifest, PrintPort
 from lab.prints.record import PrintSource, Record
 from lab.prints.resume import PrintsState
+from lab.vm.protocol import Machine
 from lab.vm.spec import SerialPort
-
-
-class Monitor(Protocol):
-    """What is asked of QEMU's monitor; :class:`lab.vm.qmp.Qmp` has it."""
-
-    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
-        """Run a command."""
-
-
-class VirtioPorts(Protocol):
-    """Virtio-serial ports; :class:`lab.vm.channel.Channels` has them."""
-
-    def open(self, name: str) -> socket.socket:
-        """Return the stream of a port."""
-
-
-class PrintingMachine(Protocol):
-    """What a print channel needs of a VM; :class:`lab.vm.machine.VirtualMachine` has it."""
-
-    @property
-    def run_dir(self) -> Path:
-        """Folder of its logs and sockets."""
-
-    @property
-    def ports(self) -> Mapping[int, int]:
-        """Guest port -> port of 127.0.0.1."""
-
-    @property
-    def channels(self) -> VirtioPorts:
-        """Virtio-serial ports."""
-
-    @property
-    def alive(self) -> bool:
-        """QEMU runs."""
-
-    @property
-    def qmp(self) -> Monitor:
-        """QEMU's monitor."""
-
-    def cont(self) -> None:
-        """Let the virtual CPUs run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +32,7 @@ class GuestLink:
     """
 
     manifest: ImageManifest
-    machine: PrintingMachine
+    machine: Machine
     encoding: str
     open_transport: Callable[[], Transport]
 

@@ -29,8 +29,8 @@ from lab.snapshot.store import TemplateStore
 from lab.snapshot.supply import TemplateSupply
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.cleanup import RunFolder
-from lab.vm.machine import VirtualMachine
 from lab.vm.process import SpareSupervisor
+from lab.vm.protocol import Machine
 from lab.vm.snapshot import fork
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class _Spare:
     """A fork that has answered and whose virtual CPUs stand still."""
 
     template: Template
-    machine: VirtualMachine
+    machine: Machine
     live: LiveGuest
 
 
@@ -162,7 +162,7 @@ class Forks:
     def _woken(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
         begin = self._clock()
         folder = RunFolder.create(self._runs_dir, guest_id)
-        machine: VirtualMachine | None = None
+        machine: Machine | None = None
         waiting = self._supervisor.take()
         try:
             machine = fork(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
@@ -194,7 +194,7 @@ class Forks:
         """Whether its forks get the run's files; a run may have no drivers at all."""
         return template.base and not self._base.is_base
 
-    def _insert(self, machine: VirtualMachine) -> CdCopy | None:
+    def _insert(self, machine: Machine) -> CdCopy | None:
         """Put the run's files into the drive of a fork that has none of them; what is wrong with that, the copy will tell."""
         if self._base.files_by != "media" or not self._base.manifest.machine.cd_drives:
             return None

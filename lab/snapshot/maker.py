@@ -34,7 +34,7 @@ from lab.prints.stream import fault_error, first_fault
 from lab.snapshot.idle import PATIENCE_S, processor_time, wait_until_idle
 from lab.snapshot.resume import wake
 from lab.snapshot.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
-from lab.vm.machine import VirtualMachine
+from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
 from lab.vm.snapshot import resume_copy, take_snapshot
 from lab.vm.statefile import choose_method
@@ -184,7 +184,6 @@ class TemplateMaker:
         base: Template | None = None,
     ) -> None:
         machine = guest.machine
-        assert isinstance(machine, VirtualMachine)
         resumable = guest.prints.resumable
         if resumable is None:
             raise SnapshotFailed(why_not_forked(wish.manifest))
@@ -244,13 +243,12 @@ def _channel_of(guest: LiveGuest, wish: TemplateWish) -> WinRmTransport | None:
         return guest.transport
     if wish.transport != "winrm" or wish.manifest.ports.winrm_channel is None:
         return None
-    assert isinstance(guest.machine, VirtualMachine)
     made = connect(wish.transport, wish.manifest, read_credentials(wish.image_dir), guest.machine, channel=True)
     assert isinstance(made, WinRmTransport)
     return made
 
 
-def _stop_between_prints(machine: VirtualMachine, prints: PrintSource, state: ResumableSource) -> PrintsState:
+def _stop_between_prints(machine: Machine, prints: PrintSource, state: ResumableSource) -> PrintsState:
     """Stop the guest when nothing of a print is on its way."""
     for number in range(_TRIES):
         prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)

@@ -19,14 +19,14 @@ from lab.live.guest import LiveGuest, TransportName
 from lab.live.print_wiring import open_prints, why_not_forked
 from lab.prints.resume import ResumableSource
 from lab.snapshot.template import BY_CHANNEL, Template, TemplateWish
-from lab.vm.machine import VirtualMachine
+from lab.vm.protocol import Machine
 
 #: A fork answers within half a second; a busy machine may take longer, and whoever takes this long is broken.
 WAKE_S = 60.0
 
 
 def wake(
-    machine: VirtualMachine,
+    machine: Machine,
     template: Template,
     wish: TemplateWish,
     *,
@@ -120,7 +120,7 @@ def wake(
     )
 
 
-def go_on(machine: VirtualMachine, live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
+def go_on(machine: Machine, live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
     """Let a fork run that was woken and then stopped, and tell it what time it is.
 
     Raises:
@@ -134,5 +134,5 @@ def go_on(machine: VirtualMachine, live: LiveGuest, *, timeout: float = WAKE_S, 
         machine.cont()
 
 
-def _let_run(machine: VirtualMachine, prints: ResumableSource, now: float, timeout: float) -> None:
+def _let_run(machine: Machine, prints: ResumableSource, now: float, timeout: float) -> None:
     prints.wake(now, os.urandom(32), let_run=machine.cont, timeout=timeout)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import ConfigError
-from lab.vm.qmp import Qmp
+from lab.vm.protocol import Monitor
 
 
-def change_medium(qmp: Qmp, media: Path, *, drive: int = 0, timeout: float = 30.0) -> None:
+def change_medium(qmp: Monitor, media: Path, *, drive: int = 0, timeout: float = 30.0) -> None:
     """Put an ISO into a CD drive, in the place of what lies in it; returns when the tray is closed.
 
     The guest is not asked: a drive that it has locked, because the old medium is mounted, is opened all the same. It
@@ -41,12 +41,12 @@ def change_medium(qmp: Qmp, media: Path, *, drive: int = 0, timeout: float = 30.
     )
 
 
-def eject_medium(qmp: Qmp, *, drive: int = 0, timeout: float = 30.0) -> None:
+def eject_medium(qmp: Monitor, *, drive: int = 0, timeout: float = 30.0) -> None:
     """Take what lies in a CD drive out of it; an empty one is fine. The tray stays open."""
     qmp.execute("eject", {"id": f"cd{drive}", "force": True}, timeout=timeout)
 
 
-def medium_in(qmp: Qmp, *, drive: int = 0) -> Path | None:
+def medium_in(qmp: Monitor, *, drive: int = 0) -> Path | None:
     """The ISO in a CD drive, or None when it is empty or there is no such drive."""
     for block in qmp.execute("query-block"):
         if _is({"id": str(block.get("qdev", ""))}, f"cd{drive}") and "inserted" in block:

@@ -36,6 +36,7 @@ from lab.vm.argv import VARS_FILE, overlay_name, serial_name
 from lab.vm.disk import create_overlay
 from lab.vm.machine import CONSOLE_BEFORE_FILE, VirtualMachine
 from lab.vm.process import WaitingSupervisor
+from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
 from lab.vm.spec import Disk, MemoryFile, VmSpec
 from lab.vm.statefile import Method, StateBy, choose_method, read_state, write_state
@@ -82,7 +83,7 @@ _ADAPTER = TypeAdapter(Snapshot)
 
 
 def take_snapshot(
-    machine: VirtualMachine,
+    machine: Machine,
     folder: Path,
     *,
     ram: RamFile | None,

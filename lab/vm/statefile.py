@@ -24,6 +24,7 @@ from typing import Any, Literal
 from lab.errors import SnapshotFailed
 from lab.host.qemu import QemuFeatures
 from lab.vm.machine import VirtualMachine
+from lab.vm.protocol import Machine
 
 Method = Literal["shared", "stream"]
 StateBy = Literal["file", "pipe"]
@@ -70,7 +71,7 @@ def choose_method(features: QemuFeatures | None) -> SnapshotMethod:
 
 
 def write_state(
-    machine: VirtualMachine, state: Path, way: SnapshotMethod, *, timeout: float, clock: Callable[[], float] = time.monotonic
+    machine: Machine, state: Path, way: SnapshotMethod, *, timeout: float, clock: Callable[[], float] = time.monotonic
 ) -> None:
     """Write a paused machine's state into a file; all of it is there when this returns.
 
@@ -127,14 +128,14 @@ def read_state(machine: VirtualMachine, state: Path, method: Method, state_by: S
     _wait(machine, "query-status", ("paused", "prelaunch", "postmigrate"), timeout=timeout, what="load the snapshot's state")
 
 
-def _set_capabilities(machine: VirtualMachine, method: Method) -> None:
+def _set_capabilities(machine: Machine, method: Method) -> None:
     if method == "shared":
         capabilities = [{"capability": "x-ignore-shared", "state": True}]
         machine.qmp.execute("migrate-set-capabilities", {"capabilities": capabilities})
 
 
 def _wait(
-    machine: VirtualMachine,
+    machine: Machine,
     command: str,
     wanted: tuple[str, ...],
     *,
@@ -156,7 +157,7 @@ def _wait(
         time.sleep(_POLL_S)
 
 
-def _wait_for_cat(machine: VirtualMachine, ended: Path, *, timeout: float, clock: Callable[[], float]) -> None:
+def _wait_for_cat(machine: Machine, ended: Path, *, timeout: float, clock: Callable[[], float]) -> None:
     """Wait until the program behind QEMU's pipe has written everything."""
     deadline = clock() + timeout
     while not (said := ended.read_text(encoding="ascii") if ended.exists() else "").endswith("\n"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from lab.bench.measures.overhead import summarise
-from lab.bench.stopwatch import Stopwatch, Timing, Watched
+from lab.bench.stopwatch import Stopwatch, Timing, watch_calls
 from tests.bench.fakes import TickingClock
 
 pytest_plugins = ["pytester"]
@@ -94,13 +95,27 @@ def test_a_watched_object_is_the_object_and_some_of_its_calls_are_timed(watch: S
             wall.now += 1
 
     found: list[Timing] = []
-    guest = Watched(Guest(), ("run",), watch)
+    guest = Guest()
+    watch_calls(guest, ("run",), watch)
     with watch.test("t", found.append):
         assert guest.run("x") == "X"
         guest.parse()
     assert guest.name == "winrm"
-    assert isinstance(guest, Guest)
     assert (found[0].guest_s, found[0].overhead_s) == (4, 1)
+
+
+def test_calls_of_another_thread_are_not_waited_for_by_the_test(watch: Stopwatch, wall: Clock) -> None:
+    found: list[Timing] = []
+
+    def prepare() -> None:
+        with watch.guest_call():
+            wall.now += 3
+
+    with watch.test("t", found.append):
+        other = threading.Thread(target=prepare)
+        other.start()
+        other.join()
+    assert (found[0].wall_s, found[0].guest_s) == (3, 0)
 
 
 def test_a_summary_keeps_every_test() -> None:

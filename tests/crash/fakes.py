@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from lab.errors import TransportError
 from lab.vm.qmp import CommandRefused, QmpEvent
+from tests.machines import MachineDouble, MonitorDouble
 
 #: What QEMU leaves of a format: the file's bytes, and the result of DUMP_COMPLETED; an error for a refused command.
 Written = tuple[bytes, Mapping[str, Any]] | CommandRefused
@@ -29,12 +29,12 @@ class FakeClock:
         return self.now
 
 
-class FakeMonitor:
+class FakeMonitor(MonitorDouble):
     def __init__(self, dumps: Mapping[str, Written]) -> None:
+        super().__init__()
         self.dumps = dumps
         self.commands: list[str] = []
         self.timeouts: list[float] = []
-        self.pending: list[QmpEvent] = []
         self.answers: dict[str, Callable[[], object]] = {}
         #: Events that an NMI causes.
         self.after_nmi: tuple[tuple[str, Mapping[str, Any]], ...] = ()
@@ -45,13 +45,6 @@ class FakeMonitor:
         #: Lines that an NMI adds to the console.
         self.said_after_nmi: list[str] = []
         self.console: list[str] = ["Linux boots", "login:"]
-
-    @property
-    def event_count(self) -> int:
-        return len(self.pending)
-
-    def happen(self, name: str, data: Mapping[str, Any]) -> None:
-        self.pending.append(QmpEvent(len(self.pending) + 1, name, data, 0.0, 0.0))
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
         if command == "query-memory-size-summary":
@@ -76,24 +69,28 @@ class FakeMonitor:
                 self.happen("DUMP_COMPLETED", written[1])
         return {}
 
-    def events(self, *, after: int = 0) -> list[QmpEvent]:
-        return [event for event in self.pending if event.index > after]
-
-    def wait_event(self, names: str | Collection[str], *, timeout: float, after: int = 0) -> QmpEvent:
+    def wait_event(
+        self,
+        names: str | Collection[str],
+        *,
+        timeout: float,
+        after: int = 0,
+        where: Callable[[QmpEvent], bool] = lambda _event: True,
+    ) -> QmpEvent:
         self.timeouts.append(timeout)
-        wanted = {names} if isinstance(names, str) else set(names)
-        for event in self.pending:
-            if event.index > after and event.name in wanted:
-                return event
-        raise TransportError(f"no {' or '.join(sorted(wanted))} event within {timeout:g} s")
+        return super().wait_event(names, timeout=timeout, after=after, where=where)
 
 
-class FakeMachine:
+class FakeMachine(MachineDouble):
     def __init__(self, dumps: Mapping[str, Written] | None = None) -> None:
-        self.qmp = FakeMonitor(dumps if dumps is not None else {"win-dmp": (b"PAGEDU64" + bytes(8184), done(8192))})
-        self.alive = True
+        super().__init__()
+        self.monitor = FakeMonitor(dumps if dumps is not None else {"win-dmp": (b"PAGEDU64" + bytes(8184), done(8192))})
         self.immortal = False
         self.picture: Callable[[Path], Path] = self._picture
+
+    @property
+    def qmp(self) -> FakeMonitor:
+        return self.monitor
 
     @staticmethod
     def _picture(target: Path) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.errors import GuestExited, TransportError
+from lab.errors import TransportError
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
 from lab.live.guest import LiveGuest
@@ -20,27 +20,32 @@ from lab.live.payload import Payload
 from lab.live.print_wiring import open_prints
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
-from lab.vm.channel import Channels
 from tests.kdguest.probe import Probe, async_reader, sync_reader
 from tests.kdguest.system import System
 from tests.kdguest.target import KernelStopped, KernelTarget
+from tests.machines import MachineDouble, MonitorDouble
 
 _BOOT = ("\\SystemRoot\\system32\\ntoskrnl.exe", "\\SystemRoot\\system32\\hal.dll")
 
 
-@dataclass
-class Monitor:
-    """The one question that the lab asks of QEMU's monitor."""
+class Monitor(MonitorDouble):
+    """The one question that the lab asks of QEMU's monitor.
 
-    machine: KdMachine
+    Args:
+        kernel: Whose connection it tells of.
+    """
 
-    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    def __init__(self, kernel: KernelTarget) -> None:
+        super().__init__()
+        self._kernel = kernel
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
         assert (command, arguments) == ("query-chardev", None)
-        state = "" if self.machine.kernel.connected else "disconnected:"
+        state = "" if self._kernel.connected else "disconnected:"
         return [{"label": "serial0", "filename": f"{state}unix:serial0.sock"}]
 
 
-class KdMachine:
+class KdMachine(MachineDouble):
     """A virtual machine that holds its kernel until it is told to go on.
 
     Args:
@@ -48,13 +53,10 @@ class KdMachine:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.run_dir = folder
-        self.ports: Mapping[int, int] = {}
-        self.channels = Channels(folder, ())
+        super().__init__(folder)
         self.kernel = KernelTarget(folder / "serial0.sock")
         self.system = System(self.kernel)
-        self.qmp = Monitor(self)
-        self.alive = True
+        self.monitor = Monitor(self.kernel)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -67,14 +69,12 @@ class KdMachine:
         for number, path in enumerate(_BOOT):
             self.kernel.load(path, 0xFFFFFFFF_80400000 + 0x200000 * number, 0x100000)
 
-    def console_tail(self, lines: int = 20) -> str:
-        return "simulated console"
-
-    def exited_error(self) -> GuestExited:
-        return GuestExited("the simulated QEMU was killed by signal 9")
+    @property
+    def qmp(self) -> Monitor:
+        return self.monitor
 
     def kill(self) -> None:
-        self.alive = False
+        super().kill()
         self.kernel.close()
 
     def close(self) -> None:

@@ -21,19 +21,19 @@ from lab.prints.unobserved import Unobserved
 from lab.prints.wine import WinePrintSource
 from lab.snapshot.resume import go_on
 from lab.vm.argv import build_argv
+from tests.machines import MachineDouble
 from tests.simulated import manifest as simulated_manifest
 
 CREDENTIALS = Credentials(username="lab", password="secret")
 
 
-class Machine:
+class Machine(MachineDouble):
     """A machine whose channels and ports lead to an agent that has answered already; notes what was opened."""
 
     def __init__(self, folder: Path) -> None:
-        self.run_dir = folder
+        super().__init__(folder)
         self.ports = {5985: 40001, 22: 40002, 5999: 40003}
         self.channels = self
-        self.alive = True
         self.opened: list[str] = []
         self.ends: list[socket.socket] = []
         self.runs: list[int] = []
@@ -54,7 +54,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Any]:
+def machine(tmp_path: Path) -> Iterator[Machine]:
     made = Machine(tmp_path)
     yield made
     made.close()

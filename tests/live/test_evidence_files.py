@@ -19,6 +19,7 @@ from lab.vm.argv import serial_name
 from lab.vm.machine import COMMAND_FILE, CONSOLE_BEFORE_FILE
 from lab.vm.supervisor import LOG_FILE as QEMU_LOG
 from lab.vm.supervisor import STATUS_FILE
+from tests.machines import MachineDouble
 from tests.simulated import manifest
 
 _VM = (
@@ -38,8 +39,9 @@ def test_the_files_of_every_channel_are_among_the_evidence(channel: str, tmp_pat
     for name in (*expected, CONTROL_SOCKET, "disk.qcow2"):
         (run_dir / name).write_text(name)
     its = manifest(prints=PrintPort(source=channel))
-    guest: Any = SimpleNamespace(run_dir=run_dir, machine=object(), manifest=its)
+    guest: Any = SimpleNamespace(run_dir=run_dir, machine=MachineDouble(run_dir), manifest=its)
     saved = save_crash(guest, tmp_path / "evidence", (), dump=False)
+    assert [file.path.read_text() for file in saved.files if file.kind == "console"] == ["simulated console\n"]
     logs = {file.path.name: file.path for file in saved.files if file.kind == "guest-log"}
     assert sorted(logs) == expected
     assert all(path.read_text() == name for name, path in logs.items())

@@ -135,7 +135,7 @@ def test_a_guest_that_resets_itself_between_tests_is_a_crash_of_the_test_before(
 def pytest_runtest_logfinish(nodeid):
     if nodeid.endswith("test_one"):
         machine = SOURCES[0].machines[0]
-        machine.monitor.happen("SHUTDOWN", guest=True, reason="guest-reset")
+        machine.monitor.happen("SHUTDOWN", {"guest": True, "reason": "guest-reset"})
         machine.alive = False
 """,
     )

@@ -10,7 +10,6 @@ from lab.bench.measure import Context
 from lab.bench.samples import Samples, Series
 from lab.errors import LabError
 from lab.live.guest import LiveGuest
-from lab.vm.machine import VirtualMachine
 
 _MIB = 1 << 20
 
@@ -34,7 +33,7 @@ class MemoryMeasure:
                 guest = forks.fork(f"bench-memory-{number}")
                 stack.callback(guest.close)
                 guests.append(guest)
-                sums.append(sum(pss_of(_pid(one)) for one in guests) / _MIB)
+                sums.append(sum(pss_of(one.machine.pid) for one in guests) / _MIB)
         series = [Series(key="memory.first", label="the first fork", unit="MiB", values=(sums[0],))]
         if more := tuple(after - before for before, after in itertools.pairwise(sums)):
             series.append(Series(key="memory.more", label="each further fork", unit="MiB", values=more))
@@ -54,8 +53,3 @@ def pss_of(pid: int, *, proc: Path = Path("/proc")) -> int:
         return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Pss:"))
     except (OSError, StopIteration) as error:
         raise LabError(f"the memory of process {pid} cannot be read: {error}", hint="needs Linux 4.14 or later") from error
-
-
-def _pid(guest: LiveGuest) -> int:
-    machine = guest.machine
-    return machine.pid if isinstance(machine, VirtualMachine) else int(getattr(machine, "pid"))  # noqa: B009

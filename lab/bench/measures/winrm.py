@@ -25,7 +25,6 @@ from lab.guest.winrm.transport import open_winrm
 from lab.image.manifest import Credentials
 from lab.live.guest import LiveGuest
 from lab.live.payload import GUEST_FOLDER
-from lab.vm.machine import VirtualMachine
 
 _HOST = "127.0.0.1"
 #: The least that a program of the suites does: it shows the clock.
@@ -135,11 +134,10 @@ def guest_port(guest: LiveGuest, port: int | None) -> int:
     Raises:
         NotHere: The guest's image does not offer it.
     """
-    machine = guest.machine
-    ports = machine.ports if isinstance(machine, VirtualMachine) else getattr(machine, "ports", {})
+    ports = guest.machine.ports
     if port is None or port not in ports:
         raise NotHere(f"{guest.manifest.guest} offers no such port")
-    return int(ports[port])
+    return ports[port]
 
 
 @contextmanager

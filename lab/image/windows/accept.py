@@ -29,6 +29,7 @@ from lab.image.windows.recipe import WindowsRecipeFile
 from lab.image.windows.sidecar import AcceptanceRecord, CheckRecord
 from lab.vm.argv import overlay_name
 from lab.vm.machine import VirtualMachine
+from lab.vm.protocol import StartableMachine
 from lab.vm.spec import Accelerator, VmSpec
 
 _SHUTDOWN_S = 600.0
@@ -76,7 +77,7 @@ def accept(
     progress: Progress,
     *,
     connect: Connect | None = None,
-    open_machine: Callable[[VmSpec, Path], VirtualMachine] = VirtualMachine,
+    open_machine: Callable[[VmSpec, Path], StartableMachine] = VirtualMachine,
     shutdown_s: float = _SHUTDOWN_S,
     gap_s: float = 5.0,
 ) -> AcceptanceRecord:
@@ -127,7 +128,7 @@ def accept(
     )
 
 
-def _ready(plan: AcceptancePlan, machine: VirtualMachine, connect: Connect, progress: Progress, gap_s: float) -> Transport:
+def _ready(plan: AcceptancePlan, machine: StartableMachine, connect: Connect, progress: Progress, gap_s: float) -> Transport:
     port = plan.manifest.ports.winrm
     if port is None:
         raise ImageError(f"image {plan.recipe.name} has no WinRM")
@@ -144,7 +145,7 @@ def _ready(plan: AcceptancePlan, machine: VirtualMachine, connect: Connect, prog
 
 
 def _prepare_kd(
-    plan: AcceptancePlan, machine: VirtualMachine, transport: Transport, entry: str, progress: Progress, shutdown_s: float
+    plan: AcceptancePlan, machine: StartableMachine, transport: Transport, entry: str, progress: Progress, shutdown_s: float
 ) -> CheckRecord:
     """Let the overlay start with the kernel debugger, power the guest off, and keep the overlay."""
     progress.stage("make the disk that starts with the kernel debugger")
@@ -174,7 +175,7 @@ def _list(checks: tuple[CheckRecord, ...]) -> str:
     return f"the new image has these problems:{lines}"
 
 
-def _with_evidence(error: LabError, machine: VirtualMachine, folder: Path) -> ImageError:
+def _with_evidence(error: LabError, machine: StartableMachine, folder: Path) -> ImageError:
     """The error, with a picture of what the guest shows."""
     text = f"the acceptance boot failed: {error.message}"
     with contextlib.suppress(TransportError, GuestExited):

@@ -22,12 +22,13 @@ from lab.errors import ImageError
 from lab.host.process import run
 from lab.image.progress import Progress
 from lab.image.windows.install_events import EventLog, InstallEvent
-from lab.image.windows.install_follow import InstallFollower, Machine
+from lab.image.windows.install_follow import InstallFollower
 from lab.image.windows.install_host import require_space
 from lab.image.windows.install_watch import Budgets
 from lab.image.windows.machine import InstallPlan, install_machine, missing_media
 from lab.vm.argv import VARS_FILE
 from lab.vm.machine import VirtualMachine
+from lab.vm.protocol import StartableMachine
 from lab.vm.spec import VmSpec
 
 _CREATE_S = 60.0
@@ -65,7 +66,7 @@ def install(
     keep_failed: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    open_machine: Callable[[VmSpec, Path], Machine] = VirtualMachine,
+    open_machine: Callable[[VmSpec, Path], StartableMachine] = VirtualMachine,
 ) -> InstallResult:
     """Install, and return when the guest has powered itself off and said that it is complete.
 

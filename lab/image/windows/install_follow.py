@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from lab.errors import GuestExited, TransportError
 from lab.image.progress import Progress
@@ -18,54 +18,12 @@ from lab.image.windows.install_host import HostDiskFull, InstallEnded, InstallEr
 from lab.image.windows.install_watch import Budgets, InstallWatch, KeyPresser
 from lab.image.windows.machine import DISK_DRIVE, PROGRESS_PORT
 from lab.vm.argv import serial_name
+from lab.vm.protocol import StartableMachine
 from lab.vm.qmp import QmpEvent
 
 #: Moves a cursor at most, whatever it reaches.
 _HARMLESS_KEY = {"keys": [{"type": "qcode", "data": "up"}]}
 _CONSOLE_LINES = 15
-
-
-class Monitor(Protocol):
-    """What is used of :class:`lab.vm.qmp.Qmp`."""
-
-    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
-        """Run a monitor command."""
-
-    def events(self, *, after: int = 0) -> list[QmpEvent]:
-        """Events so far whose index is greater."""
-
-    def wait_event(self, names: str, *, timeout: float) -> QmpEvent:
-        """The first event of this name, also when it has come already; GuestExited where the connection ends before."""
-
-
-class Machine(Protocol):
-    """What is used of :class:`lab.vm.machine.VirtualMachine`."""
-
-    @property
-    def qmp(self) -> Monitor:
-        """The monitor."""
-
-    @property
-    def alive(self) -> bool:
-        """QEMU runs."""
-
-    def start(self, *, timeout: float = 60.0) -> None:
-        """Start QEMU."""
-
-    def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
-        """Write what the screen shows."""
-
-    def wait_exit(self, timeout: float) -> int | None:
-        """Wait for QEMU's end."""
-
-    def console_tail(self, lines: int = 20) -> str:
-        """The last console lines."""
-
-    def exited_error(self) -> GuestExited:
-        """Why QEMU is gone."""
-
-    def close(self) -> None:
-        """End QEMU."""
 
 
 class InstallFollower:
@@ -86,7 +44,7 @@ class InstallFollower:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: StartableMachine,
         folder: Path,
         log: EventLog,
         budgets: Budgets,

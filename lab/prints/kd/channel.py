@@ -13,7 +13,7 @@ from typing import Final
 
 from lab.errors import HostToolError, TransportError
 from lab.image.manifest import PrintPort
-from lab.prints.channel import GuestLink, PrintChannel, PrintingMachine, PrintPorts, PrintReader
+from lab.prints.channel import GuestLink, PrintChannel, PrintPorts, PrintReader
 from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.process import (
     CONTROL_SOCKET,
@@ -27,6 +27,7 @@ from lab.prints.kd.say import LabSay
 from lab.prints.kd.source import KdPrintSource
 from lab.prints.resume import PrintsState
 from lab.vm.argv import serial_name
+from lab.vm.protocol import Machine
 from lab.vm.spec import SerialPort
 
 _CONNECT_S = 60.0
@@ -106,7 +107,7 @@ def _no_marker(_token: str, _timeout: float) -> None:
     raise TransportError("a reader of prints sends no markers")
 
 
-def wait_connected(machine: PrintingMachine, serial: int, collector: CollectorProcess, *, timeout: float) -> None:
+def wait_connected(machine: Machine, serial: int, collector: CollectorProcess, *, timeout: float) -> None:
     """Wait until the collector is connected to a serial port, as QEMU reports it.
 
     Raises:
@@ -126,7 +127,7 @@ def wait_connected(machine: PrintingMachine, serial: int, collector: CollectorPr
         time.sleep(_POLL_S)
 
 
-def _connected(machine: PrintingMachine, serial: int) -> bool:
+def _connected(machine: Machine, serial: int) -> bool:
     name = serial_name(serial)
     devices = {device["label"]: str(device["filename"]) for device in machine.qmp.execute("query-chardev")}
     # "unix:PATH,server=on" is followed by "<-> …" as soon as a client is connected; before, "disconnected:" stands before it.

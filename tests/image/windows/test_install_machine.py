@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lab.image.windows.machine import InstallPlan, find_firmware, install_machin
 from lab.vm.argv import build_argv
 from lab.vm.qmp import QmpEvent
 from lab.vm.spec import Firmware, VmSpec
+from tests.machines import MachineDouble, MonitorDouble
 
 BUDGETS = Budgets(stall_s=100, total_s=1000, screenshot_s=30, min_free_bytes=1, poll_s=1, exit_s=5)
 
@@ -91,15 +92,17 @@ def test_firmware_is_found_without_enrolled_keys(tmp_path: Path) -> None:
     assert find_firmware(tmp_path) == Firmware(folder / "OVMF_CODE_4M.fd", folder / "OVMF_VARS_4M.fd")
 
 
-class Script:
+class Script(MonitorDouble, MachineDouble):
     """A clock, and a machine whose guest does at each second what the test says."""
 
     def __init__(self, acts: Mapping[int, Callable[[Script], None]]) -> None:
+        MonitorDouble.__init__(self)
+        MachineDouble.__init__(self)
+        self.alive = False
         self.now = 0.0
         self.alive = False
         self.answers: dict[str, Any] = {"query-blockstats": [], "query-status": {"status": "running"}}
         self.commands: list[str] = []
-        self.happened: list[QmpEvent] = []
         self.exit_code: int | None = 0
         #: What the monitor still has to tell when QEMU is gone.
         self.late: Callable[[], None] | None = None
@@ -126,7 +129,7 @@ class Script:
             stream.write(text + "\r\n")
 
     def event(self, name: str, **data: Any) -> None:
-        self.happened.append(QmpEvent(len(self.happened) + 1, name, data, self.now, self.now))
+        self.happen(name, data)
 
     def writes(self, count: int) -> None:
         self.answers["query-blockstats"] = [{"device": "drive0", "stats": {"wr_bytes": count}}]
@@ -147,19 +150,20 @@ class Script:
             raise answer
         return answer
 
-    def events(self, *, after: int = 0) -> list[QmpEvent]:
-        return [event for event in self.happened if event.index > after]
-
-    def wait_event(self, names: str, *, timeout: float) -> QmpEvent:
+    def wait_event(
+        self,
+        names: str | Collection[str],
+        *,
+        timeout: float,
+        after: int = 0,
+        where: Callable[[QmpEvent], bool] = lambda _event: True,
+    ) -> QmpEvent:
         if self.late is not None:
             self.late()
-        for event in self.happened:
-            if event.name == names:
-                return event
-        raise GuestExited("the monitor's connection ended")
-
-    def start(self, *, timeout: float = 60.0) -> None:
-        self.alive = True
+        try:
+            return super().wait_event(names, timeout=timeout, after=after, where=where)
+        except TransportError:
+            raise GuestExited("the monitor's connection ended") from None
 
     def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
         target.write_bytes(b"PNG")
@@ -174,9 +178,6 @@ class Script:
 
     def exited_error(self) -> GuestExited:
         return GuestExited("QEMU ended with exit code 1")
-
-    def close(self) -> None:
-        self.alive = False
 
 
 class Quiet:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.errors import ImageError, TransportError
+from lab.errors import ImageError
 from lab.image.manifest import load_credentials, load_manifest
 from lab.image.recipes import windows_recipe
 from lab.image.windows import files
@@ -26,6 +26,7 @@ from lab.image.windows.wim import Edition
 from lab.vm.spec import VmSpec
 from tests.image.windows.conftest import NOW, MakeImage
 from tests.image.windows.guest_double import GuestDouble
+from tests.machines import MachineDouble
 
 
 class Silent:
@@ -93,43 +94,33 @@ def test_each_build_has_a_folder_of_its_own_for_its_logs(tmp_path: Path) -> None
     assert not folder.exists()
 
 
-class MachineDouble:
+class StubbornMachine(MachineDouble):
     """A machine whose guest never powers off."""
 
     def __init__(self, spec: VmSpec, folder: Path) -> None:
-        self.spec = spec
+        super().__init__(folder, spec)
         self.ports = {5985: 1}
         self.alive = False
         self.closed = False
-        self.run_dir = folder
 
-    def start(self) -> None:
-        self.alive = True
-
-    def console_tail(self, lines: int = 20) -> str:
-        return "booting"
-
-    def screendump(self, target: Path) -> Path:
+    def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
         return target
-
-    def wait_exit(self, timeout: float) -> int:
-        raise TransportError(f"QEMU still runs after {timeout:g} s")
 
     def close(self) -> None:
         self.closed = True
 
 
 @pytest.fixture
-def attempt(make_image: MakeImage, tmp_path: Path) -> Callable[[GuestDouble], MachineDouble]:
+def attempt(make_image: MakeImage, tmp_path: Path) -> Callable[[GuestDouble], StubbornMachine]:
     """Accept an image whose guest is a double; returns the machine's double."""
     folder = make_image()
-    machines: list[MachineDouble] = []
+    machines: list[StubbornMachine] = []
 
     def open_machine(spec: VmSpec, run_dir: Path) -> Any:
-        machines.append(MachineDouble(spec, run_dir))
+        machines.append(StubbornMachine(spec, run_dir))
         return machines[0]
 
-    def run(guest: GuestDouble) -> MachineDouble:
+    def run(guest: GuestDouble) -> StubbornMachine:
         plan = AcceptancePlan(
             recipe=windows_recipe("windows-server-2022"),
             manifest=load_manifest(folder).model_copy(update={"boot_timeout_s": 1.0}),
@@ -147,7 +138,7 @@ def attempt(make_image: MakeImage, tmp_path: Path) -> Callable[[GuestDouble], Ma
     return run
 
 
-def test_a_guest_that_does_not_power_off_is_no_source_of_a_disk(attempt: Callable[[GuestDouble], MachineDouble]) -> None:
+def test_a_guest_that_does_not_power_off_is_no_source_of_a_disk(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
     guest = GuestDouble()
     with pytest.raises(ImageError, match=r"did not power itself off: QEMU still runs after 7 s") as caught:
         attempt(guest)
@@ -156,14 +147,14 @@ def test_a_guest_that_does_not_power_off_is_no_source_of_a_disk(attempt: Callabl
     assert guest.closed
 
 
-def test_a_guest_that_never_answers_is_told_with_the_last_error(attempt: Callable[[GuestDouble], MachineDouble]) -> None:
+def test_a_guest_that_never_answers_is_told_with_the_last_error(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
     guest = GuestDouble()
     guest.ready = lambda: False
     with pytest.raises(ImageError, match=r"(?s)acceptance boot failed: the guest answered no command.*connection refused"):
         attempt(guest)
 
 
-def test_what_is_wrong_is_listed(attempt: Callable[[GuestDouble], MachineDouble]) -> None:
+def test_what_is_wrong_is_listed(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
     guest = GuestDouble()
     guest.limits["MaxShellsPerUser"] = 30
     guest.asked["vbs"] = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -18,7 +17,7 @@ from lab.prints.tap.frame import MARK, Frame, encode
 from lab.prints.tap.marker import TapMarker
 from lab.prints.tap.source import TapPrintSource
 from lab.vm.argv import build_argv
-from lab.vm.machine import VirtualMachine
+from tests.machines import MachineDouble
 
 TAPMARK = "C:\\lab\\bin\\tapmark.exe"
 
@@ -125,14 +124,6 @@ def manifest() -> ImageManifest:
     )
 
 
-@dataclass
-class Machine:
-    """What the source asks of a virtual machine."""
-
-    run_dir: Path
-    alive: bool = True
-
-
 def test_a_manifest_with_the_tap_gives_its_machine_the_port_and_the_source_its_log(
     manifest: ImageManifest, tmp_path: Path
 ) -> None:
@@ -146,7 +137,7 @@ def test_a_manifest_with_the_tap_gives_its_machine_the_port_and_the_source_its_l
         opened.append(connection)
         return connection
 
-    machine = cast(VirtualMachine, Machine(tmp_path))
+    machine = MachineDouble(tmp_path)
     source = open_prints(manifest, machine, "utf-8", open_transport)
     assert isinstance(source, TapPrintSource)
     assert source.raw_file == log
