@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from lab.vm.spec import VmSpec
 from lab.vm.statefile import choose_method, write_state
 
 _PERIPHERALS = "/machine/peripheral"
-_DESCRIPTION = b'{"page_size"'
+#: Type of the section that ends a migration stream: four bytes with a length (big endian), and as much JSON.
+#: (QEMU's ``QEMU_VM_VMDESCRIPTION``, migration/qemu-file-types.h.) What the JSON begins with differs: ``{"page_size"`` in
+#: QEMU 7.2, ``{"configuration"`` in 10.0 and 11.1.
+_DESCRIPTION = b"\x06"
 _SECONDS = 60.0
 
 
@@ -93,14 +96,20 @@ def sections_of(stream: bytes) -> list[str]:
     Raises:
         SnapshotFailed: It has no description.
     """
-    at = stream.rfind(_DESCRIPTION)
     try:
-        described: Mapping[str, Any] = (
-            json.JSONDecoder().raw_decode(stream[at:].decode("utf-8", "replace"))[0] if at >= 0 else {}
-        )
-        return [str(device["name"]) for device in described["devices"]]
+        return [str(device["name"]) for device in json.loads(_description(stream))["devices"]]
     except (ValueError, KeyError, TypeError):
         raise SnapshotFailed("QEMU's snapshot has no description of its content") from None
+
+
+def _description(stream: bytes) -> bytes:
+    """The JSON that ends a stream; empty where there is none."""
+    at = len(stream)
+    # The byte does not occur in JSON, but it may be one of the length's own.
+    while (at := stream.rfind(_DESCRIPTION, 0, at)) >= 0:
+        if int.from_bytes(stream[at + 1 : at + 5], "big") == len(stream) - at - 5:
+            return stream[at + 5 :]
+    return b""
 
 
 def pci_path(qmp: Qmp, device: str) -> str:
