@@ -47,7 +47,7 @@ def test_wrong_print(reader, prints):
 
 def test_collector_dies(reader):
     reader.read(length=20)
-    [collector] = [child for child in psutil.Process().children() if "attach" in child.cmdline()]
+    [collector] = [child for child in psutil.Process().children() if "lab.prints.kd.attach" in child.cmdline()]
     collector.kill()
 
 def test_after_the_collector_died(reader):
@@ -73,7 +73,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> RunReport:
     left = [
         process.info["pid"]
         for process in psutil.process_iter(["pid", "cmdline"])
-        if "attach" in (process.info["cmdline"] or ()) and str(folder) in " ".join(process.info["cmdline"])
+        if "lab.prints.kd.attach" in (process.info["cmdline"] or ()) and str(folder) in " ".join(process.info["cmdline"])
     ]
     assert left == []
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

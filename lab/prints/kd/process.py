@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from lab.errors import HostToolError
+from lab.prints.kd.attach import Attachment, command
 from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.stop_policy import StopPolicy
 
@@ -87,15 +87,8 @@ def start_collector(
     Raises:
         HostToolError: It could not be started, or its files are there already.
     """
-    policy = policy or StopPolicy()
-    # Not the interpreter's -I: the collector must find the same lab that started it.
-    argv = [sys.executable, "-m", "lab", "kd", "attach", "--socket", str(socket), "--jsonl", "--wait", str(wait)]
-    argv += ["--raw", str(folder / RAW_FILE), "--breakpoint", policy.breakpoint, "--bugcheck", policy.bugcheck]
-    argv += ["--control", str(folder / CONTROL_SOCKET)]
-    # Connected before the machine's first instruction: a guest that is silent then has nothing to say.
-    argv += ["--no-break-in"]
-    if ids:
-        argv += ["--ids", str(ids)]
+    raw, control = folder / RAW_FILE, folder / CONTROL_SOCKET
+    argv = command(Attachment(socket=socket, raw=raw, control=control, ids=ids, policy=policy or StopPolicy(), wait=wait))
     try:
         with (folder / RECORDS_FILE).open("xb") as records, (folder / ERRORS_FILE).open("xb") as errors:
             # In a session of its own: an interrupt that is meant for the tests must not end it before its guest.

@@ -38,7 +38,7 @@ _CHUNK = 1 << 20
 
 
 class KdPrintSource:
-    """Print source over the records of ``lab kd attach --jsonl``.
+    """Print source over the records of a collector, see :mod:`lab.prints.kd.attach`.
 
     A marker is a print that a program in the guest makes: the processors stand still for each print, so the order on the
     wire is the order in which the prints happened, whoever made them.

@@ -17,6 +17,10 @@ _WEDGED_S: Final = 2.0
 Action = Literal["hold", "reboot", "step", "continue", "pass"]
 
 
+AtBreakpoint = Literal["skip", "hold"]
+AtBugcheck = Literal["hold", "continue", "reboot"]
+
+
 @dataclass(frozen=True, slots=True)
 class StopPolicy:
     """What is done at stops that a person would look at.
@@ -28,8 +32,8 @@ class StopPolicy:
             it has nothing left to do, repeats itself for ever and is never continued.
     """
 
-    breakpoint: Literal["skip", "hold"] = "skip"
-    bugcheck: Literal["hold", "continue", "reboot"] = "hold"
+    breakpoint: AtBreakpoint = "skip"
+    bugcheck: AtBugcheck = "hold"
 
 
 class StopJudge:

@@ -1,4 +1,4 @@
-"""What `lab kd attach` does with a session beside answering it: wakes a silent target, writes down what it heard."""
+"""What the host of a target does with a session beside answering it: wakes a silent target, writes down what it heard."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.cli.kd import Waker, Waking, _line, _waking
+from lab.cli.kd import _waking
 from lab.prints.kd.packet import BREAK_IN, RESET, control_packet
 from lab.prints.kd.record import Note, Print, from_json
 from lab.prints.kd.session import Session
+from lab.prints.kd.text import record_line
+from lab.prints.kd.waker import Waker, Waking
 
 
 class Asked:
@@ -23,8 +25,8 @@ class Asked:
         request(self.session, self.now)
 
 
-def sent(when: Waking, until: float) -> tuple[list[tuple[float, bytes]], list[str]]:
-    asked, waker, found = Asked(), Waker(when), []
+def sent(when: Waking, until: float, complain: Callable[[str], None]) -> tuple[list[tuple[float, bytes]], list[str]]:
+    asked, waker, found = Asked(), Waker(when, complain), []
     while asked.now < until:
         asked.now += 0.5
         waker.look(asked, asked.now)  # type: ignore[arg-type]
@@ -33,18 +35,20 @@ def sent(when: Waking, until: float) -> tuple[list[tuple[float, bytes]], list[st
     return found, [record.text for record in asked.session.take_records() if isinstance(record, Note)]
 
 
-def test_a_silent_target_is_woken_after_a_while_and_the_records_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    found, notes = sent(Waking.WHEN_SILENT, 50.0)
+def test_a_silent_target_is_woken_after_a_while_and_the_records_say_so() -> None:
+    said: list[str] = []
+    found, notes = sent(Waking.WHEN_SILENT, 50.0, said.append)
     assert found == [(15.0, BREAK_IN), (30.0, control_packet(RESET)), (45.0, BREAK_IN)]
     assert len(notes) == 3
     assert "nothing heard for 15 s: sent a break-in" in notes[0]
-    assert "gets a break-in after 15 s" in capsys.readouterr().err
+    assert said == ["nothing heard for 10 s; a kernel that is already running gets a break-in after 15 s"]
 
 
-def test_a_target_is_woken_at_once_or_never_when_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert sent(Waking.NEVER, 100.0) == ([], [])
-    assert "--break-in" in capsys.readouterr().err
-    found, _ = sent(Waking.AT_ONCE, 200.0)
+def test_a_target_is_woken_at_once_or_never_when_that_is_asked_for() -> None:
+    said: list[str] = []
+    assert sent(Waking.NEVER, 100.0, said.append) == ([], [])
+    assert said == ["nothing heard for 10 s; for a kernel that is already running, use --break-in"]
+    found, _ = sent(Waking.AT_ONCE, 200.0, said.append)
     assert [at for at, _ in found[:4]] == [1.0, 3.0, 5.0, 7.0]
     # A machine that is paused must not find hundreds of them.
     assert len(found) < 20
@@ -65,7 +69,7 @@ def test_options_decide_before_the_default(break_in: bool | None, by_default: bo
 
 @pytest.mark.parametrize("jsonl", [False, True])
 def test_a_record_that_cannot_be_written_down_is_a_note_with_its_bytes(jsonl: bool) -> None:
-    line = _line(Print(cpu=0, raw=b"\xffhello", time=1.0), jsonl=jsonl, encoding="rot13")
+    line = record_line(Print(cpu=0, raw=b"\xffhello", time=1.0), jsonl=jsonl, encoding="rot13")
     assert b"\xffhello".hex() in line
     assert "LookupError" in line
     if jsonl:

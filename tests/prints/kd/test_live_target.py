@@ -436,7 +436,7 @@ def test_a_boots_print_source_follows_a_real_port_and_leaves_a_kept_guest_its_de
     with VirtualMachine(spec, tmp_path / "run") as machine:
         machine.start()
         prints = open_prints(manifest(), machine, "utf-8", no_transport)
-        [collector] = [child for child in psutil.Process().children() if "attach" in child.cmdline()]
+        [collector] = [child for child in psutil.Process().children() if "lab.prints.kd.attach" in child.cmdline()]
         prints.start()
         assert len(prints.wait(0, lambda records: len(records) >= 200, timeout=DEADLINE_S)) >= 200
         with pytest.raises(EvidenceLost, match="runs no programs"):

@@ -1,0 +1,86 @@
+"""When a target that says nothing gets a sign that it has a debugger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+
+from lab.prints.kd.collector import Collector
+from lab.prints.kd.session import Session
+
+#: After so many seconds without a byte the user is told.
+_QUIET_S = 10.0
+#: Without a byte for so long, a target is taken for one that runs already.
+_SILENT_S = 15.0
+#: Seconds between two tries to wake a target that was asked for by --break-in, the first ones and those behind them.
+_BREAK_IN_S = 2.0
+_RARE_BREAK_IN_S = 30.0
+_OFTEN = 10
+
+
+class Waking(StrEnum):
+    """When a target that says nothing is woken."""
+
+    NEVER = "never"
+    WHEN_SILENT = "when silent"
+    AT_ONCE = "at once"
+
+
+class Waker:
+    """Wakes a target that was running before its host came: it says nothing until it finds that it has a debugger.
+
+    Args:
+        when: When it is woken.
+        complain: Gets the line for the user about the silence.
+    """
+
+    def __init__(self, when: Waking, complain: Callable[[str], None]) -> None:
+        self._when = when
+        self._complain = complain
+        self._tries = 0
+        self._said = False
+
+    def look(self, collector: Collector, silent: float) -> None:
+        """Called now and then while nothing was heard.
+
+        Args:
+            collector: The host.
+            silent: Seconds since its begin.
+        """
+        if self._when is not Waking.NEVER and silent >= self._due:
+            # A running target looks for a break-in byte; a stopped one answers only a reset.
+            what, do = ("reset", _reset) if self._tries % 2 else ("break-in", _break_in)
+            self._tries += 1
+            text = f"nothing heard for {silent:.0f} s: sent a {what}, for a kernel that is running or stopped"
+            collector.ask(partial(_do_and_say, do, text))
+        if not self._said and silent >= _QUIET_S:
+            self._said = True
+            self._complain(f"nothing heard for {_QUIET_S:.0f} s{self._hint}")
+
+    @property
+    def _due(self) -> float:
+        if self._when is Waking.WHEN_SILENT:
+            return _SILENT_S * (1 + self._tries)
+        return 1.0 + min(self._tries, _OFTEN) * _BREAK_IN_S + max(self._tries - _OFTEN, 0) * _RARE_BREAK_IN_S
+
+    @property
+    def _hint(self) -> str:
+        if self._when is Waking.NEVER:
+            return "; for a kernel that is already running, use --break-in"
+        when_silent = self._when is Waking.WHEN_SILENT
+        return f"; a kernel that is already running gets a break-in after {_SILENT_S:.0f} s" if when_silent else ""
+
+
+def _break_in(session: Session, _now: float) -> None:
+    session.break_in()
+
+
+def _reset(session: Session, now: float) -> None:
+    session.reset(now)
+
+
+def _do_and_say(do: Callable[[Session, float], None], text: str, session: Session, now: float) -> None:
+    do(session, now)
+    session.remark(text, time.time())
