@@ -261,7 +261,7 @@ def manifest(**changes: object) -> ImageManifest:
         "key": "0123",
         "created": "2026-01-01T00:00:00Z",
         "guest": "simulated guest: no operating system at all",
-        "is_windows": False,
+        "kind": "wine",
         "capabilities": ("dbgprint", "driver_load"),
         "machine": MachineSpec(machine="none", memory_mb=1, disk="disk.qcow2"),
         "prints": PrintPort(source="wine", mark_port=1),

@@ -65,8 +65,7 @@ def one_line(text: str) -> str:
 
 def where(report: BenchReport) -> str:
     """Guest, accelerator and QEMU in one line; stands in every output."""
-    kind = "Windows" if report.is_windows else "not Windows"
-    return f"{report.guest} ({kind}); {report.accelerator}, QEMU {report.qemu}"
+    return f"{report.guest} ({report.label}); {report.accelerator}, QEMU {report.qemu}"
 
 
 def machine(report: BenchReport) -> str:

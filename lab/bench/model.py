@@ -13,7 +13,7 @@ from lab.bench.budgets import Kind
 from lab.bench.samples import Unit
 from lab.report.model import Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: Stands wherever a time or a rate is shown.
 CAVEAT = "Times and rates are this machine's; only ratios, sizes and losses compare with others."
 
@@ -86,7 +86,8 @@ class BenchReport(_Model):
     duration_s: float
     command: list[str] = Field(default_factory=list)
     guest: str = Field(description="the one-line description of the guest, e.g. 'free guest: Wine 10.0 on Debian 13'")
-    is_windows: bool
+    kind: str = Field(description="kind of guest: wine (the free guest), windows, or one that a package adds")
+    label: str = Field(description="what to write behind the guest's name: not Windows")
     image: str
     image_key: str
     accelerator: str = Field(description="kvm or tcg")

@@ -12,6 +12,7 @@ from lab.bench.model import BenchReport, MachineEntry
 from lab.bench.plot import plot
 from lab.bench.runner import Outcome, budget_entry, measure_entry
 from lab.image.manifest import ImageManifest
+from lab.image.registry import kind_of
 
 BENCH_FILE = "bench.json"
 PLOT_FILE = "bench.svg"
@@ -50,7 +51,8 @@ def make_report(
         duration_s=round(duration_s, 3),
         command=list(command),
         guest=manifest.guest,
-        is_windows=manifest.is_windows,
+        kind=manifest.kind,
+        label=kind_of(manifest).words.label,
         image=manifest.name,
         image_key=manifest.key,
         accelerator=accelerator,

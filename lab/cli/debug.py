@@ -20,6 +20,7 @@ from lab.errors import CommandFailed, ConfigError, HostToolError
 from lab.guest.files import parse_sums, run_labfile
 from lab.guest.protocol import Transport
 from lab.image.folder import read_manifest
+from lab.image.registry import kind_of
 from lab.lease.detached import DetachedGuest, open_detached
 from lab.lease.gdbstub import gdb_stub
 from lab.live.modules import PROGRAM, loaded_modules
@@ -76,10 +77,11 @@ def debug(
         raise ConfigError(
             "--batch needs --break: otherwise there is nothing to wait for", hint="for example --break DispatchRead"
         )
-    if read_manifest(guest.image_dir).is_windows:
+    kind = kind_of(read_manifest(guest.image_dir))
+    if not kind.gdb:
         if breaks or driver:
             raise ConfigError(
-                f"guest {guest.name} is Windows, and the lab cannot find the addresses of its drivers for gdb",
+                f"guest {guest.name} is {kind.words.title}, and the lab cannot find the addresses of its drivers for gdb",
                 hint="without --break and --driver, `lab debug` lends its debugger port to WinDbg or ntoseye",
             )
         lend_port(guest)

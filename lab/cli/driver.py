@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lab.config.model import DEFAULT_IMAGE
 from lab.config.project import user_project
 from lab.errors import LabError
 from lab.host.assets import data_root
@@ -27,8 +28,6 @@ from lab.toolchain.trust import described, refusal, windows_says
 group = typer.Typer(no_args_is_help=True, help="Build, list and check drivers.")
 
 _EXIT_UNSOUND = 1
-#: The guest whose kernel is a stand-in.
-_FREE_GUEST = "wine"
 
 
 class ArchName(enum.StrEnum):
@@ -107,7 +106,7 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", hel
 def _lacking(file: Path, facts: pe.ImageFacts) -> list[str]:
     """What the free guest lacks for a driver, where its image is built: before a run skips tests for it."""
     try:
-        manifest = read_manifest(existing_image(_FREE_GUEST))
+        manifest = read_manifest(existing_image(DEFAULT_IMAGE))
     except LabError:
         return []
     if facts.arch != manifest.arch:

@@ -25,8 +25,9 @@ from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, existing_image
 from lab.lease.detached import DetachedGuest, DetachedGuests, describe, end_detached, open_detached
-from lab.live.boot import boot_guest, machine_spec
+from lab.live.boot import boot_guest
 from lab.live.hardware import check_machine, fit
+from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import booted_as
 from lab.live.trial import try_hardware
 from lab.vm.argv import build_argv, command_text

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import inspect
 import json
+import shlex
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -14,12 +18,12 @@ from rich.text import Text
 
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
-from lab.cli.windows_image import build_windows
 from lab.errors import ConfigError
 from lab.host.console import open_console
 from lab.image import health, recipes, store
+from lab.image.kind import BuildOption, BuildRequest, GuestKind
 from lab.image.progress import open_progress
-from lab.image.windows.inputs import UserInputs, read_product_key
+from lab.image.registry import usable_kinds
 
 _CacheOption = Annotated[
     Path | None, typer.Option("--cache", metavar="DIR", help="Cache folder; default: the user's (also LAB_CACHE)")
@@ -31,7 +35,7 @@ _STATES = {True: "current", False: "older recipe", None: "unknown"}
 def register(app: typer.Typer) -> None:
     """Add the commands of `lab image`."""
     group = typer.Typer(no_args_is_help=True, help="Guest images: build, list, find, check.")
-    group.command("build")(build)
+    group.command("build")(_build_command(usable_kinds()))
     group.command("list")(list_images)
     group.command("path")(path)
     group.command("doctor")(doctor)
@@ -42,59 +46,76 @@ def build(
     name: Annotated[str, typer.Argument(help="Recipe, for example wine or windows-server-2022")],
     cache: _CacheOption = None,
     force: Annotated[bool, typer.Option("--force", help="Build it even if it is up to date")] = False,
-    iso: Annotated[Path | None, typer.Option("--iso", metavar="PATH", help="Windows: your installation ISO")] = None,
-    allow_tcg: Annotated[
-        bool, typer.Option("--allow-tcg", help="Windows: install even without KVM, which takes hours")
-    ] = False,
-    openssh_msi: Annotated[
-        Path | None, typer.Option("--openssh-msi", metavar="PATH", help="Windows: install OpenSSH from this MSI in the guest")
-    ] = None,
-    product_key_file: Annotated[
-        Path | None, typer.Option("--product-key-file", metavar="PATH", help="Windows: file with your product key")
-    ] = None,
-    certificate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--certificate", metavar="PATH", help="Windows: certificate that the guest trusts in addition; may be repeated"
-        ),
-    ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Windows: keep the disk of a failed build, with its logs")] = False,
+    **options: Any,
 ) -> None:
     """Build a guest image, unless the one in the cache is up to date."""
-    given = [
-        flag
-        for flag, value in (
-            ("--iso", iso),
-            ("--allow-tcg", allow_tcg),
-            ("--openssh-msi", openssh_msi),
-            ("--product-key-file", product_key_file),
-            ("--certificate", certificate),
-            ("--keep", keep),
-        )
-        if value
-    ]
-    if name in recipes.windows_names():
-        recipe = recipes.windows_recipe(name)
-        if iso is None:
-            recipes.recipe_of(name)  # says what is needed
-            return
-        inputs = UserInputs(
-            iso=iso,
-            openssh_msi=openssh_msi,
-            product_key=read_product_key(product_key_file) if product_key_file else None,
-            certificates=tuple(certificate or ()),
-        )
-        build_windows(recipe, inputs, cache=cache, force=force, allow_tcg=allow_tcg, keep=keep)
-        return
-    free = recipes.recipe_of(name)
-    if given:
-        raise ConfigError(f"{', '.join(given)}: only for Windows images, and {name} is not one")
-    with told_when_interrupted(lambda: NOTHING_LEFT), open_progress() as progress:
-        folder, built = store.build_image(free, progress, cache=cache, force=force)
+    kind = recipes.known_recipe(name)
+    _refuse_options_of_others(kind, name, options)
+    order = kind.order(BuildRequest(name=name, options=options, cache=cache, force=force))
+
+    def left() -> str:
+        logs = order.log_dir is not None and order.log_dir.exists()
+        return f"{NOTHING_LEFT}; logs: {order.log_dir}" if logs else NOTHING_LEFT
+
+    with told_when_interrupted(left), open_progress() as progress:
+        folder, built = store.build_image(order.recipe(progress), progress, cache=cache, force=force)
         if built:
             progress.done(f"image {name} is ready: {folder}")
     if not built:
         typer.echo(f"image {name} is up to date: {folder}")
+    elif order.log_dir is not None:
+        typer.echo(f"logs of the build: {order.log_dir}")
+        _say_what_next(name, folder, cache)
+
+
+def _build_command(kinds: Sequence[GuestKind]) -> Callable[..., None]:
+    """:func:`build` with the options of these kinds."""
+
+    @functools.wraps(build)
+    def command(**arguments: Any) -> None:
+        build(**arguments)
+
+    own = inspect.signature(build, eval_str=True)
+    fixed = [parameter for parameter in own.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    added = {option.name: _parameter(option) for kind in kinds for option in kind.build_options}
+    command.__signature__ = own.replace(parameters=[*fixed, *added.values()])  # type: ignore[attr-defined]
+    return command
+
+
+def _parameter(option: BuildOption) -> inspect.Parameter:
+    """An option of a kind as typer reads it."""
+    settings = typer.Option(option.flag, metavar=option.metavar or None, help=option.help)
+    value: Any = bool if not option.metavar else list[Path] | None if option.many else Path | None
+    default = None if option.metavar else False
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[value, settings]
+    )
+
+
+def _refuse_options_of_others(kind: GuestKind, name: str, options: Mapping[str, Any]) -> None:
+    """Options of other kinds would do nothing.
+
+    Raises:
+        ConfigError: One was given.
+    """
+    own = {option.name for option in kind.build_options}
+    owners: dict[str, str] = {}
+    for other in usable_kinds():
+        for option in other.build_options:
+            if options.get(option.name) and option.name not in own:
+                owners[option.flag] = other.words.title
+    if owners:
+        titles = " and ".join(dict.fromkeys(owners.values()))
+        raise ConfigError(f"{', '.join(owners)}: only for {titles} images, and {name} is not one")
+
+
+def _say_what_next(name: str, folder: Path, cache: Path | None) -> None:
+    if cache is None:
+        typer.echo(with_own_command(f"try: lab image doctor; lab run --guest {name}"))
+    else:
+        # A run looks into the user's cache folder only.
+        where = shlex.quote(str(cache))
+        typer.echo(with_own_command(f"try: lab image doctor --cache {where}; lab run --guest {shlex.quote(str(folder))}"))
 
 
 def list_images(cache: _CacheOption = None) -> None:

@@ -35,13 +35,14 @@ from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meanin
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.console import open_console
 from lab.host.paths import cache_dir, runs_dir
-from lab.host.tools import Purpose, require_tools
+from lab.host.tools import require_tools
 from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import ImageManifest, KernelFacts
 from lab.image.progress import open_progress
-from lab.image.recipes import ensure_image, must_be_built
+from lab.image.recipes import builder_of, ensure_image
 from lab.live.hardware import check_machine, fit
+from lab.live.trial import try_hardware
 from lab.report.collect import assemble
 from lab.report.elsewhere import find, put_aside
 from lab.report.html import write_html
@@ -270,20 +271,18 @@ def _try_machine(
 ) -> None:
     """Now, and not first in every worker: a machine that QEMU does not take would be an error of each single test."""
     if hardware.attaches:
-        from lab.live.trial import try_hardware  # it brings all that boots a guest, which this process needs for nothing else
-
         try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=file, forks=False)
 
 
 def _require_tools(image: str) -> None:
     """All that is missing on this machine, in one message, before the first of it is wanted."""
-    purposes: list[Purpose] = ["run guests", "build drivers"]
-    require_tools([*purposes, "build the free guest"] if must_be_built(image) else purposes)
+    builder = builder_of(image)
+    require_tools(["run guests", "build drivers"], also=builder.build_tools if builder is not None else ())
 
 
 def _check_drivers(image: str, drivers: Sequence[Path], beside: Sequence[Path], root: Path) -> None:
     """Tell a wrong manifest at once, and a driver that does not compile before minutes are spent on an image."""
-    if not must_be_built(image):
+    if builder_of(image) is None:
         named_drivers([*drivers, *beside], project=root)  # they are built in a moment, for the processor of the image
         return
     with tempfile.TemporaryDirectory(prefix="lab-drivers-") as folder:

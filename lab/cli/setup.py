@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
+from lab.config.model import DEFAULT_IMAGE
 from lab.errors import HostToolError
 from lab.host.console import is_terminal
 from lab.host.packages import install_commands, install_packages, missing_packages, needed_packages
@@ -39,7 +40,7 @@ def setup(
         _packages(also or [], ask=not yes and is_terminal(sys.stdin) and is_terminal(sys.stdout))
     if not no_image:
         with told_when_interrupted(lambda: NOTHING_LEFT), open_progress() as progress:
-            folder = ensure_image("wine", progress)
+            folder = ensure_image(DEFAULT_IMAGE, progress)
         typer.echo(f"guest image: {folder}")
 
 

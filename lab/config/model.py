@@ -21,6 +21,10 @@ CrashDump = Literal["auto", "always", "never"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
+#: The image that needs nothing from the user: `lab setup` builds it, and runs take it that name no other.
+DEFAULT_IMAGE = "wine"
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,7 +44,9 @@ class KnownIssue(_Model):
 class LabFile(_Model):
     """``lab.yaml``: which guest, drivers and suites, and how they are run. Every key is optional."""
 
-    image: str = Field(default="wine", min_length=1, description="guest image: a recipe's name under vm-images/, or a folder")
+    image: str = Field(
+        default=DEFAULT_IMAGE, min_length=1, description="guest image: a recipe's name under vm-images/, or a folder"
+    )
     transport: Transport = Field(default="winrm", description="how commands reach the guest")
     files: Files = Field(
         default="media",

@@ -6,12 +6,10 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from lab.errors import HostToolError
 from lab.host.process import Runner, find_program, run_quick
 
-Purpose = Literal["run guests", "build the free guest", "build drivers"]
 _SECONDS = 20.0
 #: Debian writes "(GCC) 12-win32"
 _GCC = r"\(GCC\) (\S+)"
@@ -33,7 +31,7 @@ class Tool:
     """
 
     name: str
-    purpose: Purpose
+    purpose: str
     package: str
     arguments: tuple[str, ...] = ("--version",)
     pattern: str = r"(\d+(?:\.\d+)+)"
@@ -90,8 +88,13 @@ def needed(*, root: bool | None = None) -> tuple[Tool, ...]:
     Args:
         root: The user is root; asked of the system when None.
     """
+    return for_user(TOOLS, root=root)
+
+
+def for_user(tools: Iterable[Tool], *, root: bool | None = None) -> tuple[Tool, ...]:
+    """Those of the tools that this user needs; see :func:`needed`."""
     is_root = os.geteuid() == 0 if root is None else root
-    return tuple(tool for tool in TOOLS if not (is_root and tool.unprivileged_only))
+    return tuple(tool for tool in tools if not (is_root and tool.unprivileged_only))
 
 
 def inspect(tool: Tool, runner: Runner = run_quick, *, path: str | None = None) -> ToolState:
@@ -120,7 +123,7 @@ def inspect(tool: Tool, runner: Runner = run_quick, *, path: str | None = None) 
     return ToolState(tool, found, version, "")
 
 
-def require_tools(purposes: Collection[Purpose], find: Callable[[str], str] = find_program) -> None:
+def require_tools(purposes: Collection[str], find: Callable[[str], str] = find_program, *, also: Iterable[Tool] = ()) -> None:
     """Have all programs for some purposes, or say at once which are missing.
 
     Without the compiler for 32-bit drivers: guests have 64 bits.
@@ -128,15 +131,13 @@ def require_tools(purposes: Collection[Purpose], find: Callable[[str], str] = fi
     Args:
         purposes: What is about to be done.
         find: Finds a program on this machine.
+        also: Further programs that are needed.
 
     Raises:
         HostToolError: Some are missing; with the commands that install them.
     """
-    lacking = [
-        tool
-        for tool in needed()
-        if tool.required and tool.purpose in purposes and not tool.name.startswith("i686-") and not find(tool.name)
-    ]
+    wanted = [tool for tool in TOOLS if tool.purpose in purposes and not tool.name.startswith("i686-")]
+    lacking = [tool for tool in for_user((*wanted, *also)) if tool.required and not find(tool.name)]
     if lacking:
         names = ", ".join(tool.name for tool in lacking)
         raise HostToolError(

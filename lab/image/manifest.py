@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lab.config.patterns import RegularExpression
 
 #: Bumped when a manifest of an older lab can no longer be used.
 SCHEMA_VERSION = 1
+
+
+def kind_of_before(windows: bool) -> str:
+    """The kind of a guest in files that only say whether it is Windows: manifests and reports of older versions."""
+    return "windows" if windows else "wine"
 
 
 class _Model(BaseModel):
@@ -125,7 +130,7 @@ class ImageManifest(_Model):
     key: str = Field(description="hash of everything that the image was made from")
     created: str = Field(description="UTC time of the build, ISO 8601")
     guest: str = Field(description="one line for reports, for example 'free guest: Wine 10.0 on Debian 13'")
-    is_windows: bool = Field(description="True only for a real Windows; reports never blur the two")
+    kind: str = Field(description="kind of guest, see lab.image.registry; reports always say which")
     arch: Literal["x64", "x86"] = "x64"
     capabilities: tuple[str, ...] = Field(description="what a guest of this image really does, see lab.guest.capability")
     machine: MachineSpec
@@ -136,6 +141,15 @@ class ImageManifest(_Model):
     boot_timeout_s: float = 300
     versions: dict[str, str] = Field(default_factory=dict, description="what is inside: kernel, wine, …")
     kernel: KernelFacts | None = Field(default=None, description="what the kernel has, where it is a stand-in; null: all")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first_form(cls, value: Any) -> Any:
+        """A manifest of before there were kinds says whether its guest is Windows."""
+        if not isinstance(value, dict) or "is_windows" not in value:
+            return value
+        rest = {key: item for key, item in value.items() if key != "is_windows"}
+        return {"kind": kind_of_before(bool(value["is_windows"])), **rest}
 
 
 def load_manifest(folder: Path) -> ImageManifest:

@@ -17,15 +17,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from lab.errors import ImageError
+from lab.errors import ImageError, LabError
+from lab.host.passed import said
 from lab.host.paths import cache_dir, make_folder
+from lab.image.kind import Recipe
 from lab.image.manifest import SCHEMA_VERSION, ImageManifest, load_credentials, load_manifest
 from lab.image.progress import Progress
-from lab.image.windows import files
+from lab.image.registry import kind_of
 
 _LOG = logging.getLogger(__name__)
 #: A build by someone else is waited for this long; a cold one takes a few minutes.
@@ -38,20 +39,6 @@ _REMOVE_S = 5.0
 _POLL_S = 0.05
 #: Held for milliseconds, so that nobody sweeps a work folder whose builder has no lock on it yet.
 _FOLDER_LOCK = ".lock"
-
-
-class Recipe(Protocol):
-    """How one kind of image is made."""
-
-    @property
-    def name(self) -> str:
-        """Name of the image: ``wine``, ``windows-server-2022``."""
-
-    def key(self) -> str:
-        """Hash of everything that the image is made from."""
-
-    def build(self, folder: Path, progress: Progress) -> None:
-        """Make the image's files, manifest.json and credentials.json included, in an empty folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +72,21 @@ def is_complete(folder: Path) -> bool:
     try:
         manifest = load_manifest(folder)
         load_credentials(folder)
-    except (OSError, ValueError):
+        return manifest.schema_version == SCHEMA_VERSION and not missing_files(folder, manifest)
+    except (OSError, ValueError, LabError) as error:
+        _LOG.debug("%s cannot be used: %s", folder, said(error))
         return False
-    return manifest.schema_version == SCHEMA_VERSION and not missing_files(folder, manifest)
 
 
 def missing_files(folder: Path, manifest: ImageManifest) -> list[str]:
-    """The files of an image that its manifest asks for, and that are not there; ``credentials.json`` is not among them."""
+    """The files of an image that its manifest asks for, and that are not there; ``credentials.json`` is not among them.
+
+    Raises:
+        ImageError: The image is of a kind that no installed package has.
+    """
     machine = manifest.machine
     wanted = [machine.disk, machine.kernel, machine.initrd, manifest.debug.disk if manifest.debug else None]
-    if manifest.is_windows:
-        wanted += [files.SIDECAR]
-        wanted += [files.FIRMWARE_CODE, files.FIRMWARE_VARS] if machine.firmware == "uefi" else []
+    wanted += kind_of(manifest).extra_files(manifest)
     return [name for name in wanted if name and not (folder / name).is_file()]
 
 

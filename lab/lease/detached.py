@@ -22,8 +22,9 @@ from lab.errors import ConfigError, GuestExited
 from lab.guest.protocol import Transport
 from lab.host.passed import said
 from lab.image.folder import read_credentials, read_manifest
-from lab.live.boot import connect, machine_spec
+from lab.live.boot import connect
 from lab.live.guest import TransportName
+from lab.live.machine_spec import machine_spec
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import QemuProcess
 from lab.vm.protocol import Machine

@@ -20,23 +20,21 @@ from lab.guest.winrm.transport import open_winrm
 from lab.host.passed import passed_over
 from lab.image.folder import read_credentials, read_manifest
 from lab.image.manifest import Credentials, ImageManifest
-from lab.image.windows.guest_machine import guest_machine
+from lab.image.registry import kind_of
 from lab.live.cd_drive import CdCopy
 from lab.live.clock_check import require_sound_clock
 from lab.live.delivery import Delivery, FilesBy
 from lab.live.guest import LiveGuest, TransportName
-from lab.live.hardware import attach, fit
-from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints, print_ports, starts_paused
+from lab.live.hardware import fit
+from lab.live.machine_spec import AS_IT_IS, machine_spec
+from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints
 from lab.vm import protocol
 from lab.vm.machine import VirtualMachine
-from lab.vm.spec import Actions, CdDrive, Disk, KernelBoot, MemoryFile, Nic, VmSpec
+from lab.vm.spec import MemoryFile
 
 _LOG = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
-_AS_IT_IS = Machine()
-#: A Windows service may restart once more at the end of a boot; the free guest's does not.
-_CONFIRMATIONS = {True: 2, False: 1}
 
 
 def boot_guest(
@@ -54,7 +52,7 @@ def boot_guest(
     medium: Mapping[str, Path] | None = None,
     detached: bool = False,
     memory: MemoryFile | None = None,
-    hardware: Machine = _AS_IT_IS,
+    hardware: Machine = AS_IT_IS,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
@@ -113,7 +111,7 @@ def boot_guest(
             lambda: open_transport(transport),
             deadline=begin + (timeout or manifest.boot_timeout_s),
             alive=lambda: machine.alive and not machine.guest_ended,
-            confirmations=_CONFIRMATIONS[manifest.is_windows],
+            confirmations=kind_of(manifest).confirmations,
             progress=progress,
             console=machine.console_tail,
         )
@@ -139,80 +137,6 @@ def boot_guest(
 def cd_drive(machine: protocol.Machine, manifest: ImageManifest) -> CdCopy | None:
     """The way into a guest by its CD drive; None where its machine has none."""
     return CdCopy(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
-
-
-def machine_spec(
-    manifest: ImageManifest,
-    image_dir: Path,
-    *,
-    name: str,
-    accelerator: Literal["kvm", "tcg"],
-    smp: int | None = None,
-    hold: bool = False,
-    hardware: Machine = _AS_IT_IS,
-) -> VmSpec:
-    """The virtual machine that an image asks for, with what a lab file adds.
-
-    Args:
-        manifest: The image's manifest.
-        image_dir: Its folder.
-        name: For process lists and messages.
-        accelerator: One that works.
-        smp: Virtual CPUs; None for the image's own number.
-        hold: Where a fault stops the whole guest: the machine of a guest that ends itself is paused, not ended, so that its
-            memory can still be saved. Somebody must watch it: :mod:`lab.live.crashwatch`.
-        hardware: Devices, disks and arguments that are added; its other figures are the manifest's, see :func:`fit`.
-
-    Raises:
-        ImageError: A file of the image is missing.
-        ConfigError: A disk cannot be attached as it is asked for.
-    """
-    spec = _image_spec(manifest, image_dir, name=name, accelerator=accelerator, smp=smp, hold=hold)
-    return attach(spec, hardware)
-
-
-def _image_spec(
-    manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Literal["kvm", "tcg"], smp: int | None, hold: bool
-) -> VmSpec:
-    # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back. Where a
-    # fault stops the whole guest, it stays for whoever saves its memory.
-    actions = Actions(reboot="shutdown", shutdown="pause" if hold and "bugcheck" in manifest.capabilities else "poweroff")
-    ports = print_ports(manifest)
-    if manifest.is_windows:
-        spec = guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
-        return replace(
-            spec,
-            cds=(CdDrive(),) * manifest.machine.cd_drives,
-            serials=ports.serials,
-            paused=starts_paused(manifest),
-            debug_port=ports.debug_port,
-            actions=actions,
-        )
-    machine = manifest.machine
-    forwards = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
-    boot = None
-    if machine.kernel is not None:
-        initrd = image_dir / machine.initrd if machine.initrd else None
-        boot = KernelBoot(image_dir / machine.kernel, initrd, machine.append)
-    return VmSpec(
-        name=name,
-        accelerator=accelerator,
-        machine=machine.machine,
-        cpu=machine.cpu_kvm if accelerator == "kvm" else machine.cpu_tcg,
-        smp=smp or machine.smp,
-        memory_mb=machine.memory_mb,
-        boot=boot,
-        disks=(Disk(image_dir / machine.disk, interface=machine.disk_interface),),
-        cds=(CdDrive(),) * machine.cd_drives,
-        nic=Nic(device=machine.nic, forwards=tuple(port for port in forwards if port is not None)),
-        serials=ports.serials,
-        channels=tuple(name for name in (manifest.ports.winrm_channel, manifest.prints.mark_channel) if name),
-        paused=starts_paused(manifest),
-        console=1 - manifest.prints.serial,
-        debug_port=ports.debug_port,
-        rng=True,
-        actions=actions,
-    )
 
 
 def connect(

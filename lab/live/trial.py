@@ -12,8 +12,8 @@ from lab.errors import ConfigError, GuestExited
 from lab.host.accel import QEMU
 from lab.host.qemu import QemuFeatures, probe_features
 from lab.image.manifest import ImageManifest
-from lab.live.boot import machine_spec
 from lab.live.hardware import named_devices
+from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import can_resume
 from lab.vm.cleanup import RunFolder
 from lab.vm.trial import Loss, try_machine

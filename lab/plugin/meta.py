@@ -18,7 +18,7 @@ from lab.lease.protocol import GuestSource
 from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.report.elsewhere import find
-from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry, NamedFileEntry
+from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry, NamedFileEntry, kind_entry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
 from lab.toolchain.trust import driver_note
 
@@ -46,7 +46,7 @@ def describe_run(
             name=manifest.name,
             key=manifest.key,
             guest=manifest.guest,
-            is_windows=manifest.is_windows,
+            kind=kind_entry(manifest.kind),
             capabilities=sorted(manifest.capabilities),
             versions=dict(manifest.versions),
         )

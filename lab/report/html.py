@@ -44,7 +44,6 @@ def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "") -> 
         view=view,
         no_code=NO_CODE,
         headline=view.headline(report),
-        guest_sentence=view.guest_sentence(report),
         exit_meaning=exit_meaning,
         log=log,
         total=sum(report.totals.values()),

@@ -6,12 +6,16 @@ The JSON Schema beside the documentation (docs/run.schema.json) is generated fro
 from __future__ import annotations
 
 import json
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticSerializationError
 
-SCHEMA_VERSION = 1
+from lab.image.manifest import kind_of_before
+from lab.image.registry import kind_named
+
+#: 2: the image has `kind` in the place of `is_windows`. Reports of schema 1 are read, too.
+SCHEMA_VERSION = 2
 #: The code of a crash that told none.
 NO_CODE = "0x00000000"
 
@@ -230,15 +234,44 @@ class DriverEntry(_Model):
     )
 
 
+class KindEntry(_Model):
+    """The kind of guest that all results of the run came from."""
+
+    name: str = Field(description="wine (the free guest), windows, or one that a package adds")
+    label: Text = Field(description="what stands in brackets behind the guest's name: not Windows")
+    about: Text = Field(description="what such a guest is, and what it cannot show")
+    warning: Text = Field(default="", description="must stand wherever results do; empty where the guest's name says all")
+
+
+def kind_entry(name: str) -> KindEntry:
+    """A kind of guest for the report.
+
+    Raises:
+        ConfigError: No installed package has it.
+    """
+    words = kind_named(name).words
+    return KindEntry(name=name, label=words.label, about=words.about, warning=words.warning)
+
+
 class ImageEntry(_Model):
     """The image behind every guest of the run."""
 
     name: str
     key: str
     guest: str
-    is_windows: bool
+    kind: KindEntry
     capabilities: list[str]
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, value: Any) -> Any:
+        """The entry of a report of schema 1, which says whether the guest is Windows, and nothing else of its kind."""
+        if not isinstance(value, dict) or "is_windows" not in value:
+            return value
+        kind = kind_of_before(bool(value["is_windows"]))
+        rest = {key: item for key, item in value.items() if key != "is_windows"}
+        return {"kind": kind_entry(kind), **rest}
 
 
 class DiskEntry(_Model):

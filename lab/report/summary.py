@@ -18,7 +18,6 @@ from lab.report.view import (
     RED,
     driver_line,
     driver_notes,
-    guest_sentence,
     headline,
     printable,
     seconds,
@@ -199,7 +198,7 @@ def error_annotations(report: RunReport, *, base: Path | None = None) -> Iterato
 
 
 def _guest_line(report: RunReport) -> str:
-    kind = "" if report.image.is_windows else f" {guest_sentence(report).split('. ')[0]}."
+    kind = f" {report.image.kind.warning}" if report.image.kind.warning else ""
     return f"{report.guest}, {report.workers} worker(s), QEMU {report.qemu} with {report.accelerator}.{kind}"
 
 

@@ -146,16 +146,6 @@ def count_words(verdict: Verdict, count: int) -> str:
     return f"{count} {WORDS[verdict][count != 1]}"
 
 
-def guest_sentence(report: RunReport) -> str:
-    """Which guest this was, so that nobody takes one kind for the other."""
-    if report.image.is_windows:
-        return "A real Windows guest."
-    return (
-        "This guest is not Windows. It loads and runs the compiled driver on a stand-in for the NT kernel; what only a real "
-        "Windows can show (signature enforcement, bugchecks, Driver Verifier, true direct I/O) was not tested here."
-    )
-
-
 def driver_line(driver: DriverEntry) -> str:
     """One driver in one line."""
     return f"{driver.name}: SHA-256 {driver.sha256[:_SHORT_COMMIT]}…, {driver_facts(driver)}"

@@ -16,9 +16,9 @@ from lab.errors import HostToolError, SnapshotFailed
 from lab.host.process import find_program
 from lab.image.key import content_key
 from lab.image.manifest import ImageManifest
-from lab.live.boot import machine_spec
 from lab.live.delivery import FilesBy
 from lab.live.guest import TransportName
+from lab.live.machine_spec import machine_spec
 from lab.live.payload import Payload
 from lab.prints.resume import PrintsState
 from lab.toolchain.files import sha256_of

@@ -102,7 +102,7 @@ def test_bench_json_says_guest_accelerator_and_whose_times_they_are(context: Fak
     read = BenchReport.model_validate_json((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert read == report
     assert read.guest == "simulated guest: no operating system at all"
-    assert (read.accelerator, read.is_windows, read.qemu) == ("tcg", False, "7.2")
+    assert (read.accelerator, read.kind, read.qemu) == ("tcg", "wine", "7.2")
     assert "this machine's" in read.caveat
     assert (tmp_path / "bench.svg").stat().st_size > 1000
 

@@ -11,9 +11,8 @@ import pytest
 import typer.main
 
 from lab.cli.main import app
-from lab.image.recipes import windows_names
 from lab.image.windows import files
-from lab.image.windows.recipe import STAGES
+from lab.image.windows.recipe import STAGES, windows_names
 from tests.ci.test_troubleshooting import messages_of_the_code, said
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +76,7 @@ def test_stages_and_files_are_those_of_the_code() -> None:
     listed = re.search(r"across restarts: ([^.]*)\.", TEXT)
     assert listed
     assert re.findall(r"\b[a-z]{2,}\b", re.sub(r"\([^)]*\)", "", listed[1])) == list(STAGES)
-    for name in (files.DISK, files.KD_DISK, files.SIDECAR, files.EVENTS):
+    for name in (files.DISK, files.KD_DISK, files.RECORD, files.EVENTS):
         assert f"`{name}`" in TEXT
     for path in re.findall(r"`(vm-images/[a-z-]+)`", TEXT):
         assert (ROOT / path).is_dir()

@@ -22,14 +22,14 @@ import pytest
 from lab.gate.verdict import Facts, PhaseFact, decide
 from lab.report.runfiles import RunMeta, write_meta
 from lab.report.workers import ResultWriter
-from lab.report.model import DriverEntry, GuestEntry, ImageEntry, TestEntry
+from lab.report.model import DriverEntry, GuestEntry, ImageEntry, TestEntry, kind_entry
 
 
 class Stand:
     def __init__(self, config):
         self.out = Path(config.getoption("lab_out"))
         self.worker = getattr(config, "workerinput", {}).get("workerid", "master")
-        image = ImageEntry(name="wine", key="k", guest="stand-in", is_windows=False, capabilities=[])
+        image = ImageEntry(name="wine", key="k", guest="stand-in", kind=kind_entry("wine"), capabilities=[])
         meta = RunMeta(lab_version="0", started="2026-01-01T00:00:00Z", started_at=time.time(), guest="stand-in", image=image,
                        accelerator="tcg", qemu="0", workers=2,
                        drivers=[DriverEntry(name="sync", path="sync.sys", sha256="0", arch="x64")])

@@ -46,7 +46,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     guests = DetachedGuests(tmp_path / "guests")
     started = process_start(os.getpid()) or 0.0
     guests.add(DetachedGuest(name="win", guest="g", image_dir=tmp_path, run_dir=tmp_path, pid=os.getpid(), pid_started=started))
-    manifest = SimpleNamespace(is_windows=True)
+    manifest = SimpleNamespace(kind="windows", name="w")
     monkeypatch.setattr(debug_module, "detached_guests", lambda: guests)
     monkeypatch.setattr(debug_module, "read_manifest", lambda _dir: manifest)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name == "gdb" else None)
@@ -71,7 +71,7 @@ def test_wrong_words_say_what_to_do(guest: SimpleNamespace, arguments: list[str]
 
 
 def test_a_machine_without_gdb_is_told_how_to_get_one(guest: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    guest.is_windows = False
+    guest.kind = "wine"
     monkeypatch.setattr("shutil.which", lambda _name: None)
     error = CliRunner().invoke(app, ["debug", "win"]).exception
     assert isinstance(error, HostToolError)

@@ -22,7 +22,8 @@ from lab.cli.child import ChildEnd
 from lab.cli.main import app
 from lab.errors import ConfigError, HostToolError
 from lab.host.accel import Accelerator, Accelerators
-from lab.report.model import ImageEntry, RunReport, TestEntry, Verdict
+from lab.image.registry import kind_named
+from lab.report.model import ImageEntry, RunReport, TestEntry, Verdict, kind_entry
 from lab.report.runfiles import RunMeta, write_meta
 from lab.report.sessionfile import SessionFacts, write_session
 from lab.report.workers import ResultWriter
@@ -84,7 +85,7 @@ class FakeChild:
         self.argv, self.env, self.terminal = list(argv), env, terminal
         out = Path(next(word for word in self.argv if word.startswith("--lab-out=")).partition("=")[2])
         if self.names:
-            image = ImageEntry(name="wine", key="k", guest="g", is_windows=False, capabilities=[])
+            image = ImageEntry(name="wine", key="k", guest="g", kind=kind_entry("wine"), capabilities=[])
             meta = RunMeta(
                 lab_version="0", started="", started_at=0.0, guest="g", image=image, accelerator="tcg", qemu="0", workers=1
             )
@@ -512,7 +513,7 @@ def test_a_driver_is_read_and_built_before_an_image_is(suite: Suite, tmp_path: P
         raise ConfigError("does not compile")
 
     monkeypatch.setattr(run_module, "resolve_drivers", fails)
-    monkeypatch.setattr(run_module, "must_be_built", lambda image: True)
+    monkeypatch.setattr(run_module, "builder_of", lambda image: kind_named("wine"))
     result = lab("run")
     assert "does not compile" in str(result.exception)
     assert order == []

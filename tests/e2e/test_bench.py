@@ -23,7 +23,7 @@ def test_winrm_clients_are_measured_side_by_side(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     report = BenchReport.model_validate_json((out / "bench.json").read_text(encoding="utf-8"))
     assert report.guest.startswith("free guest: Wine")
-    assert not report.is_windows
+    assert report.kind == "wine"
     (measure,) = report.measures
     clients = [f"winrm.{command}.{client}" for command in ("echo", "program") for client in ("lab", "session", "pypsrp")]
     assert {one.key: len(one.values) for one in measure.series} == dict.fromkeys(clients, 1)

@@ -17,7 +17,7 @@ def test_the_published_async_client_is_served_by_three_ticks_one_second_apart(fi
     assert run.exit_code == 0, run.output
     report = run.report
     assert "free guest" in report.guest
-    assert not report.image.is_windows
+    assert report.image.kind.name == "wine"
     assert report.unattributed_prints == 0
     pairs = [
         [p for p in test.prints if p.text.startswith("当前DPC Irp: 0x")] for test in report.tests if "published" in test.nodeid

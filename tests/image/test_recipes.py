@@ -26,7 +26,7 @@ class Silent:
 
 
 def test_an_unknown_guest_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)no image .nope. in .*there is: wine"):
+    with pytest.raises(ConfigError, match=r"(?s)no image .nope. in .*available: wine"):
         ensure_image("nope", Silent(), cache=tmp_path)
 
 

@@ -45,7 +45,7 @@ def make_manifest(name: str = "fake", key: str = "k1", created: str = "2026-01-0
         key=key,
         created=created,
         guest="nothing at all",
-        is_windows=False,
+        kind="wine",
         capabilities=("driver_load",),
         machine=MachineSpec(machine="q35", memory_mb=64, disk="disk.qcow2"),
         prints=PrintPort(source="wine", mark_port=5999),

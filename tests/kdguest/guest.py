@@ -149,7 +149,7 @@ def manifest() -> ImageManifest:
         key="0123",
         created="2026-01-01T00:00:00Z",
         guest="simulated guest: a model of the drivers behind a debugger port",
-        is_windows=False,
+        kind="wine",
         capabilities=(
             *("cancel_io", "cancel_one", "cleanup_on_close", "dbgprint", "direct_io", "driver_load", "exit_cancels_io"),
             *("kernel_debugger", "null_mdl_read", "unload_waits_for_handles"),

@@ -15,7 +15,8 @@ from lab.guest.winrm.transport import WinRmTransport
 from lab.image.manifest import Credentials, ImageManifest, KernelFacts, MachineSpec, Ports, PrintPort
 from lab.image.wine.contents import PRINTS_CHANNEL, WINRM_CHANNEL, winrm_settings
 from lab.image.wine.recipe import WineRecipe
-from lab.live.boot import connect, machine_spec
+from lab.live.boot import connect
+from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import open_prints
 from lab.prints.unobserved import Unobserved
 from lab.prints.wine import WinePrintSource

@@ -17,8 +17,8 @@ from lab.host.capacity import Capacity
 from lab.host.process import run
 from lab.host.qemu import probe_features
 from lab.lease.slots import slot_count
-from lab.live.boot import machine_spec
 from lab.live.hardware import attach, check_machine, disk_files, disk_sums, fit
+from lab.live.machine_spec import machine_spec
 from lab.live.named_files import file_sums, named_files
 from lab.live.trial import try_hardware
 from lab.snapshot.template import TemplateWish

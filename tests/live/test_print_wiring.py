@@ -12,7 +12,7 @@ import pytest
 from lab.errors import CommandFailed, HostToolError, ImageError, TransportError
 from lab.guest.protocol import CommandResult
 from lab.image.manifest import DebugBoot, ImageManifest, PrintPort
-from lab.live.boot import machine_spec
+from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import booted_as, open_prints, print_ports, starts_paused
 from lab.prints.kd.say import LabSay
 from lab.vm.spec import SerialPort

@@ -14,6 +14,7 @@ from lab.report.model import (
     RunReport,
     TestEntry,
     Verdict,
+    kind_entry,
 )
 
 START = 1_790_000_000.0
@@ -238,7 +239,7 @@ def invented_run() -> RunReport:
             name="wine",
             key="3f9c2a77d0b1e8c4",
             guest="free guest: Wine 10.0 on Debian 13",
-            is_windows=False,
+            kind=kind_entry("wine"),
             capabilities=["pended_irps", "cancel", "timers"],
             versions={"wine": "10.0", "kernel": "6.12.43"},
         ),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lab.gate.exitcode import exit_code
 from lab.report.collect import assemble
-from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry
+from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry, kind_entry
 from lab.report.runfiles import RunMeta, read_meta, read_run, write_meta, write_run
 from lab.report.schema import run_schema
 from lab.report.sessionfile import CollectionError, SessionFacts, write_session
@@ -32,7 +32,7 @@ META = RunMeta(
     started_at=1000.0,
     command=["lab", "run"],
     guest="free guest",
-    image=ImageEntry(name="wine", key="k", guest="free guest", is_windows=False, capabilities=[]),
+    image=ImageEntry(name="wine", key="k", guest="free guest", kind=kind_entry("wine"), capabilities=[]),
     accelerator="tcg",
     qemu="7.2",
     workers=2,
@@ -317,6 +317,19 @@ def test_the_files_carry_worker_and_process(tmp_path: Path) -> None:
     [path] = (tmp_path / "workers").iterdir()
     assert path.name == f"gw3.{os.getpid()}.begun.jsonl"
     assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize(("windows", "kind"), [(True, "windows"), (False, "wine")])
+def test_a_report_of_schema_1_is_read(tmp_path: Path, run: RunReport, windows: bool, kind: str) -> None:
+    """It said whether the guest is Windows, and nothing else of its kind."""
+    document = json.loads(write_run(tmp_path, run).read_text(encoding="utf-8"))
+    document["schema_version"] = 1
+    del document["image"]["kind"]
+    document["image"]["is_windows"] = windows
+    (tmp_path / "run.json").write_text(json.dumps(document), encoding="utf-8")
+    found = read_run(tmp_path)
+    assert found is not None
+    assert found.image.kind == kind_entry(kind)
 
 
 def test_the_schema_beside_the_documentation_is_current() -> None:

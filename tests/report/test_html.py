@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.report.html import render_html, write_html
-from lab.report.model import EvidenceFile, EvidenceStep, Fault, GuestEntry, RunReport, TestEntry
+from lab.report.model import EvidenceFile, EvidenceStep, Fault, GuestEntry, RunReport, TestEntry, kind_entry
 from tests.report.invented import print_at
 
 HOSTILE = "</pre><script>alert(1)</script>\"'&<img src=x onerror=alert(2)>\x1b[31m\u202egpj\x00"
@@ -76,7 +76,7 @@ def test_the_head_says_what_happened_and_on_which_guest(page: Page) -> None:
 
 
 def test_a_real_windows_is_not_called_free(run: RunReport) -> None:
-    image = run.image.model_copy(update={"is_windows": True, "guest": "Windows Server 2022"})
+    image = run.image.model_copy(update={"kind": kind_entry("windows"), "guest": "Windows Server 2022"})
     text = Page(render_html(run.model_copy(update={"image": image, "guest": "Windows Server 2022"}))).text
     assert "A real Windows guest." in text
     assert "not Windows" not in text

@@ -21,7 +21,7 @@ def test_a_line_says_time_process_level_and_logger(tmp_path: Path) -> None:
     with RunLog(tmp_path, "gw1"):
         logging.getLogger("lab.snapshot.forks").info("%s wakes", "gw1-2")
     [line] = _lines(tmp_path)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z gw1 INFO lab\.pool\.forks: gw1-2 wakes", line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z gw1 INFO lab\.snapshot\.forks: gw1-2 wakes", line)
 
 
 def test_each_line_of_a_traceback_says_it_too(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from lab.bench.measure import Context, NotHere
 from lab.bench.measures.suites import plain_environment
 from lab.bench.samples import Samples, Series
+from lab.config.model import DEFAULT_IMAGE
 from lab.errors import HostToolError
 from lab.host.paths import cache_dir
 from lab.host.process import find_program, run
@@ -29,7 +30,7 @@ PROJECT = Path(__file__).parents[1] / "loop"
 _COMMAND = ("run", "suites/test_greeter.py", "-k", "delivers_the_greeting")
 _GREETING = "good day 0"
 _EDITED = ("driver/greeter.c", "suites/test_greeter.py")
-_GUEST = "wine"
+
 _SETUP_S = 3600.0
 _RUN_S = 600.0
 _READY = "lab-bench-ready"
@@ -67,8 +68,8 @@ class LoopMeasure:
 
     def run(self, context: Context) -> Samples:
         """In turn; each first run, which makes templates, is no reading."""
-        if context.manifest.name != _GUEST:
-            raise NotHere(f"the loop is that of a user who names no guest, so of the guest {_GUEST}")
+        if context.manifest.name != DEFAULT_IMAGE:
+            raise NotHere(f"the loop is that of a user who names no guest, so of the guest {DEFAULT_IMAGE}")
         before = prepare_before(context)
         context.end_guest()
         shutil.rmtree(context.out / self.name, ignore_errors=True)

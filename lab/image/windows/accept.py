@@ -25,8 +25,8 @@ from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress
 from lab.image.windows.facts import gather, select_kd_entry
 from lab.image.windows.guest_machine import guest_machine
+from lab.image.windows.image_record import AcceptanceRecord, CheckRecord
 from lab.image.windows.recipe import WindowsRecipeFile
-from lab.image.windows.sidecar import AcceptanceRecord, CheckRecord
 from lab.vm.argv import overlay_name
 from lab.vm.machine import VirtualMachine
 from lab.vm.protocol import StartableMachine

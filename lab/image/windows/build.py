@@ -28,7 +28,9 @@ from lab.image.windows import files
 from lab.image.windows.accept import AcceptancePlan, Acceptor, accept
 from lab.image.windows.answer import AnswerValues, common_folder, render_answer
 from lab.image.windows.answer_check import check_answer
+from lab.image.windows.build_record import make_record
 from lab.image.windows.guest_machine import debug_boot
+from lab.image.windows.image_record import AcceptanceRecord, save_record
 from lab.image.windows.inputs import TAP, TOOLS, USERNAME, UserInputs, certificate_record, prepare
 from lab.image.windows.install import InstallResult, install, publish_disk
 from lab.image.windows.install_events import EVENTS_FILE
@@ -37,8 +39,6 @@ from lab.image.windows.install_watch import Budgets
 from lab.image.windows.machine import CPUS, MACHINE, NIC, InstallPlan, find_firmware
 from lab.image.windows.payload import PayloadParts, SshPayload, payload_files, write_payload
 from lab.image.windows.recipe import WindowsRecipeFile
-from lab.image.windows.record import make_record
-from lab.image.windows.sidecar import AcceptanceRecord, save_record
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
 from lab.toolchain.sign import signing_key
@@ -232,7 +232,7 @@ class WindowsRecipe:
             key=self.key(),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             guest=recipe.title,
-            is_windows=True,
+            kind="windows",
             capabilities=recipe.capabilities,
             machine=MachineSpec(
                 machine=MACHINE,

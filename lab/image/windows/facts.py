@@ -16,8 +16,8 @@ from typing import Any
 from lab.errors import ImageError
 from lab.guest.protocol import CommandResult, Transport
 from lab.image.windows.answer import common_folder
+from lab.image.windows.image_record import CheckRecord, LicenceRecord
 from lab.image.windows.recipe import WindowsRecipeFile
-from lab.image.windows.sidecar import CheckRecord, LicenceRecord
 
 QUERY_SCRIPT = "acceptance.ps1"
 _CONTROL = r"HKLM\SYSTEM\CurrentControlSet\Control"

@@ -10,7 +10,7 @@ KD_DISK = "disk-kd.qcow2"
 FIRMWARE_CODE = "firmware.fd"
 FIRMWARE_VARS = "vars.qcow2"
 #: What the image was made from, when it expires, and what the acceptance boot found.
-SIDECAR = "image.json"
+RECORD = "image.json"
 #: Answer file and scripts as they were used, the password left out.
 INPUTS = "inputs.zip"
 #: What happened during the installation.

@@ -23,12 +23,12 @@ from lab.image.progress import Progress
 from lab.image.windows.answer import AnswerValues, common_folder, render_answer
 from lab.image.windows.answer_check import check_answer
 from lab.image.windows.facts import QUERY_SCRIPT
+from lab.image.windows.image_record import CertificateRecord
 from lab.image.windows.iso import WindowsIso, hash_file, inspect_iso
 from lab.image.windows.iso_check import check_iso
 from lab.image.windows.machine import CPUS, MACHINE, NIC
 from lab.image.windows.payload import certificate_der, check_msi, render_scripts
 from lab.image.windows.recipe import WindowsRecipeFile
-from lab.image.windows.sidecar import CertificateRecord
 from lab.image.windows.wim import Edition
 from lab.toolchain.sign import signing_key
 

@@ -10,8 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from lab.config.yamlfile import read_yaml, validate
 from lab.errors import ConfigError
 from lab.guest.capability import check_names
+from lab.host.assets import data_root
+from lab.image.names import one_of
 
 RECIPE_FILE = "recipe.yaml"
+_IMAGES = "vm-images"
+_PREFIX = "windows-"
 FirmwareKind = Literal["uefi", "bios"]
 Bypass = Literal["tpm", "secure_boot", "ram"]
 Windows = Literal["server-2022", "server-2025", "11", "10"]
@@ -124,6 +128,28 @@ class WindowsRecipeFile(_Model):
     def is_server(self) -> bool:
         """A Windows Server: it has a server's features, and Server Manager."""
         return self.windows.startswith("server")
+
+
+def windows_names(root: Path | None = None) -> tuple[str, ...]:
+    """Names of the Windows recipes of the lab.
+
+    Args:
+        root: Folder of ``vm-images/``; None: the lab's own.
+    """
+    folders = ((root or data_root()) / _IMAGES).glob(f"{_PREFIX}*/{RECIPE_FILE}")
+    return tuple(sorted(file.parent.name for file in folders))
+
+
+def windows_recipe(name: str, root: Path | None = None) -> WindowsRecipeFile:
+    """The recipe of a Windows image.
+
+    Raises:
+        ConfigError: There is none of this name, or it is wrong.
+    """
+    names = windows_names(root)
+    if name not in names:
+        raise ConfigError(f"there is no Windows recipe {name!r}", hint=one_of(name, names))
+    return load_recipe((root or data_root()) / _IMAGES / name)
 
 
 def load_recipe(folder: Path) -> WindowsRecipeFile:

@@ -2,3 +2,6 @@
 
 May import what lab.image may.
 """
+
+#: Of the kind, of its recipe, and of its image.
+NAME = "wine"

@@ -22,6 +22,7 @@ from lab.image.kernel import kernel_facts
 from lab.image.key import content_key, file_inputs, source_files, tree_inputs
 from lab.image.manifest import SCHEMA_VERSION, Credentials, ImageManifest, KernelFacts, MachineSpec, Ports, PrintPort
 from lab.image.progress import Progress
+from lab.image.wine import NAME
 from lab.image.wine.contents import (
     COMPONENTS,
     MODULES,
@@ -38,7 +39,6 @@ from lab.toolchain.build import build_components
 from lab.toolchain.flags import KERNEL, WDK, build_text
 from lab.toolchain.manifest import load_component
 
-NAME = "wine"
 HOSTNAME = "lab-wine"
 MARK_PORT = 5999
 #: What a guest of this image really does; tests that need more are skipped by name.
@@ -105,11 +105,11 @@ class WineRecipe:
 
     @property
     def name(self) -> str:
-        """See :class:`lab.image.store.Recipe`."""
+        """See :class:`lab.image.kind.Recipe`."""
         return NAME
 
     def key(self) -> str:
-        """See :class:`lab.image.store.Recipe`. What Debian's mirror has today is not part of it.
+        """See :class:`lab.image.kind.Recipe`. What Debian's mirror has today is not part of it.
 
         Taken once, so that a file which changes while the image is built does not change the image's name.
         """
@@ -152,7 +152,7 @@ class WineRecipe:
         return json.dumps(plan, indent=1, sort_keys=True)
 
     def build(self, folder: Path, progress: Progress) -> None:
-        """See :class:`lab.image.store.Recipe`."""
+        """See :class:`lab.image.kind.Recipe`."""
         debian.require_tools()
         recipe = self._recipe()
         secrets = make_secrets(USER, HOSTNAME)
@@ -184,7 +184,7 @@ class WineRecipe:
             key=self.key(),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             guest=f"free guest: Wine {wine} on Debian {versions['debian']}",
-            is_windows=False,
+            kind=NAME,
             capabilities=CAPABILITIES,
             machine=MACHINE,
             prints=PrintPort(source="wine", serial=1, mark_port=MARK_PORT, mark_channel=PRINTS_CHANNEL),

@@ -12,11 +12,11 @@ from lab.image.progress import PlainProgress, Progress
 from lab.image.store import build_image
 from lab.image.windows.accept import AcceptancePlan, Acceptor, accept
 from lab.image.windows.build import BuildOptions, WindowsRecipe
+from lab.image.windows.image_record import AcceptanceRecord
 from lab.image.windows.inputs import UserInputs
 from lab.image.windows.install_watch import Budgets
 from lab.image.windows.machine import InstallPlan
 from lab.image.windows.recipe import WindowsRecipeFile
-from lab.image.windows.sidecar import AcceptanceRecord
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import VmSpec
 from tests.image.windows.guest_double import GuestDouble

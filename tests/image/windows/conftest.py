@@ -12,13 +12,10 @@ import pytest
 
 from lab.image.credentials import make_secrets, save_credentials
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
-from lab.image.recipes import windows_recipe
 from lab.image.store import images_dir
 from lab.image.windows import files
 from lab.image.windows.guest_machine import debug_boot
-from lab.image.windows.inputs import present_checkout_key
-from lab.image.windows.machine import CPUS, MACHINE, NIC
-from lab.image.windows.sidecar import (
+from lab.image.windows.image_record import (
     AcceptanceRecord,
     CertificateRecord,
     CheckRecord,
@@ -29,6 +26,9 @@ from lab.image.windows.sidecar import (
     IsoRecord,
     save_record,
 )
+from lab.image.windows.inputs import present_checkout_key
+from lab.image.windows.machine import CPUS, MACHINE, NIC
+from lab.image.windows.recipe import windows_recipe
 
 NOW = datetime.datetime(2030, 6, 1, tzinfo=datetime.UTC)
 NAME = "windows-server-2022"
@@ -54,7 +54,7 @@ def make_image(cache: Path) -> MakeImage:
             key=key,
             created=NOW.isoformat(),
             guest="Windows Server 2022",
-            is_windows=True,
+            kind="windows",
             capabilities=("nt_kernel", "winrm"),
             machine=MachineSpec(
                 machine=MACHINE,

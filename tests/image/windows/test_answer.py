@@ -11,11 +11,10 @@ from pydantic import SecretStr, ValidationError
 
 from lab.errors import ImageError
 from lab.host.assets import data_root
-from lab.image.recipes import windows_names
 from lab.image.windows.answer import AnswerValues, render_answer
 from lab.image.windows.answer_check import check_answer, problems
 from lab.image.windows.answer_table import COMPONENTS, PASSES, Element
-from lab.image.windows.recipe import WindowsRecipeFile, load_recipe
+from lab.image.windows.recipe import WindowsRecipeFile, load_recipe, windows_names
 
 NS = "{urn:schemas-microsoft-com:unattend}"
 PASSWORD = "Secret-Word-42"

@@ -26,8 +26,8 @@ from lab.host.assets import data_root
 from lab.host.process import run
 from lab.image import health, store
 from lab.image.manifest import load_credentials, load_manifest
-from lab.image.recipes import windows_recipe
 from lab.image.windows import build as build_module
+from lab.image.windows.image_record import load_record
 from lab.image.windows.inputs import UserInputs
 from lab.image.windows.install_events import load_events
 from lab.image.windows.install_host import (
@@ -39,7 +39,7 @@ from lab.image.windows.install_host import (
     require_accelerator,
 )
 from lab.image.windows.machine import InstallPlan
-from lab.image.windows.sidecar import load_record
+from lab.image.windows.recipe import windows_recipe
 from lab.live.print_wiring import booted_as
 from tests.image.windows.building import BUDGETS, EDITION, StandinAcceptance, build, small, standin_recipe
 from tests.image.windows.guest_double import ENTRY, GuestDouble
@@ -125,7 +125,7 @@ def test_a_good_build_is_published_whole_and_is_up_to_date_the_second_time(bench
     assert {"Windows Setup: winpe", "acceptance boot", "restart 3"} <= set(progress.texts)
 
     manifest = load_manifest(folder)
-    assert manifest.is_windows
+    assert manifest.kind == "windows"
     assert (manifest.name, manifest.machine.disk, manifest.machine.disk_interface) == ("windows-10", "disk.qcow2", "ide")
     assert manifest.prints.source == "tap"
     assert folder.name == f"windows-10-{manifest.key}"

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lab.cli import windows_image
 from lab.cli.main import app
 from lab.errors import ConfigError, HostToolError
 from lab.host.accel import Accelerator, Accelerators
 from lab.image.progress import Progress
-from lab.image.recipes import existing_image, recipe_names, recipe_of, windows_names, windows_recipe
+from lab.image.recipes import existing_image, recipe_names, recipe_of
 from lab.image.store import images_dir
+from lab.image.windows import order
+from lab.image.windows.recipe import windows_names, windows_recipe
 from tests.image.windows.media import SERVER, wim, wim_xml, write_iso
 
 NAMES = ("windows-10", "windows-11", "windows-server-2022", "windows-server-2025")
@@ -86,7 +87,7 @@ def test_options_of_windows_are_refused_for_the_free_guest(iso: Path, option: tu
 def test_a_wrong_file_and_a_missing_edition_are_told_whatever_the_machine_can(
     iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows_image, "probe_accelerators", lambda _cache: NO_KVM)
+    monkeypatch.setattr(order, "probe_accelerators", lambda _cache: NO_KVM)
     notes = tmp_path / "notes.txt"
     notes.write_text("no ISO")
     for file, name, said in (
@@ -103,7 +104,7 @@ def test_a_wrong_file_and_a_missing_edition_are_told_whatever_the_machine_can(
 def test_a_machine_without_kvm_is_refused_unless_the_user_has_hours(
     iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows_image, "probe_accelerators", lambda _cache: NO_KVM)
+    monkeypatch.setattr(order, "probe_accelerators", lambda _cache: NO_KVM)
     result = lab("image", "build", "windows-server-2022", "--iso", iso)
     assert isinstance(result.exception, HostToolError)
     assert "--allow-tcg installs without KVM" in str(result.exception)
@@ -133,8 +134,8 @@ def test_what_was_asked_for_reaches_the_build(
         seen.append((recipe, options))
         return tmp_path / "image", True
 
-    monkeypatch.setattr(windows_image, "probe_accelerators", lambda _cache: found)
-    monkeypatch.setattr(windows_image, "build_image", build_image)
+    monkeypatch.setattr(order, "probe_accelerators", lambda _cache: found)
+    monkeypatch.setattr("lab.image.store.build_image", build_image)
     result = lab("image", "build", "windows-server-2022", "--iso", iso, "--force", *arguments)
     assert result.exit_code == 0, result.output
     ((recipe, options),) = seen
@@ -152,8 +153,8 @@ def test_an_interrupt_is_told_and_is_no_verdict_on_a_driver(iso: Path, tmp_path:
     def interrupted(*_arguments: Any, **_options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(windows_image, "probe_accelerators", lambda _cache: KVM)
-    monkeypatch.setattr(windows_image, "build_image", interrupted)
+    monkeypatch.setattr(order, "probe_accelerators", lambda _cache: KVM)
+    monkeypatch.setattr("lab.image.store.build_image", interrupted)
     result = lab("image", "build", "windows-server-2022", "--iso", iso)
     assert result.exit_code == 130
     assert "interrupted (SIGINT); nothing of the image is kept" in result.output
@@ -163,8 +164,8 @@ def test_an_image_in_another_cache_folder_is_run_by_its_folder(
     iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "my cache" / "images" / "windows-server-2022-k"
-    monkeypatch.setattr(windows_image, "probe_accelerators", lambda _cache: KVM)
-    monkeypatch.setattr(windows_image, "build_image", lambda *_arguments, **_options: (folder, True))
+    monkeypatch.setattr(order, "probe_accelerators", lambda _cache: KVM)
+    monkeypatch.setattr("lab.image.store.build_image", lambda *_arguments, **_options: (folder, True))
     result = lab("image", "build", "windows-server-2022", "--iso", iso, "--cache", tmp_path / "my cache")
     said = result.output.rpartition("try: ")[2]
     assert re.fullmatch(r"\S*lab image doctor --cache '(.*)'; \S*lab run --guest '(.*)'\n", said), result.output

@@ -17,8 +17,8 @@ from lab.image.manifest import load_manifest
 from lab.image.windows import files
 from lab.image.windows.guest_machine import guest_machine
 from lab.image.windows.machine import find_firmware
-from lab.live.boot import machine_spec
 from lab.live.hardware import fit
+from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import booted_as, open_prints
 from lab.prints.unobserved import Unobserved
 from lab.vm.argv import build_argv

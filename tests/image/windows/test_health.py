@@ -15,7 +15,7 @@ from lab.cli.main import app
 from lab.image import health
 from lab.image.store import images_dir, is_complete
 from lab.image.windows import files
-from lab.image.windows.sidecar import load_record
+from lab.image.windows.image_record import load_record
 from tests.image.windows.conftest import NOW, MakeImage
 
 
@@ -86,8 +86,8 @@ def write(name: str, text: str) -> Callable[[Path], None]:
         (write("manifest.json", "{}"), "manifest.json cannot be read"),
         (remove(files.DISK), "there is no disk.qcow2"),
         (remove(files.FIRMWARE_VARS), "there is no vars.qcow2"),
-        (remove(files.SIDECAR), "there is no image.json"),
-        (write(files.SIDECAR, "[]"), "image.json cannot be read"),
+        (remove(files.RECORD), "there is no image.json"),
+        (write(files.RECORD, "[]"), "image.json cannot be read"),
         (remove(files.KD_DISK), "there is no disk-kd.qcow2"),
         (write("credentials.json", "{}"), "no credentials.json that can be read"),
     ],
@@ -147,7 +147,7 @@ def test_the_command_says_it_and_ends_with_1_only_for_what_cannot_be_used(cache:
     assert document["images"][0]["path"] == str(folder)
 
 
-@pytest.mark.parametrize("name", ["credentials.json", files.SIDECAR, files.FIRMWARE_CODE, files.FIRMWARE_VARS, files.KD_DISK])
+@pytest.mark.parametrize("name", ["credentials.json", files.RECORD, files.FIRMWARE_CODE, files.FIRMWARE_VARS, files.KD_DISK])
 def test_an_image_that_lacks_a_file_is_built_again(make_image: MakeImage, name: str) -> None:
     folder = make_image()
     assert is_complete(folder)

@@ -11,7 +11,6 @@ import pytest
 from pydantic import SecretStr
 
 from lab.errors import ConfigError
-from lab.image.recipes import windows_recipe
 from lab.image.windows.inputs import (
     Prepared,
     UserInputs,
@@ -22,6 +21,7 @@ from lab.image.windows.inputs import (
     read_product_key,
 )
 from lab.image.windows.payload import certificate_der
+from lab.image.windows.recipe import windows_recipe
 from lab.toolchain.sign import signing_key
 from tests.image.windows.media import SERVER, wim, wim_xml, write_iso
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli import windows_image
 from lab.errors import ConfigError
-from lab.image.recipes import windows_recipe
-from lab.image.windows.inputs import UserInputs
+from lab.image.kind import BuildRequest
+from lab.image.windows import order
 from lab.image.windows.iso import WindowsIso, inspect_iso
 from lab.image.windows.iso_check import check_iso, spelled
-from lab.image.windows.recipe import WindowsRecipeFile
+from lab.image.windows.recipe import WindowsRecipeFile, windows_recipe
 from lab.image.windows.wim import Edition, parse_editions
 from tests.image.windows.media import wim, wim_xml, write_iso
 
@@ -108,14 +107,10 @@ def test_it_is_refused_before_the_machine_is_looked_at(tmp_path: Path, monkeypat
     def probed(_cache: object) -> None:
         raise AssertionError("it is too late")
 
-    monkeypatch.setattr(windows_image, "probe_accelerators", probed)
+    monkeypatch.setattr(order, "probe_accelerators", probed)
     iso = iso_of(tmp_path, xml(), lang_ini=lang_ini("nl-nl"))
     with pytest.raises(ConfigError, match="nl-NL"):
-        windows_image.build_windows(
+        order.order_build(
             windows_recipe("windows-server-2022"),
-            UserInputs(iso=iso.path),
-            cache=tmp_path,
-            force=False,
-            allow_tcg=False,
-            keep=False,
+            BuildRequest(name="windows-server-2022", options={"iso": iso.path}, cache=tmp_path),
         )

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from lab.errors import ConfigError, ImageError
 from lab.host.assets import data_root
-from lab.image.recipes import windows_names
 from lab.image.windows.facts import QUERY_SCRIPT
 from lab.image.windows.inputs import with_ssh
 from lab.image.windows.payload import (
@@ -32,7 +31,7 @@ from lab.image.windows.payload import (
     render_scripts,
     write_payload,
 )
-from lab.image.windows.recipe import STAGES, WindowsRecipeFile, load_recipe
+from lab.image.windows.recipe import STAGES, WindowsRecipeFile, load_recipe, windows_names
 from lab.toolchain.sign import signing_key
 
 #: What the scripts use of Windows PowerShell 5.1 and of the modules that every Windows has.

@@ -11,7 +11,7 @@ import pytest
 from lab.errors import EvidenceLost, GuestHung, TransportError
 from lab.guest.protocol import CommandResult
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
-from lab.live.boot import machine_spec
+from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import open_prints
 from lab.prints.tap.frame import MARK, Frame, encode
 from lab.prints.tap.marker import TapMarker
@@ -116,7 +116,7 @@ def manifest() -> ImageManifest:
         key="k",
         created="2026-01-01T00:00:00Z",
         guest="Windows Server 2022",
-        is_windows=True,
+        kind="windows",
         capabilities=(),
         machine=MachineSpec(machine="q35", memory_mb=4096, disk="disk.qcow2"),
         prints=PrintPort(source="tap", encoding="cp1252"),

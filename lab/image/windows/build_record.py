@@ -7,10 +7,7 @@ from pathlib import Path
 
 import lab
 from lab.image.windows import files
-from lab.image.windows.inputs import Prepared, certificate_record
-from lab.image.windows.install import InstallResult
-from lab.image.windows.iso import hash_file
-from lab.image.windows.sidecar import (
+from lab.image.windows.image_record import (
     AcceptanceRecord,
     EditionRecord,
     FirmwareRecord,
@@ -18,6 +15,9 @@ from lab.image.windows.sidecar import (
     InstallRecord,
     IsoRecord,
 )
+from lab.image.windows.inputs import Prepared, certificate_record
+from lab.image.windows.install import InstallResult
+from lab.image.windows.iso import hash_file
 from lab.vm.spec import Accelerator
 
 

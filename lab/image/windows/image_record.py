@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lab.image.windows.files import SIDECAR
+from lab.image.windows.files import RECORD
 
 
 class _Model(BaseModel):
@@ -116,11 +116,11 @@ class ImageRecord(_Model):
 
 def load_record(folder: Path) -> ImageRecord:
     """Read ``image.json`` of an image folder; raises pydantic's ValidationError or OSError as they come."""
-    return ImageRecord.model_validate_json((folder / SIDECAR).read_text(encoding="utf-8"))
+    return ImageRecord.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
 
 
 def save_record(record: ImageRecord, folder: Path) -> Path:
     """Write ``image.json``; returns its path."""
-    path = folder / SIDECAR
+    path = folder / RECORD
     path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return path

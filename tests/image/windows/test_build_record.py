@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from lab.errors import ImageError
 from lab.image.manifest import load_credentials, load_manifest
-from lab.image.recipes import windows_recipe
 from lab.image.windows import files
 from lab.image.windows.accept import AcceptancePlan, accept
 from lab.image.windows.build import build_log_dir, scrub
+from lab.image.windows.build_record import expiry
+from lab.image.windows.image_record import AcceptanceRecord, LicenceRecord
 from lab.image.windows.inputs import Prepared
 from lab.image.windows.iso import WindowsIso
-from lab.image.windows.record import expiry
-from lab.image.windows.sidecar import AcceptanceRecord, LicenceRecord
+from lab.image.windows.recipe import windows_recipe
 from lab.image.windows.wim import Edition
 from lab.vm.spec import VmSpec
 from tests.image.windows.conftest import NOW, MakeImage

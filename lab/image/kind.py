@@ -1,0 +1,212 @@
+"""A kind of guest: one object that knows how its images are built, examined and booted, and what reports say of it.
+
+Which print channel, which transports and which capabilities a guest has stands in the manifest that the kind's recipe writes:
+two images of one kind may differ in them. Everything else that differs between kinds is a member here. docs/extending.md has
+an example.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from lab.host.tools import Tool
+from lab.image.manifest import ImageManifest
+from lab.image.progress import Progress
+from lab.vm.spec import Accelerator, VmSpec
+
+Level = Literal["ok", "warning", "broken"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWords:
+    """What reports and messages say of a kind, so that results of two kinds are never mixed up.
+
+    Attributes:
+        title: The kind in a sentence: ``Windows``.
+        label: The kind in brackets behind a guest's name: ``not Windows``.
+        about: What such a guest is, and what it cannot show; one or two sentences.
+        warning: The one sentence that must stand wherever such a guest's results do; empty where its name says all.
+    """
+
+    title: str
+    label: str
+    about: str
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOption:
+    """An option of ``lab image build`` that a kind adds.
+
+    Attributes:
+        flag: ``--iso``.
+        help: For ``--help``; begins with the kind's title.
+        metavar: What the value is called; empty: the option is a switch without one.
+        many: It may be repeated.
+    """
+
+    flag: str
+    help: str
+    metavar: str = ""
+    many: bool = False
+
+    @property
+    def name(self) -> str:
+        """The option's name in :attr:`BuildRequest.options`: ``iso``."""
+        return self.flag.lstrip("-").replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """An image that a user wants built.
+
+    Attributes:
+        name: The recipe's name.
+        options: The kind's options by name: a path, a list of paths or a switch; those that were not given are None or False.
+        cache: Cache folder; None: the user's.
+        force: Build it although it is up to date.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cache: Path | None = None
+    force: bool = False
+
+
+class Recipe(Protocol):
+    """How one image is made."""
+
+    @property
+    def name(self) -> str:
+        """Name of the image: ``wine``, ``windows-server-2022``."""
+
+    def key(self) -> str:
+        """Hash of everything that the image is made from."""
+
+    def build(self, folder: Path, progress: Progress) -> None:
+        """Make the image's files, manifest.json and credentials.json included, in an empty folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """A build whose inputs were looked at.
+
+    Attributes:
+        recipe: Makes the recipe; may read large files.
+        log_dir: Where the logs of the build will be; None: it leaves none.
+    """
+
+    recipe: Callable[[Progress], Recipe]
+    log_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One statement about an image.
+
+    Attributes:
+        level: ``ok``, ``warning`` (it works, look at it), or ``broken`` (it does not work, or not any more).
+        text: What is so.
+        hint: What to try; empty when there is nothing to do.
+    """
+
+    level: Level
+    text: str
+    hint: str = ""
+
+
+class GuestKind(Protocol):
+    """One kind of guest. An entry point of the group ``driver_test_lab.guest_kinds`` names such an object.
+
+    :class:`lab.image.selfbuilt.SelfBuilt` has most of it, for kinds whose images the lab builds by itself.
+    """
+
+    @property
+    def words(self) -> GuestWords:
+        """What reports say of it."""
+
+    @property
+    def confirmations(self) -> int:
+        """Answers in a row that count as ready after a boot."""
+
+    @property
+    def gdb(self) -> bool:
+        """QEMU's gdb stub can show its drivers' source; else its kernel debugger's port is lent."""
+
+    @property
+    def builds_itself(self) -> bool:
+        """A missing image is built by the run that wants it; False: the user gives what it is made from."""
+
+    @property
+    def build_source(self) -> str:
+        """Where that comes from, for people; empty for a kind that is built by itself."""
+
+    @property
+    def build_tools(self) -> tuple[Tool, ...]:
+        """Programs that a build by the lab itself needs on the host."""
+
+    @property
+    def build_options(self) -> tuple[BuildOption, ...]:
+        """Options of ``lab image build`` for this kind."""
+
+    def recipe_names(self) -> tuple[str, ...]:
+        """Names of its images."""
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of an image that needs nothing from the user.
+
+        Raises:
+            ConfigError: There is none of this name, or it needs something.
+        """
+
+    def build_command(self, name: str) -> str:
+        """The command by which a user builds the image."""
+
+    def order(self, request: BuildRequest) -> BuildOrder:
+        """Look at what the user gave, before anything that takes time.
+
+        Raises:
+            LabError: Something is wrong with it, or this host cannot build it.
+        """
+
+    def extra_files(self, manifest: ImageManifest) -> tuple[str, ...]:
+        """Files of an image beside those that its manifest names."""
+
+    def is_current(self, folder: Path, manifest: ImageManifest) -> bool:
+        """The image is what its recipe makes today.
+
+        Raises:
+            LabError, OSError, ValueError: That cannot be known.
+        """
+
+    def examine(
+        self, folder: Path, manifest: ImageManifest, *, now: datetime.datetime, verify: bool = False
+    ) -> Iterator[Finding]:
+        """What `lab image doctor` says of an image beside whether it is complete.
+
+        Args:
+            folder: The image's folder.
+            manifest: Its manifest.
+            now: The present time.
+            verify: Read all of its disks, too.
+        """
+
+    def machine(
+        self, manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Accelerator, smp: int | None
+    ) -> VmSpec:
+        """The virtual machine of a guest, without CD drives, the ports of its prints, and what happens when the guest ends.
+
+        Args:
+            manifest: The image's.
+            image_dir: Its folder.
+            name: For process lists and messages.
+            accelerator: One that works.
+            smp: Virtual CPUs; None for the image's own number.
+
+        Raises:
+            ImageError: A file of the image is missing.
+        """
