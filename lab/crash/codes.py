@@ -105,34 +105,33 @@ _NAMES = {
     0xDEADDEAD: "MANUALLY_INITIATED_CRASH1",
 }
 
-_AT_RAISED_IRQL = (
-    "parameter 1 is the address that was touched, 2 the IRQL, 3 how (0 read, 1 write), 4 the instruction that did it"
-)
-_BAD_ADDRESS = "parameter 1 is the address that was touched, 2 how (0 read, 1 write), 3 the instruction that did it"
+_AT_RAISED_IRQL = "parameter 1 is the address that was touched, 2 the IRQL, 3 the access (0 read, 1 write), 4 the instruction"
+_BAD_ADDRESS = "parameter 1 is the address that was touched, 2 the access (0 read, 1 write), 3 the instruction"
 _EXCEPTION = "parameter 1 is the exception (0xC0000005: access violation), 2 the instruction that raised it"
 
 _HINTS = {
     0x0A: f"invalid or paged memory was touched at raised IRQL; {_AT_RAISED_IRQL}",
-    0x18: "an object was dereferenced once too often; parameter 2 is the object: look for one ObDereferenceObject too many",
+    0x18: "an object was dereferenced too often; parameter 2 is the object: look for an extra ObDereferenceObject",
     0x19: "pool was overwritten, mostly past the end of a block; parameter 1 is the kind of damage, 2 mostly the pool entry",
-    0x1E: f"an exception in kernel mode that nobody handled; {_EXCEPTION}",
+    0x1E: f"an unhandled exception in kernel mode; {_EXCEPTION}",
     0x35: "an IRP was sent down more drivers than it has stack locations; parameter 1 is the IRP",
     0x3B: f"an exception during a system call; {_EXCEPTION}, 3 the context record",
-    0x44: "an IRP was completed twice; parameter 1 is the IRP: look at dispatch routine against cancel routine",
+    0x44: "an IRP was completed twice; parameter 1 is the IRP: compare the dispatch routine with the cancel routine",
     0x4A: "a system call returned at raised IRQL; parameter 1 is the system call, 2 the IRQL: a spin lock was not released",
-    0x50: "invalid memory was touched; parameter 1 is the address, 2 how (0 read), 3 the instruction that did it if known",
+    0x50: "invalid memory was touched; parameter 1 is the address, 2 the access (0 read), 3 the instruction, if known",
     0x76: "a driver did not unlock pages after an I/O; parameter 2 is the process, 3 the pages: is MmUnlockPages called?",
     0x7E: f"an exception in a system thread; {_EXCEPTION}, 3 the exception record, 4 the context record",
     0x7F: "the processor trapped; parameter 1 is the trap (8: double fault, mostly a stack overflow; 0: division by zero)",
-    0x80: "an NMI arrived: the lab sends one to a guest that hangs; see in the dump what each processor was doing",
-    0x8E: f"an exception in kernel mode that nobody handled; {_EXCEPTION}, 3 the trap frame",
-    0x9F: "a power request was not finished in time; parameter 1 = 3: 2 is the device object, 4 the IRP that a driver holds",
+    0x80: "an NMI arrived: the lab sends one to a guest that hangs; the dump shows what each processor was doing",
+    0x8E: f"an unhandled exception in kernel mode; {_EXCEPTION}, 3 the trap frame",
+    0x9F: "a power request was not finished in time; if parameter 1 is 3: 2 is the device object, 4 the IRP that a driver"
+    " holds",
     0xBE: "read-only memory was written to; parameter 1 is the address",
     0xC2: "a wrong call to the pool; parameter 1 is the kind (7: freed twice, parameter 4 is the block)",
-    0xC4: "Driver Verifier found a broken rule; parameter 1 is the rule, which says what the others mean",
-    0xC5: f"pool was damaged, and that was noticed at raised IRQL; {_AT_RAISED_IRQL}",
-    0xC9: "Driver Verifier found a wrong handling of an IRP; parameter 1 is the rule, which says what the others mean",
-    0xCB: "a driver left locked pages in a process that ends: is MmUnlockPages called, are I/Os cancelled?",
+    0xC4: "Driver Verifier found a broken rule; parameter 1 is the rule, and decides what the others mean",
+    0xC5: f"pool corruption was noticed at raised IRQL; {_AT_RAISED_IRQL}",
+    0xC9: "Driver Verifier found wrong handling of an IRP; parameter 1 is the rule, and decides what the others mean",
+    0xCB: "a driver left locked pages in a process that ended: is MmUnlockPages called, and are I/Os cancelled?",
     0xCC: f"freed memory was touched; {_BAD_ADDRESS}",
     0xCD: f"memory past the end of a block was touched; {_BAD_ADDRESS}",
     0xCE: f"code of an unloaded driver was called: a timer, DPC, work item or thread outlived its DriverUnload; {_BAD_ADDRESS}",
@@ -140,38 +139,38 @@ _HINTS = {
     0xD3: f"pageable code or data of a driver was needed at raised IRQL; {_AT_RAISED_IRQL}",
     0xD5: f"a driver touched freed memory; {_BAD_ADDRESS}",
     0xD6: f"a driver touched memory past the end of a block; {_BAD_ADDRESS}",
-    0xE2: "somebody asked for this crash, by keyboard or debugger; the parameters mean nothing",
+    0xE2: "this crash was requested, by keyboard or debugger; the parameters mean nothing",
     0xF7: "a buffer on the stack was overrun; parameter 1 is the cookie found on the stack, 2 the one expected",
     0xFC: "data was executed; parameter 1 is the address: look for a wrong function pointer",
     0x101: "a processor took no clock interrupts: it spins with interrupts off; parameter 3 is its control block (PRCB)",
     0x10D: "a framework driver broke a rule of the framework; parameter 1 is the rule",
-    0x133: "too long at DISPATCH_LEVEL or above; parameter 1 = 0: one DPC, 2 its ticks, 3 the ticks allowed; = 1: all in all",
+    0x133: "too long at DISPATCH_LEVEL or above; parameter 1 = 0: one DPC, 2 its ticks, 3 the ticks allowed; = 1: in total",
     0x139: "a damaged structure; parameter 1 is the kind (2: stack overrun, 3: list entry), 2 the trap frame, 3 the exception",
-    0x161: "no crash: the dump was taken of a running system",
+    0x161: "no crash: the dump is of a running system",
 }
 #: Added to a code by what wrote a small dump: the code means the same.
 _SMALL_DUMP = 0x10000000
 
 #: What an exception code says to the author of a driver; the free guest reports faults by it.
 _EXCEPTIONS = {
-    0x80000003: ("STATUS_BREAKPOINT", "an int3 was executed (DbgBreakPoint, an assertion), and no debugger took it"),
+    0x80000003: ("STATUS_BREAKPOINT", "an int3 was executed (DbgBreakPoint, an assertion), and no debugger handled it"),
     0xC0000005: (
         "STATUS_ACCESS_VIOLATION",
-        "memory that is not there, or not writable, was touched: look for a null or stale pointer at the address of the code",
+        "memory that does not exist, or is not writable, was touched: look for a null or stale pointer at the code address",
     ),
-    0xC0000006: ("STATUS_IN_PAGE_ERROR", "memory could not be read in from its file"),
+    0xC0000006: ("STATUS_IN_PAGE_ERROR", "memory could not be read from its file"),
     0xC000001D: (
         "STATUS_ILLEGAL_INSTRUCTION",
-        "bytes that are no instruction were executed: look for a wrong function pointer",
+        "bytes that are not an instruction were executed: look for a wrong function pointer",
     ),
     0xC0000094: ("STATUS_INTEGER_DIVIDE_BY_ZERO", "an integer was divided by zero"),
     0xC0000096: (
         "STATUS_PRIVILEGED_INSTRUCTION",
-        "an instruction that only a kernel may execute, in no driver's code",
+        "an instruction that only a kernel may execute, outside of every driver's code",
     ),
     0xC00000FD: ("STATUS_STACK_OVERFLOW", "the stack is full: look for recursion or large local arrays"),
-    0xC0000374: ("STATUS_HEAP_CORRUPTION", "the heap was overwritten, mostly past the end of a block"),
-    0xC0000409: ("STATUS_STACK_BUFFER_OVERRUN", "a check of the program itself failed, mostly a damaged stack"),
+    0xC0000374: ("STATUS_HEAP_CORRUPTION", "the heap was overwritten, usually past the end of a block"),
+    0xC0000409: ("STATUS_STACK_BUFFER_OVERRUN", "a check of the program itself failed, usually because of a damaged stack"),
     0xC0000420: ("STATUS_ASSERTION_FAILURE", "an assertion of the driver failed"),
 }
 

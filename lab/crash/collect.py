@@ -63,7 +63,7 @@ def collect_crash_evidence(
     else:
         ladder.take("screenshot", lambda: take_screenshot(machine, folder / "crash.png", limits.screenshot), limits.screenshot)
     if gone or not dump:
-        ladder.leave_out("dump", gone or "a memory dump was not asked for")
+        ladder.leave_out("dump", gone or "memory dumps are off")
     else:
         outcome = ladder.take("dump", lambda: take_dump(machine, folder / "memory", limits.dump), limits.dump)
         file = outcome.file
@@ -80,7 +80,7 @@ def check_header(file: Path, bugcheck: Bugcheck | None) -> Outcome:
         header = read_dump_header(file)
     except LabError as error:
         return Outcome(False, error.message)
-    said = str(header.bugcheck or "a running system, no crash")
+    said = str(header.bugcheck or "a running system, not a crash")
     wrong = header.disagreement(bugcheck.code, bugcheck.parameters) if bugcheck else ""
     if wrong:
         return Outcome(False, wrong)
@@ -91,7 +91,7 @@ def save_console(machine: Machine, folder: Path) -> Outcome:
     """Save the last lines of the guest's console."""
     text = machine.console_tail(_CONSOLE_LINES)
     if not text:
-        return Outcome(True, "the guest wrote nothing to its console")
+        return Outcome(True, "the guest printed nothing on its console")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / CONSOLE_FILE
     file.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

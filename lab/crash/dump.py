@@ -65,7 +65,7 @@ _OTHERS = (
     (
         b"\x7fELF",
         "an ELF core of the guest's memory, made by QEMU on the host, not a Windows dump",
-        "convert it: `elf2dmp FILE memory.dmp` (a program of the QEMU project; it fetches symbols), then read that file",
+        "convert it: `elf2dmp FILE memory.dmp` (a program of the QEMU project; it downloads symbols), then read that file",
     ),
     (
         b"KDUMP   ",
@@ -77,7 +77,7 @@ _OTHERS = (
         "a compressed dump of the guest's memory, made by QEMU on the host, not a Windows dump",
         "let QEMU write the format win-dmp or elf instead",
     ),
-    (b"MDMP", "a user-mode minidump, of a process and not of the kernel", "open it with WinDbg"),
+    (b"MDMP", "a user-mode minidump: of a process, not of the kernel", "open it with WinDbg"),
     (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
     (b"\x1f\x8b", "a gzip file", "unpack it first"),
     (b"7z\xbc\xaf", "a 7z archive", "unpack it first"),
@@ -141,15 +141,15 @@ class DumpHeader:
             parameters: The other source's parameters; too few are not compared. A 32-bit guest's may be sign-extended.
         """
         if self.is_live:
-            return f"the dump's header knows of no crash, and the guest reported 0x{code:08X}: it was taken of a running system"
+            return f"the dump's header has no crash, but the guest reported 0x{code:08X}: the dump is of a running system"
         wrong = []
         if plain_code(self.code) != plain_code(code):
-            wrong.append(f"code 0x{self.code:08X}, reported was 0x{code:08X}")
+            wrong.append(f"code 0x{self.code:08X}, but 0x{code:08X}")
         mask = (1 << self.bits) - 1
         for number, (own, other) in enumerate(zip(self.parameters, parameters, strict=False), 1):
             if own & mask != other & mask:
-                wrong.append(f"parameter {number} 0x{own:x}, reported was 0x{other:x}")
-        return f"the dump's header says otherwise: {'; '.join(wrong)}" if wrong else ""
+                wrong.append(f"parameter {number} 0x{own:x}, but 0x{other:x}")
+        return f"the dump's header differs from the guest's report: {'; '.join(wrong)}" if wrong else ""
 
 
 def read_dump_header(path: Path) -> DumpHeader:
@@ -166,7 +166,7 @@ def read_dump_header(path: Path) -> DumpHeader:
         raise ConfigError(
             f"the dump ends within its header: {size} of {layout.size} bytes",
             file=str(path),
-            hint="it was copied or written incompletely: copy it again, and look at the free space of the guest's disk",
+            hint="it was copied or written incompletely: copy it again, and check the free space of the guest's disk",
         )
     machine, cpus = struct.unpack_from("<2I", data, layout.machine)
     first, second, third, fourth = struct.unpack_from(f"<4{layout.word}", data, layout.parameters)
@@ -196,7 +196,7 @@ def _read_start(path: Path) -> tuple[bytes, int]:
     try:
         # A pipe or a device would have the lab wait for its first bytes.
         if path.exists() and not path.is_file():
-            raise ConfigError("this is no file", file=str(path), hint="name the dump itself, for example MEMORY.DMP")
+            raise ConfigError("this is not a file", file=str(path), hint="give the dump itself, for example MEMORY.DMP")
         with path.open("rb") as stream:
             size = stream.seek(0, 2)
             stream.seek(0)
@@ -220,9 +220,9 @@ def _not_a_dump(path: Path, data: bytes) -> ConfigError:
     if len(data) < 8 and any(magic.startswith(data) for magic in _LAYOUTS):
         return ConfigError(f"the dump ends within its signature, after {len(data)} bytes", file=str(path), hint="copy it again")
     return ConfigError(
-        f"no Windows kernel dump: it begins with {data[:8].hex(' ')} instead of PAGEDU64 or PAGEDUMP",
+        f"this is not a Windows kernel dump: it begins with {data[:8].hex(' ')} instead of PAGEDU64 or PAGEDUMP",
         file=str(path),
-        hint="a kernel dump is C:\\Windows\\MEMORY.DMP or a file of C:\\Windows\\Minidump",
+        hint="a kernel dump is C:\\Windows\\MEMORY.DMP or a file in C:\\Windows\\Minidump",
     )
 
 

@@ -135,7 +135,7 @@ def collect_hang_evidence(
     if dump:
         ladder.take("dump", lambda: take_dump(machine, folder / "hang", limits.dump), limits.dump)
     else:
-        ladder.leave_out("dump", "a memory dump was not asked for")
+        ladder.leave_out("dump", "memory dumps are off")
     ladder.take("kill", lambda: _kill(machine), limits.kill)
     return HangEvidence(reason, kind, ladder.steps, bugcheck)
 
@@ -175,7 +175,7 @@ def _nmi(machine: Machine, seconds: float) -> Outcome:
             return Outcome(True, f"sent; the guest's console said: {said}")
         return Outcome(True, f"sent; the guest showed no reaction within {seconds:g} s")
     if event.name != "GUEST_PANICKED":
-        return Outcome(True, f"sent; then came the event {event.name} {dict(event.data)}")
+        return Outcome(True, f"sent; QEMU reported the event {event.name} {dict(event.data)}")
     bugcheck = from_guest_panicked(event.data)
     return Outcome(True, f"sent; the guest reported {bugcheck or 'a panic without a code'}", bugcheck=bugcheck)
 

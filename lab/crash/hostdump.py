@@ -74,7 +74,7 @@ def dump_guest(
         GuestExited: QEMU ended. No file is left behind.
     """
     if not formats:
-        raise ConfigError("there is no format to dump the guest in", hint="name win-dmp or elf")
+        raise ConfigError("no dump format was given", hint="use win-dmp or elf")
     deadline = clock() + timeout
     refused: list[str] = []
     for name in formats:
@@ -85,7 +85,7 @@ def dump_guest(
         try:
             size = _dump(machine.qmp, path, name, magic, deadline, clock)
         except BaseException as error:
-            with passed_over(_LOG, f"{path.name} stays, although it is no whole dump", OSError):
+            with passed_over(_LOG, f"{path.name} stays, although it is not a complete dump", OSError):
                 path.unlink(missing_ok=True)
             if not isinstance(error, TransportError) or isinstance(error, _Unfinished):
                 raise
@@ -126,7 +126,7 @@ def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: fl
     def left() -> float:
         seconds = deadline - clock()
         if seconds <= 0:
-            raise TransportError("no time is left for it")
+            raise TransportError("no time was left")
         return seconds
 
     before = qmp.event_count
@@ -138,7 +138,7 @@ def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: fl
         event = qmp.wait_event("DUMP_COMPLETED", timeout=left(), after=before)
     except TransportError as error:
         raise _Unfinished(
-            f"the dump as {name} was not finished in time, its file is removed: {error}",
+            f"the dump as {name} was not finished in time, so its file was removed: {error}",
             hint="allow more time, or give the guest less memory",
         ) from None
     _settle(qmp, status, deadline, clock)
@@ -181,9 +181,9 @@ def _check(path: Path, magic: bytes, least: int) -> int:
         with path.open("rb") as stream:
             start = stream.read(len(magic))
     except OSError as error:
-        raise TransportError(f"QEMU says that it is written, but it cannot be read: {error.strerror}") from None
+        raise TransportError(f"QEMU reports that it was written, but it cannot be read: {error.strerror}") from None
     if start != magic:
-        raise TransportError(f"the file does not begin like a dump, but with {start.hex(' ') or 'nothing'}")
+        raise TransportError(f"the file does not begin like a dump, it begins with {start.hex(' ') or 'nothing'}")
     if size < least:
         raise TransportError(f"the file has {size} bytes instead of {least} or more; is the disk full?")
     return size

@@ -57,6 +57,6 @@ def _sign(event: QmpEvent) -> CrashSign | None:
         reason = str(event.data.get("reason", ""))
         done = _DONE_BY_ITSELF.get(reason, f"the guest ended itself ({reason or 'no reason given'})")
         if reason == "guest-shutdown":
-            done += "; a Windows whose evaluation has expired does that every hour"
+            done += "; Windows with an expired evaluation does that every hour"
         return CrashSign(event.index, event.name, f"{done} (QEMU: {event.name})")
     return None

@@ -45,7 +45,7 @@ _BY_ERROR = {
 #: ERROR_MR_MID_NOT_FOUND: what a status becomes that has no Win32 error, such as one of the driver's own.
 _UNTRANSLATED = 317
 
-HINT = "that is the driver's own word, not a lack of the guest: look at what DriverEntry returns, and at the prints of the load"
+HINT = "the driver itself returned this: check what DriverEntry returns, and the prints of the load"
 
 
 def told_by_start(code: int) -> tuple[str, str]:
@@ -60,4 +60,4 @@ def told_by_start(code: int) -> tuple[str, str]:
     if found is None:
         return "", ""
     said = f"DriverEntry returned 0x{found.status:08X} ({found.name}) or one like it, as sc start's {code} says"
-    return (said, HINT) if found.only else (f"{said}, unless it is the service or its file", "")
+    return (said, HINT) if found.only else (f"{said}, if the service and its file are correct", "")

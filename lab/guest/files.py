@@ -66,7 +66,7 @@ def parse_sums(text: str) -> dict[str, FileSum]:
         if found:
             sums[found.group(3).replace("\\", "/").removeprefix("./")] = FileSum(found.group(1).lower(), int(found.group(2)))
         elif line.strip():
-            raise TransportError(f"labfile answered something that is no sum line: {line[:200]!r}")
+            raise TransportError(f"labfile gave an answer without a SHA-256: {line[:200]!r}")
     return sums
 
 
@@ -165,7 +165,7 @@ def run_labfile(
     if result.exit_code in _NO_PROGRAM and not said.startswith("labfile"):
         raise NoLabfile(
             f"the guest does not run {program}: {said[:300] or win32.describe(result.exit_code)}",
-            hint="every image of the lab has it; rebuild the image, or name its tools_dir in the manifest",
+            hint="every image of the lab has it; build the image again, or set tools_dir in its manifest",
         )
     raise CommandFailed(
         result.command,
@@ -249,7 +249,7 @@ def _inside(member: tarfile.TarInfo, place: Path) -> Path:
     name = PurePosixPath(member.name.replace("\\", "/"))
     unsafe = name.is_absolute() or ".." in name.parts or any(":" in part for part in name.parts)
     if unsafe or not (member.isfile() or member.isdir()):
-        raise TransportError(f"the archive from the guest contains an entry that is not taken: {member.name!r}")
+        raise TransportError(f"the archive from the guest contains an entry that is refused: {member.name!r}")
     return place / name
 
 
@@ -269,7 +269,7 @@ def new_target(target: Path) -> Iterator[Path]:
         ConfigError: ``target`` exists already.
     """
     if target.exists() or target.is_symlink():
-        raise ConfigError(f"{target} exists already; copies out of a guest overwrite nothing")
+        raise ConfigError(f"{target} exists already; the lab does not overwrite it")
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".copy-", dir=target.parent) as scratch:
         place = Path(scratch) / "content"

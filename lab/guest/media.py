@@ -44,7 +44,7 @@ def find_drive(transport: Transport, marker: str, *, tools_dir: str = TOOLS_DIR,
         transport, marker, ("drive", str(wait_s), marker), tools_dir=tools_dir, timeout=wait_s + _GRACE_S
     ).text.strip()
     if not re.fullmatch(r"[A-Z]:\\", answer):
-        raise TransportError(f"labfile answered something that is no drive: {answer[:200]!r}")
+        raise TransportError(f"labfile gave an answer without a drive: {answer[:200]!r}")
     return answer
 
 
@@ -91,5 +91,5 @@ def _ask(transport: Transport, marker: str, command: tuple[str, ...], *, tools_d
             raise
         raise TransportError(
             f"the guest does not see the medium in its CD drive: no drive has {marker}",
-            hint="as long as a program has a file of the old medium open, a guest may not show the new one",
+            hint="while a program has a file of the old medium open, a guest may not show the new one",
         ) from error

@@ -41,13 +41,13 @@ def install_package(transport: Transport, inf: str) -> str:
     if result.exit_code == _REBOOT_REQUIRED:
         raise TransportError(
             f"{inf}: Windows asks for a restart before the package is in use",
-            hint="an image that has the package already, or a driver that needs no restart",
+            hint="use an image that has the package already, or a driver that needs no restart",
         )
     if result.exit_code not in (0, _NO_MORE_ITEMS):
         raise _refused(f"pnputil /add-driver {inf} /install", result)
     found = _PUBLISHED.search(result.text)
     if found is None:
-        raise TransportError(f"pnputil does not tell the name of {inf} in the driver store: {result.text.strip()[-300:]!r}")
+        raise TransportError(f"pnputil did not print the name of {inf} in the driver store: {result.text.strip()[-300:]!r}")
     return found.group().lower()
 
 

@@ -205,7 +205,7 @@ def _checked(script: ProbeScript | str, link: str) -> tuple[ScriptOperation, ...
             raise ConfigError("the drvprobe script is empty", hint="open h {link}; read h 20")
         for operation in parsed:
             if not link and operation.verb == "open" and "{link}" in operation.words[1]:
-                operation.places[2].wrong("nobody has said what {link} stands for", hint=r"the device's path: \\.\NAME")
+                operation.places[2].wrong("there is no link for {link}", hint=r"the device's path: \\.\NAME")
         check_flow(parsed)
     except ConfigError as error:
         raise error.with_traceback(None) from None  # the reader's lines would hide the test's

@@ -50,7 +50,7 @@ class _Names:
         known = name in self.opened
         open_now = known and (name not in self.shut or name in self.unsure)
         if verb == "open" and open_now and name not in self.unsure:
-            place.wrong(f"handle {name} is open already", hint=f"close {name}, or another name")
+            place.wrong(f"handle {name} is open already", hint=f"close {name}, or use another name")
         elif verb == "wait" and name != "all" and name not in self.tags:
             place.wrong(f"nothing was issued under the tag {name}", hint=_listed(name, self.tags, "tags so far"))
         elif verb == "cancel" and name != "all" and name not in self.tags and not open_now:

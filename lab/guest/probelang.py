@@ -225,9 +225,9 @@ def _operation(words: list[_Word], link: str) -> ScriptOperation:
     count = next((index for index, word in enumerate(rest) if word.is_option), len(rest))
     usage = f"{name.text} {' '.join(verb.words)}".rstrip()
     if count > len(verb.words):
-        rest[len(verb.words)].place.wrong(f"one word too many behind {name.text}", hint=usage)
+        rest[len(verb.words)].place.wrong(f"one word too many after {name.text}", hint=usage)
     if count < len(verb.words) - verb.optional:
-        name.place.wrong(f"{verb.words[count]} is missing behind {name.text}", hint=usage)
+        name.place.wrong(f"{verb.words[count]} is missing after {name.text}", hint=usage)
     options: dict[str, str] = {}
     for word in rest[count:]:
         if not word.is_option:

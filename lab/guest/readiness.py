@@ -73,7 +73,7 @@ def wait_ready(
             _let_go(transport)
             raise BootTimeout(
                 _with_console(f"the guest answered no command within {clock() - started:.0f} s; last try: {last}", console),
-                hint="the console log shows how far it came; a slow machine needs a larger boot_timeout_s",
+                hint="the console log shows how far it got; a slow host needs a larger boot_timeout_s",
             )
         transport = transport or open_transport()
         reason = _ask(transport, min(attempt_s, max(1.0, left)), labfile)
@@ -112,7 +112,7 @@ def _ask(transport: Transport, timeout: float, labfile: str) -> str:
 
 def _let_go(transport: Transport | None) -> None:
     if transport is not None:
-        with passed_over(_LOG, "the end of a connection that did not answer", TransportError, GuestHung):
+        with passed_over(_LOG, "closing a connection that did not answer", TransportError, GuestHung):
             transport.close()
 
 

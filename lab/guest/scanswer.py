@@ -87,7 +87,7 @@ class ScReply:
                 said, advice = told_by_start(self.code)
                 words, hint = f"{words}; {said}" if said else words, advice or hint
             if self.code == UNKNOWN_ERROR and self.text:
-                words = f"it did not tell the error, and said: {' '.join(self.text.split())[:300]}"
+                words = f"it printed no error code, but: {' '.join(self.text.split())[:300]}"
             raise ServiceError(self.command, self.code, self.text, words, hint=hint)
         return self
 

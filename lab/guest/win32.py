@@ -30,7 +30,7 @@ _SIGN = (
 )
 
 _CODES = (
-    Win32Code(1, "ERROR_INVALID_FUNCTION", "the request was refused without a reason", "look at the guest's kernel prints"),
+    Win32Code(1, "ERROR_INVALID_FUNCTION", "the request was refused without a reason", "see the guest's kernel prints"),
     Win32Code(2, "ERROR_FILE_NOT_FOUND", "a file is missing", "check the image path of the service and that the copy arrived"),
     Win32Code(3, "ERROR_PATH_NOT_FOUND", "a folder of the path is missing", "check the image path of the service"),
     Win32Code(
@@ -40,9 +40,7 @@ _CODES = (
         "use an administrator account; on the free guest a driver that crashed answers its clients with this, see the prints",
     ),
     Win32Code(6, "ERROR_INVALID_HANDLE", "the handle is not valid"),
-    Win32Code(
-        8, "ERROR_NOT_ENOUGH_MEMORY", "memory was refused", "by the driver, in its own words STATUS_NO_MEMORY, or by the guest"
-    ),
+    Win32Code(8, "ERROR_NOT_ENOUGH_MEMORY", "memory was refused", "by the driver (STATUS_NO_MEMORY) or by the guest"),
     Win32Code(13, "ERROR_INVALID_DATA", "the data is not valid"),
     Win32Code(19, "ERROR_WRITE_PROTECT", "the medium is write-protected"),
     Win32Code(20, "ERROR_BAD_UNIT", "the device cannot be found", "the driver's symbolic link may be missing"),
@@ -51,7 +49,7 @@ _CODES = (
         31,
         "ERROR_GEN_FAILURE",
         "the device answered STATUS_UNSUCCESSFUL, or the driver's DriverEntry failed",
-        "look at the kernel prints of the load",
+        "see the kernel prints of the load",
     ),
     Win32Code(
         32, "ERROR_SHARING_VIOLATION", "another program has the file open", "stop the driver before its file is replaced"
@@ -77,7 +75,7 @@ _CODES = (
         "look up newer functions with MmGetSystemRoutineAddress",
     ),
     Win32Code(
-        183, "ERROR_ALREADY_EXISTS", "the object exists already", "a device or link of this name is left from another driver"
+        183, "ERROR_ALREADY_EXISTS", "the object exists already", "a device or link with this name remains from another driver"
     ),
     Win32Code(
         193,
@@ -91,7 +89,7 @@ _CODES = (
     Win32Code(
         577, "ERROR_INVALID_IMAGE_HASH", "the driver is not signed, was changed after signing, or test signing is off", _SIGN
     ),
-    Win32Code(647, "ERROR_FAILED_DRIVER_ENTRY", "DriverEntry failed", "look at the kernel prints of the load"),
+    Win32Code(647, "ERROR_FAILED_DRIVER_ENTRY", "DriverEntry failed", "see the kernel prints of the load"),
     Win32Code(
         654,
         "ERROR_DRIVER_FAILED_PRIOR_UNLOAD",
@@ -125,19 +123,24 @@ _CODES = (
         "the service is disabled, or was deleted and waits for its last handle",
         "close every handle and `sc query` window of it, then create it again",
     ),
-    Win32Code(1060, "ERROR_SERVICE_DOES_NOT_EXIST", "there is no service of this name", "create it first, check the spelling"),
+    Win32Code(
+        1060, "ERROR_SERVICE_DOES_NOT_EXIST", "there is no service with this name", "create it first, or check the spelling"
+    ),
     Win32Code(
         1061,
         "ERROR_SERVICE_CANNOT_ACCEPT_CTRL",
         "the service cannot take controls now: it is still starting or stopping",
-        "wait for its state to wait_until_idle; a driver hangs in STOP_PENDING while handles to its device are open",
+        "wait until its state changes; a driver stays in STOP_PENDING while handles to its device are open",
     ),
     Win32Code(
         1062, "ERROR_SERVICE_NOT_ACTIVE", "the service is not running", "start it first; if it should run, it has crashed"
     ),
     Win32Code(1066, "ERROR_SERVICE_SPECIFIC_ERROR", "the service ended with an error of its own"),
     Win32Code(
-        1067, "ERROR_PROCESS_ABORTED", "the process of the service ended unexpectedly", "the driver crashed: look at the prints"
+        1067,
+        "ERROR_PROCESS_ABORTED",
+        "the process of the service ended unexpectedly",
+        "the driver crashed: see the kernel prints",
     ),
     Win32Code(1068, "ERROR_SERVICE_DEPENDENCY_FAIL", "a service that this one depends on did not start"),
     Win32Code(
@@ -146,7 +149,9 @@ _CODES = (
         "the service is already marked for deletion",
         "it goes away when the driver is stopped and the last handle to the service is closed",
     ),
-    Win32Code(1073, "ERROR_SERVICE_EXISTS", "a service of this name exists already", "delete it first, or choose another name"),
+    Win32Code(
+        1073, "ERROR_SERVICE_EXISTS", "a service with this name exists already", "delete it first, or choose another name"
+    ),
     Win32Code(1077, "ERROR_SERVICE_NEVER_STARTED", "the service has not been started since the guest was booted"),
     Win32Code(1078, "ERROR_DUPLICATE_SERVICE_NAME", "the display name is in use"),
     Win32Code(
@@ -176,14 +181,14 @@ _CODES = (
     Win32Code(
         9009, "MSG_DIR_BAD_COMMAND_OR_FILE", "cmd did not find the program", "check that the tools folder is in the image"
     ),
-    Win32Code(0x40010004, "DBG_TERMINATE_PROCESS", "the process was ended from outside"),
+    Win32Code(0x40010004, "DBG_TERMINATE_PROCESS", "another process ended it"),
     Win32Code(0xC0000001, "STATUS_UNSUCCESSFUL", "the operation failed"),
     Win32Code(
         0xC0000005, "STATUS_ACCESS_VIOLATION", "it crashed: an access violation", "the prints around it name the address"
     ),
     Win32Code(0xC000001D, "STATUS_ILLEGAL_INSTRUCTION", "it crashed: an illegal instruction"),
     Win32Code(0xC0000034, "STATUS_OBJECT_NAME_NOT_FOUND", "the device or file does not exist", "is the driver loaded?"),
-    Win32Code(0xC0000035, "STATUS_OBJECT_NAME_COLLISION", "an object of this name exists already"),
+    Win32Code(0xC0000035, "STATUS_OBJECT_NAME_COLLISION", "an object with this name exists already"),
     Win32Code(
         0xC000007B, "STATUS_INVALID_IMAGE_FORMAT", "not an image for this processor", "build for the guest's architecture"
     ),
@@ -218,9 +223,7 @@ def lookup(code: int) -> Win32Code:
     if known:
         return known
     text = f"0x{code:08X}" if code >= 0x80000000 else str(code)
-    return Win32Code(
-        code, f"error {text}", "Windows knows more about this code than this lab", f"`net helpmsg {code}` on a Windows"
-    )
+    return Win32Code(code, f"error {text}", "this lab has no text for this code", f"`net helpmsg {code}` on Windows")
 
 
 def describe(code: int) -> str:

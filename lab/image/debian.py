@@ -80,7 +80,7 @@ def require_tools(names: Sequence[str] = tuple(_PACKAGES), *, path: str | None =
     if missing:
         packages = " ".join(dict.fromkeys(_PACKAGES.get(name, name) for name in missing))
         sudo = "" if os.geteuid() == 0 else "sudo "
-        message = f"missing on this machine, and needed to build a guest image: {', '.join(missing)}"
+        message = f"this host lacks what the build of a guest image needs: {', '.join(missing)}"
         raise HostToolError([missing[0]], None, message=message, hint=f"{sudo}apt-get install {packages}")
 
 
@@ -94,7 +94,7 @@ def find_keyring(candidates: Sequence[Path] = KEYRINGS) -> Path:
         if path.is_file():
             return path
     sudo = "" if os.geteuid() == 0 else "sudo "
-    message = f"Debian's archive keys are not on this machine: there is no {candidates[0]}"
+    message = f"Debian's archive keys are not on this host: there is no {candidates[0]}"
     raise HostToolError(["mmdebstrap"], None, message=message, hint=f"{sudo}apt-get install debian-archive-keyring")
 
 

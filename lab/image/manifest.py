@@ -40,7 +40,7 @@ class MachineSpec(_Model):
     append: str = Field(default="", description="kernel command line for direct boot")
     disk: str = Field(description="qcow2 file in the image folder; never written to: guests use overlays")
     firmware: Literal["bios", "uefi"] = "bios"
-    cd_drives: int = Field(default=0, ge=0, description="empty CD drives; files go into a guest by the first one")
+    cd_drives: int = Field(default=0, ge=0, description="empty CD drives; files are copied into a guest by the first one")
 
 
 class PrintPort(_Model):
@@ -52,7 +52,7 @@ class PrintPort(_Model):
 
     source: str = Field(
         description="name of a print channel (lab.prints.registry). wine: lines on a serial port; kd: the kernel debugger's "
-        "protocol on one; tap: the driver driver/tap; none: they stay in the guest"
+        "protocol on one; tap: the print relay driver; none: they stay in the guest"
     )
     serial: int = Field(default=1, description="index of the serial port that carries the prints (not: tap)")
     mark_port: int | None = Field(
@@ -61,8 +61,7 @@ class PrintPort(_Model):
     mark_channel: str | None = Field(default=None, description="virtio-serial port of the same service; preferred")
     kernel_prints: tuple[RegularExpression, ...] = Field(
         default=(),
-        description="what the kernel prints by itself, between the drivers' prints: regular expressions that are found at the "
-        "beginning of a print",
+        description="prints of the kernel itself: regular expressions that match the beginning of a print",
     )
     encoding: str = "utf-8"
 
@@ -72,9 +71,9 @@ class DebugBoot(_Model):
 
     prints: PrintPort
     disk: str | None = Field(
-        default=None, description="qcow2 file in the image folder that boots this way; null: the machine's own disk does"
+        default=None, description="qcow2 file in the image folder that boots this way; null: the VM's own disk does"
     )
-    capabilities: tuple[str, ...] = Field(default=(), description="what it can do then beside the image's capabilities")
+    capabilities: tuple[str, ...] = Field(default=(), description="capabilities of that boot beside the image's own")
 
 
 class Ports(_Model):
@@ -85,7 +84,7 @@ class Ports(_Model):
     ssh: int | None = 22
     winrm_channel: str | None = Field(
         default=None,
-        description="virtio-serial port on which the WinRM service answers, too; private to the machine's owner, and still "
+        description="virtio-serial port on which the WinRM service answers, too; private to the owner of the VM, and still "
         "connected in a fork",
     )
 
@@ -112,14 +111,14 @@ class KernelModule(_Model):
     """What one module of a stand-in for a kernel exports."""
 
     functions: tuple[str, ...] = Field(description="what is there")
-    stubs: tuple[str, ...] = Field(default=(), description="what is only declared: a call ends the driver's process")
+    stubs: tuple[str, ...] = Field(default=(), description="functions that are only declared: a call ends the driver's process")
 
 
 class KernelFacts(_Model):
     """What a stand-in for a kernel has, taken from its own files at image build; see lab.image.kernel."""
 
     modules: dict[str, KernelModule] = Field(description="file name in lower case -> its exports")
-    others: tuple[str, ...] = Field(default=(), description="other files that a driver can import from, in lower case")
+    others: tuple[str, ...] = Field(default=(), description="other files that drivers can import from, in lower case")
 
 
 class ImageManifest(_Model):
@@ -132,15 +131,15 @@ class ImageManifest(_Model):
     guest: str = Field(description="one line for reports, for example 'free guest: Wine 10.0 on Debian 13'")
     kind: str = Field(description="kind of guest, see lab.image.registry; reports always say which")
     arch: Literal["x64", "x86"] = "x64"
-    capabilities: tuple[str, ...] = Field(description="what a guest of this image really does, see lab.guest.capability")
+    capabilities: tuple[str, ...] = Field(description="capabilities of a guest of this image, see lab.guest.capability")
     machine: MachineSpec
     prints: PrintPort
-    debug: DebugBoot | None = Field(default=None, description="how it boots with its kernel debugger on; null: it cannot")
+    debug: DebugBoot | None = Field(default=None, description="how it boots with its kernel debugger; null: it cannot")
     ports: Ports
     tools_dir: str = Field(default="C:\\lab\\bin", description="guest folder that holds labfile.exe")
     boot_timeout_s: float = 300
     versions: dict[str, str] = Field(default_factory=dict, description="what is inside: kernel, wine, …")
-    kernel: KernelFacts | None = Field(default=None, description="what the kernel has, where it is a stand-in; null: all")
+    kernel: KernelFacts | None = Field(default=None, description="what a stand-in for a kernel has; null: everything")
 
     @model_validator(mode="before")
     @classmethod

@@ -40,7 +40,7 @@ def test_a_status_without_a_win32_error_is_one_all_the_same() -> None:
 def test_a_missing_file_is_not_told_as_the_drivers_word_alone() -> None:
     error = refused("sc start Frob", 2)
     assert "a file is missing; DriverEntry returned 0xC0000034 (STATUS_OBJECT_NAME_NOT_FOUND)" in error.message
-    assert "unless it is the service or its file" in error.message
+    assert "if the service and its file are correct" in error.message
     assert "image path" in error.hint
 
 

@@ -72,7 +72,7 @@ def test_what_windows_refuses_is_the_drivers_and_a_restart_is_nobodys() -> None:
     assert caught.value.exit_code == 0xE0B
     with pytest.raises(TransportError, match="asks for a restart"):
         install_package(Answering(_ADDED, 3010), "x.inf")
-    with pytest.raises(TransportError, match="does not tell the name"):
+    with pytest.raises(TransportError, match="did not print the name"):
         install_package(Answering("done"), "x.inf")
     with pytest.raises(ServiceError):
         remove_package(Answering("in use", 5), "oem1.inf")

@@ -48,8 +48,8 @@ def test_a_link_with_blanks_is_one_word() -> None:
 #: Script, what is marked in it, what is said, what to try.
 WRONG = {
     "an operation": ("open h X; raed h 20", "raed", "unknown operation 'raed'", "read or aread"),
-    "no word": ("tick\nread h", "read", "LENGTH is missing behind read", "read HANDLE LENGTH"),
-    "a word too many": ("close h i", "i", "one word too many behind close", "close HANDLE"),
+    "no word": ("tick\nread h", "read", "LENGTH is missing after read", "read HANDLE LENGTH"),
+    "a word too many": ("close h i", "i", "one word too many after close", "close HANDLE"),
     "an option": ("read h 20 time=5", "time=5", "read has no option 'time'", "times"),
     "an option of others": ("close h tag=a", "tag=a", "close has no option 'tag'", "its options are none"),
     "an option first": ("read h 20 tag=a 5", "5", "options (NAME=VALUE) come last: 5", "read HANDLE LENGTH"),
@@ -104,7 +104,7 @@ WRONG = {
     "no handle": ("open h X; read i 20", "i", "handle i was not opened", "open i {link}; open are: h"),
     "a handle's misspelling": ("open handle X; read hadle 20", "hadle", "handle hadle was not opened", "handle"),
     "a closed handle": ("open h X; close h; read h 20", "h", "handle h was closed before", "open h {link}; open are: none"),
-    "a name in use": ("open h X; open h Y", "h", "handle h is open already", "close h, or another name"),
+    "a name in use": ("open h X; open h Y", "h", "handle h is open already", "close h, or use another name"),
     "a tag": ("open h X overlapped=1; aread h 5 tag=a; wait b", "b", "nothing was issued under the tag b", "tags so far: a"),
     "a tag of what has ended": (
         "open h X; read h 5 tag=a; wait a", "a", "nothing was issued under the tag a",

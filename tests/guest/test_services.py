@@ -170,7 +170,7 @@ def test_restart_tells_the_first_thing_that_went_wrong(replies: list[tuple[int, 
 
 def test_install_starts_only_what_it_has_created() -> None:
     transport = guest((1073, "[SC] CreateService FAILED 1073:\r\n"))
-    with pytest.raises(ServiceError, match="a service of this name exists already"):
+    with pytest.raises(ServiceError, match="a service with this name exists already"):
         control(transport).install("sync", "C:\\sync.sys")
     assert len(transport.sent) == 1
     transport = guest((0, ""), (0, ""))

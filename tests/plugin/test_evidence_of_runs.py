@@ -83,7 +83,7 @@ def test_a_dump_that_tells_another_crash_is_said_so(inner: Any) -> None:
     inner.run(READ.format(length=60))
     header = next(step for step in inner.test("test_read").evidence_steps if step.name == "dump-header")
     assert not header.ok
-    assert "code 0x00000000, reported was 0x000000D1" in header.detail
+    assert "code 0x00000000, but 0x000000D1" in header.detail
 
 
 def test_no_dump_where_none_is_wanted(inner: Any) -> None:

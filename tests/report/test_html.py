@@ -213,7 +213,7 @@ def test_evidence_is_linked_shown_and_its_steps_are_told(run: RunReport) -> None
     ]
     steps = [
         EvidenceStep(name="nmi", seconds=5.0, ok=True, detail="sent; the guest showed no reaction within 5 s"),
-        EvidenceStep(name="dump", seconds=0.0, ok=False, skipped=True, detail="left out: a memory dump was not asked for"),
+        EvidenceStep(name="dump", seconds=0.0, ok=False, skipped=True, detail="left out: memory dumps are off"),
     ]
     changes = {"evidence": files, "evidence_steps": steps, "hang": "hard", "nodeid": "evidence"}
     page = Page(render_html(run.model_copy(update={"tests": [red.model_copy(update=changes)]})))
@@ -223,7 +223,7 @@ def test_evidence_is_linked_shown_and_its_steps_are_told(run: RunReport) -> None
     assert "evidence/a%20b/memory.dmp" in links
     assert not any(link.startswith("javascript:") for link in links)
     assert page.values("src") == ["evidence/a%20b/crash.png"]
-    for words in ("no reaction within 5 s", "left out: a memory dump was not asked for", "did not obey the debugger either"):
+    for words in ("no reaction within 5 s", "left out: memory dumps are off", "did not obey the debugger either"):
         assert words in page.text
 
 

@@ -118,7 +118,10 @@ def test_each_file_is_missed(finished: RunReport, tmp_path: Path, kind: str, pie
         ({"prints": []}, "last words"),
         ({"guest_id": "gw0-2"}, "next test, on a fresh guest"),
         ({"evidence_steps": []}, "screenshot"),
-        ({"evidence_steps": [step("dump-header", ok=False, detail="the dump's header says otherwise")]}, "memory dump"),
+        (
+            {"evidence_steps": [step("dump-header", ok=False, detail="the dump's header differs from the guest's report")]},
+            "memory dump",
+        ),
     ],
 )
 def test_each_fact_is_missed(finished: RunReport, tmp_path: Path, changes: dict[str, object], piece: str) -> None:

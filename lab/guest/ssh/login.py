@@ -39,7 +39,7 @@ def login(
         transport.start_client(timeout=timeout)
         if host_key is not None and transport.get_remote_server_key() != host_key:
             raise TransportError(
-                "the SSH host key is not the one of this image",
+                "the SSH host key is not the key of this image",
                 hint="another server listens on this port, or the credentials belong to another build of the image",
             )
         _authenticate(transport, username, password, key)

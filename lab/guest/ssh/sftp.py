@@ -61,7 +61,7 @@ def get(sftp: paramiko.SFTPClient, remote: str, place: Path, *, check_time: Call
     place.mkdir()
     for entry in sorted(sftp.listdir(remote)):
         if "/" in entry or "\\" in entry or entry in (".", ".."):
-            raise TransportError(f"the guest lists an entry that is no file name: {entry!r}")
+            raise TransportError(f"the guest lists an entry that is not a file name: {entry!r}")
         get(sftp, f"{remote}/{entry}", place / entry, check_time=check_time)
 
 

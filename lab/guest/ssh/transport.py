@@ -182,7 +182,7 @@ class SshTransport:
         return GuestHung(
             f"in the guest, `{line[:200]}` did not end within {timeout:g} s; its connection was closed; "
             + (f"it had written: {text}" if text else "it had written nothing"),
-            hint="a pended request that nobody completes keeps its client; look at the kernel prints",
+            hint="a pended request that is never completed keeps its client waiting; see the kernel prints",
         )
 
     # -- files ---------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class SshTransport:
         with self._words(f"copying {what}"):
             client = paramiko.SFTPClient.from_transport(self._ready())
             if client is None:
-                raise TransportError(f"{self._where}: the guest offers no SFTP")
+                raise TransportError(f"{self._where}: the guest has no SFTP")
             with client:
                 channel = client.get_channel()
                 if channel is not None:
@@ -232,7 +232,7 @@ class SshTransport:
             self.close()
             raise TransportError(
                 f"{self._where}: {doing}: the guest rejected the credentials",
-                hint="do the credentials belong to this build of the image?",
+                hint="check that the credentials belong to this build of the image",
             ) from problem
         except FileNotFoundError as problem:
             raise TransportError(f"{self._where}: {doing}: a file or folder is missing in the guest") from problem

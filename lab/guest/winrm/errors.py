@@ -41,7 +41,7 @@ class Refused(Exception):
 
     def as_error(self) -> TransportError:
         """The error for callers."""
-        hint = "do the credentials belong to this build of the image?" if self._rejected else ""
+        hint = "check that the credentials belong to this build of the image" if self._rejected else ""
         return TransportError(str(self), hint=hint)
 
 

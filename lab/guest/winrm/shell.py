@@ -96,11 +96,11 @@ class WinRmShell:
         if protocol is None:
             return
         # The guest may be gone already; there is nothing left to save.
-        with passed_over(_LOG, "the end of a WinRM shell", Exception):
+        with passed_over(_LOG, "closing a WinRM shell", Exception):
             if shell is not None:
                 self._limit(protocol, 2, grace=2)
                 protocol.close_shell(shell, close_session=False)
-        with passed_over(_LOG, "the end of a WinRM session", Exception):
+        with passed_over(_LOG, "closing a WinRM session", Exception):
             protocol.transport.close_session()
 
     def drop(self, *, forget_shell: bool = False) -> None:
@@ -110,7 +110,7 @@ class WinRmShell:
             self._shell = None
             self._on_lost()
         if protocol is not None:
-            with passed_over(_LOG, "the end of a WinRM session", Exception):
+            with passed_over(_LOG, "closing a WinRM session", Exception):
                 protocol.transport.close_session()
 
     def ready(self) -> tuple[ShellProtocol, str]:
@@ -242,7 +242,7 @@ class WinRmShell:
         return GuestHung(
             f"in the guest, `{run.line}` did not end within {run.timeout:g} s; {terminated}; "
             + (f"it had written: {said}" if said else "it had written nothing"),
-            hint="a pended request that nobody completes keeps its client; look at the kernel prints",
+            hint="a pended request that is never completed keeps its client waiting; see the kernel prints",
         )
 
     def _reach(self) -> ShellProtocol:
@@ -267,7 +267,7 @@ class WinRmShell:
         self._shell = None
         self._on_lost()
         if protocol is not None and shell is not None:
-            with passed_over(_LOG, "the end of a WinRM shell; one that is gone answers with a fault", Exception):
+            with passed_over(_LOG, "closing a WinRM shell; if it is already closed, this gives a fault", Exception):
                 self._limit(protocol, 5)
                 protocol.close_shell(shell, close_session=False)
 
