@@ -15,7 +15,7 @@ from lab.report.model import Text
 
 SCHEMA_VERSION = 2
 #: Stands wherever a time or a rate is shown.
-CAVEAT = "Times and rates are this machine's; only ratios, sizes and losses compare with others."
+CAVEAT = "Times and rates are valid for this host only; ratios, sizes and losses can be compared with others."
 
 Status = Literal["measured", "failed", "not here", "interrupted"]
 

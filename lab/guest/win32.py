@@ -94,7 +94,7 @@ _CODES = (
         654,
         "ERROR_DRIVER_FAILED_PRIOR_UNLOAD",
         "an earlier load of the driver is still in memory",
-        "its DriverUnload, or an object that it left behind, keeps it there",
+        "its DriverUnload, or an object that it did not delete, keeps it there",
     ),
     Win32Code(995, "ERROR_OPERATION_ABORTED", "the request was cancelled"),
     Win32Code(996, "ERROR_IO_INCOMPLETE", "the overlapped request is not complete yet"),

@@ -54,7 +54,7 @@ class PrintPort(_Model):
         description="name of a print channel (lab.prints.registry). wine: lines on a serial port; kd: the kernel debugger's "
         "protocol on one; tap: the print relay driver; none: they stay in the guest"
     )
-    serial: int = Field(default=1, description="index of the serial port that carries the prints (not: tap)")
+    serial: int = Field(default=1, description="index of the serial port that carries the prints (not for the print relay)")
     mark_port: int | None = Field(
         default=None, description="guest TCP port whose service writes a marker into the print path (wine source)"
     )

@@ -126,8 +126,8 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path, message in (
         (tmp_path / "none.dmp", "No such file"),
-        (tmp_path, "no file"),
-        (pipe, "no file"),
+        (tmp_path, "not a file"),
+        (pipe, "not a file"),
         (Path("a\0b"), "null"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -48,7 +48,7 @@ def test_no_format_works(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(ELF[:100], "100 bytes instead of 4096"), (b"", "but with nothing"), (b"\0" * 5000, "begin like a dump")],
+    [(ELF[:100], "100 bytes instead of 4096"), (b"", "it begins with nothing"), (b"\0" * 5000, "begin like a dump")],
 )
 def test_a_file_that_is_not_what_qemu_says(tmp_path: Path, data: bytes, reason: str) -> None:
     with pytest.raises(TransportError, match=reason):
@@ -104,7 +104,7 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already"):
         dump_guest(FakeMachine(), tmp_path / "guest", timeout=60)
     assert (tmp_path / "guest.dmp").read_text() == "evidence"
-    with pytest.raises(ConfigError, match="no format"):
+    with pytest.raises(ConfigError, match="no dump format"):
         dump_guest(FakeMachine(), tmp_path / "guest", formats=[], timeout=60)
     with pytest.raises(ConfigError, match="no dump can be written"):
         dump_guest(FakeMachine(), tmp_path / "guest.dmp" / "below" / "guest", timeout=60)

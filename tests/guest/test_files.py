@@ -155,7 +155,7 @@ def test_entries_that_would_land_outside_are_refused(tmp_path: Path, name: str) 
         for one in ("fine", name):
             tar.addfile(tarfile.TarInfo(one), io.BytesIO())
     (tmp_path / "in").mkdir()
-    with pytest.raises(TransportError, match="not taken"):
+    with pytest.raises(TransportError, match="refused"):
         files.unpack(stream.getvalue(), tmp_path / "in" / "place", folder=True)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
@@ -166,7 +166,7 @@ def test_links_from_the_guest_are_refused(tmp_path: Path) -> None:
         link = tarfile.TarInfo("link")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.raises(TransportError, match="not taken"):
+    with pytest.raises(TransportError, match="refused"):
         files.unpack(stream.getvalue(), tmp_path / "place", folder=True)
 
 

@@ -89,5 +89,5 @@ def test_the_command_waits_in_the_guest_and_the_lab_a_little_longer() -> None:
 
 
 def test_an_answer_that_is_no_drive_is_refused() -> None:
-    with pytest.raises(TransportError, match="no drive: 'C:"):
+    with pytest.raises(TransportError, match="without a drive: 'C:"):
         find_drive(FakeTransport([result("C:\\Windows")]), MARK)

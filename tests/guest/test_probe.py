@@ -249,7 +249,7 @@ def test_a_link_stands_in_a_script_only_where_there_is_one() -> None:
     transport = FakeTransport([result(output(line(1, "open", handle="h")))])
     run_probe(transport, EXE, ProbeScript().open("h"), link=r"\\.\X")
     assert transport.sent[0].command == (EXE, r"open h \\.\X")
-    with pytest.raises(ConfigError, match=r"line 1, column 8: nobody has said what \{link\} stands for"):
+    with pytest.raises(ConfigError, match=r"line 1, column 8: there is no link for \{link\}"):
         run_probe(transport, EXE, ProbeScript().open("h"))
 
 

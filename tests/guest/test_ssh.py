@@ -135,7 +135,7 @@ def test_a_broken_connection_is_made_again_for_the_next_command(ssh: SshTranspor
 
 def test_another_host_key_is_refused(server: SshServer) -> None:
     transport = SshTransport(connector(server, paramiko.ECDSAKey.generate()), "SSH on x")
-    with pytest.raises(TransportError, match="host key is not the one of this image"):
+    with pytest.raises(TransportError, match="host key is not the key of this image"):
         transport.run("x", timeout=30)
     assert not server.requests
 

@@ -58,7 +58,7 @@ class KdMeasure:
         series += self._live(context)
         notes = (
             "decoder: per second of processor time; a serial port of 115200 baud delivers 0.0115 MB/s",
-            "live host: the collector in a process of its own over a socket, no guest behind it",
+            "live host: the collector in a process of its own over a socket, without a guest",
         )
         return Samples(series=tuple(series), notes=notes)
 

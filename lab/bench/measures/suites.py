@@ -30,7 +30,7 @@ class SuitesMeasure:
 
     name = "suites"
     title = "`lab run` of the suites, from command to report"
-    needs = "the machine; a minute or two for each of six runs"
+    needs = "the whole host; a minute or two for each of six runs"
 
     def run(self, context: Context) -> Samples:
         """Run them all, every run once: the figures are long, and steadier than short ones."""
