@@ -61,16 +61,6 @@ def test_a_mistake_in_the_source_is_the_users_and_leaves_nothing(
             "LabNoSuchRoutine is neither in the sources nor",
         ),
         (TINY_DRIVER.replace('DbgPrint("tiny")', "LabUndeclared()"), "implicit declaration", "do not declare it"),
-        (
-            TINY_DRIVER.replace('DbgPrint("tiny");', '__try { DbgPrint("x"); } __except (1) { }'),
-            "__try",
-            "structured exception",
-        ),
-        (
-            TINY_DRIVER.replace('DbgPrint("tiny");', 'try { DbgPrint("x"); } except (1) { DbgPrint("y"); }'),
-            "‘try’ undeclared",
-            "structured exception",
-        ),
         (TINY_DRIVER.replace("STATUS_SUCCESS", "STATUS_SUCESS"), "undeclared", "include the header or define the macro"),
         (TINY_DRIVER.replace('"tiny"', '__FUNCTION__ ": tiny"'), "expected", "not a string literal"),
         ("#include <wdf.h>\n", "wdf.h: No such file", "no headers of KMDF"),
@@ -223,6 +213,19 @@ def test_what_mingws_headers_lack_is_there(driver_folder: DriverFolder, tmp_path
     (result,) = build_components([tiny(folder)], "x64", tmp_path / "out", None, progress=said.append)
     assert pe.check(result.path, "driver", "x64").imports == {"ntoskrnl.exe": ("DbgPrint", "sprintf")}
     assert [line for line in said if "warning" in line] == []
+
+
+def test_two_sources_with_the_kits_string_functions_link(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """mingw-w64's ntstrsafe.h leaves each of its functions in every object file."""
+    body = 'char text[9]; RtlStringCbPrintfA(text, sizeof(text), "%d", Other()); DbgPrint("%s", text);'
+    include = "#include <ntstrsafe.h>\nULONG Other(void);\nNTSTATUS"
+    folder = driver_folder(
+        source=TINY_DRIVER.replace('DbgPrint("tiny");', body).replace("NTSTATUS", include, 1), sources="[tiny.c, other.c]"
+    )
+    other = "#include <ntddk.h>\n#include <ntstrsafe.h>\nULONG Other(void);\nULONG Other(void)\n{\n    WCHAR name[4];\n"
+    (folder / "other.c").write_text(f'{other}    return RtlStringCchCopyW(name, 4, L"abc");\n}}\n', encoding="utf-8")
+    (result,) = build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    assert "_vsnprintf" in pe.check(result.path, "driver", "x64").imports["ntoskrnl.exe"]
 
 
 def test_what_is_put_in_front_of_a_driver_is_one_of_its_inputs(
