@@ -156,7 +156,8 @@ NTSTATUS ReplaceExports(PULONG replaced, PULONG wanted)
 
     *replaced = 0;
     *wanted = TimerReplacementCount + DpcReplacementCount + PrintReplacementCount + StringReplacementCount + PciReplacementCount
-              + InterruptReplacementCount + HalReplacementCount + CsqReplacementCount + RequestorReplacementCount;
+              + InterruptReplacementCount + HalReplacementCount + CsqReplacementCount + RequestorReplacementCount
+              + ExceptionReplacementCount;
     if (protect == NULL)
         return STATUS_NOT_SUPPORTED;
     status = OpenTable(KernelRoutine(L"KeSetTimerEx"), protect, &table, &protection);
@@ -170,6 +171,7 @@ NTSTATUS ReplaceExports(PULONG replaced, PULONG wanted)
     *replaced += Replace(&table, InterruptReplacements, InterruptReplacementCount);
     *replaced += Replace(&table, CsqReplacements, CsqReplacementCount);
     *replaced += Replace(&table, RequestorReplacements, RequestorReplacementCount);
+    *replaced += Replace(&table, ExceptionReplacements, ExceptionReplacementCount);
     CloseTable(&table, protect, protection);
 
     /* Named as a function of its own, and not looked up: the import has hal.dll loaded. */

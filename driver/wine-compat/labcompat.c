@@ -1,8 +1,8 @@
 /*
  * labcompat.c - cures for Wine's kernel timers, prints and faults, so that drivers run in the free guest as on Windows.
  *
- * timers.c, dpcs.c, prints.c, strings.c, pci.c, interrupts.c, csq.c and requestor.c say what was seen and what is done about
- * it. Beside that: a driver's fault makes Wine look for a debugger, which takes seconds where there is one and prints lines without time and process where there is none.
+ * timers.c, dpcs.c, prints.c, strings.c, pci.c, interrupts.c, csq.c, requestor.c and exceptions.c say what was seen and what is
+ * done about it. Beside that: a driver's fault makes Wine look for a debugger, which takes seconds where there is one and prints lines without time and process where there is none.
  * Wine skips that when the process is being debugged, and then prints the one line
  * "err:seh:NtRaiseException Unhandled exception code c0000005 flags 0 addr 0x..." and ends the process.
  *
@@ -52,7 +52,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
     InitializeTimers();
     InitializeDpcs();
     InitializeInterrupts();
-    status = ReplaceExports(&replaced, &wanted);
+    status = InitializeExceptions() ? ReplaceExports(&replaced, &wanted) : STATUS_NOT_SUPPORTED;
     if (status == STATUS_NOT_SUPPORTED)
         DbgPrint("labcompat: this is not the kernel it was made for, nothing is changed\n");
     if (!NT_SUCCESS(status))

@@ -56,6 +56,12 @@ extern const ULONG CsqReplacementCount;
 extern const REPLACEMENT RequestorReplacements[];
 extern const ULONG RequestorReplacementCount;
 
+/* exceptions.c; TouchPages reads a byte of each page, and writes it back where that is asked for. */
+extern const REPLACEMENT ExceptionReplacements[];
+extern const ULONG ExceptionReplacementCount;
+BOOLEAN InitializeExceptions(VOID);
+VOID TouchPages(PVOID start, SIZE_T length, BOOLEAN write);
+
 /* labcompat.c: ends the process as the call of a function does that Wine only declares. */
 VOID SayLacking(const char *module, const char *function);
 

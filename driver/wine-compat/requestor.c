@@ -22,6 +22,8 @@ typedef struct _BASIC_FACTS {
 static VOID NTAPI LabProbeAndLockPages(PMDL mdl, KPROCESSOR_MODE mode, LOCK_OPERATION operation)
 {
     UNREFERENCED_PARAMETER(mode);
+    /* Memory that is not there raises, as on NT. */
+    TouchPages(MmGetMdlVirtualAddress(mdl), MmGetMdlByteCount(mdl), operation != IoReadAccess);
     mdl->MdlFlags |= MDL_PAGES_LOCKED;
     if (operation != IoReadAccess)
         mdl->MdlFlags |= MDL_WRITE_OPERATION;

@@ -79,6 +79,7 @@ _GIVEN_BY_COMPAT = {
         *("DbgPrintReturnControlC", "IoConnectInterrupt", "IoDisconnectInterrupt", "KeRemoveQueueDpc"),
         *("IoCsqInitialize", "IoCsqInsertIrp", "IoCsqRemoveIrp", "IoCsqRemoveNextIrp"),
         *("KeSynchronizeExecution", "MmMapLockedPages"),
+        *("ExRaiseAccessViolation", "ExRaiseDatatypeMisalignment", "ExRaiseStatus"),
     ),
 }
 #: Stand for the secrets and folders of a build wherever its plan is told.
