@@ -18,6 +18,7 @@ from lab.host import assets
 from lab.host.console import open_console
 from lab.host.survey import Survey, survey
 from lab.image.windows.machine import find_firmware
+from lab.toolchain.clang import PACKAGE, look_for_clang
 from lab.vm.statefile import choose_method
 
 
@@ -39,6 +40,7 @@ def doctor(
     found = survey(reprobe=reprobe)
     if json_output:
         document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None, **_snapshots(found)}
+        document["clang_for_seh"] = _clang()
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         _show(found, open_console())
@@ -98,9 +100,15 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
         rows.append(("dump formats", ", ".join(found.features.dump_formats)))
     rows.append(("forks at once", str(size["forks"])))
     rows.append(("UEFI firmware", _uefi_firmware() or "none; only Windows images need it: apt-get install -y ovmf"))
+    rows.append(("Clang, for drivers with __try", _clang()))
     rows.append(("recipes and guest programs", _data(found)))
     rows += [(f"{name} folder", f"{item.path} ({item.free_mb} MiB free)") for name, item in found.folders.items()]
     return rows
+
+
+def _clang() -> str:
+    clang, lacking = look_for_clang()
+    return clang.version if clang else f"{lacking}; only drivers with __try need it: apt-get install -y {PACKAGE}"
 
 
 def _data(found: Survey) -> str:

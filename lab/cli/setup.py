@@ -10,12 +10,19 @@ import typer
 
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.config.model import DEFAULT_IMAGE
+from lab.config.project import user_project
 from lab.errors import HostToolError
+from lab.host.assets import data_root
 from lab.host.console import is_terminal
 from lab.host.packages import install_commands, install_packages, missing_packages, needed_packages
 from lab.image.bootstrap_hints import hint_for
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image
+from lab.scaffold.look import look
+from lab.toolchain.choice import wanted_clang
+from lab.toolchain.clang import PACKAGE, look_for_clang
+from lab.toolchain.known import known_components, project_components
+from lab.toolchain.seh import seh_place
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +40,8 @@ def setup(
 ) -> None:
     """Set up this host: install missing packages (apt) and build the free guest's image.
 
-    If everything is there, it takes a second. It needs root or sudo only to install packages. On a terminal, it asks before
-    it installs anything.
+    Clang is installed when a driver of the project uses __try. If everything is there, it takes a second. It needs root or sudo
+    only to install packages. On a terminal, it asks before it installs anything.
     """
     if not no_packages:
         _packages(also or [], ask=not yes and is_terminal(sys.stdin) and is_terminal(sys.stdout))
@@ -45,7 +52,7 @@ def setup(
 
 
 def _packages(also: list[Path], *, ask: bool) -> None:
-    names = needed_packages(also)
+    names = (*needed_packages(also), *_of_drivers(user_project()))
     missing = missing_packages(names)
     if not missing:
         typer.echo(f"packages: all {len(names)} are installed")
@@ -59,3 +66,27 @@ def _packages(also: list[Path], *, ask: bool) -> None:
     except HostToolError as error:
         error.hint = error.hint or hint_for(error.output)
         raise
+
+
+def _of_drivers(project: Path) -> tuple[str, ...]:
+    """The package of Clang, where a driver of this project takes it and none that will do is there."""
+    why = _why_clang(project)
+    if not why or look_for_clang()[0] is not None:
+        return ()
+    typer.echo(f"packages: {PACKAGE} is needed: {why}")
+    return (PACKAGE,)
+
+
+def _why_clang(project: Path) -> str:
+    ours = project.resolve() == data_root().resolve()
+    components = known_components(project) if ours else project_components(project).components
+    for component in components.values():
+        why = wanted_clang(component) if "x64" in component.manifest.arches else ""
+        if why:
+            return f"{component.name}: {why}"
+    # Before `lab init` there is no manifest.
+    for driver in () if components else look(project).drivers:
+        place = seh_place(driver.folder, driver.sources, driver.include)
+        if place:
+            return f"{driver.name}: {place}"
+    return ""

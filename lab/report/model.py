@@ -228,6 +228,7 @@ class DriverEntry(_Model):
         description="something that it was built from is not as in the commit (for a finished file: anything in the "
         "repository); null where that is unknown",
     )
+    compiler: Text = Field(default="", description="what compiled it, by its own words; empty for a finished file")
     windows: Text = Field(
         default="",
         description="what Windows would say of its signature (refused, or in test mode only), where the guest takes any driver",

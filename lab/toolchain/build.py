@@ -18,6 +18,8 @@ from lab.errors import ConfigError, LabError
 from lab.host.assets import data_root, installed
 from lab.host.paths import cache_dir
 from lab.toolchain import pe
+from lab.toolchain.choice import choose_clang
+from lab.toolchain.clang import Clang
 from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, recipe_hash
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.inputs import FileHashes, Inputs, unchanged
@@ -45,6 +47,7 @@ class BuildResult:
         sha256: Of the file, lower-case hexadecimal.
         signed: Whether it carries the lab's signature; programs never do.
         rebuilt: False when it was up to date.
+        compiler: What compiled it, the first line of its ``--version``.
     """
 
     name: str
@@ -53,6 +56,7 @@ class BuildResult:
     sha256: str
     signed: bool
     rebuilt: bool
+    compiler: str = ""
 
 
 def default_out(arch: Arch, project: Path | None = None) -> Path:
@@ -261,7 +265,10 @@ def _build(
     signer = key if kind == "driver" else None
     target = out / component.image_name
     stamp = _stamp(out, component)
-    recipe = f"{recipe_hash(component, compiler, defines)} {f'{SCHEME} {signer.fingerprint()}' if signer else 'unsigned'}"
+    clang, why = choose_clang(component, compiler)
+    signature = f"{SCHEME} {signer.fingerprint()}" if signer else "unsigned"
+    recipe = f"{recipe_hash(component, compiler, defines, clang=clang)} {signature}"
+    by = clang.version if clang else compiler.version
 
     symbols = symbol_file(target)
     said = read_stamp(target)
@@ -272,13 +279,14 @@ def _build(
     )
     rebuilt = not fresh or not said or said.sha256 != _hash_of(target) or (kind == "driver" and not symbols.exists())
     if rebuilt:
-        progress(f"{component.name}: building {target.name} for {compiler.arch}")
-        with _made(component, compiler, out, signer, defines, warn) as (image, made_symbols, inputs):
+        told = f" by {clang.version}: {why}" if clang else ""
+        progress(f"{component.name}: building {target.name} for {compiler.arch}{told}")
+        with _made(component, compiler, clang, out, signer, defines, warn) as (image, made_symbols, inputs):
             # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
             # way round it would leave a file that nobody can tell from somebody else's.
             stamp.parent.mkdir(exist_ok=True)
             with replace_with(stamp) as temporary:
-                write_stamp(temporary, Stamp(_relative(component, out), recipe, inputs, sha256_of(image)))
+                write_stamp(temporary, Stamp(_relative(component, out), recipe, inputs, sha256_of(image), by))
             if kind == "driver":
                 symbols.parent.mkdir(exist_ok=True)
                 with replace_with(symbols) as temporary:
@@ -288,7 +296,13 @@ def _build(
     else:
         progress(f"{component.name}: {target.name} is up to date")
     return BuildResult(
-        name=component.name, kind=kind, path=target, sha256=sha256_of(target), signed=signer is not None, rebuilt=rebuilt
+        name=component.name,
+        kind=kind,
+        path=target,
+        sha256=sha256_of(target),
+        signed=signer is not None,
+        rebuilt=rebuilt,
+        compiler=by,
     )
 
 
@@ -353,6 +367,7 @@ def _refuse_foreign(component: Component, out: Path) -> None:
 def _made(
     component: Component,
     compiler: Compiler,
+    clang: Clang | None,
     out: Path,
     signer: SigningKey | None,
     defines: Sequence[str],
@@ -362,7 +377,7 @@ def _made(
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
         image = Path(folder) / component.image_name
         made_symbols = image.with_suffix(".dbg")
-        made = compile_component(component, compiler, image, defines=defines)
+        made = compile_component(component, compiler, image, defines=defines, clang=clang)
         for line in _shortened(made.warnings):
             _LOG.info("%s: %s", component.name, line)  # `warn` shows it
             warn(f"{component.name}: {line}")

@@ -12,6 +12,8 @@ Runtime = Literal["c", "none"]
 #: For which Windows the headers declare functions.
 Api = Literal["ws03", "vista", "win7", "win8", "win8.1", "win10", "win11"]
 Warnings = Literal["errors", "on", "off"]
+#: auto: Clang where a source uses `__try`, else GCC.
+CompilerKey = Literal["auto", "gcc", "clang"]
 Language = Literal["c", "c++", "asm"]
 
 _LANGUAGES: dict[str, Language] = {".c": "c", ".cpp": "c++", ".cxx": "c++", ".cc": "c++", ".S": "asm"}
@@ -76,7 +78,10 @@ class BuildKeys(BaseModel):
     defines: Annotated[tuple[str, ...], BeforeValidator(_as_words)] = Field(
         default=(), description="preprocessor definitions: NAME, NAME=VALUE, or a mapping"
     )
-    cflags: tuple[str, ...] = Field(default=(), description="more GCC options for all sources, placed after the lab's own")
+    compiler: CompilerKey = Field(
+        default="auto", description="auto: clang if a C or C++ source, or a header of yours, uses __try; gcc otherwise"
+    )
+    cflags: tuple[str, ...] = Field(default=(), description="more compiler options for all sources, placed after the lab's own")
     libraries: tuple[str, ...] = Field(
         default=(), description="import or static libraries: a name, such as ksecdd or ws2_32, or the path of an .a or .lib"
     )

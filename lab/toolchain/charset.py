@@ -15,9 +15,9 @@ from pathlib import Path
 from lab.errors import ConfigError
 from lab.host.textfile import SAVE_AS_UTF8, marked_encoding
 
-_UTF8 = "utf-8"
+UTF8 = "utf-8"
 #: Of a file that is ASCII behind its byte order mark.
-_MARK_ALONE = "mark alone"
+MARK_ALONE = "mark alone"
 
 
 def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str]:
@@ -35,18 +35,18 @@ def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str
     Raises:
         ConfigError: A source and its headers are in several encodings.
     """
-    if encoding == _UTF8:
+    if encoding == UTF8:
         return []
-    found = {name: _encoding_of(folder / name, encoding) for name in names}
+    found = {name: encoding_of(folder / name, encoding) for name in names}
     told = {value: name for name, value in found.items() if value}
     # With a mark and nothing beyond ASCII a file is UTF-8 where the others are; beside others, GCC can leave it alone only
     # when it is told of no encoding: narrow strings are right then.
-    marked = [name for name, value in found.items() if value == _MARK_ALONE]
-    if marked and set(told) <= {_MARK_ALONE, _UTF8}:
-        found = {name: _UTF8 if value else value for name, value in found.items()}
-        told = {_UTF8: marked[0]}
-    if None in found.values() or _MARK_ALONE in told:
-        odd = next(name for name, value in found.items() if value in (None, _MARK_ALONE))
+    marked = [name for name, value in found.items() if value == MARK_ALONE]
+    if marked and set(told) <= {MARK_ALONE, UTF8}:
+        found = {name: UTF8 if value else value for name, value in found.items()}
+        told = {UTF8: marked[0]}
+    if None in found.values() or MARK_ALONE in told:
+        odd = next(name for name, value in found.items() if value in (None, MARK_ALONE))
         logging.getLogger(__name__).warning("%s is not in %s; strings keep their bytes", folder / odd, encoding)
         return []
     if len(told) > 1:
@@ -59,19 +59,19 @@ def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str
     return [*(f"-finput-charset={_iconv(source)}" for source in told), f"-fexec-charset={_iconv(encoding)}"]
 
 
-def _encoding_of(file: Path, encoding: str) -> str | None:
+def encoding_of(file: Path, encoding: str) -> str | None:
     """Encoding of a file: empty for ASCII, which is any; None when it is none of those that it may be in."""
     try:
         data = file.read_bytes()
     except OSError:
         return ""  # the compiler says it better
     if data.startswith(codecs.BOM_UTF8) and data[len(codecs.BOM_UTF8) :].isascii():
-        return _MARK_ALONE
+        return MARK_ALONE
     if marked_encoding(data):
-        return _UTF8
+        return UTF8
     if data.isascii():
         return ""
-    for name in (encoding, _UTF8):
+    for name in (encoding, UTF8):
         try:
             data.decode(name)
         except UnicodeDecodeError:

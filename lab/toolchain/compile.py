@@ -1,4 +1,4 @@
-"""Compiles and links drivers and guest programs with mingw-w64: same inputs, same bytes, warnings are shown."""
+"""Compiles and links drivers and guest programs for mingw-w64: same inputs, same bytes, warnings are shown."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lab.errors import ConfigError, HostToolError, LabError
 from lab.host.process import run
 from lab.toolchain.buildkeys import language_of
 from lab.toolchain.charset import charset_flags
+from lab.toolchain.clang import Clang
 from lab.toolchain.codeview import codeview
 from lab.toolchain.diagnosis import explained, files_in, refuse_utf16, warnings_in
 from lab.toolchain.flags import (
@@ -34,6 +35,7 @@ from lab.toolchain.flags import (
 from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
 from lab.toolchain.manifest import Component
 from lab.toolchain.spelling import Spelling
+from lab.toolchain.transcode import transcoded
 
 ARCHES: tuple[Arch, ...] = ("x64", "x86")
 
@@ -47,6 +49,7 @@ _DEFINITIONS: dict[Arch, str] = {"x64": "ntoskrnl.def", "x86": "ntoskrnl-x86.def
 # x64 code can do without a single absolute address. ld then writes no .reloc section, and the image could not be told
 # from one whose relocations were stripped: one pointer to itself keeps the section.
 _ANCHOR = 'static const void *const anchor __attribute__((used, section(".rdata"))) = &anchor;\n'
+_LINK_WORDS = b"/DEFAULTLIB:"
 # What a table of virtual functions has in the place of one that is purely virtual; nobody calls it.
 _PURE = "void __cxa_pure_virtual(void) { __builtin_trap(); }\n"
 
@@ -108,7 +111,7 @@ def find_compiler(arch: Arch) -> Compiler:
     raise HostToolError([program], None, message=f"{program} has no ddk/ntddk.h among its headers", hint=hint)
 
 
-def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str] = ()) -> str:
+def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str] = (), *, clang: Clang | None = None) -> str:
     """SHA-256 over what decides the bytes of a build beside the files that it reads: compiler, flags, names.
 
     The names of all headers beside or below the manifest, and of those in its ``include`` folders, are part of it: a source
@@ -118,7 +121,9 @@ def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str]
     headers = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.h"))
     for place in component.manifest.include:
         headers += sorted(f"{place}/{path.name}" for path in (folder / place).glob("*.h*"))
-    parts = [compiler.version, compiler.arch, build_text(component, compiler.arch), *defines, str(compiler.kernel_headers)]
+    text = build_text(component, compiler.arch, "clang" if clang else "gcc")
+    parts = [compiler.version, compiler.arch, text, *defines, str(compiler.kernel_headers)]
+    parts += [clang.version] if clang else []
     if "c++" in languages(component):
         parts.append(_cxx_version(compiler))
     digest = hashlib.sha256()
@@ -132,7 +137,9 @@ def _cxx_version(compiler: Compiler) -> str:
     return run([compiler.cxx, "--version"], _TOOL_TIMEOUT_S, hint=hint).stdout.splitlines()[0]
 
 
-def compile_component(component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = ()) -> Compiled:
+def compile_component(
+    component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = (), clang: Clang | None = None
+) -> Compiled:
     """Compile and link a component.
 
     Args:
@@ -141,6 +148,7 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
         target: The file to write; its folder must exist. A driver's image is written once more beside it, with its
             symbols and line numbers, as ``.dbg``: `addr2line` and gdb tell from it what an address is.
         defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
+        clang: Compiles its C and C++ sources in the place of GCC, which still assembles and links.
 
     Returns:
         What was read and what the compiler warned of.
@@ -152,7 +160,7 @@ def compile_component(component: Component, compiler: Compiler, target: Path, *,
     """
     for _ in range(_TRIES):
         with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
-            job = _Job(component, compiler, Path(folder), defines)
+            job = _Job(component, compiler, Path(folder), defines, clang)
             search = component.manifest.include
             before = take_inputs(component.folder, job.headers(), search)
             read = job.compile(target)
@@ -174,6 +182,7 @@ class _Job:
     compiler: Compiler
     work: Path
     defines: Sequence[str]
+    clang: Clang | None = None
     warnings: list[str] = field(default_factory=list)
     #: Of each source: itself and the headers of the user that it includes.
     own: dict[str, list[str]] = field(default_factory=dict)
@@ -209,8 +218,14 @@ class _Job:
     def _command(self, source: str) -> list[str]:
         component, compiler, language = self.component, self.compiler, language_of(source)
         program = compiler.cxx if language == "c++" else compiler.program
-        flags = compile_flags(component, compiler.arch, language, self.defines)
+        clang = self._clang(source)
+        if clang:
+            program = clang.program
+        flags = compile_flags(component, compiler.arch, language, self.defines, "clang" if clang else "gcc")
         return [program, *flags, *header_flags(component, compiler.kernel_headers, language), *self._spelling().flags()]
+
+    def _clang(self, source: str) -> Clang | None:
+        return None if language_of(source) == "asm" else self.clang
 
     def _spelling(self) -> Spelling:
         headers = self.compiler.kernel_headers
@@ -229,14 +244,13 @@ class _Job:
         read: list[str] = []
         for number, source in enumerate(component.manifest.sources):
             objects.append(f"{number}.o")
-            charset = charset_flags(component.folder, self.own[source], component.manifest.encoding)
-            if language_of(source) == "asm":
-                charset = []
             rule = work / f"{number}.d"
-            words = [*charset, f"-Wa,--MD,{rule}", "-c", source, "-o", str(work / objects[-1])]
+            words = [*self._how(source, rule), "-c", source, "-o", str(work / objects[-1])]
             self._run([*self._command(source), *words], component.folder)
             # The assembler's own input, which the compiler wrote, is gone by now.
             read += [name for name in _names_in(rule) if (component.folder / name).is_file()]
+            if self._clang(source):
+                self._without_link_words(objects[-1])
             self._refuse_constructors(source, objects[-1])
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         self._own(["anchor.c", "-o", "anchor.o"])
@@ -259,6 +273,19 @@ class _Job:
             unstripped = [option for word in link for option in same_id.get(word, [word])]
             run([linker, *unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
         return [*read, *(name for name in _names_in(work / "rule.d") if Path(name).is_absolute())]
+
+    def _how(self, source: str, rule: Path) -> list[str]:
+        """Encodings, and who writes down what the assembler reads: Clang has its own assembler, which does not."""
+        own, encoding = self.own[source], self.component.manifest.encoding
+        if self._clang(source):
+            return transcoded(self.component.folder, own, encoding, self.work)
+        charset = [] if language_of(source) == "asm" else charset_flags(self.component.folder, own, encoding)
+        return [*charset, f"-Wa,--MD,{rule}"]
+
+    def _without_link_words(self, made: str) -> None:
+        """Clang hands ``#pragma comment(lib, …)`` on in Microsoft's words, of which ld warns; GCC passes over it."""
+        if _LINK_WORDS in (self.work / made).read_bytes():
+            run([self.compiler.tool("objcopy"), "--remove-section=.drectve", made], _TOOL_TIMEOUT_S, cwd=self.work)
 
     def _own(self, words: Sequence[str]) -> None:
         """Compile a source of the lab's own."""
@@ -309,4 +336,6 @@ class _Job:
 
 
 def _names_in(rule: Path) -> list[str]:
+    if not rule.exists():
+        return []
     return parse_dependencies(rule.read_text(encoding="utf-8", errors="surrogateescape"))

@@ -17,39 +17,50 @@ from lab.host.textfile import SAVE_AS_UTF8, marked_encoding
 _HOST = re.compile(
     r"internal compiler error|Killed signal|terminated with signal|[Oo]ut of memory|memory exhausted|Cannot allocate memory"
     r"|No space left|Input/output error|cannot execute|installation problem|not supported by iconv|no iconv implementation"
+    r"|PLEASE submit a bug report|unable to execute command|error in backend"
 )
 _CHARSETS = re.compile(r"not supported by iconv|no iconv implementation")
 _PLACE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+)(?::\d+)?: (?:fatal )?error: (?P<said>.*)$", re.MULTILINE)
 _NAMED = re.compile(r"(?:^|from )([^:\n]+):\d+[:,]", re.MULTILINE)
-_MISSING = re.compile(r"fatal error: (?P<name>.+): No such file or directory")
+#: GCC's words, and Clang's.
+_MISSING = re.compile(r"fatal error: '?(?P<name>.+?)(?:: No such file or directory|' file not found)")
 _UNDEFINED = re.compile(r"undefined reference to [`‘](?P<name>[^'’]+)['’]")
 _ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|ld: ")
 _SHOWN = 24
-_NO_SEH = "structured exception handling (__try, try, except), which GCC does not have"
 _FINISHED = "build it with the WDK and name the finished .sys as `image`, without `sources`"
+#: How Clang ends; it quotes lines with __try in them, and means something else.
+_BY_CLANG = re.compile(r"^\d+ (?:warnings?|errors?)(?: and \d+ errors?)? generated\.$", re.MULTILINE)
+#: What GCC says to __try; `try` and `except` are Microsoft's macros for it, and GCC shows the line.
+_SEH = (
+    re.compile(
+        r"__try|__except|__finally|__leave|[‘'`]try[’']|declaration of function [‘'`]except[’']"
+        r"|^\s*\d+ \|[\s}]*(?:try|finally)\s*\{?\s*$|^\s*\d+ \|[\s}]*except\s*\(",
+        re.MULTILINE,
+    ),
+    "it uses structured exception handling (__try, try, except), which GCC lacks: write `compiler: clang` into its manifest",
+)
 #: What the compiler says to code for Microsoft's, and what to do.
 _IDIOMS = (
-    # `try` and `except` are Microsoft's macros for them; GCC shows the line.
-    (
-        re.compile(
-            r"__try|__except|__finally|__leave|[‘'`]try[’']|declaration of function [‘'`]except[’']"
-            r"|^\s*\d+ \|[\s}]*(?:try|finally)\s*\{?\s*$|^\s*\d+ \|[\s}]*except\s*\(",
-            re.MULTILINE,
-        ),
-        f"it uses {_NO_SEH}: {_FINISHED}",
-    ),
     (
         re.compile(r"before string constant[^\n]*\n[^\n]*__FUNCTION__|__FUNCTION__ \""),
         'in GCC, __FUNCTION__ is not a string literal: write "%s: …" and pass __FUNCTION__ as an argument',
     ),
     (
-        re.compile(r"[’'] undeclared|unknown type name|was not declared in this scope"),
+        re.compile(r"[’'] undeclared|unknown type name|was not declared in this scope|use of undeclared identifier"),
         "the kernel headers of mingw-w64 do not have this name: include the header or define the macro that"
         f" declares it (also by `defines` in the manifest), or {_FINISHED}",
     ),
     (
-        re.compile(r"implicit declaration of function"),
+        re.compile(r"implicit declaration of function|call to undeclared (?:library )?function"),
         f"the kernel headers of mingw-w64 do not declare it: correct the spelling, declare it in the source, or {_FINISHED}",
+    ),
+    (
+        re.compile(r"error: (?:unknown argument|unsupported option|argument unused)"),
+        "Clang compiles a driver that uses __try, and `cflags` must be options of Clang",
+    ),
+    (
+        re.compile(r"illegal character encoding in"),
+        "name the encoding of the sources in the manifest, for example `encoding: gbk`",
     ),
     (
         re.compile(r"to execution character set|failure to convert"),
@@ -170,4 +181,5 @@ def _hints(output: str) -> Iterator[str]:
             f"{undefined['name']} is neither in the sources nor in mingw-w64's import libraries of ntoskrnl.exe and hal.dll;"
             f" a driver that needs another module: {_FINISHED}"
         )
-    yield from (hint for pattern, hint in _IDIOMS if pattern.search(output))
+    idioms = _IDIOMS if _BY_CLANG.search(output) else (_SEH, *_IDIOMS)
+    yield from (hint for pattern, hint in idioms if pattern.search(output))

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from lab.toolchain.buildkeys import Api, Language, is_library_file, language_of
+from lab.toolchain.clang import ASYNC, TARGET
 from lab.toolchain.manifest import Component
 
 Arch = Literal["x64", "x86"]
 #: What a component is linked to: the kernel, kernel32 alone, or kernel32 and the C library.
 Flavour = Literal["kernel", "bare", "c"]
+#: Who compiles; GCC assembles and links in any case.
+By = Literal["gcc", "clang"]
 
 # -g changes no code; what it adds is stripped from the image, and kept in the file beside it.
 _COMPILE = ("-O2", "-g", "-Wall", "-Wextra", "-fno-ident")
@@ -55,6 +58,23 @@ _NO_CXX_RUNTIME = ("-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-
 _CXX: dict[Flavour, tuple[str, ...]] = {"kernel": (*_NO_CXX_RUNTIME, "-Wno-write-strings"), "bare": _NO_CXX_RUNTIME, "c": ()}
 # x64 keeps its unwind tables: the kernel debugger walks the stack by them.
 _ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
+# What Clang does not know, or needs not be told: it has __pragma, and with -ffreestanding calls no memcpy for a loop.
+_NOT_CLANG = frozenset(
+    {"-fno-aggressive-loop-optimizations", "-fno-tree-loop-distribute-patterns", "-Wno-attributes", "-D__pragma(x)="}
+)
+# Its <intrin.h>, which every driver includes, warns of a header that it includes itself.
+_CLANG = (
+    *(TARGET, *ASYNC, "-fno-addrsig", "-D_CLANG_DISABLE_CRT_DEPRECATION_WARNINGS"),
+    *(
+        "-Wno-microsoft",
+        "-Wno-ignored-attributes",
+        "-Wno-unknown-attributes",
+        "-Wno-ignored-pragma-intrinsic",
+        "-Wno-invalid-source-encoding",
+    ),
+    # An error by itself since Clang 16; GCC and Microsoft's compiler warn.
+    "-Wno-error=incompatible-function-pointer-types",
+)
 #: ``_WIN32_WINNT``, and the ``NTDDI_VERSION`` that belongs to it: the last one of its name that the headers know.
 _API: dict[Api, tuple[str, str]] = {
     "ws03": ("0x0502", "0x05020000"),
@@ -108,7 +128,9 @@ def flavour_of(component: Component) -> Flavour:
     return "bare" if component.manifest.runtime == "none" else "c"
 
 
-def compile_flags(component: Component, arch: Arch, language: Language, defines: Sequence[str] = ()) -> list[str]:
+def compile_flags(
+    component: Component, arch: Arch, language: Language, defines: Sequence[str] = (), by: By = "gcc"
+) -> list[str]:
     """Options that do not depend on this machine; those of the manifest come last, and so win.
 
     Args:
@@ -116,6 +138,7 @@ def compile_flags(component: Component, arch: Arch, language: Language, defines:
         arch: For which processor.
         language: Of the source.
         defines: Beside those of the manifest.
+        by: Which compiler; of assembler it is always GCC.
     """
     manifest, flavour = component.manifest, flavour_of(component)
     level = _API[manifest.api] if manifest.api else None
@@ -126,7 +149,10 @@ def compile_flags(component: Component, arch: Arch, language: Language, defines:
         return ["-g", *folders, *named]
     strict = ("-Werror",) if manifest.warnings == "errors" else _NO_ERROR[language]
     flags = (*_STANDARD[language], *_COMPILE, *_ERRORS[language], *strict, *_MICROSOFT, *_FLAVOUR[flavour], *_ARCH[arch])
-    return [*flags, *(_CXX[flavour] if language == "c++" else ()), *folders, *named, *manifest.cflags]
+    flags += _CXX[flavour] if language == "c++" else ()
+    if by == "clang":
+        flags = (*(flag for flag in flags if flag not in _NOT_CLANG), *_CLANG)
+    return [*flags, *folders, *named, *manifest.cflags]
 
 
 def header_flags(component: Component, kernel_headers: Path, language: Language) -> list[str]:
@@ -158,9 +184,10 @@ def languages(component: Component) -> frozenset[Language]:
     return frozenset(language_of(source) for source in component.manifest.sources)
 
 
-def build_text(component: Component, arch: Arch) -> str:
+def build_text(component: Component, arch: Arch, by: By = "gcc") -> str:
     """All that decides a build beside the files that it reads and the compiler itself, as one text."""
-    lines: Iterator[Sequence[str]] = (compile_flags(component, arch, language) for language in sorted(languages(component)))
+    spoken = sorted(languages(component))
+    lines: Iterator[Sequence[str]] = (compile_flags(component, arch, language, by=by) for language in spoken)
     manifest = component.manifest
     rest = [manifest.warnings, manifest.encoding, *manifest.libraries, *_LIBRARIES[flavour_of(component)], *manifest.sources]
     return "\n".join("\0".join(words) for words in (*lines, link_flags(component, arch), rest))

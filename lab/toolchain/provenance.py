@@ -35,6 +35,7 @@ class Provenance:
             image: of the repository that it lies in.
         dirty: Something in that folder, or among the files that it was built from, is not as in the commit; of a finished
             image, anything in the repository. None: unknown.
+        compiler: What compiled it, the first line of its ``--version``; empty for a finished image.
     """
 
     size: int = 0
@@ -42,6 +43,7 @@ class Provenance:
     signer: str = ""
     commit: str = ""
     dirty: bool | None = None
+    compiler: str = ""
 
 
 def file_version(image: Path) -> str:

@@ -312,11 +312,13 @@ def _package(
         encoding=manifest.encoding,
         symbols=copied_symbols(image),
         origin=origin,
-        provenance=_provenance(facts, folder, None if choice.image else sources),
+        provenance=_provenance(
+            facts, folder, None if choice.image else sources, "" if choice.image else built[component.identity].compiler
+        ),
     )
 
 
-def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path] | None) -> Provenance:
+def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path] | None, compiler: str) -> Provenance:
     """Without ``sources`` it is a finished image: nobody knows what it was built from."""
     if sources is None:
         commit, dirty = commit_around(folder)
@@ -328,6 +330,7 @@ def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path] | None)
         signer=facts.signatures[0].signer if facts.signatures else "",
         commit=commit,
         dirty=dirty,
+        compiler=compiler,
     )
 
 

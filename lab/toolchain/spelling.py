@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-_MISSING = re.compile(r"^(?P<file>[^:\n]+):\d+:\d+: fatal error: (?P<name>.+): No such file or directory$", re.MULTILINE)
+_MISSING = re.compile(
+    r"^(?P<file>[^:\n]+):\d+:\d+: fatal error: '?(?P<name>.+?)(?:: No such file or directory|' file not found)$", re.MULTILINE
+)
 #: A name may go up so many folders, and what is written for it still lies in the scratch folder.
 _DEPTH = "spelling/a/b/c"
 
@@ -64,17 +66,17 @@ class Spelling:
         """The right spelling as #include takes it; empty when there is none."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         for base in dict.fromkeys([self.folder / beside, self.folder, *(self.folder / one for one in self.include)]):
-            own = _resolve(base, parts)
+            own = resolve(base, parts)
             if own is not None:
                 return f'"{os.path.relpath(own, self.folder)}"'
         for base in self.systems:
-            system = _resolve(base, parts)
+            system = resolve(base, parts)
             if system is not None:
                 return f"<{system.relative_to(base).as_posix()}>"
         return ""
 
 
-def _resolve(base: Path, parts: Sequence[str]) -> Path | None:
+def resolve(base: Path, parts: Sequence[str]) -> Path | None:
     """The file below ``base`` whose name differs from these parts at most in its case."""
     path = base
     for part in parts:

@@ -18,12 +18,14 @@ class Stamp:
         recipe: See :func:`lab.toolchain.compile.recipe_hash`, and how it was signed.
         inputs: All files that were read.
         sha256: Of the finished file.
+        compiler: The first line of its ``--version``; empty in stamps of before.
     """
 
     manifest: str
     recipe: str
     inputs: Inputs
     sha256: str
+    compiler: str = ""
 
 
 def stamp_file(image: Path) -> Path:
@@ -41,6 +43,7 @@ def read_stamp(image: Path) -> Stamp | None:
     try:
         said = json.loads(stamp_file(image).read_text(encoding="ascii"))
         inputs = Inputs(dict(said["inputs"]["files"]), tuple(said["inputs"]["shadows"]))
-        return Stamp(str(said["manifest"]), str(said["recipe"]), inputs, str(said["sha256"]))
+        compiler = str(said.get("compiler", ""))
+        return Stamp(str(said["manifest"]), str(said["recipe"]), inputs, str(said["sha256"]), compiler)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -75,8 +75,8 @@ static __inline__ __attribute__((__always_inline__)) void _enable(void)
 /* As Microsoft's compiler does: the expression is never run, and `__assume(0)` is a place that nothing reaches. */
 #define __assume(x) (__builtin_constant_p(x) && !(x) ? __builtin_unreachable() : (void)0)
 #endif
-#ifndef __noop
-/* With arguments or without. */
+#if !defined(__noop) && !defined(__clang__)
+/* With arguments or without. Clang has it. */
 enum { __noop };
 #define __noop(...) ((void)0)
 #endif

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from lab.cli import setup as command
 from lab.errors import HostToolError
+from lab.toolchain.clang import Clang
 
 
 class Machine:
@@ -71,3 +72,36 @@ def test_a_network_that_wants_a_log_in_is_not_blamed_on_keys(monkeypatch: pytest
     assert isinstance(error, HostToolError)
     assert "log in with a browser" in error.hint
     assert machine.images == []
+
+
+GUARDED = (
+    "#include <ntddk.h>\nNTSTATUS DriverEntry(PDRIVER_OBJECT d, PUNICODE_STRING p) { __try { return 0; } __finally { } }\n"
+)
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_clang_is_installed_where_a_driver_takes_it(
+    manifest: bool, there: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "lab.yaml").write_text("", encoding="utf-8")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "drv.c").write_text(GUARDED, encoding="utf-8")
+    if manifest:
+        (tmp_path / "src" / "driver.yaml").write_text("name: drv\nimage: drv.sys\nsources: [drv.c]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    machine = Machine(monkeypatch)
+    monkeypatch.setattr(command, "missing_packages", lambda names: tuple(name for name in names if "clang" in name))
+    monkeypatch.setattr(command, "look_for_clang", lambda: (Clang("clang", "19") if there else None, "there is none"))
+    done = machine.run("--no-image")
+    assert (done.exit_code, machine.installed) == (0, [] if there else ["clang-19"])
+    assert (": drv.c:2 uses __try" in done.output) is not there
+
+
+def test_a_project_without_such_a_driver_needs_no_clang(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("", encoding="utf-8")
+    (tmp_path / "drv.c").write_text(GUARDED.replace("__try", "/* __try */").replace("__finally", ""), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    machine = Machine(monkeypatch)
+    monkeypatch.setattr(command, "missing_packages", lambda names: tuple(name for name in names if "clang" in name))
+    assert (machine.run("--no-image").exit_code, machine.installed) == (0, [])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.host.process import run
+from lab.toolchain.compile import find_compiler
 from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
 from lab.toolchain.select import resolve_drivers
 from lab.toolchain.sign import SigningKey
@@ -131,6 +132,7 @@ def test_a_resolved_driver_says_where_it_comes_from(
         signer="Driver Test Lab (test signing only)",
         commit=commit,
         dirty=False,
+        compiler=find_compiler("x64").version,
     )
     inc.write_text("#include <ntddk.h>\n/* not committed */\n")
     assert tiny("two").dirty is True

@@ -15,8 +15,11 @@
 #endif
 #endif
 
-#ifdef __cplusplus
-/* It defines these two once more behind <intrin.h>, which GCC does not take in C++: not even `#include <ntddk.h>` compiles. */
+#if defined(__cplusplus) || defined(__clang__)
+/*
+ * It defines these two once more behind <intrin.h>, which GCC does not take in C++: not even `#include <ntddk.h>` compiles. In C,
+ * Clang leaves both in each object file, and two of them do not link.
+ */
 #include <intrin.h>
 #define InterlockedBitTestAndSet LabBitTestAndSet
 #define InterlockedBitTestAndReset LabBitTestAndReset
@@ -108,6 +111,14 @@ static __forceinline void LabInitializeDriverRuntime(ULONG flags)
 #ifndef MdlMappingNoWrite
 #define MdlMappingNoWrite 0x80000000
 #define MdlMappingNoExecute 0x40000000
+#endif
+
+#if defined(__clang__) && !defined(__cplusplus)
+/* Microsoft's excpt.h has them for drivers in C. GCC knows no __try, and a driver that is built by it may use the names. */
+#define try __try
+#define except __except
+#define finally __finally
+#define leave __leave
 #endif
 
 #ifdef __cplusplus
