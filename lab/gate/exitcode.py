@@ -64,6 +64,8 @@ class RunEnd:
         unexplained: Number of tests that failed for pytest and have no verdict that says so.
         failed: Number of tests that failed for pytest.
         not_run: Number of selected tests that the run stopped before.
+        no_guest_by: Whose fault it is that no guest can be had, where that is so; see
+            :class:`lab.report.sessionfile.SessionFacts`.
     """
 
     totals: Mapping[str, int]
@@ -74,6 +76,7 @@ class RunEnd:
     unexplained: int = 0
     failed: int = 0
     not_run: int = 0
+    no_guest_by: str = ""
 
 
 def run_code(end: RunEnd) -> int:
@@ -86,6 +89,8 @@ def run_code(end: RunEnd) -> int:
     code = exit_code(end.totals)
     if code not in (OK, NOTHING):
         return code
+    if end.no_guest_by:
+        return USAGE if end.no_guest_by == "usage" else INFRA
     if end.pytest_code < 0 or end.unexplained:
         return INFRA
     if end.stopped_by == "internal error" or end.pytest_code == _PYTEST_INTERNAL:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import lab
-from lab.errors import LabError, NoDriver
+from lab.errors import ConfigError, LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
 from lab.lease.protocol import GuestSource
 from lab.plugin import hookspec, markers, options
@@ -130,6 +130,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except NoDriver as error:
         raise pytest.UsageError(str(error)) from None
     except LabError as error:
+        config.stash[_RECORDER].no_guest(str(error), "usage" if isinstance(error, ConfigError) else "infra")
         if not is_worker(config):
             raise pytest.UsageError(f"no guest can be had: {error}") from None
         # A usage error of a worker would reach the user as a crash of that worker.

@@ -11,6 +11,8 @@ from lab.gate.blame import blame
 from lab.gate.verdict import one_line
 from lab.report.sessionfile import CollectionError, SessionFacts
 
+NoGuestBy = Literal["", "usage", "infra"]
+
 #: Set on a collection's report where the exception is at hand, which is in a worker.
 _VERDICT = "lab_verdict"
 
@@ -26,6 +28,8 @@ class Recorder:
         self._stopped = ""
         self._stopped_by: Literal["", "interrupt", "exit", "stop", "internal error"] = ""
         self._blame: Literal["test", "lab"] = "lab"
+        self._no_guest = ""
+        self._no_guest_by: NoGuestBy = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note each test, and each that failed; workers' reports arrive here, too."""
@@ -49,6 +53,10 @@ class Recorder:
     def deselected_by_workers(self, count: int) -> None:
         """Each worker leaves out the same tests."""
         self._deselected = max(self._deselected, count)
+
+    def no_guest(self, reason: str, by: NoGuestBy) -> None:
+        """Note that no guest can be had; each process finds the same, so the last one's reason stays."""
+        self._no_guest, self._no_guest_by = reason, by
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note why the session ended early: also a stop at a number of failures comes this way."""
@@ -81,6 +89,8 @@ class Recorder:
             ran=len(self._ran),
             failed=list(self._failed),
             deselected=self._deselected,
+            no_guest=self._no_guest,
+            no_guest_by=self._no_guest_by,
             collection_errors=self._errors,
         )
 

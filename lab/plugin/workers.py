@@ -28,6 +28,7 @@ _OUT = "lab_out"
 _COMMAND = "lab_command"
 _DESELECTED = "lab_deselected"
 _REFUSAL = "lab_refusal"
+_NO_GUEST = "lab_no_guest"
 
 
 def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:
@@ -73,7 +74,9 @@ def tell_controller(config: pytest.Config, recorder: Recorder) -> None:
     """At a worker's end: tell the controller what it cannot see itself."""
     output: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if output is not None:
-        output[_DESELECTED] = recorder.facts(0).deselected
+        facts = recorder.facts(0)
+        output[_DESELECTED] = facts.deselected
+        output[_NO_GUEST] = (facts.no_guest, facts.no_guest_by)
 
 
 def refuse_in_worker(config: pytest.Config, message: str) -> NoReturn:
@@ -100,6 +103,9 @@ class XdistHooks:
         """
         told = getattr(node, "workeroutput", None) or {}
         self._recorder.deselected_by_workers(int(told.get(_DESELECTED, 0)))
+        reason, by = told.get(_NO_GUEST, ("", ""))
+        if reason:
+            self._recorder.no_guest(reason, by)
         if refusal := told.get(_REFUSAL):
             raise pytest.UsageError(refusal)
 

@@ -35,4 +35,5 @@ def run_end(report: RunReport | None, session: SessionFacts, pytest_code: int, s
         unexplained=len(unexplained) if report is not None else 0,
         failed=len(session.failed) if report is not None else 0,
         not_run=len(report.not_run) if report is not None else 0,
+        no_guest_by=session.no_guest_by,
     )

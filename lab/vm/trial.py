@@ -77,9 +77,9 @@ def _losses(machine: VirtualMachine, state: Path, devices: Sequence[str], featur
     types = {device: str(_get(machine.qmp, f"{_PERIPHERALS}/{device}", "type")) for device in devices}
     try:
         write_state(machine, state, choose_method(features), timeout=_SECONDS)
+        sections = sections_of(state.read_bytes())
     except (SnapshotFailed, CommandRefused) as error:
         return [Loss("", error.message.splitlines()[0])]
-    sections = sections_of(state.read_bytes())
     other = [device for device, path in paths.items() if not path]
     described = _described(machine.spec) if other else frozenset()
     why = "QEMU does not save its state in a snapshot"

@@ -57,6 +57,12 @@ MISTAKE = "@sync\ndef test_mistake(reader): reader.read(lenght=20)\n"
 SKIPPED = "@pytest.mark.lab_needs('nt_kernel')\ndef test_skipped(guest): pass\n"
 KNOWN = "@sync\n@pytest.mark.xfail(reason='slot Z is to come')\ndef test_known(reader): assert False\n"
 
+NO_GUEST = """
+def pytest_lab_guest_source(config, lab_config):
+    from lab.errors import SnapshotFailed
+    raise SnapshotFailed('there is none')
+"""
+
 DRIVER_C = """\
 #include <ntddk.h>
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
@@ -230,6 +236,10 @@ ROWS = {
         files={"kettle/kettle.c": GOOD_C, "kettle/driver.yaml": MANIFEST},
     ),
     # 10: the lab
+    "no guest, and no fault of the user's": Row(10, PASSES, said=("no guest can be had: there is none",), conftest=NO_GUEST),
+    "no guest for any worker": Row(
+        10, PASSES + MISTAKE, said=("no guest can be had: there is none",), conftest=NO_GUEST, workers=True
+    ),
     "QEMU ends": Row(10, INFRA, verdicts={"infra": 1}),
     "the host has no room": Row(
         10, "def test_it(guest): open('/dev/full', 'w').write('x' * 99999)\n", verdicts={"infra": 1}, said=("no room left",)
