@@ -114,14 +114,6 @@ def test_the_plan_names_all_that_is_installed_and_nothing_of_this_machine(checko
     assert plan["customize"]["password"] == "PASSWORD"
 
 
-def test_an_image_of_a_key_that_was_counted_otherwise_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    present = content_key(WineRecipe().inputs())
-    monkeypatch.setattr(recipe, "SAME_IMAGE", {present: "0123456789abcdef"})
-    assert WineRecipe().key() == "0123456789abcdef"
-    monkeypatch.setattr(recipe, "SAME_IMAGE", {"another": "0123456789abcdef"})
-    assert WineRecipe().key() == present
-
-
 def test_the_key_of_the_free_guest_covers_how_its_programs_are_compiled(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ import datetime
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from lab.config.yamlfile import read_yaml, validate
@@ -69,9 +68,6 @@ MACHINE = MachineSpec(
 #: Part of the key: raised when what is no part of :meth:`WineRecipe.plan` changes what is in an image: the form of the
 #: credentials (lab/image/credentials.py), the kernel's exports (lab/image/kernel.py).
 REVISION = 1
-#: Images of these keys are also what the recipe of the present key makes: the key was counted in another way before, over the
-#: text of the lab's own modules. Present key → the key that such an image has, and keeps.
-SAME_IMAGE: Mapping[str, str] = {"9ac7f09c9200a603": "a3b8eeecd7c4bdda"}
 #: Functions that only this driver of the lab gives to drivers, see driver/wine-compat.
 _GIVEN_BY_COMPAT = {
     "hal.dll": ("HalGetInterruptVector", "HalSetBusData", "HalSetBusDataByOffset"),
@@ -115,8 +111,7 @@ class WineRecipe:
         Taken once, so that a file which changes while the image is built does not change the image's name.
         """
         if not self._key:
-            present = content_key(self.inputs())
-            self._key = SAME_IMAGE.get(present, present)
+            self._key = content_key(self.inputs())
         return self._key
 
     def inputs(self) -> dict[str, bytes]:
