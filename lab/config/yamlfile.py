@@ -144,6 +144,9 @@ def _words(details: Sequence[ErrorDetails], model: type[BaseModel]) -> tuple[str
     texts = [item["msg"].removeprefix("Value error, ").replace("Input should be", "must be") for item in details]
     said = " or ".join(text if number == 0 else text.removeprefix("must be ") for number, text in enumerate(texts))
     value = repr(first["input"])
+    if first["type"] in ("tuple_type", "list_type"):
+        scalar = isinstance(first["input"], (str, int, float))
+        return f"must be a list, not {value[:60]}", f"write [{first['input']}]" if scalar else "a list stands in [ and ]"
     return f"{said}, not {value if len(value) <= 60 else value[:57] + '…'}", ""
 
 

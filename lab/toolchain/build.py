@@ -381,17 +381,30 @@ def _made(
         for line in _shortened(made.warnings):
             _LOG.info("%s: %s", component.name, line)  # `warn` shows it
             warn(f"{component.name}: {line}")
-        others = bool(component.manifest.libraries)
-        pe.check(image, component.manifest.kind, compiler.arch, others=others)
+        _check(component, image, compiler.arch)
         if signer:
             finished = Path(folder) / "signed" / component.image_name
             finished.parent.mkdir()
             sign(image, finished, component.name, signer)
             verify(finished, signer)
             # Signing rewrites the checksum: look again at what the guest will get.
-            pe.check(finished, component.manifest.kind, compiler.arch, others=others)
+            _check(component, finished, compiler.arch)
             image = finished
         yield image, made_symbols, made.inputs
+
+
+def _check(component: Component, image: Path, arch: Arch) -> None:
+    """Check an image as Windows does. The message names the manifest: the image is in a scratch folder, and will be gone."""
+    libraries = bool(component.manifest.libraries)
+    try:
+        pe.check(image, component.manifest.kind, arch, others=libraries)
+    except ConfigError as error:
+        said = f"{component.image_name} {error.message.removeprefix(f'{image}: ')}"
+        imports = "which the kernel does not have" in said
+        hint = "drivers import from kernel modules only: name their libraries (ksecdd, ndis, …), not those of programs"
+        raise component.wrong(
+            said, "libraries" if libraries else "sources", hint=hint if imports and libraries else error.hint
+        ) from None
 
 
 def _shortened(warnings: Sequence[str]) -> list[str]:

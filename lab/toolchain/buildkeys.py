@@ -46,7 +46,7 @@ def relative_path(value: str, what: str) -> str:
         raise ValueError(f"must name {what}")
     if Path(value).is_absolute():
         raise ValueError(
-            f"must name {what} by its path relative to the manifest's folder, such as ../inc, because"
+            f"must name {what} by its path relative to the manifest's folder, such as ../{Path(value).name}, because"
             " absolute paths differ between hosts"
         )
     return value

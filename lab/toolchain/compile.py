@@ -16,7 +16,7 @@ from lab.toolchain.buildkeys import language_of
 from lab.toolchain.charset import charset_flags
 from lab.toolchain.clang import Clang
 from lab.toolchain.codeview import codeview
-from lab.toolchain.diagnosis import explained, files_in, refuse_utf16, warnings_in
+from lab.toolchain.diagnosis import explained, files_in, library_in, refuse_utf16, warnings_in
 from lab.toolchain.flags import (
     BUILD_ID,
     KERNEL,
@@ -332,7 +332,13 @@ class _Job:
         self.warnings.extend(warnings_in(run(argv, _TOOL_TIMEOUT_S, cwd=cwd, env=environ).stderr))
 
     def _explained(self, error: HostToolError) -> LabError:
-        return explained(error, self.component.folder, self.component.file)
+        component = self.component
+        found, library = explained(error, component.folder, component.file), library_in(error.output)
+        for number, name in enumerate(component.manifest.libraries):
+            if library in (name.removesuffix(".lib"), str((component.folder / name).absolute())):
+                said = found.message.removeprefix(f"{component.file}: ")
+                return component.wrong(said, "libraries", number, hint=found.hint)
+        return found
 
 
 def _names_in(rule: Path) -> list[str]:

@@ -25,7 +25,10 @@ _NAMED = re.compile(r"(?:^|from )([^:\n]+):\d+[:,]", re.MULTILINE)
 #: GCC's words, and Clang's.
 _MISSING = re.compile(r"fatal error: '?(?P<name>.+?)(?:: No such file or directory|' file not found)")
 _UNDEFINED = re.compile(r"undefined reference to [`‘](?P<name>[^'’]+)['’]")
-_ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|ld: ")
+# ld writes no blank in front of the name of a file that it does not know.
+_ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|\bld:")
+#: A library that is not there, by its name; one that is none, by its path.
+_LIBRARY = re.compile(r"cannot find -l(?P<name>[^\s:]+)|\bld: ?(?P<path>/[^:\n]+): file format not recognized")
 _SHOWN = 24
 _FINISHED = "build it with the WDK and name the finished .sys as `image`, without `sources`"
 #: How Clang ends; it quotes lines with __try in them, and means something else.
@@ -81,6 +84,10 @@ _IDIOMS = (
     (
         re.compile(r"cannot find -l"),
         "mingw-w64 has no import library with this name: write the path of an .a or .lib file under `libraries`",
+    ),
+    (
+        re.compile(r"file format not recognized"),
+        "it is no library for Windows: `libraries` needs import or static libraries (.a, .lib) or object files (.o, .obj)",
     ),
     (
         re.compile(r"exception handling disabled|cannot use .?dynamic_cast|cannot use .?typeid"),
@@ -142,6 +149,12 @@ def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
     if place is None:
         return ConfigError(f"does not link:\n{shown}", file=str(manifest), hint=hint)
     return ConfigError(f"does not compile:\n{shown}", file=str(folder / place["file"]), line=int(place["line"]), hint=hint)
+
+
+def library_in(output: str) -> str:
+    """The library that the linker did not find (its name) or could not read (its path); empty if it was something else."""
+    found = _LIBRARY.search(output)
+    return (found["name"] or found["path"]) if found else ""
 
 
 def files_in(output: str) -> list[str]:

@@ -131,8 +131,15 @@ def clients_of(
         if path.is_file() and path.suffix.lower() == ".exe":
             yield Client(path.stem, file=path)
             continue
-        found = _at(component, client, key) if _is_path(client) else []
-        found = [part for part in found if part.manifest.kind == "program"]
+        there = _at(component, client, key) if _is_path(client) else []
+        found = [part for part in there if part.manifest.kind == "program"]
+        if there and not found:
+            names = ", ".join(part.name for part in there)
+            raise component.wrong(
+                f"{client} describes a driver ({names}), and a client is a program",
+                *key,
+                hint="`kind: program` in that manifest makes it one; drivers that must be loaded first belong to `needs`",
+            )
         if not found:
             raise component.wrong(
                 f"{client} is neither a known program nor a file relative to the manifest",

@@ -84,7 +84,7 @@ def resolve_drivers(
     chosen: dict[str, _Choice] = {}
     chosen_programs: dict[str, Component] = {}
     for group in (beside, paths):
-        taken: dict[str, Path] = {}
+        taken: dict[str, _Choice] = {}
         for path in group:
             for choice in _choices(path, known):
                 if choice.component.manifest.kind == "program":
@@ -92,8 +92,8 @@ def resolve_drivers(
                     continue
                 name = choice.component.name
                 if name in taken:
-                    raise ConfigError(f"{path} and {taken[name]} both have the driver name {name}", hint="use only one of them")
-                taken[name] = path
+                    raise _twice(choice, taken[name])
+                taken[name] = choice
                 chosen[name] = choice
     for name in names:
         if name not in known or known[name].manifest.kind != "driver":
@@ -235,7 +235,20 @@ def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:
         return [_replacement(path, known)]
     if path.name.endswith(MANIFEST_NAME):
         return [_finished_or_built(load_component(path))]
-    raise ConfigError(f"is neither a .sys file, nor a {MANIFEST_NAME}, nor a folder", file=str(path))
+    raise ConfigError(
+        f"is neither a .sys file, nor a {MANIFEST_NAME}, nor a folder",
+        file=str(path),
+        hint=f"name its folder, or its manifest, whose name ends in {MANIFEST_NAME}",
+    )
+
+
+def _twice(choice: _Choice, other: _Choice) -> ConfigError:
+    """Two of the user's choices are one driver."""
+    files = [one.image or one.component.file for one in (choice, other)]
+    said = f"{files[0]} and {files[1]} both have the driver name {choice.component.name}"
+    if choice.image or choice.component.file == other.component.file:
+        return ConfigError(said, hint="use only one of them")
+    return choice.component.wrong(said, "name", hint="give one of them another name, or leave one away")
 
 
 def _finished_or_built(component: Component) -> _Choice:
@@ -267,10 +280,9 @@ def _refuse_clashes(choices: Iterable[_Choice]) -> None:
         for key, value, seen in (("service", component.service, services), ("image", image_name, images)):
             other = seen.setdefault(value.lower(), component)
             if other is not component:
-                raise ConfigError(
+                raise component.wrong(
                     f"{value} is also the {key} of the driver {other.name} ({other.file})",
-                    file=str(component.file),
-                    key=key,
+                    key,
                     hint=f"rename it; to replace that driver, use its name: {other.name}",
                 )
 
