@@ -88,6 +88,11 @@ def _seen(sight: Sight) -> list[str]:
         lines.append(f"{origin}: {what}; {driver.name}, {device}")
         if driver.sources and not driver.unload:
             lines.append("  it has no unload routine, so tests load it once in each guest")
+        if driver.clients and driver.manifest is None:
+            lines.append(f"  programs for it: {', '.join(program.name for program in driver.clients)}")
+        elif driver.clients:
+            names = ", ".join(program.name for program in driver.clients)
+            lines.append(f"  programs that its manifest does not name: {names}; write them there under `clients`")
         if driver.kinds:
             lines.append(
                 f"  it is a {' and '.join(driver.kinds)} driver, which needs a Windows guest: `lab image build --help`"

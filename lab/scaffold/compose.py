@@ -13,6 +13,7 @@ from lab.errors import ConfigError
 from lab.host.assets import data_root
 from lab.scaffold.look import FoundDriver, Sight
 from lab.scaffold.names import identifier
+from lab.scaffold.programs import FoundProgram
 from lab.toolchain.manifest import MANIFEST_NAME
 
 #: What YAML reads as a text without quotes, and the words that it does not.
@@ -103,8 +104,22 @@ def _manifest(driver: FoundDriver) -> str:
         lines.append(f"links: [{', '.join(map(_yaml, driver.links))}]")
     else:
         lines.append("# links: ['\\\\.\\YourDevice']    # how programs open its device; none was found in the sources")
-    lines.append("clients: [drvprobe]      # runs scripts of device operations; programs of your own by name or path")
+    if driver.clients:
+        lines.append("clients:\n  - drvprobe    # runs scripts of device operations")
+        lines += [f"  - {_client(program, driver.folder)}    # of {program.origin.name}" for program in driver.clients]
+    else:
+        lines.append("clients: [drvprobe]      # runs scripts of device operations; programs of your own by name or path")
     return "\n".join(lines) + "\n"
+
+
+def _client(program: FoundProgram, folder: Path) -> str:
+    """A client that the manifest describes itself."""
+    keys = program.keys(folder)
+    texts = (
+        f"{key}: {_yaml(value) if isinstance(value, str) else '[' + ', '.join(map(_yaml, value)) + ']'}"
+        for key, value in keys.items()
+    )
+    return "{" + ", ".join(texts) + "}"
 
 
 def _suite(driver: FoundDriver) -> str:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from lab.errors import ConfigError
 from lab.scaffold.names import driver_name, told_apart
+from lab.scaffold.programs import FoundProgram, assigned, programs_of
 from lab.scaffold.sources import SUFFIXES, Inf, Project, SourceFacts, inf_facts, project_facts, read_any, source_facts
 from lab.toolchain import pe
 from lab.toolchain.manifest import load_component, manifests_in
@@ -41,6 +42,7 @@ class FoundDriver:
         origin: The file that told of it.
         manifest: The manifest that is there already.
         alone: It is the only driver of its folder.
+        clients: Programs of the repository that seem to be for it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class FoundDriver:
     origin: Path
     manifest: Path | None = None
     alone: bool = True
+    clients: tuple[FoundProgram, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,22 @@ def look(root: Path) -> Sight:
         stems = {path.stem.lower(): path for path in sorted(finished, key=_changed)}
         drivers = [driver for path in stems.values() for driver in _of_finished(path, infs)]
     apart, left_out = told_apart(drivers, root)
-    return Sight(root, apart, unbuildable, _ci(root), left_out)
+    programs, others = programs_of(projects, _described(folders))
+    clients = assigned(programs, apart)
+    apart = tuple(replace(driver, clients=clients.get(driver, ())) for driver in apart)
+    return Sight(root, apart, unbuildable, _ci(root), {**left_out, **(others if apart else {})})
+
+
+def _described(folders: Mapping[Path, list[str]]) -> list[str]:
+    """Names of the programs that have a manifest, in a file of their own or among a driver's clients."""
+    names = ["drvprobe"]
+    for file in (file for folder in folders for file in manifests_in(folder)):
+        try:
+            component = load_component(file)
+        except ConfigError:
+            continue  # its own command says what is wrong with it
+        names += [part.name.lower() for part in (component, *component.programs) if part.manifest.kind == "program"]
+    return names
 
 
 def _of_manifest(file: Path) -> list[FoundDriver]:

@@ -27,6 +27,9 @@ FRAMEWORKS = {
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
 _QUOTED = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 _MSBUILD = "{http://schemas.microsoft.com/developer/msbuild/2003}"
+_CONFIGURATIONS = frozenset({"_DEBUG", "NDEBUG"})
+#: Of the list that a new project of Visual Studio has; GCC links these.
+_USUAL = frozenset({"kernel32", "user32", "gdi32", "advapi32", "shell32"})
 _SERVICE = re.compile(r"^[ \t]*AddService[ \t]*=[ \t]*\"?([^,\";\s%]+)", re.MULTILINE | re.IGNORECASE)
 _BINARY = re.compile(r"^[ \t]*ServiceBinary[ \t]*=[ \t]*.*?([^\\/%\s\"]+\.sys)", re.MULTILINE | re.IGNORECASE)
 
@@ -60,13 +63,17 @@ class Project:
         target: Name of the image without its suffix; empty when it is the file's own.
         sources: What is compiled.
         include: Folders of headers that are named without a variable.
-        defines: Preprocessor definitions, in all configurations.
+        defines: Preprocessor definitions, in all configurations; each name once.
+        program: It makes a program (``ConfigurationType`` Application).
+        libraries: Of a program: what it is linked to beside the usual, without ``.lib``.
     """
 
     target: str
     sources: tuple[str, ...]
     include: tuple[str, ...]
     defines: tuple[str, ...]
+    program: bool = False
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +135,29 @@ def project_facts(text: str) -> Project | None:
         target=target,
         sources=_plain(value for value in sources if value.lower().endswith(SUFFIXES)),
         include=_plain(include),
-        defines=tuple(dict.fromkeys(word for word in defines if word and not re.search(r"[%$()\s]", word))),
+        defines=_by_name(word for word in defines if word and not re.search(r"[%$()\s]", word)),
+        program="Application" in texts("ConfigurationType"),
+        libraries=_libraries(part for value in texts("AdditionalDependencies") for part in value.split(";")),
     )
+
+
+def _by_name(defines: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, with its first value: configurations differ in values, and the compiler takes one.
+
+    What tells the configurations themselves apart is left out where both have said it.
+    """
+    named: dict[str, str] = {}
+    for define in defines:
+        named.setdefault(define.partition("=")[0], define)
+    if named.keys() >= _CONFIGURATIONS:
+        named = {name: define for name, define in named.items() if name not in _CONFIGURATIONS}
+    return tuple(named.values())
+
+
+def _libraries(names: Iterable[str]) -> tuple[str, ...]:
+    """Import libraries by name, without those that mingw-w64 links to a program by itself."""
+    plain = (match[1].lower() for name in names if (match := re.fullmatch(r"\s*([A-Za-z0-9_-]+)\.lib\s*", name)))
+    return tuple(dict.fromkeys(name for name in plain if name not in _USUAL))
 
 
 def inf_facts(text: str) -> Inf:

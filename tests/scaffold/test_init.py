@@ -125,6 +125,49 @@ def test_a_project_file_says_what_belongs_to_the_driver(repository: Path) -> Non
     assert load_component(repository / "drv" / "driver.yaml").manifest.include == ("../inc",)
 
 
+_PROGRAM = (
+    '<Project xmlns="http://schemas.microsoft.com/developer/msbuild/2003"><PropertyGroup>'
+    "<ConfigurationType>Application</ConfigurationType></PropertyGroup><ItemDefinitionGroup><ClCompile>"
+    "<AdditionalIncludeDirectories>..\\inc;$(X)</AdditionalIncludeDirectories>"
+    "<PreprocessorDefinitions>LIMIT=7;_CONSOLE</PreprocessorDefinitions></ClCompile><Link><AdditionalDependencies>"
+    "kernel32.lib;setupapi.lib;%(AdditionalDependencies)</AdditionalDependencies></Link></ItemDefinitionGroup>"
+    '<ItemGroup><ClCompile Include="SOURCE" /></ItemGroup></Project>'
+)
+
+
+def test_programs_of_project_files_are_clients(repository: Path, tmp_path: Path) -> None:
+    """They were passed over, and everybody wrote them by hand."""
+    put(repository / "app" / "kettlectl.vcxproj", _PROGRAM.replace("SOURCE", "main.c"))
+    put(repository / "app" / "main.c", "#include <windows.h>\n#include <kettle.h>\nint main(void) { return LIMIT - 7; }\n")
+    put(repository / "gui" / "gui.vcxproj", _PROGRAM.replace("SOURCE", "gui.cpp"))
+    put(repository / "gui" / "gui.cpp", "#include <afxwin.h>\nint main() { return 0; }\n")
+    put(repository / "svc" / "svc.vcxproj", _PROGRAM.replace("SOURCE", "svc.c"))
+    put(repository / "svc" / "svc.c", "int wmain(void) { return 0; }\n")
+    put(repository / "inc" / "kettle.h", '#define KETTLE_LINK L"\\\\DosDevices\\\\Kettle"\nint Heat(void);\n')
+    put(repository / "drv" / "heat.c", f"{_HEAD}int Heat(void) {{ return 0; }}\n")
+    done = lab_init(str(repository), "--yes")
+    assert done.exit_code == 0, done.output
+    assert "programs for it: kettlectl" in done.output
+    assert "gui.vcxproj: left out; a program, and no client: it includes afxwin" in done.output
+    assert "svc.vcxproj: left out; a program, and no client: it has no main()" in done.output
+    component = load_component(repository / "drv" / "driver.yaml")
+    (program,) = component.programs
+    assert component.manifest.clients[0] == "drvprobe"
+    assert (program.name, program.manifest.sources, program.manifest.include) == ("kettlectl", ("../app/main.c",), ("../inc",))
+    assert (program.manifest.defines, program.manifest.libraries) == (("LIMIT=7", "_CONSOLE"), ("setupapi",))
+    (built,) = build_components([program], "x64", tmp_path / "built", None)
+    assert built.path.name == "kettlectl.exe"
+    again = lab_init(str(repository))
+    assert "kettlectl" not in again.output.partition("nothing is left to write")[0], "its manifest describes it"
+
+
+def test_a_program_that_a_manifest_does_not_name_is_told(repository: Path) -> None:
+    put(repository / "app" / "kettlectl.vcxproj", _PROGRAM.replace("SOURCE", "main.c"))
+    put(repository / "app" / "main.c", "int main(void) { return 0; }\n")
+    put(repository / "drv" / "driver.yaml", "name: drv\nimage: drv.sys\nsources: [driver.c, heat.c]\n")
+    assert "programs that its manifest does not name: kettlectl; write them there" in lab_init(str(repository)).output
+
+
 def test_two_drivers_of_one_folder_have_a_manifest_each(tmp_path: Path) -> None:
     for name in ("one", "two"):
         put(tmp_path / f"{name}.c", f"{_HEAD}NTSTATUS Heat(void);\n{_UNLOAD}{_ENTRY}")

@@ -79,6 +79,19 @@ def test_a_project_of_visual_studio() -> None:
     assert project_facts("<Project") is None
 
 
+def test_a_definition_is_written_once() -> None:
+    """Configurations repeat them, with values of their own: the compiler took the last one and warned."""
+    project = project_facts(
+        """<Project xmlns="http://schemas.microsoft.com/developer/msbuild/2003"><ItemDefinitionGroup><ClCompile>
+        <PreprocessorDefinitions Condition="a">POOL_NX_OPTIN=1;_DEBUG;LEVEL=3</PreprocessorDefinitions>
+        <PreprocessorDefinitions Condition="b">POOL_NX_OPTIN;NDEBUG;LEVEL=1;POOL_NX_OPTIN=1</PreprocessorDefinitions>
+        </ClCompile></ItemDefinitionGroup></Project>"""
+    )
+    assert project is not None
+    assert project.defines == ("POOL_NX_OPTIN=1", "LEVEL=3")
+    assert not project.program
+
+
 def test_an_inf_file() -> None:
     text = """
     [DefaultInstall.NTamd64.Services]

@@ -1,0 +1,117 @@
+"""Programs of a repository that its project files describe, as clients of its drivers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.scaffold.names import driver_name
+from lab.scaffold.sources import Project, read_any
+
+if TYPE_CHECKING:
+    from lab.scaffold.look import FoundDriver
+
+#: `wmain` and `WinMain` are other entries than mingw-w64 links by itself; `_tmain` is one of several.
+_MAIN = re.compile(r"\bmain\s*\([^;{}]*\)\s*\{")
+#: Headers of Microsoft's own libraries, without which such a program does not compile.
+_MICROSOFT = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"](afx\w*|atl\w*|winrt/[^>"]*|wil/[^>"]*)(?:\.h)?[>"]', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundProgram:
+    """A program that a project file describes and mingw-w64 should be able to build.
+
+    Attributes:
+        name: What tests call it.
+        origin: The project file.
+        sources: Its sources.
+        include: Folders of headers.
+        defines: Preprocessor definitions.
+        libraries: Import libraries by name.
+    """
+
+    name: str
+    origin: Path
+    sources: tuple[Path, ...]
+    include: tuple[Path, ...] = ()
+    defines: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+    def keys(self, folder: Path) -> dict[str, str | tuple[str, ...]]:
+        """The keys of a client in a manifest of ``folder``; those without a value are left out."""
+        values: dict[str, str | tuple[str, ...]] = {
+            "name": self.name,
+            "sources": tuple(_from(folder, path) for path in self.sources),
+            "include": tuple(_from(folder, path) for path in self.include),
+            "defines": self.defines,
+            "libraries": self.libraries,
+        }
+        return {key: value for key, value in values.items() if value}
+
+
+def programs_of(projects: Mapping[Path, Project], taken: Iterable[str] = ()) -> tuple[list[FoundProgram], dict[Path, str]]:
+    """The programs of project files; and the project files of others, with the reason.
+
+    Args:
+        projects: What they say.
+        taken: Names of programs that are described already.
+    """
+    found: dict[str, FoundProgram] = {}
+    left_out: dict[Path, str] = {}
+    names = set(taken)
+    for file, project in projects.items():
+        if not project.program:
+            continue
+        program = FoundProgram(
+            name=driver_name(project.target or file.stem),
+            origin=file,
+            sources=tuple(file.parent / name for name in project.sources),
+            include=tuple(path for name in project.include if (path := file.parent / name).is_dir()),
+            defines=project.defines,
+            libraries=project.libraries,
+        )
+        if program.name.lower() in names:
+            continue
+        if why := _why_not(program):
+            left_out[file] = f"a program, and no client: {why}"
+            continue
+        names.add(program.name.lower())
+        found[program.name] = program
+    return list(found.values()), left_out
+
+
+def assigned(programs: Sequence[FoundProgram], drivers: Sequence[FoundDriver]) -> dict[FoundDriver, tuple[FoundProgram, ...]]:
+    """Each program as a client of the driver whose folder is nearest to it; the first one of several."""
+    clients: dict[FoundDriver, tuple[FoundProgram, ...]] = {}
+    for program in programs:
+        nearest = min(drivers, key=lambda driver: _steps(driver.folder, program.origin.parent), default=None)
+        if nearest is not None:
+            clients[nearest] = (*clients.get(nearest, ()), program)
+    return clients
+
+
+def _why_not(program: FoundProgram) -> str:
+    """Why the lab's compiler would not build it, as far as that is seen; empty for nothing."""
+    missing = [path.name for path in program.sources if not path.is_file()]
+    if missing or not program.sources:
+        return f"there is no {missing[0]}" if missing else "it has no sources in C or C++"
+    texts = [read_any(path) for path in program.sources]
+    header = next((match[1] for text in texts if (match := _MICROSOFT.search(text))), "")
+    if header:
+        return f"it includes {header}, which mingw-w64 does not have"
+    if not any(_MAIN.search(text) for text in texts):
+        return "it has no main(), the entry that the lab's compiler links; describe it among `clients` with one"
+    return ""
+
+
+def _steps(one: Path, other: Path) -> int:
+    """Folders between two folders."""
+    return len(Path(os.path.relpath(one, other)).parts)
+
+
+def _from(folder: Path, path: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
