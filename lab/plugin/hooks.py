@@ -279,9 +279,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the guest, also after an interrupt or an error in the middle."""
     session = config.stash.get(SESSION, None)
-    if session is not None:
-        session.close()
-    close_run_log(config)
+    try:
+        if session is not None:
+            session.close()
+    finally:
+        close_run_log(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
