@@ -34,10 +34,10 @@ def refused(tmp_path: Path, files: dict[str, str], key: SigningKey) -> ConfigErr
         ("warnings: some", {}, "warnings", "must be 'errors', 'on' or 'off', not 'some'", ""),
         ("libraries: ksecdd", {}, "libraries", "must be a list, not 'ksecdd'", "write [ksecdd]"),
         ("libraries: [nowhere]", {}, "libraries.0", "cannot find -lnowhere", "the path of an .a or .lib"),
-        ("libraries: [../lib/gone.a]", {}, "libraries.0", "there is no file", "from the manifest's folder"),
+        ("libraries: [../lib/gone.a]", {}, "libraries.0", "there is no file", "relative to the manifest's folder"),
         ("libraries: [ksecdd, ../lib/x.a]", {"lib/x.a": "text"}, "libraries.1", "file format not recognized", "no library for"),
         ("libraries: [/usr/lib/x.a]", {}, "libraries", "such as ../x.a", ""),
-        ("libraries: [user32]", {"dock/crane.c": BEEP}, "libraries", "crane.sys is not a sound driver image", "kernel modules"),
+        ("libraries: [user32]", {"dock/crane.c": BEEP}, "libraries", "MessageBeep from user32.dll", "kernel modules"),
         ("clients: [../tools/gone.driver.yaml]", {}, "clients.0", "there is no ", "paths count from"),
         (
             "clients: [../tools/winch.driver.yaml]",
@@ -46,7 +46,7 @@ def refused(tmp_path: Path, files: dict[str, str], key: SigningKey) -> ConfigErr
             "describes a driver (winch), and a client is a program",
             "`needs`",
         ),
-        ("clients: [../tools]", {"tools/notes.txt": ""}, "clients.0", "there is no driver.yaml in ", "shows how to write one"),
+        ("clients: [../tools]", {"tools/notes.txt": ""}, "clients.0", "there is no driver.yaml in ", "docs/drivers.md"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_line(
@@ -62,7 +62,7 @@ def test_a_wrong_value_is_told_with_its_line(
 @pytest.mark.parametrize(
     ("second", "line", "words"),
     [
-        (MANIFEST, 1, "are both the driver crane"),
+        (MANIFEST, 1, "both have the driver name crane"),
         (MANIFEST.replace("name: crane", "name: winch"), 2, "crane.sys is also the image of the driver crane"),
     ],
 )
