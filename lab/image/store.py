@@ -1,28 +1,18 @@
-"""Images in the cache folder: found, built when missing, published whole or not at all.
+"""Images in the cache folder: found, built when missing, published whole or not at all; see :mod:`lab.host.published`.
 
-A build works in ``images/.<name>-<key>.<random>.tmp``, on which it holds a lock file, and renames that folder when
-everything in it is complete. What a killed build left behind holds no lock any more, and whoever asks for an image next
-removes it.
+What a killed build left behind is removed by the next command that asks for an image.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import re
-import secrets
-import shutil
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from lab.errors import ImageError, LabError
 from lab.host.passed import said
 from lab.host.paths import cache_dir, make_folder
+from lab.host.published import PublishedFolders
 from lab.image.kind import Recipe
 from lab.image.manifest import SCHEMA_VERSION, ImageManifest, load_credentials, load_manifest
 from lab.image.progress import Progress
@@ -31,14 +21,7 @@ from lab.image.registry import kind_of
 _LOG = logging.getLogger(__name__)
 #: A build by someone else is waited for this long; a cold one takes a few minutes.
 BUILD_WAIT_S = 3600.0
-#: How work folders are named; nothing else is swept.
-_WORK = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _LOCK_NAME = "build.lock"
-#: How long a work folder may resist its removal.
-_REMOVE_S = 5.0
-_POLL_S = 0.05
-#: Held for milliseconds, so that nobody sweeps a work folder whose builder has no lock on it yet.
-_FOLDER_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +97,26 @@ def build_image(
     if is_complete(target) and not force:
         _sweep(base)
         return target, False
-    with _build_lock(base, recipe.name, progress, wait_s):
+
+    def busy(lock: Path) -> ImageError:
+        return ImageError(
+            f"another process has been building the image {recipe.name} for more than {wait_s:g} s",
+            hint=f"find it with `fuser {lock}`",
+        )
+
+    def waits() -> None:
+        progress.stage(f"wait for another build of {recipe.name}")
+
+    folders = _folders(base)
+    with folders.maker(recipe.name, wait_s=wait_s, waits=waits, busy=busy):
         if is_complete(target) and not force:
             return target, False
         remove_leftovers(base)
-        with _work_folder(base, target.name) as work:
+        with folders.work_folder(target.name) as work:
             recipe.build(work, progress)
             if not is_complete(work):
                 raise ImageError(f"the {recipe.name} recipe ended without a complete image")
-            _publish(work, target)
+            folders.publish(work, target, replaces=True)
     return target, True
 
 
@@ -170,107 +164,33 @@ def disk_usage(folder: Path) -> int:
 
 def leftovers(base: Path) -> list[Path]:
     """Work folders whose builder is gone: those whose lock is free."""
-    found = []
-    for folder in sorted(base.glob(".*.tmp")):
-        with contextlib.suppress(Timeout, OSError), FileLock(folder / _LOCK_NAME, timeout=0):
-            found.append(folder)
-    return found
+    return _folders(base).leftovers()
 
 
 def remove_leftovers(base: Path) -> list[Path]:
-    """Remove work folders whose builder is gone: those whose lock is free. Returns what was removed."""
-    removed = []
-    for folder in base.glob(".*.tmp"):
-        if not (_WORK.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()):
-            continue  # not the lab's
-        lock = FileLock(folder / _LOCK_NAME, timeout=0)
-        try:
-            with FileLock(base / _FOLDER_LOCK):
-                lock.acquire()
-            try:
-                _remove(folder)
-            finally:
-                lock.release()
-        except Timeout:
-            continue
-        except OSError as error:
-            raise ImageError(
-                f"{folder} is left over from an interrupted build and cannot be removed: {error}", hint=f"rm -rf {folder}"
-            ) from error
-        removed.append(folder)
-    return removed
+    """Remove work folders whose builder is gone: those whose lock is free. Returns what was removed.
+
+    Raises:
+        ImageError: One cannot be removed.
+    """
+
+    def stuck(folder: Path, error: OSError) -> None:
+        raise ImageError(
+            f"{folder} is left over from an interrupted build and cannot be removed: {error}", hint=f"rm -rf {folder}"
+        ) from error
+
+    return _folders(base).sweep(stuck)
 
 
 def _sweep(base: Path) -> None:
-    """:func:`remove_leftovers` where nothing is built: what cannot be removed is in nobody's way."""
-    try:
-        for folder in remove_leftovers(base):
-            _LOG.info("removed %s, left over from an interrupted build", folder)
-    except ImageError as error:
-        _LOG.warning("%s", error.message)
+    """Remove leftovers where nothing is built: what cannot be removed is in no one's way."""
+
+    def stuck(folder: Path, error: OSError) -> None:
+        _LOG.warning("%s is left over from an interrupted build and cannot be removed: %s", folder, error)
+
+    for folder in _folders(base).sweep(stuck):
+        _LOG.info("removed %s, left over from an interrupted build", folder)
 
 
-@contextlib.contextmanager
-def _build_lock(base: Path, name: str, progress: Progress, wait_s: float) -> Iterator[None]:
-    lock = FileLock(base / f".{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.stage(f"wait for another build of {name}")
-        try:
-            lock.acquire(timeout=wait_s)
-        except Timeout:
-            raise ImageError(
-                f"another process has been building the image {name} for more than {wait_s:g} s",
-                hint=f"find it with `fuser {base / f'.{name}.lock'}`",
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _work_folder(base: Path, name: str) -> Iterator[Path]:
-    """A folder to build in, locked for as long as this process lives, removed unless it was renamed."""
-    work = base / f".{name}.{secrets.token_hex(4)}.tmp"
-    lock = FileLock(work / _LOCK_NAME)
-    with FileLock(base / _FOLDER_LOCK):
-        work.mkdir(mode=0o700)
-        lock.acquire(timeout=0)
-    try:
-        yield work
-    finally:
-        if work.exists():
-            _remove(work)
-        lock.release()
-
-
-def _publish(work: Path, target: Path) -> None:
-    """Rename the complete folder to its final name; an older one makes room first."""
-    for path in work.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if target.exists():
-        old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        target.rename(old)
-        work.rename(target)
-        _remove(old)
-    else:
-        work.rename(target)
-    (target / _LOCK_NAME).unlink(missing_ok=True)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder. A program that was killed may write into it for a moment more: its namespace is ended behind it."""
-    deadline = time.monotonic() + _REMOVE_S
-    while True:
-        try:
-            shutil.rmtree(folder)
-            return
-        except OSError:
-            if not folder.exists():
-                return
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_S)
+def _folders(base: Path) -> PublishedFolders:
+    return PublishedFolders(base, _LOCK_NAME)

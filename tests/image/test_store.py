@@ -17,6 +17,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from lab.errors import ConfigError, ImageError
+from lab.host import published
 from lab.image import recipes, store
 from lab.image.credentials import make_secrets, save_credentials
 from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort, load_credentials, load_manifest
@@ -184,23 +185,6 @@ def test_a_killed_build_is_cleaned_up_although_the_image_is_there_by_now(tmp_pat
     assert entries(tmp_path) == [folder.name]
 
 
-WRITING = "import pathlib, sys, time\nfor n in range(10**6): pathlib.Path(sys.argv[1], str(n)).touch()"
-
-
-def test_a_work_folder_into_which_somebody_still_writes_is_removed_all_the_same(tmp_path: Path) -> None:
-    """What a build has started ends a moment behind it."""
-    with subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path / "work")], stderr=subprocess.DEVNULL) as writer:
-        (tmp_path / "work").mkdir()
-        ender = threading.Timer(0.3, writer.kill)
-        ender.start()
-        try:
-            store._remove(tmp_path / "work")
-        finally:
-            writer.kill()
-            ender.join()
-    assert not (tmp_path / "work").exists()
-
-
 def test_no_sweep_meets_a_work_folder_that_is_not_locked_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = store.images_dir(tmp_path)
     sweeps: list[str] = []
@@ -215,7 +199,7 @@ def test_no_sweep_meets_a_work_folder_that_is_not_locked_yet(tmp_path: Path, mon
                     sweeps.append("had to wait")
             return super().acquire(*arguments, **options)
 
-    monkeypatch.setattr(store, "FileLock", Watched)
+    monkeypatch.setattr(published, "FileLock", Watched)
     store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
     left = base / ".fake-k2.0123abcd.tmp"
     left.mkdir()

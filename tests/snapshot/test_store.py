@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from lab.errors import SnapshotFailed, TransportError
-from lab.snapshot import store as module
+from lab.host import published
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template, read_template, write_template
 from lab.vm.snapshot import Snapshot, write_snapshot
@@ -128,7 +128,7 @@ def test_others_wait_while_one_makes_it_and_are_told_so(store: TemplateStore) ->
 
 def test_a_maker_that_never_ends_is_given_up(store: TemplateStore, tmp_path: Path) -> None:
     store.folder.mkdir()
-    with store._lock("wine", lambda _text: None):
+    with FileLock(store.folder / ".wine.lock"):
         impatient = TemplateStore(store.folder, wait_s=0.01)
         with pytest.raises(SnapshotFailed, match="has been making a template"):
             impatient.make("wine", K1, lambda _folder: None)
@@ -259,7 +259,7 @@ def test_no_sweep_meets_a_work_folder_that_is_not_locked_yet(store: TemplateStor
                     sweeps.append("had to wait")
             return super().acquire(*arguments, **options)
 
-    monkeypatch.setattr(module, "FileLock", Watched)
+    monkeypatch.setattr(published, "FileLock", Watched)
     make(store, K1)
     left = store.folder / ".wine.0123abcd.tmp"
     left.mkdir()

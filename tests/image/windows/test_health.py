@@ -120,7 +120,7 @@ def test_a_check_that_did_not_hold_is_a_warning(cache: Path, make_image: MakeIma
 
 
 def test_work_folders_are_no_images(cache: Path) -> None:
-    busy = images_dir(cache) / ".windows-10-k.1234.tmp"
+    busy = images_dir(cache) / ".windows-10-k.12345678.tmp"
     busy.mkdir()
     with FileLock(busy / "build.lock"):
         assert health.examine_all(cache=cache, now=NOW) == []
@@ -168,7 +168,7 @@ def test_the_remedy_is_not_a_build_that_finds_the_image_up_to_date(
 
 def test_what_an_interrupted_build_left_is_told_with_its_size(cache: Path) -> None:
     base = images_dir(cache)
-    left, busy = base / ".windows-11-k.1.tmp", base / ".windows-11-k.2.tmp"
+    left, busy = base / ".windows-11-k.00000001.tmp", base / ".windows-11-k.00000002.tmp"
     for folder in (left, busy):
         folder.mkdir()
         (folder / files.DISK).write_bytes(b"x" * 3_000_000)
