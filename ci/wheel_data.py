@@ -21,7 +21,7 @@ DATA = (
     "driver/clients/drvprobe.driver.yaml",
     "driver/modlist",
     "driver/selftest",
-    "driver/tap",
+    "driver/relay",
     "driver/wine-compat",
 )
 

@@ -12,6 +12,7 @@ from lab.config.model import DEFAULT_IMAGE
 from lab.config.project import user_project
 from lab.errors import LabError
 from lab.host.assets import data_root
+from lab.host.renamed import note_old_name
 from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines
 from lab.image.kernel import import_gaps
@@ -28,6 +29,8 @@ from lab.toolchain.trust import described, refusal, windows_says
 group = typer.Typer(no_args_is_help=True, help="Build, list and check drivers.")
 
 _EXIT_UNSOUND = 1
+#: Old name → new name of a driver or program of the lab; for one release.
+_OLD_NAMES = {"tap": "relay", "tapmark": "relaymark"}
 
 
 class ArchName(enum.StrEnum):
@@ -49,8 +52,19 @@ def build(
 ) -> None:
     """Compile, check and sign drivers and the guest's programs."""
     chosen = ARCHES[list(ArchName).index(arch)]
-    for result in build_drivers(names or [], chosen, out, progress=typer.echo, signed=not unsigned):
+    for result in build_drivers(
+        [_present_name(name) for name in names or ()], chosen, out, progress=typer.echo, signed=not unsigned
+    ):
         typer.echo(f"{result.sha256}  {result.path}")
+
+
+def _present_name(name: str) -> str:
+    """The present name of something that has an old one, unless the project has something by the old name."""
+    new = _OLD_NAMES.get(name)
+    if new is None or name in known_components() or Path(name).exists():
+        return name
+    note_old_name(name, new)
+    return new
 
 
 @group.command("list")

@@ -23,7 +23,7 @@ NEEDED = (
     "vm-images/windows-common",
     "vm-images/tools",
     "driver/clients/drvprobe.driver.yaml",
-    "driver/tap/driver.yaml",
+    "driver/relay/driver.yaml",
     "driver/wine-compat/driver.yaml",
     "driver/modlist/driver.yaml",
     "driver/selftest/driver.yaml",

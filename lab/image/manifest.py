@@ -47,12 +47,13 @@ class PrintPort(_Model):
     """Where the kernel prints come out.
 
     The machine has two 16550s: serial 0 (COM1, ttyS0) and serial 1 (COM2, ttyS1); the one not named here is the console.
-    An image with the tap prints on a port of its own, a debug console at 0xE9, and has tapmark.exe in its tools folder.
+    An image with the print relay prints on a port of its own, a debug console at 0xE9, and has relaymark.exe in its tools
+    folder.
     """
 
     source: str = Field(
         description="name of a print channel (lab.prints.registry). wine: lines on a serial port; kd: the kernel debugger's "
-        "protocol on one; tap: the print relay driver; none: they stay in the guest"
+        "protocol on one; relay: the print relay driver; none: they stay in the guest"
     )
     serial: int = Field(default=1, description="index of the serial port that carries the prints (not for the print relay)")
     mark_port: int | None = Field(

@@ -12,11 +12,12 @@ from typing import Literal
 
 from lab.errors import ImageError
 from lab.guest.protocol import Transport
+from lab.host.renamed import note_old_name
 from lab.image.manifest import ImageManifest
 from lab.prints.channel import GuestLink, PrintPorts
 from lab.prints.from_now import FromNow
 from lab.prints.record import PrintSource
-from lab.prints.registry import channel_named, channel_of
+from lab.prints.registry import OLD_NAMES, channel_named, channel_of
 from lab.prints.resume import PrintsState
 from lab.vm.protocol import Machine
 
@@ -116,6 +117,8 @@ def open_prints(
     channel = channel_of(manifest)
     if resume is not None and not channel.resumes:
         raise ImageError(why_not_forked(manifest), hint="--no-fork boots every guest")
+    if new := OLD_NAMES.get(manifest.prints.source):
+        note_old_name(f"prints.source: {manifest.prints.source}", new, where=f"manifest of image {manifest.name}")
     link = GuestLink(manifest=manifest, machine=machine, encoding=encoding, open_transport=open_transport)
     return channel.open(link, resume=resume)
 

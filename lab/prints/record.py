@@ -18,7 +18,7 @@ class PrintRecord:
         sequence: Position in this guest's stream, counted from 0 without holes by the source.
         host_time: Host wall clock in seconds (``time.time()``) at which the record was complete.
         guest_time: The guest's own time stamp in seconds, monotonic within one boot; ``None`` where the source has none.
-        source: ``kd``, ``tap`` or ``wine``.
+        source: ``kd``, ``relay`` or ``wine``.
         raw: The bytes of the call as the source delivered them.
         text: ``raw`` decoded by the driver's encoding; undecodable bytes as escapes; trailing newline kept.
         cpu: Processor number, where known.
@@ -160,7 +160,7 @@ class PrintSource(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of its :class:`lab.prints.channel.PrintChannel`: ``kd``, ``tap``, ``wine`` …."""
+        """Name of its :class:`lab.prints.channel.PrintChannel`: ``kd``, ``relay``, ``wine`` …."""
 
     @property
     def resumable(self) -> ResumableSource | None:

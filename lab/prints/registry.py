@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 
 from lab.host.plugins import Kinds
@@ -15,10 +16,13 @@ CHANNELS: Final = Kinds(
     builtin={
         "wine": "lab.prints.wine_channel:CHANNEL",
         "kd": "lab.prints.kd.channel:CHANNEL",
-        "tap": "lab.prints.tap.channel:CHANNEL",
+        "relay": "lab.prints.relay.channel:CHANNEL",
         "none": "lab.prints.unobserved:CHANNEL",
     },
 )
+
+#: Old name → new name; for one release.
+OLD_NAMES: Final = MappingProxyType({"tap": "relay"})
 
 
 def channel_named(name: str, *, why: str = "") -> PrintChannel:
@@ -32,7 +36,7 @@ def channel_named(name: str, *, why: str = "") -> PrintChannel:
         ConfigError: There is none.
         PluginError: It is a package's, and cannot be used.
     """
-    return CHANNELS.load(name, PrintChannel, why=why)
+    return CHANNELS.load(OLD_NAMES.get(name, name), PrintChannel, why=why)
 
 
 def channel_of(manifest: ImageManifest) -> PrintChannel:

@@ -1,4 +1,4 @@
-"""The print source of a guest whose prints do not reach the host: a plain Windows guest, without debugger and without tap.
+"""The print source of a guest whose prints do not reach the host: a Windows guest without debugger and print relay.
 
 Tests that read prints are skipped there, for want of the capability ``dbgprint``; the others go on. There is nothing that a
 marker could be behind, so it is simply taken.

@@ -52,7 +52,7 @@ def known_components(project: Path | None = None) -> dict[str, Component]:
 
 
 def lab_components(root: Path | None = None) -> dict[str, Component]:
-    """The lab's own by name: clients, guest tools, tap, self-test; in a checkout its two drivers, too.
+    """The lab's own by name: clients, guest tools, relay, self-test; in a checkout its two drivers, too.
 
     Args:
         root: Folder of ``driver/`` and ``vm-images/``; None: :func:`lab.host.assets.data_root`.

@@ -71,13 +71,13 @@ def test_what_is_missing_comes_with_the_command_that_installs_it(app: typer.Type
 
 def test_an_installation_without_its_data_is_not_ready(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It said "Ready" of a wheel that held no recipe."""
-    lacking = replace(found(), missing_data=("driver/tap/driver.yaml",))
+    lacking = replace(found(), missing_data=("driver/relay/driver.yaml",))
     code, text = run(app, monkeypatch, lacking)
     assert code == 1
-    assert "lacks driver/tap/driver.yaml: pip install --force-reinstall driver-test-lab" in text.replace("\n", " ")
+    assert "lacks driver/relay/driver.yaml: pip install --force-reinstall driver-test-lab" in text.replace("\n", " ")
     assert "1 of" in text
     code, text = run(app, monkeypatch, lacking, "--json")
-    assert json.loads(text)["data"] == {"ok": False, "missing": ["driver/tap/driver.yaml"]}
+    assert json.loads(text)["data"] == {"ok": False, "missing": ["driver/relay/driver.yaml"]}
 
 
 def test_an_optional_tool_does_not_matter(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
     monkeypatch.setattr(module, "probe_accelerators", lambda _cache: None)
     monkeypatch.setattr(module, "choose_accelerator", lambda _wanted, _found: "tcg")
     monkeypatch.setattr(module, "ensure_image", lambda _name, _progress: tmp_path)
-    monkeypatch.setattr(module, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "tap"}))
+    monkeypatch.setattr(module, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "relay"}))
     error = lab(command, "--guest", "windows-11").exception
     assert isinstance(error, SnapshotFailed)
     assert "an image with the print relay cannot be forked yet" in error.message

@@ -59,8 +59,8 @@ def test_create_leaves_the_group_to_the_guest_when_there_is_none() -> None:
 
 
 def test_a_service_of_an_image_may_start_with_the_boot() -> None:
-    call = create_call("LabTap", "C:\\labtap.sys", group="System Bus Extender", start="boot")
-    assert join_arguments(call).endswith(r'start= boot binPath= C:\labtap.sys group= "System Bus Extender"')
+    call = create_call("LabRelay", "C:\\labrelay.sys", group="System Bus Extender", start="boot")
+    assert join_arguments(call).endswith(r'start= boot binPath= C:\labrelay.sys group= "System Bus Extender"')
 
 
 def test_a_name_is_free_only_when_its_driver_is_unloaded() -> None:

@@ -42,7 +42,7 @@ def source_of(tmp_path: Path, prints: str) -> ImageSource:
 
 @pytest.mark.parametrize(
     ("prints", "words"),
-    [("tap", "the print relay"), ("kd", "the kernel debugger's port"), ("none", "no print channel")],
+    [("relay", "the print relay"), ("kd", "the kernel debugger's port"), ("none", "no print channel")],
 )
 def test_guests_whose_prints_cannot_be_followed_have_no_forks_and_the_reason(tmp_path: Path, prints: str, words: str) -> None:
     store = TemplateStore(tmp_path / "templates")

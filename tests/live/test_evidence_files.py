@@ -14,7 +14,7 @@ from lab.live.guest_logs import copy_logs, find_logs
 from lab.prints.channel import PrintChannel
 from lab.prints.kd.process import CONTROL_SOCKET, ERRORS_FILE, RAW_FILE, RECORDS_FILE
 from lab.prints.registry import CHANNELS
-from lab.prints.tap.source import LOG_FILE as TAP_LOG
+from lab.prints.relay.source import LOG_FILE as RELAY_LOG
 from lab.vm.argv import serial_name
 from lab.vm.machine import COMMAND_FILE, CONSOLE_BEFORE_FILE
 from lab.vm.supervisor import LOG_FILE as QEMU_LOG
@@ -27,7 +27,7 @@ _VM = (
     *(QEMU_LOG, STATUS_FILE, COMMAND_FILE, CONSOLE_BEFORE_FILE),
 )
 #: Print channel -> what it writes.
-_FILES = {"wine": (), "kd": (RECORDS_FILE, RAW_FILE, ERRORS_FILE), "tap": (TAP_LOG,), "none": ()}
+_FILES = {"wine": (), "kd": (RECORDS_FILE, RAW_FILE, ERRORS_FILE), "relay": (RELAY_LOG,), "none": ()}
 
 
 @pytest.mark.parametrize("channel", CHANNELS.builtin)

@@ -227,7 +227,7 @@ def test_the_scope_by_a_test_s_id(nodeid: str, classes: bool, scope: str) -> Non
     assert scope_of_id(nodeid, classes=classes) == scope
 
 
-@pytest.mark.parametrize(("boot", "prints", "workers"), [("fork", "wine", 3), ("cold", "wine", 2), ("fork", "tap", 2)])
+@pytest.mark.parametrize(("boot", "prints", "workers"), [("fork", "wine", 3), ("cold", "wine", 2), ("fork", "relay", 2)])
 def test_auto_is_what_the_machine_carries(
     forked: Inner, monkeypatch: pytest.MonkeyPatch, boot: str, prints: str, workers: int
 ) -> None:

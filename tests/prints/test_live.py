@@ -74,5 +74,5 @@ def test_faults_stand_out_and_markers_are_not_shown() -> None:
     assert show(fault) == "*** driver fault: Unhandled exception"
     assert show(MarkRecord(sequence=1, host_time=0.0, guest_time=None, token="t")) == ""
     assert show(EventRecord(sequence=2, host_time=0.0, kind="load", text="a.sys at 0x1000")) == "[load] a.sys at 0x1000"
-    kernel = PrintRecord(sequence=3, host_time=0.0, guest_time=1.0, source="tap", raw=b"k", text="k", by_kernel=True)
+    kernel = PrintRecord(sequence=3, host_time=0.0, guest_time=1.0, source="relay", raw=b"k", text="k", by_kernel=True)
     assert show(kernel).endswith("[kernel] k")

@@ -55,8 +55,8 @@ _ENTRY = """NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING pa
     return STATUS_SUCCESS;
 }
 """
-_DRIVERS = {"sync": "sync.sys", "async": "async.sys", "tap": "labtap.sys"}
-_BARE = ("sync_reader", "async_reader", "drvprobe", "labfile", "tapmark")
+_DRIVERS = {"sync": "sync.sys", "async": "async.sys", "relay": "labrelay.sys"}
+_BARE = ("sync_reader", "async_reader", "drvprobe", "labfile", "relaymark")
 
 
 @pytest.fixture(scope="module", params=ARCHES)
@@ -259,7 +259,7 @@ def test_a_driver_is_built_with_its_symbols_out_of_the_way(driver_folder: Driver
 def test_what_is_for_another_processor_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
     """Building everything for x86 used to end in the compiler's errors about the free guest's own driver."""
     names = {result.name for result in build_drivers([], "x86", tmp_path / "all", signed=False)}
-    assert {"sync", "async", "tap", "drvprobe"} <= names
+    assert {"sync", "async", "relay", "drvprobe"} <= names
     assert "wine-compat" not in names
     with pytest.raises(ConfigError, match="wine-compat is for x64, not for x86") as caught:
         build_drivers(["wine-compat"], "x86", tmp_path / "one", signed=False)

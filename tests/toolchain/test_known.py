@@ -25,8 +25,8 @@ def test_the_checkouts_components() -> None:
     under_test = {name for name, part in known.items() if part.manifest.kind == "driver" and part.manifest.under_test}
     assert under_test == {"sync", "async"}
     assert known["sync"].manifest.links == ("\\\\.\\LySharkSync",)
-    tap = known["tap"]
-    assert (tap.service, tap.manifest.start, tap.manifest.load_order_group) == ("LabTap", "boot", "System Bus Extender")
+    relay = known["relay"]
+    assert (relay.service, relay.manifest.start, relay.manifest.load_order_group) == ("LabRelay", "boot", "System Bus Extender")
 
 
 def test_two_components_of_the_lab_with_one_image_are_refused(tmp_path: Path) -> None:
@@ -43,9 +43,9 @@ def test_every_manifest_of_the_lab_has_a_description() -> None:
 def test_a_project_of_the_user_joins_the_labs_own_and_wins(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     mine = write(tmp_path / "src" / "drivers" / "kettle", "kettle")
-    tap = write(tmp_path / "tap", "tap")
+    relay = write(tmp_path / "relay", "relay")
     known = known_components(tmp_path)
-    assert (known["kettle"].file, known["tap"].file) == (mine, tap)
+    assert (known["kettle"].file, known["relay"].file) == (mine, relay)
     assert "drvprobe" in known
 
 

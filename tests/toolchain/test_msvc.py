@@ -13,7 +13,7 @@ from lab.toolchain.known import known_components
 from lab.toolchain.manifest import Component
 
 _NAMESPACE = "{http://schemas.microsoft.com/developer/msbuild/2003}"
-_PROJECTS = ("sync", "async", "sync_reader", "async_reader", "drvprobe", "tap", "tapmark")
+_PROJECTS = ("sync", "async", "sync_reader", "async_reader", "drvprobe", "relay", "relaymark")
 
 
 def read(component: Component) -> ElementTree.Element:
@@ -41,7 +41,7 @@ def test_a_project_compiles_what_the_manifest_names(name: str) -> None:
     assert texts(project, "TreatWarningAsError") == {"true"}
 
 
-@pytest.mark.parametrize("name", ["drvprobe", "tap", "tapmark"])
+@pytest.mark.parametrize("name", ["drvprobe", "relay", "relaymark"])
 def test_a_project_shows_the_headers_that_its_sources_include(name: str) -> None:
     component = known_components()[name]
     shown = files(read(component), "ClInclude")
@@ -54,7 +54,7 @@ def test_a_project_shows_the_headers_that_its_sources_include(name: str) -> None
     assert shown == included
 
 
-@pytest.mark.parametrize("name", ["sync", "async", "tap"])
+@pytest.mark.parametrize("name", ["sync", "async", "relay"])
 def test_a_driver_project_makes_a_wdm_driver(name: str) -> None:
     project = read(known_components()[name])
     assert texts(project, "DriverType") == {"WDM"}
@@ -63,7 +63,7 @@ def test_a_driver_project_makes_a_wdm_driver(name: str) -> None:
     assert texts(project, "SignMode") == {"Off"}
 
 
-@pytest.mark.parametrize("name", ["sync", "async", "tap"])
+@pytest.mark.parametrize("name", ["sync", "async", "relay"])
 def test_the_kit_that_a_project_imports_is_the_one_that_is_restored(name: str) -> None:
     folder = known_components()[name].folder
     packages = ElementTree.parse(folder / "packages.config").getroot()

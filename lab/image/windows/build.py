@@ -31,7 +31,7 @@ from lab.image.windows.answer_check import check_answer
 from lab.image.windows.build_record import make_record
 from lab.image.windows.guest_machine import debug_boot
 from lab.image.windows.image_record import AcceptanceRecord, save_record
-from lab.image.windows.inputs import TAP, TOOLS, USERNAME, UserInputs, certificate_record, prepare
+from lab.image.windows.inputs import RELAY, TOOLS, USERNAME, UserInputs, certificate_record, prepare
 from lab.image.windows.install import InstallResult, install, publish_disk
 from lab.image.windows.install_events import EVENTS_FILE
 from lab.image.windows.install_host import HostDiskFull
@@ -175,8 +175,8 @@ class WindowsRecipe:
         # Not signed: the guest asks that of drivers only.
         tools = build_components([load_component(self._root / tool) for tool in TOOLS], "x64", work / "tools", None)
         drivers = []
-        if "tap" in inputs.recipe.ordered_stages:
-            drivers = build_components([load_component(self._root / TAP)], "x64", work / "drivers", signing_key())
+        if "relay" in inputs.recipe.ordered_stages:
+            drivers = build_components([load_component(self._root / RELAY)], "x64", work / "drivers", signing_key())
         ssh = None
         if inputs.openssh_msi:
             ssh = SshPayload(msi=inputs.openssh_msi, user_key=secrets.ssh_user_key, host_key=secrets.ssh_host_private_key)
@@ -246,7 +246,7 @@ class WindowsRecipe:
                 firmware=recipe.machine.firmware,
                 cd_drives=1,
             ),
-            prints=PrintPort(source="tap" if "tap" in recipe.ordered_stages else "none", serial=1, encoding="cp1252"),
+            prints=PrintPort(source="relay" if "relay" in recipe.ordered_stages else "none", serial=1, encoding="cp1252"),
             debug=debug_boot() if "kd" in recipe.ordered_stages else None,
             ports=Ports(winrm=5985, winrm_tls=None, ssh=22 if "ssh" in recipe.ordered_stages else None),
             boot_timeout_s=_BOOT_S[options.accelerator],

@@ -86,8 +86,8 @@ def gather(
         grace_minutes=int(asked.get("grace_minutes", 0)),
     )
     checks = [*_integrity(transport), *_stages(transport, recipe), *_settings(transport, recipe), *_winrm(transport)]
-    if "tap" in recipe.ordered_stages:
-        said = " ".join(_run(transport, "sc.exe query LabTap").text.split())
+    if "relay" in recipe.ordered_stages:
+        said = " ".join(_run(transport, "sc.exe query LabRelay").text.split())
         checks.append(_check("the print relay runs", bool(re.search(r": 4 ", said)), said, "state 4 (RUNNING)"))
     checks += [check for thumbprint in thumbprints for check in _certificate(transport, thumbprint)]
     free = int(asked.get("free_bytes", 0))

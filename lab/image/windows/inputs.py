@@ -36,10 +36,10 @@ from lab.toolchain.sign import signing_key
 TOOLS = (
     "vm-images/tools/labfile/driver.yaml",
     "vm-images/windows-common/labsay/driver.yaml",
-    "driver/tap/tapmark.driver.yaml",
+    "driver/relay/relaymark.driver.yaml",
 )
-#: The driver that taps the kernel's prints.
-TAP = "driver/tap/driver.yaml"
+#: The driver that relays the kernel's prints.
+RELAY = "driver/relay/driver.yaml"
 LAB_CERTIFICATE = "lab.cer"
 USERNAME = "labuser"
 #: Stands for the password wherever inputs are compared or kept.
@@ -165,7 +165,7 @@ def checkout_key(recipe: WindowsRecipeFile, rendered: dict[str, bytes], *, root:
     parts["recipe"] = recipe.model_dump_json().encode()
     parts["machine"] = json.dumps([MACHINE, NIC, CPUS["kvm"], CPUS["tcg"], SCHEMA_VERSION]).encode()
     parts["query"] = (common_folder(root) / QUERY_SCRIPT).read_bytes()
-    for folder in sorted({str(Path(manifest).parent) for manifest in (*TOOLS, TAP)}):
+    for folder in sorted({str(Path(manifest).parent) for manifest in (*TOOLS, RELAY)}):
         parts |= tree_inputs(base / folder, folder)
     return content_key(parts)
 

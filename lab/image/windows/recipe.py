@@ -11,6 +11,7 @@ from lab.config.yamlfile import read_yaml, validate
 from lab.errors import ConfigError
 from lab.guest.capability import check_names
 from lab.host.assets import data_root
+from lab.host.renamed import note_old_name
 from lab.image.names import one_of
 
 RECIPE_FILE = "recipe.yaml"
@@ -26,7 +27,7 @@ STAGES = (
     "tools",
     "certificates",
     "codeintegrity",
-    "tap",
+    "relay",
     "debugprint",
     "kd",
     "crashdumps",
@@ -35,10 +36,12 @@ STAGES = (
     "winrm",
     "finish",
 )
+#: Old name → new name; for one release.
+_OLD_STAGES = {"tap": "relay"}
 #: Without these a guest cannot be used by the lab.
 _REQUIRED = frozenset({"network", "tools", "certificates", "codeintegrity", "winrm", "finish"})
 #: Capabilities that a stage brings: without the stage a recipe must not claim them.
-_BROUGHT_BY = {"ssh": "ssh", "sftp": "ssh", "winrm": "winrm", "crash_dump": "crashdumps", "dbgprint": "tap"}
+_BROUGHT_BY = {"ssh": "ssh", "sftp": "ssh", "winrm": "winrm", "crash_dump": "crashdumps", "dbgprint": "relay"}
 #: Windows that does not start from a BIOS.
 _UEFI_ONLY = frozenset({"11", "server-2025"})
 
@@ -97,6 +100,7 @@ class WindowsRecipeFile(_Model):
     @field_validator("stages")
     @classmethod
     def _known_stages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        value = tuple(_OLD_STAGES.get(name, name) for name in value)
         unknown = [name for name in value if name not in STAGES]
         if unknown:
             raise ValueError(f"there is no stage {unknown[0]!r}; there is {', '.join(STAGES)}")
@@ -161,6 +165,8 @@ def load_recipe(folder: Path) -> WindowsRecipeFile:
     file = folder / RECIPE_FILE
     document = read_yaml(file)
     recipe = validate(document, WindowsRecipeFile)
+    for old in _OLD_STAGES.keys() & set(document.data.get("stages") or ()):
+        note_old_name(f"stages: {old}", _OLD_STAGES[old], where=str(file))
     if recipe.name != folder.name:
         raise ConfigError(
             f"must be {folder.name}, as the folder is named, not {recipe.name}",

@@ -134,7 +134,7 @@ def test_what_a_print_tells(reader: DeviceReader, prints: PrintStream) -> None:
     reader.flush()
     last = prints.drain()[-1]
     assert last.text.rstrip() == last.raw.decode().rstrip() == "parcel: flushed"
-    assert (last.source, last.by_kernel, last.unlike_nt) == ("wine", False, False)  # kd or tap on Windows
+    assert (last.source, last.by_kernel, last.unlike_nt) == ("wine", False, False)  # kd or relay on Windows
     assert not last.in_step  # of a debugged kernel, which waits for its host with every print
     assert last.when == last.guest_time  # seconds; host_time is the host's
     assert last.host_time > 1e9

@@ -16,7 +16,7 @@ from lab.errors import TransportError
 from lab.guest.protocol import CommandResult
 
 ENTRY = "{3f9a3f4e-1111-2222-3333-444455556666}"
-STAGES = "network tools certificates codeintegrity tap debugprint kd crashdumps quiet winrm finish"
+STAGES = "network tools certificates codeintegrity relay debugprint kd crashdumps quiet winrm finish"
 _MANAGER = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager"
 _CONTROL = r"HKLM\SYSTEM\CurrentControlSet\Control"
 
@@ -66,7 +66,7 @@ class GuestDouble:
             "MaxConcurrentUsers": 100,
         }
         self.trusted = True
-        self.tapped = True
+        self.relayed = True
 
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         line = command if isinstance(command, str) else " ".join(command)
@@ -100,14 +100,14 @@ class GuestDouble:
             return (0, "CertUtil: -store command completed successfully.\r\n") if self.trusted else (-2146885628, "")
         if line.startswith("reg.exe query"):
             return self._query(line)
-        if line.startswith("sc.exe query LabTap"):
+        if line.startswith("sc.exe query LabRelay"):
             return (
                 (
                     0,
-                    "\r\nSERVICE_NAME: LabTap\r\n        TYPE               : 1  KERNEL_DRIVER\r\n"
+                    "\r\nSERVICE_NAME: LabRelay\r\n        TYPE               : 1  KERNEL_DRIVER\r\n"
                     "        STATE              : 4  RUNNING\r\n",
                 )
-                if self.tapped
+                if self.relayed
                 else (1060, "")
             )
         if line.startswith("bcdedit.exe"):

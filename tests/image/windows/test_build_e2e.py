@@ -127,7 +127,7 @@ def test_a_good_build_is_published_whole_and_is_up_to_date_the_second_time(bench
     manifest = load_manifest(folder)
     assert manifest.kind == "windows"
     assert (manifest.name, manifest.machine.disk, manifest.machine.disk_interface) == ("windows-10", "disk.qcow2", "ide")
-    assert manifest.prints.source == "tap"
+    assert manifest.prints.source == "relay"
     assert folder.name == f"windows-10-{manifest.key}"
     assert store.find_image("windows-10", cache=bench.cache) == folder
 

@@ -74,7 +74,7 @@ WINLOGON = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon"
         (registry(rf"{MANAGER}\Memory Management", "PagingFiles", r"C:\pagefile.sys 1024 1024"), "page file"),
         (attribute("limits", {"MaxShellsPerUser": 30}), "winrm MaxShellsPerUser"),
         (attribute("trusted", False), "certificate ab12 in Root"),
-        (attribute("tapped", False), "the print relay runs"),
+        (attribute("relayed", False), "the print relay runs"),
         (asked("free_bytes", 1 << 30), "free space"),
         (asked("vbs", 2), "virtualization-based security"),
         (attribute("image", {"kd_entry": ""}), "kernel debugger's boot entry"),

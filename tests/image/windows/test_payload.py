@@ -61,7 +61,7 @@ def parts(**changes: Any) -> PayloadParts:
         "username": "labuser",
         "certificates": {"lab.cer": b"0 der"},
         "tools": {"labfile.exe": b"MZ tool"},
-        "drivers": {"labtap.sys": b"MZ driver"},
+        "drivers": {"labrelay.sys": b"MZ driver"},
     }
     return PayloadParts(**values | changes)
 
@@ -103,7 +103,7 @@ def test_the_cd_is_read_back_as_it_was_meant(name: str, tmp_path: Path) -> None:
     found = read_back(iso)
     assert found == files
     assert {"autounattend.xml", "lab/start.cmd", "lab/certificates/lab.cer", "lab/bin/labfile.exe"} <= set(found)
-    assert "lab/drivers/labtap.sys" in found
+    assert "lab/drivers/labrelay.sys" in found
     assert {name for name in found if name.startswith("lab/stages/")} == {
         f"lab/stages/{stage}.ps1" for stage in STAGES if stage != "ssh"
     }
@@ -193,7 +193,7 @@ def test_each_decision_is_in_its_stage() -> None:
     expected = {
         "certificates.ps1": ["'Root', 'TrustedPublisher'", "'-addstore'"],
         "codeintegrity.ps1": ["'testsigning', 'on'", "'hypervisorlaunchtype', 'off'", "EnableVirtualizationBasedSecurity' 0"],
-        "tap.ps1": ["'start=', 'boot'", "'error=', 'normal'", "'System Bus Extender'", "drivers\\labtap.sys"],
+        "relay.ps1": ["'start=', 'boot'", "'error=', 'normal'", "'System Bus Extender'", "drivers\\labrelay.sys"],
         "debugprint.ps1": ["Debug Print Filter", "'DEFAULT', 'IHVDRIVER'"],
         "kd.ps1": ["'/copy', '{current}'", "'serial', 'debugport:2', 'baudrate:115200', '/noumex'", "'/debug', $entry, 'on'"],
         "crashdumps.ps1": ["'CrashDumpEnabled' 2", "AlwaysKeepMemoryDump' 1", "NMICrashDump' 1", "pagefile.sys 4608 4608"],

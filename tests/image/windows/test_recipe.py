@@ -37,9 +37,9 @@ def test_the_lab_s_own_recipes_are_valid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_prints_are_claimed_by_the_tap_and_the_debugger_by_its_boot_alone(name: str) -> None:
+def test_prints_are_claimed_by_the_relay_and_the_debugger_by_its_boot_alone(name: str) -> None:
     recipe = load_recipe(data_root() / "vm-images" / name)
-    assert "tap" in recipe.ordered_stages
+    assert "relay" in recipe.ordered_stages
     assert "dbgprint" in recipe.capabilities
     assert "kernel_debugger" not in recipe.capabilities
 
@@ -78,7 +78,7 @@ def test_an_error_names_file_key_and_line(tmp_path: Path, more: str, key: str, s
         ('"10"', '"10"\nbypasses: [tpm]', "for windows 11 only"),
         ("nt_kernel", "nt_kernle", "did you mean nt_kernel"),
         ("nt_kernel", "nt_kernel, ssh", "needs the stage ssh"),
-        ("[nt_kernel]", "[dbgprint]\nstages: [network, tools, certificates, codeintegrity, winrm, finish]", "the stage tap"),
+        ("[nt_kernel]", "[dbgprint]\nstages: [network, tools, certificates, codeintegrity, winrm, finish]", "the stage relay"),
         ("Windows 10 Pro", "''", "name is empty"),
         ("name: windows-10", "name: windows-7", "as the folder is named"),
     ],
@@ -88,3 +88,11 @@ def test_what_does_not_fit_together(tmp_path: Path, old: str, new: str, said: st
         load_recipe(write(tmp_path, GOOD.replace(old, new)))
     assert said in str(caught.value)
     assert "recipe.yaml" in caught.value.message
+
+
+def test_the_old_name_of_a_stage_works_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stages = "\nstages: [network, tools, certificates, codeintegrity, tap, winrm, finish]"
+    recipe = load_recipe(write(tmp_path, GOOD.replace("[nt_kernel]", "[dbgprint]" + stages)))
+    assert "relay" in recipe.ordered_stages
+    [note] = capsys.readouterr().err.splitlines()
+    assert "recipe.yaml: `stages: tap` is the old name of `relay`" in note
