@@ -2,7 +2,7 @@
 
 GCC's binary tools still link. Not every Clang will do. Up to version 16, and in later ones without ``-fasync-exceptions``, a
 ``__try`` catches what is raised in functions that it calls, and not what its own statements raise: ``__try { *pointer = 1; }``
-is compiled as if there were no ``__try``. For mingw-w64 that option is passed over without a word, unless it is handed to the
+is compiled as if there were no ``__try``. For mingw-w64 that option is passed over as an unused one, unless it is handed to the
 compiler proper (``-Xclang``). So each Clang is tried before it is used: it compiles such a function, and the table of its
 scopes is looked into. Seen with 14.0.6 and 16.0.6 (empty table) and with 19.1.7; ``findings/clang-mingw-seh-own-statements.sh``
 shows it.
@@ -26,6 +26,11 @@ OBJDUMP = "x86_64-w64-mingw32-objdump"
 TARGET = "--target=x86_64-w64-mingw32"
 #: Faults of the block's own statements are caught, too.
 ASYNC = ("-Xclang", "-fasync-exceptions")
+#: What compiles ``<intrin.h>`` of mingw-w64 into functions.
+INLINED = (
+    *(TARGET, "-std=gnu11", "-O2", "-ffreestanding", "-fms-extensions", "-fno-addrsig", "-fno-ident", "-w"),
+    *("-mno-stack-arg-probe", "-D__MINGW_INTRIN_INLINE="),
+)
 _TIMEOUT_S = 60.0
 _NAME = re.compile(r"clang-(\d+)")
 _TRIAL = "int Trial(int *p) { int caught = 0; __try { *p = 1; } __except (1) { caught = 1; } return caught; }\n"

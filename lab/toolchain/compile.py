@@ -14,13 +14,14 @@ from lab.errors import ConfigError, HostToolError, LabError
 from lab.host.process import run
 from lab.toolchain.buildkeys import language_of
 from lab.toolchain.charset import charset_flags
-from lab.toolchain.clang import Clang
+from lab.toolchain.clang import INLINED, Clang
 from lab.toolchain.codeview import codeview
 from lab.toolchain.diagnosis import explained, files_in, library_in, refuse_utf16, warnings_in
 from lab.toolchain.flags import (
     BUILD_ID,
     KERNEL,
     STRIP,
+    By,
     build_text,
     compile_flags,
     header_flags,
@@ -50,6 +51,8 @@ _DEFINITIONS: dict[Arch, str] = {"x64": "ntoskrnl.def", "x86": "ntoskrnl-x86.def
 # from one whose relocations were stripped: one pointer to itself keeps the section.
 _ANCHOR = 'static const void *const anchor __attribute__((used, section(".rdata"))) = &anchor;\n'
 _LINK_WORDS = b"/DEFAULTLIB:"
+# The intrinsics of mingw-w64 as functions: seh.h says who calls them.
+_INLINED = "#include <intrin.h>\n"
 # What a table of virtual functions has in the place of one that is purely virtual; nobody calls it.
 _PURE = "void __cxa_pure_virtual(void) { __builtin_trap(); }\n"
 
@@ -123,7 +126,7 @@ def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str]
         headers += sorted(f"{place}/{path.name}" for path in (folder / place).glob("*.h*"))
     text = build_text(component, compiler.arch, "clang" if clang else "gcc")
     parts = [compiler.version, compiler.arch, text, *defines, str(compiler.kernel_headers)]
-    parts += [clang.version] if clang else []
+    parts += [clang.version, *INLINED] if clang else []
     if "c++" in languages(component):
         parts.append(_cxx_version(compiler))
     digest = hashlib.sha256()
@@ -221,8 +224,9 @@ class _Job:
         clang = self._clang(source)
         if clang:
             program = clang.program
-        flags = compile_flags(component, compiler.arch, language, self.defines, "clang" if clang else "gcc")
-        return [program, *flags, *header_flags(component, compiler.kernel_headers, language), *self._spelling().flags()]
+        by: By = "clang" if clang else "gcc"
+        flags = compile_flags(component, compiler.arch, language, self.defines, by)
+        return [program, *flags, *header_flags(component, compiler.kernel_headers, language, by), *self._spelling().flags()]
 
     def _clang(self, source: str) -> Clang | None:
         return None if language_of(source) == "asm" else self.clang
@@ -300,6 +304,11 @@ class _Job:
             words = ["--kill-at", "--temp-prefix", "more", "-d", str(definitions), "-l", "more.a"]
             run([compiler.tool("dlltool"), *words], _TOOL_TIMEOUT_S, cwd=work)
             made.append("more.a")
+        if self.clang and component.manifest.kind == "driver":
+            (work / "inlined.c").write_text(_INLINED, encoding="ascii")
+            run([self.clang.program, *INLINED, "-c", "inlined.c", "-o", "inlined.o"], _TOOL_TIMEOUT_S, cwd=work)
+            run([compiler.tool("ar"), "rcsD", "inlined.a", "inlined.o"], _TOOL_TIMEOUT_S, cwd=work)
+            made.append("inlined.a")
         if "c++" in languages(component) and not links_by_cxx(component):
             (work / "pure.c").write_text(_PURE, encoding="ascii")
             self._own(["pure.c", "-o", "pure.o"])

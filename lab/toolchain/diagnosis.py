@@ -31,6 +31,9 @@ _ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|\bld:"
 _LIBRARY = re.compile(r"cannot find -l(?P<name>[^\s:]+)|\bld: ?(?P<path>/[^:\n]+): file format not recognized")
 _SHOWN = 24
 _FINISHED = "build it with the WDK and name the finished .sys as `image`, without `sources`"
+#: Seen with 19.1.7: `__try { flag ? one() : two(); }`, where both give a value.
+_CLANG_CRASHED = re.compile(r"clang frontend command failed|PLEASE submit a bug report|^ *#\d+ 0x.*\bclang::", re.MULTILINE)
+_FRAME = re.compile(r" *#\d+ 0x")
 #: How Clang ends; it quotes lines with __try in them, and means something else.
 _BY_CLANG = re.compile(r"^\d+ (?:warnings?|errors?)(?: and \d+ errors?)? generated\.$", re.MULTILINE)
 #: What GCC says to __try; `try` and `except` are Microsoft's macros for it, and GCC shows the line.
@@ -138,6 +141,13 @@ def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
         A ConfigError for a mistake in the source; else ``error``, with a hint where there is one.
     """
     output = error.output
+    if _CLANG_CRASHED.search(output):
+        hint = (
+            "Clang 19 crashes on a __try block that ends with ?: or an intrinsic function without using the result:"
+            " use the result, or add a statement after it"
+        )
+        said = "\n".join(line for line in output.splitlines() if not _FRAME.match(line))
+        return HostToolError(error.argv, error.exit_code, said, message="Clang crashed", hint=hint)
     if _CHARSETS.search(output):
         hint = "apt-get install libc-gconv-modules-extra, or save the sources as UTF-8 and leave `encoding` out"
         return HostToolError(error.argv, error.exit_code, output, hint=hint)

@@ -64,7 +64,14 @@ _NOT_CLANG = frozenset(
 )
 # Its <intrin.h>, which every driver includes, warns of a header that it includes itself.
 _CLANG = (
-    *(TARGET, *ASYNC, "-fno-addrsig", "-D_CLANG_DISABLE_CRT_DEPRECATION_WARNINGS"),
+    *(
+        TARGET,
+        *ASYNC,
+        "-fno-addrsig",
+        "-fno-crash-diagnostics",
+        "-Wno-duplicate-decl-specifier",
+        "-D_CLANG_DISABLE_CRT_DEPRECATION_WARNINGS",
+    ),
     *(
         "-Wno-microsoft",
         "-Wno-ignored-attributes",
@@ -88,6 +95,8 @@ _API: dict[Api, tuple[str, str]] = {
 #: What mingw-w64's kernel headers lack. The compiler names them among the files that it read, so a change builds again.
 WDK = Path(__file__).with_name("wdk.h")
 KERNEL = Path(__file__).with_name("kernel")
+#: What Clang is told beside that.
+SEH = Path(__file__).with_name("seh.h")
 #: Headers of the driver kit that programs beside a driver include, and mingw-w64 lacks.
 PROGRAMS = Path(__file__).with_name("programs")
 
@@ -155,12 +164,14 @@ def compile_flags(
     return [*flags, *folders, *named, *manifest.cflags]
 
 
-def header_flags(component: Component, kernel_headers: Path, language: Language) -> list[str]:
+def header_flags(component: Component, kernel_headers: Path, language: Language, by: By = "gcc") -> list[str]:
     """Options that name the headers of this machine."""
     if flavour_of(component) != "kernel":
         return ["-idirafter", str(PROGRAMS)]
     found = ["-isystem", str(KERNEL), "-isystem", str(kernel_headers)]
-    return found if language == "asm" else [*found, "-include", str(WDK)]
+    if language == "asm":
+        return found
+    return [*found, "-include", str(WDK), *(("-include", str(SEH)) if by == "clang" else ())]
 
 
 def link_flags(component: Component, arch: Arch) -> list[str]:

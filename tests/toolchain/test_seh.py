@@ -17,6 +17,7 @@ from lab.toolchain import pe
 from lab.toolchain.build import BuildResult, build_components, symbol_file
 from lab.toolchain.choice import wanted_clang
 from lab.toolchain.clang import look_for_clang
+from lab.toolchain.diagnosis import explained
 from lab.toolchain.manifest import Component, load_component
 from lab.toolchain.seh import seh_place
 from lab.toolchain.stamp import read_stamp
@@ -157,6 +158,31 @@ def test_kit_words_and_cxx_and_programs(driver_folder: DriverFolder, tmp_path: P
         image="prog.exe",
     )
     assert scopes(built(program, tmp_path / "prog-out").path)
+
+
+def test_inline_functions_are_there_for_a_guarded_block(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """Clang calls them in it, and two object files have one each."""
+    calls = (
+        "LIST_ENTRY list; InitializeListHead(&list); IoMarkIrpPending((PIRP)driver); (void)__readcr8(); InHeader(); Quick();"
+        " KeMemoryBarrier(); READ_PORT_UCHAR((PUCHAR)5);"
+    )
+    source = GUARDED.replace('DbgPrint("tiny");', calls).replace("\nNT", '\n#include "header.h"\nNT', 1)
+    folder = driver_folder(source=source, sources="[tiny.c, other.c]")
+    header = "FORCEINLINE ULONG InHeader(void) { return 5; }\n__inline ULONG Quick(void) { return InHeader(); }\n"
+    (folder / "header.h").write_text(header, encoding="utf-8")
+    other = "VOID Other(VOID);\nVOID Other(VOID) { __try { InHeader(); Quick(); __inbyte(3); } __finally { Quick(); } }\n"
+    (folder / "other.c").write_text(f'#include <ntddk.h>\n#include "header.h"\n{other}', encoding="utf-8")
+    said: list[str] = []
+    image = built(folder, tmp_path / "out", said).path
+    assert pe.check(image, "driver", "x64").imports == {"ntoskrnl.exe": ("__C_specific_handler",)}
+    assert [line for line in said if "warning" in line] == []
+
+
+def test_a_crash_of_clang_is_not_the_sources_fault() -> None:
+    crash = HostToolError(["clang"], 139, "clang: error: clang frontend command failed with exit code 139\n")
+    told = explained(crash, Path("/src"), Path("/src/driver.yaml"))
+    assert isinstance(told, HostToolError)
+    assert "add a statement after it" in told.hint
 
 
 def test_an_address_in_clangs_code_has_its_line(driver_folder: DriverFolder, tmp_path: Path) -> None:
