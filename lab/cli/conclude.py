@@ -13,17 +13,17 @@ from rich.console import Console
 from lab.cli.again import next_command
 from lab.cli.child import ChildEnd
 from lab.config import KnownIssue, Settings
-from lab.gate.exitcode import NOTHING, OK, exit_code, meaning, run_code, unused_counts
+from lab.gate.exitcode import complete_code, run_code, unused_counts
 from lab.gate.known_issues import audit_known
 from lab.host.console import open_console
-from lab.report.collect import assemble
+from lab.report.assemble import assemble
 from lab.report.elsewhere import all_folders, find
 from lab.report.ending import run_end
-from lab.report.html import write_html
 from lab.report.junit import complete_junit
 from lab.report.model import RunReport
 from lab.report.places import from_folder
-from lab.report.runfiles import read_meta, read_run, write_run
+from lab.report.publish import publish
+from lab.report.runfiles import read_meta, read_run
 from lab.report.runlog import LOG_FILE
 from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
@@ -48,19 +48,17 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
     signal = 0 if over else end.signal
     ended = "" if over else end.died
     if meta is not None and (found is None or ended):
-        found = assemble(folder, meta, exit_code=exit_code, ended=ended, interrupted=bool(signal))
+        found = assemble(folder, meta, ended=ended, interrupted=bool(signal))
     code = run_code(run_end(found, session or SessionFacts(exit_status=end.exit_code), end.exit_code, signal))
     if found is None:
         for line in _why_no_report(session, ended, end.exit_code):
             console.print(f"lab: {line}", soft_wrap=True, markup=False, highlight=False)
         return code
-    if code == OK and unused_counts(
-        found.unused_drivers, meta.named_drivers if meta else (), in_lab_file=settings.sources["drivers"] == "lab file"
-    ):
-        code = NOTHING
+    named = meta.named_drivers if meta else ()
+    unused = unused_counts(found.unused_drivers, named, in_lab_file=settings.sources["drivers"] == "lab file")
+    code = complete_code(code, unused=unused)
     found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
-    write_run(folder, found)
-    write_html(folder, found, exit_meaning=meaning(code))
+    publish(folder, found)
     project = os.environ.get("CI_PROJECT_DIR")
     complete_junit(folder, found, base=Path(project) if project else None)
     print_summary(found, console, folder=folder)

@@ -33,7 +33,7 @@ from lab.host.process import Finished, run
 #: own are exempt, see the docstring of the package.
 _SHARED = ("pytest", "_pytest.terminal", "_pytest.runner", "_pytest.junitxml", "_pytest.python", "lab.plugin")
 #: What a pytest with a test of the lab imports besides.
-_NEEDED_BY_TESTS = ("lab.plugin.source", "lab.plugin.session", "lab.plugin.summary", "lab.image.media")
+_NEEDED_BY_TESTS = ("lab.plugin.run_guests", "lab.plugin.session", "lab.plugin.run_end", "lab.image.media")
 _POLL_S = 0.005
 
 

@@ -21,7 +21,7 @@ from lab.prints.live import PrintFile, all_lines, tell
 from lab.report.elsewhere import find
 from lab.report.outdir import LATEST
 from lab.report.runfiles import RUN_FILE
-from lab.report.workers import WORKERS_DIR, WorkerPrints, read_prints
+from lab.report.worker_files import WORKERS_DIR, WorkerPrints, read_prints
 
 _POLL_S = 0.1
 

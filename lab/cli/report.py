@@ -15,8 +15,8 @@ from lab.cli.invocation import with_own_command
 from lab.config import load_settings
 from lab.errors import ConfigError
 from lab.report.elsewhere import find
-from lab.report.html import HTML_FILE
 from lab.report.outdir import LATEST
+from lab.report.runfiles import HTML_FILE
 from lab.report.runlog import LOG_FILE
 
 

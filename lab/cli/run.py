@@ -31,7 +31,7 @@ from lab.cli.runlog import open_log
 from lab.config import Settings, load_settings
 from lab.config.machine import Machine
 from lab.errors import ConfigError
-from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE, exit_code, meaning
+from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.console import open_console
 from lab.host.paths import cache_dir, runs_dir
@@ -43,11 +43,11 @@ from lab.image.progress import open_progress
 from lab.image.recipes import builder_of, ensure_image
 from lab.live.hardware import check_machine, fit
 from lab.live.trial import try_hardware
-from lab.report.collect import assemble
+from lab.report.assemble import assemble
 from lab.report.elsewhere import find, put_aside
-from lab.report.html import write_html
 from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
-from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run, write_run
+from lab.report.publish import publish, publish_page
+from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run
 from lab.report.runlog import LOG_FILE
 from lab.report.sessionfile import read_session
 from lab.report.summary import print_summary
@@ -149,9 +149,10 @@ def report(
                 else f"there is no folder {folder}",
                 hint="give the folder of a run, for example out/latest",
             )
-        found = assemble(folder, meta, exit_code=exit_code, ended="the run ended unexpectedly")
-        write_run(folder, found)
-    write_html(folder, found, exit_meaning=meaning(found.exit_code))
+        found = assemble(folder, meta, ended="the run ended unexpectedly")
+        publish(folder, found)
+    else:
+        publish_page(folder, found)
     console = open_console()
     print_summary(found, console, folder=folder)
     print_paths(folder, console)

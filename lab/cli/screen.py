@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.report.elsewhere import find
-from lab.report.html import HTML_FILE
 from lab.report.model import RunReport
 from lab.report.places import from_folder
+from lab.report.runfiles import HTML_FILE
 from lab.report.summary import red_tests
 from lab.report.view import headline, unchecked
 

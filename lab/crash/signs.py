@@ -15,6 +15,8 @@ _DONE_BY_ITSELF = {
     "guest-shutdown": "the guest switched itself off",
     "guest-panic": "the guest's kernel panicked",
 }
+#: The code of a crash that reported none.
+NO_CODE = "0x00000000"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,17 @@ def run_code(end: RunEnd) -> int:
     return TEST
 
 
+def complete_code(code: int, *, unused: bool, not_run: int = 0) -> int:
+    """The exit code of a run, once it is known what was left out: a green run that left something out is not green.
+
+    Args:
+        code: What the verdicts and pytest call for.
+        unused: Drivers that were named for the run and that no test used count, see :func:`unused_counts`.
+        not_run: Number of selected tests that the run stopped before.
+    """
+    return NOTHING if code == OK and (unused or not_run) else code
+
+
 def unused_counts(unused: Sequence[str], named: Sequence[str], *, in_lab_file: bool) -> bool:
     """Whether drivers that no test used mean that nothing was checked.
 

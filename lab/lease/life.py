@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lab.live.deploy import Deployed
+from lab.live.deployment import Deployed
 from lab.prints.live import PrintFile
 from lab.prints.window import Attribution
 

@@ -5,35 +5,16 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.errors import ServiceError, TransportError
 from lab.guest.services import create_call
 from lab.live.delivery import Delivered, usual_way
+from lab.live.deployment import Deployed
 from lab.live.driver_extras import import_registry, place_files
 from lab.live.guest import LiveGuest
 from lab.live.payload import GUEST_FOLDER, Payload, guest_path
 from lab.live.verify import verify
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployed:
-    """How long it took, in host seconds, and how the files got in.
-
-    Attributes:
-        copy_s: Until all files were there.
-        create_s: Until all services were.
-        copied_by: ``media``, ``winrm`` or ``sftp``; empty when the guest had all files already.
-        copy_note: Why it was not the way that was asked for.
-        sums: File name → SHA-256, as the guest told behind the copy.
-    """
-
-    copy_s: float
-    create_s: float
-    copied_by: str = ""
-    copy_note: str = ""
-    sums: Mapping[str, str] = field(default_factory=dict)
 
 
 def deploy(

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from lab.errors import LabError, TransportError
 from lab.guest.protocol import Abandonable, Transport
@@ -15,11 +15,9 @@ from lab.guest.services import ServiceControl
 from lab.host.passed import passed_over, said
 from lab.image.manifest import ImageManifest
 from lab.live.delivery import Delivery
+from lab.live.deployment import Deployed
 from lab.prints.record import PrintSource
 from lab.vm.protocol import Machine
-
-if TYPE_CHECKING:
-    from lab.live.deploy import Deployed
 
 _LOG = logging.getLogger(__name__)
 

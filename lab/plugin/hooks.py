@@ -29,7 +29,7 @@ from lab.plugin.runlog import close_run_log, mask_credentials, open_run_log
 from lab.plugin.session import LabSession
 from lab.plugin.terminal import Terminal, say
 from lab.plugin.texts import SafeSender, clean_report, cleaned, showable
-from lab.plugin.workers import (
+from lab.plugin.xdist_hooks import (
     XdistHooks,
     auto_workers,
     command_of_controller,
@@ -44,7 +44,7 @@ from lab.plugin.workers import (
 from lab.report.sessionfile import write_session
 
 if TYPE_CHECKING:
-    from lab.plugin.summary import Finished
+    from lab.plugin.run_end import Finished
 
 # Modules that reach into the whole lab (transports, templates, compilers) are imported when a lab test was found: every
 # pytest session of this environment loads this plugin, and most have none.
@@ -106,7 +106,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: wishes[item.nodeid].cpus or 0)
     if config.getoption("collectonly", False):
         return
-    from lab.plugin.source import NoSource, make_source
+    from lab.plugin.run_guests import NoSource, make_source
     from lab.toolchain.select import named_drivers
 
     chosen = options_of(config)
@@ -249,7 +249,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     stopped = session.shouldfail or session.shouldstop
     write_session(out, recorder.facts(int(session.exitstatus), stopped if isinstance(stopped, str) else ""))
-    from lab.plugin.summary import attach_to_junit, finish_run
+    from lab.plugin.run_end import attach_to_junit, finish_run
 
     chosen = options_of(config)
     finished = finish_run(out, drivers_in_lab_file=chosen.sources.get("drivers") == "lab file", page=not chosen.prepared)
@@ -269,7 +269,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     finished = config.stash.get(_FINISHED, None)
     if finished is None:
         return
-    from lab.plugin.summary import summary_lines
+    from lab.plugin.run_end import summary_lines
 
     terminalreporter.section("driver test lab", sep="=")
     for line in summary_lines(finished):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from lab.gate.blame import blame
+from lab.gate.outside import collection_verdict, internal_error_of
 from lab.gate.verdict import one_line
 from lab.report.sessionfile import CollectionError, SessionFacts
 
@@ -40,7 +40,7 @@ class Recorder:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note what could not be collected."""
         if report.failed:
-            verdict: Literal["test", "infra"] = "infra" if getattr(report, _VERDICT, "") == "infra" else "test"
+            verdict = getattr(report, _VERDICT, collection_verdict(None))
             text = report.longreprtext
             self._errors.append(
                 CollectionError(nodeid=report.nodeid or "collection", verdict=verdict, reason=last_error(text), details=text)
@@ -71,7 +71,7 @@ class Recorder:
         """Note whose error it was: a hook of a suite's conftest.py may raise, too."""
         self._stopped_by = "internal error"
         self._stopped = one_line(f"{type(excinfo.value).__name__}: {excinfo.value}")
-        self._blame = "test" if blame(excinfo.value) == "test" and excinfo.typename != "AssertionError" else "lab"
+        self._blame = internal_error_of(excinfo.value)
 
     def facts(self, exit_status: int, stopped: str = "") -> SessionFacts:
         """What is known by now.
@@ -99,10 +99,7 @@ def mark_collection(report: pytest.CollectReport) -> None:
     """Note on a failed collection's report whether this machine is to blame; the exception does not leave its process."""
     call = getattr(report, "call", None)
     error: BaseException | None = call.excinfo.value if call is not None and call.excinfo is not None else None
-    while error is not None:
-        if blame(error) == "host":
-            setattr(report, _VERDICT, "infra")
-        error = error.__cause__
+    setattr(report, _VERDICT, collection_verdict(error))
 
 
 def last_error(text: str) -> str:

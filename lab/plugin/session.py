@@ -36,7 +36,7 @@ from lab.prints.stream import first_fault
 from lab.report.entries import forks_entry, guest_entry
 from lab.report.junit import user_properties
 from lab.report.model import ForksEntry
-from lab.report.workers import ResultWriter
+from lab.report.worker_files import ResultWriter
 from lab.snapshot.fork_request import Forking
 
 #: How long the guest's word about its crash may be on its way.

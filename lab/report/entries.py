@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lab.crash.faults import FaultWords
-from lab.crash.signs import CrashSign
+from lab.crash.signs import NO_CODE, CrashSign
 from lab.crash.steps import Step
 from lab.lease.life import GuestLife
 from lab.prints.record import EventRecord, FaultRecord, PrintRecord
 from lab.report.model import (
-    NO_CODE,
     EventEntry,
     EvidenceFile,
     EvidenceStep,

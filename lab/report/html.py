@@ -7,13 +7,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from lab.crash.signs import NO_CODE
 from lab.report import view
 from lab.report.elsewhere import write_text
-from lab.report.model import NO_CODE, RunReport
+from lab.report.model import RunReport
+from lab.report.runfiles import HTML_FILE
 from lab.report.runlog import LOG_FILE
 from lab.report.timeline import print_plot, timeline
-
-HTML_FILE = "report.html"
 
 
 def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "") -> str:

@@ -11,15 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticSerializationError
 
+from lab.gate.verdict import Verdict
 from lab.image.manifest import kind_of_before
 from lab.image.registry import kind_named
 
 #: 2: the image has `kind` in the place of `is_windows`. Reports of schema 1 are read, too.
 SCHEMA_VERSION = 2
-#: The code of a crash that told none.
-NO_CODE = "0x00000000"
-
-Verdict = Literal["passed", "product", "crash", "test", "infra", "known", "skipped"]
 
 
 def _encodable(value: object) -> object:

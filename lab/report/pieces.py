@@ -10,9 +10,10 @@ from typing import Literal
 from urllib.parse import quote
 
 from lab.crash.dump import read_dump_header
+from lab.crash.signs import NO_CODE
 from lab.errors import ConfigError
-from lab.report.html import HTML_FILE
-from lab.report.model import NO_CODE, EvidenceStep, RunReport, TestEntry
+from lab.report.model import EvidenceStep, RunReport, TestEntry
+from lab.report.runfiles import HTML_FILE
 
 JUNIT_FILE = "junit.xml"
 State = Literal["ok", "missing", "not here"]

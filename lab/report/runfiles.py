@@ -1,4 +1,4 @@
-"""The two files of a run's folder: ``meta.json``, there before the first test, and ``run.json``, the report of all of them."""
+"""The files of a run's folder: ``meta.json``, written before the first test, and ``run.json``, the report of all tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lab.report.model import DriverEntry, ImageEntry, MachineEntry, RunReport, T
 
 META_FILE = "meta.json"
 RUN_FILE = "run.json"
+HTML_FILE = "report.html"
 
 
 class RunMeta(BaseModel):

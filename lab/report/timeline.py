@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lab.report.model import GuestEntry, PrintEntry, RunReport, Verdict
+from lab.gate.verdict import Verdict
+from lab.report.model import GuestEntry, PrintEntry, RunReport
 from lab.report.view import TestView, printable, seconds
 
 WIDTH = 1000.0

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lab.report.model import Attempt, DriverEntry, GuestEntry, PrintEntry, RunReport, TestEntry, Verdict
+from lab.gate.verdict import Verdict
+from lab.report.model import Attempt, DriverEntry, GuestEntry, PrintEntry, RunReport, TestEntry
 
 #: Gravest first: how tests are ordered wherever red comes first.
 ORDER: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")

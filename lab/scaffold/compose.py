@@ -11,9 +11,9 @@ from pathlib import Path
 from lab.config.project import DEFAULT_FILE
 from lab.errors import ConfigError
 from lab.host.assets import data_root
-from lab.scaffold.look import FoundDriver, Sight
+from lab.scaffold.found import FoundDriver, FoundProgram
+from lab.scaffold.look import Sight
 from lab.scaffold.names import identifier
-from lab.scaffold.programs import FoundProgram
 from lab.toolchain.manifest import MANIFEST_NAME
 
 #: What YAML reads as a text without quotes, and the words that it does not.

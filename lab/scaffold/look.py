@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lab.errors import ConfigError
+from lab.scaffold.found import FoundDriver
 from lab.scaffold.names import driver_name, told_apart
-from lab.scaffold.programs import FoundProgram, assigned, programs_of
+from lab.scaffold.programs import assigned, programs_of
 from lab.scaffold.sources import SUFFIXES, Inf, Project, SourceFacts, inf_facts, project_facts, read_any, source_facts
 from lab.toolchain import pe
 from lab.toolchain.manifest import load_component, manifests_in
@@ -22,43 +23,6 @@ _SKIPPED = frozenset({"node_modules", "site-packages", "venv", "__pycache__", "o
 _COMMON = frozenset({"driver", "entry", "driverentry", "main", "init", "sys", "device", "src", "drv"})
 #: Imports that only a Windows guest resolves, and what they are.
 _WINDOWS_ONLY = {"wdfldr.sys": "KMDF", "ndis.sys": "NDIS", "fltmgr.sys": "minifilter", "storport.sys": "StorPort"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundDriver:
-    """One driver.
-
-    Attributes:
-        name: What tests are to call it.
-        folder: Where its manifest is, or belongs.
-        image: File name of what is built, or path of the finished file from ``folder``.
-        sources: From ``folder``; none: it is a finished file.
-        include: Folders of headers, from ``folder``.
-        defines: Preprocessor definitions.
-        service: Of its INF file; empty where it is the name.
-        links: How programs open it.
-        unload: It can be unloaded, as far as the sources say.
-        kinds: Frameworks that only a Windows guest has.
-        origin: The file that told of it.
-        manifest: The manifest that is there already.
-        alone: It is the only driver of its folder.
-        clients: Programs of the repository that seem to be for it.
-    """
-
-    name: str
-    folder: Path
-    image: str
-    sources: tuple[str, ...] = ()
-    include: tuple[str, ...] = ()
-    defines: tuple[str, ...] = ()
-    service: str = ""
-    links: tuple[str, ...] = ()
-    unload: bool = True
-    kinds: tuple[str, ...] = ()
-    origin: Path
-    manifest: Path | None = None
-    alone: bool = True
-    clients: tuple[FoundProgram, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,52 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lab.scaffold.found import FoundDriver, FoundProgram
 from lab.scaffold.names import driver_name
 from lab.scaffold.sources import Project, read_any
-
-if TYPE_CHECKING:
-    from lab.scaffold.look import FoundDriver
 
 #: `wmain` and `WinMain` are other entries than mingw-w64 links by itself; `_tmain` is one of several.
 _MAIN = re.compile(r"\bmain\s*\([^;{}]*\)\s*\{")
 #: Headers of Microsoft's own libraries, without which such a program does not compile.
 _MICROSOFT = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"](afx\w*|atl\w*|winrt/[^>"]*|wil/[^>"]*)(?:\.h)?[>"]', re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundProgram:
-    """A program that a project file describes and mingw-w64 should be able to build.
-
-    Attributes:
-        name: What tests call it.
-        origin: The project file.
-        sources: Its sources.
-        include: Folders of headers.
-        defines: Preprocessor definitions.
-        libraries: Import libraries by name.
-    """
-
-    name: str
-    origin: Path
-    sources: tuple[Path, ...]
-    include: tuple[Path, ...] = ()
-    defines: tuple[str, ...] = ()
-    libraries: tuple[str, ...] = ()
-
-    def keys(self, folder: Path) -> dict[str, str | tuple[str, ...]]:
-        """The keys of a client in a manifest of ``folder``; those without a value are left out."""
-        values: dict[str, str | tuple[str, ...]] = {
-            "name": self.name,
-            "sources": tuple(_from(folder, path) for path in self.sources),
-            "include": tuple(_from(folder, path) for path in self.include),
-            "defines": self.defines,
-            "libraries": self.libraries,
-        }
-        return {key: value for key, value in values.items() if value}
 
 
 def programs_of(projects: Mapping[Path, Project], taken: Iterable[str] = ()) -> tuple[list[FoundProgram], dict[Path, str]]:
@@ -111,7 +75,3 @@ def _why_not(program: FoundProgram) -> str:
 def _steps(one: Path, other: Path) -> int:
     """Folders between two folders."""
     return len(Path(os.path.relpath(one, other)).parts)
-
-
-def _from(folder: Path, path: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()

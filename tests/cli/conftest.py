@@ -21,7 +21,7 @@ import pytest
 
 from lab.gate.verdict import Facts, PhaseFact, decide
 from lab.report.runfiles import RunMeta, write_meta
-from lab.report.workers import ResultWriter
+from lab.report.worker_files import ResultWriter
 from lab.report.model import DriverEntry, GuestEntry, ImageEntry, TestEntry, kind_entry
 
 

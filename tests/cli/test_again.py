@@ -13,7 +13,8 @@ from lab.cli import invocation
 from lab.cli.again import next_command
 from lab.cli.invocation import own_command, with_own_command
 from lab.config import load_settings
-from lab.report.model import TestEntry, Verdict
+from lab.gate.verdict import Verdict
+from lab.report.model import TestEntry
 from lab.report.places import address_of, from_folder
 
 

@@ -19,7 +19,7 @@ from lab.errors import ConfigError
 from lab.lease import print_file
 from lab.lease.detached import DetachedGuest, DetachedGuests, process_start
 from lab.prints.live import PrintFile
-from lab.report.workers import ResultWriter
+from lab.report.worker_files import ResultWriter
 from tests.prints.conftest import frames
 
 

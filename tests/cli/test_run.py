@@ -21,12 +21,13 @@ from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
 from lab.errors import ConfigError, HostToolError
+from lab.gate.verdict import Verdict
 from lab.host.accel import Accelerator, Accelerators
 from lab.image.registry import kind_named
-from lab.report.model import ImageEntry, RunReport, TestEntry, Verdict, kind_entry
+from lab.report.model import ImageEntry, RunReport, TestEntry, kind_entry
 from lab.report.runfiles import RunMeta, write_meta
 from lab.report.sessionfile import SessionFacts, write_session
-from lab.report.workers import ResultWriter
+from lab.report.worker_files import ResultWriter
 
 Suite = Callable[[str], Path]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.report.model import RunReport, TestEntry, Verdict
+from lab.gate.verdict import Verdict
+from lab.report.model import RunReport, TestEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = Path(sys.executable).parent / "lab"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.plugin.source import _own_drivers
+from lab.plugin.run_guests import _own_drivers
 from lab.toolchain.select import PACKAGES_FILE
 from tests.plugin.conftest import Inner
 

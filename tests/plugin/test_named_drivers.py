@@ -9,7 +9,7 @@ import pytest
 from lab.errors import NoDriver
 from lab.host.assets import data_root
 from lab.live.payload import Payload
-from lab.plugin.source import _own_drivers
+from lab.plugin.run_guests import _own_drivers
 from lab.toolchain.build import build_drivers
 from lab.toolchain.files import sha256_of
 from tests.toolchain.conftest import TINY_DRIVER
@@ -63,7 +63,7 @@ def test_pytest_ends_with_a_usage_error_of_its_own(workers: tuple[str, ...], pyt
     pytester.makepyfile(test_it=_TEST)
     pytester.makeconftest(
         """
-import lab.plugin.source as source
+import lab.plugin.run_guests as source
 from lab.errors import NoDriver
 
 def none(*_arguments, **_options):

@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from lab.errors import ConfigError, GuestCrashed, HostToolError, ImageError, LabError
-from lab.plugin.source import NoSource
+from lab.plugin.run_guests import NoSource
 
 _ERRORS = [
     ImageError("there is no image", hint="build one"),

@@ -38,7 +38,7 @@ def test_all_processes_of_a_run_write_into_one_log(inner: Any) -> None:
     result = inner.run(tests, "-n", "2", "--lab-isolation", "test", "--lab-log-level", "info")
     lines = (inner.out / "lab.log").read_text(encoding="utf-8").splitlines()
     assert {line.split()[1] for line in lines} >= {"gw0", "gw1"}
-    assert sum(" INFO lab.report.workers: passed after " in line for line in lines) == 2
+    assert sum(" INFO lab.report.worker_files: passed after " in line for line in lines) == 2
     assert any(" gw0 INFO lab.lease.pool: gw0-1 is ready after " in line for line in lines)
     assert str(inner.out / "lab.log") in result.stdout.str()
     assert 'href="lab.log"' in (inner.out / "report.html").read_text(encoding="utf-8")

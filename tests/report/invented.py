@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from lab.gate.verdict import Verdict
 from lab.report.model import (
     Attempt,
     DriverEntry,
@@ -13,7 +14,6 @@ from lab.report.model import (
     PrintEntry,
     RunReport,
     TestEntry,
-    Verdict,
     kind_entry,
 )
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lab.report.elsewhere import all_folders, find, put_aside, write_text
-from lab.report.html import HTML_FILE, write_html
+from lab.report.html import write_html
 from lab.report.model import RunReport, TestEntry
-from lab.report.runfiles import RUN_FILE, read_run, write_run
-from lab.report.workers import ResultWriter, read_workers
+from lab.report.runfiles import HTML_FILE, RUN_FILE, read_run, write_run
+from lab.report.worker_files import ResultWriter, read_workers
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab.crash.bugcheck import Bugcheck
-from lab.crash.signs import CrashSign
+from lab.crash.signs import NO_CODE, CrashSign
 from lab.lease.life import GuestLife
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.prints.window import Attribution
-from lab.report.collect import _templates
+from lab.report.assemble import _templates
 from lab.report.entries import fault_entry, forks_entry, guest_entry, print_entry
-from lab.report.model import NO_CODE, EvidenceFile, ForksEntry, GuestEntry, PrintEntry
+from lab.report.model import EvidenceFile, ForksEntry, GuestEntry, PrintEntry
 from lab.snapshot.fork_request import ForkFigures
 from lab.snapshot.store import TemplateStore
 from tests.snapshot.test_store import K1, key_of, make

@@ -5,8 +5,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from lab.gate.verdict import Verdict
 from lab.report.junit import attach_evidence, complete_junit, user_properties
-from lab.report.model import EvidenceFile, Fault, RunReport, TestEntry, Verdict
+from lab.report.model import EvidenceFile, Fault, RunReport, TestEntry
 
 
 def test_a_test_carries_what_it_ran_on() -> None:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lab.report.model import NO_CODE, Attempt, Fault, ForksEntry, GuestEntry, RunReport, TemplateEntry, TestEntry, Verdict
+from lab.gate.exitcode import exit_code
+from lab.gate.outside import (
+    NO_REASON,
+    FaultVerdict,
+    ended_on_purpose,
+    fault_after_test,
+    fault_before_tests,
+    never_started,
+    not_collected,
+)
+from lab.gate.verdict import Decision, Verdict
+from lab.report.model import Attempt, Fault, ForksEntry, GuestEntry, RunReport, TemplateEntry, TestEntry
 from lab.report.runfiles import RunMeta
-from lab.report.sessionfile import CollectionError, SessionFacts, read_session
-from lab.report.workers import read_workers
+from lab.report.sessionfile import SessionFacts, read_session
+from lab.report.worker_files import read_workers
 
 
 def assemble(
     out: Path,
     meta: RunMeta,
     *,
-    exit_code: Callable[[Mapping[str, int]], int],
     duration_s: float | None = None,
     ended: str = "",
     interrupted: bool = False,
@@ -27,7 +37,6 @@ def assemble(
     Args:
         out: The run's folder.
         meta: What was known before the first test.
-        exit_code: The gate's rule: totals -> exit code (:func:`lab.gate.exitcode.exit_code`).
         duration_s: Wall time of the whole run; from ``meta.started_at`` to now when not given.
         ended: How the run died, in words; empty when pytest came to its own end. Collected tests that never started are
             then listed as ``infra`` with this reason, unless it was interrupted.
@@ -46,16 +55,17 @@ def assemble(
     by_will = interrupted or session.stopped_by == "exit"
     tests = _merge([*records.tests, *([] if by_will else records.unfinished)])
     for guest in guests:
-        _blame(tests, guest)
+        _apply_faults(tests, guest)
     seen = {test.nodeid for test in tests}
     not_run = [nodeid for nodeid in dict.fromkeys(records.collected) if nodeid not in seen]
-    tests += [_not_collected(error, meta) for error in session.collection_errors]
+    for error in session.collection_errors:
+        decision = not_collected(error.verdict, error.reason)
+        tests.append(_without_run(error.nodeid, decision, meta, details=error.details))
     ended = ended or session.stopped
-    wanted = by_will or session.stopped_by == "stop" or (session.stopped_by and session.blame == "test")
+    wanted = ended_on_purpose(session.stopped_by, suites_fault=session.blame == "test", interrupted=interrupted)
     if not_run and not wanted:
-        # pytest died, or has lost them, as when xdist gives up after some dead workers.
-        ended = ended or "pytest ended before it"
-        tests += [_never_ran(nodeid, meta, ended) for nodeid in not_run]
+        tests += [_without_run(nodeid, never_started(ended), meta) for nodeid in not_run]
+        ended = ended or NO_REASON
         not_run = []
     tests.sort(key=lambda test: test.nodeid)
     totals: Counter[Verdict] = Counter(test.verdict for test in tests)
@@ -97,41 +107,21 @@ def _used(tests: Iterable[TestEntry]) -> set[str]:
     return {name for test in tests if test.verdict != "skipped" for name in test.drivers}
 
 
-def _not_collected(error: CollectionError, meta: RunMeta) -> TestEntry:
-    return TestEntry(
-        nodeid=error.nodeid,
-        verdict=error.verdict,
-        reason=f"cannot be collected: {error.reason}",
-        duration_s=0.0,
-        started=meta.started_at,
-        worker="",
-        details=error.details,
-    )
-
-
-def _say(fault: Fault) -> str:
-    """A fault in one line."""
-    if fault.code == NO_CODE:
-        return fault.text
-    kind = "bugcheck" if len(fault.parameters) == 4 else "driver fault"
-    return f"{kind} {fault.code}: {fault.text}"
-
-
-def _never_ran(nodeid: str, meta: RunMeta, ended: str) -> TestEntry:
+def _without_run(nodeid: str, decision: Decision, meta: RunMeta, *, details: str = "") -> TestEntry:
+    """The entry of a test that was never run, or of a suite that was not collected."""
     return TestEntry(
         nodeid=nodeid,
-        verdict="infra",
-        reason=f"never started: {ended}",
+        verdict=decision.verdict,
+        reason=decision.reason,
         duration_s=0.0,
         started=meta.started_at,
         worker="",
+        details=details,
     )
 
 
-def _blame(tests: list[TestEntry], guest: GuestEntry) -> None:
-    """Have a guest's driver faults that are no test's make the run red; changes ``tests`` in place."""
-    if not guest.faults:
-        return
+def _apply_faults(tests: list[TestEntry], guest: GuestEntry) -> None:
+    """Let the gate judge a guest's driver faults outside of every window; changes ``tests`` in place."""
     # A test that ran on this guest is here once for each of its attempts there.
     ran = [(test.started, index) for index, test in enumerate(tests) if test.guest_id == guest.guest_id]
     ran += [
@@ -141,38 +131,38 @@ def _blame(tests: list[TestEntry], guest: GuestEntry) -> None:
         if attempt.guest_id == guest.guest_id
     ]
     if not ran:
-        fault = guest.faults[0]
-        tests.append(
-            TestEntry(
-                nodeid=f"{guest.guest_id}::boot",
-                verdict="crash",
-                reason=f"before any test, on guest {guest.guest_id}: {_say(fault)}",
-                duration_s=0.0,
-                started=guest.started,
-                worker=guest.worker,
-                guest_id=guest.guest_id,
-                fault=fault,
-                evidence=guest.evidence,
-            )
-        )
+        early = fault_before_tests(guest.guest_id, guest.faults)
+        if early is not None:
+            tests.append(_boot_entry(guest, early))
         return
     started, index = max(ran)
     test = tests[index]
-    # A driver's host that goes down may say so again behind the window that was credited with it.
-    new = [fault for fault in guest.faults if test.fault is None or fault.code != test.fault.code]
-    if test.verdict == "crash" or not new:
+    code = test.fault.code if test.fault is not None else None
+    late = fault_after_test(guest.faults, verdict=test.verdict, reason=test.reason, known_code=code)
+    if late is None:
         return
-    was = f" (it was {test.verdict}{': ' if test.reason else ''}{test.reason})"
-    reason = f"after the test, on its guest: {_say(new[0])}{was}"
+    changed = {"verdict": late.decision.verdict, "reason": late.decision.reason}
     history = [
-        attempt.model_copy(update={"verdict": "crash", "reason": reason})
-        if (attempt.guest_id, attempt.started) == (guest.guest_id, started)
-        else attempt
+        attempt.model_copy(update=changed) if (attempt.guest_id, attempt.started) == (guest.guest_id, started) else attempt
         for attempt in test.history
     ]
-    evidence = [*test.evidence, *guest.evidence]
-    changes = {"verdict": "crash", "reason": reason, "fault": new[0], "history": history, "evidence": evidence}
-    tests[index] = test.model_copy(update=changes)
+    more = {"fault": late.fault, "history": history, "evidence": [*test.evidence, *guest.evidence]}
+    tests[index] = test.model_copy(update=changed | more)
+
+
+def _boot_entry(guest: GuestEntry, early: FaultVerdict[Fault]) -> TestEntry:
+    """The entry that stands for a guest which crashed before any test."""
+    return TestEntry(
+        nodeid=f"{guest.guest_id}::boot",
+        verdict=early.decision.verdict,
+        reason=early.decision.reason,
+        duration_s=0.0,
+        started=guest.started,
+        worker=guest.worker,
+        guest_id=guest.guest_id,
+        fault=early.fault,
+        evidence=guest.evidence,
+    )
 
 
 def _merge(entries: Iterable[TestEntry]) -> list[TestEntry]:

@@ -15,14 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.gate.exitcode import exit_code
-from lab.report.collect import assemble
+from lab.report.assemble import assemble
 from lab.report.model import Fault, GuestEntry, ImageEntry, PrintEntry, RunReport, TestEntry, kind_entry
 from lab.report.runfiles import RunMeta, read_meta, read_run, write_meta, write_run
 from lab.report.schema import run_schema
 from lab.report.sessionfile import CollectionError, SessionFacts, write_session
 from lab.report.view import unchecked
-from lab.report.workers import ResultWriter, read_workers
+from lab.report.worker_files import ResultWriter, read_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +48,7 @@ def a_print(text: str = "x\n") -> PrintEntry:
 
 
 def make(out: Path, *, ended: str = "", interrupted: bool = False) -> RunReport:
-    return assemble(out, META, exit_code=exit_code, duration_s=60.0, ended=ended, interrupted=interrupted)
+    return assemble(out, META, duration_s=60.0, ended=ended, interrupted=interrupted)
 
 
 def test_two_workers_become_one_report(tmp_path: Path) -> None:
@@ -85,7 +84,7 @@ def test_what_a_killed_worker_wrote_is_there(tmp_path: Path) -> None:
     """A real process writes, and is killed by SIGKILL in the middle of a test."""
     code = (
         "import sys, pathlib, os, signal\n"
-        "from lab.report.workers import ResultWriter\n"
+        "from lab.report.worker_files import ResultWriter\n"
         "from lab.report.model import TestEntry\n"
         "writer = ResultWriter(pathlib.Path(sys.argv[1]), 'gw0')\n"
         "writer.begin('a.py::one', started=1.0)\n"
@@ -203,7 +202,7 @@ def test_a_named_driver_that_only_skipped_tests_name_is_unused(tmp_path: Path) -
         writer.test(an_entry("a", drivers=["mine"]))
         writer.test(an_entry("b", drivers=["other"], verdict="skipped"))
     meta = META.model_copy(update={"driver_paths": [["mine"], ["other"]]})
-    assert assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0).unused_drivers == ["other"]
+    assert assemble(tmp_path, meta, duration_s=1.0).unused_drivers == ["other"]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +220,7 @@ def test_why_a_driver_is_unused_is_told(tmp_path: Path, verdict: str, deselected
             writer.test(an_entry("b", drivers=["other"], verdict=verdict, missing_capability="pnp"))
     write_session(tmp_path, SessionFacts(deselected=deselected))
     meta = META.model_copy(update={"driver_paths": [["other"]]})
-    said = unchecked(assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0))
+    said = unchecked(assemble(tmp_path, meta, duration_s=1.0))
     assert said == [f"nothing was checked of the driver other: {why}"]
 
 
@@ -230,7 +229,7 @@ def test_a_folder_of_drivers_is_unused_when_all_of_them_are(tmp_path: Path) -> N
         writer.test(an_entry("a", drivers=["mine"]))
     meta = META.model_copy(update={"driver_paths": [["mine", "beside"], ["other", "another"]]})
     assert meta.named_drivers == ["mine", "beside", "other", "another"]
-    assert assemble(tmp_path, meta, exit_code=exit_code, duration_s=1.0).unused_drivers == ["other", "another"]
+    assert assemble(tmp_path, meta, duration_s=1.0).unused_drivers == ["other", "another"]
 
 
 def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:

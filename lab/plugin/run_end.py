@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
-from lab.gate.exitcode import NOTHING, OK, exit_code, meaning, unused_counts
+from lab.gate.exitcode import complete_code, unused_counts
 from lab.gate.verdict import SEVERITY
 from lab.host.passed import passed_over
 from lab.lease.life import END_OF_RUN, REPLACED, TESTS_OVER
-from lab.report.collect import assemble
+from lab.report.assemble import assemble
 from lab.report.elsewhere import find
-from lab.report.html import write_html
 from lab.report.junit import attach_evidence
 from lab.report.model import RunReport
-from lab.report.runfiles import read_meta, write_run
+from lab.report.publish import publish
+from lab.report.runfiles import read_meta
 from lab.report.runlog import LOG_FILE
 from lab.report.view import driver_notes, unchecked
 
@@ -46,14 +46,11 @@ def finish_run(out: Path, *, drivers_in_lab_file: bool = False, page: bool = Tru
     meta = read_meta(out)
     if meta is None:
         return None
-    report = assemble(out, meta, exit_code=exit_code)
+    report = assemble(out, meta)
     unused = unused_counts(report.unused_drivers, meta.named_drivers, in_lab_file=drivers_in_lab_file)
-    if report.exit_code == OK and (unused or report.not_run):
-        report = report.model_copy(update={"exit_code": NOTHING})
-    files = [write_run(out, report)]
-    if page:
-        files.append(write_html(out, report, exit_meaning=meaning(report.exit_code)))
-    files.append(find(out, LOG_FILE))
+    code = complete_code(report.exit_code, unused=unused, not_run=len(report.not_run))
+    report = report.model_copy(update={"exit_code": code})
+    files = [*publish(out, report, page=page), find(out, LOG_FILE)]
     return Finished(report=report, files=tuple(file for file in files if file.exists()))
 
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from lab.gate.outside import never_ended
 from lab.host.passed import said
 from lab.prints.live import PrintFile
 from lab.report.elsewhere import all_folders, other_folders
@@ -195,6 +196,7 @@ def _lines(folders: Sequence[Path], name: str, model: type[_Line], damaged: list
 def _unfinished(worker: str, begun: Iterable[_Begun], tests: Iterable[TestEntry]) -> list[TestEntry]:
     """The announced tests that have no end; an end pairs with the first announcement of the same test."""
     ends = Counter(test.nodeid for test in tests)
+    decision = never_ended(worker)
     found = []
     for line in begun:
         if not line.nodeid:
@@ -205,8 +207,8 @@ def _unfinished(worker: str, begun: Iterable[_Begun], tests: Iterable[TestEntry]
         found.append(
             TestEntry(
                 nodeid=line.nodeid,
-                verdict="infra",
-                reason=f"worker {worker} ended in the middle of this test",
+                verdict=decision.verdict,
+                reason=decision.reason,
                 duration_s=0.0,
                 started=line.started,
                 worker=worker,

@@ -26,7 +26,7 @@ from lab.live.hardware import check_machine, fit
 from lab.live.payload import Payload
 from lab.live.print_wiring import booted_as, found_booted
 from lab.plugin.options import ON_FLAG, LabConfig
-from lab.plugin.workers import worker_count
+from lab.plugin.xdist_hooks import worker_count
 from lab.report.outdir import COPIES
 from lab.snapshot.store import TemplateStore
 from lab.toolchain.compile import Arch
