@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.errors import EvidenceLost, TransportError
 from lab.prints.agent import PrintAgent
 from lab.prints.decode import WineDecoder
-from lab.prints.follow import FileFollower
+from lab.prints.file_source import FilePrintSource
 from lab.prints.record import Record
 from lab.prints.resume import PrintsState, ResumableSource
 
@@ -26,7 +26,7 @@ class WineLines(WineDecoder):
         return self.flush() if self.waiting and silent_s >= QUIET_S else []
 
 
-class WinePrintSource:
+class WinePrintSource(FilePrintSource):
     """Print source over a file chardev.
 
     Args:
@@ -51,45 +51,21 @@ class WinePrintSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent = agent
-        self._decoder = WineLines(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else None if joins else 0)
-        replay = resume.replay if resume else b""
-        self._file = FileFollower(path, self._decoder, what="the print file", replay=replay, wall=wall, clock=clock)
-
-    @property
-    def name(self) -> str:
-        """``wine``."""
-        return "wine"
-
-    @property
-    def breaker(self) -> None:
-        """There is no debugger."""
-
-    @property
-    def raw_file(self) -> Path:
-        """The file that holds every byte of the print port."""
-        return self._file.path
-
-    def start(self) -> None:
-        """Begin to follow the file from its first byte."""
-        self._file.start()
-
-    def records_since(self, position: int) -> list[Record]:
-        """All records from index ``position`` on."""
-        return self._file.records_since(position)
-
-    def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
-        """Wait until ``until`` holds for the records from ``position`` on; see :class:`lab.prints.record.PrintSource`."""
-        return self._file.wait(position, until, timeout=timeout)
-
-    def mark(self, token: str, *, timeout: float) -> int:
-        """Send a marker through the guest's print path and wait until it arrives.
-
-        Args:
-            token: Without blanks; unique in this guest's life.
-            timeout: Seconds for all of it.
-        """
-        hint = "read the last bytes of that file; a guest that hangs, a full disk or a damaged line would explain it"
-        return self._file.mark(token, self._write_mark, who="the guest's print agent", hint=hint, timeout=timeout)
+        decoder = WineLines(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else None if joins else 0)
+        super().__init__(
+            "wine",
+            path,
+            decoder,
+            self._write_mark,
+            what="the print file",
+            who="the guest's print agent",
+            hint="read the last bytes of that file; a guest that hangs, a full disk or a damaged line would explain it",
+            replay=resume.replay if resume else b"",
+            on_close=agent.close,
+            wall=wall,
+            clock=clock,
+        )
+        self._decoder = decoder
 
     @property
     def resumable(self) -> ResumableSource:
@@ -114,11 +90,6 @@ class WinePrintSource:
             raise TransportError(f"the guest's print agent does not answer after the guest was woken: {error}") from error
         if answer != b"OK\n":
             raise TransportError(f"the guest's print agent cannot set the clock: it answered {answer[:64]!r}")
-
-    def close(self) -> None:
-        """Read what has already arrived and stop."""
-        self._file.close()
-        self._agent.close()
 
     def _write_mark(self, token: str, timeout: float) -> None:
         where = self._agent.where
