@@ -87,7 +87,7 @@ class BenchReport(_Model):
     command: list[str] = Field(default_factory=list)
     guest: str = Field(description="the one-line description of the guest, e.g. 'free guest: Wine 10.0 on Debian 13'")
     kind: str = Field(description="kind of guest: wine (the free guest), windows, or one that a package adds")
-    label: str = Field(description="what to write behind the guest's name: not Windows")
+    label: str = Field(description="what to write after the guest's name: not Windows")
     image: str
     image_key: str
     accelerator: str = Field(description="kvm or tcg")
