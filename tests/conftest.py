@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 
@@ -22,6 +23,22 @@ def _locks_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_LOCKS", str(tmp_path_factory.mktemp("locks")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A test that leaves a handler, a level or a filter on the lab's logger changes what the tests behind it see."""
+    logger = logging.getLogger("lab")
+
+    def state() -> tuple[list[logging.Handler], int, bool, list[object]]:
+        return list(logger.handlers), logger.level, logger.propagate, list(logger.filters)
+
+    before = state()
+    yield
+    after = state()
+    if after != before:
+        logger.handlers[:], logger.level, logger.propagate = before[0], before[1], before[2]
+        pytest.fail(f"this test has changed the logger of the lab: {before} before it, {after} behind it")
 
 
 @pytest.fixture(autouse=True, scope="session")

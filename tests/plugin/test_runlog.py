@@ -39,7 +39,7 @@ def test_all_processes_of_a_run_write_into_one_log(inner: Any) -> None:
     lines = (inner.out / "lab.log").read_text(encoding="utf-8").splitlines()
     assert {line.split()[1] for line in lines} >= {"gw0", "gw1"}
     assert sum(" INFO lab.report.worker_files: passed after " in line for line in lines) == 2
-    assert any(" gw0 INFO lab.lease.pool: gw0-1 is ready after " in line for line in lines)
+    assert any(" gw0 INFO lab.lease.starter: gw0-1 is ready after " in line for line in lines)
     assert str(inner.out / "lab.log") in result.stdout.str()
     assert 'href="lab.log"' in (inner.out / "report.html").read_text(encoding="utf-8")
 
@@ -55,6 +55,20 @@ def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
     assert "lab: gw0 went on after" in result.stderr.str()
     assert inner.verdicts == {"test_one": "passed"}
     assert "lab.lease.waiting: waits for a place" in (inner.out / "lab.log").read_text(encoding="utf-8")
+
+
+def test_a_session_of_other_tests_keeps_no_log(pytester: pytest.Pytester) -> None:
+    """Its workers had a handler and a level on the lab's logger, which looked like the leak of some test."""
+    pytester.makepyfile(
+        "import logging\n"
+        "def test_one():\n"
+        "    logger = logging.getLogger('lab')\n"
+        "    assert (logger.handlers, logger.level) == ([], logging.NOTSET)\n"
+    )
+    words = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--lab-out", str(pytester.path / "run")]
+    result = pytester.runpytest_subprocess(*words, "-n", "1", timeout=120)
+    result.assert_outcomes(passed=1)
+    assert not (pytester.path / "run").exists()
 
 
 def test_a_wrong_level_is_told(inner: Any) -> None:

@@ -95,7 +95,7 @@ def test_a_folder_that_takes_nothing_hands_over_to_the_next(tmp_path: Path, monk
 
 
 def test_other_handlers_get_what_they_got_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.NOTSET, "lab")  # whatever an earlier test of this process has left
+    caplog.set_level(logging.NOTSET, "lab")  # a worker of this very session may have a log of its own
     caplog.handler.addFilter(for_others)
     with RunLog(tmp_path, "lab", level="debug") as log:
         logging.getLogger("lab.x").info("for the log alone")
