@@ -61,6 +61,8 @@ class Forks:
             folder.
         progress: Told what is waited for.
         memory_mb: MiB that may still be taken.
+        resume: Makes a virtual machine from a snapshot; see :func:`lab.vm.snapshot.fork`.
+        connect: Waits until that guest answers; see :func:`lab.snapshot.resume.wake`.
         clock: Monotonic clock in seconds.
     """
 
@@ -75,6 +77,8 @@ class Forks:
         on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
         progress: Callable[[str], None] = lambda _text: None,
         memory_mb: Callable[[], int] = lambda: measure().memory_mb,
+        resume: Callable[..., Machine] = fork,
+        connect: Callable[..., LiveGuest] = wake,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base = base
@@ -82,6 +86,8 @@ class Forks:
         self._on_close = on_close
         self._on_ready = on_ready
         self._memory_mb = memory_mb
+        self._resume = resume
+        self._connect = connect
         self._clock = clock
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-spare")
         self._spare: Future[_Spare | None] | None = None
@@ -165,8 +171,8 @@ class Forks:
         machine: Machine | None = None
         waiting = self._supervisor.take()
         try:
-            machine = fork(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
-            live = wake(
+            machine = self._resume(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
+            live = self._connect(
                 machine,
                 template,
                 self._supply.wish(wish),

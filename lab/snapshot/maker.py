@@ -54,6 +54,7 @@ class TemplateMaker:
         features: What QEMU can do.
         boot_timeout: Seconds until a guest must answer; None for the image's own figure.
         progress: Told what is done.
+        until_idle: Waits until the QEMU with this processor time is idle; see :func:`lab.snapshot.idle.wait_until_idle`.
         clock: Monotonic clock in seconds.
         wall: Wall clock in seconds.
     """
@@ -64,12 +65,14 @@ class TemplateMaker:
         *,
         boot_timeout: float | None = None,
         progress: Callable[[str], None] = lambda _text: None,
+        until_idle: Callable[[Callable[[], float]], bool] = wait_until_idle,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._features = features
         self._boot_timeout = boot_timeout
         self._progress = progress
+        self._until_idle = until_idle
         self._clock = clock
         self._wall = wall
 
@@ -188,7 +191,7 @@ class TemplateMaker:
         if resumable is None:
             raise SnapshotFailed(why_not_forked(wish.manifest))
         control, parked = self._park(guest, wish)
-        if not wait_until_idle(processor_time(machine.pid)):
+        if not self._until_idle(processor_time(machine.pid)):
             self._progress(f"the guest does not get quiet, so each fork begins with work: {PATIENCE_S:g} s were waited")
         prints = _stop_between_prints(machine, guest.prints, resumable)
         fault = first_fault(guest.prints.records_since(0))

@@ -78,7 +78,7 @@ class FakeMaker:
 class World:
     """Forks whose machines are simulated."""
 
-    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, tmp_path: Path) -> None:
         self.maker = FakeMaker()
         self.machines: list[SimulatedMachine] = []
         self.guests: list[LiveGuest] = []
@@ -103,8 +103,6 @@ class World:
         )
         self.runs_dir = tmp_path / "runs"
         self.source = source
-        monkeypatch.setattr(forks_module, "fork", self.fork)
-        monkeypatch.setattr(forks_module, "wake", self.wake)
 
     def make(self, **changes: Any) -> Forks:
         maker: Any = self.maker
@@ -115,6 +113,8 @@ class World:
             runs_dir=self.runs_dir,
             on_close=self.on_close,
             memory_mb=lambda: self.memory_mb,
+            resume=self.fork,
+            connect=self.wake,
             **changes,
         )
 
@@ -151,8 +151,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 @pytest.fixture

@@ -13,10 +13,8 @@ from typing import Any
 
 import pytest
 
-from lab.snapshot import maker
 from lab.snapshot.idle import processor_time, wait_until_idle
-from lab.vm.machine import VirtualMachine
-from lab.vm.spec import VmSpec
+from lab.snapshot.maker import TemplateMaker
 
 
 class Guest:
@@ -96,37 +94,34 @@ def test_a_process_that_ends_meanwhile_is_quiet() -> None:
 
 
 class Stopped(Exception):
-    """The guest is about to be stopped."""
+    """The test is over: the guest was to be stopped."""
 
 
-@pytest.mark.parametrize("quiet", [True, False])
-def test_a_guest_is_stopped_when_it_is_parked_and_quiet_and_one_that_never_is_is_told_of(
-    quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    happened: list[str] = []
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_guest_is_stopped_after_its_connection_is_closed_and_it_was_waited_for(idle: bool, tmp_path: Path) -> None:
+    """The close of a connection is work for the guest, and what it still has to do in the snapshot each fork does again."""
+    state = {"connected": True, "waited": False}
+    at_the_stop: list[dict[str, bool]] = []
+    said: list[str] = []
 
-    def settled(_processor_s: Callable[[], float]) -> bool:
-        happened.append("settled")
-        return quiet
+    def until_idle(processor_s: Callable[[], float]) -> bool:
+        assert processor_s() > 0
+        state["waited"] = not state["connected"]
+        return idle
 
-    def park(*_: object) -> tuple[None, dict[str, str]]:
-        happened.append("parked")
-        return None, {}
-
-    def stop(*_: object) -> None:
+    def mark(_token: str, *, timeout: float) -> int:
+        at_the_stop.append(dict(state))
         raise Stopped
 
-    monkeypatch.setattr(maker, "wait_until_idle", settled)
-    monkeypatch.setattr(maker, "_stop_between_prints", stop)
-    monkeypatch.setattr(maker.TemplateMaker, "_park", park)
-    monkeypatch.setattr(VirtualMachine, "pid", os.getpid())
-    prints = SimpleNamespace(resumable=SimpleNamespace())
-    guest: Any = SimpleNamespace(machine=VirtualMachine(VmSpec(), tmp_path), prints=prints)
+    guest: Any = SimpleNamespace(
+        machine=SimpleNamespace(pid=os.getpid()),
+        transport=SimpleNamespace(close=lambda: state.update(connected=False)),
+        prints=SimpleNamespace(resumable=SimpleNamespace(), mark=mark),
+    )
+    wish: Any = SimpleNamespace(transport="ssh", manifest=SimpleNamespace(ports=SimpleNamespace(winrm_channel=None)))
     features: Any = None
-    wish: Any = None
-    said: list[str] = []
-    made_by = maker.TemplateMaker(features, progress=said.append)
+    maker = TemplateMaker(features, progress=said.append, until_idle=until_idle)
     with pytest.raises(Stopped):
-        made_by._snapshot(guest, tmp_path, wish, "key", ram=None, boot_s=1.0, begin=0.0, files={})
-    assert happened == ["parked", "settled"]
-    assert [line.partition(",")[0] for line in said] == ([] if quiet else ["the guest does not get quiet"])
+        maker._snapshot(guest, tmp_path, wish, "key", ram=None, boot_s=1.0, begin=0.0, files={})
+    assert at_the_stop == [{"connected": False, "waited": True}]
+    assert len(said) == (0 if idle else 1)

@@ -148,7 +148,7 @@ def lines(count: int, length: int = 14) -> list[bytes]:
     return [(b"line %08d" % number).ljust(length - 1, b".") + b"\n" for number in range(count)]
 
 
-def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, figure: Callable[[str, object], None]) -> None:
+def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path) -> None:
     count = int(os.environ.get("LAB_KD_PRINTS", "5000"))
     with attached(target, tmp_path, f"scenario=flood count={count} length=40 cpus=4") as live:
         live.finish(DEADLINE_S + count / 20)
@@ -157,8 +157,6 @@ def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, figure: Calla
     assert live.prints == lines(count, 40)
     assert [record["cpu"] for record in prints[:5]] == [0, 1, 2, 3, 0]
     assert [record["kind"] for record in records if record["kind"] != "print"] == ["load", "unload", "end"]
-    seconds = prints[-1]["time"] - prints[0]["time"]
-    figure("prints_per_second", round((count - 1) / seconds))
     assert f"flooded lines={count}" in live.report.splitlines()
     # A capture decodes to what was seen live.
     decoded = decode(tmp_path / "raw.kd")
@@ -193,7 +191,6 @@ def test_no_print_of_a_flood_is_lost_while_the_reader_stands_still_for_five_seco
     again = re.search(r"^end again=(\d+) ", live.report, re.MULTILINE)
     assert again
     figure("sent_again", int(again[1]))
-    figure("seconds", round(prints[-1]["time"] - prints[0]["time"], 1))
 
 
 def test_a_host_that_stands_still_for_five_seconds_loses_nothing(target: Path, tmp_path: Path) -> None:

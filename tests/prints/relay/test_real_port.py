@@ -82,20 +82,17 @@ def lines(count: int, cpu: int = 0) -> list[str]:
     return [f"cpu {cpu} line {number:08}" for number in range(count)]
 
 
-def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path) -> None:
     count = int(os.environ.get("LAB_RELAY_PRINTS", "100000"))
     seen = boot(target, tmp_path, f"count={count} length=40")
     assert seen.texts(0) == lines(count)
     assert seen.gaps == []
     assert seen.marks == ["begin", "end"]
     assert f"end records={count + 3}" in seen.report
-    first, last = seen.prints[0], seen.prints[-1]
+    first = seen.prints[0]
     assert (first.component, first.level, first.cpu) == (77, 3, 0)
     times = [record.guest_time or 0.0 for record in seen.prints]
     assert times == sorted(times)
-    # Not record_property: it warns, and so fails, where a JUnit file of the default family is written.
-    rate = round((count - 1) / max(last.host_time - first.host_time, 1e-9))
-    request.node.user_properties.append(("prints_per_second", rate))
     # The log decodes to what was seen live.
     argv = [sys.executable, "-m", "lab", "relay", "decode", "--jsonl", "--encoding", "ascii", str(seen.log)]
     done = subprocess.run(argv, cwd=data_root(), capture_output=True, check=True, timeout=DEADLINE_S)
