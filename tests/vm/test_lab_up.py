@@ -119,7 +119,8 @@ def test_a_guest_of_a_run_lives_on_once_it_is_registered_to_be_kept(
         kept=guests,
         detached=detached,
     )
-    source.register(cast(LiveGuest, SimpleNamespace(machine=machine, guest_id="one", close=machine.close)))
+    live = SimpleNamespace(machine=machine, guest_id="one", close=machine.close, template="", loaded=set())
+    source.register(cast(LiveGuest, live))
     machine.close()  # as the end of this process would
     assert [guest.pid for guest in guests.all()] == ([pid] if detached else [])
     for guest in guests.all():
