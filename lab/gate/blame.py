@@ -111,7 +111,7 @@ def hang_of(error: BaseException | None) -> GuestHung | None:
     if _innermost(error) != "lab":
         return None
     return GuestHung(
-        f"the test still waited for its guest: {error}", hint="a longer timeout, or the driver that does not answer"
+        f"the test still waited for its guest: {error}", hint="use a longer timeout, or find out why the driver does not answer"
     )
 
 
@@ -168,7 +168,7 @@ def _fits(value: object, hint: Any) -> bool:
     except pydantic.errors.PydanticUserError:
         return _is_a(value, hint) if isinstance(hint, type) else True  # a model or a dataclass: it takes no configuration
     except Exception as error:  # SchemaError: a protocol that cannot be asked at run time
-        _LOG.debug("nobody can say whether a value is a %s: %r", hint, error)
+        _LOG.debug("whether a value is a %s cannot be decided: %r", hint, error)
     return True
 
 
@@ -176,7 +176,7 @@ def _is_a(value: object, kind: type) -> bool:
     try:
         return isinstance(value, kind)
     except TypeError as error:
-        _LOG.debug("nobody can say whether a value is a %s: %r", kind, error)
+        _LOG.debug("whether a value is a %s cannot be decided: %r", kind, error)
         return True
 
 

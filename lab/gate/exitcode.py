@@ -134,14 +134,13 @@ def meaning(code: int) -> str:
     words = {
         OK: "all tests passed (or are known, or were skipped for a named reason)",
         PRODUCT: "the driver is wrong",
-        USAGE: "what was asked for is wrong: an option, or a file that was given; nothing was tested",
+        USAGE: "an option or an input file is wrong; no test ran",
         CRASH: "the driver took a guest down",
         TEST: "the tests' own code is wrong, or the guest does not accept what a manifest gives it: nothing is said about the"
         " driver by the tests concerned",
-        NOTHING: "nothing, or not everything that was selected, was checked: tests were not run, were skipped, or did not use "
-        "the driver that was named",
-        INFRA: "the lab failed: nothing is said about the driver by the tests concerned",
+        NOTHING: "not everything was checked: tests did not run, were skipped, or did not use the driver that was named",
+        INFRA: "the lab failed; these tests say nothing about the driver",
     }
     if code > _SIGNALLED:
-        return "the run was interrupted: the tests that had not run are listed as such"
+        return "the run was interrupted; tests that did not run are listed"
     return words.get(code, f"unknown exit code {code}")

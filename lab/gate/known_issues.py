@@ -44,13 +44,13 @@ def audit_known(
     for number, issue in enumerate(issues):
         what = f"known.{number} ({issue.test})"
         if today > issue.until:
-            lines.append(f"{what} expired on {issue.until.isoformat()} and excuses nothing any more: {issue.reason}")
+            lines.append(f"{what} expired on {issue.until.isoformat()} and no longer excuses failures: {issue.reason}")
             continue
         verdicts = [verdict for nodeid, verdict, drivers in ran if _names(issue, nodeid, drivers)]
         if not verdicts:
-            lines.append(f"{what} names no test of this run")
+            lines.append(f"{what} matches no test of this run")
         elif all(verdict == "passed" for verdict in verdicts):
-            lines.append(f"{what} is no longer needed: {len(verdicts)} test(s) that it names passed")
+            lines.append(f"{what} is no longer needed: {len(verdicts)} test(s) that it matches passed")
     return lines
 
 

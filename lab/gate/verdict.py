@@ -205,7 +205,7 @@ def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:
     """Rule 1: a fault in the window, or the exception that tells of one."""
     for fault in facts.faults:
         if not _is_expected(fault.code, facts):
-            early = f"before this test did anything, behind {facts.behind}: " if facts.behind is not None else ""
+            early = f"before this test did anything, after {facts.behind}: " if facts.behind is not None else ""
             words = FaultWords.of(fault.code, fault.parameters)
             # A bugcheck's own text says nothing but its numbers once more.
             said = words.hint if words.is_bugcheck and words.hint else fault.text
@@ -260,7 +260,7 @@ def _explain(phase: PhaseFact, facts: Facts) -> str:
     text = _say(phase)
     if _is(phase, GuestHung):
         if facts.guest_answers:
-            return f"{text} (the guest answers other commands, so it is the driver or the client that does not end)"
+            return f"{text} (the guest answers other commands, so the driver or the client hangs)"
         return f"{text} (the guest answers nothing else either)" if facts.guest_answers is False else text
     return text if phase.when == "call" else f"in {phase.when}: {text}"
 
@@ -291,7 +291,7 @@ def _say_error(error: BaseException, otherwise: str = "") -> str:
     whose = blame(error)
     if whose == "lab":
         return f"the lab itself failed: {said}; please report it with its traceback"
-    return f"{said}{behind}" if whose == "test" else f"this machine has no room left: {said}{behind}"
+    return f"{said}{behind}" if whose == "test" else f"the host has no space left: {said}{behind}"
 
 
 def _is(phase: PhaseFact, kind: type[BaseException]) -> bool:

@@ -36,7 +36,7 @@ class BorrowedMachine(VirtualMachine):
 
     def kill(self) -> None:
         """Leave it to whoever started it."""
-        _LOG.warning("%s is not ended: it is not this run's", self.spec.name)
+        _LOG.warning("%s stays up: it does not belong to this run", self.spec.name)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,8 +91,8 @@ class BorrowedSource:
         """
         if self.taken:
             raise GuestError(
-                f"guest {self.guest.name} is not sound any more, and --on has no other one",
-                hint=f"`lab run` without --on takes fresh guests; `lab down {self.guest.name}` ends this one",
+                f"guest {self.guest.name} cannot be used any more, and --on has no other guest",
+                hint=f"`lab run` without --on uses fresh guests; `lab down {self.guest.name}` ends this one",
             )
         self.taken.append(guest_id)
         begin = time.monotonic()
@@ -117,7 +117,7 @@ class BorrowedSource:
                 live.services.clear(drivers[name].service)
             except (ServiceError, GuestHung) as error:
                 raise GuestError(
-                    f"guest {self.guest.name} has {name} of an earlier run loaded, and it does not go: {error.message}",
+                    f"guest {self.guest.name} has {name} of an earlier run loaded, and it cannot be unloaded: {error.message}",
                     hint=f"lab down {self.guest.name}, and lab up: a fresh guest has no driver loaded",
                 ) from error
 
@@ -199,7 +199,7 @@ def borrow(
         guest=guest,
         manifest=manifest.model_copy(
             update={
-                "guest": f"{guest.guest} (guest {guest.name}, which was up: --on)",
+                "guest": f"{guest.guest} (guest {guest.name}, used by --on)",
                 "machine": manifest.machine.model_copy(update={"smp": spec.smp}),
             }
         ),
@@ -223,7 +223,7 @@ def check_image(guest: DetachedGuest, wanted: Path) -> None:
     if guest.image_dir.resolve() != wanted.resolve():
         raise ConfigError(
             f"guest {guest.name} is of the image {guest.image_dir.name}, not of {wanted.name}",
-            hint="leave --guest away, or name another guest with --on; `lab ps` lists them",
+            hint="leave out --guest, or use another guest with --on; `lab ps` lists them",
         )
 
 
@@ -232,10 +232,10 @@ def _attach(guest: DetachedGuest) -> BorrowedMachine:
         machine = BorrowedMachine.attach(guest.run_dir, timeout=_ATTACH_S)
     except TransportError as error:
         raise TransportError(
-            f"the machine of guest {guest.name} does not answer: {error.message}",
-            hint="its monitor serves one at a time: is another `lab run --on` or `lab debug` at it?",
+            f"the VM of guest {guest.name} does not answer: {error.message}",
+            hint="its monitor serves one client at a time: is another `lab run --on` or `lab debug` using it?",
         ) from error
     if not machine.alive:
         machine.close()
-        raise GuestExited(f"guest {guest.name} has ended", hint="`lab ps` lists those that are up")
+        raise GuestExited(f"guest {guest.name} has ended", hint="`lab ps` lists the guests that are up")
     return machine

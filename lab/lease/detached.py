@@ -113,7 +113,7 @@ class DetachedGuests:
             raise ConfigError("no guest is running", hint="`lab up` boots one")
         if name is None:
             if len(guests) > 1:
-                raise ConfigError(f"several guests are running: {names}", hint="say which one")
+                raise ConfigError(f"several guests are running: {names}", hint="choose one")
             return guests[0]
         for guest in guests:
             if guest.name == name:
@@ -129,7 +129,7 @@ class DetachedGuests:
         taken = {guest.name for guest in self.all()}
         if wanted is not None:
             if not _NAME.match(wanted):
-                raise ConfigError(f"{wanted!r} is no name of a guest", hint="letters, digits, '-', '_' and '.'")
+                raise ConfigError(f"{wanted!r} is not a guest name", hint="letters, digits, '-', '_' and '.'")
             if wanted in taken:
                 raise ConfigError(f"a guest {wanted!r} is running already", hint=f"`lab down {wanted}` ends it")
             return wanted
@@ -163,7 +163,7 @@ class DetachedGuests:
         try:
             return _ADAPTER.validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
-            _LOG.warning("%s describes no guest: %s", path, said(error))
+            _LOG.warning("%s does not describe a guest: %s", path, said(error))
             return None
 
 

@@ -57,8 +57,8 @@ def _attached(guest: DetachedGuest) -> Iterator[VirtualMachine]:
         machine = VirtualMachine.attach(guest.run_dir, timeout=10.0)
     except TransportError as error:
         raise TransportError(
-            f"the machine of guest {guest.name} does not answer: {error.message}",
-            hint="its monitor serves one at a time: is a `lab run --on` at it?",
+            f"the VM of guest {guest.name} does not answer: {error.message}",
+            hint="its monitor serves one client at a time: is a `lab run --on` using it?",
         ) from error
     try:
         yield machine
@@ -75,6 +75,8 @@ def _state(machine: VirtualMachine) -> str:
 def _address(state: str, path: Path) -> str:
     """From ``disconnected:tcp:127.0.0.1:34721,server=on`` to what gdb takes."""
     if not state:
-        raise TransportError("QEMU did not open its gdb stub", hint="`lab doctor` tells its version; any since 4.0 has one")
+        raise TransportError(
+            "QEMU did not open its gdb stub", hint="`lab doctor` shows its version; versions from 4.0 on have one"
+        )
     where = state.removeprefix("disconnected:").partition(",")[0]
     return str(path) if where.startswith("unix:") else where.removeprefix("tcp:")

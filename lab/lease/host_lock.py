@@ -59,9 +59,12 @@ class HostLock:
     def _lock(self, kind: int) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
-            with self._own.waiting("its turn: another worker's test needs the machine to itself, or this one's does"):
+            with self._own.waiting(
+                "the host lock: this worker's test, or that of another worker, needs the host without other guests"
+            ):
                 held.enter_context(locked(self._folder, _RUN, kind))
-            where = f"its turn: a test of another run has the machine to itself (fuser -v {self._machine}/* names it)"
+            where = f"the host lock: a test of another run uses the host without other guests (fuser -v {self._machine}/*"
+            " shows which)"
             with self._patience.waiting(where), locked(self._machine, _GATE, kind):
                 held.enter_context(locked(self._machine, _MACHINE, kind))
             yield

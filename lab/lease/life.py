@@ -64,6 +64,6 @@ class GuestLife:
         self.ended = reason
         if kept_as:
             self.kept_as = kept_as
-            self.ended = f"{reason}; it runs on: `lab shell {kept_as}` looks in, `lab down {kept_as}` ends it"
+            self.ended = f"{reason}; it runs on: `lab shell {kept_as}` opens it, `lab down {kept_as}` ends it"
         if prints is not None:
             self.attribution = prints

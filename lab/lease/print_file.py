@@ -64,7 +64,7 @@ def detached_print_file(guest: DetachedGuest) -> PrintFile:
     )
     if found is None:
         raise ConfigError(
-            f"the prints of guest {guest.name} stay in it: it was booted without its debugger, and has no print relay",
-            hint="`debug: kd` in the lab file (LAB_DEBUG=kd) boots a Windows guest with its debugger on",
+            f"the prints of guest {guest.name} do not reach the host: it was booted without a debugger and has no print relay",
+            hint="`debug: kd` in the lab file (LAB_DEBUG=kd) boots a Windows guest with its debugger",
         )
     return found

@@ -45,7 +45,7 @@ class Slots:
         """Take a place, unless this worker has one; waits as long as that takes."""
         if self._fd >= 0:
             return
-        where = f"a place for its guest: others on this machine have them all (fuser -v {self._folder}/* names them)"
+        where = f"a slot for its guest: other runs on this host have all slots (fuser -v {self._folder}/* shows which)"
         with self._patience.waiting(where):
             self._take()
 

@@ -88,7 +88,7 @@ class GuestStarter:
         if isinstance(self._broken, ConfigError):
             raise self._broken.anew()
         if self._broken is not None:
-            raise GuestError(f"no guest: an earlier boot failed for good: {self._broken.message}", hint=self._broken.hint)
+            raise GuestError(f"no guest: an earlier boot failed: {self._broken.message}", hint=self._broken.hint)
         forked = self._fork(wish, scope)
         if forked is not None:
             return forked
@@ -177,7 +177,7 @@ class GuestStarter:
                 template=guest.template,
                 loaded=guest.loaded if guest.template else (),
             )
-        how = f"a fork of {life.template}" if life.template else "it was up" if guest.prepared else "booted"
+        how = f"a fork of {life.template}" if life.template else "used while it was up" if guest.prepared else "booted"
         _LOG.info("%s is ready after %.2f s: %s", life.guest_id, life.wait_s, how)
         self._on_change(life)
         return Lease(guest, ledger, life, scope=scope)

@@ -61,8 +61,8 @@ class Patience:
 
         def tell() -> None:
             told.set()
-            _LOG.info("waits for %s", what)
-            self._say(f"waits for {what}")
+            _LOG.info("waiting for %s", what)
+            self._say(f"waiting for {what}")
 
         timer = self._timer(self._after_s, tell)
         timer.daemon = True
@@ -72,6 +72,6 @@ class Patience:
         finally:
             timer.cancel()
             if told.is_set():
-                text = f"went on after {self._clock() - begin:.0f} s of waiting for {what.partition(':')[0]}"
+                text = f"continued after {self._clock() - begin:.0f} s of waiting for {what.partition(':')[0]}"
                 _LOG.info("%s", text)
                 self._say(text)

@@ -156,7 +156,7 @@ def connect(
     """
     guest_port = manifest.ports.winrm if name == "winrm" else manifest.ports.ssh
     if guest_port is None:
-        raise TransportError(f"image {manifest.name} offers no {name}", hint="choose the other transport")
+        raise TransportError(f"image {manifest.name} has no {name}", hint="use the other transport")
     port = machine.ports[guest_port]
     if name == "winrm":
         password = SecretStr(credentials.password)
@@ -186,12 +186,12 @@ def _insert(drive: CdCopy, files: Mapping[str, Path], progress: Callable[[str], 
     try:
         drive.insert(files)
     except LabError as error:
-        progress(f"no medium at the start: {error.message.splitlines()[0]}")
+        progress(f"no ISO at the start: {error.message.splitlines()[0]}")
 
 
 def _end(machine: VirtualMachine) -> None:
     """A boot that failed leaves no machine."""
-    with passed_over(_LOG, f"{machine.spec.name}: the machine of a boot that failed", LabError):
+    with passed_over(_LOG, f"{machine.spec.name}: ending the VM of a failed boot", LabError):
         if machine.alive:
             machine.kill()
     machine.close()

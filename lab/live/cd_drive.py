@@ -70,7 +70,7 @@ class CdCopy:
             TransportError: The guest does not see it in time.
         """
         if self._medium is None:
-            raise ConfigError("there is no medium in the CD drive", hint="insert one first")
+            raise ConfigError("there is no ISO in the CD drive", hint="insert one first")
         return in_guest.find_drive(transport, self._medium.marker, tools_dir=self._tools_dir, wait_s=self._wait_s)
 
     def put(self, transport: Transport, source: Path, target: str, *, timeout: float = 300) -> None:
@@ -101,5 +101,5 @@ class CdCopy:
         eject_medium(self._qmp())
         medium, self._medium = self._medium, None
         if medium is not None:
-            with passed_over(_LOG, "a medium that was taken out stays on the host's disk", OSError):
+            with passed_over(_LOG, "an ISO that was ejected stays on the host's disk", OSError):
                 medium.path.unlink()

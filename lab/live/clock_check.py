@@ -38,5 +38,5 @@ def require_sound_clock(prints: PrintSource, elapsed: Callable[[], float]) -> No
     if uptime is not None and uptime > passed * _RATE + _SLACK_S:
         raise GuestClockWrong(
             f"the guest's clock is wrong: it counts {uptime:.0f} s since its start, and {passed:.0f} s have passed",
-            hint="the host was too busy while the guest's kernel measured its clock: fewer --workers, or run again",
+            hint="the host was too busy while the guest's kernel measured its clock: use fewer --workers, or run again",
         )

@@ -88,7 +88,7 @@ class CrashWatch:
                     self.crash = found
                     self._save(found)
                     if self._end:
-                        with passed_over(_LOG, f"{self._guest.guest_id}: the end of its machine", LabError):
+                        with passed_over(_LOG, f"{self._guest.guest_id}: ending its VM", LabError):
                             self._guest.machine.kill()
             return self.crash
 

@@ -76,7 +76,7 @@ class Delivery:
             TransportError: The last way failed too, or the guest is gone.
         """
         if not source.exists():
-            raise ConfigError(f"no such file or folder to copy into the guest: {source}")
+            raise ConfigError(f"there is no file or folder to copy into the guest: {source}")
         if update:
             missing = self._missing(source, target, timeout)
             if not missing:

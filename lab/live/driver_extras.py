@@ -37,9 +37,9 @@ def place_files(transport: Transport, payload: Payload) -> None:
             alone = done if len(group) == 1 else transport.run(command, timeout=_TIMEOUT_S)
             if alone.exit_code:
                 raise _refused(
-                    f"the guest does not take {file.to}", alone, file.spot, "is there such a drive, and may it be written?"
+                    f"the guest does not accept {file.to}", alone, file.spot, "does the drive exist, and is it writable?"
                 )
-        _LOG.warning("files were placed at the second try: %s", _said(done))
+        _LOG.warning("files were copied at the second attempt: %s", _said(done))
 
 
 def import_registry(transport: Transport, driver: DriverPackage) -> None:

@@ -103,7 +103,7 @@ def disk_format(path: Path) -> DiskFormat:
         if name == told:
             return name  # type: ignore[no-any-return]
     raise ConfigError(
-        f"{path} is a disk of format {told}", hint=f"qemu-img convert makes one of {', '.join(get_args(DiskFormat))}"
+        f"{path} is a disk of format {told}", hint=f"convert it with qemu-img convert to {', '.join(get_args(DiskFormat))}"
     )
 
 
@@ -195,7 +195,7 @@ def _chain(path: Path) -> list[dict[str, object]]:
     """What qemu-img tells of a disk's file and of those below it."""
     if not path.is_file():
         raise ConfigError(
-            f"there is no disk {path}", hint="relative names start in the lab file's folder; qemu-img create makes one"
+            f"there is no disk {path}", hint="relative paths start in the lab file's folder; `qemu-img create` makes a disk"
         )
     try:
         # --force-share: a guest may have it open.

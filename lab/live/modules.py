@@ -62,7 +62,7 @@ def parse_modules(text: str) -> list[LoadedModule]:
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
         if match is None:
-            raise TransportError(f"modlist answered something that is no line of its: {line[:200]!r}")
+            raise TransportError(f"modlist printed an unknown line: {line[:200]!r}")
         process, base, size = (int(match[index], 16) for index in (1, 2, 3))
         found.append(LoadedModule(process, base, size, match[4]))
     return found

@@ -58,7 +58,7 @@ class Payload:
         """
         if name not in self.drivers:
             known = ", ".join(sorted(self.drivers)) or "none"
-            raise ConfigError(f"no driver {name!r} in this run (there is: {known})", hint="name its folder with --lab-driver")
+            raise ConfigError(f"no driver {name!r} in this run (available: {known})", hint="give its folder with --lab-driver")
         return self.drivers[name]
 
     def client_path(self, name: str) -> str:
@@ -69,7 +69,7 @@ class Payload:
         """
         if name not in self.clients:
             known = ", ".join(sorted(self.clients)) or "none"
-            raise ConfigError(f"no client {name!r} in this run (there is: {known})")
+            raise ConfigError(f"no client {name!r} in this run (available: {known})")
         return guest_path(self.clients[name])
 
     def encoding_of(self, names: Iterable[str]) -> str | None:
@@ -138,7 +138,7 @@ class Payload:
             if found != sha256:
                 raise WrongBinary(
                     f"{path} has SHA-256 {found} now, and had {sha256} when the run began",
-                    hint="nobody but the run may write to its folder; run again",
+                    hint="only the run may write to its folder; run again",
                 )
         return folder
 
@@ -158,11 +158,11 @@ def _refuse_one_place(drivers: Iterable[DriverPackage], clients: Iterable[Path])
                         file=file.spot.file,
                         key=file.spot.key,
                         line=file.spot.line,
-                        hint="rename one of the two, or give it another place with `to`",
+                        hint="rename one of them, or give one another place with `to`",
                     )
 
 
 def _refuse_another(file: Path, other: Path) -> None:
     """Two calls of `resolve_drivers` each make a copy of the lab's own clients: one content is no clash."""
     if other != file and sha256_of(other) != sha256_of(file):
-        raise ConfigError(f"{file} and {other} have one name and would overwrite each other in the guest")
+        raise ConfigError(f"{file} and {other} have the same name and would overwrite each other in the guest")

@@ -38,7 +38,7 @@ def booted_as(manifest: ImageManifest, debug: Debug) -> ImageManifest:
         return manifest
     if manifest.debug is None:
         raise ImageError(
-            f"image {manifest.name} has no boot with a kernel debugger", hint="debug: none, or an image of Windows"
+            f"image {manifest.name} has no boot with a kernel debugger", hint="use `debug: none`, or a Windows image"
         )
     changes = manifest.debug
     machine = manifest.machine.model_copy(update={"disk": changes.disk or manifest.machine.disk})

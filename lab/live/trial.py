@@ -71,7 +71,7 @@ def try_hardware(
             )
             key: KeyPath = ("machine",) if guilty is None else ("machine", "devices", guilty)
             raise ConfigError(
-                f"QEMU does not take this machine: {said}",
+                f"QEMU refuses this virtual machine: {said}",
                 file=str(file or ""),
                 key=dotted(key),
                 line=read_yaml(file).line(key) if file is not None else 0,
@@ -84,7 +84,7 @@ def try_hardware(
 
 def _written(hardware: Machine) -> str:
     written = next(disk.file for disk in hardware.disks if disk.access == "write")
-    return f"the guest writes to {written}, and forks of one guest cannot all write to the same file"
+    return f"the guest writes to {written}, and forks cannot all write to the same file"
 
 
 def _taken(hardware: Machine, error: GuestExited) -> int | None:
@@ -105,13 +105,13 @@ def _in_use(hardware: Machine, index: int, file: Path | None) -> ConfigError:
         key=dotted(key),
         line=read_yaml(file).line(key) if file is not None else 0,
         hint="one guest at a time has a disk with `access: write`: `lab ps` lists the guests that are up, `lab down NAME` ends"
-        " one; with `access: overlay` each guest has changes of its own",
+        " one; with `access: overlay` each guest writes to an overlay of its own",
     )
 
 
 def _words(loss: Loss, models: dict[str, str]) -> str:
     if not loss.device:
-        return f"no snapshot of a guest with this machine can be taken: {loss.why}"
+        return f"no snapshot of a guest with this virtual machine can be taken: {loss.why}"
     return f"device {models[loss.device]} would be lost in a fork: {loss.why}"
 
 

@@ -37,12 +37,12 @@ def verify(transport: Transport, wanted: Mapping[str, str], *, tools_dir: str) -
     try:
         answer = run_labfile(transport, "sum", *paths, tools_dir=tools_dir, timeout=_TIMEOUT_S)
     except NoLabfile as error:
-        _LOG.warning("what the guest loads is not compared: %s", error.message.splitlines()[0])
+        _LOG.warning("the files that the guest loads cannot be compared: %s", error.message.splitlines()[0])
         return {}
     except CommandFailed as error:
         if error.exit_code in _MISSING:
-            raise WrongBinary(f"a file of the run is not in the guest any more: {error.message}", hint=_HINT) from error
-        raise TransportError(f"the guest does not hash its files: {error.message}", hint=error.hint) from error
+            raise WrongBinary(f"a file of the run is no longer in the guest: {error.message}", hint=_HINT) from error
+        raise TransportError(f"the guest could not compute SHA-256 of its files: {error.message}", hint=error.hint) from error
     told = {str(PureWindowsPath(path)).lower(): one.sha256 for path, one in parse_sums(answer.text).items()}
     has = {name: told.get(_path(name).lower(), "(none)") for name in wanted}
     wrong = [name for name, sha256 in wanted.items() if has[name] != sha256]
@@ -52,7 +52,7 @@ def verify(transport: Transport, wanted: Mapping[str, str], *, tools_dir: str) -
     return wanted
 
 
-_HINT = "does a test, or a program in the guest, write to that folder? otherwise run again"
+_HINT = "does a test or a program in the guest write to that folder? If not, run again"
 
 
 def _path(name: str) -> str:

@@ -146,8 +146,8 @@ class LoadedDriver:
             self._condemn(error)
             if self._is_gone(error):
                 raise SuiteError(
-                    f"something removed the service {self.service} of driver {self.name} during this test",
-                    hint="a program that installs its driver itself also deletes it: have it only open the device,"
+                    f"a program removed the service {self.service} of driver {self.name} during this test",
+                    hint="a program that installs its driver itself also deletes it: let it only open the device;"
                     " the lab loads the driver",
                 ) from None
             raise
@@ -161,7 +161,9 @@ class LoadedDriver:
             return
         guest = self._lease.guest
         if "pnp" not in guest.capabilities:
-            raise GuestLacks("pnp", f"driver {self.name} is a package ({self.package.inf}), and this guest installs none")
+            raise GuestLacks(
+                "pnp", f"driver {self.name} is a package ({self.package.inf}), and this guest cannot install packages"
+            )
         self._published = install_package(guest.transport, f"{GUEST_FOLDER}\\{self.package.inf}")
 
     def _uninstall(self) -> None:

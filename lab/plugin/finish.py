@@ -26,7 +26,7 @@ class FinishAnyway:
         try:
             return (yield)
         except OSError as error:
-            _LOG.warning("a plugin of pytest could not write at the end of the session: %s", error)
+            _LOG.warning("a pytest plugin could not write at the end of the session: %s", error)
             session.config.get_terminal_writer().line(f"\nlab: at the end of the session: {error}")
             self._finish(session)
             return None

@@ -90,10 +90,12 @@ def lab_driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDrive
 def reader(request: pytest.FixtureRequest, guest: LiveGuest, lab_driver: LoadedDriver) -> DeviceReader:
     """Works on the driver's first link: reads, writes, device controls, flushes, and scripts of them."""
     if not lab_driver.package.links:
-        raise SuiteError(f"driver {lab_driver.name} has no link to open", hint="`links:` in its driver.yaml")
+        raise SuiteError(f"driver {lab_driver.name} has no link to open", hint="add `links:` to its driver.yaml")
     payload = _session(request).source.payload
     if PROBE_CLIENT not in payload.clients:
-        raise SuiteError(f"no driver of this run brings {PROBE_CLIENT}", hint=f"`clients: [{PROBE_CLIENT}]` in its driver.yaml")
+        raise SuiteError(
+            f"no driver of this run has the client {PROBE_CLIENT}", hint=f"add `clients: [{PROBE_CLIENT}]` to its driver.yaml"
+        )
     return DeviceReader(guest.transport, payload.client_path(PROBE_CLIENT), lab_driver.package.links[0])
 
 

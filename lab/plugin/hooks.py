@@ -134,7 +134,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except LabError as error:
         config.stash[_RECORDER].no_guest(str(error), "usage" if isinstance(error, ConfigError) else "infra")
         if not is_worker(config):
-            raise pytest.UsageError(f"no guest can be had: {error}") from None
+            raise pytest.UsageError(f"no guest is available: {error}") from None
         # A usage error of a worker would reach the user as a crash of that worker.
         source = NoSource(error)
     mask_credentials(config, source)

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 _MARKERS = {
     "lab_driver": (
         "lab_driver(name, *names, reload=True)",
-        "drivers that must be loaded; reload=False keeps what an earlier test loaded",
+        "drivers that must be loaded; reload=False keeps drivers that an earlier test loaded",
     ),
-    "lab_needs": ("lab_needs(capability, *capabilities)", "skip where the guest lacks one of these capabilities"),
-    "lab_fresh": ("lab_fresh", "needs a guest that has served no test yet"),
-    "lab_cpus": ("lab_cpus(n)", "needs a guest with n virtual CPUs that has the machine to itself"),
-    "lab_expect_fault": ("lab_expect_fault(code)", "the test provokes a driver fault of this code; without it, it fails"),
+    "lab_needs": ("lab_needs(capability, *capabilities)", "skip the test if the guest lacks one of these capabilities"),
+    "lab_fresh": ("lab_fresh", "needs a guest that no other test has used"),
+    "lab_cpus": ("lab_cpus(n)", "needs a guest with n virtual CPUs, and the host without other guests"),
+    "lab_expect_fault": (
+        "lab_expect_fault(code)",
+        "the test provokes a driver fault with this code, and fails if it does not happen",
+    ),
 }
 
 
@@ -122,7 +125,7 @@ def unknown_driver(wishes: Wishes, known: Collection[str]) -> str:
         if name not in known:
             close = difflib.get_close_matches(name, sorted(known))
             meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-            return f"no driver {name!r} in this run (there is: {', '.join(sorted(known)) or 'none'}){meant}"
+            return f"no driver {name!r} in this run (available: {', '.join(sorted(known)) or 'none'}){meant}"
     return ""
 
 
@@ -141,4 +144,4 @@ def _all_text(values: tuple[object, ...]) -> bool:
 
 def _wrong(marker: pytest.Mark) -> SuiteError:
     arguments = ", ".join([*map(repr, marker.args), *(f"{key}={value!r}" for key, value in marker.kwargs.items())])
-    return SuiteError(f"@pytest.mark.{marker.name}({arguments}) is wrong; it is written {_MARKERS[marker.name][0]}")
+    return SuiteError(f"@pytest.mark.{marker.name}({arguments}) is wrong; write {_MARKERS[marker.name][0]}")

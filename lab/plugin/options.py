@@ -52,17 +52,19 @@ _OPTIONS = (
     _Option("--lab-files", "files", "How files get into the guest", choices=("media", "winrm", "sftp")),
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
-    _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger on", choices=("none", "kd")),
+    _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger", choices=("none", "kd")),
     _Option("--lab-crash-dump", "crash_dump", "Memory dumps of guests that crash", choices=("auto", "always", "never")),
-    _Option("--lab-boot", "boot", "How guests start: forked from a template, or each booted cold", choices=("fork", "cold")),
+    _Option(
+        "--lab-boot", "boot", "How guests start: fork (from a template) or cold (each is booted)", choices=("fork", "cold")
+    ),
     _Option(
         "--lab-isolation",
         "isolation",
-        "How long a fork serves: for one test, class (or the tests outside of classes of a module), module, or the session",
+        "Tests that share a fork: test, class (also: the tests of a module outside of classes), module or session",
         choices=("test", "class", "module", "session"),
     ),
-    _Option("--lab-keep", "keep", "Which guests stay after the run", choices=("never", "failed", "always")),
-    _Option("--lab-log-level", "log_level", "Least level of lab.log", choices=("debug", "info", "warning", "error")),
+    _Option("--lab-keep", "keep", "Which guests stay up after the run", choices=("never", "failed", "always")),
+    _Option("--lab-log-level", "log_level", "Lowest level in lab.log", choices=("debug", "info", "warning", "error")),
 )
 
 _CONFIG_FLAG = "--lab-config"
@@ -134,16 +136,18 @@ class LabConfig:
 def add_options(parser: pytest.Parser) -> None:
     """Register the options and their ini twins."""
     group = parser.getgroup("lab", "Windows driver test lab")
-    group.addoption(_CONFIG_FLAG, dest="lab_config", default=None, metavar="PATH", help="Lab file; lab.yaml when it exists")
+    group.addoption(
+        _CONFIG_FLAG, dest="lab_config", default=None, metavar="PATH", help="Lab file; default: lab.yaml, if it exists"
+    )
     parser.addini("lab_config", "Lab file", default="")
     group.addoption(OUT_FLAG, dest="lab_out", default=None, metavar="DIR", help="Folder of this run's report and evidence")
-    prepared = f"{OUT_FLAG} holds the run's own copies of its drivers already; `lab run` says so"
-    help_on = "Run on this guest that is up (`lab ps` lists them), instead of forks; one worker"
+    prepared = f"{OUT_FLAG} set by `lab run`: the folder that already has the run's own copies of its drivers"
+    help_on = "Run on this guest, which is up (`lab ps` lists such guests), instead of forks; one worker"
     group.addoption(ON_FLAG, dest="lab_on", default=None, metavar="NAME", help=help_on)
     help_only = "Only tests that use this driver; may be repeated"
     group.addoption(ONLY_FLAG, dest="lab_only", action="append", default=None, metavar="NAME", help=help_only)
     group.addoption(PREPARED_FLAG, dest="lab_prepared", action="store_true", help=prepared)
-    units = "How many pieces of work there are; `lab run` has had them counted"
+    units = "Number of pieces of work, counted by `lab run`"
     group.addoption(UNITS_FLAG, dest="lab_units", type=int, default=0, help=units)
     parser.addini("lab_out", "Folder of this run's report and evidence", default="")
     for option in _OPTIONS:

@@ -54,7 +54,7 @@ def link_latest(out: Path, root: Path) -> None:
     if out.parent != root:
         return
     fresh = root / f".latest-{os.getpid()}"
-    with passed_over(_LOG, "no link to the newest run", OSError):
+    with passed_over(_LOG, "cannot make the link to the newest run", OSError):
         # A file system without links has no link; the terminal names the folder all the same.
         fresh.symlink_to(out.name)
         fresh.replace(root / "latest")

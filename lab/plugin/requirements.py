@@ -42,7 +42,9 @@ class Requirements:
             return Skip(missing=(*missing, *hopeless), reason=self._sentence(missing, hopeless))
         wrong = unknown_driver(wishes, self._drivers) if self._drivers else ""
         if wrong:
-            raise SuiteError(wrong, hint="the marker's name, or the folder of that driver with --driver (pytest: --lab-driver)")
+            raise SuiteError(
+                wrong, hint="correct the marker, or give the folder of that driver with --driver (pytest: --lab-driver)"
+            )
         return None
 
     def will_skip(self, wishes: Wishes) -> bool:

@@ -89,7 +89,7 @@ def summary_lines(finished: Finished) -> list[str]:
     counts = ", ".join(f"{report.totals[verdict]} {verdict}" for verdict in SEVERITY if report.totals.get(verdict))
     lines.append(f"verdicts: {counts or 'none'}")
     for need, count in report.skipped_for.items():
-        lines.append(f"skipped for want of {need}: {count}")
+        lines.append(f"skipped, because the guest lacks {need}: {count}")
     lines += [f"not run: {sentence}" for sentence in unchecked(report)]
     lines += [f"note: {sentence}" for sentence in driver_notes(report)]
     lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")

@@ -86,7 +86,7 @@ def _borrowed(config: pytest.Config, options: LabConfig, out: Path, marked: Coll
         LabError: It is gone, or of another image; or a driver cannot be built.
     """
     if worker_count(config) > 1:
-        raise ConfigError(f"{ON_FLAG} {options.on}: there is one guest, and more workers than one", hint="-n 1, or none")
+        raise ConfigError(f"{ON_FLAG} {options.on}: there is one guest, but several workers", hint="use -n 1, or no -n")
     guest = DetachedGuests(state_dir() / "guests").find(options.on)
     if options.sources["image"] == "option":
         check_image(guest, existing_image(options.image))
@@ -155,7 +155,7 @@ def _no_driver(wanted: Collection[str]) -> NoDriver:
     """What to say of a run without a driver whose tests ask for some."""
     return NoDriver(
         f"this run has no driver, and its tests ask for {', '.join(sorted(wanted))}",
-        hint="name its folder, driver.yaml or .sys under `drivers:` in lab.yaml, or with --driver PATH (pytest: --lab-driver);"
+        hint="add its folder, driver.yaml or .sys under `drivers:` in lab.yaml, or use --driver PATH (pytest: --lab-driver);"
         " `lab init` writes a lab.yaml",
     )
 

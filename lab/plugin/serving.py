@@ -58,13 +58,13 @@ class Serving:
         if early is not None and early.lacks and before:
             # The test before it left a driver that called what this guest lacks: no matter of this test.
             lease.ledger.close(alive=lease.guest.alive)
-            lease.condemn(f"lacks {early.lacks}, called behind {before}")
+            lease.condemn(f"lacks {early.lacks}, called after {before}")
             self._take(run, self._acquire(run))
             return
         behind = None if early is None else f"the test before it ({before})" if before else "the guest's boot"
         run.serve(Service(lease=lease, stream=stream, events_from=events_from, behind=behind))
         if early is not None:
-            raise fault_error(early, f"the driver crashed before this test did anything, behind {behind}: {early.text}")
+            raise fault_error(early, f"the driver crashed before this test did anything, after {behind}: {early.text}")
 
     def _acquire(self, run: TestRun) -> Lease:
         wishes = run.wishes

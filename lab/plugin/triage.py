@@ -61,7 +61,7 @@ class Triage:
         if not lacks:
             return
         report.outcome = "skipped"
-        report.sections.append(("guest", f"{in_words(lacks)}; what followed from that: {report.longreprtext}"))
+        report.sections.append(("guest", f"{in_words(lacks)}; as a consequence: {report.longreprtext}"))
         path, line, _name = report.location
         report.longrepr = (path, (line or 0) + 1, lack_reason(lacks))
 

@@ -53,7 +53,7 @@ def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
         only_collect = ["--collect-only", "-q", "-n0", f"--junitxml={os.devnull}"]
         argv = [sys.executable, "-m", "lab.plugin.units", str(answer), unit, *config.invocation_params.args, *only_collect]
         # What is wrong with the tests or the options is for the run itself to say.
-        with passed_over(_LOG, "the number of tests is not known", HostToolError, OSError, ValueError):
+        with passed_over(_LOG, "cannot count the tests", HostToolError, OSError, ValueError):
             run(argv, _ASK_S, check=False, cwd=config.invocation_params.dir)
             return max(1, min(wanted, int(answer.read_text(encoding="ascii"))))
     return wanted

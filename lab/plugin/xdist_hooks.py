@@ -174,7 +174,7 @@ def _carried(config: pytest.Config) -> int | None:
     try:
         manifest = fit(booted_as(read_manifest(find_image(options.image)), options.debug), options.machine)
     except LabError as error:
-        _LOG.info("how many guests this machine carries is not known: %s", said(error))
+        _LOG.info("cannot find out how many guests this host can run: %s", said(error))
         return None
     if options.machine.writes:
         return 1

@@ -85,7 +85,7 @@ def _forget_late_answers(connection: socket.socket) -> None:
     with contextlib.suppress(BlockingIOError):
         while connection.recv(4096):
             pass
-        raise ConnectionResetError("the agent has ended the connection")
+        raise ConnectionResetError("the agent closed the connection")
 
 
 def _read_line(connection: socket.socket) -> bytes:

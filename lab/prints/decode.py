@@ -133,7 +133,7 @@ class WineDecoder:
             self._note(piece.data, host_time, records)
             return
         shown = decode_text(piece.data[:80], "ascii")
-        reason = f"damaged line: {len(piece.data)} byte(s) that belong to no frame, beginning with {shown!r}"
+        reason = f"damaged line: {len(piece.data)} byte(s) outside of every frame, beginning with {shown!r}"
         records.append(GapRecord(sequence=self._next(), host_time=host_time, missing=0, reason=reason))
 
     def _take_line(self, line: bytes, host_time: float, records: list[Record]) -> None:

@@ -100,7 +100,7 @@ def fields(expected: str | re.Pattern[str], **types: str) -> Fields:
             names[name] = _checked(kind, name, expected.pattern)
         return Fields(f"/{expected.pattern}/", expected, names)
     if types:
-        raise SuiteError("types are given for a pattern only", hint="in a template they stand in the braces: {length:d}")
+        raise SuiteError("types are only for patterns", hint="in a template, write them in the braces: {length:d}")
     names = {}
     pattern = "".join(_parts(expected.rstrip(), names))
     return Fields(expected.rstrip(), re.compile(pattern, re.DOTALL), names)
@@ -122,7 +122,7 @@ def _parts(template: str, names: dict[str, str]) -> Iterator[str]:
             yield re.escape(found[0][0])
             continue
         if name in names:
-            raise SuiteError(f"field {name!r} stands twice in {template!r}", hint="a name for each")
+            raise SuiteError(f"field {name!r} is twice in {template!r}", hint="give each a name")
         names[name] = _checked(found["type"] or "s", name, template)
         yield f"(?P<{name}>{TYPES[names[name]].pattern})"
     yield re.escape(template[at:])

@@ -136,7 +136,9 @@ class FileFollower:
                 return before + index + 1
         if self.broken:
             raise EvidenceLost(f"marker {token} did not arrive: {self.broken}")
-        raise EvidenceLost(f"{who} took marker {token}, and it did not arrive in {self.path} within {timeout:.0f} s", hint=hint)
+        raise EvidenceLost(
+            f"{who} accepted marker {token}, but it did not arrive in {self.path} within {timeout:.0f} s", hint=hint
+        )
 
     @contextlib.contextmanager
     def _hurried(self) -> Iterator[None]:
@@ -177,7 +179,7 @@ class FileFollower:
             self._stop_loudly(f"{self._what} {self.path} cannot be read: {error}")
         except Exception as error:
             # A bug of the lab: without a record of it, the prints would just end.
-            self._stop_loudly(f"the lab cannot go on reading {self.path}: {type(error).__name__}: {error}")
+            self._stop_loudly(f"the lab cannot continue reading {self.path}: {type(error).__name__}: {error}")
         finally:
             if file is not None:
                 file.close()
@@ -185,7 +187,7 @@ class FileFollower:
     def _stop_loudly(self, reason: str) -> None:
         """Record that no print will follow any more, and have every marker fail with the reason."""
         self.broken = reason
-        with passed_over(_LOG, f"{self._what}: its last records", Exception):  # the decoder may be what broke
+        with passed_over(_LOG, f"{self._what}: reading its last records", Exception):  # the decoder may be what broke
             self._log.extend(self._decoder.rest(float("inf")))
         self._log.extend([GapRecord(sequence=len(self._log), host_time=self._wall(), missing=0, reason=reason)])
 

@@ -48,7 +48,7 @@ class PrintFile:
         load = (
             f", and those of {' and '.join(self.loaded)} while the template loaded {_them(self.loaded)}" if self.loaded else ""
         )
-        return f"{self.guest} is a fork of template {self.template}: not shown are prints of the template's boot{load}"
+        return f"{self.guest} is a fork of template {self.template}: prints of the template's boot are not shown{load}"
 
 
 def _them(names: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ def explain(
     if wrong:
         what = f"kernel print {position + 1} is {clean(came[position].text)!r}, not {_show(wanted[position])}"
         if position < of_load:
-            what += "\n(it was printed when the drivers were loaded: prints.skip_load() passes over those)"
+            what += "\n(it was printed when the drivers were loaded: prints.skip_load() skips such prints)"
     else:
         what = (
             f"{position} of {len(wanted)} expected kernel prints came within {timeout:g} s; missing: {_show(wanted[position])}"
@@ -75,7 +75,7 @@ def explain(
     left = [_as_print(item, came[index] if index < len(came) else None) for index, item in enumerate(wanted)]
     right = [clean(record.text) for record in came]
     diff = "\n".join(difflib.ndiff(left, right)) if right else "\n".join("- " + line for line in left)
-    return f"{what}\n('-' was expected and did not come, '+' came and was not expected)\n{diff}"
+    return f"{what}\n('-': expected, but did not come; '+': came, but was not expected)\n{diff}"
 
 
 def _fields(expected: re.Pattern[str] | Fields, record: PrintRecord) -> Mapping[str, Value] | None:

@@ -25,7 +25,7 @@ def guest_gaps(records: Sequence[PrintRecord]) -> list[float]:
     times: list[float] = []
     for record in records:
         if record.when is None:
-            raise EvidenceLost(f"print {clean(record.text)!r} has no guest time stamp: source {record.source} gives none")
+            raise EvidenceLost(f"print {clean(record.text)!r} has no guest time stamp, because source {record.source} has none")
         times.append(record.when)
     return [later - earlier for earlier, later in itertools.pairwise(times)]
 

@@ -46,7 +46,7 @@ class Window:
     def gaps(self) -> list[str]:
         """Why prints are missing, one sentence for each place; empty when none are."""
         reasons = [record.reason for record in self.records if isinstance(record, GapRecord)]
-        return reasons if self.complete else [*reasons, "the marker behind the test did not come back"]
+        return reasons if self.complete else [*reasons, "the marker after the test did not arrive"]
 
     def check(self) -> None:
         """Raise :class:`~lab.errors.EvidenceLost` when prints of this window are missing."""

@@ -59,7 +59,7 @@ class WinePrintSource(FilePrintSource):
             self._write_mark,
             what="the print file",
             who="the guest's print agent",
-            hint="read the last bytes of that file; a guest that hangs, a full disk or a damaged line would explain it",
+            hint="see the last bytes of that file; possible causes are a guest that hangs, a full disk, and a damaged line",
             replay=resume.replay if resume else b"",
             on_close=agent.close,
             wall=wall,
@@ -87,7 +87,7 @@ class WinePrintSource(FilePrintSource):
         try:
             answer = self._agent.ask(request, timeout, meanwhile=let_run)
         except OSError as error:
-            raise TransportError(f"the guest's print agent does not answer after the guest was woken: {error}") from error
+            raise TransportError(f"the guest's print agent does not answer after the guest was resumed: {error}") from error
         if answer != b"OK\n":
             raise TransportError(f"the guest's print agent cannot set the clock: it answered {answer[:64]!r}")
 
@@ -97,8 +97,8 @@ class WinePrintSource(FilePrintSource):
             answer = self._agent.ask(f"MARK {token}\n".encode("ascii"), timeout)
         except OSError as error:
             raise EvidenceLost(
-                f"the guest's print agent at {where} did not take marker {token}: {error}",
-                hint="is the virtual machine still running? Its console log tells",
+                f"the guest's print agent at {where} did not accept marker {token}: {error}",
+                hint="is the virtual machine still running? See its console log",
             ) from error
         if answer != b"OK\n":
             raise EvidenceLost(f"the guest's print agent at {where} answered {answer[:64]!r} to marker {token}, not OK")

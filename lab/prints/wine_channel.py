@@ -35,7 +35,7 @@ class WineChannel(PrintChannel):
         """Return the source; it reaches the print agent by its TCP port: each connection begins anew."""
         port = link.prints.mark_port
         if port is None:
-            raise ImageError(f"image {link.manifest.name} names no port of its print agent", hint="build the image anew")
+            raise ImageError(f"image {link.manifest.name} has no port of its print agent", hint="build the image again")
         # Not by its virtio-serial channel: an answer that an earlier owner did not wait for would be read here.
         address = (_LOOPBACK, link.machine.ports[port])
         agent = PrintAgent(lambda timeout: socket.create_connection(address, timeout), f"{address[0]}:{address[1]}")
@@ -61,14 +61,14 @@ def _print_agent(link: GuestLink) -> PrintAgent:
     prints, machine = link.prints, link.machine
     channels = [name for name in (prints.mark_channel,) if name]
     if not channels and prints.mark_port is None:
-        raise ImageError("the image's manifest names neither a channel nor a port of its print agent")
+        raise ImageError("the image's manifest has neither a channel nor a port of its print agent")
     address = None if prints.mark_port is None else (_LOOPBACK, machine.ports[prints.mark_port])
 
     def reach(timeout: float) -> socket.socket:
         if channels:
             return machine.channels.open(channels.pop())
         if address is None:
-            raise ConnectionError("its channel has failed, and the image offers no port")
+            raise ConnectionError("its channel has failed, and the image has no port")
         return socket.create_connection(address, timeout)
 
     ways = [*(f"the channel {name}" for name in channels), *([f"{address[0]}:{address[1]}"] if address else [])]

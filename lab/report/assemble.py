@@ -200,8 +200,7 @@ def _attempt(entry: TestEntry, last: bool) -> Attempt:
 def _last_guests(entries: Iterable[GuestEntry]) -> list[GuestEntry]:
     last = {entry.guest_id: entry for entry in entries}
     known = [
-        guest if guest.ended else guest.model_copy(update={"ended": "its worker ended without a word"})
-        for guest in last.values()
+        guest if guest.ended else guest.model_copy(update={"ended": "its worker ended unexpectedly"}) for guest in last.values()
     ]
     return sorted(known, key=lambda guest: (guest.worker, guest.started, guest.guest_id))
 

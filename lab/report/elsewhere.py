@@ -25,7 +25,7 @@ def other_folders(out: Path) -> Iterator[Path]:
     """
     path = out.absolute()
     name = f"{path.name}-{hashlib.sha256(str(path).encode(errors='surrogateescape')).hexdigest()[:8]}"
-    with passed_over(_LOG, "no results go to the state folder", LabError, OSError, level=logging.DEBUG):
+    with passed_over(_LOG, "results cannot be written to the state folder", LabError, OSError, level=logging.DEBUG):
         yield state_dir() / _FOLDER / name
     yield Path(tempfile.gettempdir()) / f"driver-test-lab-{_FOLDER}" / name
     yield Path("/dev/shm") / f"driver-test-lab-{_FOLDER}" / name

@@ -152,7 +152,7 @@ def _read(file: Path) -> tuple[ElementTree.Element, ElementTree.Element]:
         if suite is not None:
             return root, suite
     except (OSError, ElementTree.ParseError) as error:
-        _LOG.info("junit.xml is made anew: %s", said(error))
+        _LOG.info("junit.xml is written again: %s", said(error))
     root = ElementTree.Element("testsuites", {"name": "pytest tests"})
     return root, ElementTree.SubElement(root, "testsuite", {"name": "pytest"})
 

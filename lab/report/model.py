@@ -64,8 +64,8 @@ class PrintEntry(_Model):
     )
     unlike_nt: bool = Field(
         default=False,
-        description="NT would print another text for the same call: the stand-in converted %f, or wide text beyond ASCII,"
-        " in its own way",
+        description="NT would print another text for the same call: the stand-in converts %f, and wide text beyond ASCII,"
+        " differently",
     )
 
 
@@ -81,12 +81,12 @@ class EventEntry(_Model):
 class Fault(_Model):
     """A driver crash as the guest reported it."""
 
-    code: str = Field(description="0x%08X; 0x00000000 when the guest ended itself and told no code")
+    code: str = Field(description="0x%08X; 0x00000000 if the guest ended itself without a code")
     parameters: list[str] = Field(default_factory=list, description="hexadecimal")
     text: Text = ""
     driver: Text | None = None
-    name: str = Field(default="", description="the code's symbol, where the lab knows it")
-    hint: str = Field(default="", description="one line for the driver's author, where there is something to say")
+    name: str = Field(default="", description="the code's symbol, if the lab knows it")
+    hint: str = Field(default="", description="one line for the driver's author, if there is something to say")
     where: Text = Field(
         default="", description="function and line of the address, if it lies in the driver; empty when unknown"
     )
@@ -99,7 +99,7 @@ class EvidenceFile(_Model):
         description="screenshot, dump, console, events, prints, driver, symbols or guest-log; readers skip others"
     )
     path: Text = Field(description="relative to the run's folder; a folder ends in a slash")
-    note: Text = Field(default="", description="one line for people")
+    note: Text = Field(default="", description="one line for readers")
 
 
 class EvidenceStep(_Model):
@@ -150,12 +150,12 @@ class TestEntry(_Model):
     details: Text = Field(default="", description="the failure as pytest shows it")
     prints: list[PrintEntry] = Field(default_factory=list)
     events: list[EventEntry] = Field(
-        default_factory=list, description="drivers loaded and unloaded, stops: what a debugged kernel tells beside its prints"
+        default_factory=list, description="loads, unloads and stops, which a debugged kernel reports beside its prints"
     )
     evidence: list[EvidenceFile] = Field(default_factory=list, description="files saved of a crash or a hang")
     evidence_steps: list[EvidenceStep] = Field(default_factory=list, description="how they were gathered, in order")
     hang: Literal["soft", "hard", "unknown"] | None = Field(
-        default=None, description="of a guest that answered nothing any more: whether its kernel still obeyed its debugger"
+        default=None, description="for a guest that did not answer any more: whether its kernel still obeyed its debugger"
     )
 
 
@@ -167,33 +167,35 @@ class GuestEntry(_Model):
     started: float
     boot_s: float | None = None
     fork_s: float | None = Field(default=None, description="of a fork: from starting QEMU to its first answered command")
-    wait_s: float | None = Field(default=None, description="what its first test waited for it; a spare was ready before")
+    wait_s: float | None = Field(
+        default=None, description="how long its first test waited for it; a spare fork was ready before"
+    )
     template: str = Field(default="", description="key of the template that it is a fork of; empty after a boot")
     copy_s: float | None = None
     copied_by: str = Field(default="", description="how its files got in: media, winrm or sftp")
-    copy_note: Text = Field(default="", description="why that was not the way that was asked for")
+    copy_note: Text = Field(default="", description="why it was not the requested way")
     load_s: float | None = None
     ended: Text = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
-    kept_as: str = Field(default="", description="name for `lab shell`; only of a guest that was left running")
+    kept_as: str = Field(default="", description="name for `lab shell`; only for a guest that stays up")
     prints: int = Field(default=0, description="prints seen in the guest's life")
     unattributed: list[PrintEntry] = Field(default_factory=list, description="prints outside of every test and of the boot")
     boot_prints: list[PrintEntry] = Field(default_factory=list, description="prints before the first test's window")
     gaps: list[Text] = Field(default_factory=list)
     evidence: list[EvidenceFile] = Field(default_factory=list, description="files saved of a crash outside of every test")
     faults: list[Fault] = Field(
-        default_factory=list, description="driver faults outside of every test's window: of the boot or behind the last test"
+        default_factory=list, description="driver faults outside of every test's window: during the boot or after the last test"
     )
 
 
 class TemplateEntry(_Model):
     """A template that forks of the run came from. Times are host seconds."""
 
-    key: str = Field(description="hash of all that it was made of")
-    name: str = Field(description="image, CPUs and loaded drivers, for people")
+    key: str = Field(description="hash of everything that it was made from")
+    name: str = Field(description="image, CPUs and loaded drivers, for readers")
     drivers: list[str] = Field(default_factory=list, description="drivers that are loaded in its forks")
     smp: int = 1
-    boot_s: float = Field(description="the cold boot that it comes from, to the first answered command")
-    made_s: float | None = Field(default=None, description="what making it took, where this run made it")
+    boot_s: float = Field(description="the boot that it comes from, to the first answered command")
+    made_s: float | None = Field(default=None, description="time to make it, if this run made it")
     forks: int = Field(default=0, description="how many guests of the run came from it")
 
 
@@ -201,34 +203,35 @@ class ForksEntry(_Model):
     """What one worker has to say about its forks."""
 
     templates: list[TemplateEntry] = Field(default_factory=list)
-    failed: int = Field(default=0, description="forks that did not wake; the first of each is tried again")
-    notes: list[Text] = Field(default_factory=list, description="why guests were booted although forks were asked for")
+    failed: int = Field(default=0, description="forks that did not resume; each is tried once more")
+    notes: list[Text] = Field(default_factory=list, description="why guests were booted although forks were requested")
 
 
 class DriverEntry(_Model):
     """A driver under test: the run's own copy of it, which every guest had."""
 
     name: str
-    path: Text = Field(description="the file that the copy was taken of")
+    path: Text = Field(description="the file that was copied")
     sha256: str
     arch: str
     size: int = Field(default=0, description="bytes")
-    file_version: Text = Field(default="", description="of its version resource; empty where it has none")
-    signer: Text = Field(default="", description="common name of who signed it; empty where nobody did")
+    file_version: Text = Field(default="", description="from its version resource; empty if it has none")
+    signer: Text = Field(default="", description="common name of the signer; empty if it is not signed")
     commit: str = Field(
         default="",
-        description="git commit of the folder that it was built from, or that a finished file lies in; empty where that is in "
-        "no repository",
+        description="git commit of the folder that it was built from, or that has the finished file; empty if it is in no "
+        "repository",
     )
     dirty: bool | None = Field(
         default=None,
-        description="something that it was built from is not as in the commit (for a finished file: anything in the "
-        "repository); null where that is unknown",
+        description="whether a file that it was built from differs from the commit (for a finished file: any file in the "
+        "repository); null if unknown",
     )
-    compiler: Text = Field(default="", description="what compiled it, by its own words; empty for a finished file")
+    compiler: Text = Field(default="", description="the compiler, as it names itself; empty for a finished file")
     windows: Text = Field(
         default="",
-        description="what Windows would say of its signature (refused, or in test mode only), where the guest takes any driver",
+        description="what Windows would do because of its signature (refuse it, or load it in test mode only), if the"
+        " guest loads any driver",
     )
 
 
@@ -236,7 +239,7 @@ class KindEntry(_Model):
     """The kind of guest that all results of the run came from."""
 
     name: str = Field(description="wine (the free guest), windows, or one that a package adds")
-    label: Text = Field(description="what stands in brackets behind the guest's name: not Windows")
+    label: Text = Field(description="the words in brackets after the guest's name, such as: not Windows")
     about: Text = Field(description="what such a guest is, and what it cannot show")
     warning: Text = Field(default="", description="must stand wherever results do; empty where the guest's name says all")
 
@@ -278,9 +281,7 @@ class DiskEntry(_Model):
     file: Text
     access: str = Field(description="overlay, read-only or write")
     format: str
-    sha256: str = Field(
-        description="of the file when the run began; of one with backing files, of each of them, with + between them"
-    )
+    sha256: str = Field(description="of the file when the run began; for a file with backing files, of each, joined by +")
 
 
 class NamedFileEntry(_Model):
@@ -294,9 +295,9 @@ class MachineEntry(_Model):
     """The virtual machine of the guests: the image's, with what the lab file adds (``machine:``)."""
 
     memory_mb: int
-    cpus: int = Field(description="but for tests with lab_cpus")
+    cpus: int = Field(description="except for tests with lab_cpus")
     cpu: Text = Field(description="CPU model and flags")
-    added: list[Text] = Field(default_factory=list, description="what the lab file adds or changes, one line each, for people")
+    added: list[Text] = Field(default_factory=list, description="what the lab file adds or changes, one line each, for readers")
     devices: list[Text] = Field(default_factory=list, description="as QEMU's -device has them")
     disks: list[DiskEntry] = Field(default_factory=list)
     arguments: list[Text] = Field(default_factory=list, description="more arguments of QEMU")
@@ -319,27 +320,27 @@ class RunReport(_Model):
     image: ImageEntry
     accelerator: str = Field(description="kvm or tcg")
     qemu: str = Field(description="QEMU's version")
-    machine: MachineEntry | None = Field(default=None, description="null where guests come from somewhere else than an image")
+    machine: MachineEntry | None = Field(default=None, description="null if guests do not come from an image")
     workers: int
     drivers: list[DriverEntry]
     totals: dict[Verdict, int]
     skipped_for: dict[str, int] = Field(default_factory=dict, description="missing capability -> number of tests")
-    prints: int = Field(description="kernel prints credited to tests")
+    prints: int = Field(description="kernel prints of tests")
     unattributed_prints: int
     times: dict[str, float] = Field(
         default_factory=dict, description="seconds: boot, fork, copy, load (means over guests), suites (wall time)"
     )
     templates: list[TemplateEntry] = Field(default_factory=list)
-    failed_forks: int = Field(default=0, description="forks that did not wake")
-    fork_notes: list[Text] = Field(default_factory=list, description="why guests were booted although forks were asked for")
+    failed_forks: int = Field(default=0, description="forks that did not resume")
+    fork_notes: list[Text] = Field(default_factory=list, description="why guests were booted although forks were requested")
     guests: list[GuestEntry] = Field(default_factory=list)
     tests: list[TestEntry] = Field(default_factory=list)
     not_run: list[Text] = Field(
-        default_factory=list, description="ids of collected tests that were not run to their end, because the run ended before"
+        default_factory=list, description="ids of collected tests that did not run to their end, because the run ended early"
     )
     ended: Text = Field(default="", description="why the run ended before its last test; empty when it did not")
-    deselected: int = Field(default=0, description="tests that -k, -m and the like left out")
+    deselected: int = Field(default=0, description="tests that -k, -m and similar options deselected")
     unused_drivers: list[str] = Field(
         default_factory=list,
-        description="drivers of the paths that the user named and of which no test that was not skipped used any",
+        description="drivers of the paths that the user gave, if only skipped tests used them, or none",
     )

@@ -29,9 +29,7 @@ def named_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"--out {path} cannot be made: {error.strerror}", hint="name a folder that you may write to"
-        ) from None
+        raise ConfigError(f"--out {path} cannot be made: {error.strerror}", hint="use a folder that you may write to") from None
     return path
 
 
@@ -49,11 +47,11 @@ def check_named(path: Path, *, option: str = "--out", prepared: bool = False) ->
     above = next((part for part in (path, *path.parents) if part.exists()), None)
     if above is not None and not above.is_dir():
         where = f"{option} {path} is a file" if above == path else f"{option} {path} lies below {above}, which is a file"
-        raise ConfigError(where, hint="name a folder")
+        raise ConfigError(where, hint="use a folder")
     if path.is_dir() and any(not (prepared and one.name in (COPIES, LOG_FILE)) for one in path.iterdir()):
         raise ConfigError(
-            f"{option} {path} is not empty; a run never overwrites what is there",
-            hint=f"name a new folder, or leave {option} away to get one named by the time",
+            f"{option} {path} is not empty; a run never overwrites files",
+            hint=f"use a new folder, or leave out {option} to get one named by the time",
         )
 
 

@@ -27,7 +27,7 @@ class CollectionError(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     nodeid: Text = Field(description="the file or folder, relative to pytest's root")
-    verdict: Literal["test", "infra"] = Field(default="test", description="infra: this machine had no room left")
+    verdict: Literal["test", "infra"] = Field(default="test", description="infra: the host had no space left")
     reason: Text = Field(description="one line")
     details: Text = Field(default="", description="the traceback as pytest shows it")
 
@@ -63,5 +63,5 @@ def read_session(out: Path) -> SessionFacts | None:
     try:
         return SessionFacts.model_validate_json(find(out, SESSION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
-        _LOG.info("what pytest saw of the session is not known: %s", said(error))
+        _LOG.info("what pytest saw of the session cannot be read: %s", said(error))
         return None

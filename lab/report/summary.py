@@ -208,7 +208,7 @@ def _figures(report: RunReport) -> str:
     forks = sum(template.forks for template in report.templates)
     counts = [f"{forks} forks of {len(report.templates)} template(s)"] if forks else []
     if report.failed_forks:
-        counts.append(f"{report.failed_forks} fork(s) did not wake")
+        counts.append(f"{report.failed_forks} fork(s) did not resume")
     return ", ".join([*times, *counts, f"in all {seconds(report.duration_s)}", prints])
 
 

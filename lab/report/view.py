@@ -29,9 +29,10 @@ WORDS: dict[Verdict, tuple[str, str]] = {
 MEANINGS: dict[Verdict, str] = {
     "crash": "the driver took its guest down",
     "product": "the driver does not do what is documented",
-    "test": "the test's code is wrong, or the guest does not accept what a manifest gives it; nothing is said about the driver",
-    "infra": "the lab failed; nothing is said about the driver",
-    "known": "red, listed in the lab file with a reason and an end date",
+    "test": "the test's code is wrong, or the guest does not accept what a manifest gives it; this says nothing about the"
+    " driver",
+    "infra": "the lab failed; this says nothing about the driver",
+    "known": "failed, but listed in the lab file with a reason and an end date",
     "skipped": "the guest lacks what the test needs",
     "passed": "the documented behaviour was seen",
 }
@@ -40,7 +41,7 @@ MEANINGS: dict[Verdict, str] = {
 HANGS: dict[str, str] = {
     "soft": "its kernel still obeyed the debugger, so a thread waits for something",
     "hard": "its kernel did not obey the debugger either: interrupts are off, or a processor spins",
-    "unknown": "no kernel debugger was there to ask its kernel",
+    "unknown": "there was no kernel debugger to ask its kernel",
 }
 
 #: A page with every print of a stress test could not be opened any more; run.json has them all.

@@ -98,7 +98,7 @@ class ResultWriter:
                 self._write(kind, payload)
                 return
             except OSError as error:
-                _LOG.warning("%s takes no more results: %s", self._folders[0], said(error))
+                _LOG.warning("%s cannot store more results: %s", self._folders[0], said(error))
                 # The rest of a torn line is no record; this one is written again, whole.
                 if len(self._folders) == 1:
                     raise

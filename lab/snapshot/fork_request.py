@@ -37,7 +37,7 @@ class ForkFigures:
         made: Templates that this worker made, by key. Forks of one that was made beside the tests may all be other workers'.
         used: Templates that it took forks from, by key.
         failed: Forks that did not wake.
-        notes: What the reader should know, one sentence each: why guests were booted although forks were asked for.
+        notes: What the reader should know, one sentence each: why guests were booted although forks were requested.
     """
 
     made: dict[str, Template] = field(default_factory=dict)

@@ -125,7 +125,7 @@ class Forks:
             self._deliver(made)
             self._undelivered = False
         self.figures.used[made.template.key] = made.template
-        with passed_over(_LOG, "no supervisor is made ready: forks are closed", RuntimeError, level=logging.DEBUG):
+        with passed_over(_LOG, "no supervisor is started in advance: forks are closed", RuntimeError, level=logging.DEBUG):
             self._background.submit(self._supervisor.refill)
         return self._on_ready(made.live)
 
@@ -151,7 +151,7 @@ class Forks:
             self._supply.distrust(wish, self._suspect, reason)
         elif self._undelivered:
             # Nothing is wrong with their template.
-            self.figures.note(f"files did not get into forks ({reason}): a guest was booted instead")
+            self.figures.note(f"files could not be copied into forks ({reason}), so a guest was booted instead")
 
     def template(self, wish: ForkWish) -> Template | None:
         """The template of a wish, made if need be; None when there can be none."""
@@ -184,11 +184,11 @@ class Forks:
             )
         except BaseException:
             self.figures.failed += 1
-            _LOG.warning("%s: a fork of %s did not wake", guest_id, template.name, exc_info=True)
+            _LOG.warning("%s: a fork of %s did not resume", guest_id, template.name, exc_info=True)
             if waiting is not None:
                 waiting.close()
             if machine is not None:
-                with passed_over(_LOG, f"{guest_id}: the machine of a fork that did not wake", LabError):
+                with passed_over(_LOG, f"{guest_id}: ending the VM of a fork that did not resume", LabError):
                     if machine.alive:
                         machine.kill()
                 machine.close()
@@ -209,7 +209,7 @@ class Forks:
             if drive is not None:
                 drive.insert({file.name: file for file in self._base.payload.files()})
         except LabError as error:
-            _LOG.warning("no medium in the drive before the fork runs: %s", error.message)
+            _LOG.warning("no ISO in the CD drive before the fork resumes: %s", error.message)
         return drive
 
     def _deliver(self, made: _Spare) -> None:
@@ -226,7 +226,7 @@ class Forks:
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
         """In the background: what fails here, in whatever way, is tried again and told where the fork is needed."""
-        with passed_over(_LOG, f"{guest_id}: no fork stands ready", Exception):
+        with passed_over(_LOG, f"{guest_id}: no fork is ready", Exception):
             spare = self._woken(guest_id, wish, template)
             self._deliver(spare)
             try:
@@ -246,10 +246,10 @@ class Forks:
             return None
         try:
             if not spare.live.alive:
-                raise GuestExited("the spare is of no use any more")
+                raise GuestExited("the spare fork is not needed any more")
             go_on(spare.machine, spare.live)
         except (LabError, OSError) as error:
-            _LOG.info("%s: the fork that stood ready is given up: %s", spare.live.guest_id, said(error))
+            _LOG.info("%s: the ready fork is discarded: %s", spare.live.guest_id, said(error))
             spare.live.close()
             return None
         return spare
@@ -259,6 +259,6 @@ class Forks:
         spare = future.result() if future is not None else None
         if spare is not None:
             # Nobody says goodbye to a guest whose CPUs stand still: it would not answer.
-            with passed_over(_LOG, f"{spare.live.guest_id}: a fork that nobody took", LabError, OSError):
+            with passed_over(_LOG, f"{spare.live.guest_id}: ending a fork that was not used", LabError, OSError):
                 spare.machine.kill()
             spare.live.close()

@@ -87,11 +87,11 @@ class TemplateMaker:
         Raises:
             LabError: The guest did not get ready, or its snapshot cannot be taken.
         """
-        self._progress(f"make a template of {wish.manifest.name} for all workers: boot it once")
+        self._progress(f"make a template of {wish.manifest.name} for all workers")
         try:
             self._boot(wish, key, folder)
         except _WORTH_A_RETRY as error:
-            self._progress(f"the guest did not get ready, once more: {error.message.splitlines()[0]}")
+            self._progress(f"the guest did not get ready; trying once more: {error.message.splitlines()[0]}")
             shutil.rmtree(folder / _RUN, ignore_errors=True)
             self._boot(wish, key, folder)
 
@@ -166,7 +166,9 @@ class TemplateMaker:
                     guest.transport.close()
                 return control, {**control.park(timeout=_PATIENCE_S), BY_CHANNEL: "yes"}
             except LabError as error:
-                self._progress(f"the guest does not serve its channel, so forks connect anew: {error.message.splitlines()[0]}")
+                self._progress(
+                    f"the guest does not serve its channel, so forks open a new connection: {error.message.splitlines()[0]}"
+                )
                 control.abandon()
         if isinstance(guest.transport, WinRmTransport):
             return None, dict(guest.transport.park(timeout=_PATIENCE_S))
@@ -192,7 +194,9 @@ class TemplateMaker:
             raise SnapshotFailed(why_not_forked(wish.manifest))
         control, parked = self._park(guest, wish)
         if not self._until_idle(processor_time(machine.pid)):
-            self._progress(f"the guest does not get quiet, so each fork begins with work: {PATIENCE_S:g} s were waited")
+            self._progress(
+                f"the guest does not become idle, so each fork begins with its remaining work: {PATIENCE_S:g} s waited"
+            )
         prints = _stop_between_prints(machine, guest.prints, resumable)
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:

@@ -66,7 +66,7 @@ class TemplateStore:
                 try:
                     template = read_template(path)
                     if template.key != key:
-                        raise SnapshotFailed(f"{path} holds the template {template.key}")
+                        raise SnapshotFailed(f"{path} has the template {template.key}")
                 except SnapshotFailed:
                     self._remove(path)
                     return None
@@ -108,7 +108,7 @@ class TemplateStore:
         def busy(lock: Path) -> SnapshotFailed:
             return SnapshotFailed(
                 f"another process has been making a template of {image} for more than {self._wait_s:g} s",
-                hint=f"look for it with `fuser {lock}`",
+                hint=f"find it with `fuser {lock}`",
             )
 
         def waits() -> None:
@@ -123,7 +123,7 @@ class TemplateStore:
                 build(work)
                 for path in work.iterdir():
                     if path.is_dir():
-                        raise SnapshotFailed(f"{path} was left in a template")
+                        raise SnapshotFailed(f"{path} remained in a template")
                 template = read_template(work)
                 self._touch(work)
                 target = self.folder / f"{image}-{key}"
@@ -134,7 +134,7 @@ class TemplateStore:
     def discard(self, template: Template) -> None:
         """Remove one that proved broken, unless it was replaced meanwhile."""
         path = template.folder
-        with passed_over(_LOG, f"{path.name} is no sound template", SnapshotFailed):
+        with passed_over(_LOG, f"{path.name} is not a valid template", SnapshotFailed):
             if read_template(path).created != template.created:
                 return
         self._remove(path)
@@ -162,7 +162,7 @@ class TemplateStore:
         """Remove what makers left that were killed: folders whose lock is free. Returns what was removed."""
 
         def stuck(folder: Path, error: OSError) -> None:
-            _LOG.info("%s is not removed; another process may be at it: %s", folder.name, error)
+            _LOG.info("%s is not removed; another process may be using it: %s", folder.name, error)
 
         return self._published.sweep(stuck)
 
@@ -170,7 +170,7 @@ class TemplateStore:
         """The usable ones of these folders, last used first."""
         found = []
         for path in folders:
-            with passed_over(_LOG, f"{path.name} is no sound template", SnapshotFailed):
+            with passed_over(_LOG, f"{path.name} is not a valid template", SnapshotFailed):
                 found.append((self._used(path), read_template(path)))
         return [template for _, template in sorted(found, key=lambda pair: -pair[0])]
 
@@ -187,7 +187,7 @@ class TemplateStore:
             if not target.exists():
                 raise
             raise SnapshotFailed(
-                f"{target} is in the way of a template, and is none itself: {error.strerror}", hint="move it somewhere else"
+                f"{target} has the name of a template, but is not one: {error.strerror}", hint="move it somewhere else"
             ) from error
 
     def _touch(self, folder: Path) -> None:
@@ -204,5 +204,5 @@ class TemplateStore:
 
     def _remove(self, path: Path) -> None:
         """In two steps, so that nobody finds half of it."""
-        with passed_over(_LOG, f"{path.name} is not removed; another process may be at it", OSError):
+        with passed_over(_LOG, f"{path.name} is not removed; another process may be using it", OSError):
             self._published.retire(path)

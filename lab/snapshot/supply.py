@@ -147,14 +147,14 @@ class TemplateSupply:
             return  # it was removed, so nothing is wrong with forks of another one
         self._store.discard(template)
         own = self._known.get(wish)
-        again = "a guest was booted instead; the template is made anew"
+        again = "a guest was booted instead; the template is made again"
         if own is not None and own.exists:
-            again = "a guest was booted instead; the next fork is of a template of its own"
+            again = "a guest was booted instead; the next fork uses a template of its own"
         elif wish in self._distrusted:
             self._known[wish] = None
-            again = "it had been made anew already, so guests are booted from here on"
+            again = "it had already been made again, so guests are booted from now on"
         self._distrusted.add(wish)
-        self._figures.note(f"forks of {template.name} did not wake ({reason}): {again}")
+        self._figures.note(f"forks of {template.name} did not resume ({reason}): {again}")
 
     def close(self) -> None:
         """Wait for what is being made: it takes seconds, and serves the next run. Safe to call twice."""
@@ -196,7 +196,7 @@ class TemplateSupply:
         return found
 
     def _give_up(self, wish: ForkWish, error: Exception) -> None:
-        self._figures.note(f"no template can be made, guests are booted: {_line(error)}")
+        self._figures.note(f"no template can be made, so guests are booted: {_line(error)}")
         self._known[wish] = None
 
     def _derived(self, wish: ForkWish, base: Template) -> Template:
@@ -217,7 +217,9 @@ class TemplateSupply:
             if isinstance(error, (GuestError, HostToolError)) and wish not in self._tried:
                 self._tried.add(wish)
                 raise
-            self._figures.note(f"no template with {names} can be made, each fork gets its files by itself: {_line(error)}")
+            self._figures.note(
+                f"no template with {names} can be made, so each fork gets its own copy of the files: {_line(error)}"
+            )
         return base
 
     def _consider(self, wish: ForkWish, base: Template) -> None:
@@ -253,7 +255,7 @@ class TemplateSupply:
         """A template that is there already, if its guest had the very files of this run."""
         found = self._store.find(self._key(wish))
         if found is not None and found.files and found.files != wish.payload.sums():
-            self._figures.note(f"the template of {found.name} had other files than its key says: it is made anew")
+            self._figures.note(f"the template of {found.name} had other files than its key says; it is made again")
             self._store.discard(found)
             return None
         return found

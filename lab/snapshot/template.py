@@ -195,7 +195,7 @@ def read_template(folder: Path) -> Template:
         values = dict(json.loads((folder / TEMPLATE_FILE).read_bytes()))
         template = _ADAPTER.validate_python(values | {"folder": folder})
     except (OSError, TypeError, ValueError, ValidationError) as error:
-        raise SnapshotFailed(f"{folder} holds no template: {str(error).splitlines()[0]}") from None
+        raise SnapshotFailed(f"{folder} is not a template: {str(error).splitlines()[0]}") from None
     template.snapshot()
     return template
 

@@ -48,7 +48,7 @@ class Channels:
                     try:
                         self._held[name] = self._connect(name)
                     except OSError as error:
-                        raise TransportError(str(error), hint="does the machine still run?") from error
+                        raise TransportError(str(error), hint="is the VM still running?") from error
 
     def open(self, name: str) -> socket.socket:
         """A port's stream, which belongs to the caller from here on; the one that is held, if it is.
@@ -59,7 +59,7 @@ class Channels:
             ConnectionError: There is no such port, or QEMU has ended.
         """
         if name not in self._names:
-            raise ConnectionError(f"the machine of {self._run_dir} has no channel {name!r}")
+            raise ConnectionError(f"the VM of {self._run_dir} has no channel {name!r}")
         with self._lock:
             held = self._held.pop(name, None)
         return held or self._connect(name)

@@ -91,7 +91,7 @@ class VirtualMachine:
             TransportError: The monitor did not answer in time.
         """
         if self._process:
-            raise ConfigError(f"{self.spec.name}: a machine object is started once; make a new one")
+            raise ConfigError(f"{self.spec.name}: a VM can be started only once; make a new object")
         deadline = time.monotonic() + timeout
         self._prepare()
         argv = command.build_argv(self.spec)
@@ -224,7 +224,7 @@ class VirtualMachine:
         """
         process = self._running()
         if timeout > 0:
-            with passed_over(_LOG, f"{self.spec.name}: its power button", GuestExited, TransportError):
+            with passed_over(_LOG, f"{self.spec.name}: pressing its power button", GuestExited, TransportError):
                 self.qmp.execute("system_powerdown")
             if process.wait(timeout):
                 return "powerdown"
@@ -272,7 +272,7 @@ class VirtualMachine:
                 hint=f"read {self.run_dir / LOG_FILE}",
             )
         code = process.exit_code if process else None
-        ended = "was killed from outside" if code is None else f"ended with exit code {code}"
+        ended = "was killed by another process" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
             ended = f"was killed by signal {-code}"
         text = f"{self.spec.name}: QEMU {ended}"
@@ -281,7 +281,7 @@ class VirtualMachine:
         for title, tail in (("QEMU said", _tail(self.run_dir / LOG_FILE, 15)), ("last console lines", self.console_tail())):
             if tail:
                 text += f"\n  {title}:\n" + "\n".join("    " + line for line in tail.splitlines())
-        return GuestExited(text, hint=f"sh {self.run_dir / COMMAND_FILE} starts the same command by hand")
+        return GuestExited(text, hint=f"`sh {self.run_dir / COMMAND_FILE}` starts the same command")
 
     def __enter__(self) -> Self:
         return self

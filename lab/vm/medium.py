@@ -28,7 +28,7 @@ def change_medium(qmp: Monitor, media: Path, *, drive: int = 0, timeout: float =
         TransportError: The tray did not close in time.
     """
     if not media.is_file():
-        raise ConfigError(f"there is no medium {media}", hint="it must exist for as long as it lies in the drive")
+        raise ConfigError(f"there is no medium {media}", hint="it must exist while it is in the drive")
     device = f"cd{drive}"
     before = qmp.event_count
     arguments = {"id": device, "filename": str(media.absolute()), "format": "raw", "read-only-mode": "read-only"}

@@ -70,7 +70,7 @@ class WaitingSupervisor:
             ValueError: It was used already, or closed.
         """
         if len(self._fds) != 3:
-            raise ValueError("a waiting supervisor is used once")
+            raise ValueError("a waiting supervisor can be used only once")
         status_read, _, request_write = self._fds
         self._fds = self._fds[:2]
         # With their number: the end of the pipe would be late where a fork of this process holds it open, too.
@@ -123,7 +123,7 @@ class SpareSupervisor:
 
     def refill(self) -> None:
         """Have one at hand. Where none can be started, whoever needs one will tell."""
-        with self._lock, passed_over(_LOG, "no supervisor stands ready", OSError):
+        with self._lock, passed_over(_LOG, "no supervisor is ready", OSError):
             if self._waiting is None and not self._closed:
                 self._waiting = WaitingSupervisor()
 
@@ -176,7 +176,7 @@ class QemuProcess:
         fields = [str(run_dir.absolute()), str(lock_file) if lock_file else supervisor.NONE, *argv]
         try:
             if not run_dir.is_dir():
-                raise HostToolError(argv, None, message=f"{run_dir} is no folder to run in")
+                raise HostToolError(argv, None, message=f"{run_dir} is not a folder to run in")
             log.touch()  # also where nothing is ever written to it
             words = waiting.request(fields) if waiting is not None else []
             if not words:

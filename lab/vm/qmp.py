@@ -205,8 +205,8 @@ class Qmp:
         """End the connection and the thread. Idempotent; QEMU runs on."""
         if self._loop.is_closed():
             return
-        with passed_over(_LOG, f"{self._name}: the end of the monitor's connection", TransportError, GuestExited):
-            self._run(self._shut(), 5.0, "the end of the connection")
+        with passed_over(_LOG, f"{self._name}: closing the monitor's connection", TransportError, GuestExited):
+            self._run(self._shut(), 5.0, "closing the connection")
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         if not self._thread.is_alive():
@@ -265,7 +265,7 @@ class Qmp:
             state.changed.notify_all()
 
     async def _watch(self) -> None:
-        """Wait for the end of the connection, and tell those who wait for an event."""
+        """Wait for closing the connection, and tell those who wait for an event."""
         while self._client.runstate == Runstate.RUNNING:
             await self._client.runstate_changed()
         for message in self._listener.clear():
@@ -278,7 +278,7 @@ class Qmp:
     async def _disconnect(self) -> None:
         """End the connection; by one task at a time, or the client drops an error that asyncio then prints for nobody."""
         async with self._ending:
-            with passed_over(_LOG, f"{self._name}: the end of the monitor's connection", Exception, level=logging.DEBUG):
+            with passed_over(_LOG, f"{self._name}: closing the monitor's connection", Exception, level=logging.DEBUG):
                 await self._client.disconnect()
 
     async def _shut(self) -> None:

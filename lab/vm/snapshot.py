@@ -160,7 +160,7 @@ def load_snapshot(folder: Path) -> Snapshot:
             if _mark(folder / name) != tuple(expected):
                 raise SnapshotFailed(f"{folder / name} was changed after the snapshot was taken")
     except (OSError, ValidationError) as error:
-        raise SnapshotFailed(f"{folder} holds no snapshot: {str(error).splitlines()[0]}") from None
+        raise SnapshotFailed(f"{folder} has no snapshot: {str(error).splitlines()[0]}") from None
     return snapshot
 
 
@@ -255,7 +255,7 @@ def _restore(
         read_state(machine, folder / STATE_FILE, snapshot.method, snapshot.state_by, timeout=timeout)
         _carry_console(snapshot, folder, machine.run_dir)
     except BaseException:
-        with passed_over(_LOG, f"{machine.spec.name}: the machine of a fork that was not restored", Exception):
+        with passed_over(_LOG, f"{machine.spec.name}: ending the VM of a fork that was not restored", Exception):
             machine.kill()
         machine.close()
         raise

@@ -57,17 +57,17 @@ def choose_method(features: QemuFeatures | None) -> SnapshotMethod:
         SnapshotFailed: They cannot be; with the reason.
     """
     if features is None:
-        raise SnapshotFailed("QEMU does not tell what it can do")
+        raise SnapshotFailed("QEMU does not report its features")
     if features.x_ignore_shared:
         method: Method = "shared"
         why = "it has x-ignore-shared"
     else:
         method, why = "stream", "it lacks x-ignore-shared"
     if features.file_migration:
-        return SnapshotMethod(method, "file", f"{why}, and migrates by file:")
+        return SnapshotMethod(method, "file", f"{why}, and can migrate to file:")
     if features.text_migration:
         return SnapshotMethod(method, "pipe", f"{why}, and is too old for file:")
-    raise SnapshotFailed("this QEMU's `migrate` lists the addresses that it takes, and none is for files")
+    raise SnapshotFailed("this QEMU's `migrate` lists its kinds of addresses, and none is for files")
 
 
 def write_state(

@@ -192,7 +192,7 @@ def _supervise(pid: int, poller: select.poll, wake: int, owner_fd: int, owner_fd
                 _write_status(f'{members}, "detached": true')
             else:
                 # The owner is gone: nobody reads what QEMU could still write.
-                reason = "owner gone"
+                reason = "owner ended"
                 _kill_group(pid)
         numbers = os.read(wake, 4096) if wake in ready else b""
         if signal.SIGUSR1 in numbers:

@@ -103,7 +103,7 @@ def test_bench_json_says_guest_accelerator_and_whose_times_they_are(context: Fak
     assert read == report
     assert read.guest == "simulated guest: no operating system at all"
     assert (read.accelerator, read.kind, read.qemu) == ("tcg", "wine", "7.2")
-    assert "this machine's" in read.caveat
+    assert "valid for this host" in read.caveat
     assert (tmp_path / "bench.svg").stat().st_size > 1000
 
 

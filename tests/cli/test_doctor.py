@@ -112,7 +112,7 @@ def test_json_has_the_documented_keys(app: typer.Typer, monkeypatch: pytest.Monk
             replace(FEATURES, text_migration=False),
             "nothing, so guests are booted: this QEMU's `migrate` lists",
         ),
-        (None, "nothing, so guests are booted: QEMU does not tell what it can do"),
+        (None, "nothing, so guests are booted: QEMU does not report its features"),
     ],
 )
 def test_the_way_of_snapshots_is_named_with_its_reason(

@@ -236,13 +236,13 @@ ROWS = {
         files={"kettle/kettle.c": GOOD_C, "kettle/driver.yaml": MANIFEST},
     ),
     # 10: the lab
-    "no guest, and no fault of the user's": Row(10, PASSES, said=("no guest can be had: there is none",), conftest=NO_GUEST),
+    "no guest, and no fault of the user's": Row(10, PASSES, said=("no guest is available: there is none",), conftest=NO_GUEST),
     "no guest for any worker": Row(
-        10, PASSES + MISTAKE, said=("no guest can be had: there is none",), conftest=NO_GUEST, workers=True
+        10, PASSES + MISTAKE, said=("no guest is available: there is none",), conftest=NO_GUEST, workers=True
     ),
     "QEMU ends": Row(10, INFRA, verdicts={"infra": 1}),
     "the host has no room": Row(
-        10, "def test_it(guest): open('/dev/full', 'w').write('x' * 99999)\n", verdicts={"infra": 1}, said=("no room left",)
+        10, "def test_it(guest): open('/dev/full', 'w').write('x' * 99999)\n", verdicts={"infra": 1}, said=("no space left",)
     ),
     # several at once
     "crash before all": Row(

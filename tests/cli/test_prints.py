@@ -98,7 +98,7 @@ def test_what_a_fork_does_not_show_is_said(up: Callable[..., DetachedGuest], gue
     up("booted", ["one"])
     assert lab("booted").stderr == ""
     up("fork", ["two"], template="wine-1234", loaded=("async", "sync"))
-    said = "lab: fork is a fork of template wine-1234: not shown are prints of the template's boot"
+    said = "lab: fork is a fork of template wine-1234: prints of the template's boot are not shown"
     for words in (["fork"], ["fork", "--tail", "1"]):
         result = lab(*words)
         assert texts(result) == ["two"]

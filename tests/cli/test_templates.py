@@ -136,7 +136,7 @@ def test_the_old_name_of_lab_snapshot_works_and_says_so(store: TemplateStore, mo
 
 @pytest.mark.parametrize("command", ["snapshot", "fork"])
 def test_why_there_is_no_template_is_told(store: TemplateStore, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    forks = FakeForks(None, "no template can be made, guests are booted: QEMU could not write its state")
+    forks = FakeForks(None, "no template can be made, so guests are booted: QEMU could not write its state")
     use(monkeypatch, forks)
     error = lab(command).exception
     assert isinstance(error, SnapshotFailed)

@@ -29,7 +29,7 @@ def test_winrm_clients_are_measured_side_by_side(tmp_path: Path) -> None:
     assert {one.key: len(one.values) for one in measure.series} == dict.fromkeys(clients, 1)
     (budget,) = (one for one in report.budgets if one.key == "winrm.ratio")
     assert budget.figure is not None
-    for text in (report.guest, "not Windows", report.accelerator, "this machine's"):
+    for text in (report.guest, "not Windows", report.accelerator, "valid for this host"):
         assert text in done.stdout
         assert text in (out / "bench.svg").read_text(encoding="utf-8").replace("&#x27;", "'")
     assert ElementTree.parse(out / "bench.svg").getroot().tag.endswith("svg")

@@ -99,7 +99,7 @@ def test_a_run_on_the_guest_leaves_it_up_and_can_be_watched(guest: str, tmp_path
     assert (tmp_path / "seen.txt").read_text(encoding="utf-8").startswith("=== gw0-1\n")
     assert said(tmp_path / "seen.txt", "读字节长度: 20")
     report = finished.report
-    assert f"guest {guest}, which was up: --on" in report.guest
+    assert f"guest {guest}, used by --on" in report.guest
     assert [entry.template for entry in report.guests] == [""]
     # What it printed before the run is nobody's.
     assert len(finished.tests("passed")[0].prints) == 5

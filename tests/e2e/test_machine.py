@@ -128,7 +128,7 @@ def test_guests_with_a_device_that_a_fork_would_lose_are_booted_and_the_reason_i
     ("lines", "words"),
     [
         ("  devices:\n    - driver: edo\n", ":3: machine.devices.0.driver: this QEMU has no device model 'edo'"),
-        ("  devices:\n    - {driver: edu, addr: '0x99'}\n", ":3: machine.devices.0: QEMU does not take this machine: "),
+        ("  devices:\n    - {driver: edu, addr: '0x99'}\n", ":3: machine.devices.0: QEMU refuses this virtual machine: "),
         ("  arguments: [-snapshot]\n", ":2: machine.arguments.0: cannot be used: "),
     ],
 )

@@ -146,7 +146,7 @@ def test_the_guest_writes_to_the_users_own_disk(harbour: Harbour) -> None:
     assert not any(guest.template for guest in harbour.report.guests)
     disk = harbour.folder / "logbook.img"
     assert harbour.report.fork_notes == [
-        f"guests are booted: the guest writes to {disk}, and forks of one guest cannot all write to the same file"
+        f"guests are booted: the guest writes to {disk}, and forks cannot all write to the same file"
     ]
     assert harbour.report.machine is not None
     assert [(one.access, one.format) for one in harbour.report.machine.disks] == [("write", "raw")]
@@ -184,7 +184,7 @@ def test_rounds_on_a_guest_that_is_up(harbour: Harbour, tmp_path: Path) -> None:
     assert "error: ‘unwound’ defined but not used" in fourth
     assert "round 5: nothing was run, after " in fifth, "the driver still does not build"
     report = RunReport.model_validate_json((harbour.folder / "out" / "latest" / "run.json").read_text(encoding="utf-8"))
-    assert f"guest {harbour.guest}, which was up: --on" in report.guest
+    assert f"guest {harbour.guest}, used by --on" in report.guest
     assert harbour.lab("run-in-guest", harbour.guest, "--", "echo still up").stdout.strip() == "still up"
 
 

@@ -208,7 +208,7 @@ def test_what_a_full_host_does_to_a_test_is_no_mistake_of_it() -> None:
     assert blame(error) == "host"
     decision = decide(Facts(phases=[PhaseFact(when="setup", outcome="failed", error=error)]))
     assert decision.verdict == "infra"
-    assert "this machine has no room left: OSError: [Errno 28] No space left on device" in decision.reason
+    assert "the host has no space left: OSError: [Errno 28] No space left on device" in decision.reason
 
 
 def test_an_error_that_was_raised_from_another_is_judged_as_that_one() -> None:

@@ -56,7 +56,7 @@ def test_entries_that_should_be_looked_at_are_told() -> None:
     results = [("a", "known", ["sync"]), ("green", "passed", ["sync"])]
     lines = audit_known(issues, results, today=TODAY)
     assert len(lines) == 3
-    assert lines[0].startswith("known.1 (never) names no test")
+    assert lines[0].startswith("known.1 (never) matches no test")
     assert lines[1].startswith("known.2 (green) is no longer needed")
     assert lines[2].startswith("known.3 (a) expired on 2026-06-14")
     assert "old story" in lines[2]

@@ -209,7 +209,7 @@ def test_a_fault_from_before_the_test_says_so_and_is_never_the_expected_one() ->
     failed = phases("setup", GuestCrashed(0xC0000005))
     decision = decide(Facts(phases=failed, faults=[FAULT], behind="the guest's boot", expected_fault=0xC0000005))
     assert decision.verdict == "crash"
-    assert decision.reason.startswith("before this test did anything, behind the guest's boot: driver fault 0xC0000005")
+    assert decision.reason.startswith("before this test did anything, after the guest's boot: driver fault 0xC0000005")
 
 
 def test_an_unexpected_pass_of_a_strict_xfail_is_the_tests_own() -> None:

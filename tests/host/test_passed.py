@@ -13,14 +13,14 @@ _LOG = logging.getLogger("lab.tests")
 
 
 def test_the_error_and_its_cause_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), passed_over(_LOG, "gw0-2: no fork stands ready", Exception):
+    with caplog.at_level(logging.INFO), passed_over(_LOG, "gw0-2: no fork is ready", Exception):
         try:
             raise ConnectionResetError("reset by peer")
         except OSError as error:
             raise TransportError("the guest does not answer", hint="wait") from error
     [record] = caplog.records
     assert record.message == (
-        "gw0-2: no fork stands ready: TransportError: the guest does not answer, because of ConnectionResetError: reset by peer"
+        "gw0-2: no fork is ready: TransportError: the guest does not answer, because of ConnectionResetError: reset by peer"
     )
 
 

@@ -204,7 +204,7 @@ def test_a_file_that_shrinks_while_it_is_written_leaves_no_medium(
         original(*arguments)
 
     monkeypatch.setattr(media, "_write", vanish)
-    with pytest.raises(ConfigError, match="cannot be put on a medium"):
+    with pytest.raises(ConfigError, match="cannot be put on an ISO"):
         build_medium(files, tmp_path / "iso")
     assert list((tmp_path / "iso").iterdir()) == []
 

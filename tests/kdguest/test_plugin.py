@@ -110,7 +110,7 @@ def test_a_bugcheck_is_told_with_its_code_and_its_prints(report: RunReport) -> N
 
 
 def test_a_gap_is_named_in_the_test_it_falls_in(report: RunReport) -> None:
-    assert "began its packet ids anew" in entry(report, "test_gap").reason
+    assert "started its packet ids again" in entry(report, "test_gap").reason
     [guest] = [guest for guest in report.guests if guest.guest_id == entry(report, "test_gap").guest_id]
     assert len(guest.gaps) == 1
 
@@ -122,4 +122,4 @@ def test_a_breakpoint_is_stepped_over_and_told(report: RunReport) -> None:
 
 
 def test_a_collector_that_dies_spoils_the_test_it_dies_in(report: RunReport) -> None:
-    assert "collector of the debugger port ended without a word" in entry(report, "test_collector_dies").reason
+    assert "collector of the debugger port ended without a message" in entry(report, "test_collector_dies").reason

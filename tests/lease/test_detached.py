@@ -102,7 +102,7 @@ def test_names_are_free_or_refused(guests: DetachedGuests, tmp_path: Path, proce
     with pytest.raises(ConfigError, match="is running already"):
         guests.free_name("wine", "wine")
     for bad in ("", "../x", "a/b", ".hidden", "-x", "a" * 80):
-        with pytest.raises(ConfigError, match="is no name"):
+        with pytest.raises(ConfigError, match="is not a guest name"):
             guests.free_name(bad, "wine")
 
 

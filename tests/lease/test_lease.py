@@ -63,4 +63,4 @@ def test_others_cannot_change_what_is_loaded(lease: Lease) -> None:
 def test_the_end_of_a_guest_that_runs_on_says_how_to_reach_it(lease: Lease) -> None:
     lease.life.end("end of run", kept_as="gw0-1")
     assert lease.life.kept_as == "gw0-1"
-    assert lease.life.ended == "end of run; it runs on: `lab shell gw0-1` looks in, `lab down gw0-1` ends it"
+    assert lease.life.ended == "end of run; it runs on: `lab shell gw0-1` opens it, `lab down gw0-1` ends it"

@@ -119,7 +119,7 @@ def test_after_two_failures_no_boot_is_tried_any_more(pool: GuestPool, source: S
     source.boot_errors = [BootTimeout("too slow"), BootTimeout("still too slow")]
     with pytest.raises(BootTimeout, match="still too slow"):
         pool.acquire()
-    with pytest.raises(GuestError, match="an earlier boot failed for good: still too slow"):
+    with pytest.raises(GuestError, match="an earlier boot failed: still too slow"):
         pool.acquire()
     assert source.guests == []
 
@@ -165,7 +165,7 @@ def test_guests_can_be_kept(source: SimulatedSource, keep: str, failures: int, k
     assert (pool.kept is lease.guest) == kept
     assert bool(killed) != kept
     assert lease.life.kept_as == ("gw0-1" if kept else "")
-    ways = "; it runs on: `lab shell gw0-1` looks in, `lab down gw0-1` ends it"
+    ways = "; it runs on: `lab shell gw0-1` opens it, `lab down gw0-1` ends it"
     assert lease.life.ended == "end of run" + (ways if kept else "")
 
 
@@ -267,7 +267,7 @@ def test_what_a_manifest_says_wrong_costs_neither_template_nor_boots(
     forking: GuestPool, fake: FakeForks, source: SimulatedSource, where: str
 ) -> None:
     """A drive that the guest has not, in `to`: two forks and two boots went into it, and the shared template was removed."""
-    refused = GuestRefuses("the guest does not take Q:\\t.bin", file="driver.yaml", key="files.0.to", line=5)
+    refused = GuestRefuses("the guest does not accept Q:\\t.bin", file="driver.yaml", key="files.0.to", line=5)
     fake.gone = where == "boot"
     fake.errors = [] if fake.gone else [refused]
     source.boot_errors = [refused]

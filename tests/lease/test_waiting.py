@@ -27,10 +27,10 @@ def test_a_long_wait_is_told_and_so_is_its_end() -> None:
     timers: list[_Timer] = []
     clock = iter([10.0, 52.4])
     patience = Patience(said.append, timer=lambda s, ring: _Timer(s, ring, timers), clock=lambda: next(clock))
-    with patience.waiting("a place for its guest: others have them all"):
+    with patience.waiting("a slot for its guest: other runs have all"):
         timers[0].ring()
-        assert said == ["waits for a place for its guest: others have them all"]
-    assert said[1:] == ["went on after 42 s of waiting for a place for its guest"]
+        assert said == ["waiting for a slot for its guest: other runs have all"]
+    assert said[1:] == ["continued after 42 s of waiting for a slot for its guest"]
     assert timers[0].cancelled
     assert timers[0].daemon
 

@@ -93,7 +93,7 @@ def test_after_an_eject_there_is_nothing(drive: CdCopy, qmp: FakeQmp, source: Pa
     assert qmp.sent[-1] == ("eject", {"id": "cd0", "force": True})
     assert not medium.path.exists()
     assert drive.medium is None
-    with pytest.raises(ConfigError, match="no medium in the CD drive"):
+    with pytest.raises(ConfigError, match="no ISO in the CD drive"):
         drive.drive(FakeTransport([]))
     drive.eject()
 

@@ -187,7 +187,7 @@ def test_a_channel_that_has_failed_and_no_port_is_lost_evidence(machine: Any) ->
     source = prints_of(machine, prints=PrintPort(source="wine", mark_channel="lab.prints"))
     source._write_mark("t-1", 10)
     machine.ends[0].close()
-    with pytest.raises(EvidenceLost, match="its channel has failed, and the image offers no port"):
+    with pytest.raises(EvidenceLost, match="its channel has failed, and the image has no port"):
         source._write_mark("t-2", 10)
     source.close()
 
@@ -222,7 +222,7 @@ def test_a_fork_that_does_not_take_the_time_is_an_error(machine: Any, live: Call
 
     machine.open = refused
     source = prints_of(machine)
-    with pytest.raises(TransportError, match="after the guest was woken: nobody listens"):
+    with pytest.raises(TransportError, match="after the guest was resumed: nobody listens"):
         go_on(machine, live(source))
     assert machine.runs == []
     source.close()

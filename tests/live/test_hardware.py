@@ -252,14 +252,14 @@ def test_what_qemu_itself_refuses_is_told_with_its_words_and_the_line(tmp_path: 
     checked = check_machine(machine, file=file, qemu=QEMU)
     with pytest.raises(ConfigError) as caught:
         try_hardware(checked, manifest(machine=MACHINE), image(tmp_path), accelerator="tcg", runs_dir=tmp_path, file=file)
-    assert "lab.yaml:4: machine.devices.1: QEMU does not take this machine: " in str(caught.value)
+    assert "lab.yaml:4: machine.devices.1: QEMU refuses this virtual machine: " in str(caught.value)
     assert "dma_mask" in str(caught.value)
 
 
 def test_a_disk_that_guests_write_to_means_no_forks(tmp_path: Path) -> None:
     machine = Machine(disks=(AddedDisk(file=str(raw(tmp_path)), format="raw", access="write"),))
     why = try_hardware(machine, manifest(machine=MACHINE), image(tmp_path), accelerator="tcg", runs_dir=tmp_path)
-    assert why == f"the guest writes to {tmp_path}/data.img, and forks of one guest cannot all write to the same file"
+    assert why == f"the guest writes to {tmp_path}/data.img, and forks cannot all write to the same file"
 
 
 @pytest.fixture

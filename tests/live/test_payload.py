@@ -41,9 +41,9 @@ def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
     payload = Payload.of([package(tmp_path, "one", clients={"reader": tmp_path / "reader.exe"})])
     assert payload.driver("one").service == "One"
     assert payload.client_path("reader") == "C:\\lab\\run\\reader.exe"
-    with pytest.raises(ConfigError, match=r"no driver 'two' in this run \(there is: one\)"):
+    with pytest.raises(ConfigError, match=r"no driver 'two' in this run \(available: one\)"):
         payload.driver("two")
-    with pytest.raises(ConfigError, match=r"no client 'writer' in this run \(there is: reader\)"):
+    with pytest.raises(ConfigError, match=r"no client 'writer' in this run \(available: reader\)"):
         payload.client_path("writer")
 
 

@@ -72,7 +72,7 @@ def test_a_collector_that_cannot_start_its_session_is_an_error_with_its_words(tm
     (tmp_path / "kd.raw").write_bytes(b"of another guest")
     with pytest.raises(HostToolError, match="is not connected, and has ended") as caught:
         open_prints(kd_manifest(), machine, "utf-8", lambda: Recorded())
-    assert "kd.raw is there already" in str(caught.value)
+    assert "kd.raw exists already" in str(caught.value)
     assert (tmp_path / "kd.raw").read_bytes() == b"of another guest"
     machine.kill()
 

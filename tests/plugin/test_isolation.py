@@ -179,7 +179,7 @@ def test_a_fork_that_does_not_wake_is_no_test_s_failure(forked: Inner) -> None:
 def test_two_forks_that_do_not_wake_leave_a_cold_boot_and_a_note(forked: Inner) -> None:
     forked.prepare(forks="SimulatedForks([GuestExited('QEMU ended')] * 2)", more="from lab.errors import GuestExited")
     forked.run("def test_a(guest): pass\ndef test_b(guest): pass").assert_outcomes(passed=2)
-    assert "did not wake" in forked.report.fork_notes[0]
+    assert "did not resume" in forked.report.fork_notes[0]
     assert forked.report.guests[2].boot_s == 0.25
     assert forked.test("test_a").guest_id == forked.test("test_b").guest_id
 

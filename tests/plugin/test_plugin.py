@@ -189,7 +189,7 @@ def test_no_guest_at_all_is_said_once_without_workers_and_is_infra_with_them(inn
     tests = "def test_a(guest): pass"
     alone = inner.run(tests)
     assert alone.ret == pytest.ExitCode.USAGE_ERROR
-    alone.stderr.fnmatch_lines(["*no guest can be had: no image*"])
+    alone.stderr.fnmatch_lines(["*no guest is available: no image*"])
     spread = inner.run(tests, "-n", "1")
     spread.assert_outcomes(errors=1)
     spread.stdout.fnmatch_lines(["*no image*"])
@@ -269,7 +269,7 @@ def test_a_named_folder_that_holds_anything_is_left_alone(inner: Any, there: str
     file.write_text("mine", encoding="utf-8")
     result = inner.run("def test_a(guest): pass", *workers)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "is not empty; a run never overwrites what is there" in result.stdout.str() + result.stderr.str()
+    assert "is not empty; a run never overwrites files" in result.stdout.str() + result.stderr.str()
     assert [path for path in inner.out.rglob("*") if path.is_file()] == [file]
 
 
@@ -310,7 +310,7 @@ def test_an_unknown_driver_is_the_tests_mistake_and_boots_no_guest(inner: Any, w
     assert result.ret == 1
     entry = inner.test("test_a")
     assert entry.verdict == "test"
-    assert "no driver 'synk' in this run (there is: async, sync); did you mean 'sync'" in entry.reason
+    assert "no driver 'synk' in this run (available: async, sync); did you mean 'sync'" in entry.reason
     assert inner.report.guests == []
 
 
@@ -328,4 +328,4 @@ def test_loud(reader, prints):
 """
     result = inner.run(tests)
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*skipped for want of dbgprint: 1*"])
+    result.stdout.fnmatch_lines(["*skipped, because the guest lacks dbgprint: 1*"])

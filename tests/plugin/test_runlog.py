@@ -51,8 +51,8 @@ def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this test's own worker, which its run is none of
     inner.prepare(more=_PLACE_TAKEN)
     result = inner.run("def test_one(guest): pass", "-n", "1")
-    assert "lab: gw0 waits for a place for its guest: others on this machine have them all" in result.stderr.str()
-    assert "lab: gw0 went on after" in result.stderr.str()
+    assert "lab: gw0 waiting for a slot for its guest: other runs on this host have all slots" in result.stderr.str()
+    assert "lab: gw0 continued after" in result.stderr.str()
     assert inner.verdicts == {"test_one": "passed"}
     assert "lab.lease.waiting: waits for a place" in (inner.out / "lab.log").read_text(encoding="utf-8")
 

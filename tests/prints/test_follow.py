@@ -90,7 +90,7 @@ def test_a_replay_that_cannot_be_decoded_is_a_gap_that_says_so(tmp_path: Path) -
     follower = follow(tmp_path / "none", Words(broken=ValueError("no such frame")), replay=b"x ")
     [gap] = follower.wait(0, some(1), timeout=30)
     assert isinstance(gap, GapRecord)
-    assert "the lab cannot go on reading" in gap.reason
+    assert "the lab cannot continue reading" in gap.reason
     assert "ValueError: no such frame" in gap.reason
     assert follower.broken == gap.reason
     assert follower.close()
@@ -188,7 +188,7 @@ def test_an_earlier_mark_of_the_same_name_does_not_count(tmp_path: Path) -> None
     follower = follow(path, Words())
     follower.wait(0, some(1), timeout=30)
     with pytest.raises(
-        EvidenceLost, match=r"somebody took marker t, and it did not arrive in .*port\.log within 0 s"
+        EvidenceLost, match=r"somebody accepted marker t, but it did not arrive in .*port\.log within 0 s"
     ) as caught:
         mark(follower, lambda _token, _timeout: None, timeout=0.05)
     assert caught.value.hint == "look there"

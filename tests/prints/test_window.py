@@ -137,7 +137,7 @@ def test_a_marker_that_does_not_come_back_makes_the_window_incomplete(source: An
     window = ledger.close()
     assert texts(window.prints) == ["a"]
     assert not window.complete
-    with pytest.raises(EvidenceLost, match="marker behind the test"):
+    with pytest.raises(EvidenceLost, match="marker after the test"):
         window.check()
 
 

@@ -208,7 +208,7 @@ def test_a_named_driver_that_only_skipped_tests_name_is_unused(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("verdict", "deselected", "why"),
     [
-        ("skipped", 0, "its only test was skipped for want of pnp"),
+        ("skipped", 0, "its only test was skipped, because the guest lacks pnp"),
         ("", 2, "no test that was selected used it, and 2 tests were deselected"),
         ("", 0, 'no test of this run used it; its tests carry @pytest.mark.lab_driver("other")'),
     ],
@@ -241,7 +241,7 @@ def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:
         )
     report = make(tmp_path)
     assert [(guest.guest_id, guest.ended) for guest in report.guests] == [
-        ("g2", "its worker ended without a word"),
+        ("g2", "its worker ended unexpectedly"),
         ("g1", "end of run"),
     ]
     assert report.unattributed_prints == 1

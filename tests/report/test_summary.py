@@ -57,7 +57,7 @@ def test_a_driver_that_windows_would_refuse_is_told_once(run: RunReport) -> None
 
 
 def test_the_terminal_says_how_to_look_into_a_kept_guest(run: RunReport) -> None:
-    ended = "kept as suites/a.py::test_b left it; it runs on: `lab shell gw0-1` looks in, `lab down gw0-1` ends it"
+    ended = "kept as suites/a.py::test_b left it; it runs on: `lab shell gw0-1` opens it, `lab down gw0-1` ends it"
     guests = [run.guests[0].model_copy(update={"guest_id": "gw0-1", "kept_as": "gw0-1", "ended": ended}), *run.guests[1:]]
     kept = [line for line in shown(run.model_copy(update={"guests": guests})).splitlines() if line.startswith("kept")]
     assert kept == [f"kept     gw0-1: {ended}"]
@@ -201,7 +201,7 @@ def test_evidence_is_named_from_the_readers_folder(run: RunReport, tmp_path: Pat
 
 def test_what_a_guest_refuses_is_no_mistake_in_a_tests_code(run: RunReport) -> None:
     """A place in the guest that a manifest names wrongly is `test`, too; the words sent people to look into the test."""
-    reason = "drv/driver.yaml:5: files.0.to: the guest does not take Q:\\t.bin: it answered 1: denied"
+    reason = "drv/driver.yaml:5: files.0.to: the guest does not accept Q:\\t.bin: it answered 1: denied"
     refused = run.tests[0].model_copy(update={"verdict": "test", "reason": reason})
     report = run.model_copy(update={"tests": [refused], "totals": {"test": 1}, "exit_code": 4})
     assert headline(report) == "1 mistake in a test or a manifest"

@@ -158,7 +158,7 @@ def test_programs_of_project_files_are_clients(repository: Path, tmp_path: Path)
     (built,) = build_components([program], "x64", tmp_path / "built", None)
     assert built.path.name == "kettlectl.exe"
     again = lab_init(str(repository))
-    assert "kettlectl" not in again.output.partition("nothing is left to write")[0], "its manifest describes it"
+    assert "kettlectl" not in again.output.partition("there is nothing to write")[0], "its manifest describes it"
 
 
 def test_a_program_that_a_manifest_does_not_name_is_told(repository: Path) -> None:

@@ -269,12 +269,12 @@ def test_a_template_that_is_removed_again_and_again_is_not_distrusted(forks: For
     for _ in range(3):
         assert forks.fork("gw0-1", SYNC) is not None
         world.store.prune()
-        forks.distrust(SYNC, "holds no template")
+        forks.distrust(SYNC, "is not a template")
     assert forks.fork("gw0-1", SYNC) is not None
     assert forks.figures.notes == []
 
 
-@pytest.mark.parametrize("error", [SnapshotFailed("holds no snapshot"), FileNotFoundError("base0.qcow2")])
+@pytest.mark.parametrize("error", [SnapshotFailed("has no snapshot"), FileNotFoundError("base0.qcow2")])
 def test_a_base_that_is_removed_meanwhile_does_not_end_forking(forks: Forks, world: World, error: Exception) -> None:
     def remove(base: Template) -> None:
         world.store.discard(base)
@@ -292,7 +292,7 @@ def test_a_base_that_is_removed_meanwhile_does_not_end_forking(forks: Forks, wor
 def test_a_crash_of_the_base_is_told_and_blames_no_driver(forks: Forks, world: World, error: GuestHung, wish: ForkWish) -> None:
     world.maker.errors = [error]
     assert forks.fork("gw0-1", wish) is None
-    assert forks.figures.notes == [f"no template can be made, guests are booted: {error.message}"]
+    assert forks.figures.notes == [f"no template can be made, so guests are booted: {error.message}"]
     assert world.maker.made == []
 
 
@@ -345,7 +345,7 @@ def test_a_template_that_cannot_be_made_leaves_cold_boots(forks: Forks, world: W
         forks.fork("gw0-1", PLAIN)
     assert forks.fork("gw0-1", PLAIN) is None
     assert forks.fork("gw0-2", PLAIN) is None
-    assert forks.figures.notes == ["no template can be made, guests are booted: no answer within 300 s"]
+    assert forks.figures.notes == ["no template can be made, so guests are booted: no answer within 300 s"]
 
 
 @pytest.mark.parametrize("error", [SnapshotFailed("QEMU could not write its state"), OSError(28, "No space left on device")])
@@ -392,7 +392,7 @@ def test_a_distrusted_template_is_made_anew_once_and_then_given_up(forks: Forks,
     assert forks.fork("gw0-2", SYNC) is not None
     assert world.maker.made == [BASE, ("sync",), ("sync",)]
     fail()
-    assert "guests are booted from here on" in forks.figures.notes[1]
+    assert "guests are booted from now on" in forks.figures.notes[1]
     assert forks.fork("gw0-3", SYNC) is None
     assert forks.fork("gw0-4", PLAIN) is not None
 
@@ -413,9 +413,9 @@ def test_the_template_that_failed_is_removed_and_not_the_one_that_was_made_meanw
     over.set()
     for future in forks._supply._making.values():
         future.result(30)
-    forks.distrust(SYNC, "did not wake")
+    forks.distrust(SYNC, "did not resume")
     assert [template.drivers for template in world.store.all()] == [("sync",)]
-    assert "of a template of its own" in forks.figures.notes[-1]
+    assert "uses a template of its own" in forks.figures.notes[-1]
     assert forks.fork("gw0-2", SYNC) is not None
     forks.close()
 
@@ -433,7 +433,7 @@ def test_a_delivery_that_fails_costs_no_template(world: World, monkeypatch: pyte
     forks.distrust(SYNC, error.message)
     assert [template.base for template in world.store.all()] == [True]
     assert forks.figures.failed == (0 if isinstance(error, GuestRefuses) else 2)
-    assert forks.figures.notes == [f"files did not get into forks ({error.message}): a guest was booted instead"]
+    assert forks.figures.notes == [f"files could not be copied into forks ({error.message}), so a guest was booted instead"]
     forks.close()
 
 
@@ -569,11 +569,12 @@ def test_a_template_that_pays_is_made_beside_the_tests(world: World) -> None:
         ([ServiceError("sc start", 577)], "sync cannot be loaded in a template: in the guest, `sc start` ended with 577"),
         (
             [BootTimeout("no answer within 60 s"), BootTimeout("no answer within 60 s")],
-            "no template with sync can be made, each fork gets its files by itself: no answer within 60 s",
+            "no template with sync can be made, so each fork gets its own copy of the files: no answer within 60 s",
         ),
         (
             [OSError(28, "No space left on device")],
-            "no template with sync can be made, each fork gets its files by itself: [Errno 28] No space left on device",
+            "no template with sync can be made, so each fork gets its own copy of the files: [Errno 28] No space left on"
+            " device",
         ),
     ],
 )

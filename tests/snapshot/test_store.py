@@ -218,7 +218,7 @@ def test_what_is_not_the_labs_stays(store: TemplateStore) -> None:
 
 def test_a_foreign_folder_in_the_way_of_a_template_is_named_and_stays(store: TemplateStore) -> None:
     files = foreign(store.folder)
-    with pytest.raises(SnapshotFailed, match="is in the way"):
+    with pytest.raises(SnapshotFailed, match="has the name of a template"):
         make(store, key_of("mine"))
     assert contents(store.folder, files) == files
     assert not list(store.folder.glob(".wine.*.tmp/template.json"))
@@ -322,10 +322,10 @@ def test_a_killed_maker_leaves_no_lock_and_no_half_made_template(store: Template
 
 
 def test_what_is_no_template_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SnapshotFailed, match="holds no template"):
+    with pytest.raises(SnapshotFailed, match="is not a template"):
         read_template(tmp_path)
     (tmp_path / "template.json").write_text("[]")
-    with pytest.raises(SnapshotFailed, match="holds no template"):
+    with pytest.raises(SnapshotFailed, match="is not a template"):
         read_template(tmp_path)
 
 

@@ -300,7 +300,7 @@ def test_no_qemu_survives_a_killed_supervisor(tmp_path: Path, make_rom: RomMaker
         os.kill(process.supervisor_pid, signal.SIGKILL)
         wait_for(lambda: not machine.alive, "the supervisor to end")
         assert machine.wait_exit(30) is None
-        with pytest.raises(GuestExited, match="killed from outside"):
+        with pytest.raises(GuestExited, match="killed by another process"):
             machine.cont()
 
 

@@ -130,7 +130,7 @@ def test_nothing_survives_the_owner(tmp_path: Path, wait_for: Poll, is_gone: Gon
         owner.wait(60)
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), f"process {pid} to end")
-    wait_for(lambda: read_status(tmp_path).get("reason") == "owner gone", "the supervisor's last words")
+    wait_for(lambda: read_status(tmp_path).get("reason") == "owner ended", "the supervisor's last words")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

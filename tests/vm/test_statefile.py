@@ -79,16 +79,16 @@ def test_the_way_follows_from_what_qemu_can_do(shared: bool, method: str, new: b
     way = choose_method(replace(NONE, x_ignore_shared=shared, file_migration=new, text_migration=not new))
     assert (way.method, way.state_by) == (method, state_by)
     assert ("has x-ignore-shared" in way.why) == shared
-    assert ("migrates by file:" in way.why) == new
+    assert ("can migrate to file:" in way.why) == new
 
 
 def test_the_way_of_old_ones_is_no_fallback_for_new_ones() -> None:
-    with pytest.raises(SnapshotFailed, match="lists the addresses that it takes, and none is for files"):
+    with pytest.raises(SnapshotFailed, match="lists its kinds of addresses, and none is for files"):
         choose_method(replace(NONE, x_ignore_shared=True))
 
 
 def test_a_qemu_that_could_not_be_asked_takes_no_snapshot() -> None:
-    with pytest.raises(SnapshotFailed, match="does not tell what it can do"):
+    with pytest.raises(SnapshotFailed, match="does not report its features"):
         choose_method(None)
 
 

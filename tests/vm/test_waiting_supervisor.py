@@ -82,9 +82,9 @@ def test_closing_one_that_waits_ends_it(waiting: WaitingSupervisor, is_gone: Gon
 def test_one_that_waits_is_used_once(tmp_path: Path, waiting: WaitingSupervisor) -> None:
     process = QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
     try:
-        with pytest.raises(ValueError, match="used once"):
+        with pytest.raises(ValueError, match="used only once"):
             waiting.request(["x"])
-        with pytest.raises(ValueError, match="used once"):
+        with pytest.raises(ValueError, match="used only once"):
             QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
         assert process.alive
     finally:
@@ -186,7 +186,7 @@ def test_a_run_folder_that_is_missing_is_told_and_leaves_no_process(
 ) -> None:
     before = len(list(open_fds()))
     pid = pid_of(waiting)
-    with pytest.raises(HostToolError, match=r"missing is no folder to run in"):
+    with pytest.raises(HostToolError, match=r"missing is not a folder to run in"):
         QemuProcess.start(FOREVER, tmp_path / "missing", waiting=waiting)
     assert is_gone(pid)
     assert len(list(open_fds())) == before - 3

@@ -63,7 +63,7 @@ def attach(what: Attachment) -> None:
     The first SIGINT or SIGTERM ends the session, whose records are then written to their end; the second ends at once.
 
     Raises:
-        ConfigError: A file cannot be read, or is there already.
+        ConfigError: A file cannot be read, or exists already.
         TransportError: The socket cannot be connected in time.
     """
     session = Session(what.policy, read_ids(what.ids) if what.ids else None)

@@ -118,7 +118,7 @@ class Collector:
             if self.ended.is_set() or time.monotonic() >= deadline:
                 break
         if not answers:
-            raise TransportError("the debugger session is over")
+            raise TransportError("the debugger session has ended")
         return answers[0]
 
     def idle(self) -> bool:
@@ -220,7 +220,7 @@ class Collector:
         except OSError as error:
             self._fault = f"the debugger port failed: {error}"
         except Exception as error:
-            self._fault = f"a fault of the lab: {type(error).__name__}: {error}"
+            self._fault = f"internal error of the lab: {type(error).__name__}: {error}"
         finally:
             self._finish()
 
@@ -285,7 +285,7 @@ class Collector:
             self._session.feed(raw, self._clock(), self._wall())
         except Exception as error:
             # A bug of ours, which must not leave the guest without its debugger; the raw bytes are kept.
-            reason = f"the lab cannot read what the target sent: {type(error).__name__}: {error}"
+            reason = f"the lab cannot read what the kernel sent: {type(error).__name__}: {error}"
             gap = Gap(time=self._wall(), generation=self._session.generation, reason=reason)
             self._heard.put(Heard(0, [*self._session.take_records(), gap]))
 
@@ -294,8 +294,8 @@ class Collector:
         try:
             self._session.finish(now)
         except Exception as error:
-            self._fault = self._fault or f"a fault of the lab: {type(error).__name__}: {error}"
-        reason = self._fault or self._stopping or "the target went away"
+            self._fault = self._fault or f"internal error of the lab: {type(error).__name__}: {error}"
+        reason = self._fault or self._stopping or "the kernel went away"
         complete = not (self._fault or self._stopping)
         end = End(time=now, generation=self._session.generation, reason=reason, complete=complete)
         self._port.close()
@@ -340,21 +340,23 @@ def connect_port(path: Path, *, timeout: float) -> socket.socket:
         except OSError as error:
             if time.monotonic() >= deadline:
                 raise TransportError(
-                    f"nobody serves the serial port {path}: {error}",
-                    hint="QEMU makes it by: -chardev socket,id=kd,path=FILE,server=on,wait=on -device isa-serial,chardev=kd",
+                    f"no program serves the serial port {path}: {error}",
+                    hint="QEMU makes it with: -chardev socket,id=kd,path=FILE,server=on,wait=on -device isa-serial,chardev=kd",
                 ) from None
         time.sleep(0.05)
 
 
 def open_raw(path: Path) -> BinaryIO:
-    """A new file for the bytes of a target; a file that is there already is never overwritten.
+    """A new file for the bytes of a target; a file that exists already is never overwritten.
 
     Raises:
-        ConfigError: It is there already, or cannot be made.
+        ConfigError: It exists already, or cannot be made.
     """
     try:
         return path.open("xb", buffering=0)
     except FileExistsError:
-        raise ConfigError(f"{path} is there already", hint="name another file, or move that one away") from None
+        raise ConfigError(f"{path} exists already", hint="use another file, or move this one away") from None
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="is its folder there, and yours?") from None
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}", hint="does its folder exist, and may you write to it?"
+        ) from None

@@ -62,7 +62,7 @@ class ControlServer:
     """Answers questions about a collector until the process ends.
 
     Args:
-        path: The socket; made, and removed at the end. A socket that is there already is never replaced.
+        path: The socket; made, and removed at the end. A socket that exists already is never replaced.
         collector: Whom they are about.
 
     Raises:
@@ -90,7 +90,7 @@ class ControlServer:
             except OSError:
                 return
             # One after the other: whoever asks is served in milliseconds, and one who only connects is not waited for.
-            with connection, passed_over(_LOG, "a question to the collector", OSError):
+            with connection, passed_over(_LOG, "a request to the collector", OSError):
                 connection.settimeout(5.0)
                 connection.sendall(json.dumps(self._answer(_read_line(connection))).encode() + b"\n")
 
@@ -98,9 +98,9 @@ class ControlServer:
         try:
             deed = json.loads(question)["do"]
         except (ValueError, KeyError, TypeError):
-            return {"error": "a question is one line of JSON with the key do"}
+            return {"error": "a request is one line of JSON with the key do"}
         if deed not in DEEDS:
-            return {"error": f"there is no {deed!r}; there is {', '.join(DEEDS)}"}
+            return {"error": f"there is no {deed!r}; available: {', '.join(DEEDS)}"}
         try:
             more: dict[str, Any] = {}
             if deed == "lend":
@@ -144,9 +144,9 @@ class CollectorControl:
                 connection.sendall(json.dumps({"do": deed}).encode() + b"\n")
                 answer = json.loads(_read_line(connection))
         except (OSError, ValueError) as error:
-            raise TransportError(f"the debugger host behind {self._path} does not answer: {error}") from error
+            raise TransportError(f"the collector at {self._path} does not answer: {error}") from error
         if "error" in answer:
-            raise TransportError(f"the debugger host behind {self._path} cannot {deed}: {answer['error']}")
+            raise TransportError(f"the collector at {self._path} cannot {deed}: {answer['error']}")
         ids = SessionIds(answer["receive"], answer["send"], answer["last"])
         more = (bool(answer.get("borrowed")), int(answer.get("port", 0)))
         return Status(answer["heard"], answer["idle"], answer["held"], answer["generation"], ids, *more)
@@ -192,7 +192,7 @@ def _listen(path: Path) -> socket.socket:
         return listen_unix(path)
     except OSError as error:
         raise ConfigError(
-            f"the socket {path} cannot be made: {error.strerror}", hint="its folder must be there, and the name free"
+            f"the socket {path} cannot be made: {error.strerror}", hint="its folder must exist, and the name must be free"
         ) from None
 
 

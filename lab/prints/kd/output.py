@@ -68,20 +68,20 @@ class PatientWriter:
             try:
                 rest = rest[self._write_some(rest) :]
             except BlockingIOError:
-                give_up_at = self._be_patient(give_up_at, "its reader does not read")
+                give_up_at = self._be_patient(give_up_at, "its reader has stopped")
                 if not self._piece:
                     self._wait(_RETRY_S)
             except BrokenPipeError:
                 raise
             except OSError as error:
                 if trouble is None:
-                    self._complain(f"{self._name} cannot be written: {error.strerror}; trying again and again")
+                    self._complain(f"{self._name} cannot be written: {error.strerror}; the lab keeps trying")
                 trouble = error
                 give_up_at = self._be_patient(give_up_at, error.strerror)
                 self._wait(_RETRY_S)
             else:
                 if trouble is not None and not rest:
-                    self._complain(f"{self._name} is written again")
+                    self._complain(f"{self._name} can be written again")
                     trouble = None
 
     def _write_some(self, data: memoryview) -> int:
@@ -144,4 +144,4 @@ class BackgroundWriter:
         except OutputLost as error:
             self._error = error
         except BrokenPipeError:  # somebody named a pipe instead of a file
-            self._error = OutputLost([], None, message="the raw capture is incomplete: nobody reads it")
+            self._error = OutputLost([], None, message="the raw capture is incomplete: its reader has stopped")

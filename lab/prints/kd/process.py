@@ -98,6 +98,6 @@ def start_collector(
             argv,
             None,
             message=f"the collector of {socket} cannot be started: {error}",
-            hint="a run folder serves one guest, once",
+            hint="a run folder can be used for one guest only",
         ) from error
     return CollectorProcess(process, folder)

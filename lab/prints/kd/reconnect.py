@@ -84,10 +84,10 @@ def met_running(packet: Packet) -> str:
         packet: The first one.
     """
     if not packet.id & SYNC:
-        return "the target was met in mid-stream: what it said before, to another host or to nobody, is not in this record"
+        return "the session began in mid-stream: earlier packets of the kernel are not in this record"
     stop = wire.parse_state_change(packet.payload) if packet.kind == STATE_CHANGE else None
     if stop is not None and stop.state == wire.EXCEPTION:
-        return "the target ran before its debugger came, and a kernel without one drops its prints: those are lost"
+        return "the kernel ran before its debugger was attached, and a kernel without a debugger drops its prints"
     return ""
 
 

@@ -96,7 +96,7 @@ class Session:
         self._lent = True
         self._unanswered = None
         self._target.runs()
-        self._note("another debugger answers the target from here on", time)
+        self._note("from here on, another debugger answers the kernel", time)
 
     def take_back(self, now: float, time: float | None = None) -> None:
         """The other debugger has left: answer again. A target that it left standing tells its stop once more.
@@ -108,7 +108,7 @@ class Session:
         self._lent = False
         self._last_data = now
         self.reset(now)  # it has moved the ids of our packets on; what the target says is acknowledged whatever its id is
-        self._note("the other debugger has left: the collector answers the target again", time)
+        self._note("the other debugger has left; the collector answers the kernel again", time)
 
     def take_output(self) -> bytes:
         """What must be sent now; nothing while another debugger has the target."""
@@ -151,7 +151,7 @@ class Session:
             if not self._reconnect.waking:
                 self._gave_up(time)
         if self._sender.tick(now):
-            self._note(f"the target did not answer a packet that was sent {TRIES} times: does its machine run?", time)
+            self._note(f"the kernel did not answer a packet that was sent {TRIES} times: is its VM running?", time)
 
     def stood_still(self, seconds: float, now: float, time: float | None = None) -> None:
         """We did not run, and so did not answer, for a while that the owner of the port has measured.
@@ -162,9 +162,7 @@ class Session:
             time: Wall clock in seconds.
         """
         if self.heard and not self._lent and seconds > STOOD_STILL_S:
-            self._gap(
-                f"the debugger host stood still for {seconds:.0f} s, longer than a kernel waits: prints may be lost", time
-            )
+            self._gap(f"the collector stood still for {seconds:.0f} s, longer than a kernel waits: prints may be lost", time)
             self._reconnect.host_stood_still(now)
 
     def finish(self, time: float | None = None) -> None:
@@ -265,7 +263,7 @@ class Session:
             self._sender.imply_acknowledged()
             self._react(accepted, now, time)
         elif self._stream.repeats == GIVES_UP_AFTER - 1 and may_be_given_up(packet):
-            self._note(f"the target sent one packet {GIVES_UP_AFTER} times before it was answered: it may give up", time)
+            self._note(f"the kernel sent one packet {GIVES_UP_AFTER} times before it got an answer, and may give up", time)
             self._reconnect.tried_to_the_last(now)
 
     # --- answering ------------------------------------------------------------------------------------------------
@@ -307,7 +305,7 @@ class Session:
             self._sender.ask_for_ids(now)
             return
         if not self._sender.id_known:
-            self._note("the target does not answer a reset: whether it takes our packet id is a guess", time)
+            self._note("the kernel does not answer a reset; it may not accept our packet id", time)
         self._sender.guess_id()
         accepted, self._unanswered = self._unanswered, None
         self._answer(accepted, now, time)
@@ -346,7 +344,7 @@ class Session:
 
     def _gave_up(self, time: float | None) -> None:
         if self._reconnect.take_loss():
-            self._gap("the target was not answered for so long that it gave up: what it printed since is lost", time)
+            self._gap("the kernel got no answer for so long that it gave up; its prints since then are lost", time)
 
     def _gap(self, reason: str, time: float | None) -> None:
         self._records.append(Gap(time=time, generation=self._stream.generation, reason=reason))

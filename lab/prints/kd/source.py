@@ -131,16 +131,16 @@ class KdPrintSource:
                     before, lambda _new: bool(self._mute), timeout=min(_SETTLE_S, max(deadline - self._clock(), 0.0))
                 )
                 reason = self._mute or error.message
-                raise EvidenceLost(f"the guest could not be told to print marker {token}: {reason}", hint=error.hint) from error
+                raise EvidenceLost(f"the guest could not print marker {token}: {reason}", hint=error.hint) from error
         records = self._log.wait(before, is_decided, timeout=max(deadline - self._clock(), 0.0))
         for index, record in enumerate(records):
             if is_mark(record):
                 return before + index + 1
         if self._mute:
-            raise EvidenceLost(f"marker {token} did not arrive: {self._mute}", hint=f"what came is in {self._path}")
+            raise EvidenceLost(f"marker {token} did not arrive: {self._mute}", hint=f"the records are in {self._path}")
         raise EvidenceLost(
-            f"the guest was told to print marker {token}, and it did not arrive in {self._path} within {timeout:.0f} s",
-            hint="the guest hangs (that file's last records tell), or its Debug Print Filter is not set",
+            f"the guest was asked to print marker {token}, but it did not arrive in {self._path} within {timeout:.0f} s",
+            hint="the guest hangs (see the last records of that file), or its Debug Print Filter is not set",
         )
 
     @property
@@ -185,7 +185,7 @@ class KdPrintSource:
                 elif stopping:
                     return
                 elif not alive:
-                    self._end("the collector of the debugger port ended without a word", gap=True)
+                    self._end("the collector of the debugger port ended without a message", gap=True)
                     return
                 else:
                     self._stopping.wait(_POLL_S)
@@ -193,7 +193,7 @@ class KdPrintSource:
             self._end(f"the records of the debugger port cannot be read: {error}", gap=True)
         except Exception as error:
             # A bug of the lab: without a record of it, the prints would just end.
-            self._end(f"the lab cannot go on reading {self._path}: {type(error).__name__}: {error}", gap=True)
+            self._end(f"the lab cannot continue reading {self._path}: {type(error).__name__}: {error}", gap=True)
         finally:
             if file is not None:
                 file.close()
@@ -227,7 +227,7 @@ class KdPrintSource:
             # A kernel that stands still says nothing, and goes on only when somebody lets it.
             held = isinstance(record, ExceptionStop) and record.action == "hold"
             if held:
-                self._standing = "the guest's kernel has stopped, and its debugger leaves it so"
+                self._standing = "the guest's kernel has stopped, and its debugger does not continue it"
             elif not isinstance(record, Note):
                 self._standing = ""
             self._log.extend([self._convert(record, len(self._log))])

@@ -88,10 +88,10 @@ class StopJudge:
     def why_held(self, stop: wire.StateChange) -> str:
         """Why the target is left at the stop that was decided about last, for people."""
         if self._bugcheck_stops > 1:
-            return "the target has nothing left to do but to stop here for ever: restart it, or end its machine"
+            return "the kernel will stop here for ever: restart the guest, or end its VM"
         if self._bugcheck_stops == 1:
-            return "the target stands still behind its bugcheck; its memory can be dumped from outside now"
-        return f"the target stands still at {stop.pc:#x}"
+            return "the kernel stands still after its bugcheck; its memory can be dumped from outside now"
+        return f"the kernel stands still at {stop.pc:#x}"
 
     def _is_wedged(self, stop: wire.StateChange, now: float) -> bool:
         self._stops.append((now, stop.pc))

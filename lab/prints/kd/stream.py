@@ -131,7 +131,7 @@ class RecordStream:
 
     def _restart_gap(self, time: float | None) -> list[AnyRecord]:
         restarted, self._restarted = self._restarted, False
-        return [self._new_generation(time, "the target reset the session")] if restarted else []
+        return [self._new_generation(time, "the kernel reset the session")] if restarted else []
 
     def is_repeat(self, packet: Packet) -> bool:
         """Whether a data packet was taken before.
@@ -161,10 +161,10 @@ class RecordStream:
         if packet.id & SYNC:
             if self._heard and not records and not (fresh and self._agreed):
                 records.append(
-                    self._new_generation(time, "the target began its packet ids anew: prints before this may be lost")
+                    self._new_generation(time, "the kernel started its packet ids again: earlier prints may be lost")
                 )
         elif self.expected_id is not None and plain_id != self.expected_id:
-            records.append(self._gap(time, "a packet id came twice with different content: the packet between is missing"))
+            records.append(self._gap(time, "two packets with the same id differ: the packet between them is missing"))
         self._take(packet, plain_id)
         debug_io, stop = _parse(packet)
         told = self._read(packet, debug_io, stop, time)
@@ -226,10 +226,10 @@ class RecordStream:
             return [kind(time=time, generation=self.generation, path=stop.path, base=stop.base, size=stop.size)]
         if stop.state == wire.EXCEPTION:
             return [exception_stop(stop, time, self.generation)]
-        text = f"the target stopped with state {stop.state:#x}"
+        text = f"the kernel stopped with state {stop.state:#x}"
         if stop.state == wire.COMMAND_STRING:
             name, command = stop.command
-            text = f"the target asks for the debugger command {command!r} in the name of {name!r}"
+            text = f"the kernel requests the debugger command {command!r} in the name of {name!r}"
         return [Note(time=time, generation=self.generation, text=text)]
 
     def _new_generation(self, time: float | None, reason: str) -> Gap:

@@ -103,10 +103,11 @@ class RelayDecoder:
                     number, f"the log begins with record {number} of the print relay, not with its first", host_time, records
                 )
         elif frame.session != here.session:
-            what = "the print relay was loaded again: prints in between did not pass it"
+            what = "the print relay was loaded again; prints in between are missing"
             if not self._unloaded:
                 what = (
-                    "the guest started again: its last prints may be missing, and those before its print relay was loaded are"
+                    "the guest started again; its last prints may be missing, and those before its print relay was loaded"
+                    " are missing"
                 )
             also = f"; so are the first {number} of the print relay itself" if number else ""
             self._gap(number, what + also, host_time, records)
@@ -140,13 +141,13 @@ class RelayDecoder:
                 )
             )
             if frame.flags & TRUNCATED:
-                self._note("the print before this was longer, and the print relay cut it", b"", host_time, records)
+                self._note("the print before this was longer; the print relay cut it", b"", host_time, records)
         elif frame.kind == MARK:
             token = frame.text.decode("ascii", "backslashreplace")
             records.append(MarkRecord(sequence=self._next(), host_time=host_time, guest_time=guest_time, token=token))
         else:
-            words = {HELLO: "the print relay begins", BYE: "the print relay is unloaded: prints from here on do not pass it"}
-            what = words.get(frame.kind, f"a record of kind {frame.kind}, which this version does not know")
+            words = {HELLO: "the print relay begins", BYE: "the print relay is unloaded; later prints are missing"}
+            what = words.get(frame.kind, f"a record of kind {frame.kind}, which this version of the lab does not know")
             said = f": {decode_text(frame.text, self._encoding)}" if frame.text else ""
             self._note(what + said, frame.text, host_time, records)
 
@@ -155,13 +156,13 @@ class RelayDecoder:
 
     def _gap(self, missing: int, reason: str, host_time: float, records: list[Record]) -> None:
         if self._strays and not reason.startswith("the log ends"):
-            reason += f"; in front of it are {self._stray_words()}"
+            reason += f"; before it are {self._stray_words()}"
         records.append(GapRecord(sequence=self._next(), host_time=host_time, missing=missing, reason=reason))
         self._forget_strays()
 
     def _stray_words(self) -> str:
         first = self._strays[0].data[:_SHOWN]
-        words = f"{self._stray_bytes} byte(s) that are no whole record, beginning with {first!r}"
+        words = f"{self._stray_bytes} byte(s) that are not a complete record, beginning with {first!r}"
         versions = {version for stray in self._strays for version in stray.versions}
         if versions:
             listed = ", ".join(str(version) for version in sorted(versions))

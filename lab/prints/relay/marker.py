@@ -19,8 +19,8 @@ PROGRAM = "relaymark.exe"
 OLD_NAME = "tap"
 OLD_PROGRAM = "tapmark.exe"
 _HINTS = {
-    2: "`sc query LabRelay` in the guest tells whether the print relay runs; in an image of an earlier release it is LabTap",
-    50: "the guest's kernel has no print callback: NT 6.0 and later have it",
+    2: "`sc query LabRelay` in the guest shows whether the print relay runs (in an image of an earlier release: LabTap)",
+    50: "the guest's kernel has no print callback; NT 6.0 and later have it",
     1167: "the VM has no debug console: its VmSpec needs a debug_port",
 }
 

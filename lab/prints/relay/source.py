@@ -57,7 +57,7 @@ class RelayPrintSource(FilePrintSource):
             write_mark,
             what="the log of the debug console",
             who="the guest's print relay",
-            hint="a full disk would explain it; `lab relay decode` on that file shows what came",
+            hint="a full disk is a possible cause; `lab relay decode` shows the records of that file",
             on_close=on_close,
             wall=wall,
             clock=clock,

@@ -283,7 +283,7 @@ def test_a_session_whose_reader_has_stopped_can_be_interrupted(
         assert code == -signal.SIGTERM
     else:
         assert code > 0
-        assert "standard output is incomplete: its reader does not read" in errors
+        assert "standard output is incomplete: its reader has stopped" in errors
 
 
 def test_a_target_that_runs_already_is_woken_and_learnt_to_know(

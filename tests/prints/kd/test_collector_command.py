@@ -41,5 +41,5 @@ def test_a_collector_that_cannot_begin_says_why_and_ends(tmp_path: Path) -> None
     argv = command(Attachment(socket=tmp_path / "missing.sock", raw=tmp_path / "kd.raw", wait=0))
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "kd.raw is there already" in done.stderr
+    assert "kd.raw exists already" in done.stderr
     assert "Traceback" not in done.stderr

@@ -110,8 +110,8 @@ def test_every_print_is_recorded_whoever_answers_it(lab: Lab) -> None:
     assert texts(records) == [b"one", b"two", b"three", b"four"]
     assert not [record for record in records if isinstance(record, Gap)]
     assert [record.text for record in records if isinstance(record, Note)] == [
-        "another debugger answers the target from here on",
-        "the other debugger has left: the collector answers the target again",
+        "from here on, another debugger answers the kernel",
+        "the other debugger has left; the collector answers the kernel again",
     ]
 
 

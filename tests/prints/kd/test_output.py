@@ -65,7 +65,7 @@ def test_a_reader_that_stopped_does_not_keep_a_session_that_is_over() -> None:
         return now[0]
 
     writer = PatientWriter(into, "standard output", ended=lambda: True, clock=clock)
-    with pytest.raises(OutputLost, match="does not read"):
+    with pytest.raises(OutputLost, match="has stopped"):
         writer.write(b"x" * (1 << 20))
     os.close(into)
     os.close(out)
@@ -97,6 +97,6 @@ def test_a_background_writer_writes_in_order_and_says_at_its_end_what_it_could_n
     os.close(out)
     background = BackgroundWriter(PatientWriter(into, "raw", ended=lambda: True))
     background.write(b"x")
-    with pytest.raises(OutputLost, match="nobody reads it"):
+    with pytest.raises(OutputLost, match="its reader has stopped"):
         background.close()
     os.close(into)

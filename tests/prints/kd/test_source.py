@@ -26,7 +26,7 @@ from lab.prints.kd.source import KdPrintSource
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 
 DEADLINE_S = 20.0
-END = End(time=9.0, reason="the target went away", complete=True)
+END = End(time=9.0, reason="the kernel went away", complete=True)
 HELD = ExceptionStop(time=1.0, cpu=0, code=0x80000003, address=1, first_chance=True, action="hold")
 
 
@@ -125,7 +125,7 @@ def test_a_marker_is_said_in_the_guest_and_comes_back_in_its_place(following: Fo
 
 def test_a_marker_that_does_not_come_is_named(following: Following) -> None:
     following.answer = lambda _text: None
-    with pytest.raises(EvidenceLost, match=r"was told to print marker t-0.*within 0 s") as caught:
+    with pytest.raises(EvidenceLost, match=r"was asked to print marker t-0.*within 0 s") as caught:
         following.source.mark("t-0", timeout=0.05)
     assert "Debug Print Filter" in caught.value.hint
 
@@ -142,7 +142,7 @@ def test_a_guest_that_cannot_be_told_is_named(following: Following) -> None:
 def test_a_kernel_that_stands_is_not_asked_for_a_marker_until_it_goes_on(following: Following) -> None:
     following.write(HELD, Note(time=1.0, text="stands"))
     following.wait(2)
-    with pytest.raises(EvidenceLost, match="debugger leaves it so"):
+    with pytest.raises(EvidenceLost, match="debugger does not continue it"):
         following.source.mark("t-0", timeout=DEADLINE_S)
     assert following.said == []
     following.write(Print(time=1.0, cpu=0, raw=b"going on\n"))
@@ -156,7 +156,7 @@ def test_a_guest_that_stops_while_it_is_told_says_why(following: Following) -> N
         raise TransportError("the connection was reset")
 
     following.answer = stop
-    with pytest.raises(EvidenceLost, match="debugger leaves it so"):
+    with pytest.raises(EvidenceLost, match="debugger does not continue it"):
         following.source.mark("t-0", timeout=DEADLINE_S)
 
 
@@ -164,7 +164,7 @@ def test_an_end_with_the_machine_loses_nothing(following: Following) -> None:
     following.write(Print(time=1.0, cpu=0, raw=b"last\n"), END)
     following.alive = False
     assert [type(record) for record in following.wait(2)] == [PrintRecord, NoteRecord]
-    with pytest.raises(EvidenceLost, match="the target went away"):
+    with pytest.raises(EvidenceLost, match="the kernel went away"):
         following.source.mark("t-0", timeout=DEADLINE_S)
 
 
@@ -174,7 +174,7 @@ def test_every_other_end_of_the_collector_is_a_gap(following: Following, last: E
     following.alive = False
     [gap] = following.wait(1)
     assert isinstance(gap, GapRecord)
-    assert gap.reason == ("interrupted" if last else "the collector of the debugger port ended without a word")
+    assert gap.reason == ("interrupted" if last else "the collector of the debugger port ended without a message")
 
 
 def test_a_record_that_is_cut_off_is_a_gap(following: Following) -> None:

@@ -67,8 +67,8 @@ def test_marks_and_the_relays_own_words_are_no_prints(relay: Relay) -> None:
     assert records[1] == MarkRecord(sequence=1, host_time=5.0, guest_time=2.0, token="t-1")
     assert [record.text for record in records if isinstance(record, NoteRecord)] == [
         "the print relay begins: labrelay 1 x64",
-        "the print relay is unloaded: prints from here on do not pass it",
-        "a record of kind 9, which this version does not know: ?",
+        "the print relay is unloaded; later prints are missing",
+        "a record of kind 9, which this version of the lab does not know: ?",
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_record_is_a_gap_of_one(relay: Relay) -> None:
     records = decode(hello, damaged[:-3] + b"\0\0\0", after)
     [(missing, reason)] = gaps(records)
     assert missing == 1
-    assert "51 byte(s) that are no whole record" in reason
+    assert "51 byte(s) that are not a complete record" in reason
     assert kinds(records) == ["note", "gap", "print"]
 
 
@@ -147,7 +147,7 @@ def test_a_guest_that_starts_again_with_its_first_records_damaged_counts_them(re
 def test_a_relay_that_was_unloaded_and_loaded_again_is_a_gap(relay: Relay) -> None:
     reborn = Relay(session=2)
     records = decode(relay.hello(), relay.say(b"", BYE), reborn.hello())
-    assert gaps(records) == [(0, "the print relay was loaded again: prints in between did not pass it")]
+    assert gaps(records) == [(0, "the print relay was loaded again; prints in between are missing")]
 
 
 def test_a_number_that_comes_back_loses_no_record(relay: Relay) -> None:
