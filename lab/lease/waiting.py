@@ -54,7 +54,7 @@ class Patience:
         """Tell what the body waits for if it takes long, and tell then how long it has taken.
 
         Args:
-            what: For example ``a place for its guest: …``.
+            what: For example ``a slot for its guest: …``.
         """
         begin = self._clock()
         told = threading.Event()

@@ -122,7 +122,7 @@ class LabSession:
 
     @contextlib.contextmanager
     def turn(self, nodeid: str, nextid: str | None = None) -> Iterator[None]:
-        """Hold this worker's share of the machine for a test, or all of it, and a place for its guest.
+        """Hold this worker's share of the machine for a test, or all of it, and a slot for its guest.
 
         Args:
             nodeid: The test.
