@@ -71,7 +71,7 @@ class Reader:
             length: Bytes of each read.
             times: How many reads.
             access: What to open the device for.
-            share: What others may open it for meanwhile.
+            share: What others may open it for at the same time.
             timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:
@@ -83,12 +83,12 @@ class Reader:
         return list(self._opened(opened.read("h", length, times=times), timeout).reads)
 
     def write(self, data: Data, *, access: Access = "w", share: Access = "r", timeout: float | None = None) -> Transfer:
-        """Write bytes, a text as UTF-8, or so many bytes of 0xCC.
+        """Write bytes, a text as UTF-8, or this number of bytes 0xCC.
 
         Args:
             data: What to write.
             access: What to open the device for.
-            share: What others may open it for meanwhile.
+            share: What others may open it for at the same time.
             timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:
@@ -113,9 +113,9 @@ class Reader:
         Args:
             code: The code, see :func:`lab.guest.ioctl.ctl_code`.
             data: The input buffer: bytes, a text, or a number of bytes of 0xCC.
-            out: Size of the output buffer; or the bytes that it holds before, which a driver reads with ``in_direct``.
-            access: What to open the device for; what the code asks for when None.
-            share: What others may open it for meanwhile.
+            out: Size of the output buffer; or its initial content, which a driver reads with ``in_direct``.
+            access: What to open the device for; None: what the code needs.
+            share: What others may open it for at the same time.
             timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:
@@ -131,7 +131,7 @@ class Reader:
 
         Args:
             access: What to open the device for.
-            share: What others may open it for meanwhile.
+            share: What others may open it for at the same time.
             timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
 
         Raises:

@@ -24,12 +24,12 @@ class Operation:
         op: ``open``, ``read``, ``aread``, ``write``, ``awrite``, ``ioctl``, ``aioctl``, ``flush``, ``aflush``, ``wait``,
             ``cancel``, ``sleep``, ``close``, ``tick``, ``service``, ``go``, ``ended``.
         thread: Thread or process that reported it; ``main`` outside of all.
-        handle: Name of the handle, where there is one.
-        tag: The tag, where there is one.
-        asked: Bytes asked for; 0 where it makes no sense.
-        returned: Bytes moved, or the state that a service is in behind the call; 0 where it makes no sense.
-        error: Win32 error, 0 for success; 997 for what was issued and is pending.
-        status: The NTSTATUS behind it, where the guest tells; of a success on a handle without ``overlapped`` always 0.
+        handle: Name of the handle, if there is one.
+        tag: The tag, if there is one.
+        asked: Bytes asked for; 0 if that makes no sense.
+        returned: Bytes moved, or the state of a service after the call; 0 if that makes no sense.
+        error: Win32 error, 0 for success; 997 for a pending request.
+        status: The NTSTATUS, if the guest reveals it; for a success on a handle without ``overlapped`` always 0.
         start_us: Start in microseconds of the guest's performance counter.
         end_us: End, same clock.
     """
@@ -59,11 +59,11 @@ class Transfer(Operation):
     Attributes:
         kind: ``read``, ``write``, ``ioctl`` or ``flush``.
         code: The device control's code; 0 for the others.
-        data: What came back: the returned bytes of a read or of a device control's output buffer.
+        data: The returned bytes of a read, or of the output buffer of a device control.
         text: ``data`` up to its first zero byte, as UTF-8; other bytes as U+FFFD.
-        tail_intact: Whether the buffer behind the returned bytes is as it was before.
-        input: The buffer that was sent by a write or a device control, as it was behind the call.
-        input_intact: Whether the driver left that buffer as it was.
+        tail_intact: Whether the buffer after the returned bytes is unchanged.
+        input: The buffer that a write or a device control sent, as it is after the call.
+        input_intact: Whether the driver left this buffer unchanged.
     """
 
     kind: Kind = "read"
@@ -86,12 +86,12 @@ class ProbeResult:
 
     Attributes:
         operations: Every operation in the order of the output.
-        exit_code: 0, or what ``exit`` said.
+        exit_code: 0, or the code of ``exit``.
         transfers: The reads, writes, device controls and flushes that ended, with whatever error, in the order of the output.
-            Those that one ``wait`` collects stand in the order in which they were issued; ``end_us`` tells when each ended.
-            What is pending is not among them.
+            Those that one ``wait`` collects are in the order in which they were issued; ``end_us`` says when each ended.
+            Pending requests are not among them.
         reads: The reads among them.
-        by_tag: For each tag its last result; a ``wait`` that timed out is one, with error 258.
+        by_tag: The last result of each tag; a ``wait`` that timed out counts, with error 258.
     """
 
     operations: tuple[Operation, ...]

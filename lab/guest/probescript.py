@@ -15,7 +15,7 @@ Data = bytes | str | int
 
 @dataclass(frozen=True, slots=True)
 class ProbeScript:
-    r"""A script under construction; every method returns a longer one.
+    r"""A script that is being built; every method returns a longer one.
 
     >>> script = ProbeScript().open("h").ioctl("h", 0x222000, b"\x01", out=8).close("h")
     >>> print(script)
@@ -27,7 +27,7 @@ class ProbeScript:
 
     Attributes:
         operations: The operations as text.
-        listed_for: Whom the next operation is listed for; empty for none.
+        listed_for: The thread or process that the next operation is listed for; empty for none.
     """
 
     operations: tuple[str, ...] = ()
@@ -43,10 +43,10 @@ class ProbeScript:
 
         Args:
             handle: The name.
-            path: What to open; the driver's first link when not given.
+            path: What to open; default: the driver's first link.
             access: Reading, writing, both or neither.
-            share: What others may open it for meanwhile.
-            overlapped: For operations that are only issued.
+            share: What others may open it for at the same time.
+            overlapped: For operations that are issued without waiting.
         """
         options = {
             "access": access if access != "r" else None,
@@ -71,8 +71,8 @@ class ProbeScript:
             handle: Name of the handle.
             length: Bytes to ask for.
             times: How often.
-            fill: Byte that the buffer holds before; 0xCC when None.
-            buffer: Size of the buffer, ``length`` when None; what lies behind the returned bytes is checked.
+            fill: Byte that fills the buffer before; None: 0xCC.
+            buffer: Size of the buffer, ``length`` if None; the part after the returned bytes is checked.
             tag: Name of the results.
         """
         options = {"times": _times(times), "fill": _byte(fill), "buffer": buffer, "tag": tag}
@@ -81,17 +81,17 @@ class ProbeScript:
     def aread(
         self, handle: str, length: int, *, tag: str | None = None, times: int = 1, fill: int | None = None
     ) -> ProbeScript:
-        """Issue a read; :meth:`wait` tells its end."""
+        """Issue a read without waiting; :meth:`wait` collects it."""
         return self._add("aread", handle, length, tag=tag, times=_times(times), fill=_byte(fill))
 
     def write(self, handle: str, data: Data, *, tag: str | None = None, times: int = 1, fill: int | None = None) -> ProbeScript:
-        """Write bytes, or a text, or so many bytes of the fill, and wait for the end."""
+        """Write bytes, a text, or this number of bytes of the fill, and wait for the end."""
         return self._write("write", handle, data, tag=tag, times=_times(times), fill=_byte(fill))
 
     def awrite(
         self, handle: str, data: Data, *, tag: str | None = None, times: int = 1, fill: int | None = None
     ) -> ProbeScript:
-        """Issue a write; :meth:`wait` tells its end."""
+        """Issue a write without waiting; :meth:`wait` collects it."""
         return self._write("awrite", handle, data, tag=tag, times=_times(times), fill=_byte(fill))
 
     def ioctl(
@@ -111,10 +111,10 @@ class ProbeScript:
             handle: Name of the handle.
             code: The code, see :func:`lab.guest.ioctl.ctl_code`.
             data: The input buffer: bytes, a text, or a number of bytes of the fill.
-            out: Size of the output buffer; or the bytes that it holds before, which a driver reads with ``in_direct``.
+            out: Size of the output buffer; or its initial content, which a driver reads with ``in_direct``.
             tag: Name of the results.
             times: How often.
-            fill: Byte that the buffers hold before; 0xCC when None.
+            fill: Byte that fills the buffers before; None: 0xCC.
         """
         return self._ioctl("ioctl", handle, code, data, out, tag=tag, times=_times(times), fill=_byte(fill))
 
@@ -129,7 +129,7 @@ class ProbeScript:
         times: int = 1,
         fill: int | None = None,
     ) -> ProbeScript:
-        """Issue a device control; :meth:`wait` tells its end. For the arguments see :meth:`ioctl`."""
+        """Issue a device control without waiting; :meth:`wait` collects it. For the arguments see :meth:`ioctl`."""
         return self._ioctl("aioctl", handle, code, data, out, tag=tag, times=_times(times), fill=_byte(fill))
 
     def flush(self, handle: str, *, tag: str | None = None) -> ProbeScript:
@@ -137,15 +137,15 @@ class ProbeScript:
         return self._add("flush", handle, tag=tag)
 
     def aflush(self, handle: str, *, tag: str | None = None) -> ProbeScript:
-        """Flush in a thread of its own, for Windows has no overlapped flush; :meth:`wait` tells its end."""
+        """Flush in a thread of its own, because Windows has no overlapped flush; :meth:`wait` collects it."""
         return self._add("aflush", handle, tag=tag)
 
     def wait(self, tag: str = "all", *, timeout_ms: int | None = None) -> ProbeScript:
-        """Wait for what was issued under a tag, or for all; a minute when there is no ``timeout_ms``."""
+        """Wait for the requests with a tag, or for all; at most a minute without ``timeout_ms``."""
         return self._add("wait", tag, timeout=timeout_ms)
 
     def cancel(self, what: str = "all") -> ProbeScript:
-        """Cancel what was issued under a tag or on a handle, or all."""
+        """Cancel the requests with a tag, those of a handle, or all."""
         return self._add("cancel", what)
 
     def sleep(self, milliseconds: int) -> ProbeScript:
@@ -157,19 +157,19 @@ class ProbeScript:
         return self._add("close", handle)
 
     def tick(self) -> ProbeScript:
-        """Report the time, nothing else."""
+        """Report only the time."""
         return self._add("tick")
 
     def service(self, action: Literal["start", "stop", "query"], name: str) -> ProbeScript:
-        """Ask the service manager; ``returned`` is the state behind it: 1 stopped, 3 stop pending, 4 running."""
+        """Ask the service manager; ``returned`` is the state afterwards: 1 stopped, 3 stop pending, 4 running."""
         return self._add("service", action, name)
 
     def exit(self, code: int = 0) -> ProbeScript:
-        """End the process here, with everything open and pending left to the guest."""
+        """End the process here, with open handles and pending requests."""
         return self._add("exit", code)
 
     def go(self) -> ProbeScript:
-        """Start all listed threads and processes behind a barrier and wait for them; what follows runs at once again."""
+        """Start all listed threads and processes together and wait for them; later operations run directly again."""
         return replace(self, listed_for="")._add("go")
 
     def on(self, thread: str = "", *, process: str = "") -> ProbeScript:

@@ -15,7 +15,7 @@ class CommandResult:
     """A finished guest command.
 
     Attributes:
-        command: The command line as the guest got it.
+        command: The command line that the guest got.
         exit_code: Windows exit code, 0..0xFFFFFFFF.
         stdout: Raw bytes of standard output.
         stderr: Raw bytes of standard error.
@@ -67,7 +67,7 @@ class Transport(Protocol):
         """
 
     def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
-        r"""Copy a file, or a folder with all that is in it, into the guest and compare SHA-256 on the guest's side.
+        r"""Copy a file, or a folder with all its content, into the guest and compare SHA-256 in the guest.
 
         Args:
             source: File or folder of the host.

@@ -107,7 +107,7 @@ class ServiceControl:
         return parse_status(reply.check().text)
 
     def exists(self, name: str) -> bool:
-        """Whether there is a service of this name."""
+        """Whether a service with this name exists."""
         try:
             self.query(name)
         except ServiceError as error:

@@ -76,7 +76,7 @@ class LiveGuest:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What this guest really does, see :mod:`lab.guest.capability`."""
+        """What this guest can do, see :mod:`lab.guest.capability`."""
         return frozenset(self.manifest.capabilities)
 
     @property

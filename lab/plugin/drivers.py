@@ -76,7 +76,7 @@ class LoadedDriver:
         self._lease.note_unloaded(self.name)
 
     def reload(self) -> None:
-        """Unload and load it again; what is loaded is compared as in :meth:`start`."""
+        """Unload and load it again; the file is compared as in :meth:`start`."""
         self._verify()
         begin = self._clock()
         self._lease.note_unloaded(self.name)
@@ -92,7 +92,7 @@ class LoadedDriver:
         return self._lease.guest.services.wait_state(self.service, *states, timeout=timeout).state
 
     def wait_unloaded(self, *, timeout: float = UNLOAD_S) -> None:
-        """Wait until it is unloaded, once it was asked to and its handles are closed; it is asked again where it still runs.
+        """Wait until it is unloaded, after it was stopped and its handles were closed; it is stopped again if it still runs.
 
         An NT-like kernel forgets a stop that came under an open handle. GuestHung after ``timeout`` seconds.
         """

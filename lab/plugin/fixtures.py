@@ -50,7 +50,7 @@ def lab_config(request: pytest.FixtureRequest) -> LabConfig:
 
 @pytest.fixture
 def guest(request: pytest.FixtureRequest) -> LiveGuest:
-    """This worker's guest: booted when first needed, and replaced behind a test that spoilt it."""
+    """This worker's guest: booted when first needed, and replaced after a test that damaged it."""
     return _session(request).lease().guest
 
 

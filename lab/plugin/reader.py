@@ -37,5 +37,5 @@ class DeviceReader(Reader):
         return run_probe(self._transport, self._probe, script, timeout=timeout or self._timeout, link=self.link)
 
     def script(self) -> ProbeScript:
-        """An empty script, to be filled and given to :meth:`run`; its ``open("h")`` opens the driver's first link."""
+        """An empty script, to be extended and passed to :meth:`run`; its ``open("h")`` opens the driver's first link."""
         return ProbeScript()

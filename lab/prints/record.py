@@ -15,19 +15,19 @@ class PrintRecord:
     """One DbgPrint call.
 
     Attributes:
-        sequence: Position in this guest's stream, counted from 0 without holes by the source.
+        sequence: Position in this guest's stream; the source counts from 0 without gaps.
         host_time: Host wall clock in seconds (``time.time()``) at which the record was complete.
-        guest_time: The guest's own time stamp in seconds, monotonic within one boot; ``None`` where the source has none.
+        guest_time: The guest's own time stamp in seconds, monotonic within one boot; ``None`` if the source has none.
         source: ``kd``, ``relay`` or ``wine``.
         raw: The bytes of the call as the source delivered them.
         text: ``raw`` decoded by the driver's encoding; undecodable bytes as escapes; trailing newline kept.
-        cpu: Processor number, where known.
-        thread: The guest's name for the calling thread (``pid:tid`` hexadecimal), where known.
-        component: DPFLTR component id, where known.
-        level: DPFLTR level mask, where known.
-        by_kernel: The kernel's own, between those of the drivers; see :mod:`lab.prints.kernel`.
-        in_step: The guest stood still until the host had the print.
-        unlike_nt: NT would print another text for the same call, by the stand-in's own word: it has a conversion (%f, or wide
+        cpu: Processor number, if known.
+        thread: The guest's name for the calling thread (``pid:tid`` hexadecimal), if known.
+        component: DPFLTR component id, if known.
+        level: DPFLTR level mask, if known.
+        by_kernel: Whether the kernel itself printed it, not a driver; see :mod:`lab.prints.kernel`.
+        in_step: Whether the guest stood still until the host had the print.
+        unlike_nt: Whether NT would print another text for the same call, as the stand-in reports: a conversion (%f, or wide
             text beyond ASCII) that is not NT's there.
         fields: What ``expect`` found in it by name; also ``record["name"]``.
     """
@@ -59,7 +59,7 @@ class PrintRecord:
 
     @property
     def when(self) -> float | None:
-        """Seconds by which prints of one guest may be compared, where that is possible at all.
+        """Seconds by which prints of one guest can be compared, if that is possible.
 
         The guest's own time stamp; of a debugged guest, which stamps nothing, the host's: it stands still with every print
         until its host has taken it, so the two differ by milliseconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 from lab.errors import EvidenceLost, GuestCrashed, GuestError, GuestLacks
@@ -84,7 +85,7 @@ class PrintStream:
         self._clock = clock
 
     def records(self) -> list[PrintRecord]:
-        """All prints of the drivers so far, also those that ``expect`` has already matched; not the kernel's own."""
+        """All prints of the drivers so far, including those that ``expect`` has already matched; not the kernel's own."""
         return _prints(self._source.records_since(self._begin))
 
     def texts(self) -> list[str]:
@@ -111,7 +112,7 @@ class PrintStream:
         return _prints(self._source.records_since(self._begin)[: self._load_end])
 
     def skip_load(self) -> list[PrintRecord]:
-        """Have ``expect`` go on behind the prints of :attr:`load`, and return those."""
+        """Let ``expect`` continue after the prints of :attr:`load`, and return these."""
         load = self.load
         self._consumed = max(self._consumed, len(load))
         return load
@@ -137,11 +138,11 @@ class PrintStream:
         """Wait for prints, in this order, and return their records.
 
         Args:
-            expected: Texts (compared without trailing blanks and newlines), compiled patterns (matching the whole text), or
+            expected: Texts (compared without trailing blanks and newlines), compiled patterns (which match the whole text), or
                 :func:`lab.prints.fields.fields`. Named groups and fields are in the records: ``record["name"]``.
-            timeout: Seconds until all of them must have come.
-            guest_gap: Least and most guest seconds between two neighbouring matched prints; None for any.
-            skip_others: Pass over prints that do not match; otherwise a print that is not the next expected one fails.
+            timeout: Deadline for all of them, in seconds.
+            guest_gap: Minimum and maximum of guest seconds between two matched prints in a row; None: any.
+            skip_others: Ignore prints that do not match; otherwise any print that is not the next expected one is a failure.
 
         Raises:
             PrintMismatch: Another print came, or the deadline passed; the message compares both lists.
@@ -177,19 +178,23 @@ class PrintStream:
             _check_gaps(records, guest_gap)
         return records
 
-    def expect_none(self, *, wait_until_idle: float = 0.0) -> None:
-        """Check that nothing was printed beyond what ``expect`` has matched.
+    def expect_none(self, *, wait: float = 0.0, settle: float | None = None) -> None:
+        """Check that nothing was printed except what ``expect`` has matched.
 
         Args:
-            wait_until_idle: Seconds to wait for a late print before the check.
+            wait: Seconds to wait for a late print before the check.
+            settle: The old name of ``wait``, for one release.
 
         Raises:
             PrintMismatch: There was a print.
         """
         __tracebackhide__ = True
+        if settle is not None:
+            warnings.warn("expect_none(settle=…) is now expect_none(wait=…)", DeprecationWarning, stacklevel=2)
+            wait = settle
         self.drain()
-        if wait_until_idle > 0:
-            self._source.wait(self._begin, lambda records: len(_prints(records)) > self._consumed, timeout=wait_until_idle)
+        if wait > 0:
+            self._source.wait(self._begin, lambda records: len(_prints(records)) > self._consumed, timeout=wait)
         came = self.drain()[self._consumed :]
         if came:
             raise PrintMismatch(f"no kernel print was expected, and {len(came)} came:\n{render(came)}")

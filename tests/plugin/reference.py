@@ -35,7 +35,7 @@ FIRST = """\
 import pytest
 
 
-@pytest.mark.lab_driver("parcel")  # loaded afresh for this test, and unloaded behind it
+@pytest.mark.lab_driver("parcel")  # freshly loaded for this test, and unloaded after it
 def test_an_answer_and_a_print(reader, prints):
     assert reader.ioctl(0x222000, b"hello", out=64).data == b"HELLO"
     prints.skip_load()  # what DriverEntry printed
@@ -44,27 +44,27 @@ def test_an_answer_and_a_print(reader, prints):
 """
 HEAD = r"""# Fixtures, markers and records
 
-What a test gets from the lab. `pip install driver-test-lab` is all: the pytest plugin is there in every session, and boots a
+What a test gets from the lab. After `pip install driver-test-lab`, the pytest plugin is active in every session, and starts a
 guest when a test asks for one.
 
 ```python
 FIRST```
 
-This page is made of the code (`python -m tests.plugin.reference > docs/fixtures.md`), and its examples run in CI, against the
-driver in [tests/e2e/parcel](../tests/e2e/parcel), whose link is `\\.\Parcel`. They begin with these lines; the types are for
-mypy alone, a suite does without them.
+This page is generated from the code (`python -m tests.plugin.reference > docs/fixtures.md`). Its examples run in CI, with the
+driver in [tests/e2e/parcel](../tests/e2e/parcel), whose link is `\\.\Parcel`. They begin with these lines. The types are for
+mypy; a suite does not need them.
 
 ```python
 IMPORTS```
 
-What goes wrong in the driver is in the records: an error is a number there, and no exception. An exception says that the device
-does not open, that the guest hangs or is gone, or that the test uses the lab wrongly; `README.md` lists the verdicts.
+What the driver does wrong is in the records: an error is a number there, not an exception. An exception means that the device
+does not open, that the guest hangs or has ended, or that the test uses the lab wrongly; [runs.md](runs.md) lists the verdicts.
 """
 _DRIVER = (
     " `driver` and `lab_driver` are the same; where the project or another plugin has a `driver` (pytest-selenium), the long "
     "name is the lab's."
 )
-_TRANSFER = "What became of a read, write, control or flush; other operations have what stands ahead of `kind`."
+_TRANSFER = "The result of a read, write, control or flush; other operations have only the attributes before `kind`."
 _CLIENT = (
     " `client` and `lab_client` are the same; where the project or another plugin has a `client` (pytest-django), the long "
     "name is the lab's."
@@ -173,7 +173,7 @@ def records() -> list[Chapter]:
     """The records."""
     return [
         Chapter("Transfer", _TRANSFER, Transfer, "record"),
-        Chapter("ProbeResult", "What a script did: the value of `reader.run()`.", ProbeResult, "done"),
+        Chapter("ProbeResult", "The results of a script: the value of `reader.run()`.", ProbeResult, "done"),
         Chapter("PrintRecord", summary(PrintRecord), PrintRecord, "record"),
         Chapter("CommandResult", "How a client, or a command of `guest.transport`, ended.", CommandResult, "done"),
         Chapter("Transport", "The value of `guest.transport`.", Transport, "guest.transport", ("run", "put", "get")),

@@ -78,7 +78,7 @@ def test_a_late_print_of_the_kernel_ends_no_wait() -> None:
     source = Marking()
     stream, _ = between(source)
     source.say_at(1.0, OWN[0])
-    stream.expect_none(wait_until_idle=2.0)
+    stream.expect_none(wait=2.0)
     assert source.now >= 2.0
 
 

@@ -135,7 +135,7 @@ def test_expect_none_waits_for_late_prints(source: Any, stream: PrintStream) -> 
     source.say_at(0.5, "late")
     stream.expect_none()
     with pytest.raises(PrintMismatch, match="late"):
-        stream.expect_none(wait_until_idle=1.0)
+        stream.expect_none(wait=1.0)
 
 
 def test_drain_fetches_what_was_printed(source: Any, stream: PrintStream) -> None:

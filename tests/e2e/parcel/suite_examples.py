@@ -113,7 +113,7 @@ def test_what_a_driver_prints(reader: DeviceReader, prints: PrintStream) -> None
     reader.ioctl(SUM, b"\x01\x02")
     prints.expect(["parcel: 3 bytes written", re.compile(r"parcel: control 0x\w+, in 2, out 0")])
     prints.expect("parcel: sum 3 + 0", timeout=5)
-    prints.expect_none(wait_until_idle=0.1)
+    prints.expect_none(wait=0.1)
     assert prints.texts() == [record.text.rstrip() for record in prints.records()]
 
 
@@ -140,7 +140,7 @@ def test_what_a_print_tells(reader: DeviceReader, prints: PrintStream) -> None:
     assert last.host_time > 1e9
     assert last.sequence > prints.load[0].sequence
     assert last.thread is not None
-    assert last.cpu is None  # where the source tells it
+    assert last.cpu is None  # if the source reports it
     assert (last.component, last.level) in ((101, 3), (0, 1), (None, None))
     assert dict(last.fields) == {}
 
