@@ -27,17 +27,18 @@ from lab.cli.pytest_args import check_suites
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
-from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
+from lab.host.accel import QEMU
 from lab.host.assets import checkout
 from lab.host.console import open_console
-from lab.host.paths import cache_dir, runs_dir, state_dir, templates_dir
+from lab.host.paths import runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
-from lab.image.folder import read_credentials, read_manifest
+from lab.image.folder import read_credentials
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.lease.detached import DetachedGuests
 from lab.lease.image_source import ImageSource
 from lab.live.payload import Payload
+from lab.live.resolve import ResolvedGuest, resolve_guest
 from lab.report.outdir import COPIES, check_named, named_folder, timed_folder
 from lab.snapshot.store import TemplateStore
 from lab.toolchain.compile import Arch
@@ -112,20 +113,19 @@ def _bench(
     started = datetime.datetime.now(tz=datetime.UTC)
     begin = time.monotonic()
     machine = describe_machine()
-    accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
     with open_progress() as progress:
-        image = ensure_image(settings.values.image, progress)
+        guest = resolve_guest(lambda: ensure_image(settings.values.image, progress), accelerator=settings.values.accelerator)
         progress.stage("drivers")
-        arch = read_manifest(image).arch
+        arch = guest.manifest.arch
         folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
         copies = folder.absolute() / COPIES
         payload = Payload.of(_drivers([FLOOD_DRIVER], copies / "bench", arch, progress))
         tested = Payload.of(_drivers([], copies / "suites", arch, progress))
-        source = _source(image, payload, accelerator, folder.absolute(), progress)
+        source = _source(guest, payload, folder.absolute(), progress)
         with Bench(
             source=source,
             payload=payload,
-            credentials=read_credentials(image),
+            credentials=read_credentials(guest.image_dir),
             out=folder.absolute(),
             progress=progress,
             # Without the driver that prints: the template is then the one that `lab run` makes, too.
@@ -139,7 +139,7 @@ def _bench(
         outcomes,
         judgements,
         manifest=source.manifest,
-        accelerator=accelerator,
+        accelerator=guest.accelerator,
         qemu=source.qemu,
         machine=machine,
         started=started,
@@ -162,13 +162,13 @@ def _drivers(paths: list[Path], into: Path, arch: Arch, progress: Progress) -> t
     return resolve_drivers(paths, names=TESTED, into=into, arch=arch, project=checkout("lab bench"), progress=progress.detail)
 
 
-def _source(image: Path, payload: Payload, accelerator: Any, folder: Path, progress: Progress) -> ImageSource:
+def _source(guest: ResolvedGuest, payload: Payload, folder: Path, progress: Progress) -> ImageSource:
     sweep(runs_dir())
     return ImageSource(
-        image_dir=image,
-        manifest=read_manifest(image),
+        image_dir=guest.image_dir,
+        manifest=guest.manifest,
         payload=payload,
-        accelerator=accelerator,
+        accelerator=guest.accelerator,
         qemu=qemu_version(QEMU),
         transport="winrm",
         boot_timeout=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,20 +17,16 @@ from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings, load_settings
-from lab.config.machine import Machine
 from lab.errors import ConfigError, TransportError
 from lab.guest.ssh.login import load_host_key, load_private_key, login
-from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
-from lab.host.paths import cache_dir, runs_dir, state_dir
+from lab.host.paths import runs_dir, state_dir
 from lab.image.folder import read_credentials, read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, existing_image
 from lab.lease.detached import DetachedGuest, DetachedGuests, describe, end_detached, open_detached
 from lab.live.boot import boot_guest
-from lab.live.hardware import check_machine, fit
 from lab.live.machine_spec import machine_spec
-from lab.live.print_wiring import booted_as
-from lab.live.trial import try_hardware
+from lab.live.resolve import ResolvedGuest, resolve_guest
 from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep
 
@@ -79,50 +76,59 @@ def up(
     options = {"image": guest, "transport": transport, "boot_timeout": boot_timeout, "accelerator": accel}
     settings = load_settings(options, config=config)
     values = settings.values
-    hardware = check_machine(values.machine, file=settings.file, qemu=QEMU)
-    accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     if dry_run:
-        image = existing_image(values.image)
-        manifest = fit(booted_as(read_manifest(image), values.debug), hardware)
-        shown = name or Path(values.image).name
-        spec = machine_spec(manifest, image, name=shown, accelerator=accelerator, smp=smp, hardware=hardware)
+        found = _resolve(settings, lambda: existing_image(values.image))
+        spec = machine_spec(
+            found.manifest,
+            found.image_dir,
+            name=name or Path(values.image).name,
+            accelerator=found.accelerator,
+            smp=smp,
+            hardware=found.hardware,
+        )
         typer.echo(command_text(build_argv(spec)))
         return
     guests = detached_guests()
     chosen = guests.free_name(name, Path(values.image).name)
-    kept = _boot(chosen, settings, accelerator=accelerator, smp=smp, guests=guests, hardware=hardware)
+    kept = _boot(chosen, settings, smp=smp, guests=guests)
     typer.echo(f"{kept.name} is up: {kept.guest}")
     print_ways(kept)
     typer.echo(with_own_command(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}"))
 
 
-def _boot(
-    name: str, settings: Settings, *, accelerator: Any, smp: int | None, guests: DetachedGuests, hardware: Machine
-) -> DetachedGuest:
+def _resolve(settings: Settings, find_image: Callable[[], Path]) -> ResolvedGuest:
+    values = settings.values
+    return resolve_guest(
+        find_image, accelerator=values.accelerator, machine=values.machine, debug=values.debug, file=settings.file
+    )
+
+
+def _boot(name: str, settings: Settings, *, smp: int | None, guests: DetachedGuests) -> DetachedGuest:
     values = settings.values
     sweep(runs_dir())
     with open_progress() as progress:
-        with told_when_interrupted(lambda: NOTHING_LEFT):
-            image = ensure_image(values.image, progress)
-        if hardware.attaches:
-            manifest = fit(booted_as(read_manifest(image), values.debug), hardware)
-            try_hardware(
-                hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file, forks=False
-            )
-        progress.stage(f"boot {name} ({accelerator})")
+
+        def build() -> Path:
+            with told_when_interrupted(lambda: NOTHING_LEFT):
+                return ensure_image(values.image, progress)
+
+        found = _resolve(settings, build)
+        image = found.image_dir
+        found.try_machine(forks=False)
+        progress.stage(f"boot {name} ({found.accelerator})")
         folder = RunFolder.create(runs_dir(), name)
         try:
             live = boot_guest(
                 image,
                 guest_id=name,
                 run_dir=folder.path,
-                accelerator=accelerator,
+                accelerator=found.accelerator,
                 smp=smp,
                 transport=values.transport,
                 timeout=values.boot_timeout,
                 debug=values.debug,
                 detached=True,
-                hardware=hardware,
+                hardware=found.hardware,
                 progress=progress.detail,
             )
         except BaseException:

@@ -33,7 +33,6 @@ _PASSED = {
     "transport": "--lab-transport",
     "files": "--lab-files",
     "boot_timeout": "--lab-boot-timeout",
-    "accelerator": "--lab-accel",
     "debug": "--lab-debug",
     "keep": "--lab-keep",
     "crash_dump": "--lab-crash-dump",
@@ -162,7 +161,15 @@ def check_suites(suites: Sequence[str], *, given: bool, root: Path, packages: bo
 
 
 def pytest_arguments(
-    settings: Settings, *, image: str, out: Path, suites: Sequence[str], workers: str, words: Words, rest: Sequence[str]
+    settings: Settings,
+    *,
+    image: str,
+    accelerator: str,
+    out: Path,
+    suites: Sequence[str],
+    workers: str,
+    words: Words,
+    rest: Sequence[str],
 ) -> list[str]:
     """Arguments of pytest: parallelism, results, the plugin's options, then the user's own words, which win.
 
@@ -171,6 +178,7 @@ def pytest_arguments(
     Args:
         settings: What is in force.
         image: Name or folder of the guest image.
+        accelerator: The one that was chosen.
         out: Folder of the run.
         suites: All suites that are run.
         workers: For pytest-xdist's ``-n``.
@@ -180,7 +188,8 @@ def pytest_arguments(
     values: LabFile = settings.values
     arguments = [] if words.suites else list(suites)
     arguments += [f"--numprocesses={workers}", f"--dist={distribution(values)}", f"--junitxml={out / 'junit.xml'}"]
-    arguments += [f"--lab-out={out}", "--lab-prepared", f"--lab-image={image}", *without_hypothesis(suites, rest)]
+    arguments += [f"--lab-out={out}", "--lab-prepared", f"--lab-image={image}", f"--lab-accel={accelerator}"]
+    arguments += without_hypothesis(suites, rest)
     if settings.file is not None:
         arguments.append(f"--lab-config={settings.file}")
     if words.units:

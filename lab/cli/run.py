@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -29,20 +29,16 @@ from lab.cli.pytest_args import (
 )
 from lab.cli.runlog import open_log
 from lab.config import Settings, load_settings
-from lab.config.machine import Machine
+from lab.config.model import Debug
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE
-from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.console import open_console
-from lab.host.paths import cache_dir, runs_dir
 from lab.host.tools import require_tools
-from lab.image.folder import read_manifest
 from lab.image.gaps import gap_lines, gaps_of
-from lab.image.manifest import ImageManifest, KernelFacts
-from lab.image.progress import open_progress
+from lab.image.manifest import KernelFacts
+from lab.image.progress import Progress, open_progress
 from lab.image.recipes import builder_of, ensure_image
-from lab.live.hardware import check_machine, fit
-from lab.live.trial import try_hardware
+from lab.live.resolve import ResolvedGuest, resolve_guest
 from lab.report.assemble import assemble
 from lab.report.elsewhere import find, put_aside
 from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
@@ -188,10 +184,14 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
 
         settings, arguments = for_guest(settings, on), [f"{ON_FLAG}={on}", *arguments]
     with contextlib.ExitStack() as held:
-        return _run_suites(settings, out, arguments, held)
+        # A guest that is up runs as it was booted.
+        debug: Debug = "none" if on is not None else settings.values.debug
+        return _run_suites(settings, out, arguments, held, debug)
 
 
-def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], held: contextlib.ExitStack) -> int:
+def _run_suites(
+    settings: Settings, out: Path | None, arguments: Sequence[str], held: contextlib.ExitStack, debug: Debug
+) -> int:
     root = settings.project
     environ = child_environment(os.environ)
     by_default = settings.sources["suites"] == "default"
@@ -215,14 +215,11 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
             raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
     _require_tools(settings.values.image)
     _check_drivers(settings.values.image, drivers, beside, root)
-    # Now, and not first in every worker: an accelerator that does not work would be an error of each single test.
-    accelerator = choose_accelerator(settings.values.accelerator, probe_accelerators(cache_dir()))
-    hardware = check_machine(settings.values.machine, file=settings.file, qemu=QEMU)
     with open_progress() as progress:
-        with told_when_interrupted(lambda: NOTHING_LEFT):
-            image = ensure_image(settings.values.image, progress)
-        manifest = fit(read_manifest(image), hardware)
-        _try_machine(hardware, manifest, image, accelerator, settings.file)
+        # Now, and not first in every worker: what does not work would be an error of each single test.
+        guest = _resolve(settings, progress, debug)
+        guest.try_machine(forks=False)
+        image, manifest = guest.image_dir, guest.manifest
         now = datetime.datetime.now(tz=datetime.UTC)
         folder = (timed_folder(root / settings.values.out, now) if out is None else named_folder(out)).absolute()
         put_aside(folder)
@@ -250,7 +247,14 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     workers = "0" if words.terminal or words.units == 1 else str(settings.values.workers)
     argv = [sys.executable, "-m", "pytest"]
     argv += pytest_arguments(
-        settings, image=str(image), out=folder, suites=suites, workers=workers, words=words, rest=arguments
+        settings,
+        image=str(image),
+        accelerator=guest.accelerator,
+        out=folder,
+        suites=suites,
+        workers=workers,
+        words=words,
+        rest=arguments,
     )
     end = run_child(argv, cwd=Path.cwd(), env=environ, terminal=words.terminal)
     code = conclude(folder, end, settings, everything=not arguments)
@@ -267,12 +271,15 @@ def _run_suites(settings: Settings, out: Path | None, arguments: Sequence[str], 
     return code
 
 
-def _try_machine(
-    hardware: Machine, manifest: ImageManifest, image: Path, accelerator: Literal["kvm", "tcg"], file: Path | None
-) -> None:
-    """Now, and not first in every worker: a machine that QEMU does not take would be an error of each single test."""
-    if hardware.attaches:
-        try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=file, forks=False)
+def _resolve(settings: Settings, progress: Progress, debug: Debug) -> ResolvedGuest:
+    """Accelerator, machine and image; the image is built when it is missing."""
+    values = settings.values
+
+    def image() -> Path:
+        with told_when_interrupted(lambda: NOTHING_LEFT):
+            return ensure_image(values.image, progress)
+
+    return resolve_guest(image, accelerator=values.accelerator, machine=values.machine, debug=debug, file=settings.file)
 
 
 def _require_tools(image: str) -> None:

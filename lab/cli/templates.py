@@ -18,20 +18,19 @@ from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, SnapshotFailed
-from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
+from lab.host.accel import QEMU
 from lab.host.paths import cache_dir, runs_dir, templates_dir
 from lab.host.qemu import qemu_version
-from lab.image.folder import read_manifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import ensure_image
 from lab.image.store import list_images
 from lab.lease.detached import describe
 from lab.lease.image_source import make_forks
-from lab.live.hardware import check_machine, disk_sums, fit
+from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.live.payload import Payload
 from lab.live.print_wiring import can_resume, why_not_forked
-from lab.live.trial import try_hardware
+from lab.live.resolve import resolve_guest
 from lab.report.outdir import COPIES
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks
@@ -184,17 +183,19 @@ def _forks(
 ) -> tuple[Forks, ForkWish]:
     """Where forks come from, by the settings; image and drivers are built when they are missing."""
     values = settings.values
-    hardware = check_machine(values.machine, file=settings.file, qemu=QEMU)
-    accelerator = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
-    with told_when_interrupted(lambda: NOTHING_LEFT):
-        image = ensure_image(values.image, progress)
-    manifest = fit(read_manifest(image), hardware)
+
+    def image() -> Path:
+        with told_when_interrupted(lambda: NOTHING_LEFT):
+            return ensure_image(values.image, progress)
+
+    guest = resolve_guest(image, accelerator=values.accelerator, machine=values.machine, file=settings.file)
+    manifest, hardware = guest.manifest, guest.hardware
     if not can_resume(manifest):
         raise SnapshotFailed(
             f"guests of {manifest.name} cannot be forked: {why_not_forked(manifest)}",
             hint=f"boot it instead: `lab up --guest {values.image}`",
         )
-    if lost := try_hardware(hardware, manifest, image, accelerator=accelerator, runs_dir=runs_dir(), file=settings.file):
+    if lost := guest.try_machine(forks=True):
         raise SnapshotFailed(f"guests of {manifest.name} cannot be forked: {lost}", hint="boot it instead: `lab up`")
     chosen = [Path(path) for path in values.drivers]
     packages = resolve_drivers(
@@ -210,10 +211,10 @@ def _forks(
     payload = Payload.of(packages)
     names = tuple(sorted(payload.load_order(payload.driver(name).name for name in load or ())))
     wish = TemplateWish(
-        image_dir=image,
+        image_dir=guest.image_dir,
         manifest=manifest,
         payload=payload,
-        accelerator=accelerator,
+        accelerator=guest.accelerator,
         qemu=qemu_version(QEMU),
         transport=values.transport,
         smp=manifest.machine.smp,

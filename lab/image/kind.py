@@ -27,7 +27,7 @@ class GuestWords:
 
     Attributes:
         title: The kind in a sentence: ``Windows``.
-        label: The kind in brackets behind a guest's name: ``not Windows``.
+        label: The kind in brackets after a guest's name: ``not Windows``.
         about: What such a guest is, and what it cannot show; one or two sentences.
         warning: The one sentence that must stand wherever such a guest's results do; empty where its name says all.
     """

@@ -11,8 +11,8 @@ import pytest
 from filelock import FileLock
 
 from lab.errors import ConfigError, LabError, NoDriver
-from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
-from lab.host.paths import cache_dir, runs_dir, state_dir, templates_dir
+from lab.host.accel import QEMU
+from lab.host.paths import runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
@@ -22,9 +22,9 @@ from lab.lease.detached import DetachedGuests
 from lab.lease.image_source import ImageSource, with_forks
 from lab.lease.protocol import GuestSource
 from lab.live.guest import LiveGuest
-from lab.live.hardware import check_machine, fit
 from lab.live.payload import Payload
-from lab.live.print_wiring import booted_as, found_booted
+from lab.live.print_wiring import found_booted
+from lab.live.resolve import resolve_guest
 from lab.plugin.options import ON_FLAG, LabConfig
 from lab.plugin.xdist_hooks import worker_count
 from lab.report.outdir import COPIES
@@ -54,15 +54,19 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         return cast(GuestSource, replaced)
     if options.on:
         return _borrowed(config, options, out, marked)
-    image_dir = existing_image(options.image)
-    hardware = check_machine(options.machine, file=options.file, qemu=QEMU)
-    manifest = fit(booted_as(read_manifest(image_dir), options.debug), hardware)
+    guest = resolve_guest(
+        lambda: existing_image(options.image),
+        accelerator=options.accelerator,
+        machine=options.machine,
+        debug=options.debug,
+        file=options.file,
+    )
     sweep(runs_dir())
     source = ImageSource(
-        image_dir=image_dir,
-        manifest=manifest,
-        payload=Payload.of(_drivers(options, out, manifest.arch, marked)),
-        accelerator=choose_accelerator(options.accelerator, probe_accelerators(cache_dir())),
+        image_dir=guest.image_dir,
+        manifest=guest.manifest,
+        payload=Payload.of(_drivers(options, out, guest.manifest.arch, marked)),
+        accelerator=guest.accelerator,
         qemu=qemu_version(QEMU),
         transport=options.transport,
         boot_timeout=options.boot_timeout,
@@ -71,7 +75,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         evidence_dir=out / "guests",
         kept=DetachedGuests(state_dir() / "guests"),
         debug=options.debug,
-        hardware=hardware,
+        hardware=guest.hardware,
         detached=options.keep != "never",
         progress=make_progress(config),
     )

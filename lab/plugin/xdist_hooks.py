@@ -165,14 +165,13 @@ def _unit(config: pytest.Config, dist: str) -> Unit:
 def _carried(config: pytest.Config) -> int | None:
     """How many guests of the run's image this machine carries; None where no image is known."""
     from lab.host.capacity import measure
-    from lab.image.folder import read_manifest
     from lab.image.store import find_image
-    from lab.live.hardware import fit
-    from lab.live.print_wiring import booted_as, can_resume
+    from lab.live.print_wiring import can_resume
+    from lab.live.resolve import booted_manifest
 
     options = options_of(config)
     try:
-        manifest = fit(booted_as(read_manifest(find_image(options.image)), options.debug), options.machine)
+        manifest = booted_manifest(find_image(options.image), options.debug, options.machine)
     except LabError as error:
         _LOG.info("cannot find out how many guests this host can run: %s", said(error))
         return None

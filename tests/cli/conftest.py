@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from lab.cli import run as run_module
 from lab.host.accel import Accelerator, Accelerators
+from lab.live import resolve
+from tests.simulated import manifest
 
 #: Does for a handful of guestless tests what the plugin does for real ones: meta, announcements, verdicts.
 CONFTEST = """
@@ -90,7 +91,7 @@ def _no_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No image is built and no driver compiled."""
     image = tmp_path / "image"
     monkeypatch.setattr(run_module, "ensure_image", lambda _name, _progress: image)
-    monkeypatch.setattr(run_module, "read_manifest", lambda _image: SimpleNamespace(arch="x64", kernel=None))
+    monkeypatch.setattr(resolve, "read_manifest", lambda _image: manifest())
     found = Accelerators(kvm=Accelerator("kvm", True, "", 0.2), tcg=Accelerator("tcg", True, "", 0.3))
-    monkeypatch.setattr(run_module, "probe_accelerators", lambda _cache: found)
+    monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: found)
     monkeypatch.setattr(run_module, "resolve_drivers", lambda *_args, **_options: ())

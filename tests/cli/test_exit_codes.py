@@ -31,10 +31,11 @@ from pathlib import Path
 sys.path.insert(0, {str(TESTS)!r})
 from simulated import manifest
 from lab.cli import run
+from lab.live import resolve
 run.ensure_image = lambda name, progress: Path("image")
-run.read_manifest = lambda image: manifest()
-run.choose_accelerator = lambda wanted, found: "tcg"
-run.probe_accelerators = lambda cache: None
+resolve.read_manifest = lambda image: manifest()
+resolve.choose_accelerator = lambda wanted, found: "tcg"
+resolve.probe_accelerators = lambda cache: None
 from lab.cli.main import main
 main()
 """

@@ -50,12 +50,12 @@ def test_what_nobody_foresaw_is_shown_whole(
 
 
 _BUILD = """
-import importlib, signal, sys, time
+import signal, sys, time
 from pathlib import Path
-from lab.cli import guest, image
+from lab.cli import image
 from lab.cli.main import main
-
-run = importlib.import_module("lab.cli.run")
+from lab.image.selfbuilt import SelfBuilt
+from lab.live import resolve
 
 
 class Slow:
@@ -74,10 +74,17 @@ class Slow:
             (Path(sys.argv[0]) / "cleaned").touch()
 
 
-image.recipes.recipe_of = lambda _name: Slow()
-image.recipes.windows_names = lambda: ()
-guest.probe_accelerators = run.probe_accelerators = lambda _cache: None
-guest.choose_accelerator = run.choose_accelerator = lambda *_: "tcg"
+class Kind(SelfBuilt):
+    def recipe_names(self):
+        return ("slow",)
+
+    def recipe(self, name):
+        return Slow()
+
+
+image.recipes.kind_of_recipe = lambda _name: Kind()
+resolve.probe_accelerators = lambda _cache: None
+resolve.choose_accelerator = lambda *_: "tcg"
 sys.argv[:2] = [sys.argv[1]]
 main()
 """

@@ -24,6 +24,7 @@ from lab.errors import ConfigError, HostToolError
 from lab.gate.verdict import Verdict
 from lab.host.accel import Accelerator, Accelerators
 from lab.image.registry import kind_named
+from lab.live import resolve
 from lab.report.model import ImageEntry, RunReport, TestEntry, kind_entry
 from lab.report.runfiles import RunMeta, write_meta
 from lab.report.sessionfile import SessionFacts, write_session
@@ -253,7 +254,7 @@ def test_a_run_that_did_not_take_place_leaves_nothing(suite: Suite, tmp_path: Pa
 def test_an_accelerator_that_does_not_work_is_told_once(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite(GREEN)
     found = Accelerators(kvm=Accelerator("kvm", False, "no /dev/kvm", 0.0), tcg=Accelerator("tcg", True, "", 0.3))
-    monkeypatch.setattr(run_module, "probe_accelerators", lambda _cache: found)
+    monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: found)
     monkeypatch.setattr(run_module, "run_child", lambda *_args, **_options: pytest.fail("pytest was started"))
     result = lab("run", "--accelerator", "kvm")
     assert isinstance(result.exception, HostToolError)
@@ -395,11 +396,13 @@ PROGRAM = """\
 import sys, types
 from pathlib import Path
 from lab.cli import run
+from lab.live import resolve
 run.ensure_image = lambda name, progress: Path("image")
-run.read_manifest = lambda image: types.SimpleNamespace(arch="x64", kernel=None)
+none = types.SimpleNamespace(source="none")
+resolve.read_manifest = lambda image: types.SimpleNamespace(arch="x64", kernel=None, prints=none)
 run.resolve_drivers = lambda *args, **options: ()
-run.choose_accelerator = lambda wanted, found: "tcg"
-run.probe_accelerators = lambda cache: None
+resolve.choose_accelerator = lambda wanted, found: "tcg"
+resolve.probe_accelerators = lambda cache: None
 from lab.cli.main import main
 main()
 """
@@ -506,6 +509,7 @@ def test_a_driver_is_read_and_built_before_an_image_is(suite: Suite, tmp_path: P
     (tmp_path / "driver.yaml").write_text("name: kettle\nnonsense: 1\n", encoding="utf-8")
     order: list[str] = []
     monkeypatch.setattr(run_module, "ensure_image", lambda name, progress: order.append("image"))
+    monkeypatch.setattr(run_module, "builder_of", lambda image: None)  # whatever this machine has
     result = lab("run", "--driver", str(tmp_path / "driver.yaml"))
     assert isinstance(result.exception, ConfigError)
     assert "nonsense" in str(result.exception)

@@ -12,6 +12,7 @@ from lab import errors
 from lab.cli import templates as module
 from lab.cli.main import app
 from lab.errors import ConfigError, LabError, SnapshotFailed
+from lab.live import resolve
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template
@@ -83,10 +84,10 @@ def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
 ) -> None:
     monkeypatch.setenv("LAB_CACHE", str(tmp_path))
     monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(module, "probe_accelerators", lambda _cache: None)
-    monkeypatch.setattr(module, "choose_accelerator", lambda _wanted, _found: "tcg")
+    monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: None)
+    monkeypatch.setattr(resolve, "choose_accelerator", lambda _wanted, _found: "tcg")
     monkeypatch.setattr(module, "ensure_image", lambda _name, _progress: tmp_path)
-    monkeypatch.setattr(module, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "relay"}))
+    monkeypatch.setattr(resolve, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "relay"}))
     error = lab(command, "--guest", "windows-11").exception
     assert isinstance(error, SnapshotFailed)
     assert "an image with the print relay cannot be forked yet" in error.message

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from lab.cli import guest
 from lab.config.machine import Machine
-from lab.live import boot
+from lab.live import boot, resolve
 from lab.vm.spec import VmSpec
 
 rom, folder, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -45,15 +45,15 @@ def wait_ready(*_arguments, **_options):
     return SimpleNamespace(close=lambda: None)
 
 
-boot.read_manifest = lambda _image: manifest
+boot.read_manifest = resolve.read_manifest = lambda _image: manifest
 boot.booted_as = lambda found, _debug: found
 boot.read_credentials = lambda _image: None
 boot.machine_spec = lambda *_arguments, **_options: VmSpec(name="one", bios=rom, memory_mb=32)
 boot.open_prints = lambda *_arguments: prints
 boot.wait_ready = wait_ready
 guest.load_settings = lambda _options, config: SimpleNamespace(values=values, file=None)
-guest.choose_accelerator = lambda _wanted, _found: "tcg"
-guest.probe_accelerators = lambda _cache: None
+resolve.choose_accelerator = lambda _wanted, _found: "tcg"
+resolve.probe_accelerators = lambda _cache: None
 guest.ensure_image = lambda _name, _progress: folder
 guest.print_ways = lambda _kept: None
 guest.up(None)
