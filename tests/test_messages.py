@@ -18,7 +18,7 @@ WORDS = {
     "sidecar": r"sidecars?",
     "ingress": r"ingress",
     "keeper": r"keepers?",
-    "settled": r"settled?|settles",
+    "settled": r"settled?(?!=)|settles",
     "thaw": r"thaw\w*",
     "freeze": r"(?<!lab )(?:freez\w+|frozen|froze)(?!\.json)",
     "tap": r"(?<!lab )(?<!source: )(?<!`)taps?(?! decode|:)",
