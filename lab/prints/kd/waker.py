@@ -10,7 +10,7 @@ from functools import partial
 from lab.prints.kd.collector import Collector
 from lab.prints.kd.session import Session
 
-#: After so many seconds without a byte the user is told.
+#: After so many seconds without a byte the user gets a line about it.
 _QUIET_S = 10.0
 #: Without a byte for so long, a target is taken for one that runs already.
 _SILENT_S = 15.0
