@@ -17,8 +17,8 @@ from lab.errors import HostToolError, SnapshotFailed
 from lab.host import assets
 from lab.host.console import open_console
 from lab.host.survey import Survey, survey
-from lab.image.windows.machine import find_firmware
 from lab.toolchain.clang import PACKAGE, look_for_clang
+from lab.vm.firmware import find_firmware
 from lab.vm.statefile import choose_method
 
 

@@ -36,12 +36,13 @@ from lab.image.windows.install import InstallResult, install, publish_disk
 from lab.image.windows.install_events import EVENTS_FILE
 from lab.image.windows.install_host import HostDiskFull
 from lab.image.windows.install_watch import Budgets
-from lab.image.windows.machine import CPUS, MACHINE, NIC, InstallPlan, find_firmware
+from lab.image.windows.machine import CPUS, MACHINE, NIC, InstallPlan
 from lab.image.windows.payload import PayloadParts, SshPayload, payload_files, write_payload
 from lab.image.windows.recipe import WindowsRecipeFile
 from lab.toolchain.build import build_components
 from lab.toolchain.manifest import load_component
 from lab.toolchain.sign import signing_key
+from lab.vm.firmware import find_firmware
 from lab.vm.spec import Accelerator, Firmware
 
 _HOSTNAME = "LAB"

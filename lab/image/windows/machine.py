@@ -11,21 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lab.errors import ConfigError, HostToolError
+from lab.errors import ConfigError
 from lab.vm.spec import Accelerator, CdDrive, Disk, Firmware, Nic, VmSpec
 
 #: ``-drive`` name of the disk, by which ``query-blockstats`` counts its writes.
 DISK_DRIVE = "drive0"
 #: Index of the serial port on which the guest reports ``LAB <stage> <state>``.
 PROGRESS_PORT = 0
-#: Code and variable store, as distributions name them. Never the ones with Microsoft's keys in them (``.ms.fd``):
-#: those turn Secure Boot on, and Windows then refuses test signing.
-_FIRMWARE = (
-    ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),  # Debian, Ubuntu
-    ("usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"),  # older ones
-    ("usr/share/edk2/ovmf/OVMF_CODE.fd", "usr/share/edk2/ovmf/OVMF_VARS.fd"),  # Fedora
-    ("usr/share/edk2/x64/OVMF_CODE.4m.fd", "usr/share/edk2/x64/OVMF_VARS.4m.fd"),  # Arch
-)
 #: What Windows asks a hypervisor for. No hv-passthrough: it may bring hv-crash, which ends the guest before its dump.
 _HYPERV = (
     "hv_relaxed,hv_vapic,hv_spinlocks=0x1fff,hv_time,hv_vpindex,hv_runtime,hv_synic,hv_stimer,hv_frequencies,hv_tlbflush,hv_ipi"
@@ -117,27 +109,6 @@ def platform_devices(accelerator: Accelerator) -> tuple[str, ...]:
     if accelerator == "kvm":
         extra += ["-global", "kvm-pit.lost_tick_policy=discard"]
     return (*extra, "-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0", "-device", "vmcoreinfo")
-
-
-def find_firmware(root: Path = Path("/")) -> Firmware:
-    """UEFI firmware of this host, without enrolled keys.
-
-    Args:
-        root: Where the host's file system begins.
-
-    Raises:
-        HostToolError: There is none; names the package.
-    """
-    for code, variables in _FIRMWARE:
-        if (root / code).is_file() and (root / variables).is_file():
-            return Firmware(root / code, root / variables)
-    raise HostToolError(
-        ["OVMF"],
-        None,
-        message="no UEFI firmware (OVMF) for virtual machines on this host; sought: "
-        + ", ".join(str(root / code) for code, _variables in _FIRMWARE),
-        hint="apt-get install -y ovmf (Fedora: dnf install edk2-ovmf), or choose the BIOS firmware",
-    )
 
 
 def missing_media(plan: InstallPlan) -> Sequence[Path]:

@@ -16,12 +16,12 @@ from lab.host.process import run
 from lab.image.manifest import load_manifest
 from lab.image.windows import files
 from lab.image.windows.guest_machine import guest_machine
-from lab.image.windows.machine import find_firmware
 from lab.live.hardware import fit
 from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import booted_as, open_prints
 from lab.prints.unobserved import Unobserved
 from lab.vm.argv import build_argv
+from lab.vm.firmware import find_firmware
 from lab.vm.machine import VirtualMachine
 from tests.image.windows.conftest import MakeImage
 from tests.image.windows.uefi.disk import efi_program, make_disk

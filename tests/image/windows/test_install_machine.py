@@ -14,8 +14,9 @@ from lab.image.windows.install import InstallResult, install
 from lab.image.windows.install_follow import written_bytes
 from lab.image.windows.install_host import HostDiskFull, InstallEnded, InstallError, InstallStalled
 from lab.image.windows.install_watch import Budgets
-from lab.image.windows.machine import InstallPlan, find_firmware, install_machine
+from lab.image.windows.machine import InstallPlan, install_machine
 from lab.vm.argv import build_argv
+from lab.vm.firmware import find_firmware
 from lab.vm.qmp import QmpEvent
 from lab.vm.spec import Firmware, VmSpec
 from tests.machines import MachineDouble, MonitorDouble
