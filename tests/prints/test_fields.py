@@ -52,7 +52,7 @@ def test_fields_may_have_to_have_values() -> None:
         (lambda: fields("read {length:i}"), r"field 'length' .* unknown type 'i'[^$]*d \(a decimal number\)"),
         (lambda: fields("read {} bytes"), "a brace without a field .* position 6"),
         (lambda: fields("read {length:d bytes"), "a brace without a field .* position 6"),
-        (lambda: fields("{a:d} {a:d}"), "field 'a' stands twice"),
+        (lambda: fields("{a:d} {a:d}"), "field 'a' is twice"),
         (lambda: fields("{a:d}", a="d"), "types are only for patterns"),
         (lambda: fields(re.compile("(?P<a>.)"), b="d"), r"has no group 'b'[^$]*it has a"),
         (lambda: fields("{a:d}").where(b=1), r"has no field 'b'[^$]*it has a"),

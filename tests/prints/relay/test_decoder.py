@@ -134,7 +134,7 @@ def test_a_guest_that_starts_again_is_a_gap(relay: Relay) -> None:
     )
     assert kinds(records) == ["note", "print", "gap", "note", "print"]
     [(missing, reason)] = gaps(records)
-    assert (missing, reason.split(":")[0]) == (0, "the guest started again")
+    assert (missing, reason.split(";")[0]) == (0, "the guest started again")
     assert "58 byte(s)" in reason
 
 
