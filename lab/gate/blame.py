@@ -10,7 +10,7 @@ the lab nor an installed package), of the lab, and of libraries.
 - It is the lab's otherwise: a bug of the lab.
 - There is none of either, as when pytest cannot find a fixture: the test's mistake.
 
-Whatever raised it, an error that says that this machine has no room, memory, files or processes left is the host's.
+Whatever raised it, an error that says that the host has no room, memory, files or processes left is the host's.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def kind_of(frame: types.FrameType) -> Literal["suite", "lab", "library"]:
     if name.startswith(_LAB):
         return "library" if name in _PASSES_ON else "lab"
     if name.startswith("<"):
-        return "library"  # generated code, such as a dataclass's methods, belongs to whoever has called it
+        return "library"  # generated code, such as a dataclass's methods, belongs to its caller
     if any(part in _PACKAGES for part in Path(name).parts) or name.startswith(tuple(f"{path}/" for path in _LIBRARIES)):
         return "library"
     return "suite"
@@ -198,7 +198,7 @@ def _innermost(error: BaseException) -> str:
 
 
 def _caller_of_fail(error: BaseException) -> str:
-    """The file of whoever called ``pytest.fail()``."""
+    """The file that called ``pytest.fail()``."""
     files = [frame.f_code.co_filename for frame in _frames(error)]
     callers = [name for name in files if Path(name).name != "outcomes.py"]
     return callers[-1] if callers else ""

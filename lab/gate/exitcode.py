@@ -58,7 +58,7 @@ class RunEnd:
     Attributes:
         totals: Verdict -> number of tests.
         pytest_code: pytest's exit code; negative when a signal ended it.
-        signal: Number of the signal by which somebody ended the run early; 0 when nobody did.
+        signal: Number of the signal that ended the run early; 0 without one.
         stopped_by: What ended pytest's session early: see :class:`lab.report.sessionfile.SessionFacts`.
         suites_fault: The internal error that ended it came out of a suite's own hook.
         unexplained: Number of tests that failed for pytest and have no verdict that says so.
@@ -119,7 +119,7 @@ def complete_code(code: int, *, unused: bool, not_run: int = 0) -> int:
 def unused_counts(unused: Sequence[str], named: Sequence[str], *, in_lab_file: bool) -> bool:
     """Whether drivers that no test used mean that nothing was checked.
 
-    Whoever names a driver for a run wants it tested. A lab file lists the drivers of all runs: there, one of them is enough.
+    A user who names a driver for a run wants it tested. A lab file lists the drivers of all runs: there, one of them is enough.
 
     Args:
         unused: Named drivers that no test used.

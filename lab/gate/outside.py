@@ -12,7 +12,7 @@ from lab.gate.verdict import Decision, Verdict
 
 
 class ReportedFault(Protocol):
-    """A driver fault as a report tells it; see :class:`lab.report.model.Fault`."""
+    """A driver fault as a report has it; see :class:`lab.report.model.Fault`."""
 
     code: str
     parameters: list[str]
@@ -73,7 +73,7 @@ def fault_after_test(
 
 
 def never_started(ended: str) -> Decision:
-    """Judge a collected test that the run did not come to, and that nobody left out on purpose.
+    """Judge a collected test that the run did not come to and that was not left out on purpose.
 
     Args:
         ended: How the run ended; empty where pytest gave no reason.

@@ -4,9 +4,9 @@ The rules, in the order in which they are asked (the first that holds decides):
 
 0. The first fault of the window is the call of something that the guest's stand-in for a kernel does not have, or the guest
    said that it does not load a driver for want of a module, or ``GuestLacks`` was raised: ``skipped``, for want of that.
-   Whatever failed behind it is its consequence.
-1. The guest reported a fault in the test's window, or ended itself there (a panic, a reset, a power-off that nobody asked
-   for), or ``GuestCrashed`` was raised: ``crash``, even if every assertion passed. A fault whose code the test said it
+   Everything that failed after it is its consequence.
+1. The guest reported a fault in the test's window, or ended itself there (a panic, a reset, a power-off that was not
+   asked for), or ``GuestCrashed`` was raised: ``crash``, even if every assertion passed. A fault whose code the test said it
    expects does not count.
 2. The test was skipped: ``skipped``, with the missing capability or the reason.
 3. Prints of the window are missing (a gap, or ``EvidenceLost``): ``infra``, even if the test failed otherwise. A driver
@@ -35,8 +35,8 @@ The rules, in the order in which they are asked (the first that holds decides):
 A red verdict of the driver (``product``, ``crash``) that the lab file lists becomes ``known``; ``test`` and ``infra`` never do.
 
 ``GuestHung`` is two things. When the guest still answers another command, the hang belongs to what the test started: a
-driver that never completes a read hangs its client and nobody else, so it is ``product``. When the guest answers nothing,
-or nobody asked, it cannot be told from a starved host or a dead network: ``infra``.
+driver that never completes a read hangs its client and nothing else, so it is ``product``. When the guest answers nothing,
+or was not asked, the hang cannot be distinguished from a starved host or a dead network: ``infra``.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Facts:
         gaps: Losses inside of the test's window.
         crash_sign: How the guest ended itself, by QEMU's events; empty when it did not, or when the test provokes that.
         guest_alive: The virtual machine still runs; ``True`` too when the test used no guest.
-        guest_answers: After a hang: another command was answered (True), was not (False), nobody asked (None).
+        guest_answers: After a hang: another command was answered (True), was not (False), none was tried (None).
         missing_capability: Why the test was skipped, when a capability was the reason.
         skip_reason: The reason of any other skip.
         xfail_reason: The reason of an ``xfail`` mark when pytest honoured it (the report has ``wasxfail``).
@@ -202,7 +202,7 @@ def _lacks(facts: Facts) -> str:
 
 
 def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:
-    """Rule 1: a fault in the window, or the exception that tells of one."""
+    """Rule 1: a fault in the window, or the exception that reports one."""
     for fault in facts.faults:
         if not _is_expected(fault.code, facts):
             early = f"before this test did anything, after {facts.behind}: " if facts.behind is not None else ""
@@ -251,7 +251,7 @@ def _class_verdict(error: BaseException, phase: PhaseFact, facts: Facts) -> Verd
     if isinstance(error, LabError):
         return "infra"
     if judges_the_driver(error):
-        # Also in a fixture: whoever writes an assertion there judges the driver.
+        # Also in a fixture: an assertion there judges the driver.
         return "product" if facts.uses_lab else "test"
     return "test" if blame(error) == "test" else "infra"
 

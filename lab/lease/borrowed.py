@@ -1,4 +1,4 @@
-"""A guest that is up, borrowed by a run: no boot, no fork, and it runs on behind the run.
+"""A guest that is up, borrowed by a run: no boot, no fork, and it runs on after the run.
 
 It may have printed, crashed and loaded whatever it liked before: what the run counts begins with a marker of its own, and
 services of the run's drivers are made anew.
@@ -32,19 +32,19 @@ _ATTACH_S = 10.0
 
 
 class BorrowedMachine(VirtualMachine):
-    """The machine of a guest that is up: nothing that a run does ends it."""
+    """The virtual machine of a guest that is up: nothing that a run does ends it."""
 
     def kill(self) -> None:
-        """Leave it to whoever started it."""
+        """Leave it running: it belongs to the command that started it."""
         _LOG.warning("%s stays up: it does not belong to this run", self.spec.name)
 
 
 @dataclass(slots=True, kw_only=True)
 class BorrowedGuest(LiveGuest):
-    """A guest of somebody else's."""
+    """A guest that belongs to another command."""
 
     def close(self, *, keep: bool = False, as_it_is: bool = False) -> None:
-        """Let go of it. Its machine runs on, whatever ``keep`` says."""
+        """Disconnect from it. Its virtual machine runs on, whatever ``keep`` says."""
         LiveGuest.close(self, keep=True, as_it_is=as_it_is)
 
 
@@ -56,7 +56,7 @@ class BorrowedSource:
         guest: The guest, as it is registered.
         manifest: Its image; its description says that it was up.
         payload: What it gets copied in.
-        accelerator: Its machine's.
+        accelerator: Of its virtual machine.
         qemu: QEMU's version.
         transport: How commands reach it.
         files_by: How files get into it.

@@ -1,6 +1,6 @@
 """Guests that a person keeps: one small file for each in the state folder, and the way back to them.
 
-The files hold no secrets (credentials stay in the image's folder), and are the user's own all the same: whoever can write
+The files hold no secrets (credentials stay in the image's folder), and are the user's own all the same: who can write
 them chooses which process ``lab down`` ends.
 """
 
@@ -80,7 +80,7 @@ _ADAPTER = TypeAdapter(DetachedGuest)
 
 
 class DetachedGuests:
-    """The register of kept guests.
+    """The register of detached guests.
 
     Args:
         folder: Holds one JSON file for each guest; made when it is missing, private to the user.
@@ -188,7 +188,7 @@ def describe(
     loaded: tuple[str, ...] = (),
     clock: Callable[[], float] = time.time,
 ) -> DetachedGuest:
-    """Describe a running detached machine for the register; see :class:`DetachedGuest`.
+    """Describe the running virtual machine of a detached guest for the register; see :class:`DetachedGuest`.
 
     Raises:
         GuestExited: It runs no more.
@@ -213,7 +213,7 @@ def describe(
 
 
 def open_detached(guest: DetachedGuest, transport: TransportName | None = None) -> Transport:
-    """Connect to a kept guest; the monitor is left alone, so any number of processes may be connected.
+    """Connect to a detached guest; the monitor is left alone, so any number of processes may be connected.
 
     Raises:
         ImageError: The image's folder is gone.
@@ -221,14 +221,14 @@ def open_detached(guest: DetachedGuest, transport: TransportName | None = None) 
     """
     manifest = read_manifest(guest.image_dir)
     credentials = read_credentials(guest.image_dir)
-    # A machine that is never started: it carries the ports, as the one that was started did.
+    # A virtual machine that is never started here: it has the ports of the one that runs.
     machine = VirtualMachine(machine_spec(manifest, guest.image_dir, name=guest.name, accelerator="tcg"), guest.run_dir)
     machine.ports = guest.ports
     return connect(transport or guest.transport, manifest, credentials, machine)
 
 
 def end_detached(guest: DetachedGuest) -> None:
-    """End a kept guest and remove its run folder. What it wrote to its disk is lost, as with every guest of the lab.
+    """End a detached guest and remove its run folder. What it wrote to its disk is lost, as with every guest of the lab.
 
     Raises:
         GuestExited: QEMU is still there after its deadline.

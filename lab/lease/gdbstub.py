@@ -21,7 +21,7 @@ _LONGEST = 100
 
 @contextlib.contextmanager
 def gdb_stub(guest: DetachedGuest) -> Iterator[str]:
-    """Have a guest's machine listen for gdb; gives what gdb's ``target remote`` takes.
+    """Let a guest's virtual machine listen for gdb; yields the argument of gdb's ``target remote``.
 
     Whoever connects stops the machine. Behind the block nobody can connect any more, and the machine runs: gdb may have been
     killed while it stood still. The monitor is let go meanwhile.
@@ -32,7 +32,7 @@ def gdb_stub(guest: DetachedGuest) -> Iterator[str]:
         TransportError: Its monitor does not answer.
     """
     path = guest.run_dir / SOCKET
-    # One in the guest's own folder is nobody else's; where its name is too long, the kernel chooses a port.
+    # A socket in the guest's own folder is private to it; if its name is too long, the kernel chooses a port.
     device = f"unix:{path},server=on,wait=off" if len(str(path)) <= _LONGEST else "tcp:127.0.0.1:0"
     with _attached(guest) as machine:
         state = _state(machine)

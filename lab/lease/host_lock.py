@@ -1,8 +1,8 @@
-"""Whose turn the machine is: ordinary tests share it, a test about races between CPUs has it to itself.
+"""The host lock: ordinary tests share the host, a test about races between CPUs has it without other guests.
 
 Two guests of two virtual CPUs on two cores slow each other down three to five times under TCG, because a virtual CPU that
-holds a guest's lock loses its core. So such a test waits until nobody else runs, and nobody else starts before it has ended,
-in this run and in the others of this machine.
+holds a guest's lock loses its core. So such a test waits until no other test runs, and none starts before it has ended, in
+this run and in the others on this host.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ _MACHINE = "turn"
 
 
 class HostLock:
-    """A shared and an exclusive lock between all workers of this machine.
+    """A shared and an exclusive lock between all workers on this host.
 
-    Whoever wants to be alone lets the others of its own run go on: to stop them in the middle of a run would leave all but one
-    core idle twice, while they end their tests and while the one runs. A run ends, so everybody's turn comes. Other runs need
-    not end: there, whoever waits holds a gate, and they begin no further test.
+    A worker that wants to be alone lets the others of its own run go on: to stop them in the middle of a run would leave all
+    but one core idle twice, while they end their tests and while the one runs. A run ends, so each worker gets the lock.
+    Other runs need not end: there, the waiting worker holds a gate, and they begin no further test.
 
-    The locks are always taken in one order (run, gate, machine) and the kernel lets go of them when a process dies, so nobody
-    waits in a circle, and a killed worker blocks nobody.
+    The locks are always taken in one order (run, gate, host) and the kernel releases them when a process dies, so there is no
+    deadlock, and a killed worker blocks no other.
 
     Args:
         folder: A folder that all workers of the run share.
-        machine: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
-        patience: Told of a wait for other runs.
-        own: Told of a wait for this run's own workers.
+        host: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
+        patience: Reports a wait for other runs.
+        own: Reports a wait for this run's own workers.
     """
 
-    def __init__(self, folder: Path, machine: Path, *, patience: Patience | None = None, own: Patience | None = None) -> None:
+    def __init__(self, folder: Path, host: Path, *, patience: Patience | None = None, own: Patience | None = None) -> None:
         self._folder = folder
-        self._machine = machine
+        self._host = host
         self._patience = patience or Patience()
         self._own = own or Patience()
 
@@ -51,7 +51,7 @@ class HostLock:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Run while nobody else does; waits as long as that takes."""
+        """Run while no other test runs; waits as long as that takes."""
         with self._lock(fcntl.LOCK_EX):
             yield
 
@@ -63,8 +63,8 @@ class HostLock:
                 "the host lock: this worker's test, or that of another worker, needs the host without other guests"
             ):
                 held.enter_context(locked(self._folder, _RUN, kind))
-            where = f"the host lock: a test of another run uses the host without other guests (fuser -v {self._machine}/*"
+            where = f"the host lock: a test of another run uses the host without other guests (fuser -v {self._host}/*"
             " shows which)"
-            with self._patience.waiting(where), locked(self._machine, _GATE, kind):
-                held.enter_context(locked(self._machine, _MACHINE, kind))
+            with self._patience.waiting(where), locked(self._host, _GATE, kind):
+                held.enter_context(locked(self._host, _MACHINE, kind))
             yield

@@ -48,11 +48,11 @@ class ImageSource:
         files_by: How files get into the guests.
         runs_dir: Where run folders are made.
         evidence_dir: Gets one folder of logs for each guest.
-        kept: The register of guests that people keep.
+        kept: The register of detached guests.
         debug: Whether guests are booted with their kernel debugger.
         hardware: What a lab file adds to the guests' machine.
         detached: Guests live on when this process ends, unless they are ended.
-        progress: Told what a boot waits for.
+        progress: Called with what a boot waits for.
         forks: Where this process's forks come from; see :func:`with_forks`.
         no_forks: Why there are none although they were asked for; for the report.
     """
@@ -150,8 +150,8 @@ class ImageSource:
 def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | None = None) -> ImageSource:
     """The same source, whose guests can be forked as well.
 
-    Without forks, but with the reason, where this QEMU tells nothing of itself, for an image whose prints cannot be
-    followed from a fork, and for a machine of which a fork would lose something.
+    Without forks, but with the reason, where this QEMU does not report its features, for an image whose prints cannot be
+    followed from a fork, and for a virtual machine of which a fork would lose something.
 
     Args:
         source: Boots guests.
@@ -159,7 +159,7 @@ def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | No
         lab_file: The lab file, for errors.
 
     Raises:
-        ConfigError: QEMU does not take the machine of the lab file.
+        ConfigError: QEMU does not accept the virtual machine of the lab file.
     """
     if not can_resume(source.manifest):
         return replace(source, no_forks=why_not_forked(source.manifest))
@@ -214,19 +214,19 @@ def make_forks(
     on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Forks:
-    """Where forks come from on this machine; see :class:`lab.snapshot.forks.Forks`.
+    """Where forks come from on this host; see :class:`lab.snapshot.forks.Forks`.
 
     Args:
-        wish: What the templates are made of; ``qemu`` is the version that QEMU tells.
+        wish: What the templates are made of; ``qemu`` is the version that QEMU reports.
         store: Where templates are.
         runs_dir: Where run folders are made.
         boot_timeout: Seconds until a guest that becomes a template must answer; None for the image's own figure.
         on_close: Given a run folder and whether its guest was kept, when a fork is closed.
         on_ready: Given each fork that answers.
-        progress: Told what is done and waited for.
+        progress: Called with what is done and waited for.
 
     Raises:
-        HostToolError: QEMU is missing, or does not tell what it can do.
+        HostToolError: QEMU is missing, or does not report its features.
     """
     features = probe_features(QEMU)
     return Forks(

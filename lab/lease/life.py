@@ -1,4 +1,4 @@
-"""The life of one guest of a run, as the report tells it: when it was ready, how it got its files, and why it ended."""
+"""The life of one guest of a run, as the report has it: when it was ready, how it got its files, and why it ended."""
 
 from __future__ import annotations
 

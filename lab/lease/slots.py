@@ -1,6 +1,6 @@
-"""Places for guests: more workers than the machine carries wait until one is free, however long that takes.
+"""Slots for guests: workers wait, without a deadline, when the host has as many guests as it can run.
 
-The places are the machine's, for all runs on it. A guest takes its share of them: one of six where the machine carries six of
+The slots belong to the host and serve all runs on it. A guest takes its share: one of six if the host can run six of
 its kind, half of them where it carries two. A share is a number of bytes of one lock file, which may lie anywhere in it.
 """
 
@@ -18,7 +18,7 @@ from lab.lease.protocol import GuestSource
 from lab.lease.waiting import Patience
 
 _POLL_S = 0.02
-#: What the whole machine is: the least common multiple of 1 to 10, so that small numbers of guests share it without a rest.
+#: The whole host: the least common multiple of 1 to 10, so that small numbers of guests share it without a rest.
 _WHOLE = 2520
 _FILE = "guests"
 _GATE = "guests.gate"
@@ -27,12 +27,12 @@ _GATE = "guests.gate"
 class Slots:
     """One place of a worker; the kernel frees it when its holder dies.
 
-    Fair: whoever waits holds the gate, so that all others wait behind.
+    Fair: the first that waits holds the gate, and all others wait for the gate.
 
     Args:
         folder: A folder that all runs share, see :func:`lab.host.locks.locks_dir`.
-        count: How many guests of this kind the machine carries.
-        patience: Told of a wait.
+        count: How many guests of this kind the host can run.
+        patience: Reports a wait.
     """
 
     def __init__(self, folder: Path, count: int, *, patience: Patience | None = None) -> None:
@@ -72,7 +72,7 @@ class Slots:
             self._fd = -1
 
     def _try(self, fd: int) -> bool:
-        """Lock a share, if so much is free; nobody else takes any meanwhile, because this one has the gate."""
+        """Lock a share, if so much is free; no other worker takes any meanwhile, because this one has the gate."""
         left = self._share
         found = []
         for start, length in free_ranges(fd, 0, _WHOLE):
@@ -86,12 +86,12 @@ class Slots:
 
 
 def slot_count(source: GuestSource, *, forks: bool, capacity: Capacity | None = None) -> int:
-    """How many guests of a source this machine carries at once.
+    """How many guests of a source this host can run at once.
 
     Args:
         source: Where guests come from.
         forks: They are forks.
-        capacity: What the machine has; measured when None.
+        capacity: What the host has; measured when None.
     """
     try:
         machine = source.manifest.machine

@@ -31,7 +31,7 @@ class Patience:
 
     Args:
         say: Shows a line to people; called from a thread of its own.
-        after_s: Seconds until a wait is told.
+        after_s: Seconds until a wait is reported.
         timer: Makes a timer of seconds and what is to be done then.
         clock: Monotonic clock in seconds.
     """
@@ -51,7 +51,7 @@ class Patience:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Tell what the body waits for if it takes long, and tell then how long it has taken.
+        """Report what the body waits for if it takes long, and then how long it took.
 
         Args:
             what: For example ``a slot for its guest: …``.

@@ -112,7 +112,7 @@ class LoadedDriver:
             except ServiceError as error:
                 if error.exit_code != ALREADY_RUNNING:
                     raise
-                self.reload()  # the stop behind an earlier test was forgotten, see wait_unloaded
+                self.reload()  # the kernel forgot the stop after an earlier test, see wait_unloaded
             return True
         if fresh and not self._lease.freshly_loaded(self.name):
             self.reload()
@@ -120,7 +120,7 @@ class LoadedDriver:
         return False
 
     def leave(self, *, wait: bool = False) -> None:
-        """Unload it behind a test; one that is not loaded any more is fine. For the fixtures.
+        """Unload it after a test; one that is not loaded any more is fine. For the fixtures.
 
         Args:
             wait: Until it is unloaded, on every guest.
@@ -193,7 +193,7 @@ class LoadedDriver:
         self._lease.note_loaded(self.name, seconds=self._clock() - begin)
 
     def _is_gone(self, error: ServiceError) -> bool:
-        """Whether the service was refused because there is none; the free guest's sc does not always tell why."""
+        """Whether the service was refused because there is none; the free guest's sc does not always report why."""
         if error.exit_code == UNKNOWN_ERROR:
             return not self._lease.guest.services.exists(self.service)
         return error.exit_code == DOES_NOT_EXIST

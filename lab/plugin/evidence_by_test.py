@@ -61,7 +61,7 @@ class EvidenceByTest:
         out: Folder of the run.
         source: Where the guests come from.
         dump: When memory dumps are taken.
-        end: End the machine of a guest that has crashed for good; off when somebody wants to look at it.
+        end: End the virtual machine of a guest that has crashed for good; off if the user wants to look at it.
     """
 
     def __init__(self, out: Path, source: GuestSource, *, dump: CrashDump = "auto", end: bool = True) -> None:
@@ -143,7 +143,7 @@ class EvidenceByTest:
         return [EvidenceFile(kind=file.kind, path=self._relative(file.path), note=file.note) for file in files]
 
     def _know(self, guest: LiveGuest, *, before: _Guest | None) -> _Guest:
-        """Begin with a guest, or with one that got another machine: events are numbered anew there."""
+        """Begin with a guest, or with one that got another virtual machine: events are numbered anew there."""
         if before is not None and before.watch is not None:
             before.watch.stop()
         known = self._guests[guest.guest_id] = _Guest(guest.machine, event_count(guest.machine))
@@ -169,7 +169,7 @@ class EvidenceByTest:
         return [drivers[name] for name in names if name in drivers]
 
     def _locate(self, run: TestRun, address: int) -> str:
-        """Function and line of a fault that tells its address alone, as the free guest's do."""
+        """Function and line of a fault that reports only its address, as the free guest's do."""
         return next((said for package in self._packages(run) if (said := locate(package, address))), "")
 
     def _relative(self, path: Path) -> str:

@@ -11,7 +11,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class FinishAnyway:
-    """Calls the lab's own end of the session where another plugin's failed ahead of it: pytest's JUnit file on a full disk.
+    """Calls the lab's own end of the session where another plugin's failed before it: pytest's JUnit file on a full disk.
 
     Args:
         finish: The lab's own end; it is called last otherwise.

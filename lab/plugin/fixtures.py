@@ -20,7 +20,7 @@ from lab.prints.stream import PrintStream
 
 #: The fixtures that need a guest; a test that uses one of them is a lab test.
 GUEST_FIXTURES = frozenset({"guest", "drivers", "driver", "lab_driver", "reader", "client", "lab_client", "prints"})
-#: The client behind ``reader``.
+#: The client that ``reader`` runs.
 PROBE_CLIENT = "drvprobe"
 
 
@@ -65,7 +65,7 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     run.use_drivers(names)
     order = payload.load_order(names)
     loaded = {name: LoadedDriver(payload.driver(name), lease) for name in dict.fromkeys((*names, *order))}
-    # Unloaded behind the test that used it, not ahead of the next one: an unload that fails is this test's finding.
+    # Unloaded after the test that used it, not before the next one: an unload that fails is this test's finding.
     with contextlib.ExitStack() as behind:
         if run.wishes.reload:
             unload_users(order, payload, lease)

@@ -61,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the plugin's own hooks."""
     pluginmanager.add_hookspecs(hookspec)
-    # The first hook that is called, and ahead of pytest's capture.
+    # The first hook that is called, and before pytest's capture.
     if not pluginmanager.hasplugin(_TERMINAL):
         pluginmanager.register(Terminal(), _TERMINAL)
 
@@ -92,12 +92,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Find the lab's tests; those that need the machine to themselves go last, so that a worker changes its guest once."""
+    """Find the lab's tests; those that need the host without other guests go last, so that a worker changes its guest once."""
     wishes = {item.nodeid: markers.read_wishes(item) for item in items}
     users = frozenset(item.nodeid for item in items if uses_guest(item))
     if not users and not any(markers.has_marker(item) for item in items):
         if OUT in config.stash and not config.stash[OUT].is_dir():
-            close_run_log(config)  # a worker's: nobody makes that folder, and the tests are somebody else's
+            close_run_log(config)  # a worker's: no run makes that folder, and the tests are not the lab's
         return
     if only := config.getoption("lab_only", None):
         leave_out_others(config, items, wishes, users, only)
@@ -113,7 +113,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     chosen = options_of(config)
     if OUT not in config.stash:
-        config.stash[OUT] = choose_out(chosen)  # without workers; they were told
+        config.stash[OUT] = choose_out(chosen)  # without workers; those got it from the controller
     out = config.stash[OUT]
     worker = worker_name(config)
     open_run_log(config, out, worker)
@@ -161,7 +161,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note on a suite that cannot be collected whether the machine is to blame; it may say why in any bytes."""
+    """Note on a suite that cannot be collected whether the host is to blame; its message may hold any bytes."""
     report = yield
     mark_collection(report)
     if report.failed:
@@ -171,11 +171,11 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, p
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Wait for this worker's turn on the machine."""
+    """Hold this worker's share of the host while the test runs."""
     session = item.config.stash.get(SESSION, None)
     if session is None or item.nodeid not in session.users:
         return (yield)
-    with session.turn(item.nodeid, nextitem.nodeid if nextitem is not None else None):
+    with session.host_share(item.nodeid, nextitem.nodeid if nextitem is not None else None):
         return (yield)
 
 
@@ -189,7 +189,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Close the test's window behind its last fixture, and say what came to light in it."""
+    """Close the test's window after its last fixture, and say what came to light in it."""
     session = item.config.stash.get(SESSION, None)
     if session is None:
         return (yield)
@@ -224,7 +224,7 @@ def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """What the user got wrong is told by the controller: a worker's own end would hide the words."""
+    """A mistake of the user is reported by the controller: a worker's own end would hide the words."""
     try:
         return (yield)
     except pytest.UsageError as error:
@@ -260,7 +260,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             attach_to_junit(config.invocation_params.dir / os.path.expandvars(Path(junit).expanduser()), out)
         config.stash[_FINISHED] = finished
         if session.exitstatus == pytest.ExitCode.OK and finished.report.exit_code != OK:
-            # A fault behind the last test's window: pytest itself has seen no test fail. Or nothing was checked.
+            # A fault after the last test's window: pytest itself has seen no test fail. Or nothing was checked.
             nothing = finished.report.exit_code == NOTHING
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED if nothing else pytest.ExitCode.TESTS_FAILED
         link_latest(out, options_of(config).out_root)

@@ -45,7 +45,7 @@ class Isolation:
         return self._wishes.get(nodeid, Wishes())
 
     def forks(self, nodeids: Iterable[str], *, smp: int) -> dict[ForkWish, int]:
-        """How many forks of each kind some tests want, whoever runs them.
+        """How many forks of each kind some tests want, in whatever worker.
 
         Args:
             nodeids: The tests, in their order.

@@ -83,7 +83,7 @@ def describe_run(
 
 
 def machine_entry(manifest: ImageManifest, accelerator: str, hardware: Machine) -> MachineEntry:
-    """The guests' machine for the report.
+    """The guests' virtual machine for the report.
 
     Args:
         manifest: As the guests are booted, with the lab file's figures.

@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def choose_out(options: LabConfig) -> Path:
-    """The folder of this run; it is made by whoever writes into it first.
+    """The folder of this run; the first process that writes into it makes it.
 
     Raises:
         pytest.UsageError: The user named a folder that holds anything: another run, or files of their own.

@@ -78,7 +78,7 @@ class Recorder:
 
         Args:
             exit_status: pytest's.
-            stopped: Why pytest's session says that it stops (``-x`` without workers tells it there alone).
+            stopped: Why pytest's session says that it stops (``-x`` without workers is reported only there).
         """
         by = self._stopped_by or ("stop" if stopped else "")
         return SessionFacts(
@@ -96,7 +96,7 @@ class Recorder:
 
 
 def mark_collection(report: pytest.CollectReport) -> None:
-    """Note on a failed collection's report whether this machine is to blame; the exception does not leave its process."""
+    """Note on a failed collection's report whether this host is to blame; the exception does not leave its process."""
     call = getattr(report, "call", None)
     error: BaseException | None = call.excinfo.value if call is not None and call.excinfo is not None else None
     setattr(report, _VERDICT, collection_verdict(error))

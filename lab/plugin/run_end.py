@@ -78,7 +78,7 @@ def summary_lines(finished: Finished) -> list[str]:
     lines += [
         f"guest {guest.guest_id} ended: {guest.ended}"
         for guest in report.guests
-        # With forks most guests end behind their test: that is no news.
+        # With forks most guests end after their test: that is no news.
         if guest.ended not in ordinary and not guest.ended.startswith(REPLACED)
     ]
     lines += [

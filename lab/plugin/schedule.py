@@ -17,11 +17,11 @@ _ENOUGH = 2
 
 
 class ForkScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out one scope after the other to whoever is free; what a dead worker left goes to another one."""
+    """Hands out one scope after the other to the next free worker; the scopes of a dead worker go to another one."""
 
     #: Tests of one class, or outside of classes of one module, stay together.
     classes = True
-    #: Seconds that scopes took in an earlier run; those that had the machine to themselves have less than nothing.
+    #: Seconds that scopes took in an earlier run; those that had the host without other guests have a negative number.
     seconds: Mapping[str, float] = {}
 
     def _assign_work_unit(self, node: Any) -> None:
@@ -83,7 +83,7 @@ def last_seconds(folder: Path, *, classes: bool) -> dict[str, float]:
     found: defaultdict[str, float] = defaultdict(float)
     for test in report.tests:
         scope = scope_of_id(str(test.nodeid), classes=classes)
-        # Those wait until nobody else runs: handed out early, they would keep their worker from all other work.
+        # Those wait until no other test runs: handed out early, they would keep their worker from all other work.
         found[scope] += -1e6 if test.guest_id in alone else test.duration_s
     return dict(found)
 
@@ -95,7 +95,7 @@ def make_scheduler(config: pytest.Config, log: Any, *, classes: bool, last_run: 
         config: pytest's configuration.
         log: Its log.
         classes: Tests of one class or module stay together.
-        last_run: Folder of an earlier run, which tells how long tests take.
+        last_run: Folder of an earlier run, which has how long tests take.
     """
     scheduler = ForkScheduling(config, log)
     scheduler.classes = classes

@@ -39,8 +39,8 @@ from lab.report.model import ForksEntry
 from lab.report.worker_files import ResultWriter
 from lab.snapshot.fork_request import Forking
 
-#: How long the guest's word about its crash may be on its way.
-_SETTLE_S = 2.0
+#: Seconds that the guest's report of its crash may take to arrive.
+_CRASH_REPORT_S = 2.0
 
 
 class LabSession:
@@ -88,14 +88,14 @@ class LabSession:
         self._last_here = False
         self._forks_written = False
         patience = Patience(say)
-        self._turn = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
+        self._host_lock = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
         self.evidence = EvidenceByTest(out, source, dump=config.crash_dump, end=config.keep == "never")
         self._triage = Triage(self.evidence)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
         # Only the lab's own source knows a reason; one that a hook put in its place need not.
         self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
-        # Guests that write to a file of the user's are alone on the machine, also beside those of other runs.
+        # Guests that write to a file of the user's are alone on the host, also among those of other runs.
         places = 1 if config.machine.writes else slot_count(source, forks=forks is not None)
         self._slots = Slots(locks_dir(), places, patience=patience)
         self.pool = GuestPool(
@@ -114,15 +114,15 @@ class LabSession:
         if self._forks is not None:
             served = [one for one in nodeids if one in self.users and not self._requirements.will_skip(self.wishes_of(one))]
             counts = self._isolation.forks(served, smp=self.source.manifest.machine.smp)
-            self._forks.expect(counts, beside=self._turn.shared)
+            self._forks.expect(counts, beside=self._host_lock.shared)
 
     def wishes_of(self, nodeid: str) -> Wishes:
         """What a test asks for."""
         return self._isolation.wishes(nodeid)
 
     @contextlib.contextmanager
-    def turn(self, nodeid: str, nextid: str | None = None) -> Iterator[None]:
-        """Hold this worker's share of the machine for a test, or all of it, and a slot for its guest.
+    def host_share(self, nodeid: str, nextid: str | None = None) -> Iterator[None]:
+        """Hold this worker's share of the host for a test, or all of it, and a slot for its guest.
 
         Args:
             nodeid: The test.
@@ -131,11 +131,11 @@ class LabSession:
         wishes = self._isolation.wishes(nodeid)
         self._nextid = nextid
         self._last_here = False
-        # The place first: whoever waits for one must not hold the machine's turn, which a holder of a place may wait for.
+        # The slot first: a worker that waits for one must not hold the host lock, which the holder of a slot may wait for.
         self._slots.take()
         alone = wishes.cpus and not self._requirements.will_skip(wishes)
         try:
-            with self._turn.alone() if alone else self._turn.shared():
+            with self._host_lock.alone() if alone else self._host_lock.shared():
                 try:
                     yield
                 finally:
@@ -209,7 +209,7 @@ class LabSession:
         if report.outcome == "failed" and run.lease is not None:
             run.lease.note_failure()
             if self.config.keep == "failed" and self.pool.kept is None:
-                # Drivers, processes and handles stay as the test left them: nobody else may use this guest, nor tidy it up.
+                # Drivers, processes and handles stay as the test left them: no other test may use this guest, nor tidy it up.
                 run.lease.condemn(f"kept as {run.nodeid} left it")
             report.sections.append(("kernel prints", self._triage.prints_text(run, run.lease) or "(none)"))
             report.sections.append(("guest", f"{run.lease.life.guest_id}: {self.guest_text}"))
@@ -223,7 +223,7 @@ class LabSession:
             self._last_here = self.run.last_here
 
     def leave_driver(self, driver: LoadedDriver) -> None:
-        """Unload a driver behind a test, unless the next test wants it as it is or the guest is spoilt anyway.
+        """Unload a driver after a test, unless the next test wants it as it is or the guest is unfit anyway.
 
         A test that does not care for a fresh load does not see to an unload either, where its fork goes with it.
         """
@@ -234,13 +234,13 @@ class LabSession:
         if lease is None or lease.condemned or not lease.guest.alive or driver.name in run.keep_loaded:
             return
         if first_fault(lease.ledger.peek()) is not None:
-            # The driver is gone with the process that hosted it, or with its machine: there is nothing to unload.
+            # The driver is gone with the process that hosted it, or with its virtual machine: there is nothing to unload.
             return
         try:
             driver.leave()
         except TransportError:
             # A guest that has just crashed answers no more; its own word about it may be a moment later than the silence.
-            if lease.ledger.fault(timeout=_SETTLE_S) is None:
+            if lease.ledger.fault(timeout=_CRASH_REPORT_S) is None:
                 raise
 
     def close_window(self) -> None:

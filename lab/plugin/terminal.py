@@ -11,7 +11,7 @@ _LOG = logging.getLogger(__name__)
 class Terminal:
     """Standard error as it was before pytest began to capture it; a plugin of pytest.
 
-    A worker inherits it from the controller. Made when the lab's plugin is registered, which is ahead of the capture.
+    A worker inherits it from the controller. Made when the lab's plugin is registered, which is before the capture.
     """
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class Terminal:
             self._fd = -1
 
     def say(self, text: str) -> None:
-        """Write a line; one that nobody can read any more is in the log."""
+        """Write a line; a line that cannot be written is in the log."""
         if self._fd < 0:
             return
         try:
-            # Ahead of it may stand the dots of pytest.
+            # The dots of pytest may be on the same line.
             os.write(self._fd, f"\nlab: {text}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
             _LOG.info("not shown: %r: %s", text, error)

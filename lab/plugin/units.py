@@ -1,6 +1,6 @@
 """How many workers a run has work for: asked of a pytest that only collects, before any worker is started.
 
-pytest-xdist starts its workers first, and each of them collects by itself: nobody knows then how many tests there are.
+pytest-xdist starts its workers first, and each of them collects by itself: the number of tests is not known then.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def unit_of(nodeid: str, unit: Unit) -> str:
 
 
 def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
-    """How many of the wanted workers will have something to do; all of them where that cannot be told.
+    """How many of the wanted workers will have something to do; all of them where that is not known.
 
     Args:
         config: The controller's configuration.

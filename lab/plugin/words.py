@@ -35,7 +35,7 @@ class Asked:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, object, object]:
-        """Ahead of every other plugin's."""
+        """Before every other plugin's."""
         words = self._parser.parse_known_args(self._question["words"])
         option = config.option
         self._words = Words(

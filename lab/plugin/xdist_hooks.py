@@ -1,4 +1,4 @@
-"""pytest-xdist: how many workers, what the controller tells them, and that they die with it."""
+"""pytest-xdist: how many workers, what the controller sends them, and that they die with it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NO_GUEST = "lab_no_guest"
 
 
 def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:
-    """What the controller told this worker; None in the controller and without xdist."""
+    """What the controller sent this worker; None in the controller and without xdist."""
     return getattr(config, "workerinput", None)
 
 
@@ -71,7 +71,7 @@ def die_with_parent() -> None:
 
 
 def tell_controller(config: pytest.Config, recorder: Recorder) -> None:
-    """At a worker's end: tell the controller what it cannot see itself."""
+    """At a worker's end: send the controller what it cannot see itself."""
     output: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if output is not None:
         facts = recorder.facts(0)
@@ -96,7 +96,7 @@ class XdistHooks:
         self._recorder = recorder
 
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take down what a worker has told at its end.
+        """Record what a worker sent at its end.
 
         Raises:
             pytest.UsageError: It ended because of something that the user wrote.
@@ -111,7 +111,7 @@ class XdistHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """No more workers than the machine carries guests, or than there is work for: in runs whose folder is named.
+        """No more workers than the host can run guests, or than there is work for: in runs whose folder is named.
 
         Before pytest-xdist reads its list of workers for the first time: later on, parts of it have counted them already.
         """
@@ -127,7 +127,7 @@ class XdistHooks:
         config.option.tx = workers[: min(wanted, known or work_for(config, wanted, _unit(config, dist)))]
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a new worker where the run writes to."""
+        """Send a new worker the folder of the run."""
         config: pytest.Config = node.config
         if OUT not in config.stash:
             config.stash[OUT] = choose_out(options_of(config))
@@ -148,7 +148,7 @@ class XdistHooks:
 
 
 def auto_workers(config: pytest.Config) -> int | None:
-    """As many workers as this machine carries guests; None, for pytest-xdist's own rule, where no image is known."""
+    """As many workers as this host can run guests; None, for pytest-xdist's own rule, where no image is known."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # pytest-xdist's own variable has the last word
     return _carried(config)
@@ -163,7 +163,7 @@ def _unit(config: pytest.Config, dist: str) -> Unit:
 
 
 def _carried(config: pytest.Config) -> int | None:
-    """How many guests of the run's image this machine carries; None where no image is known."""
+    """How many guests of the run's image this host can run; None where no image is known."""
     from lab.host.capacity import measure
     from lab.image.store import find_image
     from lab.live.print_wiring import can_resume

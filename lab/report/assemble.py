@@ -40,7 +40,7 @@ def assemble(
         duration_s: Wall time of the whole run; from ``meta.started_at`` to now when not given.
         ended: How the run died, in words; empty when pytest came to its own end. Collected tests that never started are
             then listed as ``infra`` with this reason, unless it was interrupted.
-        interrupted: Somebody wanted the run to end: what had not run to its end by then is not run, and nobody's fault.
+        interrupted: The user ended the run: what had not run to its end by then is listed as not run, with no one to blame.
 
     Returns:
         The report, tests sorted by their id and guests by worker and start, whatever order the workers wrote in. A driver

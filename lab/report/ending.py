@@ -15,7 +15,7 @@ def run_end(report: RunReport | None, session: SessionFacts, pytest_code: int, s
         report: The run's report; None when no test of the lab was there.
         session: What pytest saw.
         pytest_code: pytest's exit code, as its process gave it.
-        signal: Number of the signal by which somebody ended the run; 0 when nobody did.
+        signal: Number of the signal that ended the run; 0 without one.
     """
     totals: dict[str, int] = {str(verdict): count for verdict, count in report.totals.items()} if report else {}
     if report is None:

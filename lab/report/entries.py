@@ -60,7 +60,7 @@ def fault_entry(record: FaultRecord, *, driver: str | None = None, where: str = 
 
 
 def sign_entry(sign: CrashSign) -> Fault:
-    """Turn a guest's end that QEMU told into its entry in the report; one without a code has the code 0."""
+    """Turn a guest's end that QEMU reported into its entry in the report; one without a code has the code 0."""
     bugcheck = sign.bugcheck
     if bugcheck is None:
         return Fault(code=NO_CODE, text=sign.text)
@@ -86,7 +86,7 @@ def guest_entry(
     Args:
         life: The guest's life so far.
         worker: Whose guest it is.
-        sign: How it ended itself outside of every test, by QEMU; its fault where the kernel told none.
+        sign: How it ended itself outside of every test, by QEMU; its fault where the kernel reported none.
         evidence: What was saved of that.
     """
     account = life.attribution

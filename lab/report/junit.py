@@ -50,7 +50,7 @@ def user_properties(entry: TestEntry, *, guest: str, image_key: str, hashes: Map
 def attach_evidence(junit: Path, out: Path, *, base: Path | None = None) -> int:
     """Name each test's evidence in its ``system-out``, as lines ``[[ATTACHMENT|path]]``, which Jenkins, GitLab and Azure read.
 
-    pytest writes its file without such lines (unless all captured output is to be in it), so they are put in behind it, by the
+    pytest writes its file without such lines (unless all captured output is to be in it), so they are added after it, by the
     properties of :func:`user_properties`. May be called again: a file has its lines once.
 
     Args:
@@ -91,7 +91,7 @@ def attach_evidence(junit: Path, out: Path, *, base: Path | None = None) -> int:
 def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) -> Path:
     """Make ``junit.xml`` of a run say what the report says, and write it into the run's folder, or elsewhere.
 
-    pytest writes nothing when it is killed, leaves out what it did not come to, and knows neither crashes behind a test nor
+    pytest writes nothing when it is killed, leaves out what it did not come to, and knows neither crashes after a test nor
     known issues. What it wrote of a test otherwise, such as its output, stays.
 
     Args:
@@ -128,7 +128,7 @@ def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) ->
     return written
 
 
-#: What a reader of JUnit files is told of each verdict.
+#: What a JUnit file says of each verdict.
 _OUTCOMES = {
     "product": "failure",
     "crash": "failure",

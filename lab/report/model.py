@@ -70,7 +70,7 @@ class PrintEntry(_Model):
 
 
 class EventEntry(_Model):
-    """Something of note that the kernel told in its place among the prints; see :class:`lab.prints.record.EventRecord`."""
+    """Something of note that the kernel reported, in its place among the prints; see :class:`lab.prints.record.EventRecord`."""
 
     sequence: int
     host_time: float
@@ -255,7 +255,7 @@ def kind_entry(name: str) -> KindEntry:
 
 
 class ImageEntry(_Model):
-    """The image behind every guest of the run."""
+    """The image of every guest of the run."""
 
     name: str
     key: str
@@ -276,7 +276,7 @@ class ImageEntry(_Model):
 
 
 class DiskEntry(_Model):
-    """A disk that the lab file has the guests' machine given."""
+    """A disk that the lab file adds to the guests' virtual machine."""
 
     file: Text
     access: str = Field(description="overlay, read-only or write")

@@ -41,7 +41,7 @@ def crash_pieces(report: RunReport, out: Path, *, crashed: str, after: str) -> l
         report: The run.
         out: Its folder.
         crashed: Name of the test that crashes its guest.
-        after: Name of the test behind it, which must pass on another guest.
+        after: Name of the test after it, which must pass on another guest.
     """
     entry = _entry(report, crashed)
     if entry is None:

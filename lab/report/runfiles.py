@@ -42,7 +42,7 @@ class RunMeta(BaseModel):
 
 
 def write_meta(out: Path, meta: RunMeta) -> None:
-    """Keep ``meta`` in the out folder for whoever assembles the report, also when pytest dies."""
+    """Keep ``meta`` in the out folder for the process that assembles the report, also when pytest dies."""
     write_text(out, META_FILE, as_json(meta, indent=2) + "\n")
 
 

@@ -25,7 +25,7 @@ _LIBRARIES = ("paramiko", "urllib3", "qemu", "filelock")
 _MASK = "***"
 #: A shorter word would mask half of the log, and no secret of the lab is that short.
 _LEAST_SECRET = 6
-#: What nobody registered: keys, the user's part of a URL (of a proxy), authorization headers.
+#: Secrets that are not registered: keys, the user's part of a URL (of a proxy), authorization headers.
 _PATTERNS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
@@ -142,7 +142,7 @@ class RunLog(logging.Handler):
                     data = data[os.write(self._fd, data) :]
                 return
             except OSError:
-                # The results meet the same error, and tell it. A log that nothing takes must not end a run.
+                # The results meet the same error, and report it. A log that cannot be written must not end a run.
                 self._folders.pop(0)
                 self._close_file()
 

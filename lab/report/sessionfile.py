@@ -1,7 +1,7 @@
 """``session.json``: what pytest itself has to say about a run, beside the verdicts of its tests.
 
-pytest's exit code alone does not tell a run that was interrupted from one that stopped at its first failure, nor a suite that
-cannot be imported from an option that nobody knows; its hooks do.
+pytest's exit code alone does not distinguish a run that was interrupted from one that stopped at its first failure, nor a
+suite that cannot be imported from an unknown option; its hooks do.
 """
 
 from __future__ import annotations

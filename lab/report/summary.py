@@ -24,7 +24,7 @@ from lab.report.view import (
     unchecked,
 )
 
-#: GitHub shows ten annotations of a kind for each step, and drops the others without a word.
+#: GitHub shows ten annotations of a kind for each step, and drops the others without notice.
 _MOST_ANNOTATIONS = 10
 #: The check-run interface of GitHub takes titles of 255 characters, and messages of 64 KiB.
 _LONGEST_TITLE = 255
@@ -106,9 +106,9 @@ def red_tests(report: RunReport) -> list[TestEntry]:
 
 
 def fault_place(test: TestEntry) -> str:
-    """Where a test's driver faulted, as far as that can be told; empty when it cannot.
+    """Where a test's driver faulted, as far as that is known; empty when it is not.
 
-    The free guest tells a fault's address, and not where drivers are loaded.
+    The free guest reports a fault's address, and not where drivers are loaded.
     """
     if test.fault is None or not test.fault.where:
         return ""

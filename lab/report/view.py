@@ -154,7 +154,7 @@ def driver_line(driver: DriverEntry) -> str:
 
 
 def driver_facts(driver: DriverEntry) -> str:
-    """What tells one build of a driver from another, for people: version, signer, commit."""
+    """What distinguishes one build of a driver from another, for people: version, signer, commit."""
     signer = f"signed by {driver.signer}" if driver.signer else "not signed"
     commit = f"commit {driver.commit[:_SHORT_COMMIT]}" if driver.commit else "in no git repository"
     if driver.commit and driver.dirty:
