@@ -43,7 +43,7 @@ def test_the_guest_of_a_failed_test_is_kept_as_the_test_left_it(inner: Inner, fo
     assert (other["killed"], other["id"]) == (True, "master-2")
     first, second = inner.report.guests
     assert first.kept_as == "master-1"
-    assert first.ended.startswith("kept as test_inner.py::test_red left it; it runs on: `lab shell master-1` looks in")
+    assert first.ended.startswith("kept as test_inner.py::test_red left it; it runs on: `lab shell master-1` opens it")
     assert second.kept_as == ""
     result.stdout.fnmatch_lines(["guest master-1 ended: kept as test_inner.py::test_red left it; it runs on: `lab shell*"])
 

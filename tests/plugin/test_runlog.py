@@ -54,7 +54,7 @@ def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
     assert "lab: gw0 waiting for a slot for its guest: other runs on this host have all slots" in result.stderr.str()
     assert "lab: gw0 continued after" in result.stderr.str()
     assert inner.verdicts == {"test_one": "passed"}
-    assert "lab.lease.waiting: waits for a place" in (inner.out / "lab.log").read_text(encoding="utf-8")
+    assert "lab.lease.waiting: waiting for a slot" in (inner.out / "lab.log").read_text(encoding="utf-8")
 
 
 def test_a_session_of_other_tests_keeps_no_log(pytester: pytest.Pytester) -> None:
