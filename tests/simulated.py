@@ -19,7 +19,7 @@ from lab.crash.hang import Breaker
 from lab.errors import EvidenceLost, GuestHung, LabError, TransportError
 from lab.guest.files import sum_of
 from lab.guest.protocol import CommandResult, Transport
-from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.prints.log import RecordLog
@@ -265,7 +265,7 @@ def manifest(**changes: object) -> ImageManifest:
         "capabilities": ("dbgprint", "driver_load"),
         "machine": MachineSpec(machine="none", memory_mb=1, disk="disk.qcow2"),
         "prints": PrintPort(source="wine", mark_port=1),
-        "ports": Ports(),
+        "transports": usual_offers("winrm", "ssh"),
     }
     return ImageManifest.model_validate(values | changes)
 

@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Literal, Self
 
 from lab.bench.measure import Forks
+from lab.guest.transport_kind import TransportName
 from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress
 from lab.lease.image_source import ImageSource
 from lab.live.deploy import deploy
-from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 
 

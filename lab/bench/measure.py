@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 
 from lab.bench.samples import Samples
 from lab.errors import LabError
+from lab.guest.transport_kind import TransportName
 from lab.image.manifest import Credentials, ImageManifest
-from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest import LiveGuest
 
 
 class NotHere(LabError):

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lab.cli.choices import OpenTransportOption, check_transport
 from lab.cli.guest import detached_guests
 from lab.errors import CommandFailed, ConfigError
 from lab.guest.files import local_sums, parse_sums, run_labfile
@@ -24,7 +25,6 @@ FOLDER = "C:\\lab\\files"
 _MISSING = (2, 3)
 _ASK_S = 60.0
 
-_Transport = Annotated[str | None, typer.Option(help="winrm or ssh; default: as the guest was booted")]
 _Timeout = Annotated[float, typer.Option(min=1, help="Seconds for each file or folder")]
 
 
@@ -43,7 +43,7 @@ def put(
         ),
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist with other content")] = False,
-    transport: _Transport = None,
+    transport: OpenTransportOption = None,
     timeout: _Timeout = 300.0,
 ) -> None:
     r"""Copy files into a guest that is up.
@@ -69,7 +69,7 @@ def get(
     dest: Annotated[
         Path | None, typer.Argument(metavar="[DEST]", help="The copy, or the folder for it; default: the current folder")
     ] = None,
-    transport: _Transport = None,
+    transport: OpenTransportOption = None,
     timeout: _Timeout = 300.0,
 ) -> None:
     r"""Copy a file or folder out of a guest that is up.
@@ -130,12 +130,11 @@ class _Side:
     """The guest's side of copies."""
 
     def __init__(self, guest: DetachedGuest, transport: str | None, timeout: float) -> None:
-        if transport not in (None, "winrm", "ssh"):
-            raise ConfigError(f"--transport must be winrm or ssh, not {transport!r}")
+        check_transport(transport)
         self._tools_dir = read_manifest(guest.image_dir).tools_dir
         self._guest = guest
         self._timeout = timeout
-        self.transport: Transport = open_detached(guest, transport)  # type: ignore[arg-type]
+        self.transport: Transport = open_detached(guest, transport)
 
     def close(self) -> None:
         self.transport.close()

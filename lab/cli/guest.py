@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import datetime
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import SecretStr
 from typer.core import TyperCommand
 
+from lab.cli.choices import OpenTransportOption, TransportOption, check_transport
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings, load_settings
 from lab.errors import ConfigError, TransportError
-from lab.guest.ssh.login import load_host_key, load_private_key, login
+from lab.guest.ssh.kind import SSH
+from lab.guest.transport_kind import title_of
 from lab.host.paths import runs_dir, state_dir
-from lab.image.folder import read_credentials, read_manifest
+from lab.image.folder import read_manifest
 from lab.image.progress import open_progress
 from lab.image.recipes import ensure_image, existing_image
-from lab.lease.detached import DetachedGuest, DetachedGuests, describe, end_detached, open_detached
+from lab.lease.detached import DetachedGuest, DetachedGuests, access_detached, describe, end_detached, open_detached
 from lab.live.boot import boot_guest
 from lab.live.machine_spec import machine_spec
 from lab.live.resolve import ResolvedGuest, resolve_guest
@@ -34,6 +34,8 @@ _NameArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Gue
 #: See lab.image.manifest.load_credentials.
 CREDENTIALS_FILE = "credentials.json"
 _DASHES = "lab.after_dashes"
+#: The transport that has terminals.
+SSH_NAME = "ssh"
 
 
 class _AfterDashes(TyperCommand):
@@ -65,7 +67,7 @@ def detached_guests() -> DetachedGuests:
 def up(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the guest; default: the image's name")] = None,
     guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
-    transport: Annotated[str | None, typer.Option(help="winrm or ssh")] = None,
+    transport: TransportOption = None,
     boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for the guest to be ready")] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
     smp: Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; default: the image's own number")] = None,
@@ -159,21 +161,16 @@ def shell(
     """Open a shell in a guest."""
     require_terminal()
     kept = detached_guests().find(name)
-    manifest = read_manifest(kept.image_dir)
-    if plain or manifest.ports.ssh is None:
+    if plain or SSH_NAME not in read_manifest(kept.image_dir).transports:
         transport = open_detached(kept)
         try:
             raise typer.Exit(_exit_code(line_shell(transport, name=kept.name, read_line=input, out=sys.stdout)))
         finally:
             transport.close()
-    credentials = read_credentials(kept.image_dir)
-    key = load_private_key(SecretStr(credentials.ssh_private_key)) if credentials.ssh_private_key else None
-    host_key = load_host_key(credentials.ssh_host_key) if credentials.ssh_host_key else None
     try:
-        sock = socket.create_connection(("127.0.0.1", kept.ports[manifest.ports.ssh]), timeout=30)
+        connection = SSH.login(access_detached(kept, SSH_NAME), timeout=30)
     except OSError as error:
         raise TransportError(f"guest {kept.name} does not answer SSH: {error}", hint="`lab shell --plain` uses WinRM") from None
-    connection = login(sock, credentials.username, SecretStr(credentials.password), key=key, host_key=host_key, timeout=30)
     try:
         raise typer.Exit(_exit_code(ssh_terminal(connection)))
     finally:
@@ -183,7 +180,7 @@ def shell(
 def run_in_guest(
     context: typer.Context,
     name: _NameArgument = None,
-    transport: Annotated[str | None, typer.Option(help="winrm or ssh; default: as the guest was booted")] = None,
+    transport: OpenTransportOption = None,
     timeout: Annotated[float, typer.Option(min=1, help="Deadline for the command")] = 300.0,
     stdin: Annotated[bool, typer.Option("--stdin", help="Send standard input to the command, up to its end")] = False,
 ) -> None:
@@ -195,9 +192,8 @@ def run_in_guest(
     command: list[str] = context.meta.get(_DASHES, [])
     if not command:
         raise ConfigError("there is no command", hint="lab run-in-guest [NAME] -- ver")
-    if transport not in (None, "winrm", "ssh"):
-        raise ConfigError(f"--transport must be winrm or ssh, not {transport!r}")
-    connection = open_detached(detached_guests().find(name), transport)  # type: ignore[arg-type]
+    check_transport(transport)
+    connection = open_detached(detached_guests().find(name), transport)
     try:
         data = sys.stdin.buffer.read() if stdin else b""
         result = connection.run(command[0] if len(command) == 1 else command, timeout=timeout, stdin=data)
@@ -238,8 +234,11 @@ def ps() -> None:
 
 def print_ways(guest: DetachedGuest) -> None:
     """Where a guest is reached, and where its logs are."""
-    ports = read_manifest(guest.image_dir).ports
-    names = {ports.winrm: "WinRM", ports.winrm_tls: "WinRM with TLS", ports.ssh: "SSH"}
+    names: dict[int, str] = {}
+    for name, offer in read_manifest(guest.image_dir).transports.items():
+        title = title_of(name)
+        names |= {offer.port: title} if offer.port is not None else {}
+        names |= {port: f"{title} with {what.upper()}" for what, port in offer.more.items()}
     for port, host_port in guest.ports.items():
         if port in names:
             typer.echo(f"  {names[port]:<15} 127.0.0.1:{host_port}")

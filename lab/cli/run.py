@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from lab.cli.child import ChildEnd, run_child
+from lab.cli.choices import FilesOption, TransportOption
 from lab.cli.conclude import conclude, print_paths
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.pytest_args import (
@@ -74,8 +75,8 @@ def run(
         typer.Option("--driver", metavar="PATH", help="Driver under test: folder, driver.yaml or .sys; may be repeated"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of this run; default: out/<UTC time>")] = None,
-    transport: Annotated[str | None, typer.Option(help="winrm or ssh")] = None,
-    files: Annotated[str | None, typer.Option(help="How files get into the guest: media, winrm or sftp")] = None,
+    transport: TransportOption = None,
+    files: FilesOption = None,
     boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for a guest to be ready")] = None,
     accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
     keep: Annotated[str | None, typer.Option(help="Guests that stay up after the run: never, failed or always")] = None,

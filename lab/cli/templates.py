@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lab.cli.choices import TransportOption
 from lab.cli.guest import detached_guests, print_ways
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
@@ -46,7 +47,6 @@ _DriverOption = Annotated[
     typer.Option("--driver", metavar="PATH", help="Driver to copy into the guest: folder, driver.yaml or .sys"),
 ]
 _LoadOption = Annotated[list[str] | None, typer.Option("--load", metavar="NAME", help="Driver to load; may be repeated")]
-_TransportOption = Annotated[str | None, typer.Option(help="winrm or ssh")]
 _AccelOption = Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")]
 _SmpOption = Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; default: the image's own number")]
 _ConfigOption = Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")]
@@ -64,7 +64,7 @@ def snapshot(
     guest: _GuestOption = None,
     driver: _DriverOption = None,
     load: _LoadOption = None,
-    transport: _TransportOption = None,
+    transport: TransportOption = None,
     accel: _AccelOption = None,
     smp: _SmpOption = None,
     config: _ConfigOption = None,
@@ -93,7 +93,7 @@ def fork(
     guest: _GuestOption = None,
     driver: _DriverOption = None,
     load: _LoadOption = None,
-    transport: _TransportOption = None,
+    transport: TransportOption = None,
     accel: _AccelOption = None,
     smp: _SmpOption = None,
     config: _ConfigOption = None,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lab.config.kinds import OneOf, transport_names, ways_of_files
 from lab.config.machine import Machine
 from lab.config.patterns import RegularExpression
 
 Keep = Literal["never", "failed", "always"]
 Boot = Literal["fork", "cold"]
 Isolation = Literal["test", "class", "module", "session"]
-Transport = Literal["winrm", "ssh"]
-Files = Literal["media", "winrm", "sftp"]
+Transport = Annotated[str, OneOf(transport_names)]
+Files = Annotated[str, OneOf(ways_of_files)]
 Accelerator = Literal["auto", "kvm", "tcg"]
 Debug = Literal["none", "kd"]
 CrashDump = Literal["auto", "always", "never"]
@@ -50,7 +51,7 @@ class LabFile(_Model):
     transport: Transport = Field(default="winrm", description="how commands reach the guest")
     files: Files = Field(
         default="media",
-        description="how files get into the guest: media (an ISO in its CD drive, if the image has one), winrm or sftp",
+        description="how files get into the guest: media (an ISO in its CD drive, if the image has one), winrm, sftp",
     )
     workers: int | Literal["auto"] = Field(
         default="auto", description="number of guests at the same time; auto: as many as cores and memory allow"

@@ -10,9 +10,11 @@ import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from lab.config.kinds import TRANSPORTS
 from lab.errors import ConfigError
+from lab.guest.transport_kind import TransportKind
 
-#: Every known capability and what it means.
+#: What each means; the transports' names are capabilities beside these, see :func:`capabilities`.
 CAPABILITIES: Mapping[str, str] = MappingProxyType(
     {
         "bugcheck": "a driver fault stops the whole guest with a code and four parameters",
@@ -41,11 +43,16 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
         "pnp": "driver packages (INF) are installed by pnputil, and devices are found for them",
         "powershell": "PowerShell runs in the guest",
         "sftp": "files can be copied by SFTP",
-        "ssh": "commands can be run over SSH",
         "unload_waits_for_handles": "a driver stays in STOP_PENDING until the last handle to its device is closed",
-        "winrm": "commands can be run over WinRM",
     }
 )
+
+
+def capabilities() -> dict[str, str]:
+    """Every known capability by the alphabet, with what it means. The name of a transport says that it reaches the guest."""
+    transports = TRANSPORTS.load_all(TransportKind)
+    found = {**CAPABILITIES, **{name: f"commands can be run over {kind.title}" for name, kind in transports.items()}}
+    return dict(sorted(found.items()))
 
 
 def describe(name: str) -> str:
@@ -54,7 +61,7 @@ def describe(name: str) -> str:
     Raises:
         ConfigError: There is none of this name; the message proposes similar ones.
     """
-    return CAPABILITIES[check_names([name])[0]]
+    return capabilities()[check_names([name])[0]]
 
 
 def check_names(names: Iterable[str], *, file: str = "", key: str = "") -> tuple[str, ...]:
@@ -73,9 +80,10 @@ def check_names(names: Iterable[str], *, file: str = "", key: str = "") -> tuple
     """
     checked = tuple(dict.fromkeys(names))
     for name in checked:
-        if name not in CAPABILITIES:
-            near = difflib.get_close_matches(name, CAPABILITIES, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(CAPABILITIES))}"
+        if name not in CAPABILITIES and not TRANSPORTS.knows(name):
+            known = capabilities()
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"there is no guest capability {name!r}", file=file, key=key, hint=hint)
     return checked
 

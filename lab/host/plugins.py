@@ -7,23 +7,35 @@ has them, and no kind is imported before it is used. A package adds one in its `
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
+import functools
+import importlib
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lab.errors import ConfigError, PluginError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 _LOG = logging.getLogger(__name__)
 _Kind = TypeVar("_Kind")
-_Find = Callable[[str], Iterable[EntryPoint]]
 
 
 def installed(group: str) -> Iterable[EntryPoint]:
     """The entry points of a group, of every distribution on ``sys.path``; one that is found twice counts once."""
-    return importlib.metadata.entry_points(group=group)
+    return _on_path(group, tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=32)
+def _on_path(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    # Some milliseconds for each look, and tens for the first import: not for those who use the lab's own kinds alone.
+    from importlib.metadata import entry_points
+
+    del path  # all that the answer depends on
+    return tuple(entry_points(group=group))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +46,19 @@ class Kinds:
         what: What one of them is, in messages: ``transport``.
         group: The entry points' group: ``driver_test_lab.transports``.
         builtin: The lab's own, name → ``module:object``.
-        find: Finds the entry points of a group.
     """
 
     what: str
     group: str
     builtin: Mapping[str, str]
-    find: _Find = installed
 
     def names(self) -> tuple[str, ...]:
         """All names: the lab's own in their order, then those of plugins by the alphabet. Nothing is imported."""
-        return (*self.builtin, *sorted({entry.name for entry in self.find(self.group)} - self.builtin.keys()))
+        return (*self.builtin, *sorted({entry.name for entry in installed(self.group)} - self.builtin.keys()))
 
     def knows(self, name: str) -> bool:
         """Whether there is one of this name. Plugins are looked for only when the lab itself has none."""
-        return name in self.builtin or any(entry.name == name for entry in self.find(self.group))
+        return name in self.builtin or any(entry.name == name for entry in installed(self.group))
 
     def load(self, name: str, protocol: Callable[..., _Kind], *, why: str = "") -> _Kind:
         """The kind of a name.
@@ -62,19 +72,23 @@ class Kinds:
             ConfigError: There is none of this name.
             PluginError: A plugin's kind cannot be imported or lacks members, or two packages add the same name.
         """
-        entries = self._entries(name)
-        if not entries:
+        entries = [entry for entry in installed(self.group) if entry.name == name]
+        if not entries and name not in self.builtin:
             names = self.names()
             near = difflib.get_close_matches(name, names, n=1)
             known = f"known are {', '.join(names)}; packages add more: docs/extending.md"
             hint = f"did you mean {near[0]}?" if near else known
             raise ConfigError(f"{why + ': ' if why else ''}there is no {self.what} {name!r}", hint=hint)
-        if len(entries) > 1:
+        origins = (["the lab itself"] if name in self.builtin else []) + [_origin(entry) for entry in entries]
+        if len(origins) > 1:
             raise PluginError(
-                f"the {self.what} {name!r} is there more than once: {', '.join(_origin(entry) for entry in entries)}",
+                f"the {self.what} {name!r} is there more than once: {', '.join(origins)}",
                 hint="uninstall all of these packages but one, or have its author rename the entry point",
             )
-        return self._object(entries[0], protocol)
+        if name in self.builtin:
+            module, _, attribute = self.builtin[name].partition(":")
+            return cast(_Kind, getattr(importlib.import_module(module), attribute))
+        return self._plugin(entries[0], protocol)
 
     def load_all(self, protocol: Callable[..., _Kind]) -> dict[str, _Kind]:
         """All kinds by name, as far as they can be used; for lists of choices.
@@ -89,13 +103,7 @@ class Kinds:
                 _LOG.warning("left out: %s", error.message)
         return found
 
-    def _entries(self, name: str) -> list[EntryPoint]:
-        own = [EntryPoint(name, self.builtin[name], self.group)] if name in self.builtin else []
-        return own + [entry for entry in self.find(self.group) if entry.name == name]
-
-    def _object(self, entry: EntryPoint, protocol: Callable[..., _Kind]) -> _Kind:
-        if entry.dist is None:
-            return cast(_Kind, entry.load())  # the lab's own: an error of it is a bug, and is shown as one
+    def _plugin(self, entry: EntryPoint, protocol: Callable[..., _Kind]) -> _Kind:
         try:
             found = entry.load()
         except Exception as error:
@@ -121,6 +129,5 @@ def missing_members(value: object, protocol: type[Any]) -> tuple[str, ...]:
 
 
 def _origin(entry: EntryPoint) -> str:
-    if entry.dist is None:
-        return "the lab itself"
-    return f"{entry.dist.name} {entry.dist.version} (entry point {entry.name} = {entry.value})"
+    package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package"
+    return f"{package} (entry point {entry.name} = {entry.value})"

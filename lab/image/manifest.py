@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lab.config.patterns import RegularExpression
+from lab.guest.transport_kind import transport_kind
 
 #: Bumped when a manifest of an older lab can no longer be used.
 SCHEMA_VERSION = 1
@@ -77,17 +78,39 @@ class DebugBoot(_Model):
     capabilities: tuple[str, ...] = Field(default=(), description="capabilities of that boot beside the image's own")
 
 
-class Ports(_Model):
-    """Guest TCP ports of the transports; None where the image does not offer one."""
+class TransportOffer(_Model):
+    """Where the guest's service of one transport is reached."""
+
+    port: int | None = Field(default=None, description="its TCP port in the guest; null: it is reached without one")
+    more: dict[str, int] = Field(default_factory=dict, description="further TCP ports of it, for other clients: tls")
+    channel: str | None = Field(
+        default=None,
+        description="virtio-serial port on which it answers, too; private to the VM's owner, and still connected in a fork",
+    )
+
+
+def usual_offers(*names: str) -> dict[str, TransportOffer]:
+    """Offers of some transports on their usual ports, in this order."""
+    return {name: TransportOffer(port=transport_kind(name).port) for name in names}
+
+
+class _OldPorts(_Model):
+    """``ports`` of the manifests that were written before ``transports``; None where the image does not offer one."""
 
     winrm: int | None = 5985
     winrm_tls: int | None = 5986
     ssh: int | None = 22
-    winrm_channel: str | None = Field(
-        default=None,
-        description="virtio-serial port on which the WinRM service answers, too; private to the owner of the VM, and still "
-        "connected in a fork",
-    )
+    winrm_channel: str | None = None
+
+    def offers(self) -> dict[str, TransportOffer]:
+        """The same as a mapping by transport."""
+        found = {}
+        if self.winrm is not None:
+            tls = {} if self.winrm_tls is None else {"tls": self.winrm_tls}
+            found["winrm"] = TransportOffer(port=self.winrm, more=tls, channel=self.winrm_channel)
+        if self.ssh is not None:
+            found["ssh"] = TransportOffer(port=self.ssh)
+        return found
 
 
 class Credentials(BaseModel):
@@ -101,11 +124,12 @@ class Credentials(BaseModel):
     ssh_private_key: str | None = Field(default=None, repr=False, description="OpenSSH PEM text")
     ssh_host_key: str | None = Field(default=None, description="public host key line, 'ssh-ed25519 AAAA…'")
     tls_certificate: str | None = Field(default=None, description="PEM certificate of the 5986 listener")
+    others: dict[str, str] = Field(default_factory=dict, repr=False, description="secrets of further transports, by name")
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that nobody else may read."""
-        return tuple(text for text in (self.password, self.ssh_private_key) if text)
+        return tuple(text for text in (self.password, self.ssh_private_key, *self.others.values()) if text)
 
 
 class KernelModule(_Model):
@@ -136,7 +160,7 @@ class ImageManifest(_Model):
     machine: MachineSpec
     prints: PrintPort
     debug: DebugBoot | None = Field(default=None, description="how it boots with its kernel debugger; null: it cannot")
-    ports: Ports
+    transports: dict[str, TransportOffer] = Field(description="how commands and files reach a guest: transport -> where")
     tools_dir: str = Field(default="C:\\lab\\bin", description="guest folder that holds labfile.exe")
     boot_timeout_s: float = 300
     versions: dict[str, str] = Field(default_factory=dict, description="what is inside: kernel, wine, …")
@@ -150,6 +174,32 @@ class ImageManifest(_Model):
             return value
         rest = {key: item for key, item in value.items() if key != "is_windows"}
         return {"kind": kind_of_before(bool(value["is_windows"])), **rest}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_ports(cls, data: Any) -> Any:
+        """Read the older form: ``ports`` with a key for each of two transports, whose images are as good as ever."""
+        if not isinstance(data, dict) or "ports" not in data or "transports" in data:
+            return data
+        rest = dict(data)
+        old = _OldPorts.model_validate(rest.pop("ports"))
+        return {**rest, "transports": old.offers()}
+
+    @property
+    def transport_ports(self) -> tuple[int, ...]:
+        """Guest TCP ports of all transports."""
+        offers = self.transports.values()
+        return tuple(port for offer in offers for port in (offer.port, *offer.more.values()) if port is not None)
+
+    @property
+    def transport_channels(self) -> tuple[str, ...]:
+        """Virtio-serial ports of all transports."""
+        return tuple(offer.channel for offer in self.transports.values() if offer.channel)
+
+    def port_of(self, transport: str) -> int | None:
+        """The guest TCP port of a transport; None where the image does not offer it, or not by a port."""
+        offer = self.transports.get(transport)
+        return offer.port if offer else None
 
 
 def load_manifest(folder: Path) -> ImageManifest:

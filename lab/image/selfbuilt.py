@@ -66,7 +66,7 @@ class SelfBuilt:
     ) -> VmSpec:
         """See :class:`lab.image.kind.GuestKind`."""
         machine = manifest.machine
-        ports = (manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port)
+        ports = (*manifest.transport_ports, manifest.prints.mark_port)
         boot = None
         if machine.kernel is not None:
             initrd = image_dir / machine.initrd if machine.initrd else None
@@ -82,7 +82,7 @@ class SelfBuilt:
             disks=(Disk(image_dir / machine.disk, interface=machine.disk_interface),),
             nic=Nic(device=machine.nic, forwards=tuple(port for port in ports if port is not None)),
             serials=(SerialPort(), SerialPort()),
-            channels=tuple(name for name in (manifest.ports.winrm_channel, manifest.prints.mark_channel) if name),
+            channels=tuple(name for name in (*manifest.transport_channels, manifest.prints.mark_channel) if name),
             console=1 - manifest.prints.serial,
             rng=True,
         )

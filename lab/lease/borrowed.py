@@ -15,12 +15,14 @@ from typing import Literal
 from lab.errors import ConfigError, GuestError, GuestExited, GuestHung, ServiceError, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
+from lab.guest.transport_kind import TransportName
 from lab.image.folder import read_credentials
 from lab.image.manifest import ImageManifest
 from lab.lease.detached import DetachedGuest
-from lab.live.boot import cd_drive, connect
+from lab.live.boot import cd_drive
+from lab.live.connect import connect
 from lab.live.delivery import Delivery, FilesBy
-from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest import LiveGuest
 from lab.live.guest_logs import copy_logs
 from lab.live.payload import Payload
 from lab.live.print_wiring import join_prints

@@ -20,10 +20,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import ConfigError, GuestExited
 from lab.guest.protocol import Transport
+from lab.guest.transport_kind import GuestAccess, TransportName, transport_kind
 from lab.host.passed import said
 from lab.image.folder import read_credentials, read_manifest
-from lab.live.boot import connect
-from lab.live.guest import TransportName
+from lab.live.connect import access
 from lab.live.machine_spec import machine_spec
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import QemuProcess
@@ -219,12 +219,18 @@ def open_detached(guest: DetachedGuest, transport: TransportName | None = None) 
         ImageError: The image's folder is gone.
         TransportError: The image does not offer this transport.
     """
+    name = transport or guest.transport
+    return transport_kind(name).connect(access_detached(guest, name))
+
+
+def access_detached(guest: DetachedGuest, transport: TransportName) -> GuestAccess:
+    """What a transport is given to reach a detached guest; raises as :func:`open_detached`."""
     manifest = read_manifest(guest.image_dir)
     credentials = read_credentials(guest.image_dir)
     # A virtual machine that is never started here: it has the ports of the one that runs.
     machine = VirtualMachine(machine_spec(manifest, guest.image_dir, name=guest.name, accelerator="tcg"), guest.run_dir)
     machine.ports = guest.ports
-    return connect(transport or guest.transport, manifest, credentials, machine)
+    return access(transport, manifest, credentials, machine)
 
 
 def end_detached(guest: DetachedGuest) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from lab.config.machine import Machine
 from lab.errors import HostToolError
+from lab.guest.transport_kind import TransportName
 from lab.host.accel import QEMU
 from lab.host.paths import cache_dir
 from lab.host.qemu import probe_features
@@ -17,7 +18,7 @@ from lab.image.manifest import ImageManifest
 from lab.lease.detached import DetachedGuests, describe
 from lab.live.boot import boot_guest
 from lab.live.delivery import FilesBy
-from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest import LiveGuest
 from lab.live.guest_logs import copy_logs
 from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums

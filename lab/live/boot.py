@@ -10,21 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
-
 from lab.config.machine import Machine
-from lab.errors import LabError, TransportError
+from lab.errors import LabError
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
-from lab.guest.winrm.transport import open_winrm
+from lab.guest.transport_kind import TransportName
 from lab.host.passed import passed_over
 from lab.image.folder import read_credentials, read_manifest
-from lab.image.manifest import Credentials, ImageManifest
+from lab.image.manifest import ImageManifest
 from lab.image.registry import kind_of
 from lab.live.cd_drive import CdCopy
 from lab.live.clock_check import require_sound_clock
+from lab.live.connect import connect
 from lab.live.delivery import Delivery, FilesBy
-from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest import LiveGuest
 from lab.live.hardware import fit
 from lab.live.machine_spec import AS_IT_IS, machine_spec
 from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints
@@ -33,8 +32,6 @@ from lab.vm.machine import VirtualMachine
 from lab.vm.spec import MemoryFile
 
 _LOG = logging.getLogger(__name__)
-
-_LOOPBACK = "127.0.0.1"
 
 
 def boot_guest(
@@ -137,48 +134,6 @@ def boot_guest(
 def cd_drive(machine: protocol.Machine, manifest: ImageManifest) -> CdCopy | None:
     """The way into a guest by its CD drive; None where its machine has none."""
     return CdCopy(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
-
-
-def connect(
-    name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: protocol.Machine, *, channel: bool = False
-) -> Transport:
-    """Make a transport to a guest; nothing is sent yet.
-
-    Args:
-        name: Which.
-        manifest: The guest's image.
-        credentials: The image's.
-        machine: The running machine.
-        channel: WinRM goes by the machine's private channel, where the image has one. Nobody else can use it meanwhile.
-
-    Raises:
-        TransportError: The image does not offer it.
-    """
-    guest_port = manifest.ports.winrm if name == "winrm" else manifest.ports.ssh
-    if guest_port is None:
-        raise TransportError(f"image {manifest.name} has no {name}", hint="use the other transport")
-    port = machine.ports[guest_port]
-    if name == "winrm":
-        password = SecretStr(credentials.password)
-        stream = manifest.ports.winrm_channel if channel else None
-        return open_winrm(
-            _LOOPBACK,
-            port,
-            credentials.username,
-            password,
-            channel=(lambda: machine.channels.open(stream)) if stream else None,
-            tools_dir=manifest.tools_dir,
-        )
-    from lab.guest.ssh.transport import open_ssh  # paramiko takes 60 ms to import, which only its users wait for
-
-    return open_ssh(
-        _LOOPBACK,
-        port,
-        credentials.username,
-        private_key=SecretStr(credentials.ssh_private_key) if credentials.ssh_private_key else None,
-        host_key=credentials.ssh_host_key,
-        tools_dir=manifest.tools_dir,
-    )
 
 
 def _insert(drive: CdCopy, files: Mapping[str, Path], progress: Callable[[str], None]) -> None:

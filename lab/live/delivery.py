@@ -8,16 +8,17 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TypeAlias
 
+from lab.config.kinds import MEDIA, transport_of_files, ways_of_files
 from lab.errors import CommandFailed, ConfigError, GuestExited, GuestHung, LabError
 from lab.guest.files import TOOLS_DIR, FileSum, local_sums, parse_sums, run_labfile
 from lab.guest.protocol import Transport
+from lab.guest.transport_kind import TransportName, transport_kind
 from lab.live.cd_drive import CdCopy
 
-#: ``media``: an ISO in the CD drive; ``winrm``: the streams of a command; ``sftp``: over SSH.
-FilesBy = Literal["media", "winrm", "sftp"]
-_TRANSPORTS: dict[str, Literal["winrm", "ssh"]] = {"winrm": "winrm", "sftp": "ssh"}
+#: ``media``: an ISO in the CD drive; or how a transport copies: ``winrm``, ``sftp``.
+FilesBy: TypeAlias = str
 _MISSING = (2, 3)
 
 
@@ -26,7 +27,7 @@ class Delivered:
     """How files got into a guest.
 
     Attributes:
-        by: The way: ``media``, ``winrm`` or ``sftp``; empty when nothing had to be copied.
+        by: The way, see :data:`FilesBy`; empty when nothing had to be copied.
         copied: How many files were copied; the others were there already.
         note: Why it was not the way that was asked for; empty when it was.
     """
@@ -51,7 +52,7 @@ class Delivery:
         self,
         wanted: FilesBy,
         transport: Transport,
-        open_transport: Callable[[Literal["winrm", "ssh"]], Transport],
+        open_transport: Callable[[TransportName], Transport],
         *,
         media: CdCopy | None = None,
         tools_dir: str = TOOLS_DIR,
@@ -90,7 +91,7 @@ class Delivery:
     def _put(self, source: Path, target: str, count: int, timeout: float) -> Delivered:
         usual = usual_way(self._transport)
         note = ""
-        if self._wanted == "media" and self.media is None:
+        if self._wanted == MEDIA and self.media is None:
             pass  # this image's usual way, and no failure
         elif self._wanted != usual:
             try:
@@ -109,11 +110,14 @@ class Delivery:
         return Delivered(by=usual, copied=count, note=note)
 
     def _by(self, way: FilesBy, source: Path, target: str, timeout: float) -> None:
-        if way == "media":
+        if way == MEDIA:
             assert self.media is not None
             self.media.put(self._transport, source, target, timeout=timeout)
             return
-        with closing(self._open_transport(_TRANSPORTS[way])) as other:
+        name = transport_of_files(way)
+        if not name:
+            raise ConfigError(f"there is no way {way!r} to copy files", hint=f"known are {', '.join(ways_of_files())}")
+        with closing(self._open_transport(name)) as other:
             other.put(source, target, timeout=timeout)
 
     def _missing(self, source: Path, target: str, timeout: float) -> list[str]:
@@ -136,8 +140,8 @@ class Delivery:
 
 
 def usual_way(transport: Transport) -> FilesBy:
-    """What a transport's own copies are."""
-    return "sftp" if transport.name == "ssh" else "winrm"
+    """How a transport copies files itself."""
+    return transport_kind(transport.name).files_by
 
 
 def _select(source: Path, names: list[str], folder: Path) -> Path:

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from lab.errors import LabError, TransportError
 from lab.guest.protocol import Abandonable, Transport
 from lab.guest.services import ServiceControl
+from lab.guest.transport_kind import TransportName
 from lab.host.passed import passed_over, said
 from lab.image.manifest import ImageManifest
 from lab.live.delivery import Delivery
@@ -20,8 +20,6 @@ from lab.prints.record import PrintSource
 from lab.vm.protocol import Machine
 
 _LOG = logging.getLogger(__name__)
-
-TransportName = Literal["winrm", "ssh"]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from lab.config import KnownIssue
+from lab.config.kinds import transport_names, ways_of_files
 from lab.config.machine import Machine
 from lab.config.model import CrashDump, LogLevel
 from lab.config.project import find_lab_file
@@ -26,13 +27,17 @@ class _Option:
     flag: str
     key: str
     help: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
     convert: Callable[[str], Any] = str
     many: bool = False
 
     @property
     def dest(self) -> str:
         return self.flag.removeprefix("--").replace("-", "_")
+
+    def allowed(self) -> tuple[str, ...]:
+        """The values that it may have, as far as they are names; empty for any."""
+        return self.choices() if callable(self.choices) else self.choices
 
 
 def _seconds(text: str) -> float:
@@ -48,8 +53,8 @@ def _seconds(text: str) -> float:
 _OPTIONS = (
     _Option("--lab-image", "image", "Guest image: a recipe's name, or the folder of a built image"),
     _Option("--lab-driver", "drivers", "Driver under test: its folder, driver.yaml or .sys file; may be repeated", many=True),
-    _Option("--lab-transport", "transport", "How commands reach the guest", choices=("winrm", "ssh")),
-    _Option("--lab-files", "files", "How files get into the guest", choices=("media", "winrm", "sftp")),
+    _Option("--lab-transport", "transport", "How commands reach the guest", choices=transport_names),
+    _Option("--lab-files", "files", "How files get into the guest", choices=ways_of_files),
     _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
     _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
     _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger", choices=("none", "kd")),
@@ -83,8 +88,8 @@ class LabConfig:
         image: Recipe name or folder.
         drivers: Folders, manifests or ``.sys`` files of the drivers under test.
         beside: Those of the lab file, where ``drivers`` come from elsewhere: ``drivers`` replace them or join them.
-        transport: ``winrm`` or ``ssh``.
-        files: ``media`` (an ISO in the CD drive), ``winrm`` or ``sftp``.
+        transport: ``winrm``, ``ssh``, or one of a package.
+        files: ``media`` (an ISO in the CD drive), or how a transport copies: ``winrm``, ``sftp``.
         boot_timeout: Seconds; None for the image's own figure.
         accelerator: ``auto``, ``kvm`` or ``tcg``.
         debug: ``none`` or ``kd``.
@@ -110,8 +115,8 @@ class LabConfig:
     image: str
     drivers: tuple[str, ...]
     beside: tuple[str, ...]
-    transport: Literal["winrm", "ssh"]
-    files: Literal["media", "winrm", "sftp"]
+    transport: str
+    files: str
     boot_timeout: float | None
     accelerator: Literal["auto", "kvm", "tcg"]
     debug: Literal["none", "kd"]
@@ -153,7 +158,7 @@ def add_options(parser: pytest.Parser) -> None:
     for option in _OPTIONS:
         arguments: dict[str, Any] = {"dest": option.dest, "default": None, "help": option.help}
         if option.choices:
-            arguments["choices"] = option.choices
+            arguments["choices"] = option.allowed()
         else:
             arguments["type"] = option.convert
             arguments["metavar"] = "PATH" if option.many else option.dest.rsplit("_", 1)[-1].upper()
@@ -223,8 +228,8 @@ def _from_ini(config: pytest.Config, option: _Option) -> Any:
     base = config.rootpath if config.inipath is None else config.inipath.parent
     if option.many:
         return [str(base / line) for line in value]
-    if option.choices and value not in option.choices:
-        raise pytest.UsageError(f"ini key {option.dest} must be one of {', '.join(option.choices)}, not {value!r}")
+    if option.choices and value not in option.allowed():
+        raise pytest.UsageError(f"ini key {option.dest} must be one of {', '.join(option.allowed())}, not {value!r}")
     try:
         return option.convert(value)
     except argparse.ArgumentTypeError as error:

@@ -14,14 +14,14 @@ from lab.errors import (
     GuestClockWrong,
     GuestExited,
     GuestHung,
-    LabError,
     SnapshotFailed,
     TransportError,
 )
-from lab.guest.winrm.transport import WinRmTransport
+from lab.guest.transport_kind import Parked, ParksInGuest, transport_kind
 from lab.host.qemu import QemuFeatures
 from lab.image.folder import read_credentials
-from lab.live.boot import boot_guest, connect
+from lab.live.boot import boot_guest
+from lab.live.connect import access
 from lab.live.delivery import FilesBy
 from lab.live.deploy import deploy
 from lab.live.guest import LiveGuest
@@ -33,7 +33,7 @@ from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import fault_error, first_fault
 from lab.snapshot.idle import PATIENCE_S, processor_time, wait_until_idle
 from lab.snapshot.resume import wake
-from lab.snapshot.template import BY_CHANNEL, REPLAY_FILE, Template, TemplateWish, write_template
+from lab.snapshot.template import REPLAY_FILE, Template, TemplateWish, write_template
 from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
 from lab.vm.snapshot import resume_copy, take_snapshot
@@ -152,28 +152,14 @@ class TemplateMaker:
                 guest.services.start(wish.payload.driver(name).service)
             self._snapshot(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=files, base=base)
 
-    def _park(self, guest: LiveGuest, wish: TemplateWish) -> tuple[WinRmTransport | None, dict[str, str]]:
-        """Leave something in the guest that answers a fork's first question.
-
-        Returns:
-            The connection that stays open until the snapshot has been taken, and what the fork's transport wants to know.
-        """
-        control = _channel_of(guest, wish)
-        if control is not None:
-            try:
-                if control is not guest.transport:
-                    # First: the guest has time to be done with that connection before it is stopped.
-                    guest.transport.close()
-                return control, {**control.park(timeout=_PATIENCE_S), BY_CHANNEL: "yes"}
-            except LabError as error:
-                self._progress(
-                    f"the guest does not serve its channel, so forks open a new connection: {error.message.splitlines()[0]}"
-                )
-                control.abandon()
-        if isinstance(guest.transport, WinRmTransport):
-            return None, dict(guest.transport.park(timeout=_PATIENCE_S))
+    def _park(self, guest: LiveGuest, machine: Machine, wish: TemplateWish) -> Parked:
+        """Leave something in the guest that answers a fork's first question, where the transport can do that."""
+        kind = transport_kind(wish.transport)
+        if isinstance(kind, ParksInGuest):
+            there = access(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine)
+            return kind.park(guest.transport, there, timeout=_PATIENCE_S, progress=self._progress)
         guest.transport.close()
-        return None, {}
+        return Parked(state={})
 
     def _snapshot(
         self,
@@ -192,7 +178,7 @@ class TemplateMaker:
         resumable = guest.prints.resumable
         if resumable is None:
             raise SnapshotFailed(why_not_forked(wish.manifest))
-        control, parked = self._park(guest, wish)
+        parked = self._park(guest, machine, wish)
         if not self._until_idle(processor_time(machine.pid)):
             self._progress(
                 f"the guest does not become idle, so each fork begins with its remaining work: {PATIENCE_S:g} s waited"
@@ -202,8 +188,7 @@ class TemplateMaker:
         if fault is not None:
             raise fault_error(fault, f"a driver crashed in a template: {fault.text}")
         take_snapshot(machine, folder, ram=ram, features=self._features)
-        if control is not None:
-            control.abandon()
+        parked.release()
         guest.prints.close()
         run = folder / _RUN
         if base is not None and wish.drivers:
@@ -229,7 +214,7 @@ class TemplateMaker:
                 boot_s=boot_s,
                 made_s=self._clock() - begin,
                 prints=prints.numbers,
-                parked=parked,
+                parked=parked.state,
                 files=files,
                 base=base is None,
             )
@@ -238,21 +223,7 @@ class TemplateMaker:
 
 def _by_transport(wish: TemplateWish) -> FilesBy:
     """Over the transport: the snapshot is taken with an empty drive, so that each fork can be given its own medium."""
-    return "winrm" if wish.transport == "winrm" else "sftp"
-
-
-def _channel_of(guest: LiveGuest, wish: TemplateWish) -> WinRmTransport | None:
-    """A connection by the guest's channel, which stays open over the snapshot; None where WinRM has none.
-
-    One that is there is kept: what a holder of the channel did not wait for would be read by the next.
-    """
-    if isinstance(guest.transport, WinRmTransport) and guest.transport.on_channel:
-        return guest.transport
-    if wish.transport != "winrm" or wish.manifest.ports.winrm_channel is None:
-        return None
-    made = connect(wish.transport, wish.manifest, read_credentials(wish.image_dir), guest.machine, channel=True)
-    assert isinstance(made, WinRmTransport)
-    return made
+    return transport_kind(wish.transport).files_by
 
 
 def _stop_between_prints(machine: Machine, prints: PrintSource, state: ResumableSource) -> PrintsState:

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from lab.errors import SnapshotFailed
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
-from lab.guest.winrm.transport import WinRmTransport
+from lab.guest.transport_kind import ParksInGuest, TransportName, transport_kind
 from lab.image.folder import read_credentials
-from lab.live.boot import cd_drive, connect
+from lab.live.boot import cd_drive
 from lab.live.cd_drive import CdCopy
+from lab.live.connect import access, connect
 from lab.live.delivery import Delivery
-from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest import LiveGuest
 from lab.live.print_wiring import open_prints, why_not_forked
 from lab.prints.resume import ResumableSource
-from lab.snapshot.template import BY_CHANNEL, Template, TemplateWish
+from lab.snapshot.template import Template, TemplateWish
 from lab.vm.protocol import Machine
 
 #: A fork answers within half a second; a busy machine may take longer, and whoever takes this long is broken.
@@ -40,10 +41,9 @@ def wake(
 ) -> LiveGuest:
     """Let a restored machine run and connect to it.
 
-    The guest is ready when it has answered an authenticated command, as after a boot. Over WinRM the question goes to a cmd
-    that was left waiting before the snapshot: the answer is that of a Windows program in this very fork, and costs no new
-    process; where the image has a channel for WinRM, it goes over that, on which the guest is listening still. Over SSH a new
-    cmd is asked.
+    The guest is ready when it has answered an authenticated command, as after a boot. Where the transport left something in it
+    before the snapshot, that answers: over WinRM a waiting cmd, so the answer is that of a Windows program in this very fork,
+    and costs no new process. Otherwise the transport connects anew, as to a guest that was booted.
 
     Args:
         machine: The machine, its virtual CPUs standing still.
@@ -80,15 +80,13 @@ def wake(
     with contextlib.ExitStack() as undo:
         undo.callback(prints.close)
         prints.start()
-        channel = BY_CHANNEL in template.parked
-        transport = connect(template.transport, wish.manifest, credentials, machine, channel=channel)
-        undo.callback(transport.close)
         # First, because whatever the guest does next may look at its clock or draw a random number.
         _let_run(machine, resumable, wall(), timeout)
-        if isinstance(transport, WinRmTransport) and template.parked:
-            transport.resume(template.parked, timeout=timeout)
+        kind = transport_kind(template.transport)
+        if isinstance(kind, ParksInGuest) and template.parked:
+            there = access(template.transport, wish.manifest, credentials, machine)
+            transport = kind.resume(there, template.parked, timeout=timeout)
         else:
-            transport.close()
             transport = wait_ready(
                 lambda: open_transport(template.transport),
                 deadline=clock() + timeout,

@@ -13,11 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.config.machine import Machine
 from lab.errors import HostToolError, SnapshotFailed
+from lab.guest.transport_kind import TransportName
 from lab.host.process import find_program
 from lab.image.key import content_key
 from lab.image.manifest import ImageManifest
 from lab.live.delivery import FilesBy
-from lab.live.guest import TransportName
 from lab.live.machine_spec import machine_spec
 from lab.live.payload import Payload
 from lab.prints.resume import PrintsState
@@ -28,8 +28,6 @@ from lab.vm.snapshot import Snapshot, load_snapshot
 TEMPLATE_FILE = "template.json"
 #: What was printed while the drivers were loaded, as it came out of the print port.
 REPLAY_FILE = "loaded.prints"
-#: In ``parked``: the shell was left by the machine's channel, on which the guest still waits.
-BY_CHANNEL = "by_channel"
 #: Part of every key: raised when a template holds something else than it did before.
 FORMAT = 8
 

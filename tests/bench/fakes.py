@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from lab.bench.measure import Context, Forks, NotHere
 from lab.bench.samples import Samples, Series
+from lab.guest.transport_kind import TransportName
 from lab.image.manifest import Credentials, ImageManifest
-from lab.live.guest import LiveGuest, TransportName
+from lab.live.guest import LiveGuest
 from tests.simulated import SimulatedSource
 
 

@@ -31,7 +31,7 @@ from lab.bench.measures.suites import EVERYTHING, SuitesMeasure, SuitesRun, plai
 from lab.bench.measures.winrm import COMMANDS, Client, Command, guest_port, take_turns
 from lab.bench.samples import Samples
 from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
-from lab.image.manifest import Credentials, MachineSpec, Ports
+from lab.image.manifest import Credentials, MachineSpec, usual_offers
 from lab.live.guest import LiveGuest
 from lab.prints.kd.packet import RESET, control_packet
 from lab.prints.kd.record import Print
@@ -389,7 +389,7 @@ def test_without_the_earlier_commit_there_is_no_loop(
 def linux(context: FakeContext) -> FakeContext:
     boot = {"kernel": "kernel", "initrd": "initrd", "append": "root=/dev/vda quiet"}
     machine = MachineSpec.model_validate({"machine": "q35", "memory_mb": 768, "disk": "disk.qcow2"} | boot)
-    context.source.manifest = manifest(machine=machine, ports=Ports(ssh=22))
+    context.source.manifest = manifest(machine=machine, transports=usual_offers("winrm", "ssh"))
     context.credentials = Credentials(username="lab", password="secret", ssh_private_key="KEY")
     return context
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.guest.capability import CAPABILITIES
+from lab.guest.capability import capabilities
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = ROOT / "suites"
@@ -33,7 +33,7 @@ def named_tests() -> list[tuple[str, str]]:
         for token in re.finditer(rf"{_FILE.pattern}|{_NAME.pattern}", row.partition(" | ")[2]):
             if token[1]:
                 file = token[1]
-            elif token[2] not in CAPABILITIES:
+            elif token[2] not in capabilities():
                 found.append((file, token[2]))
     return found
 

@@ -9,7 +9,7 @@ from lab.errors import ConfigError
 from lab.image.credentials import make_secrets, save_credentials
 from lab.image.key import content_key
 from lab.image.kind import GuestWords, Recipe
-from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.image.manifest import ImageManifest, MachineSpec, PrintPort
 from lab.image.progress import Progress
 from lab.image.selfbuilt import SelfBuilt
 
@@ -38,7 +38,7 @@ class ToyRecipe:
             capabilities=("driver_load", "dbgprint"),
             machine=MachineSpec(machine="q35", memory_mb=16, disk="toy.txt"),
             prints=PrintPort(source="none"),
-            ports=Ports(winrm=None, winrm_tls=None, ssh=None),
+            transports={},
         )
         (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

@@ -23,7 +23,7 @@ def test_an_unknown_name_comes_with_similar_ones_and_its_place() -> None:
 
 @given(st.text())
 def test_a_hint_is_always_given(name: str) -> None:
-    if name not in capability.CAPABILITIES:
+    if name not in capability.capabilities():
         with pytest.raises(ConfigError) as caught:
             capability.check_names([name])
         assert caught.value.hint
@@ -34,7 +34,7 @@ def test_missing_ones_are_found_in_the_order_of_asking() -> None:
 
 
 def test_every_capability_is_explained_in_one_line() -> None:
-    for name in capability.CAPABILITIES:
+    for name in capability.capabilities():
         assert "\n" not in capability.describe(name)
         assert len(capability.describe(name)) > 15
 

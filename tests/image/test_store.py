@@ -20,7 +20,7 @@ from lab.errors import ConfigError, ImageError
 from lab.host import published
 from lab.image import recipes, store
 from lab.image.credentials import make_secrets, save_credentials
-from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort, load_credentials, load_manifest
+from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, load_credentials, load_manifest, usual_offers
 from lab.image.progress import Progress
 
 
@@ -50,7 +50,7 @@ def make_manifest(name: str = "fake", key: str = "k1", created: str = "2026-01-0
         capabilities=("driver_load",),
         machine=MachineSpec(machine="q35", memory_mb=64, disk="disk.qcow2"),
         prints=PrintPort(source="wine", mark_port=5999),
-        ports=Ports(),
+        transports=usual_offers("winrm", "ssh"),
     )
 
 

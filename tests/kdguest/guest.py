@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.errors import TransportError
 from lab.guest.protocol import CommandResult, Transport
-from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.live.print_wiring import open_prints
@@ -156,7 +156,7 @@ def manifest() -> ImageManifest:
         ),
         machine=MachineSpec(machine="none", memory_mb=1, disk="disk.qcow2"),
         prints=PrintPort(source="kd", serial=0, encoding="utf-8"),
-        ports=Ports(),
+        transports=usual_offers("winrm", "ssh"),
     )
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from labwinrm.config import parse_config
+from pydantic import ValidationError
 
-from lab.errors import EvidenceLost, TransportError
+from lab.config.kinds import TRANSPORTS
+from lab.errors import ConfigError, EvidenceLost, TransportError
+from lab.guest.transport_kind import Parked, ParksInGuest, transport_kind
+from lab.guest.winrm.kind import WINRM
 from lab.guest.winrm.transport import WinRmTransport
-from lab.image.manifest import Credentials, ImageManifest, KernelFacts, MachineSpec, Ports, PrintPort
+from lab.image.manifest import Credentials, ImageManifest, KernelFacts, MachineSpec, PrintPort, TransportOffer
 from lab.image.wine.contents import PRINTS_CHANNEL, WINRM_CHANNEL, winrm_settings
 from lab.image.wine.recipe import WineRecipe
-from lab.live.boot import connect
+from lab.live.connect import access, connect
 from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import open_prints
 from lab.prints.unobserved import Unobserved
@@ -61,9 +66,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     made.close()
 
 
+def offers(channel: str | None) -> dict[str, TransportOffer]:
+    return {"winrm": TransportOffer(port=5985, channel=channel), "ssh": TransportOffer(port=22)}
+
+
 def manifest(**changes: object) -> ImageManifest:
     prints = PrintPort(source="wine", mark_port=5999, mark_channel="lab.prints")
-    return simulated_manifest(**{"prints": prints, "ports": Ports(winrm_channel="lab.winrm"), **changes})
+    return simulated_manifest(**{"prints": prints, "transports": offers("lab.winrm"), **changes})
 
 
 def prints_of(machine: Any, **changes: object) -> WinePrintSource:
@@ -90,46 +99,158 @@ def test_the_guest_s_service_is_told_of_the_device_by_the_channel_s_name() -> No
 
 def test_an_image_of_before_has_no_channels(tmp_path: Path) -> None:
     older = simulated_manifest(machine=MachineSpec(machine="q35", memory_mb=64, disk="disk.qcow2"))
-    text = older.model_dump_json(exclude={"ports": {"winrm_channel"}, "prints": {"mark_channel"}})
+    text = older.model_dump_json(exclude={"prints": {"mark_channel"}})
     assert machine_spec(ImageManifest.model_validate_json(text), tmp_path, name="g", accelerator="tcg").channels == ()
 
 
 @pytest.mark.parametrize(
-    ("channel", "ports", "name"),
-    [(True, Ports(winrm_channel="lab.winrm"), "lab.winrm"), (False, Ports(winrm_channel="lab.winrm"), ""), (True, Ports(), "")],
+    ("ports", "transports", "guest_ports", "channels"),
+    [
+        ({}, ["winrm", "ssh"], (5985, 5986, 22), ()),
+        ({"winrm_channel": "lab.winrm"}, ["winrm", "ssh"], (5985, 5986, 22), ("lab.winrm",)),
+        ({"winrm": 5985, "winrm_tls": None, "ssh": None}, ["winrm"], (5985,), ()),
+        ({"winrm": None, "winrm_tls": None, "ssh": 2222}, ["ssh"], (2222,), ()),
+    ],
 )
-def test_winrm_goes_by_the_channel_where_that_is_asked_for_and_there_is_one(
-    machine: Any, monkeypatch: pytest.MonkeyPatch, channel: bool, ports: Ports, name: str
+def test_the_older_form_of_a_manifest_means_the_same(
+    tmp_path: Path, ports: dict[str, object], transports: list[str], guest_ports: tuple[int, ...], channels: tuple[str, ...]
 ) -> None:
-    given: dict[str, Any] = {}
-
-    def open_winrm(*where: object, **settings: Any) -> str:
-        given.update(settings, where=where[:2])
-        return "a transport"
-
-    monkeypatch.setattr("lab.live.boot.open_winrm", open_winrm)
-    made: Any = connect("winrm", manifest(ports=ports), CREDENTIALS, machine, channel=channel)
-    assert made == "a transport"
-    assert given["where"] == ("127.0.0.1", 40001)
-    assert machine.opened == []  # nothing is sent before the first command
-    if name:
-        given["channel"]().close()
-        assert machine.opened == [name]
-    else:
-        assert given["channel"] is None
+    older = json.loads(manifest(machine=MachineSpec(machine="q35", memory_mb=64, disk="disk.qcow2")).model_dump_json())
+    del older["transports"]
+    made = ImageManifest.model_validate_json(json.dumps(older | {"ports": ports}))
+    assert list(made.transports) == transports
+    assert (made.transport_ports, made.transport_channels) == (guest_ports, channels)
+    spec = machine_spec(made, tmp_path, name="g", accelerator="tcg")
+    assert spec.nic is not None
+    assert spec.nic.forwards == (*guest_ports, 5999)
+    assert spec.channels == (*channels, "lab.prints")
+    assert ImageManifest.model_validate_json(made.model_dump_json()) == made
 
 
-def test_ssh_knows_nothing_of_channels(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_form_with_an_unknown_key_is_refused() -> None:
+    older = json.loads(manifest().model_dump_json())
+    del older["transports"]
+    with pytest.raises(ValidationError, match="telnet"):
+        ImageManifest.model_validate_json(json.dumps(older | {"ports": {"telnet": 23}}))
+
+
+def test_a_connection_goes_by_the_port_and_nothing_is_sent_yet(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = connect("winrm", manifest(), CREDENTIALS, machine)
+    assert repr(made) == "<WinRM on 127.0.0.1:40001 as lab>"
+    made.close()
     monkeypatch.setattr("lab.guest.ssh.transport.open_ssh", lambda *where, **_settings: where[:2])
-    made: Any = connect("ssh", manifest(), CREDENTIALS, machine, channel=True)
-    assert made == ("127.0.0.1", 40002)
+    there: Any = connect("ssh", manifest(), CREDENTIALS, machine)
+    assert there == ("127.0.0.1", 40002)
     assert machine.opened == []
 
 
+def test_what_an_image_does_not_offer_is_said_with_what_it_does(machine: Any) -> None:
+    with pytest.raises(TransportError, match=r"image \w+ has no ssh\n  try: use winrm"):
+        connect("ssh", manifest(transports={"winrm": TransportOffer(port=5985)}), CREDENTIALS, machine)
+    with pytest.raises(ConfigError, match=r"there is no transport 'shh'\n  try: did you mean ssh"):
+        connect("shh", manifest(), CREDENTIALS, machine)
+    with pytest.raises(TransportError, match="names no port for this transport"):
+        connect("winrm", manifest(transports={"winrm": TransportOffer()}), CREDENTIALS, machine)
+
+
+def test_no_secret_stands_in_what_a_transport_is_given(machine: Any) -> None:
+    account = Credentials(username="lab", password="sesame-1", others={"toy": "sesame-2"})
+    assert "sesame" not in repr(access("winrm", manifest(), account, machine))
+    assert account.secrets == ("sesame-1", "sesame-2")
+
+
+class Shell:
+    """A WinRM transport that parks and resumes as it is told to."""
+
+    def __init__(self, *, channel: bool, fails: bool = False) -> None:
+        self.on_channel = channel
+        self.fails = fails
+        self.done: list[str] = []
+
+    def park(self, *, timeout: float) -> dict[str, str]:
+        if self.fails:
+            raise TransportError("no answer\nmore")
+        self.done.append("park")
+        return {"shell": "S", "command": "C"}
+
+    def resume(self, state: Mapping[str, str], *, timeout: float) -> None:
+        self.done.append(f"resume {state['shell']}")
+        if self.fails:
+            raise TransportError("the shell is gone")
+
+    def close(self) -> None:
+        self.done.append("close")
+
+    def abandon(self) -> None:
+        self.done.append("abandon")
+
+
+@pytest.fixture
+def shells(monkeypatch: pytest.MonkeyPatch) -> list[Shell]:
+    """Shells by channel that are made from now on."""
+    made: list[Shell] = []
+    monkeypatch.setattr("lab.guest.winrm.transport.WinRmTransport", Shell)
+
+    def open_winrm(*_where: object, channel: object, **_settings: object) -> Shell:
+        made.append(Shell(channel=channel is not None))
+        return made[-1]
+
+    monkeypatch.setattr("lab.guest.winrm.transport.open_winrm", open_winrm)
+    return made
+
+
+def park(machine: Any, shell: Shell, channel: str | None, said: list[str]) -> Parked:
+    there = access("winrm", manifest(transports=offers(channel)), CREDENTIALS, machine)
+    return WINRM.park(shell, there, timeout=1, progress=said.append)  # type: ignore[arg-type]
+
+
+def test_winrm_parks_by_its_channel_which_stays_open_over_the_snapshot(machine: Any, shells: list[Shell]) -> None:
+    usual, said = Shell(channel=False), list[str]()
+    parked = park(machine, usual, "lab.winrm", said)
+    assert (usual.done, shells[0].done) == (["close"], ["park"])
+    parked.release()
+    assert shells[0].done == ["park", "abandon"]
+    there = access("winrm", manifest(), CREDENTIALS, machine)
+    assert WINRM.resume(there, parked.state, timeout=1) is shells[1]  # type: ignore[comparison-overlap]
+    assert (shells[1].on_channel, shells[1].done, said) == (True, ["resume S"], [])
+
+
+def test_a_connection_that_is_on_the_channel_already_is_kept(machine: Any, shells: list[Shell]) -> None:
+    usual = Shell(channel=True)
+    park(machine, usual, "lab.winrm", []).release()
+    assert (usual.done, shells) == (["park", "abandon"], [])
+
+
+def test_without_a_channel_winrm_parks_by_its_port(machine: Any, shells: list[Shell]) -> None:
+    usual = Shell(channel=False)
+    parked = park(machine, usual, None, [])
+    parked.release()
+    assert (usual.done, shells, parked.state) == (["park"], [], {"shell": "S", "command": "C"})
+    there = access("winrm", manifest(), CREDENTIALS, machine)
+    WINRM.resume(there, parked.state, timeout=1)
+    assert not shells[0].on_channel
+
+
+def test_a_channel_that_is_not_served_is_given_up(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = Shell(channel=True, fails=True)
+    monkeypatch.setattr("lab.guest.winrm.transport.WinRmTransport", Shell)
+    monkeypatch.setattr("lab.guest.winrm.transport.open_winrm", lambda *_where, **_settings: dead)
+    usual, said = Shell(channel=False), list[str]()
+    parked = park(machine, usual, "lab.winrm", said)
+    assert (dead.done, usual.done, "by_channel" in parked.state) == (["abandon"], ["close", "park"], False)
+    assert said == ["the guest does not serve its channel, so forks open a new connection: no answer"]
+    with pytest.raises(TransportError, match="the shell is gone"):
+        WINRM.resume(access("winrm", manifest(), CREDENTIALS, machine), parked.state, timeout=1)
+    assert dead.done[-1] == "close"
+
+
+def test_winrm_alone_parks() -> None:
+    assert {name for name in TRANSPORTS.builtin if isinstance(transport_kind(name), ParksInGuest)} == {"winrm"}
+
+
 def test_a_transport_by_channel_and_port_is_winrm_and_not_on_the_channel_yet(machine: Any) -> None:
-    made = connect("winrm", manifest(), CREDENTIALS, machine, channel=True)
+    made = WINRM.connect(access("winrm", manifest(), CREDENTIALS, machine))
     assert isinstance(made, WinRmTransport)
-    assert repr(made) == "<WinRM on 127.0.0.1:40001 as lab>"
     assert not made.on_channel
     made.close()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lab.plugin
-from lab.guest.capability import CAPABILITIES
+from lab.guest.capability import capabilities
 from lab.guest.ioctl import ctl_code
 from lab.guest.probe import ProbeResult, ProbeScript, Transfer
 from lab.guest.protocol import CommandResult, Transport
@@ -240,7 +240,7 @@ def document() -> str:
         + "\n".join(map(example, ("lab_cpus", "lab_expect_fault")))
         + "\nA test that needs what its guest lacks is skipped, with the name as the reason. Capabilities for `lab_needs`:\n\n"
         + "| | |\n|---|---|\n"
-        + "".join(f"| `{name}` | {markdown(what)} |\n" for name, what in CAPABILITIES.items())
+        + "".join(f"| `{name}` | {markdown(what)} |\n" for name, what in capabilities().items())
     )
     parts.append("## Records\n" + "\n".join(chapter(one, "###") for one in records()))
     parts.append(

@@ -57,7 +57,7 @@ class FilesMeasure:
             series += copies(context, "media", "media", lambda *file, **rest: drive.put(guest.transport, *file, **rest))
         except NotHere as error:
             notes.append(f"media: {error.message}")
-        series.append(self._chunks(context, guest_port(guest, context.manifest.ports.winrm), guest.transport))
+        series.append(self._chunks(context, guest_port(guest, context.manifest.port_of("winrm")), guest.transport))
         return Samples(series=tuple(series), notes=tuple(notes))
 
     @staticmethod

@@ -104,7 +104,7 @@ def peer_job(context: Context, folder: Path) -> PeerJob:
     """
     manifest, machine = context.manifest, context.manifest.machine
     key = context.credentials.ssh_private_key
-    if machine.kernel is None or machine.initrd is None or key is None or manifest.ports.ssh is None:
+    if machine.kernel is None or machine.initrd is None or key is None or manifest.port_of("ssh") is None:
         raise NotHere(f"{manifest.guest} has no kernel of its own or no SSH key: labgrid cannot start it as the lab does")
     keyfile = folder / "key"
     keyfile.touch(mode=0o600)

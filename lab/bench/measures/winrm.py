@@ -67,7 +67,7 @@ class WinRmMeasure:
 
     def run(self, context: Context) -> Samples:
         """Measure every client that is there."""
-        port = guest_port(context.guest(), context.manifest.ports.winrm)
+        port = guest_port(context.guest(), context.manifest.port_of("winrm"))
         makers = {
             "lab": ("the lab", _lab_client),
             "session": ("pywinrm, Session.run_cmd", _session_client),

@@ -129,7 +129,7 @@ def accept(
 
 
 def _ready(plan: AcceptancePlan, machine: StartableMachine, connect: Connect, progress: Progress, gap_s: float) -> Transport:
-    port = plan.manifest.ports.winrm
+    port = plan.manifest.port_of("winrm")
     if port is None:
         raise ImageError(f"image {plan.recipe.name} has no WinRM")
     return wait_ready(

@@ -22,7 +22,7 @@ from pydantic import SecretStr, ValidationError
 from lab.host.assets import data_root
 from lab.host.process import run
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
-from lab.image.manifest import Credentials, ImageManifest, MachineSpec, Ports, PrintPort
+from lab.image.manifest import Credentials, ImageManifest, MachineSpec, PrintPort, usual_offers
 from lab.image.progress import Progress
 from lab.image.windows import files
 from lab.image.windows.accept import AcceptancePlan, Acceptor, accept
@@ -249,7 +249,7 @@ class WindowsRecipe:
             ),
             prints=PrintPort(source="relay" if "relay" in recipe.ordered_stages else "none", serial=1, encoding="cp1252"),
             debug=debug_boot() if "kd" in recipe.ordered_stages else None,
-            ports=Ports(winrm=5985, winrm_tls=None, ssh=22 if "ssh" in recipe.ordered_stages else None),
+            transports=usual_offers("winrm", *(["ssh"] if "ssh" in recipe.ordered_stages else [])),
             boot_timeout_s=_BOOT_S[options.accelerator],
         )
 

@@ -50,7 +50,7 @@ def guest_machine(
         ImageError: The firmware's files are not in the folder.
     """
     machine = manifest.machine
-    ports = [manifest.ports.winrm, manifest.ports.winrm_tls, manifest.ports.ssh, manifest.prints.mark_port]
+    ports = [*manifest.transport_ports, manifest.prints.mark_port]
     return VmSpec(
         name=name,
         accelerator=accelerator,

@@ -19,7 +19,16 @@ from lab.image import debian
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
 from lab.image.kernel import kernel_facts
 from lab.image.key import content_key, file_inputs, source_files, tree_inputs
-from lab.image.manifest import SCHEMA_VERSION, Credentials, ImageManifest, KernelFacts, MachineSpec, Ports, PrintPort
+from lab.image.manifest import (
+    SCHEMA_VERSION,
+    Credentials,
+    ImageManifest,
+    KernelFacts,
+    MachineSpec,
+    PrintPort,
+    TransportOffer,
+    usual_offers,
+)
 from lab.image.progress import Progress
 from lab.image.wine import NAME
 from lab.image.wine.contents import (
@@ -184,7 +193,10 @@ class WineRecipe:
             capabilities=CAPABILITIES,
             machine=MACHINE,
             prints=PrintPort(source="wine", serial=1, mark_port=MARK_PORT, mark_channel=PRINTS_CHANNEL),
-            ports=Ports(winrm_channel=WINRM_CHANNEL),
+            transports={
+                "winrm": TransportOffer(port=5985, more={"tls": 5986}, channel=WINRM_CHANNEL),
+                **usual_offers("ssh"),
+            },
             boot_timeout_s=300,
             versions=versions,
             kernel=kernel,

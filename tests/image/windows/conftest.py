@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.image.credentials import make_secrets, save_credentials
-from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
 from lab.image.store import images_dir
 from lab.image.windows import files
 from lab.image.windows.guest_machine import debug_boot
@@ -69,7 +69,7 @@ def make_image(cache: Path) -> MakeImage:
             ),
             prints=PrintPort(source="none", serial=1),
             debug=debug_boot(),
-            ports=Ports(winrm=5985, winrm_tls=None, ssh=None),
+            transports=usual_offers("winrm"),
         )
         (folder / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
         save_credentials(make_secrets("labuser", "LAB").credentials, folder)

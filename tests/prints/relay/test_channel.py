@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import EvidenceLost, GuestHung, TransportError
 from lab.guest.protocol import CommandResult
-from lab.image.manifest import ImageManifest, MachineSpec, Ports, PrintPort
+from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
 from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import open_prints
 from lab.prints.relay.frame import MARK, Frame, encode
@@ -125,7 +125,7 @@ def manifest() -> ImageManifest:
         capabilities=(),
         machine=MachineSpec(machine="q35", memory_mb=4096, disk="disk.qcow2"),
         prints=PrintPort(source="relay", encoding="cp1252"),
-        ports=Ports(),
+        transports=usual_offers("winrm", "ssh"),
     )
 
 
