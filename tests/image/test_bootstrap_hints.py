@@ -45,7 +45,7 @@ from lab.image.bootstrap_hints import hint_for
         ("E: Unable to locate package wine-lab", "`packages`"),
         (
             "Err:9 http://apt.example x/main amd64 p 1\n  404  Not Found [IP: 192.0.2.1 80]\nE: Failed to fetch p",
-            "another one",
+            "another mirror",
         ),
         ("E: Failed to fetch http://apt.example/p.deb", "network"),
     ],

@@ -105,7 +105,7 @@ def test_an_iso_is_hashed_once(iso: Path, tmp_path: Path) -> None:
 def test_an_iso_for_other_machines_is_refused(tmp_path: Path, iso: Path) -> None:
     arm = wim_xml(SERVER).replace("<ARCH>9".encode("utf-16-le"), "<ARCH>12".encode("utf-16-le"))
     file = write_iso(tmp_path / "arm.iso", {"sources/install.wim": wim(arm)})
-    with pytest.raises(ConfigError, match="for arm64 machines"):
+    with pytest.raises(ConfigError, match="for arm64 processors"):
         prepared(file, tmp_path)
     assert iso.exists()
 
