@@ -41,7 +41,7 @@ class Payload:
             other = drivers.setdefault(package.name, package)
             if other.sha256 != package.sha256:
                 raise ConfigError(
-                    f"{other.path} and {package.path} are both the driver {package.name}", hint="name one of them"
+                    f"{other.path} and {package.path} both have the driver name {package.name}", hint="use only one of them"
                 )
         clients: dict[str, Path] = {}
         for package in drivers.values():

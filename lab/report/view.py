@@ -136,7 +136,7 @@ def _why_unused(name: str, report: RunReport) -> str:
     if mine:
         missing = dict.fromkeys(test.missing_capability for test in mine if test.missing_capability)
         which = "its only test was" if len(mine) == 1 else f"its {len(mine)} tests were"
-        return f"{which} skipped" + (f" for want of {', '.join(missing)}" if missing else "")
+        return f"{which} skipped" + (f", because the guest lacks {', '.join(missing)}" if missing else "")
     if report.deselected:
         count = "1 test was" if report.deselected == 1 else f"{report.deselected} tests were"
         return f"no test that was selected used it, and {count} deselected"

@@ -272,7 +272,7 @@ def test_what_a_manifest_says_wrong_costs_neither_template_nor_boots(
     fake.errors = [] if fake.gone else [refused]
     source.boot_errors = [refused]
     for _test in range(2):
-        with pytest.raises(GuestRefuses, match=r"^driver\.yaml:5: files\.0\.to: the guest does not take"):
+        with pytest.raises(GuestRefuses, match=r"^driver\.yaml:5: files\.0\.to: the guest does not accept"):
             forking.acquire(drivers=["sync"])
     assert (len(fake.wishes), fake.distrusted) == (1, [])
     assert source.boot_errors == ([] if fake.gone else [refused])
