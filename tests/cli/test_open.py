@@ -44,6 +44,14 @@ def test_with_a_display_a_browser_opens_it(opened: list[str], monkeypatch: pytes
     assert [address.rpartition("/")[2] for address in opened] == ["report.html"]
 
 
+def test_where_no_browser_takes_it_the_variable_is_named(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROWSER", "/nowhere/browser")
+    monkeypatch.setattr("webbrowser.open", lambda _address: False)
+    result = CliRunner().invoke(app, ["open"])
+    assert result.stdout.endswith("/report.html\n")
+    assert "BROWSER" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("make", "arguments", "said"),
     [
