@@ -215,7 +215,7 @@ def _run_suites(
         if not driver.exists():
             raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
     _require_tools(settings.values.image)
-    _check_drivers(settings.values.image, drivers, beside, root)
+    warned = _check_drivers(settings.values.image, drivers, beside, root)
     with open_progress() as progress:
         # Now, and not first in every worker: what does not work would be an error of each single test.
         guest = _resolve(settings, progress, debug)
@@ -224,7 +224,7 @@ def _run_suites(
         now = datetime.datetime.now(tz=datetime.UTC)
         folder = (timed_folder(root / settings.values.out, now) if out is None else named_folder(out)).absolute()
         put_aside(folder)
-        held.enter_context(open_log(folder, image, level=settings.values.log_level))
+        held.enter_context(open_log(folder, image, level=settings.values.log_level, said=warned))
         try:
             # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
             # tested is what was there when the user asked for it.
@@ -289,13 +289,24 @@ def _require_tools(image: str) -> None:
     require_tools(["run guests", "build drivers"], also=builder.build_tools if builder is not None else ())
 
 
-def _check_drivers(image: str, drivers: Sequence[Path], beside: Sequence[Path], root: Path) -> None:
-    """Tell a wrong manifest at once, and a driver that does not compile before minutes are spent on an image."""
+def _check_drivers(image: str, drivers: Sequence[Path], beside: Sequence[Path], root: Path) -> list[str]:
+    """Tell a wrong manifest at once, and a driver that does not compile before minutes are spent on an image.
+
+    Returns:
+        The compiler's warnings, which are shown by then; the run has no log yet.
+    """
+    warned: list[str] = []
     if builder_of(image) is None:
         named_drivers([*drivers, *beside], project=root)  # they are built in a moment, for the processor of the image
-        return
+        return warned
+
+    def warn(line: str) -> None:
+        say_warning(line)
+        warned.append(line)
+
     with tempfile.TemporaryDirectory(prefix="lab-drivers-") as folder:
-        resolve_drivers(drivers, beside=beside, into=Path(folder), arch="x64", project=root, warn=say_warning)
+        resolve_drivers(drivers, beside=beside, into=Path(folder), arch="x64", project=root, warn=warn)
+    return warned
 
 
 def say_warning(line: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import lab
@@ -16,16 +17,23 @@ from lab.report.runlog import RunLog
 _LOG = logging.getLogger(__name__)
 
 
-def open_log(folder: Path, image: Path, *, level: str) -> RunLog:
+def open_log(folder: Path, image: Path, *, level: str, said: Iterable[str] = ()) -> RunLog:
     """Begin ``lab.log`` of a run.
 
     Args:
         folder: Folder of the run.
         image: Folder of the guests' image, whose credentials never get into the log.
         level: Least level of a line.
+        said: What the command has shown before there was a log.
     """
     log = RunLog(folder, "lab", level=level)
-    with passed_over(_LOG, "the image's credentials", ImageError):
-        log.mask(*read_credentials(image).secrets)
+    try:
+        with passed_over(_LOG, "the image's credentials", ImageError):
+            log.mask(*read_credentials(image).secrets)
+    except BaseException:
+        log.close()  # nobody else has it yet
+        raise
     _LOG.info("lab %s, image %s: %s", lab.__version__, image, shlex.join(sys.argv))
+    for line in said:
+        _LOG.info("%s", line)
     return log

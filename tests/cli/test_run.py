@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from typer.testing import CliRunner, Result
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
+from lab.cli.runlog import open_log
 from lab.errors import ConfigError, HostToolError
 from lab.gate.verdict import Verdict
 from lab.host.accel import Accelerator, Accelerators
@@ -161,7 +163,7 @@ def test_pytest_gets_what_was_asked_for(
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw7")
     monkeypatch.setenv("LAB_TRANSPORT", "ssh")
     (tmp_path / "mine").mkdir()
-    monkeypatch.setattr(run_module, "_check_drivers", lambda *_: None)
+    monkeypatch.setattr(run_module, "_check_drivers", lambda *_: [])
     (tmp_path / "lab.yaml").write_text("boot_timeout: 90.5\n", encoding="utf-8")
     arguments = [
         "--driver",
@@ -501,6 +503,22 @@ def test_a_full_disk_costs_no_result(suite: Suite, tmp_path: Path, monkeypatch: 
     assert f"results of this run are in {folder}" in result.output
     assert "unexpected error" not in result.output
     assert "<failure" in (folder / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_a_log_that_cannot_begin_is_let_go_of(tmp_path: Path) -> None:
+    """Its handler and its level stayed on the lab's logger."""
+    logger = logging.getLogger("lab")
+    before = (list(logger.handlers), logger.level)
+    with pytest.raises(TypeError):
+        open_log(tmp_path, None, level="debug")  # type: ignore[arg-type]
+    assert (list(logger.handlers), logger.level) == before
+
+
+def test_what_was_shown_before_there_was_a_log_is_in_it(tmp_path: Path) -> None:
+    """Warnings of a build that came before that of the image are told once, and there is no second time for the log."""
+    with open_log(tmp_path, tmp_path / "image", level="info", said=["lamp: lamp.c:3:12: warning: unused"]):
+        pass
+    assert "lamp.c:3:12: warning: unused" in (tmp_path / "lab.log").read_text(encoding="utf-8")
 
 
 def test_a_driver_is_read_and_built_before_an_image_is(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

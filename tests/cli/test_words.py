@@ -182,7 +182,7 @@ def test_the_root_folder_is_the_suites(
     (tmp_path / "pytest.ini").unlink()
     far = tmp_path_factory.mktemp("far")
     monkeypatch.setattr(run_module, "ensure_image", lambda _name, _progress: far)
-    monkeypatch.setattr(run_module, "_check_drivers", lambda *_: None)
+    monkeypatch.setattr(run_module, "_check_drivers", lambda *_: [])
     more: Sequence[str] = _places(far).get(option, [])
     out = far / "out" if option == "out" else tmp_path / "o"
     result = lab("-n0", *more, *([] if option == "out" else ["--out", str(out)]), "suites")
