@@ -167,5 +167,5 @@ def test_prints_that_stay_in_the_guest_are_told(
     manifest = SimpleNamespace(name="win", prints=SimpleNamespace(source="none", serial=1, encoding="utf-8"), debug=None)
     monkeypatch.setattr(print_file, "read_manifest", lambda _dir: manifest)
     refused = error(lab("win"))
-    assert "the prints of guest win stay in it" in refused.message
+    assert "the prints of guest win do not reach the host" in refused.message
     assert "LAB_DEBUG=kd" in (refused.hint or "")

@@ -388,7 +388,7 @@ def test_a_fork_that_does_not_wake_is_counted_and_leaves_nothing(forks: Forks, w
 def test_a_distrusted_template_is_made_anew_once_and_then_given_up(forks: Forks, world: World) -> None:
     fail = failing(forks, world, 2)
     fail()
-    assert "is made anew" in forks.figures.notes[0]
+    assert "is made again" in forks.figures.notes[0]
     assert forks.fork("gw0-2", SYNC) is not None
     assert world.maker.made == [BASE, ("sync",), ("sync",)]
     fail()
