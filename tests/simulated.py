@@ -338,7 +338,7 @@ class SimulatedForks:
         self.prepared.append(wish)
 
     def distrust(self, wish: ForkWish, reason: str) -> None:
-        self.figures.note(f"forks of {wish} did not wake: {reason}")
+        self.figures.note(f"forks of {wish} did not resume: {reason}")
 
     def close(self) -> None:
         """Nothing to do."""

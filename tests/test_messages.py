@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,16 @@ def test_the_catalogue_is_up_to_date() -> None:
 )
 def test_texts_use_the_words_of_the_table(heading: str, texts: list[str]) -> None:
     assert {text: old_words(text) for text in texts if old_words(text)} == {}, heading
+
+
+@pytest.mark.parametrize("path", messages.sources(), ids=lambda path: str(path.relative_to(messages.ROOT)))
+def test_no_text_is_cut_where_its_line_was_broken(path: Path) -> None:
+    """A string alone on a line is no part of the one above it, unless both are in parentheses."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        blocks = (getattr(node, name, None) for name in ("body", "orelse", "finalbody"))
+        for before, after in (pair for block in blocks if isinstance(block, list) for pair in pairwise(block)):
+            stray = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant | ast.JoinedStr)
+            assert not stray, f"{path}:{after.lineno} is not part of line {before.lineno}"
 
 
 def test_the_words_are_those_of_the_table() -> None:

@@ -76,7 +76,7 @@ def _why_no_report(session: SessionFacts | None, ended: str, pytest_code: int) -
     if session is None or ended:
         return [f"{ended or f'pytest ended with {pytest_code} before any test'}; see the lines above"]
     if session.no_guest:
-        return [f"no guest can be had: {session.no_guest}"]
+        return [f"no guest is available: {session.no_guest}"]
     if session.collection_errors:
         return [f"{error.nodeid} cannot be collected: {error.reason}" for error in session.collection_errors]
     if session.stopped:

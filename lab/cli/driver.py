@@ -102,8 +102,8 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", hel
         for module, imported in facts.imports.items():
             typer.echo(f"  imports from {module}: {', '.join(imported)}")
         record = codeview(file)
-        said = f"{record.build_id} {record.pdb}".rstrip() if record else "none; a kernel does not announce its load to a"
-        " debugger"
+        unheard = "none; a kernel does not announce its load to a debugger"
+        said = f"{record.build_id} {record.pdb}".rstrip() if record else unheard
         typer.echo(f"  debug id: {said}")
         refused = refusal(facts.signatures, facts.arch)
         said = "" if refused else windows_says(facts.signatures, facts.arch, {ours} if ours else ())

@@ -39,8 +39,8 @@ class Finished:
     duration_s: float
 
 
+#: The part of :func:`run` that probes need; a test passes its own.
 Runner = Callable[[Sequence[str], float], Finished]
-"""The part of :func:`run` that probes need; a test passes its own."""
 
 
 def run(

@@ -63,8 +63,8 @@ class HostLock:
                 "the host lock: this worker's test, or that of another worker, needs the host without other guests"
             ):
                 held.enter_context(locked(self._folder, _RUN, kind))
-            where = f"the host lock: a test of another run uses the host without other guests (fuser -v {self._host}/*"
-            " shows which)"
+            others = "the host lock: a test of another run uses the host without other guests"
+            where = f"{others} (fuser -v {self._host}/* shows which)"
             with self._patience.waiting(where), locked(self._host, _GATE, kind):
                 held.enter_context(locked(self._host, _MACHINE, kind))
             yield

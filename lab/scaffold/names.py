@@ -67,8 +67,9 @@ def _of_different_files(drivers: Sequence[FoundDriver]) -> tuple[list[FoundDrive
             continue
         other = images.setdefault(Path(driver.image).name.lower(), driver)
         if other is not driver and not driver.manifest:
-            left_out[driver.origin] = f"{driver.image} has the same name as that of {other.origin.name}: a guest can have"
-            " only one of them"
+            left_out[driver.origin] = (
+                f"{driver.image} has the same name as that of {other.origin.name}: a guest can have only one of them"
+            )
     return [driver for driver in drivers if driver.origin not in left_out], left_out
 
 

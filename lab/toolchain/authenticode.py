@@ -82,9 +82,8 @@ def read_signatures(pages: FilePages, layout: SumsLayout) -> tuple[Signature, ..
         return ()
     end = layout.table_at + layout.table_size
     if end > len(pages):
-        said = f"the table of certificates would end at byte {end}, and the file has {len(pages)}: the file was truncated"
-        " after signing"
-        return (Signature(problem=said),)
+        size = f"the table of certificates would end at byte {end}, and the file has {len(pages)}"
+        return (Signature(problem=f"{size}: the file was truncated after signing"),)
     if not _ENTRY_HEAD.size <= layout.table_size <= _LONGEST_TABLE:
         return (Signature(problem=f"the table of certificates has {layout.table_size} bytes"),)
     found: list[Signature] = []

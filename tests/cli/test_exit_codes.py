@@ -167,7 +167,7 @@ ROWS = {
         4, "def test_it(driver): pass\n", verdicts={"test": 1}, said=("needs @pytest.mark.lab_driver",)
     ),
     "a marker that is used wrongly": Row(
-        4, "@pytest.mark.lab_cpus('2')\ndef test_it(guest): pass\n", verdicts={"test": 1}, said=("it is written lab_cpus(n)",)
+        4, "@pytest.mark.lab_cpus('2')\ndef test_it(guest): pass\n", verdicts={"test": 1}, said=("write lab_cpus(n)",)
     ),
     "a capability that is none": Row(
         4,

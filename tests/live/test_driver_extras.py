@@ -90,7 +90,7 @@ def test_a_refusal_is_told_with_the_guests_words_and_the_manifests_line(tmp_path
     with pytest.raises(GuestRefuses, match=r"one\.reg cannot be imported: it answered 5: denied") as caught:
         import_registry(Recording(5), one)
     assert (caught.value.file, caught.value.key, caught.value.line) == ("driver.yaml", "registry", 7)
-    with pytest.raises(GuestRefuses, match=r"does not take Q:\\etc\\table\.txt: it answered 1: denied") as caught:
+    with pytest.raises(GuestRefuses, match=r"does not accept Q:\\etc\\table\.txt: it answered 1: denied") as caught:
         place_files(Recording(1, "Q:"), Payload.of([replace(one, files=files)]))
     assert (caught.value.key, caught.value.line) == ("files.1.to", 5)
 

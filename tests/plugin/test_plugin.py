@@ -207,11 +207,11 @@ def test_junit_has_the_verdict_and_the_guest(inner: Any) -> None:
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ("lab_driver()", "it is written lab_driver(name, *names, reload=True)"),
+        ("lab_driver()", "write lab_driver(name, *names, reload=True)"),
         ("lab_driver('sync', relaod=False)", "lab_driver('sync', relaod=False) is wrong"),
         ("lab_needs('direct_oi')", "did you mean direct_io"),
-        ("lab_cpus('2')", "it is written lab_cpus(n)"),
-        ("lab_fresh(1)", "it is written lab_fresh"),
+        ("lab_cpus('2')", "write lab_cpus(n)"),
+        ("lab_fresh(1)", "write lab_fresh"),
     ],
 )
 def test_a_marker_that_is_used_wrongly_is_the_mistake_of_its_test_alone(inner: Any, marker: str, message: str) -> None:

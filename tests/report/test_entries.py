@@ -47,8 +47,8 @@ def test_a_fault_that_the_kernel_told_itself_is_not_told_once_more_by_qemus_sign
 
 
 def test_a_worker_without_templates_tells_how_many_forks_failed_and_why() -> None:
-    figures = ForkFigures(failed=2, notes=["forks did not wake"])
-    assert forks_entry(figures) == ForksEntry(failed=2, notes=["forks did not wake"])
+    figures = ForkFigures(failed=2, notes=["forks did not resume"])
+    assert forks_entry(figures) == ForksEntry(failed=2, notes=["forks did not resume"])
 
 
 def test_what_a_template_took_is_told_also_where_only_other_workers_used_it(tmp_path: Path) -> None:

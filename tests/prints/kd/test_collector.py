@@ -102,7 +102,7 @@ def test_a_fault_of_the_lab_is_told_as_one(pair: Pair, monkeypatch: pytest.Monke
     pair.collector.start()
     [end] = [record for record in pair.rest() if isinstance(record, End)]
     assert not end.complete
-    assert "fault of the lab: ZeroDivisionError" in end.reason
+    assert "internal error of the lab: ZeroDivisionError" in end.reason
     assert pair.collector.ended.is_set()
 
 
@@ -203,7 +203,7 @@ def test_questions_about_a_session_that_is_over_are_refused(pair: Pair, tmp_path
     pair.collector.start()
     pair.port.close()
     pair.rest()
-    with pytest.raises(TransportError, match="over"):
+    with pytest.raises(TransportError, match="has ended"):
         CollectorControl(tmp_path / "ctl").status()
     server.close()
 
