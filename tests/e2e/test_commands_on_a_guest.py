@@ -109,6 +109,6 @@ def test_a_run_on_the_guest_leaves_it_up_and_can_be_watched(guest: str, tmp_path
     assert "gw0 INFO lab.lease.starter: gw0-1 is ready after" in log
     assert lab("run-in-guest", guest, "--", "echo still up").stdout.strip() == "still up"
     refused = lab("run", "--on", guest, "--workers", "2", "suites/sync", check=False)
-    assert (refused.returncode, "there is one guest" in refused.stderr) == (2, True)
+    assert (refused.returncode, "there is only one guest" in refused.stderr) == (2, True)
     gone = lab("run", "--on", "nobody", "suites/sync", check=False)
     assert (gone.returncode, "no guest 'nobody' is running" in gone.stderr) == (2, True)

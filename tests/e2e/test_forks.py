@@ -129,9 +129,10 @@ def test_a_fork_has_the_time_of_day_that_it_is_told(
 ) -> None:
     """Of a day on which its template was certainly not made: with the host's own, a clock that nobody sets is right, too."""
     moment = datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC)
-    for name, step in (("wake", wake), ("go_on", go_on)):
-        monkeypatch.setattr(f"lab.snapshot.forks.{name}", functools.partial(step, wall=moment.timestamp))
-    guest = fork_of(make(), "clock")
+    forks = make()
+    monkeypatch.setattr(forks, "_connect", functools.partial(wake, wall=moment.timestamp))
+    monkeypatch.setattr("lab.snapshot.forks.go_on", functools.partial(go_on, wall=moment.timestamp))
+    guest = fork_of(forks, "clock")
     try:
         shown = guest.transport.run("echo %DATE% %TIME%", timeout=60).text
     finally:
