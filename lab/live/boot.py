@@ -1,4 +1,4 @@
-"""From an image folder to a live guest: one function, each step of which is somebody else's module."""
+"""From an image folder to a live guest: one function, whose steps are in other modules."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def boot_guest(
         files_by: How files are to get in.
         medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
         detached: It is to live on when this process ends. Whoever asks for that calls the machine's ``detach``, once the
-            guest is registered: until then an end of this process, however it comes, leaves no machine that nobody knows of.
+            guest is registered: until then the machine ends with this process, so that no unregistered machine is left.
         memory: Its RAM, for a guest whose snapshot will be taken.
         hardware: What its machine has beside what the image asks for.
         progress: Told what is waited for.
@@ -84,7 +84,7 @@ def boot_guest(
     begin = time.monotonic()
     manifest = fit(booted_as(read_manifest(image_dir), debug), hardware)
     credentials = read_credentials(image_dir)
-    # A kept guest has nobody who would take the evidence, and nobody who would end its machine.
+    # No process watches a detached guest: none would save its evidence and end its machine.
     spec = machine_spec(
         manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached, hardware=hardware
     )
@@ -137,7 +137,7 @@ def cd_drive(machine: protocol.Machine, manifest: ImageManifest) -> CdCopy | Non
 
 
 def _insert(drive: CdCopy, files: Mapping[str, Path], progress: Callable[[str], None]) -> None:
-    """Have a medium in the drive before the guest looks; whoever copies from it later tells of what is wrong with it."""
+    """Put a medium into the drive before the guest looks; if that fails, the later copy reports it."""
     try:
         drive.insert(files)
     except LabError as error:

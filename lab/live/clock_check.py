@@ -1,4 +1,4 @@
-"""A guest whose clock runs at a wrong rate is of no use: its deadlines pass early, and its ticks prove nothing.
+"""A guest whose clock runs at a wrong rate cannot be used: its deadlines pass early, and its ticks prove nothing.
 
 Seen with the free guest: on a loaded host the kernel's calibration of its time stamp counter went wrong at boot, the guest
 counted 453 s where 33 s had passed, and each driver's start ended with error 1053 (no answer in time), which looks like the
@@ -14,7 +14,7 @@ from lab.errors import GuestClockWrong
 from lab.prints.record import MarkRecord, PrintSource
 
 _MARK_S = 30.0
-#: The guest's clock starts behind the host's, never before it; stamps are rounded, and calibration errs by parts of a percent.
+#: The guest's clock starts after the host's, never before it; stamps are rounded, and calibration errs by parts of a percent.
 _RATE = 1.1
 _SLACK_S = 2.0
 

@@ -15,7 +15,7 @@ class Deployed:
         create_s: Until all services were.
         copied_by: ``media``, ``winrm`` or ``sftp``; empty when the guest had all files already.
         copy_note: Why it was not the way that was asked for.
-        sums: File name → SHA-256, as the guest told behind the copy.
+        sums: File name → SHA-256, as the guest reported after the copy.
     """
 
     copy_s: float

@@ -32,7 +32,7 @@ def place_files(transport: Transport, payload: Payload) -> None:
         done = transport.run(_AND.join(group.values()), timeout=_TIMEOUT_S)
         if not done.exit_code:
             continue
-        # Which one it was, the answer does not tell.
+        # The answer does not say which one it was.
         for file, command in group.items():
             alone = done if len(group) == 1 else transport.run(command, timeout=_TIMEOUT_S)
             if alone.exit_code:

@@ -145,7 +145,7 @@ def _note(step: Step) -> str:
 
 
 def _copy_drivers(packages: Iterable[DriverPackage], folder: Path, files: list[SavedFile]) -> Outcome:
-    """A dump without the very drivers that ran, and their symbols, cannot be read any more when they are built anew."""
+    """A dump can be read only with the drivers that ran and their symbols, which the next build replaces."""
     names = []
     for package in packages:
         folder.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ class LiveGuest:
         deployed: How the run's files got in, where that was done before it was handed over; None otherwise.
         unread: File name → SHA-256 of what was compared when it was copied in, and not read again since: to be done before a
             driver is loaded.
-        on_close: Called once at the end, after everything else is closed, with whether the machine was kept.
+        on_close: Called once at the end, after everything else is closed, with whether the machine keeps running.
     """
 
     guest_id: str
@@ -119,7 +119,7 @@ class LiveGuest:
             # Its shell goes with it; to have it deleted first would only take time.
             self.transport.abandon()
         elif self.machine.alive:
-            # A connection to a dead machine has nobody to say goodbye to, and would wait for an answer.
+            # On a connection to a dead machine, a close in order would wait for an answer.
             with passed_over(_LOG, f"{self.guest_id}: the connection's end", TransportError):
                 self.transport.close()
         try:

@@ -92,7 +92,7 @@ def check_machine(machine: Machine, *, file: Path | None, qemu: str) -> Machine:
 
 
 def disk_format(path: Path) -> DiskFormat:
-    """The format of a disk's file, as ``qemu-img info`` tells it.
+    """The format of a disk's file, as ``qemu-img info`` prints it.
 
     Raises:
         ConfigError: There is no such file, or it is in no format that the lab attaches.
@@ -192,7 +192,7 @@ def _wrong(message: str, file: Path | None, path: KeyPath, *, hint: str = "") ->
 
 
 def _chain(path: Path) -> list[dict[str, object]]:
-    """What qemu-img tells of a disk's file and of those below it."""
+    """What qemu-img prints about a disk's file and those below it."""
     if not path.is_file():
         raise ConfigError(
             f"there is no disk {path}", hint="relative paths start in the lab file's folder; `qemu-img create` makes a disk"

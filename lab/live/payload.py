@@ -83,7 +83,7 @@ class Payload:
         return found.pop() if len(found) == 1 else fallback
 
     def load_order(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Some of the drivers and all that they need, each behind those that it needs: the order in which they are loaded."""
+        """Some of the drivers and all that they need, each after those that it needs: the order in which they are loaded."""
         return load_order(tuple(names), {name: driver.needs for name, driver in self.drivers.items()})
 
     @property

@@ -18,7 +18,7 @@ from lab.live.print_wiring import can_resume
 from lab.vm.cleanup import RunFolder
 from lab.vm.trial import Loss, try_machine
 
-#: QEMU 7.2 and 10.0, behind `Failed to get "write" lock`.
+#: QEMU 7.2 and 10.0, after `Failed to get "write" lock`.
 _LOCK = re.compile(r"Is another process using the image \[(.+)\]\?")
 
 
@@ -88,11 +88,11 @@ def _written(hardware: Machine) -> str:
 
 
 def _taken(hardware: Machine, error: GuestExited) -> int | None:
-    """Which disk of the lab file another process has open, as QEMU's words tell; None where they speak of something else."""
+    """Which disk of the lab file another process has open, from QEMU's message; None if that is about something else."""
     found = _LOCK.search(error.message)
     if found is None:
         return None
-    # QEMU names the file as it was told to, and an overlay's base by its own path.
+    # QEMU names the file as on its command line, and an overlay's base by its own path.
     files = [disk.file for disk in hardware.disks]
     return next((index for index, file in enumerate(files) if found[1] == file), None)
 

@@ -25,7 +25,7 @@ def verify(transport: Transport, wanted: Mapping[str, str], *, tools_dir: str) -
         tools_dir: Guest folder of ``labfile.exe``.
 
     Returns:
-        The same, as the guest told; empty for a guest that has no labfile, which the lab's own images all have.
+        The same, as the guest reported; empty for a guest that has no labfile, which the lab's own images all have.
 
     Raises:
         WrongBinary: A file is missing or has another content.

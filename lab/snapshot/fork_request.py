@@ -1,4 +1,4 @@
-"""What a pool asks of forks: the wish, the source, and what became of them. Who makes them is :mod:`lab.snapshot.forks`."""
+"""What a pool asks of forks: the request, the source, and figures for the report. :mod:`lab.snapshot.forks` makes them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ForkFigures:
     Attributes:
         made: Templates that this worker made, by key. Forks of one that was made beside the tests may all be other workers'.
         used: Templates that it took forks from, by key.
-        failed: Forks that did not wake.
+        failed: Forks that did not resume.
         notes: What the reader should know, one sentence each: why guests were booted although forks were requested.
     """
 
@@ -64,7 +64,7 @@ class ForkSource(Protocol):
         """A fork that answers commands; None when there is no template to be had, so that a guest must be booted.
 
         Raises:
-            LabError: The fork did not wake.
+            LabError: The fork did not resume.
         """
 
     def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
@@ -74,14 +74,14 @@ class ForkSource(Protocol):
 
         Args:
             counts: Wish → how many forks of it the whole run, with all its workers, may want.
-            beside: Entered around what is done in the background, so that it disturbs nobody who has the machine to themselves.
+            beside: Entered around what is done in the background, so that it disturbs no test that has the host alone.
         """
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
-        """Make a fork ready in the background for the next :meth:`fork` of the same wish; returns at once."""
+        """Prepare a fork in the background for the next :meth:`fork` of the same wish; returns at once."""
 
     def distrust(self, wish: ForkWish, reason: str) -> None:
-        """Forks of this wish did not wake, twice: remove their template, so that it is made anew."""
+        """Forks of this wish did not resume, twice: remove their template, so that it is made again."""
 
     def close(self) -> None:
         """End what was prepared. Safe to call twice."""

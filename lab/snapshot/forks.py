@@ -1,7 +1,7 @@
-"""Forks for one worker: each from the template that fits, the next one made ready while a test runs on the last.
+"""Forks for one worker: each from the template that fits, and the next one is prepared while a test runs on the last.
 
-A spare is woken until it has answered its first command, and then stands still until a test wants it: it takes no processor
-time then, its drivers' timers do not run, and handing it over takes some milliseconds.
+A spare fork runs until it has answered its first command, and is then paused until a test needs it. Paused, it takes no
+processor time, its drivers' timers do not run, and it is ready within some milliseconds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SPARE_MB = 200
 
 @dataclass(slots=True, kw_only=True)
 class _Spare:
-    """A fork that has answered and whose virtual CPUs stand still."""
+    """A fork that has answered and was paused."""
 
     template: Template
     machine: Machine
@@ -94,9 +94,9 @@ class Forks:
         self._spare_wish: ForkWish | None = None
         self._supervisor = SpareSupervisor()
         self._closed = threading.Event()
-        #: What the last fork came from, when it did not wake.
+        #: The template of the last fork, if that did not resume.
         self._suspect: Template | None = None
-        #: It did, and did not get the run's files.
+        #: It did resume, but the run's files could not be copied into it.
         self._undelivered = False
         self.figures = ForkFigures()
         self._supply = TemplateSupply(base, store, maker, self.figures, progress=progress, memory_mb=memory_mb)
@@ -150,11 +150,11 @@ class Forks:
         if self._suspect is not None:
             self._supply.distrust(wish, self._suspect, reason)
         elif self._undelivered:
-            # Nothing is wrong with their template.
+            # Their template is not to blame.
             self.figures.note(f"files could not be copied into forks ({reason}), so a guest was booted instead")
 
     def template(self, wish: ForkWish) -> Template | None:
-        """The template of a wish, made if need be; None when there can be none."""
+        """The template of a wish, made if necessary; None when there can be none."""
         return self._supply.own(wish)
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class Forks:
         return template.base and not self._base.is_base
 
     def _insert(self, machine: Machine) -> CdCopy | None:
-        """Put the run's files into the drive of a fork that has none of them; what is wrong with that, the copy will tell."""
+        """Put the run's files into the drive of a fork that has none of them; if that fails, the copy reports it."""
         if self._base.files_by != "media" or not self._base.manifest.machine.cd_drives:
             return None
         drive = cd_drive(machine, self._base.manifest)
@@ -225,7 +225,7 @@ class Forks:
             raise
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
-        """In the background: what fails here, in whatever way, is tried again and told where the fork is needed."""
+        """In the background: what fails here is tried again, and reported, where the fork is needed."""
         with passed_over(_LOG, f"{guest_id}: no fork is ready", Exception):
             spare = self._woken(guest_id, wish, template)
             self._deliver(spare)
@@ -258,7 +258,7 @@ class Forks:
         future, self._spare = self._spare, None
         spare = future.result() if future is not None else None
         if spare is not None:
-            # Nobody says goodbye to a guest whose CPUs stand still: it would not answer.
+            # The connection is not closed in order: a paused guest would not answer.
             with passed_over(_LOG, f"{spare.live.guest_id}: ending a fork that was not used", LabError, OSError):
                 spare.machine.kill()
             spare.live.close()

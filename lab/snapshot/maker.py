@@ -146,7 +146,7 @@ class TemplateMaker:
             undo.callback(guest.close)
             files = deploy(guest, wish.payload, clock=self._clock).sums
             if wish.drivers:
-                # Whatever a fork of this one runs was compared here, in the moment before it was loaded.
+                # What a fork of this template runs was compared here, just before it was loaded.
                 verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
             for name in wish.payload.load_order(wish.drivers):
                 guest.services.start(wish.payload.driver(name).service)
@@ -227,11 +227,11 @@ def _by_transport(wish: TemplateWish) -> FilesBy:
 
 
 def _stop_between_prints(machine: Machine, prints: PrintSource, state: ResumableSource) -> PrintsState:
-    """Stop the guest when nothing of a print is on its way."""
+    """Pause the guest at a moment when no print is on its way."""
     for number in range(_TRIES):
         prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
         machine.pause()
-        # QEMU has written what the guest sent; the source may still be about to read it.
+        # QEMU has written what the guest sent; the source may not have read it yet.
         for _ in _until(2.0):
             stopped = state.snapshot_state()
             if stopped is not None:

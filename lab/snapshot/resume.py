@@ -1,4 +1,4 @@
-"""From a restored machine to a live guest: let it run, tell it the time, connect, have one command answered."""
+"""From a restored machine to a live guest: let it run, set its clock, connect, have one command answered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lab.prints.resume import ResumableSource
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.protocol import Machine
 
-#: A fork answers within half a second; a busy machine may take longer, and whoever takes this long is broken.
+#: Seconds. A fork answers within half a second, on a busy host later; one that takes this long is broken.
 WAKE_S = 60.0
 
 
@@ -55,7 +55,7 @@ def wake(
         clock: Monotonic clock in seconds.
         wall: Wall clock in seconds.
         drive: The way in by its CD drive, where something lies in that already.
-        on_close: Called when the guest is closed, with whether it was kept.
+        on_close: Called when the guest is closed, with whether it keeps running.
 
     Raises:
         TransportError: The guest does not answer.
@@ -119,7 +119,7 @@ def wake(
 
 
 def go_on(machine: Machine, live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
-    """Let a fork run that was woken and then stopped, and tell it what time it is.
+    """Let a paused fork run, and set its clock.
 
     Raises:
         TransportError: The guest does not answer.

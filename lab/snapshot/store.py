@@ -32,7 +32,7 @@ KEEP = 8
 WAIT_S = 3600.0
 _LOCK_NAME = "maker.lock"
 _TEMPLATE_NAME = re.compile(rf".+-[0-9a-f]{{{KEY_LENGTH}}}")
-#: What tells the lab's folders from others of such a name.
+#: Files by which the lab knows its own folders.
 _TEMPLATE_MARKS = (TEMPLATE_FILE, SNAPSHOT_FILE)
 
 
@@ -203,6 +203,6 @@ class TemplateStore:
             return 0.0
 
     def _remove(self, path: Path) -> None:
-        """In two steps, so that nobody finds half of it."""
+        """In two steps, so that no process finds half of it."""
         with passed_over(_LOG, f"{path.name} is not removed; another process may be using it", OSError):
             self._published.retire(path)

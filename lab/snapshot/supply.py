@@ -118,7 +118,7 @@ class TemplateSupply:
         return base
 
     def own(self, wish: ForkWish) -> Template | None:
-        """The template of a wish, made if need be; the base where a driver does not load; None when there can be none.
+        """The template of a wish, made if necessary; the base where a driver does not load; None when there can be none.
 
         Raises:
             LabError: A guest did not get ready; it is worth another try.
@@ -136,12 +136,12 @@ class TemplateSupply:
         return found
 
     def distrust(self, wish: ForkWish, template: Template, reason: str) -> None:
-        """Forks for this wish did not wake: remove their template, so that it is made anew, once.
+        """Forks for this wish did not resume: remove their template, so that it is made again, once.
 
         Args:
             wish: The wish.
             template: What the last of them came from; the wish's own may have been made since.
-            reason: Why it did not wake.
+            reason: Why it did not resume.
         """
         if not template.exists:
             return  # it was removed, so nothing is wrong with forks of another one
@@ -165,7 +165,7 @@ class TemplateSupply:
     def _own_first(self, wish: ForkWish) -> bool:
         """Whether a fork waits for its own template.
 
-        It does where nobody has said what will be asked for, and where it pays for tests that have the machine to themselves:
+        It does where the later requests are not known, and where it pays for tests that have the host alone:
         beside those, nothing is made in the background.
         """
         if self._expected is None:
@@ -173,7 +173,7 @@ class TemplateSupply:
         return wish.smp != self._common.smp and self._expected.get(wish, 0) >= WORTH_A_TEMPLATE
 
     def _base_for(self, wish: ForkWish) -> Template | None:
-        """The base of a machine, booted if need be; None, and so it stays for this wish, when there can be none."""
+        """The base template of a machine, booted if necessary; None, from then on, when there can be none."""
         known = self._bases.get(wish.smp)
         if known is not None and known.exists:
             return known
@@ -212,7 +212,7 @@ class TemplateSupply:
             self._figures.note(f"{names} cannot be loaded in a template: {_line(error)}")
         except (LabError, OSError) as error:
             if not base.exists:
-                # No reason to do without forks from here on: the caller's second try makes it anew.
+                # No reason to stop using forks: the caller's second try makes it again.
                 raise SnapshotFailed(f"the template of {base.name} was removed while another was made from it") from error
             if isinstance(error, (GuestError, HostToolError)) and wish not in self._tried:
                 self._tried.add(wish)

@@ -104,7 +104,7 @@ def _machine(spec: VmSpec) -> Iterator[str]:
 
 
 def _ahci_bus(spec: VmSpec, used: int) -> str:
-    """Bus of the next AHCI port; other machine types than q35 choose by themselves."""
+    """Bus of the next AHCI port; machine types other than q35 choose one themselves."""
     return f",bus=ide.{used}" if spec.machine.split(",")[0].removeprefix("pc-").startswith("q35") else ""
 
 
@@ -171,7 +171,7 @@ def _chardev(name: str, port: SerialPort) -> str:
 
 def _channels(spec: VmSpec) -> Iterator[str]:
     if spec.channels:
-        # Port 0 is a console's. Each port has two queues, and QEMU opens a doorbell for every one when the machine goes on:
+        # Port 0 is a console's. Each port has two queues, and QEMU opens a doorbell for every one when the machine resumes:
         # 15 ms of each fork with the 31 ports that the bus has by itself.
         yield from ("-device", f"virtio-serial-pci,id=channels,max_ports={len(spec.channels) + 1}")
     for index, name in enumerate(spec.channels):

@@ -1,9 +1,9 @@
-"""Virtio-serial ports of a machine: byte streams between its guest and whoever owns it, and nobody else.
+"""Virtio-serial ports of a machine: byte streams between its guest and the process that owns the machine.
 
-A port outlasts a snapshot: unlike a TCP connection it has no state beyond QEMU's, so that who waited for a byte before the
-snapshot is still waiting in each fork. For that, QEMU must find the same end held before and after: a machine takes hold of its
-ports as soon as it runs, before a fork is given its state. The guest would otherwise be told of a hang-up, and of another
-start.
+A port outlasts a snapshot: unlike a TCP connection it has no state outside of QEMU, so a program in the guest that waited for
+a byte before the snapshot still waits in each fork. For that, the host's end must be connected before and after: a machine
+connects to its ports as soon as it runs, before a fork loads its state. Otherwise the guest would see a hang-up and a new
+connection.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Channels:
         self._lock = threading.Lock()
 
     def hold(self) -> None:
-        """Take hold of every port that is not held here yet. Where somebody else holds one, it is held after them.
+        """Connect to every port that is not connected here yet. One that another process uses is served after that process.
 
         Raises:
             TransportError: QEMU does not listen.
@@ -51,9 +51,9 @@ class Channels:
                         raise TransportError(str(error), hint="is the VM still running?") from error
 
     def open(self, name: str) -> socket.socket:
-        """A port's stream, which belongs to the caller from here on; the one that is held, if it is.
+        """A port's stream, which belongs to the caller from here on: the connection of :meth:`hold`, if there is one.
 
-        QEMU serves one holder at a time. Another one is connected and not heard until the first has let go.
+        QEMU serves one connection at a time. A second one is accepted, and served when the first has been closed.
 
         Raises:
             ConnectionError: There is no such port, or QEMU has ended.
@@ -65,7 +65,7 @@ class Channels:
         return held or self._connect(name)
 
     def close(self) -> None:
-        """Let go of what nobody has opened. Idempotent."""
+        """Close the connections that no caller has opened. Idempotent."""
         with self._lock:
             held, self._held = list(self._held.values()), {}
         for connection in held:

@@ -1,7 +1,7 @@
 """Run folders that clean up after a killed owner: the next start of the lab finds and removes them.
 
-A folder is in use as long as somebody holds a lock on its marker file: its owner, or the supervisor of a guest in it. The
-kernel lets go of the lock when a process is gone, however it went, so there is no such thing as a stale lock.
+A folder is in use as long as a process holds a lock on its marker file: its owner, or the supervisor of a guest in it. The
+kernel releases the lock when the process ends, however it ends, so locks cannot be stale.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def find_marker(folder: Path) -> Path | None:
 
 
 def in_use(folder: Path) -> bool:
-    """Somebody holds the lock of this run folder."""
+    """A process holds the lock of this run folder."""
     try:
         fd = os.open(folder / MARKER, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -88,9 +88,9 @@ def in_use(folder: Path) -> bool:
 
 
 def sweep(root: Path) -> list[Path]:
-    """Delete the run folders under ``root`` that nobody uses; call it at the start of a run.
+    """Delete the run folders under ``root`` that no process uses; call it at the start of a run.
 
-    Folders without the lab's marker are left alone, whoever made them.
+    Folders without the lab's marker are left alone.
 
     Returns:
         The folders that were deleted, by their former names.

@@ -44,7 +44,7 @@ COMMAND_FILE = "qemu.cmd"
 MACHINE_FILE = "machine.json"
 #: What the console of a fork's guest said before the snapshot.
 CONSOLE_BEFORE_FILE = "console.before.log"
-#: Events without which nobody can say what happened to a guest; see :meth:`VirtualMachine.history`.
+#: Events that tell what happened to a guest; see :meth:`VirtualMachine.history`.
 _LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
 
 
@@ -82,7 +82,7 @@ class VirtualMachine:
 
         Args:
             timeout: Seconds for that. The guest's boot is not part of it.
-            detached: The machine lives on when this process ends; :meth:`attach` finds it again.
+            detached: The machine runs on when this process ends; :meth:`attach` finds it again.
             waiting: A supervisor that is there already; it is used up.
 
         Raises:
@@ -115,9 +115,9 @@ class VirtualMachine:
             self.detach()
 
     def detach(self) -> None:
-        """Let the machine live on when this process ends; :meth:`attach` finds it again. Idempotent.
+        """Let the machine run on when this process ends; :meth:`attach` finds it again. Idempotent.
 
-        Until then whatever ends this process ends the machine, so call this when somebody else knows of it.
+        Until then the machine ends with this process, so call this when the machine has been registered elsewhere.
         """
         self._running().detach()
 
@@ -146,7 +146,7 @@ class VirtualMachine:
 
     @property
     def qmp(self) -> Qmp:
-        """The monitor; its events of name RESET, SHUTDOWN and GUEST_PANICKED tell what the guest did."""
+        """The monitor; its events of name RESET, SHUTDOWN and GUEST_PANICKED show what the guest did."""
         if not self._qmp:
             raise GuestExited(f"{self.spec.name} is not running")
         return self._qmp
@@ -243,7 +243,7 @@ class VirtualMachine:
         process.wait(self._patience)
 
     def close(self) -> None:
-        """Let go of the machine: an owned QEMU is killed, a detached one lives on. Idempotent."""
+        """Close the connections: an owned QEMU is killed, a detached one runs on. Idempotent."""
         self.channels.close()
         if self._qmp:
             self._qmp.close()

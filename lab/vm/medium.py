@@ -1,4 +1,4 @@
-"""What lies in a machine's CD drives, changed while the guest runs, or before its first instruction."""
+"""Changes the medium in a machine's CD drive, while the guest runs or before its first instruction."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lab.vm.protocol import Monitor
 
 
 def change_medium(qmp: Monitor, media: Path, *, drive: int = 0, timeout: float = 30.0) -> None:
-    """Put an ISO into a CD drive, in the place of what lies in it; returns when the tray is closed.
+    """Put an ISO into a CD drive instead of its present medium; returns when the tray is closed.
 
     The guest is not asked: a drive that it has locked, because the old medium is mounted, is opened all the same. It
-    notices by itself, a fraction of a second later. Of a machine that still waits for its memory (``inmigrate``) the
-    guest would not notice at all: change the medium when that has come.
+    notices the change a fraction of a second later. While a machine still waits for its state (``inmigrate``), the guest
+    would not notice it: change the medium afterwards.
 
     Args:
         qmp: The machine's monitor.

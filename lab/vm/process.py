@@ -31,7 +31,7 @@ _START_SECONDS = 30.0
 
 
 class WaitingSupervisor:
-    """A supervisor that has nothing to keep yet. Its own start takes 12 ms, which nobody has to wait for who has one at hand.
+    """A supervisor without a QEMU yet. Its own start takes 12 ms, which a start of QEMU need not wait for if one is ready.
 
     It ends when it is closed, and with its owner.
 
@@ -105,7 +105,7 @@ class WaitingSupervisor:
 
 
 class SpareSupervisor:
-    """One waiting supervisor, for whoever starts QEMU next. Safe to use from several threads."""
+    """One waiting supervisor for the next start of QEMU. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._waiting: WaitingSupervisor | None = None
@@ -116,13 +116,13 @@ class SpareSupervisor:
         """The supervisor, if there is one; it belongs to the caller from here on."""
         with self._lock:
             taken, self._waiting = self._waiting, None
-        if taken is not None and not taken.alive:  # somebody has killed it
+        if taken is not None and not taken.alive:  # it was killed
             taken.close()
             return None
         return taken
 
     def refill(self) -> None:
-        """Have one at hand. Where none can be started, whoever needs one will tell."""
+        """Start one, unless one is ready. If that fails, the start that needs one reports why."""
         with self._lock, passed_over(_LOG, "no supervisor is ready", OSError):
             if self._waiting is None and not self._closed:
                 self._waiting = WaitingSupervisor()
@@ -144,7 +144,7 @@ class QemuProcess:
     Attributes:
         pid: QEMU's own pid.
         supervisor_pid: The supervisor's pid.
-        detached: The guest lives on when this process ends: :meth:`detach` was called, here or by whoever started it.
+        detached: The guest lives on when this process ends: :meth:`detach` was called, here or by the process that started it.
     """
 
     def __init__(self, run_dir: Path, pid: int, supervisor_process: psutil.Process | None, *, detached: bool) -> None:
@@ -180,7 +180,7 @@ class QemuProcess:
             log.touch()  # also where nothing is ever written to it
             words = waiting.request(fields) if waiting is not None else []
             if not words:
-                # One that was waiting may have been ended meanwhile, by whoever ends what looks forgotten.
+                # One that was waiting may have been killed meanwhile, for example by a clean-up of idle processes.
                 if waiting is not None:
                     waiting.close()
                 waiting = WaitingSupervisor()
@@ -218,7 +218,7 @@ class QemuProcess:
     def detach(self) -> None:
         """Let an owned QEMU live on when this process ends; :meth:`attach` finds it again. Idempotent.
 
-        Until then an owner that is killed takes QEMU along, so call this when somebody else knows of it.
+        Until then QEMU ends with its owner, so call this when the machine has been registered elsewhere.
         """
         with self._lock:
             if self._child is None or not self._fds:
@@ -226,7 +226,7 @@ class QemuProcess:
             self.detached = True
             if self._child.poll() is None:
                 self._supervisor = _find(self._child.pid)
-                # Popen would complain of a child that nobody waits for.
+                # Popen warns about a child that is not waited for.
                 self._child.returncode = 0
             (status_read, owner_write), self._fds, self._child = self._fds, [], None
         with contextlib.suppress(BrokenPipeError):  # QEMU has ended, and its supervisor too

@@ -1,4 +1,4 @@
-"""QEMU's monitor: a synchronous face of qemu.qmp's asyncio client, which runs in one background thread."""
+"""QEMU's monitor: a synchronous interface to qemu.qmp's asyncio client, which runs in one background thread."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ class Qmp:
             self._state.changed.notify_all()
 
     async def _disconnect(self) -> None:
-        """End the connection; by one task at a time, or the client drops an error that asyncio then prints for nobody."""
+        """End the connection, by one task at a time: otherwise the client drops an error, which asyncio then prints."""
         async with self._ending:
             with passed_over(_LOG, f"{self._name}: closing the monitor's connection", Exception, level=logging.DEBUG):
                 await self._client.disconnect()

@@ -91,7 +91,7 @@ def take_snapshot(
     timeout: float = 120.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Snapshot:
-    """Stop a machine for good and write it into a folder.
+    """Stop a machine and write its snapshot into a folder. The machine ends.
 
     Args:
         machine: The machine; its disks are overlays in its run folder. It has ended when this returns.
@@ -127,7 +127,7 @@ def take_snapshot(
     if machine.spec.firmware:
         shutil.move(machine.run_dir / VARS_FILE, folder / VARS_FILE)
         names.append(VARS_FILE)
-    # Files of the user's below added disks: forks of this machine are of no use once one has changed.
+    # Files of the user's below added disks: forks of this machine cannot be used once one has changed.
     added = [str(disk.path.absolute()) for disk in machine.spec.disks if disk.added]
     for name in names:
         # QEMU before 8.2 opens the RAM file for writing, also where it maps it privately.
@@ -239,7 +239,7 @@ def _restored_spec(
     if firmware:
         firmware = replace(firmware, vars=folder / VARS_FILE)
     # The kernel is in the RAM already. QEMU would read its file at each start (58 MB, 12 ms) and keep it in memory of its own;
-    # only a machine that may start anew needs it.
+    # only a machine that may reboot needs it.
     boot = snapshot.spec.boot if snapshot.spec.actions.reboot == "reset" else None
     return replace(
         snapshot.spec, name=name, memory=memory, disks=disks, firmware=firmware, boot=boot, incoming="defer", paused=True

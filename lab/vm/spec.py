@@ -66,12 +66,12 @@ class Disk:
         interface: ``virtio`` (virtio-blk) or ``ide`` (AHCI on q35); ``none``: only a drive, for a device of ``VmSpec.extra``.
         overlay: The machine writes to a fresh qcow2 overlay in its run folder instead of to ``path``.
         format: Format of ``path``.
-        cache: QEMU's cache mode. ``unsafe`` (never flush) is right for overlays, which nobody keeps.
+        cache: QEMU's cache mode. ``unsafe`` (never flush) is right for overlays, which are deleted with the run.
         bootindex: Boot order among the bootable devices, 1 first; None: not bootable by firmware.
         blank: An empty overlay of ``path`` that names it without a folder: it is copied, instead of one being made.
         copy_of: A disk to start from: the machine gets a copy of it in its run folder instead of an overlay of ``path``.
-        read_only: Without ``overlay``: nobody writes to it.
-        added: Not the guest's own: its controller comes behind all others, so that those stay at their PCI addresses.
+        read_only: Without ``overlay``: the guest cannot write to it.
+        added: Not the guest's own: its controller comes after all others, so that those stay at their PCI addresses.
         drive: Name of the drive; empty for one by the disk's index.
         serial: Serial number that the guest sees; empty for QEMU's own.
     """
@@ -126,7 +126,7 @@ class SerialPort:
 
     Attributes:
         kind: ``file`` only records, and can never block the guest. ``socket`` listens on ``<port>.sock`` too, for
-            two-way use; whoever connects must read from the first byte on, because an unread socket stops the guest's
+            two-way use; the process that connects must read from the first byte on, because an unread socket stops the guest's
             serial port after some 280 writes. ``null`` discards everything.
     """
 
@@ -195,7 +195,7 @@ class VmSpec:
         rtc: Text of ``-rtc``.
         actions: What happens on reset, shutdown and panic.
         extra: More QEMU arguments, appended as they are.
-        added: The same behind added disks: what is not the guest's own.
+        added: The same after the added disks: what is not the guest's own.
     """
 
     name: str = "lab"

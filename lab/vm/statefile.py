@@ -1,6 +1,6 @@
 """How a QEMU's state gets into a file and out of it, by its migration stream.
 
-There are two ways, and each QEMU has one of them. Which one, its monitor's schema tells:
+There are two ways, and each QEMU has one of them. Its monitor's schema shows which one:
 
 ``file``
     ``migrate`` and ``migrate-incoming`` take ``file:`` addresses (QEMU 8.2 and later).
@@ -83,7 +83,7 @@ def write_state(
         clock: Monotonic clock in seconds.
 
     Raises:
-        SnapshotFailed: QEMU, or the ``cat`` behind it, did not write its state in time, or could not.
+        SnapshotFailed: QEMU, or the ``cat`` after it, did not write its state in time, or could not.
         CommandRefused: QEMU does not take the address.
         GuestExited: QEMU ended on the way.
     """
@@ -98,13 +98,13 @@ def write_state(
     ended.unlink(missing_ok=True)
     machine.qmp.execute("migrate", {"uri": f"exec:cat > {shlex.quote(str(state))}; echo $? > {shlex.quote(str(ended))}"})
     _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
-    # QEMU is done when the pipe has taken all of it. It tells nothing of how the `cat` ended (7.2 waits for it all the same,
-    # others need not), and whoever is still writing when QEMU ends is ended by QEMU's supervisor.
+    # QEMU is done when the pipe has taken all of it. It does not report how the `cat` ended (7.2 waits for
+    # it, others need not), and a `cat` that still writes when QEMU ends is killed by QEMU's supervisor.
     _wait_for_cat(machine, ended, timeout=deadline - clock(), clock=clock)
 
 
 def read_state(machine: VirtualMachine, state: Path, method: Method, state_by: StateBy, *, timeout: float) -> None:
-    """Have a machine that was started to wait for its state take it; its virtual CPUs stand still.
+    """Load the state into a machine that was started to wait for it; its virtual CPUs stay paused.
 
     Args:
         machine: Started with ``-incoming defer``.
@@ -158,7 +158,7 @@ def _wait(
 
 
 def _wait_for_cat(machine: Machine, ended: Path, *, timeout: float, clock: Callable[[], float]) -> None:
-    """Wait until the program behind QEMU's pipe has written everything."""
+    """Wait until the program that reads QEMU's pipe has written everything."""
     deadline = clock() + timeout
     while not (said := ended.read_text(encoding="ascii") if ended.exists() else "").endswith("\n"):
         if clock() >= deadline:

@@ -1,4 +1,4 @@
-"""The supervisor: a small process between the lab and one QEMU. QEMU cannot outlive its owner, whatever ends the owner.
+"""The supervisor: a small process between the lab and one QEMU. QEMU cannot outlive its owner, however the owner ends.
 
     owner --(pipe, pid)--> supervisor --(parent-death signal)--> QEMU
 
@@ -7,8 +7,8 @@ is tied to the *thread* that started the child, so that a guest started by a wor
 So the supervisor, which has one thread, starts QEMU with that signal, and itself watches the owner: the read end of a pipe
 whose only writer is the owner, and the owner's pid (which also covers a fork of the owner that keeps the pipe open).
 
-A guest that is to outlive its owner starts owned all the same, so that an owner that is killed early leaves nothing that
-nobody knows of. As soon as somebody else knows of it, the owner writes :data:`STAY` into the pipe and is watched no longer.
+A guest that shall outlive its owner starts owned all the same, so that an owner that is killed early leaves no guest that is
+not registered. As soon as the guest is registered, the owner writes :data:`STAY` into the pipe and is watched no longer.
 
 This file is run by its path, with ``python -I -S``, and imports as little as it can: every fork of a guest waits for it.
 typing, contextlib and json, which are not here, took three times as long to import as all the rest.
@@ -44,7 +44,7 @@ _TERM_SECONDS = 5.0
 
 
 def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
-    """Be told what to start, start it, wait until it, the owner or the supervisor's time is over, and leave nothing behind.
+    """Read what to start, start it, wait for its end, the owner's or a signal, and leave no process.
 
     A supervisor may be started before there is anything to start: then only QEMU's own start is left to be waited for.
 
@@ -75,7 +75,7 @@ def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if lock != NONE:
-        # Never closed: the kernel lets go of it when this process is gone.
+        # Never closed: the kernel releases it when this process ends.
         fcntl.flock(os.open(lock, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
     pid, failure = _start(argv)
     if failure:
@@ -91,7 +91,7 @@ def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
 
 
 def _read_request(request_fd: int, ends: set[int]) -> list[str]:
-    """What to start; nothing when the owner let go, or when one of ``ends`` tells of its end or of a signal to us."""
+    """What to start; nothing when the owner closed the pipe or ended, or when a signal came (``ends``)."""
     poller = select.poll()
     for fd in (request_fd, *ends):
         poller.register(fd, select.POLLIN | select.POLLHUP)
@@ -101,7 +101,7 @@ def _read_request(request_fd: int, ends: set[int]) -> list[str]:
             return []
         part = os.read(request_fd, 65536)
         if not part:
-            return []  # the owner let go of it in the middle
+            return []  # the owner closed it in the middle
         data += part
         number, *fields = data.split(b"\0")
         if fields and len(fields) == int(number) + 1:
@@ -191,7 +191,7 @@ def _supervise(pid: int, poller: select.poll, wake: int, owner_fd: int, owner_fd
             if _read_quietly(owner_fd) == STAY:
                 _write_status(f'{members}, "detached": true')
             else:
-                # The owner is gone: nobody reads what QEMU could still write.
+                # The owner is gone, so no process reads what QEMU could still write.
                 reason = "owner ended"
                 _kill_group(pid)
         numbers = os.read(wake, 4096) if wake in ready else b""

@@ -1,4 +1,4 @@
-"""A machine started for a moment, without its guest: does QEMU take it, and would a snapshot hold all of its state?
+"""Starts a machine for a moment, without its guest: does QEMU accept it, and would a snapshot hold all of its state?
 
 QEMU refuses a snapshot with some devices (``nvme``). With others it takes one without their state and without a warning,
 because their models do not describe it: seen with ``edu`` and ``pci-testdev`` of QEMU 7.2 and 10.0, whose registers are those
@@ -52,13 +52,13 @@ def try_machine(spec: VmSpec, run_dir: Path, *, devices: Sequence[str], features
         spec: The machine.
         run_dir: Folder of it alone.
         devices: Ids of the devices that are asked about.
-        features: What QEMU can do; None: only whether it takes the machine is wanted.
+        features: What QEMU can do; None: only whether QEMU accepts the machine is tested.
 
     Returns:
         What a snapshot would lose; nothing, where all of it comes back.
 
     Raises:
-        GuestExited: QEMU does not take the machine; with its words.
+        GuestExited: QEMU refuses the machine; with its message.
         HostToolError: QEMU could not be started.
         TransportError: It did not answer.
     """
@@ -113,7 +113,7 @@ def _description(stream: bytes) -> bytes:
 
 
 def pci_path(qmp: Qmp, device: str) -> str:
-    """How a stream names a PCI device: ``0000:00:04.0``, and ``0000:00:04.0:01.0`` behind a bridge; empty for other devices."""
+    """How a stream names a PCI device: ``0000:00:04.0``, and ``0000:00:04.0:01.0`` below a bridge; empty for other devices."""
     bus = str(_get(qmp, device, "parent_bus"))
     address = _get(qmp, device, "addr")
     if not bus or not isinstance(address, int) or address < 0:
