@@ -77,7 +77,7 @@ def look(root: Path) -> Sight:
         stems = {path.stem.lower(): path for path in sorted(finished, key=_changed)}
         drivers = [driver for path in stems.values() for driver in _of_finished(path, infs)]
     apart, left_out = told_apart(drivers, root)
-    programs, others = programs_of(projects, _described(folders))
+    programs, others = programs_of(projects, _described(folders), [driver.name for driver in apart])
     clients = assigned(programs, apart)
     apart = tuple(replace(driver, clients=clients.get(driver, ())) for driver in apart)
     return Sight(root, apart, unbuildable, _ci(root), {**left_out, **(others if apart else {})})

@@ -17,21 +17,29 @@ _MAIN = re.compile(r"\bmain\s*\([^;{}]*\)\s*\{")
 _MICROSOFT = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"](afx\w*|atl\w*|winrt/[^>"]*|wil/[^>"]*)(?:\.h)?[>"]', re.MULTILINE)
 
 
-def programs_of(projects: Mapping[Path, Project], taken: Iterable[str] = ()) -> tuple[list[FoundProgram], dict[Path, str]]:
+def programs_of(
+    projects: Mapping[Path, Project], taken: Iterable[str] = (), drivers: Iterable[str] = ()
+) -> tuple[list[FoundProgram], dict[Path, str]]:
     """The programs of project files; and the project files of others, with the reason.
+
+    A program with the name of a driver (``event.exe`` beside ``event.sys``) is called ``NAME-client``: manifests know drivers
+    and programs by one kind of name.
 
     Args:
         projects: What they say.
         taken: Names of programs that are described already.
+        drivers: Names of the drivers.
     """
     found: dict[str, FoundProgram] = {}
     left_out: dict[Path, str] = {}
     names = set(taken)
+    of_drivers = {name.lower() for name in drivers}
     for file, project in projects.items():
         if not project.program:
             continue
+        name = driver_name(project.target or file.stem)
         program = FoundProgram(
-            name=driver_name(project.target or file.stem),
+            name=f"{name}-client" if name.lower() in of_drivers else name,
             origin=file,
             sources=tuple(file.parent / name for name in project.sources),
             include=tuple(path for name in project.include if (path := file.parent / name).is_dir()),

@@ -199,6 +199,7 @@ def load_component(path: Path) -> Component:
     programs = tuple(_inline(path, document, number) for number, one in enumerate(manifest.clients) if isinstance(one, dict))
     component = Component(path.absolute(), manifest, registry, programs, document.lines)
     _check_kinds(component)
+    _check_names(component)
     _check_files(component, document)
     _check_places(component)
     return component
@@ -221,6 +222,19 @@ def _check_kinds(component: Component) -> None:
     if manifest.inf and manifest.sources:
         said = "needs a finished image: the catalogue of the package holds its hash, and a new build would change the hash"
         raise component.wrong(said, "inf", hint="leave sources out, and sign image and catalogue with the tools of your build")
+
+
+def _check_names(component: Component) -> None:
+    """Refuse a program in a manifest that has the name of the driver, or of another program there."""
+    taken = {component.name.lower(): "the driver"}
+    for number, client in enumerate(component.manifest.clients):
+        if isinstance(client, dict):
+            name = str(client["name"])
+            other = taken.setdefault(name.lower(), "")
+            if other:
+                hint = f"give the program another name, such as {name}-client"
+                raise component.wrong(f"{name} is the name of {other}, too", "clients", number, hint=hint)
+            taken[name.lower()] = "another program"
 
 
 def _check_places(component: Component) -> None:

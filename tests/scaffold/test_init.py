@@ -161,6 +161,20 @@ def test_programs_of_project_files_are_clients(repository: Path, tmp_path: Path)
     assert "kettlectl" not in again.output.partition("there is nothing to write")[0], "its manifest describes it"
 
 
+def test_a_program_with_the_name_of_its_driver_gets_another(repository: Path) -> None:
+    """It was built in the driver's place, and the run ended with `is not a driver`."""
+    put(repository / "app" / "heat.vcxproj", _PROGRAM.replace("SOURCE", "main.c"))
+    put(repository / "app" / "main.c", "int main(void) { return 0; }\n")
+    put(repository / "drv" / "heat.c", f"{_HEAD}int Heat(void) {{ return 0; }}\n")
+    name = look(repository).drivers[0].name
+    (repository / "app" / "heat.vcxproj").rename(repository / "app" / f"{name}.vcxproj")
+    done = lab_init(str(repository), "--yes")
+    assert f"programs for it: {name}-client" in done.output
+    component = load_component(repository / "drv" / "driver.yaml")
+    assert (component.name, [program.name for program in component.programs]) == (name, [f"{name}-client"])
+    assert f"{name}-client" not in lab_init(str(repository)).output.partition("there is nothing to write")[0]
+
+
 def test_a_program_that_a_manifest_does_not_name_is_told(repository: Path) -> None:
     put(repository / "app" / "kettlectl.vcxproj", _PROGRAM.replace("SOURCE", "main.c"))
     put(repository / "app" / "main.c", "int main(void) { return 0; }\n")

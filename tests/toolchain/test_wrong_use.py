@@ -46,6 +46,14 @@ def refused(tmp_path: Path, files: dict[str, str], key: SigningKey) -> ConfigErr
             "describes a driver (winch), and a client is a program",
             "`needs`",
         ),
+        ("clients: [{name: Crane, sources: [crane.c]}]", {}, "clients.0", "Crane is the name of the driver, too", "-client"),
+        (
+            "clients: [drvprobe, {name: hook, sources: [crane.c]}, {name: hook, sources: [crane.c]}]",
+            {},
+            "clients.2",
+            "hook is the name of another program, too",
+            "hook-client",
+        ),
         ("clients: [../tools]", {"tools/notes.txt": ""}, "clients.0", "there is no driver.yaml in ", "docs/drivers.md"),
     ],
 )
