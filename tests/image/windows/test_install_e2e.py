@@ -255,7 +255,7 @@ def test_a_power_off_by_someone_else_is_no_success(bench: Bench) -> None:
         (victim,) = bench.qemus()
         os.kill(victim.pid, signal.SIGTERM)
 
-    with pytest.raises(InstallEnded, match="from outside") as caught:
+    with pytest.raises(InstallEnded, match="by another process") as caught:
         bench.install(Mode.HANG, progress=Recorder("Windows Setup: specialize", end))
     assert_failed(bench, caught.value)
 
