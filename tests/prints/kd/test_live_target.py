@@ -450,6 +450,6 @@ def test_a_boots_print_source_follows_a_real_port_and_leaves_a_kept_guest_its_de
 
 def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(HostToolError, match="i686-w64-mingw32-gcc: no such program") as caught:
+    with pytest.raises(HostToolError, match="i686-w64-mingw32-gcc: there is no such program") as caught:
         build_target(tmp_path / "out")
     assert "gcc-mingw-w64-i686" in caught.value.hint
