@@ -73,10 +73,8 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
     for test in red[:_MOST_LINES]:
         line = Text.assemble((f"{test.verdict:<8}", _COLOURS[test.verdict]), f"{_name(test)}  {_why(test)}")
         console.print(line, soft_wrap=True)
-        if place := fault_place(test):
-            console.print(Text(f"{'':<8}{printable(place)}"), soft_wrap=True)
-        if test.evidence:
-            console.print(Text(f"{'':<8}{evidence_line(test, folder)}", style="bright_black"), soft_wrap=True)
+        for below, style in _below(test, folder):
+            console.print(Text(f"{'':<8}{below}", style=style), soft_wrap=True)
     if len(red) > _MOST_LINES:
         console.print(Text(f"… and {len(red) - _MOST_LINES} more red tests; the report has all of them"), soft_wrap=True)
     for missing, count in report.skipped_for.items():
@@ -97,6 +95,16 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
         for sentence in sentences:
             console.print(Text(f"{word:<8} {printable(sentence)}", style="yellow"), soft_wrap=True)
     console.print(Text(_figures(report), style="bright_black"), soft_wrap=True)
+
+
+def _below(test: TestEntry, folder: Path | None) -> Iterator[tuple[str, str]]:
+    """Lines below a red test, each with its style: what its fault means, where it was, and where the evidence is."""
+    if test.fault is not None and test.fault.hint:
+        yield printable(test.fault.hint), ""
+    if place := fault_place(test):
+        yield printable(place), ""
+    if test.evidence:
+        yield evidence_line(test, folder), "bright_black"
 
 
 def red_tests(report: RunReport) -> list[TestEntry]:

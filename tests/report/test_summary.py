@@ -189,6 +189,13 @@ def test_the_faults_place_is_said(run: RunReport) -> None:
     assert "poke.c%3A10" in "".join(error_annotations(report)) or "poke.c:10" in "".join(error_annotations(report))
 
 
+def test_the_line_for_the_drivers_author_is_on_the_terminal(run: RunReport) -> None:
+    red = next(test for test in run.tests if test.verdict == "crash")
+    fault = Fault(code="0x80000003", hint="an int3 was executed (DbgBreakPoint, an assertion), and no debugger handled it")
+    report = run.model_copy(update={"tests": [red.model_copy(update={"fault": fault})], "totals": {"crash": 1}})
+    assert "        an int3 was executed (DbgBreakPoint, an assertion), and no debugger handled it\n" in shown(report)
+
+
 def test_evidence_is_named_from_the_readers_folder(run: RunReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     red = next(test for test in run.tests if test.verdict == "crash")
