@@ -25,6 +25,7 @@ from lab.live.named_files import file_sums
 from lab.live.payload import Payload
 from lab.live.print_wiring import Debug, can_resume, why_not_forked
 from lab.live.trial import try_hardware
+from lab.snapshot.fork_maker import FORK_STEPS, ForkSteps
 from lab.snapshot.forks import Forks
 from lab.snapshot.maker import TemplateMaker
 from lab.snapshot.store import TemplateStore
@@ -214,6 +215,7 @@ def make_forks(
     on_close: Callable[[RunFolder, bool], None],
     on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
     progress: Callable[[str], None] = lambda _text: None,
+    steps: ForkSteps = FORK_STEPS,
 ) -> Forks:
     """Where forks come from on this host; see :class:`lab.snapshot.forks.Forks`.
 
@@ -225,6 +227,7 @@ def make_forks(
         on_close: Given a run folder and whether its guest was kept, when a fork is closed.
         on_ready: Given each fork that answers.
         progress: Called with what is done and waited for.
+        steps: What is done to a fork's VM and guest.
 
     Raises:
         HostToolError: QEMU is missing, or does not report its features.
@@ -238,4 +241,5 @@ def make_forks(
         on_ready=on_ready,
         on_close=on_close,
         progress=progress,
+        steps=steps,
     )

@@ -12,40 +12,23 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import ConfigError, GuestExited, LabError
+from lab.errors import GuestExited, LabError
 from lab.host.capacity import RESERVE_MB, measure
 from lab.host.passed import passed_over, said
-from lab.live.boot import cd_drive
-from lab.live.cd_drive import CdCopy
-from lab.live.deploy import deploy
 from lab.live.guest import LiveGuest
+from lab.snapshot.fork_maker import FORK_STEPS, ForkMaker, ForkSteps, MadeFork
 from lab.snapshot.fork_request import ForkFigures, ForkWish
-from lab.snapshot.maker import TemplateMaker
-from lab.snapshot.resume import go_on, wake
 from lab.snapshot.store import TemplateStore
-from lab.snapshot.supply import TemplateSupply
+from lab.snapshot.supply import MakesTemplates, TemplateSupply
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.cleanup import RunFolder
-from lab.vm.process import SpareSupervisor
-from lab.vm.protocol import Machine
-from lab.vm.snapshot import fork
 
 _LOG = logging.getLogger(__name__)
 
 #: A restored fork that has not run yet takes some 45 MiB, one that works 100 to 170.
 SPARE_MB = 200
-
-
-@dataclass(slots=True, kw_only=True)
-class _Spare:
-    """A fork that has answered and was paused."""
-
-    template: Template
-    machine: Machine
-    live: LiveGuest
 
 
 class Forks:
@@ -61,8 +44,7 @@ class Forks:
             folder.
         progress: Told what is waited for.
         memory_mb: MiB that may still be taken.
-        resume: Makes a virtual machine from a snapshot; see :func:`lab.vm.snapshot.fork`.
-        connect: Waits until that guest answers; see :func:`lab.snapshot.resume.wake`.
+        steps: What is done to a fork's VM and guest.
         clock: Monotonic clock in seconds.
     """
 
@@ -70,29 +52,22 @@ class Forks:
         self,
         base: TemplateWish,
         store: TemplateStore,
-        maker: TemplateMaker,
+        maker: MakesTemplates,
         *,
         runs_dir: Path,
         on_close: Callable[[RunFolder, bool], None],
         on_ready: Callable[[LiveGuest], LiveGuest] = lambda live: live,
         progress: Callable[[str], None] = lambda _text: None,
         memory_mb: Callable[[], int] = lambda: measure().memory_mb,
-        resume: Callable[..., Machine] = fork,
-        connect: Callable[..., LiveGuest] = wake,
+        steps: ForkSteps = FORK_STEPS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._base = base
-        self._runs_dir = runs_dir
-        self._on_close = on_close
         self._on_ready = on_ready
         self._memory_mb = memory_mb
-        self._resume = resume
-        self._connect = connect
-        self._clock = clock
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-spare")
-        self._spare: Future[_Spare | None] | None = None
+        self._spare: Future[MadeFork | None] | None = None
         self._spare_wish: ForkWish | None = None
-        self._supervisor = SpareSupervisor()
         self._closed = threading.Event()
         #: The template of the last fork, if that did not resume.
         self._suspect: Template | None = None
@@ -100,6 +75,7 @@ class Forks:
         self._undelivered = False
         self.figures = ForkFigures()
         self._supply = TemplateSupply(base, store, maker, self.figures, progress=progress, memory_mb=memory_mb)
+        self._fork_maker = ForkMaker(base, self.figures, runs_dir=runs_dir, on_close=on_close, steps=steps, clock=clock)
 
     @property
     def image_dir(self) -> Path:
@@ -120,13 +96,13 @@ class Forks:
         made = self._take_spare(wish)
         if made is None:
             self._suspect = template
-            made = self._woken(guest_id, wish, template)
+            made = self._fork_maker.resumed(guest_id, self._supply.wish(wish), template)
             self._suspect, self._undelivered = None, True
-            self._deliver(made)
+            self._fork_maker.deliver(made)
             self._undelivered = False
         self.figures.used[made.template.key] = made.template
         with passed_over(_LOG, "no supervisor is started in advance: forks are closed", RuntimeError, level=logging.DEBUG):
-            self._background.submit(self._supervisor.refill)
+            self._background.submit(self._fork_maker.refill)
         return self._on_ready(made.live)
 
     def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
@@ -163,72 +139,13 @@ class Forks:
         self._end_spare()
         self._background.shutdown()
         self._supply.close()
-        self._supervisor.close()
+        self._fork_maker.close()
 
-    def _woken(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare:
-        begin = self._clock()
-        folder = RunFolder.create(self._runs_dir, guest_id)
-        machine: Machine | None = None
-        waiting = self._supervisor.take()
-        try:
-            machine = self._resume(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
-            live = self._connect(
-                machine,
-                template,
-                self._supply.wish(wish),
-                guest_id=guest_id,
-                begin=begin,
-                # Before the guest runs: until it has answered its first question, it has seen the medium as well.
-                drive=self._insert(machine) if self._delivers(template) else None,
-                on_close=lambda kept: self._on_close(folder, kept),
-            )
-        except BaseException:
-            self.figures.failed += 1
-            _LOG.warning("%s: a fork of %s did not resume", guest_id, template.name, exc_info=True)
-            if waiting is not None:
-                waiting.close()
-            if machine is not None:
-                with passed_over(_LOG, f"{guest_id}: ending the VM of a fork that did not resume", LabError):
-                    if machine.alive:
-                        machine.kill()
-                machine.close()
-            self._on_close(folder, False)
-            raise
-        return _Spare(template=template, machine=machine, live=live)
-
-    def _delivers(self, template: Template) -> bool:
-        """Whether its forks get the run's files; a run may have no drivers at all."""
-        return template.base and not self._base.is_base
-
-    def _insert(self, machine: Machine) -> CdCopy | None:
-        """Put the run's files into the drive of a fork that has none of them; if that fails, the copy reports it."""
-        if self._base.files_by != "media" or not self._base.manifest.machine.cd_drives:
-            return None
-        drive = cd_drive(machine, self._base.manifest)
-        try:
-            if drive is not None:
-                drive.insert({file.name: file for file in self._base.payload.files()})
-        except LabError as error:
-            _LOG.warning("no ISO in the CD drive before the fork resumes: %s", error.message)
-        return drive
-
-    def _deliver(self, made: _Spare) -> None:
-        """Copy the run's files in and create the services, where its template has not got them."""
-        if not self._delivers(made.template):
-            return
-        try:
-            made.live.deployed = deploy(made.live, self._base.payload, read_later=True, clock=self._clock)
-        except BaseException as error:
-            if not isinstance(error, ConfigError):
-                self.figures.failed += 1
-            made.live.close()
-            raise
-
-    def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> _Spare | None:
+    def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> MadeFork | None:
         """In the background: what fails here is tried again, and reported, where the fork is needed."""
         with passed_over(_LOG, f"{guest_id}: no fork is ready", Exception):
-            spare = self._woken(guest_id, wish, template)
-            self._deliver(spare)
+            spare = self._fork_maker.resumed(guest_id, self._supply.wish(wish), template)
+            self._fork_maker.deliver(spare)
             try:
                 spare.machine.pause()
             except BaseException:
@@ -237,7 +154,7 @@ class Forks:
             return spare
         return None
 
-    def _take_spare(self, wish: ForkWish) -> _Spare | None:
+    def _take_spare(self, wish: ForkWish) -> MadeFork | None:
         if self._spare is None or self._spare_wish != wish:
             self._end_spare()
             return None
@@ -247,7 +164,7 @@ class Forks:
         try:
             if not spare.live.alive:
                 raise GuestExited("the spare fork is not needed any more")
-            go_on(spare.machine, spare.live)
+            self._fork_maker.go_on(spare)
         except (LabError, OSError) as error:
             _LOG.info("%s: the ready fork is discarded: %s", spare.live.guest_id, said(error))
             spare.live.close()
@@ -258,7 +175,4 @@ class Forks:
         future, self._spare = self._spare, None
         spare = future.result() if future is not None else None
         if spare is not None:
-            # The connection is not closed in order: a paused guest would not answer.
-            with passed_over(_LOG, f"{spare.live.guest_id}: ending a fork that was not used", LabError, OSError):
-                spare.machine.kill()
-            spare.live.close()
+            spare.end()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from lab.errors import (
     ConfigError,
@@ -29,7 +30,6 @@ from lab.errors import (
 from lab.host.capacity import RESERVE_MB
 from lab.live.print_wiring import can_resume, why_not_forked
 from lab.snapshot.fork_request import ForkFigures, ForkWish
-from lab.snapshot.maker import TemplateMaker
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template, TemplateWish
 
@@ -38,6 +38,16 @@ _LOG = logging.getLogger(__name__)
 #: To derive a template takes an emulated guest some three seconds of processor time. It spares each of its forks the delivery,
 #: the services and the load, which is most of one.
 WORTH_A_TEMPLATE = 4
+
+
+class MakesTemplates(Protocol):
+    """Makes the files of templates; see :class:`lab.snapshot.maker.TemplateMaker`."""
+
+    def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
+        """Make the template without any file of a run."""
+
+    def derive(self, base: Template, wish: TemplateWish, key: str, folder: Path) -> None:
+        """Make a template of a run's own from that one."""
 
 
 class TemplateSupply:
@@ -56,7 +66,7 @@ class TemplateSupply:
         self,
         wish: TemplateWish,
         store: TemplateStore,
-        maker: TemplateMaker,
+        maker: MakesTemplates,
         figures: ForkFigures,
         *,
         progress: Callable[[str], None],

@@ -17,7 +17,7 @@ from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template
 from tests.simulated import manifest
-from tests.snapshot.test_store import K1, contents, fill, foreign, key_of
+from tests.snapshot.folders import K1, contents, fill, foreign, key_of
 
 
 @pytest.fixture

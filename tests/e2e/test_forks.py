@@ -27,6 +27,7 @@ from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.plugin.reader import DeviceReader
 from lab.prints.record import GapRecord, PrintRecord
+from lab.snapshot.fork_maker import FORK_STEPS, ForkSteps
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks
 from lab.snapshot.resume import go_on, wake
@@ -51,12 +52,12 @@ def payload(tmp_path_factory: pytest.TempPathFactory) -> Payload:
 
 
 @pytest.fixture
-def make(payload: Payload) -> Iterator[Callable[[], Forks]]:
+def make(payload: Payload) -> Iterator[Callable[..., Forks]]:
     """Makes sources of forks, as each worker of a run has one."""
     image = find_image("wine")
     made: list[Forks] = []
 
-    def one() -> Forks:
+    def one(*, steps: ForkSteps = FORK_STEPS) -> Forks:
         wish = TemplateWish(
             image_dir=image,
             manifest=read_manifest(image),
@@ -68,7 +69,14 @@ def make(payload: Payload) -> Iterator[Callable[[], Forks]]:
         )
         store = TemplateStore(templates_dir())
         made.append(
-            make_forks(wish, store, runs_dir=runs_dir(), boot_timeout=None, on_close=lambda folder, _kept: folder.remove())
+            make_forks(
+                wish,
+                store,
+                runs_dir=runs_dir(),
+                boot_timeout=None,
+                on_close=lambda folder, _kept: folder.remove(),
+                steps=steps,
+            )
         )
         return made[-1]
 
@@ -124,14 +132,14 @@ def test_two_forks_of_one_template_know_nothing_of_each_other(make: Callable[[],
 
 
 @pytest.mark.parametrize("told", ["2031-02-03 04:56", "2033-05-06 07:28"])
-def test_a_fork_has_the_time_of_day_that_it_is_told(
-    make: Callable[[], Forks], monkeypatch: pytest.MonkeyPatch, told: str
-) -> None:
+def test_a_fork_has_the_time_of_day_that_it_is_told(make: Callable[..., Forks], told: str) -> None:
     """Of a day on which its template was certainly not made: with the host's own, a clock that nobody sets is right, too."""
     moment = datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC)
-    forks = make()
-    monkeypatch.setattr(forks, "_connect", functools.partial(wake, wall=moment.timestamp))
-    monkeypatch.setattr("lab.snapshot.forks.go_on", functools.partial(go_on, wall=moment.timestamp))
+    forks = make(
+        steps=ForkSteps(
+            wake=functools.partial(wake, wall=moment.timestamp), go_on=functools.partial(go_on, wall=moment.timestamp)
+        )
+    )
     guest = fork_of(forks, "clock")
     try:
         shown = guest.transport.run("echo %DATE% %TIME%", timeout=60).text

@@ -18,7 +18,7 @@ import pathlib, sys
 sys.path.insert(0, {root!r})
 import pytest
 from lab.errors import BootTimeout, GuestExited, SnapshotFailed, TransportError
-from tests.snapshot.test_forks import World
+from tests.snapshot.fakes import World
 
 @pytest.hookimpl
 def pytest_lab_guest_source(config, lab_config):
@@ -40,9 +40,9 @@ PASSED, INFRA = {"test_one": "passed", "test_two": "passed"}, {"test_one": "infr
 @pytest.mark.parametrize(
     ("inject", "verdicts", "code", "failed", "note"),
     [
-        (f"world.wake_errors = [{RESUME}]", PASSED, 0, 1, ""),
-        (f"world.wake_errors = [{RESUME}] * 2", PASSED, 0, 2, "QEMU ended"),
-        (f"world.fork_errors = [{RESUME}] * 2", PASSED, 0, 2, "QEMU ended"),
+        (f"world.vms.wake_errors = [{RESUME}]", PASSED, 0, 1, ""),
+        (f"world.vms.wake_errors = [{RESUME}] * 2", PASSED, 0, 2, "QEMU ended"),
+        (f"world.vms.restore_errors = [{RESUME}] * 2", PASSED, 0, 2, "QEMU ended"),
         (f"world.maker.errors = [{PARK}]", PASSED, 0, 0, ""),
         (f"world.maker.errors = [{PARK}] * 2", PASSED, 0, 0, "the guest did not park"),
         (f"world.maker.errors = [{PARK}] * 2; world.source.boot_errors = [{BOOT}]", PASSED, 0, 0, "the guest did not park"),

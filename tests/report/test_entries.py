@@ -14,7 +14,7 @@ from lab.report.entries import fault_entry, forks_entry, guest_entry, print_entr
 from lab.report.model import EvidenceFile, ForksEntry, GuestEntry, PrintEntry
 from lab.snapshot.fork_request import ForkFigures
 from lab.snapshot.store import TemplateStore
-from tests.snapshot.test_store import K1, key_of, make
+from tests.snapshot.folders import K1, key_of, make
 
 FAULT = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0xD1, parameters=(0x10, 2), text="boom")
 

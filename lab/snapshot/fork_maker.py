@@ -1,0 +1,222 @@
+"""Makes one fork: a VM restored from a template, resumed, with the run's files in it.
+
+What it does to VM and guest comes from :class:`ForkSteps`, so that another caller, or a test, can give its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lab.errors import ConfigError, LabError
+from lab.host.passed import passed_over
+from lab.live.boot import cd_drive
+from lab.live.cd_drive import CdCopy
+from lab.live.deploy import deploy
+from lab.live.deployment import Deployed
+from lab.live.guest import LiveGuest
+from lab.live.payload import Payload
+from lab.snapshot.fork_request import ForkFigures
+from lab.snapshot.resume import go_on, wake
+from lab.snapshot.template import Template, TemplateWish
+from lab.vm.cleanup import RunFolder
+from lab.vm.process import SpareSupervisor, WaitingSupervisor
+from lab.vm.protocol import Machine
+from lab.vm.snapshot import Snapshot, fork
+
+_LOG = logging.getLogger(__name__)
+
+
+class Restore(Protocol):
+    """Starts a VM from a snapshot; see :func:`lab.vm.snapshot.fork`."""
+
+    def __call__(
+        self, snapshot: Snapshot, folder: Path, run_dir: Path, /, *, name: str, waiting: WaitingSupervisor | None
+    ) -> Machine:
+        """Return the VM, its virtual CPUs standing still."""
+
+
+class Wake(Protocol):
+    """Lets a restored VM run and waits until its guest answers; see :func:`lab.snapshot.resume.wake`."""
+
+    def __call__(
+        self,
+        machine: Machine,
+        template: Template,
+        wish: TemplateWish,
+        /,
+        *,
+        guest_id: str,
+        begin: float | None,
+        drive: CdCopy | None,
+        on_close: Callable[[bool], None],
+    ) -> LiveGuest:
+        """Return the guest."""
+
+
+class Deploy(Protocol):
+    """Copies the run's files into a guest and creates the services; see :func:`lab.live.deploy.deploy`."""
+
+    def __call__(self, guest: LiveGuest, payload: Payload, /, *, read_later: bool, clock: Callable[[], float]) -> Deployed:
+        """Return what was copied."""
+
+
+class GoOn(Protocol):
+    """Lets a paused fork run again; see :func:`lab.snapshot.resume.go_on`."""
+
+    def __call__(self, machine: Machine, live: LiveGuest, /) -> None:
+        """Return once the guest has its time of day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkSteps:
+    """What is done to a fork's VM and guest, in this order; ``go_on`` only where a fork was paused until it was needed."""
+
+    restore: Restore = fork
+    wake: Wake = wake
+    deploy: Deploy = deploy
+    go_on: GoOn = go_on
+
+
+#: Those of real VMs and guests.
+FORK_STEPS = ForkSteps()
+
+
+@dataclass(slots=True, kw_only=True)
+class MadeFork:
+    """A fork that has answered."""
+
+    template: Template
+    machine: Machine
+    live: LiveGuest
+
+    def end(self) -> None:
+        """End its VM and close the guest, whatever state it is in."""
+        # The connection is not closed in order: a paused guest would not answer.
+        with passed_over(_LOG, f"{self.live.guest_id}: ending a fork that was not used", LabError, OSError):
+            self.machine.kill()
+        self.live.close()
+
+
+class ForkMaker:
+    """Makes the forks of one run.
+
+    Args:
+        base: What all templates of the run have in common; its CPUs and drivers do not count.
+        figures: Counts the forks that failed.
+        runs_dir: Where run folders are made.
+        on_close: Given a run folder and whether its guest was kept, when a fork is closed.
+        steps: What is done to VM and guest.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        base: TemplateWish,
+        figures: ForkFigures,
+        *,
+        runs_dir: Path,
+        on_close: Callable[[RunFolder, bool], None],
+        steps: ForkSteps,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._base = base
+        self._figures = figures
+        self._runs_dir = runs_dir
+        self._on_close = on_close
+        self._steps = steps
+        self._clock = clock
+        self._supervisor = SpareSupervisor()
+
+    def resumed(self, guest_id: str, wish: TemplateWish, template: Template) -> MadeFork:
+        """A fork of a template that has answered; the files of the run are not in it yet.
+
+        Args:
+            guest_id: Its name in reports.
+            wish: What is wanted.
+            template: What it is a fork of.
+
+        Raises:
+            LabError: It did not resume. Its VM has ended and its run folder was closed.
+        """
+        begin = self._clock()
+        folder = RunFolder.create(self._runs_dir, guest_id)
+        machine: Machine | None = None
+        waiting = self._supervisor.take()
+        try:
+            machine = self._steps.restore(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
+            live = self._steps.wake(
+                machine,
+                template,
+                wish,
+                guest_id=guest_id,
+                begin=begin,
+                # Before the guest runs: until it has answered its first question, it has seen the medium as well.
+                drive=self._insert(machine) if self._delivers(template) else None,
+                on_close=lambda kept: self._on_close(folder, kept),
+            )
+        except BaseException:
+            self._figures.failed += 1
+            _LOG.warning("%s: a fork of %s did not resume", guest_id, template.name, exc_info=True)
+            if waiting is not None:
+                waiting.close()
+            if machine is not None:
+                with passed_over(_LOG, f"{guest_id}: ending the VM of a fork that did not resume", LabError):
+                    if machine.alive:
+                        machine.kill()
+                machine.close()
+            self._on_close(folder, False)
+            raise
+        return MadeFork(template=template, machine=machine, live=live)
+
+    def deliver(self, made: MadeFork) -> None:
+        """Copy the run's files in and create the services, where its template has not got them.
+
+        Raises:
+            LabError: That failed; the fork was closed.
+        """
+        if not self._delivers(made.template):
+            return
+        try:
+            made.live.deployed = self._steps.deploy(made.live, self._base.payload, read_later=True, clock=self._clock)
+        except BaseException as error:
+            if not isinstance(error, ConfigError):
+                self._figures.failed += 1
+            made.live.close()
+            raise
+
+    def go_on(self, made: MadeFork) -> None:
+        """Let a paused fork run again.
+
+        Raises:
+            LabError: It does not answer.
+        """
+        self._steps.go_on(made.machine, made.live)
+
+    def refill(self) -> None:
+        """Start the supervisor of the next fork in advance, unless one is ready."""
+        self._supervisor.refill()
+
+    def close(self) -> None:
+        """End the supervisor that was started in advance. Forks that were made stay. Safe to call twice."""
+        self._supervisor.close()
+
+    def _delivers(self, template: Template) -> bool:
+        """Whether its forks get the run's files; a run may have no drivers at all."""
+        return template.base and not self._base.is_base
+
+    def _insert(self, machine: Machine) -> CdCopy | None:
+        """Put the run's files into the drive of a fork that has none of them; if that fails, the copy reports it."""
+        if self._base.files_by != "media" or not self._base.manifest.machine.cd_drives:
+            return None
+        drive = cd_drive(machine, self._base.manifest)
+        try:
+            if drive is not None:
+                drive.insert({file.name: file for file in self._base.payload.files()})
+        except LabError as error:
+            _LOG.warning("no ISO in the CD drive before the fork resumes: %s", error.message)
+        return drive
