@@ -1,4 +1,4 @@
-"""A running guest seen from outside: transports, files, services, capabilities, readiness.
+"""What the host uses of a running guest: transports, files, services, capabilities, readiness.
 
 May import lab.vm and below; not lab.image.
 """

@@ -1,7 +1,7 @@
-"""What a guest can really do.
+"""What a guest can do.
 
 A suite declares what it needs; a test that needs more than its guest has is skipped, with the capability's name as the reason.
-A capability says that something is really so, not that the guest imitates it.
+A capability means the real function, not an imitation of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lab.config.kinds import TRANSPORTS
 from lab.errors import ConfigError
 from lab.guest.transport_kind import TransportKind
 
-#: What each means; the transports' names are capabilities beside these, see :func:`capabilities`.
+#: Name → meaning. The names of transports are capabilities, too, see :func:`capabilities`.
 CAPABILITIES: Mapping[str, str] = MappingProxyType(
     {
         "bugcheck": "a driver fault stops the whole guest with a code and four parameters",
@@ -49,7 +49,7 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
 
 
 def capabilities() -> dict[str, str]:
-    """Every known capability by the alphabet, with what it means. The name of a transport says that it reaches the guest."""
+    """Name → meaning of every capability, sorted by name. The name of a transport means that it reaches the guest."""
     transports = TRANSPORTS.load_all(TransportKind)
     found = {**CAPABILITIES, **{name: f"commands can be run over {kind.title}" for name, kind in transports.items()}}
     return dict(sorted(found.items()))
@@ -65,12 +65,12 @@ def describe(name: str) -> str:
 
 
 def check_names(names: Iterable[str], *, file: str = "", key: str = "") -> tuple[str, ...]:
-    """Check capability names that somebody wrote.
+    """Check capability names from a file.
 
     Args:
         names: The names.
-        file: Where they stand, for the message.
-        key: Under which key they stand.
+        file: The file that has them, for the message.
+        key: The key that has them, for the message.
 
     Returns:
         The names, each once, in their order.

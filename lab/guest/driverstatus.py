@@ -1,7 +1,7 @@
-"""What ``sc start`` says of a driver whose DriverEntry returned an error: the service manager passes on the driver's own word.
+"""The NTSTATUS of a failed DriverEntry, from the error of ``sc start``.
 
-It translates the status into a Win32 error, as RtlNtStatusToDosError does, and says no more. Several statuses become one error;
-the one named here is the one that drivers use. The pairs were tried in the free guest; they are Windows' own as well.
+The service manager translates the status into a Win32 error, as RtlNtStatusToDosError does. Several statuses become one error;
+this table names the one that drivers use. The pairs were tested in the free guest, and Windows has the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class ReturnedStatus:
     Attributes:
         status: Its value.
         name: Its symbol.
-        only: Hardly anything but DriverEntry has ``sc start`` end with this error; else it may be the file or the service.
+        only: Almost always DriverEntry causes this error; otherwise the file or the service may be the cause.
     """
 
     status: int
@@ -42,13 +42,13 @@ _BY_ERROR = {
     1168: ReturnedStatus(0xC0000225, "STATUS_NOT_FOUND"),
     1450: ReturnedStatus(0xC000009A, "STATUS_INSUFFICIENT_RESOURCES"),
 }
-#: ERROR_MR_MID_NOT_FOUND: what a status becomes that has no Win32 error, such as one of the driver's own.
+#: ERROR_MR_MID_NOT_FOUND: the result for a status without a Win32 error, such as a driver's own status.
 _UNTRANSLATED = 317
 
 HINT = "the driver itself returned this: check what DriverEntry returns, and the prints of the load"
 
 
-def told_by_start(code: int) -> tuple[str, str]:
+def explain_start_error(code: int) -> tuple[str, str]:
     """What an error of ``sc start`` says about DriverEntry.
 
     Returns:

@@ -1,8 +1,8 @@
 r"""Files in and out of a guest through one command's streams, with SHA-256 computed in the guest.
 
-``labfile.exe`` stands in every image (``C:\lab\bin``). One guest process moves any number of files:
+``labfile.exe`` is in every image (``C:\lab\bin``). One guest process moves any number of files:
 
-* ``labfile put PATH``   standard input becomes the file; answers its sum line
+* ``labfile put PATH``   writes standard input to the file; answers its sum line
 * ``labfile untar DIR``  unpacks a pax stream from standard input; answers one sum line per file
 * ``labfile tar PATH``   writes a file or folder as a pax stream
 * ``labfile sum PATH…``  one sum line per file, folders with all that is in them
@@ -33,12 +33,12 @@ from lab.guest.protocol import CommandResult, Transport
 TOOLS_DIR = "C:\\lab\\bin"
 
 _SUM_LINE = re.compile(r"([0-9a-fA-F]{64})  (\d+)  (.+)")
-_NO_PROGRAM = (2, 3, 49, 9009)  # 49 is what Wine 8's cmd says when there is no such program
+_NO_PROGRAM = (2, 3, 49, 9009)  # 49: Wine 8's cmd has no such program
 
 
 @dataclass(frozen=True, slots=True)
 class FileSum:
-    """What a file's content comes to.
+    """SHA-256 and size of a file.
 
     Attributes:
         sha256: Lower-case hexadecimal.
@@ -85,12 +85,12 @@ def put(
     tools_dir: str = TOOLS_DIR,
     timeout: float,
 ) -> None:
-    """Copy a file or folder into the guest by ``labfile`` and compare the sums.
+    """Copy a file or folder into the guest with ``labfile`` and compare the sums.
 
     Args:
         transport: Runs the one guest command.
         source: File or folder of the host.
-        target: Windows path of the copy itself.
+        target: Windows path of the copy, including its name.
         tools_dir: Guest folder that holds ``labfile.exe``.
         timeout: Seconds for the whole copy.
 
@@ -119,12 +119,12 @@ def get(
     timeout: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Copy a file or folder out of the guest by ``labfile`` and compare the sums.
+    """Copy a file or folder out of the guest with ``labfile`` and compare the sums.
 
     Args:
         transport: Runs the guest commands.
         source: Windows path.
-        target: Path of the copy itself on the host; must not exist yet.
+        target: Path of the copy on the host, including its name; must not exist yet.
         tools_dir: Guest folder that holds ``labfile.exe``.
         timeout: Seconds for the whole copy.
         clock: Monotonic seconds.
@@ -137,7 +137,7 @@ def get(
     ends = clock() + timeout
     with new_target(target) as place:
         sums = parse_sums(run_labfile(transport, "sum", source, tools_dir=tools_dir, timeout=timeout).text)
-        # A file is listed under the path that was asked for, the files of a folder under relative ones.
+        # A file is listed by the requested path, the files of a folder by relative paths.
         folder = list(sums) != [source.replace("\\", "/")]
         left = max(1.0, ends - clock())
         unpack(run_labfile(transport, "tar", source, tools_dir=tools_dir, timeout=left).stdout, place, folder=folder)
@@ -185,7 +185,7 @@ def compare(wanted: Mapping[str, FileSum], got: Mapping[str, FileSum], what: str
         folder: Compare by relative path; a single file is compared by its content alone, its name may differ.
 
     Raises:
-        TransportError: Something is missing, too much, or different.
+        TransportError: A file is missing, additional or different.
     """
     if not folder:
         wanted, got = ({str(i): one for i, one in enumerate(sums.values())} for sums in (wanted, got))
@@ -263,7 +263,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
 
 @contextmanager
 def new_target(target: Path) -> Iterator[Path]:
-    """Give a path to fill; it becomes ``target`` in one step when the body succeeds, and leaves nothing when it does not.
+    """Yield a path to fill. It becomes ``target`` in one step if the body succeeds; otherwise it is removed.
 
     Raises:
         ConfigError: ``target`` exists already.

@@ -1,4 +1,4 @@
-"""Device control codes: put together as the driver kit's ``CTL_CODE`` does, and taken apart for messages."""
+"""Device control codes: composes them as the driver kit's ``CTL_CODE`` does, and splits them for messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ControlAccess = Literal["any", "read", "write", "read_write"]
 
 _METHODS: Final[Mapping[str, int]] = {"buffered": 0, "in_direct": 1, "out_direct": 2, "neither": 3}
 _ACCESSES: Final[Mapping[str, int]] = {"any": 0, "special": 0, "read": 1, "write": 2, "read_write": 3}
-#: ``FILE_DEVICE_…`` of the driver kit's ``devioctl.h`` (and of the SDK's ``winioctl.h``), without that beginning.
+#: ``FILE_DEVICE_…`` of the driver kit's ``devioctl.h`` (and of the SDK's ``winioctl.h``), without the prefix.
 _DEVICE_NAMES: Final = """
     beep cd_rom cd_rom_file_system controller datalink dfs disk disk_file_system file_system inport_port keyboard mailslot
     midi_in midi_out mouse multi_unc_provider named_pipe network network_browser network_file_system null parallel_port
@@ -38,7 +38,8 @@ def ctl_code(device: int | str, function: int, method: int | Method = "buffered"
     Args:
         device: Device type: a number up to 0xFFFF, or a name such as ``unknown``, ``FILE_DEVICE_UNKNOWN``.
         function: Function, up to 0xFFF; 0x800 and above are yours.
-        method: ``buffered``, ``in_direct``, ``out_direct``, ``neither``, or 0 to 3; ``METHOD_BUFFERED`` will do, too.
+        method: ``buffered``, ``in_direct``, ``out_direct``, ``neither``, or 0 to 3; or the full name, such as
+            ``METHOD_BUFFERED``.
         access: ``any``, ``read``, ``write``, ``read_write``, or 0 to 3: what the handle must have been opened for.
 
     Raises:
@@ -48,7 +49,7 @@ def ctl_code(device: int | str, function: int, method: int | Method = "buffered"
 
 
 def parse_ctl_code(text: str) -> int:
-    """A code as it stands in a script: a number, or ``CTL_CODE(FILE_DEVICE_UNKNOWN, 0x800, METHOD_BUFFERED, FILE_ANY_ACCESS)``.
+    """Parse a code of a script: a number, or ``CTL_CODE(FILE_DEVICE_UNKNOWN, 0x800, METHOD_BUFFERED, FILE_ANY_ACCESS)``.
 
     Raises:
         ConfigError: It is neither; the message says what a part may be.
@@ -68,7 +69,7 @@ def parse_ctl_code(text: str) -> int:
 
 
 def needed_access(code: int) -> Literal["r", "w", "rw"]:
-    """What a handle must be opened for, so that the I/O manager lets the code pass; reading where any access will do."""
+    """The access that a handle needs for this code; ``r`` if any access will do."""
     rights: tuple[Literal["r", "w", "rw"], ...] = ("r", "r", "w", "rw")
     return rights[code >> 14 & 3]
 

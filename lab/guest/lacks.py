@@ -1,8 +1,7 @@
-"""What a guest's kernel does not have of what a driver wants: named like a capability, so that its tests are skipped for it.
+"""Names for parts that a driver needs and a guest's kernel lacks. They work like capabilities: the driver's tests are skipped.
 
 ``function:ntoskrnl.exe!MmGetVirtualForPhysical``, ``data:ntoskrnl.exe!MmUserProbeAddress``, ``module:wdfldr.sys``,
-``instruction:privileged``. Only a stand-in lacks such things; the driver's author cannot help it, so nothing of this is ever a
-failure of the driver.
+``instruction:privileged``. Only a stand-in for Windows lacks such parts, so this is never a failure of the driver.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ _KERNEL = frozenset({"ntoskrnl.exe", "hal.dll", "ntdll.dll"})
 _FUNCTION = "function:"
 _DATA = "data:"
 _MODULE = "module:"
-#: What a kernel may execute, and a program may not: port input and output, cli, hlt, rdmsr.
+#: Privileged instructions: port input and output, cli, hlt, rdmsr.
 PRIVILEGED = "instruction:privileged"
 
 
@@ -32,7 +31,7 @@ def module_name(module: str) -> str:
 
 
 def module_of(lacks: str) -> str:
-    """The module, in lower case, of a name of this kind."""
+    """The module of such a name, in lower case."""
     return lacks.partition(":")[2].partition("!")[0]
 
 

@@ -1,11 +1,11 @@
-r"""The guest's side of a medium in its CD drive: which drive it is, and its files copied to where they belong.
+r"""Finds a medium in the guest's CD drive and copies its files to their folder.
 
-Which letter a drive has differs between guests, and an older medium may be there for moments after the change: a drive is
-known by a file at its top whose name only this medium has (:mod:`lab.image.media`). ``labfile.exe`` waits for it in the guest,
-so that waiting costs one guest process:
+Drive letters differ between guests, and the previous medium may still show for a moment. So a medium is recognised by a file in
+its root folder whose name is unique (:mod:`lab.image.media`). ``labfile.exe`` waits for it in the guest, so that waiting costs
+one guest process:
 
 * ``labfile drive SECONDS NAME``      answers the drive, for example ``D:\``
-* ``labfile fetch SECONDS NAME DIR``  copies all else that is on it into DIR; answers one sum line per file
+* ``labfile fetch SECONDS NAME DIR``  copies all other files on it into DIR; answers one sum line per file
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lab.guest.files import TOOLS_DIR, FileSum, compare, parse_sums, run_labfile
 from lab.guest.protocol import CommandResult, Transport
 
 _NOT_READY = 21
-#: A medium that is changed is gone for a moment, also behind the back of a program that has just seen it: file or folder not
-#: found, wrong disk, file invalid, media changed, I/O error, unrecognized media.
+#: A medium is absent for a moment while it is changed, even for a program that has just seen it: file or folder not found,
+#: wrong disk, file invalid, media changed, I/O error, unrecognized media.
 _CHANGING = (2, 3, 34, 1006, 1110, 1117, 1785)
-#: Seconds that a command may take beyond the time in which it waits for the medium.
+#: Seconds that a command may take in addition to its wait for the medium.
 _GRACE_S = 30
 
 
@@ -30,7 +30,7 @@ def find_drive(transport: Transport, marker: str, *, tools_dir: str = TOOLS_DIR,
 
     Args:
         transport: Runs the one guest command.
-        marker: Name of the file at the top of the medium.
+        marker: Name of the file in the root folder of the medium.
         tools_dir: Guest folder that holds ``labfile.exe``.
         wait_s: Seconds until it must be there.
 
@@ -38,7 +38,7 @@ def find_drive(transport: Transport, marker: str, *, tools_dir: str = TOOLS_DIR,
         The drive, for example ``D:\``.
 
     Raises:
-        TransportError: The guest does not see it in time, or answers nonsense.
+        TransportError: The guest does not see it in time, or its answer makes no sense.
     """
     answer = _ask(
         transport, marker, ("drive", str(wait_s), marker), tools_dir=tools_dir, timeout=wait_s + _GRACE_S
@@ -62,16 +62,16 @@ def fetch(
 
     Args:
         transport: Runs the one guest command.
-        marker: Name of the file at the top of the medium.
-        wanted: What the medium holds beside the marker: path with ``/`` → sum.
-        target: Windows path of the folder; it and its parents are made.
+        marker: Name of the file in the root folder of the medium.
+        wanted: The files of the medium except the marker: path with ``/`` → sum.
+        target: Windows path of the folder; it and its parents are created.
         tools_dir: Guest folder that holds ``labfile.exe``.
         wait_s: Seconds until the medium must be there.
         timeout: Seconds for the copy.
 
     Raises:
         CommandFailed: labfile ended with a Windows error.
-        TransportError: The guest does not see the medium in time, or a copy is not what was put on the medium.
+        TransportError: The guest does not see the medium in time, or a copy differs from the file on the medium.
     """
     command = ("fetch", str(wait_s), marker, target)
     try:

@@ -1,6 +1,6 @@
 r"""Driver packages: an INF, its catalogue and its files, installed and removed by ``pnputil``.
 
-Built to its documentation, for no guest of this project's tests has Plug and Play:
+Built to the documentation of ``pnputil``, because no guest in this project's tests has Plug and Play:
 https://learn.microsoft.com/windows-hardware/drivers/devtest/pnputil-command-syntax and, for the exit codes,
 https://learn.microsoft.com/windows-hardware/drivers/devtest/pnputil-return-values
 """
@@ -15,11 +15,11 @@ from lab.guest.protocol import CommandResult, Transport
 
 PNPUTIL = r"C:\windows\system32\pnputil.exe"
 _TIMEOUT_S = 180.0
-#: Added, and no device of this machine wants it, or what is there is as good: the package is in the store.
+#: The package is in the store, but no device of this VM needs it, or the present driver is as good.
 _NO_MORE_ITEMS = 259
-#: Done, and the system should be started again; one that does it by itself ends the test's guest.
+#: Done, but the system should restart; a system that restarts by itself ends the test's guest.
 _REBOOT_REQUIRED = 3010
-#: Its name in the driver store is the same in every language of Windows.
+#: The form of a name in the driver store; it is the same in every language of Windows.
 _PUBLISHED = re.compile(r"\boem\d+\.inf\b", re.IGNORECASE)
 
 
@@ -28,14 +28,14 @@ def install_package(transport: Transport, inf: str) -> str:
 
     Args:
         transport: Of a guest with the capability ``pnp``.
-        inf: Windows path of the INF; what it copies lies beside it.
+        inf: Windows path of the INF; the files that it copies are beside it.
 
     Returns:
         The name under which the store has it, for example ``oem7.inf``.
 
     Raises:
-        ServiceError: Windows refused it; ``exit_code`` is its error.
-        TransportError: Windows asks for a restart, or does not tell the package's name.
+        ServiceError: Windows refused the package; ``exit_code`` is its error.
+        TransportError: Windows asks for a restart, or does not report the package's name.
     """
     result = transport.run([PNPUTIL, "/add-driver", inf, "/install"], timeout=_TIMEOUT_S, shell=False)
     if result.exit_code == _REBOOT_REQUIRED:
@@ -52,11 +52,11 @@ def install_package(transport: Transport, inf: str) -> str:
 
 
 def remove_package(transport: Transport, published: str) -> None:
-    """Take a package off its devices and out of the driver store.
+    """Remove a package from its devices and from the driver store.
 
     Args:
         transport: Of the guest.
-        published: What :func:`install_package` answered.
+        published: The result of :func:`install_package`.
 
     Raises:
         ServiceError: Windows refused.

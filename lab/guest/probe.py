@@ -1,4 +1,4 @@
-"""The Python side of ``drvprobe.exe``: checks a script, runs it in the guest, and makes values of its JSON lines."""
+"""The Python side of ``drvprobe.exe``: checks a script, runs it in the guest, and parses its JSON lines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
     "run_probe",
 ]
 
-#: Longest script that goes as an argument, which saves a round trip; cmd, which SSH has in between, takes 8191 characters.
+#: Longest script that is sent as an argument, which saves a round trip. SSH goes through cmd, which accepts 8191 characters.
 _LONGEST_ARGUMENT = 6000
 _WRONG_SCRIPT = 2
 
@@ -49,9 +49,9 @@ class RunScript(Protocol):
 
 
 class Reader:
-    r"""Works on one device, the plain way: each call opens it, does one thing and closes it, in one guest process.
+    r"""Simple operations on one device: each call opens it, does one operation and closes it, in one guest process.
 
-    What the driver answers, its errors included, is in the records; only a device that does not open raises.
+    The records have the driver's answers, errors included; only a device that does not open raises.
 
     Args:
         run: Runs a script in the guest.
@@ -165,14 +165,14 @@ def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout
         transport: How to reach the guest.
         exe: Windows path of ``drvprobe.exe``.
         script: The script.
-        timeout: Seconds for the guest process; what nobody completes makes it hang.
-        link: What stands in the place of ``{link}`` in the script.
+        timeout: Seconds for the guest process; a request that is never completed makes the process hang.
+        link: Replaces ``{link}`` in the script.
 
     Raises:
         ConfigError: The script is wrong, with line, column and what to try; or it is empty. Nothing was sent.
         GuestLacks: The guest cannot do what the script asks for.
-        CommandFailed: drvprobe itself failed.
-        TransportError: Its output is not what it writes, or is cut off.
+        CommandFailed: drvprobe failed.
+        TransportError: Its output is not in drvprobe's format, or is cut off.
         GuestHung: It did not end in time.
     """
     __tracebackhide__ = True
@@ -197,7 +197,7 @@ def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout
 
 
 def _checked(script: ProbeScript | str, link: str) -> tuple[ScriptOperation, ...]:
-    """The operations of a script that makes sense."""
+    """The operations of a script, after all checks."""
     __tracebackhide__ = True
     try:
         parsed = parse_script("\n".join(script.operations) if isinstance(script, ProbeScript) else script, link=link)
@@ -208,17 +208,17 @@ def _checked(script: ProbeScript | str, link: str) -> tuple[ScriptOperation, ...
                 operation.places[2].wrong("there is no link for {link}", hint=r"the device's path: \\.\NAME")
         check_flow(parsed)
     except ConfigError as error:
-        raise error.with_traceback(None) from None  # the reader's lines would hide the test's
+        raise error.with_traceback(None) from None  # so that the traceback shows the test's line, not the reader's
     return parsed
 
 
 def _exit_codes(operations: Sequence[ScriptOperation]) -> set[int]:
-    """0, and what the script's own ``exit`` operations say."""
+    """0, and the codes of the script's ``exit`` operations."""
     return {0} | {int(operation.words[0]) for operation in operations if operation.verb == "exit" and operation.words}
 
 
 def _raise_script_error(output: bytes) -> None:
-    """Raise the complaint about the script, if there is one."""
+    """Raise the error that drvprobe found in the script, if there is one."""
     for line in output.decode("utf-8", "backslashreplace").splitlines():
         try:
             said = json.loads(line)

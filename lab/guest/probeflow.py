@@ -1,4 +1,4 @@
-"""What the operations of a drvprobe script have to do with each other: handles, tags, and who starts what."""
+"""Checks how the operations of a drvprobe script fit together: handles, tags, threads and processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from lab.guest.probelang import VERBS, ScriptOperation
 
-#: The operations of a process go to it on its command line, of which Windows takes 32767 characters.
+#: A process gets its operations on its command line, which Windows limits to 32767 characters.
 _MAX_PROCESS: Final = 32000
 
 
@@ -18,10 +18,10 @@ class _Names:
     """Handles and tags of one process.
 
     Attributes:
-        opened: For each handle's name whether its opens were overlapped.
-        shut: Closed again, for all that is known.
-        unsure: Opened or closed by a thread: nobody knows when.
-        tags: Of what was issued and goes on.
+        opened: Name of each handle → whether it was opened with ``overlapped``.
+        shut: Handles that are closed, as far as that is known.
+        unsure: Handles that a thread opens or closes, at an unknown time.
+        tags: Tags of pending requests.
     """
 
     opened: dict[str, list[bool]] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class _Names:
     tags: set[str] = field(default_factory=set)
 
     def note(self, operation: ScriptOperation, *, sure: bool) -> None:
-        """An operation is done, or will be."""
+        """Note an operation that is done, or will be."""
         if operation.verb in ("open", "close"):
             name = operation.words[0]
             if not sure:
@@ -44,7 +44,7 @@ class _Names:
             self.tags.add(operation.options["tag"])
 
     def check(self, operation: ScriptOperation) -> None:
-        """What an operation names is there."""
+        """Check that the handle and tag that an operation names exist."""
         verb, place = operation.verb, operation.places[min(1, len(operation.places) - 1)]
         name = operation.words[0] if operation.words else ""
         known = name in self.opened
@@ -75,7 +75,7 @@ class _Names:
 def check_flow(operations: Sequence[ScriptOperation]) -> None:
     """Check a script as a whole.
 
-    Nothing that could be right is refused: of handles that threads open and close nobody knows the order.
+    No script that could be right is rejected: the order in which threads open and close handles is unknown.
 
     Raises:
         ConfigError: It is wrong, with line, column and what to try.
@@ -97,7 +97,7 @@ def check_flow(operations: Sequence[ScriptOperation]) -> None:
 
 
 def _go(main: _Names, listed: Sequence[ScriptOperation]) -> None:
-    """What was listed runs now: threads at once and with the names of the main thread, processes with names of their own."""
+    """Apply the listed operations of a ``go``: threads share the names of the main thread, processes have their own."""
     threads = [operation for operation in listed if operation.owner.startswith("@")]
     for operation in threads:
         main.note(operation, sure=False)

@@ -1,7 +1,7 @@
-"""The language of ``drvprobe.exe`` scripts, read on the host: what is wrong is told with its place before anything is sent.
+"""Parses ``drvprobe.exe`` scripts on the host. An error is reported with its place before anything is sent.
 
-``docs/drvprobe.md`` describes it. What is written for people (comments, ``CTL_CODE(…)``, ``text=``) becomes what the program in
-the guest reads: plain words, a number, ``hex=``.
+``docs/drvprobe.md`` describes it. Comments are removed; ``CTL_CODE(…)`` becomes a number and ``text=`` becomes ``hex=``, as the
+program in the guest reads them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lab.guest.ioctl import parse_ctl_code
 MAX_BUFFER: Final = 0x100000
 _MAX_WORDS: Final = 16
 _MAX_NUMBER: Final = 0xFFFFFFFF
-#: What separates words, for the program in the guest as well.
+#: Separators of words; the program in the guest uses the same.
 _BLANKS: Final = " \t\r"
 _PLAIN: Final = re.compile(r"[^\s;#=@$\"\0][^\s;=\"\0]*")
 
@@ -30,10 +30,10 @@ class Verb:
     """One operation of the language.
 
     Attributes:
-        words: What stands behind it, in words for people; the last ``optional`` of them may be left out.
+        words: Names of the words after it, for messages; the last ``optional`` of them may be left out.
         options: Names of ``NAME=VALUE``.
         kind: ``read``, ``write``, ``ioctl`` or ``flush`` for a transfer.
-        pends: It is only issued; ``wait`` tells its end.
+        pends: It only issues a request; ``wait`` reports the result.
     """
 
     words: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in a script; both count from 1."""
+    """A position in a script; line and column count from 1."""
 
     script: str
     line: int
@@ -79,7 +79,7 @@ class Place:
     length: int
 
     def wrong(self, message: str, hint: str = "") -> NoReturn:
-        """Raise what is wrong at this place, with the line and a mark below it."""
+        """Raise an error for this place, with the line and a mark below it."""
         text = self.script.split("\n")[self.line - 1]
         shown = text.expandtabs(1)[max(0, self.column - 60) :][:120]
         mark = " " * (self.column - 1 - max(0, self.column - 60)) + "^" * max(1, min(self.length, 60))
@@ -89,14 +89,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ScriptOperation:
-    """One operation that makes sense by itself.
+    """One operation, checked by itself.
 
     Attributes:
         owner: ``@NAME`` or ``$NAME``: the thread or process that it is listed for; empty for the main thread.
         verb: A key of :data:`VERBS`.
-        words: What stands behind it, without quotation marks.
+        words: The words after it, without quotation marks.
         options: Names and values, in their order.
-        places: Where the verb and each of the words stand.
+        places: Places of the verb and of each word.
     """
 
     owner: str
@@ -113,10 +113,10 @@ class ScriptOperation:
 
 
 def quote_word(word: str) -> str:
-    """A word as it is written in a script.
+    """Quote a word for a script, if necessary.
 
     Raises:
-        ConfigError: No script can hold it.
+        ConfigError: No script can contain it.
     """
     if _PLAIN.fullmatch(word):
         return word
@@ -130,7 +130,7 @@ def parse_script(text: str, *, link: str = "") -> tuple[ScriptOperation, ...]:
 
     Args:
         text: Operations, separated by ``;`` and line ends.
-        link: What stands in the place of ``{link}``.
+        link: Replaces ``{link}``.
 
     Raises:
         ConfigError: It is wrong, with line, column and what to try.
@@ -155,7 +155,7 @@ class _Word:
 
 
 def _operations(script: str) -> Iterator[list[_Word]]:
-    """The words of each operation; comments are gone."""
+    """The words of each operation, without comments."""
     for number, line in enumerate(script.split("\n"), 1):
         words: list[_Word] = []
         at = 0
@@ -201,7 +201,7 @@ def _sendable(word: str) -> bool:
 
 
 def _owner(words: list[_Word]) -> tuple[str, list[_Word]]:
-    """Whom an operation is listed for, and its other words."""
+    """The thread or process that an operation is listed for, and its other words."""
     if len(words) > _MAX_WORDS:
         words[_MAX_WORDS].place.wrong(
             f"an operation has at most {_MAX_WORDS} words", hint="; or a new line ends the one before"
@@ -248,7 +248,7 @@ def _operation(words: list[_Word], link: str) -> ScriptOperation:
 
 
 def _plain(verb: Verb, index: int, word: _Word, link: str) -> str:
-    """A word in front of the options, checked for what stands in its place."""
+    """A word before the options, checked for its position."""
     what, text = verb.words[index], word.text
     if what == "PATH" and link:
         text = text.replace("{link}", link)
@@ -269,7 +269,7 @@ def _plain(verb: Verb, index: int, word: _Word, link: str) -> str:
 
 
 def _option(name: str, value: str, word: _Word) -> str:
-    """The value of an option as the program reads it."""
+    """The value of an option, as the program in the guest reads it."""
     readers: Mapping[str, Callable[[str, _Word], object]] = {
         "access": _rights, "share": _rights, "overlapped": _flag, "times": _times, "fill": _fill, "buffer": _size, "in": _size,
         "out": _size, "hex": _hex, "outhex": _hex, "text": _text, "timeout": _number,
@@ -340,7 +340,7 @@ def _not_both(options: Mapping[str, str], other: str, words: Iterable[_Word]) ->
 
 
 def _check_sizes(name: _Word, verb: Verb, plain: list[str], options: Mapping[str, str]) -> None:
-    """The sizes of the buffers fit to each other."""
+    """Check that the sizes of the buffers fit together."""
     if verb.kind == "read" and int(options.get("buffer", plain[1])) < int(plain[1]):
         name.place.wrong(f"the buffer of {options['buffer']} bytes is smaller than the read of {plain[1]}")
     if verb.kind == "write" and (len(plain) == 2) == ("hex" in options):

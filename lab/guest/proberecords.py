@@ -1,4 +1,4 @@
-"""What ``drvprobe.exe`` tells: one record for each operation of a script, made of its JSON lines."""
+"""The output of ``drvprobe.exe``: one record for each operation of a script, from its JSON lines."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Operation:
         seq: Position in the output, from 1.
         op: ``open``, ``read``, ``aread``, ``write``, ``awrite``, ``ioctl``, ``aioctl``, ``flush``, ``aflush``, ``wait``,
             ``cancel``, ``sleep``, ``close``, ``tick``, ``service``, ``go``, ``ended``.
-        thread: Thread or process that reported it; ``main`` outside of all.
+        thread: Thread or process that reported it; ``main`` outside of any.
         handle: Name of the handle, if there is one.
         tag: The tag, if there is one.
-        asked: Bytes asked for; 0 if that makes no sense.
-        returned: Bytes moved, or the state of a service after the call; 0 if that makes no sense.
+        asked: Bytes asked for; 0 if that does not apply.
+        returned: Bytes moved, or the state of a service after the call; 0 if neither applies.
         error: Win32 error, 0 for success; 997 for a pending request.
-        status: The NTSTATUS, if the guest reveals it; for a success on a handle without ``overlapped`` always 0.
+        status: The NTSTATUS, if the guest provides it; for a success on a handle without ``overlapped`` always 0.
         start_us: Start in microseconds of the guest's performance counter.
         end_us: End, same clock.
     """
@@ -54,7 +54,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer(Operation):
-    """A read, write, device control or flush that has ended, at once or by ``wait``, with whatever error.
+    """A read, write, device control or flush that has ended, at once or by ``wait``, with or without an error.
 
     Attributes:
         kind: ``read``, ``write``, ``ioctl`` or ``flush``.
@@ -82,14 +82,14 @@ class ReadResult(Transfer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """What a script did.
+    """The results of a script.
 
     Attributes:
         operations: Every operation in the order of the output.
         exit_code: 0, or the code of ``exit``.
-        transfers: The reads, writes, device controls and flushes that ended, with whatever error, in the order of the output.
-            Those that one ``wait`` collects are in the order in which they were issued; ``end_us`` says when each ended.
-            Pending requests are not among them.
+        transfers: The reads, writes, device controls and flushes that ended, with or without an error, in the order of the
+            output. Those that one ``wait`` collects are in the order in which they were issued; ``end_us`` says when each
+            ended. Pending requests are not among them.
         reads: The reads among them.
         by_tag: The last result of each tag; a ``wait`` that timed out counts, with error 258.
     """
@@ -101,11 +101,11 @@ class ProbeResult:
     by_tag: Mapping[str, Transfer] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        told = [op for op in self.operations if isinstance(op, Transfer)]
-        ended = tuple(op for op in told if not (op.op == "wait" and op.error == WAIT_TIMEOUT))
+        every = [op for op in self.operations if isinstance(op, Transfer)]
+        ended = tuple(op for op in every if not (op.op == "wait" and op.error == WAIT_TIMEOUT))
         object.__setattr__(self, "transfers", ended)
         object.__setattr__(self, "reads", tuple(op for op in ended if isinstance(op, ReadResult)))
-        object.__setattr__(self, "by_tag", {op.tag: op for op in told if op.tag is not None})
+        object.__setattr__(self, "by_tag", {op.tag: op for op in every if op.tag is not None})
 
     @property
     def errors(self) -> list[int]:
@@ -158,7 +158,7 @@ def _operation(line: Any) -> Operation:
         "end_us": _number(line["end_us"]),
     }
     kind = _kind(line)
-    # What is only issued ends in a `wait` line, but for what failed at once: its issue is its end.
+    # A request that was only issued ends in a `wait` line, unless it failed at once.
     goes_on = common["op"].startswith("a") and common["error"] in (0, IO_PENDING)
     if kind is None or goes_on:
         return Operation(**common)

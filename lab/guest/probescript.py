@@ -1,4 +1,4 @@
-"""Scripts for ``drvprobe.exe``: operations on devices, written one by one or as text."""
+"""Builds scripts for ``drvprobe.exe``: operations on devices, added one by one or as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.errors import ConfigError
 from lab.guest.probelang import MAX_BUFFER, parse_script, quote_word
 
 Access = Literal["r", "w", "rw", "none"]
-#: Bytes to send; a text is sent as UTF-8, a number stands for so many bytes of the fill.
+#: Bytes to send. A text is sent as UTF-8; a number means so many fill bytes.
 Data = bytes | str | int
 
 
@@ -22,8 +22,8 @@ class ProbeScript:
     open h {link}; ioctl h 0x222000 hex=01 out=8; close h
 
     :meth:`aread`, :meth:`awrite`, :meth:`aioctl` and :meth:`aflush` only issue, on a handle opened with ``overlapped=True``;
-    :meth:`wait` tells their ends. Operations behind :meth:`on` are only listed, for a thread or a process of their own, until
-    :meth:`go` starts all of those at once and waits for their ends.
+    :meth:`wait` reports their results. Operations after :meth:`on` are only listed, for a thread or a process of their own,
+    until :meth:`go` starts all of them at once and waits for them.
 
     Attributes:
         operations: The operations as text.
@@ -46,7 +46,7 @@ class ProbeScript:
             path: What to open; default: the driver's first link.
             access: Reading, writing, both or neither.
             share: What others may open it for at the same time.
-            overlapped: For operations that are issued without waiting.
+            overlapped: Needed for operations that are issued without waiting.
         """
         options = {
             "access": access if access != "r" else None,
@@ -149,7 +149,7 @@ class ProbeScript:
         return self._add("cancel", what)
 
     def sleep(self, milliseconds: int) -> ProbeScript:
-        """Do nothing for a while."""
+        """Wait for a number of milliseconds."""
         return self._add("sleep", milliseconds)
 
     def close(self, handle: str) -> ProbeScript:
@@ -235,7 +235,7 @@ def _hex(data: bytes | str) -> str:
 
 
 def _name(word: str) -> str:
-    """A thread's or process's name, which no quotation marks can protect."""
+    """A thread's or process's name, which cannot be quoted."""
     if quote_word(word) != word:
         raise ConfigError(f"not a name of a thread or process: {word!r}", hint="letters and digits")
     return word

@@ -1,4 +1,4 @@
-"""The seam between the lab and a guest: what every transport can do, and what a finished command looks like."""
+"""The interface between the lab and a guest: what every transport can do, and the result of a command."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Transport(Protocol):
 
         Args:
             source: File or folder of the host.
-            target: Windows path of the copy itself, for example ``C:\lab\sync.sys``; parents are made.
+            target: Windows path of the copy, including its name, for example ``C:\lab\sync.sys``; parents are created.
             timeout: Seconds for the whole copy.
         """
 
@@ -79,12 +79,12 @@ class Transport(Protocol):
         """Copy a file or folder out of the guest, SHA-256 compared; ``target`` must not exist yet."""
 
     def close(self) -> None:
-        """Let go of the connection; safe to call twice."""
+        """Close the connection. Idempotent."""
 
 
 @runtime_checkable
 class Abandonable(Protocol):
-    """A transport whose guest may end without a goodbye."""
+    """A transport that can drop its connection without telling the guest."""
 
     def abandon(self) -> None:
-        """Close the connection without a word to the guest; safe to call twice."""
+        """Close the connection without sending anything. Idempotent."""

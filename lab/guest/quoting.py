@@ -1,4 +1,4 @@
-r"""Windows command lines: how an argument list becomes one string, and how that string survives ``cmd.exe``.
+r"""Windows command lines: makes one string of an argument list, and protects that string from ``cmd.exe``.
 
 Windows has no argument lists. A program gets one string and splits it itself, nearly always by the rules of
 ``CommandLineToArgvW`` and the Microsoft C runtime:
@@ -6,10 +6,10 @@ Windows has no argument lists. A program gets one string and splits it itself, n
 * white space separates arguments, except between double quotes;
 * ``2n`` backslashes before a double quote are ``n`` backslashes, and the quote begins or ends a quoted part;
 * ``2n+1`` backslashes before a double quote are ``n`` backslashes and a literal quote;
-* other backslashes are themselves;
-* the program's own name obeys none of this: quotes toggle, backslashes are ordinary.
+* other backslashes are literal;
+* for the program's own name, none of this holds: quotes toggle, backslashes are ordinary.
 
-``cmd.exe`` comes before all that with rules of its own, see :func:`for_cmd`.
+``cmd.exe`` first applies rules of its own, see :func:`for_cmd`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def quote_argument(argument: str) -> str:
     """
     if _PLAIN.fullmatch(argument):
         return argument
-    # Backslashes count double only in front of a quote: a literal one, or the closing one.
+    # Backslashes are doubled only before a quote: a literal one, or the closing one.
     doubled = re.sub(r'(\\*)"', r'\1\1\\"', argument)
     doubled = re.sub(r"(\\+)\Z", r"\1\1", doubled)
     return f'"{doubled}"'
@@ -82,7 +82,7 @@ def split_program(line: str) -> tuple[str, str]:
 
 
 def escape_cmd(text: str) -> str:
-    """Put a caret before everything that ``cmd.exe`` would act on, quotes included, so that none of it does.
+    """Put a caret before every character that ``cmd.exe`` would interpret, quotes included.
 
     With its quotes escaped, cmd never enters its own quoted mode, in which carets would be ordinary. A percent sign works
     because cmd looks for a variable whose name ends in a caret, finds none, leaves the text, and then drops the caret. That
@@ -93,7 +93,7 @@ def escape_cmd(text: str) -> str:
 
 
 def for_cmd(arguments: Sequence[str]) -> str:
-    """Make the text behind ``cmd /c`` that runs ``arguments`` unchanged.
+    """Make the text after ``cmd /c`` that runs ``arguments`` unchanged.
 
     Raises:
         ConfigError: As :func:`join_arguments`; or the program's name needs quotes for cmd and contains a percent sign, for
@@ -103,8 +103,8 @@ def for_cmd(arguments: Sequence[str]) -> str:
     program = quote_program(arguments[0])
     rest = line[len(program) :]
     if _CMD_SPECIAL_PROGRAM.search(arguments[0]):
-        # cmd finds the end of the program's name itself and needs real quotes for that. The @ in front keeps it from taking
-        # a line that begins with a quote for one that is quoted as a whole.
+        # cmd finds the end of the program's name itself and needs real quotes for that. Without the @ at the beginning, it
+        # takes a line that begins with a quote for one that is quoted as a whole.
         if "%" in arguments[0]:
             raise ConfigError(f"cmd cannot run a program of this name: {arguments[0]!r}", hint="run it with shell=False")
         return f'@"{arguments[0]}"' + escape_cmd(rest)

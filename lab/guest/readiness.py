@@ -1,4 +1,4 @@
-"""When a guest is ready: an authenticated command was answered. An open port proves nothing.
+"""Waits until a guest is ready: it has answered an authenticated command. An open port proves nothing.
 
 QEMU's forwarded port accepts connections before the guest has a network, WinRM answers before accounts are usable, and both may
 go away once more when Windows finishes its first boot.
@@ -40,7 +40,7 @@ def wait_ready(
     Args:
         open_transport: Makes a fresh transport; called again after every failure.
         deadline: Value of ``clock`` at which the wait ends.
-        alive: False once the virtual machine has ended.
+        alive: False once the VM has ended.
         confirmations: Answers in a row that count as ready. Windows takes 2: its service may restart at the end of a boot.
         gap_s: Seconds between two confirmations.
         poll_s: Seconds between two tries.
@@ -49,15 +49,15 @@ def wait_ready(
             time of a cmd process. Empty: cmd's echo is asked.
         clock: Monotonic seconds.
         sleep: Sleeps for some seconds.
-        progress: Told each new reason for waiting, once, and when the guest is ready.
+        progress: Gets each new reason for waiting, once, and a line when the guest is ready.
         console: The guest's last console lines, for the error.
 
     Returns:
-        The transport that got the answer, open.
+        The transport that got the answer; it is open.
 
     Raises:
-        GuestExited: The virtual machine ended.
-        BootTimeout: No answer before the deadline; the message carries the last error and the console.
+        GuestExited: The VM ended.
+        BootTimeout: No answer before the deadline; the message has the last error and the console.
     """
     started = clock()
     transport: Transport | None = None
@@ -99,7 +99,7 @@ def _ask(transport: Transport, timeout: float, labfile: str) -> str:
     token = secrets.token_hex(8)
     try:
         if labfile:
-            # It complains that there is no such file, and names it.
+            # It answers that there is no such file, and names it.
             result = transport.run([labfile, "sum", f"C:\\{token}"], timeout=timeout, shell=False)
             good = result.exit_code == _FILE_NOT_FOUND and f"{token}: " in result.error_text
         else:

@@ -1,14 +1,14 @@
-r"""What ``sc.exe`` answers: its exit code, the error that stands in its text, and the status block that it prints.
+r"""Reads the answers of ``sc.exe``: its exit code, the error in its text, and the status block.
 
-Who says what, as it was seen:
+The answers differ between systems, as observed:
 
-- Windows ends with the Win32 error, and writes ``[SC] StartService FAILED 577:``. The word is localised (``FEHLER``, ``失败``),
+- Windows ends with the Win32 error, and writes ``[SC] StartService FAILED 577:``. The word is translated (``失败``),
   more names may stand before it (``[SC] EnumQueryServicesStatus:OpenService FAILED 1060:``), and the labels of a status block
   are translated in some languages; numbers, and the names of states, are the same everywhere.
 - Wine 10 ends with the Win32 error and writes nothing. Older ones end with 1, and have the number in their own error channel
   (``failed to open service 1060``).
-- An NT-like kernel's sc ends with 0 whatever happened, and has the number in the text alone; for a service that it cannot
-  open, not even that: the system's message stands there by itself.
+- An NT-like kernel's sc ends with 0 whatever happened, and has the number in the text alone; for a service that it cannot open,
+there is only the system's message.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dataclasses import dataclass
 
 from lab.errors import ServiceError, TransportError
 from lab.guest import win32
-from lab.guest.driverstatus import told_by_start
+from lab.guest.driverstatus import explain_start_error
 from lab.guest.protocol import CommandResult
 
-#: What is told where the guest's sc does not tell the error.
+#: The error where the guest's sc does not report one.
 UNKNOWN_ERROR = 1
 
 _WINE_FAILED = re.compile(r":\w+ failed to [\w ]+? service (?:\w+ )??(\d+)\s*$", re.MULTILINE)
-#: A number and a colon behind the words; French has a blank between them, which may arrive as an escape.
+#: A number and a colon after the words; French has a blank between them, which may arrive as an escape.
 _FAILED = re.compile(r"^\[SC\][^\r\n]*?\s(\d{1,10})(?:\s|\\x[0-9a-f]{2})*[:：]", re.MULTILINE)
 _NAME = re.compile(r"^[^\s:][^:\n]*?\s*:\s*(\S+)\s*$", re.MULTILINE)
 _STATE = re.compile(r":\s*(\d+)\s+([A-Z]+(?:_[A-Z]+)*)\s*$", re.MULTILINE)
@@ -55,7 +55,7 @@ class ServiceStatus:
         state: Its state.
         exit_code: Win32 exit code of the last run; 0 fine, 1077 never started.
         service_exit_code: The service's own exit code, used when ``exit_code`` is 1066.
-        pid: Process, where the guest tells (never for a driver on Windows).
+        pid: Process, where the guest reports it (never for a driver on Windows).
     """
 
     name: str
@@ -71,7 +71,7 @@ class ScReply:
 
     Attributes:
         command: The call as it was sent.
-        code: Win32 error, 0 for success; :data:`UNKNOWN_ERROR` where the guest's sc does not tell.
+        code: Win32 error, 0 for success; :data:`UNKNOWN_ERROR` where the guest's sc does not report it.
         text: What it wrote.
     """
 
@@ -84,7 +84,7 @@ class ScReply:
         if self.code:
             words, hint = win32.describe(self.code), win32.lookup(self.code).hint
             if self.command.startswith("sc start "):
-                said, advice = told_by_start(self.code)
+                said, advice = explain_start_error(self.code)
                 words, hint = f"{words}; {said}" if said else words, advice or hint
             if self.code == UNKNOWN_ERROR and self.text:
                 words = f"it printed no error code, but: {' '.join(self.text.split())[:300]}"
@@ -115,25 +115,25 @@ def parse_status(text: str) -> ServiceStatus:
 
 
 def read_reply(command: str, result: CommandResult) -> ScReply:
-    """What one sc call came to. An exit code of 0 is believed only where the text does not speak against it.
+    """Read the result of one sc call. An exit code of 0 counts only if the text does not contradict it.
 
     Args:
-        command: The call, for the reply; its second word is what sc was to do.
+        command: The call, for the reply; its second word is the action.
         result: The finished guest command.
     """
     code = result.exit_code
     if code in (0, UNKNOWN_ERROR):
-        told = _FAILED.search(result.text) or _WINE_FAILED.search(result.error_text)
-        code = int(told[1]) if told and int(told[1]) else code
+        error = _FAILED.search(result.text) or _WINE_FAILED.search(result.error_text)
+        code = int(error[1]) if error and int(error[1]) else code
     if code == 0:
         code = _doubted(command.split(" ")[1], result.text)
     return ScReply(command=command, code=code, text="\n".join(t for t in (result.text.strip(), result.error_text.strip()) if t))
 
 
 def _doubted(verb: str, text: str) -> int:
-    """What an exit code of 0 is worth beside this text, which names no error."""
+    """The error for an exit code of 0 and a text without an error number; 0 if the text shows success."""
     if verb == "query" or not text.strip():
-        return 0  # its answer is looked into by whoever asked; sc of Wine says nothing
+        return 0  # the caller checks the answer; Wine's sc writes nothing
     try:
         status = parse_status(text)
     except TransportError:

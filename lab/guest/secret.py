@@ -1,7 +1,7 @@
-"""Keeping secrets out of tracebacks.
+"""Keeps secrets out of tracebacks.
 
 A report shows a failure as pytest does: with the arguments of the calls and, when asked for, with all local variables. So the
-lab's own frames hold a secret as a ``SecretStr``, whose repr says nothing, up to the library call that needs the text; and the
+lab's own frames hold a secret as a ``SecretStr``, whose repr hides it, up to the library call that needs the text; and the
 library's frames are dropped from an error that such a call raises.
 """
 
@@ -13,7 +13,7 @@ _Error = TypeVar("_Error", bound=BaseException)
 
 
 def without_frames(error: _Error) -> _Error:
-    """Drop the frames of an error, and those of all errors behind it; their types and messages stay.
+    """Drop the frames of an error, and those of all errors that caused it; their types and messages stay.
 
     Returns:
         The same error, for ``raise``.

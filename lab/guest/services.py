@@ -1,4 +1,4 @@
-r"""Driver services by ``sc.exe``, with error codes in words; :mod:`lab.guest.scanswer` reads what it says.
+r"""Controls driver services with ``sc.exe``, with error codes in words; :mod:`lab.guest.scanswer` reads its answers.
 
 Each call is started directly, without ``cmd``: in an emulated guest a cmd process costs more time than sc itself, so that two
 direct calls are faster than one cmd line with both.
@@ -23,20 +23,20 @@ __all__ = [
     "create_call",
 ]
 
-#: A full path, because a program that is started without cmd is not looked for everywhere.
+#: A full path, because a program that is started without cmd is not searched on PATH.
 SC = r"C:\windows\system32\sc.exe"
 
 NOT_ACTIVE = 1062
 DOES_NOT_EXIST = 1060
 ALREADY_RUNNING = 1056
-#: To stop a driver without DriverUnload; on an NT-like kernel also to stop one that is stopped.
+#: The error of stopping a driver without DriverUnload; on an NT-like kernel also of stopping one that is stopped.
 _INVALID_CONTROL = 1052
-#: A service that is still stopping takes no start.
+#: The error of starting a service that is still stopping.
 _CANNOT_ACCEPT = 1061
 _UNLOAD_S = 30.0
 _HELD = "open handles and pended requests keep a driver from unloading"
 
-#: When a driver's service starts: when somebody asks for it, or by the boot loader.
+#: When a driver's service starts: on request, or by the boot loader.
 Start = Literal["demand", "boot"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,80}")
@@ -49,7 +49,7 @@ class ServiceControl:
         transport: How to reach the guest.
         program: Windows path of the guest's sc.
         timeout: Seconds for one sc call; a start or stop that takes longer raises ``GuestHung``.
-        poll_s: Seconds between two looks at a state.
+        poll_s: Seconds between two queries of a state.
         clock: Monotonic seconds.
         sleep: Sleeps for some seconds.
     """
@@ -86,10 +86,10 @@ class ServiceControl:
         self._one(("start", _checked(name)))
 
     def stop(self, name: str) -> None:
-        """Ask a driver to unload; it goes when the last handle is closed, see :meth:`wait_stopped`.
+        """Ask a driver to unload; it is unloaded when the last handle is closed, see :meth:`wait_stopped`.
 
         Raises:
-            ServiceError: The guest refused; 1062 when it was not running, whichever error the guest has for that.
+            ServiceError: The guest refused; always 1062 if it was not running, although guests have other errors for that.
         """
         [reply] = self.batch([("stop", _checked(name))])
         self._stop_code(name, reply).check()
@@ -102,7 +102,7 @@ class ServiceControl:
         """State of a service; a missing one raises :class:`~lab.errors.ServiceError` 1060."""
         reply = self.batch([("query", _checked(name))])[0]
         if reply.code == UNKNOWN_ERROR and "STATE" not in reply.text:
-            # A sc that hides its reasons has only one for refusing to query.
+            # An sc that reports no reason has only one reason for refusing a query.
             reply = ScReply(command=reply.command, code=DOES_NOT_EXIST, text=reply.text)
         return parse_status(reply.check().text)
 
@@ -117,7 +117,7 @@ class ServiceControl:
         return True
 
     def install(self, name: str, image_path: str, *, group: str = "") -> None:
-        """Create and start; a failed start leaves the created service."""
+        """Create and start; if the start fails, the service remains."""
         for reply in self.batch([create_call(name, image_path, group=group), ("start", _checked(name))], until_error=True):
             reply.check()
 
@@ -126,14 +126,14 @@ class ServiceControl:
 
         Raises:
             ServiceError: The guest refused.
-            GuestHung: It was asked to stop and has not, for half a minute.
+            GuestHung: It did not stop within half a minute.
         """
         stopped, started = self.batch([("stop", _checked(name)), ("start", name)])
-        # Where the guest does not tell why the stop failed, the start decides.
+        # If the guest does not report why the stop failed, the start shows it.
         if self._stop_code(name, stopped).code not in (0, UNKNOWN_ERROR, NOT_ACTIVE):
             stopped.check()
         if stopped.code == 0 and started.code in (ALREADY_RUNNING, _CANNOT_ACCEPT):
-            # A program that has just ended may still have had its handle when the stop came.
+            # A program that has just ended may still have had its handle open at the time of the stop.
             self.wait_stopped(name, timeout=_UNLOAD_S)
             self.start(name)
             return
@@ -149,9 +149,10 @@ class ServiceControl:
         deleted.check()
 
     def clear(self, name: str) -> None:
-        """Stop, wait until the driver is unloaded, and delete: the name is free behind it. One that is not there is no error.
+        """Stop, wait until the driver is unloaded, and delete: then the name is free. A missing service is no error.
 
-        Windows only marks the service of a loaded driver for deletion; until it is gone, no other one gets its name (1072).
+        Windows only marks the service of a loaded driver for deletion; until it is gone, no other service can have its name
+        (1072).
 
         Raises:
             GuestHung: The driver is not unloaded in time.
@@ -165,7 +166,7 @@ class ServiceControl:
         """Poll until the service is in one of ``states``.
 
         Raises:
-            GuestHung: It is not there in time; the message names the state it is in.
+            GuestHung: It is not, in time; the message names its state.
         """
         started = self._clock()
         while True:
@@ -183,7 +184,7 @@ class ServiceControl:
     def wait_stopped(self, name: str, *, timeout: float = _UNLOAD_S) -> None:
         """Wait until a driver that was asked to unload has done so.
 
-        It is asked again where it still runs: an NT-like kernel takes the stop of a driver with an open handle, keeps it
+        The stop is sent again if it still runs: an NT-like kernel accepts the stop of a driver with an open handle, keeps it
         running, and does not unload it when the handle is closed.
 
         Raises:
@@ -204,14 +205,14 @@ class ServiceControl:
         """Make several sc calls and collect how each ended.
 
         Args:
-            calls: Argument lists behind ``sc``.
+            calls: Argument lists for ``sc``.
             until_error: End at the first call that fails; the list of replies is shorter then.
 
         Returns:
             One reply per call that was made, in order.
 
         Raises:
-            GuestHung: A call did not end in time; those behind it were not made.
+            GuestHung: A call did not end in time; the later ones were not made.
         """
         replies: list[ScReply] = []
         for call in calls:
@@ -222,7 +223,7 @@ class ServiceControl:
         return replies
 
     def _stop_code(self, name: str, reply: ScReply) -> ScReply:
-        """The end of a stop; where the service was not running, with the error that Windows has for that."""
+        """The result of a stop; if the service was not running, with the error that Windows has for that."""
         if reply.code == _INVALID_CONTROL and not self._runs(name):
             return ScReply(command=reply.command, code=NOT_ACTIVE, text=reply.text)
         return reply

@@ -1,4 +1,4 @@
-"""The seam for transports: what one is as a kind, chosen by name, and what it is given to reach one guest.
+"""The interface for transports: a kind of transport, which is chosen by name, and the data with which it reaches one guest.
 
 ``winrm`` and ``ssh`` are the lab's own; packages add more, see docs/extending.md.
 """
@@ -20,7 +20,7 @@ TransportName: TypeAlias = str
 
 
 class Account(Protocol):
-    """What a guest is entered with; :class:`lab.image.manifest.Credentials` has it."""
+    """The account with which the lab logs in to a guest; :class:`lab.image.manifest.Credentials` implements it."""
 
     @property
     def username(self) -> str:
@@ -32,7 +32,7 @@ class Account(Protocol):
 
     @property
     def ssh_private_key(self) -> str | None:
-        """OpenSSH PEM text; None where the guest takes no key."""
+        """OpenSSH PEM text; None if the guest accepts no key."""
 
     @property
     def ssh_host_key(self) -> str | None:
@@ -45,14 +45,14 @@ class Account(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestAccess:
-    """One guest, as a transport reaches it.
+    """Everything that a transport needs to reach one guest.
 
     Attributes:
         image: The image's name, for messages.
-        account: What the guest is entered with. No text of it may stand in a message or a repr.
-        port: Port of 127.0.0.1 that leads to the transport's port of the guest; None where the image names none.
+        account: The guest's account. Nothing of it may be in a message or a repr.
+        port: Port of 127.0.0.1 that is forwarded to the transport's port of the guest; None if the image names none.
         open_channel: Opens the transport's private stream into the guest, a virtio-serial port that outlasts a snapshot; None
-            where the image has none. One holder at a time is served. Raises ConnectionError.
+            where the image has none. It serves one connection at a time. Raises ConnectionError.
         tools_dir: Guest folder that holds ``labfile.exe``.
         run_dir: The VM's folder for sockets and logs.
     """
@@ -65,7 +65,7 @@ class GuestAccess:
     run_dir: Path
 
     def needed_port(self) -> int:
-        """The port, for a transport that cannot do without.
+        """The port, for a transport that needs one.
 
         Raises:
             TransportError: The image names none.
@@ -76,7 +76,7 @@ class GuestAccess:
 
 
 class TransportKind(Protocol):
-    """A transport that can be chosen by name."""
+    """A kind of transport, chosen by name."""
 
     @property
     def title(self) -> str:
@@ -84,27 +84,27 @@ class TransportKind(Protocol):
 
     @property
     def port(self) -> int | None:
-        """TCP port of a guest on which its service usually listens; None where it needs none. An image names its own."""
+        """Default TCP port of its service in a guest; None if it needs none. An image may name another one."""
 
     @property
     def files_by(self) -> str:
-        """How it copies files, as users write it for ``files:`` and as reports say it: ``sftp``."""
+        """How it copies files: the value of ``files:`` and the word in reports, for example ``sftp``."""
 
     def connect(self, access: GuestAccess) -> Transport:
         """Make a transport to a guest; nothing is sent before the first command.
 
         Raises:
-            TransportError: The guest does not offer what it takes.
+            TransportError: The guest does not offer what it needs.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """What a transport leaves in a guest of which a snapshot is about to be taken.
+    """What a transport leaves in a guest before a snapshot.
 
     Attributes:
-        state: What :meth:`ParksInGuest.resume` wants in each fork; kept in the template's file.
-        release: Called after the snapshot was taken, when the guest is about to be ended.
+        state: Passed to :meth:`ParksInGuest.resume` in each fork; stored in the template's file.
+        release: Called after the snapshot, before the guest is ended.
     """
 
     state: Mapping[str, str]
@@ -113,19 +113,19 @@ class Parked:
 
 @runtime_checkable
 class ParksInGuest(Protocol):
-    """What a kind may do beside :class:`TransportKind`: leave something in a guest that answers a fork's first question.
+    """An optional addition to :class:`TransportKind`: leave a process in the guest that answers a fork's first command.
 
-    Without it, each fork is connected to anew, which takes an emulated guest a second or more.
+    Without it, the lab connects to each fork anew, which takes a second or more with an emulated guest.
     """
 
     def park(self, transport: Transport, access: GuestAccess, *, timeout: float, progress: Callable[[str], None]) -> Parked:
-        """Prepare a guest for a snapshot; no other connection to it is left open but what the answer holds.
+        """Prepare a guest for a snapshot. Only the returned object may hold an open connection.
 
         Args:
             transport: The guest's transport, of this kind; it is not used afterwards.
             access: The same guest.
             timeout: Seconds until the guest must have answered.
-            progress: Is given what is done otherwise than it should be.
+            progress: Gets a line for each deviation.
 
         Raises:
             TransportError: The guest does not answer.
@@ -133,10 +133,10 @@ class ParksInGuest(Protocol):
         """
 
     def resume(self, access: GuestAccess, state: Mapping[str, str], *, timeout: float) -> Transport:
-        """Connect to a fork, whose VM runs, by what :meth:`park` left; returns when the guest has answered.
+        """Connect to a running fork, with the state of :meth:`park`; returns when the guest has answered.
 
         Raises:
-            TransportError: The guest does not answer, or what was left is gone.
+            TransportError: The guest does not answer, or the process that was left is gone.
             GuestHung: The answer did not come in time.
         """
 
@@ -152,6 +152,6 @@ def transport_kind(name: str) -> TransportKind:
 
 
 def title_of(name: str) -> str:
-    """A transport's name in messages; the name itself where the package is not installed that adds it."""
+    """A transport's name in messages; the plain name if the package that adds it is not installed."""
     kind = TRANSPORTS.load_all(TransportKind).get(name)
     return kind.title if kind else name

@@ -1,6 +1,6 @@
 """Windows error codes in words: what the code means for a driver, and what to try.
 
-Only codes that loading, controlling or reading a driver really produces; the texts are ours.
+Only codes that occur when a driver is loaded, controlled or read. The texts are the lab's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Win32Code:
         code: Win32 error, NTSTATUS or process exit code, 0..0xFFFFFFFF.
         name: Its symbol, for example ``ERROR_FILE_NOT_FOUND``.
         meaning: What happened, as the end of a sentence.
-        hint: What to try; empty when the meaning says it all.
+        hint: What to try; empty if the meaning suffices.
     """
 
     code: int

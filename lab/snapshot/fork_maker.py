@@ -1,6 +1,6 @@
 """Makes one fork: a VM restored from a template, resumed, with the run's files in it.
 
-What it does to VM and guest comes from :class:`ForkSteps`, so that another caller, or a test, can give its own.
+:class:`ForkSteps` has its operations on VM and guest, so that another caller, or a test, can pass in its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.live.deployment import Deployed
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.snapshot.fork_request import ForkFigures
-from lab.snapshot.resume import go_on, wake
+from lab.snapshot.resume import continue_guest, resume_guest
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.cleanup import RunFolder
 from lab.vm.process import SpareSupervisor, WaitingSupervisor
@@ -37,11 +37,11 @@ class Restore(Protocol):
     def __call__(
         self, snapshot: Snapshot, folder: Path, run_dir: Path, /, *, name: str, waiting: WaitingSupervisor | None
     ) -> Machine:
-        """Return the VM, its virtual CPUs standing still."""
+        """Return the VM, with its virtual CPUs stopped."""
 
 
-class Wake(Protocol):
-    """Lets a restored VM run and waits until its guest answers; see :func:`lab.snapshot.resume.wake`."""
+class Resume(Protocol):
+    """Lets a restored VM run and waits until its guest answers; see :func:`lab.snapshot.resume.resume_guest`."""
 
     def __call__(
         self,
@@ -65,38 +65,40 @@ class Deploy(Protocol):
         """Return what was copied."""
 
 
-class GoOn(Protocol):
-    """Lets a paused fork run again; see :func:`lab.snapshot.resume.go_on`."""
+class Continue(Protocol):
+    """Lets a paused fork run again; see :func:`lab.snapshot.resume.continue_guest`."""
 
     def __call__(self, machine: Machine, live: LiveGuest, /) -> None:
-        """Return once the guest has its time of day."""
+        """Return once the guest's clock is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkSteps:
-    """What is done to a fork's VM and guest, in this order; ``go_on`` only where a fork was paused until it was needed."""
+    """What is done to a fork's VM and guest, in this order; ``continue_guest`` only for a fork that was paused until it was
+    needed.
+    """
 
     restore: Restore = fork
-    wake: Wake = wake
+    resume: Resume = resume_guest
     deploy: Deploy = deploy
-    go_on: GoOn = go_on
+    continue_guest: Continue = continue_guest
 
 
-#: Those of real VMs and guests.
+#: The steps for real VMs and guests.
 FORK_STEPS = ForkSteps()
 
 
 @dataclass(slots=True, kw_only=True)
 class MadeFork:
-    """A fork that has answered."""
+    """A fork that has answered its first command."""
 
     template: Template
     machine: Machine
     live: LiveGuest
 
     def end(self) -> None:
-        """End its VM and close the guest, whatever state it is in."""
-        # The connection is not closed in order: a paused guest would not answer.
+        """End its VM and close the guest, in any state."""
+        # The connection is dropped without a goodbye: a paused guest would not answer.
         with passed_over(_LOG, f"{self.live.guest_id}: ending a fork that was not used", LabError, OSError):
             self.machine.kill()
         self.live.close()
@@ -106,10 +108,10 @@ class ForkMaker:
     """Makes the forks of one run.
 
     Args:
-        base: What all templates of the run have in common; its CPUs and drivers do not count.
+        base: What all templates of the run have in common; its CPUs and drivers are ignored.
         figures: Counts the forks that failed.
-        runs_dir: Where run folders are made.
-        on_close: Given a run folder and whether its guest was kept, when a fork is closed.
+        runs_dir: Folder in which run folders are made.
+        on_close: Called when a fork is closed, with its run folder and whether its guest keeps running.
         steps: What is done to VM and guest.
         clock: Monotonic clock in seconds.
     """
@@ -133,12 +135,12 @@ class ForkMaker:
         self._supervisor = SpareSupervisor()
 
     def resumed(self, guest_id: str, wish: TemplateWish, template: Template) -> MadeFork:
-        """A fork of a template that has answered; the files of the run are not in it yet.
+        """Make a fork of a template; returns once it has answered. The files of the run are not in it yet.
 
         Args:
             guest_id: Its name in reports.
-            wish: What is wanted.
-            template: What it is a fork of.
+            wish: The request.
+            template: The template.
 
         Raises:
             LabError: It did not resume. Its VM has ended and its run folder was closed.
@@ -149,13 +151,13 @@ class ForkMaker:
         waiting = self._supervisor.take()
         try:
             machine = self._steps.restore(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
-            live = self._steps.wake(
+            live = self._steps.resume(
                 machine,
                 template,
                 wish,
                 guest_id=guest_id,
                 begin=begin,
-                # Before the guest runs: until it has answered its first question, it has seen the medium as well.
+                # Before the guest runs: it has noticed the medium by the time it answers its first command.
                 drive=self._insert(machine) if self._delivers(template) else None,
                 on_close=lambda kept: self._on_close(folder, kept),
             )
@@ -174,7 +176,7 @@ class ForkMaker:
         return MadeFork(template=template, machine=machine, live=live)
 
     def deliver(self, made: MadeFork) -> None:
-        """Copy the run's files in and create the services, where its template has not got them.
+        """Copy the run's files in and create the services, unless its template has them.
 
         Raises:
             LabError: That failed; the fork was closed.
@@ -189,28 +191,28 @@ class ForkMaker:
             made.live.close()
             raise
 
-    def go_on(self, made: MadeFork) -> None:
+    def continue_guest(self, made: MadeFork) -> None:
         """Let a paused fork run again.
 
         Raises:
-            LabError: It does not answer.
+            LabError: The fork does not answer.
         """
-        self._steps.go_on(made.machine, made.live)
+        self._steps.continue_guest(made.machine, made.live)
 
     def refill(self) -> None:
         """Start the supervisor of the next fork in advance, unless one is ready."""
         self._supervisor.refill()
 
     def close(self) -> None:
-        """End the supervisor that was started in advance. Forks that were made stay. Safe to call twice."""
+        """End the supervisor that was started in advance. Existing forks stay. Idempotent."""
         self._supervisor.close()
 
     def _delivers(self, template: Template) -> bool:
-        """Whether its forks get the run's files; a run may have no drivers at all."""
+        """Whether forks of this template get the run's files; a run may have no drivers at all."""
         return template.base and not self._base.is_base
 
     def _insert(self, machine: Machine) -> CdCopy | None:
-        """Put the run's files into the drive of a fork that has none of them; if that fails, the copy reports it."""
+        """Put the run's files into the CD drive of a fork that lacks them; if that fails, the later copy reports it."""
         if self._base.files_by != "media" or not self._base.manifest.machine.cd_drives:
             return None
         drive = cd_drive(machine, self._base.manifest)

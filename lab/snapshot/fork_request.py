@@ -1,4 +1,4 @@
-"""What a pool asks of forks: the request, the source, and figures for the report. :mod:`lab.snapshot.forks` makes them."""
+"""What a pool needs of forks: the request, the source, and figures for the report. :mod:`lab.snapshot.forks` makes them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ class ForkWish:
 
 @dataclass(slots=True, kw_only=True)
 class ForkFigures:
-    """What became of a worker's templates and forks, for the report.
+    """Counts of a worker's templates and forks, for the report.
 
     Attributes:
-        made: Templates that this worker made, by key. Forks of one that was made beside the tests may all be other workers'.
+        made: Templates that this worker made, by key. A template that was made in the background may serve other workers' forks
+            only.
         used: Templates that it took forks from, by key.
         failed: Forks that did not resume.
-        notes: What the reader should know, one sentence each: why guests were booted although forks were requested.
+        notes: One sentence each, for the reader of the report: why guests were booted although forks were requested.
     """
 
     made: dict[str, Template] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class ForkFigures:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Add a note, once; it is a warning of the log, too."""
+        """Add a note, once, and log it as a warning."""
         if text not in self.notes:
             _LOG.warning("%s", text)
             self.notes.append(text)
@@ -61,30 +62,30 @@ class ForkSource(Protocol):
         """For the report."""
 
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
-        """A fork that answers commands; None when there is no template to be had, so that a guest must be booted.
+        """A fork that answers commands; None if there is no template and a guest must be booted.
 
         Raises:
             LabError: The fork did not resume.
         """
 
     def expect(self, counts: Mapping[ForkWish, int], *, beside: Callable[[], AbstractContextManager[None]]) -> None:
-        """Say which forks the run will ask for, so that no time goes into a template that is not worth it.
+        """Announce which forks the run will request, so that no time is spent on a template that does not pay.
 
-        Without this, a fork is always taken from a template of its own, made first where there is none.
+        Without this call, each fork comes from its own template, which is made first if necessary.
 
         Args:
             counts: Wish → how many forks of it the whole run, with all its workers, may want.
-            beside: Entered around what is done in the background, so that it disturbs no test that has the host alone.
+            beside: A context for background work, so that it does not disturb a test that holds the host lock.
         """
 
     def prepare(self, guest_id: str, wish: ForkWish) -> None:
         """Prepare a fork in the background for the next :meth:`fork` of the same wish; returns at once."""
 
     def distrust(self, wish: ForkWish, reason: str) -> None:
-        """Forks of this wish did not resume, twice: remove their template, so that it is made again."""
+        """Report that forks of this request failed to resume twice: their template is removed and made again."""
 
     def close(self) -> None:
-        """End what was prepared. Safe to call twice."""
+        """End the prepared fork. Idempotent."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Forks for one worker: each from the template that fits, and the next one is prepared while a test runs on the last.
+"""Forks for one worker: each comes from the template that fits, and the next one is prepared while a test runs.
 
 A spare fork runs until it has answered its first command, and is then paused until a test needs it. Paused, it takes no
 processor time, its drivers' timers do not run, and it is ready within some milliseconds.
@@ -27,7 +27,7 @@ from lab.vm.cleanup import RunFolder
 
 _LOG = logging.getLogger(__name__)
 
-#: A restored fork that has not run yet takes some 45 MiB, one that works 100 to 170.
+#: A restored fork takes some 45 MiB before it runs, and 100 to 170 MiB while it works.
 SPARE_MB = 200
 
 
@@ -35,14 +35,14 @@ class Forks:
     """The :class:`~lab.snapshot.fork_request.ForkSource` of real guests.
 
     Args:
-        base: What all templates of the run have in common; its CPUs and drivers do not count.
+        base: What all templates of the run have in common; its CPUs and drivers are ignored.
         store: The templates.
         maker: Makes them.
-        runs_dir: Where run folders are made.
-        on_ready: Given each fork that answers.
-        on_close: Given a run folder and whether its guest was kept, when a fork is closed: keeps evidence, removes the
-            folder.
-        progress: Told what is waited for.
+        runs_dir: Folder in which run folders are made.
+        on_ready: Called with each fork that answers.
+        on_close: Called when a fork is closed, with its run folder and whether its guest keeps running; saves evidence and
+            removes the folder.
+        progress: Gets a line for each wait.
         memory_mb: MiB that may still be taken.
         steps: What is done to a fork's VM and guest.
         clock: Monotonic clock in seconds.
@@ -69,9 +69,9 @@ class Forks:
         self._spare: Future[MadeFork | None] | None = None
         self._spare_wish: ForkWish | None = None
         self._closed = threading.Event()
-        #: The template of the last fork, if that did not resume.
+        #: The template of the last fork, if that fork did not resume.
         self._suspect: Template | None = None
-        #: It did resume, but the run's files could not be copied into it.
+        #: The last fork did resume, but the run's files could not be copied into it.
         self._undelivered = False
         self.figures = ForkFigures()
         self._supply = TemplateSupply(base, store, maker, self.figures, progress=progress, memory_mb=memory_mb)
@@ -84,7 +84,7 @@ class Forks:
 
     @property
     def encoding(self) -> str:
-        """Of the texts that the drivers print."""
+        """Encoding of the texts that the drivers print."""
         return self._base.payload.encoding(self._base.manifest.prints.encoding)
 
     def fork(self, guest_id: str, wish: ForkWish) -> LiveGuest | None:
@@ -126,11 +126,11 @@ class Forks:
         if self._suspect is not None:
             self._supply.distrust(wish, self._suspect, reason)
         elif self._undelivered:
-            # Their template is not to blame.
+            # Their template is not the cause.
             self.figures.note(f"files could not be copied into forks ({reason}), so a guest was booted instead")
 
     def template(self, wish: ForkWish) -> Template | None:
-        """The template of a wish, made if necessary; None when there can be none."""
+        """The template of a request, made if necessary; None if there can be none."""
         return self._supply.own(wish)
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Forks:
         self._fork_maker.close()
 
     def _prepare(self, guest_id: str, wish: ForkWish, template: Template) -> MadeFork | None:
-        """In the background: what fails here is tried again, and reported, where the fork is needed."""
+        """Runs in the background. A failure is not reported here: it is tried again when the fork is needed."""
         with passed_over(_LOG, f"{guest_id}: no fork is ready", Exception):
             spare = self._fork_maker.resumed(guest_id, self._supply.wish(wish), template)
             self._fork_maker.deliver(spare)
@@ -164,7 +164,7 @@ class Forks:
         try:
             if not spare.live.alive:
                 raise GuestExited("the spare fork is not needed any more")
-            self._fork_maker.go_on(spare)
+            self._fork_maker.continue_guest(spare)
         except (LabError, OSError) as error:
             _LOG.info("%s: the ready fork is discarded: %s", spare.live.guest_id, said(error))
             spare.live.close()

@@ -1,11 +1,11 @@
-"""Waits until a guest is idle: work that is left when its snapshot is taken has to be done in each of its forks.
+"""Waits until a guest is idle: work that is unfinished when the snapshot is taken has to be done in every fork.
 
-Seen in the free guest, with a snapshot right after its last command: init collected the ended process and looked for it in
-utmp, and the kernel freed what had been that process'. That was 3500 of the 10,900 blocks of code that QEMU translated until
+Seen in the free guest with a snapshot right after the last command: init collected the ended process and looked for it in
+utmp, and the kernel freed the process's memory. That was 3500 of the 10,900 blocks of code that QEMU translated until
 a fork had set its clock, 20 ms of each fork.
 
-What is seen is processor time, in ticks of 10 ms. Work of less than that passes, and so does a QEMU that a loaded host gives
-next to none. Only the speed of forks depends on it.
+The measure is processor time, in ticks of 10 ms. It misses shorter work, and it takes a QEMU for idle that gets almost no time
+on a loaded host. Only the speed of forks depends on it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import psutil
 
-#: Seconds that a guest must be quiet for.
+#: Seconds for which a guest must be idle.
 QUIET_S = 0.5
-#: Processor time for each second that still counts as quiet; an idle free guest takes 0.03 to 0.08 of an emulated core. Between
-#: two looks that is one tick or none, and three are work.
+#: Share of processor time that still counts as idle; an idle free guest takes 0.03 to 0.08 of an emulated core. Between two
+#: polls that is one tick or none; three ticks are work.
 QUIET_SHARE = 0.25
-#: A guest that is busy for longer is busy by nature.
+#: Seconds after which the wait is given up: such a guest is never idle.
 PATIENCE_S = 5.0
 _POLL_S = 0.1
 
@@ -34,18 +34,18 @@ def wait_until_idle(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Wait until the guest was quiet for a while.
+    """Wait until the guest has been idle for a while.
 
     Args:
         processor_s: Processor time in seconds that its QEMU has taken so far.
-        quiet_s: How long it must have been quiet.
-        share: Processor time for each second, between one look and the next, that is still quiet.
-        patience_s: Seconds after which it is taken as it is.
+        quiet_s: Seconds for which it must have been idle.
+        share: Share of processor time between two polls that still counts as idle.
+        patience_s: Seconds after which the wait is given up.
         clock: Monotonic clock in seconds.
         sleep: Sleeps for some seconds.
 
     Returns:
-        Whether it got quiet.
+        Whether the guest became idle.
     """
     last, taken = clock(), processor_s()
     since, deadline = last, last + patience_s

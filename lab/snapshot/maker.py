@@ -1,4 +1,4 @@
-"""Makes templates: a snapshot of a booted guest; or that one resumed, drivers copied in and loaded, and another snapshot."""
+"""Makes templates: boots a guest and takes a snapshot; or resumes one, loads drivers in it and takes another snapshot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from lab.prints.registry import channel_of
 from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import fault_error, first_fault
 from lab.snapshot.idle import PATIENCE_S, processor_time, wait_until_idle
-from lab.snapshot.resume import wake
+from lab.snapshot.resume import resume_guest
 from lab.snapshot.template import REPLAY_FILE, Template, TemplateWish, write_template
 from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
@@ -41,19 +41,19 @@ from lab.vm.statefile import choose_method
 
 _RUN = "run"
 _PATIENCE_S = 60.0
-#: What a second boot may not meet again.
+#: Files of a failed boot that must be gone before a second one.
 _WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, GuestHung, TransportError)
-#: A guest that prints in the very moment in which it is stopped is stopped again a little later.
+#: If a guest prints at the moment at which it is stopped, it is continued and stopped again a little later.
 _TRIES = 20
 
 
 class TemplateMaker:
-    """Makes the files of templates; where they go and who waits is :class:`~lab.snapshot.store.TemplateStore`'s business.
+    """Makes the files of templates; :class:`~lab.snapshot.store.TemplateStore` decides where they go and who waits.
 
     Args:
         features: What QEMU can do.
         boot_timeout: Seconds until a guest must answer; None for the image's own figure.
-        progress: Told what is done.
+        progress: Gets a line for each step.
         until_idle: Waits until the QEMU with this processor time is idle; see :func:`lab.snapshot.idle.wait_until_idle`.
         clock: Monotonic clock in seconds.
         wall: Wall clock in seconds.
@@ -77,10 +77,10 @@ class TemplateMaker:
         self._wall = wall
 
     def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
-        """Boot a guest and take its snapshot; no file of a run is in it.
+        """Boot a guest and take its snapshot, without any file of a run.
 
         Args:
-            wish: What is wanted, see :meth:`~lab.snapshot.template.TemplateWish.base`.
+            wish: The requested template, see :meth:`~lab.snapshot.template.TemplateWish.base`.
             key: Its key.
             folder: An empty folder.
 
@@ -125,13 +125,13 @@ class TemplateMaker:
 
         Args:
             base: The template without any file of a run.
-            wish: What is wanted.
+            wish: The requested template.
             key: Its key.
             folder: An empty folder.
 
         Raises:
             ServiceError: A driver does not load: that is for a test to find.
-            WrongBinary: What came into the guest is not what the run names.
+            WrongBinary: A file in the guest differs from the run's file.
             LabError: The guest did not get ready, or its snapshot cannot be taken.
         """
         begin = self._clock()
@@ -142,18 +142,18 @@ class TemplateMaker:
             if ram:
                 undo.callback(ram.close)
             undo.callback(machine.close)
-            guest = wake(machine, base, replace(wish, files_by=_by_transport(wish)), guest_id="template")
+            guest = resume_guest(machine, base, replace(wish, files_by=_by_transport(wish)), guest_id="template")
             undo.callback(guest.close)
             files = deploy(guest, wish.payload, clock=self._clock).sums
             if wish.drivers:
-                # What a fork of this template runs was compared here, just before it was loaded.
+                # The files that forks of this template run were compared here, just before they were loaded.
                 verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
             for name in wish.payload.load_order(wish.drivers):
                 guest.services.start(wish.payload.driver(name).service)
             self._snapshot(guest, folder, wish, key, ram=ram, boot_s=base.boot_s, begin=begin, files=files, base=base)
 
     def _park(self, guest: LiveGuest, machine: Machine, wish: TemplateWish) -> Parked:
-        """Leave something in the guest that answers a fork's first question, where the transport can do that."""
+        """Leave a process in the guest that answers a fork's first command, if the transport supports that."""
         kind = transport_kind(wish.transport)
         if isinstance(kind, ParksInGuest):
             there = access(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine)
@@ -192,7 +192,8 @@ class TemplateMaker:
         guest.prints.close()
         run = folder / _RUN
         if base is not None and wish.drivers:
-            # A fork's test that wants its drivers freshly loaded gets the prints of this load, so its numbers begin before it.
+            # A fork's test that wants freshly loaded drivers gets the prints of this load, so its record numbers begin before
+            # it.
             port = channel_of(wish.manifest).file(wish.manifest.prints, run)
             (folder / REPLAY_FILE).write_bytes(port.read_bytes() if port else b"")
             prints = replace(prints, numbers=base.prints)
@@ -231,7 +232,7 @@ def _stop_between_prints(machine: Machine, prints: PrintSource, state: Resumable
     for number in range(_TRIES):
         prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
         machine.pause()
-        # QEMU has written what the guest sent; the source may not have read it yet.
+        # QEMU has written the guest's output; the print source may not have read it yet.
         for _ in _until(2.0):
             stopped = state.snapshot_state()
             if stopped is not None:

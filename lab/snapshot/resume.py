@@ -1,4 +1,4 @@
-"""From a restored machine to a live guest: let it run, set its clock, connect, have one command answered."""
+"""Turns a restored VM into a live guest: lets it run, sets its clock, connects, and waits for one answer."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from lab.prints.resume import ResumableSource
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.protocol import Machine
 
-#: Seconds. A fork answers within half a second, on a busy host later; one that takes this long is broken.
-WAKE_S = 60.0
+#: Seconds until a fork counts as broken. It answers within half a second, or later on a busy host.
+RESUME_S = 60.0
 
 
-def wake(
+def resume_guest(
     machine: Machine,
     template: Template,
     wish: TemplateWish,
     *,
     guest_id: str,
     begin: float | None = None,
-    timeout: float = WAKE_S,
+    timeout: float = RESUME_S,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     drive: CdCopy | None = None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
-    """Let a restored machine run and connect to it.
+    """Let a restored VM run and connect to it.
 
-    The guest is ready when it has answered an authenticated command, as after a boot. Where the transport left something in it
-    before the snapshot, that answers: over WinRM a waiting cmd, so the answer is that of a Windows program in this very fork,
-    and costs no new process. Otherwise the transport connects anew, as to a guest that was booted.
+    The guest is ready when it has answered an authenticated command, as after a boot. If the transport left a process in the
+    guest before the snapshot, that process answers: over WinRM a waiting cmd, so that a Windows program of this fork has
+    answered without a new process. Otherwise the transport connects as to a guest that was booted.
 
     Args:
-        machine: The machine, its virtual CPUs standing still.
+        machine: The VM, with its virtual CPUs stopped.
         template: What it was restored from.
-        wish: What the template was made of.
+        wish: The request that the template was made for.
         guest_id: Its name in reports.
-        begin: Value of ``clock`` from which its start is counted; now when None.
+        begin: Value of ``clock`` at which its start began; now if None.
         timeout: Seconds until it must answer.
         clock: Monotonic clock in seconds.
         wall: Wall clock in seconds.
-        drive: The way in by its CD drive, where something lies in that already.
+        drive: The copy through its CD drive, if the drive has a medium already.
         on_close: Called when the guest is closed, with whether it keeps running.
 
     Raises:
@@ -80,7 +80,7 @@ def wake(
     with contextlib.ExitStack() as undo:
         undo.callback(prints.close)
         prints.start()
-        # First, because whatever the guest does next may look at its clock or draw a random number.
+        # First, because anything that the guest does next may read its clock or draw a random number.
         _let_run(machine, resumable, wall(), timeout)
         kind = transport_kind(template.transport)
         if isinstance(kind, ParksInGuest) and template.parked:
@@ -118,7 +118,9 @@ def wake(
     )
 
 
-def go_on(machine: Machine, live: LiveGuest, *, timeout: float = WAKE_S, wall: Callable[[], float] = time.time) -> None:
+def continue_guest(
+    machine: Machine, live: LiveGuest, *, timeout: float = RESUME_S, wall: Callable[[], float] = time.time
+) -> None:
     """Let a paused fork run, and set its clock.
 
     Raises:

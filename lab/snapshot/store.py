@@ -1,10 +1,10 @@
-"""The templates of the cache folder: found by key, made once while others wait, bounded in number.
+"""The templates of the cache folder: they are found by key, made once while other processes wait, and limited in number.
 
-They are published whole or not at all, see :mod:`lab.host.published`. Forks that run keep the files of a template that is
-removed until they end. The guest that a killed maker was booting ended with it.
+They are published as a whole or not at all, see :mod:`lab.host.published`. Running forks keep the files of a removed template
+open until they end. If a process is killed while it makes a template, its guest ends with it.
 
-The folder may hold other things, which stay: only what has the name of a template and files of one is removed, and of what
-has the name of a work folder only that with the maker's lock file or with files of a template.
+Other contents of the folder are left alone. A folder is removed only if it has the name of a template and files of one, or the
+name of a work folder and the maker's lock file or files of a template.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lab.vm.snapshot import SNAPSHOT_FILE
 
 _LOG = logging.getLogger(__name__)
 
-#: So many stay: one CPU and two, without drivers and with three sets of them, of one image.
+#: Number of templates that stay. Enough for one image with one CPU and two, without drivers and with three sets of them.
 KEEP = 8
-#: A boot that another worker does for all; an emulated Windows takes minutes.
+#: Seconds to wait for the boot of another worker; an emulated Windows takes minutes.
 WAIT_S = 3600.0
 _LOCK_NAME = "maker.lock"
 _TEMPLATE_NAME = re.compile(rf".+-[0-9a-f]{{{KEY_LENGTH}}}")
-#: Files by which the lab knows its own folders.
+#: Files by which the lab recognises its own folders.
 _TEMPLATE_MARKS = (TEMPLATE_FILE, SNAPSHOT_FILE)
 
 
@@ -41,7 +41,7 @@ class TemplateStore:
 
     Args:
         folder: The folder; made when it is missing, private to the user.
-        keep: How many stay when another one is added; the ones that were used last.
+        keep: How many stay when another one is added: those that were used last.
         wait_s: Seconds to wait while another process makes one.
         clock: Wall clock in seconds.
     """
@@ -91,14 +91,14 @@ class TemplateStore:
             image: Name of the image.
             key: Its key.
             build: Makes all files in an empty folder.
-            progress: Told what is waited for.
+            progress: Gets a line for each wait.
 
         Returns:
             The template, and whether it was made just now.
 
         Raises:
             SnapshotFailed: Another process did not finish in time, or the result is not usable.
-            LabError: Whatever ``build`` raises.
+            LabError: Any error of ``build``.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.find(key)
@@ -132,7 +132,7 @@ class TemplateStore:
             return replace(template, folder=target), True
 
     def discard(self, template: Template) -> None:
-        """Remove one that proved broken, unless it was replaced meanwhile."""
+        """Remove a broken template, unless it was replaced meanwhile."""
         path = template.folder
         with passed_over(_LOG, f"{path.name} is not a valid template", SnapshotFailed):
             if read_template(path).created != template.created:
@@ -149,7 +149,7 @@ class TemplateStore:
         Returns:
             The folders that were removed.
         """
-        # Listed once: one that another process publishes meanwhile is none of those that were judged.
+        # Listed once, so that a template that another process publishes meanwhile is not removed.
         folders = self._folders()
         good = self._usable(folders)
         stay = {template.folder for template in good[:keep]} | {t.folder for t in good if unless(t)}
@@ -159,7 +159,7 @@ class TemplateStore:
         return removed
 
     def remove_leftovers(self) -> list[Path]:
-        """Remove what makers left that were killed: folders whose lock is free. Returns what was removed."""
+        """Remove the work folders of killed processes, whose locks are free. Returns the removed folders."""
 
         def stuck(folder: Path, error: OSError) -> None:
             _LOG.info("%s is not removed; another process may be using it: %s", folder.name, error)
@@ -191,7 +191,7 @@ class TemplateStore:
             ) from error
 
     def _touch(self, folder: Path) -> None:
-        """A template is used."""
+        """Note that a template was used."""
         now = self._clock()
         os.utime(folder / TEMPLATE_FILE, (now, now))
 
@@ -203,6 +203,6 @@ class TemplateStore:
             return 0.0
 
     def _remove(self, path: Path) -> None:
-        """In two steps, so that no process finds half of it."""
+        """Remove a folder in two steps, so that no process finds half of it."""
         with passed_over(_LOG, f"{path.name} is not removed; another process may be using it", OSError):
             self._published.retire(path)

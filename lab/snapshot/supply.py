@@ -1,8 +1,8 @@
-"""Which template a fork is taken from: its own one, or the base while that is made, or for good where it would not pay.
+"""Chooses the template of a fork: its own, or the base while its own is being made or where that would not pay.
 
-The *base* of a machine knows no drivers: it is booted once, and serves until the image or the machine changes. A fork of it
-gets the run's drivers and clients before it serves. A template of a run's own has them already, and the drivers that a test
-wants are loaded in it; it is derived from the base.
+The *base template* of a VM has no drivers. It is booted once, and used until the image or the VM changes. A fork of it gets the
+run's drivers and clients before its first test. A run's own template is derived from the base: it has these files, and the
+drivers that a test wants are loaded in it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from lab.snapshot.template import Template, TemplateWish
 
 _LOG = logging.getLogger(__name__)
 
-#: To derive a template takes an emulated guest some three seconds of processor time. It spares each of its forks the delivery,
-#: the services and the load, which is most of one.
+#: Deriving a template takes some three seconds of processor time in an emulated guest. It saves each fork the copying, the
+#: services and the loading, which is most of that time.
 WORTH_A_TEMPLATE = 4
 
 
@@ -54,11 +54,11 @@ class TemplateSupply:
     """The templates of one worker's forks.
 
     Args:
-        wish: What all templates of the run have in common; its CPUs and loaded drivers do not count.
+        wish: What all templates of the run have in common; its CPUs and loaded drivers are ignored.
         store: The templates.
         maker: Makes them.
         figures: Gets the notes, and what was made.
-        progress: Told what is done and waited for.
+        progress: Gets a line for each step and each wait.
         memory_mb: MiB that may still be taken.
     """
 
@@ -94,11 +94,11 @@ class TemplateSupply:
         self._expected, self._beside = dict(counts), beside
 
     def wish(self, wish: ForkWish) -> TemplateWish:
-        """A wish for a fork as one for a template."""
+        """The request for a template that belongs to a request for a fork."""
         return self._common.of(smp=wish.smp, drivers=wish.drivers)
 
     def at_hand(self, wish: ForkWish) -> Template | None:
-        """What a fork can be taken from at once, without making or booting anything."""
+        """The template from which a fork can start at once, without making or booting anything."""
         known = self._known.get(wish)
         if known is not None and known.exists:
             return known
@@ -106,9 +106,9 @@ class TemplateSupply:
         return base if base is not None and base.exists and self._expected is not None else None
 
     def soonest(self, wish: ForkWish) -> Template | None:
-        """What a fork is taken from: its own template, or the base where that is not there; None when there can be none.
+        """The template for a fork: its own, or the base if its own does not exist yet; None if there can be none.
 
-        A template that pays is made in the background meanwhile.
+        Its own template is then made in the background, if that pays.
 
         Raises:
             LabError: See :meth:`own`.
@@ -128,10 +128,10 @@ class TemplateSupply:
         return base
 
     def own(self, wish: ForkWish) -> Template | None:
-        """The template of a wish, made if necessary; the base where a driver does not load; None when there can be none.
+        """The template of a request, made if necessary; the base if a driver does not load; None if there can be none.
 
         Raises:
-            LabError: A guest did not get ready; it is worth another try.
+            LabError: A guest did not get ready; a second try may succeed.
         """
         known = self._known.get(wish)
         if wish in self._known and (known is None or known.exists):
@@ -146,15 +146,15 @@ class TemplateSupply:
         return found
 
     def distrust(self, wish: ForkWish, template: Template, reason: str) -> None:
-        """Forks for this wish did not resume: remove their template, so that it is made again, once.
+        """Report that forks of this request did not resume: their template is removed and made again, once.
 
         Args:
-            wish: The wish.
-            template: What the last of them came from; the wish's own may have been made since.
+            wish: The request.
+            template: The template of the last such fork; the request's own may have been made since.
             reason: Why it did not resume.
         """
         if not template.exists:
-            return  # it was removed, so nothing is wrong with forks of another one
+            return  # that template was removed; forks of another one are not affected
         self._store.discard(template)
         own = self._known.get(wish)
         again = "a guest was booted instead; the template is made again"
@@ -167,7 +167,7 @@ class TemplateSupply:
         self._figures.note(f"forks of {template.name} did not resume ({reason}): {again}")
 
     def close(self) -> None:
-        """Wait for what is being made: it takes seconds, and serves the next run. Safe to call twice."""
+        """Wait for a template in the making: it takes seconds, and the next run can use it. Idempotent."""
         self._closed.set()
         if self._background is not None:
             self._background.shutdown(cancel_futures=True)
@@ -175,15 +175,15 @@ class TemplateSupply:
     def _own_first(self, wish: ForkWish) -> bool:
         """Whether a fork waits for its own template.
 
-        It does where the later requests are not known, and where it pays for tests that have the host alone:
-        beside those, nothing is made in the background.
+        It does if later requests are unknown, and if the template pays for tests that hold the host lock: beside those, nothing
+        is made in the background.
         """
         if self._expected is None:
             return True
         return wish.smp != self._common.smp and self._expected.get(wish, 0) >= WORTH_A_TEMPLATE
 
     def _base_for(self, wish: ForkWish) -> Template | None:
-        """The base template of a machine, booted if necessary; None, from then on, when there can be none."""
+        """The base template of a VM, booted if necessary; None, from then on, if there can be none."""
         known = self._bases.get(wish.smp)
         if known is not None and known.exists:
             return known
@@ -197,7 +197,7 @@ class TemplateSupply:
             return None
         except (GuestError, HostToolError) as error:
             if wish not in self._tried:
-                # Something ended the guest, or it was slow; once more, by the caller's second try.
+                # The guest was slow or was ended from outside; the caller's second try makes it again.
                 self._tried.add(wish)
                 raise
             self._give_up(wish, error)
@@ -210,19 +210,19 @@ class TemplateSupply:
         self._known[wish] = None
 
     def _derived(self, wish: ForkWish, base: Template) -> Template:
-        """A template made from the base; the base itself, where that does not work."""
+        """A template made from the base; the base itself if that fails."""
         template = self.wish(wish)
         names = ", ".join(wish.drivers) or "the drivers of this run"
         try:
             return self._make(template, lambda folder: self._maker.derive(base, template, self._key(template), folder))
         except ConfigError:
-            raise  # the user's: a fork that gets its files by itself would not take them either
+            raise  # the user's error: a fork of the base would not accept these files either
         except (ServiceError, GuestCrashed, GuestHung, GuestLacks) as error:
-            # The driver's own doing, which the test must meet itself: in a fork in which nothing is loaded yet.
+            # The driver's own failure, which its test must see: in a fork in which nothing is loaded yet.
             self._figures.note(f"{names} cannot be loaded in a template: {_line(error)}")
         except (LabError, OSError) as error:
             if not base.exists:
-                # No reason to stop using forks: the caller's second try makes it again.
+                # No reason to give up forks: the caller's second try makes the template again.
                 raise SnapshotFailed(f"the template of {base.name} was removed while another was made from it") from error
             if isinstance(error, (GuestError, HostToolError)) and wish not in self._tried:
                 self._tried.add(wish)
@@ -233,7 +233,7 @@ class TemplateSupply:
         return base
 
     def _consider(self, wish: ForkWish, base: Template) -> None:
-        """Begin to make a template in the background, where that pays and nothing is in its way."""
+        """Begin to make a template in the background, if that pays and nothing prevents it."""
         assert self._expected is not None
         left = self._expected.get(wish, 0)
         self._expected[wish] = max(0, left - 1)
@@ -246,7 +246,7 @@ class TemplateSupply:
         self._making[wish] = self._background.submit(self._derive_beside, wish, base)
 
     def _derive_beside(self, wish: ForkWish, base: Template) -> None:
-        """In the background; what fails here costs the run some time, and nothing else."""
+        """Runs in the background; a failure costs the run some time, and nothing else."""
         for last_try in (False, True):
             try:
                 with self._beside():
@@ -262,7 +262,7 @@ class TemplateSupply:
                 return
 
     def _find(self, wish: TemplateWish) -> Template | None:
-        """A template that is there already, if its guest had the very files of this run."""
+        """An existing template, if its guest has exactly the files of this run."""
         found = self._store.find(self._key(wish))
         if found is not None and found.files and found.files != wish.payload.sums():
             self._figures.note(f"the template of {found.name} had other files than its key says; it is made again")
@@ -271,7 +271,7 @@ class TemplateSupply:
         return found
 
     def _key(self, wish: TemplateWish) -> str:
-        """Hashed once: the run's files are its own copies, and nothing else of it changes while a worker lives."""
+        """The key, computed once: the run's files are its own copies, and nothing else in it changes while a worker lives."""
         wanted = (wish.smp, wish.drivers, wish.is_base)
         if wanted not in self._keys:
             self._keys[wanted] = wish.key
@@ -287,5 +287,5 @@ class TemplateSupply:
 
 
 def _line(error: Exception) -> str:
-    """The first line of what happened."""
+    """The first line of an error's message."""
     return (error.message if isinstance(error, LabError) else str(error)).splitlines()[0]

@@ -26,27 +26,27 @@ from lab.toolchain.select import DriverPackage
 from lab.vm.snapshot import Snapshot, load_snapshot
 
 TEMPLATE_FILE = "template.json"
-#: What was printed while the drivers were loaded, as it came out of the print port.
+#: The prints of the drivers' load, as raw data of the print channel.
 REPLAY_FILE = "loaded.prints"
-#: Part of every key: raised when a template holds something else than it did before.
+#: Part of every key: raised when the contents of templates change.
 FORMAT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateWish:
-    """What a template is wanted of.
+    """A request for a template.
 
     Attributes:
         image_dir: Folder of the image.
-        manifest: Its manifest.
-        payload: What is copied in.
+        manifest: Its image record.
+        payload: The files that are copied in.
         accelerator: ``kvm`` or ``tcg``.
         qemu: The QEMU binary and its version, as text.
         transport: How commands reach its forks.
         smp: Virtual CPUs.
         drivers: Names of the drivers that are loaded in it, sorted.
-        files_by: How files get into its forks; not part of the key.
-        hardware: What a lab file adds to the machine.
+        files_by: How files are copied into its forks; not part of the key.
+        hardware: What a lab file adds to the VM.
         disk_sums: SHA-256 of the files of its disks, in their order.
         file_sums: The other files that the hardware names, and the SHA-256 of each.
     """
@@ -65,21 +65,21 @@ class TemplateWish:
     file_sums: tuple[tuple[Path, str], ...] = ()
 
     def of(self, *, smp: int, drivers: tuple[str, ...]) -> TemplateWish:
-        """The same with another number of CPUs and other drivers loaded."""
+        """The same request with another number of CPUs and other drivers loaded."""
         return replace(self, smp=smp, drivers=drivers)
 
     def base(self) -> TemplateWish:
-        """The same machine without any file of the run: the template from which all others of it are made."""
+        """The request for the base template: the same VM without any file of the run."""
         return replace(self, payload=Payload(), drivers=())
 
     @property
     def is_base(self) -> bool:
-        """No file of the run is wanted in it."""
+        """Whether it is a request for a base template."""
         return not self.payload.drivers and not self.payload.clients
 
     @property
     def key(self) -> str:
-        """Hash of everything that a template depends on; where things lie on the disk does not matter."""
+        """Hash of everything that a template depends on, except where files lie on the disk."""
         machine = self.manifest.machine
         spec = machine_spec(
             self.manifest, self.image_dir, name="", accelerator=self.accelerator, smp=self.smp, hardware=self.hardware
@@ -123,9 +123,9 @@ class Template:
         created: When its snapshot was taken, seconds since the epoch.
         boot_s: Host seconds of the boot that it comes from.
         made_s: Host seconds that making it took, in all.
-        prints: Where the stream of prints stopped, by the source's own names.
-        parked: What the transport left in the guest; empty when nothing.
-        files: File name → SHA-256 of what was copied in, as the guest said before the snapshot.
+        prints: Position of the stream of prints, in the source's own fields.
+        parked: State of what the transport left in the guest; empty if nothing.
+        files: File name → SHA-256 of the copied files, as computed in the guest before the snapshot.
         base: No file of a run was copied in: each fork gets those of its run.
     """
 
@@ -152,7 +152,7 @@ class Template:
         return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{loaded}"
 
     def snapshot(self) -> Snapshot:
-        """The machine.
+        """The VM.
 
         Raises:
             SnapshotFailed: It is damaged.
@@ -166,7 +166,7 @@ class Template:
 
     @property
     def exists(self) -> bool:
-        """Nobody has removed it."""
+        """Whether it still exists: another process may have removed it."""
         return (self.folder / TEMPLATE_FILE).is_file()
 
     @property
@@ -199,10 +199,10 @@ def read_template(folder: Path) -> Template:
 
 
 def qemu_identity(qemu: str, version: str) -> str:
-    """A QEMU binary as text: another one may not understand the snapshot's state.
+    """Identifies a QEMU binary by a text: another binary may not understand the snapshot's state.
 
     Raises:
-        HostToolError: It is not there.
+        HostToolError: There is no such binary.
     """
     path = find_program(qemu)
     if not path:

@@ -1,4 +1,4 @@
-"""One virtual machine: argument list, process and its supervisor, QMP, disks, serial logs, snapshots.
+"""One VM: argument list, process and its supervisor, QMP, disks, serial logs, snapshots.
 
 May import lab.host; nothing above.
 """

@@ -1,6 +1,6 @@
 """A spec as QEMU's argument list.
 
-File names that the machine itself makes (sockets, logs, overlays) are relative: QEMU runs in the run folder. This
+File names that the VM itself makes (sockets, logs, overlays) are relative: QEMU runs in the run folder. This
 keeps socket paths under the 108 bytes that the kernel allows, however deep the run folder lies.
 """
 
@@ -50,7 +50,7 @@ def build_argv(spec: VmSpec) -> list[str]:
         argv.append("-S")
     if spec.incoming:
         argv += ["-incoming", spec.incoming]
-    # Last: all that is the guest's own stays at its PCI address.
+    # Last, so that the image's own devices keep their PCI addresses.
     return [*argv, *spec.extra, *_disks(spec, added=True), *spec.added]
 
 
@@ -129,7 +129,7 @@ def _disk(spec: VmSpec, index: int, disk: Disk) -> Iterator[str]:
         device = "virtio-blk-pci"
     else:
         before = [other for other in spec.disks[:index] if other.interface == "ide" and other.added == disk.added]
-        # The CD drives' ports stay what they are.
+        # CD drives keep their ports.
         used = len(before) + (_own_ide(spec) + len(spec.cds) if disk.added else 0)
         device = "ide-hd" + _ahci_bus(spec, used)
     serial = f",serial={escape(disk.serial)}" if disk.serial else ""
@@ -171,8 +171,8 @@ def _chardev(name: str, port: SerialPort) -> str:
 
 def _channels(spec: VmSpec) -> Iterator[str]:
     if spec.channels:
-        # Port 0 is a console's. Each port has two queues, and QEMU opens a doorbell for every one when the machine resumes:
-        # 15 ms of each fork with the 31 ports that the bus has by itself.
+        # Port 0 belongs to a console. Each port has two queues, and QEMU opens a doorbell for every one when the VM resumes:
+        # 15 ms of each fork with the bus's default of 31 ports.
         yield from ("-device", f"virtio-serial-pci,id=channels,max_ports={len(spec.channels) + 1}")
     for index, name in enumerate(spec.channels):
         path = escape(socket_name(name))

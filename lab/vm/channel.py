@@ -1,7 +1,7 @@
-"""Virtio-serial ports of a machine: byte streams between its guest and the process that owns the machine.
+"""Virtio-serial ports of a VM: byte streams between its guest and the process that owns the VM.
 
 A port outlasts a snapshot: unlike a TCP connection it has no state outside of QEMU, so a program in the guest that waited for
-a byte before the snapshot still waits in each fork. For that, the host's end must be connected before and after: a machine
+a byte before the snapshot still waits in each fork. For that, the host's end must be connected before and after: a VM
 connects to its ports as soon as it runs, before a fork loads its state. Otherwise the guest would see a hang-up and a new
 connection.
 """
@@ -23,10 +23,10 @@ def socket_name(name: str) -> str:
 
 
 class Channels:
-    """The host's ends of a machine's ports. Safe to use from several threads.
+    """The host's ends of a VM's ports. Safe to use from several threads.
 
     Args:
-        run_dir: The machine's run folder.
+        run_dir: The VM's run folder.
         names: Names of the ports.
     """
 
@@ -37,7 +37,7 @@ class Channels:
         self._lock = threading.Lock()
 
     def hold(self) -> None:
-        """Connect to every port that is not connected here yet. One that another process uses is served after that process.
+        """Connect to every port that is not connected yet. If another process uses a port, QEMU serves this one afterwards.
 
         Raises:
             TransportError: QEMU does not listen.
@@ -51,9 +51,9 @@ class Channels:
                         raise TransportError(str(error), hint="is the VM still running?") from error
 
     def open(self, name: str) -> socket.socket:
-        """A port's stream, which belongs to the caller from here on: the connection of :meth:`hold`, if there is one.
+        """A port's stream; the caller must close it. It is the connection of :meth:`hold`, if there is one.
 
-        QEMU serves one connection at a time. A second one is accepted, and served when the first has been closed.
+        QEMU serves one connection at a time. A second one is accepted, and served once the first is closed.
 
         Raises:
             ConnectionError: There is no such port, or QEMU has ended.

@@ -103,7 +103,7 @@ def sweep(root: Path) -> list[Path]:
             if not (folder / MARKER).is_file() or in_use(folder):
                 continue
             if not folder.name.startswith(_DOOMED):
-                # A rename is quick; the deletion of a large folder need not hold up other starts.
+                # A rename is quick; other starts need not wait for the deletion of a large folder.
                 folder.rename(root / f"{_DOOMED}{folder.name}")
             removed.append(root / folder.name.removeprefix(_DOOMED))
     for folder in removed:
@@ -113,7 +113,7 @@ def sweep(root: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _root_lock(root: Path) -> Iterator[None]:
-    """Only one process at a time makes or dooms folders under ``root``; held for milliseconds."""
+    """Lets one process at a time make folders under ``root`` or mark them for deletion; held for milliseconds."""
     fd = os.open(root / _ROOT_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

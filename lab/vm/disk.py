@@ -1,4 +1,4 @@
-"""Overlays: each machine writes to its own qcow2 file, and its base stays as it is."""
+"""Overlays: each VM writes to its own qcow2 file, and its base is never written to."""
 
 from __future__ import annotations
 

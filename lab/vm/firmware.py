@@ -1,4 +1,4 @@
-"""UEFI firmware for virtual machines, as distributions install it."""
+"""UEFI firmware for VMs, as distributions install it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One virtual machine from start to end.
+"""One VM from start to end.
 
 Example::
 
@@ -42,9 +42,9 @@ _LOG = logging.getLogger(__name__)
 
 COMMAND_FILE = "qemu.cmd"
 MACHINE_FILE = "machine.json"
-#: What the console of a fork's guest said before the snapshot.
+#: The console output of a fork's guest from before the snapshot.
 CONSOLE_BEFORE_FILE = "console.before.log"
-#: Events that tell what happened to a guest; see :meth:`VirtualMachine.history`.
+#: Events that show what happened to a guest; see :meth:`VirtualMachine.history`.
 _LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
 
 
@@ -62,7 +62,7 @@ class VirtualMachine:
 
     Args:
         spec: What to start.
-        run_dir: Folder of this machine alone; made when it is missing.
+        run_dir: The VM's own folder; made if it is missing.
         qemu_img: The program that makes overlays.
         patience: Seconds that QEMU itself, not its guest, gets for each step of an end.
     """
@@ -82,8 +82,8 @@ class VirtualMachine:
 
         Args:
             timeout: Seconds for that. The guest's boot is not part of it.
-            detached: The machine runs on when this process ends; :meth:`attach` finds it again.
-            waiting: A supervisor that is there already; it is used up.
+            detached: The VM runs on when this process ends; :meth:`attach` finds it again.
+            waiting: A supervisor that was started in advance; it serves this start only.
 
         Raises:
             GuestExited: QEMU ended at once, for example over an argument; with its messages.
@@ -115,15 +115,15 @@ class VirtualMachine:
             self.detach()
 
     def detach(self) -> None:
-        """Let the machine run on when this process ends; :meth:`attach` finds it again. Idempotent.
+        """Let the VM run on when this process ends; :meth:`attach` finds it again. Idempotent.
 
-        Until then the machine ends with this process, so call this when the machine has been registered elsewhere.
+        Until then the VM ends with this process, so call this when the VM has been registered elsewhere.
         """
         self._running().detach()
 
     @classmethod
     def attach(cls, run_dir: Path, *, timeout: float = 30.0) -> Self:
-        """Connect to the detached machine of a run folder.
+        """Connect to the detached VM of a run folder.
 
         One process at a time can be attached: the monitor serves one connection.
 
@@ -163,7 +163,7 @@ class VirtualMachine:
 
     @property
     def guest_ended(self) -> bool:
-        """The guest has switched itself off or reset itself, and its machine ends with it or is paused for its evidence."""
+        """The guest has switched itself off or reset itself, and its VM ends with it or is paused for its evidence."""
         return self._qmp is not None and any(event.name == "SHUTDOWN" for event in self._qmp.events())
 
     @property
@@ -201,7 +201,7 @@ class VirtualMachine:
             The file.
 
         Raises:
-            CommandRefused: The machine has no display.
+            CommandRefused: The VM has no display.
         """
         arguments = {"filename": str(target.absolute())}
         try:
@@ -214,7 +214,7 @@ class VirtualMachine:
         return target
 
     def powerdown(self, timeout: float) -> Literal["powerdown", "quit", "kill"]:
-        """End the machine: by the power button, else by QEMU's quit, else by SIGKILL.
+        """End the VM: by the power button, else by QEMU's quit, else by SIGKILL.
 
         Args:
             timeout: Seconds that the guest gets to react to the power button; 0 leaves that step out.
@@ -334,7 +334,7 @@ class VirtualMachine:
 
 
 def read_spec(run_dir: Path) -> VmSpec:
-    """The spec of the machine that was started in a run folder.
+    """The spec of the VM that was started in a run folder.
 
     Raises:
         GuestExited: There was none.

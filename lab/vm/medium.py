@@ -1,4 +1,4 @@
-"""Changes the medium in a machine's CD drive, while the guest runs or before its first instruction."""
+"""Changes the medium in a VM's CD drive, while the guest runs or before its first instruction."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lab.vm.protocol import Monitor
 
 
 def change_medium(qmp: Monitor, media: Path, *, drive: int = 0, timeout: float = 30.0) -> None:
-    """Put an ISO into a CD drive instead of its present medium; returns when the tray is closed.
+    """Replace the medium in a CD drive by an ISO; returns when the tray is closed.
 
     The guest is not asked: a drive that it has locked, because the old medium is mounted, is opened all the same. It
-    notices the change a fraction of a second later. While a machine still waits for its state (``inmigrate``), the guest
+    notices the change a fraction of a second later. While a VM still waits for its state (``inmigrate``), the guest
     would not notice it: change the medium afterwards.
 
     Args:
-        qmp: The machine's monitor.
+        qmp: The VM's monitor.
         media: The ISO.
-        drive: Index of the drive in the machine's spec.
+        drive: Index of the drive in the VM's spec.
         timeout: Seconds for all of it.
 
     Raises:
@@ -42,7 +42,7 @@ def change_medium(qmp: Monitor, media: Path, *, drive: int = 0, timeout: float =
 
 
 def eject_medium(qmp: Monitor, *, drive: int = 0, timeout: float = 30.0) -> None:
-    """Take what lies in a CD drive out of it; an empty one is fine. The tray stays open."""
+    """Remove the medium from a CD drive, which may be empty. The tray stays open."""
     qmp.execute("eject", {"id": f"cd{drive}", "force": True}, timeout=timeout)
 
 
@@ -55,5 +55,5 @@ def medium_in(qmp: Monitor, *, drive: int = 0) -> Path | None:
 
 
 def _is(data: Any, device: str) -> bool:
-    """The device's own name, or its path in QEMU's tree, at whose end that name stands."""
+    """Whether ``data`` is the device's name, or its path in QEMU's tree, which ends in that name."""
     return device in str(data.get("id", "")).split("/")

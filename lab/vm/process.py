@@ -25,13 +25,14 @@ from lab.vm import supervisor
 _LOG = logging.getLogger(__name__)
 
 LOG_FILE = supervisor.LOG_FILE
-#: Of a detached guest that the last release started; its supervisor's pid is ``keeper_pid``. For one release.
+#: The status file of a detached guest that the last release started. It has ``keeper_pid`` for the supervisor's pid. Read for
+#: one release.
 _OLD_STATUS_FILE = "keeper.json"
 _START_SECONDS = 30.0
 
 
 class WaitingSupervisor:
-    """A supervisor without a QEMU yet. Its own start takes 12 ms, which a start of QEMU need not wait for if one is ready.
+    """A supervisor without a QEMU yet. It is started in advance, because its own start takes 12 ms.
 
     It ends when it is closed, and with its owner.
 
@@ -64,7 +65,7 @@ class WaitingSupervisor:
                 os.close(fd)
 
     def request(self, fields: Sequence[str]) -> list[str]:
-        """Say what to start; returns the words of its report, none when there is no report in time.
+        """Send the request to start QEMU. Returns the words of the answer; empty when none comes in time.
 
         Raises:
             ValueError: It was used already, or closed.
@@ -73,7 +74,7 @@ class WaitingSupervisor:
             raise ValueError("a waiting supervisor can be used only once")
         status_read, _, request_write = self._fds
         self._fds = self._fds[:2]
-        # With their number: the end of the pipe would be late where a fork of this process holds it open, too.
+        # The number of fields comes first: the end of the pipe would come late if a fork of this process still holds it open.
         with contextlib.suppress(BrokenPipeError), open(request_write, "wb") as pipe:  # noqa: PTH123
             pipe.writelines(os.fsencode(field) + b"\0" for field in (str(len(fields)), *fields))
         return _read_words(status_read, _START_SECONDS)
@@ -84,7 +85,7 @@ class WaitingSupervisor:
         return self._child is not None and self._child.poll() is None
 
     def take(self) -> tuple[subprocess.Popen[bytes] | None, list[int]]:
-        """The process and the two descriptors that hold on to it; they belong to the caller from here on."""
+        """Hand over the process and the two descriptors that keep it alive; the caller owns them from here on."""
         taken, self._child, self._fds = (self._child, self._fds), None, []
         return taken
 
@@ -96,7 +97,7 @@ class WaitingSupervisor:
         if child is None:
             return
         if len(fds) == 3:
-            child.kill()  # it keeps nothing yet, and would not notice where a fork of this process holds the pipes open, too
+            child.kill()  # it may miss the end of the pipes if a fork of this process holds them open
         try:
             child.wait(_START_SECONDS)
         except subprocess.TimeoutExpired:
@@ -113,7 +114,7 @@ class SpareSupervisor:
         self._lock = threading.Lock()
 
     def take(self) -> WaitingSupervisor | None:
-        """The supervisor, if there is one; it belongs to the caller from here on."""
+        """The supervisor, if there is one; the caller owns it from here on."""
         with self._lock:
             taken, self._waiting = self._waiting, None
         if taken is not None and not taken.alive:  # it was killed
@@ -128,7 +129,7 @@ class SpareSupervisor:
                 self._waiting = WaitingSupervisor()
 
     def close(self) -> None:
-        """End it, and have none from here on. Idempotent."""
+        """End it, and start no more. Idempotent."""
         with self._lock:
             self._closed = True
             if self._waiting is not None:
@@ -166,8 +167,8 @@ class QemuProcess:
         Args:
             argv: QEMU and its arguments.
             run_dir: Folder that it runs in; it must exist.
-            lock_file: The supervisor holds a shared lock on this file as long as it lives.
-            waiting: A supervisor that is there already; it is used up in any case.
+            lock_file: The supervisor holds a shared lock on this file until it ends.
+            waiting: A supervisor that was started in advance; it is used up in any case.
 
         Raises:
             HostToolError: QEMU could not be executed, or the supervisor did not start.
@@ -177,10 +178,10 @@ class QemuProcess:
         try:
             if not run_dir.is_dir():
                 raise HostToolError(argv, None, message=f"{run_dir} is not a folder to run in")
-            log.touch()  # also where nothing is ever written to it
+            log.touch()  # the file exists even if nothing is ever written to it
             words = waiting.request(fields) if waiting is not None else []
             if not words:
-                # One that was waiting may have been killed meanwhile, for example by a clean-up of idle processes.
+                # A waiting supervisor may have been killed meanwhile, for example by a clean-up of idle processes.
                 if waiting is not None:
                     waiting.close()
                 waiting = WaitingSupervisor()
@@ -208,7 +209,7 @@ class QemuProcess:
             return None
         try:
             process = psutil.Process(int(status.get("supervisor_pid") or status["keeper_pid"]))
-            # A pid that was given to another process since: that process started after the status was written.
+            # The pid was reused: that process started after the status was written.
             if process.create_time() > float(status["started"]) + 1 or process.status() == psutil.STATUS_ZOMBIE:
                 return None
         except psutil.NoSuchProcess:
@@ -218,7 +219,7 @@ class QemuProcess:
     def detach(self) -> None:
         """Let an owned QEMU live on when this process ends; :meth:`attach` finds it again. Idempotent.
 
-        Until then QEMU ends with its owner, so call this when the machine has been registered elsewhere.
+        Until then QEMU ends with its owner, so call this when the VM has been registered elsewhere.
         """
         with self._lock:
             if self._child is None or not self._fds:
@@ -278,7 +279,7 @@ class QemuProcess:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Have QEMU killed at once."""
+        """Have the supervisor kill QEMU at once."""
         self._signal(signal.SIGUSR1)
 
     def close(self) -> None:
@@ -306,7 +307,7 @@ class QemuProcess:
 
 
 def read_status(run_dir: Path) -> dict[str, Any]:
-    """What the supervisor wrote about a run folder's QEMU; empty when there is nothing."""
+    """The supervisor's status file of a run folder; empty when there is none."""
     for name in (supervisor.STATUS_FILE, _OLD_STATUS_FILE):
         with contextlib.suppress(OSError, ValueError):
             status = json.loads((run_dir / name).read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""What the rest of the lab uses of a virtual machine: :class:`Machine`, and its QEMU monitor, :class:`Monitor`.
+"""What the rest of the lab uses of a VM: :class:`Machine`, and its QEMU monitor, :class:`Monitor`.
 
 :class:`lab.vm.machine.VirtualMachine` and :class:`lab.vm.qmp.Qmp` are the ones with a QEMU. Code outside of this package is
-written against these Protocols and never asks for the class of a machine, so that tests run it without QEMU.
+written against these Protocols and never asks for the class of a VM, so that tests run it without QEMU.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Monitor(Protocol):
 
 
 class Channels(Protocol):
-    """The virtio-serial ports of a machine."""
+    """The virtio-serial ports of a VM."""
 
     def open(self, name: str) -> socket.socket:
         """The stream of a port, which belongs to the caller.
@@ -63,7 +63,7 @@ class Channels(Protocol):
 
 
 class Machine(Protocol):
-    """A virtual machine that was started."""
+    """A VM that was started."""
 
     @property
     def spec(self) -> VmSpec:
@@ -86,7 +86,7 @@ class Machine(Protocol):
         """QEMU's monitor.
 
         Raises:
-            GuestExited: There is none: the machine was not started.
+            GuestExited: There is none: the VM was not started.
         """
 
     @property
@@ -124,7 +124,7 @@ class Machine(Protocol):
         """
 
     def detach(self) -> None:
-        """Let the machine run on when this process ends. Idempotent."""
+        """Let the VM run on when this process ends. Idempotent."""
 
     def kill(self) -> None:
         """End QEMU at once and wait until it is gone."""
@@ -134,10 +134,10 @@ class Machine(Protocol):
 
 
 class StartableMachine(Machine, Protocol):
-    """A machine that its user starts and switches off, as the builders of images do."""
+    """A VM that its user starts and switches off, as the builders of images do."""
 
     def start(self, *, timeout: float = 60.0) -> None:
         """Start QEMU; returns when its monitor answers and the forwarded ports are known."""
 
     def powerdown(self, timeout: float) -> Literal["powerdown", "quit", "kill"]:
-        """End the machine: by the power button, else by QEMU's quit, else by SIGKILL; returns the step that ended it."""
+        """End the VM: by the power button, else by QEMU's quit, else by SIGKILL; returns the step that ended it."""

@@ -98,7 +98,7 @@ class Qmp:
         self._explain_lost = explain_lost
         self._state = _State()
         self._client = QMPClient(name)
-        # The listener must be there before the negotiation, or the first events pass by unseen.
+        # The listener must be registered before the negotiation, or the first events are lost.
         self._listener = EventListener()
         self._client.register_listener(self._listener)
         self._tasks: list[asyncio.Task[None]] = []
@@ -148,7 +148,7 @@ class Qmp:
 
     @property
     def connected(self) -> bool:
-        """The connection stands."""
+        """Whether the connection is open."""
         return not self._state.lost
 
     @property
@@ -239,7 +239,7 @@ class Qmp:
         try:
             await self._client.connect(connection)
         except AssertionError:
-            # qemu.qmp 0.0.6 asserts that the connection stands after the negotiation; QEMU may be gone by then.
+            # qemu.qmp 0.0.6 asserts that the connection is open after the negotiation; QEMU may be gone by then.
             raise ConnectionResetError("QEMU ended during the negotiation") from None
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._watch())]
 
@@ -265,7 +265,7 @@ class Qmp:
             state.changed.notify_all()
 
     async def _watch(self) -> None:
-        """Wait for closing the connection, and tell those who wait for an event."""
+        """Wait until the connection is closed, and wake the callers that wait for an event."""
         while self._client.runstate == Runstate.RUNNING:
             await self._client.runstate_changed()
         for message in self._listener.clear():
@@ -299,7 +299,7 @@ def connect_unix(path: Path, timeout: float = 5.0) -> socket.socket:
         timeout: Seconds, also set on the socket.
 
     Raises:
-        OSError: Nobody listens there.
+        OSError: No process listens there.
     """
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""RAM of a machine in a memory file without a name, for its snapshot; and its copy on the disk, without the zeroes."""
+"""RAM of a VM in a memory file without a name, for its snapshot; and the copy on the disk, which is sparse."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from lab.vm.spec import MemoryFile
 
 _CHUNK = 1 << 20
-#: Zeroes are left out of a RAM file in pieces of this size: a guest frees memory by and by, and never gives it back.
+#: Zeroes are left out of a RAM file in pieces of this size. A guest that frees memory does not return it to the host.
 _GRAIN = 1 << 16
 
 
 class RamFile:
-    """RAM of a machine whose snapshot will be taken: a file in memory without a name, gone with its last user.
+    """RAM of a VM whose snapshot will be taken: a file in memory without a name, gone with its last user.
 
     Args:
-        size_mb: Size in MiB; nothing is taken until it is written to.
+        size_mb: Size in MiB; memory is used only as the guest writes to it.
     """
 
     def __init__(self, size_mb: int) -> None:
@@ -25,7 +25,7 @@ class RamFile:
 
     @property
     def memory(self) -> MemoryFile:
-        """For the spec of the machine: QEMU opens the file through this process's descriptor."""
+        """For the spec of the VM: QEMU opens the file through this process's descriptor."""
         return MemoryFile(Path(f"/proc/{os.getpid()}/fd/{self._fd}"), share=True)
 
     def load(self, source: Path) -> None:
@@ -40,7 +40,7 @@ class RamFile:
             _copy_sparse(self._fd, file.fileno())
 
     def close(self) -> None:
-        """Let go of it. Safe to call twice."""
+        """Close the file. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -68,7 +68,7 @@ def _copy_sparse(source: int, target: int) -> None:
 
 
 def _write_all(target: int, piece: bytes, at: int) -> None:
-    """Write all of a piece; a disk that gets full takes the first part of it without an error."""
+    """Write all of a piece; a disk that gets full accepts the first part without an error."""
     left = memoryview(piece)
     while left:
         written = os.pwrite(target, left, at)

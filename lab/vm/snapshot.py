@@ -1,4 +1,4 @@
-"""Save a running machine in files (a snapshot), and start any number of forks from them.
+"""Save a running VM in files (a snapshot), and start any number of forks from them.
 
 A snapshot is a folder::
 
@@ -7,15 +7,15 @@ A snapshot is a folder::
     state           what QEMU's migration stream holds: device state, and with method ``stream`` the RAM too
     base0.qcow2     the first disk as it was; forks write to overlays of their own
     blank0.qcow2    an empty overlay of it, to be copied: qemu-img takes 20 ms to make one, a copy takes none
-    vars.fd         UEFI variables, where the machine has firmware
+    vars.fd         UEFI variables, where the VM has firmware
 
 Method ``shared`` leaves RAM out of the stream (QEMU's capability ``x-ignore-shared``), so that a fork takes the same
-10 ms whatever the RAM's size. Where QEMU lacks it, ``stream`` is the same with a longer wait.
+10 ms whatever the RAM's size. Where QEMU lacks it, method ``stream`` is used, which takes longer.
 
-Until its snapshot is taken, a machine has its RAM in a memory file without a name (:mod:`lab.vm.ramfile`). No one can start
-that machine again afterwards, nothing is left of it when its builder is killed, and the RAM file of the folder is a copy that
-no QEMU ever had open for sharing. It lies on the cache's disk, not on tmpfs: forks read it through the page cache, which
-was measured to be just as quick, survives a reboot on disk, and can be given up when memory runs short.
+Until its snapshot is taken, a VM has its RAM in a memory file without a name (:mod:`lab.vm.ramfile`). No one can start
+that VM again afterwards, nothing is left of it when its builder is killed, and the RAM file of the folder is a copy that
+no QEMU ever had open for sharing. The copy lies on the cache's disk, not on tmpfs: it survives a reboot, and forks read it
+through the page cache, which was measured to be as quick and which the kernel can drop when memory is short.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STATE_FILE = "state"
 
 
 def base_name(index: int) -> str:
-    """File of disk ``index``; an overlay names it without a folder, and finds it by a link beside itself."""
+    """File of disk ``index``; an overlay names it without a folder, and finds it through a link beside itself."""
     return f"base{index}.qcow2"
 
 
@@ -60,16 +60,16 @@ def blank_name(index: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A saved machine; see :func:`take_snapshot` and :func:`load_snapshot`.
+    """A saved VM; see :func:`take_snapshot` and :func:`load_snapshot`.
 
     Attributes:
         method: How its RAM was saved.
-        spec: The machine as it was started.
+        spec: The VM as it was started.
         state_by: How QEMU wrote its state, and reads it: :mod:`lab.vm.statefile`.
         read_only_ram: QEMU can open the RAM file read-only (8.2 and later); earlier ones open it for writing and map it
             privately.
         files: Name (with its folder, where it lies elsewhere) -> (size, modification time in ns) of each file: a file that
-            differs was touched.
+            differs was changed.
     """
 
     method: Method
@@ -91,20 +91,20 @@ def take_snapshot(
     timeout: float = 120.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Snapshot:
-    """Stop a machine and write its snapshot into a folder. The machine ends.
+    """Stop a VM and write its snapshot into a folder. The VM ends.
 
     Args:
-        machine: The machine; its disks are overlays in its run folder. It has ended when this returns.
+        machine: The VM; its disks are overlays in its run folder. It has ended when this returns.
         folder: Existing folder.
-        ram: The machine's RAM; None: it is in the stream.
+        ram: The VM's RAM; None: it is in the stream.
         features: What its QEMU can do.
         timeout: Seconds until the stream must be written.
         clock: Monotonic clock in seconds.
 
     Raises:
-        SnapshotFailed: QEMU did not write its state in time, could not, or has no way to.
-        CommandRefused: QEMU does not take the file's address.
-        GuestExited: QEMU ended on the way.
+        SnapshotFailed: QEMU did not write its state in time, failed to, or does not support it.
+        CommandRefused: QEMU does not accept the file's address.
+        GuestExited: QEMU ended meanwhile.
         OSError: The folder's disk is full.
     """
     way = replace(choose_method(features), method="shared" if ram else "stream")
@@ -127,7 +127,7 @@ def take_snapshot(
     if machine.spec.firmware:
         shutil.move(machine.run_dir / VARS_FILE, folder / VARS_FILE)
         names.append(VARS_FILE)
-    # Files of the user's below added disks: forks of this machine cannot be used once one has changed.
+    # The user's files that added disks are based on: forks cannot be used once one of these files has changed.
     added = [str(disk.path.absolute()) for disk in machine.spec.disks if disk.added]
     for name in names:
         # QEMU before 8.2 opens the RAM file for writing, also where it maps it privately.
@@ -149,10 +149,10 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
 
 
 def load_snapshot(folder: Path) -> Snapshot:
-    """Read what a folder holds, and check that no file was touched since.
+    """Read the snapshot of a folder, and check that no file was changed since.
 
     Raises:
-        SnapshotFailed: It holds no snapshot, or not the one that was written.
+        SnapshotFailed: The folder holds no snapshot, or a file was changed.
     """
     try:
         snapshot = _ADAPTER.validate_json((folder / SNAPSHOT_FILE).read_bytes())
@@ -165,7 +165,7 @@ def load_snapshot(folder: Path) -> Snapshot:
 
 
 def fork_spec(snapshot: Snapshot, folder: Path, *, name: str) -> VmSpec:
-    """The machine of a fork: that of the snapshot, waiting for its state, on its own overlays."""
+    """The VM of a fork: that of the snapshot, waiting for its state, on its own overlays."""
     memory = None
     if snapshot.method == "shared":
         memory = MemoryFile(folder / RAM_FILE, share=False, read_only=snapshot.read_only_ram)
@@ -187,18 +187,18 @@ def fork(
     timeout: float = 60.0,
     waiting: WaitingSupervisor | None = None,
 ) -> VirtualMachine:
-    """Start a fork and restore it; its virtual CPUs stand still until :meth:`~lab.vm.machine.VirtualMachine.cont`.
+    """Start a fork and restore it; its virtual CPUs are stopped until :meth:`~lab.vm.machine.VirtualMachine.cont`.
 
     Args:
         snapshot: The snapshot.
         folder: Its folder.
-        run_dir: Folder of the fork alone; made when it is missing.
+        run_dir: The fork's own folder; made if it is missing.
         name: For process lists and messages.
         timeout: Seconds for all of it.
-        waiting: A supervisor that is there already; it is used up.
+        waiting: A supervisor that was started in advance; it serves this start only.
 
     Raises:
-        SnapshotFailed: QEMU did not take the state in time.
+        SnapshotFailed: QEMU did not load the state in time.
         GuestExited: QEMU ended, for example over a state that it does not understand; with its messages.
         HostToolError: QEMU could not be started.
     """
@@ -208,10 +208,10 @@ def fork(
 def resume_copy(
     snapshot: Snapshot, folder: Path, run_dir: Path, *, name: str, timeout: float = 60.0
 ) -> tuple[VirtualMachine, RamFile | None]:
-    """Start a machine that resumes from a copy of the snapshot, and of which a snapshot can be taken again.
+    """Start a VM that resumes from a copy of the snapshot, so that another snapshot can be taken of it.
 
     Returns:
-        The machine, its virtual CPUs standing still, and its RAM: a copy.
+        The VM, with its virtual CPUs stopped, and its RAM, which is a copy.
     """
     ram = None
     if snapshot.method == "shared":
@@ -219,7 +219,7 @@ def resume_copy(
     try:
         if ram:
             ram.load(folder / RAM_FILE)
-        # Disks are copied, not overlaid: what comes of it must not need this folder.
+        # Disks are copied, not overlaid: the new snapshot must not depend on this folder.
         disks = tuple(
             replace(disk, copy_of=folder / base_name(index)) if disk.overlay else disk
             for index, disk in enumerate(snapshot.spec.disks)
@@ -239,7 +239,7 @@ def _restored_spec(
     if firmware:
         firmware = replace(firmware, vars=folder / VARS_FILE)
     # The kernel is in the RAM already. QEMU would read its file at each start (58 MB, 12 ms) and keep it in memory of its own;
-    # only a machine that may reboot needs it.
+    # only a VM that may reboot needs it.
     boot = snapshot.spec.boot if snapshot.spec.actions.reboot == "reset" else None
     return replace(
         snapshot.spec, name=name, memory=memory, disks=disks, firmware=firmware, boot=boot, incoming="defer", paused=True
@@ -263,14 +263,14 @@ def _restore(
 
 
 def _carry_console(snapshot: Snapshot, folder: Path, run_dir: Path) -> None:
-    """A fork's guest booted before the snapshot: what its console said then belongs to its log."""
+    """A fork's guest booted before the snapshot; the console output of that boot belongs to its log."""
     logs = (folder / CONSOLE_BEFORE_FILE, folder / f"{serial_name(snapshot.spec.console)}.log")
     if said := b"".join(log.read_bytes() for log in logs if log.exists()):
         (run_dir / CONSOLE_BEFORE_FILE).write_bytes(said)
 
 
 def _plain_spec(spec: VmSpec) -> VmSpec:
-    """The spec without what concerns one start of it only."""
+    """The spec without the parts that concern one start only."""
     disks = tuple(replace(disk, blank=None, copy_of=None) for disk in spec.disks)
     return replace(spec, memory=None, disks=disks, incoming="", paused=False)
 

@@ -1,4 +1,4 @@
-"""What a virtual machine is made of, as a value: nothing here starts anything.
+"""What a VM is made of, as a value: nothing here starts anything.
 
 Example: a guest from an image folder, one virtual CPU under TCG, prints on serial 1::
 
@@ -14,7 +14,7 @@ Example: a guest from an image folder, one virtual CPU under TCG, prints on seri
         machine.start()
         print(machine.ports[5985], machine.console_tail(5))
 
-A snapshot of such a machine, and the specs of its forks, are :mod:`lab.vm.snapshot`'s business.
+A snapshot of such a VM, and the specs of its forks, are :mod:`lab.vm.snapshot`'s business.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Firmware:
 
     Attributes:
         code: Read-only firmware code, for example OVMF_CODE_4M.fd.
-        vars: Template of the variable store; each machine gets its own copy ``vars.fd`` in its run folder.
+        vars: Template of the variable store; each VM gets its own copy ``vars.fd`` in its run folder.
         vars_format: Format of the variable store. QEMU takes internal snapshots only of a qcow2 one.
     """
 
@@ -64,14 +64,14 @@ class Disk:
     Attributes:
         path: The disk file, or, with ``overlay``, the base that is never written to.
         interface: ``virtio`` (virtio-blk) or ``ide`` (AHCI on q35); ``none``: only a drive, for a device of ``VmSpec.extra``.
-        overlay: The machine writes to a fresh qcow2 overlay in its run folder instead of to ``path``.
+        overlay: The VM writes to a fresh qcow2 overlay in its run folder instead of to ``path``.
         format: Format of ``path``.
         cache: QEMU's cache mode. ``unsafe`` (never flush) is right for overlays, which are deleted with the run.
         bootindex: Boot order among the bootable devices, 1 first; None: not bootable by firmware.
         blank: An empty overlay of ``path`` that names it without a folder: it is copied, instead of one being made.
-        copy_of: A disk to start from: the machine gets a copy of it in its run folder instead of an overlay of ``path``.
-        read_only: Without ``overlay``: the guest cannot write to it.
-        added: Not the guest's own: its controller comes after all others, so that those stay at their PCI addresses.
+        copy_of: A disk to start from: the VM gets a copy of it in its run folder instead of an overlay of ``path``.
+        read_only: The guest cannot write to it; only without ``overlay``.
+        added: Not part of the image: its controller comes after all others, so that those keep their PCI addresses.
         drive: Name of the drive; empty for one by the disk's index.
         serial: Serial number that the guest sees; empty for QEMU's own.
     """
@@ -95,7 +95,7 @@ class CdDrive:
     """A CD drive; drive ``n`` of the spec is the device ``cd<n>`` for ``blockdev-change-medium``.
 
     Attributes:
-        media: ISO that lies in it at the start; None: empty.
+        media: ISO in the drive at the start; None: empty.
         bootindex: As for :class:`Disk`.
     """
 
@@ -127,7 +127,7 @@ class SerialPort:
     Attributes:
         kind: ``file`` only records, and can never block the guest. ``socket`` listens on ``<port>.sock`` too, for
             two-way use; the process that connects must read from the first byte on, because an unread socket stops the guest's
-            serial port after some 280 writes. ``null`` discards everything.
+            serial port after some 280 writes. ``null`` discards the output.
     """
 
     kind: Literal["file", "socket", "null"] = "file"
@@ -162,7 +162,7 @@ class Actions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmSpec:
-    """One virtual machine. Relative file names in the command line are relative to the run folder.
+    """One VM. Relative file names in the command line are relative to the run folder.
 
     Attributes:
         name: For process lists and messages.
@@ -171,13 +171,13 @@ class VmSpec:
         accelerator_options: Appended to ``-accel``, for example ``tb-size=256``.
         machine: Machine type and its options, for example ``q35,hpet=off``.
         cpu: CPU model and flags.
-        smp: Virtual CPUs, in one socket. Two guests of two virtual CPUs on two cores slow each other down
-            3 to 5 times under TCG: keep to 1 unless the machine is otherwise idle.
+        smp: Virtual CPUs, in one socket. Two guests of two virtual CPUs on two cores slow each other down 3 to 5 times under
+            TCG: use 1 unless the host is otherwise idle.
         memory_mb: RAM in MiB.
         memory: RAM in a file, for snapshots and forks; None: anonymous memory.
         incoming: ``defer``: wait for ``migrate-incoming``; empty: an ordinary start.
-        paused: Start with the CPUs stopped, until :meth:`~lab.vm.machine.VirtualMachine.cont`: whoever must be
-            connected before the guest's first instruction (a kernel debugger on a serial socket) has the time to.
+        paused: Start with the CPUs stopped, until :meth:`~lab.vm.machine.VirtualMachine.cont`: this gives a kernel debugger on
+            a serial socket the time to connect before the guest's first instruction.
         boot: Direct kernel boot; None: firmware, from the disks and CDs by their ``bootindex``.
         firmware: UEFI; None: the machine type's own BIOS.
         bios: Raw BIOS image instead of the machine type's own.
@@ -195,7 +195,7 @@ class VmSpec:
         rtc: Text of ``-rtc``.
         actions: What happens on reset, shutdown and panic.
         extra: More QEMU arguments, appended as they are.
-        added: The same after the added disks: what is not the guest's own.
+        added: Arguments that come after the added disks: devices that are not part of the image.
     """
 
     name: str = "lab"

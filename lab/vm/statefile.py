@@ -1,14 +1,14 @@
-"""How a QEMU's state gets into a file and out of it, by its migration stream.
+"""Writes a QEMU's state into a file and reads it back, as a migration stream.
 
 There are two ways, and each QEMU has one of them. Its monitor's schema shows which one:
 
 ``file``
     ``migrate`` and ``migrate-incoming`` take ``file:`` addresses (QEMU 8.2 and later).
 ``pipe``
-    Addresses are plain text to the schema (before 8.2). ``exec:`` writes by a ``cat``, ``fd:`` reads from a file that is handed
-    over: without a program in between, and at a fork's speed.
+    Addresses are plain text to the schema (before 8.2). ``exec:`` writes through a ``cat``; ``fd:`` reads from a file that is
+    handed over, which needs no program in between and is fast.
 
-The second is no fallback for the first: QEMU 11 refuses a regular file that comes by ``fd:``. A QEMU whose schema lists its
+The second way is no fallback for the first: QEMU 11 refuses a regular file that comes by ``fd:``. A QEMU whose schema lists its
 kinds of address, and has none for files, cannot take snapshots.
 """
 
@@ -37,9 +37,9 @@ class SnapshotMethod:
     """How a QEMU takes snapshots.
 
     Attributes:
-        method: ``shared`` leaves RAM out of the stream, ``stream`` has it in there.
+        method: ``shared`` leaves RAM out of the stream, ``stream`` includes it.
         state_by: How the stream gets into its file, and out of it.
-        why: What QEMU's schema says that decided it, for people.
+        why: The reason, from QEMU's schema, for messages.
     """
 
     method: Method
@@ -51,10 +51,10 @@ def choose_method(features: QemuFeatures | None) -> SnapshotMethod:
     """Choose how a QEMU takes snapshots.
 
     Args:
-        features: What it can do; None when it could not be asked.
+        features: What it can do; None if that is unknown.
 
     Raises:
-        SnapshotFailed: They cannot be; with the reason.
+        SnapshotFailed: It cannot take any; with the reason.
     """
     if features is None:
         raise SnapshotFailed("QEMU does not report its features")
@@ -73,19 +73,19 @@ def choose_method(features: QemuFeatures | None) -> SnapshotMethod:
 def write_state(
     machine: Machine, state: Path, way: SnapshotMethod, *, timeout: float, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """Write a paused machine's state into a file; all of it is there when this returns.
+    """Write a paused VM's state into a file; the file is complete when this returns.
 
     Args:
-        machine: It is of no use afterwards.
-        state: The file; made.
+        machine: It cannot be used afterwards.
+        state: The file to make.
         way: How.
         timeout: Seconds for all of it.
         clock: Monotonic clock in seconds.
 
     Raises:
         SnapshotFailed: QEMU, or the ``cat`` after it, did not write its state in time, or could not.
-        CommandRefused: QEMU does not take the address.
-        GuestExited: QEMU ended on the way.
+        CommandRefused: QEMU does not accept the address.
+        GuestExited: QEMU ended meanwhile.
     """
     deadline = clock() + timeout
     _set_capabilities(machine, way.method)
@@ -93,18 +93,18 @@ def write_state(
         machine.qmp.execute("migrate", {"uri": f"file:{state}"})
         _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
         return
-    #: How the `cat` that wrote the state ended; gone again when that is known.
+    #: The exit status of the `cat` that wrote the state; the file is removed once it was read.
     ended = state.with_name(f"{state.name}.ended")
     ended.unlink(missing_ok=True)
     machine.qmp.execute("migrate", {"uri": f"exec:cat > {shlex.quote(str(state))}; echo $? > {shlex.quote(str(ended))}"})
     _wait(machine, "query-migrate", ("completed",), timeout=timeout, clock=clock, what="write its state")
-    # QEMU is done when the pipe has taken all of it. It does not report how the `cat` ended (7.2 waits for
-    # it, others need not), and a `cat` that still writes when QEMU ends is killed by QEMU's supervisor.
+    # QEMU is done when all of the state is in the pipe. It does not report how the `cat` ended (7.2 waits for it, other
+    # versions may not), and a `cat` that still writes when QEMU ends is killed by QEMU's supervisor.
     _wait_for_cat(machine, ended, timeout=deadline - clock(), clock=clock)
 
 
 def read_state(machine: VirtualMachine, state: Path, method: Method, state_by: StateBy, *, timeout: float) -> None:
-    """Load the state into a machine that was started to wait for it; its virtual CPUs stay paused.
+    """Load the state into a VM that was started to wait for it; its virtual CPUs stay paused.
 
     Args:
         machine: Started with ``-incoming defer``.
@@ -114,8 +114,8 @@ def read_state(machine: VirtualMachine, state: Path, method: Method, state_by: S
         timeout: Seconds for all of it.
 
     Raises:
-        SnapshotFailed: QEMU did not take the state in time.
-        CommandRefused: QEMU does not take the address.
+        SnapshotFailed: QEMU did not load the state in time.
+        CommandRefused: QEMU does not accept the address.
         GuestExited: QEMU ended, for example over a state that it does not understand; with its messages.
     """
     _set_capabilities(machine, method)

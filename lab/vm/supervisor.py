@@ -7,11 +7,11 @@ is tied to the *thread* that started the child, so that a guest started by a wor
 So the supervisor, which has one thread, starts QEMU with that signal, and itself watches the owner: the read end of a pipe
 whose only writer is the owner, and the owner's pid (which also covers a fork of the owner that keeps the pipe open).
 
-A guest that shall outlive its owner starts owned all the same, so that an owner that is killed early leaves no guest that is
-not registered. As soon as the guest is registered, the owner writes :data:`STAY` into the pipe and is watched no longer.
+A guest that is to outlive its owner is owned at first, too, so that an owner that is killed early leaves no unregistered guest.
+Once the guest is registered, the owner writes :data:`STAY` into the pipe, and the supervisor stops watching it.
 
-This file is run by its path, with ``python -I -S``, and imports as little as it can: every fork of a guest waits for it.
-typing, contextlib and json, which are not here, took three times as long to import as all the rest.
+This file is run by its path, with ``python -I -S``, and imports as little as it can, because every fork of a guest waits for
+it. typing, contextlib and json took three times as long to import as all the rest, so they are not used.
 
 Its standard output and error, which QEMU inherits, are a log file. It writes ``supervisor.json`` into the run folder,
 complete at each time: pids at the start, the exit status at the end.
@@ -22,7 +22,7 @@ complete at each time: pids at the start, the exit status at the end.
 
 from __future__ import annotations
 
-# _signal is the C half of signal, whose Python half makes enumerations of all numbers: 2 of the 12 ms of this start.
+# _signal is the C part of signal. The Python part makes enumerations of all numbers, which takes 2 of the 12 ms of this start.
 import _signal as signal  # type: ignore[import-not-found]
 import ctypes
 import fcntl
@@ -44,16 +44,17 @@ _TERM_SECONDS = 5.0
 
 
 def main(owner: str, owner_fd: int, status_fd: int, request_fd: int) -> int:
-    """Read what to start, start it, wait for its end, the owner's or a signal, and leave no process.
+    """Read what to start and start it; wait until it ends, the owner ends or a signal comes; leave no process.
 
-    A supervisor may be started before there is anything to start: then only QEMU's own start is left to be waited for.
+    A supervisor may be started before the request comes; a start of QEMU then takes no longer than QEMU itself.
 
     Args:
         owner: Pid of the owner.
         owner_fd: Read end of the pipe whose writer is the owner.
-        status_fd: QEMU's pid and ours are reported there in one line, or else what prevented the start.
-        request_fd: From there comes what to start: the number of what follows; the folder to run in; a file on which a shared
-            lock is held as long as the guest lives, or :data:`NONE`; QEMU and its arguments; each ends with a zero byte.
+        status_fd: QEMU's pid and ours are reported there in one line, or else the reason why it did not start.
+        request_fd: Read end of the pipe with the request: the number of the fields that follow; the folder to run in; a file on
+            which a shared lock is held as long as the guest lives, or :data:`NONE`; QEMU and its arguments; each ends with a
+            zero byte.
     """
     for fd in (owner_fd, status_fd, request_fd):
         # QEMU must not hold them: the end of the status pipe means that the supervisor has ended.

@@ -1,9 +1,9 @@
-"""Starts a machine for a moment, without its guest: does QEMU accept it, and would a snapshot hold all of its state?
+"""Starts a VM for a moment, without its guest: does QEMU accept it, and would a snapshot hold all of its state?
 
 QEMU refuses a snapshot with some devices (``nvme``). With others it takes one without their state and without a warning,
 because their models do not describe it: seen with ``edu`` and ``pci-testdev`` of QEMU 7.2 and 10.0, whose registers are those
-of power-on in a restored machine, and whose PCI addresses are gone, so that the guest reads ones. What a stream holds stands in
-its own description, which QEMU appends to it.
+of power-on in a restored VM, and whose PCI addresses are gone, so that the guest reads ones. QEMU appends a description to each
+stream, which lists what the stream holds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A device whose state a snapshot would not have, or a reason why none can be taken at all.
+    """A device whose state a snapshot would lack, or a reason why no snapshot can be taken.
 
     Attributes:
         device: The id of the device; empty where QEMU refuses as a whole.
@@ -46,19 +46,19 @@ class Loss:
 
 
 def try_machine(spec: VmSpec, run_dir: Path, *, devices: Sequence[str], features: QemuFeatures | None) -> list[Loss]:
-    """Start a machine with its processors stopped, write its state, end it: some 0.3 s.
+    """Start a VM with its processors stopped, write its state, end it: some 0.3 s.
 
     Args:
-        spec: The machine.
-        run_dir: Folder of it alone.
+        spec: The VM.
+        run_dir: Its own folder.
         devices: Ids of the devices that are asked about.
-        features: What QEMU can do; None: only whether QEMU accepts the machine is tested.
+        features: What QEMU can do; None: test only whether QEMU accepts the VM.
 
     Returns:
-        What a snapshot would lose; nothing, where all of it comes back.
+        What a snapshot would lose; empty if it would hold everything.
 
     Raises:
-        GuestExited: QEMU refuses the machine; with its message.
+        GuestExited: QEMU refuses the VM; with its message.
         HostToolError: QEMU could not be started.
         TransportError: It did not answer.
     """
@@ -105,7 +105,7 @@ def sections_of(stream: bytes) -> list[str]:
 def _description(stream: bytes) -> bytes:
     """The JSON that ends a stream; empty where there is none."""
     at = len(stream)
-    # The byte does not occur in JSON, but it may be one of the length's own.
+    # This byte does not occur in JSON, but it may be part of the length.
     while (at := stream.rfind(_DESCRIPTION, 0, at)) >= 0:
         if int.from_bytes(stream[at + 1 : at + 5], "big") == len(stream) - at - 5:
             return stream[at + 5 :]
@@ -125,7 +125,7 @@ def pci_path(qmp: Qmp, device: str) -> str:
 
 
 def _get(qmp: Qmp, path: str, name: str) -> Any:
-    """A property of an object of QEMU; empty where it has none of that name."""
+    """A property of a QEMU object; empty if it has none of that name."""
     try:
         return qmp.execute("qom-get", {"path": path, "property": name})
     except CommandRefused:

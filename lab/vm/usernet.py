@@ -9,6 +9,6 @@ _FORWARD = re.compile(r"^\s*TCP\[HOST_FORWARD\]\s+\d+\s+(?P<host>\S+)\s+(?P<host
 
 
 def parse_forwards(text: str) -> dict[int, int]:
-    """Guest TCP port to the port of 127.0.0.1 that is forwarded to it; lines of other kinds are passed over."""
+    """Guest TCP port to the port of 127.0.0.1 that is forwarded to it; other lines are skipped."""
     matches = (_FORWARD.match(line) for line in text.splitlines())
     return {int(match["port"]): int(match["host_port"]) for match in matches if match}

@@ -30,7 +30,7 @@ from lab.prints.record import GapRecord, PrintRecord
 from lab.snapshot.fork_maker import FORK_STEPS, ForkSteps
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks
-from lab.snapshot.resume import go_on, wake
+from lab.snapshot.resume import continue_guest, resume_guest
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import TemplateWish
 from lab.toolchain.select import resolve_drivers
@@ -137,7 +137,8 @@ def test_a_fork_has_the_time_of_day_that_it_is_told(make: Callable[..., Forks], 
     moment = datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC)
     forks = make(
         steps=ForkSteps(
-            wake=functools.partial(wake, wall=moment.timestamp), go_on=functools.partial(go_on, wall=moment.timestamp)
+            resume=functools.partial(resume_guest, wall=moment.timestamp),
+            continue_guest=functools.partial(continue_guest, wall=moment.timestamp),
         )
     )
     guest = fork_of(forks, "clock")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.errors import ServiceError
-from lab.guest.driverstatus import HINT, told_by_start
+from lab.guest.driverstatus import HINT, explain_start_error
 from lab.guest.scanswer import ScReply
 
 
@@ -46,5 +46,5 @@ def test_a_missing_file_is_not_told_as_the_drivers_word_alone() -> None:
 
 def test_other_calls_and_other_codes_say_nothing_about_driver_entry() -> None:
     assert "DriverEntry returned" not in refused("sc stop Frob", 1450).message
-    assert told_by_start(1062) == ("", "")
+    assert explain_start_error(1062) == ("", "")
     assert "DriverEntry returned" not in refused("sc start Frob", 577).message

@@ -362,7 +362,7 @@ def test_a_parked_shell_is_taken_up_over_the_channel_that_is_still_connected(
     guest.stream = lambda: held
     other = guest.transport()
     other.resume(state, timeout=30)
-    assert other._kept._command_id == state["command"]
+    assert other._standing_cmd._command_id == state["command"]
     assert other.run("true && echo in the same shell", timeout=30).text == "in the same shell\n"
     assert list(guest.server._shells._shells) == [state["shell"]]
     assert guest.tcp_connections == 0

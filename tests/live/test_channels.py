@@ -25,7 +25,7 @@ from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import open_prints
 from lab.prints.unobserved import Unobserved
 from lab.prints.wine import WinePrintSource
-from lab.snapshot.resume import go_on
+from lab.snapshot.resume import continue_guest
 from lab.vm.argv import build_argv
 from tests.machines import MachineDouble
 from tests.simulated import manifest as simulated_manifest
@@ -324,7 +324,7 @@ def live(machine: Any) -> Callable[..., Any]:
 
 def test_a_fork_that_goes_on_is_told_the_time_while_it_is_let_run(machine: Any, live: Callable[..., Any]) -> None:
     source = prints_of(machine)
-    go_on(machine, live(source), wall=lambda: 1795590907.25)
+    continue_guest(machine, live(source), wall=lambda: 1795590907.25)
     assert machine.runs == [1]  # once, and when the request was on its way
     words = machine.ends[0].recv(200).split()
     assert words[:2] == [b"WAKE", b"1795590907.250000"]
@@ -333,7 +333,7 @@ def test_a_fork_that_goes_on_is_told_the_time_while_it_is_let_run(machine: Any, 
 
 
 def test_a_fork_whose_prints_nobody_resumes_is_let_run_all_the_same(machine: Any, live: Callable[..., Any]) -> None:
-    go_on(machine, live(Unobserved()))
+    continue_guest(machine, live(Unobserved()))
     assert machine.runs == [0]
 
 
@@ -344,6 +344,6 @@ def test_a_fork_that_does_not_take_the_time_is_an_error(machine: Any, live: Call
     machine.open = refused
     source = prints_of(machine)
     with pytest.raises(TransportError, match="after the guest was resumed: nobody listens"):
-        go_on(machine, live(source))
+        continue_guest(machine, live(source))
     assert machine.runs == []
     source.close()

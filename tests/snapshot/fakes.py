@@ -74,7 +74,7 @@ class SimulatedVms:
     """What :class:`~lab.snapshot.fork_maker.ForkSteps` does, to simulated VMs.
 
     Attributes:
-        restore_errors, wake_errors, delivery_errors, go_on_errors: Raised by the next call of that step, one each.
+        restore_errors, resume_errors, delivery_errors, continue_errors: Raised by the next call of that step, one each.
         machines: The VMs that were restored.
         folders: Their run folders.
         guests: The guests that answered.
@@ -83,16 +83,16 @@ class SimulatedVms:
     def __init__(self, source: SimulatedSource) -> None:
         self.source = source
         self.restore_errors: list[Exception] = []
-        self.wake_errors: list[Exception] = []
+        self.resume_errors: list[Exception] = []
         self.delivery_errors: list[Exception] = []
-        self.go_on_errors: list[Exception] = []
+        self.continue_errors: list[Exception] = []
         self.machines: list[StubbornMachine] = []
         self.folders: list[Path] = []
         self.guests: list[LiveGuest] = []
 
     @property
     def steps(self) -> ForkSteps:
-        return ForkSteps(restore=self.restore, wake=self.wake, deploy=self.deploy, go_on=self.go_on)
+        return ForkSteps(restore=self.restore, resume=self.resume, deploy=self.deploy, continue_guest=self.continue_guest)
 
     def restore(
         self, _snapshot: Snapshot, _folder: Path, run_dir: Path, *, name: str, waiting: WaitingSupervisor | None
@@ -105,7 +105,7 @@ class SimulatedVms:
         self.machines.append(StubbornMachine())
         return self.machines[-1]
 
-    def wake(
+    def resume(
         self,
         machine: Machine,
         template: Template,
@@ -117,7 +117,7 @@ class SimulatedVms:
         on_close: Callable[[bool], None],
     ) -> LiveGuest:
         del begin, drive
-        _raise_next(self.wake_errors)
+        _raise_next(self.resume_errors)
         assert isinstance(machine, SimulatedMachine)
         prints = SimulatedPrints(machine)
         transport = SimulatedTransport(machine, prints)
@@ -129,8 +129,8 @@ class SimulatedVms:
         _raise_next(self.delivery_errors)
         return deploy(guest, payload, read_later=read_later, clock=clock)
 
-    def go_on(self, machine: Machine, _live: LiveGuest) -> None:
-        _raise_next(self.go_on_errors)
+    def continue_guest(self, machine: Machine, _live: LiveGuest) -> None:
+        _raise_next(self.continue_errors)
         machine.cont()
 
 
@@ -181,7 +181,7 @@ class World:
 
 def failing(forks: Forks, world: World, errors: int) -> Callable[[], None]:
     def once() -> None:
-        world.vms.wake_errors = [GuestExited("QEMU ended with exit code 1") for _ in range(errors)]
+        world.vms.resume_errors = [GuestExited("QEMU ended with exit code 1") for _ in range(errors)]
         for _ in range(errors):
             with pytest.raises(LabError):
                 forks.fork("gw0-1", SYNC)

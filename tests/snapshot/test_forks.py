@@ -66,7 +66,7 @@ def test_a_base_that_is_removed_meanwhile_does_not_end_forking(forks: Forks, wor
 
 
 def test_a_fork_that_does_not_wake_is_counted_and_leaves_nothing(forks: Forks, world: World) -> None:
-    world.vms.wake_errors = [GuestExited("QEMU ended")]
+    world.vms.resume_errors = [GuestExited("QEMU ended")]
     with pytest.raises(GuestExited):
         forks.fork("gw0-1", SYNC)
     assert forks.figures.failed == 1
@@ -96,7 +96,7 @@ def test_the_template_that_failed_is_removed_and_not_the_one_that_was_made_meanw
         assert over.wait(30)
 
     world.maker.while_loading = [wait]
-    world.vms.wake_errors = [GuestExited("1"), GuestExited("2")]
+    world.vms.resume_errors = [GuestExited("1"), GuestExited("2")]
     for _ in range(2):
         with pytest.raises(GuestExited):
             forks.fork("gw0-1", SYNC)

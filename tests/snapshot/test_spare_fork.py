@@ -45,7 +45,7 @@ def test_a_spare_that_died_is_replaced(forks: Forks, world: World) -> None:
 def test_a_spare_that_does_not_answer_when_it_is_let_run_is_replaced(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     forks.prepare("gw0-2", SYNC)
-    world.vms.go_on_errors = [TransportError("the guest did not take the time of day")]
+    world.vms.continue_errors = [TransportError("the guest did not take the time of day")]
     guest = forks.fork("gw0-2", SYNC)
     assert guest is not None
     assert guest.machine is world.vms.machines[2]
@@ -65,7 +65,7 @@ def test_a_spare_that_cannot_be_restored_is_no_failure(forks: Forks, world: Worl
 def test_whatever_happens_to_a_spare_in_the_background_stays_there(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     for wish in (SYNC, PLAIN):
-        world.vms.wake_errors.append(ValueError("not what was expected"))
+        world.vms.resume_errors.append(ValueError("not what was expected"))
         forks.prepare("gw0-2", SYNC)
         guest = forks.fork("gw0-2", wish)
         assert guest is not None

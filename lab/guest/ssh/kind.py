@@ -1,4 +1,4 @@
-"""SSH as a kind of transport: commands by exec, files by SFTP. It leaves nothing in a snapshot."""
+"""SSH as a kind of transport: commands through exec, files through SFTP. It leaves nothing in a snapshot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SshKind:
 
     def connect(self, access: GuestAccess) -> Transport:
         """See :class:`~lab.guest.transport_kind.TransportKind`."""
-        from lab.guest.ssh.transport import open_ssh  # paramiko takes 60 ms to import, for which only its users wait
+        from lab.guest.ssh.transport import open_ssh  # importing paramiko takes 60 ms, so only its users wait for it
 
         key = access.account.ssh_private_key
         return open_ssh(

@@ -32,7 +32,7 @@ def login(
     try:
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
         if host_key is not None:
-            # A server with several keys would otherwise choose one that is not the pinned one.
+            # Otherwise a server with several keys may choose another one than the pinned key.
             name = host_key.get_name()
             options = transport.get_security_options()
             options.key_types = [t for t in options.key_types if t == name or (name == "ssh-rsa" and t.startswith("rsa-sha2"))]
@@ -75,7 +75,7 @@ def load_host_key(line: str) -> paramiko.PKey:
     """Load a public key line such as ``ssh-ed25519 AAAA…``; ConfigError when it is not one."""
     try:
         return paramiko.PKey.from_type_string(line.split()[0], base64.b64decode(line.split()[1], validate=True))
-    except Exception as problem:  # what a damaged key raises differs by its type
+    except Exception as problem:  # the exception for a damaged key depends on the key's type
         raise ConfigError(
             f"the SSH host key cannot be read: {line[:40]!r}", hint="it must be a public key line: ssh-ed25519 AAAA…"
         ) from problem

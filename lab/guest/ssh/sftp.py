@@ -25,12 +25,12 @@ def sftp_path(path: str) -> str:
 
 
 def put(sftp: paramiko.SFTPClient, source: Path, remote: str, *, check_time: Callable[[], None]) -> None:
-    """Copy a file or folder to ``remote``; parents are made.
+    """Copy a file or folder to ``remote``; parents are created.
 
     Args:
         sftp: The session.
         source: File or folder of the host.
-        remote: SFTP name of the copy itself.
+        remote: SFTP path of the copy, including its name.
         check_time: Called before each file; raises when the copy has taken too long.
     """
     if not source.is_dir():
@@ -51,7 +51,7 @@ def get(sftp: paramiko.SFTPClient, remote: str, place: Path, *, check_time: Call
     """Copy a file or folder to ``place``, which must not exist; see :func:`put`.
 
     Raises:
-        TransportError: The guest lists something that is no file name.
+        TransportError: The guest lists an entry that is not a file name.
     """
     check_time()
     if not stat.S_ISDIR(sftp.stat(remote).st_mode or 0):

@@ -1,8 +1,8 @@
-"""Transport over SSH: commands by exec, files by SFTP, the host key pinned.
+"""Transport over SSH: commands through exec, files through SFTP, with a pinned host key.
 
 The server's account opens ``cmd``: OpenSSH on Windows does, and so does the free guest's login shell. A Unix exit status has 8
-bits, a Windows exit code 32, so cmd itself is asked to write the code behind the command's output. No agent, no known_hosts,
-no key files of the user: what identifies guest and lab comes from the image.
+bits, a Windows exit code 32, so cmd is asked to write the code after the command's output. The user's agent, known_hosts and
+key files are not used: all keys come from the image.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class SshTransport:
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         """Run a command; see :meth:`lab.guest.protocol.Transport.run`.
 
-        The server always puts its shell in between, so ``shell=False`` saves no process here; a list is quoted for it.
+        The server always runs its shell, so ``shell=False`` saves no process here; a list is quoted for it.
         """
         line = quoting.command_text(command, shell=shell or not isinstance(command, str))
         started = self._clock()
@@ -111,15 +111,15 @@ class SshTransport:
         with self._words(f"running `{line[:200]}`"):
             channel = self._ready().open_session(timeout=timeout)
             try:
-                # `call` reads its line again after the command has ended, so that this is the error level of then; the caret
-                # hides it from the first reading.
+                # `call` reads its line again after the command has ended, so that this is the error level of that time; the
+                # caret hides it from the first reading.
                 channel.exec_command(f"{line} & call echo {mark}%^errorlevel%")
                 out, err = self._talk(channel, stdin, line, started, timeout)
                 status = channel.recv_exit_status() if channel.exit_status_ready() else -1
             finally:
                 channel.close()
-        out, told = take_exit_code(out, mark)
-        status = status if told is None else told
+        out, printed = take_exit_code(out, mark)
+        status = status if printed is None else printed
         if status == -1:
             raise TransportError(f"{self._where}: `{line[:200]}` ended without an exit code: the guest closed the connection")
         return CommandResult(
@@ -165,7 +165,7 @@ class SshTransport:
                 left = _send(channel, left)
                 moved = True
             if not moved and channel.exit_status_ready() and channel.eof_received:
-                # EOF comes behind the data, so what arrived between the two looks is still to be taken.
+                # EOF comes after the data, so data that arrived between the two checks is still to be read.
                 _drain(channel, out, err)
                 return bytes(out), bytes(err)
             if not moved and channel.closed:
@@ -174,7 +174,7 @@ class SshTransport:
             if waits <= 0:
                 raise self._hung(line, timeout, bytes(out + err))
             if not moved:
-                # The descriptor tells of incoming data only; a full window for the input shows by looking again.
+                # The descriptor shows incoming data only; whether the window has room for input must be checked again.
                 select.select([channel.fileno()], [], [], min(waits, _POLL_S if left or channel.eof_received else 1.0))
 
     def _hung(self, line: str, timeout: float, said: bytes) -> GuestHung:
@@ -223,7 +223,7 @@ class SshTransport:
 
     @contextmanager
     def _words(self, doing: str) -> Iterator[None]:
-        """Turn what the library and the sockets raise into the lab's errors."""
+        """Translate exceptions of the library and of sockets into the lab's errors."""
         try:
             yield
         except LabError:
@@ -236,16 +236,16 @@ class SshTransport:
             ) from problem
         except FileNotFoundError as problem:
             raise TransportError(f"{self._where}: {doing}: a file or folder is missing in the guest") from problem
-        except Exception as problem:  # paramiko, socket: their types end here
+        except Exception as problem:  # exceptions of paramiko and socket are not raised any further
             self.close()
             raise TransportError(f"{self._where}: {doing}: {_problem_text(problem)}") from problem
 
 
 def take_exit_code(output: bytes, mark: str) -> tuple[bytes, int | None]:
-    """Take the lines ``MARK CODE`` out of an output.
+    """Remove the lines ``MARK CODE`` from an output.
 
-    A command that ends its cmd by ``exit`` writes none, and the server's exit status has to do; one whose last part is a loop
-    writes several, and the last one counts.
+    A command that ends its cmd with ``exit`` writes none; then the server's exit status is used. A command that ends in a loop
+    writes several; the last one counts.
     """
     line = re.compile(re.escape(mark.encode()) + rb"(-?\d{1,10})[ ]*\r?\n?")
     codes = line.findall(output)
@@ -264,7 +264,7 @@ def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
 
 
 def _send(channel: paramiko.Channel, left: memoryview) -> memoryview:
-    """Send what the window takes; at the end, or when the command does not read any more, close the input."""
+    """Send as much as the window accepts; at the end, or when the command no longer reads, close the input."""
     try:
         left = left[channel.send(bytes(left[:_CHUNK])) :]
     except TimeoutError:

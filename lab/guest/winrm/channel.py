@@ -1,7 +1,7 @@
-"""WinRM over a byte stream that is private to the machine's owner, instead of over TCP.
+"""WinRM over a byte stream that is private to the VM's owner, instead of over TCP.
 
-The free guest's WinRM service answers on a virtio-serial port, too. Nobody else can read along or join in there, as behind
-TLS, so that a login is a header (Basic) and messages are not encrypted; and the stream is still connected in a fork. Hyper-V's
+The free guest's WinRM service answers on a virtio-serial port, too. No other process can read or write this stream, so that, as
+with TLS, the login is a header (Basic) and messages are not encrypted. The stream stays connected in a fork. Hyper-V's
 PowerShell Direct is the same idea.
 """
 
@@ -22,11 +22,11 @@ ENDPOINT = "http://channel/wsman"
 
 
 class ChannelLostError(Exception):
-    """The stream cannot be had (any more); the request was not sent. The text says why."""
+    """The stream cannot be opened, or is closed; the request was not sent. The text says why."""
 
 
 class _Once:
-    """Opens the stream, and never again: whoever finds it closed might otherwise wait behind another holder, unheard.
+    """Opens the stream once. A second connection might wait unnoticed while QEMU serves another holder.
 
     Args:
         stream: Opens it.
@@ -47,7 +47,7 @@ class _Once:
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """An HTTP connection over a stream that is opened already.
+    """An HTTP connection over a given stream.
 
     Args:
         stream: Opens it.
@@ -58,7 +58,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         self._stream = stream
 
     def connect(self) -> None:
-        """Take the stream."""
+        """Open the stream."""
         self.sock = self._stream()
         if isinstance(self.timeout, int | float):
             self.sock.settimeout(self.timeout)

@@ -1,4 +1,4 @@
-"""What can go wrong with a WinRM request, in words; the library's exceptions end here."""
+"""What can go wrong with a WinRM request, in words; the library's exceptions are translated here."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from lab.guest.winrm.channel import ChannelLostError
 
 _SHELL_GONE = frozenset(
     {
-        2150858843,  # the shell was not found: it idled out, or the service was restarted
-        2150859174,  # too many commands for this user: the old shell must go
+        2150858843,  # the shell was not found: it timed out, or the service was restarted
+        2150859174,  # too many commands for this user: the old shell must be closed
         2147943418,  # the shell's registry key is marked for deletion
     }
 )
 
 
 class Refused(Exception):
-    """A request failed. Says whether it certainly did nothing in the guest; never leaves this package.
+    """A request failed. It says whether the request certainly did nothing in the guest. Only used inside this package.
 
     Attributes:
-        is_fault: The service itself answered so.
+        is_fault: The service answered with this error.
         shell_gone: The shell must be opened again.
         win32: The Windows error of a program that did not start, where it is one.
         harmless: Nothing was started; the request may be sent again.
@@ -35,7 +35,7 @@ class Refused(Exception):
         # Small numbers are Windows errors, here of CreateProcess; WinRM's own begin at 0x80330000.
         self.win32 = code if code is not None and 0 < code < 0x10000 else None
         refused_http = isinstance(problem, WinRMTransportError) and problem.code in (400, 401, 403)
-        # The service answers these before it has read the message: the authentication of the connection is gone.
+        # The service sends these before it reads the message: the authentication of the connection is lost.
         self.harmless = self.shell_gone or refused_http or isinstance(problem, InvalidCredentialsError | ChannelLostError)
         self._rejected = isinstance(problem, InvalidCredentialsError | PermissionError)
 
@@ -52,7 +52,7 @@ def fault_text(fault: WSManFaultError) -> str:
 
 
 def problem_text(problem: Exception) -> str:
-    """Why there was no answer, or none that could be used."""
+    """Why there was no usable answer."""
     if isinstance(problem, InvalidCredentialsError | PermissionError):
         return "the guest rejected the credentials"
     if isinstance(problem, ChannelLostError):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lab.guest.winrm.transport import WinRmTransport
 
 _LOOPBACK = "127.0.0.1"
-#: In the parked state: the shell was left by the VM's channel, on which the guest still waits.
+#: In the parked state: the shell was left over the VM's channel, on which the guest still waits.
 _BY_CHANNEL = "by_channel"
 
 
@@ -27,13 +27,15 @@ class WinRmKind:
     files_by = "winrm"
 
     def connect(self, access: GuestAccess) -> WinRmTransport:
-        """See :class:`~lab.guest.transport_kind.TransportKind`. By the port: the channel has one holder at a time."""
+        """Through the port, because the channel serves one connection at a time; see
+        :class:`~lab.guest.transport_kind.TransportKind`.
+        """
         return _open(access, channel=False)
 
     def park(self, transport: Transport, access: GuestAccess, *, timeout: float, progress: Callable[[str], None]) -> Parked:
         """See :class:`~lab.guest.transport_kind.ParksInGuest`.
 
-        A shell and in it a cmd stay in the guest. With a channel, the connection to them stays open over the snapshot.
+        A shell with a running cmd stays in the guest. With a channel, the connection to it survives the snapshot.
         """
         from lab.guest.winrm.transport import WinRmTransport
 
@@ -44,7 +46,7 @@ class WinRmKind:
         if control is not None:
             try:
                 if control is not transport:
-                    # First: the guest has time to be done with that connection before it is stopped.
+                    # First, so that the guest has time to finish with that connection before it is stopped.
                     transport.close()
                 return Parked(state={**control.park(timeout=timeout), _BY_CHANNEL: "yes"}, release=control.abandon)
             except LabError as error:
@@ -66,7 +68,7 @@ class WinRmKind:
 
 
 def _open(access: GuestAccess, *, channel: bool) -> WinRmTransport:
-    from lab.guest.winrm.transport import open_winrm  # with pywinrm, for which only its users wait
+    from lab.guest.winrm.transport import open_winrm  # imports pywinrm, so only its users wait for it
 
     return open_winrm(
         _LOOPBACK,

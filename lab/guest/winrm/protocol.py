@@ -53,7 +53,7 @@ class Running:
         deadline: On the transport's clock.
         timeout: Seconds that it was given.
         command_id: The service's name for it; empty when it did not start.
-        fed: Its input was sent, and its end.
+        fed: All of its input was sent, including its end.
         stdout: Output so far.
         stderr: Error output so far.
         exit_code: Valid once it is done.
@@ -99,10 +99,10 @@ def make_channel_protocol(stream: Callable[[], socket.socket], username: str, pa
 
 
 def _make(endpoint: str, username: str, password: SecretStr, **settings: Any) -> ShellProtocol:
-    # Neither proxy nor certificates of the environment: the guest is on this machine, and pywinrm warns about either.
-    # "none" is documented as a string for the latter, and means that there are none only as a value.
+    # No proxy or certificates from the environment: the guest is on this host, and pywinrm warns about either.
+    # For certificates, the documentation has the string "none", but only the value None turns them off.
     try:
-        # The password is in no variable of this frame, which a traceback would show.
+        # The password is in no variable of this frame, because a traceback would show it.
         made = PywinrmProtocol(
             endpoint=endpoint,
             transport="ntlm",

@@ -1,6 +1,6 @@
-"""A connection to a guest's WinRM with one shell in it: its requests, and new connections where that is safe.
+"""A connection to a guest's WinRM with one shell: sends requests, and reconnects where that is safe.
 
-A command that may have been started, and that may not be repeated, is never sent a second time.
+A command that may have been started and must not run twice is never sent again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from lab.host.passed import passed_over
 
 _LOG = logging.getLogger(__name__)
 
-#: UTF-8: what a program writes in the console's code page arrives as UTF-8.
+#: UTF-8: output in the console's code page arrives as UTF-8.
 CODEPAGE = 65001
-#: Finished commands stay in the shell until it is deleted; WinRM counts them against the user (1500 by default). A new shell
-#: every so often costs two requests, the usual Signal after each command one request per command.
+#: Finished commands stay in the shell until it is deleted, and WinRM limits their number per user (1500 by default). A new
+#: shell now and then costs two requests; the usual Signal costs one request per command.
 COMMANDS_PER_SHELL = 100
 #: Seconds that one Send may wait in the guest for a program that does not read.
 _SEND_S = 2
@@ -39,9 +39,9 @@ class WinRmShell:
         channel: Makes the protocol object that is used first; None: there is only ``connect``.
         grace_s: Seconds that an answer may be late.
         operation_s: Longest time that one request may wait in the guest.
-        keepalive_s: A connection that was idle for longer is not trusted any more. It may be closed by then, and the library
-            would encrypt with the keys of the old connection.
-        on_lost: Called when a shell is given up, with all that ran in it.
+        keepalive_s: A connection that was idle for longer is not used again: it may be closed, and the library would encrypt
+            with the keys of the old connection.
+        on_lost: Called when a shell is given up, with everything that ran in it.
         clock: Monotonic seconds.
     """
 
@@ -73,16 +73,16 @@ class WinRmShell:
 
     @property
     def shell_id(self) -> str:
-        """The service's name of the shell; empty as long as there is none."""
+        """The service's id of the shell; empty as long as there is none."""
         return self._shell or ""
 
     @property
     def on_channel(self) -> bool:
-        """Whether the connection is the guest's channel; one that was not made yet is not."""
+        """Whether the connection is the guest's channel; False before the first connection."""
         return self._on_channel
 
     def take(self, shell_id: str) -> None:
-        """Go on in a shell that somebody has left in the guest."""
+        """Use a shell that was left in the guest."""
         if self._protocol is None:
             self._protocol = self._reach()
         self._shell, self._commands = shell_id, 1
@@ -95,7 +95,7 @@ class WinRmShell:
         self._on_lost()
         if protocol is None:
             return
-        # The guest may be gone already; there is nothing left to save.
+        # The guest may have ended; then there is nothing to delete.
         with passed_over(_LOG, "closing a WinRM shell", Exception):
             if shell is not None:
                 self._limit(protocol, 2, grace=2)
@@ -104,7 +104,7 @@ class WinRmShell:
             protocol.transport.close_session()
 
     def drop(self, *, forget_shell: bool = False) -> None:
-        """Close the connection; the shell lives on in the guest and is found again by its id."""
+        """Close the connection; the shell stays in the guest and is found again by its id."""
         protocol, self._protocol = self._protocol, None
         if forget_shell:
             self._shell = None
@@ -134,15 +134,15 @@ class WinRmShell:
         return self._protocol, self._shell
 
     def start(self, run: Running, line: str, *, shell: bool) -> str:
-        """Send Command; once more where the first try certainly started nothing.
+        """Send Command; a second time if the first try certainly started nothing.
 
         Args:
-            run: Gets the end of a program that cannot be started: the Windows error is its exit code.
+            run: Gets the result of a program that cannot be started: the Windows error is its exit code.
             line: The command line.
             shell: It is one for cmd.
 
         Returns:
-            The service's name of the command; empty when it was not started.
+            The service's id of the command; empty if it was not started.
 
         Raises:
             TransportError: The guest does not answer, or refuses.
@@ -171,9 +171,9 @@ class WinRmShell:
         raise AssertionError("unreachable")
 
     def send(self, run: Running, data: bytes, *, end: bool, repeatable: bool = False) -> bool:
-        """Send input; False when the guest had no room for it in time and took nothing of it.
+        """Send input; False if the guest had no room for it in time and accepted none of it.
 
-        False as well when the shell or the login is lost, if the command is ``repeatable``.
+        Also False if the shell or the login is lost and the command is ``repeatable``.
         """
         if self._clock() >= run.deadline:
             raise self._hung(run)
@@ -187,13 +187,13 @@ class WinRmShell:
         except Refused as refused:
             if repeatable and refused.harmless:
                 return False
-            # A program that ended without reading its input is no error of the transport: Receive tells its exit code.
+            # A program that ended without reading its input is no error of the transport: Receive returns its exit code.
             if not refused.is_fault or refused.shell_gone:
                 raise refused.as_error() from refused.__cause__
         return True
 
     def receive(self, run: Running, longest: int | None = None) -> None:
-        """One Receive: collect what came, or close the input, or give up at the deadline.
+        """Send one Receive: collect output, or close the input, or give up at the deadline.
 
         Args:
             run: The command.
@@ -222,7 +222,7 @@ class WinRmShell:
         run.exit_code, run.done = code, done
 
     def _not_started(self, run: Running, refused: Refused) -> str:
-        """A program that does not start is a result like cmd's: its exit code is the Windows error."""
+        """A program that does not start gives a result as in cmd: its exit code is the Windows error."""
         run.exit_code, run.done, run.fed = refused.win32 or 0, True, True
         run.stderr.append(str(refused).encode())
         return ""
@@ -246,7 +246,7 @@ class WinRmShell:
         )
 
     def _reach(self) -> ShellProtocol:
-        """A new connection: by the channel, where there is one that has not failed yet."""
+        """Make a new connection: over the channel if there is one that has not failed yet."""
         channel, self._channel = self._channel, None
         self._on_channel = channel is not None
         return channel() if channel is not None else self._connect()
@@ -262,7 +262,7 @@ class WinRmShell:
         protocol.transport.read_timeout_sec = operation_s + (self._grace_s if grace is None else grace)
 
     def _drop_shell(self) -> None:
-        """Delete the shell, also one that the guest has forgotten."""
+        """Delete the shell, even if the guest does not know it any more."""
         protocol, shell = self._protocol, self._shell
         self._shell = None
         self._on_lost()
@@ -273,7 +273,7 @@ class WinRmShell:
 
     @contextmanager
     def _words(self, doing: str) -> Iterator[None]:
-        """Turn everything that the libraries raise into :class:`Refused`; operation time-outs pass."""
+        """Translate all exceptions of the libraries into :class:`Refused`, except operation timeouts."""
         try:
             yield
         except (WinRMOperationTimeoutError, LabError):
@@ -282,7 +282,7 @@ class WinRmShell:
         except WSManFaultError as fault:
             self._last_answer = self._clock()
             raise Refused(f"{self.where}: {doing}: {fault_text(fault)}", fault=fault) from without_frames(fault)
-        except Exception as problem:  # requests, urllib3, spnego, pywinrm, XML: their types end here
+        except Exception as problem:  # exceptions of requests, urllib3, spnego, pywinrm and XML are not raised any further
             self.drop()
             raise Refused(f"{self.where}: {doing}: {problem_text(problem)}", problem=problem) from without_frames(problem)
         else:

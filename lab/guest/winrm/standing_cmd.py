@@ -1,9 +1,9 @@
-"""A ``cmd`` that stays: commands that only read are given to one that runs already, instead of starting one for each.
+"""A standing ``cmd``: commands that only read are sent to a cmd that runs already, instead of one new process each.
 
-A process start is nearly all that a small command costs (in an emulated guest 130 of 140 ms; of the requests, 10). What is run
-so may neither leave anything behind for the next, nor wait for anybody, nor matter when it is run twice: ``echo``, ``ver``,
-``vol``, ``dir`` and ``type``, alone and without redirection. Everything else gets a process of its own, and so do these
-whenever the kept one does not answer as it should.
+Starting a process is most of the cost of a small command (130 of 140 ms in an emulated guest; the requests take 10). A command
+that runs this way must leave nothing for the next one, must not wait for input, and must do no harm if it runs twice: ``echo``,
+``ver``, ``vol``, ``dir`` and ``type``, alone and without redirection. Every other command gets its own process, and so do these
+if the standing cmd does not answer as expected.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from lab.errors import LabError
 from lab.guest.protocol import CommandResult
 from lab.guest.winrm.protocol import Running
 
-#: Quiet, without the registry's autorun commands, and to stay.
+#: Without echo, without the registry's autorun commands, and stays.
 CMD: Final = r"C:\windows\system32\cmd.exe /Q /D /K"
-#: A guest whose cmd fails this often is not asked any more.
+#: After so many failures, no standing cmd is used in this guest.
 _MOST_FAILURES: Final = 2
 _READS: Final = re.compile(r"\s*(?:echo (?!\s*(?:on|off)?\s*$)|(?:ver|vol|dir|type)(?:[\s.\\]|$))", re.IGNORECASE)
-# What cmd itself reads as more than a word, line ends, and what is not ASCII: a pipe is read by the console's code page.
+# Characters that cmd interprets, line ends, and characters outside of ASCII: cmd reads a pipe in the console's code page.
 _SPECIAL: Final = re.compile(r"[&|()<>^%!\x00-\x08\x0a-\x1f\x7f-\U0010ffff]")
-# Help and long lists that wait for a key, and the console as a file.
+# Help and long lists, which wait for a key, and the console as a file.
 _WAITS: Final = re.compile(r"/\s*[?p]|(?:^|[\s\"=,;\\/.:])con(?:[\s\":.]|$)", re.IGNORECASE)
 _LONGEST: Final = 2000
 
 
 def fits(line: str) -> bool:
-    """Whether a line may be given to a cmd that stays."""
+    """Whether a line may be sent to a standing cmd."""
     return (
         len(line) <= _LONGEST
         and _READS.match(line) is not None
@@ -41,7 +41,7 @@ def fits(line: str) -> bool:
 
 
 def framed(line: str, mark: str) -> bytes:
-    """The line between marks: one before its output, one behind it with its error level, one behind its error stream.
+    """The line between marks: one before its output, one after it with its error level, one after its error stream.
 
     ``ver`` clears the error level, which ``echo`` leaves as it was. ``call`` reads its line again when the command has ended.
     """
@@ -51,7 +51,7 @@ def framed(line: str, mark: str) -> bytes:
 def taken(stdout: bytes, stderr: bytes, mark: str) -> tuple[bytes, bytes, int] | None:
     """Output, error output and error level of a framed line; None as long as they are not complete.
 
-    What stands before the first mark, a prompt for example, does not belong to it.
+    Text before the first mark, such as a prompt, is dropped.
     """
     name = re.escape(mark.encode("ascii"))
     begin = re.search(name + rb"b *\r?\n", stdout)
@@ -63,23 +63,23 @@ def taken(stdout: bytes, stderr: bytes, mark: str) -> tuple[bytes, bytes, int] |
 
 
 class Conversation(Protocol):
-    """What the transport does for a kept command."""
+    """The requests that a standing cmd needs from the transport."""
 
     def ready(self) -> None:
-        """Have a connection and a shell; a new shell has no kept command."""
+        """Have a connection and a shell; a new shell has no standing cmd."""
 
     def start(self, line: str, timeout: float) -> Running:
         """Start a program directly."""
 
     def send(self, run: Running, data: bytes) -> bool:
-        """Send input; False when there was no room, or when the guest has lost the shell."""
+        """Send input; False if there was no room, or if the guest has lost the shell."""
 
     def receive(self, run: Running) -> None:
         """Wait for output or the end; terminates the command at its deadline."""
 
 
 class StandingCmd:
-    """The cmd that stays in a transport's shell.
+    """The standing cmd in a transport's shell.
 
     Args:
         conversation: The transport's requests.
@@ -104,7 +104,7 @@ class StandingCmd:
         if self._failures >= _MOST_FAILURES or not fits(line):
             return None
         self._asked += 1
-        if self._asked == 1 and not self._command_id:  # a process for one line alone is what there is without this
+        if self._asked == 1 and not self._command_id:  # for a single line, a standing cmd saves nothing
             return None
         started = self._clock()
         try:
@@ -129,15 +129,15 @@ class StandingCmd:
 
     @property
     def command_id(self) -> str:
-        """The service's name of the cmd that waits for lines; empty as long as there is none."""
+        """The service's id of the cmd that waits for lines; empty as long as there is none."""
         return self._command_id
 
     def take(self, command_id: str) -> None:
-        """Make use of a cmd that waits for lines already, from here on."""
+        """Use a cmd that waits for lines already."""
         self._command_id = command_id
 
     def forget(self) -> None:
-        """Its shell is gone, or it cannot be relied on."""
+        """Forget the cmd: its shell is gone, or it does not answer as expected."""
         self._command_id = ""
 
     def _talk(self, run: Running, line: str) -> tuple[bytes, bytes, int] | None:

@@ -1,8 +1,8 @@
 """Transport over WinRM: one long-lived shell, NTLM with message encryption, two requests per command.
 
-pywinrm does the protocol. The lab adds a shell that stays open, reconnects where that is safe, and words its errors
-(:mod:`lab.guest.winrm.shell`); a ``cmd`` that stays open in it (:mod:`lab.guest.winrm.standing_cmd`); deadlines, and input
-in chunks.
+pywinrm implements the protocol. The lab adds a shell that stays open, reconnects where that is safe, and clear errors
+(:mod:`lab.guest.winrm.shell`); a ``cmd`` that stays open in it (:mod:`lab.guest.winrm.standing_cmd`); deadlines; and input in
+chunks.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from lab.guest.winrm.protocol import Running, ShellProtocol, make_channel_protoc
 from lab.guest.winrm.shell import WinRmShell
 from lab.guest.winrm.standing_cmd import CMD, StandingCmd
 
-#: Bytes of input per Send. As base64 in an envelope it stays below 150 KB, the smallest limit of any WinRM.
+#: Bytes of input per Send. As base64 in an envelope it stays below 150 KB, the smallest envelope limit of any WinRM version.
 SEND_CHUNK = 96 * 1024
-#: Takes lines.
+#: Reads lines.
 _INTERPRETER = CMD
 
 
@@ -47,7 +47,7 @@ def open_winrm(
         username: Guest account.
         password: Its password; never part of a message or a repr.
         channel: Opens the guest's private stream, see :mod:`lab.guest.winrm.channel`. It is used until it breaks for the first
-            time; from then on the port is.
+            time; then the port is used.
         tools_dir: Guest folder that holds ``labfile.exe``.
         grace_s: Seconds that an answer may be late before the guest counts as not answering.
         clock: Monotonic seconds.
@@ -73,9 +73,9 @@ class WinRmTransport:
         grace_s: Seconds that an answer may be late.
         operation_s: Longest time that one Receive may wait in the guest.
         input_end_s: When a command without input is still running after this time, its input is closed, so that a program
-            that reads its input ends instead of hanging. Not at once, because that would cost every command a request.
-        keepalive_s: A connection that was idle for longer is not trusted any more. It may be closed by then, and the library
-            would encrypt with the keys of the old connection.
+            that reads its input ends instead of hanging. Not at once, because that would cost a request for every command.
+        keepalive_s: A connection that was idle for longer is not used again: it may be closed, and the library would encrypt
+            with the keys of the old connection.
         clock: Monotonic seconds.
     """
 
@@ -105,10 +105,10 @@ class WinRmTransport:
             grace_s=grace_s,
             operation_s=operation_s,
             keepalive_s=keepalive_s,
-            on_lost=lambda: self._kept.forget(),
+            on_lost=lambda: self._standing_cmd.forget(),
             clock=clock,
         )
-        self._kept = StandingCmd(_Kept(self._shell, clock), clock)
+        self._standing_cmd = StandingCmd(_ShellRequests(self._shell, clock), clock)
 
     def __repr__(self) -> str:
         return f"<{self._where}>"
@@ -116,7 +116,7 @@ class WinRmTransport:
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         """Run a command; see :meth:`lab.guest.protocol.Transport.run`."""
         line = quoting.command_text(command, shell=shell)
-        if shell and not stdin and (done := self._kept.run(line, timeout)):
+        if shell and not stdin and (done := self._standing_cmd.run(line, timeout)):
             return done
         started = self._clock()
         run = Running(line, started + timeout, timeout)
@@ -146,19 +146,19 @@ class WinRmTransport:
         self._shell.close()
 
     def abandon(self) -> None:
-        """Close the connection and forget the shell, for a guest that is ended anyway."""
+        """Close the connection and forget the shell, for a guest that is about to be ended."""
         self._shell.drop(forget_shell=True)
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
     def park(self, *, timeout: float) -> Mapping[str, str]:
-        """Leave an open shell, and in it a cmd that waits for lines, in a guest whose snapshot is about to be taken.
+        """Leave an open shell with a cmd that waits for lines in a guest, before its snapshot.
 
-        A fork's first question is put to that cmd: an answer takes an emulated guest 0.04 s instead of the 0.15 s or more
-        that a new process takes. A TCP connection ends, because it could not be carried over; a channel stays as it is.
+        That cmd answers a fork's first command, in 0.04 s in an emulated guest; a new process takes 0.15 s or more. A TCP
+        connection is closed, because it cannot survive a snapshot; a channel stays open.
 
         Returns:
-            What :meth:`resume` wants.
+            The state for :meth:`resume`.
 
         Raises:
             TransportError: The guest does not answer.
@@ -166,7 +166,7 @@ class WinRmTransport:
         """
         run = Running(_INTERPRETER, self._clock() + timeout, timeout)
         self._shell.ready()
-        run.command_id = self._kept.command_id or self._shell.start(run, _INTERPRETER, shell=False)
+        run.command_id = self._standing_cmd.command_id or self._shell.start(run, _INTERPRETER, shell=False)
         self._converse(run)
         state = {"shell": self._shell.shell_id, "command": run.command_id}
         if not self._shell.on_channel:
@@ -175,11 +175,11 @@ class WinRmTransport:
 
     @property
     def on_channel(self) -> bool:
-        """Whether the connection is the guest's channel; that of a transport that has not connected yet is not."""
+        """Whether the connection is the guest's channel; False before the first connection."""
         return self._shell.on_channel
 
     def resume(self, state: Mapping[str, str], *, timeout: float) -> None:
-        """Connect to a woken guest, take up the shell that :meth:`park` left in it, and have its cmd answer a line.
+        """Connect to a resumed guest, use the shell that :meth:`park` left in it, and have its cmd answer a line.
 
         Raises:
             TransportError: The guest does not answer, or the shell is gone.
@@ -189,12 +189,12 @@ class WinRmTransport:
         run = Running(_INTERPRETER, self._clock() + timeout, timeout)
         run.command_id = state["command"]
         self._converse(run)
-        self._kept.take(run.command_id)
+        self._standing_cmd.take(run.command_id)
 
     def _converse(self, run: Running) -> None:
-        """Have a waiting cmd echo something that cannot be guessed."""
+        """Have a waiting cmd echo a random text."""
         token = secrets.token_hex(8)
-        run.fed = True  # or its input would be ended
+        run.fed = True  # otherwise its input would be closed
         if not self._shell.send(run, f"echo {token}\r\n".encode("ascii"), end=False):
             raise TransportError(f"{self._where}: the waiting cmd takes no input")
         while token.encode("ascii") not in b"".join(run.stdout):
@@ -211,15 +211,15 @@ class WinRmTransport:
         for start in range(0, len(stdin), SEND_CHUNK):
             chunk = stdin[start : start + SEND_CHUNK]
             while not run.done and not self._shell.send(run, chunk, end=start + len(chunk) == len(stdin)):
-                # It does not read because nobody takes what it has written. It will go on like that.
+                # It does not read, because its output was not received.
                 echoes = True
                 self._shell.receive(run, longest=1)
             if echoes and not run.done:
                 self._shell.receive(run, longest=1)
 
 
-class _Kept:
-    """The requests of a kept command; a :class:`lab.guest.winrm.standing_cmd.Conversation`."""
+class _ShellRequests:
+    """The requests of a standing cmd; a :class:`lab.guest.winrm.standing_cmd.Conversation`."""
 
     def __init__(self, shell: WinRmShell, clock: Callable[[], float]) -> None:
         self._shell = shell

@@ -133,7 +133,7 @@ class FakeShell:
     starts: bool = True
     takes: bool = True
     lost: Exception | None = None
-    #: Called by `ready`, to replace the shell under the kept command.
+    #: Called by `ready`, to replace the shell under the standing cmd.
     on_ready: Callable[[], None] = lambda: None
 
     def ready(self) -> None:
@@ -174,21 +174,21 @@ def shell() -> FakeShell:
 
 
 @pytest.fixture
-def kept(shell: FakeShell) -> StandingCmd:
-    kept = StandingCmd(shell, shell.clock)
-    assert kept.run("echo x", 9) is None  # the first one is not worth a process that stays
-    return kept
+def standing(shell: FakeShell) -> StandingCmd:
+    standing = StandingCmd(shell, shell.clock)
+    assert standing.run("echo x", 9) is None  # the first one is not worth a process that stays
+    return standing
 
 
-def test_from_the_second_line_on_one_cmd_serves(kept: StandingCmd, shell: FakeShell) -> None:
+def test_from_the_second_line_on_one_cmd_serves(standing: StandingCmd, shell: FakeShell) -> None:
     for _ in range(3):
-        done = kept.run("echo x", 9)
+        done = standing.run("echo x", 9)
         assert done is not None
         assert (done.command, done.exit_code, done.stdout, done.stderr) == ("echo x", 3, b"x\r\n", b"oh\r\n")
     assert shell.log == ["start", *["send id1", "receive"] * 3]
 
 
-def test_an_answer_in_pieces_is_awaited(kept: StandingCmd, shell: FakeShell) -> None:
+def test_an_answer_in_pieces_is_awaited(standing: StandingCmd, shell: FakeShell) -> None:
     whole = [b""]
 
     def one_byte_at_a_time(line: str) -> tuple[bytes, bytes, bool]:
@@ -198,108 +198,108 @@ def test_an_answer_in_pieces_is_awaited(kept: StandingCmd, shell: FakeShell) -> 
         return piece, err if piece != b"?" else b"", False
 
     shell.answer = one_byte_at_a_time
-    done = kept.run("echo x", 9)
+    done = standing.run("echo x", 9)
     assert done is not None
     assert done.stdout == b"x\r\n"
 
 
-def test_lines_that_do_not_fit_never_reach_it(kept: StandingCmd, shell: FakeShell) -> None:
-    assert kept.run("set x=1", 9) is None
+def test_lines_that_do_not_fit_never_reach_it(standing: StandingCmd, shell: FakeShell) -> None:
+    assert standing.run("set x=1", 9) is None
     assert shell.log == []
 
 
-def test_a_cmd_that_ends_is_given_up_after_two_tries(kept: StandingCmd, shell: FakeShell) -> None:
+def test_a_cmd_that_ends_is_given_up_after_two_tries(standing: StandingCmd, shell: FakeShell) -> None:
     shell.answer = lambda _line: (b"", b"", True)
-    assert [kept.run("echo x", 9) for _ in range(4)] == [None] * 4
+    assert [standing.run("echo x", 9) for _ in range(4)] == [None] * 4
     assert shell.log == ["start", "send id1", "receive", "start", "send id4", "receive"]
 
 
-def test_a_cmd_that_does_not_start_is_given_up(kept: StandingCmd, shell: FakeShell) -> None:
+def test_a_cmd_that_does_not_start_is_given_up(standing: StandingCmd, shell: FakeShell) -> None:
     shell.starts = False
-    assert [kept.run("echo x", 9) for _ in range(4)] == [None] * 4
+    assert [standing.run("echo x", 9) for _ in range(4)] == [None] * 4
     assert shell.log == ["start", "start"]
 
 
-def test_a_lost_shell_is_no_failure(kept: StandingCmd, shell: FakeShell) -> None:
-    assert kept.run("echo x", 9) is not None
+def test_a_lost_shell_is_no_failure(standing: StandingCmd, shell: FakeShell) -> None:
+    assert standing.run("echo x", 9) is not None
     for _ in range(3):
         shell.takes = False
-        assert kept.run("echo x", 9) is None
+        assert standing.run("echo x", 9) is None
         shell.takes = True
-        assert kept.run("echo x", 9) is not None
+        assert standing.run("echo x", 9) is not None
 
 
-def test_a_new_shell_gets_a_new_cmd(kept: StandingCmd, shell: FakeShell) -> None:
-    assert kept.run("echo x", 9) is not None
-    shell.on_ready = kept.forget
-    assert kept.run("echo x", 9) is not None
+def test_a_new_shell_gets_a_new_cmd(standing: StandingCmd, shell: FakeShell) -> None:
+    assert standing.run("echo x", 9) is not None
+    shell.on_ready = standing.forget
+    assert standing.run("echo x", 9) is not None
     assert shell.log == ["start", "send id1", "receive", "start", "send id4", "receive"]
 
 
 @pytest.mark.parametrize("error", [TransportError("no answer"), GuestHung("it did not end")])
-def test_errors_of_the_guest_are_raised_and_the_cmd_forgotten(kept: StandingCmd, shell: FakeShell, error: Exception) -> None:
+def test_errors_of_the_guest_are_raised_and_the_cmd_dropped(standing: StandingCmd, shell: FakeShell, error: Exception) -> None:
     shell.lost = error
     with pytest.raises(type(error)):
-        kept.run("echo x", 9)
+        standing.run("echo x", 9)
     shell.lost = None
-    assert kept.run("echo x", 9) is not None
+    assert standing.run("echo x", 9) is not None
     assert shell.log.count("start") == 2
 
 
 def test_a_cmd_that_waits_already_is_made_use_of_from_the_first_line_on(shell: FakeShell) -> None:
-    kept = StandingCmd(shell, shell.clock)
-    assert kept.command_id == ""
-    kept.take("parked")
-    assert kept.command_id == "parked"
+    standing = StandingCmd(shell, shell.clock)
+    assert standing.command_id == ""
+    standing.take("parked")
+    assert standing.command_id == "parked"
     for _ in range(2):
-        done = kept.run("echo x", 9)
+        done = standing.run("echo x", 9)
         assert done is not None
         assert (done.stdout, done.exit_code) == (b"x\r\n", 3)
     assert shell.log == ["send parked", "receive"] * 2
 
 
 def test_what_does_not_fit_goes_past_a_cmd_that_waits_already(shell: FakeShell) -> None:
-    kept = StandingCmd(shell, shell.clock)
-    kept.take("parked")
-    assert kept.run("set x=1", 9) is None
+    standing = StandingCmd(shell, shell.clock)
+    standing.take("parked")
+    assert standing.run("set x=1", 9) is None
     assert shell.log == []
-    assert kept.run("echo x", 9) is not None
+    assert standing.run("echo x", 9) is not None
 
 
 def test_a_waiting_cmd_whose_shell_is_gone_is_replaced(shell: FakeShell) -> None:
-    kept = StandingCmd(shell, shell.clock)
-    kept.take("parked")
+    standing = StandingCmd(shell, shell.clock)
+    standing.take("parked")
     shell.takes = False
-    assert kept.run("echo x", 9) is None
+    assert standing.run("echo x", 9) is None
     shell.takes = True
-    assert kept.run("echo x", 9) is not None
+    assert standing.run("echo x", 9) is not None
     assert shell.log == ["send parked", "start", "send id2", "receive"]
 
 
 def test_a_waiting_cmd_that_has_ended_is_replaced_and_counts_as_a_failure(shell: FakeShell) -> None:
-    kept = StandingCmd(shell, shell.clock)
-    kept.take("parked")
+    standing = StandingCmd(shell, shell.clock)
+    standing.take("parked")
     shell.answer = lambda _line: (b"", b"", True)
-    assert [kept.run("echo x", 9) for _ in range(3)] == [None] * 3
+    assert [standing.run("echo x", 9) for _ in range(3)] == [None] * 3
     assert shell.log == ["send parked", "receive", "start", "send id3", "receive"]
 
 
-def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(kept: StandingCmd, shell: FakeShell) -> None:
-    assert kept.run("echo x", 9) is not None
-    kept.take("parked")
-    assert kept.run("echo x", 9) is not None
+def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(standing: StandingCmd, shell: FakeShell) -> None:
+    assert standing.run("echo x", 9) is not None
+    standing.take("parked")
+    assert standing.run("echo x", 9) is not None
     assert shell.log[-2:] == ["send parked", "receive"]
-    kept.forget()
-    assert kept.command_id == ""
-    assert kept.run("echo x", 9) is not None
+    standing.forget()
+    assert standing.command_id == ""
+    assert standing.run("echo x", 9) is not None
     assert shell.log.count("start") == 2
 
 
 def test_what_was_left_in_the_streams_of_a_waiting_cmd_is_no_answer(shell: FakeShell) -> None:
     # The prompt, and what the snapshot's own question left behind.
     shell.answer = lambda line: (b"4be1c2\r\nC:\\>" + reply(line)[0], reply(line)[1], False)
-    kept = StandingCmd(shell, shell.clock)
-    kept.take("parked")
-    done = kept.run("echo x", 9)
+    standing = StandingCmd(shell, shell.clock)
+    standing.take("parked")
+    done = standing.run("echo x", 9)
     assert done is not None
     assert done.stdout == b"x\r\n"
