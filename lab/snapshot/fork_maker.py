@@ -74,9 +74,7 @@ class Continue(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkSteps:
-    """What is done to a fork's VM and guest, in this order; ``continue_guest`` only for a fork that was paused until it was
-    needed.
-    """
+    """The steps of a fork, in this order; ``continue_guest`` only for a fork that was paused until it was needed."""
 
     restore: Restore = fork
     resume: Resume = resume_guest

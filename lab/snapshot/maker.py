@@ -1,4 +1,4 @@
-"""Makes templates: boots a guest and takes a snapshot; or resumes one, loads drivers in it and takes another snapshot."""
+"""Makes templates: boots a guest and takes a snapshot; or resumes one, loads drivers in it, and takes another snapshot."""
 
 from __future__ import annotations
 

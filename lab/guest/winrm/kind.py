@@ -27,9 +27,7 @@ class WinRmKind:
     files_by = "winrm"
 
     def connect(self, access: GuestAccess) -> WinRmTransport:
-        """Through the port, because the channel serves one connection at a time; see
-        :class:`~lab.guest.transport_kind.TransportKind`.
-        """
+        """Connect through the port, because the channel serves one connection at a time."""
         return _open(access, channel=False)
 
     def park(self, transport: Transport, access: GuestAccess, *, timeout: float, progress: Callable[[str], None]) -> Parked:
