@@ -16,27 +16,30 @@ import typer
 from lab.cli.encoding import check_encoding
 from lab.cli.output import reader_gone
 from lab.errors import ConfigError
+from lab.host.renamed import note_old_name
 from lab.prints.kd.attach import Attachment
 from lab.prints.kd.attach import attach as do_attach
-from lab.prints.kd.control import DEBUGGER_SOCKET, DEEDS, CollectorControl
+from lab.prints.kd.control import ACTIONS, DEBUGGER_SOCKET, CollectorControl
 from lab.prints.kd.decoder import decode_file
+from lab.prints.kd.silence import BreakIn
 from lab.prints.kd.stop_policy import StopPolicy
 from lab.prints.kd.text import record_line
-from lab.prints.kd.waker import Waking
 
+#: Old name of an action → its name; for one release.
+_OLD_ACTIONS = {"wake": "announce"}
 _Jsonl = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line")]
 _Encoding = Annotated[str, typer.Option("--encoding", metavar="NAME", help="Encoding of the drivers' strings")]
 
 
 class AtBreakpoint(StrEnum):
-    """What is done at an int3."""
+    """What to do at an int3."""
 
     SKIP = "skip"
     HOLD = "hold"
 
 
 class AtBugcheck(StrEnum):
-    """What is done at the break that follows a bugcheck's text."""
+    """What to do at the break that follows the text of a bugcheck."""
 
     HOLD = "hold"
     CONTINUE = "continue"
@@ -75,11 +78,11 @@ def register(app: typer.Typer) -> None:
         ids: Annotated[
             Path | None,
             typer.Option(
-                "--ids", metavar="FILE", help="Continue with the packet ids of a snapshot, as `lab kd tell` prints them"
+                "--ids", metavar="FILE", help="Continue with the packet ids of a snapshot, as `lab kd control` prints them"
             ),
         ] = None,
         control: Annotated[
-            Path | None, typer.Option("--control", metavar="PATH", help="Make this socket, for `lab kd tell`")
+            Path | None, typer.Option("--control", metavar="PATH", help="Make this socket, for `lab kd control`")
         ] = None,
         break_in: Annotated[
             bool | None,
@@ -106,7 +109,7 @@ def register(app: typer.Typer) -> None:
         """
         check_encoding(encoding)
         _check_wait(wait)
-        # A fork knows its debugger and may have nothing to say; who holds breakpoints is not given one more.
+        # A fork knows its debugger and may be silent. With --breakpoint hold, a break-in would be one more stop.
         by_default = ids is None and breakpoint_ is AtBreakpoint.SKIP
         do_attach(
             Attachment(
@@ -115,33 +118,48 @@ def register(app: typer.Typer) -> None:
                 raw=raw,
                 ids=ids,
                 control=control,
-                waking=_waking(break_in, by_default),
+                break_in=_break_in_when(break_in, by_default),
                 policy=StopPolicy(breakpoint=breakpoint_.value, bugcheck=bugcheck.value),
                 wait=wait,
                 encoding=encoding,
             )
         )
 
-    @group.command("tell")
-    def tell(
+    @group.command("control")
+    def control_(
         socket: Annotated[Path, typer.Argument(metavar="SOCKET", help="The socket of `lab kd attach --control`")],
-        deed: Annotated[str, typer.Argument(metavar="DEED", help=" | ".join(DEEDS))],
+        action: Annotated[str, typer.Argument(metavar="ACTION", help=" | ".join(ACTIONS))],
     ) -> None:
         """Ask a running `lab kd attach` for the state of its session, or give it a command.
 
-        break-in stops the kernel until release; wake only shows it that there is a debugger; lend offers the kernel to
-        another debugger, at the TCP port and the socket in the answer, until take-back. Prints one JSON object. If it says
-        idle, a snapshot may be taken of the paused guest, and --ids takes this object for its forks.
+        break-in stops the kernel until release. announce only shows the kernel that there is a debugger. lend offers the
+        kernel to another debugger, at the TCP port and the socket in the answer, until take-back. Prints one JSON object. If
+        it says idle, you may take a snapshot of the paused guest, and --ids takes this object for its forks.
         """
-        if deed not in DEEDS:
-            raise ConfigError(f"there is no {deed!r}", key="DEED", hint=f"there is {', '.join(DEEDS)}")
-        status = CollectorControl(socket).tell(deed)  # type: ignore[arg-type]
-        told: dict[str, Any] = {"heard": status.heard, "idle": status.idle, "held": status.held}
-        told |= {"generation": status.generation, **json.loads(status.ids.to_json())}
-        told |= {"port": status.port, "socket": str(socket.with_name(DEBUGGER_SOCKET))} if status.port else {}
-        _write(json.dumps(told))
+        _control(socket, action)
+
+    @group.command("tell", hidden=True)
+    def tell(
+        socket: Annotated[Path, typer.Argument(metavar="SOCKET")], action: Annotated[str, typer.Argument(metavar="ACTION")]
+    ) -> None:
+        """Old name of `lab kd control`."""
+        note_old_name("lab kd tell", "lab kd control")
+        _control(socket, action)
 
     app.add_typer(group, name="kd")
+
+
+def _control(socket: Path, name: str) -> None:
+    action = _OLD_ACTIONS.get(name, name)
+    if action != name:
+        note_old_name(name, action)
+    if action not in ACTIONS:
+        raise ConfigError(f"there is no {name!r}", key="ACTION", hint=f"there is {', '.join(ACTIONS)}")
+    status = CollectorControl(socket).request(action)  # type: ignore[arg-type]
+    answer: dict[str, Any] = {"heard": status.heard, "idle": status.idle, "held": status.held}
+    answer |= {"generation": status.generation, **json.loads(status.ids.to_json())}
+    answer |= {"port": status.port, "socket": str(socket.with_name(DEBUGGER_SOCKET))} if status.port else {}
+    _write(json.dumps(answer))
 
 
 def _check_wait(seconds: float) -> None:
@@ -149,10 +167,10 @@ def _check_wait(seconds: float) -> None:
         raise ConfigError(f"this is not a waiting time: {seconds} s", key="--wait", hint="a number of seconds, 0 or more")
 
 
-def _waking(break_in: bool | None, by_default: bool) -> Waking:
+def _break_in_when(break_in: bool | None, by_default: bool) -> BreakIn:
     if break_in is None:
-        return Waking.WHEN_SILENT if by_default else Waking.NEVER
-    return Waking.AT_ONCE if break_in else Waking.NEVER
+        return BreakIn.WHEN_SILENT if by_default else BreakIn.NEVER
+    return BreakIn.AT_ONCE if break_in else BreakIn.NEVER
 
 
 def _write(line: str) -> None:
@@ -163,5 +181,5 @@ def _write(line: str) -> None:
 
 
 def _let_go_of_stdout() -> None:
-    """Keep Python from complaining at its end about an output that nobody reads."""
+    """Keep Python from an error message at its end about an output that has no reader."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -28,7 +28,7 @@ def lend_port(guest: DetachedGuest) -> None:
             hint="LAB_DEBUG=kd lab up (`debug: kd` in the lab file) boots a Windows guest with one",
         )
     control = CollectorControl(socket)
-    port = control.tell("lend").port
+    port = control.request("lend").port
     typer.echo(f"the debugger port of guest {guest.name}, until the debugger leaves or you press Ctrl-C:")
     typer.echo(f"  windbg -k com:ipport={port},port=127.0.0.1")
     typer.echo(f"  ntoseye.attach(backend='kd', connect='{guest.run_dir / DEBUGGER_SOCKET}')")
@@ -56,6 +56,6 @@ def lend_port(guest: DetachedGuest) -> None:
 
 def _take_back(control: CollectorControl) -> None:
     try:
-        control.tell("take-back")
+        control.request("take-back")
     except TransportError as error:
         typer.echo(f"lab: {error.message}", err=True)

@@ -17,7 +17,7 @@ from lab.config import load_settings
 from lab.errors import ConfigError
 from lab.lease.detached import DetachedGuest
 from lab.lease.print_file import detached_print_file
-from lab.prints.live import PrintFile, all_lines, tell
+from lab.prints.live import PrintFile, all_lines, print_lines
 from lab.report.elsewhere import find
 from lab.report.outdir import LATEST
 from lab.report.runfiles import RUN_FILE
@@ -128,7 +128,7 @@ def _show_guest(guest: DetachedGuest, *, follow: bool, tail: int | None) -> None
         time.sleep(_POLL_S)
         return guest.alive and not reader_gone()
 
-    tell(file, typer.echo, goes_on=more, tail=tail)
+    print_lines(file, typer.echo, goes_on=more, tail=tail)
     if not reader_gone():
         typer.echo(f"guest {guest.name} has ended", err=True)
 
@@ -148,7 +148,7 @@ def _show_worker(folder: Path, worker: str, *, follow: bool, tail: int | None) -
         for index in range(shown, len(files)):
             typer.echo(_head(files[index]))
             _say_lacking(files[index])
-            tell(_place(folder, files[index]), typer.echo, goes_on=_while_last(folder, worker, index), tail=tail)
+            print_lines(_place(folder, files[index]), typer.echo, goes_on=_while_last(folder, worker, index), tail=tail)
             tail = None
             shown = index + 1
         if reader_gone() or (over and shown == len(files)):

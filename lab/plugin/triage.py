@@ -108,7 +108,7 @@ class Triage:
             return
         if run.hang is not None:
             # The lab has ended it. What the guest said about that is recorded, and is no fault of the test's.
-            run.close(Closing(window=without_faults(lease.ledger.close(alive=False), behind=run.hang.records_to)))
+            run.close(Closing(window=without_faults(lease.ledger.close(alive=False), after=run.hang.records_to)))
             run.gather(self._evidence.window_closed(run, lease))
             return
         self._evidence.crashed(run, lease)

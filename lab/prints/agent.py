@@ -1,4 +1,4 @@
-"""The free guest's print agent, from the host's side: one request a line, one line for an answer."""
+"""Client of the free guest's print agent: a request is one line, and so is the answer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 
 def _nothing() -> None:
-    """There is nothing else to do."""
+    """Do nothing."""
 
 
 class PrintAgent:
-    """Asks the agent over a connection that is kept. Safe to use from several threads.
+    """Sends requests to the agent over one connection, which stays open. Safe to use from several threads.
 
     Args:
         connect: Opens a connection within some seconds.
@@ -27,15 +27,15 @@ class PrintAgent:
         self._lock = threading.Lock()
 
     def ask(self, request: bytes, timeout: float, *, meanwhile: Callable[[], None] = _nothing) -> bytes:
-        """Send a request, once more over a new connection when the kept one was dropped meanwhile.
+        """Send a request; if the connection was dropped meanwhile, send it again over a new one.
 
         Args:
             request: One line.
             timeout: Seconds for each step.
-            meanwhile: Called once the request is on its way.
+            meanwhile: Called after the request was sent.
 
         Returns:
-            The answer's line; shorter when the agent ended within it, empty when it ended before.
+            The line of the answer; shorter if the agent ended within it, empty if it ended before.
 
         Raises:
             OSError: The agent cannot be reached, or does not answer in time.
@@ -54,7 +54,7 @@ class PrintAgent:
                     once()
                     answer = _read_line(self._connection)
                 except BaseException as problem:
-                    self._drop()  # also where only `meanwhile` failed: the next request would get this one's answer
+                    self._drop()  # also if only `meanwhile` failed: the next request would get this one's answer
                     if not kept or isinstance(problem, TimeoutError) or not isinstance(problem, OSError):
                         raise
                     continue
@@ -76,7 +76,7 @@ class PrintAgent:
 
 
 def _forget_late_answers(connection: socket.socket) -> None:
-    """Read what came since the last answer: a channel may still carry one that somebody before did not wait for.
+    """Drop data that came since the last answer: a channel may still hold the answer to an earlier, abandoned request.
 
     Raises:
         OSError: The connection has ended.
@@ -89,7 +89,7 @@ def _forget_late_answers(connection: socket.socket) -> None:
 
 
 def _read_line(connection: socket.socket) -> bytes:
-    """One line; what came behind it belongs to nobody."""
+    """Read one line; bytes after it are dropped."""
     data = b""
     while b"\n" not in data:
         part = connection.recv(64)

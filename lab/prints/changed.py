@@ -1,4 +1,4 @@
-"""A print source whose prints are another one's, each changed in the same way, once."""
+"""A print source that changes each print of another source, once."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from lab.prints.record import PrintRecord, PrintSource, Record
 
 
 class ChangedPrints:
-    """See above; records that are no prints pass as they are.
+    """Changes each print of a source. Other records pass unchanged.
 
     Args:
-        source: The guest's.
-        change: What becomes of a print; its sequence number stays.
+        source: The guest's print source.
+        change: Returns the changed print, with the same sequence number.
     """
 
     def __init__(self, source: PrintSource, change: Callable[[PrintRecord], PrintRecord]) -> None:
         self._source = source
         self._change = change
-        #: By sequence number: whoever waits looks at all records of a test once more with each that comes.
+        #: Sequence number → changed print: a wait looks at all records of a test again each time a record comes.
         self._known: dict[int, PrintRecord] = {}
 
     @property
     def name(self) -> str:
-        """That of the source."""
+        """Name of the source."""
         return self._source.name
 
     @property
     def resumable(self) -> None:
-        """A snapshot is taken with the guest's own source."""
+        """None: a snapshot is taken with the guest's own source."""
 
     @property
     def breaker(self) -> None:
-        """The debugger is reached by the guest's own source."""
+        """None: the debugger is reached through the guest's own source."""
 
     def start(self) -> None:
         """Start the source."""
         self._source.start()
 
     def records_since(self, position: int) -> list[Record]:
-        """Those of the source, changed."""
+        """The source's records, changed."""
         return [self._changed(record) for record in self._source.records_since(position)]
 
     def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
-        """Wait for the source; ``until`` is given changed records."""
+        """Wait for the source; ``until`` gets the changed records."""
 
         def changed_until(records: list[Record]) -> bool:
             return until([self._changed(record) for record in records])
@@ -51,7 +51,7 @@ class ChangedPrints:
         return [self._changed(record) for record in self._source.wait(position, changed_until, timeout=timeout)]
 
     def mark(self, token: str, *, timeout: float) -> int:
-        """Mark the source."""
+        """Send a marker through the source."""
         return self._source.mark(token, timeout=timeout)
 
     def close(self) -> None:

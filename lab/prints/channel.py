@@ -1,7 +1,7 @@
-"""The seam of a print channel: the path by which the kernel prints of a guest reach the host.
+"""The interface of a print channel: the path on which the kernel prints of a guest reach the host.
 
 A channel says which ports its VM gets, opens the print source of a guest, and reads the file that the prints are in. It has no
-state: one object serves all guests. :mod:`lab.prints.registry` finds it by ``prints.source`` of an image's manifest.
+state: one object serves all guests. :mod:`lab.prints.registry` finds it by ``prints.source`` of an image record.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from lab.vm.spec import SerialPort
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestLink:
-    """What a print channel gets of one guest.
+    """What a print channel needs to know about one guest.
 
     Attributes:
-        manifest: The image's manifest, as the guest was booted.
+        manifest: The image record, as the guest was booted.
         machine: Its VM, started.
         encoding: Encoding of the drivers' strings.
         open_transport: Opens a connection to the guest, for a channel whose markers a program in the guest prints.
@@ -38,7 +38,7 @@ class GuestLink:
 
     @property
     def prints(self) -> PrintPort:
-        """What the manifest says about prints."""
+        """The section about prints in the image record."""
         return self.manifest.prints
 
 
@@ -56,7 +56,7 @@ class PrintPorts:
 
 
 class PrintReader(Protocol):
-    """Reads the records of a file, which may still grow."""
+    """Reads the records of a file that may still grow."""
 
     def start(self) -> None:
         """Begin to read."""
@@ -65,27 +65,27 @@ class PrintReader(Protocol):
         """Return the records from this index on."""
 
     def close(self) -> object:
-        """Read what is there, and stop."""
+        """Read the rest of the file, and stop."""
 
 
 class PrintChannel(Protocol):
     """One kind of print channel. A class that inherits from this one needs ``name``, ``words``, ``open`` and ``read``."""
 
-    #: What ``prints.source`` of a manifest says, and :attr:`lab.prints.record.PrintSource.name` of its sources.
+    #: The value of ``prints.source`` in an image record, and :attr:`lab.prints.record.PrintSource.name` of its sources.
     name: str
-    #: The channel in messages and reports: ``an image with …``.
+    #: The channel in messages and reports, after ``an image with``.
     words: str
     #: The VM starts paused; :meth:`open` lets it run.
     starts_paused: bool = False
     #: Its records have the guest's uptime, so the rate of the guest's clock can be checked after a boot.
     guest_time: bool = False
-    #: Its sources can go on in a fork: :attr:`lab.prints.record.PrintSource.resumable` is not None.
+    #: Its sources can continue in a fork: :attr:`lab.prints.record.PrintSource.resumable` is not None.
     resumes: bool = False
     #: Glob patterns of its files in the run folder, beside the ``*.log`` of QEMU. They are saved as evidence.
     evidence: tuple[str, ...] = ()
 
     def ports(self, prints: PrintPort) -> PrintPorts:
-        """Return the ports that the VM gets; without an own method: both serial ports are recorded."""
+        """Return the ports that the VM gets. The default records both serial ports."""
         return PrintPorts()
 
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> PrintSource:
@@ -93,10 +93,10 @@ class PrintChannel(Protocol):
 
         Args:
             link: The guest.
-            resume: Where the stream was at the snapshot; None after a boot. Only a channel that ``resumes`` gets one.
+            resume: Position of the stream at the snapshot; None after a boot. Given only to a channel with ``resumes``.
 
         Raises:
-            ImageError: The manifest lacks what the channel needs.
+            ImageError: The image record lacks a value that the channel needs.
             HostToolError: A process of the channel could not be started.
         """
         raise NotImplementedError

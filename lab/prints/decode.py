@@ -1,9 +1,9 @@
-"""Wine's debug lines, as the guest's print agent sends them, into print records. Pure and incremental.
+"""Decodes Wine's debug lines, which the guest's print agent sends, into print records. Pure and incremental.
 
 Seen with Wine 10.0 and ``WINEDEBUG=+timestamp,-all,warn+debugstr,+pid``: one DbgPrint call is one ``write`` of one line,
 ``1422.164:013c:017c:warn:debugstr:vDbgPrintExWithPrefix 00000065:00000008: text``; Wine ends it with a newline of its own
-when the text has none, so a final newline of the text cannot be told from Wine's. A text with newlines inside goes on in
-lines without a header.
+when the text has none, so a final newline of the text looks like Wine's. A text with newlines inside continues in lines without
+a header.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from lab.prints.frame import Frame, Framer, Stray
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 from lab.prints.winefault import STUB_CALLED, WineFault, module_missing, raised, stub_called, unhandled_outside
 
-# Wine writes the seconds three wide: the first hundred of a guest's life have blanks in front.
+# Wine writes the seconds three characters wide: numbers below 100 have leading blanks.
 _WINE_LINE = re.compile(
     rb" {0,2}(?P<time>\d{1,12}\.\d{1,9}):(?P<process>[0-9a-f]{4,8}):(?P<thread>[0-9a-f]{4,8}):"
     rb"(?P<kind>[a-z]+):(?P<channel>\w+):(?P<function>\w+) ?(?P<text>.*)",
     re.DOTALL,
 )
 _PRINT_TEXT = re.compile(rb"([0-9a-f]{8}):([0-9a-f]{8}): ?(.*)", re.DOTALL)
-#: What LabCompat adds to the component of a print whose text is not NT's: driver/wine-compat/prints.c.
+#: The bit that LabCompat adds to the component of a print whose text differs from NT's: driver/wine-compat/prints.c.
 _UNLIKE_NT = 0x40000000
 _UNLIKE_NT_MASK = 0xC0000000
 _PRINT_FUNCTION = b"vDbgPrintExWithPrefix"
@@ -31,7 +31,7 @@ _MARK = re.compile(rb"lab:mark:(\d{1,12}(?:\.\d{1,9})?):(\S+)")
 
 
 def decode_text(raw: bytes, encoding: str) -> str:
-    r"""Decode a print by the driver's encoding; what cannot be decoded shows as ``\xNN``."""
+    r"""Decode a print with the driver's encoding; undecodable bytes become ``\xNN``."""
     return raw.decode(encoding, "backslashreplace")
 
 
@@ -57,7 +57,7 @@ class WineDecoder:
     Args:
         encoding: The encoding of the driver's strings, for example ``utf-8`` or ``gbk``.
         first_line: Number of the line that comes first: 0 after a boot, another one in a fork of a guest that had
-            already printed; None: whichever comes.
+            already printed; None: any number.
 
     Raises:
         LookupError: There is no such encoding.
@@ -70,7 +70,7 @@ class WineDecoder:
         self._started = bool(first_line)
         self._sequence = 0
         self._open: _OpenPrint | None = None
-        #: Where a missing function was called, and which: the fault's own line tells the address alone.
+        #: The call of a missing function: where, and which one. The line of the fault has only the address.
         self._stubs: dict[int, str] = {}
 
     @property
@@ -96,13 +96,13 @@ class WineDecoder:
         return records
 
     def flush(self) -> list[Record]:
-        """Give out the print that is held back, if there is one: nothing more belongs to it."""
+        """Return the print that is held back, if there is one: it is complete."""
         records: list[Record] = []
         self._close_open(records)
         return records
 
     def finish(self, host_time: float) -> list[Record]:
-        """End of the stream: give out what is held back and what was cut off."""
+        """End of the stream: return the print that is held back, and a line that was cut off."""
         records: list[Record] = []
         for piece in self._framer.finish():
             self._take(piece, host_time, records)
@@ -129,7 +129,7 @@ class WineDecoder:
     def _take_stray(self, piece: Stray, host_time: float, records: list[Record]) -> None:
         self._close_open(records)
         if not self._started:
-            # Firmware and kernel may talk on the port before the agent owns it.
+            # Firmware and kernel may write to the port before the agent opens it.
             self._note(piece.data, host_time, records)
             return
         shown = decode_text(piece.data[:80], "ascii")
@@ -167,7 +167,7 @@ class WineDecoder:
         self._fault(fault, wine["text"], host_time, guest_time, records)
 
     def _take_last_words(self, line: bytes, host_time: float, records: list[Record]) -> bool:
-        """Take a line without header that Wine writes when a process ends; False when it is something else."""
+        """Take a line without header that Wine writes when a process ends; False if it is another line."""
         stub = stub_called(line)
         fault = unhandled_outside(line) if stub is None else None
         if stub is None and fault is None:
@@ -203,7 +203,7 @@ class WineDecoder:
             return
         self._open = None
         raw = b"\n".join(held.lines)
-        # A component of minus one, which DbgPrintEx takes as well, has every bit.
+        # A component of -1, which DbgPrintEx accepts, too, has every bit set.
         marked = held.component & _UNLIKE_NT_MASK == _UNLIKE_NT
         records.append(
             PrintRecord(

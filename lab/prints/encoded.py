@@ -1,4 +1,4 @@
-"""The prints of a test in the encoding of its drivers: one guest has drivers of several, and one source for all of them."""
+"""Decodes the prints of a test with the encoding of its drivers. Drivers in one guest may have different encodings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lab.prints.record import PrintRecord, PrintSource
 
 
 def in_encoding(source: PrintSource, encoding: str) -> PrintSource:
-    """The same source, whose texts are decoded anew.
+    """The same source, with its texts decoded again.
 
     Args:
-        source: The guest's.
-        encoding: Of the drivers at work, as Python names it.
+        source: The guest's print source.
+        encoding: Encoding of the test's drivers, by Python's name.
     """
 
     def decoded(record: PrintRecord) -> PrintRecord:

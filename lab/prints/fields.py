@@ -1,4 +1,4 @@
-"""Prints with fields: a template or a pattern whose numbers come out as numbers."""
+"""Prints with fields: a template or a pattern that returns numbers as numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Type(NamedTuple):
     what: str
 
 
-#: What may stand behind the colon of a field; named after the conversions of ``DbgPrint``.
+#: Types that may follow the colon of a field; named after the conversions of ``DbgPrint``.
 TYPES: Final[Mapping[str, _Type]] = MappingProxyType(
     {
         "s": _Type(".*?", str, "any text"),
@@ -36,10 +36,10 @@ class Fields:
     """An expected print with fields; see :func:`fields`.
 
     Attributes:
-        shown: What it was made of, for messages.
+        shown: Its template or pattern, for messages.
         pattern: Matches the whole text of a print.
-        types: For each field a key of :data:`TYPES`.
-        wanted: Values that fields must have.
+        types: Field → key of :data:`TYPES`.
+        wanted: Field → value that it must have.
     """
 
     shown: str
@@ -48,7 +48,7 @@ class Fields:
     wanted: Mapping[str, Value] = field(default_factory=dict)
 
     def where(self, **wanted: Value) -> Fields:
-        """The same, for prints whose fields have these values only.
+        """The same expectation, limited to prints whose fields have these values.
 
         Raises:
             SuiteError: There is no such field, or its values are of another type.
@@ -62,7 +62,7 @@ class Fields:
         return replace(self, wanted=MappingProxyType({**self.wanted, **wanted}))
 
     def read(self, text: str) -> Mapping[str, Value] | None:
-        """The fields of a print's text; None when it is another print."""
+        """The fields of a print's text; None if the print does not match."""
         found = self.pattern.fullmatch(text)
         if found is None:
             return None
@@ -70,7 +70,7 @@ class Fields:
         return values if all(values.get(name) == value for name, value in self.wanted.items()) else None
 
     def __str__(self) -> str:
-        """As messages show it: the template, and the values that are wanted."""
+        """The template and the required values, for messages."""
         wanted = ", ".join(f"{name}={value!r}" for name, value in self.wanted.items())
         return self.shown + (f"  where {wanted}" if wanted else "")
 

@@ -1,4 +1,4 @@
-"""A print source over the file that QEMU writes a guest's port to, for any format: a decoder, and a way to write markers."""
+"""A print source over the file to which QEMU writes a guest's port. Decoder and markers are passed in, so any format works."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class FilePrintSource:
     """A :class:`lab.prints.record.PrintSource`. QEMU never blocks on the file, and the file itself is the raw evidence.
 
     Args:
-        name: Of the print channel.
+        name: Name of the print channel.
         path: The file; it may not exist yet.
-        decoder: Of its format.
-        write_mark: Has the guest write a marker with this token, within some seconds, and returns when it has.
+        decoder: Decodes its format.
+        write_mark: Makes the guest write a marker with this token, within some seconds; returns when it is written.
         what: The file in messages, for example ``the print file``.
         who: The program or driver in the guest that writes the marker, for messages.
-        hint: What explains that a marker does not arrive.
-        replay: Bytes to be decoded before the file's own.
-        on_close: Called once, at the end of :meth:`close`; closes what ``write_mark`` keeps open.
+        hint: A likely reason if a marker does not arrive, for messages.
+        replay: Bytes to decode before the bytes of the file.
+        on_close: Called once, at the end of :meth:`close`; closes the connection of ``write_mark``.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
     """
@@ -54,17 +54,17 @@ class FilePrintSource:
 
     @property
     def name(self) -> str:
-        """That of the print channel."""
+        """Name of the print channel."""
         return self._name
 
     @property
     def resumable(self) -> ResumableSource | None:
-        """None: the source cannot go on in a fork."""
+        """None: the source cannot continue in a fork."""
         return None
 
     @property
     def breaker(self) -> None:
-        """There is no debugger."""
+        """None: there is no debugger."""
 
     @property
     def raw_file(self) -> Path:
@@ -84,7 +84,7 @@ class FilePrintSource:
         return self._file.wait(position, until, timeout=timeout)
 
     def mark(self, token: str, *, timeout: float) -> int:
-        """Have a marker written and wait until it arrives; see :class:`lab.prints.record.PrintSource`.
+        """Let the guest write a marker and wait until it arrives; see :class:`lab.prints.record.PrintSource`.
 
         Args:
             token: Printable ASCII without blanks, at most 128 characters; unique in this guest's life.
@@ -93,7 +93,7 @@ class FilePrintSource:
         return self._file.mark(token, self._have_written, who=self._who, hint=self._hint, timeout=timeout)
 
     def close(self) -> None:
-        """Read what has already arrived and stop; safe to call twice."""
+        """Read what has already arrived and stop. Idempotent."""
         self._file.close()
         if not self._closed:
             self._closed = True

@@ -1,4 +1,4 @@
-"""Follows a file that QEMU writes a guest's print port to: QEMU never blocks on it, and the file is the raw evidence."""
+"""Follows the file to which QEMU writes a guest's print port. QEMU never blocks on it, and the file is the raw evidence."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lab.prints.record import GapRecord, MarkRecord, Record
 
 _LOG = logging.getLogger(__name__)
 
-#: How often the file is looked at, in seconds: the granularity of host times, and some 0.1 % of a core.
+#: Seconds between two reads of the file: the granularity of host times. It costs some 0.1 % of a core.
 POLL_S = 0.01
-#: The same while somebody waits for a record.
+#: The same while a caller waits for a record.
 HURRY_S = 0.001
 _CHUNK = 1 << 20
 
@@ -28,13 +28,13 @@ class Decoder(Protocol):
     """Turns the bytes of a print port into records."""
 
     def feed(self, data: bytes, host_time: float) -> list[Record]:
-        """Take more bytes; the records that are complete now."""
+        """Decode more bytes; returns the records that are now complete."""
 
     def rest(self, silent_s: float) -> list[Record]:
-        """Nothing came for so many seconds: the records that may count as complete by that."""
+        """Return the records that count as complete because nothing came for so many seconds."""
 
     def finish(self, host_time: float) -> list[Record]:
-        """The stream has ended: what is left of it."""
+        """End of the stream: return the remaining records."""
 
 
 class FileFollower:
@@ -44,14 +44,14 @@ class FileFollower:
         path: The file; it may not exist yet.
         decoder: Of its format.
         what: The file in messages, for example ``the print file``.
-        replay: Bytes to be decoded before the file's own.
+        replay: Bytes to decode before the bytes of the file.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
 
     Attributes:
         path: The file.
         taken: Bytes of the file that were decoded.
-        broken: Why no record will follow any more; empty as long as all is well.
+        broken: Why no further record will come; empty as long as the follower works.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FileFollower:
             self._thread.start()
 
     def close(self) -> bool:
-        """Read what has already arrived and stop; whether this call did it."""
+        """Read what has already arrived and stop; returns whether this call stopped it."""
         thread, self._thread = self._thread, None
         if thread is None:
             return False
@@ -105,17 +105,17 @@ class FileFollower:
             return self._log.wait(position, until, timeout=timeout)
 
     def mark(self, token: str, write: Callable[[str, float], None], *, who: str, hint: str, timeout: float) -> int:
-        """Have a marker written and wait until it arrives.
+        """Let the guest write a marker and wait until it arrives.
 
         Args:
             token: Without blanks; unique in this guest's life.
-            write: Has the guest write it, within some seconds; returns when the guest said that it has.
-            who: Who in the guest wrote it, for messages.
-            hint: What explains that it does not arrive.
+            write: Makes the guest write it, within some seconds; returns when the guest has confirmed that.
+            who: The program in the guest that writes it, for messages.
+            hint: A likely reason if it does not arrive.
             timeout: Seconds for all of it.
 
         Returns:
-            Index behind its record.
+            Index after its record.
 
         Raises:
             EvidenceLost: It was not written, or did not arrive.
@@ -142,7 +142,7 @@ class FileFollower:
 
     @contextlib.contextmanager
     def _hurried(self) -> Iterator[None]:
-        """Have the file looked at more often while somebody waits for it."""
+        """Read the file more often while a caller waits."""
         with self._waiting_lock:
             self._waiting += 1
         self._wake.set()
@@ -159,7 +159,7 @@ class FileFollower:
                 self._log.extend(self._decoder.feed(self._replay, self._wall()))
             last_data = self._clock()
             while True:
-                # Asked before reading: what was written before the end was asked for is read in any case.
+                # Checked before reading, so that everything written before the request to stop is read.
                 stopping = self._stopping
                 file = file or self._open()
                 data = file.read(_CHUNK) if file else b""
@@ -178,16 +178,16 @@ class FileFollower:
         except OSError as error:
             self._stop_loudly(f"{self._what} {self.path} cannot be read: {error}")
         except Exception as error:
-            # A bug of the lab: without a record of it, the prints would just end.
+            # A bug of the lab: without a record, the prints would end without a reason.
             self._stop_loudly(f"the lab cannot continue reading {self.path}: {type(error).__name__}: {error}")
         finally:
             if file is not None:
                 file.close()
 
     def _stop_loudly(self, reason: str) -> None:
-        """Record that no print will follow any more, and have every marker fail with the reason."""
+        """Record that no further print will come, and let every marker fail with the reason."""
         self.broken = reason
-        with passed_over(_LOG, f"{self._what}: reading its last records", Exception):  # the decoder may be what broke
+        with passed_over(_LOG, f"{self._what}: reading its last records", Exception):  # the decoder may be the cause
             self._log.extend(self._decoder.rest(float("inf")))
         self._log.extend([GapRecord(sequence=len(self._log), host_time=self._wall(), missing=0, reason=reason)])
 

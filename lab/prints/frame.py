@@ -1,4 +1,4 @@
-"""The line protocol of the guest's print agent: frames with a running number, so that a lost line cannot go unseen.
+"""The line protocol of the guest's print agent: numbered frames, so that a lost line is always noticed.
 
 A frame is ``0x1E <number> ; <payload bytes> ; <payload> LF``, both numbers decimal. Pure: bytes in, frames and damages out.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 #: Starts a frame.
 START = 0x1E
-#: Longer payloads are taken for a damaged length; a line of Wine's debug output has at most some kilobytes.
+#: A longer payload means a damaged length; a line of Wine's debug output has at most some kilobytes.
 MAX_PAYLOAD = 64 * 1024
 
 _HEADER = re.compile(rb"\x1e(\d{1,18});(\d{1,6});")
@@ -27,13 +27,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """Bytes that belong to no intact frame."""
+    """Bytes outside of intact frames."""
 
     data: bytes
 
 
 class Framer:
-    """Cuts a byte stream into frames; how the stream is split into reads makes no difference."""
+    """Splits a byte stream into frames; the sizes of the reads do not matter."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -45,7 +45,7 @@ class Framer:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame | Stray]:
-        """Take the next bytes and return what they complete, in order."""
+        """Take the next bytes; return the frames and stray bytes that are complete, in order."""
         self._buffer += data
         found: list[Frame | Stray] = []
         while self._buffer:
@@ -62,7 +62,7 @@ class Framer:
         return found
 
     def finish(self) -> list[Frame | Stray]:
-        """Return what is left at the end of the stream as stray bytes."""
+        """Return the rest at the end of the stream as stray bytes."""
         found: list[Frame | Stray] = []
         self._discard(len(self._buffer))
         self._flush_stray(found)

@@ -1,4 +1,4 @@
-"""The prints of a guest that has run for a while, from now on."""
+"""The prints of a running guest, from now on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _MARK_S = 60.0
 
 
 class FromNow:
-    """A print source that has begun with a marker; positions count from there.
+    """A print source that begins with a marker; positions count from there.
 
     Args:
-        source: The guest's, not started yet.
-        token: Of the marker.
+        source: The guest's print source, not started yet.
+        token: Token of the marker.
     """
 
     def __init__(self, source: PrintSource, token: str) -> None:
@@ -24,28 +24,28 @@ class FromNow:
 
     @property
     def name(self) -> str:
-        """That of the source."""
+        """Name of the source."""
         return self._source.name
 
     @property
     def resumable(self) -> None:
-        """No snapshot is taken of a guest that was not booted for it."""
+        """None: no snapshot is taken of a guest that was not booted for one."""
 
     @property
     def breaker(self) -> None:
-        """The debugger belongs to the process that booted the guest."""
+        """None: the debugger belongs to the process that booted the guest."""
 
     def start(self) -> None:
         """Start the source, and wait for the marker.
 
         Raises:
-            EvidenceLost: It did not come back.
+            EvidenceLost: The marker did not arrive.
         """
         self._source.start()
         self._begin = self._source.mark(self._token, timeout=_MARK_S)
 
     def records_since(self, position: int) -> list[Record]:
-        """Those behind the marker."""
+        """The records after the marker."""
         return self._source.records_since(self._begin + position)
 
     def wait(self, position: int, until: Callable[[list[Record]], bool], *, timeout: float) -> list[Record]:
@@ -53,7 +53,7 @@ class FromNow:
         return self._source.wait(self._begin + position, until, timeout=timeout)
 
     def mark(self, token: str, *, timeout: float) -> int:
-        """Mark the source."""
+        """Send a marker through the source."""
         return self._source.mark(token, timeout=timeout) - self._begin
 
     def close(self) -> None:

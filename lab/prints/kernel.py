@@ -1,8 +1,7 @@
-"""Telling the kernel's own prints from those of the drivers.
+"""Separates the kernel's own prints from those of the drivers.
 
-A debug kernel prints between the drivers (``(/ntoskrnl/io/file.c:170) …``, ``err: …``), over the same port and by the same
-calls. What such a kernel prints is known by patterns, which the image's manifest or the lab file names. Those prints stay in
-the record in their places; what a test expects is compared with the others alone.
+A debug kernel prints, too (``(/ntoskrnl/io/file.c:170) …``, ``err: …``), over the same port and with the same calls. Its prints
+are recognised by patterns from the image record or the lab file. They stay in the record; tests compare only the other prints.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from lab.prints.record import PrintRecord, PrintSource
 
 
 def with_kernel_prints(source: PrintSource, patterns: Sequence[str]) -> PrintSource:
-    """The same source, whose prints are marked where one of the patterns is found at their beginning.
+    """The same source; prints that begin with one of the patterns are marked as the kernel's.
 
     Args:
         source: A guest's print source.
         patterns: Regular expressions; with none of them, the source itself is returned.
 
     Raises:
-        re.error: One is none; those of a lab file and of a manifest were checked when it was read.
+        re.error: A pattern is wrong; patterns of lab files and image records were checked when the file was read.
     """
     if not patterns:
         return source

@@ -1,6 +1,6 @@
-"""A guest's prints for people, beside whoever drains them for tests: read from the file that its machine writes, or has left.
+"""Shows a guest's prints while tests run: reads the file that its VM writes, or has written.
 
-Nothing is asked of the guest or of its machine, so a reader more costs nobody anything.
+The guest and its VM are not involved, so an additional reader costs nothing.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, 
 from lab.prints.registry import channel_named
 from lab.prints.stream import clean
 
-#: What drivers and kernels use of DPFLTR's levels; others are bits of their own.
+#: The usual DPFLTR levels; other values are shown as bits.
 _LEVELS = {0: "ERROR", 1: "WARN", 2: "TRACE", 3: "INFO"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintFile:
-    """Where one guest's prints are.
+    """The file with one guest's prints.
 
     Attributes:
         guest: The guest's name.
-        kind: Name of the print channel, which knows how the file is read.
+        kind: Name of the print channel, which reads the file.
         path: The file.
-        encoding: Of the drivers' texts.
+        encoding: Encoding of the drivers' texts.
         template: Key of the template that the guest is a fork of; empty for one that was booted.
-        loaded: Drivers that were loaded in the template: what they printed then is not in the file.
+        loaded: Drivers that were loaded in the template: their prints of that time are not in the file.
     """
 
     guest: str
@@ -42,7 +42,7 @@ class PrintFile:
 
     @property
     def lacks(self) -> str:
-        """What of the guest's prints is not in the file, in words; empty for nothing."""
+        """Which of the guest's prints are not in the file, in words; empty if all are."""
         if not self.template:
             return ""
         load = (
@@ -65,9 +65,9 @@ def follow(file: PrintFile) -> PrintReader:
 
 
 def show(record: Record) -> str:
-    """One record as a line for people: time, level, thread, text; empty for what is of no interest.
+    """One record as a line for people: time, level, thread, text; empty for records that are not shown.
 
-    The time is the guest's own, in seconds since its boot; of a kernel behind a debugger's port, which tells none, the host's.
+    The time is the guest's own, in seconds since its boot; for a kernel on a debugger's port, which sends no time, the host's.
     """
     if isinstance(record, PrintRecord):
         text = "\n".join(_after_first(clean(record.text).split("\n")))
@@ -82,7 +82,7 @@ def show(record: Record) -> str:
 
 
 def _after_first(lines: list[str]) -> Iterator[str]:
-    """Further lines of a print stand below its first one."""
+    """Indent the further lines of a print below its first one."""
     yield lines[0]
     yield from (" " * 34 + line for line in lines[1:])
 
@@ -95,27 +95,27 @@ def _time(record: PrintRecord) -> str:
 
 
 def lines_since(followed: PrintReader, position: int) -> tuple[list[str], int]:
-    """The lines of all records from a position on, and the position behind them."""
+    """The lines of all records from a position on, and the position after them."""
     records = followed.records_since(position)
     return [line for record in records if (line := show(record))], position + len(records)
 
 
 def all_lines(file: PrintFile) -> list[str]:
-    """The lines of what is there by now."""
+    """The lines of all records so far."""
     followed = follow(file)
     followed.start()
     followed.close()
     return lines_since(followed, 0)[0]
 
 
-def tell(file: PrintFile, out: Callable[[str], None], *, goes_on: Callable[[], bool], tail: int | None = None) -> None:
-    """Give out a guest's prints as they come.
+def print_lines(file: PrintFile, out: Callable[[str], None], *, goes_on: Callable[[], bool], tail: int | None = None) -> None:
+    """Pass a guest's prints to ``out`` as they come.
 
     Args:
         file: Its file.
-        out: Given each line.
-        goes_on: Asked before each look; after its first False what is there is read, and no more.
-        tail: How many of the lines that are there already are given out; None: all.
+        out: Called with each line.
+        goes_on: Checked before each read; after the first False, the rest of the file is read and the call returns.
+        tail: How many of the existing lines are passed on; None: all.
     """
     shown = 0
     if tail is not None:

@@ -1,4 +1,4 @@
-"""The growing list of a guest's records, shared between the thread that drains a source and everybody who waits."""
+"""The growing list of a guest's records, shared between the thread that reads a source and the threads that wait."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RecordLog:
         self._changed = threading.Condition()
 
     def extend(self, records: Sequence[Record]) -> None:
-        """Append records and wake everybody who waits."""
+        """Append records and wake all waiting threads."""
         if records:
             with self._changed:
                 self._records.extend(records)

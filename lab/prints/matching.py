@@ -1,4 +1,4 @@
-"""Which prints are the expected ones, and how it is told when they are not."""
+"""Compares prints with the expected ones, and explains a difference."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import replace
 from lab.prints.fields import Fields, Value
 from lab.prints.record import PrintRecord
 
-#: What a test may expect: the text without its trailing blanks and newlines; a pattern that matches all of it; or either
-#: with fields.
+#: What a test may expect: a text, compared without trailing blanks and newlines; a pattern that matches the whole text; or
+#: fields.
 Expected = str | re.Pattern[str] | Fields
 
 
 class PrintMismatch(AssertionError):
-    """The prints of a test are not the ones that it expects."""
+    """The prints of a test differ from the expected ones."""
 
 
 def clean(text: str) -> str:
@@ -25,7 +25,7 @@ def clean(text: str) -> str:
 
 
 def matches(expected: Expected, record: PrintRecord) -> bool:
-    """Whether a print is the expected one: equal after :func:`clean`, or matched by the whole pattern."""
+    """Whether a print is the expected one: equal after :func:`clean`, or matched as a whole by the pattern."""
     if isinstance(expected, str):
         return clean(record.text) == clean(expected)
     return _fields(expected, record) is not None
@@ -38,7 +38,7 @@ def with_fields(expected: Expected, record: PrintRecord) -> PrintRecord:
 
 
 def find(wanted: Sequence[Expected], came: Sequence[PrintRecord], skip_others: bool) -> tuple[list[int], bool]:
-    """Indexes of the prints that match in order, and whether a print came that may not stand there."""
+    """Indexes of the prints that match, in order, and whether there was an unexpected print."""
     found: list[int] = []
     for index, record in enumerate(came):
         if len(found) == len(wanted):
@@ -53,14 +53,14 @@ def find(wanted: Sequence[Expected], came: Sequence[PrintRecord], skip_others: b
 def explain(
     wanted: Sequence[Expected], came: Sequence[PrintRecord], timeout: float, *, skip_others: bool, of_load: int = 0
 ) -> str:
-    """Why ``came`` is not ``wanted``: one line, then a line-by-line comparison.
+    """Explain how ``came`` differs from ``wanted``: one line, then a line-by-line comparison.
 
     Args:
-        wanted: What was expected.
-        came: What came.
+        wanted: The expected prints.
+        came: The actual prints.
         timeout: Seconds that were waited.
-        skip_others: Other prints may stand between.
-        of_load: So many of the first that came are of the drivers' load.
+        skip_others: Other prints are allowed in between.
+        of_load: Number of prints at the beginning that came while the drivers were loaded.
     """
     found, wrong = find(wanted, came, skip_others)
     position = len(found)
@@ -87,7 +87,7 @@ def _fields(expected: re.Pattern[str] | Fields, record: PrintRecord) -> Mapping[
 
 
 def _as_print(item: Expected, record: PrintRecord | None) -> str:
-    """How an expected print is shown in a comparison: one with its print beside it looks like that print."""
+    """An expected print as text for a comparison; if its print came, both look the same."""
     if record is not None and matches(item, record):
         return clean(record.text)
     if isinstance(item, re.Pattern):

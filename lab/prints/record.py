@@ -1,4 +1,4 @@
-"""What a kernel print is, and the seam behind which print sources stand."""
+"""The records of a stream of prints, and the interface of print sources."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class PrintRecord:
         host_time: Host wall clock in seconds (``time.time()``) at which the record was complete.
         guest_time: The guest's own time stamp in seconds, monotonic within one boot; ``None`` if the source has none.
         source: ``kd``, ``relay`` or ``wine``.
-        raw: The bytes of the call as the source delivered them.
-        text: ``raw`` decoded by the driver's encoding; undecodable bytes as escapes; trailing newline kept.
+        raw: The bytes of the call, as delivered by the source.
+        text: ``raw``, decoded with the driver's encoding; undecodable bytes as escapes; trailing newline kept.
         cpu: Processor number, if known.
         thread: The guest's name for the calling thread (``pid:tid`` hexadecimal), if known.
         component: DPFLTR component id, if known.
         level: DPFLTR level mask, if known.
-        by_kernel: Whether the kernel itself printed it, not a driver; see :mod:`lab.prints.kernel`.
-        in_step: Whether the guest stood still until the host had the print.
-        unlike_nt: Whether NT would print another text for the same call, as the stand-in reports: a conversion (%f, or wide
-            text beyond ASCII) that is not NT's there.
-        fields: What ``expect`` found in it by name; also ``record["name"]``.
+        by_kernel: Whether the kernel itself printed it, and not a driver; see :mod:`lab.prints.kernel`.
+        in_step: Whether the guest was stopped until the host had the print.
+        unlike_nt: Whether NT would print another text for the same call, as the stand-in reports: it formats a conversion (%f,
+            or wide text outside of ASCII) differently.
+        fields: Name → value that ``expect`` found in it; also ``record["name"]``.
     """
 
     sequence: int
@@ -59,17 +59,17 @@ class PrintRecord:
 
     @property
     def when(self) -> float | None:
-        """Seconds by which prints of one guest can be compared, if that is possible.
+        """A time in seconds by which prints of one guest can be compared; None if there is none.
 
-        The guest's own time stamp; of a debugged guest, which stamps nothing, the host's: it stands still with every print
-        until its host has taken it, so the two differ by milliseconds.
+        It is the guest's own time stamp. A debugged guest sends none; for it, it is the host's time, which is right within
+        milliseconds, because such a guest is stopped at each print until the host has it.
         """
         return self.host_time if self.guest_time is None and self.in_step else self.guest_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRecord:
-    """The guest's word that a driver crashed: a bugcheck, or on the free guest an unhandled exception.
+    """The guest's report that a driver crashed: a bugcheck, or on the free guest an unhandled exception.
 
     Attributes:
         sequence: Position in the same sequence as the prints.
@@ -77,9 +77,9 @@ class FaultRecord:
         guest_time: The guest's time stamp in seconds, where known.
         code: Bugcheck or exception code.
         parameters: Bugcheck parameters, or the faulting address alone.
-        text: The guest's own words.
-        lacks: What the guest's kernel does not have and the driver called, see :mod:`lab.guest.lacks`: such a fault is the
-            stand-in's, and accuses nobody. Empty for every other fault.
+        text: The guest's own text.
+        lacks: A function that the driver called and the guest's kernel lacks, see :mod:`lab.guest.lacks`. Such a fault is
+            caused by the stand-in, not by the driver. Empty for every other fault.
     """
 
     sequence: int
@@ -109,7 +109,7 @@ class GapRecord:
         sequence: Position in the stream at which something is missing.
         host_time: Host wall clock in seconds.
         missing: How many transport lines are missing; 0 when it cannot be known.
-        reason: What was seen, for people.
+        reason: What was observed, for people.
     """
 
     sequence: int
@@ -120,7 +120,9 @@ class GapRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteRecord:
-    """Anything else that came the same way (a loader's warning, a line of the firmware): kept, never counted as a print.
+    """Any other text on the same path (a loader's warning, a line of the firmware).
+
+    It stays in the record and is never counted as a print.
 
     ``lacks`` names a module that a driver imports and the guest does not have, see :mod:`lab.guest.lacks`.
     """
@@ -134,7 +136,7 @@ class NoteRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """Something of note that the guest's kernel told in its place among the prints; never counted as a print.
+    """An event that the guest's kernel reported among the prints. It is never counted as a print.
 
     Attributes:
         sequence: Position in the same sequence as the prints.
@@ -153,7 +155,9 @@ Record = PrintRecord | FaultRecord | MarkRecord | GapRecord | NoteRecord | Event
 
 
 class PrintSource(Protocol):
-    """Where a guest's prints come from. Reads all by itself from ``start`` to ``close``; never loses silently.
+    """Where a guest's prints come from.
+
+    It reads from ``start`` to ``close`` in the background; lost prints are always recorded as gaps.
 
     ``records_since`` and ``wait`` may be called from any thread.
     """
@@ -164,14 +168,14 @@ class PrintSource(Protocol):
 
     @property
     def resumable(self) -> ResumableSource | None:
-        """How the source goes on in a fork; None: it cannot."""
+        """Continues the source in a fork; None: it cannot."""
 
     @property
     def breaker(self) -> Breaker | None:
         """The kernel debugger through which the prints come; None: there is none."""
 
     def start(self) -> None:
-        """Begin to drain; returns at once."""
+        """Begin to read; returns at once."""
 
     def records_since(self, position: int) -> list[Record]:
         """All records from index ``position`` of the stream on (records, not prints), oldest first."""
@@ -180,14 +184,14 @@ class PrintSource(Protocol):
         """Wait until ``until(records_since(position))`` holds or ``timeout`` seconds are over; returns the records."""
 
     def mark(self, token: str, *, timeout: float) -> int:
-        """Send a marker behind everything already printed and wait for it.
+        """Send a marker, which comes after everything printed before, and wait for it.
 
         Returns:
-            The stream index just after the marker's record, to be used as ``position``.
+            The stream index after the marker's record, for use as ``position``.
 
         Raises:
             EvidenceLost: The marker did not come back in time.
         """
 
     def close(self) -> None:
-        """Stop draining after what has already arrived; safe to call twice."""
+        """Read what has already arrived and stop. Idempotent."""

@@ -1,4 +1,4 @@
-"""All print channels by name: those of the lab, and those that installed packages add by entry points."""
+"""All print channels by name: the lab's own, and those that installed packages add through entry points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.host.plugins import Kinds
 from lab.image.manifest import ImageManifest
 from lab.prints.channel import PrintChannel
 
-#: A package adds one by an entry point of this group; docs/extending.md shows how.
+#: A package adds a channel with an entry point of this group; docs/extending.md shows how.
 CHANNELS: Final = Kinds(
     what="print channel",
     group="driver_test_lab.print_channels",
@@ -30,15 +30,15 @@ def channel_named(name: str, *, why: str = "") -> PrintChannel:
 
     Args:
         name: See :attr:`lab.prints.channel.PrintChannel.name`.
-        why: Who asks for it, for the message.
+        why: Where the name comes from, for the message.
 
     Raises:
         ConfigError: There is none.
-        PluginError: It is a package's, and cannot be used.
+        PluginError: A package adds it, but it cannot be loaded.
     """
     return CHANNELS.load(OLD_NAMES.get(name, name), PrintChannel, why=why)
 
 
 def channel_of(manifest: ImageManifest) -> PrintChannel:
-    """Return the print channel of an image, as the manifest says; see :func:`channel_named`."""
+    """Return the print channel of an image, by its record; see :func:`channel_named`."""
     return channel_named(manifest.prints.source, why=f"image {manifest.name}")

@@ -1,4 +1,4 @@
-"""What a print source must know to go on in a fork: its transport's numbers run on, they do not restart."""
+"""What a print source needs to continue in a fork: the numbers of its transport continue, they do not restart."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintsState:
-    """Where the stream stopped at the snapshot; kept with the template.
+    """The position of the stream at the snapshot; stored with the template.
 
     Attributes:
         numbers: The transport's counters, by names that the source chooses: the number of the next line, or the ids of the
             next packets.
-        replay: Bytes of the print port to be decoded first: what was printed while the drivers of the template were loaded.
-            The test that asked for them freshly loaded finds these prints at the start of its window, as after a load of
-            its own.
+        replay: Bytes of the print port to decode first: the prints of the load of the template's drivers. A test that wants
+            freshly loaded drivers finds them at the start of its window, as after a load of its own.
     """
 
     numbers: Mapping[str, int]
@@ -24,20 +23,20 @@ class PrintsState:
 
 
 class ResumableSource(Protocol):
-    """What a print source can do whose guest may become a template."""
+    """The additional methods of a print source whose guest may become a template."""
 
     def snapshot_state(self) -> PrintsState | None:
-        """Where the stream stands, while the guest's processors stand still; None in the middle of a line or packet."""
+        """The position of the stream, while the guest's processors are stopped; None in the middle of a line or packet."""
 
-    def wake(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
-        """Tell the agent of a guest that stands still the time of day, and random bytes that no other fork gets.
+    def resume(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
+        """Send the agent of a stopped guest the time of day, and random bytes that no other fork gets.
 
         Args:
             seconds: Since the epoch.
             entropy: 32 random bytes.
-            let_run: Lets the guest's processors run; called when the request waits for them.
+            let_run: Starts the guest's processors; called once the request was sent.
             timeout: Seconds for the answer.
 
         Raises:
-            TransportError: The guest did not take it.
+            TransportError: The guest did not confirm it.
         """

@@ -1,4 +1,4 @@
-"""A test's own view of the kernel prints: what it may expect, and what it is shown when that did not come."""
+"""A test's view of the kernel prints: it expects prints, and gets an explanation if they did not come."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def guest_gaps(records: Sequence[PrintRecord]) -> list[float]:
     """Guest seconds from each print to the next; see :attr:`lab.prints.record.PrintRecord.when`.
 
     Raises:
-        EvidenceLost: A print has no time stamp that tells.
+        EvidenceLost: A print has no usable time stamp.
     """
     times: list[float] = []
     for record in records:
@@ -37,11 +37,11 @@ def first_fault(records: Sequence[Record]) -> FaultRecord | None:
 
 
 def fault_error(record: FaultRecord, message: str = "") -> GuestError:
-    """What to raise for a driver fault.
+    """The error to raise for a driver fault.
 
     Args:
         record: The fault.
-        message: What happened, for a crash; empty for the error's own words.
+        message: What happened, for a crash; empty: the default message.
     """
     if record.lacks:
         return GuestLacks(record.lacks, in_words(record.lacks))
@@ -51,15 +51,15 @@ def fault_error(record: FaultRecord, message: str = "") -> GuestError:
 class PrintStream:
     """The prints since the start of a test.
 
-    ``expect`` consumes: each call goes on behind the last print that an earlier call matched.
+    ``expect`` consumes: each call continues after the last print that an earlier call matched.
 
     Args:
         source: Where the guest's prints come from.
         position: Stream index at which the test's window begins.
-        next_token: Gives a fresh marker token.
-        load_end: So many of the window's first records came before the test began: when the drivers of its fork were loaded.
+        next_token: Returns a new marker token.
+        load_end: Number of records at the start of the window that came while the drivers of its fork were loaded.
         mark_timeout: Seconds that a marker may take.
-        expected_fault: Code of the driver fault that the test provokes; only another one is raised.
+        expected_fault: Code of the driver fault that the test provokes; only other faults are raised.
         clock: Monotonic clock in seconds.
     """
 
@@ -93,14 +93,16 @@ class PrintStream:
         return [clean(record.text) for record in self.records()]
 
     def note_load(self) -> None:
-        """A driver was loaded for the test: what came so far belongs to that. For the fixtures."""
+        """Note that a driver was loaded for the test: the records so far belong to the load. For the fixtures."""
         self._loading = True
 
     def end_load(self) -> None:
-        """The test's drivers are ready: what was printed up to now is of their load. For the fixtures; the first call counts.
+        """Note that the test's drivers are ready: the prints so far belong to their load.
+
+        For the fixtures; only the first call counts.
 
         Raises:
-            EvidenceLost: The marker did not come back.
+            EvidenceLost: The marker did not arrive.
         """
         if self._loading:
             self._loading = False
@@ -108,20 +110,20 @@ class PrintStream:
 
     @property
     def load(self) -> list[PrintRecord]:
-        """What was printed until the test's drivers were ready: by their load, and by the unload of an earlier one."""
+        """The prints until the test's drivers were ready: of their load, and of the unload of an earlier driver."""
         return _prints(self._source.records_since(self._begin)[: self._load_end])
 
     def skip_load(self) -> list[PrintRecord]:
-        """Let ``expect`` continue after the prints of :attr:`load`, and return these."""
+        """Skip the prints of :attr:`load` for ``expect``, and return them."""
         load = self.load
         self._consumed = max(self._consumed, len(load))
         return load
 
     def drain(self) -> list[PrintRecord]:
-        """Wait until everything printed up to now has arrived (by a marker), then return :meth:`records`.
+        """Wait until all prints so far have arrived (with a marker), then return :meth:`records`.
 
         Raises:
-            EvidenceLost: The marker did not come back, or prints are missing.
+            EvidenceLost: The marker did not arrive, or prints are missing.
             GuestCrashed: The driver faulted.
         """
         self._source.mark(self._next_token(), timeout=self._mark_timeout)
@@ -148,12 +150,12 @@ class PrintStream:
             PrintMismatch: Another print came, or the deadline passed; the message compares both lists.
             EvidenceLost: Prints are missing.
             GuestCrashed: The driver faulted.
-            GuestLacks: It called what this guest does not have.
+            GuestLacks: The driver called a function that this guest does not have.
         """
         __tracebackhide__ = True
         wanted: list[Expected] = [expected] if isinstance(expected, str | re.Pattern | Fields) else list(expected)
         deadline = self._clock() + timeout
-        # One marker fetches everything that was printed before this call, so that most calls never wait.
+        # One marker fetches all prints before this call, so that most calls never wait.
         self.drain()
         begin = self._begin
 
@@ -210,7 +212,7 @@ class PrintStream:
         return records
 
     def _fault(self, records: Sequence[Record]) -> FaultRecord | None:
-        """The first driver fault that the test does not provoke."""
+        """The first driver fault, except the one that the test provokes."""
         return first_fault([r for r in records if not (isinstance(r, FaultRecord) and r.code == self._expected_fault)])
 
 
@@ -233,7 +235,7 @@ def render(records: Sequence[Record]) -> str:
 
 
 def _prints(records: Sequence[Record]) -> list[PrintRecord]:
-    """What tests count: the kernel says what it likes."""
+    """The prints that tests count: without those of the kernel itself."""
     return [record for record in records if isinstance(record, PrintRecord) and not record.by_kernel]
 
 

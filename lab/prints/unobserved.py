@@ -1,7 +1,7 @@
 """The print source of a guest whose prints do not reach the host: a Windows guest without debugger and print relay.
 
-Tests that read prints are skipped there, for want of the capability ``dbgprint``; the others go on. There is nothing that a
-marker could be behind, so it is simply taken.
+Tests that read prints are skipped there, because the capability ``dbgprint`` is missing; the others run. A marker has no prints
+to follow, so it is accepted at once.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Unobserved:
 
     @property
     def resumable(self) -> None:
-        """Nothing goes on in a fork."""
+        """None: there is nothing to continue in a fork."""
 
     @property
     def breaker(self) -> None:
-        """There is no debugger."""
+        """None: there is no debugger."""
 
     def start(self) -> None:
-        """Nothing is drained."""
+        """Do nothing."""
 
     def records_since(self, position: int) -> list[Record]:
         """See :class:`lab.prints.record.PrintSource`: markers only."""
@@ -56,7 +56,7 @@ class Unobserved:
         return len(self._log)
 
     def close(self) -> None:
-        """Nothing is drained."""
+        """Do nothing."""
 
 
 class NoChannel(PrintChannel):

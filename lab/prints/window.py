@@ -1,7 +1,7 @@
-"""Which print belongs to what: every print of a guest's life is credited to the boot, to one test, or to nobody.
+"""Assigns prints: each print of a guest belongs to the boot, to one test, or is unassigned.
 
-Positions are indexes of the source's record stream; markers make them exact, because a marker travels the same path as
-the prints. The ledger only ever moves forward, so no record is counted twice and none is left out.
+Positions are indexes of the source's record stream; markers make them exact, because a marker takes the same path as the
+prints. The ledger only moves forward, so no record is counted twice or left out.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def token_maker(prefix: str) -> Callable[[], str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What came between the two markers of a test.
+    """The records between the two markers of a test.
 
     Attributes:
         name: The test's name.
-        records: Everything that came, in order.
-        complete: False when the closing marker did not come back: more prints may be missing.
+        records: All records, in order.
+        complete: False if the closing marker did not arrive: prints may be missing.
     """
 
     name: str
@@ -39,26 +39,26 @@ class Window:
 
     @property
     def prints(self) -> list[PrintRecord]:
-        """The prints alone, those of the kernel itself included."""
+        """Only the prints, including those of the kernel itself."""
         return [record for record in self.records if isinstance(record, PrintRecord)]
 
     @property
     def gaps(self) -> list[str]:
-        """Why prints are missing, one sentence for each place; empty when none are."""
+        """Why prints are missing, one sentence for each place; empty if none are."""
         reasons = [record.reason for record in self.records if isinstance(record, GapRecord)]
         return reasons if self.complete else [*reasons, "the marker after the test did not arrive"]
 
     def check(self) -> None:
-        """Raise :class:`~lab.errors.EvidenceLost` when prints of this window are missing."""
+        """Raise :class:`~lab.errors.EvidenceLost` if prints of this window are missing."""
         if self.gaps:
             raise EvidenceLost(f"kernel prints of {self.name} are missing: {'; '.join(self.gaps)}")
 
 
-def without_faults(window: Window, *, behind: int) -> Window:
-    """A window in which a fault behind the first so many records is a mere note: the lab itself provoked it."""
+def without_faults(window: Window, *, after: int) -> Window:
+    """The same window, with faults after the first ``after`` records turned into notes: the lab itself provoked them."""
     records = [
         NoteRecord(sequence=record.sequence, host_time=record.host_time, text=record.text)
-        if index >= behind and isinstance(record, FaultRecord)
+        if index >= after and isinstance(record, FaultRecord)
         else record
         for index, record in enumerate(window.records)
     ]
@@ -67,18 +67,18 @@ def without_faults(window: Window, *, behind: int) -> Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """Where the prints of one guest's life went.
+    """How the prints of one guest were assigned.
 
     Attributes:
         boot: Prints before the first test.
-        credited: How many prints went to tests.
+        assigned: Number of prints that belong to tests.
         unattributed: Prints outside of the boot and of every test.
-        gaps: Why prints are missing, anywhere in the guest's life.
-        faults: Driver faults outside of every window; those inside of one are that test's.
+        gaps: Why prints are missing, at any time.
+        faults: Driver faults outside of every window; those inside of a window belong to its test.
     """
 
     boot: tuple[PrintRecord, ...] = ()
-    credited: int = 0
+    assigned: int = 0
     unattributed: tuple[PrintRecord, ...] = ()
     gaps: tuple[str, ...] = ()
     faults: tuple[FaultRecord, ...] = ()
@@ -86,30 +86,30 @@ class Attribution:
     @property
     def total(self) -> int:
         """All prints of the guest."""
-        return len(self.boot) + self.credited + len(self.unattributed)
+        return len(self.boot) + self.assigned + len(self.unattributed)
 
 
 @dataclass(slots=True)
 class _Account:
     boot: list[PrintRecord] = field(default_factory=list)
-    credited: int = 0
+    assigned: int = 0
     unattributed: list[PrintRecord] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     faults: list[FaultRecord] = field(default_factory=list)
 
 
 class PrintLedger:
-    """Credits the prints of one guest.
+    """Assigns the prints of one guest.
 
     Args:
         source: The guest's print source, started.
-        guest_id: Names the markers.
+        guest_id: Prefix of the markers.
         mark_timeout: Seconds that a marker may take.
-        kernel_prints: Patterns of what the kernel itself prints; see :mod:`lab.prints.kernel`.
+        kernel_prints: Patterns of the kernel's own prints; see :mod:`lab.prints.kernel`.
 
     Attributes:
         windows: How many windows were opened so far.
-        next_token: Gives a fresh marker token of this guest.
+        next_token: Returns a new marker token of this guest.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class PrintLedger:
         self.next_token = token_maker(guest_id)
 
     def end_boot(self, *, alive: bool = True) -> None:
-        """Credit everything so far to the boot; its driver faults are kept.
+        """Assign all records so far to the boot; its driver faults are remembered.
 
         Args:
-            alive: Whether the guest can still answer a marker; without one, what has arrived is credited.
+            alive: Whether the guest can still answer a marker; without one, the records that have arrived are assigned.
 
         Raises:
-            EvidenceLost: The marker did not come back.
+            EvidenceLost: The marker did not arrive.
         """
         for record in self._advance(self._mark() if alive else None):
             if isinstance(record, PrintRecord):
@@ -143,18 +143,18 @@ class PrintLedger:
     def open(
         self, name: str, *, expected_fault: int | None = None, with_load: bool = False, encoding: str | None = None
     ) -> PrintStream:
-        """Begin a test's window; what came since the last one belongs to nobody.
+        """Begin a test's window. Prints since the last window stay unassigned.
 
-        A driver fault is never nobody's: a window begins with one that came since the last window.
+        A driver fault is never unassigned: if one came since the last window, this window begins with it.
 
         Args:
             name: The test's name.
-            with_load: The first window of a fork: what was printed when its drivers were loaded belongs to it.
+            with_load: The first window of a fork includes the prints of the load of its drivers.
             expected_fault: Code of the fault that the test provokes; the stream does not raise for it.
-            encoding: Of the text that the test's drivers print; None: the source's.
+            encoding: Encoding of the texts of the test's drivers; None: the source's.
 
         Raises:
-            EvidenceLost: The marker did not come back.
+            EvidenceLost: The marker did not arrive.
         """
         if self._open is not None:
             raise ValueError(f"the window of {self._open} is still open")
@@ -191,10 +191,10 @@ class PrintLedger:
         )
 
     def close(self, *, alive: bool = True) -> Window:
-        """End the open window and credit its prints to the test.
+        """End the open window and assign its prints to the test.
 
         Args:
-            alive: Whether the guest can still answer a marker; without one the window holds what has arrived.
+            alive: Whether the guest can still answer a marker; without one, the window holds the records that have arrived.
         """
         if self._open is None:
             raise ValueError("no window is open")
@@ -209,17 +209,17 @@ class PrintLedger:
                 complete = False
         records = self._advance(position)
         self._view = self._source
-        self._account.credited += sum(isinstance(record, PrintRecord) for record in records)
-        # A guest that a driver took down cannot answer; its fault is the reason, not a loss of prints.
+        self._account.assigned += sum(isinstance(record, PrintRecord) for record in records)
+        # A guest that crashed cannot answer. The fault is the reason, so no prints count as lost.
         return Window(name=name, records=tuple(records), complete=complete or first_fault(records) is not None)
 
     def finish(self) -> Attribution:
-        """The end of the guest: what was not credited belongs to nobody. May be called again."""
+        """End of the guest: the remaining prints are unassigned. May be called again."""
         self._unattribute(None)
         account = self._account
         return Attribution(
             boot=tuple(account.boot),
-            credited=account.credited,
+            assigned=account.assigned,
             unattributed=tuple(account.unattributed),
             gaps=tuple(account.gaps),
             faults=tuple(account.faults),

@@ -1,4 +1,4 @@
-"""The free guest's print source: the file that QEMU writes its print port to, and markers by its print agent."""
+"""The free guest's print source: the file to which QEMU writes its print port, and markers from its print agent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.prints.file_source import FilePrintSource
 from lab.prints.record import Record
 from lab.prints.resume import PrintsState, ResumableSource
 
-#: A print without a following line is complete after this long; a marker makes it complete at once.
+#: A print without a following line counts as complete after so many seconds; a marker makes it complete at once.
 QUIET_S = 0.1
 _NEXT_LINE = "next_line"
 
@@ -30,11 +30,11 @@ class WinePrintSource(FilePrintSource):
     """Print source over a file chardev.
 
     Args:
-        path: The file behind the guest's print port; it may not exist yet.
-        agent: Reaches the guest's print agent.
+        path: The file of the guest's print port; it may not exist yet.
+        agent: Client of the guest's print agent.
         encoding: Encoding of the driver's strings.
-        resume: Where the stream of a snapshot's guest had stopped; None after a boot.
-        joins: The guest has lived for a while: its file may begin anywhere in its life.
+        resume: Position of the stream at the snapshot; None after a boot.
+        joins: The guest has been running for a while, so the file may begin at any line number.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
     """
@@ -81,7 +81,7 @@ class WinePrintSource(FilePrintSource):
             return None
         return PrintsState(numbers={_NEXT_LINE: line})
 
-    def wake(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
+    def resume(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
         """See :class:`lab.prints.resume.ResumableSource`."""
         request = b"WAKE %.6f %s\n" % (seconds, entropy.hex().encode("ascii"))
         try:

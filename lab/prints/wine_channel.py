@@ -1,4 +1,4 @@
-"""The print channel of the free guest: lines of Wine on a serial port, and markers by the print agent."""
+"""The print channel of the free guest: lines of Wine on a serial port, and markers from the print agent."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class WineChannel(PrintChannel):
     resumes = True
 
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> WinePrintSource:
-        """Return the source; it reaches the print agent by its channel, and by its TCP port after that has failed."""
+        """Return the source; it reaches the print agent through its channel, and through its TCP port after that has failed."""
         path = self.file(link.prints, link.machine.run_dir)
         return WinePrintSource(path, _print_agent(link), encoding=link.encoding, resume=resume)
 
     def join(self, link: GuestLink) -> WinePrintSource:
-        """Return the source; it reaches the print agent by its TCP port: each connection begins anew."""
+        """Return the source; it reaches the print agent through its TCP port: each connection begins anew."""
         port = link.prints.mark_port
         if port is None:
             raise ImageError(f"image {link.manifest.name} has no port of its print agent", hint="build the image again")
-        # Not by its virtio-serial channel: an answer that an earlier owner did not wait for would be read here.
+        # Not through its virtio-serial channel: the answer to an earlier owner's abandoned request would be read here.
         address = (_LOOPBACK, link.machine.ports[port])
         agent = PrintAgent(lambda timeout: socket.create_connection(address, timeout), f"{address[0]}:{address[1]}")
         return WinePrintSource(self.file(link.prints, link.machine.run_dir), agent, encoding=link.encoding, joins=True)
@@ -54,9 +54,9 @@ CHANNEL: Final = WineChannel()
 
 
 def _print_agent(link: GuestLink) -> PrintAgent:
-    """The way to a free guest's print agent: its channel, where the image has one, and its port once that has failed.
+    """A client of a free guest's print agent: through its channel, if the image has one; after a failure, through its port.
 
-    On a channel, an answer that one owner did not wait for would be read by the next; each TCP connection begins anew.
+    On a channel, the next owner would read the answer to an abandoned request; each TCP connection begins anew.
     """
     prints, machine = link.prints, link.machine
     channels = [name for name in (prints.mark_channel,) if name]

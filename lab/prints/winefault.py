@@ -1,18 +1,19 @@
-r"""What Wine says when a driver's process ends: its own words, taken apart.
+r"""Parses what Wine writes when a driver's process ends.
 
-Seen with Wine 10.0. In a process that counts as being debugged (the driver ``wine-compat`` sees to that):
+Observed with Wine 10.0. In a process that counts as being debugged (the driver ``wine-compat`` ensures that):
 
 - ``err:seh:NtRaiseException Unhandled exception code c0000005 flags 0 addr 0x…``, where a call through a null pointer has the
   address ``(nil)``;
-- ahead of it, when a function was called that Wine does not have, ``wine: Call from 00006FFFFFC1CF77 to unimplemented function
-  ntoskrnl.exe.MmGetVirtualForPhysical, aborting``. That holds for functions that Wine only declares (stubs) and for imports
-  that it has never heard of: its loader links both to code that raises 0x80000100, so the load itself succeeds.
+- before it, if the driver called a function that Wine does not have, ``wine: Call from 00006FFFFFC1CF77 to unimplemented
+function
+  ntoskrnl.exe.MmGetVirtualForPhysical, aborting``. This covers functions that Wine only declares (stubs) and imports that are
+  unknown to it: its loader links both to code that raises 0x80000100, so the load itself succeeds.
 
-A driver whose import names a module that is not there is not loaded at all, and ``sc start`` says 1114:
+A driver that imports from a missing module is not loaded, and ``sc start`` fails with 1114:
 ``err:module:import_dll Library wdfldr.sys (which is needed by L"C:\\lab\\run\\frob.sys") not found``.
 
-Everywhere else one line without a time stamp, ``wine: Unhandled page fault on write access to … at address … (thread 00b4),
-starting debugger...``.
+In every other process, it is one line without a time stamp, ``wine: Unhandled page fault on write access to … at address …
+(thread 00b4), starting debugger...``.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from dataclasses import dataclass
 
 from lab.guest.lacks import PRIVILEGED, function_name, module_name
 
-#: Wine's exception for a call of a function that it does not have.
+#: Wine's exception for a call of a missing function.
 STUB_CALLED = 0x80000100
-#: In a true kernel no instruction raises it.
+#: The exception for a privileged instruction; in a real kernel, no instruction raises it.
 _PRIVILEGED_INSTRUCTION = 0xC0000096
 
 _RAISED = re.compile(rb"Unhandled exception code ([0-9a-f]{1,8}) flags [0-9a-f]+ addr (?:\(nil\)|(?:0x)?([0-9a-f]{1,16}))")
 _STUB = re.compile(rb"wine: Call from (?:0x)?([0-9A-Fa-f]{1,16}) to unimplemented function (\S+)\.([^\s.]+), aborting")
-#: A program that misses a library is a client that was not copied with it, and says nothing about a driver.
+#: If a program misses a library, a client was copied without it; that is not about a driver.
 _MODULE = re.compile(rb'Library (\S+) \(which is needed by L"(?![^"]*\.exe")[^"]*"\) not found', re.IGNORECASE)
 _OUTSIDE = re.compile(
     rb"wine: (?P<what>.{1,300}?) at address (?:0x)?(?P<at>[0-9A-Fa-f]{1,16}) \(thread [0-9a-f]{1,8}\), starting debugger\.\.\."
 )
 _OUTSIDE_STUB = re.compile(rb"Unimplemented function (\S+)\.([^\s.]+) called")
 _OUTSIDE_CODE = re.compile(rb"Unhandled exception 0x([0-9a-f]{8})")
-#: How the line of a process that is not being debugged begins, and the exception's code, which it does not tell.
+#: Beginning of the line of a process that is not being debugged → code of its exception, which the line does not have.
 _OUTSIDE_WORDS = (
     (b"Unhandled page fault", 0xC0000005),
     (b"Unhandled division by zero", 0xC0000094),
@@ -51,13 +52,12 @@ _OUTSIDE_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class WineFault:
-    """An exception that nobody handled.
+    """An unhandled exception.
 
     Attributes:
         code: Its code.
-        address: Where it was raised; 0 for a call through a null pointer.
-        lacks: What Wine does not have and the driver wanted, as :mod:`lab.guest.lacks` names it: a function that it called, or
-            an instruction that only a kernel may execute.
+        address: The address at which it was raised; 0 for a call through a null pointer.
+        lacks: What the driver used and Wine lacks, as :mod:`lab.guest.lacks` names it: a function, or a privileged instruction.
     """
 
     code: int
@@ -66,7 +66,7 @@ class WineFault:
 
 
 def raised(text: bytes) -> WineFault | None:
-    """The fault in the text of an ``err:seh`` line; None when it tells of something else."""
+    """The fault in the text of an ``err:seh`` line; None if it is about something else."""
     found = _RAISED.match(text)
     return _fault(int(found[1], 16), int(found[2] or b"0", 16)) if found else None
 
@@ -78,7 +78,7 @@ def stub_called(line: bytes) -> WineFault | None:
 
 
 def module_missing(text: bytes) -> str:
-    """The module that an ``err:module`` line misses, as :mod:`lab.guest.lacks` names it; empty when it tells something else."""
+    """The missing module of an ``err:module`` line, as :mod:`lab.guest.lacks` names it; empty if it is about something else."""
     found = _MODULE.match(text)
     return module_name(found[1].decode("ascii", "backslashreplace")) if found else ""
 

@@ -135,4 +135,4 @@ def continue_guest(
 
 
 def _let_run(machine: Machine, prints: ResumableSource, now: float, timeout: float) -> None:
-    prints.wake(now, os.urandom(32), let_run=machine.cont, timeout=timeout)
+    prints.resume(now, os.urandom(32), let_run=machine.cont, timeout=timeout)

@@ -92,7 +92,7 @@ def test_a_windows_guests_port_is_lent_until_the_debugger_leaves(
     def debugger() -> None:
         """Comes when the port is offered, says a byte, and leaves when the command has seen it."""
         control = CollectorControl(tmp_path / CONTROL_SOCKET)
-        with socket.create_connection(("127.0.0.1", control.tell("lend").port), 20) as port:
+        with socket.create_connection(("127.0.0.1", control.request("lend").port), 20) as port:
             port.sendall(BREAK_IN)
             left.wait(20)
 

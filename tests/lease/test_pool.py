@@ -104,7 +104,7 @@ def test_the_prints_of_a_guest_are_accounted_for_at_its_end(pool: GuestPool, liv
     pool.close()
     pool.close()
     account = lives[-1].attribution
-    assert (len(account.boot), account.credited, [record.text for record in account.unattributed]) == (1, 1, ["in none"])
+    assert (len(account.boot), account.assigned, [record.text for record in account.unattributed]) == (1, 1, ["in none"])
     assert lives[-1].ended == "end of run"
 
 

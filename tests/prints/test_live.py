@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.prints.live import PrintFile, all_lines, show, tell
+from lab.prints.live import PrintFile, all_lines, print_lines, show
 from lab.prints.record import EventRecord, FaultRecord, MarkRecord, PrintRecord
 
 
@@ -65,7 +65,7 @@ def test_prints_that_come_later_are_told_and_tail_leaves_out_the_old_ones(tmp_pa
             stream.write(framed([_line("3.000", "three")], first=2) if (again := next(looks)) else b"")
         return again
 
-    tell(file, out.append, goes_on=more, tail=1)
+    print_lines(file, out.append, goes_on=more, tail=1)
     assert [line.split()[-1] for line in out] == ["two", "three"]
 
 

@@ -40,7 +40,7 @@ def test_boot_tests_and_the_time_between(source: Any, ledger: PrintLedger) -> No
     account = ledger.finish()
     assert (texts(window.prints), texts(other.prints)) == (["a"], ["b"])
     assert texts(account.boot) == ["boot"]
-    assert account.credited == 2
+    assert account.assigned == 2
     assert texts(account.unattributed) == ["between", "after"]
     assert account.total == 5
     assert ledger.windows == 2
@@ -167,7 +167,7 @@ def test_no_print_is_counted_twice_or_left_out(acts: list[str]) -> None:
     source = ListSource()
     ledger = PrintLedger(source, "g")
     said = 0
-    credited = 0
+    assigned = 0
     for act in acts:
         if act == "say":
             source.say("x")
@@ -178,7 +178,7 @@ def test_no_print_is_counted_twice_or_left_out(acts: list[str]) -> None:
             ledger.open("t")
             source.say("y")
             said += 1
-            credited += len(ledger.close().prints)
+            assigned += len(ledger.close().prints)
     account = ledger.finish()
     assert account.total == said
-    assert account.credited == credited == acts.count("test")
+    assert account.assigned == assigned == acts.count("test")

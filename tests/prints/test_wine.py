@@ -218,17 +218,17 @@ def test_a_fork_whose_first_line_is_another_one_has_a_gap(agent: Agent) -> None:
 
 def test_a_woken_guest_is_told_time_and_random_bytes(agent: Agent, wine: WinePrintSource) -> None:
     runs: list[int] = []
-    wine.wake(1795590907.25, b"\x0f" * 32, let_run=lambda: runs.append(len(agent.woken)), timeout=30)
+    wine.resume(1795590907.25, b"\x0f" * 32, let_run=lambda: runs.append(len(agent.woken)), timeout=30)
     assert len(runs) == 1
     assert agent.woken == [b"WAKE 1795590907.250000 " + b"0f" * 32 + b"\n"]
     agent.answer = b"ERROR: Operation not permitted\n"
     with pytest.raises(TransportError, match="cannot set the clock"):
-        wine.wake(1.0, bytes(32), let_run=lambda: None, timeout=30)
+        wine.resume(1.0, bytes(32), let_run=lambda: None, timeout=30)
 
 
 def test_a_source_that_never_followed_its_file_lets_go_of_the_agent_all_the_same(agent: Agent) -> None:
     source = WinePrintSource(agent.file, PrintAgent(agent.connect, "127.0.0.1:5999"))
-    source.wake(1.0, bytes(32), let_run=lambda: None, timeout=30)
+    source.resume(1.0, bytes(32), let_run=lambda: None, timeout=30)
     assert source._agent._connection is not None
     source.close()
     source.close()

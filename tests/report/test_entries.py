@@ -40,7 +40,7 @@ def test_a_guest_that_ended_itself_without_a_word_of_its_kernel_has_qemus_sign_a
 
 
 def test_a_fault_that_the_kernel_told_itself_is_not_told_once_more_by_qemus_sign() -> None:
-    life = GuestLife(guest_id="gw0-1", started=1.0, ended="exited", attribution=Attribution(credited=4, faults=(FAULT,)))
+    life = GuestLife(guest_id="gw0-1", started=1.0, ended="exited", attribution=Attribution(assigned=4, faults=(FAULT,)))
     entry = guest_entry(life, worker="gw0", sign=CrashSign(3, "RESET", "the guest reset itself"))
     assert [fault.text for fault in entry.faults] == ["boom"]
     assert entry.prints == 4

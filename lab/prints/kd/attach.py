@@ -1,4 +1,4 @@
-"""The host of a live kernel-debugger target: answers it, and writes down what it says, until it goes away.
+"""The host of a live kernel-debugger target: answers it and writes its records until it ends.
 
 `lab kd attach` calls :func:`attach`; ``python -m lab.prints.kd.attach`` is the collector that a guest's boot starts.
 """
@@ -23,25 +23,25 @@ from lab.prints.kd.ids import read_ids
 from lab.prints.kd.output import BackgroundWriter, PatientWriter
 from lab.prints.kd.record import Console, Note
 from lab.prints.kd.session import Session
+from lab.prints.kd.silence import BreakIn, SilenceWatch
 from lab.prints.kd.stop_policy import AtBreakpoint, AtBugcheck, StopPolicy
 from lab.prints.kd.text import record_line
-from lab.prints.kd.waker import Waker, Waking
 
 MODULE: Final = "lab.prints.kd.attach"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """What :func:`attach` does.
+    """The arguments of :func:`attach`.
 
     Attributes:
         socket: Unix socket of the serial port.
-        jsonl: Records are written as JSON, one object a line; else as lines for people.
+        jsonl: Write records as JSON, one object a line; otherwise as lines for people.
         raw: A new file for every byte of the target.
         ids: File with the packet ids of the snapshot of which the target is a fork.
-        control: A socket to be made, on which `lab kd tell` is answered.
-        waking: When a target that says nothing is woken.
-        policy: What is done at stops.
+        control: A socket to make, on which `lab kd control` is served.
+        break_in: When a silent target gets a break-in.
+        policy: What to do at stops.
         wait: Seconds to wait for the socket.
         encoding: Encoding of the drivers' strings.
     """
@@ -51,14 +51,14 @@ class Attachment:
     raw: Path | None = None
     ids: Path | None = None
     control: Path | None = None
-    waking: Waking = Waking.NEVER
+    break_in: BreakIn = BreakIn.NEVER
     policy: StopPolicy = field(default_factory=StopPolicy)
     wait: float = 30.0
     encoding: str = "cp1252"
 
 
 def attach(what: Attachment) -> None:
-    """Be the debugger of a target, and write its records to standard output. Returns when the target goes away.
+    """Be the debugger of a target, and write its records to standard output. Returns when the target ends.
 
     The first SIGINT or SIGTERM ends the session, whose records are then written to their end; the second ends at once.
 
@@ -83,13 +83,13 @@ def attach(what: Attachment) -> None:
             out = PatientWriter(sys.stdout.fileno(), "standard output", ended=collector.ended.is_set, complain=_complain)
             _follow(collector, out, what)
         except BrokenPipeError:
-            # Keeps Python from complaining at its end about an output that has no reader.
+            # Keeps Python from an error message at its end about an output that has no reader.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _drain_only(collector)
 
 
 def command(what: Attachment) -> list[str]:
-    """Return the argument list of a collector: a process that does this, with JSON and without waking; see :func:`main`."""
+    """Return the argument list of a collector: a process that does this, with JSON and without break-ins; see :func:`main`."""
     # Not the interpreter's -I: the collector must find the same lab that started it.
     argv = [sys.executable, "-m", MODULE, "--socket", str(what.socket), "--wait", str(what.wait)]
     argv += ["--breakpoint", what.policy.breakpoint, "--bugcheck", what.policy.bugcheck]
@@ -100,7 +100,7 @@ def command(what: Attachment) -> list[str]:
 
 def _follow(collector: Collector, out: PatientWriter, what: Attachment) -> None:
     begin = time.monotonic()
-    waker = Waker(what.waking, _complain)
+    silence = SilenceWatch(what.break_in, _complain)
     quiet = True
     while True:
         try:
@@ -109,11 +109,11 @@ def _follow(collector: Collector, out: PatientWriter, what: Attachment) -> None:
             heard = Heard(0, [])
         if heard is None:
             return
-        # Text of firmware shows a machine that boots; only who wants its target woken at once is not content with it.
+        # Text of firmware shows a VM that boots, which is enough unless an immediate break-in is requested.
         packets = any(not isinstance(record, (Console, Note)) for record in heard.records)
-        quiet = quiet and not (packets if what.waking is Waking.AT_ONCE else heard.size)
+        quiet = quiet and not (packets if what.break_in is BreakIn.AT_ONCE else heard.size)
         if quiet and not heard.size:
-            waker.look(collector, time.monotonic() - begin)
+            silence.check(collector, time.monotonic() - begin)
         lines = [record_line(record, jsonl=what.jsonl, encoding=what.encoding) for record in heard.records]
         out.write(b"".join(line.encode("utf-8", "backslashreplace") + b"\n" for line in lines))
 
@@ -137,7 +137,7 @@ def _end_by_signals(collector: Collector, control: Path | None) -> None:
 
 
 def _drain_only(collector: Collector) -> None:
-    """The output has no reader any more: the guest is answered all the same, or it would stand still."""
+    """The output has no reader any more. The guest is still answered, because it would stop otherwise."""
     while True:
         with contextlib.suppress(TimeoutError):
             if collector.next(5.0) is None:
@@ -145,14 +145,14 @@ def _drain_only(collector: Collector) -> None:
 
 
 def _complain(text: str) -> None:
-    with contextlib.suppress(OSError):  # standard error may lie on the same full disk
+    with contextlib.suppress(OSError):  # standard error may be on the same full disk
         sys.stderr.write(f"lab kd: {text}\n")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run a collector: records as JSON on standard output, messages on standard error.
 
-    The target is connected before its VM's first instruction, so one that says nothing is never woken.
+    The target is connected before its VM's first instruction, so a silent one needs no break-in.
 
     Args:
         argv: What :func:`command` makes.

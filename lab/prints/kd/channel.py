@@ -1,7 +1,7 @@
 """The print channel of a debugged Windows guest: the kernel debugger's protocol on a serial port.
 
-A guest whose kernel is debugged stands still until its debugger answers. So its VM starts paused, the collector connects, and
-only then the first instruction runs.
+A guest whose kernel is debugged waits until its debugger answers. So its VM starts paused, the collector connects, and then the
+first instruction runs.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class KdChannel(PrintChannel):
         def let_go() -> None:
             say.close()
             if machine.alive:
-                left.set()  # it runs on, whatever we can see of it from here on
+                left.set()  # the collector goes on, even if its output cannot be read from here on
                 collector.leave()
             else:
                 collector.close()
@@ -79,7 +79,7 @@ class KdChannel(PrintChannel):
         )
 
     def join(self, link: GuestLink) -> KdPrintSource:
-        """Return a source that reads the records of the collector, which serves the port since the boot and goes on."""
+        """Return a source that reads the records of the collector, which has served the port since the boot."""
         machine = link.machine
         say = LabSay(link.open_transport, link.manifest.tools_dir)
         return KdPrintSource(

@@ -1,8 +1,8 @@
-"""Drain a target's serial port: one thread that reads, answers and does nothing else; others write down what it heard.
+"""Reads a target's serial port: one thread only reads and answers; other threads write the records.
 
-The processors of a target stand still until its packet is acknowledged, and it gives up after some 10 s: neither a full
-disk nor a reader who has stopped reading our output may delay an answer. Hence the queues between the threads. The raw
-bytes have a queue of their own: whoever reads the records must not keep them from the disk.
+The processors of a target are stopped until its packet is acknowledged, and it gives up after some 10 s. So neither a full disk
+nor a blocked reader of the output may delay an answer; this is why there are queues between the threads. The raw bytes have
+their own queue, so that a slow reader of the records does not keep them from the disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lab.prints.kd.record import AnyRecord, End, Gap
 from lab.prints.kd.session import Session
 from lab.vm.qmp import connect_unix
 
-#: Longest wait for bytes, in seconds: how late a packet that was not answered may be sent again.
+#: Longest wait for bytes, in seconds: the delay with which an unanswered packet may be sent again.
 _TICK_S: Final = 0.25
 #: The same while a packet is incomplete.
 _HURRY_S: Final = 0.02
@@ -36,11 +36,11 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One reading of the port.
+    """The result of one read of the port.
 
     Attributes:
-        size: How many bytes of the target it was.
-        records: What they completed.
+        size: Number of bytes from the target.
+        records: The records that these bytes completed.
     """
 
     size: int
@@ -57,7 +57,7 @@ class Collector:
         clock: Monotonic clock in seconds.
 
     Attributes:
-        keep_raw: Takes every byte of the target, in the thread that answers it: it must return at once.
+        keep_raw: Called with every byte from the target, in the thread that answers it, so it must return at once.
         ended: Set when the port is closed.
     """
 
@@ -88,19 +88,19 @@ class Collector:
         self._thread = threading.Thread(target=self._drain, name="kd port", daemon=True)
 
     def start(self) -> None:
-        """Begin to drain; returns at once."""
+        """Begin to read; returns at once."""
         self._last_turn = self._clock()
         self._port.setblocking(False)
         self._wake_out.setblocking(False)
         self._thread.start()
 
     def ask(self, request: Callable[[Session, float], None]) -> None:
-        """Have ``request(session, now)`` run in the thread that owns the session; from any thread."""
+        """Run ``request(session, now)`` in the thread that owns the session. May be called from any thread."""
         self._requests.put(request)
         self._wake()
 
     def call(self, request: Callable[[Session, float], _Answer]) -> _Answer:
-        """Like :meth:`ask`, and wait for what ``request`` returns.
+        """Like :meth:`ask`, but wait for the result of ``request``.
 
         Raises:
             TransportError: The session is over.
@@ -126,16 +126,16 @@ class Collector:
         return self.call(lambda session, _now: session.idle and not self._output)
 
     def lend(self, path: Path | None = None) -> int:
-        """Offer the target to another debugger; the TCP port of 127.0.0.1 at which it connects, beside a Unix socket.
+        """Offer the target to another debugger, on a TCP port of 127.0.0.1, which is returned, and on a Unix socket.
 
-        From its first byte on, it answers the target, and everything is recorded as before; when it leaves, the session
-        answers again. Offered until :meth:`take_back`.
+        From its first byte on, that debugger answers the target; everything is recorded as before. When it disconnects, the
+        session answers again. The offer lasts until :meth:`take_back`.
 
         Args:
-            path: Of the Unix socket; None for none.
+            path: Path of the Unix socket; None: no socket.
 
         Raises:
-            TransportError: The session is over, or this machine has no port free.
+            TransportError: The session is over, or this host has no free port.
         """
         if (there := self.call(lambda _session, _now: self._lent.number if self._lent else 0)) != 0:
             return there
@@ -154,7 +154,7 @@ class Collector:
         return self.call(do)
 
     def take_back(self) -> None:
-        """Offer the target no more; a debugger that has it is cut off.
+        """End the offer; a connected debugger is disconnected.
 
         Raises:
             TransportError: The session is over.
@@ -173,21 +173,21 @@ class Collector:
         return self.call(lambda _session, _now: self._lent is not None and self._lent.connected)
 
     def stop(self, reason: str) -> None:
-        """Let go of the port. A kernel gives up at its next print, within a second, and drops what it prints from then on."""
+        """Close the port. The kernel gives up at its next print, within a second, and drops its prints from then on."""
         self._stopping = reason
         self._wake()
 
     def next(self, timeout: float) -> Heard | None:
-        """What was heard next.
+        """The next result of a read.
 
         Args:
-            timeout: Seconds to wait for something.
+            timeout: Seconds to wait for one.
 
         Returns:
             None at the end of the session.
 
         Raises:
-            TimeoutError: Nothing was heard.
+            TimeoutError: Nothing came.
         """
         try:
             heard = self._heard.get(timeout=timeout)
@@ -210,7 +210,7 @@ class Collector:
                 size = self._take(poller)
                 if size is None:
                     break
-                # Whoever asks sees a port that has been read to its end.
+                # So that requests are answered after the port has been read to its end.
                 while not size and not self._requests.empty():
                     self._requests.get()(self._session, self._clock())
                 self._send()
@@ -225,7 +225,7 @@ class Collector:
             self._finish()
 
     def _take(self, poller: select.poll) -> int | None:
-        """Wait for bytes and hand them to the session; how many there were, None at their end."""
+        """Wait for bytes and pass them to the session; returns their number, or None at the end."""
         port = self._port.fileno()
         poller.modify(port, select.POLLIN | (select.POLLOUT if self._output else 0))
         lent = self._poll_lent(poller)
@@ -238,7 +238,7 @@ class Collector:
             self._hear_debugger(self._lent)
         raw = b""
         if ready.get(port, 0) & ~select.POLLOUT:
-            # Reset: the other side has closed it without reading our last answers; all that it had said was read before.
+            # Reset: the other side closed without reading our last answers; all of its data was read before.
             with contextlib.suppress(ConnectionResetError):
                 raw = self._port.recv(_CHUNK)
             if not raw:
@@ -256,7 +256,7 @@ class Collector:
         return len(raw)
 
     def _poll_lent(self, poller: select.poll) -> dict[int, int]:
-        """Have the other debugger's descriptors waited for, and no others that are gone."""
+        """Register the other debugger's descriptors with the poller, and remove those that are closed."""
         wanted = self._lent.descriptors() if self._lent is not None else {}
         for gone in self._polled - set(wanted):
             with contextlib.suppress(KeyError):
@@ -272,7 +272,7 @@ class Collector:
             self._answer_again(self._clock())
         elif said:
             if not self._session.lent:
-                self._send()  # what was answered before it came
+                self._send()  # a packet that was answered before the debugger connected
                 self._session.lend(self._wall())
             self._output += said
 
@@ -284,7 +284,7 @@ class Collector:
         try:
             self._session.feed(raw, self._clock(), self._wall())
         except Exception as error:
-            # A bug of ours, which must not leave the guest without its debugger; the raw bytes are kept.
+            # A bug of the lab must not leave the guest without its debugger; the raw bytes are saved.
             reason = f"the lab cannot read what the kernel sent: {type(error).__name__}: {error}"
             gap = Gap(time=self._wall(), generation=self._session.generation, reason=reason)
             self._heard.put(Heard(0, [*self._session.take_records(), gap]))
@@ -318,20 +318,20 @@ class Collector:
             except BlockingIOError:
                 pass
             except (BrokenPipeError, ConnectionResetError):
-                # It listens no more; what it had said before may still be there, to be read to its end.
+                # The other side no longer reads; its earlier data may still be there and is read to the end.
                 self._deaf = True
                 self._output.clear()
 
 
 def connect_port(path: Path, *, timeout: float) -> socket.socket:
-    """Connect to the Unix socket behind a serial port.
+    """Connect to the Unix socket of a serial port.
 
     Args:
         path: The socket.
-        timeout: Seconds for which a socket that is not there yet, or that nobody serves yet, is tried again.
+        timeout: Seconds for which a missing or unserved socket is tried again.
 
     Raises:
-        TransportError: Nobody serves it.
+        TransportError: No process serves it.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -347,10 +347,10 @@ def connect_port(path: Path, *, timeout: float) -> socket.socket:
 
 
 def open_raw(path: Path) -> BinaryIO:
-    """A new file for the bytes of a target; a file that exists already is never overwritten.
+    """Open a new file for the bytes of a target; an existing file is never overwritten.
 
     Raises:
-        ConfigError: It exists already, or cannot be made.
+        ConfigError: It exists, or cannot be made.
     """
     try:
         return path.open("xb", buffering=0)

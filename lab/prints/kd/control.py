@@ -1,7 +1,7 @@
-"""Questions to a running collector: does the target stand, may a snapshot be taken, stop it now.
+"""Requests to a running collector: report its state, stop the target, let it run.
 
-The collector listens on a Unix socket beside the records. A question is one line of JSON, ``{"do": NAME}``; so is the
-answer, with a key ``error`` when there is something wrong with the question.
+The collector listens on a Unix socket beside the records. A request is one line of JSON, ``{"do": NAME}``; so is the answer,
+with a key ``error`` if the request is wrong.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from lab.vm.qmp import connect_unix
 
 _LOG = logging.getLogger(__name__)
 
-Deed = Literal["status", "break-in", "wake", "release", "reboot", "reset", "lend", "take-back"]
-#: Beside the control socket: where another debugger connects.
+Action = Literal["status", "break-in", "announce", "release", "reboot", "reset", "lend", "take-back"]
+#: Socket beside the control socket, to which another debugger connects.
 DEBUGGER_SOCKET: Final = "debugger.sock"
-DEEDS: Final[tuple[str, ...]] = get_args(Deed)
+ACTIONS: Final[tuple[str, ...]] = get_args(Action)
 _LONGEST: Final = 4096
 _POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a session stands.
+    """The state of a session.
 
     Attributes:
-        heard: The target has said something.
+        heard: The target has sent something.
         idle: Nothing is half received, unanswered or unsent: a snapshot may be taken, with :attr:`ids` beside it.
-        held: The target is stopped and stays so until it is released.
-        generation: How often it began its ids anew.
-        ids: To be handed to the collector of a fork.
+        held: The target is stopped until it is released.
+        generation: How often the target restarted its packet ids.
+        ids: Packet ids, for the collector of a fork.
         borrowed: Another debugger is connected.
-        port: TCP port of 127.0.0.1 for it; only of the answer to ``lend``.
+        port: TCP port of 127.0.0.1 for it; only in the answer to ``lend``.
     """
 
     heard: bool
@@ -59,11 +59,11 @@ class Status:
 
 
 class ControlServer:
-    """Answers questions about a collector until the process ends.
+    """Serves requests to a collector until the process ends.
 
     Args:
-        path: The socket; made, and removed at the end. A socket that exists already is never replaced.
-        collector: Whom they are about.
+        path: Path of the socket. It is made here and removed at the end; an existing socket is never replaced.
+        collector: The collector.
 
     Raises:
         ConfigError: The socket cannot be made.
@@ -77,7 +77,7 @@ class ControlServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Answer nothing any more."""
+        """Stop serving, and remove the socket."""
         self._path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -89,37 +89,37 @@ class ControlServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            # One after the other: whoever asks is served in milliseconds, and one who only connects is not waited for.
+            # One after the other: a request takes milliseconds, and a client that sends nothing is dropped after some seconds.
             with connection, passed_over(_LOG, "a request to the collector", OSError):
                 connection.settimeout(5.0)
                 connection.sendall(json.dumps(self._answer(_read_line(connection))).encode() + b"\n")
 
-    def _answer(self, question: bytes) -> dict[str, Any]:
+    def _answer(self, request: bytes) -> dict[str, Any]:
         try:
-            deed = json.loads(question)["do"]
+            action = json.loads(request)["do"]
         except (ValueError, KeyError, TypeError):
             return {"error": "a request is one line of JSON with the key do"}
-        if deed not in DEEDS:
-            return {"error": f"there is no {deed!r}; available: {', '.join(DEEDS)}"}
+        if action not in ACTIONS:
+            return {"error": f"there is no {action!r}; available: {', '.join(ACTIONS)}"}
         try:
             more: dict[str, Any] = {}
-            if deed == "lend":
+            if action == "lend":
                 more["port"] = self._collector.lend(self._path.with_name(DEBUGGER_SOCKET))
-            elif deed == "take-back":
+            elif action == "take-back":
                 self._collector.take_back()
             more |= {"borrowed": self._collector.borrowed(), "idle": self._collector.idle()}
-            return self._collector.call(lambda session, now: _do(session, now, deed)) | more
+            return self._collector.call(lambda session, now: _do(session, now, action)) | more
         except TransportError as error:
             return {"error": error.message}
 
 
 class CollectorControl:
-    """The other side: asks a collector.
+    """The client side: sends requests to a collector.
 
     Args:
         path: Its socket.
         clock: Monotonic clock in seconds.
-        wait: Sleeps for some seconds, between two questions.
+        wait: Sleeps for some seconds, between two requests.
     """
 
     def __init__(
@@ -133,32 +133,32 @@ class CollectorControl:
         self._clock = clock
         self._wait = wait
 
-    def tell(self, deed: Deed, *, timeout: float = 10.0) -> Status:
-        """Have something done; returns where the session stands behind it.
+    def request(self, action: Action, *, timeout: float = 10.0) -> Status:
+        """Request an action; returns the state of the session afterwards.
 
         Raises:
             TransportError: The collector does not answer, or its session is over.
         """
         try:
             with connect_unix(self._path, timeout) as connection:
-                connection.sendall(json.dumps({"do": deed}).encode() + b"\n")
+                connection.sendall(json.dumps({"do": action}).encode() + b"\n")
                 answer = json.loads(_read_line(connection))
         except (OSError, ValueError) as error:
             raise TransportError(f"the collector at {self._path} does not answer: {error}") from error
         if "error" in answer:
-            raise TransportError(f"the collector at {self._path} cannot {deed}: {answer['error']}")
+            raise TransportError(f"the collector at {self._path} cannot {action}: {answer['error']}")
         ids = SessionIds(answer["receive"], answer["send"], answer["last"])
         more = (bool(answer.get("borrowed")), int(answer.get("port", 0)))
         return Status(answer["heard"], answer["idle"], answer["held"], answer["generation"], ids, *more)
 
     def status(self) -> Status:
-        """Where the session stands."""
-        return self.tell("status")
+        """The state of the session."""
+        return self.request("status")
 
     def break_in(self, timeout: float) -> bool:
-        """Stop the target and leave it so until :meth:`release`; False when it did not stop within ``timeout`` seconds."""
+        """Stop the target until :meth:`release`; False if it did not stop within ``timeout`` seconds."""
         deadline = self._clock() + timeout
-        status = self.tell("break-in")
+        status = self.request("break-in")
         while not status.held:
             if self._clock() >= deadline:
                 return False
@@ -167,24 +167,24 @@ class CollectorControl:
         return True
 
     def release(self) -> None:
-        """Let a stopped target go on."""
-        self.tell("release")
+        """Let a stopped target run."""
+        self.request("release")
 
 
-def _do(session: Session, now: float, deed: str) -> dict[str, Any]:
-    if deed == "break-in":
+def _do(session: Session, now: float, action: str) -> dict[str, Any]:
+    if action == "break-in":
         session.break_in(hold=True)
-    elif deed == "wake":
+    elif action == "announce":
         session.break_in()
-    elif deed == "release":
+    elif action == "release":
         session.release(now)
-    elif deed == "reboot":
+    elif action == "reboot":
         session.reboot(now)
-    elif deed == "reset":
+    elif action == "reset":
         session.reset(now)
     ids = session.ids
-    told = {"heard": session.heard, "held": session.held, "generation": session.generation}
-    return told | {"receive": ids.receive, "send": ids.send, "last": ids.last}
+    answer = {"heard": session.heard, "held": session.held, "generation": session.generation}
+    return answer | {"receive": ids.receive, "send": ids.send, "last": ids.last}
 
 
 def _listen(path: Path) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Decode a raw capture: the bytes that a target sent, without what it was answered."""
+"""Decodes a raw capture: the bytes that a target sent, without the answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _CHUNK = 1 << 20
 
 
 class CaptureDecoder:
-    """Turns the bytes of a target into records, however they are cut.
+    """Turns the bytes of a target into records; the sizes of the pieces do not matter.
 
-    Text outside of packets is gathered: one ``console`` record stands for all of it up to the next packet that is new.
+    Text outside of packets is collected: one ``console`` record has all of it up to the next new packet.
     """
 
     def __init__(self) -> None:
@@ -26,13 +26,13 @@ class CaptureDecoder:
         """Take the next bytes; returns the records that they complete.
 
         Args:
-            data: Bytes as they came, cut anywhere.
+            data: The next bytes, of any size.
             time: Host wall clock in seconds, where it is known.
         """
         return self._read(self._framer.feed(data), time)
 
     def finish(self, time: float | None = None) -> list[AnyRecord]:
-        """The end of the capture; returns what was still held back."""
+        """End of the capture; returns the records that were held back."""
         return [*self._read(self._framer.give_up(), time), *self._stream.finish(time)]
 
     def _read(self, found: list[Packet | Skipped], time: float | None) -> list[AnyRecord]:

@@ -1,4 +1,4 @@
-"""The packet ids of a session: what must be kept of it with a snapshot."""
+"""The packet ids of a session, which must be stored with a snapshot."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from lab.prints.kd.packet import INITIAL_ID
 
 @dataclass(frozen=True, slots=True)
 class SessionIds:
-    """Where both id streams stand: kept with a snapshot of the guest, which has its own.
+    """The positions of both id streams.
+
+    They are stored with a snapshot, because the snapshot contains the guest's own positions.
 
     Attributes:
-        receive: Id of the target's next packet; None when it has not been heard: whatever it begins with is right.
-        send: Id of our next packet; None when the target was met in mid-stream and has not told what it expects.
-        last: SHA-256 of the last packet, hexadecimal, by which a repetition of it is known; empty when there was none.
+        receive: Id of the target's next packet; None if nothing came yet: any id is right.
+        send: Id of our next packet; None if the session began in mid-stream and the expected id is unknown.
+        last: SHA-256 of the last packet, hexadecimal, to recognise a repetition; empty if there was none.
     """
 
     receive: int | None
@@ -30,10 +32,10 @@ class SessionIds:
 
     @classmethod
     def from_json(cls, text: str) -> SessionIds:
-        """The ids of a line of :meth:`to_json`; other keys in it are passed over.
+        """The ids of a line of :meth:`to_json`; other keys are ignored.
 
         Raises:
-            ValueError: It is not one.
+            ValueError: It is no such line.
         """
         data = json.loads(text)
         if not isinstance(data, dict):
@@ -46,12 +48,12 @@ class SessionIds:
 
 
 def read_ids(file: Path) -> SessionIds:
-    """The ids that a file holds, as :meth:`SessionIds.to_json` writes them.
+    """Read the ids of a file, as :meth:`SessionIds.to_json` writes them.
 
     Raises:
-        ConfigError: It cannot be read, or holds something else.
+        ConfigError: It cannot be read, or has other contents.
     """
-    hint = "`lab kd tell SOCKET status` prints them before a snapshot of the guest is taken"
+    hint = "`lab kd control SOCKET status` prints them before a snapshot of the guest is taken"
     try:
         return SessionIds.from_json(file.read_text(encoding="utf-8"))
     except OSError as error:

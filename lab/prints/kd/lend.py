@@ -1,7 +1,7 @@
-"""A debugger's port lent to another debugger, for one at a time: a TCP port of this machine, and a Unix socket.
+"""Lends a debugger's port to another debugger, one at a time: on a TCP port of this host, and on a Unix socket.
 
 WinDbg talks to a serial port over TCP (``-k com:ipport=…,port=…``), ntoseye 0.52 over a Unix socket, as QEMU makes them. The
-collector stays in between and passes all bytes on, so that it reads every print while the other one answers them.
+collector stays in between and passes all bytes on. So it reads every print while the other debugger answers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _CHUNK: Final = 1 << 16
 
 
 class LentPort:
-    """Where a debugger connects. Used by the thread that owns the target's port.
+    """The ports at which a debugger connects. Used by the thread that owns the target's port.
 
     Args:
-        path: Of the Unix socket; it goes with the port. None for none.
+        path: Path of the Unix socket, which is removed with the port. None: no socket.
 
     Raises:
-        OSError: One cannot be opened.
+        OSError: A port cannot be opened.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -49,18 +49,18 @@ class LentPort:
 
     @property
     def connected(self) -> bool:
-        """A debugger is there."""
+        """Whether a debugger is connected."""
         return self._client is not None
 
     def descriptors(self) -> dict[int, int]:
-        """What must be waited for: file descriptor → events."""
+        """What to poll for: file descriptor → events."""
         if self._client is None:
             return {listener.fileno(): select.POLLIN for listener in self._listeners}
-        # A second debugger waits at its listener until the first one has left.
+        # A second debugger waits in the listener's queue until the first one has disconnected.
         return {self._client.fileno(): select.POLLIN | (select.POLLOUT if self._output else 0)}
 
     def take(self) -> bytes | None:
-        """What the debugger said since the last call, which may be nothing; None: it has left."""
+        """The bytes from the debugger since the last call, possibly none; None: it has disconnected."""
         if self._client is None:
             self._accept()
             return b""
@@ -70,21 +70,21 @@ class LentPort:
         except BlockingIOError:
             return b""
         except OSError:
-            data = b""  # however it ended
+            data = b""  # for whatever reason
         if data:
             return data
         self._drop()
         return None
 
     def give(self, data: bytes) -> None:
-        """Pass bytes of the target on."""
+        """Pass on bytes from the target."""
         if self._client is not None:
             self._output += data
-            with contextlib.suppress(OSError):  # the next look tells that it has left
+            with contextlib.suppress(OSError):  # the next call of `take` reports that it has disconnected
                 self._send()
 
     def close(self) -> None:
-        """Take the port back; a debugger that is there is cut off."""
+        """Close the ports; a connected debugger is disconnected."""
         self._drop()
         for listener in self._listeners:
             listener.close()
@@ -117,7 +117,7 @@ class LentPort:
 
 
 def listen_unix(path: Path) -> socket.socket:
-    """A new Unix socket for its owner alone, also below a path that is longer than the 108 bytes that the kernel takes.
+    """A new Unix socket that only its owner can use. Its path may be longer than the kernel's limit of 108 bytes.
 
     Raises:
         OSError: It cannot be made.

@@ -1,4 +1,4 @@
-"""Writing that outlasts a full disk: a guest must be answered whatever becomes of the files about it."""
+"""Writing that survives a full disk: a guest must be answered even if its files cannot be written."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from lab.errors import HostToolError
 
 #: Seconds between two tries to write to a full disk.
 _RETRY_S: Final = 0.5
-#: Seconds that a disk which is full when the session ends has to become writable again.
+#: Seconds to wait for a full disk after the end of the session.
 PATIENCE_S: Final = 10.0
 
 
 class OutputLost(HostToolError):
-    """Something could not be written to the end; what is missing is its end, never its middle."""
+    """A file could not be written completely; only its end is missing."""
 
 
 class PatientWriter:
-    """Writes all that it is given, in order, to a descriptor; waits where there is no room.
+    """Writes all of its input to a descriptor, in order; waits if there is no room.
 
     Args:
-        descriptor: Where to; stays open.
-        name: What it is called in messages.
-        ended: Whether the session is over: from then on the patience with a full disk is limited.
-        complain: Told once when something cannot be written, and once when it can again.
+        descriptor: The descriptor; stays open.
+        name: Its name in messages.
+        ended: Whether the session is over; from then on, the wait for a full disk is limited.
+        complain: Gets one line when writing fails, and one when it works again.
         wait: Sleeps for some seconds.
         clock: Monotonic clock in seconds.
     """
@@ -51,15 +51,15 @@ class PatientWriter:
         self._complain = complain
         self._wait = wait
         self._clock = clock
-        # A write to a pipe that waits for its reader cannot be called off; one of this size does not wait where poll says so.
+        # A blocked write to a pipe cannot be cancelled; one of this size does not block after poll says that there is room.
         self._piece = select.PIPE_BUF if _may_wait(descriptor) else None
 
     def write(self, data: bytes) -> None:
         """Write ``data``; returns when all of it is written.
 
         Raises:
-            BrokenPipeError: Nobody reads it any more.
-            OutputLost: The session is over, and there is still no room, or nobody reads.
+            BrokenPipeError: The reader has closed it.
+            OutputLost: The session is over, and there is still no room or no reader.
         """
         rest = memoryview(data)
         trouble: OSError | None = None
@@ -90,7 +90,7 @@ class PatientWriter:
         return os.write(self._descriptor, data[: self._piece])
 
     def _be_patient(self, give_up_at: float | None, why: str | None) -> float | None:
-        """When a writer whose session is over gives up; raises :class:`OutputLost` from then on."""
+        """The time at which a writer gives up after the end of its session; raises :class:`OutputLost` from then on."""
         if not self._ended():
             return None
         now = self._clock()
@@ -105,7 +105,7 @@ class PatientWriter:
 
 
 def _may_wait(descriptor: int) -> bool:
-    """Whether it is anything but a file on a disk; also what is not there is, whose writing fails."""
+    """Whether it is not a file on a disk. Also True for a closed descriptor, to which writing fails."""
     try:
         return not stat.S_ISREG(os.fstat(descriptor).st_mode)
     except OSError:
@@ -113,7 +113,7 @@ def _may_wait(descriptor: int) -> bool:
 
 
 class BackgroundWriter:
-    """A :class:`PatientWriter` with a thread of its own, for whom nobody waits."""
+    """A :class:`PatientWriter` with a thread of its own, so that callers do not wait."""
 
     def __init__(self, writer: PatientWriter) -> None:
         self._writer = writer
@@ -123,14 +123,14 @@ class BackgroundWriter:
         self._thread.start()
 
     def write(self, data: bytes) -> None:
-        """Have ``data`` written; returns at once."""
+        """Write ``data`` in the background; returns at once."""
         self._queue.put(data)
 
     def close(self) -> None:
         """Wait until everything is written.
 
         Raises:
-            OutputLost: Something could not be.
+            OutputLost: Something could not be written.
         """
         self._queue.put(None)
         self._thread.join()
@@ -143,5 +143,5 @@ class BackgroundWriter:
                 self._writer.write(data)
         except OutputLost as error:
             self._error = error
-        except BrokenPipeError:  # somebody named a pipe instead of a file
+        except BrokenPipeError:  # the path is a pipe instead of a file
             self._error = OutputLost([], None, message="the raw capture is incomplete: its reader has stopped")

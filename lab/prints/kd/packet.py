@@ -1,8 +1,9 @@
-"""KDCOM packets and the framer that finds them in a byte stream.
+"""KDCOM packets, and the framer that finds them in a byte stream.
 
 A data packet is a 16-byte header (leader, type, byte count, id, checksum; little-endian), the payload, and one trailing
-byte 0xAA. A control packet is a header alone. Firmware and boot loaders write to the same port, so that any text may stand
-before, between and inside: the framer trusts nothing that does not verify, and goes on one byte after a false leader.
+byte 0xAA. A control packet is a header alone. Firmware and boot loaders write to the same port, so any text may come before,
+between and inside packets. The framer accepts only packets whose checksum is right, and continues one byte after a false
+leader.
 
 Facts: windbgkd.h and kdcom of ReactOS, which ntoseye and radare2 agree with.
 """
@@ -17,7 +18,7 @@ from typing import Final
 DATA_LEADER: Final = 0x30303030
 CONTROL_LEADER: Final = 0x69696969
 TRAILER: Final = 0xAA
-#: Sent alone, between packets: asks a running target to stop.
+#: A single byte between packets, which asks a running target to stop.
 BREAK_IN: Final = b"\x62"
 INITIAL_ID: Final = 0x80800000
 SYNC: Final = 0x800
@@ -47,7 +48,7 @@ class Packet:
         kind: Packet type, 1 to 11.
         id: Packet id as sent, SYNC bit included.
         payload: Payload; empty in a control packet.
-        end: Offset in the whole stream just behind the packet.
+        end: Offset in the whole stream just after the packet.
     """
 
     kind: int
@@ -67,7 +68,7 @@ class Skipped:
 
     Attributes:
         raw: The bytes.
-        damaged: They begin with a header that is in order, of a data packet whose checksum or trailer is not.
+        damaged: They begin with the valid header of a data packet whose checksum or trailer is wrong.
     """
 
     raw: bytes
@@ -92,7 +93,7 @@ def control_packet(kind: int, packet_id: int = 0) -> bytes:
 
 
 class Framer:
-    """Cuts a byte stream into packets and what lies between them; never loses a byte.
+    """Splits a byte stream into packets and the bytes between them; never loses a byte.
 
     Every byte that is fed comes out once, in order: in a packet or in a :class:`Skipped`.
     """
@@ -109,9 +110,9 @@ class Framer:
 
     @property
     def overtaken(self) -> int:
-        """How many whole packets lie within the one that is pending, as when a target was reset in mid-packet.
+        """Number of whole packets inside the pending one, as when a target was reset in mid-packet.
 
-        A print whose text is a packet with a right checksum would look the same: whoever acts on one waits a moment.
+        A print whose text is a packet with a right checksum looks the same, so the caller waits a moment before it acts.
         """
         if len(self._buffer) <= 2 * _HEADER.size:
             return 0
@@ -120,14 +121,14 @@ class Framer:
         return sum(isinstance(item, Packet) for item in inside.give_up())
 
     def feed(self, data: bytes) -> list[Packet | Skipped]:
-        """Take the next bytes; returns what they complete."""
+        """Take the next bytes; returns the items that are now complete."""
         self._buffer += data
         return self._scan(final=False)
 
     def give_up(self) -> list[Packet | Skipped]:
-        """Stop waiting for the rest of the packet that is pending, and look for others in what came of it.
+        """Stop waiting for the rest of the pending packet, and search its bytes for other packets.
 
-        For a target that fell silent in mid-packet, and for the end of a stream.
+        For a target that became silent in mid-packet, and for the end of a stream.
         """
         return self._scan(final=True)
 
@@ -197,7 +198,7 @@ def _leader_prefix(buffer: bytearray, begin: int) -> int:
 
 
 def _may_be_header(buffer: bytearray, at: int) -> bool:
-    """Whether an incomplete header may still become one: a type that cannot be is a false leader at once."""
+    """Whether an incomplete header may still become valid; an impossible type means a false leader at once."""
     if len(buffer) - at < 6:
         return True
     kind = int.from_bytes(buffer[at + 4 : at + 6], "little")

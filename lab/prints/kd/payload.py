@@ -1,7 +1,7 @@
-"""What is inside packets: debug I/O, state changes, file I/O and the requests that a host sends.
+"""The contents of packets: debug I/O, state changes, file I/O, and the requests of a host.
 
 All structures are little-endian; 32-bit targets use the same ones as 64-bit ones, with pointers sign-extended to 64 bits.
-Offsets: windbgkd.h of ReactOS, compared with packets of an i386 kernel; the x64 parts have met no kernel yet.
+Offsets: windbgkd.h of ReactOS, compared with packets of an i386 kernel; the x64 parts have not been tested with a kernel yet.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ STATUS_UNSUCCESSFUL: Final = 0xC0000001
 
 _MANIPULATE_SIZE: Final = 56
 _STATE_SIZE: Final = 240
-#: What all state changes begin with.
+#: The common beginning of all state changes.
 _COMMON_STATE_SIZE: Final = 32
 #: Most bytes of a context in one SetContextEx. [ntoseye]
 CONTEXT_PIECE: Final = 512
 _CONTEXT_ALL: Final[dict[Arch, int]] = {"x86": 0x1003F, "x64": 0x10001F}
-#: Where the instruction pointer stands in a CONTEXT, and how wide it is.
+#: Offset and size of the instruction pointer in a CONTEXT.
 _IP: Final[dict[Arch, tuple[int, str]]] = {"x86": (0xB8, "<I"), "x64": (0xF8, "<Q")}
 
 
@@ -50,7 +50,7 @@ class DebugIo:
         cpu: Processor number.
         level: Processor level, echoed in an answer.
         text: The bytes of the call.
-        room: Largest answer that a prompt takes, in bytes.
+        room: Largest answer that a prompt accepts, in bytes.
     """
 
     prompt: bool
@@ -72,13 +72,14 @@ class StateChange:
         code: Exception code.
         address: Address of the exception.
         first_chance: Whether no handler has seen the exception yet.
-        path: File name of an image; empty where the kernel names none.
+        path: File name of an image; empty if the kernel sends none.
         command: Name and text of a command string.
         base: Load address of an image; all ones in the unload at a shutdown.
         size: Size of an image in bytes.
-        unload: The image goes rather than comes.
-        arch: Told by the pointers in it and the segment registers of the control report; None where they are of neither.
-        dr7: Debug control register, to be handed back.
+        unload: The image is unloaded, not loaded.
+        arch: The architecture, from the pointers in it and the segment registers of the control report; None if they fit
+            neither.
+        dr7: Debug control register, which is sent back.
         at_int3: The instruction at the program counter is ``int3``.
     """
 
@@ -116,7 +117,7 @@ def parse_debug_io(payload: bytes) -> DebugIo | None:
 def parse_state_change(payload: bytes) -> StateChange | None:
     """Read a state change; None when it is too short to be one.
 
-    A header that ends early is read as far as it goes: its sender stands still until it is answered, whatever it left out.
+    A short header is read as far as possible, because its sender waits for an answer in any case.
     """
     if len(payload) < _COMMON_STATE_SIZE:
         return None
@@ -132,7 +133,7 @@ def parse_state_change(payload: bytes) -> StateChange | None:
         return StateChange(**common, code=code, address=address, first_chance=first != 0, at_int3=at_int3)
     if state == LOAD_SYMBOLS:
         length, base, size = struct.unpack_from("<I4xQ12xI", payload, 32)[0:3]
-        # Taken from the end: the header of another build may be longer.
+        # Read from the end: the header of another build may be longer.
         path = whole[len(whole) - length :] if 0 < length <= len(whole) - _COMMON_STATE_SIZE else b""
         return StateChange(**common, path=_text(path), base=base, size=size, unload=payload[64] != 0)
     if state == COMMAND_STRING:
@@ -156,11 +157,10 @@ def _control_report(payload: bytes) -> tuple[Arch | None, int, bool]:
 
 
 def _arch(payload: bytes) -> Arch | None:
-    """Which of the two layouts the control report has.
+    """The architecture, from the layout of the control report.
 
-    The thread is a kernel pointer, and those tell: of a 32-bit kernel they are sign-extended, of a 64-bit one they are not.
-    Where there is none, the selectors decide, all of them: the other layout has instructions, or whatever lay on the stack,
-    in their place.
+    The thread is a kernel pointer, which a 32-bit kernel sign-extends and a 64-bit kernel does not. Without a pointer, all
+    selectors together decide: the other layout has instructions, or data from the stack, in their place.
     """
     thread = struct.unpack_from("<Q", payload, 16)[0]
     if 0xFFFF8000_00000000 <= thread < 0xFFFFFFFF_80000000:
@@ -199,9 +199,9 @@ def manipulate(api: int, cpu: int, body: bytes = b"", data: bytes = b"") -> byte
 
 
 def continue_request(stop: StateChange, status: int, arch: Arch | None) -> bytes:
-    """Payload that lets a stopped target go on.
+    """Payload that lets a stopped target continue.
 
-    Its Dr7 is handed back as it was; the symbol range from 1 to 1 is that of a host that traces nothing.
+    Its Dr7 is sent back unchanged; the symbol range from 1 to 1 means that the host traces nothing.
     """
     if arch == "x64":
         body = struct.pack("<IIQQQ", status, 0, stop.dr7, 1, 1)
@@ -221,7 +221,10 @@ def set_context(cpu: int, arch: Arch, context: bytes) -> bytes:
 
 
 def set_context_pieces(cpu: int, context: bytes) -> list[bytes]:
-    """Payloads that set the registers piece by piece; they take effect with the last one. For kernels that refuse the other."""
+    """Payloads that set the registers piece by piece; they take effect with the last one.
+
+    For kernels that refuse the single request.
+    """
     total = len(context)
     return [
         manipulate(SET_CONTEXT_EX, cpu, struct.pack("<III", at, len(piece), total), piece)
@@ -231,7 +234,7 @@ def set_context_pieces(cpu: int, context: bytes) -> list[bytes]:
 
 
 def reply_api(payload: bytes) -> int:
-    """Which request a state manipulation payload answers; 0 when it is too short."""
+    """The request that a state manipulation payload answers; 0 if it is too short."""
     return int(struct.unpack_from("<I", payload)[0]) if len(payload) >= _MANIPULATE_SIZE else 0
 
 
@@ -241,7 +244,7 @@ def reply_status(payload: bytes) -> int:
 
 
 def reply_data(payload: bytes) -> bytes:
-    """What follows the header of an answer."""
+    """The data after the header of an answer."""
     return payload[_MANIPULATE_SIZE:]
 
 
@@ -249,7 +252,7 @@ def stepped(context: bytes, pc: int, arch: Arch) -> bytes | None:
     """A CONTEXT whose instruction pointer is moved past a one-byte instruction.
 
     Returns:
-        The new context; None when the instruction pointer in it is not ``pc``: then it is no CONTEXT of this stop.
+        The new context; None if its instruction pointer is not ``pc``: then it is not the CONTEXT of this stop.
     """
     offset, form = _IP[arch]
     width = struct.calcsize(form)

@@ -1,4 +1,4 @@
-"""The collector as a process of its own: a test process that dies, hangs or is stopped costs no print."""
+"""Runs the collector as a process of its own, so that no print is lost if a test process crashes, hangs or is stopped."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CONTROL_SOCKET = "kd.ctl"
 
 @dataclass(frozen=True, slots=True)
 class CollectorProcess:
-    """A running collector; it ends by itself when its virtual machine does.
+    """A running collector; it ends when its VM ends.
 
     Attributes:
         process: The process.
-        folder: Where its files are.
+        folder: The folder with its files.
     """
 
     process: subprocess.Popen[bytes]
@@ -43,7 +43,7 @@ class CollectorProcess:
 
     @property
     def control(self) -> CollectorControl:
-        """Asks it where its session stands, stops the target, lets it go on."""
+        """Sends it requests: the state of its session, stop the target, let it run."""
         return CollectorControl(self.folder / CONTROL_SOCKET)
 
     @property
@@ -52,19 +52,19 @@ class CollectorProcess:
         return self.process.poll() is None
 
     def last_words(self) -> str:
-        """What it said on standard error; empty when it said nothing."""
+        """Its output on standard error, possibly empty."""
         try:
             return (self.folder / ERRORS_FILE).read_text(encoding="utf-8", errors="backslashreplace").strip()
         except OSError:
             return ""
 
     def leave(self) -> None:
-        """Let it run on without us, with a guest that a person keeps; it ends by itself with its machine."""
-        # Without an exit code, Popen warns at its end of a child that still runs.
+        """Let it outlive this process, with a detached guest; it ends with its VM."""
+        # Without an exit code, Popen warns at its end about a child that still runs.
         self.process.returncode = 0
 
     def close(self, timeout: float = 5.0) -> None:
-        """Wait for it after its virtual machine has ended; one that does not end is killed."""
+        """Wait for it after its VM has ended; kill it if it does not end."""
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -80,18 +80,18 @@ def start_collector(
     Args:
         socket: Unix socket of the serial port.
         folder: The guest's run folder: records, raw bytes and messages go there, into new files.
-        policy: What it does at stops.
-        ids: File with the packet ids of the snapshot of which this one is a fork; None: it boots.
+        policy: What to do at stops.
+        ids: File with the packet ids of the fork's snapshot; None: the guest boots.
         wait: Seconds that it waits for the socket.
 
     Raises:
-        HostToolError: It could not be started, or its files are there already.
+        HostToolError: It could not be started, or its files exist already.
     """
     raw, control = folder / RAW_FILE, folder / CONTROL_SOCKET
     argv = command(Attachment(socket=socket, raw=raw, control=control, ids=ids, policy=policy or StopPolicy(), wait=wait))
     try:
         with (folder / RECORDS_FILE).open("xb") as records, (folder / ERRORS_FILE).open("xb") as errors:
-            # In a session of its own: an interrupt that is meant for the tests must not end it before its guest.
+            # In a session of its own, so that Ctrl-C for the tests does not end it before its guest.
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=records, stderr=errors, start_new_session=True)
     except OSError as error:
         raise HostToolError(

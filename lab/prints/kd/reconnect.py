@@ -1,7 +1,7 @@
-"""A target that may have given its debugger up: the signs of it, and when it is woken by a break-in.
+"""Detects a target that may have given up its debugger, and says when it gets a break-in.
 
-A kernel that was not answered for long drops its print and goes on without a debugger; it says nothing more until it finds
-one again. Its new ids then tell that it had given up.
+A kernel that gets no answer for long drops its print and continues without a debugger. It sends nothing until it finds one
+again; its restarted ids then show that it had given up.
 """
 
 from __future__ import annotations
@@ -13,72 +13,72 @@ from lab.prints.kd.packet import DEBUG_IO, FILE_IO, STATE_CHANGE, SYNC, Packet
 
 #: A target drops a print, and believes that no debugger is there, after this many tries. [ReactOS: KdpDefaultRetries]
 GIVES_UP_AFTER: Final = 20
-#: A target that gave up is woken when it stays silent for this long, so many times.
-WAKE_S: Final = 1.0
-WAKES: Final = 20
-#: A host that stood still for longer must expect that its target gave it up.
+#: A silent target that may have given up gets a break-in after so many seconds, and so many of them.
+BREAK_IN_S: Final = 1.0
+BREAK_INS: Final = 20
+#: After a pause of the host of so many seconds, the target may have given up.
 STOOD_STILL_S: Final = 10.0
 
 
 class Reconnect:
-    """Says when a silent target is broken into, and whether prints of it must be taken for lost.
+    """Decides when a silent target gets a break-in, and whether its prints count as lost.
 
     Times are monotonic seconds.
     """
 
     def __init__(self) -> None:
-        self._wake_at: float | None = None
-        self._wakes_left = 0
+        self._break_in_at: float | None = None
+        self._break_ins_left = 0
         self._doubts = 0
         self._may_have_given_up = False
 
     @property
-    def waking(self) -> bool:
-        """The target is broken into as long as it stays silent."""
-        return self._wake_at is not None
+    def breaking_in(self) -> bool:
+        """Whether break-ins are sent while the target stays silent."""
+        return self._break_in_at is not None
 
     def host_stood_still(self, now: float) -> None:
-        """The host did not answer for longer than a kernel waits."""
+        """Note that the host did not answer for longer than a kernel waits."""
         # One new packet may have been on its way before.
-        self._wake(now, doubts=2)
+        self._doubt(now, doubts=2)
 
     def tried_to_the_last(self, now: float) -> None:
-        """The target sent a packet as often as it ever does, before it was answered."""
-        self._wake(now, doubts=1)
+        """Note that the target sent a packet for the last time before it was answered."""
+        self._doubt(now, doubts=1)
         self._may_have_given_up = True
 
-    def wake_is_due(self, now: float) -> bool:
-        """Whether the target must be broken into now; that is counted, and ends after :data:`WAKES` times."""
-        if self._wake_at is None or now < self._wake_at:
+    def break_in_is_due(self, now: float) -> bool:
+        """Whether a break-in is due now. Each one counts; there are no more than :data:`BREAK_INS`."""
+        if self._break_in_at is None or now < self._break_in_at:
             return False
-        # It prints nothing any more until it finds a debugger again, for which it looks at every clock tick.
-        self._wakes_left -= 1
-        self._wake_at = now + WAKE_S if self._wakes_left > 0 else None
+        # It prints nothing until it finds a debugger again, for which it checks at every clock tick.
+        self._break_ins_left -= 1
+        self._break_in_at = now + BREAK_IN_S if self._break_ins_left > 0 else None
         return True
 
     def heard(self, packet: Packet, now: float) -> None:
-        """A new packet: the target need not be woken. It says by the ids whether it had given up, which is a gap then."""
+        """Note a new packet: no break-in is needed. Its id shows whether the target had given up, which is a gap then."""
         self._may_have_given_up = False
         self._doubts = 0 if packet.id & SYNC else max(0, self._doubts - 1)
-        if self._wake_at is not None:
-            self._wake_at = now + WAKE_S if self._doubts else None
+        if self._break_in_at is not None:
+            self._break_in_at = now + BREAK_IN_S if self._doubts else None
 
     def take_loss(self) -> bool:
-        """Whether the target must be taken for one that gave up for good; told once."""
+        """Whether the target counts as having given up for good; True only once."""
         lost, self._may_have_given_up = self._may_have_given_up, False
         return lost
 
-    def _wake(self, now: float, *, doubts: int) -> None:
-        """Break into the target if it stays silent, until it has said ``doubts`` new things, or begins its ids anew."""
-        self._wake_at, self._wakes_left, self._doubts = now + WAKE_S, WAKES, doubts
+    def _doubt(self, now: float, *, doubts: int) -> None:
+        """Send break-ins if the target stays silent, until it has sent ``doubts`` new packets or restarted its ids."""
+        self._break_in_at, self._break_ins_left, self._doubts = now + BREAK_IN_S, BREAK_INS, doubts
 
 
 def met_running(packet: Packet) -> str:
-    """Why what a target said before its first packet to us may be in no record; empty when it begins with that packet.
+    """Why the earlier output of a target may be missing; empty if this first packet is the beginning.
 
-    A port without a host takes everything and delivers nothing: QEMU drops what a disconnected socket gets. Its kernel tries
-    20 times, which takes it less than a second, then believes that no debugger is there, and prints nothing any more. A stop
-    it reports all the same, with ids that begin anew. What begins with a print or a load is a boot.
+    QEMU drops the output of a port whose socket is not connected. The kernel tries 20 times, which takes less than a second,
+    then assumes that there is no debugger, and prints nothing more. It still reports a stop, with restarted ids. A stream that
+    begins with a print or a load is a boot.
 
     Args:
         packet: The first one.
@@ -92,8 +92,8 @@ def met_running(packet: Packet) -> str:
 
 
 def may_be_given_up(packet: Packet) -> bool:
-    """Whether a target goes on without an answer to this one; all others are sent for ever."""
-    # What ReactOS's KdSendPacket gives up after its retries.
+    """Whether a target continues without an answer to this packet; all others are repeated for ever."""
+    # The packets that ReactOS's KdSendPacket gives up after its retries.
     if packet.kind == DEBUG_IO:
         debug_io = wire.parse_debug_io(packet.payload)
         return debug_io is not None and not debug_io.prompt

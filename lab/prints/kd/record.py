@@ -1,4 +1,4 @@
-"""What a kernel-debugger session tells, as records with one JSON form.
+"""The records of a kernel-debugger session, and their JSON form.
 
 ``lab kd decode`` and ``lab kd attach`` print one record a line; the lab's print source reads the same lines.
 """
@@ -16,7 +16,7 @@ class KdRecord:
 
     Attributes:
         time: Host wall clock in seconds at the last byte of the packet; None in a capture without times.
-        generation: 0 for the boot in which the session began, one more after each restart of the target's ids.
+        generation: Number of restarts of the target's ids since the session began.
     """
 
     kind: ClassVar[str] = ""
@@ -31,7 +31,7 @@ class Print(KdRecord):
     Attributes:
         cpu: Processor number.
         raw: Bytes of the call, as sent.
-        maybe_truncated: 511 bytes that end in a newline: what Windows leaves of a longer call.
+        maybe_truncated: 511 bytes that end in a newline, to which Windows shortens a longer call.
     """
 
     kind: ClassVar[str] = "print"
@@ -42,7 +42,7 @@ class Print(KdRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt(KdRecord):
-    """A question of the kernel that stops the guest until it is answered; ``answer`` is what the host said."""
+    """A question of the kernel that stops the guest until it is answered; ``answer`` is the host's answer."""
 
     kind: ClassVar[str] = "prompt"
     cpu: int
@@ -77,11 +77,11 @@ class ExceptionStop(KdRecord):
     Attributes:
         cpu: Processor number.
         code: NTSTATUS of the exception.
-        address: Where it happened.
+        address: Its address.
         first_chance: No handler has seen it yet.
         pc: Program counter.
-        action: What the host does about it: ``step``, ``continue``, ``pass`` (not handled) or ``hold``; ``debugger``: it is
-            another debugger's business.
+        action: The host's reaction: ``step``, ``continue``, ``pass`` (not handled) or ``hold``; ``debugger``: another debugger
+            handles it.
     """
 
     kind: ClassVar[str] = "exception"
@@ -104,7 +104,7 @@ class BugcheckText(KdRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap(KdRecord):
-    """Something may be missing here; ``reason`` says what was seen."""
+    """Something may be missing here; ``reason`` says what was observed."""
 
     kind: ClassVar[str] = "gap"
     reason: str
@@ -120,7 +120,7 @@ class Console(KdRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note(KdRecord):
-    """Anything else worth knowing about the session."""
+    """Any other information about the session."""
 
     kind: ClassVar[str] = "note"
     text: str
@@ -131,8 +131,8 @@ class End(KdRecord):
     """The last record of a live session.
 
     Attributes:
-        reason: Why nothing follows.
-        complete: The target itself went away: whatever it said is recorded.
+        reason: Why the session ended.
+        complete: The target itself ended, so all of its output is recorded.
     """
 
     kind: ClassVar[str] = "end"
@@ -152,7 +152,7 @@ def to_json(record: AnyRecord, encoding: str = "cp1252") -> str:
 
     Args:
         record: The record.
-        encoding: Encoding of ``text``; what it cannot decode becomes an escape. ``raw`` is exact whatever it is.
+        encoding: Encoding of ``text``; undecodable bytes become escapes. ``raw`` is always exact.
     """
     data: dict[str, Any] = {"kind": record.kind}
     for key in _FIELDS[record.kind]:
@@ -169,7 +169,7 @@ def from_json(line: str) -> AnyRecord:
     """The record of a line of :func:`to_json`.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: It is no such line.
     """
     try:
         data = json.loads(line)

@@ -1,4 +1,4 @@
-"""Markers of a debugged guest: a program in the guest prints them by OutputDebugString."""
+"""Markers of a debugged guest: a program in the guest prints them with OutputDebugString."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import PureWindowsPath
 from lab.errors import TransportError
 from lab.guest.protocol import Transport
 
-#: Prints one text by OutputDebugString, see vm-images/windows-common/labsay.
+#: Prints one text with OutputDebugString, see vm-images/windows-common/labsay.
 SAY_PROGRAM = "labsay.exe"
 
 
 class LabSay:
-    """Runs ``labsay.exe`` in the guest, over a connection of its own: the test's may be at work, or stuck.
+    """Runs ``labsay.exe`` in the guest, over a connection of its own, because the test's connection may be busy or blocked.
 
     Args:
         open_transport: Opens a connection.
@@ -29,11 +29,11 @@ class LabSay:
         """Print ``text``; labsay ends it with a newline.
 
         Args:
-            text: For one call of the print function.
+            text: The text of one call of the print function.
             timeout: Seconds.
 
         Raises:
-            LabError: It was not printed.
+            LabError: The text was not printed.
         """
         kept = self._transport is not None
         try:
@@ -42,10 +42,10 @@ class LabSay:
             self.close()
             if not kept:
                 raise
-            self._run(text, timeout)  # the connection that was kept may be of before a pause
+            self._run(text, timeout)  # the connection may be from before a pause
 
     def close(self) -> None:
-        """Close the connection; safe to call twice."""
+        """Close the connection. Idempotent."""
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()

@@ -1,6 +1,6 @@
-"""The sending half of the protocol: one packet on its way at a time, its id, what is sent again and when, and resets.
+"""The sending half of the protocol: one packet at a time, ids, repetitions, and resets.
 
-The receiving half is :mod:`lab.prints.kd.stream`. What must be sent is gathered until the session is asked for it.
+The receiving half is :mod:`lab.prints.kd.stream`. Output is collected until the session is asked for it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final, Literal
 from lab.prints.kd.ids import SessionIds
 from lab.prints.kd.packet import ACKNOWLEDGE, BREAK_IN, INITIAL_ID, RESEND, RESET, SYNC, control_packet, data_packet
 
-#: A target answers within milliseconds, or is not listening: then the packet is sent again.
+#: A target answers within milliseconds, or does not listen; then the packet is sent again after so many seconds.
 RESEND_S: Final = 1.5
-#: After that many times without an answer a packet is sent only now and then: the machine may be paused, and must not find
-#: thousands of copies when it goes on. It is never given up, because the target cannot go on without it.
+#: After so many tries without an answer, a packet is repeated only now and then: a paused VM must not find thousands of copies
+#: when it continues. It is never given up, because the target cannot continue without it.
 TRIES: Final = 20
 RARE_RESEND_S: Final = 30.0
-#: A reset is not answered when one of ours went out so recently. A target may answer every one [ReactOS: KdReceivePacket],
-#: so that two sides which both do would never end.
+#: A reset is not answered if the lab sent one so many seconds ago. A target may answer every reset [ReactOS: KdReceivePacket],
+#: so if both sides did that, it would never end.
 RESET_QUIET_S: Final = 5.0
 
 ResetMeaning = Literal["answer", "late answer", "restart"]
@@ -34,10 +34,10 @@ class _InFlight:
 
 
 class PacketSender:
-    """What goes to the target, in order; times are monotonic seconds.
+    """Sends to the target, in order; times are monotonic seconds.
 
     Args:
-        ids: Of the session in which the guest's snapshot was taken; None: the target begins, or is met in mid-stream.
+        ids: Packet ids at the snapshot of the guest; None: the target boots, or the session begins in mid-stream.
     """
 
     def __init__(self, ids: SessionIds | None = None) -> None:
@@ -51,9 +51,9 @@ class PacketSender:
 
     @property
     def id_known(self) -> bool:
-        """The target expects the id of our next packet.
+        """Whether the id that the target expects is known.
 
-        One that was met in mid-stream may expect the other: it acknowledges a packet with the wrong id, and drops it.
+        In mid-stream, a target may expect the other id: it acknowledges a packet with the wrong id, and drops it.
         """
         return self._id_known
 
@@ -64,22 +64,22 @@ class PacketSender:
 
     @property
     def busy(self) -> bool:
-        """A packet is on its way, or waits for the one that is."""
+        """Whether a packet is unacknowledged, or waits for another one."""
         return bool(self._in_flight or self._waiting)
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way, and all that had to be sent was taken."""
+        """Whether nothing is unacknowledged or unsent."""
         return not (self.busy or self._output)
 
     def take_output(self) -> bytes:
-        """What must be sent now."""
+        """The bytes to send now."""
         output = bytes(self._output)
         self._output.clear()
         return output
 
     def tick(self, now: float) -> bool:
-        """Send again what was not answered; whether that was the last time but now and then."""
+        """Repeat unanswered packets; returns whether this was the last of the frequent repetitions."""
         flight = self._in_flight
         if flight is None or now - flight.sent_at < (RESEND_S if flight.tries < TRIES else RARE_RESEND_S):
             return False
@@ -92,14 +92,14 @@ class PacketSender:
         self._send_next(now)
 
     def send_again(self, now: float) -> None:
-        """Send the packet that is on its way once more; nothing when there is none."""
+        """Repeat the unacknowledged packet, if there is one."""
         if flight := self._in_flight:
             flight.sent_at = now
             flight.tries += 1
             self._output += flight.packet
 
     def drop_waiting(self) -> None:
-        """Forget what is not on its way yet."""
+        """Drop packets that were not sent yet."""
         self._waiting.clear()
 
     # --- control packets and the break-in -------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class PacketSender:
         self._output += control_packet(ACKNOWLEDGE, packet_id & ~SYNC)
 
     def ask_again(self) -> None:
-        """Ask for a packet that came damaged."""
+        """Ask the target to repeat a damaged packet."""
         self._output += control_packet(RESEND)
 
     def break_in(self) -> None:
@@ -119,7 +119,7 @@ class PacketSender:
     # --- acknowledgements of the target ---------------------------------------------------------------------------
 
     def acknowledged(self, packet_id: int, now: float) -> bool:
-        """The target acknowledged this id; whether that was the packet on its way."""
+        """Note an acknowledgement; returns whether it was for the sent packet."""
         if self._in_flight is None or packet_id & ~SYNC != self._in_flight.id:
             return False
         self.imply_acknowledged()
@@ -127,7 +127,7 @@ class PacketSender:
         return True
 
     def imply_acknowledged(self) -> None:
-        """A target that says something new has read what we sent last: its acknowledgement was lost."""
+        """Note new data from the target: it has read the last packet, and its acknowledgement was lost."""
         if self._in_flight:
             self._in_flight = None
             self._id ^= 1
@@ -135,27 +135,27 @@ class PacketSender:
     # --- resets ---------------------------------------------------------------------------------------------------
 
     def reset(self, now: float) -> None:
-        """Ask the target to begin the ids anew; until it does, the id that it expects is not known."""
+        """Ask the target to restart the ids; until it does, the expected id is unknown."""
         self.ask_for_ids(now)
         self._drop()
         self._id_known = False
 
     def ask_for_ids(self, now: float) -> None:
-        """Send a reset, and keep what is to be sent."""
+        """Send a reset, and keep the queue."""
         self._output += control_packet(RESET)
         self._reset_at = now
         self._resets_unanswered += 1
 
     def awaits_reset(self, now: float) -> bool:
-        """Whether a reset of ours went out so recently that its answer may still come."""
+        """Whether a reset was sent so recently that its answer may still come."""
         return self._reset_at is not None and now - self._reset_at < RESEND_S
 
     def take_reset(self, now: float) -> ResetMeaning:
-        """The target sent a reset: answer it where that must be, and begin the ids anew.
+        """Handle a reset from the target: answer it if necessary, and restart the ids.
 
         Returns:
-            ``answer``: to a reset of ours; ``late answer``: perhaps, but so late that it was answered in its turn;
-            ``restart``: the target asks by itself.
+            ``answer``: to the lab's reset; ``late answer``: perhaps, but so late that it was answered as well; ``restart``: the
+            target asks for one.
         """
         ours, self._resets_unanswered = self._resets_unanswered > 0, max(0, self._resets_unanswered - 1)
         late = self._reset_at is None or now - self._reset_at >= RESET_QUIET_S
@@ -165,13 +165,13 @@ class PacketSender:
         return "restart" if not ours else "late answer" if late else "answer"
 
     def begin_ids(self) -> None:
-        """The target began its ids anew: what was on its way to it has no meaning any more."""
+        """The target restarted its ids: packets on the way to it are void."""
         self._id = INITIAL_ID
         self._id_known = True
         self._drop()
 
     def guess_id(self) -> None:
-        """Go on with the id that we have: the target does not tell which one it expects."""
+        """Continue with the present id, because the target does not report which one it expects."""
         self._id_known = True
 
     def _drop(self) -> None:

@@ -1,10 +1,10 @@
-"""A live session with a target: acknowledges, answers, steps over breakpoints. Pure protocol: no socket, no clock.
+"""A live session with a target: acknowledges, answers, steps over breakpoints. Only protocol: no socket, no clock.
 
-Whoever owns the port feeds what it read, sends :meth:`Session.take_output` at once, and only then looks at the records:
-a target spins with all processors stopped until its packet is acknowledged.
+The owner of the port feeds the data that it read, sends :meth:`Session.take_output` at once, and only then processes the
+records: all processors of a target are stopped until its packet is acknowledged.
 
-The session puts the halves of the protocol together: :mod:`~lab.prints.kd.stream` receives, :mod:`~lab.prints.kd.sender`
-sends, :mod:`~lab.prints.kd.stops` deals with a target that has stopped.
+The session combines the parts of the protocol: :mod:`~lab.prints.kd.stream` receives, :mod:`~lab.prints.kd.sender`
+sends, :mod:`~lab.prints.kd.stops` handles a stopped target.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lab.prints.kd.stop_policy import Action, StopJudge, StopPolicy
 from lab.prints.kd.stops import StoppedTarget
 from lab.prints.kd.stream import Accepted, RecordStream, answer_for, exception_stop
 
-#: A packet whose rest has not come after this long will not come: the target was reset in the middle of it.
+#: If the rest of a packet has not come after so many seconds, it will not come: the target was reset in the middle of it.
 STALE_S: Final = 1.0
-#: The same when another packet stands whole in what has come of it; when it stands there twice, its sender waits for us.
-#: Under TCG a kernel's 20 tries, of 204,800 looks at the port each, were over after half a second.
+#: The same if its bytes contain another whole packet; if they contain it twice, its sender waits for an answer. Under TCG, a
+#: kernel's 20 tries, with 204,800 polls of the port each, were over after half a second.
 OVERTAKEN_S: Final = 0.02
-#: So often a target is asked to begin its ids anew before they are guessed.
+#: How often a target is asked to restart its ids before they are guessed.
 _RESETS: Final = 5
-#: Text outside of packets is told when it is silent for :data:`STALE_S`, or has become this long.
+#: Text outside of packets is recorded after :data:`STALE_S` of silence, or when it has so many bytes.
 CONSOLE_SIZE: Final = 1 << 16
 
 
@@ -38,7 +38,7 @@ class Session:
 
     Args:
         policy: What to do at stops.
-        ids: Of the session in which the guest's snapshot was taken; None: the target begins, or is met in mid-stream.
+        ids: Packet ids at the snapshot of the guest; None: the target boots, or the session begins in mid-stream.
     """
 
     def __init__(self, policy: StopPolicy | None = None, ids: SessionIds | None = None) -> None:
@@ -49,21 +49,21 @@ class Session:
         self._judge = StopJudge(policy or StopPolicy())
         self._target = StoppedTarget(self._sender)
         self._records: list[AnyRecord] = []
-        #: What waits for an answer until the target has told which id it expects, and how often it was asked.
+        #: The packet that waits for an answer until the expected id is known, and how often that was requested.
         self._unanswered: Accepted | None = None
         self._unanswered_resets = 0
         #: The last stop.
         self._told: Accepted | None = None
         self._last_data = 0.0
-        #: Nothing was taken yet, and nobody has told where the target stood.
+        #: Nothing came yet, and the position of the target is unknown.
         self._unmet = ids is None
-        #: Another debugger answers the target; this side only reads.
+        #: Another debugger answers the target; this session only reads.
         self._lent = False
         self.heard = False
 
     @property
     def ids(self) -> SessionIds:
-        """Where both id streams stand now."""
+        """The present positions of both id streams."""
         return SessionIds(self._stream.expected_id, self._sender.next_id, self._stream.last_digest)
 
     @property
@@ -78,12 +78,12 @@ class Session:
 
     @property
     def held(self) -> bool:
-        """The target is stopped and stays so until :meth:`release`."""
+        """Whether the target is stopped until :meth:`release`."""
         return self._target.held
 
     @property
     def generation(self) -> int:
-        """How often the target began its ids anew."""
+        """How often the target restarted its ids."""
         return self._stream.generation
 
     @property
@@ -92,14 +92,14 @@ class Session:
         return self._lent
 
     def lend(self, time: float | None = None) -> None:
-        """Leave the answers to another debugger from here on, and go on reading what the target says."""
+        """Let another debugger answer from here on, and continue to read."""
         self._lent = True
         self._unanswered = None
         self._target.runs()
         self._note("from here on, another debugger answers the kernel", time)
 
     def take_back(self, now: float, time: float | None = None) -> None:
-        """The other debugger has left: answer again. A target that it left standing tells its stop once more.
+        """Answer again: the other debugger has disconnected. If it left the target stopped, the target reports its stop again.
 
         Args:
             now: Monotonic seconds.
@@ -107,21 +107,21 @@ class Session:
         """
         self._lent = False
         self._last_data = now
-        self.reset(now)  # it has moved the ids of our packets on; what the target says is acknowledged whatever its id is
+        self.reset(now)  # the other debugger has advanced the ids; any packet of the target is acknowledged
         self._note("the other debugger has left; the collector answers the kernel again", time)
 
     def take_output(self) -> bytes:
-        """What must be sent now; nothing while another debugger has the target."""
+        """The bytes to send now; empty while another debugger has the target."""
         output = self._sender.take_output()
         return b"" if self._lent else output
 
     def take_records(self) -> list[AnyRecord]:
-        """What happened since the last call."""
+        """The records since the last call."""
         records, self._records = self._records, []
         return records
 
     def feed(self, data: bytes, now: float, time: float | None = None) -> None:
-        """Take bytes of the target.
+        """Take bytes from the target.
 
         Args:
             data: The bytes.
@@ -133,7 +133,7 @@ class Session:
             self._take(item, now, time)
 
     def tick(self, now: float, time: float | None = None) -> None:
-        """Let time pass: packets that were not answered are sent again, ones that never end are given up."""
+        """Let time pass: repeat unanswered packets, and give up incomplete ones."""
         silent = now - self._last_data
         if self._lent:
             if silent >= STALE_S or self._stream.console_size >= CONSOLE_SIZE:
@@ -146,18 +146,18 @@ class Session:
         if silent >= STALE_S or self._stream.console_size >= CONSOLE_SIZE:
             self._records += self._stream.console()
         self._ask_for_ids(now, time)
-        if self._reconnect.wake_is_due(now):
+        if self._reconnect.break_in_is_due(now):
             self.break_in()
-            if not self._reconnect.waking:
+            if not self._reconnect.breaking_in:
                 self._gave_up(time)
         if self._sender.tick(now):
             self._note(f"the kernel did not answer a packet that was sent {TRIES} times: is its VM running?", time)
 
     def stood_still(self, seconds: float, now: float, time: float | None = None) -> None:
-        """We did not run, and so did not answer, for a while that the owner of the port has measured.
+        """Note that this process did not run, and so did not answer, for a while.
 
         Args:
-            seconds: How long it was.
+            seconds: Length of that time.
             now: Monotonic seconds.
             time: Wall clock in seconds.
         """
@@ -166,7 +166,7 @@ class Session:
             self._reconnect.host_stood_still(now)
 
     def finish(self, time: float | None = None) -> None:
-        """The port is closed: nothing more comes."""
+        """End of the session: the port is closed."""
         for item in self._framer.give_up():
             self._take(item, self._last_data, time)
         self._records += self._stream.finish(time)
@@ -188,7 +188,7 @@ class Session:
             self._sender.break_in()
 
     def reset(self, now: float) -> None:
-        """Ask a stopped target to begin the session anew and to tell its stop again; a running one may drop the wish."""
+        """Ask a stopped target to restart the session and report its stop again; a running target may ignore this."""
         self._sender.reset(now)
         self._target.drop_requests()
         if self._target.stop:
@@ -222,11 +222,11 @@ class Session:
             self._data_received(item, now, time)
 
     def _read_only(self, item: Packet | Skipped, time: float | None) -> None:
-        """Record what the target tells another debugger."""
+        """Record what the target sends to another debugger."""
         if isinstance(item, Skipped):
             self._stream.skipped(item, time)
         elif item.kind == RESET:
-            self._stream.reset()  # the answer to one of the debugger's
+            self._stream.reset()  # the answer to a request of the other debugger
         elif item.kind not in (ACKNOWLEDGE, RESEND) and (accepted := self._stream.accept(item, time)):
             for record in accepted.records:
                 if isinstance(record, ExceptionStop):
@@ -277,18 +277,18 @@ class Session:
         if accepted.stop and not accepted.again:
             records = self._stopped(accepted.stop, records, now)
         elif self._target.is_answer(accepted.packet):
-            records = [record for record in records if not isinstance(record, Note)]  # one that we asked for is no news
+            records = [record for record in records if not isinstance(record, Note)]  # not recorded: the lab asked for it
         self._records += records
         if self._sender.id_known or not _needs_answer(accepted):
             self._answer(accepted, now, time)
         else:
-            # Not answered with an id that may be the wrong one: it says the same again with ids that are known.
+            # Not answered, because the id may be wrong: the target repeats it once the ids are known.
             self._unanswered = accepted
             self._unanswered_resets = 0
             self._ask_for_ids(now, time)
 
     def _stopped(self, stop: wire.StateChange, records: list[AnyRecord], now: float) -> list[AnyRecord]:
-        """Decide about a new stop; returns its records with what is done."""
+        """Decide about a new stop; returns its records, with the action."""
         action = self._judge.decide(stop, now)
         self._target.stopped(stop, action)
         told = [replace(record, action=action) if isinstance(record, ExceptionStop) else record for record in records]
@@ -297,7 +297,7 @@ class Session:
         return told
 
     def _ask_for_ids(self, now: float, time: float | None) -> None:
-        """Have the target begin its ids anew, and say again what waits for an answer."""
+        """Ask the target to restart its ids and to repeat the packet that waits for an answer."""
         if self._unanswered is None or self._sender.awaits_reset(now):
             return
         if not self._sender.id_known and self._unanswered_resets < _RESETS:
@@ -324,12 +324,12 @@ class Session:
 
     def _step_answered(self, stop: wire.StateChange, payload: bytes, now: float, time: float | None) -> None:
         if why := self._target.answered(payload, now):
-            # It stays where it is: told as a stop that is held, so that whoever reads does not wait for it.
+            # It stays stopped: recorded as held, so that readers do not wait for it.
             self._records.append(replace(exception_stop(stop, time, self._stream.generation), action="hold"))
             self._note(f"cannot step over the breakpoint at {stop.pc:#x}: {why}", time)
 
     def _let_go(self, action: Action, now: float) -> None:
-        """A stop that was held is not any more."""
+        """Note that a held stop is over."""
         stop = self._target.stop
         if stop is None or not self.held:
             return
@@ -337,10 +337,10 @@ class Session:
         if self._sender.id_known:
             self._target.act(stop, now)
         else:
-            # The target has yet to say what it expects.
+            # The expected id is not known yet.
             self._ask_for_ids(now, None)
 
-    # --- telling --------------------------------------------------------------------------------------------------
+    # --- recording ------------------------------------------------------------------------------------------------
 
     def _gave_up(self, time: float | None) -> None:
         if self._reconnect.take_loss():
@@ -356,5 +356,5 @@ class Session:
 def _needs_answer(accepted: Accepted) -> bool:
     if accepted.debug_io:
         return accepted.debug_io.prompt
-    # The answer to a request of an earlier host: the target stands still behind it.
+    # The answer to a request of an earlier host: the target is stopped after it.
     return accepted.stop is not None or accepted.packet.kind in (FILE_IO, STATE_MANIPULATE)

@@ -1,4 +1,4 @@
-"""The print source of a guest whose kernel is debugged: follows what the collector process writes down."""
+"""The print source of a guest whose kernel is debugged: follows the records of the collector process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lab.prints.kd.record import (
 from lab.prints.log import RecordLog
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 
-#: What a marker looks like as a print; :class:`KdPrintSource` has the guest say it.
+#: The text of a marker, which a program in the guest prints for :class:`KdPrintSource`.
 MARK_FORMAT = "lab:mark:{token}\n"
 _MARK = re.compile(rb"lab:mark:(\S+)\s*")
 _POLL_S = 0.005
@@ -40,17 +40,16 @@ _CHUNK = 1 << 20
 class KdPrintSource:
     """Print source over the records of a collector, see :mod:`lab.prints.kd.attach`.
 
-    A marker is a print that a program in the guest makes: the processors stand still for each print, so the order on the
-    wire is the order in which the prints happened, whoever made them.
+    A marker is a print of a program in the guest. All processors stop for each print, so the order on the wire is the order of
+    the prints, from any process.
 
     Args:
         records: The file that the collector appends to; it may not exist yet.
-        say: Has a program in the guest print this text as one call, and returns when it has; any error of the lab's means
-            that it has not.
+        say: Makes a program in the guest print this text with one call; returns when it is printed. A LabError means that it is
+            not.
         alive: Whether the collector still runs.
-        break_in: Stops the target and leaves it so: whether it stopped within a number of seconds.
-        let_go: Called when the source is closed, before it reads for the last time: waits for the end of a collector whose
-            machine has ended.
+        break_in: Stops the target; returns whether it stopped within a number of seconds.
+        let_go: Called when the source is closed, before its last read: waits for the end of the collector if its VM has ended.
         encoding: Encoding of the drivers' strings.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
@@ -90,7 +89,7 @@ class KdPrintSource:
 
     @property
     def resumable(self) -> None:
-        """It cannot go on in a fork yet."""
+        """None: it cannot continue in a fork yet."""
 
     @property
     def breaker(self) -> Breaker:
@@ -126,7 +125,7 @@ class KdPrintSource:
             try:
                 self._say(MARK_FORMAT.format(token=token), timeout)
             except LabError as error:
-                # The reason, when it is one of ours, may be a moment later than the guest's silence.
+                # If the lab knows a reason, it may come a moment later than the guest's silence.
                 self._log.wait(
                     before, lambda _new: bool(self._mute), timeout=min(_SETTLE_S, max(deadline - self._clock(), 0.0))
                 )
@@ -145,17 +144,17 @@ class KdPrintSource:
 
     @property
     def _mute(self) -> str:
-        """Why no marker can come; empty when one can."""
+        """Why no marker can come; empty if one can."""
         return self._ended or self._standing
 
     def break_in(self, timeout: float) -> bool:
-        """Ask the kernel to stop, as a look at a guest that hangs; see :class:`lab.crash.hang.Breaker`.
+        """Ask the kernel to stop, to examine a guest that hangs; see :class:`lab.crash.hang.Breaker`.
 
         Args:
             timeout: Seconds.
 
         Returns:
-            It stopped, and stays so. A kernel with interrupts off does not.
+            Whether it stopped. A kernel with interrupts off does not.
 
         Raises:
             TransportError: The collector does not answer.
@@ -174,7 +173,7 @@ class KdPrintSource:
         file: BinaryIO | None = None
         try:
             while True:
-                # Asked before reading: what a collector wrote before its end is read in any case.
+                # Checked before reading, so that everything that a collector wrote before its end is read.
                 stopping, alive = self._stopping.is_set(), self._alive()
                 file = file or self._open()
                 data = file.read(_CHUNK) if file else b""
@@ -192,22 +191,22 @@ class KdPrintSource:
         except (OSError, ValueError) as error:
             self._end(f"the records of the debugger port cannot be read: {error}", gap=True)
         except Exception as error:
-            # A bug of the lab: without a record of it, the prints would just end.
+            # A bug of the lab: without a record, the prints would end without a reason.
             self._end(f"the lab cannot continue reading {self._path}: {type(error).__name__}: {error}", gap=True)
         finally:
             if file is not None:
                 file.close()
 
     def _end(self, reason: str, *, gap: bool) -> None:
-        """Nothing follows any more: markers fail with the reason.
+        """Note that no record will follow: markers fail with this reason.
 
-        A collector ends with its virtual machine, and says so: that loses nothing. Everything else may.
+        If the collector reports that its VM ended, nothing is lost. Any other end may lose prints.
         """
         sequence, now = len(self._log), self._wall()
         last: Record = NoteRecord(sequence=sequence, host_time=now, text=reason)
         if gap:
             last = GapRecord(sequence=sequence, host_time=now, missing=0, reason=reason)
-        # Set first: whoever is woken by the record asks for it.
+        # Set first: a thread that this record wakes reads it.
         self._ended = reason
         self._log.extend([last])
 
@@ -224,7 +223,7 @@ class KdPrintSource:
             if isinstance(record, End):
                 self._end(record.reason, gap=not record.complete)
                 return
-            # A kernel that stands still says nothing, and goes on only when somebody lets it.
+            # A stopped kernel sends nothing, and continues only when it is released.
             held = isinstance(record, ExceptionStop) and record.action == "hold"
             if held:
                 self._standing = "the guest's kernel has stopped, and its debugger does not continue it"

@@ -1,4 +1,4 @@
-"""What is done at a stop: breakpoints, breaks behind a bugcheck, exceptions. Decisions only, no packets."""
+"""Decides what to do at a stop: breakpoints, breaks after a bugcheck, exceptions. It sends no packets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final, Literal
 
 from lab.prints.kd import payload as wire
 
-#: More stops than this at one address within the time below: going on changes nothing.
+#: After more stops than this at one address within the time below, continuing is useless.
 _WEDGED_STOPS: Final = 20
 _WEDGED_S: Final = 2.0
 
-#: ``hold``: leave the target stopped; ``reboot``: restart it; ``step``: go on behind the breakpoint; ``continue``: go on;
+#: ``hold``: leave the target stopped; ``reboot``: restart it; ``step``: continue after the breakpoint; ``continue``: continue;
 #: ``pass``: leave the exception to the target's own handlers.
 Action = Literal["hold", "reboot", "step", "continue", "pass"]
 
@@ -23,13 +23,13 @@ AtBugcheck = Literal["hold", "continue", "reboot"]
 
 @dataclass(frozen=True, slots=True)
 class StopPolicy:
-    """What is done at stops that a person would look at.
+    """What to do at stops that a person might want to see.
 
     Attributes:
         breakpoint: At an ``int3``: step over it, or leave the target stopped.
-        bugcheck: At the break that follows a bugcheck's announcement: leave the target stopped, so that its dump can be
-            taken from outside; continue, so that it writes its own; or restart it. The second break, which comes when
-            it has nothing left to do, repeats itself for ever and is never continued.
+        bugcheck: At the break that follows a bugcheck's announcement: leave the target stopped, so that its dump can be taken
+            from outside; continue, so that it writes its own dump; or restart it. The second break, at the end of the bugcheck,
+            repeats for ever and is never continued.
     """
 
     breakpoint: AtBreakpoint = "skip"
@@ -37,10 +37,10 @@ class StopPolicy:
 
 
 class StopJudge:
-    """Decides about each stop by the policy and by what the target has said before.
+    """Decides about each stop, from the policy and the earlier output of the target.
 
     Args:
-        policy: What is wanted.
+        policy: The user's choice.
     """
 
     def __init__(self, policy: StopPolicy) -> None:
@@ -51,19 +51,19 @@ class StopJudge:
         self._stops: deque[tuple[float, int]] = deque(maxlen=_WEDGED_STOPS + 1)
 
     def bugcheck_announced(self) -> None:
-        """The target printed that it stops for good: its next breaks are those of a bugcheck."""
+        """Note the announcement of a bugcheck: the next breaks belong to it."""
         self._bugcheck_stops = 0
 
     def target_booted(self) -> None:
-        """The target began anew."""
+        """Note that the target booted."""
         self._bugcheck_stops = -1
 
     def hold_next(self) -> None:
-        """Hold the next breakpoint, which is a break-in that somebody asked for."""
+        """Hold the next breakpoint, which is a requested break-in."""
         self._hold_next = True
 
     def decide(self, stop: wire.StateChange, now: float) -> Action:
-        """What is done at a new stop.
+        """Decide what to do at a new stop.
 
         Args:
             stop: The stop.
@@ -86,7 +86,7 @@ class StopJudge:
         return "hold" if self._policy.breakpoint == "hold" else "step"
 
     def why_held(self, stop: wire.StateChange) -> str:
-        """Why the target is left at the stop that was decided about last, for people."""
+        """Why the target is held at the last stop, for people."""
         if self._bugcheck_stops > 1:
             return "the kernel will stop here for ever: restart the guest, or end its VM"
         if self._bugcheck_stops == 1:

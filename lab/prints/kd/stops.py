@@ -1,7 +1,7 @@
-"""A stopped target: the requests that let it go on, step it over a breakpoint or restart it.
+"""A stopped target: the requests that continue it, step it over a breakpoint or restart it.
 
-Stepping takes three requests, each sent when the one before is answered: read the registers, set them with the instruction
-pointer behind the ``int3``, continue.
+Stepping takes three requests, each sent after the answer to the previous one: read the registers, set them with the instruction
+pointer after the ``int3``, continue.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from lab.prints.kd.packet import STATE_MANIPULATE, Packet
 from lab.prints.kd.sender import PacketSender
 from lab.prints.kd.stop_policy import Action
 
-#: From here on an NTSTATUS is a warning or an error.
+#: An NTSTATUS from this value on is a warning or an error.
 _REFUSED: Final = 0x80000000
 
 
 class StoppedTarget:
-    """Carries out at a stop what was decided about it. Times are monotonic seconds.
+    """Carries out the decision about a stop. Times are monotonic seconds.
 
     Args:
-        sender: Takes the requests.
+        sender: Sends the requests.
 
     Attributes:
-        stop: Where the target stands: held, or in the middle of a step; None while it runs.
-        action: What was decided about the last stop.
+        stop: The present stop, held or in the middle of a step; None while the target runs.
+        action: The decision about the last stop.
     """
 
     def __init__(self, sender: PacketSender) -> None:
         self._sender = sender
         self.stop: wire.StateChange | None = None
         self.action: Action = "continue"
-        #: Requests that are left of setting the registers piece by piece.
+        #: Remaining requests of setting the registers piece by piece.
         self._pieces: list[bytes] = []
 
     @property
     def held(self) -> bool:
-        """The target stands still, and no request is on its way to it."""
+        """Whether the target is stopped and no request is under way."""
         return self.stop is not None and not self._sender.busy
 
     def stopped(self, stop: wire.StateChange, action: Action) -> None:
-        """The target stopped; ``action`` is done by :meth:`act`, when the target may be answered."""
+        """Note a stop; :meth:`act` carries out ``action`` once the target may be answered."""
         self.action = action
         self.stop = stop if action == "hold" else None
 
     def runs(self) -> None:
-        """The target began anew, or asked for that: it stands nowhere."""
+        """Note that the target restarted or asked for a restart: there is no present stop."""
         self.stop = None
 
     def drop_requests(self) -> None:
-        """What was to be sent to the target has no meaning any more."""
+        """Drop the remaining requests: they are void."""
         self._pieces = []
 
     def act(self, stop: wire.StateChange, now: float) -> None:
-        """Do at a stop what was decided, also when it is told again behind a reset."""
-        # A stop that comes while another one is being dealt with: that one is over.
+        """Carry out the decision about a stop, also if it is reported again after a reset."""
+        # A new stop during the handling of another one: that one is over.
         self._sender.drop_waiting()
         self._pieces = []
         self.stop = stop
@@ -69,14 +69,14 @@ class StoppedTarget:
             self._continue(stop, wire.DBG_CONTINUE if handled else wire.DBG_EXCEPTION_NOT_HANDLED, now)
 
     def is_answer(self, packet: Packet) -> bool:
-        """Whether a packet answers a request of ours."""
+        """Whether a packet is the answer to a request of the lab."""
         return packet.kind == STATE_MANIPULATE and self.stop is not None and wire.reply_api(packet.payload) != 0
 
     def answered(self, payload: bytes, now: float) -> str:
-        """Take an answer in the middle of a step: registers read, or registers set.
+        """Take an answer in the middle of a step: the registers were read, or set.
 
         Returns:
-            Why the target cannot be stepped and is held where it stands; empty while all is well.
+            Why the target cannot be stepped and is held; empty if it can.
         """
         stop = self.stop
         if stop is None or stop.arch is None or self.action != "step":
@@ -103,7 +103,7 @@ class StoppedTarget:
         return ""
 
     def _step(self, stop: wire.StateChange, now: float) -> None:
-        """Continue behind a breakpoint: the reported address is that of the ``int3``, which would be met again."""
+        """Continue after a breakpoint: the reported address is that of the ``int3``, which would be hit again."""
         if not stop.at_int3 or stop.arch is None:
             self._continue(stop, wire.DBG_CONTINUE, now)
             return

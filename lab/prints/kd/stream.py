@@ -1,6 +1,6 @@
-"""The receiving half of the protocol: packets in, records out, duplicates dropped, gaps named.
+"""The receiving half of the protocol: packets in, records out; drops duplicates and records gaps.
 
-It is the same for a live session and for a capture that is decoded later; what must be sent is the session's business.
+It is the same for a live session and for decoding a capture; the session does the sending.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from lab.prints.kd.record import (
     Unload,
 )
 
-#: What Windows leaves of a call that is too long: 511 bytes, the last of them replaced by a newline.
+#: Length to which Windows shortens a long call: 511 bytes, the last one replaced by a newline.
 _CUT: Final = 511
-#: The announcement of a bugcheck may be spread over several calls; this much of the text before is searched.
+#: The announcement of a bugcheck may span several calls; so many bytes of the earlier text are searched.
 _TAIL: Final = 8192
 _FATAL: Final = b"*** Fatal System Error: 0x"
 _BUGCHECK: Final = re.compile(
-    # No more digits than a pointer has: anybody may print the words, and Python refuses to write very long numbers.
+    # No more digits than a pointer has: any driver may print these words, and Python refuses to convert very long numbers.
     rb"\*\*\* Fatal System Error: 0x([0-9a-fA-F]{1,8})\s*"
     rb"\(\s*0x([0-9a-fA-F]{1,16}),\s*0x([0-9a-fA-F]{1,16}),\s*0x([0-9a-fA-F]{1,16}),\s*0x([0-9a-fA-F]{1,16})\s*\)"
 )
@@ -48,14 +48,14 @@ _BUGCHECK: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A data packet that is new.
+    """A new data packet.
 
     Attributes:
         packet: The packet.
-        records: What it tells.
+        records: Its records.
         debug_io: Its content, when it is debug I/O.
         stop: Its content, when it is a state change.
-        again: It was recorded before a reset, and is told again behind it: it waits for its answer, and is no news.
+        again: It was recorded before a reset and is repeated after it: it needs an answer, but no record.
     """
 
     packet: Packet
@@ -66,10 +66,10 @@ class Accepted:
 
 
 class RecordStream:
-    """Tells new packets from repeated ones and turns the new ones into records.
+    """Separates new packets from repeated ones, and turns the new ones into records.
 
     Args:
-        expected_id: Id of the next packet, kept with a snapshot; None: whatever comes first.
+        expected_id: Id of the next packet, from a snapshot; None: any.
         last_digest: :attr:`last_digest` of that session; empty: unknown.
     """
 
@@ -78,15 +78,15 @@ class RecordStream:
         self.generation = 0
         #: How often the last packet was repeated so far.
         self.repeats = 0
-        #: The target has acknowledged something that we sent behind its last packet.
+        #: The target has acknowledged a packet that was sent after its last one.
         self.answered = False
         self._last: Packet | None = None
         self._restored_digest = last_digest
-        #: Nothing was taken since a reset: the next packet may have any id, and may be the one before the reset.
+        #: No packet since a reset: the next one may have any id, and may be the one before the reset.
         self._fresh = False
-        #: ... and the reset was agreed upon, so that ids that begin with SYNC are no new boot.
+        #: ... and both sides know of the reset, so ids that begin with SYNC do not mean a new boot.
         self._agreed = False
-        #: The target reset the session; whether that is a gap, the next packet tells.
+        #: The target reset the session; the next packet shows whether that is a gap.
         self._restarted = False
         self._tails: dict[int, _Tail] = {}
         self._console = bytearray()
@@ -94,21 +94,21 @@ class RecordStream:
 
     @property
     def last_digest(self) -> str:
-        """SHA-256 of the last packet that was new, hexadecimal; empty before the first one."""
+        """SHA-256 of the last new packet, hexadecimal; empty before the first one."""
         return _digest(self._last) if self._last else self._restored_digest
 
     @property
     def console_size(self) -> int:
-        """How many bytes outside of packets :meth:`console` would return."""
+        """Number of bytes outside of packets that :meth:`console` would return."""
         return len(self._console)
 
     def reset(self, *, agreed: bool = True) -> None:
-        """The ids begin anew; the next packet is taken whatever its id is.
+        """The ids restart; the next packet may have any id.
 
-        A target that reads a reset sends the packet that it was busy with once more. [ReactOS: KdSendPacket]
+        A target that reads a reset repeats its present packet. [ReactOS: KdSendPacket]
 
         Args:
-            agreed: The target answers a reset of ours, so that ids which begin with SYNC are no new boot.
+            agreed: The target answers the lab's reset, so ids that begin with SYNC do not mean a new boot.
         """
         self._fresh = True
         self._agreed = agreed
@@ -117,12 +117,12 @@ class RecordStream:
         self.answered = False
 
     def restarted(self) -> None:
-        """The target itself asked for the reset: a new boot, or it answers a reset that we know nothing of."""
+        """Note that the target asked for the reset: a new boot, or the answer to an unknown reset."""
         self._restarted = self._restarted or self._heard
         self.reset()
 
     def finish(self, time: float | None) -> list[AnyRecord]:
-        """Nothing follows; returns what was still held back."""
+        """End of the stream; returns the records that were held back."""
         return [*self.console(), *self._restart_gap(time)]
 
     @property
@@ -134,10 +134,10 @@ class RecordStream:
         return [self._new_generation(time, "the kernel reset the session")] if restarted else []
 
     def is_repeat(self, packet: Packet) -> bool:
-        """Whether a data packet was taken before.
+        """Whether a data packet is a repetition.
 
-        With one packet in flight, a repeated id means repeated content. A first packet, which begins the ids anew, is a
-        repetition too as long as nothing was said behind it: a target that speaks before anybody listens sends it again.
+        With one packet in flight, a repeated id means repeated content. A first packet, which restarts the ids, is also a
+        repetition as long as no other packet followed: a target repeats its first packet until it is answered.
         """
         if self._fresh:
             return False
@@ -147,7 +147,7 @@ class RecordStream:
         return self.expected_id is not None and packet.id != self.expected_id and self._is_same(packet)
 
     def accept(self, packet: Packet, time: float | None) -> Accepted | None:
-        """Take a data packet; None when it repeats one that was taken before."""
+        """Take a data packet; None if it is a repetition."""
         if self.is_repeat(packet):
             self.repeats += 1
             return None
@@ -182,12 +182,12 @@ class RecordStream:
         return bool(self._restored_digest) and self._restored_digest == _digest(packet)
 
     def skipped(self, skipped: Skipped, time: float | None) -> None:
-        """Take bytes outside of packets; they are gathered until :meth:`console` asks for them."""
+        """Take bytes outside of packets; they are collected for :meth:`console`."""
         self._console += skipped.raw
         self._console_time = time
 
     def console(self) -> list[AnyRecord]:
-        """The bytes outside of packets since the last call, as one record; none when there are none."""
+        """The bytes outside of packets since the last call, as one record; empty if there are none."""
         raw, self._console = bytes(self._console), bytearray()
         return [Console(time=self._console_time, generation=self.generation, raw=raw)] if raw else []
 
@@ -211,7 +211,7 @@ class RecordStream:
         records: list[AnyRecord] = [
             Print(time=time, generation=self.generation, cpu=debug_io.cpu, raw=text, maybe_truncated=cut)
         ]
-        # The processor that announces a bugcheck says all of it; another one may still be heard in between.
+        # One processor prints the whole announcement; prints of another one may come in between.
         tail = self._tails.get(debug_io.cpu)
         if tail is None:
             tail = self._tails[debug_io.cpu] = _Tail()
@@ -249,8 +249,8 @@ class _Tail:
         self._size = 0
 
     def add(self, text: bytes) -> list[int] | None:
-        """Take the next print; code and parameters of an announcement that it completes."""
-        # An announcement begins with an asterisk, most prints have none: nothing is kept, or searched, without one.
+        """Take the next print; returns code and parameters of an announcement that it completes."""
+        # An announcement begins with an asterisk; without one, which is the usual case, nothing is kept or searched.
         if not self._texts and b"*" not in text:
             return None
         self._texts.append(text)
@@ -259,7 +259,7 @@ class _Tail:
             self._size -= len(self._texts.popleft())
             while self._texts and b"*" not in self._texts[0]:
                 self._size -= len(self._texts.popleft())
-        # The parameters end in a parenthesis: a print without one cannot be the one that completes them.
+        # The parameters end in a parenthesis: a print without one cannot complete them.
         if b")" not in text:
             return None
         joined = b"".join(self._texts)
@@ -279,7 +279,7 @@ def _parse(packet: Packet) -> tuple[wire.DebugIo | None, wire.StateChange | None
 
 
 def exception_stop(stop: wire.StateChange, time: float | None, generation: int) -> ExceptionStop:
-    """The record of a stop at an exception; what is done about it is not known yet."""
+    """The record of a stop at an exception; the action is not known yet."""
     return ExceptionStop(
         time=time,
         generation=generation,
@@ -296,9 +296,9 @@ def _digest(packet: Packet) -> str:
 
 
 def answer_for(question: bytes) -> bytes:
-    """What a host that nobody sits at says to a prompt: ignore a failed assertion, nothing otherwise.
+    """The answer to a prompt without a user: ignore a failed assertion; otherwise nothing.
 
-    RtlAssert lists its letters in parentheses, ``(boipt)`` or ``(bic)`` by version; ``i`` is ignore in each.
+    RtlAssert lists its letters in parentheses, ``(boipt)`` or ``(bic)`` by version; ``i`` is always ignore.
     """
     letters = re.search(rb"\(([a-z]{2,8})\)", question)
     return b"i" if letters and b"i" in letters[1] else b""

@@ -48,7 +48,7 @@ def describe(record: AnyRecord, encoding: str) -> str:
 def record_line(record: AnyRecord, *, jsonl: bool, encoding: str) -> str:
     """Return a record as it is written, without a newline.
 
-    A bug of the lab in doing so must not leave the target without its debugger: it becomes a note.
+    If that fails, by a bug of the lab, the error becomes a note: it must not leave the target without its debugger.
     """
     try:
         return to_json(record, encoding) if jsonl else describe(record, encoding)

@@ -25,7 +25,7 @@ class RelayChannel(PrintChannel):
         return PrintPorts(debug_port=SerialPort())
 
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> RelayPrintSource:
-        """Return the source; the driver writes its markers when a program in the guest asks for them."""
+        """Return the source; the driver writes markers when a program in the guest asks for them."""
         machine = link.machine
         program = OLD_PROGRAM if link.prints.source == OLD_NAME else PROGRAM
         marker = RelayMarker(f"{link.manifest.tools_dir}\\{program}", link.open_transport, alive=lambda: machine.alive)
@@ -33,7 +33,7 @@ class RelayChannel(PrintChannel):
         return RelayPrintSource(path, marker.write, encoding=link.encoding, on_close=marker.close)
 
     def join(self, link: GuestLink) -> RelayPrintSource:
-        """Return the source: the log holds everything since the boot."""
+        """Return the source: the log has everything since the boot."""
         return self.open(link)
 
     def file(self, prints: PrintPort, run_dir: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The print relay's records into the lab's: what is missing is counted by their numbers. Pure and incremental."""
+"""Decodes the print relay's records; missing records are counted by their numbers. Pure and incremental."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SHOWN: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class RelayPosition:
-    """Where a print relay stands: kept with a template, so that its forks' logs may begin in the middle of a session.
+    """The position of a print relay. It is stored with a template, because its forks' logs begin in the middle of a session.
 
     Attributes:
         session: The print relay's session.
-        sequence: Number of the record that comes next.
+        sequence: Number of the next record.
     """
 
     session: int
@@ -33,12 +33,12 @@ class RelayPosition:
 class RelayDecoder:
     """Turns the bytes of the debug console into records.
 
-    Every number that does not come is missing, whether the driver gave the print up, or its bytes were damaged or never
-    written. Bytes that are no record cost nothing by themselves: with no number missing behind them they are a note.
+    Each absent number is a missing print: the driver dropped it, or its bytes were damaged or never written. Other bytes are
+    only a note if no number is missing after them.
 
     Args:
         encoding: Encoding of the drivers' strings.
-        resume: Where the print relay stood at the snapshot; None: the log begins with the guest's boot.
+        resume: Position of the print relay at the snapshot; None: the log begins with the guest's boot.
 
     Raises:
         LookupError: There is no such encoding.
@@ -55,7 +55,7 @@ class RelayDecoder:
 
     @property
     def position(self) -> RelayPosition | None:
-        """Where the print relay stands behind the last record; None before the first."""
+        """Position of the print relay after the last record; None before the first."""
         return self._position
 
     def feed(self, data: bytes, host_time: float = 0.0) -> list[Record]:
@@ -71,7 +71,7 @@ class RelayDecoder:
         return records
 
     def finish(self, host_time: float = 0.0) -> list[Record]:
-        """The end of the log: what was held back, and what was cut off."""
+        """End of the log: return the records that were held back or cut off."""
         records: list[Record] = []
         for piece in self._framer.finish():
             self._take(piece, host_time, records)
@@ -85,7 +85,7 @@ class RelayDecoder:
     def _take(self, piece: Frame | Stray, host_time: float, records: list[Record]) -> None:
         if isinstance(piece, Stray):
             self._stray_bytes += len(piece.data)
-            # Gigabytes of something else may be called a log: enough is kept to show what it is.
+            # A file of gigabytes may turn out not to be a log: only its beginning is kept, for the note.
             if len(self._strays) < 2:
                 self._strays.append(piece)
             return
@@ -95,7 +95,7 @@ class RelayDecoder:
         self._convert(piece, host_time, records)
 
     def _account(self, frame: Frame, host_time: float, records: list[Record]) -> None:
-        """Tell what is missing in front of a frame, or that only bytes of somebody else stand there."""
+        """Record what is missing before a frame, or that foreign bytes precede it."""
         here, number = self._position, frame.sequence
         if here is None:
             if number:
@@ -180,7 +180,7 @@ class RelayDecoder:
 
 
 def decode_file(stream: BinaryIO, encoding: str = "cp1252") -> Iterator[Record]:
-    """The records of a log, as they are found; their host times are 0, which a log does not have."""
+    """The records of a log, one by one; their host times are 0, because a log has none."""
     decoder = RelayDecoder(encoding)
     while data := stream.read(_CHUNK):
         yield from decoder.feed(data)

@@ -1,6 +1,7 @@
-"""The print relay's records in a byte stream: found, checked, and told from bytes that are none.
+"""The print relay's records in a byte stream: found, checked, and separated from other bytes.
 
-The format is described in ``driver/relay/record.h``. Pure: bytes in, frames and strays out, however the stream is cut.
+The format is described in ``driver/relay/record.h``. Pure: bytes in, frames and strays out; the sizes of the reads do not
+matter.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _HEADER: Final = struct.Struct("<4sBBHIIQHHIII")
 _CHECK: Final = struct.Struct("<I")
 HEADER_SIZE: Final = _HEADER.size + _CHECK.size
 TEXT_MAX: Final = 4096
-#: Strays are handed out in pieces of at most this size.
+#: Strays are returned in pieces of at most this size.
 STRAY_MAX: Final = 64 * 1024
 
 HELLO: Final = 0
@@ -35,7 +36,7 @@ class Frame:
     Attributes:
         kind: :data:`HELLO`, :data:`PRINT`, :data:`MARK`, :data:`BYE`, or a number that this version does not know.
         flags: :data:`TRUNCATED` or nothing.
-        session: Differs between any two loads of the driver.
+        session: A number that differs for each load of the driver.
         sequence: Number within the session, modulo 2**32.
         time: Guest interrupt time in units of 100 ns.
         cpu: Processor of the print.
@@ -61,7 +62,7 @@ class Stray:
 
     Attributes:
         data: The bytes.
-        headers: Session and sequence of each header among them that is intact; its text is damaged or cut off.
+        headers: Session and sequence of each intact header among them whose text is damaged or cut off.
         versions: Versions of intact headers that this module cannot read.
     """
 
@@ -91,7 +92,7 @@ def encode(frame: Frame) -> bytes:
 
 @dataclass(slots=True)
 class _Strays:
-    """What has been passed over since the last frame."""
+    """The bytes that were skipped since the last frame."""
 
     data: bytearray = field(default_factory=bytearray)
     headers: list[tuple[int, int]] = field(default_factory=list)
@@ -108,9 +109,8 @@ class _Strays:
 class Framer:
     """Cuts a byte stream into records.
 
-    A header is believed when its check holds, and then the text is as long as it says; what the text looks like makes
-    no difference. Where a check fails, the search goes on one byte further, so that no intact record behind or within
-    damaged bytes is passed over.
+    A header counts if its checksum is right; then the text has the length that it states, whatever the text contains. If a
+    checksum is wrong, the search continues one byte further, so that no intact record after or within damaged bytes is missed.
     """
 
     def __init__(self) -> None:
@@ -123,12 +123,12 @@ class Framer:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame | Stray]:
-        """Take the next bytes and return what they complete, in order."""
+        """Take the next bytes; return the frames and strays that are complete, in order."""
         self._buffer += data
         return self._scan(last=False)
 
     def finish(self) -> list[Frame | Stray]:
-        """The end of the stream: what waits for more is stray now, except intact records within it."""
+        """End of the stream: an incomplete record becomes stray bytes, except intact records within it."""
         found = self._scan(last=True)
         self._strays.take(found)
         return found
@@ -156,7 +156,7 @@ class Framer:
         return found
 
     def _frame_at(self, at: int, found: list[Frame | Stray], *, last: bool) -> int | None:
-        """The end of the frame that begins here; ``at`` itself when there is none; None when more bytes must tell."""
+        """The end of the frame that begins here; ``at`` itself if there is none; None if more bytes are needed."""
         body = at + HEADER_SIZE
         if len(self._buffer) < body:
             return at if last else None
@@ -203,7 +203,7 @@ class Framer:
 
 
 def _begun_magic(buffer: bytearray, at: int) -> int:
-    """How many bytes at the end may be the beginning of a magic."""
+    """Number of bytes at the end that may be the beginning of a magic."""
     for length in range(min(len(MAGIC) - 1, len(buffer) - at), 0, -1):
         if buffer.endswith(MAGIC[:length]):
             return length

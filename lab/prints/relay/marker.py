@@ -1,4 +1,4 @@
-"""Markers of a guest with the print relay: a program in the guest has the driver write them."""
+"""Markers of a guest with the print relay: a program in the guest makes the driver write them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 
 #: In the image's tools folder, beside labfile.exe.
 PROGRAM = "relaymark.exe"
-#: What ``prints.source`` of an image says that an earlier release made, and the program that is in it. For one release.
+#: The value of ``prints.source`` in an image of an earlier release, and the program in that image. For one release.
 OLD_NAME = "tap"
 OLD_PROGRAM = "tapmark.exe"
 _HINTS = {
@@ -26,12 +26,12 @@ _HINTS = {
 
 
 class RelayMarker:
-    """Runs relaymark in a guest, over one connection that is kept, and opened anew when it broke.
+    """Runs relaymark in a guest, over one connection, which is opened again if it breaks.
 
     Args:
         program: Windows path of relaymark.
         open_transport: Opens a connection to the guest.
-        alive: Whether the virtual machine runs.
+        alive: Whether the VM runs.
     """
 
     def __init__(self, program: str, open_transport: Callable[[], Transport], *, alive: Callable[[], bool]) -> None:
@@ -42,14 +42,14 @@ class RelayMarker:
         self._lock = threading.Lock()
 
     def write(self, token: str, timeout: float) -> None:
-        """Have the print relay write a mark; it stands behind everything printed so far when this returns.
+        """Let the print relay write a marker; when this returns, it is in the log after all earlier prints.
 
         Args:
             token: Printable ASCII without blanks.
             timeout: Seconds for the command in the guest.
 
         Raises:
-            EvidenceLost: The print relay refused, with the reason.
+            EvidenceLost: The print relay refused; with the reason.
             GuestError: The guest was not reached.
         """
         with self._lock:
@@ -59,7 +59,7 @@ class RelayMarker:
             except TransportError:
                 if not kept:
                     raise
-                # The connection that was kept may have ended meanwhile. A mark that comes twice does no harm.
+                # The connection may have ended meanwhile. A marker that comes twice does no harm.
                 result = self._run(token, timeout)
         if result.exit_code:
             said = result.error_text.strip() or win32.describe(result.exit_code)
@@ -68,7 +68,7 @@ class RelayMarker:
             )
 
     def close(self) -> None:
-        """Let go of the connection; safe to call twice."""
+        """Close the connection. Idempotent."""
         with self._lock:
             self._drop()
 
@@ -82,7 +82,7 @@ class RelayMarker:
 
     def _drop(self) -> None:
         transport, self._transport = self._transport, None
-        # A connection to a dead machine has nobody to say goodbye to.
+        # The VM has ended, so the connection cannot be closed in order.
         if transport is not None and self._alive():
             with passed_over(_LOG, "the print relay's connection", LabError):
                 transport.close()

@@ -1,4 +1,4 @@
-"""The print source of a guest with the print relay: follows the file that QEMU writes its debug console to."""
+"""The print source of a guest with the print relay: follows the file to which QEMU writes its debug console."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.prints.file_source import FilePrintSource
 from lab.prints.record import Record
 from lab.prints.relay.decoder import RelayDecoder, RelayPosition
 
-#: The log of :attr:`lab.vm.spec.VmSpec.debug_port` in a machine's run folder.
+#: The log of :attr:`lab.vm.spec.VmSpec.debug_port` in a VM's run folder.
 LOG_FILE = "debugcon.log"
 
 
@@ -19,21 +19,22 @@ class RelayFrames(RelayDecoder):
 
     def rest(self, silent_s: float) -> list[Record]:
         """See :class:`lab.prints.follow.Decoder`."""
-        return []  # a frame says where it ends
+        return []  # a frame has its length
 
 
 class RelayPrintSource(FilePrintSource):
     """Print source over a file chardev: QEMU never blocks on it, and the file itself is the raw evidence.
 
-    A print is in the file when the guest's DbgPrint returns. So a mark that the print relay writes afterwards stands behind it,
+    A print is in the file when the guest's DbgPrint returns. So a marker that the print relay writes afterwards comes after it,
     whichever processor printed.
 
     Args:
         path: The log; it may not exist yet.
-        write_mark: Has the guest's print relay write a mark with this token, within some seconds, and returns when it has.
+        write_mark: Makes the guest's print relay write a marker with this token, within some seconds; returns when it is
+            written.
         encoding: Encoding of the drivers' strings.
-        resume: Where the print relay stood at the snapshot; None: the log begins with the guest's boot.
-        on_close: Called at the end of :meth:`close`; what ``write_mark`` keeps open is let go there.
+        resume: Position of the print relay at the snapshot; None: the log begins with the guest's boot.
+        on_close: Called at the end of :meth:`close`; closes the connection of ``write_mark``.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
     """
@@ -66,5 +67,5 @@ class RelayPrintSource(FilePrintSource):
 
     @property
     def position(self) -> RelayPosition | None:
-        """Where the print relay stands behind the last record that was read; to be kept with a snapshot."""
+        """Position of the print relay after the last record that was read; stored with a snapshot."""
         return self._decoder.position

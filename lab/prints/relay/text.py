@@ -11,7 +11,8 @@ from lab.prints.record import FaultRecord, GapRecord, MarkRecord, NoteRecord, Pr
 def to_json(record: Record) -> str:
     """One line of JSON, without its newline.
 
-    Raw bytes are hexadecimal, with their text beside them. What is unknown is left out, and so are host times: a log has none.
+    Raw bytes are hexadecimal, with their text beside them. Unknown values are left out, and host times, too, because a log has
+    none.
     """
     data: dict[str, Any] = {"kind": kind_of(record), "sequence": record.sequence}
     match record:

@@ -214,7 +214,7 @@ def test_a_fork_goes_on_with_the_ids_of_its_snapshot(
     host = lab_kd("attach", "--socket", serve(original).path, "--jsonl", "--control", tmp_path / "ctl")
     assert host.stdout
     assert [host.stdout.readline() for _ in range(2)][1:]
-    asked, _ = lab_kd("tell", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)
+    asked, _ = lab_kd("control", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)
     assert json.loads(asked) | {"idle": True, "heard": True, "held": False} == json.loads(asked)
     (tmp_path / "ids.json").write_bytes(asked)
     taken.set()
@@ -268,7 +268,7 @@ def test_a_session_whose_reader_has_stopped_can_be_interrupted(
     process.send_signal(signal.SIGTERM)
     if signals == 2:
         # Whoever asks is told that the session is over: the first signal was taken.
-        while b"heard" in lab_kd("tell", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)[0]:
+        while b"heard" in lab_kd("control", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)[0]:
             pass
         process.send_signal(signal.SIGTERM)
     code = process.wait(DEADLINE_S)
@@ -334,8 +334,10 @@ def test_a_capture_from_standard_input_is_readable_for_people() -> None:
         (("attach", "--socket", "missing.sock", "--wait", "0"), 10, "missing.sock"),
         (("attach", "--socket", "missing.sock", "--ids", "missing.json"), 2, "missing.json"),
         (("attach", "--socket", "missing.sock", "--ids", __file__), 2, "test_attach.py"),
-        (("tell", "missing.ctl", "status"), 10, "missing.ctl"),
-        (("tell", "missing.ctl", "dance"), 2, "dance"),
+        (("control", "missing.ctl", "status"), 10, "missing.ctl"),
+        (("control", "missing.ctl", "dance"), 2, "dance"),
+        (("tell", "missing.ctl", "status"), 10, "`lab kd tell` is the old name of `lab kd control`"),
+        (("control", "missing.ctl", "wake"), 10, "`wake` is the old name of `announce`"),
     ],
 )
 def test_bad_input_is_named(arguments: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.cli.kd import _waking
+from lab.cli.kd import _break_in_when
 from lab.prints.kd.packet import BREAK_IN, RESET, control_packet
 from lab.prints.kd.record import Note, Print, from_json
 from lab.prints.kd.session import Session
+from lab.prints.kd.silence import BreakIn, SilenceWatch
 from lab.prints.kd.text import record_line
-from lab.prints.kd.waker import Waker, Waking
 
 
 class Asked:
@@ -25,11 +25,11 @@ class Asked:
         request(self.session, self.now)
 
 
-def sent(when: Waking, until: float, complain: Callable[[str], None]) -> tuple[list[tuple[float, bytes]], list[str]]:
-    asked, waker, found = Asked(), Waker(when, complain), []
+def sent(when: BreakIn, until: float, complain: Callable[[str], None]) -> tuple[list[tuple[float, bytes]], list[str]]:
+    asked, silence, found = Asked(), SilenceWatch(when, complain), []
     while asked.now < until:
         asked.now += 0.5
-        waker.look(asked, asked.now)  # type: ignore[arg-type]
+        silence.check(asked, asked.now)  # type: ignore[arg-type]
         if data := asked.session.take_output():
             found.append((asked.now, data))
     return found, [record.text for record in asked.session.take_records() if isinstance(record, Note)]
@@ -37,7 +37,7 @@ def sent(when: Waking, until: float, complain: Callable[[str], None]) -> tuple[l
 
 def test_a_silent_target_is_woken_after_a_while_and_the_records_say_so() -> None:
     said: list[str] = []
-    found, notes = sent(Waking.WHEN_SILENT, 50.0, said.append)
+    found, notes = sent(BreakIn.WHEN_SILENT, 50.0, said.append)
     assert found == [(15.0, BREAK_IN), (30.0, control_packet(RESET)), (45.0, BREAK_IN)]
     assert len(notes) == 3
     assert "nothing heard for 15 s: sent a break-in" in notes[0]
@@ -46,25 +46,25 @@ def test_a_silent_target_is_woken_after_a_while_and_the_records_say_so() -> None
 
 def test_a_target_is_woken_at_once_or_never_when_that_is_asked_for() -> None:
     said: list[str] = []
-    assert sent(Waking.NEVER, 100.0, said.append) == ([], [])
+    assert sent(BreakIn.NEVER, 100.0, said.append) == ([], [])
     assert said == ["nothing heard for 10 s; for a kernel that is already running, use --break-in"]
-    found, _ = sent(Waking.AT_ONCE, 200.0, said.append)
+    found, _ = sent(BreakIn.AT_ONCE, 200.0, said.append)
     assert [at for at, _ in found[:4]] == [1.0, 3.0, 5.0, 7.0]
     # A machine that is paused must not find hundreds of them.
     assert len(found) < 20
 
 
 @pytest.mark.parametrize(
-    ("break_in", "by_default", "waking"),
+    ("break_in", "by_default", "when"),
     [
-        (None, True, Waking.WHEN_SILENT),
-        (None, False, Waking.NEVER),
-        (True, False, Waking.AT_ONCE),
-        (False, True, Waking.NEVER),
+        (None, True, BreakIn.WHEN_SILENT),
+        (None, False, BreakIn.NEVER),
+        (True, False, BreakIn.AT_ONCE),
+        (False, True, BreakIn.NEVER),
     ],
 )
-def test_options_decide_before_the_default(break_in: bool | None, by_default: bool, waking: Waking) -> None:
-    assert _waking(break_in, by_default) is waking
+def test_options_decide_before_the_default(break_in: bool | None, by_default: bool, when: BreakIn) -> None:
+    assert _break_in_when(break_in, by_default) is when
 
 
 @pytest.mark.parametrize("jsonl", [False, True])

@@ -50,7 +50,7 @@ class Lab:
         self.kernel.socket.sendall(self.target.print(text))
 
     def debugger(self) -> End:
-        connection = socket.create_connection(("127.0.0.1", self.control.tell("lend").port), DEADLINE_S)
+        connection = socket.create_connection(("127.0.0.1", self.control.request("lend").port), DEADLINE_S)
         connection.settimeout(DEADLINE_S)
         return End(connection)
 
@@ -141,7 +141,7 @@ def test_taking_it_back_cuts_the_debugger_off(lab: Lab) -> None:
     debugger = lab.debugger()
     debugger.socket.sendall(BREAK_IN)
     assert lab.kernel.socket.recv(1) == BREAK_IN
-    lab.control.tell("take-back")
+    lab.control.request("take-back")
     assert debugger.socket.recv(1) == b""
     debugger.socket.close()
     assert lab.kernel.next().kind == RESET
@@ -149,10 +149,10 @@ def test_taking_it_back_cuts_the_debugger_off(lab: Lab) -> None:
 
 
 def test_a_debugger_comes_by_the_unix_socket_as_well(lab: Lab, tmp_path: Path) -> None:
-    lab.control.tell("lend")
+    lab.control.request("lend")
     with connect_unix(tmp_path / DEBUGGER_SOCKET) as debugger:
         debugger.sendall(BREAK_IN)
         assert lab.kernel.socket.recv(1) == BREAK_IN
     assert lab.kernel.next().kind == RESET
-    lab.control.tell("take-back")
+    lab.control.request("take-back")
     assert not (tmp_path / DEBUGGER_SOCKET).exists()

@@ -1,4 +1,4 @@
-"""When a target that says nothing gets a sign that it has a debugger."""
+"""Decides when a silent target gets a break-in, which shows it that it has a debugger."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from lab.prints.kd.session import Session
 
 #: After so many seconds without a byte the user gets a line about it.
 _QUIET_S = 10.0
-#: Without a byte for so long, a target is taken for one that runs already.
+#: After so many seconds without a byte, the target is assumed to be running already.
 _SILENT_S = 15.0
-#: Seconds between two tries to wake a target that was asked for by --break-in, the first ones and those behind them.
+#: Seconds between two break-ins with --break-in: for the first ones, and for the later ones.
 _BREAK_IN_S = 2.0
 _RARE_BREAK_IN_S = 30.0
 _OFTEN = 10
 
 
-class Waking(StrEnum):
-    """When a target that says nothing is woken."""
+class BreakIn(StrEnum):
+    """When a silent target gets a break-in."""
 
     NEVER = "never"
     WHEN_SILENT = "when silent"
     AT_ONCE = "at once"
 
 
-class Waker:
-    """Wakes a target that was running before its host came: it says nothing until it finds that it has a debugger.
+class SilenceWatch:
+    """Sends break-ins to a target that was running before its host connected: it is silent until it notices the debugger.
 
     Args:
-        when: When it is woken.
-        complain: Gets the line for the user about the silence.
+        when: When it gets a break-in.
+        complain: Gets the line about the silence, for the user.
     """
 
-    def __init__(self, when: Waking, complain: Callable[[str], None]) -> None:
+    def __init__(self, when: BreakIn, complain: Callable[[str], None]) -> None:
         self._when = when
         self._complain = complain
         self._tries = 0
         self._said = False
 
-    def look(self, collector: Collector, silent: float) -> None:
-        """Called now and then while nothing was heard.
+    def check(self, collector: Collector, silent: float) -> None:
+        """Called repeatedly while nothing comes.
 
         Args:
             collector: The host.
-            silent: Seconds since its begin.
+            silent: Seconds since the start.
         """
-        if self._when is not Waking.NEVER and silent >= self._due:
-            # A running target looks for a break-in byte; a stopped one answers only a reset.
+        if self._when is not BreakIn.NEVER and silent >= self._due:
+            # A running target checks for a break-in byte; a stopped one answers only a reset.
             what, do = ("reset", _reset) if self._tries % 2 else ("break-in", _break_in)
             self._tries += 1
             text = f"nothing heard for {silent:.0f} s: sent a {what}, for a kernel that is running or stopped"
@@ -61,15 +61,15 @@ class Waker:
 
     @property
     def _due(self) -> float:
-        if self._when is Waking.WHEN_SILENT:
+        if self._when is BreakIn.WHEN_SILENT:
             return _SILENT_S * (1 + self._tries)
         return 1.0 + min(self._tries, _OFTEN) * _BREAK_IN_S + max(self._tries - _OFTEN, 0) * _RARE_BREAK_IN_S
 
     @property
     def _hint(self) -> str:
-        if self._when is Waking.NEVER:
+        if self._when is BreakIn.NEVER:
             return "; for a kernel that is already running, use --break-in"
-        when_silent = self._when is Waking.WHEN_SILENT
+        when_silent = self._when is BreakIn.WHEN_SILENT
         return f"; a kernel that is already running gets a break-in after {_SILENT_S:.0f} s" if when_silent else ""
 
 
