@@ -16,6 +16,7 @@ from lab.prints.resume import PrintsState, ResumableSource
 #: A print without a following line counts as complete after so many seconds; a marker makes it complete at once.
 QUIET_S = 0.1
 _NEXT_LINE = "next_line"
+_NOT_RESUMED = "`--no-fork` boots every guest instead; the console log shows what the guest did"
 
 
 class WineLines(WineDecoder):
@@ -87,9 +88,13 @@ class WinePrintSource(FilePrintSource):
         try:
             answer = self._agent.ask(request, timeout, meanwhile=let_run)
         except OSError as error:
-            raise TransportError(f"the guest's print agent does not answer after the guest was resumed: {error}") from error
+            raise TransportError(
+                f"the guest's print agent does not answer after the guest was resumed: {error}", hint=_NOT_RESUMED
+            ) from error
         if answer != b"OK\n":
-            raise TransportError(f"the guest's print agent cannot set the clock: it answered {answer[:64]!r}")
+            raise TransportError(
+                f"the guest's print agent cannot set the clock: it answered {answer[:64]!r}", hint=_NOT_RESUMED
+            )
 
     def _write_mark(self, token: str, timeout: float) -> None:
         where = self._agent.where

@@ -17,13 +17,11 @@ from lab.errors import (
     SnapshotFailed,
     TransportError,
 )
-from lab.guest.transport_kind import Parked, ParksInGuest, transport_kind
+from lab.guest.transport_kind import Parked, ParksInGuest
 from lab.host.qemu import QemuFeatures
 from lab.image.folder import read_credentials
-from lab.live.boot import boot_guest
 from lab.live.connect import access
 from lab.live.delivery import FilesBy
-from lab.live.deploy import deploy
 from lab.live.guest import LiveGuest
 from lab.live.print_wiring import why_not_forked
 from lab.live.verify import verify
@@ -31,20 +29,22 @@ from lab.prints.record import PrintSource
 from lab.prints.registry import channel_of
 from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import fault_error, first_fault
-from lab.snapshot.idle import PATIENCE_S, processor_time, wait_until_idle
-from lab.snapshot.resume import resume_guest
+from lab.snapshot.idle import PATIENCE_S, processor_time
 from lab.snapshot.template import REPLAY_FILE, Template, TemplateWish, write_template
+from lab.snapshot.template_steps import TEMPLATE_STEPS, TemplateSteps
 from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
-from lab.vm.snapshot import resume_copy, take_snapshot
 from lab.vm.statefile import choose_method
 
 _RUN = "run"
 _PATIENCE_S = 60.0
-#: Files of a failed boot that must be gone before a second one.
+#: Errors that a second boot may not meet again.
 _WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, GuestHung, TransportError)
 #: If a guest prints at the moment at which it is stopped, it is continued and stopped again a little later.
 _TRIES = 20
+#: Seconds until the print source has read what a paused guest has sent, and how often that is looked at.
+_READ_S = 2.0
+_POLL_S = 0.002
 
 
 class TemplateMaker:
@@ -54,8 +54,9 @@ class TemplateMaker:
         features: What QEMU can do.
         boot_timeout: Seconds until a guest must answer; None for the image's own figure.
         progress: Gets a line for each step.
-        until_idle: Waits until the QEMU with this processor time is idle; see :func:`lab.snapshot.idle.wait_until_idle`.
+        steps: What is done to VM and guest.
         clock: Monotonic clock in seconds.
+        sleep: Sleeps for some seconds.
         wall: Wall clock in seconds.
     """
 
@@ -65,15 +66,17 @@ class TemplateMaker:
         *,
         boot_timeout: float | None = None,
         progress: Callable[[str], None] = lambda _text: None,
-        until_idle: Callable[[Callable[[], float]], bool] = wait_until_idle,
+        steps: TemplateSteps = TEMPLATE_STEPS,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._features = features
         self._boot_timeout = boot_timeout
         self._progress = progress
-        self._until_idle = until_idle
+        self._steps = steps
         self._clock = clock
+        self._sleep = sleep
         self._wall = wall
 
     def boot(self, wish: TemplateWish, key: str, folder: Path) -> None:
@@ -103,7 +106,7 @@ class TemplateMaker:
         with contextlib.ExitStack() as undo:
             if ram:
                 undo.callback(ram.close)
-            guest = boot_guest(
+            guest = self._steps.boot(
                 wish.image_dir,
                 guest_id="template",
                 run_dir=folder / _RUN,
@@ -114,7 +117,7 @@ class TemplateMaker:
                 encoding=wish.payload.encoding(wish.manifest.prints.encoding),
                 memory=ram.memory if ram else None,
                 hardware=wish.hardware,
-                files_by=_by_transport(wish),
+                files_by=self._by_transport(wish),
                 progress=self._progress,
             )
             undo.callback(guest.close)
@@ -138,13 +141,13 @@ class TemplateMaker:
         loaded = f"with {', '.join(wish.drivers)} loaded" if wish.drivers else "with the drivers of this run"
         self._progress(f"make a template of {wish.manifest.name} {loaded}")
         with contextlib.ExitStack() as undo:
-            machine, ram = resume_copy(base.snapshot(), base.folder, folder / _RUN, name="template")
+            machine, ram = self._steps.resume_copy(base.snapshot(), base.folder, folder / _RUN, name="template")
             if ram:
                 undo.callback(ram.close)
             undo.callback(machine.close)
-            guest = resume_guest(machine, base, replace(wish, files_by=_by_transport(wish)), guest_id="template")
+            guest = self._steps.resume(machine, base, replace(wish, files_by=self._by_transport(wish)), guest_id="template")
             undo.callback(guest.close)
-            files = deploy(guest, wish.payload, clock=self._clock).sums
+            files = self._steps.deploy(guest, wish.payload, clock=self._clock).sums
             if wish.drivers:
                 # The files that forks of this template run were compared here, just before they were loaded.
                 verify(guest.transport, wish.payload.sums(), tools_dir=wish.manifest.tools_dir)
@@ -154,7 +157,7 @@ class TemplateMaker:
 
     def _park(self, guest: LiveGuest, machine: Machine, wish: TemplateWish) -> Parked:
         """Leave a process in the guest that answers a fork's first command, if the transport supports that."""
-        kind = transport_kind(wish.transport)
+        kind = self._steps.transport(wish.transport)
         if isinstance(kind, ParksInGuest):
             there = access(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine)
             return kind.park(guest.transport, there, timeout=_PATIENCE_S, progress=self._progress)
@@ -179,15 +182,15 @@ class TemplateMaker:
         if resumable is None:
             raise SnapshotFailed(why_not_forked(wish.manifest))
         parked = self._park(guest, machine, wish)
-        if not self._until_idle(processor_time(machine.pid)):
+        if not self._steps.until_idle(processor_time(machine.pid)):
             self._progress(
                 f"the guest does not become idle, so each fork begins with its remaining work: {PATIENCE_S:g} s waited"
             )
-        prints = _stop_between_prints(machine, guest.prints, resumable)
+        prints = self._stop_between_prints(machine, guest.prints, resumable)
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:
             raise fault_error(fault, f"a driver crashed in a template: {fault.text}")
-        take_snapshot(machine, folder, ram=ram, features=self._features)
+        self._steps.take_snapshot(machine, folder, ram=ram, features=self._features)
         parked.release()
         guest.prints.close()
         run = folder / _RUN
@@ -221,31 +224,28 @@ class TemplateMaker:
             )
         )
 
+    def _by_transport(self, wish: TemplateWish) -> FilesBy:
+        """Over the transport: the snapshot is taken with an empty drive, so that each fork can be given its own medium."""
+        return self._steps.transport(wish.transport).files_by
 
-def _by_transport(wish: TemplateWish) -> FilesBy:
-    """Over the transport: the snapshot is taken with an empty drive, so that each fork can be given its own medium."""
-    return transport_kind(wish.transport).files_by
+    def _stop_between_prints(self, machine: Machine, prints: PrintSource, state: ResumableSource) -> PrintsState:
+        """Pause the guest at a moment when no print is on its way."""
+        for number in range(_TRIES):
+            prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
+            machine.pause()
+            # QEMU has written the guest's output; the print source may not have read it yet.
+            for _ in self._until(_READ_S):
+                stopped = state.snapshot_state()
+                if stopped is not None:
+                    return stopped
+            machine.cont()
+        raise SnapshotFailed(
+            f"{machine.spec.name}: no snapshot can be taken between two prints, because the guest prints all the time"
+        )
 
-
-def _stop_between_prints(machine: Machine, prints: PrintSource, state: ResumableSource) -> PrintsState:
-    """Pause the guest at a moment when no print is on its way."""
-    for number in range(_TRIES):
-        prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
-        machine.pause()
-        # QEMU has written the guest's output; the print source may not have read it yet.
-        for _ in _until(2.0):
-            stopped = state.snapshot_state()
-            if stopped is not None:
-                return stopped
-        machine.cont()
-    raise SnapshotFailed(
-        f"{machine.spec.name}: no snapshot can be taken between two prints, because the guest prints all the time"
-    )
-
-
-def _until(seconds: float) -> Iterator[None]:
-    """Poll: yields until the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(0.002)
+    def _until(self, seconds: float) -> Iterator[None]:
+        """Poll: yields until the time is over."""
+        deadline = self._clock() + seconds
+        while self._clock() < deadline:
+            yield
+            self._sleep(_POLL_S)

@@ -19,36 +19,46 @@ sys.path.insert(0, {root!r})
 import pytest
 from lab.errors import BootTimeout, GuestExited, SnapshotFailed, TransportError
 from tests.snapshot.fakes import World
+from tests.snapshot.making import SimulatedSteps
 
 @pytest.hookimpl
 def pytest_lab_guest_source(config, lab_config):
     folder = pathlib.Path({folder!r})
     folder.mkdir(exist_ok=True)
     world = World(folder)
+    steps = SimulatedSteps(world.source)
     {inject}
-    world.source.forks = world.make()
+    world.source.forks = world.make(steps.maker())
     return world.source
 """
 TESTS = """
 def test_one(guest): assert guest.transport.run("echo one", timeout=5).stdout == b"one\\r\\n"
 def test_two(guest): assert guest.transport.run("echo two", timeout=5).stdout == b"two\\r\\n"
 """
-RESUME, PARK, BOOT = "GuestExited('QEMU ended')", "TransportError('the guest did not park')", "BootTimeout('too slow')"
+RESUME, PARK, BOOT = "GuestExited('QEMU ended')", "TransportError('the waiting cmd has ended')", "BootTimeout('too slow')"
+FIRMWARE = "GuestExited('QEMU ended with exit code 1: could not load the firmware')"
 PASSED, INFRA = {"test_one": "passed", "test_two": "passed"}, {"test_one": "infra", "test_two": "infra"}
 
 
 @pytest.mark.parametrize(
     ("inject", "verdicts", "code", "failed", "note"),
     [
-        (f"world.vms.wake_errors = [{RESUME}]", PASSED, 0, 1, ""),
-        (f"world.vms.wake_errors = [{RESUME}] * 2", PASSED, 0, 2, "QEMU ended"),
+        (f"world.vms.resume_errors = [{RESUME}]", PASSED, 0, 1, ""),
+        (f"world.vms.resume_errors = [{RESUME}] * 2", PASSED, 0, 2, "QEMU ended"),
         (f"world.vms.restore_errors = [{RESUME}] * 2", PASSED, 0, 2, "QEMU ended"),
-        (f"world.maker.errors = [{PARK}]", PASSED, 0, 0, ""),
-        (f"world.maker.errors = [{PARK}] * 2", PASSED, 0, 0, "the guest did not park"),
-        (f"world.maker.errors = [{PARK}] * 2; world.source.boot_errors = [{BOOT}]", PASSED, 0, 0, "the guest did not park"),
-        (f"world.maker.errors = [{PARK}] * 2; world.source.boot_errors = [{BOOT}] * 2", INFRA, 10, 0, "the guest did not park"),
+        (f"steps.errors['park'] = [{PARK}]", PASSED, 0, 0, ""),
+        (f"steps.errors['park'] = [{PARK}] * 4", PASSED, 0, 0, "waiting cmd"),
+        (f"steps.errors['boot'] = [{FIRMWARE}] * 4", PASSED, 0, 0, "could not load the firmware"),
+        (
+            f"steps.errors['park'] = [{PARK}] * 4; world.source.boot_errors = [{BOOT}]",
+            PASSED,
+            0,
+            0,
+            "waiting cmd",
+        ),
+        (f"steps.errors['boot'] = [{FIRMWARE}] * 4; world.source.boot_errors = [{FIRMWARE}] * 2", INFRA, 10, 0, "firmware"),
     ],
-    ids=["resume", "resume twice", "fork twice", "park", "park twice", "park and boot", "park and every boot"],
+    ids=["resume", "resume twice", "fork twice", "park", "park always", "firmware", "park and boot", "firmware always"],
 )
 def test_a_failure_of_the_lab_is_infra_or_nothing_and_the_next_guest_serves(
     inner: Any, inject: str, verdicts: dict[str, str], code: int, failed: int, note: str
@@ -61,6 +71,10 @@ def test_a_failure_of_the_lab_is_infra_or_nothing_and_the_next_guest_serves(
     assert inner.report.failed_forks == failed
     assert note in " ".join(inner.report.fork_notes)
     assert [test.fault for test in inner.report.tests] == [None, None]
+    runs = inner.pytester.path / "world" / "runs"
+    assert [path.name for path in runs.glob("*")] in ([], [".lock"])  # no run folder is left
+    templates = inner.pytester.path / "world" / "templates"
+    assert [path.name for path in templates.glob(".*") if not path.name.endswith(".lock")] == []  # and no work folder
 
 
 TWO_RUNS = """

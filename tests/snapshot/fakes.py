@@ -20,6 +20,7 @@ from lab.snapshot.fork_maker import ForkSteps
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks
 from lab.snapshot.store import TemplateStore
+from lab.snapshot.supply import MakesTemplates
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.cleanup import RunFolder
 from lab.vm.process import WaitingSupervisor
@@ -152,6 +153,9 @@ class World:
         disk = tmp_path / "image" / "disk.qcow2"
         disk.parent.mkdir()
         disk.write_bytes(b"disk")
+        credentials = disk.with_name("credentials.json")
+        credentials.write_text('{"username": "lab", "password": "made up"}', encoding="utf-8")
+        credentials.chmod(0o600)
         self.wish = TemplateWish(
             image_dir=disk.parent,
             manifest=manifest(),
@@ -163,15 +167,15 @@ class World:
         )
         self.runs_dir = tmp_path / "runs"
 
-    def make(self) -> Forks:
+    def make(self, maker: MakesTemplates | None = None, *, steps: ForkSteps | None = None) -> Forks:
         return Forks(
             self.wish,
             self.store,
-            self.maker,
+            maker or self.maker,
             runs_dir=self.runs_dir,
             on_close=self.on_close,
             memory_mb=lambda: self.memory_mb,
-            steps=self.vms.steps,
+            steps=steps or self.vms.steps,
         )
 
     def on_close(self, folder: RunFolder, kept: bool) -> None:

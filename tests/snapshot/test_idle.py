@@ -7,14 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from lab.snapshot.idle import processor_time, wait_until_idle
-from lab.snapshot.maker import TemplateMaker
 
 
 class Guest:
@@ -91,37 +87,3 @@ def test_a_process_that_ends_meanwhile_is_quiet() -> None:
         child.kill()
         child.wait()
     assert taken() == 0.0
-
-
-class Stopped(Exception):
-    """The test is over: the guest was to be stopped."""
-
-
-@pytest.mark.parametrize("idle", [True, False])
-def test_a_guest_is_stopped_after_its_connection_is_closed_and_it_was_waited_for(idle: bool, tmp_path: Path) -> None:
-    """The close of a connection is work for the guest, and what it still has to do in the snapshot each fork does again."""
-    state = {"connected": True, "waited": False}
-    at_the_stop: list[dict[str, bool]] = []
-    said: list[str] = []
-
-    def until_idle(processor_s: Callable[[], float]) -> bool:
-        assert processor_s() > 0
-        state["waited"] = not state["connected"]
-        return idle
-
-    def mark(_token: str, *, timeout: float) -> int:
-        at_the_stop.append(dict(state))
-        raise Stopped
-
-    guest: Any = SimpleNamespace(
-        machine=SimpleNamespace(pid=os.getpid()),
-        transport=SimpleNamespace(close=lambda: state.update(connected=False)),
-        prints=SimpleNamespace(resumable=SimpleNamespace(), mark=mark),
-    )
-    wish: Any = SimpleNamespace(transport="ssh", manifest=SimpleNamespace(ports=SimpleNamespace(winrm_channel=None)))
-    features: Any = None
-    maker = TemplateMaker(features, progress=said.append, until_idle=until_idle)
-    with pytest.raises(Stopped):
-        maker._snapshot(guest, tmp_path, wish, "key", ram=None, boot_s=1.0, begin=0.0, files={})
-    assert at_the_stop == [{"connected": False, "waited": True}]
-    assert len(said) == (0 if idle else 1)
