@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lab.image.manifest import ImageManifest
 from lab.vm.spec import Accelerator, Disk, KernelBoot, Nic, SerialPort, VmSpec
 
 
-class SelfBuilt:
+class SelfBuilt(ABC):
     """A :class:`lab.image.kind.GuestKind`, but for its words, its names and its recipes.
 
     A guest boots the kernel of its manifest, or else its disk, with the network ports and channels of the manifest.
@@ -27,13 +28,13 @@ class SelfBuilt:
     build_tools: tuple[Tool, ...] = ()
     build_options: tuple[BuildOption, ...] = ()
 
+    @abstractmethod
     def recipe_names(self) -> tuple[str, ...]:
         """See :class:`lab.image.kind.GuestKind`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def recipe(self, name: str) -> Recipe:
         """See :class:`lab.image.kind.GuestKind`."""
-        raise NotImplementedError
 
     def build_command(self, name: str) -> str:
         """See :class:`lab.image.kind.GuestKind`."""

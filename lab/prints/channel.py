@@ -6,6 +6,7 @@ state: one object serves all guests. :mod:`lab.prints.registry` finds it by ``pr
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,7 @@ class PrintChannel(Protocol):
         """Return the ports that the VM gets. The default records both serial ports."""
         return PrintPorts()
 
+    @abstractmethod
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> PrintSource:
         """Return the print source of a guest that boots or resumes, not started. A VM that started paused runs afterwards.
 
@@ -99,7 +101,6 @@ class PrintChannel(Protocol):
             ImageError: The image record lacks a value that the channel needs.
             HostToolError: A process of the channel could not be started.
         """
-        raise NotImplementedError
 
     def join(self, link: GuestLink) -> PrintSource:
         """Return the print source of a guest that has run for a while and may have printed, not started.
@@ -113,6 +114,6 @@ class PrintChannel(Protocol):
         """Return the file that the prints of a guest are in; None: there is none."""
         return None
 
+    @abstractmethod
     def read(self, path: Path, encoding: str) -> PrintReader:
         """Return a reader of such a file, from its first byte; not started."""
-        raise NotImplementedError

@@ -14,10 +14,12 @@ from lab.lease.print_file import print_file
 from lab.live.guest_logs import find_logs
 from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import can_resume, join_prints, open_prints, starts_paused, why_not_forked
-from lab.prints.channel import PrintChannel
+from lab.prints.channel import GuestLink, PrintChannel
 from lab.prints.live import all_lines
 from lab.prints.matching import PrintMismatch
+from lab.prints.record import PrintSource
 from lab.prints.registry import CHANNELS
+from lab.prints.resume import PrintsState
 from lab.prints.window import PrintLedger
 from lab.vm.spec import SerialPort
 from tests.extending.packages import Packages, source
@@ -133,3 +135,19 @@ def test_every_channel_of_the_lab_says_of_its_sources_what_they_can_do() -> None
         "relay": (False, False),
         "none": (False, False),
     }
+
+
+class Unfinished(PrintChannel):
+    """A channel whose author has forgotten a member."""
+
+    name = "unfinished"
+    words = "half a channel"
+
+    def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> PrintSource:
+        raise AssertionError(f"{link} and {resume} are of no use to it")
+
+
+def test_a_channel_that_lacks_a_member_cannot_be_made() -> None:
+    """Its package is told when it is imported, and not in the middle of a run."""
+    with pytest.raises(TypeError, match=r"abstract method '?read"):
+        Unfinished()  # type: ignore[abstract]

@@ -13,6 +13,7 @@ from lab.cli.main import app
 from lab.errors import ConfigError
 from lab.image.recipes import ensure_image, recipe_names
 from lab.image.registry import GROUP, kind_named
+from lab.image.selfbuilt import SelfBuilt
 from lab.report.model import RunReport
 from tests.extending.packages import Packages, source
 
@@ -119,3 +120,15 @@ def test_the_command_has_the_options_of_all_kinds(cache: Path) -> None:
     shown = lab("image", "build", "--help")
     assert all(option.flag in shown for option in kind_named("windows").build_options)
     assert "Build a guest image" in shown
+
+
+class Unfinished(SelfBuilt):
+    """A kind whose author has forgotten a member."""
+
+    def recipe_names(self) -> tuple[str, ...]:
+        return ("unfinished",)
+
+
+def test_a_kind_that_lacks_a_member_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match=r"abstract method '?recipe"):
+        Unfinished()  # type: ignore[abstract]
