@@ -1,4 +1,4 @@
-"""Folders that are made whole or not at all: images and templates in the cache.
+"""Folders that are made whole or not at all: images and templates in the cache, and the scratch folder of an image's build.
 
 A folder is made under a name of its own, ``.<name>.<random>.tmp``, in which its maker holds a lock file. When it is complete,
 its content is written to the disk, and it is renamed to its final name. A maker that was killed holds no lock any more, so
@@ -44,11 +44,13 @@ class PublishedFolders:
         lock_name: Lock file in a work folder, held by its maker.
         marks: Files of which a leftover has at least one, beside its name, and which go last when it is removed: what is left
             of a removal that was interrupted is still known. Empty: the name alone tells.
+        empty: Called with a work folder before it is removed, for content that its owner cannot remove.
     """
 
     base: Path
     lock_name: str
     marks: tuple[str, ...] = ()
+    empty: Callable[[Path], None] = lambda _work: None
 
     @contextlib.contextmanager
     def maker(self, name: str, *, wait_s: float, waits: Callable[[], None], busy: Callable[[Path], LabError]) -> Iterator[None]:
@@ -88,7 +90,7 @@ class PublishedFolders:
         finally:
             if work.exists():
                 with passed_over(_LOG, f"{work} is not removed", OSError, level=logging.WARNING):
-                    remove_folder(work, last=self._marks)
+                    self._remove_work(work)
             lock.release()
 
     def publish(self, work: Path, target: Path, *, replaces: bool = False) -> None:
@@ -147,7 +149,7 @@ class PublishedFolders:
                 with self._all():
                     lock.acquire(timeout=0)
                 try:
-                    remove_folder(folder, last=self._marks)
+                    self._remove_work(folder)
                 finally:
                     lock.release()
             except Timeout:
@@ -157,6 +159,10 @@ class PublishedFolders:
                 continue
             removed.append(folder)
         return removed
+
+    def _remove_work(self, work: Path) -> None:
+        self.empty(work)
+        remove_folder(work, last=self._marks)
 
     @property
     def _marks(self) -> tuple[str, ...]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shlex
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from lab.errors import HostToolError
+from lab.errors import ConfigError, HostToolError
 from lab.host.process import run
+from lab.host.published import PublishedFolders
 from lab.image.bootstrap_hints import hint_for as hint_for
+
+_LOG = logging.getLogger(__name__)
 
 #: A cold build takes one to four minutes; a slow mirror can make it many more.
 DEADLINE_S = 3600.0
@@ -27,7 +30,7 @@ KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
 )
 _SCRATCH = "lab-image-"
-_LOCK = ".lock"
+_LOCK = "builder.lock"
 _STAGE = re.compile(r"^lab-stage: (.*)$")
 _OWN_STAGES = {
     "I: running apt-get update...": "read Debian's package lists",
@@ -141,29 +144,30 @@ def _cage() -> list[str]:
 
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """Where the tree is put together; gone afterwards, whatever happened. The mapped root must be able to enter it.
+    """Where the tree is put together; gone afterwards, whatever happened. What a killed build left behind goes first.
 
-    It is locked while it is in use. What a killed build left behind is not, and goes first.
+    It is in a folder of the user's own in the folder for temporary files, and not in the cache: in mmdebstrap's namespace root
+    is another user, who must be able to enter it.
     """
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        if folder.is_dir() and folder.stat().st_uid == os.geteuid():
-            with contextlib.suppress(Timeout), FileLock(folder / _LOCK, timeout=0):
-                _remove_scratch(folder)
-    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
-    folder.chmod(0o1777)
-    with FileLock(folder / _LOCK, timeout=0):
-        try:
-            yield folder
-        finally:
-            _remove_scratch(folder)
+    base = Path(tempfile.gettempdir()) / f"{_SCRATCH}{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        base.mkdir()
+        base.chmod(0o711)
+    status = base.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise ConfigError(f"{base} is not a folder of yours", hint="remove it, or set TMPDIR to another folder")
+    folders = PublishedFolders(base, _LOCK, empty=_remove_trees)
+    folders.sweep(lambda folder, error: _LOG.warning("%s is not removed: %s", folder, error))
+    with folders.work_folder("tree") as folder:
+        folder.chmod(0o1777)
+        yield folder
 
 
-def _remove_scratch(folder: Path) -> None:
+def _remove_trees(folder: Path) -> None:
+    """Remove trees whose files belong to users of mmdebstrap's namespace: only one of those can."""
     trees = [path for path in folder.iterdir() if path.name != _LOCK]
     if os.geteuid() and trees:
-        # They belong to users of the namespace, so only one of those can remove them.
         run(["mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", *trees], 300, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def hook_in(source: Path, target: str) -> str:

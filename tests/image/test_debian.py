@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from lab.errors import HostToolError
+from lab.errors import ConfigError, HostToolError
 from lab.host.assets import data_root
 from lab.image import debian
 from lab.image.bootstrap_hints import hint_for
@@ -49,7 +49,7 @@ def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     yield tmp_path / "mmdebstrap"
-    assert list(scratch.iterdir()) == []
+    assert [path.name for path in scratch.glob("*/*")] in ([], [".lock"])  # no tree
 
 
 def play(tool: Path, script: str) -> tuple[list[str], list[str]]:
@@ -76,15 +76,27 @@ def test_the_tree_is_made_in_a_folder_that_is_gone_afterwards(fake_tool: Path) -
 
 
 def test_what_a_killed_build_left_behind_is_removed_and_a_living_one_is_left_alone(fake_tool: Path) -> None:
-    scratch = fake_tool.parent / "scratch"
-    left, living = scratch / "lab-image-left", scratch / "lab-image-living"
+    scratch = fake_tool.parent / "scratch" / f"lab-image-{os.geteuid()}"
+    left, living = scratch / ".tree.01234567.tmp", scratch / ".tree.89abcdef.tmp"
     for folder in (left, living):
         (folder / "tree").mkdir(parents=True)
-    with FileLock(living / ".lock"):
+    with FileLock(living / "builder.lock"):
         play(fake_tool, "true\n")
         assert not left.exists()
         assert (living / "tree").is_dir()
     play(fake_tool, "true\n")
+
+
+def test_a_scratch_folder_of_somebody_else_is_not_used(fake_tool: Path) -> None:
+    """Its name can be guessed, and everybody may write into the folder that it is in."""
+    scratch = fake_tool.parent / "scratch" / f"lab-image-{os.geteuid()}"
+    elsewhere = fake_tool.parent / "elsewhere"
+    elsewhere.mkdir()
+    scratch.symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="is not a folder of yours"):
+        play(fake_tool, "true\n")
+    assert list(elsewhere.iterdir()) == []
+    scratch.unlink()
 
 
 @pytest.mark.parametrize(
