@@ -14,7 +14,7 @@ from lab.errors import ConfigError
 #: Below the package ``lab``, in a wheel.
 DATA = "_data"
 #: How to have all of it.
-REINSTALL = "pip install --force-reinstall driver-test-lab"
+REINSTALL = "install the lab again: pip install --force-reinstall PATH (of the wheel or a checkout)"
 #: What must be there, relative to :func:`data_root`; `lab doctor` looks at it.
 NEEDED = (
     "ci/packages.txt",

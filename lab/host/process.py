@@ -65,7 +65,7 @@ def run(
         check: Raise when it ends with anything but 0.
         cwd: Folder to run in.
         env: Its whole environment; None: ours.
-        stdin: What it reads on standard input.
+        stdin: Its standard input.
         on_line: Called for each line as it is written, to either stream, for progress displays.
         hint: What to try when it fails.
 

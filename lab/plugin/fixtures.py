@@ -28,13 +28,13 @@ class Client(Protocol):
     """Runs a client program in the guest; the value of the ``client`` fixture."""
 
     def __call__(self, name: str, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> CommandResult:
-        """Run it to its end.
+        """Run it and wait for its end.
 
         Args:
             name: A client of the driver's manifest, for example ``sync_reader``.
             arguments: Its arguments.
             timeout: Seconds until it is terminated and GuestHung raised.
-            stdin: What it reads on standard input.
+            stdin: Its standard input.
         """
 
 

@@ -20,7 +20,7 @@ _LETTERS = 3
 def quoted_messages() -> list[str]:
     """The quoted texts of the first column of the table."""
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    table = text.partition("| it says |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = text.partition("| message |")[2].partition("\n\n")[0].splitlines()[2:]
     return [
         quote
         for row in table

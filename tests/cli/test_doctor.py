@@ -74,7 +74,9 @@ def test_an_installation_without_its_data_is_not_ready(app: typer.Typer, monkeyp
     lacking = replace(found(), missing_data=("driver/relay/driver.yaml",))
     code, text = run(app, monkeypatch, lacking)
     assert code == 1
-    assert "lacks driver/relay/driver.yaml: pip install --force-reinstall driver-test-lab" in text.replace("\n", " ")
+    assert "lacks driver/relay/driver.yaml: install the lab again: pip install --force-reinstall PATH" in text.replace(
+        "\n", " "
+    )
     assert "1 of" in text
     code, text = run(app, monkeypatch, lacking, "--json")
     assert json.loads(text)["data"] == {"ok": False, "missing": ["driver/relay/driver.yaml"]}

@@ -44,7 +44,7 @@ def test_an_answer_and_a_print(reader, prints):
 """
 HEAD = r"""# Fixtures, markers and records
 
-What a test gets from the lab. After `pip install driver-test-lab`, the pytest plugin is active in every session, and starts a
+What a test gets from the lab. Once the lab is installed, its pytest plugin is active in every session, and starts a
 guest when a test asks for one.
 
 ```python
@@ -57,16 +57,16 @@ mypy; a suite does not need them.
 ```python
 IMPORTS```
 
-What the driver does wrong is in the records: an error is a number there, not an exception. An exception means that the device
+Errors of the driver are numbers in the records, not exceptions. An exception means that the device
 does not open, that the guest hangs or has ended, or that the test uses the lab wrongly; [runs.md](runs.md) lists the verdicts.
 """
 _DRIVER = (
-    " `driver` and `lab_driver` are the same; where the project or another plugin has a `driver` (pytest-selenium), the long "
+    " `driver` and `lab_driver` are the same; if the project or another plugin has a `driver` (pytest-selenium), the long "
     "name is the lab's."
 )
 _TRANSFER = "The result of a read, write, control or flush; other operations have only the attributes before `kind`."
 _CLIENT = (
-    " `client` and `lab_client` are the same; where the project or another plugin has a `client` (pytest-django), the long "
+    " `client` and `lab_client` are the same; if the project or another plugin has a `client` (pytest-django), the long "
     "name is the lab's."
 )
 

@@ -174,7 +174,7 @@ def _pypsrp_client(port: int, credentials: Credentials) -> Iterator[Client]:
     try:
         client_module = importlib.import_module("pypsrp.client")
     except ImportError:
-        raise NotHere("pypsrp is not installed (the extra `bench`: pip install 'driver-test-lab[bench]')") from None
+        raise NotHere("pypsrp is not installed (pip install --group bench, in a checkout)") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         client: Any = client_module.Client(
