@@ -6,19 +6,13 @@ import shlex
 from pathlib import Path
 
 from lab.cli.invocation import own_command
-from lab.config import Settings
+from lab.config import LabFile, Settings
+from lab.config.setting import keys_of
 from lab.report.model import TestEntry
 from lab.report.places import address_of, file_of
 
-#: Settings that were given as an option, and how `lab run` calls them.
-_OPTIONS = {
-    "transport": "--transport",
-    "files": "--files",
-    "boot_timeout": "--boot-timeout",
-    "accelerator": "--accelerator",
-    "crash_dump": "--crash-dump",
-    "isolation": "--isolation",
-}
+#: Settings that the command names in any case.
+_NAMED = ("image", "drivers")
 
 
 def next_command(test: TestEntry, settings: Settings, *, root: str = "") -> str:
@@ -41,11 +35,9 @@ def next_command(test: TestEntry, settings: Settings, *, root: str = "") -> str:
         command += ["--config", str(settings.file)]
     for driver in values.drivers if settings.sources["drivers"] != "lab file" else ():
         command += ["--driver", driver]
-    for key, option in _OPTIONS.items():
-        if settings.sources[key] == "option":
-            command += [option, f"{getattr(values, key):g}" if key == "boot_timeout" else str(getattr(values, key))]
-    if values.boot == "cold" and settings.sources["boot"] == "option":
-        command.append("--no-fork")
+    for key in keys_of(LabFile):
+        if "run" in key.commands and key.setting.repeated and key.name not in _NAMED and settings.sources[key.name] == "option":
+            command += key.words(getattr(values, key.name))
     if test.verdict == "product":
         command += ["--keep", "failed"]
     line = shlex.join([*command, address_of(test.nodeid, root, Path.cwd())])

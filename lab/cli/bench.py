@@ -23,8 +23,9 @@ from lab.bench.measures.prints import FLOOD_DRIVER
 from lab.bench.report import BENCH_FILE, PLOT_FILE, make_report, write_report
 from lab.bench.runner import Outcome, budget_entry, choose, judge_outcomes, run_measures
 from lab.bench.table import print_report
+from lab.cli.given import Given, takes_settings
 from lab.cli.pytest_args import check_suites
-from lab.config import Settings, load_settings
+from lab.config import Settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.accel import QEMU
@@ -56,7 +57,9 @@ def register(app: typer.Typer) -> None:
     app.command()(bench)
 
 
+@takes_settings("bench")
 def bench(
+    given: Given,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="Take only this measure; may be repeated, or a,b,c")
     ] = None,
@@ -70,7 +73,6 @@ def bench(
     check_times: Annotated[
         bool, typer.Option("--check-times", help="As --check, also for budgets in seconds and MB/s; use it on a quiet host")
     ] = False,
-    guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
     out: Annotated[Path | None, typer.Option(help="Report folder; default: out/bench-<UTC time>")] = None,
     suite: Annotated[
         list[str] | None, typer.Option("--suite", metavar="PATH", help="What the measure `suites` runs; may be repeated")
@@ -78,8 +80,6 @@ def bench(
     peer: Annotated[
         Path | None, typer.Option("--peer", metavar="PYTHON", help="A Python with labgrid; `bash ci/peer.sh` makes one")
     ] = None,
-    accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
-    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
     list_measures: Annotated[bool, typer.Option("--list", help="List the measures and what each needs")] = False,
 ) -> None:
     """Measure the lab beside its alternatives on this host.
@@ -92,7 +92,7 @@ def bench(
         for measure in measures:
             typer.echo(f"{measure.name:<10} {measure.title}\n{'':<10} needs {measure.needs}")
         return
-    settings = load_settings({"image": guest, "accelerator": accel}, config=config)
+    settings = given.load()
     suites = tuple(check_suites(suite or (), given=True, root=checkout("lab bench")))
     if peer is not None and not peer.exists():
         raise ConfigError(f"there is no Python {peer}", hint="bash ci/peer.sh makes one, .venv-peer/bin/python")

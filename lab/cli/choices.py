@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lab.config.kinds import MEDIA, TRANSPORTS, transport_names, ways_of_files
+from lab.config.kinds import TRANSPORTS, transport_names
 from lab.errors import ConfigError
 
 
@@ -23,14 +23,6 @@ def beginning(names: Callable[[], Sequence[str]]) -> Callable[[str], list[str]]:
 # Those of packages are not in the help: to look for them takes time that every start of the command would.
 _BUILTIN = ", ".join(TRANSPORTS.builtin)
 
-TransportOption = Annotated[
-    str | None,
-    typer.Option(
-        "--transport",
-        help=f"How commands reach the guest: {_BUILTIN}, or the name of an installed transport",
-        autocompletion=beginning(transport_names),
-    ),
-]
 #: For a guest that is up.
 OpenTransportOption = Annotated[
     str | None,
@@ -38,14 +30,6 @@ OpenTransportOption = Annotated[
         "--transport",
         help=f"{_BUILTIN}, or the name of an installed transport; default: as the guest was booted",
         autocompletion=beginning(transport_names),
-    ),
-]
-FilesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--files",
-        help=f"How files get into the guest: {MEDIA}, winrm, sftp, or the word of an installed transport",
-        autocompletion=beginning(ways_of_files),
     ),
 ]
 

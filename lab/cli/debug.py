@@ -13,9 +13,10 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.given import Given, takes_settings
 from lab.cli.guest import detached_guests
 from lab.cli.lend import lend_port
-from lab.config import Settings, load_settings
+from lab.config import Settings
 from lab.errors import CommandFailed, ConfigError, HostToolError
 from lab.guest.files import parse_sums, run_labfile
 from lab.guest.protocol import Transport
@@ -41,15 +42,13 @@ def register(app: typer.Typer) -> None:
     app.command()(debug)
 
 
+@takes_settings("debug", helps={"drivers": "Driver whose symbols are used: folder, driver.yaml or .sys"})
 def debug(
+    given: Given,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Guest; may be left out if only one is up")] = None,
     breaks: Annotated[
         list[str] | None,
         typer.Option("--break", "-b", metavar="WHERE", help="Function of a driver, or FILE.c:LINE; may be repeated"),
-    ] = None,
-    driver: Annotated[
-        list[str] | None,
-        typer.Option("--driver", metavar="PATH", help="Driver whose symbols are used: folder, driver.yaml or .sys"),
     ] = None,
     batch: Annotated[
         bool, typer.Option("--batch", help="Wait for the first stop, run --command and detach; no terminal")
@@ -59,7 +58,6 @@ def debug(
         typer.Option("--command", "-c", metavar="GDB", help="With --batch: command at the stop; default: bt and info args"),
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="With --batch: deadline for the first stop")] = 300.0,
-    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
 ) -> None:
     """Debug the drivers that are loaded in a guest, with gdb and their sources.
 
@@ -79,7 +77,7 @@ def debug(
         )
     kind = kind_of(read_manifest(guest.image_dir))
     if not kind.gdb:
-        if breaks or driver:
+        if breaks or given.options["drivers"]:
             raise ConfigError(
                 f"guest {guest.name} is {kind.words.title}, and the lab cannot find the addresses of its drivers for gdb",
                 hint="without --break and --driver, `lab debug` lends its debugger port to WinDbg or ntoseye",
@@ -88,7 +86,7 @@ def debug(
         return
     gdb = _gdb()
     with tempfile.TemporaryDirectory(prefix="lab-debug-") as scratch:
-        settings = load_settings({"drivers": tuple(driver or ())}, config=config)
+        settings = given.load()
         symbols = _symbols(guest, settings, Path(scratch))
         places = [place for where in breaks or () for place in _places(where, symbols)]
         for one in symbols:

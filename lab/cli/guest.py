@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from lab.cli.choices import OpenTransportOption, TransportOption, check_transport
+from lab.cli.choices import OpenTransportOption, check_transport
+from lab.cli.given import Given, takes_settings
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
-from lab.config import Settings, load_settings
+from lab.config import Settings
 from lab.errors import ConfigError, TransportError
 from lab.guest.ssh.kind import SSH
 from lab.guest.transport_kind import title_of
@@ -64,19 +65,15 @@ def detached_guests() -> DetachedGuests:
     return DetachedGuests(state_dir() / "guests")
 
 
+@takes_settings("up")
 def up(
+    given: Given,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the guest; default: the image's name")] = None,
-    guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
-    transport: TransportOption = None,
-    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for the guest to be ready")] = None,
-    accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
     smp: Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; default: the image's own number")] = None,
-    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the QEMU command line and do not start it")] = False,
 ) -> None:
     """Boot a guest that stays until `lab down`."""
-    options = {"image": guest, "transport": transport, "boot_timeout": boot_timeout, "accelerator": accel}
-    settings = load_settings(options, config=config)
+    settings = given.load()
     values = settings.values
     if dry_run:
         found = _resolve(settings, lambda: existing_image(values.image))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lab.cli.forked import run_quietly
 from lab.config import Settings
 from lab.config.model import LabFile
+from lab.config.setting import keys_of, written
 from lab.config.words import QUESTION, Words, read_answer
 from lab.errors import ConfigError
 
@@ -28,18 +29,8 @@ _AUTO_WORKERS = 8
 #: All options of the plugin have a value.
 _LAB_OPTION = re.compile(r"--lab-[a-z-]+")
 
-#: Which settings are passed on, and under which name of the plugin.
-_PASSED = {
-    "transport": "--lab-transport",
-    "files": "--lab-files",
-    "boot_timeout": "--lab-boot-timeout",
-    "debug": "--lab-debug",
-    "keep": "--lab-keep",
-    "crash_dump": "--lab-crash-dump",
-    "boot": "--lab-boot",
-    "isolation": "--lab-isolation",
-    "log_level": "--lab-log-level",
-}
+#: Settings that pytest gets as they came out on this host, or as paths.
+_RESOLVED = ("image", "accelerator", "drivers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +187,10 @@ def pytest_arguments(
         arguments.append(f"--lab-units={words.units}")
     if settings.sources["drivers"] != "lab file":
         arguments += [f"--lab-driver={driver}" for driver in values.drivers]
-    for key, option in _PASSED.items():
-        value = getattr(values, key)
-        if value is not None and settings.sources[key] != "default":
-            arguments.append(f"{option}={value:g}" if isinstance(value, float) else f"{option}={value}")
+    for key in keys_of(LabFile):
+        value = getattr(values, key.name)
+        if key.pytest_flag and key.name not in _RESOLVED and settings.sources[key.name] != "default" and value is not None:
+            arguments.append(f"{key.pytest_flag}={written(value)}")
     return [*arguments, *joined(rest)]
 
 

@@ -10,13 +10,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from lab.cli.child import ChildEnd, run_child
-from lab.cli.choices import FilesOption, TransportOption
 from lab.cli.conclude import conclude, print_paths
+from lab.cli.given import Given, takes_settings
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.pytest_args import (
     Refusal,
@@ -29,7 +29,7 @@ from lab.cli.pytest_args import (
     work_of,
 )
 from lab.cli.runlog import open_log
-from lab.config import Settings, load_settings
+from lab.config import Settings
 from lab.config.model import Debug
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, NOTHING, OK, TEST, USAGE
@@ -66,28 +66,11 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
+@takes_settings("run")
 def run(
     context: typer.Context,
-    guest: Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")] = None,
-    workers: Annotated[str | None, typer.Option(help="Number of guests at the same time, or auto")] = None,
-    driver: Annotated[
-        list[str] | None,
-        typer.Option("--driver", metavar="PATH", help="Driver under test: folder, driver.yaml or .sys; may be repeated"),
-    ] = None,
+    given: Given,
     out: Annotated[Path | None, typer.Option(help="Folder of this run; default: out/<UTC time>")] = None,
-    transport: TransportOption = None,
-    files: FilesOption = None,
-    boot_timeout: Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for a guest to be ready")] = None,
-    accel: Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")] = None,
-    keep: Annotated[str | None, typer.Option(help="Guests that stay up after the run: never, failed or always")] = None,
-    crash_dump: Annotated[
-        str | None,
-        typer.Option(
-            help="Memory dumps of guests that crash or hang: auto (if a fault stops the whole guest), always or never"
-        ),
-    ] = None,
-    isolation: Annotated[str | None, typer.Option(help="Tests that share a fork: test, class, module or session")] = None,
-    log_level: Annotated[str | None, typer.Option(help="Lowest level in lab.log: debug, info, warning or error")] = None,
     on: Annotated[
         str | None,
         typer.Option(
@@ -97,8 +80,6 @@ def run(
     watch: Annotated[
         bool, typer.Option("--watch", help="Run again what a changed file affects, until q or Ctrl-C; on one screen")
     ] = False,
-    no_fork: Annotated[bool, typer.Option("--no-fork", help="Boot every guest instead of using templates")] = False,
-    config: Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")] = None,
 ) -> None:
     """Run the suites on guests and report what the drivers did.
 
@@ -109,21 +90,7 @@ def run(
     wrong, or something that a manifest gives the guest, 5: not everything was checked, 10: the lab failed, or this host
     cannot do what was asked for (such as use an accelerator), 130: interrupted.
     """
-    options: dict[str, Any] = {
-        "image": guest,
-        "workers": workers,
-        "drivers": tuple(driver or ()),
-        "transport": transport,
-        "files": files,
-        "boot_timeout": boot_timeout,
-        "accelerator": accel,
-        "keep": keep,
-        "crash_dump": crash_dump,
-        "isolation": isolation,
-        "log_level": log_level,
-        "boot": "cold" if no_fork else None,
-    }
-    settings = load_settings(options, config=config)
+    settings = given.load()
     if watch:
         from lab.cli.watchrun import watch_run
 

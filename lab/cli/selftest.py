@@ -8,7 +8,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lab.cli.given import Given, takes_settings
 from lab.cli.run import run_suites
-from lab.config import load_settings
 from lab.errors import LabError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.assets import data_root
@@ -32,12 +32,9 @@ _HUNG = "test_a_guest_answers_nothing_any_more"
 _AFTER = "test_the_next_guest_is_sound"
 _STATES = {"ok": "green", "missing": "bold red", "not here": "bright_black"}
 
-_Guest = Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")]
+_HELPS = {"crash_dump": "Memory dump: always, never, or auto (if a fault stops the whole guest)"}
+_DEFAULTS = {"crash_dump": "always"}
 _Out = Annotated[Path | None, typer.Option(help="Folder of this run; default: out/<UTC time>-selftest")]
-_Dump = Annotated[str, typer.Option(help="Memory dump: always, never, or auto (if a fault stops the whole guest)")]
-_Accel = Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")]
-_Timeout = Annotated[str | None, typer.Option(metavar="SECONDS", help="Deadline for a guest to be ready")]
-_Config = Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,64 +42,38 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Crash or hang a guest on purpose and check the evidence.")
 
     @group.command("crash")
-    def crash(
-        guest: _Guest = None,
-        out: _Out = None,
-        crash_dump: _Dump = "always",
-        accel: _Accel = None,
-        boot_timeout: _Timeout = None,
-        config: _Config = None,
-    ) -> None:
+    @takes_settings("selftest", helps=_HELPS, defaults=_DEFAULTS)
+    def crash(given: Given, out: _Out = None) -> None:
         """Let a driver crash its guest, and check every piece of evidence.
 
         Ends with 0: every piece is there, 10: a piece is missing.
         """
-        options = _options(guest, crash_dump, accel, boot_timeout)
         check = functools.partial(crash_pieces, crashed=_CRASHED, after=_AFTER)
-        raise typer.Exit(_selftest("test_crash.py", check, options, out, config))
+        raise typer.Exit(_selftest("test_crash.py", check, given, out))
 
     @group.command("hang")
-    def hang(
-        guest: _Guest = None,
-        out: _Out = None,
-        crash_dump: _Dump = "always",
-        accel: _Accel = None,
-        boot_timeout: _Timeout = None,
-        config: _Config = None,
-    ) -> None:
+    @takes_settings("selftest", helps=_HELPS, defaults=_DEFAULTS)
+    def hang(given: Given, out: _Out = None) -> None:
         """Let a guest hang, and check every piece of evidence.
 
         A driver spins with interrupts off. On the free guest, where drivers cannot do that, the network is cut instead.
 
         Ends with 0: every piece is there, 10: a piece is missing.
         """
-        options = _options(guest, crash_dump, accel, boot_timeout)
         check = functools.partial(hang_pieces, hung=_HUNG, after=_AFTER)
-        raise typer.Exit(_selftest("test_hang.py", check, options, out, config))
+        raise typer.Exit(_selftest("test_hang.py", check, given, out))
 
     app.add_typer(group, name="selftest")
-
-
-def _options(guest: str | None, crash_dump: str, accel: str | None, boot_timeout: str | None) -> dict[str, Any]:
-    return {
-        "image": guest,
-        "workers": "1",
-        "drivers": (str(data_root() / DRIVER),),
-        "crash_dump": crash_dump,
-        "accelerator": accel,
-        "boot_timeout": boot_timeout,
-    }
 
 
 def _selftest(
     suite: str,
     check: Callable[[RunReport, Path], list[Piece]],
-    options: dict[str, Any],
+    given: Given,
     out: Path | None,
-    config: Path | None,
 ) -> int:
     # The drivers of the user's lab file have no part in it: one that does not build says nothing about the lab.
-    settings = dataclasses.replace(load_settings(options, config=config), beside=())
+    settings = dataclasses.replace(given.load(workers="1", drivers=(str(data_root() / DRIVER),)), beside=())
     now = datetime.datetime.now(tz=datetime.UTC)
     # Beside the runs, and never the latest one of them.
     folder = out or Path(settings.values.out) / f"{now:%Y-%m-%dT%H-%M-%SZ}-selftest"

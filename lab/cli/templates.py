@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.cli.choices import TransportOption
+from lab.cli.given import Given, takes_settings
 from lab.cli.guest import detached_guests, print_ways
 from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
-from lab.config import Settings, load_settings
+from lab.config import Settings
 from lab.errors import ConfigError, SnapshotFailed
 from lab.host.accel import QEMU
 from lab.host.paths import cache_dir, runs_dir, templates_dir
@@ -41,15 +41,10 @@ from lab.toolchain.known import known_components
 from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import RunFolder, sweep
 
-_GuestOption = Annotated[str | None, typer.Option("--guest", "--image", help="Guest image: a recipe's name, or a folder")]
-_DriverOption = Annotated[
-    list[str] | None,
-    typer.Option("--driver", metavar="PATH", help="Driver to copy into the guest: folder, driver.yaml or .sys"),
-]
+#: `lab run` tests drivers; these commands only copy and load them.
+_DRIVER = {"drivers": "Driver to copy into the guest: folder, driver.yaml or .sys"}
 _LoadOption = Annotated[list[str] | None, typer.Option("--load", metavar="NAME", help="Driver to load; may be repeated")]
-_AccelOption = Annotated[str | None, typer.Option("--accelerator", "--accel", help="auto, kvm or tcg")]
 _SmpOption = Annotated[int | None, typer.Option(min=1, help="Virtual CPUs; default: the image's own number")]
-_ConfigOption = Annotated[Path | None, typer.Option(help="Lab file; default: lab.yaml, if it exists")]
 
 
 def register(app: typer.Typer) -> None:
@@ -60,17 +55,14 @@ def register(app: typer.Typer) -> None:
     app.command("freeze", hidden=True)(_freeze)
 
 
+@takes_settings("snapshot", helps=_DRIVER)
 def snapshot(
-    guest: _GuestOption = None,
-    driver: _DriverOption = None,
+    given: Given,
     load: _LoadOption = None,
-    transport: TransportOption = None,
-    accel: _AccelOption = None,
     smp: _SmpOption = None,
-    config: _ConfigOption = None,
 ) -> None:
     """Make a template, unless it exists: boot a guest, copy and load drivers, take a snapshot. Runs do this by themselves."""
-    settings = _settings(guest, driver, transport, accel, config)
+    settings = given.load()
     with open_progress() as progress, _copies() as copies:
         forks, wish = _forks(settings, progress, copies, smp=smp, load=load)
         try:
@@ -87,19 +79,16 @@ def _freeze(**options: Any) -> None:
     snapshot(**options)
 
 
+@takes_settings("fork", helps=_DRIVER)
 def fork(
+    given: Given,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the guest; default: the image's name")] = None,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many")] = 1,
-    guest: _GuestOption = None,
-    driver: _DriverOption = None,
     load: _LoadOption = None,
-    transport: TransportOption = None,
-    accel: _AccelOption = None,
     smp: _SmpOption = None,
-    config: _ConfigOption = None,
 ) -> None:
     """Start forks of a template that stay until `lab down`; first make the template, unless it exists."""
-    settings = _settings(guest, driver, transport, accel, config)
+    settings = given.load()
     guests = detached_guests()
     sweep(runs_dir())
     with open_progress() as progress, _copies() as copies:
@@ -162,13 +151,6 @@ def _show(template: Template) -> None:
     typer.echo(f"{template.key}: {template.name}; {template.guest}")
     typer.echo(f"  {'made':<8} {since}, in {template.made_s:.1f} s; its boot took {template.boot_s:.1f} s")
     typer.echo(f"  {'folder':<8} {template.folder} ({template.size >> 20} MiB)")
-
-
-def _settings(
-    guest: str | None, driver: list[str] | None, transport: str | None, accel: str | None, config: Path | None
-) -> Settings:
-    options: dict[str, Any] = {"image": guest, "drivers": tuple(driver or ()), "transport": transport, "accelerator": accel}
-    return load_settings(options, config=config)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""What a lab file says, as a typed value; every key has a description, from which docs/lab.schema.json is made."""
+"""What a lab file says, as a typed value, and the table of all settings: a new one is one field here.
+
+A field's description goes into docs/lab.schema.json, and its :class:`lab.config.setting.Setting` says how else users set it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lab.config.kinds import OneOf, transport_names, ways_of_files
+from lab.config.kinds import MEDIA, TRANSPORTS, OneOf, transport_names, ways_of_files
 from lab.config.machine import Machine
 from lab.config.patterns import RegularExpression
+from lab.config.setting import (
+    CommandOption,
+    PytestOption,
+    Setting,
+    folder_below,
+    name_or_path_below,
+    paths_below,
+    seconds,
+)
 
 Keep = Literal["never", "failed", "always"]
 Boot = Literal["fork", "cold"]
@@ -42,57 +54,157 @@ class KnownIssue(_Model):
     )
 
 
-class LabFile(_Model):
-    """``lab.yaml``: which guest, drivers and suites, and how they are run. Every key is optional."""
+class SessionSettings(_Model):
+    """What holds in every session of pytest that uses the lab; the value of the ``lab_config`` fixture has them all."""
 
-    image: str = Field(
-        default=DEFAULT_IMAGE, min_length=1, description="guest image: a recipe's name under vm-images/, or a folder"
-    )
-    transport: Transport = Field(default="winrm", description="how commands reach the guest")
-    files: Files = Field(
-        default="media",
-        description="how files get into the guest: media (an ISO in its CD drive, if the image has one), winrm, sftp",
-    )
-    workers: int | Literal["auto"] = Field(
-        default="auto", description="number of guests at the same time; auto: as many as cores and memory allow"
-    )
-    drivers: tuple[str, ...] = Field(
+    image: Annotated[
+        str,
+        Setting(
+            pytest=PytestOption("Guest image: a recipe's name, or the folder of a built image"),
+            command=CommandOption(
+                ("run", "up", "fork", "snapshot", "selftest", "bench"),
+                "Guest image: a recipe's name, or a folder",
+                flags=("--guest", "--image"),
+            ),
+            below=name_or_path_below,
+        ),
+    ] = Field(default=DEFAULT_IMAGE, min_length=1, description="guest image: a recipe's name under vm-images/, or a folder")
+    drivers: Annotated[
+        tuple[str, ...],
+        Setting(
+            pytest=PytestOption("Driver under test: its folder, driver.yaml or .sys file; may be repeated", "--lab-driver"),
+            command=CommandOption(
+                ("run", "fork", "snapshot", "debug"),
+                "Driver under test: folder, driver.yaml or .sys; may be repeated",
+                flags=("--driver",),
+                metavar="PATH",
+            ),
+            below=paths_below,
+        ),
+    ] = Field(
         default=(),
         description="driver manifests (driver.yaml) or .sys files under test; --driver replaces one of them, or adds one",
     )
-    suites: tuple[str, ...] = Field(default=("suites",), min_length=1, description="folders or files of the pytest suites")
-    out: str = Field(
-        default="out", min_length=1, description="folder for results: one folder for each run, and the link latest"
+    transport: Annotated[
+        Transport,
+        Setting(
+            pytest=PytestOption("How commands reach the guest"),
+            command=CommandOption(
+                ("run", "up", "fork", "snapshot"),
+                # Those of packages are not in the help: looking for them takes time, at every start of the command.
+                f"How commands reach the guest: {', '.join(TRANSPORTS.builtin)}, or the name of an installed transport",
+            ),
+        ),
+    ] = Field(default="winrm", description="how commands reach the guest")
+    files: Annotated[
+        Files,
+        Setting(
+            pytest=PytestOption("How files get into the guest"),
+            command=CommandOption(
+                ("run",), f"How files get into the guest: {MEDIA}, winrm, sftp, or the word of an installed transport"
+            ),
+        ),
+    ] = Field(
+        default=MEDIA,
+        description="how files get into the guest: media (an ISO in its CD drive, if the image has one), winrm, sftp",
     )
-    boot_timeout: float | None = Field(
-        default=None, gt=0, description="seconds until a guest must be ready; default: the image's own"
-    )
-    accelerator: Accelerator = Field(default="auto", description="auto uses KVM if a test guest ran with it")
-    debug: Debug = Field(
+    boot_timeout: Annotated[
+        float | None,
+        Setting(
+            pytest=PytestOption("Seconds until a guest must be ready", parse=seconds),
+            command=CommandOption(("run", "up", "selftest"), "Deadline for a guest to be ready", metavar="SECONDS"),
+        ),
+    ] = Field(default=None, gt=0, description="seconds until a guest must be ready; default: the image's own")
+    accelerator: Annotated[
+        Accelerator,
+        Setting(
+            pytest=PytestOption("Accelerator; auto uses KVM where it really works", "--lab-accel"),
+            command=CommandOption(
+                ("run", "up", "fork", "snapshot", "selftest", "bench"), "auto, kvm or tcg", flags=("--accelerator", "--accel")
+            ),
+        ),
+    ] = Field(default="auto", description="auto uses KVM if a test guest ran with it")
+    debug: Annotated[Debug, Setting(pytest=PytestOption("kd boots a Windows image with its kernel debugger"))] = Field(
         default="none",
         description="kd: boot a Windows image with its kernel debugger and read the prints from the debugger's port; none:"
         " boot it normally",
     )
-    boot: Boot = Field(default="fork", description="fork: resume guests from a template; cold: boot each one")
-    isolation: Isolation = Field(
+    boot: Annotated[
+        Boot,
+        Setting(
+            pytest=PytestOption("How guests start: fork (from a template) or cold (each is booted)"),
+            command=CommandOption(("run",), "Boot every guest instead of using templates", flags=("--no-fork",), value="cold"),
+        ),
+    ] = Field(default="fork", description="fork: resume guests from a template; cold: boot each one")
+    isolation: Annotated[
+        Isolation,
+        Setting(
+            pytest=PytestOption(
+                "Tests that share a fork: test, class (also: the tests of a module outside of classes), module or session"
+            ),
+            command=CommandOption(("run",), "Tests that share a fork: test, class, module or session"),
+        ),
+    ] = Field(
         default="class",
         description="which tests share a fork; with class, the tests of a module that are outside of classes share one",
     )
-    keep: Keep = Field(default="never", description="which guests stay up after the run")
-    crash_dump: CrashDump = Field(
+    keep: Annotated[
+        Keep,
+        Setting(
+            pytest=PytestOption("Which guests stay up after the run"),
+            command=CommandOption(("run",), "Guests that stay up after the run: never, failed or always"),
+            repeated=False,
+        ),
+    ] = Field(default="never", description="which guests stay up after the run")
+    crash_dump: Annotated[
+        CrashDump,
+        Setting(
+            pytest=PytestOption("Memory dumps of guests that crash"),
+            command=CommandOption(
+                ("run", "selftest"),
+                "Memory dumps of guests that crash or hang: auto (if a fault stops the whole guest), always or never",
+            ),
+        ),
+    ] = Field(
         default="auto",
         description="memory dumps of guests that crash or hang; auto: if a fault stops the whole guest (bugcheck)",
     )
-    log_level: LogLevel = Field(default="info", description="lowest level that is written to a run's lab.log")
+    log_level: Annotated[
+        LogLevel,
+        Setting(
+            pytest=PytestOption("Lowest level in lab.log"),
+            command=CommandOption(("run",), "Lowest level in lab.log: debug, info, warning or error"),
+            repeated=False,
+        ),
+    ] = Field(default="info", description="lowest level that is written to a run's lab.log")
     kernel_prints: tuple[RegularExpression, ...] = Field(
         default=(),
         description="prints of the guest's kernel itself, such as those of a debug kernel: regular expressions that match the"
         " beginning of a print. Such prints stay in the record, marked as the kernel's, and no test counts them",
     )
     known: tuple[KnownIssue, ...] = Field(default=(), description="failing tests that are expected for some time")
-    machine: Machine = Field(
+    machine: Annotated[Machine, Setting(environment=False, pytest=None, below=Machine.below)] = Field(
         default_factory=Machine,
         description="memory, processors, devices and disks of the guest's virtual machine: docs/machine.md",
+    )
+
+
+class LabFile(SessionSettings):
+    """``lab.yaml``: which guest, drivers and suites, and how they are run. Every key is optional."""
+
+    workers: Annotated[
+        int | Literal["auto"],
+        Setting(
+            pytest=None,  # pytest-xdist has an option of its own
+            command=CommandOption(("run",), "Number of guests at the same time, or auto"),
+            repeated=False,
+        ),
+    ] = Field(default="auto", description="number of guests at the same time; auto: as many as cores and memory allow")
+    suites: Annotated[tuple[str, ...], Setting(pytest=None, below=paths_below)] = Field(
+        default=("suites",), min_length=1, description="folders or files of the pytest suites"
+    )
+    out: Annotated[str, Setting(pytest=None, below=folder_below)] = Field(
+        default="out", min_length=1, description="folder for results: one folder for each run, and the link latest"
     )
 
     @field_validator("workers")

@@ -12,13 +12,9 @@ from pydantic import ValidationError
 
 from lab.config.model import LabFile
 from lab.config.project import find_lab_file, user_project
+from lab.config.setting import Key, keys_of, paths_below
 from lab.config.yamlfile import YamlDocument, plain_words, read_yaml, validate
 from lab.errors import ConfigError
-
-#: Keys whose values are lists of paths: several in one environment variable are separated as in PATH.
-_PATH_LISTS = ("drivers", "suites")
-#: Keys with values that do not fit into a variable.
-_FILE_ONLY = ("known", "kernel_prints", "machine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +68,16 @@ def load_settings(
         ("environment", _from_environment(environ), cwd),
         ("option", {key: value for key, value in options.items() if value not in (None, (), [])}, cwd),
     ]
+    keys = {key.name: key for key in keys_of(LabFile)}
     for source, values, base in layers:
-        for key, value in values.items():
+        for name, value in values.items():
             if source != "lab file":
-                _check(source, key, value)
-            merged[key] = _absolute(key, value, base)
-            sources[key] = source
-    beside = _absolute("drivers", from_file.drivers, layers[0][2]) if sources["drivers"] in ("environment", "option") else ()
+                _check(source, keys[name], value)
+            below = keys[name].setting.below
+            merged[name] = below(value, base) if below else value
+            sources[name] = source
+    named = sources["drivers"] in ("environment", "option")
+    beside = paths_below(from_file.drivers, layers[0][2]) if named else ()
     return Settings(
         values=LabFile.model_validate(merged),
         sources=sources,
@@ -86,11 +85,6 @@ def load_settings(
         project=user_project(file, cwd=cwd),
         beside=beside,
     )
-
-
-def variable(key: str) -> str:
-    """The environment variable of a key: ``boot_timeout`` -> ``LAB_BOOT_TIMEOUT``."""
-    return "LAB_" + key.upper()
 
 
 def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
@@ -102,36 +96,16 @@ def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | 
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key in LabFile.model_fields:
-        text = environ.get(variable(key), "")
-        if not text or key in _FILE_ONLY:
-            continue
-        values[key] = tuple(part for part in text.split(os.pathsep) if part) if key in _PATH_LISTS else text
-    return values
+    return {
+        key.name: key.from_environment(text)
+        for key in keys_of(LabFile)
+        if key.variable and (text := environ.get(key.variable, ""))
+    }
 
 
-def _check(source: str, key: str, value: Any) -> None:
-    name = f"environment variable {variable(key)}" if source == "environment" else "--" + key.replace("_", "-")
+def _check(source: str, key: Key, value: Any) -> None:
+    name = f"environment variable {key.variable}" if source == "environment" else "--" + key.name.replace("_", "-")
     try:
-        LabFile.model_validate({key: value})
+        LabFile.model_validate({key.name: value})
     except ValidationError as error:
         raise ConfigError(f"{name} {plain_words(error, LabFile)}") from None
-
-
-def _absolute(key: str, value: Any, base: Path) -> Any:
-    if key in _PATH_LISTS:
-        return tuple(_one_path(text, base) for text in value)
-    if key == "out":
-        return str(base / Path(value).expanduser())
-    if key == "machine":
-        return value.below(base)
-    if key == "image" and ("/" in value or value in (".", "..")):
-        return _one_path(value, base)
-    return value
-
-
-def _one_path(text: str, base: Path) -> str:
-    # A pytest node id (suites/sync/test_x.py::test_y) is a path with an address inside of the file.
-    path, separator, inside = text.partition("::")
-    return os.path.normpath(base / Path(path).expanduser()) + separator + inside

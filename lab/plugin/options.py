@@ -5,72 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
-from lab.config import KnownIssue
-from lab.config.kinds import transport_names, ways_of_files
-from lab.config.machine import Machine
-from lab.config.model import CrashDump, LogLevel
+from lab.config.model import SessionSettings
 from lab.config.project import find_lab_file
-from lab.config.settings import Settings, load_settings, variable
+from lab.config.setting import Key, keys_of
+from lab.config.settings import Settings, load_settings
 from lab.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """One option and its twins: ``--lab-image``, ini key ``lab_image``, and the environment variable of the lab file key."""
-
-    flag: str
-    key: str
-    help: str
-    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
-    convert: Callable[[str], Any] = str
-    many: bool = False
-
-    @property
-    def dest(self) -> str:
-        return self.flag.removeprefix("--").replace("-", "_")
-
-    def allowed(self) -> tuple[str, ...]:
-        """The values that it may have, as far as they are names; empty for any."""
-        return self.choices() if callable(self.choices) else self.choices
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
-    return value
-
-
-_OPTIONS = (
-    _Option("--lab-image", "image", "Guest image: a recipe's name, or the folder of a built image"),
-    _Option("--lab-driver", "drivers", "Driver under test: its folder, driver.yaml or .sys file; may be repeated", many=True),
-    _Option("--lab-transport", "transport", "How commands reach the guest", choices=transport_names),
-    _Option("--lab-files", "files", "How files get into the guest", choices=ways_of_files),
-    _Option("--lab-boot-timeout", "boot_timeout", "Seconds until a guest must be ready", convert=_seconds),
-    _Option("--lab-accel", "accelerator", "Accelerator; auto uses KVM where it really works", choices=("auto", "kvm", "tcg")),
-    _Option("--lab-debug", "debug", "kd boots a Windows image with its kernel debugger", choices=("none", "kd")),
-    _Option("--lab-crash-dump", "crash_dump", "Memory dumps of guests that crash", choices=("auto", "always", "never")),
-    _Option(
-        "--lab-boot", "boot", "How guests start: fork (from a template) or cold (each is booted)", choices=("fork", "cold")
-    ),
-    _Option(
-        "--lab-isolation",
-        "isolation",
-        "Tests that share a fork: test, class (also: the tests of a module outside of classes), module or session",
-        choices=("test", "class", "module", "session"),
-    ),
-    _Option("--lab-keep", "keep", "Which guests stay up after the run", choices=("never", "failed", "always")),
-    _Option("--lab-log-level", "log_level", "Lowest level in lab.log", choices=("debug", "info", "warning", "error")),
-)
 
 _CONFIG_FLAG = "--lab-config"
 OUT_FLAG = "--lab-out"
@@ -80,59 +24,27 @@ ON_FLAG = "--lab-on"
 ONLY_FLAG = "--lab-only"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabConfig:
-    """What is in force for this run; the value of the ``lab_config`` fixture.
+class LabConfig(SessionSettings):
+    """What is in force for this run; the value of the ``lab_config`` fixture. The settings of a lab file are attributes, too.
 
     Attributes:
-        image: Recipe name or folder.
-        drivers: Folders, manifests or ``.sys`` files of the drivers under test.
         beside: Those of the lab file, where ``drivers`` come from elsewhere: ``drivers`` replace them or join them.
-        transport: ``winrm``, ``ssh``, or one of a package.
-        files: ``media`` (an ISO in the CD drive), or how a transport copies: ``winrm``, ``sftp``.
-        boot_timeout: Seconds; None for the image's own figure.
-        accelerator: ``auto``, ``kvm`` or ``tcg``.
-        debug: ``none`` or ``kd``.
-        boot: ``fork`` or ``cold``.
-        isolation: ``test``, ``class``, ``module`` or ``session``.
-        keep: ``never``, ``failed`` or ``always``.
-        crash_dump: ``auto``, ``always`` or ``never``.
-        log_level: ``debug``, ``info``, ``warning`` or ``error``.
         on: Name of the guest that is up and that the run takes; empty for forks, or booted guests.
         only: Names of drivers: tests that use none of them are left out; empty for all tests.
         prepared: ``lab run`` has put the run's own drivers into ``out``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
-        known: Known issues of the lab file.
-        machine: What the lab file adds to the guests' machine.
-        kernel_prints: What the guest's kernel prints by itself, as regular expressions; of the lab file. Those of the image's
-            manifest hold beside them.
         file: The lab file, if there is one.
         project: The user's project, see :func:`lab.config.project.user_project`.
         sources: Where each value comes from.
     """
 
-    image: str
-    drivers: tuple[str, ...]
     beside: tuple[str, ...]
-    transport: str
-    files: str
-    boot_timeout: float | None
-    accelerator: Literal["auto", "kvm", "tcg"]
-    debug: Literal["none", "kd"]
-    boot: Literal["fork", "cold"]
-    isolation: Literal["test", "class", "module", "session"]
-    keep: Literal["never", "failed", "always"]
-    crash_dump: CrashDump
-    log_level: LogLevel
     on: str
     only: tuple[str, ...]
     prepared: bool
     out: Path | None
     out_root: Path
-    known: tuple[KnownIssue, ...]
-    kernel_prints: tuple[str, ...]
-    machine: Machine
     file: Path | None
     project: Path
     sources: dict[str, str]
@@ -155,18 +67,35 @@ def add_options(parser: pytest.Parser) -> None:
     units = "Number of pieces of work, counted by `lab run`"
     group.addoption(UNITS_FLAG, dest="lab_units", type=int, default=0, help=units)
     parser.addini("lab_out", "Folder of this run's report and evidence", default="")
-    for option in _OPTIONS:
-        arguments: dict[str, Any] = {"dest": option.dest, "default": None, "help": option.help}
-        if option.choices:
-            arguments["choices"] = option.allowed()
+    for key in _session_keys():
+        choices, name = key.choices(), key.pytest_name
+        kind: dict[str, Any] = {"choices": choices}
+        if not choices:
+            kind = {"type": _argument_of(key), "metavar": "PATH" if key.many else name.rsplit("_", 1)[-1].upper()}
+        group.addoption(
+            key.pytest_flag, dest=name, default=None, help=key.pytest_help, action="append" if key.many else "store", **kind
+        )
+        if key.many:
+            parser.addini(name, key.pytest_help, type="linelist", default=[])
         else:
-            arguments["type"] = option.convert
-            arguments["metavar"] = "PATH" if option.many else option.dest.rsplit("_", 1)[-1].upper()
-        group.addoption(option.flag, action="append" if option.many else "store", **arguments)
-        if option.many:
-            parser.addini(option.dest, option.help, type="linelist", default=[])
-        else:
-            parser.addini(option.dest, option.help, default="")
+            parser.addini(name, key.pytest_help, default="")
+
+
+def _session_keys() -> list[Key]:
+    """The settings that are options of pytest."""
+    return [key for key in keys_of(SessionSettings) if key.pytest_flag]
+
+
+def _argument_of(key: Key) -> Callable[[str], Any]:
+    """Reads the option's value for argparse, which has an error of its own for a wrong one."""
+
+    def parse(text: str) -> Any:
+        try:
+            return key.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
 
 
 def read_options(config: pytest.Config) -> LabConfig:
@@ -176,11 +105,11 @@ def read_options(config: pytest.Config) -> LabConfig:
         pytest.UsageError: A value is wrong; the message names the option, variable, or file and line.
     """
     given: dict[str, Any] = {}
-    for option in _OPTIONS:
-        value = config.getoption(option.dest)
-        if value is None and not os.environ.get(variable(option.key)):
-            value = _from_ini(config, option)
-        given[option.key] = value
+    for key in _session_keys():
+        value = config.getoption(key.pytest_name)
+        if value is None and not os.environ.get(key.variable):
+            value = _from_ini(config, key)
+        given[key.name] = value
     try:
         file = config.getoption("lab_config") or (not os.environ.get("LAB_CONFIG") and config.getini("lab_config")) or None
         # A file that the ini names is relative to the ini; load_settings takes the rest relative to the current folder.
@@ -194,46 +123,34 @@ def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
     values = settings.values
     out = config.getoption("lab_out") or config.getini("lab_out") or None
     return LabConfig(
-        image=values.image,
-        drivers=values.drivers,
+        **{name: getattr(values, name) for name in SessionSettings.model_fields},
         beside=settings.beside,
-        transport=values.transport,
-        files=values.files,
-        boot_timeout=values.boot_timeout,
-        accelerator=values.accelerator,
-        debug=values.debug,
-        boot=values.boot,
-        isolation=values.isolation,
-        keep=values.keep,
-        crash_dump=values.crash_dump,
-        log_level=values.log_level,
         on=config.getoption("lab_on") or "",
         only=tuple(config.getoption("lab_only") or ()),
         prepared=config.getoption("lab_prepared"),
         out=_path(config, out),
         out_root=config.rootpath / values.out,
-        known=values.known,
-        kernel_prints=values.kernel_prints,
-        machine=values.machine,
         file=settings.file,
         project=settings.project,
         sources=dict(settings.sources),
     )
 
 
-def _from_ini(config: pytest.Config, option: _Option) -> Any:
-    value = config.getini(option.dest)
+def _from_ini(config: pytest.Config, key: Key) -> Any:
+    name = key.pytest_name
+    value = config.getini(name)
     if not value:
         return None
     base = config.rootpath if config.inipath is None else config.inipath.parent
-    if option.many:
-        return [str(base / line) for line in value]
-    if option.choices and value not in option.allowed():
-        raise pytest.UsageError(f"ini key {option.dest} must be one of {', '.join(option.allowed())}, not {value!r}")
+    if key.setting.below:
+        return key.setting.below(tuple(value) if key.many else value, base)
+    choices = key.choices()
+    if choices and value not in choices:
+        raise pytest.UsageError(f"ini key {name} must be one of {', '.join(choices)}, not {value!r}")
     try:
-        return option.convert(value)
-    except argparse.ArgumentTypeError as error:
-        raise pytest.UsageError(f"ini key {option.dest} {error}") from None
+        return key.parse(value)
+    except ValueError as error:
+        raise pytest.UsageError(f"ini key {name} {error}") from None
 
 
 def _of_root(config: pytest.Config) -> Path | None:

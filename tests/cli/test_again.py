@@ -59,7 +59,7 @@ def test_options_of_the_run_are_there(project: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(project)
     options = {"transport": "ssh", "boot_timeout": "90", "isolation": "test", "boot": "cold", "accelerator": "tcg"}
     line = next_command(entry("nightly/test_a.py::t", "crash"), load_settings(options), root=str(project))
-    assert "--transport ssh --boot-timeout 90 --accelerator tcg --isolation test --no-fork nightly" in line
+    assert "--transport ssh --boot-timeout 90 --accelerator tcg --no-fork --isolation test nightly" in line
 
 
 def test_what_is_no_test_has_no_command(project: Path) -> None:

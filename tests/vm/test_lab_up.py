@@ -25,7 +25,7 @@ _UP = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from lab.cli import guest
+from lab.cli import given, guest
 from lab.config.machine import Machine
 from lab.live import boot, resolve
 from lab.vm.spec import VmSpec
@@ -51,12 +51,12 @@ boot.read_credentials = lambda _image: None
 boot.machine_spec = lambda *_arguments, **_options: VmSpec(name="one", bios=rom, memory_mb=32)
 boot.open_prints = lambda *_arguments: prints
 boot.wait_ready = wait_ready
-guest.load_settings = lambda _options, config: SimpleNamespace(values=values, file=None)
+given.load_settings = lambda _options, config: SimpleNamespace(values=values, file=None)
 resolve.choose_accelerator = lambda _wanted, _found: "tcg"
 resolve.probe_accelerators = lambda _cache: None
 guest.ensure_image = lambda _name, _progress: folder
 guest.print_ways = lambda _kept: None
-guest.up(None)
+guest.up()
 print("up", flush=True)
 time.sleep(600)
 """
