@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +13,15 @@ from filelock import FileLock, Timeout
 
 from lab.config.project import user_project
 from lab.errors import ConfigError, LabError
-from lab.host.assets import data_root, installed
-from lab.host.paths import cache_dir
 from lab.toolchain import pe
 from lab.toolchain.choice import choose_clang
 from lab.toolchain.clang import Clang
 from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, recipe_hash
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.inputs import FileHashes, Inputs, unchanged
-from lab.toolchain.known import known_components, project_components, refuse_unsound, unknown_name
-from lab.toolchain.manifest import MANIFEST_NAME, Component, Kind, load_component, load_folder
+from lab.toolchain.known import find_components
+from lab.toolchain.manifest import Component, Kind
+from lab.toolchain.places import build_place, refuse_clashes, refuse_foreign, relative_to_builds, symbol_file
 from lab.toolchain.sign import SCHEME, SigningKey, require_tool, sign, signing_key, verify
 from lab.toolchain.stamp import Stamp, read_stamp, stamp_file, write_stamp
 
@@ -59,53 +56,6 @@ class BuildResult:
     compiler: str = ""
 
 
-def default_out(arch: Arch, project: Path | None = None) -> Path:
-    """Where builds of the user's components go unless another folder is named: ``build/ARCH`` in the user's project.
-
-    Args:
-        arch: What is built for.
-        project: The project; None finds it from the current folder.
-    """
-    return (project or user_project()) / "build" / arch
-
-
-def lab_out(arch: Arch) -> Path:
-    """Where builds of the lab's own components go: the checkout's ``build/ARCH``, or the cache where the lab was installed.
-
-    Each installation has a folder of its own there: builds know the place that they were made from.
-    """
-    root = data_root()
-    if not installed():
-        return root / "build" / arch
-    return cache_dir() / "builds" / hashlib.sha256(os.fsencode(root)).hexdigest()[:12] / arch
-
-
-def _make_out(out: Path) -> Path:
-    """The project's folder of builds, made if it is missing, and then out of the way of version control."""
-    if not out.is_dir():
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ".gitignore").write_text("*\n", encoding="ascii")
-    return out
-
-
-def place_of(component: Component, folder: Path, project: Path) -> Path:
-    """Where a component of the user is built, below a folder of builds.
-
-    One of the project has that folder itself, flat, unless the file there is somebody else's: of another manifest, or not
-    built here. Two manifests of one driver share its name, and nothing else.
-
-    Args:
-        component: What is built.
-        folder: See :func:`default_out`.
-        project: The user's project.
-    """
-    target = folder / component.image_name
-    if component.file.resolve().is_relative_to(project.resolve()) and not _is_foreign(component, target):
-        return folder
-    digest = hashlib.sha256(os.fsencode(component.file.resolve())).hexdigest()[:12]
-    return folder / "selected" / f"{component.name}-{digest}"
-
-
 def build_drivers(
     names: Sequence[str] = (),
     arch: Arch = "x64",
@@ -121,8 +71,7 @@ def build_drivers(
     Args:
         names: Names of components, or paths of manifests or folders with one. Empty: all of the user's project.
         arch: What to build for.
-        out: Folder of the finished files, flat; None: those of the project in :func:`default_out`, the lab's own in
-            :func:`lab_out`.
+        out: Folder of the finished files, flat; None: see :func:`lab.toolchain.places.build_place`.
         progress: Called with one line for each component.
         signed: Sign drivers with the lab's key.
         defines: Preprocessor definitions for all of them.
@@ -147,60 +96,6 @@ def build_drivers(
         made = build_components(todo, arch, place, key, progress=progress, defines=defines)
         built |= {component.identity: result for component, result in zip(todo, made, strict=True)}
     return [built[component.identity] for component in components]
-
-
-def build_place(component: Component, arch: Arch, project: Path, out: Path | None = None) -> Path:
-    """The folder in which a component is built. That of the project is made if it is missing.
-
-    Args:
-        component: What is built.
-        arch: What for.
-        project: The user's project.
-        out: Folder of builds for all; None: those of the lab itself in :func:`lab_out`, others in :func:`default_out`.
-    """
-    if component.file.resolve().is_relative_to(data_root().resolve()):
-        return out or lab_out(arch)
-    return place_of(component, out or _make_out(default_out(arch, project)), project)
-
-
-def find_components(names: Sequence[str], project: Path | None = None) -> list[Component]:
-    """Components by name or path; for no names all of the project that can be built. See :func:`build_drivers`."""
-    home = project or user_project()
-    if not names:
-        return _all_of(home)
-    known: dict[str, Component] | None = None  # manifests are only read when a name asks for them
-    found: list[Component] = []
-    for name in names:
-        path = Path(name)
-        if path.is_dir() and "/" in name:
-            found += load_folder(path)
-            continue
-        if path.name.endswith(MANIFEST_NAME):
-            found.append(load_component(path))
-            continue
-        known = known_components(home) if known is None else known
-        if name in known:
-            found.append(known[name])
-        elif path.is_dir():
-            found += load_folder(path)
-        else:
-            raise unknown_name(name, known, home)
-    return found
-
-
-def _all_of(project: Path) -> list[Component]:
-    if project.resolve() == data_root().resolve():
-        own = known_components(project)
-    else:
-        found = project_components(project)
-        refuse_unsound(found)
-        own = found.components
-    if not own:
-        raise ConfigError(
-            f"there is nothing to build: there is no {MANIFEST_NAME} in {project} or below it",
-            hint="`lab init` writes one; or give a folder that has one",
-        )
-    return [component for component in own.values() if not component.prebuilt]
 
 
 def build_components(
@@ -239,9 +134,9 @@ def build_components(
     compiler = find_compiler(arch)
     try:
         with FileLock(out / ".lock", timeout=_LOCK_TIMEOUT_S):
-            _refuse_clashes(components)
+            refuse_clashes(components)
             for component in components:
-                _refuse_foreign(component, out)
+                refuse_foreign(component, out)
             hashes = FileHashes()
             say = progress or _quiet
             return [take(_build(part, compiler, out, key, say, warn or say, defines, hashes)) for part in components]
@@ -286,7 +181,7 @@ def _build(
             # way round it would leave a file that nobody can tell from somebody else's.
             stamp.parent.mkdir(exist_ok=True)
             with replace_with(stamp) as temporary:
-                write_stamp(temporary, Stamp(_relative(component, out), recipe, inputs, sha256_of(image), by))
+                write_stamp(temporary, Stamp(relative_to_builds(component, out), recipe, inputs, sha256_of(image), by))
             if kind == "driver":
                 symbols.parent.mkdir(exist_ok=True)
                 with replace_with(symbols) as temporary:
@@ -306,61 +201,8 @@ def _build(
     )
 
 
-def symbol_file(image: Path) -> Path:
-    """The symbols of a driver that was built here, out of the way of what users put beside it."""
-    return image.parent / ".symbols" / f"{image.stem}.dbg"
-
-
 def _stamp(out: Path, component: Component) -> Path:
     return stamp_file(out / component.image_name)
-
-
-def _relative(component: Component, out: Path) -> str:
-    """Where a component lies, seen from a folder of builds: the same after a checkout was moved or copied as a whole."""
-    return os.path.relpath(component.file.resolve(), out.resolve())
-
-
-def _refuse_clashes(components: Sequence[Component]) -> None:
-    """Two components whose files have one name would overwrite each other."""
-    images: dict[str, Component] = {}
-    for component in components:
-        other = images.setdefault(component.image_name.lower(), component)
-        if other.file.resolve() != component.file.resolve():
-            raise ConfigError(
-                f"{other.file} builds a file with this name, too",
-                file=str(component.file),
-                key="image",
-                hint="build them separately, each with its own --out",
-            )
-
-
-def _is_foreign(component: Component, target: Path) -> bool:
-    """Whether :func:`_refuse_foreign` would refuse."""
-    try:
-        _refuse_foreign(component, target.parent)
-    except ConfigError:
-        return True
-    return False
-
-
-def _refuse_foreign(component: Component, out: Path) -> None:
-    """A file without a stamp was not built here, and one of another component is that one's: both stay."""
-    target = out / component.image_name
-    if not target.exists():
-        return
-    if not stamp_file(target).exists():
-        raise ConfigError(
-            f"{target} was not built by the lab, and the build would replace it",
-            hint=f"name another folder with --out, or remove {target}",
-        )
-    said = read_stamp(target)
-    if said is not None and said.manifest != _relative(component, out):
-        other = Path(os.path.normpath(out.resolve() / said.manifest))
-        if other.is_file():
-            raise ConfigError(
-                f"{target} is the build of {other}, and would be replaced by the build of {component.file}",
-                hint=f"name another folder with --out, or remove {target}",
-            )
 
 
 @contextlib.contextmanager

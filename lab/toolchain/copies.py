@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lab.errors import ConfigError
-from lab.toolchain.build import symbol_file
 from lab.toolchain.files import replace_with
+from lab.toolchain.places import symbol_file
 
 #: Of files that compilers put beside a driver: Visual Studio's, and those of mingw-w64.
 _SYMBOL_SUFFIXES = (".pdb", ".map", ".dbg")

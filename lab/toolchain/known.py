@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.config.project import user_project
 from lab.errors import ConfigError
 from lab.host.assets import data_root
-from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, manifests_in
+from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
 
 _LOG = logging.getLogger(__name__)
 #: How deep below a project its manifests are sought. Without a repository or a lab file, the folder may be anybody's home.
@@ -118,6 +118,50 @@ def unknown_name(name: str, known: Iterable[str], project: Path | None = None) -
     if wrong is not None:
         hint += f"; one manifest of this project could not be read: {wrong}"
     return ConfigError(f"there is no driver or program called {name}, and no such folder", hint=hint)
+
+
+def find_components(names: Sequence[str], project: Path | None = None) -> list[Component]:
+    """Components by name or path; for no names all of the project that can be built.
+
+    Raises:
+        ConfigError: A name is unknown, a manifest is wrong, or there is nothing to build.
+    """
+    home = project or user_project()
+    if not names:
+        return _all_of(home)
+    known: dict[str, Component] | None = None  # manifests are only read when a name asks for them
+    found: list[Component] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir() and "/" in name:
+            found += load_folder(path)
+            continue
+        if path.name.endswith(MANIFEST_NAME):
+            found.append(load_component(path))
+            continue
+        known = known_components(home) if known is None else known
+        if name in known:
+            found.append(known[name])
+        elif path.is_dir():
+            found += load_folder(path)
+        else:
+            raise unknown_name(name, known, home)
+    return found
+
+
+def _all_of(project: Path) -> list[Component]:
+    if project.resolve() == data_root().resolve():
+        own = known_components(project)
+    else:
+        found = project_components(project)
+        refuse_unsound(found)
+        own = found.components
+    if not own:
+        raise ConfigError(
+            f"there is nothing to build: there is no {MANIFEST_NAME} in {project} or below it",
+            hint="`lab init` writes one; or give a folder that has one",
+        )
+    return [component for component in own.values() if not component.prebuilt]
 
 
 def by_name(components: Iterable[Component]) -> dict[str, Component]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lab.errors import ConfigError
 from lab.host.passed import passed_over, said
-from lab.toolchain.build import build_place
 from lab.toolchain.compile import Arch
 from lab.toolchain.known import known_components, project_components
 from lab.toolchain.manifest import Component, load_component, load_folder, manifests_in
+from lab.toolchain.places import build_place
 from lab.toolchain.product import clients_of, needed_by
 from lab.toolchain.stamp import read_stamp
 

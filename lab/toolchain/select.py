@@ -11,7 +11,7 @@ from lab.config.project import user_project
 from lab.config.yamlfile import dotted
 from lab.errors import ConfigError
 from lab.toolchain import pe
-from lab.toolchain.build import BuildResult, Progress, build_components, build_place
+from lab.toolchain.build import BuildResult, Progress, build_components
 from lab.toolchain.compile import Arch
 from lab.toolchain.copies import RunCopies, copied_symbols, folder_of_process
 from lab.toolchain.files import sha256_of
@@ -23,6 +23,7 @@ from lab.toolchain.package import PlacedFile as PlacedFile
 from lab.toolchain.package import Spot, write_packages
 from lab.toolchain.package import read_packages as read_packages
 from lab.toolchain.pe import ImageFacts
+from lab.toolchain.places import build_place
 from lab.toolchain.product import Client, clients_of, needed_by, refuse_rings
 from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
 from lab.toolchain.registry import reg_file
@@ -56,7 +57,7 @@ def resolve_drivers(
 
     All of them, and their clients, are copied first; the packages are about the copies.
 
-    The user's files are only read. Where builds go says :func:`lab.toolchain.build.build_place`.
+    The user's files are only read. Where builds go says :func:`lab.toolchain.places.build_place`.
 
     Args:
         paths: Each a ``driver.yaml``; a folder with some, or with folders that have some; a folder of ``.sys`` files; or a

@@ -10,10 +10,11 @@ import pytest
 
 from lab.host.process import run
 from lab.toolchain.address import locate
-from lab.toolchain.build import build_components, symbol_file
+from lab.toolchain.build import build_components
 from lab.toolchain.codeview import codeview
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.known import known_components
+from lab.toolchain.places import symbol_file
 from lab.toolchain.select import DriverPackage
 
 

@@ -15,11 +15,12 @@ from lab.host.process import run
 from lab.toolchain import build as build_module
 from lab.toolchain import compile as compile_module
 from lab.toolchain import pe
-from lab.toolchain.build import build_components, build_drivers, find_components, symbol_file
+from lab.toolchain.build import build_components, build_drivers
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.files import replace_with, sha256_of
-from lab.toolchain.known import known_components
+from lab.toolchain.known import find_components, known_components
 from lab.toolchain.manifest import Component, load_component, load_folder
+from lab.toolchain.places import symbol_file
 from lab.toolchain.sign import SigningKey, verify
 from lab.toolchain.stamp import read_stamp
 

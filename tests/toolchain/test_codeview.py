@@ -12,11 +12,12 @@ import pytest
 from lab.errors import HostToolError
 from lab.host.assets import data_root
 from lab.toolchain import flags as flags_module
-from lab.toolchain.build import build_components, symbol_file
+from lab.toolchain.build import build_components
 from lab.toolchain.codeview import CodeView, codeview
 from lab.toolchain.compile import ARCHES, Arch, Compiler, compile_component
 from lab.toolchain.known import known_components
 from lab.toolchain.manifest import load_component
+from lab.toolchain.places import symbol_file
 from lab.toolchain.sign import SigningKey, verify
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
-from lab.toolchain.build import find_components
-from lab.toolchain.known import known_components, lab_components, project_components, unknown_name
+from lab.toolchain.known import find_components, known_components, lab_components, project_components, unknown_name
 
 
 def write(folder: Path, name: str, *, image: str = "", more: str = "") -> Path:

@@ -14,11 +14,12 @@ import pytest
 from lab.errors import ConfigError, HostToolError
 from lab.host.process import run
 from lab.toolchain import pe
-from lab.toolchain.build import BuildResult, build_components, symbol_file
+from lab.toolchain.build import BuildResult, build_components
 from lab.toolchain.choice import wanted_clang
 from lab.toolchain.clang import look_for_clang
 from lab.toolchain.diagnosis import explained
 from lab.toolchain.manifest import Component, load_component
+from lab.toolchain.places import symbol_file
 from lab.toolchain.seh import seh_place
 from lab.toolchain.stamp import read_stamp
 from tests.toolchain.conftest import TINY_DRIVER

@@ -11,10 +11,12 @@ import pytest
 from lab.errors import ConfigError, HostToolError
 from lab.host.process import run
 from lab.toolchain import pe
-from lab.toolchain.build import build_components, find_components, symbol_file
+from lab.toolchain.build import build_components
 from lab.toolchain.compile import Compiler, compile_component
 from lab.toolchain.diagnosis import explained
+from lab.toolchain.known import find_components
 from lab.toolchain.manifest import Component, load_component
+from lab.toolchain.places import symbol_file
 from lab.toolchain.sign import SigningKey
 from tests.toolchain.conftest import TINY_DRIVER
 
