@@ -17,6 +17,7 @@ from lab.image.manifest import ImageManifest
 from lab.live.delivery import Delivery
 from lab.live.deployment import Deployed
 from lab.prints.record import PrintSource
+from lab.vm.processor_time import ProcessorReading, read_processor
 from lab.vm.protocol import Machine
 
 _LOG = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class LiveGuest:
         deployed: How the run's files got in, where that was done before it was handed over; None otherwise.
         unread: File name → SHA-256 of what was compared when it was copied in, and not read again since: to be done before a
             driver is loaded.
+        read_processor: Reads how long its VM has waited for a processor; None: from the threads of ``machine``.
         on_close: Called once at the end, after everything else is closed, with whether the machine keeps running.
     """
 
@@ -64,6 +66,7 @@ class LiveGuest:
     prepared: bool = False
     deployed: Deployed | None = None
     unread: Mapping[str, str] = field(default_factory=dict)
+    read_processor: Callable[[], ProcessorReading | None] | None = None
     on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)
 
@@ -81,6 +84,18 @@ class LiveGuest:
     def alive(self) -> bool:
         """Whether the virtual machine runs. Its guest may hang."""
         return not self._closed and self.machine.alive
+
+    def processor_reading(self) -> ProcessorReading | None:
+        """How long its virtual machine has waited for a processor of the host until now.
+
+        Returns:
+            None if it is not known, and where the guest's clock is virtual: its seconds do not pass while it waits.
+        """
+        if getattr(self.machine.spec, "virtual_clock", None) is not None:
+            return None
+        if self.read_processor is not None:
+            return self.read_processor()
+        return read_processor(self.machine.pid) if self.alive else None
 
     def answers(self, *, timeout: float = 20.0) -> bool:
         """Whether the guest still runs a trivial command."""
