@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.errors import TimingFailed
 from lab.guest.ioctl import ctl_code
 from lab.guest.probe import Operation, ProbeResult, ProbeScript, ReadResult, Transfer
 from lab.guest.protocol import CommandResult
@@ -11,6 +12,7 @@ from lab.plugin.drivers import LoadedDriver
 from lab.plugin.fixtures import Client
 from lab.plugin.options import LabConfig
 from lab.plugin.reader import DeviceReader
+from lab.plugin.timing import timing
 from lab.prints.fields import fields
 from lab.prints.record import PrintRecord
 from lab.prints.stream import PrintMismatch, PrintStream
@@ -30,7 +32,9 @@ __all__ = [
     "ProbeScript",
     "ReadResult",
     "ServiceState",
+    "TimingFailed",
     "Transfer",
     "ctl_code",
     "fields",
+    "timing",
 ]

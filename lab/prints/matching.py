@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from lab.errors import TimingFailed
 from lab.prints.fields import Fields, Value
 from lab.prints.record import PrintRecord
 
@@ -17,6 +18,10 @@ Expected = str | re.Pattern[str] | Fields
 
 class PrintMismatch(AssertionError):
     """The prints of a test differ from the expected ones."""
+
+
+class PrintsLate(PrintMismatch, TimingFailed):
+    """Prints did not come before the deadline, or came at other intervals than the test expects; none was a wrong one."""
 
 
 def clean(text: str) -> str:

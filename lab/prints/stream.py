@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from lab.errors import EvidenceLost, GuestCrashed, GuestError, GuestLacks
 from lab.guest.lacks import in_words
 from lab.prints.fields import Fields
-from lab.prints.matching import Expected, PrintMismatch, clean, explain, find, with_fields
+from lab.prints.matching import Expected, PrintMismatch, PrintsLate, clean, explain, find, with_fields
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, PrintSource, Record
 
 __all__ = ["Expected", "PrintMismatch", "PrintStream", "clean", "fault_error", "first_fault", "guest_gaps", "render"]
@@ -147,7 +147,9 @@ class PrintStream:
             skip_others: Ignore prints that do not match; otherwise any print that is not the next expected one is a failure.
 
         Raises:
-            PrintMismatch: Another print came, or the deadline passed; the message compares both lists.
+            PrintMismatch: Another print came; the message compares both lists.
+            PrintsLate: The deadline passed, or two prints are not ``guest_gap`` apart. A ``PrintMismatch`` too, and a
+                ``TimingFailed``.
             EvidenceLost: Prints are missing.
             GuestCrashed: The driver faulted.
             GuestLacks: The driver called a function that this guest does not have.
@@ -167,13 +169,14 @@ class PrintStream:
 
         self._source.wait(begin, decided, timeout=max(deadline - self._clock(), 0.0))
         came = _prints(self._checked())[self._consumed :]
-        found, _ = find(wanted, came, skip_others)
+        found, wrong = find(wanted, came, skip_others)
         if len(found) < len(wanted):
             came = self.drain()[self._consumed :]
-            found, _ = find(wanted, came, skip_others)
+            found, wrong = find(wanted, came, skip_others)
         if len(found) < len(wanted):
             of_load = max(len(self.load) - self._consumed, 0)
-            raise PrintMismatch(explain(wanted, came, timeout, skip_others=skip_others, of_load=of_load))
+            kind = PrintMismatch if wrong else PrintsLate
+            raise kind(explain(wanted, came, timeout, skip_others=skip_others, of_load=of_load))
         self._consumed += found[-1] + 1 if found else 0
         records = [with_fields(item, came[index]) for item, index in zip(wanted, found, strict=True)]
         if guest_gap is not None:
@@ -244,7 +247,7 @@ def _check_gaps(records: Sequence[PrintRecord], guest_gap: tuple[float, float]) 
     least, most = guest_gap
     for index, gap in enumerate(guest_gaps(records)):
         if not least <= gap <= most:
-            raise PrintMismatch(
+            raise PrintsLate(
                 f"{gap:.6f} guest seconds between prints {index + 1} and {index + 2}, not {least:g} to {most:g}:\n"
                 + render(records)
             )

@@ -1,0 +1,45 @@
+"""``with timing("…")``: a suite says which of its assertions are about time.
+
+An assertion about time can fail although the driver is right: when its guest got no processor time. One about anything else
+cannot. Only the suite knows which is which, and this is the one place where it says so.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Literal
+
+from lab.errors import TimingFailed
+from lab.gate.blame import judges_the_driver
+from lab.prints.matching import PrintMismatch
+
+
+class timing:
+    """Assertions inside of ``with timing("what must hold"):`` are about time.
+
+    If one fails while the guest waited for a processor of the host, the driver is not accused: the test is run again in a fresh
+    guest (docs/runs.md). Keep everything else outside: a wrong text is wrong on a busy host, too. ``prints.expect()`` says by
+    itself whether a print was late or a wrong one.
+
+    Args:
+        what: What must hold, in a few words, such as ``ticks are one second apart``. It begins the message.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """Raise an assertion that failed inside as :class:`TimingFailed`, in its own place and with its own text.
+
+        Raises:
+            TimingFailed: An assertion or ``pytest.fail()`` inside has failed.
+        """
+        __tracebackhide__ = True
+        if error is None or isinstance(error, TimingFailed | PrintMismatch) or not judges_the_driver(error):
+            return False
+        raise TimingFailed(f"{self._what}: {str(error).strip() or 'assertion failed'}").with_traceback(trace) from None
