@@ -28,6 +28,7 @@ from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.template import Template
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
+from lab.vm.processor_time import ProcessorReading
 from tests.machines import MachineDouble
 
 LINK = r"\\.\SimSync"
@@ -286,6 +287,19 @@ def _package(
     )
 
 
+@dataclass
+class SimulatedHost:
+    """The account of a host on which a virtual machine waits for this share of each ten seconds."""
+
+    share: float
+    readings: int = 0
+
+    def read(self) -> ProcessorReading:
+        self.readings += 1
+        now = 10.0 * self.readings
+        return ProcessorReading(at=now, waited={1: now * self.share})
+
+
 class SimulatedForks:
     """Forks of simulated guests: the wanted drivers are loaded, and have printed so when they were.
 
@@ -353,6 +367,8 @@ class SimulatedSource:
         log: A line is appended to this file for each boot.
         boot_errors: Raised by the first boots, one each.
         needs: Driver → the drivers that it needs.
+        starved: The share of its time that each guest waits for a processor, in their order; unknown for those after.
+        only_guest: No guest can be had but the first.
     """
 
     folder: Path
@@ -365,6 +381,8 @@ class SimulatedSource:
     manifest: ImageManifest = field(default_factory=manifest)
     guests: list[LiveGuest] = field(default_factory=list)
     forks: SimulatedForks | None = None
+    starved: Sequence[float] = ()
+    only_guest: bool = False
 
     def __post_init__(self) -> None:
         if self.forks is not None:
@@ -409,7 +427,9 @@ class SimulatedSource:
         def open_transport(name: str) -> Transport:
             return SimulatedTransport(machine, prints, name=name)
 
+        number = len(self.guests)
         guest = LiveGuest(
+            read_processor=SimulatedHost(self.starved[number]).read if number < len(self.starved) else None,
             guest_id=guest_id,
             manifest=self.manifest,
             machine=machine,

@@ -20,6 +20,7 @@ from lab.gate.verdict import Decision, Facts, PhaseFact, decide, leaves
 from lab.guest.lacks import PRIVILEGED, module_of
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, Record
 from lab.prints.window import Window
+from lab.vm.processor_time import ProcessorTime
 
 #: How much of a test's prints is searched for the bugcheck message that a kernel prints last.
 _BUGCHECK_TEXT = 8192
@@ -54,6 +55,9 @@ class Findings:
         xfail_reason: Why it was expected to fail, when it did.
         load_refused: A driver's start ended with an error that a missing module has.
         behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
+        processor: How long the guest waited for a processor until the failure, or until the end; None if unknown.
+        can_repeat: The test can be run again in a fresh guest.
+        repeated: This is its second run.
     """
 
     nodeid: str
@@ -76,6 +80,9 @@ class Findings:
     xfail_reason: str | None = None
     load_refused: bool = False
     behind: str | None = None
+    processor: ProcessorTime | None = None
+    can_repeat: bool = False
+    repeated: bool = False
 
     @property
     def all_faults(self) -> list[FaultRecord]:
@@ -177,6 +184,9 @@ class Findings:
             expected_fault=self.expected_fault,
             behind=self.behind,
             known=match_known(known, self.nodeid, self.drivers, today=today),
+            processor=self.processor,
+            can_repeat=self.can_repeat,
+            repeated=self.repeated,
         )
 
     def _unexpected(self) -> list[FaultRecord]:

@@ -25,6 +25,12 @@ The rules, in the order in which they are asked (the first that holds decides):
    - any other lab error: ``infra``;
    - any other exception, in whatever phase: ``test``, ``infra`` for a bug of the lab or a host that has no room left; see
      :mod:`lab.gate.blame`. One that was raised on purpose *from* a lab error or an assertion is judged as that one.
+
+   If all that accuses the driver is about time (``TimingFailed``, ``GuestHung``, the service manager's 1053), and the guest
+   waited for a processor of the host for a quarter of the test or longer (:mod:`lab.gate.starvation`): ``infra``, and the test
+   is run again in a fresh guest, once. The same rules judge the second run: it passes, or it is ``infra`` with the figures if
+   its guest starved as well, or it is ``product``. Where it is unknown how long the guest waited, nothing is excused; with a
+   virtual clock it does not matter.
 6. The test passed although it is marked ``xfail(strict=True)``: ``test``, for its mark is out of date.
 7. The test expected a fault and none came: ``product``.
 8. The test was expected to fail (``xfail``) and did: ``known``. That excuses the driver, and what its answer may do to the
@@ -59,8 +65,10 @@ from lab.errors import (
     SuiteError,
 )
 from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver, place
+from lab.gate.starvation import is_about_time, is_starved, starved_words
 from lab.guest.lacks import in_words
 from lab.prints.record import FaultRecord, GapRecord
+from lab.vm.processor_time import ProcessorTime
 
 Verdict = Literal["passed", "product", "crash", "test", "infra", "known", "skipped"]
 
@@ -106,6 +114,9 @@ class Facts:
         lacks: What a driver could not be loaded for, by the guest's own words, see :mod:`lab.guest.lacks`.
         behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known_issues.match_known`).
+        processor: How long the guest waited for a processor until the failure; None if unknown, or with a virtual clock.
+        can_repeat: The test can be run again in a fresh guest.
+        repeated: This is its second run.
     """
 
     phases: Sequence[PhaseFact]
@@ -122,14 +133,24 @@ class Facts:
     lacks: str = ""
     behind: str | None = None
     known: Sequence[KnownIssue] = ()
+    processor: ProcessorTime | None = None
+    can_repeat: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A verdict, and in one line why; the line is empty only for ``passed``."""
+    """A verdict, and in one line why; the line is empty only for ``passed``.
+
+    Attributes:
+        verdict: The verdict.
+        reason: Why.
+        again: The test is to be run again in a fresh guest: it failed by time, and its guest was starved.
+    """
 
     verdict: Verdict
     reason: str = ""
+    again: bool = False
 
 
 def decide(facts: Facts) -> Decision:
@@ -164,7 +185,7 @@ def _decide(facts: Facts) -> Decision:
         said = f": {_say(first)}" if first is not None else ""
         return Decision(verdict="infra", reason=one_line(f"the virtual machine ended during the test{said}"))
     if first is not None:
-        return Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
+        return _starved(failed, facts) or Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
     if facts.expected_fault is not None and not facts.faults:
         return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not come")
     if facts.xfail_reason is not None:
@@ -254,6 +275,20 @@ def _class_verdict(error: BaseException, phase: PhaseFact, facts: Facts) -> Verd
         # Also in a fixture: an assertion there judges the driver.
         return "product" if facts.uses_lab else "test"
     return "test" if blame(error) == "test" else "infra"
+
+
+def _starved(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
+    """The last part of rule 5: the first failure accuses the driver by time alone, and its guest was starved."""
+    first = failed[0]
+    if facts.processor is None or not is_starved(facts.processor) or _verdict_of(first, facts) != "product":
+        return None
+    for phase in failed:
+        accusers = [e for e in map(cause_of, leaves(phase.error)) if _class_verdict(e, phase, facts) == "product"]
+        if not all(is_about_time(error) for error in accusers):
+            return Decision(verdict="product", reason=one_line(_explain(phase, facts)))
+    again = facts.can_repeat and not facts.repeated
+    words = starved_words(facts.processor, repeated=facts.repeated, again=again)
+    return Decision(verdict="infra", reason=one_line(f"{words}: {_explain(first, facts)}"), again=again)
 
 
 def _explain(phase: PhaseFact, facts: Facts) -> str:

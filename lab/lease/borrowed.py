@@ -79,6 +79,11 @@ class BorrowedSource:
     taken: list[str]
 
     @property
+    def only_guest(self) -> bool:
+        """There is no other guest to run a test again in."""
+        return True
+
+    @property
     def image_dir(self) -> Path:
         """Folder of its image."""
         return self.guest.image_dir

@@ -110,19 +110,20 @@ class GuestPool:
         """Have the next fork restored in the background; for a run without forks, nothing."""
         self._starter.prepare(ForkWish(smp or self._source.manifest.machine.smp, tuple(sorted(drivers))))
 
-    def release(self, reason: str, *, last: bool = False) -> None:
+    def release(self, reason: str, *, last: bool = False, keep: bool = True) -> None:
         """End the guest at work, if there is one, and say why in its life.
 
         Args:
             reason: Why.
             last: No other guest follows.
+            keep: It may be left running, if the pool keeps such guests.
         """
         lease, self._lease = self._lease, None
         if lease is None:
             return
         failed = lease.failures > 0
         wanted = (self._keep == "failed" and failed) or (self._keep == "always" and last)
-        keep = wanted and self.kept is None and lease.guest.alive
+        keep = keep and wanted and self.kept is None and lease.guest.alive
         try:
             lease.guest.close(keep=keep, as_it_is=keep and failed)
         finally:

@@ -17,6 +17,7 @@ from lab.errors import ConfigError, LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
 from lab.lease.protocol import GuestSource
 from lab.plugin import hookspec, markers, options
+from lab.plugin.again import Again
 from lab.plugin.finish import FinishAnyway
 from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
@@ -78,6 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     register_short_names(config)
     recorder = config.stash[_RECORDER] = Recorder()
     config.pluginmanager.register(recorder, "lab-recorder")
+    config.pluginmanager.register(Again(lambda config: config.stash.get(SESSION, None)), "lab-again")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(XdistHooks(recorder), "lab-xdist")
     if not is_worker(config):

@@ -13,6 +13,7 @@ from lab.live.evidence import SavedEvidence
 from lab.plugin.markers import Wishes
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
+from lab.vm.processor_time import ProcessorReading, ProcessorTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Plan:
         own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
         privileged_at: Whether a privileged instruction at an address may be that of a driver of the run.
         scope: What its fork is for, by the isolation.
+        can_repeat: It can be run again in a fresh guest.
+        first_run: In a second run: how the guest of the first one fared.
     """
 
     nodeid: str
@@ -36,6 +39,8 @@ class Plan:
     own_modules: frozenset[str] = frozenset()
     privileged_at: Callable[[int], bool] = lambda _address: True
     scope: str = ""
+    can_repeat: bool = False
+    first_run: ProcessorTime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +65,14 @@ class Service:
         stream: The test's prints while it runs.
         events_from: Number of the last of QEMU's events before the test's window.
         behind: What was before, when the guest had faulted before the test did anything.
+        processor: How long its VM had waited for a processor by then; None if unknown.
     """
 
     lease: Lease
     stream: PrintStream
     events_from: int = 0
     behind: str | None = None
+    processor: ProcessorReading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

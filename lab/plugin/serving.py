@@ -62,7 +62,8 @@ class Serving:
             self._take(run, self._acquire(run))
             return
         behind = None if early is None else f"the test before it ({before})" if before else "the guest's boot"
-        run.serve(Service(lease=lease, stream=stream, events_from=events_from, behind=behind))
+        processor = lease.guest.processor_reading()
+        run.serve(Service(lease=lease, stream=stream, events_from=events_from, behind=behind, processor=processor))
         if early is not None:
             raise fault_error(early, f"the driver crashed before this test did anything, after {behind}: {early.text}")
 

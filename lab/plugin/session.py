@@ -13,6 +13,7 @@ import pytest
 from lab.errors import LabError, SuiteError, TransportError
 from lab.gate.blame import hang_of, is_of_the_suite
 from lab.gate.findings import judge
+from lab.gate.verdict import Decision
 from lab.host.locks import locks_dir
 from lab.lease.host_lock import HostLock
 from lab.lease.lease import Lease
@@ -29,6 +30,7 @@ from lab.plugin.markers import Wishes, with_needs
 from lab.plugin.options import LabConfig
 from lab.plugin.phases import PhaseEnd, Plan
 from lab.plugin.requirements import Requirements
+from lab.plugin.second_run import SecondRuns
 from lab.plugin.serving import Serving
 from lab.plugin.testrun import TestRun
 from lab.plugin.triage import Triage
@@ -86,6 +88,7 @@ class LabSession:
         self._isolation = Isolation(wishes, scopes or {})
         self._nextid: str | None = None
         self._last_here = False
+        self._sharing = False
         self._forks_written = False
         patience = Patience(say)
         self._host_lock = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
@@ -107,6 +110,7 @@ class LabSession:
             kernel_prints=config.kernel_prints,
         )
         self._serving = Serving(self.pool, self.evidence)
+        self.second_runs = SecondRuns(source, self.pool, debugged=debugged, say=say)
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Write down which tests the run has, and say which forks it will ask for."""
@@ -128,6 +132,9 @@ class LabSession:
             nodeid: The test.
             nextid: The one after it, where it is known.
         """
+        if self._sharing:  # the second run of a test that has it
+            yield
+            return
         wishes = self._isolation.wishes(nodeid)
         self._nextid = nextid
         self._last_here = False
@@ -136,9 +143,11 @@ class LabSession:
         alone = wishes.cpus and not self._requirements.will_skip(wishes)
         try:
             with self._host_lock.alone() if alone else self._host_lock.shared():
+                self._sharing = True
                 try:
                     yield
                 finally:
+                    self._sharing = False
                     if self._spent() and self.pool.current is not None:
                         self.pool.release(self.pool.current.condemned or TESTS_OVER)
         finally:
@@ -156,6 +165,8 @@ class LabSession:
             own_modules=self.imports.own,
             privileged_at=self.imports.privileged_at,
             scope=self._isolation.next_scope(nodeid),
+            can_repeat=self.second_runs.possible,
+            first_run=self.second_runs.begin(),
         )
         run = self.run = TestRun(plan)
         lease = self.pool.current if plan.uses_guest else None
@@ -198,6 +209,7 @@ class LabSession:
         error = call.excinfo.value if call.excinfo is not None else None
         error = hang_of(error) or error
         if run.lease is not None and error is not None:
+            run.note_processor(run.lease.guest.processor_reading())
             self._triage.excuse(run, run.lease, report, error)
             self._triage.excuse_lack(run, run.lease, report, error)
         if isinstance(error, SuiteError) and report.outcome == "failed" and not is_of_the_suite(error):
@@ -213,6 +225,8 @@ class LabSession:
                 run.lease.condemn(f"kept as {run.nodeid} left it")
             report.sections.append(("kernel prints", self._triage.prints_text(run, run.lease) or "(none)"))
             report.sections.append(("guest", f"{run.lease.life.guest_id}: {self.guest_text}"))
+        if report.outcome == "failed":
+            self.second_runs.phase_failed(self._judge(run))
         if report.when == "teardown":
             self._finish(run, report)
 
@@ -278,8 +292,12 @@ class LabSession:
         lease = self.pool.current
         return lease is not None and bool(lease.guest.template) and (bool(lease.condemned) or self._last_here)
 
+    def _judge(self, run: TestRun) -> Decision:
+        return judge(run.findings, self.config.known, today=datetime.datetime.now(tz=datetime.UTC).date())
+
     def _finish(self, run: TestRun, report: pytest.TestReport) -> None:
-        decision = judge(run.findings, self.config.known, today=datetime.datetime.now(tz=datetime.UTC).date())
+        decision = self._judge(run)
+        self.second_runs.end(decision, run.processor)
         entry = run.entry(decision, self.worker, self.evidence.entries(run.gathered.evidence))
         self._writer.test(entry)
         report.user_properties += user_properties(entry, guest=self.guest_text, image_key=self._image_key, hashes=self._hashes)

@@ -13,8 +13,9 @@ from lab.plugin.phases import Closing, Gathered, HandOver, Hang, PhaseEnd, Plan,
 from lab.prints.record import EventRecord, Record
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
-from lab.report.entries import event_entry, fault_entry, print_entry, sign_entry, step_entries
+from lab.report.entries import event_entry, fault_entry, print_entry, processor_entry, sign_entry, step_entries
 from lab.report.model import EvidenceFile, TestEntry
+from lab.vm.processor_time import ProcessorReading, ProcessorTime, between
 
 
 class TestRun:
@@ -45,6 +46,7 @@ class TestRun:
         self._hang: Hang | None = None
         self._closing: Closing | None = None
         self._gathered = Gathered()
+        self._processor: ProcessorReading | None = None
 
     # What its phases found out, in the order in which it may happen.
 
@@ -67,6 +69,10 @@ class TestRun:
     def end_phase(self, end: PhaseEnd) -> None:
         """Setup, call or teardown has ended."""
         self._phases.append(end)
+
+    def note_processor(self, reading: ProcessorReading | None) -> None:
+        """A phase has failed, or the window is closed: how long the VM has waited. The first one that is known counts."""
+        self._processor = self._processor or reading
 
     def note_answer(self, answers: bool) -> None:
         """After a hang, the guest was asked for something else: it answered or not."""
@@ -161,6 +167,11 @@ class TestRun:
         return self._gathered
 
     @property
+    def processor(self) -> ProcessorTime | None:
+        """How long its guest waited for a processor, until its first failure or its end; None if unknown."""
+        return between(self._service.processor, self._processor) if self._service else None
+
+    @property
     def uses_lab(self) -> bool:
         """Whether it has to do with a driver at all; a fixture may also be asked for by its name while the test runs."""
         return self.plan.uses_guest or self.lease is not None or self.wishes != Wishes()
@@ -191,6 +202,9 @@ class TestRun:
             xfail_reason=next(expected, None),
             load_refused=self._load_refused,
             behind=self._service.behind if self._service else None,
+            processor=self.processor,
+            can_repeat=self.plan.can_repeat,
+            repeated=self.plan.first_run is not None,
         )
 
     def entry(self, decision: Decision, worker: str, files: Sequence[EvidenceFile] = ()) -> TestEntry:
@@ -227,7 +241,17 @@ class TestRun:
             evidence=list(files),
             evidence_steps=step_entries(saved.steps) if saved else [],
             hang=saved.hang if saved else None,
+            note=self._note(),
+            processor=processor_entry(self.processor),
         )
+
+    def _note(self) -> str:
+        """Why it was run again, with the figures of both runs; empty for a first run."""
+        first = self.plan.first_run
+        if first is None:
+            return ""
+        this = f"it {self.processor.text}" if self.processor is not None else "how long it waited for a processor is unknown"
+        return f"run again in a fresh guest: the first run failed by time while its guest {first.text}; in this run {this}"
 
     def _records(self) -> Sequence[Record]:
         """What has come in the test's window."""

@@ -106,6 +106,7 @@ class Triage:
         lease = run.lease
         if lease is None or run.window is not None:
             return
+        run.note_processor(lease.guest.processor_reading())
         if run.hang is not None:
             # The lab has ended it. What the guest said about that is recorded, and is no fault of the test's.
             run.close(Closing(window=without_faults(lease.ledger.close(alive=False), after=run.hang.records_to)))

@@ -194,6 +194,7 @@ def _attempt(entry: TestEntry, last: bool) -> Attempt:
         details="" if last else entry.details,
         prints=[] if last else entry.prints,
         evidence=[] if last else entry.evidence,
+        processor=entry.processor,
     )
 
 

@@ -17,9 +17,11 @@ from lab.report.model import (
     ForksEntry,
     GuestEntry,
     PrintEntry,
+    ProcessorEntry,
     TemplateEntry,
 )
 from lab.snapshot.fork_request import ForkFigures
+from lab.vm.processor_time import ProcessorTime
 
 
 def print_entry(record: PrintRecord) -> PrintEntry:
@@ -76,6 +78,19 @@ def sign_entry(sign: CrashSign) -> Fault:
 def step_entries(steps: Iterable[Step]) -> list[EvidenceStep]:
     """Turn the steps of a collection into their entries in the report."""
     return [EvidenceStep(name=s.name, seconds=round(s.seconds, 3), ok=s.ok, skipped=s.skipped, detail=s.detail) for s in steps]
+
+
+def processor_entry(processor: ProcessorTime | None) -> ProcessorEntry | None:
+    """Turn what is known of a guest's processor time into its entry in the report."""
+    if processor is None:
+        return None
+    return ProcessorEntry(
+        wall_s=round(processor.wall_s, 3),
+        waited_s=round(processor.waited_s, 3),
+        share=round(processor.share, 3),
+        stolen_s=None if processor.stolen_s is None else round(processor.stolen_s, 3),
+        pressure_s=None if processor.pressure_s is None else round(processor.pressure_s, 3),
+    )
 
 
 def guest_entry(

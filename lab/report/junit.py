@@ -41,6 +41,7 @@ def user_properties(entry: TestEntry, *, guest: str, image_key: str, hashes: Map
         "lab_worker": entry.worker,
         "lab_fault": entry.fault.code if entry.fault else "",
         "lab_fault_place": entry.fault.where if entry.fault else "",
+        "lab_note": entry.note,
     }
     found |= {f"lab_driver_sha256_{name}": hashes[name] for name in entry.drivers if name in hashes}
     evidence = [(EVIDENCE_PROPERTY, file.path) for file in entry.evidence if not file.path.endswith("/")]

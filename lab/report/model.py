@@ -112,6 +112,16 @@ class EvidenceStep(_Model):
     detail: Text = ""
 
 
+class ProcessorEntry(_Model):
+    """How long a guest's virtual machine waited for a processor of the host; see :mod:`lab.vm.processor_time`."""
+
+    wall_s: float = Field(description="host seconds from the test's begin to its first failure, or to its end")
+    waited_s: float = Field(description="seconds of that in which the virtual machine was ready to run and had no processor")
+    share: float = Field(description="waited_s / wall_s; from 0.25 on, nothing is concluded from time")
+    stolen_s: float | None = Field(default=None, description="seconds that an average processor lost to the host's own host")
+    pressure_s: float | None = Field(default=None, description="seconds in which some process of the host waited")
+
+
 class Attempt(_Model):
     """One execution of a test; the last one decides the verdict, none is ever erased.
 
@@ -127,6 +137,7 @@ class Attempt(_Model):
     details: Text = ""
     prints: list[PrintEntry] = Field(default_factory=list)
     evidence: list[EvidenceFile] = Field(default_factory=list)
+    processor: ProcessorEntry | None = None
 
 
 class TestEntry(_Model):
@@ -156,6 +167,10 @@ class TestEntry(_Model):
     evidence_steps: list[EvidenceStep] = Field(default_factory=list, description="how they were gathered, in order")
     hang: Literal["soft", "hard", "unknown"] | None = Field(
         default=None, description="for a guest that did not answer any more: whether its kernel still obeyed its debugger"
+    )
+    note: Text = Field(default="", description="why it was run again, with the figures of both runs; else empty")
+    processor: ProcessorEntry | None = Field(
+        default=None, description="how long its guest waited for a processor; null if unknown, or with a virtual clock"
     )
 
 

@@ -23,6 +23,7 @@ from lab.live.guest import LiveGuest
 from lab.plugin import fixtures, markers, names
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.reader import DeviceReader
+from lab.plugin.timing import timing
 from lab.prints.fields import Fields, fields
 from lab.prints.record import PrintRecord
 from lab.prints.stream import PrintStream
@@ -97,6 +98,11 @@ def summary(thing: object, *, whole: bool = True) -> str:
     paragraph = (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
     text = paragraph if whole else re.split(r"(?<=\.) ", paragraph)[0]
     return markdown(text)
+
+
+def explained(thing: object) -> str:
+    """The second paragraph of a docstring."""
+    return markdown((inspect.getdoc(thing) or "").split("\n\n")[1])
 
 
 def markdown(text: str) -> str:
@@ -247,6 +253,8 @@ def document() -> str:
         f"## Functions\n\n### `{signature(ctl_code, 'ctl_code')}`\n{summary(ctl_code)}\n\n{arguments(ctl_code)}\n"
         f"### `{signature(fields, 'fields')}`\n{summary(fields)}\n\n{example('fields')}\n{arguments(fields)}"
         f"- `fields(…).where(**wanted)`: {summary(Fields.where)}\n"
+        f"\n### `{signature(timing, 'timing')}`\n{summary(timing)} {explained(timing)}\n\n"
+        f"{example('timing')}\n{arguments(timing)}"
     )
     assert used == set(shown), f"examples that the page does not show: {set(shown) - used}"
     return "\n".join(parts)

@@ -19,6 +19,7 @@ from lab.suite import (
     Transfer,
     ctl_code,
     fields,
+    timing,
 )
 
 UPPER = ctl_code("unknown", 0x800)  # CTL_CODE(FILE_DEVICE_UNKNOWN, 0x800, METHOD_BUFFERED, FILE_ANY_ACCESS)
@@ -208,3 +209,11 @@ def test_two_processors(guest: LiveGuest) -> None:
 @pytest.mark.lab_expect_fault(0xC0000005)
 def test_a_fault_that_is_wanted(reader: DeviceReader) -> None:
     reader.ioctl(BREAK)
+
+
+# timing
+def test_an_answer_in_time(reader: DeviceReader) -> None:
+    answer = reader.ioctl(UPPER, b"hello", out=64)
+    assert answer.data == b"HELLO"  # a wrong text is wrong on a busy host, too
+    with timing("the driver answers at once"):
+        assert answer.duration_s < 1

@@ -1,0 +1,61 @@
+"""Second runs of tests that failed by time on a starved guest: which test may have one, and what its first run left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.gate.verdict import Decision
+from lab.lease.pool import GuestPool
+from lab.lease.protocol import GuestSource
+from lab.vm.processor_time import ProcessorTime
+
+
+class SecondRuns:
+    """Knows of the test that runs now whether it is to be run again. It decides nothing: the gate has decided.
+
+    A fork costs a second and a booted guest a minute; both are cheaper than a driver that is accused of what the host did.
+
+    Args:
+        source: Where the guests come from. With the only guest of `--on` there is no other to run a test in.
+        pool: The guest at work is given back to it before the second run.
+        debugged: A person looks at a failed test (``--pdb``), and wants it to stay where it is.
+        say: Shows a line on the terminal.
+    """
+
+    def __init__(self, source: GuestSource, pool: GuestPool, *, debugged: bool, say: Callable[[str], None]) -> None:
+        self._pool = pool
+        self._say = say
+        self._starved: ProcessorTime | None = None
+        self.possible = not debugged and not getattr(source, "only_guest", False)
+        #: Whether pytest must not see the reports of the test yet.
+        self.holds_back = False
+
+    def begin(self) -> ProcessorTime | None:
+        """A test begins; returns how the guest of its first run fared, if it is a second one."""
+        first, self._starved = self._starved, None
+        self.holds_back = False
+        return first
+
+    def phase_failed(self, so_far: Decision) -> None:
+        """A phase has failed, and by what is known so far the verdict would be this."""
+        self.holds_back = so_far.again
+
+    def end(self, decision: Decision, processor: ProcessorTime | None) -> None:
+        """The test has its verdict."""
+        self._starved = processor if decision.again else None
+        self.holds_back = decision.again
+
+    def give_back(self, nodeid: str) -> bool:
+        """Give back the guest of the test that has just ended, if that test is to be run again.
+
+        Args:
+            nodeid: The test.
+
+        Returns:
+            Whether it is.
+        """
+        if self._starved is None:
+            return False
+        self._say(f"{nodeid} is run again in a fresh guest: it failed by time while its guest {self._starved.text}")
+        self._pool.release("starved: its test is run again", keep=False)
+        return True

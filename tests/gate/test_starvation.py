@@ -1,0 +1,97 @@
+"""A failure by time on a starved guest accuses no driver; everything else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.errors import CommandFailed, GuestCrashed, GuestHung, ServiceError, TimingFailed, TransportError
+from lab.gate.starvation import STARVED_SHARE, is_starved
+from lab.gate.verdict import Facts, PhaseFact, Verdict, decide
+from lab.prints.matching import PrintMismatch, PrintsLate
+from lab.vm.processor_time import ProcessorTime
+
+STARVED = ProcessorTime(wall_s=5.0, waited_s=3.0)
+SERVED = ProcessorTime(wall_s=5.0, waited_s=1.0)
+LATE = TimingFailed("ticks are one second apart: assert 3.0 == 1.0")
+
+
+def call(error: BaseException) -> list[PhaseFact]:
+    return [PhaseFact(when="call", outcome="failed", error=error)]
+
+
+def facts(error: BaseException, **more: Any) -> Facts:
+    values: dict[str, Any] = {"processor": STARVED, "can_repeat": True, "guest_answers": True}
+    return Facts(phases=call(error), **(values | more))
+
+
+@pytest.mark.parametrize("error", [LATE, PrintsLate("0 of 1 came"), GuestHung("still runs"), ServiceError("sc start x", 1053)])
+def test_what_is_about_time(error: BaseException) -> None:
+    decision = decide(facts(error))
+    assert (decision.verdict, decision.again) == ("infra", True)
+    assert "waited 3.0 of 5.0 s (60%) for a processor; it is run again in a fresh guest: " in decision.reason
+    assert (decide(facts(error, processor=SERVED)).verdict, decide(facts(error, processor=None)).verdict) == ("product",) * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (AssertionError("a != b"), "product"),
+        (PrintMismatch("kernel print 1 is 'x'"), "product"),
+        (ServiceError("sc start x", 577), "product"),
+        (CommandFailed("client", 3), "product"),
+        (pytest.fail.Exception("no"), "product"),
+        (GuestCrashed(0xD1), "crash"),
+        (TransportError("reset"), "infra"),
+        (KeyError("x"), "test"),
+        (ExceptionGroup("both", [LATE, AssertionError("a != b")]), "product"),
+    ],
+)
+def test_what_is_not(error: BaseException, verdict: Verdict) -> None:
+    decision = decide(facts(error))
+    assert (decision.verdict, decision.again) == (verdict, False)
+
+
+def test_an_assertion_from_a_late_one_is_judged_as_that_one() -> None:
+    error = RuntimeError("the helper's own")
+    error.__cause__ = LATE
+    assert decide(facts(error)).again
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict", "again", "words"),
+    [
+        ({"repeated": True}, "infra", False, "for a processor, in its second run too: ticks"),
+        ({"repeated": True, "processor": SERVED}, "product", False, "ticks are one second apart"),
+        ({"can_repeat": False}, "infra", False, "for a processor: ticks"),
+        ({"uses_lab": False}, "test", False, "ticks"),
+        ({"crash_sign": "the guest reset itself"}, "crash", False, "the guest reset itself"),
+        ({"guest_alive": False}, "infra", False, "the virtual machine ended"),
+    ],
+)
+def test_when_it_is_run_again(more: dict[str, Any], verdict: Verdict, again: bool, words: str) -> None:
+    decision = decide(facts(LATE, **more))
+    assert (decision.verdict, decision.again) == (verdict, again)
+    assert words in decision.reason
+
+
+def test_a_wrong_text_in_a_later_phase_decides() -> None:
+    late = PhaseFact(when="teardown", outcome="failed", error=AssertionError("a handle is open"))
+    decision = decide(Facts(phases=[*call(LATE), late], processor=STARVED, can_repeat=True))
+    assert (decision.verdict, decision.reason) == ("product", "in teardown: a handle is open")
+    gone = PhaseFact(when="teardown", outcome="failed", error=TransportError("gone"))
+    assert decide(Facts(phases=[*call(LATE), gone], processor=STARVED, can_repeat=True)).again
+
+
+def test_a_hang_of_which_nothing_answers_stays_what_it_was() -> None:
+    decision = decide(facts(GuestHung("no answer"), guest_answers=False))
+    assert (decision.verdict, decision.again) == ("infra", False)
+
+
+@given(st.floats(0.1, 1e4), st.floats(0, 1.5))
+def test_the_share_decides(wall: float, share: float) -> None:
+    assert is_starved(ProcessorTime(wall_s=wall, waited_s=wall * share)) is (wall * share / wall >= STARVED_SHARE)
+    assert not is_starved(None)
