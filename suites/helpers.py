@@ -12,6 +12,7 @@ from typing import Protocol
 from lab.guest.probe import ProbeResult, ReadResult
 from lab.prints.record import PrintRecord
 from lab.prints.stream import PrintStream
+from lab.suite import timing
 
 FILE_NOT_FOUND = 2
 NO_USABLE_BUFFER = 31
@@ -107,6 +108,13 @@ def served_of(done: ProbeResult, tag: str) -> int:
 def gaps(served: Sequence[Tick]) -> list[float]:
     """Guest seconds from tick to tick."""
     return [later.at - earlier.at for earlier, later in itertools.pairwise(served)]
+
+
+def shield_held(done: ProbeResult, tag: str = "before") -> None:
+    """Check that reads which were left first, one for each tick, were still pended when they were taken back."""
+    __tracebackhide__ = True
+    with timing("the reads that were left first are still pended"):
+        assert OPERATION_ABORTED in [read.error for read in done.tagged(tag)]
 
 
 def left_and_taken_back(count: int, *, name: str = "") -> str:
