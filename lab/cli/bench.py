@@ -25,7 +25,9 @@ from lab.bench.runner import Outcome, budget_entry, choose, judge_outcomes, run_
 from lab.bench.table import print_report
 from lab.cli.given import Given, takes_settings
 from lab.cli.pytest_args import check_suites
+from lab.cli.resolved import guest_of
 from lab.config import Settings
+from lab.config.machine import Machine
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.accel import QEMU
@@ -35,15 +37,13 @@ from lab.host.paths import runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.folder import read_credentials
 from lab.image.progress import Progress, open_progress
-from lab.image.recipes import ensure_image
 from lab.lease.detached import DetachedGuests
 from lab.lease.image_source import ImageSource
+from lab.live.chosen_drivers import ChosenDrivers
 from lab.live.payload import Payload
-from lab.live.resolve import ResolvedGuest, resolve_guest
+from lab.live.resolve import ResolvedGuest
 from lab.report.outdir import COPIES, check_named, named_folder, timed_folder
 from lab.snapshot.store import TemplateStore
-from lab.toolchain.compile import Arch
-from lab.toolchain.select import DriverPackage, resolve_drivers
 from lab.vm.cleanup import sweep
 
 #: The drivers of the suites that are run.
@@ -114,13 +114,15 @@ def _bench(
     begin = time.monotonic()
     machine = describe_machine()
     with open_progress() as progress:
-        guest = resolve_guest(lambda: ensure_image(settings.values.image, progress), accelerator=settings.values.accelerator)
+        guest = guest_of(_plain(settings), progress)
         progress.stage("drivers")
-        arch = guest.manifest.arch
         folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
         copies = folder.absolute() / COPIES
-        payload = Payload.of(_drivers([FLOOD_DRIVER], copies / "bench", arch, progress))
-        tested = Payload.of(_drivers([], copies / "suites", arch, progress))
+        project = checkout("lab bench")
+        suites = ChosenDrivers(names=TESTED, project=project)
+        flood = replace(suites, paths=(FLOOD_DRIVER,))
+        payload = Payload.of(guest.take_drivers(flood, into=copies / "bench", progress=progress.detail))
+        tested = Payload.of(guest.take_drivers(suites, into=copies / "suites", progress=progress.detail))
         source = _source(guest, payload, folder.absolute(), progress)
         with Bench(
             source=source,
@@ -157,9 +159,9 @@ def _bench(
     return outcomes, judgements
 
 
-def _drivers(paths: list[Path], into: Path, arch: Arch, progress: Progress) -> tuple[DriverPackage, ...]:
-    """The two drivers of the suites, with more beside them."""
-    return resolve_drivers(paths, names=TESTED, into=into, arch=arch, project=checkout("lab bench"), progress=progress.detail)
+def _plain(settings: Settings) -> Settings:
+    """The settings with the image's own machine: figures of other machines could not be compared."""
+    return replace(settings, values=settings.values.model_copy(update={"machine": Machine(), "debug": "none"}))
 
 
 def _source(guest: ResolvedGuest, payload: Payload, folder: Path, progress: Progress) -> ImageSource:

@@ -16,6 +16,7 @@ import typer
 from lab.cli.given import Given, takes_settings
 from lab.cli.guest import detached_guests
 from lab.cli.lend import lend_port
+from lab.cli.resolved import drivers_of
 from lab.config import Settings
 from lab.errors import CommandFailed, ConfigError, HostToolError
 from lab.guest.files import parse_sums, run_labfile
@@ -27,7 +28,7 @@ from lab.lease.gdbstub import gdb_stub
 from lab.live.modules import PROGRAM, loaded_modules
 from lab.report.outdir import COPIES, LATEST
 from lab.toolchain.build import build_drivers
-from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
+from lab.toolchain.select import DriverPackage, read_packages
 from lab.toolchain.symbols import LoadedSymbols, find_function, loaded_symbols
 
 _GDBS = ("gdb", "gdb-multiarch")
@@ -189,13 +190,10 @@ def _packages(settings: Settings, scratch: Path, guest: DetachedGuest) -> list[D
     """Drivers whose symbols are at hand: of the last run, then as they are built now."""
     latest = settings.project / settings.values.out / LATEST / COPIES
     found = list(read_packages(latest) or ()) if latest.is_dir() else []
-    drivers = [Path(driver) for driver in (*settings.values.drivers, *settings.beside)]
-    for path in drivers:
-        if not path.exists():
-            raise ConfigError(f"there is no driver {path}", hint="a folder with a driver.yaml, that file, or a .sys file")
-    if drivers:
-        arch = read_manifest(guest.image_dir).arch
-        found += resolve_drivers(drivers, into=scratch / COPIES, arch=arch, project=settings.project)
+    drivers = drivers_of(settings)
+    drivers.check_paths()
+    if drivers.paths:
+        found += drivers.take(read_manifest(guest.image_dir).arch, into=scratch / COPIES)
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +12,8 @@ from typer.core import TyperCommand
 
 from lab.cli.choices import OpenTransportOption, check_transport
 from lab.cli.given import Given, takes_settings
-from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
+from lab.cli.resolved import guest_of
 from lab.cli.terminal import line_shell, require_terminal, ssh_terminal
 from lab.config import Settings
 from lab.errors import ConfigError, TransportError
@@ -23,11 +22,11 @@ from lab.guest.transport_kind import title_of
 from lab.host.paths import runs_dir, state_dir
 from lab.image.folder import read_manifest
 from lab.image.progress import open_progress
-from lab.image.recipes import ensure_image, existing_image
+from lab.image.recipes import existing_image
 from lab.lease.detached import DetachedGuest, DetachedGuests, access_detached, describe, end_detached, open_detached
 from lab.live.boot import boot_guest
 from lab.live.machine_spec import machine_spec
-from lab.live.resolve import ResolvedGuest, resolve_guest
+from lab.live.resolve import resolve_guest
 from lab.vm.argv import build_argv, command_text
 from lab.vm.cleanup import RunFolder, sweep
 
@@ -76,7 +75,7 @@ def up(
     settings = given.load()
     values = settings.values
     if dry_run:
-        found = _resolve(settings, lambda: existing_image(values.image))
+        found = resolve_guest(values, existing_image, file=settings.file)
         spec = machine_spec(
             found.manifest,
             found.image_dir,
@@ -95,23 +94,11 @@ def up(
     typer.echo(with_own_command(f"try: lab run-in-guest {kept.name} -- ver; lab shell {kept.name}; lab down {kept.name}"))
 
 
-def _resolve(settings: Settings, find_image: Callable[[], Path]) -> ResolvedGuest:
-    values = settings.values
-    return resolve_guest(
-        find_image, accelerator=values.accelerator, machine=values.machine, debug=values.debug, file=settings.file
-    )
-
-
 def _boot(name: str, settings: Settings, *, smp: int | None, guests: DetachedGuests) -> DetachedGuest:
     values = settings.values
     sweep(runs_dir())
     with open_progress() as progress:
-
-        def build() -> Path:
-            with told_when_interrupted(lambda: NOTHING_LEFT):
-                return ensure_image(values.image, progress)
-
-        found = _resolve(settings, build)
+        found = guest_of(settings, progress)
         image = found.image_dir
         found.try_machine(forks=False)
         progress.stage(f"boot {name} ({found.accelerator})")

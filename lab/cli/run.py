@@ -7,7 +7,6 @@ import datetime
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -17,7 +16,6 @@ import typer
 from lab.cli.child import ChildEnd, run_child
 from lab.cli.conclude import conclude, print_paths
 from lab.cli.given import Given, takes_settings
-from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.pytest_args import (
     Refusal,
     ask,
@@ -28,6 +26,7 @@ from lab.cli.pytest_args import (
     read_words,
     work_of,
 )
+from lab.cli.resolved import drivers_of, guest_of
 from lab.cli.runlog import open_log
 from lab.config import Settings
 from lab.config.model import Debug
@@ -37,9 +36,8 @@ from lab.host.console import open_console
 from lab.host.tools import require_tools
 from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import KernelFacts
-from lab.image.progress import Progress, open_progress
-from lab.image.recipes import builder_of, ensure_image
-from lab.live.resolve import ResolvedGuest, resolve_guest
+from lab.image.progress import open_progress
+from lab.image.recipes import builder_of
 from lab.report.assemble import assemble
 from lab.report.elsewhere import find, put_aside
 from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
@@ -48,7 +46,7 @@ from lab.report.runfiles import META_FILE, RUN_FILE, read_meta, read_run
 from lab.report.runlog import LOG_FILE
 from lab.report.sessionfile import read_session
 from lab.report.summary import print_summary
-from lab.toolchain.select import DriverPackage, named_drivers, resolve_drivers
+from lab.toolchain.select import DriverPackage
 
 _Found = TypeVar("_Found")
 
@@ -176,16 +174,13 @@ def _run_suites(
     if out is not None:
         check_named(out)
     made = out is None or not out.exists()
-    drivers = [Path(driver) for driver in settings.values.drivers]
-    beside = [Path(driver) for driver in settings.beside]
-    for driver in (*drivers, *beside):
-        if not driver.exists():
-            raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
+    drivers = drivers_of(settings)
+    drivers.check_paths()
     _require_tools(settings.values.image)
-    warned = _check_drivers(settings.values.image, drivers, beside, root)
+    warned = drivers.check(settings.values.image, warn=say_warning)
     with open_progress() as progress:
         # Now, and not first in every worker: what does not work would be an error of each single test.
-        guest = _resolve(settings, progress, debug)
+        guest = guest_of(settings, progress, debug=debug)
         guest.try_machine(forks=False)
         image, manifest = guest.image_dir, guest.manifest
         now = datetime.datetime.now(tz=datetime.UTC)
@@ -195,15 +190,7 @@ def _run_suites(
         try:
             # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
             # tested is what was there when the user asked for it.
-            packages = resolve_drivers(
-                drivers,
-                beside=beside,
-                into=folder / COPIES,
-                arch=manifest.arch,
-                project=root,
-                progress=progress.detail,
-                warn=say_warning,
-            )
+            packages = guest.take_drivers(drivers, into=folder / COPIES, progress=progress.detail, warn=say_warning)
         except BaseException:
             shutil.rmtree(folder / COPIES, ignore_errors=True)
             (folder / LOG_FILE).unlink(missing_ok=True)
@@ -239,41 +226,10 @@ def _run_suites(
     return code
 
 
-def _resolve(settings: Settings, progress: Progress, debug: Debug) -> ResolvedGuest:
-    """Accelerator, machine and image; the image is built when it is missing."""
-    values = settings.values
-
-    def image() -> Path:
-        with told_when_interrupted(lambda: NOTHING_LEFT):
-            return ensure_image(values.image, progress)
-
-    return resolve_guest(image, accelerator=values.accelerator, machine=values.machine, debug=debug, file=settings.file)
-
-
 def _require_tools(image: str) -> None:
     """All that is missing on this machine, in one message, before the first of it is wanted."""
     builder = builder_of(image)
     require_tools(["run guests", "build drivers"], also=builder.build_tools if builder is not None else ())
-
-
-def _check_drivers(image: str, drivers: Sequence[Path], beside: Sequence[Path], root: Path) -> list[str]:
-    """Tell a wrong manifest at once, and a driver that does not compile before minutes are spent on an image.
-
-    Returns:
-        The compiler's warnings, which are shown by then; the run has no log yet.
-    """
-    warned: list[str] = []
-    if builder_of(image) is None:
-        named_drivers([*drivers, *beside], project=root)  # they are built in a moment, for the processor of the image
-        return warned
-
-    def warn(line: str) -> None:
-        say_warning(line)
-        warned.append(line)
-
-    with tempfile.TemporaryDirectory(prefix="lab-drivers-") as folder:
-        resolve_drivers(drivers, beside=beside, into=Path(folder), arch="x64", project=root, warn=warn)
-    return warned
 
 
 def say_warning(line: str) -> None:

@@ -15,15 +15,14 @@ import typer
 
 from lab.cli.given import Given, takes_settings
 from lab.cli.guest import detached_guests, print_ways
-from lab.cli.interrupt import NOTHING_LEFT, told_when_interrupted
 from lab.cli.invocation import with_own_command
+from lab.cli.resolved import drivers_of, guest_of
 from lab.config import Settings
 from lab.errors import ConfigError, SnapshotFailed
 from lab.host.accel import QEMU
 from lab.host.paths import cache_dir, runs_dir, templates_dir
 from lab.host.qemu import qemu_version
 from lab.image.progress import Progress, open_progress
-from lab.image.recipes import ensure_image
 from lab.image.store import list_images
 from lab.lease.detached import describe
 from lab.lease.image_source import make_forks
@@ -31,14 +30,11 @@ from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.live.payload import Payload
 from lab.live.print_wiring import can_resume, why_not_forked
-from lab.live.resolve import resolve_guest
 from lab.report.outdir import COPIES
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template, TemplateWish
-from lab.toolchain.known import known_components
-from lab.toolchain.select import resolve_drivers
 from lab.vm.cleanup import RunFolder, sweep
 
 #: `lab run` tests drivers; these commands only copy and load them.
@@ -165,12 +161,7 @@ def _forks(
 ) -> tuple[Forks, ForkWish]:
     """Where forks come from, by the settings; image and drivers are built when they are missing."""
     values = settings.values
-
-    def image() -> Path:
-        with told_when_interrupted(lambda: NOTHING_LEFT):
-            return ensure_image(values.image, progress)
-
-    guest = resolve_guest(image, accelerator=values.accelerator, machine=values.machine, file=settings.file)
+    guest = guest_of(settings, progress, debug="none")
     manifest, hardware = guest.manifest, guest.hardware
     if not can_resume(manifest):
         raise SnapshotFailed(
@@ -179,14 +170,9 @@ def _forks(
         )
     if lost := guest.try_machine(forks=True):
         raise SnapshotFailed(f"guests of {manifest.name} cannot be forked: {lost}", hint="boot it instead: `lab up`")
-    chosen = [Path(path) for path in values.drivers]
-    packages = resolve_drivers(
-        chosen,
-        beside=[Path(path) for path in settings.beside],
-        names=[name for name in load or () if name in known_components(settings.project)],
+    packages = guest.take_drivers(
+        drivers_of(settings, names=tuple(load or ())),
         into=copies,
-        arch=manifest.arch,
-        project=settings.project,
         progress=progress.detail,
         warn=lambda line: typer.echo(f"lab: {line}", err=True),
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.cli.pytest_args import Refusal, check_suites, child_environment, read_words
+from lab.cli.resolved import drivers_of
 from lab.cli.watch import watch_suites
 from lab.cli.watched import Watched
 from lab.config import Settings
@@ -52,10 +53,9 @@ def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None,
         raise ConfigError("--watch and a debugger (--pdb) both need the terminal", hint="leave out one of them")
     named = words.suites or settings.values.suites
     suites = check_suites(named, given=given or bool(words.suites), root=settings.project, packages=words.packages)
-    drivers = [Path(driver) for driver in (*settings.values.drivers, *settings.beside)]
-    for driver in drivers:
-        if not driver.exists():
-            raise ConfigError(f"there is no driver {driver}", hint="a folder with a driver.yaml, that file, or a .sys file")
+    chosen = drivers_of(settings)
+    chosen.check_paths()
+    drivers = [*chosen.paths, *chosen.beside]
     places = tuple(dict.fromkeys(Path(suite.partition("::")[0]).resolve() for suite in suites))
 
     def watched() -> Watched:

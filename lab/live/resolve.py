@@ -1,7 +1,8 @@
 """What the guests of a command are made from, looked at once: accelerator, machine, image and the manifest as they boot.
 
 `lab run`, `lab up`, `lab fork`, `lab bench` and plain pytest all come here. What is quick and often wrong is looked at first:
-it is known before an image is built.
+it is known before an image is built. The drivers follow, because the image says for which processor they are built; see
+:mod:`lab.live.chosen_drivers`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 from lab.config.machine import Machine
-from lab.config.model import Accelerator
+from lab.config.model import Debug, SessionSettings
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
+from lab.live.chosen_drivers import ChosenDrivers
 from lab.live.hardware import check_machine, fit
-from lab.live.print_wiring import Debug, booted_as
+from lab.live.print_wiring import booted_as
 from lab.live.trial import try_hardware
+from lab.toolchain.select import DriverPackage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,31 +55,40 @@ class ResolvedGuest:
             forks=forks,
         )
 
+    def take_drivers(
+        self,
+        drivers: ChosenDrivers,
+        *,
+        into: Path,
+        progress: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> tuple[DriverPackage, ...]:
+        """Build drivers for these guests; see :meth:`lab.live.chosen_drivers.ChosenDrivers.take`."""
+        return drivers.take(self.manifest.arch, into=into, progress=progress, warn=warn)
+
 
 def resolve_guest(
-    find_image: Callable[[], Path],
+    values: SessionSettings,
+    find_image: Callable[[str], Path],
     *,
-    accelerator: Accelerator = "auto",
-    machine: Machine | None = None,
-    debug: Debug = "none",
     file: Path | None = None,
+    debug: Debug | None = None,
 ) -> ResolvedGuest:
     """Look at all that guests are made from.
 
     Args:
-        find_image: Gives the folder of the image; may build it.
-        accelerator: As the user wants it.
-        machine: What the lab file adds to the machine; None: nothing.
-        debug: ``kd``: guests boot with their kernel debugger on.
+        values: The settings in force: image, accelerator, machine, debugger.
+        find_image: Gives the folder of the image with this name; may build it.
         file: The lab file, for errors.
+        debug: Instead of the setting, for guests that cannot boot with their kernel debugger.
 
     Raises:
         LabError: No such accelerator works here, QEMU does not take the machine, or the image cannot be had or used.
     """
-    chosen = choose_accelerator(accelerator, probe_accelerators(cache_dir()))
-    hardware = check_machine(machine or Machine(), file=file, qemu=QEMU)
-    image_dir = find_image()
-    manifest = booted_manifest(image_dir, debug, hardware)
+    chosen = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
+    hardware = check_machine(values.machine, file=file, qemu=QEMU)
+    image_dir = find_image(values.image)
+    manifest = booted_manifest(image_dir, debug or values.debug, hardware)
     return ResolvedGuest(image_dir=image_dir, manifest=manifest, accelerator=chosen, hardware=hardware, file=file)
 
 

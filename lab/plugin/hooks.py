@@ -110,8 +110,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: wishes[item.nodeid].cpus or 0)
     if config.getoption("collectonly", False):
         return
-    from lab.plugin.run_guests import NoSource, make_source
-    from lab.toolchain.select import named_drivers
+    from lab.plugin.run_guests import NoSource, chosen_drivers, make_source
 
     chosen = options_of(config)
     if OUT not in config.stash:
@@ -129,7 +128,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             command=command_of_controller(config),
             root=config.rootpath,
             workers=worker_count(config),
-            named=named_drivers([Path(driver) for driver in chosen.drivers], project=chosen.project),
+            named=chosen_drivers(chosen).named(),
         )
     except NoDriver as error:
         raise pytest.UsageError(str(error)) from None

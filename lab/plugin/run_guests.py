@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import cast
 
 import pytest
-from filelock import FileLock
 
-from lab.errors import ConfigError, LabError, NoDriver
+from lab.errors import ConfigError, LabError
 from lab.host.accel import QEMU
 from lab.host.paths import runs_dir, state_dir, templates_dir
 from lab.host.qemu import qemu_version
@@ -21,6 +20,7 @@ from lab.lease.borrowed import borrow, check_image
 from lab.lease.detached import DetachedGuests
 from lab.lease.image_source import ImageSource, with_forks
 from lab.lease.protocol import GuestSource
+from lab.live.chosen_drivers import ChosenDrivers
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.live.print_wiring import found_booted
@@ -30,8 +30,7 @@ from lab.plugin.xdist_hooks import worker_count
 from lab.report.outdir import COPIES
 from lab.snapshot.store import TemplateStore
 from lab.toolchain.compile import Arch
-from lab.toolchain.known import known_components
-from lab.toolchain.select import DriverPackage, read_packages, resolve_drivers
+from lab.toolchain.select import DriverPackage
 from lab.vm.cleanup import sweep
 
 _LOG = logging.getLogger(__name__)
@@ -54,13 +53,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         return cast(GuestSource, replaced)
     if options.on:
         return _borrowed(config, options, out, marked)
-    guest = resolve_guest(
-        lambda: existing_image(options.image),
-        accelerator=options.accelerator,
-        machine=options.machine,
-        debug=options.debug,
-        file=options.file,
-    )
+    guest = resolve_guest(options, existing_image, file=options.file)
     sweep(runs_dir())
     source = ImageSource(
         image_dir=guest.image_dir,
@@ -107,61 +100,13 @@ def _borrowed(config: pytest.Config, options: LabConfig, out: Path, marked: Coll
 
 
 def _drivers(options: LabConfig, out: Path, arch: Arch, marked: Collection[str]) -> tuple[DriverPackage, ...]:
-    return _own_drivers(
-        [Path(driver) for driver in options.drivers],
-        out,
-        arch=arch,
-        beside=[Path(driver) for driver in options.beside],
-        marked=marked,
-        project=options.project,
-    )
+    """The run's own copies of its drivers: made by `lab run`, or by the first of its workers that comes here."""
+    return chosen_drivers(options).take_once(arch, into=out / COPIES, marked=marked)
 
 
-#: Below the copies: of drivers that no option and no lab file names, but a marker does.
-_MARKED = "marked"
-
-
-def _own_drivers(
-    paths: Sequence[Path],
-    out: Path,
-    *,
-    arch: Arch,
-    beside: Sequence[Path] = (),
-    marked: Collection[str] = (),
-    project: Path | None = None,
-) -> tuple[DriverPackage, ...]:
-    """The run's own copies of its drivers: taken by `lab run`, or by the first of its workers that comes here.
-
-    Raises:
-        NoDriver: The tests name drivers, and the run has none at all.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with FileLock(out / ".drivers.lock"):
-        packages = read_packages(out / COPIES)
-        if packages is None:
-            packages = resolve_drivers(paths, beside=beside, into=out / COPIES, arch=arch, project=project)
-        lacking = set(marked) - {package.name for package in packages}
-        if not lacking:
-            return packages
-        known = known_components(project)
-        names = sorted(name for name in lacking if name in known and known[name].manifest.kind == "driver")
-        if not names and not packages:
-            raise _no_driver(lacking)
-        into = out / COPIES / _MARKED
-        more = read_packages(into) if names else ()
-        if more is None:
-            present = [package.name for package in packages]
-            more = resolve_drivers(names=names, present=present, into=into, arch=arch, project=project)
-        return (*packages, *more)
-
-
-def _no_driver(wanted: Collection[str]) -> NoDriver:
-    """What to say of a run without a driver whose tests ask for some."""
-    return NoDriver(
-        f"this run has no driver, and its tests ask for {', '.join(sorted(wanted))}",
-        hint="add its folder, driver.yaml or .sys under `drivers:` in lab.yaml, or use --driver PATH (pytest: --lab-driver);"
-        " `lab init` writes a lab.yaml",
-    )
+def chosen_drivers(options: LabConfig) -> ChosenDrivers:
+    """The drivers that the options name."""
+    return ChosenDrivers.of(options, beside=options.beside, project=options.project)
 
 
 def make_progress(config: pytest.Config) -> Callable[[str], None]:

@@ -41,6 +41,10 @@ def test_verdicts_are_decided_in_the_gate_alone() -> None:
     assert found == []
 
 
+def test_one_module_takes_the_drivers_of_guests() -> None:
+    assert {name for name, tree in modules() if list(calls(tree, ("resolve_drivers",)))} == {"live/chosen_drivers.py"}
+
+
 def test_one_module_writes_the_results_of_a_run() -> None:
     assert {name for name, tree in modules() if list(calls(tree, _WRITERS))} == {"report/publish.py"}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli import run as run_module
+from lab.cli import resolved
 from lab.host.accel import Accelerator, Accelerators
-from lab.live import resolve
+from lab.live import chosen_drivers, resolve
 from tests.simulated import manifest
 
 #: Does for a handful of guestless tests what the plugin does for real ones: meta, announcements, verdicts.
@@ -90,8 +90,8 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
 def _no_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No image is built and no driver compiled."""
     image = tmp_path / "image"
-    monkeypatch.setattr(run_module, "ensure_image", lambda _name, _progress: image)
+    monkeypatch.setattr(resolved, "ensure_image", lambda _name, _progress: image)
     monkeypatch.setattr(resolve, "read_manifest", lambda _image: manifest())
     found = Accelerators(kvm=Accelerator("kvm", True, "", 0.2), tcg=Accelerator("tcg", True, "", 0.3))
     monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: found)
-    monkeypatch.setattr(run_module, "resolve_drivers", lambda *_args, **_options: ())
+    monkeypatch.setattr(chosen_drivers, "resolve_drivers", lambda *_args, **_options: ())

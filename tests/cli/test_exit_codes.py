@@ -30,9 +30,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(TESTS)!r})
 from simulated import manifest
-from lab.cli import run
+from lab.cli import resolved
 from lab.live import resolve
-run.ensure_image = lambda name, progress: Path("image")
+resolved.ensure_image = lambda name, progress: Path("image")
 resolve.read_manifest = lambda image: manifest()
 resolve.choose_accelerator = lambda wanted, found: "tcg"
 resolve.probe_accelerators = lambda cache: None

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner, Result
 
+from lab.cli import resolved
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
@@ -26,7 +27,8 @@ from lab.errors import ConfigError, HostToolError
 from lab.gate.verdict import Verdict
 from lab.host.accel import Accelerator, Accelerators
 from lab.image.registry import kind_named
-from lab.live import resolve
+from lab.live import chosen_drivers, resolve
+from lab.live.chosen_drivers import ChosenDrivers
 from lab.report.model import ImageEntry, RunReport, TestEntry, kind_entry
 from lab.report.runfiles import RunMeta, write_meta
 from lab.report.sessionfile import SessionFacts, write_session
@@ -163,7 +165,7 @@ def test_pytest_gets_what_was_asked_for(
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw7")
     monkeypatch.setenv("LAB_TRANSPORT", "ssh")
     (tmp_path / "mine").mkdir()
-    monkeypatch.setattr(run_module, "_check_drivers", lambda *_: [])
+    monkeypatch.setattr(ChosenDrivers, "check", lambda *_, **__: [])
     (tmp_path / "lab.yaml").write_text("boot_timeout: 90.5\n", encoding="utf-8")
     arguments = [
         "--driver",
@@ -283,7 +285,7 @@ def test_wrong_usage_is_told_before_anything_starts(
 ) -> None:
     suite(GREEN)
     monkeypatch.setattr(run_module, "run_child", lambda *_args, **_options: pytest.fail("pytest was started"))
-    monkeypatch.setattr(run_module, "ensure_image", lambda *_args: pytest.fail("the image was touched"))
+    monkeypatch.setattr(resolved, "ensure_image", lambda *_args: pytest.fail("the image was touched"))
     result = lab("run", *arguments)
     assert isinstance(result.exception, ConfigError)
     assert said in str(result.exception)
@@ -397,12 +399,12 @@ def test_c(): pass
 PROGRAM = """\
 import sys, types
 from pathlib import Path
-from lab.cli import run
-from lab.live import resolve
-run.ensure_image = lambda name, progress: Path("image")
+from lab.cli import resolved
+from lab.live import chosen_drivers, resolve
+resolved.ensure_image = lambda name, progress: Path("image")
 none = types.SimpleNamespace(source="none")
 resolve.read_manifest = lambda image: types.SimpleNamespace(arch="x64", kernel=None, prints=none)
-run.resolve_drivers = lambda *args, **options: ()
+chosen_drivers.resolve_drivers = lambda *args, **options: ()
 resolve.choose_accelerator = lambda wanted, found: "tcg"
 resolve.probe_accelerators = lambda cache: None
 from lab.cli.main import main
@@ -526,8 +528,8 @@ def test_a_driver_is_read_and_built_before_an_image_is(suite: Suite, tmp_path: P
     suite(GREEN)
     (tmp_path / "driver.yaml").write_text("name: kettle\nnonsense: 1\n", encoding="utf-8")
     order: list[str] = []
-    monkeypatch.setattr(run_module, "ensure_image", lambda name, progress: order.append("image"))
-    monkeypatch.setattr(run_module, "builder_of", lambda image: None)  # whatever this machine has
+    monkeypatch.setattr(resolved, "ensure_image", lambda name, progress: order.append("image"))
+    monkeypatch.setattr(chosen_drivers, "builder_of", lambda image: None)  # whatever this machine has
     result = lab("run", "--driver", str(tmp_path / "driver.yaml"))
     assert isinstance(result.exception, ConfigError)
     assert "nonsense" in str(result.exception)
@@ -535,8 +537,8 @@ def test_a_driver_is_read_and_built_before_an_image_is(suite: Suite, tmp_path: P
     def fails(*args: object, **options: object) -> None:
         raise ConfigError("does not compile")
 
-    monkeypatch.setattr(run_module, "resolve_drivers", fails)
-    monkeypatch.setattr(run_module, "builder_of", lambda image: kind_named("wine"))
+    monkeypatch.setattr(chosen_drivers, "resolve_drivers", fails)
+    monkeypatch.setattr(chosen_drivers, "builder_of", lambda image: kind_named("wine"))
     result = lab("run")
     assert "does not compile" in str(result.exception)
     assert order == []

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lab import errors
+from lab.cli import resolved
 from lab.cli import templates as module
 from lab.cli.main import app
 from lab.errors import ConfigError, LabError, SnapshotFailed
@@ -86,7 +87,7 @@ def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
     monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: None)
     monkeypatch.setattr(resolve, "choose_accelerator", lambda _wanted, _found: "tcg")
-    monkeypatch.setattr(module, "ensure_image", lambda _name, _progress: tmp_path)
+    monkeypatch.setattr(resolved, "ensure_image", lambda _name, _progress: tmp_path)
     monkeypatch.setattr(resolve, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "relay"}))
     error = lab(command, "--guest", "windows-11").exception
     assert isinstance(error, SnapshotFailed)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from lab.cli import resolved
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
 from lab.cli.pytest_args import Refusal, joined, read_words
 from lab.config.words import Words
+from lab.live.chosen_drivers import ChosenDrivers
 from lab.report.model import RunReport
 
 Suite = Callable[[str], Path]
@@ -89,7 +91,7 @@ def test_what_pytest_refuses_is_told_before_anything_is_built(
 ) -> None:
     found = read_words(words, default=["suites"], environ=os.environ)
     assert isinstance(found, Refusal)
-    monkeypatch.setattr(run_module, "ensure_image", lambda *_: pytest.fail("an image was asked for"))
+    monkeypatch.setattr(resolved, "ensure_image", lambda *_: pytest.fail("an image was asked for"))
     result = lab(*words)
     assert result.exit_code == 2
     assert words[-1] in result.output
@@ -148,7 +150,7 @@ def test_no_test_to_show_is_nothing_checked(options: Path) -> None:
 def test_what_is_shown_needs_no_guest_and_ends_well(
     options: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
 ) -> None:
-    monkeypatch.setattr(run_module, "ensure_image", lambda *_: pytest.fail("an image was asked for"))
+    monkeypatch.setattr(resolved, "ensure_image", lambda *_: pytest.fail("an image was asked for"))
     result = lab(*words)
     assert result.exit_code == 0, result.output
     assert said in result.output
@@ -181,8 +183,8 @@ def test_the_root_folder_is_the_suites(
     suite(GREEN)
     (tmp_path / "pytest.ini").unlink()
     far = tmp_path_factory.mktemp("far")
-    monkeypatch.setattr(run_module, "ensure_image", lambda _name, _progress: far)
-    monkeypatch.setattr(run_module, "_check_drivers", lambda *_: [])
+    monkeypatch.setattr(resolved, "ensure_image", lambda _name, _progress: far)
+    monkeypatch.setattr(ChosenDrivers, "check", lambda *_, **__: [])
     more: Sequence[str] = _places(far).get(option, [])
     out = far / "out" if option == "out" else tmp_path / "o"
     result = lab("-n0", *more, *([] if option == "out" else ["--out", str(out)]), "suites")

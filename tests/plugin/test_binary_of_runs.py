@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.plugin.run_guests import _own_drivers
+from lab.live.chosen_drivers import ChosenDrivers
 from lab.toolchain.select import PACKAGES_FILE
 from tests.plugin.conftest import Inner
 
@@ -40,5 +40,5 @@ def test_a_worker_takes_the_copies_that_are_there(tmp_path: Path) -> None:
         '[{"name": "mine", "service": "Mine", "image": "/run/mine.sys", "sha256": "00", "arch": "x64",'
         ' "load_order_group": "", "links": [], "clients": {}, "encoding": "utf-8"}]'
     )
-    (package,) = _own_drivers([tmp_path / "gone.sys"], tmp_path, arch="x64")
+    (package,) = ChosenDrivers(paths=(tmp_path / "gone.sys",)).take_once("x64", into=tmp_path / "drivers")
     assert (package.name, package.image) == ("mine", Path("/run/mine.sys"))

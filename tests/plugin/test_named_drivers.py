@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from lab.errors import NoDriver
 from lab.host.assets import data_root
+from lab.live.chosen_drivers import ChosenDrivers
 from lab.live.payload import Payload
-from lab.plugin.run_guests import _own_drivers
 from lab.toolchain.build import build_drivers
 from lab.toolchain.files import sha256_of
+from lab.toolchain.select import DriverPackage
 from tests.toolchain.conftest import TINY_DRIVER
 
 _SYNC = data_root() / "driver" / "sync"
 _TEST = "import pytest\n\n@pytest.mark.lab_driver('teacup')\ndef test_it(driver):\n    assert driver\n"
 
 
+def _take(out: Path, *paths: Path, marked: Sequence[str] = (), project: Path | None = None) -> tuple[DriverPackage, ...]:
+    return ChosenDrivers(paths=paths, project=project).take_once("x64", into=out / "drivers", marked=marked)
+
+
 def test_a_marker_brings_a_driver_that_can_be_told_by_name(tmp_path: Path) -> None:
-    packages = _own_drivers([_SYNC], tmp_path, arch="x64", marked=["sync", "async", "teacup"])
+    packages = _take(tmp_path, _SYNC, marked=["sync", "async", "teacup"])
     assert sorted(package.name for package in packages) == ["async", "sync"]
     # The next worker takes the same copies.
-    again = _own_drivers([tmp_path / "gone"], tmp_path, arch="x64", marked=["sync", "async", "teacup"])
+    again = _take(tmp_path, tmp_path / "gone", marked=["sync", "async", "teacup"])
     assert {package.image for package in again} == {package.image for package in packages}
 
 
@@ -35,7 +41,7 @@ def test_what_a_markers_driver_needs_is_the_runs_own(tmp_path: Path) -> None:
     own.parent.mkdir()
     own.write_bytes(built.path.read_bytes() + bytes(8))
     for _worker in range(2):
-        packages = _own_drivers([own], tmp_path / "run", arch="x64", marked=["upper", "lower"], project=tmp_path)
+        packages = _take(tmp_path / "run", own, marked=["upper", "lower"], project=tmp_path)
         assert [(package.name, package.needs) for package in packages] == [("lower", ()), ("upper", ("lower",))]
         payload = Payload.of(packages)
         assert payload.drivers["lower"].sha256 == sha256_of(own)
@@ -53,9 +59,9 @@ def _driver(folder: Path, name: str, more: str = "") -> None:
 def test_a_run_whose_tests_want_drivers_and_that_has_none_says_how_to_name_one(tmp_path: Path) -> None:
     """The lab's own two were part of it, and the test's was called unknown."""
     with pytest.raises(NoDriver, match="has no driver, and its tests ask for teacup") as caught:
-        _own_drivers([], tmp_path, arch="x64", marked=["teacup"], project=tmp_path)
+        _take(tmp_path, marked=["teacup"], project=tmp_path)
     assert all(word in caught.value.hint for word in ("--driver PATH", "--lab-driver", "lab.yaml", "lab init"))
-    assert _own_drivers([], tmp_path / "guests-only", arch="x64", project=tmp_path) == ()
+    assert _take(tmp_path / "guests-only", project=tmp_path) == ()
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])

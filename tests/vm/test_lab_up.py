@@ -25,7 +25,7 @@ _UP = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from lab.cli import given, guest
+from lab.cli import given, guest, resolved
 from lab.config.machine import Machine
 from lab.live import boot, resolve
 from lab.vm.spec import VmSpec
@@ -54,7 +54,7 @@ boot.wait_ready = wait_ready
 given.load_settings = lambda _options, config: SimpleNamespace(values=values, file=None)
 resolve.choose_accelerator = lambda _wanted, _found: "tcg"
 resolve.probe_accelerators = lambda _cache: None
-guest.ensure_image = lambda _name, _progress: folder
+resolved.ensure_image = lambda _name, _progress: folder
 guest.print_ways = lambda _kept: None
 guest.up()
 print("up", flush=True)
