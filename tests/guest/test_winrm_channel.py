@@ -29,7 +29,7 @@ from lab.guest.winrm.shell import WinRmShell
 from lab.guest.winrm.transport import WinRmTransport, open_winrm
 from tests.guest.conftest import PASSWORD
 from tests.guest.fakes import UNTOLD, everything_shown
-from tests.winrm.test_server import IDENTIFY
+from tests.winrm.by_hand import IDENTIFY
 from tests.winrm.virtio_double import VirtioPort
 
 USER = "lab"

@@ -19,10 +19,11 @@ from lab.toolchain.build import build_components, build_drivers
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.known import find_components, known_components
-from lab.toolchain.manifest import Component, load_component, load_folder
+from lab.toolchain.manifest import load_component, load_folder
 from lab.toolchain.places import symbol_file
 from lab.toolchain.sign import SigningKey, verify
 from lab.toolchain.stamp import read_stamp
+from tests.toolchain.components import tiny
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
@@ -68,10 +69,6 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     known = known_components()
     build_components([known[name] for name in (*_DRIVERS, *_BARE)], arch, out, key)
     return arch, out
-
-
-def tiny(folder: Path) -> Component:
-    return load_component(folder / "driver.yaml")
 
 
 def test_the_drivers_import_what_nt52_has_and_are_signed(built: tuple[Arch, Path], key: SigningKey) -> None:

@@ -23,7 +23,7 @@ from lab.toolchain.places import symbol_file
 from lab.toolchain.seh import seh_place
 from lab.toolchain.stamp import read_stamp
 from tests.toolchain.conftest import TINY_DRIVER
-from tests.toolchain.test_users_sources import _AS_IN_THE_WDK, _BEYOND_MINGW
+from tests.toolchain.kit_sources import AS_IN_THE_WDK, BEYOND_MINGW
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
@@ -133,7 +133,7 @@ def test_same_inputs_give_the_same_bytes_from_clang_too(driver_folder: DriverFol
     assert one.path.read_bytes() == other.path.read_bytes()
 
 
-@pytest.mark.parametrize("source", [_AS_IN_THE_WDK, _BEYOND_MINGW])
+@pytest.mark.parametrize("source", [AS_IN_THE_WDK, BEYOND_MINGW])
 def test_what_gcc_takes_of_microsofts_words_clang_takes_as_well(
     driver_folder: DriverFolder, tmp_path: Path, source: str
 ) -> None:

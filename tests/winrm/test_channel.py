@@ -18,8 +18,8 @@ from labwinrm.channel import Channel
 from labwinrm.config import Config
 from labwinrm.service import SHELL_URI, TRANSFER
 
+from tests.winrm.by_hand import BASIC, IDENTIFY, SHELL, envelope
 from tests.winrm.conftest import USER, Endpoint
-from tests.winrm.test_server import BASIC, IDENTIFY, SHELL, envelope
 from tests.winrm.virtio_double import VirtioPort
 
 DEADLINE_S = 30.0

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.prints.kd.live import DEADLINE_S, ROOT, lines, wait_for
 from tests.prints.kd.target.build import build_target
-from tests.prints.kd.test_live_target import DEADLINE_S, ROOT, lines, wait_for
 
 pytestmark = pytest.mark.e2e
 
