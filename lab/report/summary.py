@@ -20,6 +20,7 @@ from lab.report.view import (
     driver_notes,
     headline,
     printable,
+    second_runs,
     seconds,
     unchecked,
 )
@@ -88,6 +89,7 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
         ("machine", machine),
         ("not run", unchecked(report)),
         ("note", driver_notes(report)),
+        ("again", second_runs(report)),
         ("kept", kept),
         ("forks", report.fork_notes),
     )
@@ -146,7 +148,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
     head += [
         f"| {verdict} | {report.totals[verdict]} | {MEANINGS[verdict]} |" for verdict in ORDER if report.totals.get(verdict)
     ]
-    head += ["", *(f"- {_plain(sentence)}" for sentence in [*unchecked(report), *driver_notes(report)])]
+    head += ["", *(f"- {_plain(sentence)}" for sentence in _sentences(report))]
     tail = []
     if report.skipped_for:
         needs = [f"{_plain(need[:_LONGEST_NAME])} ({count})" for need, count in report.skipped_for.items()]
@@ -169,6 +171,10 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
         rows += ["", f"… and {len(red) - shown} more red tests; the report has all of them."]
     text = "\n".join([*head, *(rows if red else []), *tail])
     return text if room > 0 else ""
+
+
+def _sentences(report: RunReport) -> list[str]:
+    return [*unchecked(report), *driver_notes(report), *second_runs(report)]
 
 
 def _first(words: list[str], room: int) -> str:

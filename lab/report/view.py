@@ -49,6 +49,9 @@ PRINTS_SHOWN = 200
 #: Likewise a page with a text of megabytes, of which a print gets less.
 LONGEST_TEXT = 200_000
 _LONGEST_PRINT = 10_000
+#: A busy host may have any number of them, and a test's id any length.
+_SECOND_RUNS_SHOWN = 10
+_LONGEST_NAME = 300
 #: As git shows commits in repositories of this size and larger ones.
 _SHORT_COMMIT = 12
 
@@ -114,6 +117,14 @@ def headline(report: RunReport) -> str:
 def driver_notes(report: RunReport) -> list[str]:
     """What is to be known of drivers beside their tests, once for each: Windows would not load them as they are."""
     return [f"driver {driver.name}: {driver.windows}" for driver in report.drivers if driver.windows]
+
+
+def second_runs(report: RunReport) -> list[str]:
+    """Which tests were run again because their guest was starved, and with which figures: a sentence for each of the first."""
+    noted = [test for test in report.tests if test.note]
+    said = [f"{test.nodeid[:_LONGEST_NAME]} was {test.note}" for test in noted[:_SECOND_RUNS_SHOWN]]
+    left = len(noted) - len(said)
+    return [*said, f"{left} more tests were run again; the report has all of them"] if left else said
 
 
 def unchecked(report: RunReport) -> list[str]:

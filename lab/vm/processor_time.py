@@ -4,7 +4,8 @@ A guest whose virtual processor gets no time is late, and so is everything that 
 each thread the nanoseconds that it was ready to run and did not (``/proc/PID/task/TID/schedstat``: time on a processor, time of
 waiting for one, number of times it ran; Documentation/scheduler/sched-stats.rst). These threads of QEMU matter: one for each
 virtual CPU, or one for all of them, and the main loop, which fires the guest's timers under TCG. Each of them can make a guest
-late, so the one that waited longest counts.
+late, so the one that waited longest counts. Time in which a control group's CPU limit, as that of a container, held a thread
+back counts as waiting, too (seen with Linux 6.18 and a quota of 20 %: 0.61 s run and 2.40 s waited, of 3 s).
 
 Two more figures are for readers only, because neither says whom it was taken from: the time that a host which is itself a
 virtual machine lost to its own host (``steal`` in ``/proc/stat``), and the time that any thread of the host waited

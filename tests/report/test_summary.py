@@ -216,3 +216,14 @@ def test_what_a_guest_refuses_is_no_mistake_in_a_tests_code(run: RunReport) -> N
     assert "or the guest does not accept what a manifest gives it" in " ".join(said.split())
     assert reason in " ".join(said.split())
     assert "or the guest does not accept what a manifest gives it" in meaning(report.exit_code)
+
+
+def test_second_runs_are_told_with_their_figures(run: RunReport) -> None:
+    note = "run again in a fresh guest: the first run failed by time while its guest waited 3.1 of 5.2 s (60%) for a processor"
+    again = [test.model_copy(update={"note": note, "nodeid": f"t.py::test_{n}"}) for n, test in enumerate(run.tests[:12])]
+    told = run.model_copy(update={"tests": again})
+    assert f"again    t.py::test_0 was {note}" in shown(told)
+    assert "again    2 more tests were run again; the report has all of them" in shown(told)
+    assert shown(told).count("was run again in a fresh guest") == 10
+    assert "was run again in a fresh guest" in markdown(told)
+    assert "run again" not in shown(run)
