@@ -216,11 +216,12 @@ class GuestHung(GuestError):
 
 
 class EvidenceLost(GuestError):
-    """Prints are missing: sequence numbers jump, or a marker did not come back."""
+    """Prints are missing: sequence numbers jump, or a marker did not arrive."""
 
 
 class TimingFailed(AssertionError):
     """An assertion about time failed: :func:`lab.suite.timing` raises it, and ``prints.expect()`` for a deadline or a gap.
 
-    It is no :class:`LabError`: like any assertion it speaks about the driver, unless its guest was starved of processor time.
+    It is no :class:`LabError`. Like any assertion, it is a failure of the driver, unless the guest got too little processor
+    time.
     """

@@ -47,7 +47,7 @@ class SeriesEntry(_Model):
     reference: str = Field(default="", description="key of the series that it is compared with")
     times_better: float | None = Field(default=None, description="than the reference, by medians; null without one")
     higher_is_better: bool = False
-    baseline: bool = Field(default=False, description="what the lab's own ways are held against")
+    baseline: bool = Field(default=False, description="the reference that the lab is compared with")
     estimated: bool = Field(default=False, description="computed for the whole from readings of a part")
     note: Text = ""
 

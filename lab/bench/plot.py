@@ -73,7 +73,7 @@ def _head(report: BenchReport) -> tuple[float, list[str]]:
             lines.append(_text(_LEFT, y, line, size=12, fill=_DIM))
     y += 26
     x = float(_LEFT)
-    for color, label in ((_LAB, "the lab"), (_BASELINE, "what it is held against")):
+    for color, label in ((_LAB, "the lab"), (_BASELINE, "what it is compared with")):
         lines += [
             f'<rect x="{x:g}" y="{y - 10}" width="18" height="10" rx="2" fill="{color}"/>',
             _text(x + 25, y, label, size=12),

@@ -194,7 +194,7 @@ def conclude(outcomes: tuple[Outcome, ...], judgements: tuple[Judgement, ...], *
     missed = short(judgements, asked=asked, absolute=absolute) if check else ()
     for one in missed:
         figure = one_line(one.reason) if one.figure is None else budget_figure(budget_entry(one))
-        sys.stderr.write(f"lab: falls short: {one.budget.what}: {one.budget.goal}; it is: {figure}\n")
+        sys.stderr.write(f"lab: budget not met: {one.budget.what}: {one.budget.goal}; it is: {figure}\n")
     failed = [outcome for outcome in outcomes if outcome.status in ("failed", "interrupted")]
     for outcome in failed:
         sys.stderr.write(f"lab: not measured: {outcome.name}: {one_line(outcome.reason)}\n")

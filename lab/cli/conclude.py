@@ -102,7 +102,10 @@ def print_paths(folder: Path, console: Console) -> None:
         if path.exists():
             console.print(f"{what:<8} {from_folder(path, here)}", soft_wrap=True)
     if others := all_folders(folder.absolute())[1:]:
-        console.print(f"lab: {folder} took no more (a full disk?): results of this run are in {others[0]}", soft_wrap=True)
+        console.print(
+            f"lab: {folder} could not store all results (a full disk?); the results of this run are in {others[0]}",
+            soft_wrap=True,
+        )
 
 
 def _print_next(report: RunReport, settings: Settings, console: Console) -> None:

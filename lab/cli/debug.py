@@ -63,10 +63,10 @@ def debug(
     """Debug the drivers that are loaded in a guest, with gdb and their sources.
 
     Load the driver first (`lab fork --load NAME`, or `sc start` in the guest), because its address is read once. While gdb
-    has stopped the guest, commands in it wait, and may run out of their time. When you quit gdb, the guest runs on. Symbols
+    has stopped the guest, commands in it wait, and may reach their deadlines. When you quit gdb, the guest runs on. Symbols
     come from the last run, or from the drivers of the lab file and --driver, if they belong to exactly the loaded file.
 
-    That is for the free guest. For a Windows guest that was booted with its kernel debugger, the command lends the debugger
+    This is for the free guest. For a Windows guest that was booted with its kernel debugger, the command lends the debugger
     port to WinDbg or ntoseye, and no print is lost.
     """
     guest = detached_guests().find(name)

@@ -88,8 +88,8 @@ def list_() -> None:
 def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", help="Driver images")]) -> None:
     """Check driver images: format, imports, sections, checksum, signatures.
 
-    A problem is a reason why Windows would not load the file; the command then ends with 1. A note is a fact: what a driver
-    needs from its guest, how it differs from the lab's own builds, who signed it.
+    A problem is a reason why Windows would not load the file; the command then ends with 1. A note is information: what a
+    driver needs from its guest, how it differs from the lab's own builds, who signed it.
     """
     ours = lab_certificate()
     sound = True

@@ -105,7 +105,7 @@ def register(app: typer.Typer) -> None:
         """Be the debugger of a running kernel, until it ends or you press Ctrl-C.
 
         Prints, loads, stops and gaps appear as they come. After Ctrl-C the kernel has no debugger: it gives up within a
-        second and drops its prints, or stands still at its next stop.
+        second and drops its prints, or waits for ever at its next stop.
         """
         check_encoding(encoding)
         _check_wait(wait)
@@ -154,7 +154,7 @@ def _control(socket: Path, name: str) -> None:
     if action != name:
         note_old_name(name, action)
     if action not in ACTIONS:
-        raise ConfigError(f"there is no {name!r}", key="ACTION", hint=f"there is {', '.join(ACTIONS)}")
+        raise ConfigError(f"there is no {name!r}", key="ACTION", hint=f"available: {', '.join(ACTIONS)}")
     status = CollectorControl(socket).request(action)  # type: ignore[arg-type]
     answer: dict[str, Any] = {"heard": status.heard, "idle": status.idle, "held": status.held}
     answer |= {"generation": status.generation, **json.loads(status.ids.to_json())}

@@ -29,10 +29,10 @@ def lend_port(guest: DetachedGuest) -> None:
         )
     control = CollectorControl(socket)
     port = control.request("lend").port
-    typer.echo(f"the debugger port of guest {guest.name}, until the debugger leaves or you press Ctrl-C:")
+    typer.echo(f"the debugger port of guest {guest.name}, until the debugger disconnects or you press Ctrl-C:")
     typer.echo(f"  windbg -k com:ipport={port},port=127.0.0.1")
     typer.echo(f"  ntoseye.attach(backend='kd', connect='{guest.run_dir / DEBUGGER_SOCKET}')")
-    typer.echo("prints are still recorded; when the debugger leaves, the collector answers the kernel again", err=True)
+    typer.echo("prints are still recorded; when the debugger disconnects, the collector answers the kernel again", err=True)
     came = False
     try:
         while True:
@@ -40,7 +40,7 @@ def lend_port(guest: DetachedGuest) -> None:
             if here and not came:
                 typer.echo("a debugger is connected", err=True)
             if came and not here:
-                typer.echo("the debugger has left", err=True)
+                typer.echo("the debugger has disconnected", err=True)
                 return
             came = here
             time.sleep(_POLL_S)

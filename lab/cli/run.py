@@ -85,8 +85,8 @@ def run(
     option that this command has, too.
 
     Ends with 0: all passed, 1: a driver is wrong, 2: wrong usage, 3: a driver took its guest down, 4: a test's own code is
-    wrong, or something that a manifest gives the guest, 5: not everything was checked, 10: the lab failed, or this host
-    cannot do what was asked for (such as use an accelerator), 130: interrupted.
+    wrong, or the guest does not accept what a manifest gives it, 5: not everything was checked, 10: the lab failed, or this
+    host cannot do what you asked for, such as use an accelerator, 130: interrupted.
     """
     settings = given.load()
     if watch:

@@ -13,8 +13,8 @@ _PARAMETERS = 4
 #: An access violation whose instruction is at address 0.
 _CALLED_NULL = (0xC0000005, 0)
 _NULL_CALL = (
-    "a null function pointer was called; if it came from MmGetSystemRoutineAddress: the free guest's kernel has fewer routines "
-    "than Windows', and a driver that takes for granted what it does not find cannot be judged here"
+    "a null function pointer was called; if MmGetSystemRoutineAddress returned it, the driver did not check the result: the "
+    "free guest's kernel has fewer routines than that of Windows"
 )
 
 

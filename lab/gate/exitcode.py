@@ -136,8 +136,8 @@ def meaning(code: int) -> str:
         PRODUCT: "the driver is wrong",
         USAGE: "an option or an input file is wrong; no test ran",
         CRASH: "the driver took a guest down",
-        TEST: "the tests' own code is wrong, or the guest does not accept what a manifest gives it: nothing is said about the"
-        " driver by the tests concerned",
+        TEST: "the tests' own code is wrong, or the guest does not accept what a manifest gives it; these tests"
+        " say nothing about the driver",
         NOTHING: "not everything was checked: tests did not run, were skipped, or did not use the driver that was named",
         INFRA: "the lab failed; these tests say nothing about the driver",
     }

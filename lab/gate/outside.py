@@ -20,7 +20,7 @@ class ReportedFault(Protocol):
 
 
 #: How a run ended of which pytest said nothing.
-NO_REASON = "pytest ended before it"
+NO_REASON = "pytest ended before this test"
 _Fault = TypeVar("_Fault", bound=ReportedFault)
 
 

@@ -187,7 +187,7 @@ def _decide(facts: Facts) -> Decision:
     if first is not None:
         return _starved(failed, facts) or Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
     if facts.expected_fault is not None and not facts.faults:
-        return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not come")
+        return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not happen")
     if facts.xfail_reason is not None:
         return Decision(verdict="known", reason=one_line(f"expected to fail: {facts.xfail_reason or 'no reason given'}"))
     return Decision(verdict="passed")

@@ -165,7 +165,7 @@ def run_labfile(
     if result.exit_code in _NO_PROGRAM and not said.startswith("labfile"):
         raise NoLabfile(
             f"the guest does not run {program}: {said[:300] or win32.describe(result.exit_code)}",
-            hint="every image of the lab has it; build the image again, or set tools_dir in its manifest",
+            hint="every image of the lab has it; build the image again, or set tools_dir in its record",
         )
     raise CommandFailed(
         result.command,
@@ -194,7 +194,7 @@ def compare(wanted: Mapping[str, FileSum], got: Mapping[str, FileSum], what: str
     if wrong or extra:
         named = ", ".join(sorted(wrong + extra)[:5])
         raise TransportError(
-            f"the copy of {what} is not its source: {len(wrong)} missing or different, {len(extra)} extra ({named})",
+            f"the copy of {what} differs from its source: {len(wrong)} missing or different, {len(extra)} extra ({named})",
             hint="was a file changed while it was copied? is the guest's disk full?",
         )
 
@@ -230,7 +230,9 @@ def unpack(data: bytes, place: Path, *, folder: bool) -> None:
             members = tar.getmembers()
             if not folder:
                 if len(members) != 1 or not members[0].isfile():
-                    raise TransportError(f"the archive from the guest holds {len(members)} entries, not the one file asked for")
+                    raise TransportError(
+                        f"the archive from the guest holds {len(members)} entries instead of the one requested file"
+                    )
                 _write(tar, members[0], place)
                 return
             place.mkdir()

@@ -107,7 +107,9 @@ def _ask(transport: Transport, timeout: float, labfile: str) -> str:
             good = result.exit_code == 0 and result.text.strip() == token
     except (TransportError, GuestHung) as problem:
         return problem.message
-    return "" if good else f"the question was answered by {result.exit_code} and {(result.text + result.error_text)[:200]!r}"
+    return (
+        "" if good else f"the first command was answered by {result.exit_code} and {(result.text + result.error_text)[:200]!r}"
+    )
 
 
 def _let_go(transport: Transport | None) -> None:

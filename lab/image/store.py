@@ -142,7 +142,7 @@ def find_image(name_or_path: str, *, cache: Path | None = None) -> Path:
         return max(of_name, key=lambda image: image.manifest.created).path
     known = sorted({image.manifest.name for image in images})
     raise ImageError(
-        f"no image {name_or_path!r} in {images_dir(cache)}" + (f"; there is {', '.join(known)}" if known else ""),
+        f"no image {name_or_path!r} in {images_dir(cache)}" + (f"; available: {', '.join(known)}" if known else ""),
         hint=f"lab image build {name_or_path}",
     )
 

@@ -118,7 +118,7 @@ class DetachedGuests:
         for guest in guests:
             if guest.name == name:
                 return guest
-        raise ConfigError(f"no guest {name!r} is running; there is {names}", hint="`lab ps` lists them")
+        raise ConfigError(f"no guest {name!r} is running; running are {names}", hint="`lab ps` lists them")
 
     def free_name(self, wanted: str | None, base: str) -> str:
         """The name for a new guest: the one wanted, if it is free, or the first free one made of ``base``.

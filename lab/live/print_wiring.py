@@ -118,7 +118,7 @@ def open_prints(
     if resume is not None and not channel.resumes:
         raise ImageError(why_not_forked(manifest), hint="--no-fork boots every guest")
     if new := OLD_NAMES.get(manifest.prints.source):
-        note_old_name(f"prints.source: {manifest.prints.source}", new, where=f"manifest of image {manifest.name}")
+        note_old_name(f"prints.source: {manifest.prints.source}", new, where=f"record of image {manifest.name}")
     link = GuestLink(manifest=manifest, machine=machine, encoding=encoding, open_transport=open_transport)
     return channel.open(link, resume=resume)
 

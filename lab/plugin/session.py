@@ -222,7 +222,7 @@ class LabSession:
             run.lease.note_failure()
             if self.config.keep == "failed" and self.pool.kept is None:
                 # Drivers, processes and handles stay as the test left them: no other test may use this guest, nor tidy it up.
-                run.lease.condemn(f"kept as {run.nodeid} left it")
+                run.lease.condemn(f"left running after {run.nodeid}")
             report.sections.append(("kernel prints", self._triage.prints_text(run, run.lease) or "(none)"))
             report.sections.append(("guest", f"{run.lease.life.guest_id}: {self.guest_text}"))
         if report.outcome == "failed":

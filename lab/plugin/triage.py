@@ -98,7 +98,7 @@ class Triage:
     def _let_prints_come(run: TestRun, lease: Lease) -> None:
         """Wait until all that was printed so far is in the open window; a guest that cannot write a marker is left alone."""
         if run.window is None and lease.guest.alive:
-            with passed_over(_LOG, f"{lease.guest.guest_id}: a marker did not come back", EvidenceLost):
+            with passed_over(_LOG, f"{lease.guest.guest_id}: a marker did not arrive", EvidenceLost):
                 lease.guest.prints.mark(lease.ledger.next_token(), timeout=_SHORT_S)
 
     def close_window(self, run: TestRun) -> None:

@@ -119,7 +119,7 @@ class WineDecoder:
             reason = (
                 f"{missing} line(s) before line {piece.number} did not arrive"
                 if missing > 0
-                else f"line {piece.number} came where line {self._expected} was due: the guest's print agent started again"
+                else f"line {piece.number} came instead of line {self._expected}: the guest's print agent started again"
             )
             records.append(GapRecord(sequence=self._next(), host_time=host_time, missing=max(missing, 0), reason=reason))
         self._expected = piece.number + 1

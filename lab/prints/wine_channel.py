@@ -61,7 +61,7 @@ def _print_agent(link: GuestLink) -> PrintAgent:
     prints, machine = link.prints, link.machine
     channels = [name for name in (prints.mark_channel,) if name]
     if not channels and prints.mark_port is None:
-        raise ImageError("the image's manifest has neither a channel nor a port of its print agent")
+        raise ImageError("the image record has neither a channel nor a port of its print agent")
     address = None if prints.mark_port is None else (_LOOPBACK, machine.ports[prints.mark_port])
 
     def reach(timeout: float) -> socket.socket:

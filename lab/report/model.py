@@ -166,7 +166,7 @@ class TestEntry(_Model):
     evidence: list[EvidenceFile] = Field(default_factory=list, description="files saved of a crash or a hang")
     evidence_steps: list[EvidenceStep] = Field(default_factory=list, description="how they were gathered, in order")
     hang: Literal["soft", "hard", "unknown"] | None = Field(
-        default=None, description="for a guest that did not answer any more: whether its kernel still obeyed its debugger"
+        default=None, description="for a guest that did not answer any more: whether its kernel still reacted to its debugger"
     )
     note: Text = Field(default="", description="why it was run again, with the figures of both runs; else empty")
     processor: ProcessorEntry | None = Field(
@@ -256,7 +256,7 @@ class KindEntry(_Model):
     name: str = Field(description="wine (the free guest), windows, or one that a package adds")
     label: Text = Field(description="the words in brackets after the guest's name, such as: not Windows")
     about: Text = Field(description="what such a guest is, and what it cannot show")
-    warning: Text = Field(default="", description="must stand wherever results do; empty where the guest's name says all")
+    warning: Text = Field(default="", description="must be shown with all results; empty if the guest's name suffices")
 
 
 def kind_entry(name: str) -> KindEntry:

@@ -73,7 +73,7 @@ def hang_pieces(report: RunReport, out: Path, *, hung: str, after: str) -> list[
     if entry is None:
         return [Piece("verdict", "missing", f"the run has no test {hung}")]
     pieces = [_piece("verdict", entry.verdict == "infra", f"{entry.verdict}: {entry.reason}")]
-    pieces.append(_piece("kind of hang", entry.hang is not None, entry.hang or "it was not seen to be one"))
+    pieces.append(_piece("kind of hang", entry.hang is not None, entry.hang or "the lab did not detect a hang"))
     pieces.append(_step(entry, "break-in", optional=True))
     pieces.append(_step(entry, "nmi", optional=entry.hang == "soft"))
     pieces.append(_step(entry, "kill"))
@@ -148,7 +148,7 @@ def _files(entry: TestEntry, out: Path, kind: str, title: str) -> Piece:
     found = [file.path for file in entry.evidence if file.kind == kind]
     lost = [path for path in found if not (out / path).is_file()]
     if not found or lost:
-        return Piece(title, "missing", f"named, but not there: {', '.join(lost)}" if lost else "none was saved")
+        return Piece(title, "missing", f"listed, but missing: {', '.join(lost)}" if lost else "none was saved")
     return Piece(title, "ok", found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} more")
 
 

@@ -46,9 +46,12 @@ class SessionFacts(BaseModel):
     ran: int = Field(default=0, description="tests that pytest has a result of, the lab's and others")
     failed: list[Text] = Field(default_factory=list, description="ids of all tests of which a phase failed")
     deselected: int = 0
-    no_guest: Text = Field(default="", description="why no guest can be had, where that is known before any test; else empty")
+    no_guest: Text = Field(
+        default="", description="why no guest is available, if that is known before any test; otherwise empty"
+    )
     no_guest_by: Literal["", "usage", "infra"] = Field(
-        default="", description="usage: what was asked for is wrong, as an image that is not built; infra: the host or the lab"
+        default="",
+        description="usage: the request is wrong, for example an image that is not built; infra: the host or the lab",
     )
     collection_errors: list[CollectionError] = Field(default_factory=list)
 

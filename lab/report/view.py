@@ -34,13 +34,13 @@ MEANINGS: dict[Verdict, str] = {
     "infra": "the lab failed; this says nothing about the driver",
     "known": "failed, but listed in the lab file with a reason and an end date",
     "skipped": "the guest lacks what the test needs",
-    "passed": "the documented behaviour was seen",
+    "passed": "the documented behaviour was observed",
 }
 
 #: What kinds of hang there are, see :mod:`lab.crash.hang`.
 HANGS: dict[str, str] = {
-    "soft": "its kernel still obeyed the debugger, so a thread waits for something",
-    "hard": "its kernel did not obey the debugger either: interrupts are off, or a processor spins",
+    "soft": "its kernel still reacted to the debugger, so a thread waits for something",
+    "hard": "its kernel did not react to the debugger either: interrupts are off, or a processor spins",
     "unknown": "there was no kernel debugger to ask its kernel",
 }
 

@@ -152,8 +152,8 @@ _LOADS_AGAIN = """def test_it_unloads_and_loads_again(driver):
     driver.start()
     assert driver.state() == ServiceState.RUNNING
 """
-_HAS_A_SERVICE = """def test_the_guest_is_well_behind_its_load(driver, guest):
-    # It sets no unload routine: it stays loaded, and its guest goes with it.
+_HAS_A_SERVICE = """def test_the_guest_works_after_its_load(driver, guest):
+    # It has no unload routine, so it stays loaded until its guest ends.
     assert guest.transport.run("ver").exit_code == 0
     assert driver.state() == ServiceState.RUNNING
 """

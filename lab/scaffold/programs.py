@@ -49,7 +49,7 @@ def programs_of(
         if program.name.lower() in names:
             continue
         if why := _why_not(program):
-            left_out[file] = f"a program, and no client: {why}"
+            left_out[file] = f"a program, but not a client: {why}"
             continue
         names.add(program.name.lower())
         found[program.name] = program
@@ -76,7 +76,7 @@ def _why_not(program: FoundProgram) -> str:
     if header:
         return f"it includes {header}, which mingw-w64 does not have"
     if not any(_MAIN.search(text) for text in texts):
-        return "it has no main(), the entry that the lab's compiler links; describe it among `clients` with one"
+        return "it has no main(), at which programs of the lab's compiler start; add one, and name the program under `clients`"
     return ""
 
 

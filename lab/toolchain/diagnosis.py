@@ -96,13 +96,13 @@ _IDIOMS = (
         re.compile(r"exception handling disabled|cannot use .?dynamic_cast|cannot use .?typeid"),
         "in the kernel, C++ has no exceptions and no run-time type information",
     ),
-    (re.compile(r"\[-Werror"), "`warnings: on` in the manifest shows it and goes on"),
+    (re.compile(r"\[-Werror"), "`warnings: on` in the manifest shows it and continues the build"),
 )
 _HEADERS = (
     (re.compile(r"^(wdf|ucx|udecx)", re.IGNORECASE), f"mingw-w64 has no headers of KMDF: {_FINISHED}"),
     (
         re.compile(r"\.tmh$", re.IGNORECASE),
-        f"the preprocessor of WPP tracing makes it, which is a part of the WDK: {_FINISHED}",
+        f"the preprocessor of WPP tracing, a part of the WDK, generates it: {_FINISHED}",
     ),
 )
 

@@ -249,7 +249,7 @@ def _twice(choice: _Choice, other: _Choice) -> ConfigError:
     said = f"{files[0]} and {files[1]} both have the driver name {choice.component.name}"
     if choice.image or choice.component.file == other.component.file:
         return ConfigError(said, hint="use only one of them")
-    return choice.component.wrong(said, "name", hint="give one of them another name, or leave one away")
+    return choice.component.wrong(said, "name", hint="give one of them another name, or leave one out")
 
 
 def _finished_or_built(component: Component) -> _Choice:

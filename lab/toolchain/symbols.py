@@ -73,6 +73,6 @@ def find_function(symbols: list[LoadedSymbols], name: str) -> list[int]:
         near = difflib.get_close_matches(name, known, n=3) or known[:8]
         raise ConfigError(
             f"no function {name} in {', '.join(one.name for one in symbols)}",
-            hint=f"there is {', '.join(near)}; a function that is inlined everywhere has no address: use a line, sync.c:66",
+            hint=f"known are {', '.join(near)}; a function that is inlined everywhere has no address: use a line, sync.c:66",
         )
     return found

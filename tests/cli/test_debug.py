@@ -115,4 +115,4 @@ def test_a_windows_guests_port_is_lent_until_the_debugger_leaves(
     assert result.exit_code == 0, result.exception
     assert any(line.startswith("  windbg -k com:ipport=") for line in said)
     assert any("ntoseye.attach" in line and str(tmp_path / DEBUGGER_SOCKET) in line for line in said)
-    assert said[-2:] == ["a debugger is connected", "the debugger has left"]
+    assert said[-2:] == ["a debugger is connected", "the debugger has disconnected"]

@@ -387,7 +387,7 @@ def test_a_disk_that_fills_under_out_keeps_the_verdicts(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1, output
     assert "1 product failure" in output
-    assert "took no more (a full disk?): results of this run are in" in output
+    assert "could not store all results (a full disk?); the results of this run are in" in output
     assert "unexpected error" not in output
 
 

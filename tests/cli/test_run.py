@@ -222,7 +222,7 @@ def test_a_test_that_ends_its_process_costs_no_more_without_a_worker(
     assert found["test_one"] == ("passed", "")
     assert found["test_two"][1].startswith(f"worker {worker}")
     assert "ended in the middle of this test" in found["test_two"][1]
-    assert found["test_three"] == ("infra", "never started: pytest ended before it")
+    assert found["test_three"] == ("infra", "never started: pytest ended before this test")
 
 
 def test_a_debugger_gets_the_terminal_and_no_workers(child: Callable[..., FakeChild]) -> None:

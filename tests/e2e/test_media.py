@@ -123,7 +123,7 @@ def test_a_wrong_checksum_is_an_error(guest: LiveGuest, drive: CdCopy, tmp_path:
     medium = drive.insert({path.name: path for path in folder.iterdir()})
     sums = {name: FileSum(*one) for name, one in medium.files.items()}
     claimed = {**sums, "sound.sys": sums["other.sys"]}
-    with pytest.raises(TransportError, match=r"is not its source: 1 missing or different, 0 extra \(sound\.sys\)"):
+    with pytest.raises(TransportError, match=r"differs from its source: 1 missing or different, 0 extra \(sound\.sys\)"):
         fetch(guest.transport, medium.marker, claimed, "C:\\lab\\claimed")
 
 

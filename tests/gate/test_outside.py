@@ -61,7 +61,7 @@ def test_a_test_does_not_answer_twice_for_one_fault() -> None:
 
 
 def test_what_never_ran_or_never_ended_is_the_labs() -> None:
-    assert never_started("").reason == "never started: pytest ended before it"
+    assert never_started("").reason == "never started: pytest ended before this test"
     assert never_started("killed by signal 9") == Decision(verdict="infra", reason="never started: killed by signal 9")
     assert never_ended("gw1") == Decision(verdict="infra", reason="worker gw1 ended in the middle of this test")
 

@@ -120,7 +120,9 @@ def test_damage_on_the_way_in_is_noticed(tmp_path: Path, tree: Path) -> None:
         code, out, err = labfile(list(sent.command[1:]), tmp_path, sent.stdin.replace(b"two\r\n", b"twO\r\n"))
         return result(out, code=code, stderr=err)
 
-    with pytest.raises(TransportError, match=r"is not its source: 1 missing or different, 0 extra \(deep/er/文件 two.txt\)"):
+    with pytest.raises(
+        TransportError, match=r"differs from its source: 1 missing or different, 0 extra \(deep/er/文件 two.txt\)"
+    ):
         files.put(FakeTransport(damage), tree, r"C:\copy", timeout=10)
     with pytest.raises(TransportError, match="is not its source"):
         files.put(FakeTransport(damage), tree / "deep" / "er" / "文件 two.txt", r"C:\copy.txt", timeout=10)

@@ -88,7 +88,7 @@ def test_no_name_is_needed_only_for_a_single_guest(
     guests.add(guest("two", process.pid, tmp_path))
     with pytest.raises(ConfigError, match="several guests are running: one, two"):
         guests.find(None)
-    with pytest.raises(ConfigError, match="no guest 'three' is running; there is one, two"):
+    with pytest.raises(ConfigError, match="no guest 'three' is running; running are one, two"):
         guests.find("three")
 
 

@@ -60,7 +60,7 @@ def test_a_file_goes_in_under_the_name_of_its_copy(drive: CdCopy, source: Path) 
 
 
 def test_a_wrong_sum_is_an_error(drive: CdCopy, source: Path) -> None:
-    with pytest.raises(TransportError, match=r"is not its source: 1 missing or different"):
+    with pytest.raises(TransportError, match=r"differs from its source: 1 missing or different"):
         drive.put(copies(("a.sys", b"something else")), source / "a.sys", "C:\\lab\\a.sys")
 
 

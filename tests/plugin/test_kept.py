@@ -43,9 +43,9 @@ def test_the_guest_of_a_failed_test_is_kept_as_the_test_left_it(inner: Inner, fo
     assert (other["killed"], other["id"]) == (True, "master-2")
     first, second = inner.report.guests
     assert first.kept_as == "master-1"
-    assert first.ended.startswith("kept as test_inner.py::test_red left it; it runs on: `lab shell master-1` opens it")
+    assert first.ended.startswith("left running after test_inner.py::test_red; it runs on: `lab shell master-1` opens it")
     assert second.kept_as == ""
-    result.stdout.fnmatch_lines(["guest master-1 ended: kept as test_inner.py::test_red left it; it runs on: `lab shell*"])
+    result.stdout.fnmatch_lines(["guest master-1 ended: left running after test_inner.py::test_red; it runs on: `lab shell*"])
 
 
 def test_only_the_first_is_kept_and_later_failures_are_tidied_up(inner: Inner) -> None:
@@ -70,4 +70,4 @@ def test_otherwise_a_failure_leaves_no_driver_behind(inner: Inner, keep: str) ->
 def test_a_driver_that_does_not_load_is_kept_too(inner: Inner) -> None:
     inner.prepare(changes="source.refuse_start = True", more=_WRITE_DOWN)
     inner.run(_TWO_TESTS, "--lab-keep", "failed").assert_outcomes(errors=2)
-    assert inner.report.guests[0].ended.startswith("kept as test_inner.py::test_red left it; it runs on")
+    assert inner.report.guests[0].ended.startswith("left running after test_inner.py::test_red; it runs on")

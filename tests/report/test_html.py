@@ -258,7 +258,7 @@ def test_a_green_run_says_so(run: RunReport, count: int, words: str) -> None:
     green = run.model_copy(update={"tests": tests, "totals": {"passed": count}, "exit_code": 0})
     page = Page(render_html(green))
     assert words in page.text
-    assert "What is red" not in page.text
+    assert "Failed tests" not in page.text
 
 
 def test_a_driver_that_never_met_a_guest_is_no_timeline(run: RunReport) -> None:

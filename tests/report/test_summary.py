@@ -57,7 +57,7 @@ def test_a_driver_that_windows_would_refuse_is_told_once(run: RunReport) -> None
 
 
 def test_the_terminal_says_how_to_look_into_a_kept_guest(run: RunReport) -> None:
-    ended = "kept as suites/a.py::test_b left it; it runs on: `lab shell gw0-1` opens it, `lab down gw0-1` ends it"
+    ended = "left running after suites/a.py::test_b; it runs on: `lab shell gw0-1` opens it, `lab down gw0-1` ends it"
     guests = [run.guests[0].model_copy(update={"guest_id": "gw0-1", "kept_as": "gw0-1", "ended": ended}), *run.guests[1:]]
     kept = [line for line in shown(run.model_copy(update={"guests": guests})).splitlines() if line.startswith("kept")]
     assert kept == [f"kept     gw0-1: {ended}"]

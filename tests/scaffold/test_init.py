@@ -148,8 +148,8 @@ def test_programs_of_project_files_are_clients(repository: Path, tmp_path: Path)
     done = lab_init(str(repository), "--yes")
     assert done.exit_code == 0, done.output
     assert "programs for it: kettlectl" in done.output
-    assert "gui.vcxproj: left out; a program, and no client: it includes afxwin" in done.output
-    assert "svc.vcxproj: left out; a program, and no client: it has no main()" in done.output
+    assert "gui.vcxproj: left out; a program, but not a client: it includes afxwin" in done.output
+    assert "svc.vcxproj: left out; a program, but not a client: it has no main()" in done.output
     component = load_component(repository / "drv" / "driver.yaml")
     (program,) = component.programs
     assert component.manifest.clients[0] == "drvprobe"

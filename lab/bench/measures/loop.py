@@ -150,7 +150,7 @@ def run_once(context: Context, side: Side) -> float:
         raise HostToolError(done.argv, done.exit_code, done.stdout + done.stderr, hint=f"read {side.folder / 'run.log'}")
     report = read_run(side.folder / "out" / "latest")
     if report is None or [test.verdict for test in report.tests] != ["passed"]:
-        raise HostToolError(done.argv, 0, message=f"{side.label}: not one test passed, and so the time is of something else")
+        raise HostToolError(done.argv, 0, message=f"{side.label}: no test passed, so the time measures something else")
     return took
 
 

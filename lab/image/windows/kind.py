@@ -27,7 +27,7 @@ class WindowsKind:
     confirmations = 2
     gdb = False
     builds_itself = False
-    build_source = "docs/windows.md says where such an ISO comes from"
+    build_source = "docs/windows.md says where to get such an ISO"
     build_tools: tuple[Tool, ...] = ()
     build_options = (
         BuildOption(flag="--iso", metavar="PATH", help="Windows: your installation ISO"),

@@ -103,7 +103,7 @@ class WindowsRecipeFile(_Model):
         value = tuple(_OLD_STAGES.get(name, name) for name in value)
         unknown = [name for name in value if name not in STAGES]
         if unknown:
-            raise ValueError(f"there is no stage {unknown[0]!r}; there is {', '.join(STAGES)}")
+            raise ValueError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(STAGES)}")
         lost = [name for name in STAGES if value and name in _REQUIRED and name not in value]
         if lost:
             raise ValueError(f"the stages {', '.join(lost)} cannot be left out")

@@ -295,7 +295,7 @@ class Collector:
             self._session.finish(now)
         except Exception as error:
             self._fault = self._fault or f"internal error of the lab: {type(error).__name__}: {error}"
-        reason = self._fault or self._stopping or "the kernel went away"
+        reason = self._fault or self._stopping or "the kernel closed the port"
         complete = not (self._fault or self._stopping)
         end = End(time=now, generation=self._session.generation, reason=reason, complete=complete)
         self._port.close()

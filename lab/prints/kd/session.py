@@ -108,7 +108,7 @@ class Session:
         self._lent = False
         self._last_data = now
         self.reset(now)  # the other debugger has advanced the ids; any packet of the target is acknowledged
-        self._note("the other debugger has left; the collector answers the kernel again", time)
+        self._note("the other debugger has disconnected; the collector answers the kernel again", time)
 
     def take_output(self) -> bytes:
         """The bytes to send now; empty while another debugger has the target."""
@@ -162,7 +162,7 @@ class Session:
             time: Wall clock in seconds.
         """
         if self.heard and not self._lent and seconds > STOOD_STILL_S:
-            self._gap(f"the collector stood still for {seconds:.0f} s, longer than a kernel waits: prints may be lost", time)
+            self._gap(f"the collector did not run for {seconds:.0f} s, longer than a kernel waits, so prints may be lost", time)
             self._reconnect.host_stood_still(now)
 
     def finish(self, time: float | None = None) -> None:
@@ -305,7 +305,7 @@ class Session:
             self._sender.ask_for_ids(now)
             return
         if not self._sender.id_known:
-            self._note("the kernel does not answer a reset; it may not accept our packet id", time)
+            self._note("the kernel does not answer a reset; it may not accept the lab's packet id", time)
         self._sender.guess_id()
         accepted, self._unanswered = self._unanswered, None
         self._answer(accepted, now, time)

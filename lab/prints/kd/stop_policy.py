@@ -88,10 +88,10 @@ class StopJudge:
     def why_held(self, stop: wire.StateChange) -> str:
         """Why the target is held at the last stop, for people."""
         if self._bugcheck_stops > 1:
-            return "the kernel will stop here for ever: restart the guest, or end its VM"
+            return "the kernel stops here for ever: restart the guest, or end its VM"
         if self._bugcheck_stops == 1:
-            return "the kernel stands still after its bugcheck; its memory can be dumped from outside now"
-        return f"the kernel stands still at {stop.pc:#x}"
+            return "the kernel is stopped after its bugcheck; its memory can be dumped from outside now"
+        return f"the kernel is stopped at {stop.pc:#x}"
 
     def _is_wedged(self, stop: wire.StateChange, now: float) -> bool:
         self._stops.append((now, stop.pc))

@@ -116,7 +116,7 @@ class RelayDecoder:
             if missing < _NUMBERS // 2:
                 self._gap(missing, f"{missing} record(s) before record {number} did not arrive", host_time, records)
             else:
-                reason = f"record {number} came where record {here.sequence} was due"
+                reason = f"record {number} came instead of record {here.sequence}"
                 self._gap(0, reason, host_time, records)
         if self._strays:
             raw = b"".join(stray.data for stray in self._strays)[:STRAY_MAX]

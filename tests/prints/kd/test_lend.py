@@ -111,7 +111,7 @@ def test_every_print_is_recorded_whoever_answers_it(lab: Lab) -> None:
     assert not [record for record in records if isinstance(record, Gap)]
     assert [record.text for record in records if isinstance(record, Note)] == [
         "from here on, another debugger answers the kernel",
-        "the other debugger has left; the collector answers the kernel again",
+        "the other debugger has disconnected; the collector answers the kernel again",
     ]
 
 

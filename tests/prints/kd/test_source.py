@@ -26,7 +26,7 @@ from lab.prints.kd.source import KdPrintSource
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 
 DEADLINE_S = 20.0
-END = End(time=9.0, reason="the kernel went away", complete=True)
+END = End(time=9.0, reason="the kernel closed the port", complete=True)
 HELD = ExceptionStop(time=1.0, cpu=0, code=0x80000003, address=1, first_chance=True, action="hold")
 
 
@@ -164,7 +164,7 @@ def test_an_end_with_the_machine_loses_nothing(following: Following) -> None:
     following.write(Print(time=1.0, cpu=0, raw=b"last\n"), END)
     following.alive = False
     assert [type(record) for record in following.wait(2)] == [PrintRecord, NoteRecord]
-    with pytest.raises(EvidenceLost, match="the kernel went away"):
+    with pytest.raises(EvidenceLost, match="the kernel closed the port"):
         following.source.mark("t-0", timeout=DEADLINE_S)
 
 

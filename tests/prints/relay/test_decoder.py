@@ -155,7 +155,7 @@ def test_a_number_that_comes_back_loses_no_record(relay: Relay) -> None:
     relay.number = 1
     records = decode(begin, relay.say(b"one more"))
     assert kinds(records) == ["note", "print", "print", "gap", "print"]
-    assert gaps(records) == [(0, "record 1 came where record 3 was due")]
+    assert gaps(records) == [(0, "record 1 came instead of record 3")]
 
 
 def test_a_log_that_ends_in_a_record_is_a_gap_of_one(relay: Relay) -> None:
