@@ -36,9 +36,9 @@ def for_guest(settings: Settings, name: str) -> Settings:
         )
     if sources["boot"] == "option":
         raise ConfigError("--no-fork and --on cannot be combined: the guest is already up", hint="leave out one of them")
-    if values.machine.adds:
-        own = f"`machine:` ({values.machine}) is for fresh guests"
+    if values.vm.adds:
+        own = f"`vm:` ({values.vm}) is for fresh guests"
         typer.echo(f"lab: guest {name} keeps its virtual machine; {own}", err=True)
-    # What the lab file says of machines is of others; the transport is the guest's own where none is named.
-    changed = values.model_copy(update={"image": str(guest.image_dir), "workers": 1, "machine": Machine()})
+    # The VM settings of the lab file are for other guests; the transport is the guest's own if none is named.
+    changed = values.model_copy(update={"image": str(guest.image_dir), "workers": 1, "vm": Machine()})
     return replace(settings, values=changed)

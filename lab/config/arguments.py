@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _SEVERAL = "all guests of a run would use the same one at the same time"
 _MONITOR = "the lab uses a monitor of its own, and a second one would take QEMU's terminal"
-_DISKS = "the lab could not check which file it writes to and whether a template depends on it; use `machine.disks`"
+_DISKS = "the lab could not check which file it writes to and whether a template depends on it; use `vm.disks`"
 _BOOT = "the image decides how the guest boots"
 _FIGURES = "there is a key for it"
 _LIFE = "the lab itself decides when a guest's processors run, and when QEMU ends"
@@ -12,10 +12,10 @@ _SERIAL = "the serial ports carry the guest's console and its kernel prints"
 _SHOWS = "QEMU would print something and end without starting a guest"
 
 _WHY: dict[str, str] = {
-    **dict.fromkeys(("m", "smp", "cpu"), f"{_FIGURES}: machine.memory, machine.cpus, machine.cpu"),
+    **dict.fromkeys(("m", "smp", "cpu"), f"{_FIGURES}: vm.memory, vm.cpus, vm.cpu"),
     **dict.fromkeys(("accel", "enable-kvm"), f"{_FIGURES}: accelerator"),
     **dict.fromkeys(("M", "machine"), "the machine type belongs to the image, because its system was installed on it"),
-    "device": "write it in `machine.devices`: there it is checked, and templates and the report include it",
+    "device": "write it in `vm.devices`: there it is checked, and templates and the report include it",
     **dict.fromkeys(
         ("drive", "blockdev", "hda", "hdb", "hdc", "hdd", "cdrom", "fda", "fdb", "sd", "mtdblock", "pflash", "usbdevice"),
         _DISKS,

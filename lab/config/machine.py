@@ -1,4 +1,4 @@
-"""The key ``machine:`` of a lab file: what the guests' virtual machine is given beside what the image asks for."""
+"""The key ``vm:`` of a lab file: changes and additions to the guests' virtual machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Interface = Literal["virtio", "ide", "none"]
 _MEMORY = re.compile(r"([0-9]+) ?(M|MB|MiB|G|GB|GiB)?", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,60}")
 _PROPERTY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
-#: Names that the lab gives to the parts of each machine.
+#: Names that the lab gives to the parts of each VM.
 _OWN_ID = re.compile(
     r"(?:drive|disk|cd|media|net|rng|serial|channel|port)[0-9]+|pc\.ram|qmp|channels|debugcon|added[0-9]+", re.IGNORECASE
 )
@@ -148,7 +148,7 @@ class AddedDisk(_Model):
 
 
 class Machine(_Model):
-    """``machine:``: what the guests' machine has beside, or instead of, what the image asks for. Every key is optional."""
+    """``vm:``: changes and additions to the virtual machine that the image asks for. Every key is optional."""
 
     memory: Annotated[int, BeforeValidator(_mebibytes), Field(ge=128, le=1 << 20, strict=True)] | None = Field(
         default=None, description="RAM in MiB, or a text such as 2G; default: the image's own"
@@ -183,21 +183,21 @@ class Machine(_Model):
 
     @property
     def adds(self) -> bool:
-        """It asks for anything at all."""
+        """Whether it changes or adds anything."""
         return self != Machine()
 
     @property
     def attaches(self) -> bool:
-        """It asks for parts, beside the figures of memory and processor."""
+        """Whether it adds parts, beside memory and processors."""
         return bool(self.devices or self.disks or self.arguments)
 
     @property
     def writes(self) -> bool:
-        """A guest writes to a file of the user's: one at a time, and none is forked."""
+        """Whether a guest writes to the user's file: then only one guest runs at a time, and none is forked."""
         return any(disk.access == "write" for disk in self.disks)
 
     def parts(self) -> list[str]:
-        """What is changed of the guests' machine or added to it, one line each, for people."""
+        """The changes and additions, one line each, for people."""
         lines = [f"memory {self.memory} MB"] if self.memory is not None else []
         lines += [f"{self.cpus} virtual CPU{'s' if self.cpus > 1 else ''}"] if self.cpus is not None else []
         lines += [f"CPU model {self.cpu}"] if self.cpu is not None else []

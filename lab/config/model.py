@@ -183,9 +183,9 @@ class SessionSettings(_Model):
         " beginning of a print. Such prints stay in the record, marked as the kernel's, and no test counts them",
     )
     known: tuple[KnownIssue, ...] = Field(default=(), description="failing tests that are expected for some time")
-    machine: Annotated[Machine, Setting(environment=False, pytest=None, below=Machine.below)] = Field(
+    vm: Annotated[Machine, Setting(environment=False, pytest=None, below=Machine.below)] = Field(
         default_factory=Machine,
-        description="memory, processors, devices and disks of the guest's virtual machine: docs/machine.md",
+        description="memory, processors, devices and disks of the guest's virtual machine: docs/vm.md",
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lab.config.labfile import read_lab_file
 from lab.config.model import LabFile
 from lab.config.project import find_lab_file, user_project
 from lab.config.setting import Key, keys_of, paths_below
-from lab.config.yamlfile import YamlDocument, plain_words, read_yaml, validate
+from lab.config.yamlfile import YamlDocument, plain_words, validate
 from lab.errors import ConfigError
 
 
@@ -59,7 +60,7 @@ def load_settings(
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     file = _find(config, environ, cwd)
-    document = YamlDocument("", {}) if file is None else read_yaml(file)
+    document = YamlDocument("", {}) if file is None else read_lab_file(file, note=True)
     from_file = validate(document, LabFile)
     merged: dict[str, Any] = {}
     sources = dict.fromkeys(LabFile.model_fields, "default")

@@ -54,6 +54,30 @@ class YamlDocument:
             parts = parts[:-1]
         return parts
 
+    def renamed(self, old: str, new: str) -> YamlDocument:
+        """The document with another name of a top-level key.
+
+        Raises:
+            ConfigError: The file has both names.
+        """
+        if old not in self.data:
+            return self
+        if new in self.data:
+            hint = f"move its keys below `{new}`"
+            raise ConfigError(
+                f"is the old name of `{new}`, which is there, too", file=self.file, key=old, line=self.line([old]), hint=hint
+            )
+
+        def moved(path: KeyPath) -> KeyPath:
+            return (new, *path[1:]) if path[0] == old else path
+
+        return YamlDocument(
+            self.file,
+            {new if key == old else key: value for key, value in self.data.items()},
+            {moved(path): line for path, line in self.lines.items()},
+            {moved(path): text for path, text in self.misread.items()},
+        )
+
     def below(self, path: KeyPath) -> YamlDocument:
         """The mapping at ``path`` as a document of its own, with its lines in the file."""
         data: Any = self.data

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from lab.config.labfile import read_lab_file
 from lab.config.machine import AddedDevice, AddedDisk, DiskFormat, Machine
-from lab.config.yamlfile import KeyPath, dotted, read_yaml
+from lab.config.yamlfile import KeyPath, dotted
 from lab.errors import ConfigError, HostToolError
 from lab.host.filesums import file_sum
 from lab.host.process import run
@@ -83,9 +84,9 @@ def check_machine(machine: Machine, *, file: Path | None, qemu: str) -> Machine:
         try:
             found = disk.format or disk_format(Path(disk.file))
         except ConfigError as error:
-            raise _wrong(error.message, file, ("machine", "disks", index, "file"), hint=error.hint) from None
+            raise _wrong(error.message, file, ("vm", "disks", index, "file"), hint=error.hint) from None
         if disk.access == "read-only" and disk.interface == "ide":
-            path: KeyPath = ("machine", "disks", index, "access")
+            path: KeyPath = ("vm", "disks", index, "access")
             raise _wrong("QEMU's IDE disks cannot be read-only", file, path, hint="interface: virtio, or access: overlay")
         disks.append(disk.model_copy(update={"format": found}))
     return machine.model_copy(update={"disks": tuple(disks)})
@@ -160,7 +161,7 @@ def _with_flags(model: str, own: str) -> str:
 
 def _check_models(machine: Machine, models: QemuModels, file: Path | None) -> None:
     for index, device in enumerate(machine.devices):
-        at: KeyPath = ("machine", "devices", index)
+        at: KeyPath = ("vm", "devices", index)
         name = models.devices.get(device.driver)
         if name is None:
             near = _near(device.driver, models.devices)
@@ -175,7 +176,7 @@ def _check_models(machine: Machine, models: QemuModels, file: Path | None) -> No
         model = machine.cpu.partition(",")[0]
         if model not in models.cpus:
             hint = _near(model, models.cpus) or "`qemu-system-x86_64 -cpu help` lists them"
-            raise _wrong(f"this QEMU has no CPU model {model!r}", file, ("machine", "cpu"), hint=hint)
+            raise _wrong(f"this QEMU has no CPU model {model!r}", file, ("vm", "cpu"), hint=hint)
 
 
 def _near(word: str, known: Iterable[str]) -> str:
@@ -185,7 +186,7 @@ def _near(word: str, known: Iterable[str]) -> str:
 
 def _wrong(message: str, file: Path | None, path: KeyPath, *, hint: str = "") -> ConfigError:
     """An error about a key of the lab file, with its line."""
-    document = read_yaml(file) if file is not None else None
+    document = read_lab_file(file) if file is not None else None
     return ConfigError(
         message, file=str(file or ""), key=dotted(path), line=document.line(path) if document is not None else 0, hint=hint
     )

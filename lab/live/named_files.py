@@ -46,7 +46,7 @@ def file_sums(machine: Machine, cache: Path) -> tuple[tuple[Path, str], ...]:
         try:
             sums.append((path, file_sum(path, cache)))
         except OSError as error:
-            raise ConfigError(f"{path}, which `machine:` names, cannot be read: {error.strerror}") from None
+            raise ConfigError(f"{path}, which `vm:` names, cannot be read: {error.strerror}") from None
     return tuple(sums)
 
 

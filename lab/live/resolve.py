@@ -86,7 +86,7 @@ def resolve_guest(
         LabError: No such accelerator works here, QEMU does not take the machine, or the image cannot be had or used.
     """
     chosen = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
-    hardware = check_machine(values.machine, file=file, qemu=QEMU)
+    hardware = check_machine(values.vm, file=file, qemu=QEMU)
     image_dir = find_image(values.image)
     manifest = booted_manifest(image_dir, debug or values.debug, hardware)
     return ResolvedGuest(image_dir=image_dir, manifest=manifest, accelerator=chosen, hardware=hardware, file=file)

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from lab.config.labfile import read_lab_file
 from lab.config.machine import Machine
-from lab.config.yamlfile import KeyPath, dotted, read_yaml
+from lab.config.yamlfile import KeyPath, dotted
 from lab.errors import ConfigError, GuestExited
 from lab.host.accel import QEMU
 from lab.host.qemu import QemuFeatures, probe_features
@@ -69,12 +70,12 @@ def try_hardware(
             guilty = next(
                 (index for index, name in enumerate(ids) if re.search(rf"\bid={re.escape(name)}(?![\w.-])", said)), None
             )
-            key: KeyPath = ("machine",) if guilty is None else ("machine", "devices", guilty)
+            key: KeyPath = ("vm",) if guilty is None else ("vm", "devices", guilty)
             raise ConfigError(
                 f"QEMU refuses this virtual machine: {said}",
                 file=str(file or ""),
                 key=dotted(key),
-                line=read_yaml(file).line(key) if file is not None else 0,
+                line=read_lab_file(file).line(key) if file is not None else 0,
                 hint="`lab up --dry-run` prints the command",
             ) from None
     if hardware.writes:
@@ -98,12 +99,12 @@ def _taken(hardware: Machine, error: GuestExited) -> int | None:
 
 
 def _in_use(hardware: Machine, index: int, file: Path | None) -> ConfigError:
-    key: KeyPath = ("machine", "disks", index)
+    key: KeyPath = ("vm", "disks", index)
     return ConfigError(
         f"another guest, or another program, has {hardware.disks[index].file} open",
         file=str(file or ""),
         key=dotted(key),
-        line=read_yaml(file).line(key) if file is not None else 0,
+        line=read_lab_file(file).line(key) if file is not None else 0,
         hint="one guest at a time has a disk with `access: write`: `lab ps` lists the guests that are up, `lab down NAME` ends"
         " one; with `access: overlay` each guest writes to an overlay of its own",
     )

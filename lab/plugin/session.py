@@ -99,7 +99,7 @@ class LabSession:
         # Only the lab's own source knows a reason; one that a hook put in its place need not.
         self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
         # Guests that write to a file of the user's are alone on the host, also among those of other runs.
-        places = 1 if config.machine.writes else slot_count(source, forks=forks is not None)
+        places = 1 if config.vm.writes else slot_count(source, forks=forks is not None)
         self._slots = Slots(locks_dir(), places, patience=patience)
         self.pool = GuestPool(
             source,

@@ -171,11 +171,11 @@ def _carried(config: pytest.Config) -> int | None:
 
     options = options_of(config)
     try:
-        manifest = booted_manifest(find_image(options.image), options.debug, options.machine)
+        manifest = booted_manifest(find_image(options.image), options.debug, options.vm)
     except LabError as error:
         _LOG.info("cannot find out how many guests this host can run: %s", said(error))
         return None
-    if options.machine.writes:
+    if options.vm.writes:
         return 1
     carries = measure().forks if options.boot == "fork" and can_resume(manifest) else measure().guests
     return carries(manifest.machine.memory_mb, smp=manifest.machine.smp)

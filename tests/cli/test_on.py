@@ -22,15 +22,15 @@ class Up:
         return self
 
 
-def test_a_lab_files_machine_is_told_to_be_for_fresh_guests(
+def test_the_vm_settings_of_a_lab_file_are_reported_as_unused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(on, "detached_guests", lambda: Up(tmp_path))
     file = tmp_path / "lab.yaml"
-    file.write_text("machine: {memory: 1G}\n", encoding="utf-8")
+    file.write_text("vm: {memory: 1G}\n", encoding="utf-8")
     settings = on.for_guest(load_settings({}, config=file, environ={}), "wine")
-    assert not settings.values.machine.adds
-    said = "lab: guest wine keeps its virtual machine; `machine:` (memory 1024 MB) is for fresh guests\n"
+    assert not settings.values.vm.adds
+    said = "lab: guest wine keeps its virtual machine; `vm:` (memory 1024 MB) is for fresh guests\n"
     assert capsys.readouterr().err == said
     on.for_guest(settings, "wine")
     assert capsys.readouterr().err == ""

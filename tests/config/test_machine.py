@@ -1,4 +1,4 @@
-"""The key `machine:` of a lab file: what it takes, and what is said of what it does not take."""
+"""The key `vm:` of a lab file: what it takes, and what is said of what it does not take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.errors import ConfigError
 
 def load(tmp_path: Path, text: str) -> Machine:
     (tmp_path / "lab.yaml").write_text(text, encoding="utf-8")
-    return load_settings({}, cwd=tmp_path, environ={}).values.machine
+    return load_settings({}, cwd=tmp_path, environ={}).values.vm
 
 
 def refusal(tmp_path: Path, text: str) -> str:
@@ -28,7 +28,7 @@ def test_all_of_it(tmp_path: Path) -> None:
     machine = load(
         tmp_path,
         """\
-machine:
+vm:
   memory: 2G
   cpus: 2
   cpu: Skylake-Client,avx2=off
@@ -63,37 +63,37 @@ def test_nothing_is_added_without_the_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "mib"), [("512", 512), ("512M", 512), ("2G", 2048), ("1 GiB", 1024), ("'768 mb'", 768)])
 def test_memory_is_read_with_its_unit(tmp_path: Path, text: str, mib: int) -> None:
-    assert load(tmp_path, f"machine: {{memory: {text}}}\n").memory == mib
+    assert load(tmp_path, f"vm: {{memory: {text}}}\n").memory == mib
 
 
 @pytest.mark.parametrize(
     ("line", "key", "words"),
     [
-        ("memory: lots", "machine.memory", "a number of MiB, or a text such as 512M or 2G"),
-        ("memory: 1.5", "machine.memory", "a whole number of MiB"),
-        ("memory: 64", "machine.memory", "greater than or equal to 128"),
-        ("cpus: 0", "machine.cpus", "greater than or equal to 1"),
-        ("cpus: two", "machine.cpus", "must be a valid integer"),
-        ("cpu: ''", "machine.cpu", "a CPU model of QEMU"),
-        ("memmory: 512", "machine.memmory", "there is no such key\n  try: did you mean memory?"),
-        ("devices: [edu]", "machine.devices.0", "dict"),
-        ("devices: [{model: edu}]", "machine.devices.0", "driver is missing"),
-        ("devices: [{driver: 'edu,dma_mask=1'}]", "machine.devices.0.driver", "write its properties as keys"),
-        ("devices: [{driver: edu, addr: 05.0}]", "machine.devices.0.addr", "put it in quotes"),
-        ("devices: [{driver: edu, romfile: }]", "machine.devices.0.romfile", "must be a text"),
-        ("devices: [{driver: edu, id: net0}]", "machine.devices.0", "the lab uses this name"),
-        ("devices: [{driver: edu, id: a}, {driver: edu, id: a}]", "machine", "the id 'a' is used twice"),
-        ("disks: [{access: write}]", "machine.disks.0", "file is missing"),
-        ("disks: [{file: a, access: rw}]", "machine.disks.0.access", "'overlay', 'read-only' or 'write'"),
-        ("disks: [{file: a, interface: none}]", "machine.disks.0", "needs an `id`"),
-        ("disks: [{file: a, id: drive0}]", "machine.disks.0.id", "choose another one"),
-        ("arguments: [-snapshot]", "machine.arguments.0", "write to overlays anyway"),
-        ("arguments: [-trace, x, --S]", "machine.arguments.2", "the lab itself decides"),
+        ("memory: lots", "vm.memory", "a number of MiB, or a text such as 512M or 2G"),
+        ("memory: 1.5", "vm.memory", "a whole number of MiB"),
+        ("memory: 64", "vm.memory", "greater than or equal to 128"),
+        ("cpus: 0", "vm.cpus", "greater than or equal to 1"),
+        ("cpus: two", "vm.cpus", "must be a valid integer"),
+        ("cpu: ''", "vm.cpu", "a CPU model of QEMU"),
+        ("memmory: 512", "vm.memmory", "there is no such key\n  try: did you mean memory?"),
+        ("devices: [edu]", "vm.devices.0", "dict"),
+        ("devices: [{model: edu}]", "vm.devices.0", "driver is missing"),
+        ("devices: [{driver: 'edu,dma_mask=1'}]", "vm.devices.0.driver", "write its properties as keys"),
+        ("devices: [{driver: edu, addr: 05.0}]", "vm.devices.0.addr", "put it in quotes"),
+        ("devices: [{driver: edu, romfile: }]", "vm.devices.0.romfile", "must be a text"),
+        ("devices: [{driver: edu, id: net0}]", "vm.devices.0", "the lab uses this name"),
+        ("devices: [{driver: edu, id: a}, {driver: edu, id: a}]", "vm", "the id 'a' is used twice"),
+        ("disks: [{access: write}]", "vm.disks.0", "file is missing"),
+        ("disks: [{file: a, access: rw}]", "vm.disks.0.access", "'overlay', 'read-only' or 'write'"),
+        ("disks: [{file: a, interface: none}]", "vm.disks.0", "needs an `id`"),
+        ("disks: [{file: a, id: drive0}]", "vm.disks.0.id", "choose another one"),
+        ("arguments: [-snapshot]", "vm.arguments.0", "write to overlays anyway"),
+        ("arguments: [-trace, x, --S]", "vm.arguments.2", "the lab itself decides"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_key_and_line(tmp_path: Path, line: str, key: str, words: str) -> None:
-    said = refusal(tmp_path, f"workers: 1\nmachine:\n  {line}\n")
-    where = "2: machine: " if key == "machine" else f"3: {key}: "
+    said = refusal(tmp_path, f"workers: 1\nvm:\n  {line}\n")
+    where = "2: vm: " if key == "vm" else f"3: {key}: "
     assert f"lab.yaml:{where}" in said
     assert words in said
 
@@ -135,5 +135,15 @@ def test_a_device_is_written_as_qemu_reads_it() -> None:
 
 
 def test_the_environment_has_no_variable_for_it(tmp_path: Path) -> None:
-    values = load_settings({}, cwd=tmp_path, environ={"LAB_MACHINE": "{}"}).values
-    assert values.machine == Machine()
+    values = load_settings({}, cwd=tmp_path, environ={"LAB_VM": "{}"}).values
+    assert values.vm == Machine()
+
+
+def test_the_old_name_of_the_key_works_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load(tmp_path, "machine: {memory: 2G}\n").memory == 2048
+    assert "lab.yaml: `machine:` is the old name of `vm:`" in capsys.readouterr().err
+    assert "2: vm.cpus: " in refusal(tmp_path, "machine:\n  cpus: two\n")
+
+
+def test_both_names_of_the_key_are_refused(tmp_path: Path) -> None:
+    assert "2: machine: is the old name of `vm`, which is there, too" in refusal(tmp_path, "vm: {cpus: 2}\nmachine: {}\n")

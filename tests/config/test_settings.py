@@ -62,14 +62,14 @@ def test_every_key(tmp_path: Path) -> None:
             driver: async
             reason: being fixed
             until: 2027-01-31
-        machine:
+        vm:
           memory: 2G
           disks: [{file: data.img}]
         """,
     )
     values = settings.values
-    assert values.machine.memory == 2048
-    assert values.machine.disks[0].file == str(tmp_path / "data.img")
+    assert values.vm.memory == 2048
+    assert values.vm.disks[0].file == str(tmp_path / "data.img")
     assert values.files == "sftp"
     assert values.workers == 3
     assert values.debug == "kd"

@@ -53,7 +53,7 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 suites: [test_machine_suite.py]
 drivers: [{ROOT / "driver/sync"}]
 workers: 1
-machine:
+vm:
   memory: 1G
   cpus: 2
   devices:
@@ -127,14 +127,14 @@ def test_guests_with_a_device_that_a_fork_would_lose_are_booted_and_the_reason_i
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ("  devices:\n    - driver: edo\n", ":3: machine.devices.0.driver: this QEMU has no device model 'edo'"),
-        ("  devices:\n    - {driver: edu, addr: '0x99'}\n", ":3: machine.devices.0: QEMU refuses this virtual machine: "),
-        ("  arguments: [-snapshot]\n", ":2: machine.arguments.0: cannot be used: "),
+        ("  devices:\n    - driver: edo\n", ":3: vm.devices.0.driver: this QEMU has no device model 'edo'"),
+        ("  devices:\n    - {driver: edu, addr: '0x99'}\n", ":3: vm.devices.0: QEMU refuses this virtual machine: "),
+        ("  arguments: [-snapshot]\n", ":2: vm.arguments.0: cannot be used: "),
     ],
 )
 def test_a_wrong_machine_is_told_before_anything_is_booted(tmp_path: Path, lines: str, words: str) -> None:
     file = tmp_path / "lab.yaml"
-    file.write_text(f"machine:\n{lines}", encoding="utf-8")
+    file.write_text(f"vm:\n{lines}", encoding="utf-8")
     run = launch(tmp_path / "out", "--config", str(file), str(ROOT / "suites/sync")).finish()
     assert run.exit_code == 2, run.output
     assert f"{file}{words}" in run.output
@@ -144,7 +144,7 @@ def test_a_wrong_machine_is_told_before_anything_is_booted(tmp_path: Path, lines
 def test_dry_run_shows_the_machine(tmp_path: Path) -> None:
     (tmp_path / "data.img").write_bytes(bytes(512))
     file = tmp_path / "lab.yaml"
-    file.write_text("machine: {memory: 2G, devices: [{driver: edu}], disks: [{file: data.img}]}\n", encoding="utf-8")
+    file.write_text("vm: {memory: 2G, devices: [{driver: edu}], disks: [{file: data.img}]}\n", encoding="utf-8")
     done = subprocess.run([LAB, "up", "--dry-run", "--config", file], capture_output=True, text=True, check=True, timeout=120)
     assert "-m 2048M" in done.stdout
     assert "-device edu,id=added0" in done.stdout

@@ -136,7 +136,7 @@ def test_an_expected_fault_excuses_no_other() -> None:
 
 def test_an_expected_fault_that_does_not_come_is_a_product_failure() -> None:
     decision = decide(Facts(phases=PASSED, expected_fault=0xD1))
-    assert decision == Decision(verdict="product", reason="the expected fault 0x000000D1 did not come")
+    assert decision == Decision(verdict="product", reason="the expected fault 0x000000D1 did not happen")
 
 
 def test_gaps_make_an_otherwise_green_test_infra() -> None:

@@ -1,4 +1,4 @@
-"""What a lab file's `machine:` comes to: figures in the manifest, parts of the machine, and errors before any boot."""
+"""What a lab file's `vm:` comes to: figures in the manifest, parts of the machine, and errors before any boot."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def raw(tmp_path: Path, name: str = "data.img") -> Path:
 
 def loaded(tmp_path: Path, lines: str) -> tuple[Machine, Path]:
     file = tmp_path / "lab.yaml"
-    file.write_text(f"machine:\n{lines}", encoding="utf-8")
-    return load_settings({}, config=file, environ={}).values.machine, file
+    file.write_text(f"vm:\n{lines}", encoding="utf-8")
+    return load_settings({}, config=file, environ={}).values.vm, file
 
 
 def test_memory_and_processors_take_the_place_of_the_images() -> None:
@@ -104,13 +104,13 @@ def test_devices_and_disks_come_behind_the_guests_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "where", "words"),
     [
-        ("  devices:\n    - driver: edo\n", ":3: machine.devices.0.driver", "no device model 'edo'\n  try: did you mean edu?"),
-        ("  devices:\n    - driver: edu\n      dmamask: 1\n", ":4: machine.devices.0.dmamask", "did you mean dma_mask?"),
-        ("  cpu: Nehalm\n", ":2: machine.cpu", "no CPU model 'Nehalm'\n  try: did you mean Nehalem"),
-        ("  disks:\n    - file: gone.img\n", ":3: machine.disks.0.file", "there is no disk"),
+        ("  devices:\n    - driver: edo\n", ":3: vm.devices.0.driver", "no device model 'edo'\n  try: did you mean edu?"),
+        ("  devices:\n    - driver: edu\n      dmamask: 1\n", ":4: vm.devices.0.dmamask", "did you mean dma_mask?"),
+        ("  cpu: Nehalm\n", ":2: vm.cpu", "no CPU model 'Nehalm'\n  try: did you mean Nehalem"),
+        ("  disks:\n    - file: gone.img\n", ":3: vm.disks.0.file", "there is no disk"),
         (
             "  disks:\n    - {file: lab.yaml, access: read-only, interface: ide}\n",
-            ":3: machine.disks.0.access",
+            ":3: vm.disks.0.access",
             "IDE disks cannot be read-only",
         ),
     ],
@@ -252,7 +252,7 @@ def test_what_qemu_itself_refuses_is_told_with_its_words_and_the_line(tmp_path: 
     checked = check_machine(machine, file=file, qemu=QEMU)
     with pytest.raises(ConfigError) as caught:
         try_hardware(checked, manifest(machine=MACHINE), image(tmp_path), accelerator="tcg", runs_dir=tmp_path, file=file)
-    assert "lab.yaml:4: machine.devices.1: QEMU refuses this virtual machine: " in str(caught.value)
+    assert "lab.yaml:4: vm.devices.1: QEMU refuses this virtual machine: " in str(caught.value)
     assert "dma_mask" in str(caught.value)
 
 
@@ -293,7 +293,7 @@ def test_a_disk_that_another_guest_writes_to_is_told_with_its_line(tmp_path: Pat
 
     with pytest.raises(ConfigError) as caught:
         tried(forks=False)
-    assert f"lab.yaml:4: machine.disks.0: another guest, or another program, has {in_use} open" in str(caught.value)
+    assert f"lab.yaml:4: vm.disks.0: another guest, or another program, has {in_use} open" in str(caught.value)
     assert "`lab ps`" in caught.value.hint
     if access == "write":
         # A worker of a run asks while the run's own guest is up.

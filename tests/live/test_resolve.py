@@ -36,7 +36,7 @@ def built_too_early(_name: str) -> Path:
 
 def test_all_is_put_together(image: Path) -> None:
     machine = Machine(memory=512, cpus=2)
-    found = resolve_guest(SessionSettings(machine=machine), lambda _name: image)
+    found = resolve_guest(SessionSettings(vm=machine), lambda _name: image)
     assert (found.image_dir, found.accelerator, found.hardware) == (image, "tcg", machine)
     assert (found.manifest.machine.memory_mb, found.manifest.machine.smp) == (512, 2)
     assert found.try_machine(forks=False) == ""
@@ -50,7 +50,7 @@ def test_an_accelerator_that_does_not_work_is_an_error_before_the_image_is_asked
 def test_a_disk_that_is_not_there_is_an_error_before_the_image_is_asked_for(tmp_path: Path) -> None:
     machine = Machine.model_validate({"disks": [{"file": str(tmp_path / "none.qcow2")}]})
     with pytest.raises(ConfigError, match=r"none\.qcow2"):
-        resolve_guest(SessionSettings(machine=machine), built_too_early)
+        resolve_guest(SessionSettings(vm=machine), built_too_early)
 
 
 def test_a_debugger_that_the_image_does_not_boot_with_is_an_error(image: Path) -> None:

@@ -223,7 +223,7 @@ def test_evidence_is_linked_shown_and_its_steps_are_told(run: RunReport) -> None
     assert "evidence/a%20b/memory.dmp" in links
     assert not any(link.startswith("javascript:") for link in links)
     assert page.values("src") == ["evidence/a%20b/crash.png"]
-    for words in ("no reaction within 5 s", "left out: memory dumps are off", "did not obey the debugger either"):
+    for words in ("no reaction within 5 s", "left out: memory dumps are off", "did not react to the debugger either"):
         assert words in page.text
 
 
