@@ -27,7 +27,7 @@ The rules, in the order in which they are asked (the first that holds decides):
      :mod:`lab.gate.blame`. One that was raised on purpose *from* a lab error or an assertion is judged as that one.
 
    If all that accuses the driver is about time (``TimingFailed``, ``GuestHung``, the service manager's 1053), and the guest
-   waited for a processor of the host for a quarter of the test or longer (:mod:`lab.gate.starvation`): ``infra``, and the test
+   waited for a processor of the host for a tenth of the test or longer (:mod:`lab.gate.starvation`): ``infra``, and the test
    is run again in a fresh guest, once. The same rules judge the second run: it passes, or it is ``infra`` with the figures if
    its guest starved as well, or it is ``product``. Where it is unknown how long the guest waited, nothing is excused; with a
    virtual clock it does not matter.

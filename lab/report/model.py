@@ -117,7 +117,7 @@ class ProcessorEntry(_Model):
 
     wall_s: float = Field(description="host seconds from the test's begin to its first failure, or to its end")
     waited_s: float = Field(description="seconds of that in which the virtual machine was ready to run and had no processor")
-    share: float = Field(description="waited_s / wall_s; from 0.25 on, nothing is concluded from time")
+    share: float = Field(description="waited_s / wall_s; from 0.1 on, nothing is concluded from time")
     stolen_s: float | None = Field(default=None, description="seconds that an average processor lost to the host's own host")
     pressure_s: float | None = Field(default=None, description="seconds in which some process of the host waited")
 

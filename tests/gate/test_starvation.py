@@ -15,7 +15,7 @@ from lab.prints.matching import PrintMismatch, PrintsLate
 from lab.vm.processor_time import ProcessorTime
 
 STARVED = ProcessorTime(wall_s=5.0, waited_s=3.0)
-SERVED = ProcessorTime(wall_s=5.0, waited_s=1.0)
+SERVED = ProcessorTime(wall_s=5.0, waited_s=0.4)
 LATE = TimingFailed("ticks are one second apart: assert 3.0 == 1.0")
 
 

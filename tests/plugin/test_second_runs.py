@@ -102,7 +102,7 @@ def test_a_test_that_is_starved_twice_is_infra_with_the_figures(inner: Any, fork
 
 
 def test_a_second_run_that_fails_with_processor_time_is_product(inner: Any) -> None:
-    inner.prepare("source.starved = [0.6, 0.2]")
+    inner.prepare("source.starved = [0.6, 0.09]")
     inner.run(LATE_ALWAYS).assert_outcomes(failed=1)
     entry = inner.test("test_late")
     assert (entry.verdict, entry.attempts) == ("product", 2)
@@ -110,7 +110,7 @@ def test_a_second_run_that_fails_with_processor_time_is_product(inner: Any) -> N
     assert inner.report.exit_code == 1
 
 
-@pytest.mark.parametrize("starved", ["[0.24]", "[]"])
+@pytest.mark.parametrize("starved", ["[0.09]", "[]"])
 def test_a_guest_with_processor_time_or_an_unknown_one_excuses_nothing(inner: Any, starved: str) -> None:
     inner.prepare(f"source.starved = {starved}")
     inner.run(LATE_ALWAYS).assert_outcomes(failed=1)
