@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from lab.bench.measure import Forks
+from lab.bench.protocol import Forks
 from lab.guest.transport_kind import TransportName
 from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress
@@ -22,7 +22,7 @@ from lab.live.payload import Payload
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """A :class:`lab.bench.measure.Context`; used as a context manager, which ends the shared guest.
+    """A :class:`lab.bench.protocol.Context`; used as a context manager, which ends the shared guest.
 
     Attributes:
         source: Boots guests.
@@ -70,7 +70,7 @@ class Bench:
         return self.source.accelerator
 
     def repeat(self, usual: int, quick: int, *, most: int | None = None) -> int:
-        """How often to take a reading; see :meth:`lab.bench.measure.Context.repeat`."""
+        """How often to take a reading; see :meth:`lab.bench.protocol.Context.repeat`."""
         wanted = self.count or (quick if self.quick else usual)
         return min(wanted, most) if most else wanted
 
@@ -112,7 +112,7 @@ class Bench:
         return self._forks
 
     def end_guest(self) -> None:
-        """End the shared guest, if there is one; see :meth:`lab.bench.measure.Context.end_guest`."""
+        """End the shared guest, if there is one; see :meth:`lab.bench.protocol.Context.end_guest`."""
         guest, self._guest = self._guest, None
         if guest is not None:
             guest.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.bench.measure import NotHere
+from lab.bench.protocol import NotHere
 from lab.errors import LabError
 from lab.lease.image_source import ImageSource, with_forks
 from lab.live.guest import LiveGuest
@@ -12,7 +12,7 @@ from lab.snapshot.store import TemplateStore
 
 
 class TemplateForks:
-    """A :class:`lab.bench.measure.Forks`.
+    """A :class:`lab.bench.protocol.Forks`.
 
     Args:
         forks: Where they come from.

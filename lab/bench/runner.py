@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lab.bench.budgets import BUDGETS, Budget, Judgement, judge
-from lab.bench.measure import Context, Measure, NotHere
 from lab.bench.model import BudgetEntry, MeasureEntry, SeriesEntry, Status
+from lab.bench.protocol import Context, Measure, NotHere
 from lab.bench.samples import ENOUGH_FOR_P95, Samples, Series, speedup
 from lab.errors import ConfigError, LabError
 from lab.image.progress import Progress

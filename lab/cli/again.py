@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.cli.invocation import own_command
 from lab.config import LabFile, Settings
-from lab.config.setting import keys_of
+from lab.config.setting_table import keys_of
 from lab.report.model import TestEntry
 from lab.report.places import address_of, file_of
 

@@ -16,10 +16,10 @@ from lab.bench.bench import Bench
 from lab.bench.budgets import Judgement, short
 from lab.bench.forks import template_forks
 from lab.bench.format import budget_figure, one_line
-from lab.bench.machine import describe_machine
-from lab.bench.measure import Measure
+from lab.bench.host import describe_machine
 from lab.bench.measures import all_measures
 from lab.bench.measures.prints import FLOOD_DRIVER
+from lab.bench.protocol import Measure
 from lab.bench.report import BENCH_FILE, PLOT_FILE, make_report, write_report
 from lab.bench.runner import Outcome, budget_entry, choose, judge_outcomes, run_measures
 from lab.bench.table import print_report

@@ -14,7 +14,7 @@ import typer
 
 from lab.cli.choices import beginning
 from lab.config import LabFile, Settings, load_settings
-from lab.config.setting import Key, keys_of
+from lab.config.setting_table import Key, keys_of
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _CONFIG = "config"
@@ -52,7 +52,7 @@ def takes_settings(
     The decorated function has a parameter of the type :class:`Given`, in whose place the help has these options.
 
     Args:
-        command: As in :attr:`lab.config.setting.CommandOption.commands`.
+        command: As in :attr:`lab.config.setting_table.CommandOption.commands`.
         helps: Key -> the help of its option, where it means something else for this command.
         defaults: Key -> a value that this command has where its option is not given.
     """

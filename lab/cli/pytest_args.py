@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lab.cli.forked import run_quietly
 from lab.config import Settings
 from lab.config.model import LabFile
-from lab.config.setting import keys_of, written
+from lab.config.setting_table import keys_of, written
 from lab.config.words import QUESTION, Words, read_answer
 from lab.errors import ConfigError
 

@@ -16,6 +16,7 @@ import typer
 from lab.cli.child import ChildEnd, run_child
 from lab.cli.conclude import conclude, print_paths
 from lab.cli.given import Given, takes_settings
+from lab.cli.open_log import open_log
 from lab.cli.pytest_args import (
     Refusal,
     ask,
@@ -27,7 +28,6 @@ from lab.cli.pytest_args import (
     work_of,
 )
 from lab.cli.resolved import drivers_of, guest_of
-from lab.cli.runlog import open_log
 from lab.config import Settings
 from lab.config.model import Debug
 from lab.errors import ConfigError

@@ -1,6 +1,7 @@
 """What a lab file says, as a typed value, and the table of all settings: a new one is one field here.
 
-A field's description goes into docs/lab.schema.json, and its :class:`lab.config.setting.Setting` says how else users set it.
+A field's description goes into docs/lab.schema.json. Its annotation, :class:`lab.config.setting_table.Setting`, says how else
+users set it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from lab.config.kinds import MEDIA, TRANSPORTS, OneOf, transport_names, ways_of_files
 from lab.config.machine import Machine
 from lab.config.patterns import RegularExpression
-from lab.config.setting import (
+from lab.config.setting_table import (
     CommandOption,
     PytestOption,
     Setting,

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lab.config.labfile import read_lab_file
 from lab.config.model import LabFile
 from lab.config.project import find_lab_file, user_project
-from lab.config.setting import Key, keys_of, paths_below
+from lab.config.setting_table import Key, keys_of, paths_below
 from lab.config.yamlfile import YamlDocument, plain_words, validate
 from lab.errors import ConfigError
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lab.errors import LabError
 from lab.image import store
-from lab.image.findings import build_again, current, first_line
+from lab.image.common_findings import build_again, current, first_line
 from lab.image.kind import Finding, GuestKind, Level
 from lab.image.manifest import SCHEMA_VERSION, ImageManifest, load_credentials, load_manifest
 from lab.image.registry import kind_of

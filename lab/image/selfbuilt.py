@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.host.tools import Tool
-from lab.image.findings import recipe_state
+from lab.image.common_findings import recipe_state
 from lab.image.kind import BuildOption, BuildOrder, BuildRequest, Finding, GuestWords, Recipe
 from lab.image.manifest import ImageManifest
 from lab.vm.spec import Accelerator, Disk, KernelBoot, Nic, SerialPort, VmSpec

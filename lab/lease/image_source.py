@@ -24,7 +24,7 @@ from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.live.payload import Payload
 from lab.live.print_wiring import Debug, can_resume, why_not_forked
-from lab.live.trial import try_hardware
+from lab.live.try_hardware import try_hardware
 from lab.snapshot.fork_maker import FORK_STEPS, ForkSteps
 from lab.snapshot.forks import Forks
 from lab.snapshot.maker import TemplateMaker

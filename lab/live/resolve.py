@@ -21,7 +21,7 @@ from lab.image.manifest import ImageManifest
 from lab.live.chosen_drivers import ChosenDrivers
 from lab.live.hardware import check_machine, fit
 from lab.live.print_wiring import booted_as
-from lab.live.trial import try_hardware
+from lab.live.try_hardware import try_hardware
 from lab.toolchain.select import DriverPackage
 
 
@@ -44,7 +44,7 @@ class ResolvedGuest:
     file: Path | None
 
     def try_machine(self, *, forks: bool) -> str:
-        """Start the machine for a moment, where the lab file adds something to it; see :func:`lab.live.trial.try_hardware`."""
+        """Start the machine for a moment, if the lab file adds something to it; see :mod:`lab.live.try_hardware`."""
         return try_hardware(
             self.hardware,
             self.manifest,

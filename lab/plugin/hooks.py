@@ -18,15 +18,15 @@ from lab.gate.exitcode import NOTHING, OK
 from lab.lease.protocol import GuestSource
 from lab.plugin import hookspec, markers, options
 from lab.plugin.again import Again
+from lab.plugin.choose_out import choose_out, fresh_out, link_latest
 from lab.plugin.finish import FinishAnyway
 from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
 from lab.plugin.meta import describe_run
 from lab.plugin.names import register_short_names, uses_guest
 from lab.plugin.only import leave_out_others
-from lab.plugin.outdir import choose_out, fresh_out, link_latest
+from lab.plugin.open_log import close_run_log, mask_credentials, open_run_log
 from lab.plugin.recorder import Recorder, mark_collection
-from lab.plugin.runlog import close_run_log, mask_credentials, open_run_log
 from lab.plugin.session import LabSession
 from lab.plugin.terminal import Terminal, say
 from lab.plugin.texts import SafeSender, clean_report, cleaned, showable

@@ -12,7 +12,7 @@ import pytest
 
 from lab.config.model import SessionSettings
 from lab.config.project import find_lab_file
-from lab.config.setting import Key, keys_of
+from lab.config.setting_table import Key, keys_of
 from lab.config.settings import Settings, load_settings
 from lab.errors import ConfigError
 

@@ -14,10 +14,10 @@ import pytest
 from lab.errors import LabError
 from lab.host.lifetime import die_with
 from lab.host.passed import said
+from lab.plugin.choose_out import choose_out
 from lab.plugin.keys import OUT, options_of
-from lab.plugin.outdir import choose_out
+from lab.plugin.open_log import open_run_log
 from lab.plugin.recorder import Recorder
-from lab.plugin.runlog import open_run_log
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from lab.config.yamlfile import KeyPath, YamlDocument, dotted, read_yaml, valida
 from lab.errors import ConfigError
 from lab.toolchain.buildkeys import BuildKeys, is_library_file, relative_path
 from lab.toolchain.guestfiles import GuestFile
-from lab.toolchain.registry import RegistryValue, parse_registry
+from lab.toolchain.reg_file import RegistryValue, parse_registry
 
 Kind = Literal["driver", "program"]
 

@@ -26,7 +26,7 @@ from lab.toolchain.pe import ImageFacts
 from lab.toolchain.places import build_place
 from lab.toolchain.product import Client, clients_of, needed_by, refuse_rings
 from lab.toolchain.provenance import Provenance, commit_around, commit_of, file_version
-from lab.toolchain.registry import reg_file
+from lab.toolchain.reg_file import reg_file
 from lab.toolchain.sign import SigningKey, signing_key
 from lab.toolchain.stamp import read_stamp
 

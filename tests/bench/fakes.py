@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lab.bench.measure import Context, Forks, NotHere
+from lab.bench.protocol import Context, Forks, NotHere
 from lab.bench.samples import Samples, Series
 from lab.guest.transport_kind import TransportName
 from lab.image.manifest import Credentials, ImageManifest
@@ -51,7 +51,7 @@ class FakeForks:
 
 @dataclass
 class FakeContext:
-    """A :class:`lab.bench.measure.Context` over simulated guests."""
+    """A :class:`lab.bench.protocol.Context` over simulated guests."""
 
     source: SimulatedSource
     out: Path

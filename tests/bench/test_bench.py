@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lab.bench.bench import Bench
 from lab.bench.forks import TemplateForks
-from lab.bench.measure import NotHere
+from lab.bench.protocol import NotHere
 from lab.cli.main import app
 from lab.errors import ConfigError
 from lab.image.manifest import Credentials

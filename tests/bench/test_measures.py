@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.bench.kdtarget import print_all
-from lab.bench.measure import NotHere
 from lab.bench.measures import all_measures
 from lab.bench.measures import loop as loop_module
 from lab.bench.measures.boot import BootMeasure
@@ -29,6 +28,7 @@ from lab.bench.measures.peer import PeerMeasure, boot_once, find_peer, peer_job
 from lab.bench.measures.prints import count_up
 from lab.bench.measures.suites import EVERYTHING, SuitesMeasure, SuitesRun, plain_environment
 from lab.bench.measures.winrm import COMMANDS, Client, Command, guest_port, take_turns
+from lab.bench.protocol import NotHere
 from lab.bench.samples import Samples
 from lab.errors import EvidenceLost, HostToolError, LabError, TransportError
 from lab.image.manifest import Credentials, MachineSpec, usual_offers

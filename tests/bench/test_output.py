@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from lab.bench.format import figure, one_line, times
-from lab.bench.measure import NotHere
 from lab.bench.model import BenchReport
 from lab.bench.plot import goal_marks, plot
+from lab.bench.protocol import NotHere
 from lab.bench.table import print_report
 from lab.errors import HostToolError, LabError, TransportError
 from tests.bench.fakes import FakeContext, FakeMeasure, samples, series

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench.measure import NotHere
 from lab.bench.model import BenchReport, MachineEntry
+from lab.bench.protocol import NotHere
 from lab.bench.report import make_report, write_report
 from lab.bench.runner import Outcome, choose, judge_outcomes, measure_entry, run_measures
 from lab.bench.schema import bench_schema

@@ -49,6 +49,11 @@ def test_one_module_writes_the_results_of_a_run() -> None:
     assert {name for name, tree in modules() if list(calls(tree, _WRITERS))} == {"report/publish.py"}
 
 
+def test_no_two_modules_of_a_package_differ_by_an_s() -> None:
+    names = {path.with_suffix("") for path in LAB.rglob("*.py")} | {path.parent for path in LAB.rglob("__init__.py")}
+    assert [path for path in names if path.with_name(f"{path.name}s") in names] == []
+
+
 @pytest.mark.parametrize(
     "line",
     ['TestEntry(verdict="crash")', 'test.copy(update={"verdict": "crash"})', 'f(verdict="a" if b else c)'],

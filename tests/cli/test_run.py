@@ -22,7 +22,7 @@ from lab.cli import resolved
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.cli.main import app
-from lab.cli.runlog import open_log
+from lab.cli.open_log import open_log
 from lab.errors import ConfigError, HostToolError
 from lab.gate.verdict import Verdict
 from lab.host.accel import Accelerator, Accelerators

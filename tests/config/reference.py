@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.config.model import LabFile
-from lab.config.setting import Key, keys_of
+from lab.config.setting_table import Key, keys_of
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 COMMAND = "python -m tests.config.reference > docs/settings.md"

@@ -13,7 +13,7 @@ import pytest
 
 import lab
 from lab.config.model import LabFile
-from lab.config.setting import keys_of
+from lab.config.setting_table import keys_of
 from tests.config import reference
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -105,7 +105,7 @@ def test_a_run_on_the_guest_leaves_it_up_and_can_be_watched(guest: str, tmp_path
     assert len(finished.tests("passed")[0].prints) == 5
     assert report.unattributed_prints == 0
     log = (run.out / "lab.log").read_text(encoding="utf-8")
-    assert "lab INFO lab.cli.runlog: " in log
+    assert "lab INFO lab.cli.open_log: " in log
     assert "gw0 INFO lab.lease.starter: gw0-1 is ready after" in log
     assert lab("run-in-guest", guest, "--", "echo still up").stdout.strip() == "still up"
     refused = lab("run", "--on", guest, "--workers", "2", "suites/sync", check=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.bench.forks import template_forks
-from lab.bench.measure import NotHere
+from lab.bench.protocol import NotHere
 from lab.errors import HostToolError
 from lab.host.capacity import Capacity
 from lab.lease import image_source as module

@@ -20,7 +20,7 @@ from lab.lease.slots import slot_count
 from lab.live.hardware import attach, check_machine, disk_files, disk_sums, fit
 from lab.live.machine_spec import machine_spec
 from lab.live.named_files import file_sums, named_files
-from lab.live.trial import try_hardware
+from lab.live.try_hardware import try_hardware
 from lab.snapshot.template import TemplateWish
 from lab.vm.argv import build_argv
 from lab.vm.spec import CdDrive, Disk, Nic, VmSpec

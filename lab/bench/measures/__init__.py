@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lab.bench.measure import Measure
 from lab.bench.measures.boot import BootMeasure
 from lab.bench.measures.files import FilesMeasure
 from lab.bench.measures.kd import KdMeasure
@@ -13,6 +12,7 @@ from lab.bench.measures.peer import PeerMeasure
 from lab.bench.measures.prints import PrintsMeasure
 from lab.bench.measures.suites import SuitesMeasure
 from lab.bench.measures.winrm import WinRmMeasure
+from lab.bench.protocol import Measure
 
 
 def all_measures() -> tuple[Measure, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lab.bench.measure import Context, NotHere
 from lab.bench.measures.winrm import PROGRAM
+from lab.bench.protocol import Context, NotHere
 from lab.bench.samples import Samples, Series
 
 _TIMEOUT_S = 60.0

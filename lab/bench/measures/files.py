@@ -11,8 +11,8 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from lab.bench.measure import Context, NotHere
 from lab.bench.measures.winrm import guest_port
+from lab.bench.protocol import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.errors import TransportError
 from lab.guest.protocol import Transport

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.bench.kdtarget import print_all, print_payload
-from lab.bench.measure import Context
+from lab.bench.protocol import Context
 from lab.bench.samples import Samples, Series
 from lab.errors import LabError
 from lab.prints.kd.decoder import CaptureDecoder

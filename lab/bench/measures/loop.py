@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.bench.measure import Context, NotHere
 from lab.bench.measures.suites import plain_environment
+from lab.bench.protocol import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.config.model import DEFAULT_IMAGE
 from lab.errors import HostToolError

@@ -6,7 +6,7 @@ import itertools
 from contextlib import ExitStack
 from pathlib import Path
 
-from lab.bench.measure import Context
+from lab.bench.protocol import Context
 from lab.bench.samples import Samples, Series
 from lab.errors import LabError
 from lab.live.guest import LiveGuest

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.bench.measure import Context
 from lab.bench.measures.suites import run_logged
+from lab.bench.protocol import Context
 from lab.bench.samples import Samples, Series
 from lab.bench.stopwatch import FILE_OPTION, Timing
 from lab.errors import HostToolError

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
-from lab.bench.measure import Context, NotHere
+from lab.bench.protocol import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.errors import HostToolError
 from lab.host.accel import QEMU

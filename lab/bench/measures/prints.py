@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.bench.measure import Context
+from lab.bench.protocol import Context
 from lab.bench.samples import Samples, Series
 from lab.errors import EvidenceLost
 from lab.guest.probe import run_probe

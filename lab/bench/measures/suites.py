@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.bench.measure import Context, NotHere
+from lab.bench.protocol import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.errors import HostToolError
 from lab.host.assets import checkout

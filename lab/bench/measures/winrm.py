@@ -17,7 +17,7 @@ from typing import Any
 import winrm
 from pydantic import SecretStr
 
-from lab.bench.measure import Context, NotHere
+from lab.bench.protocol import Context, NotHere
 from lab.bench.samples import Samples, Series
 from lab.errors import LabError, TransportError
 from lab.guest.secret import without_frames

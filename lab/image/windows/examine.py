@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.image.findings import build_again, first_line, recipe_state, term
+from lab.image.common_findings import build_again, first_line, recipe_state, term
 from lab.image.kind import Finding, GuestKind
 from lab.image.manifest import ImageManifest
 from lab.image.windows import files

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lab.config.yamlfile import YamlDocument
 from lab.errors import ConfigError
 from lab.toolchain.manifest import load_component
-from lab.toolchain.registry import TYPES, RegistryValue, parse_registry, reg_file
+from lab.toolchain.reg_file import TYPES, RegistryValue, parse_registry, reg_file
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
