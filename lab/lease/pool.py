@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from typing import Literal
 
 from lab.lease.lease import Lease
-from lab.lease.life import END_OF_RUN, REPLACED, GuestLife
+from lab.lease.life import END_OF_RUN, REPLACED
 from lab.lease.protocol import GuestSource
 from lab.lease.starter import GuestStarter
 from lab.live.guest import LiveGuest
-from lab.snapshot.fork_request import ForkSource, ForkWish
+from lab.snapshot.fork_request import ForkWish
 
 _LOG = logging.getLogger(__name__)
 
@@ -21,48 +20,16 @@ class GuestPool:
     """The guests of one worker, one at a time.
 
     Args:
-        source: Where they come from.
-        worker: ``gw0``, …; part of the guests' names.
-        forks: Where forks come from; None boots every guest.
-        on_change: Called whenever more is known about a guest.
-        boots: How often a boot is tried before its error is raised. After that none is tried any more.
+        starter: Starts them.
         keep: Which guests are left running after the last test or their replacement: ``failed``: the first one that saw
             a test fail, ``always``: the last one.
-        mark_timeout: Seconds that a marker in the prints may take.
-        kernel_prints: Patterns of what the guests' kernel itself prints, beside those of their manifest.
-        wall: Wall clock in seconds.
-        clock: Monotonic clock in seconds.
     """
 
-    def __init__(
-        self,
-        source: GuestSource,
-        worker: str,
-        *,
-        forks: ForkSource | None = None,
-        on_change: Callable[[GuestLife], None] = lambda _life: None,
-        boots: int = 2,
-        keep: Literal["never", "failed", "always"] = "never",
-        mark_timeout: float = 30.0,
-        kernel_prints: Sequence[str] = (),
-        wall: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._source = source
-        self._on_change = on_change
+    def __init__(self, starter: GuestStarter, *, keep: Literal["never", "failed", "always"] = "never") -> None:
+        self._starter = starter
+        self._source = starter.source
         self._keep = keep
         self._lease: Lease | None = None
-        self._starter = GuestStarter(
-            source,
-            worker,
-            forks=forks,
-            on_change=on_change,
-            boots=boots,
-            mark_timeout=mark_timeout,
-            kernel_prints=kernel_prints,
-            wall=wall,
-            clock=clock,
-        )
         self.kept: LiveGuest | None = None
 
     @property
@@ -132,7 +99,7 @@ class GuestPool:
             lease.life.end(reason, lease.ledger.finish(), kept_as=kept_as)
             self.kept = lease.guest if keep else self.kept
             _LOG.info("%s ends: %s", lease.life.guest_id, lease.life.ended)
-            self._on_change(lease.life)
+            self._starter.on_change(lease.life)
 
     def close(self) -> None:
         """End of the run. Safe to call twice."""

@@ -53,8 +53,8 @@ class GuestStarter:
         source: GuestSource,
         worker: str,
         *,
-        forks: ForkSource | None,
-        on_change: Callable[[GuestLife], None],
+        forks: ForkSource | None = None,
+        on_change: Callable[[GuestLife], None] = lambda _life: None,
         boots: int = 2,
         mark_timeout: float = 30.0,
         kernel_prints: Sequence[str] = (),
@@ -64,7 +64,7 @@ class GuestStarter:
         self._source = source
         self._worker = worker
         self._forks = forks
-        self._on_change = on_change
+        self.on_change = on_change
         self._boots = boots
         self._mark_timeout = mark_timeout
         self._kernel_prints = tuple(kernel_prints)
@@ -74,6 +74,11 @@ class GuestStarter:
         self._broken: LabError | None = None
         self._next_id = ""
         self.failed_boots = 0
+
+    @property
+    def source(self) -> GuestSource:
+        """Where the guests come from."""
+        return self._source
 
     def lease(self, wish: ForkWish, scope: str) -> Lease:
         """A lease of a new guest.
@@ -179,7 +184,7 @@ class GuestStarter:
             )
         how = f"a fork of {life.template}" if life.template else "used while it was up" if guest.prepared else "booted"
         _LOG.info("%s is ready after %.2f s: %s", life.guest_id, life.wait_s, how)
-        self._on_change(life)
+        self.on_change(life)
         return Lease(guest, ledger, life, scope=scope)
 
     def _get_ready(self, guest: LiveGuest, ledger: PrintLedger, life: GuestLife) -> None:
@@ -211,7 +216,7 @@ class GuestStarter:
             if ledger is not None:
                 ledger.end_boot(alive=False)
                 life.attribution = ledger.finish()
-            self._on_change(life)
+            self.on_change(life)
 
 
 class _NoTemplate(Exception):

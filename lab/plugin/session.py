@@ -21,6 +21,7 @@ from lab.lease.life import TESTS_OVER, GuestLife
 from lab.lease.pool import GuestPool
 from lab.lease.protocol import GuestSource
 from lab.lease.slots import Slots, slot_count
+from lab.lease.starter import GuestStarter
 from lab.lease.waiting import Patience
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence_by_test import EvidenceByTest
@@ -101,14 +102,8 @@ class LabSession:
         # Guests that write to a file of the user's are alone on the host, also among those of other runs.
         places = 1 if config.vm.writes else slot_count(source, forks=forks is not None)
         self._slots = Slots(locks_dir(), places, patience=patience)
-        self.pool = GuestPool(
-            source,
-            worker,
-            forks=forks,
-            on_change=self._write_guest,
-            keep=config.keep,
-            kernel_prints=config.kernel_prints,
-        )
+        starter = GuestStarter(source, worker, forks=forks, on_change=self._write_guest, kernel_prints=config.kernel_prints)
+        self.pool = GuestPool(starter, keep=config.keep)
         self._serving = Serving(self.pool, self.evidence)
         self.second_runs = SecondRuns(source, self.pool, debugged=debugged, say=say)
 

@@ -13,6 +13,7 @@ from lab.gate.verdict import Facts, PhaseFact, decide
 from lab.lease import borrowed
 from lab.lease.borrowed import BorrowedSource
 from lab.lease.pool import GuestPool
+from lab.lease.starter import GuestStarter
 from lab.live.guest import LiveGuest
 from tests.simulated import SimulatedDriver, SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport
 
@@ -83,7 +84,7 @@ def test_drivers_of_an_earlier_run_go_before_those_that_they_need(up: Up) -> Non
 def test_one_that_does_not_unload_is_no_fault_of_the_runs_driver(up: Up) -> None:
     up.transport.refuse_stop = True
     with pytest.raises(GuestError, match="guest wine has async of an earlier run loaded") as caught:
-        GuestPool(up.source, "gw0").acquire(drivers=("async",))
+        GuestPool(GuestStarter(up.source, "gw0")).acquire(drivers=("async",))
     assert not isinstance(caught.value, ServiceError)
     setup = PhaseFact(when="setup", outcome="failed", error=caught.value)
     assert decide(Facts(phases=[setup])).verdict == "infra"

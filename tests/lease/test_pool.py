@@ -12,6 +12,7 @@ import pytest
 from lab.errors import BootTimeout, GuestError, GuestExited, GuestRefuses, HostToolError, LabError
 from lab.lease.life import GuestLife
 from lab.lease.pool import GuestPool
+from lab.lease.starter import GuestStarter
 from lab.live.guest import LiveGuest
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from tests.simulated import SimulatedMachine, SimulatedSource, SimulatedTransport
@@ -31,7 +32,7 @@ def lives() -> list[GuestLife]:
 
 @pytest.fixture
 def pool(source: SimulatedSource, lives: list[GuestLife]) -> GuestPool:
-    return GuestPool(source, "gw0", on_change=lambda life: lives.append(replace(life)))
+    return GuestPool(GuestStarter(source, "gw0", on_change=lambda life: lives.append(replace(life))))
 
 
 def test_the_first_guest_is_booted_when_it_is_needed(pool: GuestPool, source: SimulatedSource, lives: list[GuestLife]) -> None:
@@ -147,7 +148,7 @@ def test_a_guest_that_cannot_be_prepared_is_ended(
     ("keep", "failures", "kept"), [("never", 1, False), ("failed", 0, False), ("failed", 1, True), ("always", 0, True)]
 )
 def test_guests_can_be_kept(source: SimulatedSource, keep: str, failures: int, kept: bool) -> None:
-    pool = GuestPool(source, "gw0", keep=keep)  # type: ignore[arg-type]
+    pool = GuestPool(GuestStarter(source, "gw0"), keep=keep)  # type: ignore[arg-type]
     lease = pool.acquire()
     for _failure in range(failures):
         lease.note_failure()
@@ -170,7 +171,7 @@ def test_guests_can_be_kept(source: SimulatedSource, keep: str, failures: int, k
 
 
 def test_a_dead_guest_is_never_kept(source: SimulatedSource) -> None:
-    pool = GuestPool(source, "gw0", keep="always")
+    pool = GuestPool(GuestStarter(source, "gw0"), keep="always")
     pool.acquire().guest.machine.kill()
     pool.close()
     assert pool.kept is None
@@ -220,7 +221,7 @@ def fake(source: SimulatedSource) -> FakeForks:
 
 @pytest.fixture
 def forking(source: SimulatedSource, fake: FakeForks, lives: list[GuestLife]) -> GuestPool:
-    return GuestPool(source, "gw0", forks=fake, on_change=lambda life: lives.append(replace(life)))
+    return GuestPool(GuestStarter(source, "gw0", forks=fake, on_change=lambda life: lives.append(replace(life))))
 
 
 def test_a_fork_is_taken_for_a_scope_and_serves_no_other(forking: GuestPool, fake: FakeForks, lives: list[GuestLife]) -> None:
