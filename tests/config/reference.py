@@ -30,7 +30,7 @@ A relative path starts from the folder of the file that it is written in; in an 
 
 This page is generated from the code (`COMMAND`).
 [lab.schema.json](lab.schema.json) has the types, and the keys of `known` and `vm`; [vm.md](vm.md) explains
-`machine`. Options that are no settings, such as `--out` and `--on`, are in `lab run --help`.
+`vm`. Options that are no settings, such as `--out` and `--on`, are in `lab run --help`.
 
 | key | what it means | default | environment | pytest | `lab` |
 |---|---|---|---|---|---|

@@ -26,7 +26,7 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from lab.cli import given, guest, resolved
-from lab.config.machine import Machine
+from lab.config.model import LabFile
 from lab.live import boot, resolve
 from lab.vm.spec import VmSpec
 
@@ -35,7 +35,7 @@ prints = SimpleNamespace(source="none", encoding="utf-8", start=lambda: None, cl
 manifest = SimpleNamespace(
     guest="tiny", name="tiny", capabilities=(), prints=prints, kind="wine", boot_timeout_s=60.0, tools_dir=""
 )
-values = SimpleNamespace(image="one", accelerator="tcg", transport="winrm", boot_timeout=None, debug="none", machine=Machine())
+values = LabFile(image="one", accelerator="tcg")
 
 
 def wait_ready(*_arguments, **_options):
