@@ -26,8 +26,7 @@ from lab.bench.table import print_report
 from lab.cli.given import Given, takes_settings
 from lab.cli.pytest_args import check_suites
 from lab.cli.resolved import guest_of
-from lab.config import Settings
-from lab.config.machine import Machine
+from lab.config import LabFile, Settings
 from lab.errors import ConfigError
 from lab.gate.exitcode import INFRA, OK
 from lab.host.accel import QEMU
@@ -114,7 +113,7 @@ def _bench(
     begin = time.monotonic()
     machine = describe_machine()
     with open_progress() as progress:
-        guest = guest_of(_plain(settings), progress)
+        guest = guest_of(with_the_images_machine(settings), progress)
         progress.stage("drivers")
         folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
         copies = folder.absolute() / COPIES
@@ -159,9 +158,9 @@ def _bench(
     return outcomes, judgements
 
 
-def _plain(settings: Settings) -> Settings:
+def with_the_images_machine(settings: Settings) -> Settings:
     """The settings with the image's own machine: figures of other machines could not be compared."""
-    return replace(settings, values=settings.values.model_copy(update={"machine": Machine(), "debug": "none"}))
+    return replace(settings, values=LabFile(image=settings.values.image, accelerator=settings.values.accelerator))
 
 
 def _source(guest: ResolvedGuest, payload: Payload, folder: Path, progress: Progress) -> ImageSource:
