@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from lab.cli import resolved
+from lab.cli import run as run_module
+from lab.cli.child import ChildEnd
+from lab.gate.verdict import Verdict
 from lab.host.accel import Accelerator, Accelerators
 from lab.live import chosen_drivers, resolve
+from tests.cli.running import GREEN, FakeChild, Suite
 from tests.simulated import manifest
 
 #: Does for a handful of guestless tests what the plugin does for real ones: meta, announcements, verdicts.
@@ -84,6 +89,21 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
         return file
 
     return write
+
+
+@pytest.fixture
+def child(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeChild]:
+    """Let a stand-in run instead of pytest."""
+    suite(GREEN)
+
+    def install(
+        end: ChildEnd, verdicts: Sequence[Verdict] = (), collected: int = 0, stopped_by: Literal["", "stop"] = ""
+    ) -> FakeChild:
+        fake = FakeChild(end, verdicts, collected, stopped_by)
+        monkeypatch.setattr(run_module, "run_child", fake)
+        return fake
+
+    return install
 
 
 @pytest.fixture(autouse=True)
