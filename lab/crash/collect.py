@@ -1,4 +1,4 @@
-"""What is saved of a guest that has crashed, while its virtual machine is still there: nothing here needs the guest's help."""
+"""What is saved of a guest that has crashed, while its VM is still there: nothing here needs the guest's help."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def collect_crash_evidence(
     """Save what is there of a crash: a picture, the memory, the console's last lines, QEMU's events. Never raises over a step.
 
     Args:
-        machine: The virtual machine; one that has ended leaves its console and its events.
+        machine: The VM; one that has ended leaves its console and its events.
         folder: A folder for this crash alone; made when it is missing.
         events: QEMU's events so far.
-        display: The machine has a display.
+        display: The VM has a display.
         dump: The guest's memory is wanted.
         bugcheck: What is known of the crash; the dump's header is compared with it.
         limits: Seconds for each step.

@@ -249,7 +249,7 @@ def _duration(ticks: int) -> datetime.timedelta | None:
 
 
 def _comment(data: bytes) -> str:
-    """The comment as printable text: a dump comes from a machine that nobody should trust with a terminal."""
+    """The comment as printable text: a dump comes from a VM that nobody should trust with a terminal."""
     text = data.split(b"\0", 1)[0]
     if text.startswith(b"PAGEPAGE"):
         return ""

@@ -1,4 +1,4 @@
-"""What is saved of a guest that does not answer any more, before its virtual machine is ended.
+"""What is saved of a guest that does not answer any more, before its VM is ended.
 
 The ladder: screen shot, debugger break-in, NMI, memory dump, kill. Each step has its own deadline and none depends on the
 success of the one before, because what exactly is broken is not known when it begins.
@@ -103,15 +103,15 @@ def collect_hang_evidence(
     dump: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> HangEvidence:
-    """Save what a hung guest has to say, then end its virtual machine. Never raises over a step that fails.
+    """Save what a hung guest has to say, then end its VM. Never raises over a step that fails.
 
     Args:
-        machine: The virtual machine; afterwards its QEMU is gone, or the step ``kill`` says why it is not.
+        machine: The VM; afterwards its QEMU is gone, or the step ``kill`` says why it is not.
         folder: A folder for this hang alone; gets ``hang.png`` and ``hang.dmp`` or ``hang.elf``.
         reason: What did not answer and for how long.
         breaker: The kernel debugger, if one is connected.
         limits: Seconds for each step.
-        display: The machine has a display.
+        display: The VM has a display.
         dump: Its memory is wanted.
         clock: Monotonic clock in seconds; it measures the steps.
     """

@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 DumpFormat = Literal["win-dmp", "elf"]
 _RUNNING, _DUMPING = "running", "save-vm"
-#: What QEMU's clean-up behind the dump of a paused machine may take.
+#: What QEMU's clean-up behind the dump of a paused VM may take.
 _CLEANUP_S = 0.3
 #: Free space that a dump leaves on its disk: the run goes on, and its report must be written.
 _SPARE_BYTES = 64 << 20
@@ -58,11 +58,11 @@ def dump_guest(
 ) -> HostDump:
     """Write a guest's memory to a file, in the first format that works.
 
-    The format ``win-dmp`` works when the machine has a ``vmcoreinfo`` device and Windows the fwcfg driver of virtio-win.
+    The format ``win-dmp`` works when the VM has a ``vmcoreinfo`` device and Windows the fwcfg driver of virtio-win.
     The guest stands still meanwhile.
 
     Args:
-        machine: The virtual machine.
+        machine: The VM.
         target: The file without its extension, which the format decides: ``.dmp`` or ``.elf``. Its folder is made.
         formats: What to try, in order.
         timeout: Seconds for all of it.
@@ -158,7 +158,7 @@ def _status(qmp: Monitor) -> str:
 def _settle(qmp: Monitor, status: str, deadline: float, clock: Callable[[], float]) -> None:
     """Wait until QEMU is through with a dump: it says so before it cleans up, and a dump that begins meanwhile is damaged.
 
-    Seen with QEMU 7.2: the end of the clean-up of a running machine is that it runs again; that of a paused one does not show.
+    Seen with QEMU 7.2: the end of the clean-up of a running VM is that it runs again; that of a paused one does not show.
 
     Args:
         qmp: The monitor.

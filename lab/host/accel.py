@@ -101,7 +101,7 @@ def choose_accelerator(wanted: Literal["auto", "kvm", "tcg"], found: Accelerator
     """The accelerator to use: the one asked for, or the best that works.
 
     Raises:
-        HostToolError: It does not work on this machine.
+        HostToolError: It does not work on this host.
     """
     if wanted == "auto":
         best = found.best

@@ -1,4 +1,4 @@
-"""Locks that all runs on this machine share, of whatever checkout and user: the kernel lets go of them when a holder dies.
+"""Locks that all runs on this host share, of whatever checkout and user: the kernel lets go of them when a holder dies.
 
 They are lock files in one folder that everybody may write to. No file has content, so nobody can spoil anything there; whoever
 holds a lock for ever is found with `fuser`.

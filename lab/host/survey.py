@@ -48,7 +48,7 @@ class Survey:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What keeps the free guest from running on this machine, one sentence each."""
+        """What keeps the free guest from running on this host, one sentence each."""
         found = [
             f"{state.tool.name}: {state.problem} (needed to {state.tool.purpose})"
             for state in self.tools

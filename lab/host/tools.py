@@ -130,7 +130,7 @@ def require_tools(purposes: Collection[str], find: Callable[[str], str] = find_p
 
     Args:
         purposes: What is about to be done.
-        find: Finds a program on this machine.
+        find: Finds a program on this host.
         also: Further programs that are needed.
 
     Raises:

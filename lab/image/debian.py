@@ -51,7 +51,7 @@ class Bootstrap:
         exclude_paths: Globs that are never unpacked.
         include_paths: Globs that are unpacked all the same.
         hooks: mmdebstrap customize hooks, in order; ``$1`` is the tree.
-        keyring: Keys that sign the release; named, because the apt of an Ubuntu machine does not trust Debian's.
+        keyring: Keys that sign the release; named, because the apt of an Ubuntu VM does not trust Debian's.
     """
 
     suite: str
@@ -88,7 +88,7 @@ def require_tools(names: Sequence[str] = tuple(_PACKAGES), *, path: str | None =
 
 
 def find_keyring(candidates: Sequence[Path] = KEYRINGS) -> Path:
-    """Debian's archive keys on this machine.
+    """Debian's archive keys on this host.
 
     Raises:
         HostToolError: They are not installed.

@@ -41,7 +41,7 @@ class ImageHealth:
         return "broken" if "broken" in levels else "warning" if "warning" in levels else "ok"
 
     def as_json(self) -> dict[str, Any]:
-        """As plain values, for machines."""
+        """As plain values, for VMs."""
         return {
             "path": str(self.path),
             "name": self.name,

@@ -198,7 +198,7 @@ class GuestKind(Protocol):
     def machine(
         self, manifest: ImageManifest, image_dir: Path, *, name: str, accelerator: Accelerator, smp: int | None
     ) -> VmSpec:
-        """The virtual machine of a guest, without CD drives, the ports of its prints, and what happens when the guest ends.
+        """The VM of a guest, without CD drives, the ports of its prints, and what happens when the guest ends.
 
         Args:
             manifest: The image's.

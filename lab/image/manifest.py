@@ -47,7 +47,7 @@ class MachineSpec(_Model):
 class PrintPort(_Model):
     """Where the kernel prints come out.
 
-    The machine has two 16550s: serial 0 (COM1, ttyS0) and serial 1 (COM2, ttyS1); the one not named here is the console.
+    The VM has two 16550s: serial 0 (COM1, ttyS0) and serial 1 (COM2, ttyS1); the one not named here is the console.
     An image with the print relay prints on a port of its own, a debug console at 0xE9, and has relaymark.exe in its tools
     folder.
     """

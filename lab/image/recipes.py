@@ -48,7 +48,7 @@ def ensure_image(name: str, progress: Progress, *, cache: Path | None = None) ->
 
     Args:
         name: A recipe's name, or anything else that :func:`lab.image.store.find_image` takes: that is used as it is.
-        progress: Told what happens.
+        progress: Gets a line for each step.
         cache: Cache folder; None: the user's.
 
     Raises:

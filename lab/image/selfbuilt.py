@@ -1,4 +1,4 @@
-"""What kinds of guest have in common whose images the lab builds by itself and boots with the machine of the manifest."""
+"""What kinds of guest have in common whose images the lab builds by itself and boots with the VM of the manifest."""
 
 from __future__ import annotations
 

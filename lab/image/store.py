@@ -80,7 +80,7 @@ def build_image(
 
     Args:
         recipe: What to build.
-        progress: Told what happens.
+        progress: Gets a line for each step.
         cache: Cache folder; None: the user's.
         force: Build anew even if it is there; guests that run from the old one keep their files until they end.
         wait_s: Seconds to wait while another process builds.

@@ -34,7 +34,7 @@ _ATTACH_S = 10.0
 
 
 class BorrowedMachine(VirtualMachine):
-    """The virtual machine of a guest that is up: nothing that a run does ends it."""
+    """The VM of a guest that is up: nothing that a run does ends it."""
 
     def kill(self) -> None:
         """Leave it running: it belongs to the command that started it."""
@@ -46,7 +46,7 @@ class BorrowedGuest(LiveGuest):
     """A guest that belongs to another command."""
 
     def close(self, *, keep: bool = False, as_it_is: bool = False) -> None:
-        """Disconnect from it. Its virtual machine runs on, whatever ``keep`` says."""
+        """Disconnect from it. Its VM runs on, whatever ``keep`` says."""
         LiveGuest.close(self, keep=True, as_it_is=as_it_is)
 
 
@@ -58,7 +58,7 @@ class BorrowedSource:
         guest: The guest, as it is registered.
         manifest: Its image; its description says that it was up.
         payload: What it gets copied in.
-        accelerator: Of its virtual machine.
+        accelerator: Of its VM.
         qemu: QEMU's version.
         transport: How commands reach it.
         files_by: How files get into it.

@@ -188,7 +188,7 @@ def describe(
     loaded: tuple[str, ...] = (),
     clock: Callable[[], float] = time.time,
 ) -> DetachedGuest:
-    """Describe the running virtual machine of a detached guest for the register; see :class:`DetachedGuest`.
+    """Describe the running VM of a detached guest for the register; see :class:`DetachedGuest`.
 
     Raises:
         GuestExited: It runs no more.
@@ -227,7 +227,7 @@ def access_detached(guest: DetachedGuest, transport: TransportName) -> GuestAcce
     """What a transport is given to reach a detached guest; raises as :func:`open_detached`."""
     manifest = read_manifest(guest.image_dir)
     credentials = read_credentials(guest.image_dir)
-    # A virtual machine that is never started here: it has the ports of the one that runs.
+    # A VM that is never started here: it has the ports of the one that runs.
     machine = VirtualMachine(machine_spec(manifest, guest.image_dir, name=guest.name, accelerator="tcg"), guest.run_dir)
     machine.ports = guest.ports
     return access(transport, manifest, credentials, machine)

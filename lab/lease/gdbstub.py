@@ -21,9 +21,9 @@ _LONGEST = 100
 
 @contextlib.contextmanager
 def gdb_stub(guest: DetachedGuest) -> Iterator[str]:
-    """Let a guest's virtual machine listen for gdb; yields the argument of gdb's ``target remote``.
+    """Let a guest's VM listen for gdb; yields the argument of gdb's ``target remote``.
 
-    Whoever connects stops the machine. Behind the block nobody can connect any more, and the machine runs: gdb may have been
+    Whoever connects stops the VM. Behind the block nobody can connect any more, and the VM runs: gdb may have been
     killed while it stood still. The monitor is let go meanwhile.
 
     Raises:

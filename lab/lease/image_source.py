@@ -52,7 +52,7 @@ class ImageSource:
         evidence_dir: Gets one folder of logs for each guest.
         kept: The register of detached guests.
         debug: Whether guests are booted with their kernel debugger.
-        hardware: What a lab file adds to the guests' machine.
+        hardware: What a lab file adds to the guests' VM.
         detached: Guests live on when this process ends, unless they are ended.
         progress: Called with what a boot waits for.
         forks: Where this process's forks come from; see :func:`with_forks`.
@@ -153,7 +153,7 @@ def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | No
     """The same source, whose guests can be forked as well.
 
     Without forks, but with the reason, where this QEMU does not report its features, for an image whose prints cannot be
-    followed from a fork, and for a virtual machine of which a fork would lose something.
+    followed from a fork, and for a VM of which a fork would lose something.
 
     Args:
         source: Boots guests.
@@ -161,7 +161,7 @@ def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | No
         lab_file: The lab file, for errors.
 
     Raises:
-        ConfigError: QEMU does not accept the virtual machine of the lab file.
+        ConfigError: QEMU does not accept the VM of the lab file.
     """
     if not can_resume(source.manifest):
         return replace(source, no_forks=why_not_forked(source.manifest))

@@ -18,7 +18,7 @@ class Rank(enum.IntEnum):
 
     #: Something did not work as it should; the cause may still come to light.
     SYMPTOM = 1
-    #: The guest or its virtual machine ended. This explains all symptoms.
+    #: The guest or its VM ended. This explains all symptoms.
     END = 2
 
 

@@ -67,11 +67,11 @@ def boot_guest(
         debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
         files_by: How files are to get in.
         medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
-        detached: It is to live on when this process ends. Whoever asks for that calls the machine's ``detach``, once the
-            guest is registered: until then the machine ends with this process, so that no unregistered machine is left.
+        detached: It is to live on when this process ends. Whoever asks for that calls the VM's ``detach``, once the
+            guest is registered: until then the VM ends with this process, so that no unregistered VM is left.
         memory: Its RAM, for a guest whose snapshot will be taken.
-        hardware: What its machine has beside what the image asks for.
-        progress: Told what is waited for.
+        hardware: What its VM has beside what the image asks for.
+        progress: Gets a line for each step.
         on_close: Called when the guest is closed, with whether it was kept.
 
     Raises:
@@ -84,7 +84,7 @@ def boot_guest(
     begin = time.monotonic()
     manifest = fit(booted_as(read_manifest(image_dir), debug), hardware)
     credentials = read_credentials(image_dir)
-    # No process watches a detached guest: none would save its evidence and end its machine.
+    # No process watches a detached guest: none would save its evidence and end its VM.
     spec = machine_spec(
         manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached, hardware=hardware
     )
@@ -132,7 +132,7 @@ def boot_guest(
 
 
 def cd_drive(machine: protocol.Machine, manifest: ImageManifest) -> CdCopy | None:
-    """The way into a guest by its CD drive; None where its machine has none."""
+    """The way into a guest by its CD drive; None where its VM has none."""
     return CdCopy(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
 
 
@@ -145,7 +145,7 @@ def _insert(drive: CdCopy, files: Mapping[str, Path], progress: Callable[[str], 
 
 
 def _end(machine: VirtualMachine) -> None:
-    """A boot that failed leaves no machine."""
+    """A boot that failed leaves no VM."""
     with passed_over(_LOG, f"{machine.spec.name}: ending the VM of a failed boot", LabError):
         if machine.alive:
             machine.kill()

@@ -22,8 +22,8 @@ class CdCopy:
     """The first CD drive of one guest. Used by one thread at a time, the one that uses the guest's transport.
 
     Args:
-        qmp: The machine's monitor.
-        folder: Gets the ISOs; the machine's run folder, because a medium must exist for as long as it lies in the drive.
+        qmp: The VM's monitor.
+        folder: Gets the ISOs; the VM's run folder, because a medium must exist for as long as it lies in the drive.
         tools_dir: Guest folder that holds ``labfile.exe``.
         wait_s: Seconds until the guest must see a medium. The free guest takes half of one, Windows a few.
     """

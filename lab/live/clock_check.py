@@ -20,11 +20,11 @@ _SLACK_S = 2.0
 
 
 def require_sound_clock(prints: PrintSource, elapsed: Callable[[], float]) -> None:
-    """Compare the guest's uptime with the time that has passed since its machine was started.
+    """Compare the guest's uptime with the time that has passed since its VM was started.
 
     Args:
         prints: Its print source, started; one without guest time proves nothing.
-        elapsed: Host seconds since the machine was started.
+        elapsed: Host seconds since the VM was started.
 
     Raises:
         GuestClockWrong: The guest counts more time than has passed.

@@ -18,7 +18,7 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
         name: Which.
         manifest: The guest's image.
         credentials: The image's.
-        machine: The running machine.
+        machine: The running VM.
 
     Raises:
         ConfigError: There is no transport of this name.

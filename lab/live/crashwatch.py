@@ -1,4 +1,4 @@
-"""Notices at once that a guest has crashed, saves the evidence, and ends the machine so that no command waits for it.
+"""Notices at once that a guest has crashed, saves the evidence, and ends the VM so that no command waits for it.
 
 A guest whose kernel has stopped answers nothing: a command that is on its way would only fail at its own deadline, and by
 then a Windows may have written its dump and restarted, with nothing left to look at from outside.
@@ -43,8 +43,8 @@ class CrashWatch:
 
     Args:
         guest: The guest.
-        save: Called once, with the crash, while the machine is still there; must not raise.
-        end: End the machine afterwards.
+        save: Called once, with the crash, while the VM is still there; must not raise.
+        end: End the VM afterwards.
         poll: Seconds between two looks.
     """
 

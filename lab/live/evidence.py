@@ -64,7 +64,7 @@ class SavedEvidence:
 
 
 def events_of(machine: Machine, *, after: int = 0) -> list[QmpEvent]:
-    """QEMU's events, also of a machine that has ended; none of one that was never started."""
+    """QEMU's events, also of a VM that has ended; none of one that was never started."""
     with passed_over(_LOG, "QEMU's events cannot be read", GuestExited, level=logging.DEBUG):
         return machine.qmp.events(after=after)
     return []
@@ -82,7 +82,7 @@ def save_crash(
     """Save what is there of a crash; see :func:`lab.crash.collect.collect_crash_evidence`. Never raises over a step.
 
     Args:
-        guest: The guest; its machine may have ended.
+        guest: The guest; its VM may have ended.
         folder: A new folder for it.
         packages: The drivers under test, whose images and symbols are put beside the dump.
         dump: The guest's memory is wanted.

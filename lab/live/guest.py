@@ -1,4 +1,4 @@
-"""A live guest: a virtual machine that answers commands and whose kernel prints are being drained."""
+"""A live guest: a VM that answers commands and whose kernel prints are being drained."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LiveGuest:
     Attributes:
         guest_id: Names this boot in reports and markers.
         manifest: The image that it was made from.
-        machine: The virtual machine.
+        machine: The VM.
         transport: The open transport; one thread at a time.
         prints: Its print source, draining since the first byte.
         smp: Its virtual CPUs.
@@ -47,7 +47,7 @@ class LiveGuest:
         unread: File name → SHA-256 of what was compared when it was copied in, and not read again since: to be done before a
             driver is loaded.
         read_processor: Reads how long its VM has waited for a processor; None: from the threads of ``machine``.
-        on_close: Called once at the end, after everything else is closed, with whether the machine keeps running.
+        on_close: Called once at the end, after everything else is closed, with whether the VM keeps running.
     """
 
     guest_id: str
@@ -82,11 +82,11 @@ class LiveGuest:
 
     @property
     def alive(self) -> bool:
-        """Whether the virtual machine runs. Its guest may hang."""
+        """Whether the VM runs. Its guest may hang."""
         return not self._closed and self.machine.alive
 
     def processor_reading(self) -> ProcessorReading | None:
-        """How long its virtual machine has waited for a processor of the host until now.
+        """How long its VM has waited for a processor of the host until now.
 
         Returns:
             None if it is not known, and where the guest's clock is virtual: its seconds do not pass while it waits.
@@ -121,10 +121,10 @@ class LiveGuest:
             transport.close()
 
     def close(self, *, keep: bool = False, as_it_is: bool = False) -> None:
-        """End the guest: connection, virtual machine, print source, in this order. Safe to call twice.
+        """End the guest: connection, VM, print source, in this order. Safe to call twice.
 
         Args:
-            keep: Leave a detached virtual machine running, for people to look around in.
+            keep: Leave a detached VM running, for people to look around in.
             as_it_is: Leave a kept one's processes alone, too: what was started over the connection would end with its shell.
         """
         if self._closed:
@@ -134,7 +134,7 @@ class LiveGuest:
             # Its shell goes with it; to have it deleted first would only take time.
             self.transport.abandon()
         elif self.machine.alive:
-            # On a connection to a dead machine, a close in order would wait for an answer.
+            # On a connection to a dead VM, a close in order would wait for an answer.
             with passed_over(_LOG, f"{self.guest_id}: the connection's end", TransportError):
                 self.transport.close()
         try:

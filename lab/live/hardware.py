@@ -1,4 +1,4 @@
-"""What a lab file's ``machine:`` comes to: the guest's manifest with other figures, and the virtual machine with more parts."""
+"""What a lab file's ``machine:`` comes to: the guest's manifest with other figures, and the VM with more parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fit(manifest: ImageManifest, machine: Machine) -> ImageManifest:
 
 
 def attach(spec: VmSpec, machine: Machine) -> VmSpec:
-    """The virtual machine with the lab file's disks, devices and arguments.
+    """The VM with the lab file's disks, devices and arguments.
 
     Raises:
         ConfigError: A disk cannot be attached as it is asked for.

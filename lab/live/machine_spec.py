@@ -1,4 +1,4 @@
-"""The virtual machine of a guest: the one of its kind, with the ports of its prints and what a lab file adds."""
+"""The VM of a guest: the one of its kind, with the ports of its prints and what a lab file adds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.live.hardware import attach
 from lab.live.print_wiring import print_ports, starts_paused
 from lab.vm.spec import Actions, CdDrive, VmSpec
 
-#: Nothing is added to the machine of the image.
+#: Nothing is added to the VM of the image.
 AS_IT_IS = Machine()
 
 
@@ -27,7 +27,7 @@ def machine_spec(
     hold: bool = False,
     hardware: Machine = AS_IT_IS,
 ) -> VmSpec:
-    """The virtual machine that an image asks for, with what a lab file adds.
+    """The VM that an image asks for, with what a lab file adds.
 
     Args:
         manifest: The image's manifest.
@@ -35,7 +35,7 @@ def machine_spec(
         name: For process lists and messages.
         accelerator: One that works.
         smp: Virtual CPUs; None for the image's own number.
-        hold: Where a fault stops the whole guest: the machine of a guest that ends itself is paused, not ended, so that its
+        hold: Where a fault stops the whole guest: the VM of a guest that ends itself is paused, not ended, so that its
             memory can still be saved. Somebody must watch it: :mod:`lab.live.crashwatch`.
         hardware: Devices, disks and arguments that are added; its other figures are the manifest's, see :func:`fit`.
 
@@ -44,7 +44,7 @@ def machine_spec(
         ConfigError: A disk cannot be attached as it is asked for.
     """
     spec = kind_of(manifest).machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
-    # A guest that resets itself in the middle of a test has lost its state: its machine ends instead of coming back. Where a
+    # A guest that resets itself in the middle of a test has lost its state: its VM ends instead of coming back. Where a
     # fault stops the whole guest, it stays so that its memory can be saved.
     actions = Actions(reboot="shutdown", shutdown="pause" if hold and "bugcheck" in manifest.capabilities else "poweroff")
     ports = print_ports(manifest)

@@ -1,4 +1,4 @@
-"""Files that a lab file's arguments and devices of QEMU name: what is in them is part of the guests' machine."""
+"""Files that a lab file's arguments and devices of QEMU name: what is in them is part of the guests' VM."""
 
 from __future__ import annotations
 

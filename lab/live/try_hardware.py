@@ -1,4 +1,4 @@
-"""Whether QEMU takes what a lab file adds to a guest's machine, and whether such guests can be forked: tried before a boot."""
+"""Whether QEMU takes what a lab file adds to a guest's VM, and whether such guests can be forked: tried before a boot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def try_hardware(
     file: Path | None = None,
     forks: bool = True,
 ) -> str:
-    """Start the machine of a guest for a moment, without its guest.
+    """Start the VM of a guest for a moment, without its guest.
 
     Args:
         hardware: What the lab file adds, checked by :func:`lab.live.hardware.check_machine`.
@@ -48,7 +48,7 @@ def try_hardware(
         Why guests with this machine are booted, although they are to be forked; empty where they can be forked.
 
     Raises:
-        ConfigError: QEMU does not take the machine; with the file, the key and what QEMU says.
+        ConfigError: QEMU does not take the VM; with the file, the key and what QEMU says.
         HostToolError: QEMU does not start.
     """
     if not hardware.attaches:

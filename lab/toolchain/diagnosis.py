@@ -1,4 +1,4 @@
-"""Whose fault it is when the compiler or the linker fails: a mistake in the user's source, or trouble of this machine.
+"""Whose fault it is when the compiler or the linker fails: a mistake in the user's source, or trouble of this host.
 
 What is wrong in a source is a ConfigError (usage) with the tool's own words, file and line, and what to do where that is known:
 above all where a driver was written for Microsoft's compiler, and mingw-w64's has no such thing.

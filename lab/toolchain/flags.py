@@ -140,7 +140,7 @@ def flavour_of(component: Component) -> Flavour:
 def compile_flags(
     component: Component, arch: Arch, language: Language, defines: Sequence[str] = (), by: By = "gcc"
 ) -> list[str]:
-    """Options that do not depend on this machine; those of the manifest come last, and so win.
+    """Options that do not depend on this host; those of the manifest come last, and so win.
 
     Args:
         component: What is compiled.
@@ -165,7 +165,7 @@ def compile_flags(
 
 
 def header_flags(component: Component, kernel_headers: Path, language: Language, by: By = "gcc") -> list[str]:
-    """Options that name the headers of this machine."""
+    """Options that name the headers of this host."""
     if flavour_of(component) != "kernel":
         return ["-idirafter", str(PROGRAMS)]
     found = ["-isystem", str(KERNEL), "-isystem", str(kernel_headers)]

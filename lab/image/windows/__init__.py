@@ -1,4 +1,4 @@
-"""Windows images: recipe, inspection of the ISO, answer file, payload, and Setup in a virtual machine.
+"""Windows images: recipe, inspection of the ISO, answer file, payload, and Setup in a VM.
 
 May import what lab.image may.
 """

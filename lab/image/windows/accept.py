@@ -85,9 +85,9 @@ def accept(
 
     Args:
         plan: What and where.
-        progress: Told what happens.
+        progress: Gets a line for each step.
         connect: Makes the transport; None: WinRM.
-        open_machine: Makes the machine.
+        open_machine: Makes the VM.
         shutdown_s: Seconds for the guest to power itself off.
         gap_s: Seconds between the two answers that count as ready.
 

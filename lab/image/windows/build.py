@@ -207,7 +207,7 @@ class WindowsRecipe:
             disk_gb=needs.disk_gb,
             firmware=firmware,
             memory_mb=needs.memory_mb,
-            # Virtual CPUs beyond one make an emulated machine slower.
+            # Virtual CPUs beyond one make an emulated VM slower.
             smp=needs.vcpus if options.accelerator == "kvm" or self.inputs.recipe.windows == "11" else 1,
         )
         return install(
@@ -271,7 +271,7 @@ class WindowsRecipe:
         try:
             return self._options.acceptor(plan, progress)
         finally:
-            # Whatever came of it: the logs of the machine, without its disk.
+            # Whatever came of it: the logs of the VM, without its disk.
             target = self._options.log_dir / "acceptance"
             for file in sorted(plan.run_dir.glob("*")):
                 if file.suffix in (".log", ".cmd", ".png"):

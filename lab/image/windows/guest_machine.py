@@ -1,8 +1,8 @@
-"""The virtual machine of a guest made from a Windows image: that of Setup, without its CDs.
+"""The VM of a guest made from a Windows image: that of Setup, without its CDs.
 
 Which boot entry a guest starts with is a matter of its disk: the boot configuration lies on it, and nothing outside of the
 guest can choose an entry. So a published image has two disks, the second one an overlay of a few megabytes, and the kernel
-debugger is chosen by :func:`lab.live.print_wiring.booted_as` before the machine is made.
+debugger is chosen by :func:`lab.live.print_wiring.booted_as` before the VM is made.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def guest_machine(
     smp: int | None = None,
     reboot: Literal["reset", "shutdown"] = "shutdown",
 ) -> VmSpec:
-    """The machine of a guest.
+    """The VM of a guest.
 
     Args:
         manifest: What the image asks for.
@@ -44,7 +44,7 @@ def guest_machine(
         name: For process lists and messages.
         accelerator: One that works.
         smp: Virtual CPUs; None: the image's own number.
-        reboot: What a restart by the guest does: within a test its state is lost, so the machine ends.
+        reboot: What a restart by the guest does: within a test its state is lost, so the VM ends.
 
     Raises:
         ImageError: The firmware's files are not in the folder.

@@ -34,7 +34,7 @@ class EditionRecord(_Model):
 
 
 class FirmwareRecord(_Model):
-    """What the machine starts with."""
+    """What the VM starts with."""
 
     kind: str = Field(description="uefi or bios")
     code_sha256: str = ""

@@ -1,4 +1,4 @@
-"""Drives an installation of Windows in a virtual machine from its start to the guest's own power-off.
+"""Drives an installation of Windows in a VM from its start to the guest's own power-off.
 
 Example::
 
@@ -44,7 +44,7 @@ class InstallResult:
         firmware_vars: The UEFI variable store that Setup wrote to; None with BIOS.
         log_dir: Folder of the logs.
         events: What happened, oldest first.
-        resets: How often the guest restarted the machine.
+        resets: How often the guest restarted the VM.
         duration_s: Seconds from start to power-off.
     """
 
@@ -70,17 +70,17 @@ def install(
 ) -> InstallResult:
     """Install, and return when the guest has powered itself off and said that it is complete.
 
-    On an error, and on Ctrl-C, the disk is removed and the machine is gone; the log folder stays.
+    On an error, and on Ctrl-C, the disk is removed and the VM is gone; the log folder stays.
 
     Args:
         plan: What to install.
         run_dir: Folder of the logs; it is made when it is missing, and must not be the folder of the disk.
-        progress: Told what happens.
+        progress: Gets a line for each step.
         budgets: How long what may take.
         keep_failed: Keep the disk of a failed installation as ``<disk>.failed``.
         clock: Seconds, monotonic.
         sleep: Waits between two looks.
-        open_machine: Makes the machine of a spec and a run folder.
+        open_machine: Makes the VM of a spec and a run folder.
 
     Raises:
         InstallError: It failed; the class says how, and the message names stage, time, logs and last screen shot.
@@ -114,7 +114,7 @@ def install(
                 duration_s=log.events[-1].at_s,
             )
     finally:
-        # Also for KeyboardInterrupt; the machine is closed by now, and no longer writes to it.
+        # Also for KeyboardInterrupt; the VM is closed by now, and no longer writes to it.
         if not good and keep_failed and disk.exists():
             disk.replace(plan.disk.absolute().with_name(plan.disk.name + ".failed"))
         elif not good:

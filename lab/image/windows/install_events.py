@@ -26,7 +26,7 @@ class InstallEvent:
     """Something that happened.
 
     Attributes:
-        at_s: Seconds since the start of the machine.
+        at_s: Seconds since the start of the VM.
         kind: What it was.
         detail: For people: the stage line, the reason of a reset, the file of a screen shot.
     """

@@ -1,4 +1,4 @@
-"""Follows a machine that Windows Setup runs in: reads what it says, presses the CD's key, and says how it ended.
+"""Follows a VM that Windows Setup runs in: reads what it says, presses the CD's key, and says how it ended.
 
 What is seen becomes events, see :mod:`~lab.image.windows.install_events`; whether the installation is stuck is decided by
 :mod:`~lab.image.windows.install_watch`.
@@ -30,11 +30,11 @@ class InstallFollower:
     """One installation, followed from start to end.
 
     Args:
-        machine: The machine that Setup runs in; not started yet.
-        folder: The log folder, absolute: the machine's run folder.
+        machine: The VM that Setup runs in; not started yet.
+        folder: The log folder, absolute: the VM's run folder.
         log: Gets every event.
         budgets: How long what may take.
-        progress: Told what happens.
+        progress: Gets a line for each step.
         clock: Seconds, monotonic.
         sleep: Waits between two looks.
 
@@ -70,7 +70,7 @@ class InstallFollower:
         self._next_screen_s = budgets.screenshot_s
 
     def run(self) -> None:
-        """Start the machine, and return at its good end.
+        """Start the VM, and return at its good end.
 
         Raises:
             InstallError: There is none; the class says why, and the message names stage, time, logs and last screen shot.
@@ -87,7 +87,7 @@ class InstallFollower:
         self._judge()
 
     def _look(self) -> bool:
-        """Look at the machine once; False when it has ended."""
+        """Look at the VM once; False when it has ended."""
         try:
             self._read_console()
             self._read_events()
@@ -110,7 +110,7 @@ class InstallFollower:
         return True
 
     def _judge(self) -> None:
-        """The machine has ended, or is about to: was it a good end?"""
+        """The VM has ended, or is about to: was it a good end?"""
         try:
             code = self._machine.wait_exit(self._budgets.exit_s)
         except TransportError as error:

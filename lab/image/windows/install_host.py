@@ -16,7 +16,7 @@ class InstallError(ImageError):
     Args:
         message: What happened.
         stage: The guest's last stage line; empty when it never wrote one.
-        at_s: Seconds after the start of the machine.
+        at_s: Seconds after the start of the VM.
         log_dir: Folder with the logs and screen shots.
         screenshot: The last screen shot; None when there is none.
         console: The guest's last console lines.
@@ -61,7 +61,7 @@ class StageFailed(InstallError):
 
 
 class InstallEnded(InstallError):
-    """The machine ended before the guest said that it was complete."""
+    """The VM ended before the guest said that it was complete."""
 
 
 class HostDiskFull(InstallError):

@@ -1,4 +1,4 @@
-"""When an installation is stuck, and when to press the key that the CD asks for: decisions without a machine."""
+"""When an installation is stuck, and when to press the key that the CD asks for: decisions without a VM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Budgets:
         key_after_s: Begin to press the key by then, even if the firmware's console says nothing.
         key_for_s: Press it for so long, counted from then or from the firmware's output, whichever is later.
         key_every_s: Between two key presses.
-        poll_s: Between two looks at the machine.
+        poll_s: Between two looks at the VM.
         grace_s: A guest that reported a failed stage may go on for so long, to write its logs and power off.
         exit_s: QEMU's own end, in which it writes its caches back.
     """
@@ -62,7 +62,7 @@ class InstallWatch:
     Args:
         budgets: What is allowed.
 
-    All times are seconds since the start of the machine.
+    All times are seconds since the start of the VM.
     """
 
     def __init__(self, budgets: Budgets) -> None:
@@ -98,7 +98,7 @@ class InstallWatch:
             self._failed_s = at_s
 
     def on_reset(self, at_s: float, qemu_s: float) -> bool:
-        """The machine was reset.
+        """The VM was reset.
 
         SeaBIOS answers one reset by the guest with up to four of its own, some 50 ms apart. They are one restart.
 
@@ -165,7 +165,7 @@ class InstallWatch:
 class KeyPresser:
     """Says when to press a key for the prompt `Press any key to boot from CD`.
 
-    It lasts some 5 s. Pressing earlier is harmless, pressing late means that the machine finds nothing to boot.
+    It lasts some 5 s. Pressing earlier is harmless, pressing late means that the VM finds nothing to boot.
 
     Args:
         budgets: When and how often.
@@ -186,7 +186,7 @@ class KeyPresser:
         self._from_s = at_s
 
     def restart(self, at_s: float) -> None:
-        """The machine was reset: unless the disk was written to by then, the prompt comes again."""
+        """The VM was reset: unless the disk was written to by then, the prompt comes again."""
         self._gate_seen = False
         self._from_s = at_s + self._budgets.key_after_s
 

@@ -68,7 +68,7 @@ class WindowsKind:
         return order_build(windows_recipe(request.name), request)
 
     def extra_files(self, manifest: ImageManifest) -> tuple[str, ...]:
-        """The image record, and the firmware of a machine that has UEFI."""
+        """The image record, and the firmware of a VM that has UEFI."""
         firmware = (files.FIRMWARE_CODE, files.FIRMWARE_VARS) if manifest.machine.firmware == "uefi" else ()
         return (files.RECORD, *firmware)
 

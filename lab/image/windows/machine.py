@@ -1,7 +1,7 @@
-"""The virtual machine that Windows Setup runs in, as a spec: devices that every Windows since 2016 has drivers for.
+"""The VM that Windows Setup runs in, as a spec: devices that every Windows since 2016 has drivers for.
 
 The disk boots first and the Windows CD second: a blank disk falls through to the CD, and every later start of the
-machine goes to the disk, so Setup never begins again.
+VM goes to the disk, so Setup never begins again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RTC = "base=utc,driftfix=slew"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallPlan:
-    """What to install, from what, in what machine.
+    """What to install, from what, in what VM.
 
     Attributes:
         name: Name of the image, for messages.
@@ -71,7 +71,7 @@ class InstallPlan:
 
 
 def install_machine(plan: InstallPlan) -> VmSpec:
-    """The machine for Setup.
+    """The VM for Setup.
 
     Args:
         plan: What to install.
@@ -104,7 +104,7 @@ def install_machine(plan: InstallPlan) -> VmSpec:
 
 
 def platform_devices(accelerator: Accelerator) -> tuple[str, ...]:
-    """QEMU arguments of the machine that a spec has no words for: no sleep states, a tablet, a place for dump notes."""
+    """QEMU arguments of the VM that a spec has no words for: no sleep states, a tablet, a place for dump notes."""
     extra = ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
     if accelerator == "kvm":
         extra += ["-global", "kvm-pit.lost_tick_policy=discard"]

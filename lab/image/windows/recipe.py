@@ -1,4 +1,4 @@
-"""``recipe.yaml`` of a Windows image: which edition, what machine, and what is done in the guest."""
+"""``recipe.yaml`` of a Windows image: which edition, what VM, and what is done in the guest."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _Model(BaseModel):
 
 
 class MachineNeeds(_Model):
-    """The virtual machine that the image is built in and runs in."""
+    """The VM that the image is built in and runs in."""
 
     firmware: FirmwareKind = Field(default="uefi", description="uefi, or bios for versions of Windows that can start from one")
     disk_gb: int = Field(default=64, ge=32, le=2048, description="size of the disk in GiB; the file grows as it is written")

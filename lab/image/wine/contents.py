@@ -20,7 +20,7 @@ from lab.image.credentials import GuestSecrets
 from lab.image.key import source_files
 
 USER = "lab"
-#: Virtio-serial ports: WinRM, and the print agent. They are private to the machine's owner and outlast a snapshot.
+#: Virtio-serial ports: WinRM, and the print agent. They are private to the VM's owner and outlast a snapshot.
 WINRM_CHANNEL = "lab.winrm"
 PRINTS_CHANNEL = "lab.prints"
 #: Room in the guest's file system beside what the image holds; the disk file does not grow by it.

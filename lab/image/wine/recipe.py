@@ -1,7 +1,7 @@
 """The recipe of the free guest: Wine on Debian, in QEMU with a kernel of its own.
 
 The image's key is a hash over the sources that go into it, and over what this code does with them: the command that makes the
-tree of files, the list of installed files, the virtual machine. So a change of this code that changes nothing in the image
+tree of files, the list of installed files, the VM. So a change of this code that changes nothing in the image
 leaves the key alone.
 """
 
@@ -129,7 +129,7 @@ class WineRecipe:
         for folder in ("driver/wine-compat", "vm-images/tools"):
             inputs |= tree_inputs(self._root / folder, folder)
         for file in COMPONENTS:
-            # The compiler's version is not part of it: each machine has its own, and means the same by its options.
+            # The compiler's version is not part of it: each VM has its own, and means the same by its options.
             inputs[f"build/{file}"] = build_text(load_component(self._root / file), "x64").encode()
         inputs |= file_inputs((WDK, *source_files(KERNEL)), "kernel headers")
         inputs["plan"] = self.plan().encode()
