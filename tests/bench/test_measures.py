@@ -368,7 +368,7 @@ def test_a_red_loop_is_no_reading(loop: FakeContext, tmp_path: Path, monkeypatch
 
 def test_a_run_of_other_tests_is_no_reading(loop: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "read_run", lambda _folder: SimpleNamespace(tests=[]))
-    with pytest.raises(HostToolError, match="not one test passed"):
+    with pytest.raises(HostToolError, match="no test passed"):
         LoopMeasure().run(loop)
 
 

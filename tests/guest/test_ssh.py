@@ -196,9 +196,9 @@ def test_a_file_goes_in_and_comes_out_again(ssh: SshTransport, server: SshServer
 def test_a_copy_that_differs_is_noticed(ssh: SshTransport, server: SshServer, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     server.handler = lambda _: Reply(0, b"0" * 64 + b"  3  C:\\a\r\n")
-    with pytest.raises(TransportError, match="is not its source"):
+    with pytest.raises(TransportError, match="differs from its source"):
         ssh.put(tmp_path / "a", r"C:\a", timeout=60)
-    with pytest.raises(TransportError, match="is not its source"):
+    with pytest.raises(TransportError, match="differs from its source"):
         ssh.get(r"C:\a", tmp_path / "back", timeout=60)
     assert not (tmp_path / "back").exists()
 

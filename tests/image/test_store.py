@@ -254,7 +254,7 @@ def test_images_are_found_by_name_by_folder_name_and_by_path(tmp_path: Path) -> 
 
 def test_an_unknown_image_is_reported_with_what_there_is(tmp_path: Path) -> None:
     store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
-    with pytest.raises(ImageError, match=r"no image .windows.*there is fake") as caught:
+    with pytest.raises(ImageError, match=r"no image .windows.*available: fake") as caught:
         store.find_image("windows", cache=tmp_path)
     assert caught.value.hint == "lab image build windows"
 

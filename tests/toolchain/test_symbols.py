@@ -39,4 +39,4 @@ def test_functions_are_found_at_the_load_address(tmp_path: Path) -> None:
     assert 0x7FFF00001000 <= find_function([low], "Blinken")[0] < 0x7FFF00010000
     with pytest.raises(ConfigError, match="no function Blinkn in lamp") as caught:
         find_function([low], "Blinkn")
-    assert "there is Blinken" in caught.value.hint
+    assert "known are Blinken" in caught.value.hint

@@ -169,7 +169,7 @@ def test_an_image_of_the_last_release_is_read_by_its_old_name_with_a_note(
     source = open_prints(older, MachineDouble(tmp_path), "utf-8", lambda: connection)
     assert source.name == "relay"
     [note] = capsys.readouterr().err.splitlines()
-    assert note.startswith("lab: manifest of image windows-server-2022: `prints.source: tap` is the old name of `relay`")
+    assert note.startswith("lab: record of image windows-server-2022: `prints.source: tap` is the old name of `relay`")
     source.start()
     (tmp_path / "debugcon.log").write_bytes(encode(Frame(kind=MARK, session=1, sequence=0, text=b"t-1")))
     source.mark("t-1", timeout=30)
