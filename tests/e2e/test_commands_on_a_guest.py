@@ -86,7 +86,7 @@ def test_gdb_stops_in_the_drivers_source_and_the_guest_goes_on(guest: str, tmp_p
     assert "at sync.c:" in text.replace(str(ROOT), "")
     assert "$1 = 0" in text
     wrong = lab("debug", guest, "--break", "DispatchRaed", "--batch", check=False)
-    assert (wrong.returncode, "there is DispatchRead" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "known are DispatchRead" in wrong.stderr) == (2, True)
 
 
 def test_a_run_on_the_guest_leaves_it_up_and_can_be_watched(guest: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_operations_and_the_examples_of_the_documentation(finish_run: Callab
     drivers = ("--driver", str(PARCEL), "--driver", str(GUARD))
     run = finish_run(*drivers, "--workers", "1", *suites, "-k", "not two_processors")
     assert run.exit_code == 0, run.output
-    assert run.report.totals == {"passed": 29, "skipped": 1}
+    assert run.report.totals == {"passed": 30, "skipped": 1}
     assert run.report.skipped_for == {"neither_io": 1}
     compilers = {driver.name: driver.compiler for driver in run.report.drivers}
     assert "clang" in compilers["guard"]
