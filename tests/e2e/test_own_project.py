@@ -156,7 +156,7 @@ def test_a_second_guest_of_one_written_disk_is_refused_with_the_line(harbour: Ha
     refused = harbour.lab("up", "--guest", "wine", f"{harbour.guest}-second")
     assert refused.returncode == 2, refused.stdout + refused.stderr
     disk = harbour.folder / "logbook.img"
-    assert f"lab.yaml:5: machine.disks.0: another guest, or another program, has {disk} open" in refused.stderr
+    assert f"lab.yaml:5: vm.disks.0: another guest, or another program, has {disk} open" in refused.stderr
     assert "try: " in refused.stderr
     assert "lab ps" in refused.stderr
 
