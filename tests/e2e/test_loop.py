@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -40,12 +41,15 @@ class Project:
         (folder / "suites" / "test_many.py").write_text(_MORE, encoding="utf-8")
         self.texts = {name: (folder / name).read_text("utf-8") for name in ("driver/greeter.c", "suites/test_greeter.py")}
         self.texts["suites/test_many.py"] = _MORE
+        # Builds can be repeated, so that templates of the same texts may be there from an earlier run of these tests.
+        self._own = secrets.token_hex(4)
+        self.say("good day")
 
     def say(self, text: str, *, tests_too: bool = True) -> None:
         """Have the driver say something else, and its tests want that."""
         for name, content in self.texts.items():
             if tests_too or name.startswith("driver/"):
-                (self.folder / name).write_text(content.replace(_GREETING, text), encoding="utf-8")
+                (self.folder / name).write_text(content.replace(_GREETING, f"{text} {self._own}"), encoding="utf-8")
 
     def arguments(self, *more: str) -> list[str]:
         return ["--config", str(self.folder / "lab.yaml"), *more]
