@@ -6,7 +6,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
       ConfigError         what the user wrote is wrong: file, key, line       -> usage error (exit 2)
         SuiteError        a test uses the lab wrongly: a marker, a fixture    -> test
           GuestRefuses    a guest does not take what a manifest gives it      -> test
-      HostToolError       a program of this host is missing or failed      -> infra
+      HostToolError       a program of this host is missing or failed         -> infra
       ImageError          a guest image cannot be built or is not usable      -> infra
       PluginError         a package that extends the lab cannot be used       -> infra
       SnapshotFailed      no snapshot can be taken, or one cannot be used   -> a cold boot instead, and infra

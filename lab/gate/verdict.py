@@ -26,11 +26,11 @@ The rules, in the order in which they are asked (the first that holds decides):
    - any other exception, in whatever phase: ``test``, ``infra`` for a bug of the lab or a host that has no room left; see
      :mod:`lab.gate.blame`. One that was raised on purpose *from* a lab error or an assertion is judged as that one.
 
-   If all that accuses the driver is about time (``TimingFailed``, ``GuestHung``, the service manager's 1053), and the guest
-   waited for a processor of the host for a tenth of the test or longer (:mod:`lab.gate.starvation`): ``infra``, and the test
-   is run again in a fresh guest, once. The same rules judge the second run: it passes, or it is ``infra`` with the figures if
-   its guest starved as well, or it is ``product``. Where it is unknown how long the guest waited, nothing is excused; with a
-   virtual clock it does not matter.
+   If all that accuses the driver is about time, and the guest waited for a processor of the host for a tenth of the test or
+   longer, or for half of it where a deadline was missed (``GuestHung``, ``PrintsMissing``, the service manager's 1053; see
+   :mod:`lab.gate.starvation`): ``infra``, and the test is run again in a fresh guest that has the host alone, once. The same
+   rules judge the second run: it passes, or it is ``infra`` with the figures if its guest starved as well, or it is
+   ``product``. Where it is unknown how long the guest waited, nothing is excused; with a virtual clock it does not matter.
 6. The test passed although it is marked ``xfail(strict=True)``: ``test``, for its mark is out of date.
 7. The test expected a fault and none came: ``product``.
 8. The test was expected to fail (``xfail``) and did: ``known``. That excuses the driver, and what its answer may do to the
@@ -65,7 +65,7 @@ from lab.errors import (
     SuiteError,
 )
 from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver, place
-from lab.gate.starvation import is_about_time, is_starved, starved_words
+from lab.gate.starvation import excused_from, starved_words
 from lab.guest.lacks import in_words
 from lab.prints.record import FaultRecord, GapRecord
 from lab.vm.processor_time import ProcessorTime
@@ -280,12 +280,17 @@ def _class_verdict(error: BaseException, phase: PhaseFact, facts: Facts) -> Verd
 def _starved(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
     """The last part of rule 5: the first failure accuses the driver by time alone, and its guest was starved."""
     first = failed[0]
-    if facts.processor is None or not is_starved(facts.processor) or _verdict_of(first, facts) != "product":
+    if facts.processor is None or _verdict_of(first, facts) != "product":
         return None
+    shares: list[float] = []
     for phase in failed:
         accusers = [e for e in map(cause_of, leaves(phase.error)) if _class_verdict(e, phase, facts) == "product"]
-        if not all(is_about_time(error) for error in accusers):
-            return Decision(verdict="product", reason=one_line(_explain(phase, facts)))
+        for share in map(excused_from, accusers):
+            if share is None:
+                return Decision(verdict="product", reason=one_line(_explain(phase, facts)))
+            shares.append(share)
+    if facts.processor.share < max(shares):
+        return None
     again = facts.can_repeat and not facts.repeated
     words = starved_words(facts.processor, repeated=facts.repeated, again=again)
     return Decision(verdict="infra", reason=one_line(f"{words}: {_explain(first, facts)}"), again=again)

@@ -89,7 +89,7 @@ class LabSession:
         self._isolation = Isolation(wishes, scopes or {})
         self._nextid: str | None = None
         self._last_here = False
-        self._sharing = False
+        self._share: contextlib.ExitStack | None = None
         self._forks_written = False
         patience = Patience(say)
         self._host_lock = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
@@ -127,7 +127,10 @@ class LabSession:
             nodeid: The test.
             nextid: The one after it, where it is known.
         """
-        if self._sharing:  # the second run of a test that has it
+        if self._share is not None:
+            # The second run of a test whose guest was starved, perhaps by this run's own workers: nothing runs beside it.
+            self._share.close()
+            self._share.enter_context(self._host_lock.alone())
             yield
             return
         wishes = self._isolation.wishes(nodeid)
@@ -137,12 +140,13 @@ class LabSession:
         self._slots.take()
         alone = wishes.cpus and not self._requirements.will_skip(wishes)
         try:
-            with self._host_lock.alone() if alone else self._host_lock.shared():
-                self._sharing = True
+            with contextlib.ExitStack() as share:
+                share.enter_context(self._host_lock.alone() if alone else self._host_lock.shared())
+                self._share = share
                 try:
                     yield
                 finally:
-                    self._sharing = False
+                    self._share = None
                     if self._spent() and self.pool.current is not None:
                         self.pool.release(self.pool.current.condemned or TESTS_OVER)
         finally:

@@ -21,7 +21,11 @@ class PrintMismatch(AssertionError):
 
 
 class PrintsLate(PrintMismatch, TimingFailed):
-    """Prints did not come before the deadline, or came at other intervals than the test expects; none was a wrong one."""
+    """Prints came at other intervals than the test expects; none was a wrong one."""
+
+
+class PrintsMissing(PrintsLate):
+    """Prints did not come before the deadline; none was a wrong one."""
 
 
 def clean(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from lab.errors import EvidenceLost, GuestCrashed, GuestError, GuestLacks
 from lab.guest.lacks import in_words
 from lab.prints.fields import Fields
-from lab.prints.matching import Expected, PrintMismatch, PrintsLate, clean, explain, find, with_fields
+from lab.prints.matching import Expected, PrintMismatch, PrintsLate, PrintsMissing, clean, explain, find, with_fields
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, PrintSource, Record
 
 __all__ = ["Expected", "PrintMismatch", "PrintStream", "clean", "fault_error", "first_fault", "guest_gaps", "render"]
@@ -148,8 +148,8 @@ class PrintStream:
 
         Raises:
             PrintMismatch: Another print came; the message compares both lists.
-            PrintsLate: The deadline passed, or two prints are not ``guest_gap`` apart. A ``PrintMismatch`` too, and a
-                ``TimingFailed``.
+            PrintsMissing: The deadline passed. A ``PrintsLate``, too.
+            PrintsLate: Two prints are not ``guest_gap`` apart. A ``PrintMismatch`` and a ``TimingFailed``, too.
             EvidenceLost: Prints are missing.
             GuestCrashed: The driver faulted.
             GuestLacks: The driver called a function that this guest does not have.
@@ -175,7 +175,7 @@ class PrintStream:
             found, wrong = find(wanted, came, skip_others)
         if len(found) < len(wanted):
             of_load = max(len(self.load) - self._consumed, 0)
-            kind = PrintMismatch if wrong else PrintsLate
+            kind = PrintMismatch if wrong else PrintsMissing
             raise kind(explain(wanted, came, timeout, skip_others=skip_others, of_load=of_load))
         self._consumed += found[-1] + 1 if found else 0
         records = [with_fields(item, came[index]) for item, index in zip(wanted, found, strict=True)]

@@ -257,3 +257,56 @@ def test_the_simulated_host_counts_as_a_real_one() -> None:
         ProcessorReading(at=10.0, waited={1: 5.0}),
         ProcessorReading(at=20.0, waited={1: 10.0}),
     ]
+
+
+HOLDS_THE_HOST = """
+import fcntl
+import pathlib
+from lab.suite import timing
+
+pytestmark = pytest.mark.lab_driver("sync")
+
+def others_may_run():
+    with open(LOCKS / "turn.lock") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+def test_late(reader):
+    path = pathlib.Path("seen")
+    seen = path.read_text() if path.exists() else ""
+    path.write_text(seen + f"{others_may_run()} ")
+    with timing("ticks are one second apart"):
+        assert seen
+
+def test_after(reader):
+    path = pathlib.Path("seen")
+    path.write_text(path.read_text() + f"{others_may_run()} ")
+"""
+
+
+def test_a_second_run_has_the_host_alone(inner: Any) -> None:
+    """In a run with more workers than cores the workers themselves starve each other's guests, the second time as well."""
+    inner.prepare("source.starved = [0.6, 0.01, 0.01]")
+    locks = inner.out / "workers"
+    result = inner.run(f"import pathlib\nLOCKS = pathlib.Path({str(locks)!r})\n" + HOLDS_THE_HOST)
+    result.assert_outcomes(passed=2)
+    assert (inner.pytester.path / "seen").read_text().split() == ["True", "False", "True"]
+
+
+NEVER_PRINTED = """
+@pytest.mark.lab_driver("sync")
+def test_missing(reader, prints):
+    prints.skip_load()
+    prints.expect("never printed", timeout=0.1)
+"""
+
+
+def test_a_print_that_never_comes_is_missed_on_a_busy_host_too(inner: Any) -> None:
+    inner.prepare("source.starved = [0.3] * 9")
+    inner.run(NEVER_PRINTED).assert_outcomes(failed=1)
+    entry = inner.test("test_missing")
+    assert (entry.verdict, entry.attempts) == ("product", 1)
+    assert inner.report.exit_code == 1

@@ -9,7 +9,7 @@ import pytest
 
 from lab.errors import EvidenceLost, GuestCrashed, TimingFailed
 from lab.prints.fields import fields
-from lab.prints.matching import PrintsLate
+from lab.prints.matching import PrintsLate, PrintsMissing
 from lab.prints.stream import PrintMismatch, PrintStream, guest_gaps, render
 from lab.prints.window import token_maker
 
@@ -63,14 +63,14 @@ def test_another_print_fails_at_once_and_both_lists_are_compared(source: Any, st
 
 def test_prints_that_do_not_come_are_named(source: Any, stream: PrintStream) -> None:
     source.say("a")
-    with pytest.raises(PrintsLate) as caught:
+    with pytest.raises(PrintsMissing) as caught:
         stream.expect(["a", re.compile("b+")], timeout=3)
     assert source.now == 3.0
     assert str(caught.value).startswith("1 of 2 expected kernel prints came within 3 s; missing: a match of /b+/")
 
 
 def test_no_print_at_all(stream: PrintStream) -> None:
-    with pytest.raises(PrintsLate, match="0 of 1 expected kernel prints came within 1 s"):
+    with pytest.raises(PrintsMissing, match="0 of 1 expected kernel prints came within 1 s"):
         stream.expect("a", timeout=1)
 
 
