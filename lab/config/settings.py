@@ -44,6 +44,7 @@ def load_settings(
     config: Path | None = None,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    note: bool = True,
 ) -> Settings:
     """Merge all layers and check them.
 
@@ -53,6 +54,7 @@ def load_settings(
             current folder or the nearest one above it in its repository.
         environ: The environment; the process's own by default. ``LAB_<KEY>`` sets a key.
         cwd: The folder that relative paths of options and environment start from; the current one by default.
+        note: Write a line to standard error for each old name in the lab file; False where another process has done that.
 
     Raises:
         ConfigError: Anything wrong, naming the file and line, the variable or the option.
@@ -60,7 +62,7 @@ def load_settings(
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     file = _find(config, environ, cwd)
-    document = YamlDocument("", {}) if file is None else read_lab_file(file, note=True)
+    document = YamlDocument("", {}) if file is None else read_lab_file(file, note=note)
     from_file = validate(document, LabFile)
     merged: dict[str, Any] = {}
     sources = dict.fromkeys(LabFile.model_fields, "default")

@@ -30,7 +30,7 @@ The rules, in the order in which they are asked (the first that holds decides):
    longer, or for half of it where a deadline was missed (``GuestHung``, ``PrintsMissing``, the service manager's 1053; see
    :mod:`lab.gate.starvation`): ``infra``, and the test is run again in a fresh guest that has the host alone, once. The same
    rules judge the second run: it passes, or it is ``infra`` with the figures if its guest starved as well, or it is
-   ``product``. Where it is unknown how long the guest waited, nothing is excused; with a virtual clock it does not matter.
+   ``product``. Where it is unknown how long the guest waited, nothing is excused.
 6. The test passed although it is marked ``xfail(strict=True)``: ``test``, for its mark is out of date.
 7. The test expected a fault and none came: ``product``.
 8. The test was expected to fail (``xfail``) and did: ``known``. That excuses the driver, and what its answer may do to the
@@ -114,7 +114,7 @@ class Facts:
         lacks: What a driver could not be loaded for, by the guest's own words, see :mod:`lab.guest.lacks`.
         behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known_issues.match_known`).
-        processor: How long the guest waited for a processor until the failure; None if unknown, or with a virtual clock.
+        processor: How long the guest waited for a processor until the failure; None if unknown.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
     """

@@ -86,13 +86,7 @@ class LiveGuest:
         return not self._closed and self.machine.alive
 
     def processor_reading(self) -> ProcessorReading | None:
-        """How long its VM has waited for a processor of the host until now.
-
-        Returns:
-            None if it is not known, and where the guest's clock is virtual: its seconds do not pass while it waits.
-        """
-        if getattr(self.machine.spec, "virtual_clock", None) is not None:
-            return None
+        """How long its VM has waited for a processor of the host until now; None if it is not known."""
         if self.read_processor is not None:
             return self.read_processor()
         return read_processor(self.machine.pid) if self.alive else None

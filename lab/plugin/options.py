@@ -113,7 +113,11 @@ def read_options(config: pytest.Config) -> LabConfig:
     try:
         file = config.getoption("lab_config") or (not os.environ.get("LAB_CONFIG") and config.getini("lab_config")) or None
         # A file that the ini names is relative to the ini; load_settings takes the rest relative to the current folder.
-        settings = load_settings(given, config=_path(config, file) or _of_root(config), cwd=config.invocation_params.dir)
+        # `lab run`, or the process that started this worker, has read the file before.
+        first = not config.getoption("lab_prepared") and not hasattr(config, "workerinput")
+        settings = load_settings(
+            given, config=_path(config, file) or _of_root(config), cwd=config.invocation_params.dir, note=first
+        )
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
     return _resolve(config, settings)

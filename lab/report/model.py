@@ -170,7 +170,7 @@ class TestEntry(_Model):
     )
     note: Text = Field(default="", description="why it was run again, with the figures of both runs; else empty")
     processor: ProcessorEntry | None = Field(
-        default=None, description="how long its guest waited for a processor; null if unknown, or with a virtual clock"
+        default=None, description="how long its guest waited for a processor; null if unknown"
     )
 
 

@@ -145,5 +145,13 @@ def test_the_old_name_of_the_key_works_and_says_so(tmp_path: Path, capsys: pytes
     assert "2: vm.cpus: " in refusal(tmp_path, "machine:\n  cpus: two\n")
 
 
+def test_a_process_that_is_not_the_first_to_read_the_file_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lab.yaml").write_text("machine: {memory: 2G}\n", encoding="utf-8")
+    assert load_settings({}, cwd=tmp_path, environ={}, note=False).values.vm.memory == 2048
+    assert capsys.readouterr().err == ""
+
+
 def test_both_names_of_the_key_are_refused(tmp_path: Path) -> None:
     assert "2: machine: is the old name of `vm`, which is there, too" in refusal(tmp_path, "vm: {cpus: 2}\nmachine: {}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,14 @@ source.make_source = none
     done = pytester.runpytest_subprocess("-p", "no:hypothesispytest", *workers, timeout=120)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     assert "this run has no driver" in done.stdout.str() + done.stderr.str()
+
+
+@pytest.mark.parametrize(("arguments", "notes"), [((), 1), (("-n", "2"), 1), (("--lab-prepared", "-n", "2"), 0)])
+def test_an_old_name_in_the_lab_file_is_noted_once_for_all_processes(
+    inner: Any, arguments: tuple[str, ...], notes: int
+) -> None:
+    inner.prepare()
+    (inner.pytester.path / "lab.yaml").write_text("machine: {memory: 2G}\n", encoding="utf-8")
+    result = inner.run("def test_nothing(guest): assert guest.alive\n", *arguments)
+    result.assert_outcomes(passed=1)
+    assert result.stderr.str().count("`machine:` is the old name of `vm:`") == notes

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lab.vm.processor_time import ProcessorReading
-from tests.simulated import SimulatedHost, SimulatedSource
+from tests.simulated import SimulatedHost
 
 FORKS = ("None", "SimulatedForks()")
 
@@ -242,13 +240,6 @@ def pytest_configure(config):
     )
     inner.run(LATE_ONCE, "-k", "late").assert_outcomes(passed=1, deselected=1)
     assert (inner.pytester.path / "cancelled").read_text(encoding="utf-8") == "test_late"
-
-
-@pytest.mark.parametrize("shift", [0, None])
-def test_a_guest_with_a_virtual_clock_is_never_starved(tmp_path: Path, shift: int | None) -> None:
-    guest: Any = SimulatedSource(tmp_path, starved=[0.9]).boot("g1")
-    guest.machine = SimpleNamespace(spec=SimpleNamespace(virtual_clock=shift), alive=True)
-    assert (guest.processor_reading() is None) is (shift is not None)
 
 
 def test_the_simulated_host_counts_as_a_real_one() -> None:
