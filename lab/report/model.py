@@ -307,7 +307,7 @@ class NamedFileEntry(_Model):
 
 
 class MachineEntry(_Model):
-    """The virtual machine of the guests: the image's, with what the lab file adds (``machine:``)."""
+    """The virtual machine of the guests: the image's, with what the lab file adds (``vm:``)."""
 
     memory_mb: int
     cpus: int = Field(description="except for tests with lab_cpus")
