@@ -58,6 +58,7 @@ class Findings:
         processor: How long the guest waited for a processor until the failure, or until the end; None if unknown.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
+        fault_place: Where in its driver the first fault was, as far as that is known.
     """
 
     nodeid: str
@@ -83,6 +84,7 @@ class Findings:
     processor: ProcessorTime | None = None
     can_repeat: bool = False
     repeated: bool = False
+    fault_place: str = ""
 
     @property
     def all_faults(self) -> list[FaultRecord]:
@@ -187,6 +189,8 @@ class Findings:
             processor=self.processor,
             can_repeat=self.can_repeat,
             repeated=self.repeated,
+            accused=self.accused,
+            fault_place=self.fault_place,
         )
 
     def _unexpected(self) -> list[FaultRecord]:

@@ -8,6 +8,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from lab.crash.signs import NO_CODE
 from lab.gate.blame import blame
+from lab.gate.signature import fault_signature, text_signature
 from lab.gate.verdict import Decision, Verdict
 
 
@@ -17,6 +18,9 @@ class ReportedFault(Protocol):
     code: str
     parameters: list[str]
     text: str
+    driver: str | None
+    name: str
+    where: str
 
 
 #: How a run ended of which pytest said nothing.
@@ -47,7 +51,7 @@ def fault_before_tests(guest_id: str, faults: Sequence[_Fault]) -> FaultVerdict[
     if not faults:
         return None
     reason = f"before any test, on guest {guest_id}: {_say(faults[0])}"
-    return FaultVerdict(Decision(verdict="crash", reason=reason), faults[0])
+    return FaultVerdict(_crash(reason, faults[0]), faults[0])
 
 
 def fault_after_test(
@@ -69,7 +73,7 @@ def fault_after_test(
     if verdict == "crash" or not new:
         return None
     was = f" (it was {verdict}{': ' if reason else ''}{reason})"
-    return FaultVerdict(Decision(verdict="crash", reason=f"after the test, on its guest: {_say(new[0])}{was}"), new[0])
+    return FaultVerdict(_crash(f"after the test, on its guest: {_say(new[0])}{was}", new[0]), new[0])
 
 
 def never_started(ended: str) -> Decision:
@@ -79,17 +83,17 @@ def never_started(ended: str) -> Decision:
         ended: How the run ended; empty where pytest gave no reason.
     """
     # Without a reason, pytest died or lost the test, as when xdist gives up after some dead workers.
-    return Decision(verdict="infra", reason=f"never started: {ended or NO_REASON}")
+    return _decided("infra", f"never started: {ended or NO_REASON}")
 
 
 def never_ended(worker: str) -> Decision:
     """Judge a test in whose middle its worker ended."""
-    return Decision(verdict="infra", reason=f"worker {worker} ended in the middle of this test")
+    return _decided("infra", f"worker {worker} ended in the middle of this test")
 
 
 def not_collected(verdict: Literal["test", "infra"], reason: str) -> Decision:
     """Judge a suite that cannot be collected; ``verdict`` comes from :func:`collection_verdict`."""
-    return Decision(verdict=verdict, reason=f"cannot be collected: {reason}")
+    return _decided(verdict, f"cannot be collected: {reason}")
 
 
 def collection_verdict(error: BaseException | None) -> Literal["test", "infra"]:
@@ -119,6 +123,15 @@ def ended_on_purpose(stopped_by: str, *, suites_fault: bool, interrupted: bool) 
         interrupted: A person or a signal ended the run.
     """
     return interrupted or stopped_by in ("interrupt", "exit", "stop") or (bool(stopped_by) and suites_fault)
+
+
+def _decided(verdict: Literal["test", "infra"], reason: str) -> Decision:
+    return Decision(verdict=verdict, reason=reason, signature=text_signature(verdict, reason))
+
+
+def _crash(reason: str, fault: ReportedFault) -> Decision:
+    signature = fault_signature(fault.code, name=fault.name, text=fault.text, place=fault.where, driver=fault.driver)
+    return Decision(verdict="crash", reason=reason, signature=signature)
 
 
 def _say(fault: ReportedFault) -> str:

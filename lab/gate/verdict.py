@@ -48,7 +48,7 @@ or was not asked, the hang cannot be distinguished from a starved host or a dead
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lab.config import KnownIssue
@@ -65,6 +65,7 @@ from lab.errors import (
     SuiteError,
 )
 from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver, place
+from lab.gate.signature import error_signature, fault_signature, text_signature
 from lab.gate.starvation import excused_from, starved_words
 from lab.guest.lacks import in_words
 from lab.prints.record import FaultRecord, GapRecord
@@ -117,6 +118,8 @@ class Facts:
         processor: How long the guest waited for a processor until the failure; None if unknown.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
+        accused: The driver that a fault is held against, if one is.
+        fault_place: Where in it the first fault was, see :func:`lab.toolchain.address.locate`.
     """
 
     phases: Sequence[PhaseFact]
@@ -136,6 +139,8 @@ class Facts:
     processor: ProcessorTime | None = None
     can_repeat: bool = False
     repeated: bool = False
+    accused: str | None = None
+    fault_place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,24 +150,46 @@ class Decision:
     Attributes:
         verdict: The verdict.
         reason: Why.
+        signature: What a red test failed of, see :mod:`lab.gate.signature`; of a known issue too, else empty. Says
+            nothing that the other two do not, so that it is not compared.
         again: The test is to be run again in a fresh guest: it failed by time, and its guest was starved.
     """
 
     verdict: Verdict
     reason: str = ""
+    signature: str = field(default="", compare=False)
     again: bool = False
 
 
 def decide(facts: Facts) -> Decision:
     """Give the verdict of one execution of a test; see the module's text for the rules."""
     decision = _decide(facts)
+    decision = replace(decision, signature=_signature(decision, facts))
     known = next((issue for issue in facts.known if issue.verdict == decision.verdict), None)
     if known is not None:
         return Decision(
             verdict="known",
             reason=one_line(f"known until {known.until.isoformat()}: {known.reason} (it is: {decision.reason})"),
+            signature=decision.signature,
         )
     return decision
+
+
+def _signature(decision: Decision, facts: Facts) -> str:
+    """What a red test failed of; empty for the other verdicts."""
+    if decision.verdict not in ("crash", "product", "test", "infra"):
+        return ""
+    if decision.verdict == "crash":
+        fault = next((fault for fault in facts.faults if not _is_expected(fault.code, facts)), None)
+        if fault is None:
+            return text_signature("crash", facts.crash_sign or decision.reason)
+        name = FaultWords.of(fault.code, fault.parameters).name
+        return fault_signature(f"0x{fault.code:08X}", name=name, text=fault.text, place=facts.fault_place, driver=facts.accused)
+    for phase in facts.phases:
+        for error in leaves(phase.error) if _failed(phase, facts) else ():
+            if _class_verdict(cause_of(error), phase, facts) == decision.verdict:
+                return error_signature(decision.verdict, cause_of(error), raised=error, when=phase.when)
+    return text_signature(decision.verdict, decision.reason)
 
 
 def _decide(facts: Facts) -> Decision:

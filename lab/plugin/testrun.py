@@ -205,6 +205,7 @@ class TestRun:
             processor=self.processor,
             can_repeat=self.plan.can_repeat,
             repeated=self.plan.first_run is not None,
+            fault_place=self._gathered.where,
         )
 
     def entry(self, decision: Decision, worker: str, files: Sequence[EvidenceFile] = ()) -> TestEntry:
@@ -228,6 +229,7 @@ class TestRun:
             nodeid=self.nodeid,
             verdict=decision.verdict,
             reason=decision.reason,
+            signature=decision.signature,
             duration_s=round(sum(phase.duration_s for phase in self._phases), 6),
             started=self.plan.started,
             worker=worker,

@@ -113,6 +113,7 @@ def _without_run(nodeid: str, decision: Decision, meta: RunMeta, *, details: str
         nodeid=nodeid,
         verdict=decision.verdict,
         reason=decision.reason,
+        signature=decision.signature,
         duration_s=0.0,
         started=meta.started_at,
         worker="",
@@ -141,7 +142,7 @@ def _apply_faults(tests: list[TestEntry], guest: GuestEntry) -> None:
     late = fault_after_test(guest.faults, verdict=test.verdict, reason=test.reason, known_code=code)
     if late is None:
         return
-    changed = {"verdict": late.decision.verdict, "reason": late.decision.reason}
+    changed = {"verdict": late.decision.verdict, "reason": late.decision.reason, "signature": late.decision.signature}
     history = [
         attempt.model_copy(update=changed) if (attempt.guest_id, attempt.started) == (guest.guest_id, started) else attempt
         for attempt in test.history
@@ -156,6 +157,7 @@ def _boot_entry(guest: GuestEntry, early: FaultVerdict[Fault]) -> TestEntry:
         nodeid=f"{guest.guest_id}::boot",
         verdict=early.decision.verdict,
         reason=early.decision.reason,
+        signature=early.decision.signature,
         duration_s=0.0,
         started=guest.started,
         worker=guest.worker,
@@ -187,6 +189,7 @@ def _attempt(entry: TestEntry, last: bool) -> Attempt:
     return Attempt(
         verdict=entry.verdict,
         reason=entry.reason,
+        signature=entry.signature,
         duration_s=entry.duration_s,
         guest_id=entry.guest_id,
         worker=entry.worker,

@@ -35,6 +35,7 @@ def user_properties(entry: TestEntry, *, guest: str, image_key: str, hashes: Map
     found = {
         "lab_verdict": entry.verdict,
         "lab_reason": entry.reason,
+        "lab_signature": entry.signature,
         "lab_guest": guest,
         "lab_image_key": image_key,
         "lab_guest_id": entry.guest_id or "",

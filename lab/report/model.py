@@ -130,6 +130,7 @@ class Attempt(_Model):
 
     verdict: Verdict
     reason: Text
+    signature: Text = ""
     duration_s: float
     guest_id: str | None = None
     worker: str = ""
@@ -149,6 +150,10 @@ class TestEntry(_Model):
     nodeid: Text
     verdict: Verdict
     reason: Text = Field(default="", description="one line: why it is not 'passed'; the missing capability for 'skipped'")
+    signature: Text = Field(
+        default="",
+        description="what a red or known test failed of, without addresses, times and counters: equal for equal failures",
+    )
     duration_s: float
     started: float = Field(description="host wall clock, seconds since the epoch")
     worker: str = Field(description="'gw0', …; 'master' without xdist")

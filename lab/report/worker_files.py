@@ -209,6 +209,7 @@ def _unfinished(worker: str, begun: Iterable[_Begun], tests: Iterable[TestEntry]
                 nodeid=line.nodeid,
                 verdict=decision.verdict,
                 reason=decision.reason,
+                signature=decision.signature,
                 duration_s=0.0,
                 started=line.started,
                 worker=worker,

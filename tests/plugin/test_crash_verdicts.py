@@ -24,6 +24,7 @@ def test_after(reader):
     assert entry.fault is not None
     assert entry.fault.code == "0xC0000005"
     assert entry.fault.driver == "sync"
+    assert entry.signature == "crash 0xC0000005 STATUS_ACCESS_VIOLATION in sync"
     assert [guest.ended.split(" in ")[0] for guest in inner.report.guests] == ["crash: 0xC0000005", "end of run"]
     assert inner.report.exit_code == 3
     assert result.ret == 1

@@ -113,6 +113,13 @@ def test_each_red_test_stands_with_reason_prints_and_details(page: Page, run: Ru
     assert "0xC0000005" in text
 
 
+def test_a_red_test_has_its_signature(run: RunReport) -> None:
+    signature = "product AssertionError: assert a < b"
+    tests = [t.model_copy(update={"signature": signature}) if t.verdict == "product" else t for t in run.tests]
+    page = Page(render_html(run.model_copy(update={"tests": tests})))
+    assert "".join(page.words).count(signature) == run.totals["product"]
+
+
 def test_red_tests_come_before_green_ones_and_crashes_first(run: RunReport) -> None:
     text = render_html(run)
     order = [text.index(f'<section class="card bug {verdict}"') for verdict in ("crash", "product", "infra")] + [

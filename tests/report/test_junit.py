@@ -15,6 +15,7 @@ def test_a_test_carries_what_it_ran_on() -> None:
         nodeid="t",
         verdict="crash",
         reason="boom",
+        signature="crash 0xC0000005 in sync",
         duration_s=1.0,
         started=1.0,
         worker="gw0",
@@ -25,6 +26,7 @@ def test_a_test_carries_what_it_ran_on() -> None:
     assert user_properties(entry, guest="free guest", image_key="k", hashes={"sync": "9b", "async": "4e"}) == [
         ("lab_verdict", "crash"),
         ("lab_reason", "boom"),
+        ("lab_signature", "crash 0xC0000005 in sync"),
         ("lab_guest", "free guest"),
         ("lab_image_key", "k"),
         ("lab_guest_id", "gw0-1"),
