@@ -1,4 +1,4 @@
-"""Which accelerators really work: decided by running a tiny guest to its end, never by a device file.
+"""Which accelerators really work: found by running a tiny guest to its end, never by a device file.
 
 ``/dev/kvm`` may exist, open, accept the creation of a virtual machine, and still be of no use: seen with a paravirtual KVM
 inside a virtual machine, which ran a guest's first instructions by emulating each, hung with every kernel, and kept one
@@ -30,9 +30,9 @@ QEMU = "qemu-system-x86_64"
 AcceleratorName = Literal["kvm", "tcg"]
 
 KVM_DEVICE = Path("/dev/kvm")
-#: A working KVM needs some 0.2 s, TCG 0.3 s; the rest is for a loaded machine. A KVM that hangs costs all of it, once.
+#: A working KVM needs some 0.2 s, TCG 0.3 s; the rest is for a loaded host. A KVM that hangs takes all of it, once.
 _DEADLINES: Mapping[AcceleratorName, float] = {"kvm": 10.0, "tcg": 60.0}
-#: What QEMU makes of the value that the guest writes to the exit device as its exit code.
+#: Exit code that QEMU makes of the value that the guest writes to the exit device.
 _EXIT_CODE = MAGIC << 1 | 1
 
 
@@ -74,7 +74,7 @@ def probe_accelerators(
     runner: Runner = run_quick,
     device: Path = KVM_DEVICE,
 ) -> Accelerators:
-    """Probe KVM and TCG, or recall what an earlier probe since this machine's boot found out.
+    """Probe KVM and TCG, or read the result of an earlier probe since this host's boot.
 
     Args:
         cache: The lab's cache folder.

@@ -1,7 +1,7 @@
 """The lab's own data: image recipes, the guest's programs and drivers, the self-test.
 
 In a checkout they are the top-level folders ``driver/`` and ``vm-images/``; in an installed wheel the same folders lie in the
-package, below ``lab/_data``. Both are found from the package itself: where the user stands does not matter.
+package, below ``lab/_data``. Both are found from the package itself; the current folder does not matter.
 """
 
 from __future__ import annotations

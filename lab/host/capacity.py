@@ -1,4 +1,4 @@
-"""How many guests this machine carries at once: by the cores and the memory that this process may use."""
+"""How many guests this host can run at once, by the cores and the memory that this process may use."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lab.host.cgroups import group_limits
 
 #: QEMU itself, its translated code and its devices, beside the guest's RAM; 150 to 190 MiB were seen under TCG.
 GUEST_OVERHEAD_MB = 200
-#: Left to the test processes and to the rest of the machine.
+#: Left to the test processes and to the rest of the host.
 RESERVE_MB = 512
 #: Forks of one virtual CPU that share a core. With two of them, the suites of the free guest left a third of two emulating
 #: cores idle, and took 45 s; with three, an eighth, and 38 s.
 FORKS_PER_CORE = 3
-#: Of a kernel that does not tell what is available.
+#: Assumed where the kernel does not report what is available.
 _UNLIMITED = 1 << 60
 
 
@@ -63,7 +63,7 @@ class Capacity:
 
 
 def measure(root: Path = Path("/"), affinity: int | None = None) -> Capacity:
-    """Measure this machine.
+    """Measure this host.
 
     Args:
         root: Where ``proc`` and ``sys`` are.

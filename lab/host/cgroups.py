@@ -1,8 +1,9 @@
-"""What the control groups of this process allow: CPUs and memory, in version 1 and 2, wherever the limit stands.
+"""The CPUs and the memory that the control groups of this process allow, in version 1 and 2.
 
-A container sees the whole machine in /proc. Its limits stand in the group of the process, or in any group above it, and in
-different files: systemd's ``MemoryHigh=`` sets ``memory.high`` alone, Docker sets ``memory.max``, and version 1 tells in
-``memory.stat`` the limits of groups that are out of sight. The files are those of the kernel's documents on cgroup v1 and v2.
+A container sees the whole host in /proc. Its limits are in the group of the process, or in any group above it, and in
+different files: systemd's ``MemoryHigh=`` sets ``memory.high`` alone, Docker sets ``memory.max``, and version 1 shows in
+``memory.stat`` the limits of groups that the process cannot see. The files are those of the kernel's documents on cgroup v1 and
+v2.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _MEMORY_LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
 _MEMORY_USED = ("memory.current", "memory.usage_in_bytes")
 #: Limits of the groups above, which a container does not see; version 1 only.
 _LIMIT_ABOVE = "hierarchical_memory_limit"
-#: What the kernel takes back before it lets a process wait; version 1 has the sum with the groups below as ``total_…``.
+#: Memory that the kernel reclaims before it makes a process wait; version 1 has the sum with the groups below as ``total_…``.
 _CACHE = ("inactive_file", "active_file", "slab_reclaimable")
 _CPUSETS = ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus")
 #: Version 1 says "no limit" by a number near 2**63.
@@ -72,8 +73,8 @@ def _groups(root: Path) -> Iterator[Path]:
 def _tops(root: Path, controllers: str, names: list[str], path: str) -> Iterator[tuple[Path, str]]:
     """Where a hierarchy is mounted, and the group's path below that.
 
-    In a container the mount may begin at the container's own group, while ``/proc/self/cgroup`` tells the host's path: what
-    both have in common is left out. Where nothing is left in common, the top folder itself is the container's group.
+    In a container the mount may begin at the container's own group, while ``/proc/self/cgroup`` has the host's path: the common
+    part is removed. Where there is no common part, the top folder itself is the container's group.
     """
     for line in _lines(root / "proc/self/mountinfo"):
         words = line.split()

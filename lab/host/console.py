@@ -1,4 +1,4 @@
-"""What our output goes to: asked of the stream itself, and of no variable that says something else.
+"""Whether output goes to a terminal: asked of the stream itself, not of environment variables.
 
 rich takes a file for a terminal where ``FORCE_COLOR`` or ``TTY_COMPATIBLE`` is set, as many CI jobs do for other programs: a
 log then fills with the frames of an animation, and tables wrap at 80 columns. Here these variables decide about colours alone.
@@ -20,7 +20,7 @@ _NO = ("", "0", "false", "no")
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a stream is a terminal: somebody may look at it."""
+    """Whether a stream is a terminal."""
     try:
         return stream.isatty()
     except (AttributeError, ValueError):
@@ -28,7 +28,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def is_animated(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
-    """Whether lines on a stream may be drawn anew: a terminal that can, and whose output nobody keeps.
+    """Whether lines on a stream may be drawn anew: a terminal that can, and whose output is not saved.
 
     Some CI services give their jobs a terminal, and keep every byte of it.
     """
@@ -55,7 +55,8 @@ def open_console(stream: TextIO | None = None, environ: Mapping[str, str] | None
         force_jupyter=False,
         color_system="standard" if forced else "auto",
         no_color=bool(environ.get("NO_COLOR")),
-        # Text is shown as it is: a path has no markup, and rich's highlighter takes minutes for a line of 100,000 characters.
+        # Text is shown without changes: a path has no markup, and rich's highlighter takes minutes for a line of 100,000
+        # characters.
         markup=False,
         emoji=False,
         highlight=False,
@@ -64,7 +65,7 @@ def open_console(stream: TextIO | None = None, environ: Mapping[str, str] | None
 
 
 def _columns(stream: TextIO) -> int:
-    """The width of a terminal as it is; ``COLUMNS`` may be that of another one."""
+    """The real width of a terminal; ``COLUMNS`` may be that of another one."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
     except (OSError, ValueError):

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 _LOG = logging.getLogger(__name__)
 _FILE = "filesums.json"
-#: A list of so many files is started anew: entries of files that are long gone would stay for ever.
+#: A list of so many files is cleared: entries of removed files would stay for ever.
 _MOST = 1000
 
 

@@ -1,4 +1,4 @@
-"""A process that does not outlive the one that started it."""
+"""Ends a process together with the process that started it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent is gone, however that went.
+    """Have the kernel kill this process when its parent ends for any reason.
 
     Args:
         parent: Its process id, taken before this process could outlive it.
@@ -19,4 +19,4 @@ def die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)  # it went just before: no signal will come any more
+            os.kill(os.getpid(), signal.SIGKILL)  # the parent ended just before: no signal will come

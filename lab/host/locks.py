@@ -1,7 +1,7 @@
-"""Locks that all runs on this host share, of whatever checkout and user: the kernel lets go of them when a holder dies.
+"""Locks that all runs on this host share, of all checkouts and users. The kernel releases them when a holder dies.
 
-They are lock files in one folder that everybody may write to. No file has content, so nobody can spoil anything there; whoever
-holds a lock for ever is found with `fuser`.
+They are lock files in one folder that all users may write to. No file has content, so no user can damage anything there.
+`fuser` finds a process that never releases a lock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FLOCK = struct.Struct("@hhqqi4x")
 
 
 def locks_dir(places: Sequence[Path] = _PLACES) -> Path:
-    """The folder of the machine's lock files; ``LAB_LOCKS`` names another one.
+    """The folder of the host's lock files; ``LAB_LOCKS`` names another one.
 
     Where there is none that all users may write to, the user's own: runs of one user then know of each other.
     """
@@ -64,7 +64,7 @@ def open_lock(folder: Path, name: str) -> int:
                 return os.open(path, flags)
             with contextlib.suppress(FileExistsError):
                 fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, _FILE_FOR_ALL)
-                os.fchmod(fd, _FILE_FOR_ALL)  # whatever the umask says
+                os.fchmod(fd, _FILE_FOR_ALL)  # in spite of the umask
                 return fd
     except OSError as error:
         raise ConfigError(
@@ -86,7 +86,7 @@ def locked(folder: Path, name: str, kind: int) -> Iterator[None]:
 
 
 def free_ranges(fd: int, start: int, length: int) -> Iterator[tuple[int, int]]:
-    """The parts of a range of a file, as start and length, on which nobody else holds a lock."""
+    """The parts of a range of a file, as start and length, on which no one else holds a lock."""
     if length <= 0:
         return
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
@@ -94,15 +94,15 @@ def free_ranges(fd: int, start: int, length: int) -> Iterator[tuple[int, int]]:
     if kind == fcntl.F_UNLCK:
         yield start, length
         return
-    # Some lock in the way, not the first one.
+    # The kernel reports any conflicting lock, not the first one.
     yield from free_ranges(fd, start, at - start)
     yield from free_ranges(fd, at + size, start + length - at - size)
 
 
 def lock_range(fd: int, start: int, length: int) -> None:
-    """Lock a range that is free; closing the file lets go of it.
+    """Lock a range that is free; closing the file releases it.
 
     Raises:
-        BlockingIOError: Somebody else has it.
+        BlockingIOError: Another process holds it.
     """
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0))

@@ -17,7 +17,7 @@ from lab.host.process import Runner, find_program, run_quick
 from lab.host.textfile import read_text
 
 _LOG = logging.getLogger(__name__)
-#: The list, one name a line; what installs here is what `lab doctor` asks for.
+#: The list, one name a line; `lab doctor` checks the same packages.
 LIST = "ci/packages.txt"
 _QUERY_S = 60.0
 #: A slow mirror, and up to five minutes until another apt lets go of its lock.
@@ -56,7 +56,7 @@ def missing_packages(names: Sequence[str], runner: Runner = run_quick) -> tuple[
     """
     if not names or not find_program("dpkg-query"):
         return tuple(names)
-    # It ends with 1 where it does not know one, and tells of the others all the same.
+    # It ends with 1 where it does not know one, and still prints the others.
     done = runner(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *names], _QUERY_S)
     installed = {line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed")}
     return tuple(name for name in names if name not in installed)
@@ -107,7 +107,8 @@ def install_packages(names: Sequence[str]) -> None:
 
 
 def _in_foreground(command: Sequence[str], output: int) -> int:
-    """Run a command in our own session, where sudo finds the terminal; an interrupted one ends by itself, as dpkg must."""
+    """Run a command in our own session, where sudo finds the terminal. An interrupted one ends by itself: dpkg is not
+    killed."""
     _LOG.info("runs %s", shlex.join(command))
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:

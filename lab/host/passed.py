@@ -1,4 +1,4 @@
-"""Errors that change nothing, and are logged all the same: what was passed over explains what happens later."""
+"""Errors that are ignored, but logged: an ignored error may explain what happens later."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def passed_over(logger: logging.Logger, what: str, *kinds: type[BaseException], level: int = logging.INFO) -> Iterator[None]:
-    """Go on behind the body in spite of an error of these kinds, and log what it was and what caused it.
+    """Ignore an error of these kinds in the body, and log it with its causes.
 
     Args:
-        logger: Of the module that goes on.
+        logger: The logger of the caller's module.
         what: What did not work, as the beginning of a sentence.
         kinds: The errors; others are raised.
         level: Of the log line. At level ``debug`` of the logger, a traceback follows.

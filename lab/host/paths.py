@@ -23,7 +23,7 @@ def data_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Files of running and past sessions: run folders, guests that a person keeps. ``LAB_STATE`` overrides."""
+    """Files of running and past sessions: run folders, detached guests. ``LAB_STATE`` overrides."""
     return _folder("LAB_STATE", "state", platformdirs.user_state_path(APP_NAME))
 
 

@@ -31,10 +31,10 @@ def installed(group: str) -> Iterable[EntryPoint]:
 
 @functools.lru_cache(maxsize=32)
 def _on_path(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    # Some milliseconds for each look, and tens for the first import: not for those who use the lab's own kinds alone.
+    # Some milliseconds for each look, and tens for the first import: users of the lab's own kinds do not pay for it.
     from importlib.metadata import entry_points
 
-    del path  # all that the answer depends on
+    del path  # the answer depends on nothing else
     return tuple(entry_points(group=group))
 
 

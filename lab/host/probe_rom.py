@@ -1,7 +1,7 @@
 """The tiny guest of the accelerator probe, assembled: ``probe_rom.S`` beside this file is its source, and says what it does.
 
-It stands here as bytes because a user's machine need not have an assembler. After a change of the source, put the new bytes
-and the source's new digest here::
+The bytes are here because a user's host may have no assembler. After a change of the source, put its new bytes and digest
+here::
 
     as -o rom.o probe_rom.S && ld --image-base 0 -Ttext 0 -o rom.exe rom.o && objcopy -O binary -j .text rom.exe rom.bin
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What the guest writes to the exit device (I/O port 0xF4) when it got to its end.
+#: What the guest writes to the exit device (I/O port 0xF4) when it has reached its end.
 MAGIC: Final = 0x2A
 #: SHA-256 of the text that ``CODE`` was assembled from.
 SOURCE_SHA256: Final = "4cd828d891401260924d4c418b5445921099d8bc340e3dba10c0867432c9be92"
@@ -27,7 +27,7 @@ CODE: Final = bytes.fromhex(
 )
 _SIZE: Final = 0x10000
 _RESET_VECTOR: Final = 0xFFF0
-#: What is left is filled with halts.
+#: The rest is filled with HLT instructions.
 _HALT: Final = b"\xf4"
 
 

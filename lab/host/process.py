@@ -132,7 +132,7 @@ def run_quick(argv: Sequence[str], timeout: float) -> Finished:
 
 
 def _death_signal() -> list[str]:
-    """Prefix that has the kernel kill the program when the calling thread, which waits for it, is gone.
+    """Prefix that makes the kernel kill the program when the calling thread, which waits for it, ends.
 
     setpriv sets it and then becomes the program. A preexec function would do the same, but is not safe in a process
     with threads.
@@ -180,7 +180,7 @@ def _collect(process: subprocess.Popen[bytes], collector: _Collector, deadline: 
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            # A daemon that the program left behind may hold the streams open: look at the program itself now and then.
+            # A daemon that the program started may keep the streams open: check the program itself now and then.
             ready = selector.select(min(left, 0.5))
             if not ready and process.poll() is not None:
                 break
@@ -197,7 +197,7 @@ def _collect(process: subprocess.Popen[bytes], collector: _Collector, deadline: 
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and its group, and reap it if the kernel lets go of it."""
+    """Kill the process and its group, and reap it unless it hangs in the kernel."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

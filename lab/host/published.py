@@ -26,12 +26,12 @@ from lab.host.passed import passed_over
 
 _LOG = logging.getLogger(__name__)
 
-#: How work folders are named; nothing else is swept.
+#: Names of work folders; nothing else is removed.
 _WORK = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
-#: Held for milliseconds, so that no sweep meets a work folder whose maker has no lock on it yet.
+#: Held for milliseconds, so that no sweep finds a work folder that its maker has not locked yet.
 _FOLDER_LOCK = ".lock"
 _POLL_S = 0.02
-#: How long a folder may resist its removal: a program that was killed may write into it for a moment more.
+#: How long the removal of a folder is tried again: a killed program may still write into it for a moment.
 _REMOVE_S = 5.0
 
 
@@ -42,8 +42,8 @@ class PublishedFolders:
     Attributes:
         base: The folder that they are in.
         lock_name: Lock file in a work folder, held by its maker.
-        marks: Files of which a leftover has at least one, beside its name, and which go last when it is removed: what is left
-            of a removal that was interrupted is still known. Empty: the name alone tells.
+        marks: Files of which a leftover has at least one, beside its name, and which are removed last, so that the rest of an
+            interrupted removal is still recognized. Empty: the name is enough.
         empty: Called with a work folder before it is removed, for content that its owner cannot remove.
     """
 
@@ -54,7 +54,7 @@ class PublishedFolders:
 
     @contextlib.contextmanager
     def maker(self, name: str, *, wait_s: float, waits: Callable[[], None], busy: Callable[[Path], LabError]) -> Iterator[None]:
-        """Be the only maker of what has this name; others wait.
+        """Become the only maker of this name; others wait.
 
         Args:
             name: For example an image's name, whatever its key.
@@ -116,7 +116,7 @@ class PublishedFolders:
             remove_folder(old, last=self._marks)
 
     def retire(self, path: Path) -> None:
-        """Remove a published folder, in two steps: no one finds half of it.
+        """Remove a published folder, in two steps, so that no one finds half of it.
 
         Raises:
             OSError: It cannot be removed, or another process has just done so.
@@ -214,7 +214,7 @@ def remove_folder(folder: Path, *, last: Sequence[str] = ()) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the content of a file or folder reach the disk."""
+    """Wait until the content of a file or folder is on the disk (fsync)."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""What a QEMU binary can do, asked of its own schema: capability, not version."""
+"""What a QEMU binary can do, from its own schema: by capability, not by version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class QemuFeatures:
         text_migration: ``migrate`` takes addresses as plain text only (before QEMU 8.2), so that the schema lists no kinds.
         read_only_ram_file: A RAM file can be opened read-only by forks (QEMU 8.2).
         blockdev_change_medium: ISOs can be put into a CD drive while the guest runs.
-        panic_none: A guest that reports its panic may run on and write its dump.
+        panic_none: A guest that reports a panic may continue to run and write its dump.
         dump_formats: Formats of ``dump-guest-memory``; ``win-dmp`` is the one for Windows debuggers.
     """
 
@@ -42,7 +42,7 @@ class QemuFeatures:
 
 
 def probe_features(qemu: str) -> QemuFeatures:
-    """Start QEMU without a machine, read its schema, end it: some 0.2 s.
+    """Start QEMU without a guest, read its schema, end it: some 0.2 s.
 
     Args:
         qemu: The binary.
@@ -69,7 +69,7 @@ def probe_features(qemu: str) -> QemuFeatures:
 
 
 def qemu_version(qemu: str) -> str:
-    """The version that QEMU tells, for example ``7.2.22``.
+    """The version that QEMU prints, for example ``7.2.22``.
 
     Raises:
         HostToolError: It is missing or failed.

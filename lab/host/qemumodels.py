@@ -1,4 +1,4 @@
-"""Which device models, properties and CPU models a QEMU has: its own answers, by its monitor."""
+"""Which device models, properties and CPU models a QEMU has: from its own answers on the monitor."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class QemuModels:
 
 
 def ask_models(qemu: str, models: Sequence[str]) -> QemuModels:
-    """Start QEMU without a machine, ask, and end it: two times 0.1 s.
+    """Start QEMU without a guest, ask, and end it: two times 0.1 s.
 
     Args:
         qemu: The binary.

@@ -6,7 +6,7 @@ import sys
 
 
 def note_old_name(old: str, new: str, *, where: str = "") -> None:
-    """Write one line to standard error: the new name of something that was named by its old one.
+    """Write one line to standard error: the new name of something that the user named by its old name.
 
     Args:
         old: What the user wrote.

@@ -1,4 +1,4 @@
-"""Everything that the lab wants to know about the machine it runs on, in one value: what `lab doctor` shows."""
+"""Everything that the lab needs to know about its host, in one value: what `lab doctor` shows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lab.host import assets, capacity, paths, tools
 from lab.host.accel import QEMU, Accelerators, probe_accelerators
 from lab.host.qemu import QemuFeatures, probe_features
 
-#: The free guest's RAM in MiB, for the number of guests; an image's manifest has the last word.
+#: The free guest's RAM in MiB, for the number of guests; an image's manifest says the real value.
 _TYPICAL_GUEST_MB = 768
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of the lab: where it is, and how much its disk can still take."""
+    """A folder of the lab: where it is, and how much room its disk has."""
 
     path: Path
     free_mb: int
@@ -71,7 +71,7 @@ class Survey:
         return not self.problems
 
     def as_json(self) -> dict[str, Any]:
-        """The survey as plain values, for machines."""
+        """The survey as plain values, for JSON."""
         accelerators = {
             item.name: {"usable": item.usable, "reason": item.reason, "seconds": item.seconds}
             for item in (self.accelerators.kvm, self.accelerators.tcg)
@@ -105,7 +105,7 @@ class Survey:
 
 
 def survey(*, reprobe: bool = False) -> Survey:
-    """Look at this machine; some 2 s, and up to 10 s more where KVM hangs and was not probed since the last boot.
+    """Examine this host: some 2 s, and up to 10 s more where KVM hangs and was not probed since the last boot.
 
     Args:
         reprobe: Probe the accelerators again.

@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.errors import ConfigError
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-#: How it is done where such files come from.
+#: The usual way to do it on Windows.
 SAVE_AS_UTF8 = "save it as UTF-8 (Notepad: Save as, Encoding: UTF-8; Visual Studio: Save with Encoding)"
 
 
@@ -17,7 +17,7 @@ def read_text(path: Path, *, secret: bool = False) -> str:
 
     Args:
         path: The file; UTF-8, or UTF-16 with a byte order mark.
-        secret: No byte of it may stand in an error.
+        secret: No part of it may appear in an error.
 
     Returns:
         Its text without a byte order mark; lines end as in the file.
@@ -46,11 +46,11 @@ def decode_text(data: bytes, file: str, *, secret: bool = False) -> str:
         name = "UTF-8" if encoding.startswith("utf-8") else "UTF-16, as its first bytes say"
         raise ConfigError(f"is not {name}: line {line} has {what} of another encoding", file=file, hint=SAVE_AS_UTF8) from None
     if "\0" in text:
-        # What Windows calls Unicode, written by a program that leaves out the mark.
+        # Text that Windows calls Unicode, from a program that leaves out the mark.
         raise ConfigError("has zero bytes, so it may be UTF-16 without a byte order mark", file=file, hint=SAVE_AS_UTF8)
     return text
 
 
 def marked_encoding(data: bytes) -> str:
-    """The encoding that a byte order mark tells, as Python names it; empty without one."""
+    """The encoding of a byte order mark, as Python names it; empty without one."""
     return next((name for mark, name in _MARKS if data.startswith(mark)), "")

@@ -1,4 +1,4 @@
-"""The programs that the lab needs, what for, which package holds each, and how each tells its version."""
+"""The programs that the lab needs, what for, which package has each, and how each prints its version."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool("qemu-img", "run guests", "qemu-utils"),
     Tool("mmdebstrap", "build the free guest", "mmdebstrap"),
     Tool("mke2fs", "build the free guest", "e2fsprogs", arguments=("-V",)),
-    # It prints its usage, and no version, whatever it is given.
+    # It always prints its usage, and never a version.
     Tool("newuidmap", "build the free guest", "uidmap", pattern="", unprivileged_only=True),
     Tool("x86_64-w64-mingw32-gcc", "build drivers", "gcc-mingw-w64-x86-64", pattern=_GCC),
     Tool("i686-w64-mingw32-gcc", "build drivers", "gcc-mingw-w64-i686", pattern=_GCC),
@@ -62,7 +62,7 @@ class ToolState:
     Attributes:
         tool: The tool.
         path: Where it is; empty when it is missing.
-        version: Its version; empty when it is missing or does not tell.
+        version: Its version; empty when it is missing or prints none.
         problem: What is wrong with it; empty when nothing is.
     """
 
@@ -103,7 +103,7 @@ def inspect(tool: Tool, runner: Runner = run_quick, *, path: str | None = None) 
     Args:
         tool: Which.
         runner: Runs a command with a deadline.
-        path: Where it is; sought on PATH when None, missing when empty.
+        path: Where it is; searched for on PATH when None, missing when empty.
     """
     found = find_program(tool.name) if path is None else path
     if not found:

@@ -1,7 +1,7 @@
-"""What to try when mmdebstrap fails, judged by what it and the programs that it runs wrote.
+"""What to try when mmdebstrap fails, found in the output of mmdebstrap and of the programs that it runs.
 
-Only lines that tell of trouble are looked at, and each pattern has the words of the program that says it: names of packages,
-progress lines and options hold words like keyring, proxy and uidmap, too.
+Only lines that report a problem are searched, and each pattern has the words of the program that prints it: names of packages,
+progress lines and options also contain words like keyring, proxy and uidmap.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _NAMESPACES = "user namespaces are not allowed here, as in many containers: buil
 _KEYS = "the keys may be too old for this release: sudo apt-get install debian-archive-keyring"
 _SPACE = "free space in the folder that TMPDIR names (/tmp when unset); 3 GB are enough"
 _NETWORK = "check the network and the proxy settings of apt (http_proxy, /etc/apt/apt.conf.d)"
-#: The first that fits wins: what explains others stands before them. A page of a portal is no signed file, and a wrong clock
-#: makes good signatures and certificates bad ones.
+#: The first match wins, so a cause comes before its effects: a login page of a network portal fails as an unsigned file, and
+#: with a wrong clock good signatures and certificates fail.
 _CAUSES = tuple(
     (re.compile(pattern, re.IGNORECASE | re.MULTILINE), hint)
     for pattern, hint in (
@@ -73,7 +73,7 @@ _CAUSES = tuple(
             "--add-subgids 100000-165535 USER",
         ),
         (
-            # Not "failed": mmdebstrap says so behind every failure of a program that is there.
+            # Not "failed": mmdebstrap prints that after every failure of a program that exists.
             r"(newuidmap|newgidmap)\b.*(not found|No such file)|(cannot find|No such file.*) new[ug]idmap",
             "sudo apt-get install uidmap, and add this user to /etc/subuid and /etc/subgid",
         ),
@@ -94,13 +94,13 @@ _CAUSES = tuple(
         ),
         (r"Unable to connect|Could not connect|Connection (refused|timed out|failed)|Network is unreachable", _NETWORK),
         (r"Failed to fetch", _NETWORK),
-        # Last: it stands behind whatever kept the list of signatures from coming.
+        # Last: this line follows every failure to download the list of signatures.
         (r"is not signed", _KEYS),
     )
 )
 
 
 def hint_for(output: str) -> str:
-    """What to try, judged by what mmdebstrap wrote; empty when it says nothing known."""
+    """What to try, found in the output of mmdebstrap; empty when no pattern matches."""
     told = "\n".join(line for line in output.splitlines() if not _PROGRESS.match(line.strip()))
     return next((hint for pattern, hint in _CAUSES if pattern.search(told)), "")

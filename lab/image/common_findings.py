@@ -10,7 +10,7 @@ from lab.errors import LabError
 from lab.image.kind import Finding, GuestKind
 from lab.image.manifest import ImageManifest
 
-#: An evaluation or certificate that ends sooner is told.
+#: An evaluation or a certificate that ends sooner gets a warning.
 WARN_DAYS = 14
 
 
@@ -23,7 +23,7 @@ def current(kind: GuestKind, folder: Path, manifest: ImageManifest) -> bool | No
 
 
 def recipe_state(kind: GuestKind, folder: Path, manifest: ImageManifest) -> Iterator[Finding]:
-    """Whether the image is of the present recipe."""
+    """Whether the image was made from the present recipe."""
     state = current(kind, folder, manifest)
     if state is None:
         yield Finding(
@@ -37,7 +37,7 @@ def recipe_state(kind: GuestKind, folder: Path, manifest: ImageManifest) -> Iter
 
 def build_again(kind: GuestKind, folder: Path, manifest: ImageManifest) -> str:
     """The command that makes the image once more."""
-    # Of the present recipe, or perhaps: a build without --force might find it up to date.
+    # The image is of the present recipe, or that is not known: a build without --force might find it up to date.
     force = "" if current(kind, folder, manifest) is False else " --force"
     return kind.build_command(manifest.name) + force
 

@@ -1,4 +1,4 @@
-"""What a guest is entered with: made at random for each image build, kept in a file that only its owner can read."""
+"""The credentials of a guest: random for each image build, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lab.image.manifest import Credentials
 
-#: No character that a shell, cmd.exe, XML or a URL treats in a way of its own.
+#: No character that is special to a shell, cmd.exe, XML or a URL.
 _PASSWORD_BYTES = 24
 _CERTIFICATE_DAYS = 3650
 
@@ -83,7 +83,7 @@ def _ssh_public(key: ed25519.Ed25519PrivateKey) -> str:
 def _tls_pair(hostname: str) -> tuple[str, str]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname)])
-    # Backdated: a guest resumed from a snapshot, or a host whose clock is slow, must not find it to be of the future.
+    # Backdated: to a guest resumed from a snapshot, or on a host whose clock is slow, it must not be valid only in the future.
     now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
     names: list[x509.GeneralName] = [
         x509.DNSName(hostname),

@@ -1,4 +1,4 @@
-"""mmdebstrap: its command line, and what it says while it works."""
+"""mmdebstrap: its command line, and how its output is read."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ def bootstrap(plan: Bootstrap, *, on_stage: Callable[[str], None], on_detail: Ca
 
     Args:
         plan: What to make.
-        on_stage: Told when a new stage begins.
-        on_detail: Told every other line.
+        on_stage: Called when a new stage begins.
+        on_detail: Called with every other line.
 
     Raises:
-        HostToolError: It failed, with its last lines and, where they tell the cause, what to do.
+        HostToolError: It failed, with its last lines and, where they show the cause, what to do.
     """
 
     def line(text: str) -> None:
@@ -132,9 +132,9 @@ def bootstrap(plan: Bootstrap, *, on_stage: Callable[[str], None], on_detail: Ca
 
 
 def _cage() -> list[str]:
-    """Prefix that gives mmdebstrap, as root, processes and mounts of its own: they end with it, even when it is killed.
+    """Prefix that gives mmdebstrap, as root, process and mount namespaces of its own: they end with it, even when it is killed.
 
-    As another user mmdebstrap makes its own namespaces.
+    Run by another user, mmdebstrap creates its own namespaces.
     """
     cage = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() or not shutil.which("unshare"):
@@ -144,10 +144,10 @@ def _cage() -> list[str]:
 
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """Where the tree is put together; gone afterwards, whatever happened. What a killed build left behind goes first.
+    """Folder for the tree, removed at the end in any case. Folders that killed builds left are removed first.
 
-    It is in a folder of the user's own in the folder for temporary files, and not in the cache: in mmdebstrap's namespace root
-    is another user, who must be able to enter it.
+    It is in a folder of the user in the folder for temporary files, not in the cache: root in mmdebstrap's namespace is another
+    user of the host, who must be able to enter it.
     """
     base = Path(tempfile.gettempdir()) / f"{_SCRATCH}{os.geteuid()}"
     with contextlib.suppress(FileExistsError):
@@ -164,7 +164,7 @@ def _scratch_folder() -> Iterator[Path]:
 
 
 def _remove_trees(folder: Path) -> None:
-    """Remove trees whose files belong to users of mmdebstrap's namespace: only one of those can."""
+    """Remove trees whose files belong to users of mmdebstrap's namespace. Only a process in such a namespace can."""
     trees = [path for path in folder.iterdir() if path.name != _LOCK]
     if os.geteuid() and trees:
         run(["mmdebstrap", "--unshare-helper", "rm", "-rf", "--one-file-system", *trees], 300, check=False)

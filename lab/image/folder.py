@@ -1,4 +1,4 @@
-"""Reads an image's folder, and says what is wrong with one that cannot be used."""
+"""Reads an image's folder, with errors that say why an image cannot be used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_manifest(image_dir: Path) -> ImageManifest:
 
 
 def read_credentials(image_dir: Path) -> Credentials:
-    """What the guests of an image are entered with.
+    """The credentials for guests of an image.
 
     Raises:
         ImageError: There is no such file, it may not be read, or it is damaged. No value of the file is in the message.
@@ -34,7 +34,7 @@ def read_credentials(image_dir: Path) -> Credentials:
     try:
         return load_credentials(image_dir)
     except (OSError, ValidationError) as error:
-        # Without its cause: pydantic's frames hold the file's text.
+        # Without its cause: the frames of pydantic contain the file's text.
         raise ImageError(
             f"{image_dir / 'credentials.json'} cannot be used: {_first_problem(error)}",
             hint=f"{_build_again(image_dir)} builds the image again, with new ones",

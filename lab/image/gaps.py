@@ -1,4 +1,4 @@
-"""What a guest's kernel lacks of what a driver imports, for whoever has the driver and the guest's manifest."""
+"""The imports of a driver that a guest's kernel lacks, from the driver and the guest's manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gaps_of(package: DriverPackage, kernel: KernelFacts | None, *, own: frozense
 
 
 def gap_lines(driver: str, gaps: ImportGaps) -> list[str]:
-    """What to say up front of what a guest lacks for a driver; nothing when it lacks nothing."""
+    """Lines for the user about what a guest lacks for a driver; none when it lacks nothing."""
     lines = []
     if gaps.hopeless:
         lines.append(f"{driver}: {'; '.join(map(in_words, gaps.hopeless))}: its tests are skipped on this guest")

@@ -1,4 +1,4 @@
-"""Are the images in the cache complete, current, and good for some time: what `lab image doctor` says."""
+"""What `lab image doctor` reports: whether the images in the cache are complete, current, and do not expire soon."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lab.image.registry import kind_of
 
 @dataclass(frozen=True, slots=True)
 class ImageHealth:
-    """What is to be said of one image.
+    """The findings about one image.
 
     Attributes:
         path: Its folder.
@@ -41,7 +41,7 @@ class ImageHealth:
         return "broken" if "broken" in levels else "warning" if "warning" in levels else "ok"
 
     def as_json(self) -> dict[str, Any]:
-        """As plain values, for VMs."""
+        """As plain values, for JSON."""
         return {
             "path": str(self.path),
             "name": self.name,

@@ -1,4 +1,4 @@
-"""What a stand-in for a kernel has, read from its own files at image build, and what a driver's imports want of it.
+"""What a stand-in for a kernel exports, read from its own files at image build, compared with a driver's imports.
 
 Wine's libraries export far more than they implement. The code of a function that is only declared (a stub) is always the same:
 two addresses are loaded, of the texts ``ntoskrnl.exe`` and ``NameOfTheFunction``, and Wine's routine is called that raises
@@ -10,7 +10,7 @@ What follows for a driver, tried in the guest:
 - A module that is not there: the load fails (error 1114).
 - A function that is a stub, or that the module does not export at all: the load succeeds, and a call ends the driver's process
   with the function's name. A driver may well never call it, so that its tests run until one does.
-- A variable that is a stub: the load succeeds, and the driver reads machine code for the variable's value. Nothing tells.
+- A variable that is a stub: the load succeeds, and the driver reads machine code as the variable's value. Nothing reports it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class ImportGaps:
     """What a driver imports and a guest does not have, named as in :mod:`lab.guest.lacks`.
 
     Attributes:
-        hopeless: With these the driver cannot be loaded, or not be relied on: modules and variables.
-        calls: Functions: only a test that gets to call one is lost.
+        hopeless: Modules and variables without which the driver cannot be loaded, or misbehaves.
+        calls: Functions: only a test that reaches a call of one fails.
     """
 
     hopeless: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def import_gaps(imports: Mapping[str, Collection[str]], kernel: KernelFacts | No
     Args:
         imports: Module -> imported names (``#N`` for an ordinal).
         kernel: What the guest has; None, for example of Windows, lacks nothing.
-        own: File names of drivers that are in the guest as well: what those lack is not the guest's matter.
+        own: File names of drivers that are in the guest as well: imports from those are not checked.
     """
     if kernel is None:
         return ImportGaps()
@@ -117,7 +117,7 @@ def kernel_facts(archive: Path, *, given: Mapping[str, Collection[str]] = Mappin
     told: dict[str, KernelModule] = {}
     for name, module in sorted(modules.items()):
         works = {export for export in module.exports if export in given.get(name, ()) or _works(modules, name, export)}
-        if name != "ntdll.dll":  # no driver's to import from
+        if name != "ntdll.dll":  # drivers do not import from it
             told[name] = KernelModule(functions=tuple(sorted(works)), stubs=tuple(sorted(module.exports.keys() - works)))
     return KernelFacts(
         modules=told,
@@ -162,7 +162,7 @@ class _Module:
         }
 
     def is_stub(self, name: str) -> bool:
-        """Whether the code of an export only says that it is not there."""
+        """Whether the code of an export only raises the error for a missing function."""
         offset, _ = self.exports[name]
         code = self._bytes[offset : offset + _STUB.size]
         if len(code) < _STUB.size:
@@ -170,11 +170,11 @@ class _Module:
         first, load_module, module, load_function, function, call = _STUB.unpack(code)
         if (first, load_module, load_function, call) != _STUB_PARTS:
             return False
-        # Each offset counts from behind its own instruction.
+        # Each offset counts from the end of its own instruction.
         return self._text(offset + 11 + module).lower() == self._name and self._text(offset + 18 + function) == name
 
     def leads_to(self, name: str) -> tuple[str, str] | None:
-        """Module and name behind an export that is forwarded, or a jump through the import table."""
+        """Module and name that an export is forwarded to, or jumps to through the import table."""
         offset, forwarder = self.exports[name]
         if forwarder:
             module, _, target = forwarder.rpartition(".")

@@ -1,6 +1,6 @@
-"""A kind of guest: one object that knows how its images are built, examined and booted, and what reports say of it.
+"""A kind of guest: one object that knows how its images are built, examined and booted, and how reports describe it.
 
-Which print channel, which transports and which capabilities a guest has stands in the manifest that the kind's recipe writes:
+The manifest that the kind's recipe writes names the print channel, the transports and the capabilities of a guest:
 two images of one kind may differ in them. Everything else that differs between kinds is a member here. docs/extending.md has
 an example.
 """
@@ -23,13 +23,13 @@ Level = Literal["ok", "warning", "broken"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestWords:
-    """What reports and messages say of a kind, so that results of two kinds are never mixed up.
+    """How reports and messages name a kind, so that results of two kinds are never mixed up.
 
     Attributes:
         title: The kind in a sentence: ``Windows``.
         label: The kind in brackets after a guest's name: ``not Windows``.
         about: What such a guest is, and what it cannot show; one or two sentences.
-        warning: The one sentence that must stand wherever such a guest's results do; empty where its name says all.
+        warning: One sentence that is shown with every result of such a guest; empty where the name of the kind is enough.
     """
 
     title: str
@@ -93,7 +93,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BuildOrder:
-    """A build whose inputs were looked at.
+    """A build whose inputs were checked.
 
     Attributes:
         recipe: Makes the recipe; may read large files.
@@ -127,7 +127,7 @@ class GuestKind(Protocol):
 
     @property
     def words(self) -> GuestWords:
-        """What reports say of it."""
+        """How reports describe it."""
 
     @property
     def confirmations(self) -> int:
@@ -135,15 +135,15 @@ class GuestKind(Protocol):
 
     @property
     def gdb(self) -> bool:
-        """QEMU's gdb stub can show its drivers' source; else its kernel debugger's port is lent."""
+        """QEMU's gdb stub can show the source of its drivers; if not, a debugger gets the port of its kernel debugger."""
 
     @property
     def builds_itself(self) -> bool:
-        """A missing image is built by the run that wants it; False: the user gives what it is made from."""
+        """A run builds a missing image by itself; False: the user must supply the inputs."""
 
     @property
     def build_source(self) -> str:
-        """Where that comes from, for people; empty for a kind that is built by itself."""
+        """Where the user gets these inputs, for people; empty for a kind that the lab builds by itself."""
 
     @property
     def build_tools(self) -> tuple[Tool, ...]:
@@ -167,7 +167,7 @@ class GuestKind(Protocol):
         """The command by which a user builds the image."""
 
     def order(self, request: BuildRequest) -> BuildOrder:
-        """Look at what the user gave, before anything that takes time.
+        """Check what the user gave, before any step that takes time.
 
         Raises:
             LabError: Something is wrong with it, or this host cannot build it.

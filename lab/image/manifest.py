@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lab.config.patterns import RegularExpression
 from lab.guest.transport_kind import transport_kind
 
-#: Bumped when a manifest of an older lab can no longer be used.
+#: Raised when a manifest of an older lab can no longer be used.
 SCHEMA_VERSION = 1
 
 
@@ -24,7 +24,7 @@ class _Model(BaseModel):
 
 
 class MachineSpec(_Model):
-    """What QEMU must be told about the hardware; accelerator-independent.
+    """The hardware that QEMU emulates, independent of the accelerator.
 
     CPU models differ by accelerator because TCG needs SMAP off for user-mode ``iretq`` (seen with QEMU 7.2 and Wine).
     """
@@ -128,7 +128,7 @@ class Credentials(BaseModel):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The texts that nobody else may read."""
+        """The texts that no other user may read."""
         return tuple(text for text in (self.password, self.ssh_private_key, *self.others.values()) if text)
 
 
@@ -169,7 +169,7 @@ class ImageManifest(_Model):
     @model_validator(mode="before")
     @classmethod
     def _of_the_first_form(cls, value: Any) -> Any:
-        """A manifest of before there were kinds says whether its guest is Windows."""
+        """Read a manifest without a kind, which only says whether its guest is Windows."""
         if not isinstance(value, dict) or "is_windows" not in value:
             return value
         rest = {key: item for key, item in value.items() if key != "is_windows"}
@@ -178,7 +178,7 @@ class ImageManifest(_Model):
     @model_validator(mode="before")
     @classmethod
     def _from_ports(cls, data: Any) -> Any:
-        """Read the older form: ``ports`` with a key for each of two transports, whose images are as good as ever."""
+        """Read the older form: ``ports`` with a key for each of two transports. Such images are still usable."""
         if not isinstance(data, dict) or "ports" not in data or "transports" in data:
             return data
         rest = dict(data)

@@ -1,7 +1,7 @@
 """Files of the host as an ISO for a guest's CD drive: ISO 9660 with Joliet, which every Windows since 95 and Linux read.
 
 The same files give the same bytes, so a medium is named after its content. Beside the files it holds one more at its top,
-``lab-<id>.id``: by this name a guest knows which medium it has before it, and the text in it lists the sums of all files.
+``lab-<id>.id``: a guest recognizes the medium by this name, and the file lists the sums of all files.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from lab.errors import ConfigError, HostToolError
 MAX_NAME = 103
 #: Bytes of one file: a single extent, since Linux and older Windows differ about files in several.
 MAX_FILE = 0xFFFFF800
-#: Bytes of all files. More than a test should copy; past it somebody named the wrong folder.
+#: Bytes of all files. More than a test should copy: a larger sum means that the wrong folder was named.
 MAX_TOTAL = 8 << 30
 _SECTOR = 2048
 _ROOM = 64 << 20
-# What Windows refuses in a name, and the semicolon, which in ISO 9660 begins a version number.
+# Characters that Windows refuses in a name, and the semicolon, which begins a version number in ISO 9660.
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*;\ud800-\udfff]')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _CHUNK = 1 << 20
@@ -110,7 +110,7 @@ def check_names(names: Mapping[str, Any]) -> None:
 
 
 def build_medium(files: Mapping[str, Path], folder: Path) -> Medium:
-    """Write files to an ISO, ``lab-<id>.iso`` in a folder; one that is there already is the same and stays.
+    """Write files to an ISO, ``lab-<id>.iso`` in a folder; an existing one has the same content and is kept.
 
     Args:
         files: Path on the medium, with ``/`` → file of the host.
@@ -156,7 +156,7 @@ def build_medium(files: Mapping[str, Path], folder: Path) -> Medium:
 
 
 class _LongNames(pycdlib.PyCdlib):
-    """pycdlib that counts a Joliet name as the format does, in UTF-16 units, and not its bytes of UTF-8.
+    """A pycdlib that measures a Joliet name as the format does, in UTF-16 units instead of bytes of UTF-8.
 
     With the library's own check 22 Chinese characters are too long already (seen with 1.22).
     """
@@ -168,7 +168,8 @@ class _LongNames(pycdlib.PyCdlib):
 
 def _write(medium: Medium, files: Mapping[str, Path], listing: bytes, target: Path) -> None:
     iso = _LongNames()
-    # ISO 9660 itself is flat and numbered: nobody who reads Joliet looks at it, and it allows eight levels and eight letters.
+    # The names of ISO 9660 itself are flat and numbered: it allows eight levels and eight letters, and readers of Joliet ignore
+    # it.
     iso.new(interchange_level=3, joliet=3, vol_ident=medium.label)
     with contextlib.ExitStack() as opened:
         opened.callback(iso.close)
@@ -190,7 +191,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _refusal(part: str) -> str:
-    """Why a name is none; empty when it is one."""
+    """Why a name cannot be used; empty when it can."""
     units = len(part.encode("utf-16-le", "surrogatepass")) // 2
     if not part or part in (".", ".."):
         return "a part of the path is empty, `.` or `..`"
@@ -228,7 +229,7 @@ def _sum(path: Path) -> tuple[str, int]:
 
 
 def _settle_dates(iso: Path) -> None:
-    """Put fixed dates in the place of the current time, of which pycdlib writes one with each record."""
+    """Replace the current time, which pycdlib writes into each record, by a fixed date."""
     with iso.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as data:
         for at in range(_FIRST_DESCRIPTOR * _SECTOR, len(data), _SECTOR):
             kind = data[at]

@@ -26,7 +26,7 @@ def known_recipe(name: str) -> GuestKind:
     """The kind that has a recipe of this name, which a user wrote.
 
     Raises:
-        ConfigError: None has; the hint lists those that there are.
+        ConfigError: There is none; the hint lists all names.
     """
     kind = kind_of_recipe(name)
     if kind is None:
@@ -38,16 +38,16 @@ def recipe_of(name: str) -> Recipe:
     """The recipe of this name that needs nothing from the user.
 
     Raises:
-        ConfigError: There is none; the message lists those that there are, or says what is needed.
+        ConfigError: There is none, and the message lists all names; or the recipe needs something, and the message says what.
     """
     return known_recipe(name).recipe(name)
 
 
 def ensure_image(name: str, progress: Progress, *, cache: Path | None = None) -> Path:
-    """The folder of an image that is up to date, built now if need be.
+    """The folder of an image that is up to date, built now if necessary.
 
     Args:
-        name: A recipe's name, or anything else that :func:`lab.image.store.find_image` takes: that is used as it is.
+        name: A recipe's name, or anything else that :func:`lab.image.store.find_image` accepts; such an image is used as it is.
         progress: Gets a line for each step.
         cache: Cache folder; None: the user's.
 
@@ -80,8 +80,8 @@ def existing_image(name: str, *, cache: Path | None = None) -> Path:
         cache: Cache folder; None: the user's.
 
     Raises:
-        ConfigError: The name is a recipe's, and its image is not built yet; or there is nothing of this name: the hint tells
-            the names that are close, or all of them.
+        ConfigError: The name is a recipe's, and its image is not built yet; or there is nothing of this name: the hint lists
+            similar names, or all of them.
     """
     try:
         return find_image(name, cache=cache)

@@ -1,4 +1,4 @@
-"""What kinds of guest have in common whose images the lab builds by itself and boots with the VM of the manifest."""
+"""The common part of guest kinds whose images the lab builds by itself and boots with the VM of the manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.vm.spec import Accelerator, Disk, KernelBoot, Nic, SerialPort, VmSpec
 
 
 class SelfBuilt(ABC):
-    """A :class:`lab.image.kind.GuestKind`, but for its words, its names and its recipes.
+    """A :class:`lab.image.kind.GuestKind` without its words, names and recipes.
 
     A guest boots the kernel of its manifest, or else its disk, with the network ports and channels of the manifest.
     """

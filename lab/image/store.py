@@ -1,6 +1,6 @@
 """Images in the cache folder: found, built when missing, published whole or not at all; see :mod:`lab.host.published`.
 
-What a killed build left behind is removed by the next command that asks for an image.
+The next command that asks for an image removes what a killed build left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab.image.progress import Progress
 from lab.image.registry import kind_of
 
 _LOG = logging.getLogger(__name__)
-#: A build by someone else is waited for this long; a cold one takes a few minutes.
+#: Longest wait for a build by another process; a cold build takes a few minutes.
 BUILD_WAIT_S = 3600.0
 _LOCK_NAME = "build.lock"
 
@@ -90,7 +90,7 @@ def build_image(
 
     Raises:
         ImageError: Another build did not end in time.
-        LabError: Whatever the recipe raises.
+        LabError: Anything that the recipe raises.
     """
     base = images_dir(cache)
     target = image_folder(recipe, cache)
@@ -183,7 +183,7 @@ def remove_leftovers(base: Path) -> list[Path]:
 
 
 def _sweep(base: Path) -> None:
-    """Remove leftovers where nothing is built: what cannot be removed is in no one's way."""
+    """Remove leftovers when nothing is built. A folder that cannot be removed does no harm, and stays."""
 
     def stuck(folder: Path, error: OSError) -> None:
         _LOG.warning("%s is left over from an interrupted build and cannot be removed: %s", folder, error)

@@ -17,7 +17,7 @@ from lab.image.windows.recipe import WindowsRecipeFile
 
 ANSWER_FILE = "autounattend.xml"
 TEMPLATE = f"{ANSWER_FILE}.j2"
-#: The launcher of the provisioning on the payload CD; also what that CD is found by, whatever letter it has.
+#: The launcher of the provisioning on the payload CD; scripts also find the CD by this file, since its drive letter varies.
 LAUNCHER = "lab\\start.cmd"
 #: No A and B: asking an empty floppy drive takes seconds.
 _LETTERS = " ".join(string.ascii_uppercase[2:])
@@ -137,7 +137,7 @@ def render_answer(recipe: WindowsRecipeFile, values: AnswerValues, *, folder: Pa
 
 
 def report_command(stage: str, state: str) -> str:
-    """A command that tells the host a stage line on COM1, and is never the reason why something fails."""
+    """A command that writes a stage line to COM1 for the host. It never makes the caller fail."""
     # No space before the sign: echo would write it. cmd ends with 0 whether or not there is a COM1.
     return rf"cmd.exe /d /c (echo LAB {stage} {state}>\\.\COM1) & exit 0"
 

@@ -1,4 +1,4 @@
-"""Checks an answer file before a boot: Setup ignores or stops at what it does not like, an hour later and without a word."""
+"""Checks an answer file before a boot: Setup ignores mistakes or stops at them, an hour later and without a message."""
 
 from __future__ import annotations
 

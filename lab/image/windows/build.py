@@ -1,7 +1,7 @@
 """From a user's ISO to a published Windows image: payload, installation, acceptance boot, and what is kept of them.
 
 All files are made in the folder that :func:`lab.image.store.build_image` lends, which only gets the image's name when the
-image is complete. Logs live elsewhere, and stay also when a build fails.
+image is complete. Logs are elsewhere, and stay when a build fails.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _CONVERT_S = 120.0
 #: Without hardware virtualisation Setup takes hours, and is silent for long.
 BUDGETS: Mapping[Accelerator, Budgets] = {"kvm": Budgets(), "tcg": Budgets(total_s=24 * 3600.0, stall_s=2 * 3600.0)}
 _BOOT_S: Mapping[Accelerator, float] = {"kvm": 600.0, "tcg": 3600.0}
-#: A bugcheck tells the host at once. Not for Setup; and with `-action panic=none` Windows still writes its dump.
+#: The guest reports a bugcheck to the host at once. Not for Setup; and with `-action panic=none` Windows still writes its dump.
 _CRASH_FLAG = ",hv-crash"
 
 
@@ -67,7 +67,7 @@ class BuildOptions:
         tune: Last changes to the plan of the installation.
         acceptor: How the new image is accepted.
         qemu: Version of QEMU, for the record.
-        before: Called when it is certain that something must be built; may refuse.
+        before: Called before a build that is really needed; may raise to refuse it.
     """
 
     accelerator: Accelerator
@@ -88,12 +88,12 @@ class WindowsRecipe:
         recipe: What to install.
         given: What the user gives.
         options: How.
-        progress: Told what happens while the inputs are looked at.
+        progress: Gets a line for each step while the inputs are checked.
         cache: Cache folder, for the hashes of ISOs; None: the user's.
         root: Folder of ``vm-images/`` and ``driver/``; None: the lab's own.
 
     Raises:
-        LabError: Whatever :func:`~lab.image.windows.inputs.prepare` raises: what is wrong is known before anything begins.
+        LabError: All that :func:`~lab.image.windows.inputs.prepare` raises: wrong inputs are found before anything begins.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class WindowsRecipe:
         """See :class:`lab.image.store.Recipe`.
 
         Raises:
-            ImageError: The build failed; nothing of it is kept but the logs, and with ``keep_failed`` the disk.
+            ImageError: The build failed; only the logs stay, and with ``keep_failed`` the disk.
         """
         options = self._options
         options.before()
@@ -173,7 +173,7 @@ class WindowsRecipe:
         inputs = self.inputs
         answer = render_answer(inputs.recipe, values, folder=common_folder(self._root))
         check_answer(answer, inputs.recipe)
-        # Not signed: the guest asks that of drivers only.
+        # Not signed: Windows asks for signatures of drivers only.
         tools = build_components([load_component(self._root / tool) for tool in TOOLS], "x64", work / "tools", None)
         drivers = []
         if "relay" in inputs.recipe.ordered_stages:
@@ -271,7 +271,7 @@ class WindowsRecipe:
         try:
             return self._options.acceptor(plan, progress)
         finally:
-            # Whatever came of it: the logs of the VM, without its disk.
+            # In any case: the logs of the VM, without its disk.
             target = self._options.log_dir / "acceptance"
             for file in sorted(plan.run_dir.glob("*")):
                 if file.suffix in (".log", ".cmd", ".png"):
@@ -279,13 +279,13 @@ class WindowsRecipe:
                     shutil.copyfile(file, target / file.name)
 
     def _credentials(self, secrets: GuestSecrets) -> Credentials:
-        """What the lab needs of the credentials: no keys for what the guest does not have."""
+        """The credentials without keys of services that the guest does not have."""
         found = secrets.credentials.model_copy(update={"tls_certificate": None})
         return found if self.inputs.openssh_msi else found.model_copy(update={"ssh_private_key": None, "ssh_host_key": None})
 
     @contextlib.contextmanager
     def _kept(self, folder: Path, credentials: Credentials) -> Iterator[None]:
-        """After a failure keep the disk, and what it is entered with, if the user wants to look at it."""
+        """After a failure keep the disk and its credentials, if the user asked for them."""
         try:
             yield
         except BaseException:
@@ -306,7 +306,7 @@ def _write_zip(target: Path, contents: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def _host_errors(folder: Path) -> Iterator[None]:
-    """A full disk is told as one, wherever it was met."""
+    """Turn an OSError of a full disk into :class:`HostDiskFull`, wherever it occurs."""
     try:
         yield
     except OSError as error:
@@ -320,7 +320,7 @@ def _host_errors(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _scrubbed(folder: Path, secret: str) -> Iterator[None]:
-    """The guest's password never stays in a log, whatever Setup and its scripts write."""
+    """Remove the guest's password from the logs of Setup and its scripts."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What `lab image doctor` says of a Windows image: licence, certificates, what the acceptance boot found, its disks."""
+"""What `lab image doctor` reports about a Windows image: licence, certificates, what the acceptance boot found, its disks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def examine(
     try:
         record = load_record(folder)
     except FileNotFoundError:
-        return  # told already
+        return  # reported already
     except (OSError, ValueError) as error:
         yield Finding("broken", f"its {files.RECORD} cannot be read: {first_line(error)}", again)
         return

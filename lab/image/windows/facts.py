@@ -1,4 +1,4 @@
-"""What the acceptance boot asks a finished guest, and what it makes of the answers: checks, each with what was found.
+"""The questions of the acceptance boot to a finished guest, and the checks that follow from the answers.
 
 Only programs that every Windows has are asked, and only words that are the same in every language are read.
 """
@@ -140,7 +140,7 @@ def _integrity(transport: Transport) -> Iterator[CheckRecord]:
     yield _check("test signing in force", "TESTSIGNING" in options.upper().split(), options, "TESTSIGNING")
     text = _run(transport, "bcdedit.exe /enum {current}").text
     yield _check("testsigning", _yes(text, "testsigning"), _line(text, "testsigning"), "testsigning Yes")
-    # The plain entry is the one without a debugger: with it on, Windows is not what a user has.
+    # The plain entry is the one without a debugger: with the debugger on, Windows behaves otherwise than for users.
     yield _check("kernel debugger off", "DEBUG" not in options.upper().split(), options, "no DEBUG")
     secure = _registry(transport, rf"{_CONTROL}\SecureBoot\State", "UEFISecureBootEnabled").get("UEFISecureBootEnabled", "")
     # With a BIOS there is no such value.
@@ -171,7 +171,7 @@ def _settings(transport: Transport, recipe: WindowsRecipeFile) -> Iterator[Check
         for name, number in wanted.items():
             yield _check(f"crash dump: {name}", control.get(name) == number, control.get(name, ""), number)
         files = _registry(transport, rf"{_MANAGER}\Memory Management", "PagingFiles").get("PagingFiles", "")
-        # Several files are parted by a backslash and a zero; the first one is that of the dump.
+        # Several files are separated by a backslash and a zero; the first one is that of the dump.
         sizes = [int(number) for number in re.findall(r"\b\d+\b", files.partition("\\0")[0])]
         enough = bool(sizes) and min(sizes) >= recipe.machine.memory_mb + 300
         yield _check("page file", enough, files, f"{recipe.machine.memory_mb + 300} MB or more")

@@ -1,4 +1,4 @@
-"""``image.json`` of a published Windows image: what it was made from, when it runs out, and what the acceptance boot found."""
+"""``image.json`` of a published Windows image: what it was made from, when it expires, and what the acceptance boot found."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ TOOLS = (
 RELAY = "driver/relay/driver.yaml"
 LAB_CERTIFICATE = "lab.cer"
 USERNAME = "labuser"
-#: Stands for the password wherever inputs are compared or kept.
+#: Replaces the password wherever inputs are compared or saved.
 _PLACEHOLDER = "Pass-Word-0-of-this-image"
 _HASHES = "iso-hashes.json"
 #: Capabilities that OpenSSH brings.
@@ -105,13 +105,13 @@ def prepare(
     Args:
         recipe: What to install.
         given: What the user gives.
-        progress: Told what happens; hashing an ISO for the first time takes some seconds for each gigabyte.
+        progress: Gets a line for each step; hashing an ISO for the first time takes some seconds for each gigabyte.
         cache: Cache folder, in which the hashes of ISOs are kept; None: the user's.
         root: The checkout; None finds it.
 
     Raises:
-        ConfigError: The ISO is none, or does not hold the edition; another file or the product key is wrong.
-        ImageError: The answer file is not as it must be.
+        ConfigError: The file is not an ISO, or the ISO does not have the edition; or another file or the product key is wrong.
+        ImageError: The answer file does not pass its checks.
     """
     progress.stage("examine the ISO")
     iso = inspect_iso(given.iso)
@@ -146,10 +146,10 @@ def prepare(
 
 
 def render_inputs(recipe: WindowsRecipeFile, index: int, *, root: Path | None = None) -> dict[str, bytes]:
-    """Answer file and scripts as they will be, but for password and product key, by their paths on the payload CD.
+    """Answer file and scripts, by their paths on the payload CD, without password and product key.
 
     Raises:
-        ImageError: The answer file is not as Setup wants it.
+        ImageError: The answer file does not pass its checks.
     """
     folder = common_folder(root)
     values = AnswerValues(image_index=index, username=USERNAME, password=SecretStr(_PLACEHOLDER))
@@ -159,7 +159,7 @@ def render_inputs(recipe: WindowsRecipeFile, index: int, *, root: Path | None = 
 
 
 def checkout_key(recipe: WindowsRecipeFile, rendered: dict[str, bytes], *, root: Path | None = None) -> str:
-    """Hash of the part of an image that comes from the checkout: an image with another one is of an older recipe."""
+    """Hash of the part of an image that comes from the checkout: an image with another hash was made from an older recipe."""
     base = root or data_root()
     parts = {f"rendered/{name}": data for name, data in rendered.items()}
     parts["recipe"] = recipe.model_dump_json().encode()
@@ -185,10 +185,10 @@ def with_ssh(recipe: WindowsRecipeFile) -> WindowsRecipeFile:
 
 
 def check_product_key(key: SecretStr | None, *, file: str = "") -> None:
-    """Refuse a product key that cannot be one; the key is not in the message, ``file``, in which it stands, is.
+    """Refuse a product key of the wrong form. The message names its file ``file`` and does not quote the key.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It has the wrong form.
     """
     try:
         AnswerValues(image_index=1, password=SecretStr(_PLACEHOLDER), product_key=key)
@@ -212,7 +212,7 @@ def read_product_key(path: Path) -> SecretStr:
 
 
 def certificate_record(name: str, der: bytes) -> CertificateRecord:
-    """What is worth knowing of a certificate."""
+    """A certificate's entry in the image record."""
     loaded = x509.load_der_x509_certificate(der)
     # SHA-1 is the name that Windows gives certificates, not a matter of trust.
     sha1 = loaded.fingerprint(hashes.SHA1()).hex()

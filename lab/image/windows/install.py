@@ -3,7 +3,7 @@
 Example::
 
     result = install(plan, log_dir, progress=progress)   # hours under TCG, a quarter of an hour with KVM
-    ...                                                  # boot an overlay of result.disk, look whether all is well
+    ...                                                  # boot an overlay of result.disk, check the guest
     publish_disk(result)                                 # <disk>.partial becomes <disk>
 
 The log folder keeps, also when the installation fails: ``install.jsonl`` (every event), ``screen-….png``, the serial
@@ -36,7 +36,7 @@ _CREATE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class InstallResult:
-    """An installation that came to its good end.
+    """A successful installation.
 
     Attributes:
         plan: What was installed.
@@ -76,7 +76,7 @@ def install(
         plan: What to install.
         run_dir: Folder of the logs; it is made when it is missing, and must not be the folder of the disk.
         progress: Gets a line for each step.
-        budgets: How long what may take.
+        budgets: Time limits.
         keep_failed: Keep the disk of a failed installation as ``<disk>.failed``.
         clock: Seconds, monotonic.
         sleep: Waits between two looks.
@@ -122,7 +122,7 @@ def install(
 
 
 def publish_disk(result: InstallResult) -> Path:
-    """Give the disk its final name, once it is known to be good; returns that name."""
+    """Give a disk that passed its checks its final name; returns that name."""
     target = result.plan.disk.absolute()
     result.disk.replace(target)
     return target

@@ -112,7 +112,7 @@ class ConsoleReader:
 
 
 def _clean(line: bytes) -> str:
-    # A sequence parts words: what stood on the line before the screen was cleared is not one with what follows.
+    # A sequence parts words: text on the line before the screen was cleared is separate from the text that follows.
     text = _ESCAPES.sub(b" ", line).decode("utf-8", "replace")
     return "".join(char for char in text if char.isprintable()).strip()
 

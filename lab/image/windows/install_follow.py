@@ -1,6 +1,6 @@
-"""Follows a VM that Windows Setup runs in: reads what it says, presses the CD's key, and says how it ended.
+"""Follows a VM that Windows Setup runs in: reads its console, presses the CD's key, and reports how it ended.
 
-What is seen becomes events, see :mod:`~lab.image.windows.install_events`; whether the installation is stuck is decided by
+Observations become events, see :mod:`~lab.image.windows.install_events`; whether the installation is stuck is decided by
 :mod:`~lab.image.windows.install_watch`.
 """
 
@@ -21,7 +21,7 @@ from lab.vm.argv import serial_name
 from lab.vm.protocol import StartableMachine
 from lab.vm.qmp import QmpEvent
 
-#: Moves a cursor at most, whatever it reaches.
+#: A key that only moves a cursor if something else than the prompt gets it.
 _HARMLESS_KEY = {"keys": [{"type": "qcode", "data": "up"}]}
 _CONSOLE_LINES = 15
 
@@ -70,10 +70,10 @@ class InstallFollower:
         self._next_screen_s = budgets.screenshot_s
 
     def run(self) -> None:
-        """Start the VM, and return at its good end.
+        """Start the VM, and return when the installation has succeeded.
 
         Raises:
-            InstallError: There is none; the class says why, and the message names stage, time, logs and last screen shot.
+            InstallError: It failed; the class says why, and the message names stage, time, logs and last screen shot.
         """
         self._progress.stage("start the virtual machine")
         try:
@@ -110,7 +110,7 @@ class InstallFollower:
         return True
 
     def _judge(self) -> None:
-        """The VM has ended, or is about to: was it a good end?"""
+        """The VM has ended, or is about to: decide whether the installation succeeded."""
         try:
             code = self._machine.wait_exit(self._budgets.exit_s)
         except TransportError as error:
@@ -118,7 +118,7 @@ class InstallFollower:
         self._read_console()
         with contextlib.suppress(GuestExited, TransportError):
             if self._shutdown is None:
-                # Its exit may be seen before the last of its events has been read; the monitor ends behind them.
+                # Its exit may be seen before the last of its events has been read; the monitor ends after them.
                 self._machine.qmp.wait_event("SHUTDOWN", timeout=self._budgets.exit_s)
         with contextlib.suppress(GuestExited):
             self._read_events()

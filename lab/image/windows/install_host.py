@@ -1,4 +1,4 @@
-"""What the host must have before an installation of hours is begun, and what an installation that failed is told with."""
+"""Checks of the host before an installation that takes hours, and the errors of installations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _GIB = 1 << 30
 
 
 class InstallError(ImageError):
-    """An installation did not come to its good end.
+    """An installation failed.
 
     Args:
         message: What happened.
@@ -88,7 +88,7 @@ def require_accelerator(usable_kvm: bool, allow_tcg: bool) -> None:
 
 
 def require_space(folder: Path, min_free: int) -> None:
-    """Refuse to begin when the disk cannot be written to its end.
+    """Refuse to begin when the host's disk has too little room for the image's disk.
 
     Args:
         folder: Folder that the disk will be in; it exists.

@@ -10,7 +10,7 @@ from lab.image.windows.install_host import InstallError, InstallLooped, InstallS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """How long what may take; seconds unless the name says otherwise.
+    """Time limits, in seconds unless the name says otherwise.
 
     Attributes:
         total_s: The whole installation.
@@ -104,7 +104,7 @@ class InstallWatch:
 
         Args:
             at_s: Now.
-            qemu_s: When it happened, by QEMU's clock, whatever its zero is.
+            qemu_s: When it happened, by QEMU's clock, whose zero does not matter.
 
         Returns:
             It is another restart.
@@ -191,7 +191,7 @@ class KeyPresser:
         self._from_s = at_s + self._budgets.key_after_s
 
     def stop(self) -> None:
-        """Setup writes to the disk: the prompt is behind us for good."""
+        """Setup writes to the disk: the prompt does not come again."""
         self._over = True
 
     def due(self, at_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""The user's Windows ISO: is it one, which editions does it hold, and which bytes exactly is it.
+"""The user's Windows ISO: is the file an ISO, which editions does it contain, and what is its hash.
 
 Windows ISOs are UDF; the ISO 9660 part of them holds a single read-me file. Only directories and the few ranges that are
 needed are read, never a whole file of it.
@@ -21,7 +21,7 @@ from lab.errors import ConfigError, ImageError
 from lab.host.textfile import marked_encoding
 from lab.image.windows.wim import Edition, ReadAt, choose_edition, read_editions
 
-#: Told the bytes done and the bytes in all.
+#: Called with the bytes done and the bytes in all.
 HashProgress = Callable[[int, int], None]
 _CHUNK = 4 << 20
 #: lang.ini and ei.cfg have some lines.
@@ -41,7 +41,7 @@ class WindowsIso:
         label: Its volume label.
         install_file: The file in it that holds the images, for example ``/sources/install.wim``.
         editions: The images.
-        setup_languages: What its Setup speaks, as lang.ini tells; empty when it does not.
+        setup_languages: Languages of its Setup, from lang.ini; empty when there is none.
         only_edition: The one edition that ei.cfg lets Setup install; empty when all can be.
     """
 
@@ -65,7 +65,7 @@ def inspect_iso(path: Path) -> WindowsIso:
         path: The file; it is only read.
 
     Raises:
-        ConfigError: There is no such file, it is no ISO, is no Windows ISO, or is cut off.
+        ConfigError: There is no such file, it is not an ISO, not a Windows ISO, or is cut off.
     """
     with _opened(path) as (stream, iso):
         size = os.fstat(stream.fileno()).st_size
@@ -94,7 +94,7 @@ def hash_file(path: Path, progress: HashProgress | None = None) -> str:
 
     Args:
         path: The file.
-        progress: Told at the start, after each 4 MiB, and at the end.
+        progress: Called at the start, after each 4 MiB, and at the end.
 
     Raises:
         ImageError: It cannot be read.
@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Any]]:
         except PyCdlibException as error:
             raise _not_an_iso(path, stream, str(error)) from None
         except Exception as error:
-            # Damage also shows in pycdlib as struct.error, IndexError and the like; whatever it is, the file is to blame.
+            # Damage also shows in pycdlib as struct.error, IndexError and the like; all of them mean that the file is damaged.
             raise _not_an_iso(path, stream, f"{type(error).__name__}: {error}") from None
         try:
             yield stream, iso
@@ -170,13 +170,13 @@ def _children(iso: Any, **where: str) -> dict[str, str]:
 
 
 def _pieces(iso: Any, name: str, *, udf: bool) -> tuple[tuple[int, int], ...]:
-    """Where a file lies, what pycdlib calls its extents: UDF keeps files of more than a gigabyte in several pieces."""
+    """The places of a file's parts (extents in pycdlib): UDF stores files of more than a gigabyte in several pieces."""
     extents = iso.get_file_byte_extents(**{"udf_path" if udf else "joliet_path": name})
     return tuple((int(start), int(length)) for start, length in extents)
 
 
 def _ini(stream: BinaryIO, iso: Any, folder: str, wanted: str, *, udf: bool) -> dict[str, list[str]]:
-    """A small file of Setup: section in lower case -> its lines. Empty where there is none, or one that makes no sense."""
+    """A small file of Setup: section in lower case -> its lines. Empty where there is no such file, or it cannot be parsed."""
     name = _children(iso, **{"udf_path" if udf else "joliet_path": folder or "/"}).get(wanted)
     if name is None:
         return {}

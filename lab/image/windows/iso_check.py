@@ -1,4 +1,4 @@
-"""What an ISO says of itself against what the answer file says: Setup stops at a contradiction, hours later, without a word."""
+"""Compares what an ISO says of itself with the answer file: Setup stops at a contradiction, hours later, without a message."""
 
 from __future__ import annotations
 

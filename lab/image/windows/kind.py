@@ -1,6 +1,6 @@
 """The kind of Windows guests, whose images are installed from a user's ISO.
 
-What builds and examines images is imported where that is wanted: it takes half a second, and a boot needs none of it.
+Modules that build and examine images are imported where they are used: that takes half a second, and a boot needs none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An order to build a Windows image: the user's ISO and the host are looked at before anything that takes time."""
+"""An order to build a Windows image: the user's ISO and the host are checked before any step that takes time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.image.windows.recipe import WindowsRecipeFile
 
 
 def order_build(recipe: WindowsRecipeFile, request: BuildRequest) -> BuildOrder:
-    """Look at what the user gave and at this host; see :meth:`lab.image.kind.GuestKind.order`.
+    """Check what the user gave, and this host; see :meth:`lab.image.kind.GuestKind.order`.
 
     Args:
         recipe: What to install.

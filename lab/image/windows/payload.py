@@ -27,7 +27,7 @@ LABEL = "LABCFG"
 _TEXT = (".cmd", ".ps1")
 #: ``debugport`` of the kernel debugger's entry. COM1 is the console, COM2 carries the kernel's prints.
 KD_PORT = 2
-#: What the page file has more than the memory, so that a kernel dump always fits.
+#: Size of the page file beyond that of the memory, so that a kernel dump always fits.
 _DUMP_MB = 512
 _OLE_FILE = bytes.fromhex("d0cf11e0a1b11ae1")
 _SSHD_CONFIG = """Port 22
@@ -81,7 +81,7 @@ class PayloadParts:
 
 def quoted(text: str) -> str:
     """A PowerShell string that is taken as it is."""
-    # Windows PowerShell takes the typographic single quotes for quotes, too.
+    # Windows PowerShell accepts the typographic single quotes as quotes.
     for quote in "'\u2018\u2019\u201a\u201b":
         text = text.replace(quote, quote * 2)
     return f"'{text}'"
@@ -105,7 +105,7 @@ def render_scripts(recipe: WindowsRecipeFile, *, build_id: str, username: str, f
     templates = (folder or common_folder()) / "provision"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
-        # These are programs, not pages: what is filled in is quoted by the template.
+        # These are programs, not HTML: the templates quote the values themselves.
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -156,7 +156,7 @@ def payload_files(
             "lab/openssh/openssh.msi": parts.ssh.msi,
             "lab/openssh/sshd_config": _windows_text(_SSHD_CONFIG).encode("ascii"),
             "lab/openssh/administrators_authorized_keys": f"{parts.ssh.user_key}\r\n".encode("ascii"),
-            # As OpenSSH writes it: its reader wants the lines to end as on Unix.
+            # As OpenSSH writes it: it can only read Unix line ends.
             "lab/openssh/ssh_host_ed25519_key": parts.ssh.host_key.encode("ascii"),
         }
     return files
@@ -196,7 +196,7 @@ def certificate_der(path: Path) -> bytes:
     """A certificate file, PEM or DER, as DER.
 
     Raises:
-        ConfigError: It cannot be read, or is no certificate.
+        ConfigError: It cannot be read, or is not a certificate.
     """
     try:
         data = path.read_bytes()

@@ -20,8 +20,8 @@ _PREFIX = "windows-"
 FirmwareKind = Literal["uefi", "bios"]
 Bypass = Literal["tpm", "secure_boot", "ram"]
 Windows = Literal["server-2022", "server-2025", "11", "10"]
-#: Provisioning stages. Their order is the guest's, not that of the file: WinRM is last, so that "it answers" never means
-#: "half built", and nothing but the end comes after it.
+#: Provisioning stages. Their order is the guest's, not that of the file: WinRM comes last, before the final stage alone, so
+#: that a guest that answers is never half built.
 STAGES = (
     "network",
     "tools",

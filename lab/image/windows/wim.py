@@ -32,10 +32,10 @@ class Edition:
     Attributes:
         index: Its number, from 1 on.
         name: Its name, by which a recipe chooses.
-        edition: Windows' own word for the edition, for example ``ServerStandardEval``; empty when it is not told.
-        build: Build number, for example ``20348``; empty when it is not told.
-        arch: ``x64``, ``x86``, ``arm64``; empty when it is not told.
-        languages: Of its user interface, the default first, for example ``en-US``; empty when none is told.
+        edition: Windows' own word for the edition, for example ``ServerStandardEval``; empty when the file does not say.
+        build: Build number, for example ``20348``; empty when the file does not say.
+        arch: ``x64``, ``x86``, ``arm64``; empty when the file does not say.
+        languages: Of its user interface, the default first, for example ``en-US``; empty when the file does not say.
     """
 
     index: int
@@ -63,7 +63,7 @@ def read_editions(read_at: ReadAt, size: int, *, file: str) -> tuple[Edition, ..
         file: Its name, for messages.
 
     Raises:
-        ConfigError: It is no WIM, is cut off, or has an XML part that cannot be read.
+        ConfigError: It is not a WIM, is cut off, or has an XML part that cannot be read.
     """
     header = read_at(0, HEADER_SIZE)
     if len(header) < HEADER_SIZE:
@@ -87,14 +87,14 @@ def read_editions(read_at: ReadAt, size: int, *, file: str) -> tuple[Edition, ..
 
 
 def parse_editions(data: bytes, *, file: str) -> tuple[Edition, ...]:
-    """List the images that the XML part of a WIM tells.
+    """List the images in the XML part of a WIM.
 
     Args:
         data: The XML in UTF-16, with or without a byte order mark.
         file: The WIM's name, for messages.
 
     Raises:
-        ConfigError: It is no such XML.
+        ConfigError: The data is not such XML.
     """
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le")
@@ -115,7 +115,7 @@ def choose_edition(editions: tuple[Edition, ...], wanted: tuple[str, ...], *, fi
 
     Args:
         editions: What there is.
-        wanted: Names, the best first. Each is sought as it is written and then without regard to case and spaces.
+        wanted: Names, the best first. Each is searched for as it is written, then without regard to case and spaces.
         file: Name of the ISO, for messages.
 
     Raises:

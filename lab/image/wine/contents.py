@@ -99,7 +99,7 @@ def installed_files(folder: Path, secrets: GuestSecrets) -> list[InstalledFile]:
 
     Args:
         folder: ``vm-images/wine`` of the checkout.
-        secrets: What the guest is entered with.
+        secrets: Credentials for the guest.
     """
     guest = folder / "guest"
     found = [InstalledFile(guest / name, f"guest/{name}", f"/usr/lib/lab/{name}", mode="0755") for name in _PROGRAMS]
@@ -170,7 +170,7 @@ def debian_tree(recipe: WineRecipeFile, stage: Path, folder: Path, make_disk: st
 
 def _hooks(stage: Path, folder: Path, make_disk: str) -> list[str]:
     """What happens to the tree once its packages are installed; ``$1`` is the tree."""
-    # Page-aligned as they came: Wine maps such files, and reads any other into memory of each process.
+    # Page-aligned, as they are in the package: Wine maps such files, and reads others into the memory of each process.
     strip = f"""
             echo "lab-stage: strip Wine's libraries" >&2
             cd "$1{_WINE}/x86_64-windows"

@@ -1,8 +1,8 @@
 """The recipe of the free guest: Wine on Debian, in QEMU with a kernel of its own.
 
 The image's key is a hash over the sources that go into it, and over what this code does with them: the command that makes the
-tree of files, the list of installed files, the VM. So a change of this code that changes nothing in the image
-leaves the key alone.
+tree of files, the list of installed files, the VM. So a change of this code that does not affect the image leaves the key as it
+is.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ MARK_PORT = 5999
 #: What a guest of this image really does; tests that need more are skipped by name.
 CAPABILITIES = ("driver_load", "dbgprint", "cancel_io", "cancel_one", "interrupts", "pci_devices", "winrm", "ssh", "sftp")
 #: no5lvl: page tables of four levels, because an emulated processor walks them in software.
-#: norandmaps: an emulator keeps its translation of a page by the page's virtual address, too. With libraries somewhere else in
-#: each process, each process of Wine was translated anew: 10,000 blocks of code, 260 ms for an `sc query` instead of 170.
-#: ipv6.disable: QEMU's user network is IPv4, and a woken guest would begin by looking for routers.
+#: norandmaps: an emulator keeps the translations of a page by its virtual address, too. With other library addresses in each
+#: process, each process of Wine was translated anew: 10,000 blocks of code, 260 ms for an `sc query` instead of 170.
+#: ipv6.disable: QEMU's user network is IPv4, and a resumed guest would begin by looking for routers.
 APPEND = " ".join(
     (
         "root=/dev/vda console=ttyS0 quiet panic=-1 mitigations=off audit=0 no5lvl nokaslr tsc=reliable no_timer_check",
         "norandmaps ipv6.disable=1",
     )
 )
-#: Without a boot rom, and without the announcement after a restore: it has the guest talk to all its network for 25 ms.
+#: Without a boot rom, and without the announcement after a restore: that keeps the guest busy with its network for 25 ms.
 NIC = "virtio-net-pci,romfile=,guest_announce=off"
 MACHINE = MachineSpec(
     machine="q35",
@@ -74,7 +74,7 @@ MACHINE = MachineSpec(
     disk="disk.qcow2",
     cd_drives=1,
 )
-#: Part of the key: raised when what is no part of :meth:`WineRecipe.plan` changes what is in an image: the form of the
+#: Part of the key. Raise it for a change of an image's content that :meth:`WineRecipe.plan` does not show: the form of the
 #: credentials (lab/image/credentials.py), the kernel's exports (lab/image/kernel.py).
 REVISION = 1
 #: Functions that only this driver of the lab gives to drivers, see driver/wine-compat.
@@ -87,7 +87,7 @@ _GIVEN_BY_COMPAT = {
         *("ExRaiseAccessViolation", "ExRaiseDatatypeMisalignment", "ExRaiseStatus"),
     ),
 }
-#: Stand for the secrets and folders of a build wherever its plan is told.
+#: Placeholders for the secrets and folders of a build in its plan.
 _NO_SECRETS = GuestSecrets(
     credentials=Credentials(username=USER, password="PASSWORD", tls_certificate="TLS-CERTIFICATE"),
     ssh_user_key="SSH-USER-KEY",
@@ -115,9 +115,9 @@ class WineRecipe:
         return NAME
 
     def key(self) -> str:
-        """See :class:`lab.image.kind.Recipe`. What Debian's mirror has today is not part of it.
+        """See :class:`lab.image.kind.Recipe`. The present content of Debian's mirror is not part of it.
 
-        Taken once, so that a file which changes while the image is built does not change the image's name.
+        Computed once, so that a file that changes during a build does not change the image's name.
         """
         if not self._key:
             self._key = content_key(self.inputs())
@@ -129,7 +129,7 @@ class WineRecipe:
         for folder in ("driver/wine-compat", "vm-images/tools"):
             inputs |= tree_inputs(self._root / folder, folder)
         for file in COMPONENTS:
-            # The compiler's version is not part of it: each VM has its own, and means the same by its options.
+            # The compiler's version is not part of it: each host has its own, and the options mean the same to all.
             inputs[f"build/{file}"] = build_text(load_component(self._root / file), "x64").encode()
         inputs |= file_inputs((WDK, *source_files(KERNEL)), "kernel headers")
         inputs["plan"] = self.plan().encode()
@@ -137,7 +137,7 @@ class WineRecipe:
         return inputs
 
     def plan(self) -> str:
-        """What a build does with its sources, as text: the same wherever the checkout lies, and whatever the secrets are."""
+        """What a build does with its sources, as text that depends neither on the checkout's folder nor on the secrets."""
         recipe = self._recipe()
         install = installed_files(self._folder, _NO_SECRETS)
         install += [program_file(Path(Path(target).name), target) for target in COMPONENTS.values()]
