@@ -26,15 +26,15 @@ class Bench:
 
     Attributes:
         source: Boots guests.
-        payload: What the shared guest gets copied in.
-        credentials: What guests are entered with.
+        payload: Files that are copied into the shared guest.
+        credentials: Credentials of the guests.
         out: The report folder.
-        progress: Told what is being done.
+        progress: Gets a line for each step.
         quick: Fewer repetitions.
-        count: How often a reading is taken, where the user said so.
+        count: How often a reading is taken, where the user set it.
         suites: What the user named for the measure of the suites.
         peer_python: The Python with labgrid, where the user named one.
-        make_forks: Makes the way to forks.
+        make_forks: Makes the :class:`lab.bench.protocol.Forks`.
         clock: Monotonic seconds.
         cpu_clock: Processor seconds of the calling thread.
     """
@@ -75,7 +75,7 @@ class Bench:
         return min(wanted, most) if most else wanted
 
     def detail(self, text: str) -> None:
-        """Say what is being done right now."""
+        """Show what is being done right now."""
         self.progress.detail(text)
 
     @contextlib.contextmanager
@@ -105,7 +105,7 @@ class Bench:
         return self._guest
 
     def forks(self) -> Forks:
-        """The way to forks."""
+        """Makes forks."""
         self.end_guest()
         if self._forks is None:
             self._forks = self.make_forks()

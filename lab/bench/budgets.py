@@ -1,7 +1,7 @@
 """The budgets of the design as data, and the judgement of a bench's series by them.
 
-Ratios are taken side by side in one run, so they hold on any machine; so do sizes and losses. A goal in seconds or in MB/s is
-a figure of the machine that was measured: it is told, and decides nothing unless it is asked for.
+Ratios are measured side by side in one run, so they hold on any host; so do sizes and losses. A goal in seconds or in MB/s
+depends on the host: it is reported, and decides nothing unless that is asked for.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Budget:
         key: Names it.
         what: The row of the design's table.
         goal: What that row asks for.
-        kind: ``ratio``: of two series' medians; ``size``, ``loss``: of one series, the same on every machine; ``absolute``: a
-            time or a rate of this machine; ``elsewhere``: no bench can show it.
+        kind: ``ratio``: of two series' medians; ``size``, ``loss``: of one series, the same on every host; ``absolute``: a time
+            or a rate of this host; ``elsewhere``: no bench can show it.
         measure: The measure that shows it; for ``elsewhere``, where it is shown.
         series: Keys: of a ratio the slow one and the fast one, else the one that is judged.
         limit: The goal's number.
@@ -181,7 +181,7 @@ BUDGETS: tuple[Budget, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A budget and what came of it.
+    """A budget and its result.
 
     Attributes:
         budget: The budget.
@@ -197,19 +197,19 @@ class Judgement:
 
     @property
     def decides(self) -> bool:
-        """Whether the figure is the same on every machine, so that a check may fail by it."""
+        """Whether the figure is the same on every host, so that a check may fail by it."""
         return self.budget.kind in ("ratio", "size", "loss")
 
 
 def measure_of(key: str) -> str:
-    """The measure that shows a budget; empty for a key that there is not."""
+    """The measure that shows a budget; empty for an unknown key."""
     return next((budget.measure for budget in BUDGETS if budget.key == key), "")
 
 
 def judge(
     series: Mapping[str, Series], missing: Mapping[str, str], budgets: tuple[Budget, ...] = BUDGETS
 ) -> tuple[Judgement, ...]:
-    """Hold a bench against the budgets.
+    """Compare a bench with the budgets.
 
     Args:
         series: What was measured, by key.
@@ -220,12 +220,12 @@ def judge(
 
 
 def short(judgements: tuple[Judgement, ...], *, asked: frozenset[str], absolute: bool = False) -> tuple[Judgement, ...]:
-    """Those that a check fails by: not met, or not shown although their measure was asked for.
+    """Budgets that make a check fail: not met, or without a figure although their measure was asked for.
 
     Args:
         judgements: All.
         asked: Names of the measures that were asked for.
-        absolute: Count times and rates of this machine, too.
+        absolute: Count times and rates of this host, too.
     """
     return tuple(
         one
@@ -242,7 +242,7 @@ def _judge(budget: Budget, series: Mapping[str, Series], missing: Mapping[str, s
         wanted = ", ".join(key for key in budget.series if key not in series)
         return Judgement(budget=budget, reason=missing.get(budget.measure) or f"not measured: {wanted}")
     if budget.kind == "ratio":
-        # By the median of each: one slow reading on a busy machine says nothing about either.
+        # By the median of each: one slow reading on a busy host does not matter.
         slow, fast = found
         figure = slow.p50 / fast.p50 if fast.p50 else float("inf")
     elif budget.kind == "loss":

@@ -1,4 +1,4 @@
-"""The lab's own forks as the bench asks for them: no driver loaded, from the template that `lab run` would use."""
+"""The lab's forks for the bench: without drivers, from the template that `lab run` would use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TemplateForks:
     """A :class:`lab.bench.protocol.Forks`.
 
     Args:
-        forks: Where they come from.
+        forks: Makes them.
         smp: Virtual CPUs of each.
     """
 
@@ -27,13 +27,13 @@ class TemplateForks:
         """Make the template, unless it is there already.
 
         Raises:
-            NotHere: This machine cannot make one.
+            NotHere: This host cannot make one.
         """
         if self._forks.template(self._wish) is None:
             raise NotHere("; ".join(self._forks.figures.notes) or "no template can be made here")
 
     def fork(self, guest_id: str) -> LiveGuest:
-        """A new guest, woken and answering."""
+        """A new guest, resumed and answering."""
         guest = self._forks.fork(guest_id, self._wish)
         if guest is None:
             raise LabError("; ".join(self._forks.figures.notes) or "there is no template to fork from")

@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Figures for people."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def against(series: SeriesEntry) -> str:
 
 
 def budget_figure(budget: BudgetEntry) -> str:
-    """What came of a budget, with the unit of its goal."""
+    """The result of a budget, with the unit of its goal."""
     if budget.figure is None:
         return "–"
     if budget.kind == "ratio":
@@ -64,12 +64,12 @@ def one_line(text: str) -> str:
 
 
 def where(report: BenchReport) -> str:
-    """Guest, accelerator and QEMU in one line; stands in every output."""
+    """Guest, accelerator and QEMU in one line; part of every output."""
     return f"{report.guest} ({report.label}); {report.accelerator}, QEMU {report.qemu}"
 
 
 def machine(report: BenchReport) -> str:
-    """The machine in one line."""
+    """The host in one line."""
     entry = report.machine
     return (
         f"{entry.processor}, {entry.cores:g} cores, {entry.memory_mib / 1024:.0f} GiB, Linux {entry.kernel}, "

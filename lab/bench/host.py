@@ -1,4 +1,4 @@
-"""Which machine the times are of."""
+"""Describes the host on which the times are measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.host.capacity import measure
 
 
 def describe_machine(root: Path = Path("/")) -> MachineEntry:
-    """This machine, without its name and whatever else tells whose it is.
+    """This host, without its name and other things that identify it or its owner.
 
     Args:
         root: Where ``proc`` is.

@@ -1,4 +1,4 @@
-"""A made-up target of the kernel debugger: prints as a kernel does, each packet only when the last one was answered."""
+"""A made-up target of the kernel debugger: prints as a kernel does, each packet only after an answer to the last one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def print_payload(text: bytes) -> bytes:
 
 
 def print_all(port: socket.socket, texts: Iterable[bytes], *, clock: Callable[[], float], timeout: float = 30.0) -> float:
-    """Print texts to a host behind a socket; it answers each packet, or the next one does not come.
+    """Print texts to a host through a socket. The host must answer each packet before the next one is sent.
 
     Args:
         port: Connected to the host.
@@ -41,7 +41,7 @@ def print_all(port: socket.socket, texts: Iterable[bytes], *, clock: Callable[[]
         packet = data_packet(DEBUG_IO, packet_id, print_payload(text))
         port.sendall(packet)
         while not _answered(port, framer, packet_id & ~SYNC):
-            # A host that resets the session wants everything anew, with the ids of a beginning.
+            # After a reset by the host, everything is sent again, with the first ids.
             port.sendall(control_packet(RESET))
             packet_id = INITIAL_ID | SYNC
             port.sendall(data_packet(DEBUG_IO, packet_id, print_payload(text)))

@@ -14,7 +14,7 @@ from lab.bench.samples import Unit
 from lab.report.model import Text
 
 SCHEMA_VERSION = 2
-#: Stands wherever a time or a rate is shown.
+#: Shown with every time and rate.
 CAVEAT = "Times and rates are valid for this host only; ratios, sizes and losses can be compared with others."
 
 Status = Literal["measured", "failed", "not here", "interrupted"]
@@ -25,7 +25,7 @@ class _Model(BaseModel):
 
 
 class MachineEntry(_Model):
-    """The machine whose times these are."""
+    """The host on which the times were measured."""
 
     processor: str
     cores: float = Field(description="CPUs that the bench could use, by affinity and quota")
@@ -65,7 +65,7 @@ class MeasureEntry(_Model):
 
 
 class BudgetEntry(_Model):
-    """A budget of the design and what came of it."""
+    """A budget of the design and its result."""
 
     key: str
     what: str

@@ -1,6 +1,6 @@
 """The bench as a picture: one panel a measure, a bar a series, every reading a dot, every budget a mark.
 
-SVG by hand: no font, no script and no file beside it, so that it opens anywhere and stands in a README.
+SVG by hand: no font, no script and no file beside it, so that it opens anywhere, and a README can show it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def plot(report: BenchReport) -> str:
 
 
 def goal_marks(report: BenchReport) -> dict[str, tuple[float, bool]]:
-    """Where a series' budget stands on its own axis: key -> value, and whether it is met."""
+    """The position of a series' budget on its own axis: key -> value, and whether it is met."""
     series = {one.key: one for measure in report.measures for one in measure.series}
     met = {entry.key: entry.met for entry in report.budgets}
     marks: dict[str, tuple[float, bool]] = {}
@@ -174,7 +174,7 @@ def _text(
 
 
 def _printable(text: str) -> str:
-    """Without what XML cannot hold: control characters of a guest's words."""
+    """The text without control characters of a guest's output, which XML cannot hold."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
@@ -183,7 +183,7 @@ def _mark(x: float, top: float, bottom: float, color: str) -> str:
 
 
 def _break(x: float, middle: float) -> str:
-    """A gap in a bar: it goes on for longer than there is room."""
+    """A gap in a bar that is longer than the axis."""
     points = f"{x:g},{middle + 10:g} {x + 8:g},{middle - 10:g} {x + 16:g},{middle - 10:g} {x + 8:g},{middle + 10:g}"
     return f'<polygon points="{points}" fill="#ffffff"/>'
 

@@ -1,4 +1,4 @@
-"""The seam between the bench and its measures: what a measure is, what it may ask for, and how it says that it cannot run."""
+"""The interface between the bench and its measures: what a measure is, may ask for, and raises when it cannot run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.live.guest import LiveGuest
 
 
 class NotHere(LabError):
-    """What a measure, or one row of it, needs is not on this machine or not in this version: it is said and left out."""
+    """This host or this version lacks what a measure, or one row of it, needs: the report says so and leaves it out."""
 
 
 class Forks(Protocol):
@@ -25,18 +25,21 @@ class Forks(Protocol):
         """Make the template, unless it is there already."""
 
     def fork(self, guest_id: str) -> LiveGuest:
-        """A new guest, woken and answering; its ``boot_s`` counts from the start of its QEMU to the first answered command."""
+        """A new guest, resumed and answering.
+
+        Its ``boot_s`` counts from the start of its QEMU to the first answered command.
+        """
 
     def close(self) -> None:
         """End what was prepared."""
 
 
 class Context(Protocol):
-    """What a measure may ask for. Guests are booted when they are asked for, and ended by whoever owns them."""
+    """What a measure may ask for. Guests are booted on demand, and ended by their owner."""
 
     @property
     def quick(self) -> bool:
-        """Fewer repetitions: the figures say that everything runs, and little more."""
+        """Fewer repetitions: the figures show little more than that everything runs."""
 
     @property
     def image_dir(self) -> Path:
@@ -48,7 +51,7 @@ class Context(Protocol):
 
     @property
     def credentials(self) -> Credentials:
-        """What its guests are entered with."""
+        """The credentials of its guests."""
 
     @property
     def accelerator(self) -> Literal["kvm", "tcg"]:
@@ -56,7 +59,7 @@ class Context(Protocol):
 
     @property
     def out(self) -> Path:
-        """The report folder: a measure puts what it leaves into a folder of its own name there."""
+        """The report folder: a measure writes its files into a subfolder of its own name."""
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -72,34 +75,34 @@ class Context(Protocol):
 
     @property
     def cpu_clock(self) -> Callable[[], float]:
-        """Processor seconds of the calling thread: for what only computes, whatever else the machine does meanwhile."""
+        """Processor seconds of the calling thread: for pure computations, independent of other load on the host."""
 
     def repeat(self, usual: int, quick: int, *, most: int | None = None) -> int:
         """How often to take a reading: what the user asked for, or ``quick`` in a quick bench, or ``usual``.
 
         Args:
-            usual: Without any wish.
+            usual: By default.
             quick: In a quick bench.
             most: Never more than this, whatever was asked for: for readings that take minutes.
         """
 
     def detail(self, text: str) -> None:
-        """Say what is being done right now."""
+        """Show what is being done right now."""
 
     def boot(self, guest_id: str, *, transport: TransportName = "winrm") -> AbstractContextManager[LiveGuest]:
-        """A guest of its own for the ``with``: cold booted."""
+        """A guest for the ``with`` alone, cold booted."""
 
     def guest(self) -> LiveGuest:
-        """The guest that the measures share, booted when the first one asks; the lab's drivers and clients are in it."""
+        """The guest that the measures share, booted when the first one asks; it has the lab's drivers and clients."""
 
     def end_guest(self) -> None:
-        """End the shared guest, if there is one: what follows needs the machine to itself."""
+        """End the shared guest, if there is one: what follows needs the host without other guests."""
 
     def forks(self) -> Forks:
-        """The way to forks.
+        """Makes forks.
 
         Raises:
-            NotHere: There is none on this machine.
+            NotHere: This host cannot make any.
         """
 
 
@@ -108,15 +111,15 @@ class Measure(Protocol):
 
     @property
     def name(self) -> str:
-        """How a user names it: ``winrm``."""
+        """Its name for users: ``winrm``."""
 
     @property
     def title(self) -> str:
-        """What it says above its rows."""
+        """The heading of its rows."""
 
     @property
     def needs(self) -> str:
-        """What it takes, for ``lab bench --list``: a guest, minutes, an extra."""
+        """What it requires, for ``lab bench --list``: a guest, minutes, an extra."""
 
     def run(self, context: Context) -> Samples:
         """Take the readings.

@@ -39,7 +39,7 @@ def make_report(
         manifest: The image of every guest.
         accelerator: ``kvm`` or ``tcg``.
         qemu: QEMU's version.
-        machine: The machine whose times these are.
+        machine: The host on which the times were measured.
         started: UTC.
         duration_s: Host seconds.
         command: The command line.

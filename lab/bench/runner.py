@@ -1,4 +1,4 @@
-"""Runs measures one after the other; what goes wrong in one of them is a row of the report, not the end of the bench."""
+"""Runs measures one after the other; a failure of one is a row of the report, not the end of the bench."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Outcome:
         reason: Why there are no samples.
         samples: What was found.
         duration_s: How long it took, in host seconds.
-        trace: The traceback of an error that nobody foresaw.
+        trace: The traceback of an unexpected error.
     """
 
     name: str
@@ -58,12 +58,12 @@ def choose(measures: Sequence[Measure], only: Sequence[str]) -> tuple[Measure, .
 def run_measures(
     measures: Sequence[Measure], context: Context, progress: Progress, *, clock: Callable[[], float]
 ) -> tuple[Outcome, ...]:
-    """Run them in this order. An interrupt ends the measure that runs and leaves out the ones behind it.
+    """Run them in this order. An interrupt ends the measure that runs and leaves out the ones after it.
 
     Args:
         measures: What to run.
         context: What they may ask for.
-        progress: Told which one runs.
+        progress: Gets a line for each measure.
         clock: Monotonic seconds.
     """
     outcomes: list[Outcome] = []
@@ -85,14 +85,14 @@ def run_measures(
             interrupted = True
             outcome = _empty(measure, "interrupted", "the bench was interrupted")
         except Exception as error:
-            # A bug of a measure, or of a library that it measures: the other rows are still worth having.
+            # A bug of a measure, or of a library that it measures: the other rows are still useful.
             outcome = _empty(measure, "failed", f"{type(error).__name__}: {error}", trace=traceback.format_exc())
         outcomes.append(replace(outcome, duration_s=clock() - begin))
     return tuple(outcomes)
 
 
 def judge_outcomes(outcomes: Sequence[Outcome], budgets: tuple[Budget, ...] = BUDGETS) -> tuple[Judgement, ...]:
-    """Hold the samples against the budgets."""
+    """Compare the samples with the budgets."""
     series = {one.key: one for outcome in outcomes for one in outcome.samples.series}
     missing = dict.fromkeys((budget.measure for budget in budgets), "not asked for")
     for outcome in outcomes:
@@ -104,7 +104,7 @@ def judge_outcomes(outcomes: Sequence[Outcome], budgets: tuple[Budget, ...] = BU
 
 
 def measure_entry(outcome: Outcome) -> MeasureEntry:
-    """A measure as it stands in ``bench.json``."""
+    """A measure as an entry of ``bench.json``."""
     by_key = {one.key: one for one in outcome.samples.series}
     return MeasureEntry(
         name=outcome.name,
@@ -118,7 +118,7 @@ def measure_entry(outcome: Outcome) -> MeasureEntry:
 
 
 def budget_entry(judgement: Judgement) -> BudgetEntry:
-    """A budget as it stands in ``bench.json``."""
+    """A budget as an entry of ``bench.json``."""
     budget = judgement.budget
     return BudgetEntry(
         key=budget.key,

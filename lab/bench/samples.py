@@ -1,4 +1,4 @@
-"""What a measure brings home: series of readings, and the few statistics that are told about them."""
+"""The results of a measure: series of readings, and their statistics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["s", "MiB", "MB/s", "prints/s", "prints"]
-#: Fewer readings than this have no 95th percentile worth a name: the largest of them stands in its place.
+#: With fewer readings than this a 95th percentile means little: the largest one is shown instead.
 ENOUGH_FOR_P95 = 20
 
 
@@ -23,9 +23,9 @@ class Series:
         values: The readings in the order in which they were taken; at least one.
         reference: Key of the series of the same measure that this one is compared with; empty for none.
         higher_is_better: For rates.
-        baseline: What the lab's own ways are held against: a way around them, or what is not the lab's.
-        estimated: The readings are of a part, and the values computed from them for the whole.
-        note: What a reader must know to read it right.
+        baseline: A figure that the lab's own is compared with: of another way, or of another tool.
+        estimated: Only a part was measured, and the values were extrapolated to the whole.
+        note: What a reader must know to understand it.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Series:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a series without readings: it would be a figure that nobody took."""
+        """Refuse a series without readings: its figure would have no measurement."""
         if not self.values:
             raise ValueError(f"series {self.key} has no readings")
 
@@ -68,7 +68,7 @@ class Samples:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """A percentile: the median as everybody computes it, any other one by the nearest rank, which is a reading that was taken.
+    """A percentile: the median as usual, any other one by the nearest rank, which is a real reading.
 
     Args:
         values: At least one.

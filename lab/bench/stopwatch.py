@@ -1,7 +1,7 @@
-"""A pytest plugin for the bench alone: how long each test took, and how much of that passed inside of calls to its guest.
+"""A pytest plugin for the bench alone: how long each test took, and how much of that was spent in calls to its guest.
 
-It stands around the seams that every guest has, its transport and its print source, and around the boot. Loaded by
-``-p lab.bench.stopwatch`` into a process that runs tests for their times; never into an ordinary run.
+It wraps the transport and the print source of every guest, and the boot. Loaded by ``-p lab.bench.stopwatch`` into a process
+that runs tests for their times; never into an ordinary run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lab.lease.starter import GuestStarter
 from lab.live.guest import LiveGuest
 
 FILE_OPTION = "--lab-bench-timings"
-#: Calls that wait for the guest. Everything else of both seams is the lab's own work.
+#: Calls that wait for the guest. All other calls of both are the lab's own work.
 _TRANSPORT_CALLS = ("run", "put", "get", "close")
 _PRINT_CALLS = ("mark", "wait", "close")
 
@@ -70,12 +70,12 @@ class Stopwatch:
         self._depth = 0
         self._guest_s = self._guest_cpu_s = 0.0
         self._guests = 0
-        #: Forks are prepared by another thread meanwhile, which no test waits for.
+        #: Another thread prepares forks meanwhile; no test waits for it.
         self._thread = threading.get_ident()
 
     @contextmanager
     def guest_call(self) -> Iterator[None]:
-        """What happens inside is the guest's time."""
+        """The time inside of the ``with`` is the guest's."""
         if threading.get_ident() != self._thread:
             yield
             return
@@ -88,19 +88,19 @@ class Stopwatch:
             if not self._depth:
                 passed = self._clock() - begin
                 self._guest_s += passed
-                # Two clocks: over a call of microseconds the one may run a little ahead of the other.
+                # Two clocks: over a call of microseconds one may be a little faster than the other.
                 self._guest_cpu_s += min(self._cpu() - cpu, passed)
 
     @contextmanager
     def guest(self) -> Iterator[None]:
-        """What happens inside makes a guest ready."""
+        """The ``with`` makes a guest ready."""
         self._guests += 1
         with self.guest_call():
             yield
 
     @contextmanager
     def test(self, nodeid: str, done: Callable[[Timing], None]) -> Iterator[None]:
-        """One test; ``done`` gets its timing behind it."""
+        """One test; ``done`` gets its timing after it."""
         self._guest_s = self._guest_cpu_s = 0.0
         self._guests = 0
         begin = self._clock()
@@ -119,7 +119,7 @@ class Stopwatch:
 
 
 def watch_calls(of: object, calls: tuple[str, ...], watch: Stopwatch) -> None:
-    """Have the time of some of an object's calls taken, from here on; the object stays itself.
+    """Measure some of an object's calls from now on; the object stays the same.
 
     Args:
         of: The object; one whose instances take attributes.
@@ -153,7 +153,7 @@ class StopwatchPlugin:
         self._undo = pytest.MonkeyPatch()
 
     def install(self) -> None:
-        """Put the watch around every guest that is made from now on, and around making it."""
+        """Measure every guest that is made from now on, and its boot."""
         watch = self._watch
         init: Callable[..., None] = LiveGuest.__init__
         start_once: Callable[..., Any] = GuestStarter._start_once
@@ -172,12 +172,12 @@ class StopwatchPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Take one test's time, around everybody else's hooks."""
+        """Measure one test, around the hooks of all other plugins."""
         with self._watch.test(item.nodeid, self._write):
             return (yield)
 
     def pytest_unconfigure(self) -> None:
-        """Take the watch off again."""
+        """Stop measuring."""
         self._undo.undo()
 
     def _write(self, timing: Timing) -> None:
@@ -191,7 +191,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to watch."""
+    """Start measuring."""
     plugin = StopwatchPlugin(Path(config.getoption("lab_bench_timings")), Stopwatch())
     plugin.install()
     config.pluginmanager.register(plugin, "lab-bench-stopwatch")

@@ -1,4 +1,4 @@
-"""A Windows kernel's own words about its end: as debugger text, or as QEMU's panic event."""
+"""A bugcheck as a Windows kernel reports it: as debugger text, or as QEMU's panic event."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _HEX = r"0x([0-9a-f]{1,16})"
 _FATAL = re.compile(
     rf"\*\*\* Fatal System Error: 0x([0-9a-f]{{1,8}})\s{{0,200}}\(\s?{_HEX},\s?{_HEX},\s?{_HEX},\s?{_HEX}\)", re.IGNORECASE
 )
-# Either "Driver at fault: x.sys." or a line of its own: "***  x.sys - Address …". A name is taken only when what ends
-# it has come, too: the rest of the text may still be on its way.
+# Either "Driver at fault: x.sys." or a line of its own: "***  x.sys - Address …". A name counts only when the character after
+# it has arrived: the text may be incomplete.
 _DRIVER = re.compile(
     r"\s{0,20}Driver at fault:\s{0,20}(?:\*\*\*\s{0,20})?(?:([^\s*]{1,260}?)\.?\s|([^\s*]{1,255}\.[^\s*.]{1,4})\.\Z)",
     re.IGNORECASE,
@@ -31,8 +31,8 @@ class Bugcheck:
     Attributes:
         code: For example 0xD1.
         parameters: Its four parameters, as unsigned numbers.
-        driver: File name of the driver that Windows blames; empty when it blames none.
-        text: What it was read from.
+        driver: File name of the driver that Windows names as the cause; empty when it names none.
+        text: The text or the event that it was read from.
     """
 
     code: int
@@ -88,7 +88,7 @@ def from_guest_panicked(data: Mapping[str, Any]) -> Bugcheck | None:
         data: The event's data.
 
     Returns:
-        None when the event carries no code: only the Hyper-V crash registers tell one, a panic device does not.
+        None when the event carries no code: the Hyper-V crash registers have one, a panic device does not.
     """
     info = data.get("info")
     if not isinstance(info, Mapping) or info.get("type") != "hyper-v":

@@ -1,4 +1,4 @@
-"""Bugcheck codes in words: the symbol, and what the parameters tell the author of a driver.
+"""Bugcheck codes in words: the symbol, and what the parameters mean to the author of a driver.
 
 The symbols are those of Microsoft's public bug check reference; the hints are ours.
 """
@@ -148,10 +148,10 @@ _HINTS = {
     0x139: "a damaged structure; parameter 1 is the kind (2: stack overrun, 3: list entry), 2 the trap frame, 3 the exception",
     0x161: "no crash: the dump is of a running system",
 }
-#: Added to a code by what wrote a small dump: the code means the same.
+#: Bits that a small dump adds to a code without a change of its meaning.
 _SMALL_DUMP = 0x10000000
 
-#: What an exception code says to the author of a driver; the free guest reports faults by it.
+#: What an exception code means to the author of a driver; the free guest reports faults by it.
 _EXCEPTIONS = {
     0x80000003: ("STATUS_BREAKPOINT", "an int3 was executed (DbgBreakPoint, an assertion), and no debugger handled it"),
     0xC0000005: (
@@ -181,12 +181,12 @@ def exception_name(code: int) -> str:
 
 
 def exception_hint(code: int) -> str:
-    """One line on what an exception says to the author of a driver; empty when the lab has nothing to say."""
+    """One line on what an exception means to the author of a driver; empty when there is none."""
     return _EXCEPTIONS.get(code, ("", ""))[1]
 
 
 def plain_code(code: int) -> int:
-    """The bugcheck code without what a small dump adds to it: 0xD1 for 0x100000D1, 0xE2 for 0xDEADDEAD."""
+    """The bugcheck code without the bits that a small dump adds: 0xD1 for 0x100000D1, 0xE2 for 0xDEADDEAD."""
     if code == 0xDEADDEAD:
         return 0xE2
     return code & ~_SMALL_DUMP if code & 0xF0000000 == _SMALL_DUMP else code
@@ -198,5 +198,5 @@ def bugcheck_name(code: int) -> str:
 
 
 def bugcheck_hint(code: int) -> str:
-    """One line on what the code says to the author of a driver; empty when the lab has nothing to say."""
+    """One line on what the code means to the author of a driver; empty when there is none."""
     return _HINTS.get(plain_code(code), "")

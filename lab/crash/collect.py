@@ -1,4 +1,4 @@
-"""What is saved of a guest that has crashed, while its VM is still there: nothing here needs the guest's help."""
+"""Saves evidence of a guest that has crashed, while its VM is still there. Nothing here needs the guest's help."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def collect_crash_evidence(
     limits: CrashLimits | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Step, ...]:
-    """Save what is there of a crash: a picture, the memory, the console's last lines, QEMU's events. Never raises over a step.
+    """Save the evidence of a crash: a picture, the memory, the console's last lines, QEMU's events. Failed steps raise nothing.
 
     Args:
-        machine: The VM; one that has ended leaves its console and its events.
+        machine: The VM; of one that has ended, only console and events are left.
         folder: A folder for this crash alone; made when it is missing.
         events: QEMU's events so far.
         display: The VM has a display.
@@ -75,7 +75,7 @@ def collect_crash_evidence(
 
 
 def check_header(file: Path, bugcheck: Bugcheck | None) -> Outcome:
-    """Read a dump's header and compare it with what is known of the crash otherwise."""
+    """Read a dump's header and compare it with the bugcheck that is already known."""
     try:
         header = read_dump_header(file)
     except LabError as error:

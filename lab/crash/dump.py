@@ -18,8 +18,8 @@ from lab.errors import ConfigError
 LIVE_DUMP_CODE = 0x161
 
 _MACHINES = {0x14C: "x86", 0x1C4: "arm", 0x8664: "x64", 0xAA64: "arm64"}
-#: 1 to 7 are the WDK's DUMP_TYPE (KBUGCHECK_ADD_PAGES); from Windows 8 on a bugcheck leaves 5 or 6. Readers that name 6 "live"
-#: met it in dumps of Task Manager: whether the system ran on, only the code tells. 8 to 10 are what WinDbg's .dump writes.
+#: 1 to 7 are the WDK's DUMP_TYPE (KBUGCHECK_ADD_PAGES); from Windows 8 on a bugcheck leaves 5 or 6. Some readers call 6 "live",
+#: after dumps of Task Manager: only the code shows whether the system continued to run. 8 to 10 are what WinDbg's .dump writes.
 _TYPES = {
     1: "full",
     2: "kernel",
@@ -134,10 +134,10 @@ class DumpHeader:
         return None if self.is_live or not self.code else Bugcheck(self.code, self.parameters, text=f"header of {self.path}")
 
     def disagreement(self, code: int, parameters: tuple[int, ...]) -> str:
-        """What of a bugcheck that was learned elsewhere the header tells otherwise, for people; empty when they agree.
+        """How the header differs from a bugcheck that was reported elsewhere, for people; empty when they agree.
 
         Args:
-            code: The other source's code. A small dump's header carries it with a bit more, which is no difference.
+            code: The other source's code. The header of a small dump has an additional bit set, which is ignored.
             parameters: The other source's parameters; too few are not compared. A 32-bit guest's may be sign-extended.
         """
         if self.is_live:
@@ -156,7 +156,7 @@ def read_dump_header(path: Path) -> DumpHeader:
     """Read the header of a kernel dump, of 64-bit or 32-bit Windows.
 
     Raises:
-        ConfigError: The file cannot be read, is no kernel dump, or ends within the header.
+        ConfigError: The file cannot be read, is not a kernel dump, or ends within the header.
     """
     data, size = _read_start(path)
     layout = _LAYOUTS.get(data[:8])
@@ -194,7 +194,7 @@ def read_dump_header(path: Path) -> DumpHeader:
 def _read_start(path: Path) -> tuple[bytes, int]:
     """As much as the longest header, and the file's size."""
     try:
-        # A pipe or a device would have the lab wait for its first bytes.
+        # A pipe or a device would make the lab wait for its first bytes.
         if path.exists() and not path.is_file():
             raise ConfigError("this is not a file", file=str(path), hint="give the dump itself, for example MEMORY.DMP")
         with path.open("rb") as stream:
@@ -207,7 +207,7 @@ def _read_start(path: Path) -> tuple[bytes, int]:
 
 
 def _not_a_dump(path: Path, data: bytes) -> ConfigError:
-    """Why a file is no kernel dump, as precisely as its first bytes tell."""
+    """Why a file is not a kernel dump, as precisely as its first bytes show."""
     if not data:
         return ConfigError(
             "the file is empty",
@@ -249,7 +249,7 @@ def _duration(ticks: int) -> datetime.timedelta | None:
 
 
 def _comment(data: bytes) -> str:
-    """The comment as printable text: a dump comes from a VM that nobody should trust with a terminal."""
+    """The comment as printable text: a dump comes from a VM, whose bytes must not control a terminal."""
     text = data.split(b"\0", 1)[0]
     if text.startswith(b"PAGEPAGE"):
         return ""

@@ -1,4 +1,4 @@
-"""A fault as the guest reported it, in words: a bugcheck of a Windows kernel, or an exception of the free guest."""
+"""A fault that the guest reported, in words: a bugcheck of a Windows kernel, or an exception of the free guest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NULL_CALL = (
 
 @dataclass(frozen=True, slots=True)
 class FaultWords:
-    """What a fault's code says.
+    """What a fault's code means.
 
     Attributes:
         is_bugcheck: It stopped the whole guest; otherwise the process that hosts the driver.
@@ -43,7 +43,7 @@ class FaultWords:
 def title(code: int, parameters: Sequence[int]) -> str:
     """A fault in a few words: ``bugcheck 0x000000D1 DRIVER_… (…)``, or ``driver fault 0xC0000005 STATUS_… (…)``.
 
-    A code of 0 is that of a crash which told none.
+    A code of 0 means that the crash reported none.
     """
     words = FaultWords.of(code, parameters)
     values = ", ".join(f"0x{value:x}" for value in parameters)

@@ -1,4 +1,4 @@
-"""What is saved of a guest that does not answer any more, before its VM is ended.
+"""Saves evidence of a guest that does not answer any more, before its VM is ended.
 
 The ladder: screen shot, debugger break-in, NMI, memory dump, kill. Each step has its own deadline and none depends on the
 success of the one before, because what exactly is broken is not known when it begins.
@@ -28,9 +28,9 @@ __all__ = [
     "take_screenshot",
 ]
 
-#: What a guest may do about an NMI, as QEMU tells it.
+#: QEMU's events for the reaction of a guest to an NMI.
 _AFTER_NMI = ("GUEST_PANICKED", "GUEST_CRASHLOADED", "RESET", "SHUTDOWN")
-#: How many lines of the console are compared, to tell those that an NMI caused.
+#: How many lines of the console are compared, to find those that an NMI caused.
 _CONSOLE_LINES = 40
 _LONGEST_QUOTE = 400
 
@@ -50,7 +50,7 @@ class HangLimits:
     Attributes:
         screenshot: For the picture.
         break_in: Until the kernel must have stopped; a live one does so at once.
-        nmi: What the guest may take to react to an NMI: Windows stops with bugcheck 0x80, Linux says so on its console.
+        nmi: What the guest may take to react to an NMI: Windows stops with bugcheck 0x80, Linux prints a line on its console.
         dump: For the memory dump, some seconds for each GiB.
         kill: For the end of QEMU.
     """
@@ -67,9 +67,9 @@ class HangEvidence:
     """What is known of a hang.
 
     Attributes:
-        reason: What did not answer, as the caller said it.
+        reason: What did not answer, in the caller's words.
         kind: ``soft``: the kernel still obeys its debugger, so a thread hangs. ``hard``: it does not, so interrupts are off
-            or a processor spins. ``unknown``: no debugger was there to ask, or asking failed.
+            or a processor spins. ``unknown``: no debugger was connected, or it failed.
         steps: The steps in the order in which they were taken.
         bugcheck: What the guest reported after the NMI; None when it reported none.
     """
@@ -103,7 +103,7 @@ def collect_hang_evidence(
     dump: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> HangEvidence:
-    """Save what a hung guest has to say, then end its VM. Never raises over a step that fails.
+    """Save the evidence of a hung guest, then end its VM. A step that fails raises nothing.
 
     Args:
         machine: The VM; afterwards its QEMU is gone, or the step ``kill`` says why it is not.
@@ -128,7 +128,7 @@ def collect_hang_evidence(
         ladder.leave_out("break-in", "no kernel debugger is connected")
     bugcheck = None
     if kind == "soft":
-        # The kernel stands still for its debugger; a crash now would only cover up what it was doing.
+        # The kernel is stopped in its debugger; a crash now would hide what it was doing.
         ladder.leave_out("nmi", "the kernel has stopped already, for the debugger")
     else:
         bugcheck = ladder.take("nmi", lambda: _nmi(machine, limits.nmi), limits.nmi).bugcheck
@@ -162,7 +162,7 @@ def _break_in(breaker: Breaker, seconds: float) -> Outcome:
 
 
 def _nmi(machine: Machine, seconds: float) -> Outcome:
-    """Success is that QEMU sent it; what the guest made of it is in the detail."""
+    """Send an NMI. The step succeeds when QEMU has sent it; the guest's reaction is in the detail."""
     before = machine.qmp.event_count
     console = machine.console_tail(_CONSOLE_LINES).splitlines()
     deadline = time.monotonic() + seconds
@@ -183,7 +183,7 @@ def _nmi(machine: Machine, seconds: float) -> Outcome:
 def _new_lines(before: list[str], after: list[str]) -> str:
     """What was added to the end of a console, in one line."""
     for common in range(len(after), -1, -1):
-        # The last lines of before are the first ones of after, as far as they still show.
+        # The last lines before are the first lines after, as far as they are still in the buffer.
         if common <= len(before) and before[len(before) - common :] == after[:common]:
             added = " / ".join(line.strip() for line in after[common:])
             return added if len(added) <= _LONGEST_QUOTE else added[: _LONGEST_QUOTE - 1] + "…"

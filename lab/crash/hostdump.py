@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 DumpFormat = Literal["win-dmp", "elf"]
 _RUNNING, _DUMPING = "running", "save-vm"
-#: What QEMU's clean-up behind the dump of a paused VM may take.
+#: Longest time of QEMU's clean-up after the dump of a paused VM.
 _CLEANUP_S = 0.3
 #: Free space that a dump leaves on its disk: the run goes on, and its report must be written.
 _SPARE_BYTES = 64 << 20
@@ -33,9 +33,9 @@ class HostDump:
 
     Attributes:
         path: The file.
-        format: ``win-dmp``: a Windows debugger opens it. ``elf``: ``elf2dmp`` makes the former of it.
+        format: ``win-dmp``: a Windows debugger opens it. ``elf``: ``elf2dmp`` converts it.
         size: Bytes.
-        refused: The formats that were tried before, each with the reason why there is none.
+        refused: The formats that were tried before, each with the reason why it failed.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class HostDump:
 
 
 class _Unfinished(TransportError):
-    """The dump goes on behind the deadline; QEMU takes no second one meanwhile."""
+    """The dump still runs at the deadline; QEMU accepts no second one until it is done."""
 
 
 def dump_guest(
@@ -59,7 +59,7 @@ def dump_guest(
     """Write a guest's memory to a file, in the first format that works.
 
     The format ``win-dmp`` works when the VM has a ``vmcoreinfo`` device and Windows the fwcfg driver of virtio-win.
-    The guest stands still meanwhile.
+    The guest is paused meanwhile.
 
     Args:
         machine: The VM.
@@ -70,8 +70,8 @@ def dump_guest(
 
     Raises:
         ConfigError: The file exists already, its folder cannot be made, or there is no format to try.
-        TransportError: No format worked, time ran out, or the disk has no room; with the reasons. No file is left behind.
-        GuestExited: QEMU ended. No file is left behind.
+        TransportError: No format worked, time ran out, or the disk has no room; with the reasons. No file is left.
+        GuestExited: QEMU ended. No file is left.
     """
     if not formats:
         raise ConfigError("no dump format was given", hint="use win-dmp or elf")
@@ -96,7 +96,7 @@ def dump_guest(
 
 
 def _make_room(path: Path) -> None:
-    """QEMU would empty a file that exists."""
+    """Refuse a file that exists: QEMU would overwrite it."""
     try:
         there = path.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def _need_space(qmp: Monitor, folder: Path) -> None:
     try:
         memory = int(qmp.execute("query-memory-size-summary")["base-memory"])
     except (CommandRefused, LookupError, TypeError, ValueError):
-        return  # it will be seen by trying
+        return  # the dump itself will show it
     free = shutil.disk_usage(folder).free
     if free < memory + _SPARE_BYTES:
         raise TransportError(
@@ -151,14 +151,14 @@ def _dump(qmp: Monitor, path: Path, name: DumpFormat, magic: bytes, deadline: fl
 
 
 def _status(qmp: Monitor) -> str:
-    """QEMU's run state; empty when it does not tell."""
+    """QEMU's run state; empty when it does not answer."""
     return str((qmp.execute("query-status") or {}).get("status", ""))
 
 
 def _settle(qmp: Monitor, status: str, deadline: float, clock: Callable[[], float]) -> None:
-    """Wait until QEMU is through with a dump: it says so before it cleans up, and a dump that begins meanwhile is damaged.
+    """Wait until QEMU has cleaned up after a dump: it reports the end earlier, and a dump that begins before is damaged.
 
-    Seen with QEMU 7.2: the end of the clean-up of a running VM is that it runs again; that of a paused one does not show.
+    Seen with QEMU 7.2: a running VM runs again at the end of the clean-up; for a paused one the end is not visible.
 
     Args:
         qmp: The monitor.
@@ -175,7 +175,7 @@ def _settle(qmp: Monitor, status: str, deadline: float, clock: Callable[[], floa
 
 
 def _check(path: Path, magic: bytes, least: int) -> int:
-    """The file's size, once it is sure that it is a dump and whole."""
+    """Check that the file is a complete dump; returns its size."""
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""What QEMU's events tell of a guest's end that the guest itself brought about."""
+"""Signs in QEMU's events that a guest crashed or ended by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_CODE = "0x00000000"
 
 @dataclass(frozen=True, slots=True)
 class CrashSign:
-    """A guest's end that nobody of the lab asked for.
+    """An end of a guest that the lab did not ask for.
 
     Attributes:
         index: Number of the event.
@@ -37,9 +37,9 @@ class CrashSign:
 
 
 def crash_sign(events: Iterable[QmpEvent], *, before: int | None = None) -> CrashSign | None:
-    """The sign of a crash among events; the one that tells most when there are several.
+    """The sign of a crash among events; the most detailed one when there are several.
 
-    A reset or an end by QEMU's monitor, by a signal, or by the lab is none.
+    A reset or an end by QEMU's monitor, by a signal, or by the lab does not count.
 
     Args:
         events: In their order.

@@ -1,4 +1,4 @@
-"""Steps of a collection of evidence: each has a deadline, is recorded, and costs the following ones nothing when it fails."""
+"""Steps of a collection of evidence: each has a deadline, is recorded, and does not prevent the next ones when it fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.crash.bugcheck import Bugcheck
 from lab.errors import LabError
 
 HangKind: TypeAlias = Literal["soft", "hard", "unknown"]
-#: A step that ignores its own deadline is given up after this many seconds more.
+#: A step that exceeds its own deadline is abandoned after this many further seconds.
 GRACE_S = 2.0
 
 
@@ -24,8 +24,8 @@ class Step:
     Attributes:
         name: ``screenshot``, ``break-in``, ``nmi``, ``dump``, ``kill``, …
         seconds: What it took.
-        ok: It did what it is for.
-        detail: What came of it, or why it failed or was left out.
+        ok: It succeeded.
+        detail: Its result, or why it failed or was left out.
         file: The file that it made; None: none.
         skipped: It was left out on purpose.
     """
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step came to, from inside of it; see :class:`Step`."""
+    """The outcome that a step itself reports; see :class:`Step`."""
 
     ok: bool
     detail: str
@@ -55,11 +55,11 @@ class Outcome:
 
 
 class Ladder:
-    """Takes steps one after the other.
+    """Runs steps one after the other.
 
     Args:
         clock: Monotonic clock in seconds; it measures the steps.
-        grace: Seconds after a step's own deadline until it is left behind.
+        grace: Seconds after a step's own deadline until it is abandoned.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, grace: float = GRACE_S) -> None:
@@ -73,7 +73,7 @@ class Ladder:
         return tuple(self._steps)
 
     def take(self, name: str, work: Callable[[], Outcome], seconds: float) -> Outcome:
-        """Take a step, for at most its seconds and the grace. Never raises."""
+        """Run a step, for at most its seconds and the grace. Never raises."""
         before = self._clock()
         outcome = bounded(work, seconds + self._grace)
         self._steps.append(Step(name, self._clock() - before, outcome.ok, outcome.detail, outcome.file))
@@ -85,7 +85,7 @@ class Ladder:
 
 
 def bounded(work: Callable[[], Outcome], seconds: float) -> Outcome:
-    """Run a step in a thread of its own, which is left behind when it does not end in time."""
+    """Run a step in a thread of its own, which is abandoned when it does not end in time."""
     outcomes: list[Outcome] = []
 
     def run() -> None:
@@ -94,7 +94,7 @@ def bounded(work: Callable[[], Outcome], seconds: float) -> Outcome:
         except LabError as error:
             outcomes.append(Outcome(False, " ".join(error.message.split())))
         except Exception as error:
-            # A fault of the lab's own, too, must not cost the evidence of the steps that follow.
+            # Even an error of the lab itself must not prevent the steps that follow.
             outcomes.append(Outcome(False, f"{type(error).__name__}: {error}"))
 
     thread = threading.Thread(target=run, name="evidence-step", daemon=True)

@@ -107,8 +107,7 @@ def install_packages(names: Sequence[str]) -> None:
 
 
 def _in_foreground(command: Sequence[str], output: int) -> int:
-    """Run a command in our own session, where sudo finds the terminal. An interrupted one ends by itself: dpkg is not
-    killed."""
+    """Run a command in our own session, where sudo finds the terminal. It is asked to end, never killed: dpkg must finish."""
     _LOG.info("runs %s", shlex.join(command))
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:

@@ -19,9 +19,9 @@ _EXECUTABLE = 0x20000000
 
 
 def locate(package: DriverPackage, address: int) -> str:
-    """Where in a driver an address lies, if it lies in that driver: where it was loaded is not known.
+    """The place of an address in a driver, if it is in that driver, whose load address is unknown.
 
-    An image is loaded at a multiple of 64 KiB, so the last four digits of an address tell its offset where all code lies in the
+    An image is loaded at a multiple of 64 KiB, so the last four digits of an address are its offset when all code is in the
     first 64 KiB.
 
     Args:
@@ -29,7 +29,7 @@ def locate(package: DriverPackage, address: int) -> str:
         address: Of an instruction.
 
     Returns:
-        For example ``sync.sys+0x1050 (DispatchRead, sync.c:66)``; empty when it cannot be told, or lies outside of the code.
+        For example ``sync.sys+0x1050 (DispatchRead, sync.c:66)``; empty when it is unknown, or outside of the code.
     """
     try:
         with opened(package.image) as (_, image):
@@ -52,7 +52,7 @@ def locate(package: DriverPackage, address: int) -> str:
 
 def _source_line(package: DriverPackage, address: int) -> str:
     candidates = (file for file in package.symbols if file.suffix == ".dbg")
-    # A driver that was not stripped tells it itself; of one that was, the tool says nothing.
+    # A driver that was not stripped has its own symbols; for a stripped one, the tool prints nothing.
     symbols = next((file for file in candidates if _belong_together(package.image, file)), package.image)
     try:
         said = run(
@@ -62,7 +62,7 @@ def _source_line(package: DriverPackage, address: int) -> str:
         return ""
     if len(said) < 2 or said[0] == "??":
         return ""
-    # The innermost function first; what it was inlined into says where that is in the driver's own source.
+    # The innermost function first; the function that it was inlined into gives the place in the driver's own source.
     return ", in ".join(_place(function, place) for function, place in zip(said[::2], said[1::2], strict=False))
 
 

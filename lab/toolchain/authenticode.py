@@ -1,8 +1,8 @@
-"""The Authenticode signatures in a driver: whole, of these bytes, by whom, and when.
+"""The Authenticode signatures in a driver: whether they are valid for its bytes, who signed, and when.
 
-Microsoft's "Windows Authenticode Portable Executable Signature Format" describes them: a table of certificates behind the
-sections, whose entries are PKCS#7 signed data over the image's digest. `osslsigncode verify` tells some of it, too, but trusts
-the host's own list of certificates, and asks the network for revocation lists.
+Microsoft's "Windows Authenticode Portable Executable Signature Format" describes them: a table of certificates after the
+sections, whose entries are PKCS#7 signed data over the image's digest. `osslsigncode verify` checks some of it, too, but trusts
+the host's own list of certificates, and downloads revocation lists.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Signature:
     """One signature of an image.
 
     Attributes:
-        problem: Why it does not hold; empty when it does. The rest is then what could still be read.
+        problem: Why it is not valid; empty when it is. The other attributes are then what could still be read.
         algorithm: Digest of the image, for example ``sha256``.
         subject: Of the signer's certificate, all of it (RFC 4514).
         chain: Common names of the signer's certificate and of those above it, as far as the file has them.
-        root: Who issued the last of these; the same name where that one signed itself.
+        root: Issuer of the last of these; its own name if it is self-signed.
         certificate_sha256: Of the signer's certificate, lower-case hexadecimal.
-        stamped: When a time stamping service says that it was signed (UTC); None: without a time stamp.
+        stamped: When it was signed, by a time stamping service (UTC); None: without a time stamp.
         stamped_by: That service.
     """
 
@@ -97,7 +97,7 @@ def _entries(table: bytes) -> Iterator[bytes | Signature]:
     while at + _ENTRY_HEAD.size <= len(table):
         length, _revision, kind = _ENTRY_HEAD.unpack_from(table, at)
         if length < _ENTRY_HEAD.size or at + length > len(table):
-            # Zeroes behind the last entry fill up the table.
+            # Zeroes after the last entry fill the table.
             if any(table[at:]):
                 yield Signature(problem=f"an entry of the table of certificates says that it has {length} bytes")
             return
@@ -113,7 +113,7 @@ def _signatures(blob: bytes, pages: FilePages, layout: SumsLayout) -> list[Signa
             raise ValueError("no signed data")
         return _read(content["content"], pages, layout)
     except Exception as error:
-        # Damage shows as errors of many kinds, by asn1crypto and by cryptography; whatever it is, the file is to blame.
+        # Damage shows as errors of many kinds, by asn1crypto and by cryptography; all of them mean that the file is damaged.
         return [Signature(problem=f"it cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:120]})")]
 
 
@@ -143,7 +143,7 @@ def _read(signed: cms.SignedData, pages: FilePages, layout: SumsLayout) -> list[
 def _problem(
     signed: cms.SignedData, info: cms.SignerInfo, certificate: x509.Certificate, pages: FilePages, layout: SumsLayout
 ) -> str:
-    """Why a signature does not hold for these bytes; empty when it does."""
+    """Why a signature is not valid for these bytes; empty when it is."""
     encapsulated = signed["encap_content_info"]
     if encapsulated["content_type"].dotted != _SPC_INDIRECT_DATA:
         return "it does not sign an image"
@@ -241,7 +241,7 @@ def _subject(certificate: x509.Certificate) -> str:
 
 
 def _name(name: x509.Name) -> str:
-    """What people call the owner of a certificate: the common name, or the next best of what there is."""
+    """The name of a certificate's owner: the common name, or the next best part of the subject."""
     for oid in (x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATIONAL_UNIT_NAME, x509.NameOID.ORGANIZATION_NAME):
         for item in name.get_attributes_for_oid(oid):
             return printable(str(item.value))

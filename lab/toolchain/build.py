@@ -27,7 +27,7 @@ from lab.toolchain.stamp import Stamp, read_stamp, stamp_file, write_stamp
 
 _LOG = logging.getLogger(__name__)
 _LOCK_TIMEOUT_S = 600.0
-#: A driver that was written without warnings in mind has hundreds.
+#: A driver may have hundreds of warnings.
 _WARNINGS_SHOWN = 20
 
 Progress = Callable[[str], None]
@@ -79,8 +79,8 @@ def build_drivers(
 
     Raises:
         ConfigError: An unknown name, a wrong manifest, a source that does not compile, an image that fails the checks, or a
-            file of somebody else in ``out`` where a finished one belongs.
-        HostToolError: Compiler or osslsigncode are missing or could not work.
+            file in ``out`` that the lab did not build and would replace.
+        HostToolError: Compiler or osslsigncode are missing or failed.
     """
     home = project or user_project()
     components = find_components(names, home)
@@ -111,8 +111,8 @@ def build_components(
 ) -> list[BuildResult]:
     """:func:`build_drivers` for loaded manifests; drivers are signed when ``key`` is not None.
 
-    ``take`` is given each result while nobody else builds into ``out``, and may copy it away. ``warn`` is given the compiler's
-    warnings, which are part of ``progress`` where it is None: a display of progress may leave lines out.
+    ``take`` is called with each result while no other process builds into ``out``, and may copy it. ``warn`` gets the
+    compiler's warnings, which go to ``progress`` where it is None: a display of progress may leave lines out.
     """
     for component in components:
         if arch not in component.manifest.arches:
@@ -178,7 +178,7 @@ def _build(
         progress(f"{component.name}: building {target.name} for {compiler.arch}{told}")
         with _made(component, compiler, clang, out, signer, defines, warn) as (image, made_symbols, inputs):
             # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
-            # way round it would leave a file that nobody can tell from somebody else's.
+            # way round order would leave a file that looks like one that the lab did not build.
             stamp.parent.mkdir(exist_ok=True)
             with replace_with(stamp) as temporary:
                 write_stamp(temporary, Stamp(relative_to_builds(component, out), recipe, inputs, sha256_of(image), by))
@@ -215,7 +215,10 @@ def _made(
     defines: Sequence[str],
     warn: Progress,
 ) -> Iterator[tuple[Path, Path, Inputs]]:
-    """Compile, check, sign and verify; gives the result, its symbols and its inputs, in a scratch folder beside its place."""
+    """Compile, check, sign and verify in a scratch folder beside the final place.
+
+    Returns the result, its symbols and its inputs.
+    """
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
         image = Path(folder) / component.image_name
         made_symbols = image.with_suffix(".dbg")
@@ -229,14 +232,17 @@ def _made(
             finished.parent.mkdir()
             sign(image, finished, component.name, signer)
             verify(finished, signer)
-            # Signing rewrites the checksum: look again at what the guest will get.
+            # Signing rewrites the checksum: check the file that the guest will get.
             _check(component, finished, compiler.arch)
             image = finished
         yield image, made_symbols, made.inputs
 
 
 def _check(component: Component, image: Path, arch: Arch) -> None:
-    """Check an image as Windows does. The message names the manifest: the image is in a scratch folder, and will be gone."""
+    """Check an image as Windows does.
+
+    The message names the manifest, because the image is in a scratch folder that is removed.
+    """
     libraries = bool(component.manifest.libraries)
     try:
         pe.check(image, component.manifest.kind, arch, others=libraries)
@@ -263,4 +269,4 @@ def _hash_of(file: Path) -> str:
 
 
 def _quiet(line: str) -> None:
-    """Progress for nobody."""
+    """Progress that shows nothing."""

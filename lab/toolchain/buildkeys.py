@@ -18,7 +18,7 @@ Language = Literal["c", "c++", "asm"]
 
 _LANGUAGES: dict[str, Language] = {".c": "c", ".cpp": "c++", ".cxx": "c++", ".cc": "c++", ".S": "asm"}
 _DEFINE = re.compile(r"[A-Za-z_]\w*(=.*)?", re.DOTALL)
-#: Options that make another file than the lab links, or read one that nobody would notice a change of.
+#: Options that change which file is linked, or that read a file whose changes the lab would not notice.
 _NOT_TO_GIVE = re.compile(
     r"@.*|-c|-S|-E|-o.*|-M\w*.*|-x.*|-save-temps.*|-shared|-flto.*|-fsyntax-only|-dumpbase.*|--?sysroot.*|-Wl,.*|-l.*|-L.*|-pipe"
 )

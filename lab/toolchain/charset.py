@@ -1,7 +1,7 @@
 """In which encoding the compiler reads a driver's sources, and in which one it writes their strings.
 
 Microsoft's compiler reads a source without a byte order mark in the system's encoding, and writes narrow strings in that one,
-too: a driver from a Chinese Windows prints GBK. GCC takes bytes as they are where nobody tells it, which is right for narrow
+too: a driver from a Chinese Windows prints GBK. GCC without an option copies bytes as they are, which is right for narrow
 strings and an error for wide ones.
 """
 
@@ -16,7 +16,7 @@ from lab.errors import ConfigError
 from lab.host.textfile import SAVE_AS_UTF8, marked_encoding
 
 UTF8 = "utf-8"
-#: Of a file that is ASCII behind its byte order mark.
+#: Of a file that is ASCII after its byte order mark.
 MARK_ALONE = "mark alone"
 
 
@@ -30,7 +30,7 @@ def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str
 
     Returns:
         Nothing where the files and their strings are UTF-8, GCC's own. Nothing either, and a line in the log, where some
-        file is in neither encoding: narrow strings then are the bytes of the source, whatever they are.
+        file is in neither encoding: narrow strings then are the bytes of the source as they are.
 
     Raises:
         ConfigError: A source and its headers are in several encodings.
@@ -39,8 +39,8 @@ def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str
         return []
     found = {name: encoding_of(folder / name, encoding) for name in names}
     told = {value: name for name, value in found.items() if value}
-    # With a mark and nothing beyond ASCII a file is UTF-8 where the others are; beside others, GCC can leave it alone only
-    # when it is told of no encoding: narrow strings are right then.
+    # With a mark and nothing beyond ASCII a file is UTF-8 where the others are; with other files, GCC compiles it correctly
+    # only without an option for the encoding: narrow strings are right then.
     marked = [name for name, value in found.items() if value == MARK_ALONE]
     if marked and set(told) <= {MARK_ALONE, UTF8}:
         found = {name: UTF8 if value else value for name, value in found.items()}
@@ -60,11 +60,11 @@ def charset_flags(folder: Path, names: Iterable[str], encoding: str) -> list[str
 
 
 def encoding_of(file: Path, encoding: str) -> str | None:
-    """Encoding of a file: empty for ASCII, which is any; None when it is none of those that it may be in."""
+    """Encoding of a file: empty for ASCII, which fits all; None when it is in none of the allowed encodings."""
     try:
         data = file.read_bytes()
     except OSError:
-        return ""  # the compiler says it better
+        return ""  # the compiler reports it better
     if data.startswith(codecs.BOM_UTF8) and data[len(codecs.BOM_UTF8) :].isascii():
         return MARK_ALONE
     if marked_encoding(data):

@@ -20,11 +20,11 @@ def wanted_clang(component: Component) -> str:
 
 
 def choose_clang(component: Component, compiler: Compiler) -> tuple[Clang | None, str]:
-    """The Clang that compiles a component, and why; None where GCC does.
+    """The Clang that compiles a component, and the reason; None where GCC compiles it.
 
     Raises:
         ConfigError: It is for x86, where Clang's `__try` catches no fault.
-        HostToolError: It takes Clang, and there is none that will do.
+        HostToolError: It needs Clang, and no usable one is installed.
     """
     why = wanted_clang(component)
     if not why:

@@ -1,11 +1,10 @@
 """Clang, which compiles what GCC cannot: structured exception handling (``__try``) for x64.
 
-GCC's binary tools still link. Not every Clang will do. Up to version 16, and in later ones without ``-fasync-exceptions``, a
+GCC's binary tools still link. Not every Clang is usable. Up to version 16, and in later ones without ``-fasync-exceptions``, a
 ``__try`` catches what is raised in functions that it calls, and not what its own statements raise: ``__try { *pointer = 1; }``
-is compiled as if there were no ``__try``. For mingw-w64 that option is passed over as an unused one, unless it is handed to the
-compiler proper (``-Xclang``). So each Clang is tried before it is used: it compiles such a function, and the table of its
-scopes is looked into. Seen with 14.0.6 and 16.0.6 (empty table) and with 19.1.7; ``findings/clang-mingw-seh-own-statements.sh``
-shows it.
+is compiled as if there were no ``__try``. For mingw-w64 that option is ignored as unused, unless it goes to the compiler proper
+(``-Xclang``). So each Clang is tried before it is used: it compiles such a function, and the table of its scopes is checked.
+Seen with 14.0.6 and 16.0.6 (empty table) and with 19.1.7; ``findings/clang-mingw-seh-own-statements.sh`` shows it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 from lab.errors import HostToolError
 from lab.host.process import find_program, run
 
-#: The package that has one which will do, in Debian 12 and 13 and Ubuntu 24.04.
+#: The package with a usable one, in Debian 12 and 13 and Ubuntu 24.04.
 PACKAGE = "clang-19"
 OBJDUMP = "x86_64-w64-mingw32-objdump"
 TARGET = "--target=x86_64-w64-mingw32"
@@ -53,10 +52,10 @@ class Clang:
 
 
 def look_for_clang() -> tuple[Clang | None, str]:
-    """The Clang to use: ``clang`` where that will do, else the newest of ``clang-19`` and the like that does.
+    """The Clang to use: ``clang`` where that is usable, else the newest usable one of ``clang-19`` and the like.
 
     Returns:
-        It; or None, and what there is in its place.
+        It, and an empty list; or None, and the Clangs that were found and refused.
     """
     found: list[str] = []
     for program in _candidates():
@@ -74,7 +73,7 @@ def find_clang(why: str) -> Clang:
         why: What needs it, for the error: ``guard.c:12 uses __try``.
 
     Raises:
-        HostToolError: There is none, or none that will do.
+        HostToolError: There is none, or no usable one.
     """
     clang, lacking = look_for_clang()
     if clang is None:
@@ -111,5 +110,5 @@ def _catches(program: str) -> bool:
             run([program, *words], _TIMEOUT_S, cwd=Path(folder))
             said = run([OBJDUMP, "-r", "-j", ".xdata", "trial.o"], _TIMEOUT_S, cwd=Path(folder)).stdout
         except HostToolError:
-            return False  # so old that it knows neither
+            return False  # too old for either option
     return len(_ADDRESS.findall(said)) >= _OF_ONE_SCOPE

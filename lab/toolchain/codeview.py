@@ -1,4 +1,4 @@
-"""The CodeView record of an image: the id by which symbols and image know that they belong together.
+"""The CodeView record of an image: the id that shows whether symbols and an image belong together.
 
 A kernel announces to its debugger only images with a debug directory (seen on an i386 NT-like kernel: drivers without one are
 loaded and unloaded in silence). The linker of mingw-w64 writes one, with such a record in it, when it is asked for a build id.
@@ -23,10 +23,10 @@ _ID_AT, _ID_SIZE, _NAME_AT = 4, 16, 24
 
 @dataclass(frozen=True, slots=True)
 class CodeView:
-    """What a CodeView record of the kind RSDS says.
+    """The content of a CodeView record of the kind RSDS.
 
     Attributes:
-        build_id: Its GUID as debuggers and objdump show it, 32 lower-case hexadecimal digits: what ld takes behind
+        build_id: Its GUID as debuggers and objdump show it, 32 lower-case hexadecimal digits: the value of ld's
             ``--build-id=0x``. The first three fields lie in the file with their bytes turned round.
         pdb: Name of the PDB that was written with the image; empty where there is none: mingw's linker writes none here.
     """
@@ -36,7 +36,7 @@ class CodeView:
 
 
 def codeview(path: Path) -> CodeView | None:
-    """The CodeView record of an image; None when there is none, or when the file is no image or cannot be read."""
+    """The CodeView record of an image; None when it has none, or when the file is not an image or cannot be read."""
     try:
         with opened(path) as (pages, image):
             image.parse_data_directories([pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_DEBUG"]])

@@ -43,17 +43,17 @@ ARCHES: tuple[Arch, ...] = ("x64", "x86")
 _TRIPLET: dict[Arch, str] = {"x64": "x86_64-w64-mingw32", "x86": "i686-w64-mingw32"}
 _PACKAGE: dict[Arch, str] = {"x64": "mingw-w64-x86-64", "x86": "mingw-w64-i686"}
 _TOOL_TIMEOUT_S = 120.0
-#: An editor saves once; a program that writes all the time is told of.
+#: An editor saves once; a program that writes all the time is an error.
 _TRIES = 3
 _DEFINITIONS: dict[Arch, str] = {"x64": "ntoskrnl.def", "x86": "ntoskrnl-x86.def"}
 
-# x64 code can do without a single absolute address. ld then writes no .reloc section, and the image could not be told
-# from one whose relocations were stripped: one pointer to itself keeps the section.
+# x64 code may have no absolute address at all. ld then writes no .reloc section, as if relocations had been stripped: one
+# pointer to itself keeps the section.
 _ANCHOR = 'static const void *const anchor __attribute__((used, section(".rdata"))) = &anchor;\n'
 _LINK_WORDS = b"/DEFAULTLIB:"
 # The intrinsics of mingw-w64 as functions: seh.h says who calls them.
 _INLINED = "#include <intrin.h>\n"
-# What a table of virtual functions has in the place of one that is purely virtual; nobody calls it.
+# The entry of a pure virtual function in a table of virtual functions; it is never called.
 _PURE = "void __cxa_pure_virtual(void) { __builtin_trap(); }\n"
 
 
@@ -85,11 +85,11 @@ class Compiler:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What became of a compilation.
+    """The result of a compilation.
 
     Attributes:
         inputs: Every file that was read, as it was while it was read.
-        warnings: What the compiler warned of, a line each: ``driver.c:12:5: warning: …``.
+        warnings: The compiler's warnings, a line each: ``driver.c:12:5: warning: …``.
     """
 
     inputs: Inputs
@@ -105,7 +105,7 @@ def find_compiler(arch: Arch) -> Compiler:
     program = f"{_TRIPLET[arch]}-gcc"
     hint = f"apt-get install gcc-{_PACKAGE[arch]}"
     version = run([program, "--version"], _TOOL_TIMEOUT_S, hint=hint).stdout.splitlines()[0]
-    # The compiler says where it looks for headers on standard error.
+    # The compiler prints its header folders on standard error.
     said = run([program, "-xc", "-E", "-v", "/dev/null"], _TOOL_TIMEOUT_S, hint=hint).stderr
     for line in said.splitlines():
         folder = Path(line.strip()) / "ddk"
@@ -117,8 +117,8 @@ def find_compiler(arch: Arch) -> Compiler:
 def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str] = (), *, clang: Clang | None = None) -> str:
     """SHA-256 over what decides the bytes of a build beside the files that it reads: compiler, flags, names.
 
-    The names of all headers beside or below the manifest, and of those in its ``include`` folders, are part of it: a source
-    may ask whether one is there.
+    The names of all headers beside or below the manifest, and of those in its ``include`` folders, are part of it: a source may
+    test whether one exists.
     """
     folder = component.folder
     headers = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.h"))
@@ -149,7 +149,7 @@ def compile_component(
         component: With sources.
         compiler: For the wanted architecture.
         target: The file to write; its folder must exist. A driver's image is written once more beside it, with its
-            symbols and line numbers, as ``.dbg``: `addr2line` and gdb tell from it what an address is.
+            symbols and line numbers, as ``.dbg``: `addr2line` and gdb use it to explain addresses.
         defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
         clang: Compiles its C and C++ sources in the place of GCC, which still assembles and links.
 
@@ -158,7 +158,7 @@ def compile_component(
 
     Raises:
         ConfigError: A mistake in the sources; with the compiler's words.
-        HostToolError: The compiler could not work, or wrote a driver without a debug directory.
+        HostToolError: The compiler failed, or wrote a driver without a debug directory.
         LabError: The files change all the time.
     """
     for _ in range(_TRIES):
@@ -167,7 +167,7 @@ def compile_component(
             search = component.manifest.include
             before = take_inputs(component.folder, job.headers(), search)
             read = job.compile(target)
-        # Somebody may save a file while the compiler reads it: the same before and behind it, it is what was compiled.
+        # A file may be saved while the compiler reads it: if it is the same before and after, it is what was compiled.
         after = take_inputs(component.folder, before.files, search)
         if after == before:
             shown = () if component.manifest.warnings == "off" else tuple(dict.fromkeys(job.warnings))
@@ -199,16 +199,16 @@ class _Job:
         for source in sources:
             rules = ["-M", "-MT", "object", "-MF", str(rule), source]
             while not self._preprocessed(source, rules):
-                pass  # each time one header more, so it comes to an end
+                pass  # one more header in each round, so it ends
             read = _names_in(rule)
             self.own[source] = [name for name in read if not Path(name).is_absolute()]
             refuse_utf16(folder, self.own[source])
             found |= dict.fromkeys(read)
-        self.warnings.clear()  # the compiler says them once more
+        self.warnings.clear()  # the compiler prints them again
         return [name for name in found if not name.startswith(f"{self.work}/")]
 
     def _preprocessed(self, source: str, rules: Sequence[str]) -> bool:
-        """False when a header was missed, and is there now by the name that was asked for."""
+        """False when a header was missing, and has been written under the name that the source uses."""
         try:
             self._tool([*self._command(source), *rules], self.component.folder)
         except HostToolError as error:
@@ -236,9 +236,9 @@ class _Job:
         return Spelling(self.component.folder, self.work, self.component.manifest.include, [headers, headers.parent])
 
     def compile(self, target: Path) -> list[str]:
-        """Compile and link, once :meth:`headers` were sought; gives what was read beside sources and headers.
+        """Compile and link, after :meth:`headers`; returns the files that were read beside sources and headers.
 
-        That is the compiler's own objects, libraries, and what the assembler was told to include (``.incbin``).
+        That is the compiler's own objects, libraries, and files that assembler sources include (``.incbin``).
 
         Args:
             target: The file to write.
@@ -264,7 +264,7 @@ class _Job:
         self._run([linker, *link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work)
         shutil.move(work / "image.bin", target)
         if component.manifest.kind == "driver":
-            # The linker hashes the symbols, too: left alone, an image and its symbols would have two ids.
+            # The linker hashes the symbols, too: without this, an image and its symbols would have different ids.
             made = codeview(target)
             if made is None:
                 raise HostToolError(
@@ -279,7 +279,10 @@ class _Job:
         return [*read, *(name for name in _names_in(work / "rule.d") if Path(name).is_absolute())]
 
     def _how(self, source: str, rule: Path) -> list[str]:
-        """Encodings, and who writes down what the assembler reads: Clang has its own assembler, which does not."""
+        """Options for encodings, and for the list of files that the assembler reads.
+
+        Clang's own assembler writes no such list.
+        """
         own, encoding = self.own[source], self.component.manifest.encoding
         if self._clang(source):
             return transcoded(self.component.folder, own, encoding, self.work)
@@ -287,7 +290,7 @@ class _Job:
         return [*charset, f"-Wa,--MD,{rule}"]
 
     def _without_link_words(self, made: str) -> None:
-        """Clang hands ``#pragma comment(lib, …)`` on in Microsoft's words, of which ld warns; GCC passes over it."""
+        """Remove ``#pragma comment(lib, …)``: Clang passes it on as Microsoft's options, and ld warns; GCC ignores it."""
         if _LINK_WORDS in (self.work / made).read_bytes():
             run([self.compiler.tool("objcopy"), "--remove-section=.drectve", made], _TOOL_TIMEOUT_S, cwd=self.work)
 
@@ -296,7 +299,7 @@ class _Job:
         run([self.compiler.program, "-std=gnu11", "-O2", "-fno-ident", "-c", *words], _TOOL_TIMEOUT_S, cwd=self.work)
 
     def _support(self) -> list[str]:
-        """Libraries, made here, from which the linker takes what nothing before them has; mostly nothing."""
+        """Libraries, made here, for symbols that nothing before them defines; mostly the linker takes nothing from them."""
         component, compiler, work = self.component, self.compiler, self.work
         made: list[str] = []
         if component.manifest.kind == "driver":
@@ -317,7 +320,7 @@ class _Job:
         return made
 
     def _refuse_constructors(self, source: str, made: str) -> None:
-        """Nobody runs the constructors of a driver's variables: such a driver is another one than its source says."""
+        """Refuse a driver with constructors of variables: nothing runs them, so it would not do what its source says."""
         if language_of(source) != "c++" or links_by_cxx(self.component):
             return
         said = run([self.compiler.tool("objdump"), "-h", made], _TOOL_TIMEOUT_S, cwd=self.work).stdout
@@ -336,7 +339,7 @@ class _Job:
             raise self._explained(error) from None
 
     def _tool(self, argv: Sequence[str], cwd: Path) -> None:
-        # Its words in English, whatever the user's language: they are looked into.
+        # Its output in English, whatever the user's language: it is parsed.
         environ = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
         self.warnings.extend(warnings_in(run(argv, _TOOL_TIMEOUT_S, cwd=cwd, env=environ).stderr))
 

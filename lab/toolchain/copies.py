@@ -1,7 +1,7 @@
-"""The run's own copies of its drivers, their symbols and their clients: taken once, read-only, and used for all that follows.
+"""The run's own read-only copies of its drivers, their symbols and their clients, made once and used for the whole run.
 
-What the user names may change at any moment: the IDE builds it anew, another checkout's run does. So nothing but the copies is
-hashed, checked, signed for, delivered, and part of a template's key.
+The user's files may change at any moment: an IDE, or a run of another checkout, builds them anew. So only the copies are
+hashed, checked, signed, delivered, and part of a template's key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lab.toolchain.places import symbol_file
 #: Of files that compilers put beside a driver: Visual Studio's, and those of mingw-w64.
 _SYMBOL_SUFFIXES = (".pdb", ".map", ".dbg")
 _CHUNK = 1 << 20
-#: Whoever writes the file is given this many chances to be done with it.
+#: How often a file that is being written is read again.
 _TRIES = 5
 
 
@@ -38,7 +38,7 @@ class RunCopies:
         self._clients: dict[str, tuple[Path, Path]] = {}
 
     def driver(self, name: str, image: Path) -> Path:
-        """Copy a driver, and the files beside it that tell what its addresses are. Gives the copy."""
+        """Copy a driver, and the files beside it that explain its addresses. Returns the copy."""
         target = self._folder / name / image.name
         copy_of(image, target)
         for file in _symbols(image):
@@ -46,7 +46,7 @@ class RunCopies:
         return target
 
     def beside(self, name: str, file: Path, as_name: str = "") -> tuple[Path, str]:
-        """Copy a file that a driver brings along; gives the copy and its SHA-256.
+        """Copy a file that a driver's manifest lists; returns the copy and its SHA-256.
 
         Args:
             name: The driver.
@@ -66,7 +66,7 @@ class RunCopies:
         return target
 
     def client(self, file: Path) -> Path:
-        """Copy a program; one that several drivers name is copied once. Gives the copy.
+        """Copy a program; one that several drivers name is copied once. Returns the copy.
 
         Raises:
             ConfigError: Another one of this name was copied already: in the guest, one would take the other's place.
@@ -114,7 +114,7 @@ def copy_of(source: Path, target: Path) -> str:
         SHA-256 of the copy, lower-case hexadecimal.
 
     Raises:
-        ConfigError: It cannot be read, or somebody writes into it all the time.
+        ConfigError: It cannot be read, or changes all the time.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
@@ -148,6 +148,6 @@ def _pump(reader: BinaryIO, writer: BinaryIO) -> str:
 
 
 def _symbols(image: Path) -> Iterable[Path]:
-    """The files beside an image that tell what its addresses are; those of a build here before what a user may have left."""
+    """The files beside an image that explain its addresses; those of a build by the lab before others."""
     beside = [symbol_file(image), *(image.with_suffix(suffix) for suffix in _SYMBOL_SUFFIXES)]
     return {file.name: file for file in reversed(beside) if file.is_file()}.values()

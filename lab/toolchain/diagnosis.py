@@ -1,4 +1,4 @@
-"""Whose fault it is when the compiler or the linker fails: a mistake in the user's source, or trouble of this host.
+"""Why the compiler or the linker failed: a mistake in the user's source, or a problem of this host.
 
 What is wrong in a source is a ConfigError (usage) with the tool's own words, file and line, and what to do where that is known:
 above all where a driver was written for Microsoft's compiler, and mingw-w64's has no such thing.
@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.errors import ConfigError, HostToolError, LabError
 from lab.host.textfile import SAVE_AS_UTF8, marked_encoding
 
-#: What the tools say when they are not to blame the source: damage, a full disk, no memory, a killed process.
+#: Messages of the tools that do not come from the source: damage, a full disk, no memory, a killed process.
 _HOST = re.compile(
     r"internal compiler error|Killed signal|terminated with signal|[Oo]ut of memory|memory exhausted|Cannot allocate memory"
     r"|No space left|Input/output error|cannot execute|installation problem|not supported by iconv|no iconv implementation"
@@ -27,14 +27,14 @@ _MISSING = re.compile(r"fatal error: '?(?P<name>.+?)(?:: No such file or directo
 _UNDEFINED = re.compile(r"undefined reference to [`‘](?P<name>[^'’]+)['’]")
 # ld writes no blank in front of the name of a file that it does not know.
 _ERROR_LINE = re.compile(r"error:|undefined reference|multiple definition|\bld:")
-#: A library that is not there, by its name; one that is none, by its path.
+#: The name of a library that does not exist; the path of a file that is not a library.
 _LIBRARY = re.compile(r"cannot find -l(?P<name>[^\s:]+)|\bld: ?(?P<path>/[^:\n]+): file format not recognized")
 _SHOWN = 24
 _FINISHED = "build it with the WDK and name the finished .sys as `image`, without `sources`"
 #: Seen with 19.1.7: `__try { flag ? one() : two(); }`, where both give a value.
 _CLANG_CRASHED = re.compile(r"clang frontend command failed|PLEASE submit a bug report|^ *#\d+ 0x.*\bclang::", re.MULTILINE)
 _FRAME = re.compile(r" *#\d+ 0x")
-#: How Clang ends; it quotes lines with __try in them, and means something else.
+#: Last line of Clang's output: it may quote a line with __try for another reason.
 _BY_CLANG = re.compile(r"^\d+ (?:warnings?|errors?)(?: and \d+ errors?)? generated\.$", re.MULTILINE)
 #: What GCC says to __try; `try` and `except` are Microsoft's macros for it, and GCC shows the line.
 _SEH = (
@@ -108,7 +108,7 @@ _HEADERS = (
 
 
 def refuse_utf16(folder: Path, names: Iterable[str]) -> None:
-    """Refuse sources and headers in UTF-16, which GCC takes for thousands of stray characters.
+    """Refuse sources and headers in UTF-16, for which GCC would report thousands of stray characters.
 
     Args:
         folder: What the names are relative to.
@@ -123,19 +123,19 @@ def refuse_utf16(folder: Path, names: Iterable[str]) -> None:
             with file.open("rb") as stream:
                 start = stream.read(4)
         except OSError:
-            continue  # the compiler says it better
+            continue  # the compiler reports it better
         # Without a mark, every other byte of a source's first characters is zero.
         if marked_encoding(start) == "utf-16" or (b"\0" in start[:2] and any(start)):
             raise ConfigError("is UTF-16, which the compiler cannot read", file=str(file), hint=SAVE_AS_UTF8)
 
 
 def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
-    """What a failure of the compiler or of the linker means for the user.
+    """The error for the user that a failure of the compiler or of the linker means.
 
     Args:
         error: The failure.
         folder: Of the sources: the names in the tool's words are relative to it.
-        manifest: The component's manifest, for what has no place in a source.
+        manifest: The component's manifest, for errors without a line in a source.
 
     Returns:
         A ConfigError for a mistake in the source; else ``error``, with a hint where there is one.

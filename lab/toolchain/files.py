@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writes files in one step, so that no reader ever sees half of one."""
 
 from __future__ import annotations
 

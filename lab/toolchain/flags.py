@@ -1,4 +1,4 @@
-"""What the compiler and the linker are told: the lab's own options, and those of the manifest behind them."""
+"""Options of the compiler and the linker: the lab's own, then those of the manifest."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from lab.toolchain.manifest import Component
 Arch = Literal["x64", "x86"]
 #: What a component is linked to: the kernel, kernel32 alone, or kernel32 and the C library.
 Flavour = Literal["kernel", "bare", "c"]
-#: Who compiles; GCC assembles and links in any case.
+#: The compiler; GCC assembles and links in any case.
 By = Literal["gcc", "clang"]
 
 # -g changes no code; what it adds is stripped from the image, and kept in the file beside it.
 _COMPILE = ("-O2", "-g", "-Wall", "-Wextra", "-fno-ident")
 _STANDARD: dict[Language, tuple[str, ...]] = {"c": ("-std=gnu11",), "c++": ("-std=gnu++17",), "asm": ()}
-# Errors are what makes another driver than the source says: a function taken for one that returns int loses half of a pointer.
-# GCC 14 has most of them as errors by itself, and one more that Microsoft's compiler only warns of.
+# These warnings are errors, because the driver would not do what its source says: an undeclared function that is assumed to
+# return int loses half of a pointer. GCC 14 has most of them as errors by itself, and one more that Microsoft's compiler only
+# warns of.
 _ERRORS: dict[Language, tuple[str, ...]] = {
     "c": ("-Werror=implicit-function-declaration", "-Werror=implicit-int", "-Werror=int-conversion", "-Werror=return-type"),
     "c++": ("-Werror=return-type",),
     "asm": (),
 }
 _NO_ERROR: dict[Language, tuple[str, ...]] = {"c": ("-Wno-error=incompatible-pointer-types",), "c++": (), "asm": ()}
-# What code for Microsoft's compiler is full of: its pragmas and attributes, which say where code lies and which of its warnings
-# are meant; pool tags such as 'tag1'; a structure without a name inside of another one; annotations for its code analysis.
-# What drivers alone have of it is in wdk.h.
+# Constructs that are common in code for Microsoft's compiler: its pragmas and attributes, which place code and name its
+# warnings; pool tags such as 'tag1'; a structure without a name inside of another one; annotations for its code analysis. Those
+# of drivers only are in wdk.h.
 _MICROSOFT = (
     *("-fms-extensions", "-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-multichar"),
     *("-D__pragma(x)=", "-D_Interlocked_operand_=", "-D_Enum_is_bitflag_="),
 )
 _FLAVOUR: dict[Flavour, tuple[str, ...]] = {
     # Frames above a page would call a stack probe that the kernel does not have.
-    # GCC 12 takes the headers' reads relative to the GS segment for reads through a null pointer.
-    # What Microsoft's compiler lets pass and GCC takes for undefined. A loop over KEY_VALUE_PARTIAL_INFORMATION.Data, which is
-    # declared with one byte, in a structure with room behind it, ended after that byte: the driver was right, and accused.
-    # Left alone, <stdio.h> makes sprintf a function of mingw-w64's own C library; ntoskrnl.exe exports the plain one.
+    # GCC 12 mistakes reads of the headers relative to the GS segment for reads through a null pointer.
+    # Code that Microsoft's compiler accepts and GCC treats as undefined. A loop over KEY_VALUE_PARTIAL_INFORMATION.Data, which
+    # is declared with one byte, in a structure with more room after it, ended after that byte: a correct driver failed. Without
+    # these, <stdio.h> makes sprintf a function of mingw-w64's own C library; ntoskrnl.exe exports the plain one.
     "kernel": (
         *("-fno-strict-aliasing", "-fno-aggressive-loop-optimizations", "-fno-delete-null-pointer-checks", "-fwrapv"),
         "-D__USE_MINGW_ANSI_STDIO=0",
@@ -52,17 +53,17 @@ _FLAVOUR: dict[Flavour, tuple[str, ...]] = {
     "bare": ("-DLAB_FREESTANDING", "-fno-tree-loop-distribute-patterns", "-ffreestanding", "-fno-stack-protector"),
     "c": (),
 }
-# Nobody is there to unwind, to tell types, to guard statics, or to run destructors at the end.
+# Drivers have no runtime that unwinds, provides types, guards statics, or runs destructors at the end.
 _NO_CXX_RUNTIME = ("-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit")
-# RTL_CONSTANT_STRING of mingw-w64 takes a literal for a PWSTR, which C++ has forbidden; Microsoft's casts.
+# RTL_CONSTANT_STRING of mingw-w64 converts a literal to PWSTR, which C++ forbids; Microsoft's macro casts.
 _CXX: dict[Flavour, tuple[str, ...]] = {"kernel": (*_NO_CXX_RUNTIME, "-Wno-write-strings"), "bare": _NO_CXX_RUNTIME, "c": ()}
 # x64 keeps its unwind tables: the kernel debugger walks the stack by them.
 _ARCH: dict[Arch, tuple[str, ...]] = {"x64": (), "x86": ("-fno-asynchronous-unwind-tables",)}
-# What Clang does not know, or needs not be told: it has __pragma, and with -ffreestanding calls no memcpy for a loop.
+# Options that Clang does not know or need: it has __pragma, and with -ffreestanding calls no memcpy for a loop.
 _NOT_CLANG = frozenset(
     {"-fno-aggressive-loop-optimizations", "-fno-tree-loop-distribute-patterns", "-Wno-attributes", "-D__pragma(x)="}
 )
-# Its <intrin.h>, which every driver includes, warns of a header that it includes itself.
+# Its <intrin.h>, which every driver includes, warns about a header that it includes itself.
 _CLANG = (
     *(
         TARGET,
@@ -92,16 +93,17 @@ _API: dict[Api, tuple[str, str]] = {
     "win10": ("0x0A00", "0x0A000008"),
     "win11": ("0x0A00", "0x0A00000B"),
 }
-#: What mingw-w64's kernel headers lack. The compiler names them among the files that it read, so a change builds again.
+#: What mingw-w64's kernel headers lack. The compiler names them among the files that it read, so a change of them causes a new
+#: build.
 WDK = Path(__file__).with_name("wdk.h")
 KERNEL = Path(__file__).with_name("kernel")
-#: What Clang is told beside that.
+#: Options of Clang in addition.
 SEH = Path(__file__).with_name("seh.h")
 #: Headers of the driver kit that programs beside a driver include, and mingw-w64 lacks.
 PROGRAMS = Path(__file__).with_name("programs")
 
 # A kernel announces to its debugger only images with a debug directory, and this is the linker's way to write one. The id
-# is its hash of what it wrote: the same for the same image, whatever the file is called and wherever it lies.
+# is its hash of what it wrote: the same for the same image, whatever the file's name and folder.
 BUILD_ID = "-Wl,--build-id"
 # No -shared: Wine calls the entry point of a DLL as DllMain first. No --wdmdriver: that bit would make the service
 # manager refuse to stop a driver which was started as a plain service.
@@ -140,7 +142,7 @@ def flavour_of(component: Component) -> Flavour:
 def compile_flags(
     component: Component, arch: Arch, language: Language, defines: Sequence[str] = (), by: By = "gcc"
 ) -> list[str]:
-    """Options that do not depend on this host; those of the manifest come last, and so win.
+    """Options that do not depend on this host; those of the manifest come last, and so override them.
 
     Args:
         component: What is compiled.
@@ -181,7 +183,7 @@ def link_flags(component: Component, arch: Arch) -> list[str]:
 
 
 def libraries(component: Component) -> list[str]:
-    """What is linked behind the objects: the manifest's libraries, and those that everything is linked to."""
+    """Libraries to link after the objects: those of the manifest, then those of all components."""
     return [*(_library(component.folder, name) for name in component.manifest.libraries), *_LIBRARIES[flavour_of(component)]]
 
 
@@ -196,7 +198,7 @@ def languages(component: Component) -> frozenset[Language]:
 
 
 def build_text(component: Component, arch: Arch, by: By = "gcc") -> str:
-    """All that decides a build beside the files that it reads and the compiler itself, as one text."""
+    """Everything that a build depends on except the files that it reads and the compiler itself, as one text."""
     spoken = sorted(languages(component))
     lines: Iterator[Sequence[str]] = (compile_flags(component, arch, language, by=by) for language in spoken)
     manifest = component.manifest

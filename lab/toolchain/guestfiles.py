@@ -1,4 +1,4 @@
-r"""``files:`` of a manifest: what lies beside the driver in the guest, or at a place of its own there."""
+r"""``files:`` of a manifest: files that go into the guest, beside the driver or to a path of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lab.toolchain.buildkeys import relative_path
 
-#: What Windows has in no name, and what cmd reads something into.
+#: Characters that Windows forbids in a name, or that are special to cmd.
 _NAME = r"[^\\/:*?\"<>|&%^!\x00-\x1f]*[^\\/:*?\"<>|&%^!\x00-\x1f. ]"
 _WINDOWS_PATH = re.compile(rf"[A-Za-z]:(\\{_NAME})+")
 

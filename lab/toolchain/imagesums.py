@@ -1,6 +1,6 @@
 """Sums over a PE image: its checksum, and the digest that an Authenticode signature is made of.
 
-Both are taken over the bytes of the file. What a library writes again from the structures that it has read can be other bytes:
+Both are taken over the bytes of the file. A library that writes an image from its parsed structures may write other bytes:
 pefile leaves out the second half of a surrogate pair in a version resource.
 """
 
@@ -38,7 +38,7 @@ class SumsLayout:
 
 
 def sums_layout(image: pefile.PE) -> SumsLayout:
-    """Find these parts in the headers; nothing says yet that the table lies inside of the file."""
+    """Find these parts in the headers; the table may still lie outside of the file."""
     at = int(image.OPTIONAL_HEADER.get_field_absolute_offset("CheckSum"))
     directories = image.OPTIONAL_HEADER.DATA_DIRECTORY
     if len(directories) <= _SECURITY:
@@ -62,7 +62,7 @@ def checksum(pages: FilePages, layout: SumsLayout) -> int:
             total = (total + (int.from_bytes(data, "little") << (8 * (at % 2)))) % 0xFFFF
             nothing_yet = False
         at += len(data)
-    # Words that are not all zero never add up to zero: 0xffff and 0 are one number to the modulus.
+    # A sum of words that are not all zero is never zero: 0xffff and 0 are the same number to this modulus.
     folded = total or (0 if nothing_yet else 0xFFFF)
     return (folded + len(pages)) & 0xFFFFFFFF
 
@@ -85,7 +85,7 @@ def authenticode_digest(pages: FilePages, layout: SumsLayout, algorithm: str) ->
     for data in _without(pages, left_out):
         digest.update(data)
     if not layout.table_size:
-        # What signs an image fills it up to a multiple of eight first.
+        # Signing tools first pad an image to a multiple of eight.
         digest.update(bytes(-len(pages) % _ENTRY_BYTES))
     return digest.digest()
 

@@ -1,10 +1,10 @@
-"""What a build was made from, in the compiler's and the linker's own words, and whether all of that is still the same.
+"""The inputs of a build, from the output of the compiler and the linker, and whether all of them are unchanged.
 
 Both tools can write down every file that they read (``-M``, ``--dependency-file``), as a rule of a makefile. The content of
 each counts, wherever it lies: headers beside the component, those of the compiler, and the libraries that were linked.
 
-The list tells nothing of files that were sought in vain. One that appears later where a search begins, with the name of a file
-that was found further on, would be read in its place: such names are looked for as well.
+The list does not contain files that were searched for and not found. A file that appears later in an earlier folder of the
+search, with the name of a file that was read, would be read in its place: such names are checked, too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab.toolchain.files import sha256_of
 
-#: Variables by which the user's shell has the compiler read, or write, something else.
+#: Environment variables that make the compiler read, or write, other files.
 ENVIRONMENT = ("CPATH", "C_INCLUDE_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "LIBRARY_PATH", "SOURCE_DATE_EPOCH")
 #: Of these, the ones that hold folders of headers.
 _HEADER_PATHS = ("CPATH", "C_INCLUDE_PATH")
@@ -37,8 +37,8 @@ class Inputs:
 
     Attributes:
         files: Path, as the tool wrote it (relative to the component's folder, or absolute) → SHA-256.
-        shadows: Files that were there already although no tool read them, and that have such a name and place that one
-            might: a file more, or one less, and the search may end elsewhere.
+        shadows: Existing files that no tool read, with names and places that a search could find: when one appears or
+            disappears, the search may have another result.
     """
 
     files: Mapping[str, str]
@@ -62,7 +62,7 @@ class FileHashes:
 
 
 def parse_dependencies(text: str) -> list[str]:
-    """The files behind the colon of a makefile's first rule, as GCC and ld write it, each once and in their order.
+    """The files after the colon of a makefile's first rule, as GCC and ld write it, each once and in their order.
 
     ld adds a rule without files for each of them, so that make does not mind one that is gone; those say nothing more.
 
@@ -78,7 +78,7 @@ def parse_dependencies(text: str) -> list[str]:
 def take_inputs(folder: Path, names: Iterable[str], search: Sequence[str] = ()) -> Inputs:
     """Read the files of these names, which are relative to a component's folder, as they are now.
 
-    A name that is not there any more has an empty hash, so that the build does not count as up to date.
+    A file that no longer exists has an empty hash, so that the build does not count as up to date.
 
     Args:
         folder: The component's folder.
@@ -107,7 +107,7 @@ def unchanged(inputs: Inputs, folder: Path, hashes: FileHashes, search: Sequence
 
 
 def environment() -> list[str]:
-    """What the user's environment says to the compiler, as ``NAME=VALUE``."""
+    """The user's environment variables that the compiler reads, as ``NAME=VALUE``."""
     return [f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ]
 
 

@@ -14,9 +14,9 @@ from lab.host.assets import data_root
 from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
 
 _LOG = logging.getLogger(__name__)
-#: How deep below a project its manifests are sought. Without a repository or a lab file, the folder may be anybody's home.
+#: How deep below a project manifests are searched for. Without a repository or a lab file, the folder may be a home folder.
 _DEPTH, _DEPTH_ANYWHERE = 6, 2
-#: Folders of other people's files and of builds.
+#: Folders of third-party files and of builds.
 _SKIPPED = frozenset({"build", "out", "node_modules", "site-packages", "venv", "__pycache__"})
 
 
@@ -27,7 +27,7 @@ class Found:
     Attributes:
         components: By name.
         ambiguous: Name → the manifests that have it; such a component is named by its path.
-        broken: Manifest → why it cannot be read. It is nobody's business until it is named.
+        broken: Manifest → why it cannot be read. It matters only when it is named.
     """
 
     components: dict[str, Component] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Found:
 
 
 def known_components(project: Path | None = None) -> dict[str, Component]:
-    """Everything that can be told by name: what the user's project can build, and the lab's own.
+    """All components that have a name: those of the user's project, and the lab's own.
 
-    A name that the project has, too, is the project's.
+    A name that both have means the project's.
 
     Args:
         project: The user's project; None finds it from the current folder.
@@ -95,7 +95,7 @@ def project_components(project: Path) -> Found:
 
 
 def refuse_unsound(found: Found) -> None:
-    """Refuse what :func:`project_components` left out, for whoever asked for all of a project.
+    """Refuse what :func:`project_components` left out, when all of a project is asked for.
 
     Raises:
         ConfigError: A manifest cannot be read, or two have one name.
@@ -108,7 +108,7 @@ def refuse_unsound(found: Found) -> None:
 
 
 def unknown_name(name: str, known: Iterable[str], project: Path | None = None) -> ConfigError:
-    """The error for a name that :func:`known_components` does not have: it may be there twice, or its manifest may be wrong."""
+    """The error for a name that :func:`known_components` lacks: two manifests may have it, or its manifest may be wrong."""
     found = project_components((project or user_project()).resolve())
     if name in found.ambiguous:
         places = " and ".join(map(str, found.ambiguous[name]))

@@ -21,7 +21,7 @@ Kind = Literal["driver", "program"]
 #: A folder's manifest; a folder with several components has several files that end in it.
 MANIFEST_NAME = "driver.yaml"
 
-#: What people call a thing that does not exist: "Driver services do not receive these arguments",
+#: Names that users give to arguments of driver services, which do not exist: "Driver services do not receive these arguments",
 #: https://learn.microsoft.com/windows/win32/api/winsvc/nf-winsvc-startservicew
 _NO_ARGUMENTS = frozenset({"arguments", "args", "parameters", "start_arguments", "start_parameters"})
 _OF_DRIVERS = ("service", "links", "clients", "registry", "files", "needs", "inf")
@@ -69,8 +69,8 @@ class DriverManifest(BuildKeys):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
-            # rot13 and base64 are codecs, too, but none of text: str.encode says so. DbgPrint prints narrow strings, whose
-            # ASCII characters are bytes: UTF-16 has none.
+            # rot13 and base64 are codecs, too, but not of text, so that str.encode refuses them. DbgPrint prints narrow
+            # strings, whose ASCII characters are bytes: UTF-16 has none.
             if _ASCII.encode(value) != _ASCII.encode("ascii"):
                 raise LookupError(value)
             return codecs.lookup(value).name
@@ -126,7 +126,7 @@ class Component:
 
     Attributes:
         file: The manifest's path.
-        manifest: What it says.
+        manifest: Its content.
         registry: Its registry values.
         programs: The clients that it describes itself.
         lines: Key of the manifest → its line.
@@ -153,7 +153,7 @@ class Component:
 
     @property
     def identity(self) -> tuple[Path, str]:
-        """Tells it from all others: one manifest may describe a driver and its clients."""
+        """Unique among all components: one manifest may describe a driver and its clients."""
         return self.file, self.name
 
     @property
@@ -238,7 +238,7 @@ def _check_names(component: Component) -> None:
 
 
 def _check_places(component: Component) -> None:
-    """Refuse two files for one place in the guest, where large and small letters are the same."""
+    """Refuse two files with one path in the guest, which ignores case."""
     manifest = component.manifest
     taken = {component.image_name.lower(): component.image_name}
     if manifest.inf:
@@ -254,7 +254,7 @@ def _check_places(component: Component) -> None:
 
 
 def _check_files(component: Component, document: YamlDocument) -> None:
-    """Refuse names of files and folders that are not there."""
+    """Refuse names of files and folders that do not exist."""
     manifest, folder = component.manifest, component.folder
     named = {
         "sources": manifest.sources,

@@ -19,7 +19,7 @@ PACKAGES_FILE = "packages.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
-    """Where something was written, as :class:`~lab.errors.ConfigError` tells it; empty where nobody knows."""
+    """A place in a file, as :class:`~lab.errors.ConfigError` shows it; empty where it is unknown."""
 
     file: str = ""
     key: str = ""
@@ -28,7 +28,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedFile:
-    """A file that a driver brings along.
+    """A file that a driver's manifest lists.
 
     Attributes:
         path: The run's own copy.
@@ -60,10 +60,10 @@ class DriverPackage:
         symbols: What a debugger or a reader needs to understand addresses in it: an image with symbols, a PDB, a linker map.
         registry: File for ``reg import`` with the values below its service's key; None when it has none.
         registry_spot: The values in the manifest.
-        files: What lies beside it, or elsewhere, in the guest.
-        needs: Names of drivers that are loaded before it and unloaded behind it.
+        files: Files beside it, or elsewhere, in the guest.
+        needs: Names of drivers that are loaded before it and unloaded after it.
         inf: Name of the INF, one of ``files``, by which its package is installed; empty for a plain service.
-        origin: The file that ``image`` is a copy of: the build, or the user's own file. None where nobody told.
+        origin: The file that ``image`` is a copy of: the build, or the user's own file. None where that is unknown.
         provenance: Where it comes from.
     """
 
@@ -95,7 +95,7 @@ _PACKAGES = TypeAdapter(tuple[DriverPackage, ...])
 
 
 def read_packages(folder: Path) -> tuple[DriverPackage, ...] | None:
-    """What :func:`resolve_drivers` has put into a folder; None when it has not, or did not come to its end."""
+    """What :func:`resolve_drivers` has put into a folder; None when it has not run, or was interrupted."""
     try:
         return _PACKAGES.validate_python(json.loads((folder / PACKAGES_FILE).read_bytes()))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A file's bytes by pages, so that a look into a file of gigabytes takes a few of them and never the whole."""
+"""A file's bytes, read page by page, so that a few reads are enough even for a file of gigabytes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LONGEST = 256 << 20
 
 
 class FilePages:
-    """Looks like the ``bytes`` of a file for those who take slices of it (pefile does).
+    """Behaves like the ``bytes`` of a file for code that takes slices of it, such as pefile.
 
-    Read, not mapped: a mapped file that somebody cuts off meanwhile kills the process that reads it.
+    Read, not mapped: when another process truncates a mapped file, its reader is killed.
 
     Args:
         file: Opened for reading; stays the caller's.
@@ -42,7 +42,7 @@ class FilePages:
         """``size`` bytes from ``offset`` on; fewer at the end of the file.
 
         Raises:
-            ValueError: So many at once are in no image.
+            ValueError: No image has a structure of that size.
         """
         end = min(offset + size, self._size)
         if end - offset > _LONGEST:

@@ -1,4 +1,4 @@
-"""Checks a finished image: is it a driver that Windows would load, and that does nothing unsafe by construction?"""
+"""Checks a finished image: is it a driver that Windows would load, without anything that is unsafe by construction?"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RELOCATIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What an image says of itself.
+    """Facts about an image, from its headers.
 
     Attributes:
         path: The file.
@@ -45,7 +45,7 @@ class ImageFacts:
         native: True for the native subsystem, which drivers have.
         imports: Module (lower case) -> imported names (``#N`` for an ordinal).
         problems: Why Windows would not load it as the kind that was asked for; empty when all checks passed.
-        remarks: What is no fault of a driver from elsewhere, and what the lab's own builds must not have.
+        remarks: Findings that are errors in the lab's own builds only.
         signatures: Its signatures, see :func:`lab.toolchain.authenticode.read_signatures`.
     """
 
@@ -62,10 +62,10 @@ class ImageFacts:
 def inspect(path: Path, kind: Kind = "driver") -> ImageFacts:
     """Read an image, and list what is wrong with it and what is unusual.
 
-    The file is read by pages, whatever its size; for checksum and signature it passes through once for each.
+    The file is read by pages, whatever its size; checksum and signature each read it once.
 
     Raises:
-        ConfigError: The file cannot be read, is empty, is cut off, or is no PE image.
+        ConfigError: The file cannot be read, is empty, is cut off, or is not a PE image.
     """
     with opened(path) as (pages, image):
         try:

@@ -1,4 +1,4 @@
-"""Opens a PE image by pages, and says in words what is wrong with a file that is none."""
+"""Opens a PE image by pages, with errors that say what is wrong with another file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.toolchain.pages import FilePages
 
 _SHORTEST = 0x40
 _AGAIN = "build or copy it again"
-#: How files begin that people name by mistake.
+#: First bytes of files that users name by mistake.
 _OTHER_FILES = (
     (b"version https://git-lfs", "a Git LFS pointer: `git lfs pull` gets the file"),
     (b"\x7fELF", "an ELF file of Linux"),
@@ -30,10 +30,10 @@ def opened(path: Path) -> Iterator[tuple[FilePages, pefile.PE]]:
     """Open an image and read its headers and its table of sections.
 
     Gives:
-        The file's bytes, and pefile's view of it, into which no directory was read yet.
+        The file's bytes, and pefile's view of it without any directory.
 
     Raises:
-        ConfigError: The file cannot be read, is empty, is cut off, or is no PE image.
+        ConfigError: The file cannot be read, is empty, is cut off, or is not a PE image.
     """
     try:
         with path.open("rb") as file:
@@ -83,5 +83,5 @@ def section_name(section: pefile.SectionStructure) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a file of a stranger, for a terminal: what steers one is shown, not sent."""
+    """Text from an untrusted file, safe for a terminal: control characters are escaped."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

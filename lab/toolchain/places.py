@@ -1,4 +1,4 @@
-"""Where builds go, and files there that a build must not replace because they are somebody else's."""
+"""Where builds go, and which files there a build must not replace."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def build_place(component: Component, arch: Arch, project: Path, out: Path | Non
 def place_of(component: Component, folder: Path, project: Path) -> Path:
     """Where a component of the user is built, below a folder of builds.
 
-    One of the project has that folder itself, flat, unless the file there is somebody else's: of another manifest, or not
-    built here. Two manifests of one driver share its name, and nothing else.
+    A component of the project is built in that folder itself, unless the file there belongs to another manifest, or was not
+    built here. Two manifests of one driver have nothing in common but its name.
 
     Args:
         component: What is built.
@@ -70,7 +70,7 @@ def place_of(component: Component, folder: Path, project: Path) -> Path:
 
 
 def _make_out(out: Path) -> Path:
-    """The project's folder of builds, made if it is missing, and then out of the way of version control."""
+    """The project's folder of builds, made if it is missing, and then excluded from version control."""
     if not out.is_dir():
         out.mkdir(parents=True, exist_ok=True)
         (out / ".gitignore").write_text("*\n", encoding="ascii")
@@ -78,7 +78,7 @@ def _make_out(out: Path) -> Path:
 
 
 def symbol_file(image: Path) -> Path:
-    """The symbols of a driver that was built here, out of the way of what users put beside it."""
+    """The symbols of a driver that was built here, under a name that users' files do not have."""
     return image.parent / ".symbols" / f"{image.stem}.dbg"
 
 
@@ -97,7 +97,7 @@ def refuse_clashes(components: Sequence[Component]) -> None:
 
 
 def refuse_foreign(component: Component, out: Path) -> None:
-    """A file without a stamp was not built here, and one of another component is that one's: both stay."""
+    """Refuse to replace a file without a stamp, which was not built here, or a file of another component."""
     target = out / component.image_name
     if not target.exists():
         return

@@ -1,8 +1,8 @@
-"""Whether an address is that of an instruction of a driver which only a kernel may execute.
+"""Whether the instruction at an address in a driver is privileged.
 
-A guest whose drivers run without a kernel's privilege ends a driver at such an instruction, and that is the guest's lack. A
-driver that jumps into other people's bytes meets one there by chance (the letters l to o are port input and output), and that
-is its own fault.
+A guest whose drivers run without a kernel's privilege ends a driver at such an instruction: that is a limit of the guest. A
+driver that jumps into data may execute such an instruction by chance (the letters l to o are port input and output): that is
+the driver's fault.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _PREFIXES = frozenset(b"\x66\x67\x2e\x36\x3e\x26\x64\x65\xf0\xf2\xf3")
 _REX = range(0x40, 0x50)
 #: Intel SDM, volume 3, "Privileged Instructions", and what the I/O privilege level governs: in, out, ins, outs, cli, sti.
 _ONE_BYTE = frozenset(b"\x6c\x6d\x6e\x6f\xe4\xe5\xe6\xe7\xec\xed\xee\xef\xf4\xfa\xfb")
-#: Behind 0F: lldt and ltr, lgdt and the like, clts, sysret, invd, wbinvd, mov to and from control and debug registers, wrmsr,
+#: After 0F: lldt and ltr, lgdt and the like, clts, sysret, invd, wbinvd, mov to and from control and debug registers, wrmsr,
 #: rdmsr, rdpmc, sysexit.
 _TWO_BYTES = frozenset(b"\x00\x01\x06\x07\x08\x09\x20\x21\x22\x23\x30\x32\x33\x35")
 
 
 def may_be_privileged(image: Path, address: int) -> bool:
-    """Whether a driver may have a privileged instruction at an address; where it was loaded is not known.
+    """Whether a driver may have a privileged instruction at an address; its load address is unknown.
 
     An image is loaded at a multiple of 64 KiB, so the address is one of a few offsets in its code.
 
     Args:
-        image: The driver's file. One that cannot be read may have it.
-        address: Where the instruction was met.
+        image: The driver's file. If it cannot be read, the answer is yes.
+        address: Where the instruction was executed.
     """
     try:
         with opened(image) as (_, pe):
@@ -55,7 +55,7 @@ def is_privileged(code: bytes, *, x64: bool) -> bool:
 
     Args:
         code: Up to fifteen bytes.
-        x64: 40 to 4F are prefixes there.
+        x64: x64 code, in which 40 to 4F are prefixes.
     """
     rest = code
     while rest and (rest[0] in _PREFIXES or (x64 and rest[0] in _REX)):

@@ -15,7 +15,7 @@ class Client:
 
     Attributes:
         name: What tests call it.
-        program: What it is built from; None for a finished file that no manifest tells of.
+        program: What it is built from; None for a finished file without a manifest.
         file: That file.
     """
 
@@ -29,8 +29,8 @@ def needed_by(
 ) -> dict[str, Component | None]:
     """The drivers that a driver needs, in its manifest's order.
 
-    A name is that of a driver of this run, else of the same folder, else of the project; a path is that of a manifest or of a
-    folder with one, from the manifest's folder.
+    A name is looked up among the drivers of this run, then of the same folder, then of the project. A path leads from the
+    manifest's folder to a manifest, or to a folder with one.
 
     Args:
         component: The driver.
@@ -42,7 +42,7 @@ def needed_by(
         Name → the driver; None for one of ``present``.
 
     Raises:
-        ConfigError: One is not there, is no driver, or is not told apart from others; with file and line.
+        ConfigError: One does not exist, is not a driver, or is ambiguous; with file and line.
     """
     found: dict[str, Component | None] = {}
     for number, name in enumerate(component.manifest.needs):
@@ -74,14 +74,14 @@ def needed_by(
 
 
 def load_order(names: Sequence[str], needs: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Some drivers and all that they need, each behind those that it needs.
+    """Some drivers and all that they need, each after those that it needs.
 
     Args:
         names: The drivers.
         needs: Driver → what it needs.
 
     Raises:
-        ValueError: One needs itself; the message is the ring: ``a → b → a``.
+        ValueError: One needs itself; the message is the cycle: ``a → b → a``.
     """
     order: dict[str, None] = {}
 
@@ -104,15 +104,15 @@ def clients_of(
 ) -> Iterator[Client]:
     """The clients of a driver, in its manifest's order.
 
-    A name is that of a program that the user has chosen, else of the same folder, else of the project.
+    A name is looked up among the programs that the user has chosen, then of the same folder, then of the project.
 
     Args:
         component: The driver.
         programs: Programs that are known by name.
-        chosen: Those that the user points at; they come first.
+        chosen: Those that the user named; they come first.
 
     Raises:
-        ConfigError: One is not there, or is no program; with file and line.
+        ConfigError: One does not exist, or is not a program; with file and line.
     """
     described = iter(component.programs)
     for number, client in enumerate(component.manifest.clients):
@@ -121,7 +121,7 @@ def clients_of(
             program = next(described)
             yield Client(program.name, program)
             continue
-        # Another project's program of the same name is not meant, see needed_by.
+        # The program of another project does not count, even with the same name; see needed_by.
         of_name = (group.get(client) for group in (chosen or {}, _beside(component), programs))
         known = next((part for part in of_name if part is not None and part.manifest.kind == "program"), None)
         if known is not None:

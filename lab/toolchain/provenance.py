@@ -1,4 +1,4 @@
-"""Where a driver comes from, for whoever reads a report later: its version, its signer, and the commit of its folder."""
+"""Where a driver comes from, for readers of a report: its version, its signer, and the commit of its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.host.process import run
 from lab.toolchain.peimage import opened
 
 _LOG = logging.getLogger(__name__)
-#: A repository of gigabytes on a slow disk; without its answer the report knows less, and that is all.
+#: Long enough for a repository of gigabytes on a slow disk; without an answer only this entry of the report is missing.
 _GIT_TIMEOUT_S = 20.0
 _OF_ANOTHER = frozenset(
     {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"}
@@ -30,7 +30,7 @@ class Provenance:
     Attributes:
         size: Bytes.
         file_version: Of its version resource, for example ``1.4.0.7``; empty where it has none.
-        signer: Common name of who signed it; empty where nobody did, or where the signature cannot be read.
+        signer: Common name of the signer; empty where the file is not signed, or the signature cannot be read.
         commit: Git commit of the folder that it was built from, all of it; empty where that is in no repository. Of a finished
             image: of the repository that it lies in.
         dirty: Something in that folder, or among the files that it was built from, is not as in the commit; of a finished
@@ -50,13 +50,13 @@ def file_version(image: Path) -> str:
     """The file version of an image's version resource; empty where it has none.
 
     Raises:
-        ConfigError: It is no PE image.
+        ConfigError: It is not a PE image.
     """
     with opened(image) as (_, parsed):
         try:
             parsed.parse_data_directories(directories=[_RESOURCES])
         except Exception as error:
-            # Damaged resources stop no driver from being loaded; pefile has errors of many kinds for them.
+            # Windows loads a driver with damaged resources, too; pefile raises errors of many kinds for them.
             _LOG.info("%s: its resources cannot be read: %s", image, error)
             return ""
         fixed = getattr(parsed, "VS_FIXEDFILEINFO", None)
@@ -91,15 +91,13 @@ def commit_of(folder: Path, files: Iterable[Path] = ()) -> tuple[str, bool | Non
 def commit_around(folder: Path) -> tuple[str, bool | None]:
     """The commit of the repository around a finished image, and whether the repository differs from it.
 
-    What the image was built from may lie anywhere in the repository; its own folder is often one that git ignores, and says
-    nothing.
+    The sources of the image may be anywhere in the repository; its own folder is often one that git ignores.
 
     Args:
         folder: The image's folder.
 
     Returns:
-        As :func:`commit_of`. Where nothing differs but files that git does not know, that is unknown, too: they may be
-        sources, or results of earlier runs.
+        As :func:`commit_of`. Also None where only untracked files differ: they may be sources, or results of earlier runs.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD").strip()
@@ -119,5 +117,5 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what a git around us has set: in a hook, GIT_DIR names another repository."""
+    """The environment without the variables of a calling git: in a hook, GIT_DIR names another repository."""
     return {name: value for name, value in environ.items() if name not in _OF_ANOTHER} | {"LC_ALL": "C"}

@@ -1,4 +1,4 @@
-"""Which files a driver is made of, by the compiler's own words: what a change of one of them reaches."""
+"""Which files a driver is made of, from the compiler's own lists, to find the drivers that a change affects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.toolchain.product import clients_of, needed_by
 from lab.toolchain.stamp import read_stamp
 
 _LOG = logging.getLogger(__name__)
-#: The compiler's own headers and libraries are no sources of anybody.
+#: The compiler's own headers and libraries do not count as sources.
 _SYSTEM = (Path("/usr"), Path("/opt"))
 
 
@@ -38,7 +38,7 @@ class DriverFiles:
 def driver_files(paths: Sequence[Path], *, arch: Arch, project: Path) -> list[DriverFiles]:
     """The files of drivers, as they were built last; of one that was not built, all files of its folder.
 
-    Those of the project that nobody names are among them: a test's marker may name them.
+    Drivers of the project that are not in ``paths`` are among them: a test's marker may name them.
 
     Args:
         paths: As the lab file and --driver name them.
@@ -55,7 +55,7 @@ def driver_files(paths: Sequence[Path], *, arch: Arch, project: Path) -> list[Dr
         with passed_over(_LOG, f"drivers that {component.name} needs", ConfigError):
             for need in _needs(component, known):
                 files |= set(_files(need, arch, project))
-        # A client that is wrong just now is told by the build.
+        # The build reports a client whose manifest is wrong just now.
         with passed_over(_LOG, f"clients of {component.name}", ConfigError):
             for client in clients_of(component, known):
                 files |= {client.file.resolve()} if client.file else set()
@@ -74,7 +74,7 @@ def _name_of(image: Path, known: Mapping[str, Component]) -> str:
 
 
 def _components(path: Path) -> list[Component]:
-    """What a path means; a manifest that is broken just now means all files beside it."""
+    """What a path means; for a manifest that is broken just now, all files beside it."""
     try:
         if path.is_file():
             return [load_component(path)] if path.suffix in (".yaml", ".yml") else []
@@ -106,7 +106,7 @@ def _files(component: Component, arch: Arch, project: Path) -> list[Path]:
         own = [path for path in folder.iterdir() if path.is_file()]
     else:
         own = [folder / name for name in stamp.inputs.files]
-        # One that the last build did not read yet, such as a source that was named since.
+        # A file that the last build did not read, such as a source that was added since.
         own += [folder / source for source in component.manifest.sources]
     brought = [file.path for file in component.manifest.files]
     own += [folder / name for name in (*brought, component.manifest.inf) if name]

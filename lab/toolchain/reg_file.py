@@ -1,6 +1,6 @@
 r"""``registry:`` of a manifest: typed values below a driver's service, and the ``.reg`` file that puts them into a guest.
 
-A value's type is told by its YAML, or named::
+The type of a value follows from its YAML, or is named::
 
     registry:
       Greeting: hello                                       # REG_SZ
@@ -105,7 +105,7 @@ def _values(document: YamlDocument, tree: Mapping[object, object], path: KeyPath
         if not name:
             raise _wrong(document, here, "has no name", "@ is the default value of a key")
         if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
-            # A line break in it would begin a line of its own in the file, and be a key or a value of somebody else's.
+            # A line break in it would begin a line of its own in the file, and be another key or value.
             key_said = dotted((*path, name.encode("unicode_escape").decode("ascii")))
             said = "has a control character in its name"
             raise ConfigError(said, file=document.file, key=key_said, line=document.line(here), hint="leave it out")

@@ -16,7 +16,7 @@ _NO_CODE = re.compile(
     r"""//(?:\\\r?\n|[^\n])*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?""",
     re.DOTALL,
 )
-# In C, Microsoft's headers define `try` and `except` as well; in C++, `try` is another thing.
+# In C, Microsoft's headers define `try` and `except` as well; in C++, `try` is a keyword with another meaning.
 _WORDS: dict[Language, re.Pattern[str]] = {
     "c": re.compile(r"\b(__try|_try|try(?=\s*\{))(?!\w)"),
     "c++": re.compile(r"\b(__try|_try)\b"),
@@ -45,7 +45,7 @@ class SehPlace:
 def seh_place(folder: Path, sources: Iterable[str], include: Sequence[str] = ()) -> SehPlace | None:
     """Where C and C++ sources, and those headers of the user that they include, use it first.
 
-    What the preprocessor leaves out counts as well: only the compiler itself could tell, and this decides which one it is.
+    Code that the preprocessor leaves out counts as well: only a compiler knows it, and this function decides which one is used.
 
     Args:
         folder: What the other paths are relative to.
@@ -65,7 +65,7 @@ def seh_place(folder: Path, sources: Iterable[str], include: Sequence[str] = ())
 
 
 def _code(text: str) -> str:
-    """The text without what is no code; its lines stay where they are."""
+    """The text without comments and strings; its lines keep their numbers."""
     return _NO_CODE.sub(lambda match: "\n" * match[0].count("\n") or " ", text)
 
 
@@ -81,7 +81,7 @@ def _with_headers(folder: Path, source: str, include: Sequence[str]) -> Iterator
             # Only ASCII matters here, and each byte is a character of this encoding.
             text = path.read_text(encoding="latin-1")
         except OSError:
-            continue  # the compiler says it better
+            continue  # the compiler reports it better
         yield Path(os.path.relpath(path, folder)).as_posix(), text
         places = [path.parent, folder, *(folder / name for name in include)]
         for name in _INCLUDE.findall(text):

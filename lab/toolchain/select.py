@@ -1,4 +1,4 @@
-"""Which drivers a run loads: those of its lab file, replaced or joined by those that the user points at or a test names."""
+"""Which drivers a run loads: those of its lab file, replaced or joined by those that the user or a test names."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def resolve_drivers(
 
     All of them, and their clients, are copied first; the packages are about the copies.
 
-    The user's files are only read. Where builds go says :func:`lab.toolchain.places.build_place`.
+    The user's files are only read. :func:`lab.toolchain.places.build_place` says where builds go.
 
     Args:
         paths: Each a ``driver.yaml``; a folder with some, or with folders that have some; a folder of ``.sys`` files; or a
             ``.sys`` file, which without a manifest must have the file name of a driver that is known, and replaces that one.
         beside: More of them, which those of ``paths`` replace or join: where a command line names drivers, the lab file's.
         names: More of them, by name, see :func:`lab.toolchain.known.known_components`.
-        present: Names of drivers that the run has already: those that need them get them, and none is taken once more.
+        present: Names of drivers that the run has already: other drivers may need them, and they are not prepared again.
         into: Folder of the copies, the run's own; it gets a list of the packages as well, see :func:`read_packages`. None: a
             new temporary folder, which is removed at the end of this process.
         arch: Processor of the guest.
-        out: Folder of all builds; None: the user's project, and the lab's own place for what is its own.
+        out: Folder of all builds; None: the user's project, and the lab's own folder for its own components.
         project: The user's project; None finds it from the current folder.
         key: Signs the builds; None: the lab's own.
         progress: Called with a line for each step.
@@ -108,7 +108,7 @@ def resolve_drivers(
     sources: dict[str, list[Path]] = {}
 
     def take(result: BuildResult) -> BuildResult:
-        """Under the lock of the builds: an image and its symbols belong together."""
+        """Copy a build under the lock of the builds, so that the image and its symbols belong together."""
         stamp = read_stamp(result.path)
         sources[result.name] = [Path(name) for name in stamp.inputs.files] if stamp else []
         copy = copies.driver(result.name, result.path) if result.kind == "driver" else copies.client(result.path)
@@ -139,7 +139,7 @@ def resolve_drivers(
 def _with_needs(
     chosen: dict[str, _Choice], known: Mapping[str, Component], present: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Add what the chosen drivers need, and what that needs; gives the needs of each by name."""
+    """Add the drivers that the chosen ones need, and so on; returns the needs of each by name."""
     needs: dict[str, tuple[str, ...]] = {}
     left = list(chosen)
     while left:
@@ -168,7 +168,7 @@ class _Brought(TypedDict):
 
 
 def _brought(component: Component, copies: RunCopies) -> _Brought:
-    """The run's own copies of what a driver brings along."""
+    """The run's own copies of the files that a driver's manifest lists."""
     manifest, service = component.manifest, component.service
     registry = (
         copies.made(component.name, f"{service}.reg", reg_file(service, component.registry)) if component.registry else None
@@ -176,7 +176,7 @@ def _brought(component: Component, copies: RunCopies) -> _Brought:
     placed = []
     for number, file in enumerate(manifest.files):
         path = component.folder / file.path
-        # One that goes to a place of its own may share its name with others, and all come into the guest in one folder.
+        # A file with a path in the guest may share its name with others, and all of them are delivered in one folder.
         copy, sha256 = copies.beside(component.name, path, f"{component.name}.{number}.{file.name}" if file.to else "")
         spot = _spot(component, "files", number, *(["to"] if file.to else []))
         placed.append(PlacedFile(path=copy, sha256=sha256, to=file.to, spot=spot))
@@ -201,7 +201,7 @@ def named_drivers(paths: Sequence[Path], *, project: Path | None = None) -> tupl
     Nothing is built. A path that means none of them, such as a folder of client programs, is left out.
 
     Raises:
-        ConfigError: A path is none of what is described there.
+        ConfigError: A path is not of a kind that is described there.
     """
     known = known_components(project)
     found = []
@@ -212,7 +212,7 @@ def named_drivers(paths: Sequence[Path], *, project: Path | None = None) -> tupl
 
 
 def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:
-    """What one path of the user means."""
+    """The components that one path of the user means."""
     if path.is_dir():
         if manifests_in(path):
             return [_finished_or_built(component) for component in load_folder(path)]
@@ -228,7 +228,7 @@ def _choices(path: Path, known: Mapping[str, Component]) -> list[_Choice]:
                 hint="`lab init` writes a manifest; docs/drivers.md lists its keys",
             )
         found = [_replacement(image, known) for image in images]
-        # A folder of builds may hold what serves the lab itself, too: that comes with the image of the guest.
+        # A folder of builds may also hold the lab's own guest programs, which are part of the guest's image.
         return [choice for choice in found if choice.component.manifest.under_test]
     if not path.exists():
         raise ConfigError("there is no such file or folder", file=str(path))
@@ -332,7 +332,7 @@ def _package(
 
 
 def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path] | None, compiler: str) -> Provenance:
-    """Without ``sources`` it is a finished image: nobody knows what it was built from."""
+    """Without ``sources`` it is a finished image: what it was built from is unknown."""
     if sources is None:
         commit, dirty = commit_around(folder)
     else:
@@ -348,7 +348,7 @@ def _provenance(facts: ImageFacts, folder: Path, sources: Sequence[Path] | None,
 
 
 def _loadable(image: Path, origin: Path, arch: Arch) -> ImageFacts:
-    """The least that the kernel asks of a finished driver; `lab driver check` is stricter. It is told of the user's file."""
+    """Check what the kernel requires of a finished driver; `lab driver check` is stricter. Errors name the user's file."""
     try:
         facts = pe.inspect(image)
     except ConfigError as error:

@@ -31,7 +31,7 @@ _TOOL = "osslsigncode"
 _TOOL_TIMEOUT_S = 60.0
 _LOCK_TIMEOUT_S = 60.0
 _DAY_S = 86400
-#: Part of what a build depends on: change it with the way in which drivers are signed.
+#: A build depends on it: change it together with the way in which drivers are signed.
 SCHEME = "sha256, page hashes, fixed time"
 #: Older ones wrote page hashes that Windows rejects.
 _OLDEST = (2, 5)
@@ -43,8 +43,8 @@ class SigningKey:
     """A certificate and its private key, as PEM files.
 
     Attributes:
-        certificate: May be shown to anybody; guests that check chains import it.
-        key: Readable by its owner only; never leaves this machine.
+        certificate: Public; guests that check chains import it.
+        key: Readable by its owner only; never leaves this host.
     """
 
     certificate: Path
@@ -57,7 +57,7 @@ class SigningKey:
 
 
 def signing_key(folder: Path | None = None) -> SigningKey:
-    """The lab's own key; made at the first call, the same ever after.
+    """The lab's own key; made at the first call.
 
     Args:
         folder: Where it lives; None: ``signing`` in the user's data folder.
@@ -92,8 +92,8 @@ def lab_certificate(folder: Path | None = None) -> str:
 def sign(source: Path, target: Path, name: str, key: SigningKey) -> None:
     """Write a signed copy of an unsigned image: SHA-256, with page hashes, without a time stamp.
 
-    The signing time in it is the day on which the certificate was made, so that one image and one certificate give
-    the same bytes every time, and a driver's hash says whether it is the same driver.
+    The signing time in it is the day on which the certificate was made, so that an image and a certificate give the same bytes
+    every time, and equal drivers have equal hashes.
 
     Args:
         source: The image; is not changed.
@@ -102,7 +102,7 @@ def sign(source: Path, target: Path, name: str, key: SigningKey) -> None:
         key: Signs.
 
     Raises:
-        ConfigError: The image is signed already: a second signature would hide whose it is.
+        ConfigError: The image is signed already: a second signature would hide the signer.
         HostToolError: osslsigncode is missing, too old, or refused the image.
     """
     require_tool()
@@ -122,7 +122,7 @@ def is_signed(image: Path) -> bool:
     """Whether the image carries any embedded signature.
 
     Raises:
-        ConfigError: It is no PE image.
+        ConfigError: It is not a PE image.
     """
     with opened(image) as (_, parsed):
         return bool(sums_layout(parsed).table_size)
@@ -132,7 +132,7 @@ def verify(image: Path, key: SigningKey) -> None:
     """Check that the image carries a valid signature of this key over exactly these bytes.
 
     Raises:
-        HostToolError: It does not; with osslsigncode's words.
+        HostToolError: It does not; with osslsigncode's output.
     """
     run(
         [_TOOL, "verify", "-CAfile", key.certificate, "-in", image],
@@ -182,7 +182,7 @@ def _make(target: SigningKey) -> None:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # A day early: a guest's clock may be behind.
+        # A day early: a guest's clock may be slow.
         .not_valid_before(now - datetime.timedelta(seconds=_DAY_S))
         .not_valid_after(now + datetime.timedelta(days=365 * _VALID_YEARS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

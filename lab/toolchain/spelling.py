@@ -1,6 +1,6 @@
 r"""Headers whose names are spelled as Windows takes them: ``<Ntddk.h>`` for ntddk.h, ``"..\Inc\Common.h"`` for ../inc/common.h.
 
-Windows looks at no case and takes both slashes, and drivers are full of both. For each such name a header is written that
+Windows ignores case and accepts both slashes, and drivers make use of that. For each such name, a header is written that
 includes the right one; the user's files stay as they are.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 _MISSING = re.compile(
     r"^(?P<file>[^:\n]+):\d+:\d+: fatal error: '?(?P<name>.+?)(?:: No such file or directory|' file not found)$", re.MULTILINE
 )
-#: A name may go up so many folders, and what is written for it still lies in the scratch folder.
+#: A name may go up so many folders: the header for it is still in the scratch folder.
 _DEPTH = "spelling/a/b/c"
 
 
@@ -36,7 +36,7 @@ class Spelling:
     systems: Sequence[Path]
 
     def flags(self) -> list[str]:
-        """What the compiler needs to find them, once there are any."""
+        """Options with which the compiler finds them; none as long as there are no headers."""
         place = self.work / _DEPTH
         return ["-iquote", ".", "-I", str(place)] if place.exists() else []
 

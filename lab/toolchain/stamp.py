@@ -1,4 +1,4 @@
-"""The stamp of a build: what it was made of, beside the finished file."""
+"""The stamp of a build: a record of its inputs beside the finished file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lab.toolchain.inputs import Inputs
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What is written down about a finished file.
+    """The record about a finished file.
 
     Attributes:
         manifest: Of the component that it was built from, relative to the folder of the file.
         recipe: See :func:`lab.toolchain.compile.recipe_hash`, and how it was signed.
         inputs: All files that were read.
         sha256: Of the finished file.
-        compiler: The first line of its ``--version``; empty in stamps of before.
+        compiler: The first line of its ``--version``; empty in stamps of older versions.
     """
 
     manifest: str

@@ -23,7 +23,7 @@ class LoadedSymbols:
     Attributes:
         name: The driver's.
         file: With its DWARF.
-        offset: From the addresses in the file to those in the guest.
+        offset: Difference between addresses in the guest and in the file.
         functions: Name → address in the guest.
     """
 
@@ -41,7 +41,7 @@ def loaded_symbols(package: DriverPackage, base: int) -> LoadedSymbols:
         base: Its address in the guest.
 
     Raises:
-        ConfigError: It has none that gdb reads.
+        ConfigError: It has no symbols that gdb can read.
     """
     file = next((one for one in package.symbols if one.suffix == ".dbg"), None)
     if file is None:

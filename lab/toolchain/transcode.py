@@ -1,7 +1,7 @@
-"""For Clang, which reads and writes UTF-8 alone: a driver's sources in another encoding, or with strings in one.
+"""Sources for Clang, which reads and writes UTF-8 only: those in another encoding, or with strings in another one.
 
-Each such file is written once more into the scratch folder, in UTF-8, with the narrow text beyond ASCII as the bytes that it is
-to have. Clang gets the copy where it opens the file, and tells the file's own name and lines (an overlay of its file system:
+Each such file is written once more into the scratch folder, in UTF-8, with escapes for the bytes of narrow text beyond ASCII.
+Clang reads the copy in place of the file, and reports the file's own name and lines (an overlay of its file system:
 https://clang.llvm.org/docs/ClangCommandLineReference.html, ``-ivfsoverlay``). The user's files stay as they are.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from lab.errors import ConfigError
 from lab.toolchain.charset import MARK_ALONE, UTF8, encoding_of
 
-#: Comments and names of headers; then text, with what stands in front of it. A string ends with its line at the latest.
+#: Comments and names of headers; then strings with their prefixes. A string ends with its line at the latest.
 _TOKEN = re.compile(
     r"""//(?:\\\r?\n|[^\n])*|/\*.*?(?:\*/|\Z)|^[ \t]*\#[ \t]*include[^\n]*"""
     r"""|(?P<kind>\b(?:u8|[LuU]))?(?P<text>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)""",
@@ -36,7 +36,7 @@ def transcoded(folder: Path, names: Iterable[str], encoding: str, work: Path) ->
         work: Scratch folder.
 
     Raises:
-        ConfigError: A string has what that encoding cannot say.
+        ConfigError: A string has a character that the encoding does not have.
     """
     if encoding == UTF8:
         return []

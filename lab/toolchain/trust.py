@@ -1,7 +1,7 @@
-"""What Windows says to the signatures of a driver, in words: whether it loads it, and only in test mode.
+"""How Windows judges the signatures of a driver, as text: whether it loads the driver, or only in test mode.
 
 By Microsoft's "Kernel-Mode Code Signing Requirements": a 64-bit kernel loads what is signed up to a root of Microsoft, by way
-of certificates that are in the file; in test mode, what has any signature that holds. A 32-bit kernel loads unsigned drivers.
+of certificates that are in the file; in test mode, a driver with any valid signature. A 32-bit kernel loads unsigned drivers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def refusal(signatures: Sequence[Signature], arch: Arch | None) -> str:
 
 
 def windows_says(signatures: Sequence[Signature], arch: Arch | None, trusted: Collection[str] = ()) -> str:
-    """What is to be known of Windows where a guest takes any driver: :func:`refusal`, or that test mode is needed.
+    """What a user must know about Windows when a guest loads any driver: :func:`refusal`, or that test mode is needed.
 
     Args:
         signatures: See :func:`lab.toolchain.authenticode.read_signatures`.
@@ -58,7 +58,7 @@ def windows_says(signatures: Sequence[Signature], arch: Arch | None, trusted: Co
 def driver_note(image: Path) -> str:
     """:func:`windows_says` for a file, for a guest that takes any driver; empty for what the lab's own key signed.
 
-    A file that cannot be read as an image has no note: whoever loads it says so.
+    A file that cannot be read as an image has no note: loading it gives the error.
     """
     try:
         facts = inspect(image)

@@ -16,7 +16,7 @@ from lab.bench.protocol import Measure
 
 
 def all_measures() -> tuple[Measure, ...]:
-    """Every measure; the short ones first, those that need the machine without other guests on it last."""
+    """Every measure; the short ones first, those that need the host without other guests last."""
     return (
         KdMeasure(),
         WinRmMeasure(),

@@ -1,4 +1,4 @@
-"""Bytes into the guest: over WinRM, by SFTP, by media, and as scripts do it over WinRM, in command lines of base64."""
+"""Bytes into the guest: over WinRM, by SFTP, by media, and over WinRM as scripts do it, in command lines of base64."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _CHUNK = 6000
 
 
 class MediaDrive(Protocol):
-    """A guest's CD drive as a way in."""
+    """A guest's CD drive as a way to copy files."""
 
     def put(self, transport: Transport, source: Path, target: str, *, timeout: float) -> None:
         """Make a medium of a file, put it into the drive, have the guest copy the file from it and compare the sums."""
 
 
 class FilesMeasure:
-    """Random bytes each way, other ones each time; the lab's ways compare sums in the guest, which is part of their times."""
+    """Random bytes for each way, different ones each time. The lab's ways compare sums in the guest, as part of their times."""
 
     name = "files"
     title = "one file into the guest"
@@ -62,7 +62,7 @@ class FilesMeasure:
 
     @staticmethod
     def _chunks(context: Context, port: int, transport: Transport) -> Series:
-        """Some chunks, and from their times the time of ten million bytes: all of them would take half an hour."""
+        """Copy some chunks, and extrapolate the time of ten million bytes: all of them would take half an hour."""
         credentials = context.credentials
         url = f"http://127.0.0.1:{port}/wsman"
         protocol = make_protocol(url, credentials.username, SecretStr(credentials.password))
@@ -95,7 +95,7 @@ def media_of(guest: LiveGuest) -> MediaDrive:
     """The guest's CD drive.
 
     Raises:
-        NotHere: It has none that files can be put into.
+        NotHere: The guest has none that accepts files.
     """
     drive: MediaDrive | None = getattr(getattr(guest, "delivery", None), "media", None)
     if drive is None:
@@ -107,7 +107,7 @@ def copies(context: Context, way: str, label: str, put: Callable[..., None]) -> 
     """Copy files of each size several times.
 
     Args:
-        context: Says how often, and keeps the time.
+        context: Says how often, and has the clock.
         way: Part of the series' keys.
         label: For people.
         put: Copies a file of the host to a path of the guest, see :meth:`lab.guest.protocol.Transport.put`.
@@ -118,7 +118,7 @@ def copies(context: Context, way: str, label: str, put: Callable[..., None]) -> 
             times = []
             for turn in range(context.repeat(5, 1, most=5)):
                 context.detail(f"{size} MB by {label}, {turn + 1}")
-                # Other bytes each time: what is in the guest already need not be copied.
+                # Different bytes each time: files that the guest already has are not copied again.
                 file = random_file(Path(scratch) / f"{way}-{size}-{turn}.bin", size, seed=turn)
                 begin = context.clock()
                 put(file, f"{_FOLDER}\\{file.name}", timeout=_TIMEOUT_S)
@@ -130,7 +130,7 @@ def copies(context: Context, way: str, label: str, put: Callable[..., None]) -> 
 
 
 def append_chunk(protocol: ShellProtocol, shell: str, chunk: bytes, target: str) -> None:
-    """Append a chunk to a file of the guest by a command line, in a shell that is kept.
+    """Append a chunk to a file of the guest by a command line, in a shell that stays open.
 
     Raises:
         TransportError: The command failed.

@@ -1,4 +1,4 @@
-"""The kernel-debugger port: what the decoder takes of a capture, and how fast a live host answers. Needs no guest."""
+"""The kernel-debugger port: how fast the decoder reads a capture, and how fast a live host answers. Needs no guest."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lab.prints.kd.process import start_collector
 from lab.prints.kd.record import Print, from_json
 
 _CAPTURE_BYTES = 8_000_000
-#: What one read of a live port returns at most: the collector's own figure is smaller still, a file's larger.
+#: Most bytes of one read of a live port; the collector reads less at a time, and a file more.
 _PIECE = 65536
 _SHORT = 20
-#: A Python starts in this time on any machine.
+#: A Python starts in this time on any host.
 _START_S = 30.0
 #: The longest print of Windows before version 10.
 _LONG = 512
@@ -116,7 +116,7 @@ def live(context: Context, count: int) -> tuple[float, int]:
     """Print to a live host.
 
     Args:
-        context: Keeps the time.
+        context: Has the clock.
         count: How many prints.
 
     Returns:
@@ -133,7 +133,7 @@ def live(context: Context, count: int) -> tuple[float, int]:
             with port:
                 took = print_all(port, texts, clock=context.clock)
         finally:
-            # Its port is closed: it ends by itself, after it has written all down.
+            # Its port is closed: it ends by itself, after it has written everything.
             collector.close(_START_S)
         lines = collector.records.read_text(encoding="utf-8").splitlines()
     arrived = {record.raw for line in lines if isinstance(record := from_json(line), Print)}

@@ -1,7 +1,7 @@
-"""The loop of who writes a driver: change it, save, `lab run` one test; and the same once more with nothing changed.
+"""The loop of a driver's developer: change it, save, `lab run` one test; and the same command again with nothing changed.
 
-Both are done by this lab and by an earlier commit of it, in turn, in copies of one small project. The earlier one comes from
-the repository around this package: it has a clone, an environment, a cache and an image of its own, made by its `ci/setup.sh`.
+This lab and an earlier commit of it do both in turn, in copies of one small project. The earlier one comes from the repository
+around this package: it has a clone, an environment, a cache and an image of its own, made by its `ci/setup.sh`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lab.host.paths import cache_dir
 from lab.host.process import find_program, run
 from lab.report.runfiles import read_run
 
-#: What the target of the loop is stated against.
+#: The commit that the loop's goal compares with.
 BEFORE = "f207318"
 #: The project: a driver, three tests of it, and a lab file.
 PROJECT = Path(__file__).parents[1] / "loop"
@@ -60,14 +60,14 @@ class Side:
 
 
 class LoopMeasure:
-    """Wall time of the whole command, as a person waits for it."""
+    """Wall time of the whole command, as a user waits for it."""
 
     name = "loop"
     title = "change a driver, save, and run one test of it"
     needs = f"the repository with commit {BEFORE}; its environment and image the first time: ten minutes; then two"
 
     def run(self, context: Context) -> Samples:
-        """In turn; each first run, which makes templates, is no reading."""
+        """Run both in turn; the first run of each, which makes templates, does not count."""
         if context.manifest.name != DEFAULT_IMAGE:
             raise NotHere(f"the loop is that of a user who names no guest, so of the guest {DEFAULT_IMAGE}")
         before = prepare_before(context)
@@ -93,7 +93,7 @@ class LoopMeasure:
             context.detail(f"{side.label}: first run")
             shutil.copytree(PROJECT, side.folder)
             run_once(context, side)
-        # A driver that was never built before: a template of one that an earlier bench has tested may be there still.
+        # A driver that was never built before: a template of a driver of an earlier bench may still exist.
         new = secrets.token_hex(4)
         for turn in range(1, context.repeat(5, 1, most=9) + 1):
             for side in sides if turn % 2 else sides[::-1]:
@@ -124,7 +124,7 @@ def series_of(sides: tuple[Side, ...]) -> tuple[Series, ...]:
 
 
 def save_change(folder: Path, greeting: str) -> None:
-    """Give the driver another text, and have its test want that; a build that was not the tested one would be red."""
+    """Give the driver another text, and let its test expect it, so that a test of an old build fails."""
     for name in _EDITED:
         text = (PROJECT / name).read_text(encoding="utf-8")
         if _GREETING not in text:
@@ -133,13 +133,13 @@ def save_change(folder: Path, greeting: str) -> None:
 
 
 def run_once(context: Context, side: Side) -> float:
-    """Run the test by the user's own command.
+    """Run the test by the user's command.
 
     Returns:
         Host seconds.
 
     Raises:
-        HostToolError: It was not green, or not one test: its time would say nothing.
+        HostToolError: The test failed, or more or fewer than one ran: the time would mean nothing.
     """
     argv: list[str | Path] = [side.command, *_COMMAND]
     begin = context.clock()
@@ -155,7 +155,7 @@ def run_once(context: Context, side: Side) -> float:
 
 
 def own_command() -> Path:
-    """The command that a user types, beside the Python that runs this."""
+    """The command that a user types, from the folder of the running Python."""
     return Path(sys.executable).with_name("lab")
 
 
@@ -163,7 +163,7 @@ def prepare_before(context: Context, source: Path = Path(__file__).parents[3]) -
     """The clone of the earlier commit, made ready by its own set-up; minutes the first time.
 
     Args:
-        context: Told what is being done.
+        context: Shows what is being done.
         source: The repository.
 
     Raises:

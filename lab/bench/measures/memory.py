@@ -46,7 +46,7 @@ def pss_of(pid: int, *, proc: Path = Path("/proc")) -> int:
     """Proportional set size of a process in bytes: its own pages, and its part of those that it shares.
 
     Raises:
-        LabError: The kernel does not tell.
+        LabError: The kernel does not report it.
     """
     try:
         text = (proc / str(pid) / "smaps_rollup").read_text(encoding="ascii")

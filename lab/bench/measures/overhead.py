@@ -2,8 +2,8 @@
 
 Real tests run on a real guest, in a child with :mod:`lab.bench.stopwatch` loaded, which notes for each test: the wall time from
 the first hook to the last, the part of it that passed inside of calls to the guest, and the processor time that the calling
-thread spent in those calls. The overhead is wall time minus guest calls plus that processor time: everything that the
-lab computes on a test's way counts, and what it waits for does not. pytest's own share is in it.
+thread spent in those calls. The overhead is wall time minus guest calls plus that processor time: all computation of the lab
+during a test counts, and waiting does not. pytest's own share is included.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _DEADLINE_S = 900.0
 
 
 class OverheadMeasure:
-    """One worker without xdist, so that the tests run in the process that is watched."""
+    """One worker without xdist, so that the tests run in the process that is measured."""
 
     name = "overhead"
     title = "the lab's own time for one test, the guest's excluded"
     needs = "one guest of its own; a minute"
 
     def run(self, context: Context) -> Samples:
-        """Run the tests and read the watch."""
+        """Run the tests and read the timings."""
         folder = context.out / self.name
         folder.mkdir(parents=True, exist_ok=True)
         context.end_guest()
-        # The first test has the process warm up, and perhaps a template made.
+        # The first test includes warm-up, and perhaps the making of a template.
         timings = self._run(context, folder)[1:]
         if not timings:
             raise HostToolError(["pytest"], 0, message="fewer than two tests ran", hint=f"read {folder}")

@@ -1,6 +1,6 @@
-"""The same guest driven by a tool that others use: labgrid's QEMUDriver, cold booted to the first answered command.
+"""The same guest driven by another tool: labgrid's QEMUDriver, from a cold boot to the first answered command.
 
-labgrid lives in a Python of its own (`bash ci/peer.sh` makes it): it brings a pytest plugin that must not get into the lab's.
+labgrid lives in a Python of its own (`bash ci/peer.sh` makes it): it has a pytest plugin that the lab's tests must not load.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.host.process import find_program, run
 #: Where `ci/peer.sh` puts labgrid.
 PEER_VENV = ".venv-peer"
 SCRIPT = Path(__file__).parents[1] / "peer" / "labgrid_boot.py"
-#: The free guest's word on its console that programs can run; vm-images/wine/README.md.
+#: The free guest's line on its console when programs can run; vm-images/wine/README.md.
 _READY = "lab: wine ready"
 _COMMAND = "echo lab"
 _GRACE_S = 60.0
@@ -29,7 +29,7 @@ _HINT = "bash ci/peer.sh makes the Python of labgrid anew"
 
 
 class PeerJob(TypedDict):
-    """What :mod:`lab.bench.peer.labgrid_boot` is told; seconds, MiB and paths."""
+    """The input of :mod:`lab.bench.peer.labgrid_boot`; seconds, MiB and paths."""
 
     qemu: str
     accelerator: str
@@ -51,7 +51,7 @@ class PeerJob(TypedDict):
 
 
 class PeerMeasure:
-    """Both boot the same kernel, disk and machine, in turn, and both count to a command over SSH: labgrid has no WinRM."""
+    """Both boot the same kernel, disk and VM in turn, and both measure until a command over SSH: labgrid has no WinRM."""
 
     name = "peer"
     title = "a fresh guest over SSH: the lab against labgrid's QEMUDriver"
@@ -97,7 +97,7 @@ def find_peer(given: Path | None) -> Path:
 
 
 def peer_job(context: Context, folder: Path) -> PeerJob:
-    """What labgrid needs to know to start the machine that the lab starts.
+    """What labgrid needs to know to start the same VM as the lab.
 
     Raises:
         NotHere: This image cannot be started that way.
@@ -116,12 +116,12 @@ def peer_job(context: Context, folder: Path) -> PeerJob:
         cpu=machine.cpu_kvm if context.accelerator == "kvm" else machine.cpu_tcg,
         smp=machine.smp,
         memory_mb=machine.memory_mb,
-        # What follows the model's name are options of -device, which -nic does not take.
+        # After the model's name come options of -device, which -nic does not accept.
         nic=machine.nic.partition(",")[0],
         kernel=str(context.image_dir / machine.kernel),
         initrd=str(context.image_dir / machine.initrd),
         disk=str(context.image_dir / machine.disk),
-        # labgrid itself says root=/dev/vda.
+        # labgrid itself adds root=/dev/vda.
         boot_args=" ".join(word for word in machine.append.split() if not word.startswith("root=")),
         username=context.credentials.username,
         keyfile=str(keyfile),

@@ -1,4 +1,4 @@
-"""Kernel prints: how many a second arrive, and whether one is missing. A driver of the bench's own numbers them."""
+"""Kernel prints: how many arrive in a second, and whether one is missing. The bench's own driver numbers them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Tally:
         lost: Numbers that are missing.
         gaps: Gaps that the source itself reports.
         span_s: Host seconds from the first print's arrival to the last one's.
-        in_order: The numbers came in their order.
+        in_order: The numbers arrived in order.
     """
 
     arrived: int
@@ -45,7 +45,7 @@ class Tally:
 
 
 class PrintsMeasure:
-    """One caller, then several at once, each print numbered; a marker behind them tells that all have had their time."""
+    """One caller, then several at once, each print numbered; a marker after them shows that all of them had time to arrive."""
 
     name = "prints"
     title = "kernel prints at the highest rate that a driver makes them"
@@ -88,7 +88,7 @@ class PrintsMeasure:
 
 
 def flood(guest: LiveGuest, each: int, callers: int, *, token: str) -> list[Record]:
-    """Have the driver print, and return all records up to a marker behind its last print.
+    """Make the driver print, and return all records up to a marker after its last print.
 
     Args:
         guest: With the driver loaded.

@@ -15,10 +15,10 @@ from lab.host.assets import checkout
 from lab.host.process import run
 from lab.report.runfiles import read_run
 
-#: All suites. The tests for two virtual CPUs are left out: they have the machine to themselves.
+#: All suites. The tests for two virtual CPUs are left out: they need the host without other guests.
 EVERYTHING = ("suites",)
 _SIDE_BY_SIDE = ("-m", "not lab_cpus")
-#: For a quick bench: that everything runs.
+#: For a quick bench, which only checks that everything runs.
 _SMALL = ("suites/sync/test_counter.py", "suites/sync/test_slots.py")
 _WORKERS = (1, 2, 4)
 _DEADLINE_S = 1800.0
@@ -26,7 +26,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {"cold": ("--no-fork",), "forked": ()}
 
 
 class SuitesMeasure:
-    """Wall time of the whole command, as a person waits for it: boot, tests and report."""
+    """Wall time of the whole command, as a user waits for it: boot, tests and report."""
 
     name = "suites"
     title = "`lab run` of the suites, from command to report"
@@ -41,7 +41,7 @@ class SuitesMeasure:
         notes = [f"tests: {' '.join((*suites, *choice))}"]
         ways = {"cold": "cold boots"}
         try:
-            # Made before the watch starts: a template outlives many runs.
+            # Made before the clock starts: a template serves many runs.
             context.detail("template")
             context.forks().take_snapshot()
             ways["forked"] = "forks"
@@ -74,7 +74,7 @@ class SuitesRun:
 
     Attributes:
         seconds: Of the whole command.
-        workers: How many there were: no more than the machine carries guests, and than there is work for.
+        workers: How many there were: no more than guests that the host can run, or than there is work for.
     """
 
     seconds: float
@@ -92,7 +92,7 @@ def run_suites(context: Context, suites: Sequence[str], *, workers: int, options
         folder: Gets the run's report.
 
     Raises:
-        HostToolError: A test was red, or the command failed: its time would say nothing.
+        HostToolError: A test or the command failed: the time would mean nothing.
     """
     argv = [sys.executable, "-m", "lab", "run", "--guest", str(context.image_dir), "--workers", str(workers)]
     argv += ["--accelerator", context.accelerator, "--out", str(folder), *options, *suites]
@@ -106,7 +106,7 @@ def run_suites(context: Context, suites: Sequence[str], *, workers: int, options
 
 
 def run_logged(argv: Sequence[str], log: Path, *, timeout: float) -> None:
-    """Run a program in the checkout; what it writes goes to a file.
+    """Run a program in the checkout; its output goes to a file.
 
     Raises:
         HostToolError: It did not end with 0, or not in time.
@@ -119,6 +119,6 @@ def run_logged(argv: Sequence[str], log: Path, *, timeout: float) -> None:
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment without what would make the child another run than a user's: pytest's and the lab's settings."""
+    """The environment without pytest's and the lab's settings, so that the child runs as a user's command does."""
     ours = ("LAB_CACHE", "LAB_DATA", "LAB_STATE")
     return {k: v for k, v in os.environ.items() if k in ours or not k.startswith(("PYTEST_", "LAB_"))}

@@ -1,6 +1,6 @@
 """A command over WinRM: the lab's transport against pywinrm's session and pypsrp, in turn, on one guest.
 
-Two commands, the same for every client: a line of cmd, `echo lab`, of which the protocol is the greater part, and a program,
+Two commands, the same for every client: a line of cmd, `echo lab`, in which the protocol takes most of the time, and a program,
 `drvprobe tick`, as the suites run it. The lab keeps its shell open, and starts a program directly; the others' convenience
 calls open a shell for each command, and `cmd` starts the program. On an emulated guest a process costs more than all requests.
 """
@@ -27,7 +27,7 @@ from lab.live.guest import LiveGuest
 from lab.live.payload import GUEST_FOLDER
 
 _HOST = "127.0.0.1"
-#: The least that a program of the suites does: it shows the clock.
+#: The smallest action of a program of the suites: it prints the clock.
 PROGRAM = f"{GUEST_FOLDER}\\drvprobe.exe"
 _TIMEOUT_S = 120
 
@@ -59,7 +59,7 @@ Client = Callable[[Command], bytes]
 
 
 class WinRmMeasure:
-    """Each client is connected, and its first commands thrown away; then they take turns, so that a drift hits all alike."""
+    """Each client connects, and its first commands do not count; then they take turns, so that a drift affects all alike."""
 
     name = "winrm"
     title = "a command over WinRM, answered"
@@ -100,7 +100,7 @@ class WinRmMeasure:
 def take_turns(
     clients: Mapping[str, Client], commands: Sequence[Command], context: Context
 ) -> dict[tuple[str, str], list[float]]:
-    """Have every client run every command once, unmeasured, then the wanted number of rounds.
+    """Run every command with every client once without a reading, then the wanted number of rounds.
 
     Args:
         clients: By key.
@@ -111,7 +111,7 @@ def take_turns(
         Host seconds by command and client.
 
     Raises:
-        TransportError: A client got something else than the command's words.
+        TransportError: A client got other output than the command's.
     """
     times: dict[tuple[str, str], list[float]] = {(command.name, key): [] for command in commands for key in clients}
     for turn in range(-1, context.repeat(20, 3)):
@@ -129,7 +129,7 @@ def take_turns(
 
 
 def guest_port(guest: LiveGuest, port: int | None) -> int:
-    """The port of 127.0.0.1 behind which a guest's port is.
+    """The port of 127.0.0.1 that is forwarded to a guest's port.
 
     Raises:
         NotHere: The guest's image does not offer it.
@@ -194,7 +194,7 @@ def _pypsrp_client(port: int, credentials: Credentials) -> Iterator[Client]:
 
 
 def _masked(run: Callable[[], bytes]) -> bytes:
-    """Run a client whose own frames hold the password, and let none of them into a traceback."""
+    """Run a client whose frames hold the password, and keep them out of tracebacks."""
     try:
         return run()
     except LabError:

@@ -1,8 +1,8 @@
-"""Boot a guest with labgrid's QEMUDriver, wait for its word on the console, run one command with its SSHDriver, end it.
+"""Boot a guest with labgrid's QEMUDriver, wait for its line on the console, run one command with its SSHDriver, end it.
 
 Stands alone: it runs in the Python in which labgrid is installed. Reads one JSON object from standard input (see
-:class:`lab.bench.measures.peer.PeerJob`) and writes one: the seconds of each boot, and labgrid's version. What labgrid itself
-has to say goes to standard error.
+:class:`lab.bench.measures.peer.PeerJob`) and writes one: the seconds of each boot, and labgrid's version. Labgrid's own output
+goes to standard error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from labgrid import Environment
 def environment(job: dict[str, Any], folder: Path, port: int) -> Path:
     """Write labgrid's configuration for one boot."""
     nic = f"user,model={job['nic']},restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"
-    # The prints' port is there, as the guest expects; its text goes nowhere. `-serial` would take the console's place.
+    # The prints' port is there, as the guest expects; its text is dropped. `-serial` would replace the console.
     extra = f"-accel {job['accelerator']} -smp {job['smp']} -initrd {job['initrd']} -rtc base=utc -no-user-config"
     extra += " -chardev null,id=prints -device isa-serial,chardev=prints,index=1"
     extra += " -object rng-random,id=rng0,filename=/dev/urandom -device virtio-rng-pci,rng=rng0"
@@ -76,15 +76,15 @@ def boot(job: dict[str, Any]) -> float:
                 raise RuntimeError(f"the command said {said!r}")
             return took
         finally:
-            # The SSH driver says goodbye to its master connection first, as labgrid's own clean-up does.
+            # The SSH driver closes its master connection first, as labgrid's own clean-up does.
             with contextlib.suppress(Exception):
                 target.deactivate_all_drivers()
 
 
 def main() -> int:
-    """Read the job, boot, write what came."""
+    """Read the job, boot, write the result."""
     job = json.load(sys.stdin)
-    # Whatever labgrid or ssh write to standard output goes to standard error: the result stands alone.
+    # Output of labgrid and ssh goes to standard error, so that standard output has the result alone.
     result = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     seconds = boot(job)

@@ -82,7 +82,7 @@ class InstallWatch:
 
     @property
     def complete(self) -> bool:
-        """The last thing that the guest said is that it is done."""
+        """The guest's last stage line says that it is done."""
         return bool(self.last and self.last.is_end and not self.failed)
 
     def on_output(self, at_s: float) -> None:
