@@ -1,7 +1,7 @@
 """Build hook of the wheel: the lab's own data go in below ``lab/_data``, where lab/host/assets.py finds them.
 
-Not as `force-include` in pyproject.toml: hatchling copies what stands there into editable installations as well, where it
-would grow old beside the checkout.
+Not as `force-include` in pyproject.toml: hatchling also copies such files into editable installations, where they would become
+outdated.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class WheelData(BuildHookInterface):
 
         Args:
             version: ``standard`` or ``editable``.
-            build_data: What hatchling takes from here.
+            build_data: Filled in for hatchling.
         """
         if version == "standard":
             build_data["force_include"] |= {f"{self.root}/{name}": f"lab/_data/{name}" for name in DATA}

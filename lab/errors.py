@@ -36,7 +36,7 @@ class LabError(Exception):
 
     Args:
         message: What happened, where.
-        hint: What to try next: a command, a key to change, a file to read. Empty when nothing sensible can be said.
+        hint: What to try next: a command, a key to change, a file to read. Empty when there is no useful hint.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -48,9 +48,9 @@ class LabError(Exception):
         return f"{self.message}\n  try: {self.hint}" if self.hint else self.message
 
     def anew(self) -> Self:
-        """An equal error that was not raised yet, for whoever tells one reason more than once.
+        """An equal error that was not raised yet, for code that raises one reason more than once.
 
-        Each ``raise`` of one and the same instance appends to its traceback, and each reader's note stays with it.
+        Each ``raise`` of the same instance appends to its traceback, and each note stays with it.
         """
         twin = type(self).__new__(type(self))
         twin.__dict__.update({name: value for name, value in self.__dict__.items() if name != "__notes__"})
@@ -66,7 +66,7 @@ class ConfigError(LabError):
 
     Args:
         message: What is wrong, in the user's words.
-        file: The file it stands in, if it stands in one.
+        file: The file with the mistake, if it is in a file.
         key: Dotted key, for example ``drivers.0.image``.
         line: 1-based line in ``file``; 0 when unknown.
         hint: What to write instead.
@@ -81,15 +81,15 @@ class ConfigError(LabError):
 
 
 class NoDriver(ConfigError):
-    """The tests of a run want drivers, and nobody names one."""
+    """The tests of a run need drivers, and no option or file names one."""
 
 
 class SuiteError(ConfigError):
-    """A test uses the lab in a wrong way: a marker's arguments, a driver that is not there, a guest where no test runs."""
+    """A test uses the lab in a wrong way: a marker's arguments, an unknown driver, a guest outside of tests."""
 
 
 class GuestRefuses(SuiteError):
-    """A guest does not take what a manifest gives it: a file at its place, values of the registry.
+    """A guest refuses what a manifest asks for: a file with its path, values of the registry.
 
     No other guest would take it either, so none is booted for it.
     """
@@ -142,7 +142,7 @@ class BootTimeout(GuestError):
 
 
 class GuestClockWrong(GuestError):
-    """The guest's clock runs at a wrong rate; another boot most likely does not have that."""
+    """The guest's clock runs at a wrong rate; another boot most likely does not have that problem."""
 
 
 class GuestExited(GuestError):
@@ -154,7 +154,7 @@ class TransportError(GuestError):
 
 
 class WrongBinary(TransportError):
-    """What lies in the guest is not what the run names: whatever it does, nothing can be said about the driver."""
+    """A file in the guest is not the one of the run, so that its behaviour proves nothing about the driver."""
 
 
 class CommandFailed(GuestError):
@@ -202,8 +202,8 @@ class GuestLacks(GuestError):
     """A driver called something that this guest's stand-in for a kernel does not have; the driver is not to blame.
 
     Args:
-        lacks: What, see :mod:`lab.guest.lacks`.
-        message: What it is in words.
+        lacks: The missing function, see :mod:`lab.guest.lacks`.
+        message: The same in words.
     """
 
     def __init__(self, lacks: str, message: str) -> None:
@@ -222,6 +222,6 @@ class EvidenceLost(GuestError):
 class TimingFailed(AssertionError):
     """An assertion about time failed: :func:`lab.suite.timing` raises it, and ``prints.expect()`` for a deadline or a gap.
 
-    It is no :class:`LabError`. Like any assertion, it is a failure of the driver, unless the guest got too little processor
+    It is not a :class:`LabError`. Like any assertion, it is a failure of the driver, unless the guest got too little processor
     time.
     """

@@ -1,4 +1,4 @@
-"""What the tests of all suites speak of: error codes, ticks, and the types of the suites' own fixtures."""
+"""Shared parts of all suites: error codes, ticks, and the types of the suites' own fixtures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ INVALID_CONTROL = 1052
 NOT_ACTIVE = 1062
 
 IO_PENDING = 997
-#: Where several reads wait, one is served a tick: what is left behind so many has their seconds, however late the host is.
+#: While several reads wait, each tick serves one: a read after so many others has their seconds, however late the host is.
 SHIELD = 30
-#: Guest seconds that surely lie between two ticks, on average: the timer is armed again behind the prints of a tick. A starved
-#: guest was seen to stamp a tick half a second early: the tick count that Wine stamps with had stood still.
+#: Least average of guest seconds between two ticks: the timer is armed again after the prints of a tick. A starved
+#: guest was seen to stamp a tick half a second early: the tick count that Wine uses for timestamps had stopped.
 SURELY_BETWEEN_TICKS_S = 0.7
 
 ADDRESS = re.compile("当前DPC Irp: 0x([0-9a-f]{1,8})")
@@ -34,7 +34,7 @@ ADDRESS = re.compile("当前DPC Irp: 0x([0-9a-f]{1,8})")
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick of the async driver that completed a read, as its two prints tell.
+    """One tick of the async driver that completed a read, as its two prints show.
 
     Attributes:
         at: Guest seconds of the first print, see :attr:`lab.prints.record.PrintRecord.when`.
@@ -61,7 +61,7 @@ def slots(letters: str) -> list[str]:
     return [f"hi, lyshark {letter}" for letter in letters]
 
 
-#: What the reads of a crowd deliver together, when they are five.
+#: What five reads of a crowd deliver together.
 EACH_SLOT_ONCE = Counter(slots("ABCDE"))
 
 
@@ -89,7 +89,7 @@ def _tick(first: PrintRecord, second: PrintRecord) -> Tick:
 
 
 def texts(prints: PrintStream) -> list[str]:
-    """All prints of the test up to now, by a marker behind them."""
+    """All prints of the test up to now, closed by a marker."""
     prints.drain()
     return prints.texts()
 
@@ -120,7 +120,7 @@ def shield_held(done: ProbeResult, tag: str = "before") -> None:
 def left_and_taken_back(count: int, *, name: str = "") -> str:
     """Leave reads on handle ``h``, then take them back one by one for more than a second.
 
-    The oldest is always the next to be taken back: whenever a tick comes, both want the same one.
+    The oldest is always the next to be taken back: so a tick always completes the same one that is taken back.
     """
     left = [f"aread h{name} 13 tag={name}t{i}" for i in range(count)]
     taken_back = [f"cancel {name}t{i}; sleep 30" for i in range(count)]
@@ -136,5 +136,5 @@ def every_read_ended_once(done: ProbeResult, prints: PrintStream, *, reads: int)
 
 
 def delivered(reads: tuple[ReadResult, ...]) -> Counter[str]:
-    """How often each slot came; reads that found the buffer as it was do not count."""
+    """How often each slot came; reads that left the buffer unchanged do not count."""
     return Counter(read.text for read in reads if read.text.startswith("hi, "))

@@ -1,4 +1,4 @@
-"""Commands that are printed for people: they work as they stand, from the folder where they are read."""
+"""Commands to copy: they work as printed, from the reader's current folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lab.config.setting_table import keys_of
 from lab.report.model import TestEntry
 from lab.report.places import address_of, file_of
 
-#: Settings that the command names in any case.
+#: Settings that the command always contains.
 _NAMED = ("image", "drivers")
 
 
 def next_command(test: TestEntry, settings: Settings, *, root: str = "") -> str:
-    """The command that runs one red test alone; for the lab's own failures the one that looks at this machine first.
+    """The command that runs one red test alone; for failures of the lab, the one that checks this host first.
 
     Args:
         test: The test.
@@ -24,7 +24,7 @@ def next_command(test: TestEntry, settings: Settings, *, root: str = "") -> str:
         root: pytest's root folder in that run.
 
     Returns:
-        The line for a shell; empty where the entry stands for no test.
+        The line for a shell; empty if the entry is not a test.
     """
     if root and file_of(test.nodeid, root) is None:
         return ""

@@ -1,4 +1,4 @@
-"""`lab bench`: measure, show, write down, and check the ratios against the budgets."""
+"""`lab bench`: measure, show, save, and check the ratios against the budgets."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def bench(
 def _bench(
     measures: tuple[Measure, ...], settings: Settings, *, out: Path | None, wishes: dict[str, Any]
 ) -> tuple[tuple[Outcome, ...], tuple[Judgement, ...]]:
-    # Not only Ctrl-C: whoever ends a bench gets what it has measured so far. A shell starts its background jobs deaf to SIGINT.
+    # For other signals than Ctrl-C, too: an interrupted bench shows what it has measured so far. A shell starts its background
+    # jobs with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     console = open_console()
@@ -159,7 +160,7 @@ def _bench(
 
 
 def with_the_images_machine(settings: Settings) -> Settings:
-    """The settings with the image's own machine: figures of other machines could not be compared."""
+    """The settings with the image's own VM: figures of other VMs could not be compared."""
     return replace(settings, values=LabFile(image=settings.values.image, accelerator=settings.values.accelerator))
 
 
@@ -181,13 +182,13 @@ def _source(guest: ResolvedGuest, payload: Payload, folder: Path, progress: Prog
 
 
 def conclude(outcomes: tuple[Outcome, ...], judgements: tuple[Judgement, ...], *, check: bool, absolute: bool = False) -> int:
-    """Say what falls short, and give the exit code.
+    """Print which budgets are not met, and return the exit code.
 
     Args:
         outcomes: Of the measures that were asked for.
         judgements: Of all budgets.
         check: Whether a budget that is not met is an error.
-        absolute: Whether times and rates of this machine count, too.
+        absolute: Whether times and rates of this host count, too.
     """
     asked = frozenset(outcome.name for outcome in outcomes)
     missed = short(judgements, asked=asked, absolute=absolute) if check else ()

@@ -1,4 +1,4 @@
-"""Commands that a wheel does not have: they measure the lab itself, and say that they need its checkout."""
+"""Replacements of commands that a wheel does not have, because they measure the lab itself: they ask for a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run pytest as a child that never outlives us, and pass an interrupt on to it in good order."""
+"""Run pytest as a child that never outlives this process, and pass interrupts on to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from types import FrameType
 from lab.cli.forked import ForkedPytest, can_fork
 from lab.cli.forward import ChildOutput, forwarded_output
 
-#: What an interrupted pytest gets to end its guests and write its report before it is killed.
+#: Time for an interrupted pytest to end its guests and write its report before it is killed.
 GRACE_S = 60.0
 
 
@@ -26,7 +26,7 @@ class ChildEnd:
     """How the child ended.
 
     Attributes:
-        exit_code: As the child gave it; minus the signal's number when a signal ended it.
+        exit_code: The child's; minus the signal's number when a signal ended it.
         interrupted: The name of the signal that we got and passed on; empty when there was none.
     """
 
@@ -40,7 +40,7 @@ class ChildEnd:
 
     @property
     def died(self) -> str:
-        """In words, why the run did not come to its own end; empty when it did."""
+        """In words, why the run did not end by itself; empty when it did."""
         if self.interrupted:
             return f"the run was interrupted ({self.interrupted})"
         if self.exit_code < 0:
@@ -51,9 +51,9 @@ class ChildEnd:
 def run_child(
     argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], terminal: bool = False, grace_s: float = GRACE_S
 ) -> ChildEnd:
-    """Run a program to its end; its output goes where ours goes, and nobody who stops reading ours ends it.
+    """Run a program to its end. Its output goes where ours goes, but a closed pipe there does not end it.
 
-    Where it is pytest, it is a fork of this process if that may be: :mod:`lab.cli.forked`.
+    pytest runs in a fork of this process where possible: :mod:`lab.cli.forked`.
 
     The first SIGINT, SIGTERM or SIGHUP that we get is passed on as SIGINT, so that pytest ends its workers and writes its
     report; the second one, or the end of the grace, kills the child's whole process group. When we are killed, the kernel
@@ -128,7 +128,7 @@ def _start(
 @contextlib.contextmanager
 def _handlers(handler: signal._HANDLER) -> Iterator[None]:
     caught = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: stays deaf to the terminal's end
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: continues to ignore the terminal's end
         caught.append(signal.SIGHUP)
     before = {number: signal.signal(number, handler) for number in caught}
     try:

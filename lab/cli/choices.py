@@ -20,7 +20,7 @@ def beginning(names: Callable[[], Sequence[str]]) -> Callable[[str], list[str]]:
     return complete
 
 
-# Those of packages are not in the help: to look for them takes time that every start of the command would.
+# Kinds of packages are not in the help: every start of the command would need the time to find them.
 _BUILTIN = ", ".join(TRANSPORTS.builtin)
 
 #: For a guest that is up.
@@ -35,7 +35,7 @@ OpenTransportOption = Annotated[
 
 
 def check_transport(name: str | None) -> None:
-    """Refuse what is no transport.
+    """Refuse a name that is not that of a transport.
 
     Raises:
         ConfigError: There is none of this name.

@@ -1,4 +1,4 @@
-"""Which module holds which command; a module is imported when one of its commands is wanted, and all of them for the help.
+"""The module of each command. A module is imported when one of its commands is used, and all of them for the help.
 
 All modules together take half a second to import, most of it for commands that were not asked for.
 """
@@ -58,7 +58,7 @@ def markup_mode() -> Literal["rich"] | None:
 
 
 def commands_of(module: str) -> dict[str, Any]:
-    """The commands that a module of this package registers, as the command line library made them, in their order."""
+    """The commands that a module of this package registers, as objects of the command line library, in order."""
     app = typer.Typer(rich_markup_mode=markup_mode())
     if module == _NOT_IN_A_WHEEL and importlib.util.find_spec(f"lab.cli.{module}") is None:
         module = "checkout_only"

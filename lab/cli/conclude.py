@@ -1,4 +1,4 @@
-"""The end of `lab run`: the report written, whatever became of pytest, and what there is to say about it."""
+"""The end of `lab run`: writes the report, however pytest ended, and prints the summary."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from lab.report.runlog import LOG_FILE
 from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
 
-#: A page of commands helps nobody.
+#: Most commands to print: a page of them would not help.
 _MOST_COMMANDS = 5
 
 
 def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: bool = True) -> int:
-    """Write the report, whatever became of pytest; say what there is to say; return the exit code.
+    """Write the report, however pytest ended, print the summary, and return the exit code.
 
     Args:
         folder: The run's folder.
@@ -43,7 +43,7 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
     """
     console = open_console()
     found, meta, session = read_run(folder), read_meta(folder), read_session(folder)
-    # A signal that came when all was over has ended nothing.
+    # A signal after the end of all tests has ended nothing.
     over = session is not None and not session.stopped_by and end.exit_code >= 0
     signal = 0 if over else end.signal
     ended = "" if over else end.died
@@ -63,7 +63,7 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
     complete_junit(folder, found, base=Path(project) if project else None)
     print_summary(found, console, folder=folder)
     if everything:
-        # A selection of tests leaves most entries without one, and says nothing about them.
+        # With a selection of tests, most entries have no test, which means nothing.
         _print_known(found, settings.values.known, console)
     print_paths(folder, console)
     _print_next(found, settings, console)
@@ -95,7 +95,7 @@ def _print_known(report: RunReport, issues: Sequence[KnownIssue], console: Conso
 
 
 def print_paths(folder: Path, console: Console) -> None:
-    """Say where the files of a run are."""
+    """Print where the files of a run are."""
     here = Path.cwd()
     for name, what in (("report.html", "report"), ("run.json", "data"), ("junit.xml", "JUnit"), (LOG_FILE, "log")):
         path = find(folder.absolute(), name)
@@ -109,7 +109,7 @@ def print_paths(folder: Path, console: Console) -> None:
 
 
 def _print_next(report: RunReport, settings: Settings, console: Console) -> None:
-    """For each red test, the command that tries it alone."""
+    """For each red test, the command that runs it alone."""
     lines = [line for test in red_tests(report) if (line := next_command(test, settings, root=report.root))]
     if not lines:
         return

@@ -102,19 +102,19 @@ def debug(
 def gdb_script(
     symbols: Sequence[LoadedSymbols], address: str, places: Sequence[str], *, batch: bool, commands: Sequence[str] = ()
 ) -> str:
-    """What gdb is told first.
+    """The commands with which gdb starts.
 
     Args:
         symbols: Of the loaded drivers.
         address: Of QEMU's stub.
-        places: What to break at, as gdb takes it.
+        places: Breakpoints, in gdb's syntax.
         batch: Wait for one stop, run ``commands`` and detach.
         commands: Commands of gdb.
     """
     lines = ["set pagination off", "set confirm off", "set architecture i386:x86-64"]
     lines += [f"add-symbol-file {_quoted(one.file)} -o {one.offset:#x}" for one in symbols]
     lines += [f"target remote {address}"]
-    # Without a look at the code in memory: the processor stands in another process, where it cannot be read.
+    # gdb must not read the code in memory here: the processor is in another process, where that memory is not mapped.
     lines += [f"break {place}" for place in places]
     if batch:
         lines += [
@@ -132,7 +132,7 @@ def _quoted(path: Path) -> str:
 
 
 def _places(where: str, symbols: list[LoadedSymbols]) -> list[str]:
-    """A user's place as gdb takes it: a line as it is, a function by its addresses."""
+    """A user's place in gdb's syntax: a line as it is, a function by its addresses."""
     if ":" in where or where.startswith("*"):
         return [where]
     return [f"*{address:#x}" for address in find_function(symbols, where)]
@@ -149,7 +149,7 @@ def _symbols(guest: DetachedGuest, settings: Settings, scratch: Path) -> list[Lo
     """The symbols of the drivers that are loaded in a guest.
 
     Raises:
-        ConfigError: None is loaded whose symbols are known.
+        ConfigError: No driver with known symbols is loaded.
     """
     arch = read_manifest(guest.image_dir).arch
     [program] = build_drivers([PROGRAM], arch)
@@ -187,7 +187,7 @@ def _symbols(guest: DetachedGuest, settings: Settings, scratch: Path) -> list[Lo
 
 
 def _packages(settings: Settings, scratch: Path, guest: DetachedGuest) -> list[DriverPackage]:
-    """Drivers whose symbols are at hand: of the last run, then as they are built now."""
+    """Drivers with symbols: of the last run, then of the present build."""
     latest = settings.project / settings.values.out / LATEST / COPIES
     found = list(read_packages(latest) or ()) if latest.is_dir() else []
     drivers = drivers_of(settings)
@@ -202,11 +202,11 @@ def _sum(transport: Transport, path: str, guest: DetachedGuest) -> str:
     try:
         return next(iter(parse_sums(run_labfile(transport, "sum", path, tools_dir=tools, timeout=_ASK_S).text).values())).sha256
     except CommandFailed:
-        return ""  # its file is gone, or replaced: it is no build that we have
+        return ""  # its file is gone, or replaced by another build
 
 
 def _run_terminal(gdb: str, script: Path) -> int:
-    """Gdb owns the terminal; Ctrl-C is its own."""
+    """Run gdb in the terminal; gdb handles Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return subprocess.run([gdb, "-q", "-x", str(script)], check=False, preexec_fn=_default_interrupt).returncode
@@ -219,7 +219,7 @@ def _default_interrupt() -> None:
 
 
 def _run_batch(gdb: str, script: Path, timeout: float, guest: DetachedGuest) -> int:
-    """Gdb by itself; at the deadline it is interrupted, tells where the guest stands, and detaches."""
+    """Run gdb without a terminal; at the deadline it is interrupted, prints where the guest is, and detaches."""
     process = subprocess.Popen([gdb, "-nx", "-q", "-batch", "-x", str(script)], stdin=subprocess.DEVNULL)
     try:
         try:

@@ -1,4 +1,4 @@
-"""`lab doctor`: can this machine do the lab's job, and if not, what is missing."""
+"""`lab doctor`: checks whether this host can run the lab, and shows what is missing."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _snapshot_method(found: Survey) -> str:
 
 
 def _uefi_firmware() -> str:
-    """The firmware that Windows images are built with; empty when this machine has none."""
+    """The firmware that Windows images are built with; empty when this host has none."""
     try:
         return str(find_firmware().code)
     except HostToolError:

@@ -118,7 +118,7 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE.sys...", hel
 
 
 def _lacking(file: Path, facts: pe.ImageFacts) -> list[str]:
-    """What the free guest lacks for a driver, where its image is built: before a run skips tests for it."""
+    """What the free guest lacks for a driver, if its image is built: shown before a run skips tests for that reason."""
     try:
         manifest = read_manifest(existing_image(DEFAULT_IMAGE))
     except LabError:

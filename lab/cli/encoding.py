@@ -13,7 +13,7 @@ def check_encoding(name: str) -> None:
     """Refuse an encoding that cannot turn any bytes into text.
 
     Raises:
-        ConfigError: There is none of that name, or it is none of text: ``rot13``, ``base64``, ``idna``.
+        ConfigError: There is none of that name, or it is not an encoding of text: ``rot13``, ``base64``, ``idna``.
     """
     hint = "for example cp1252, utf-8, gbk"
     try:
@@ -21,7 +21,7 @@ def check_encoding(name: str) -> None:
     except (LookupError, ValueError):
         raise ConfigError(f"there is no encoding {name!r}", key="--encoding", hint=hint) from None
     try:
-        # Some know no error handler, and some decode only what they have written themselves.
+        # Some have no error handlers, and some decode only their own output.
         for data in (_SAMPLE, *(bytes((byte,)) for byte in _SAMPLE)):
             data.decode(name, "backslashreplace")
     except (LookupError, ValueError, TypeError):

@@ -1,7 +1,7 @@
 r"""`lab put`, `lab get`: files into and out of a guest that is up.
 
-A folder of the guest is named with a backslash at its end (``C:\data\``), or is one that is there; everything else names the
-copy itself. Nothing is overwritten unasked.
+A path in the guest is a folder if it ends with a backslash (``C:\data\``), or if that folder exists; otherwise it is the path
+of the copy. Nothing is overwritten unless the user asks for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lab.guest.protocol import Transport
 from lab.image.folder import read_manifest
 from lab.lease.detached import DetachedGuest, open_detached
 
-#: Where files go that are told no place.
+#: Default folder of files in the guest.
 FOLDER = "C:\\lab\\files"
 _MISSING = (2, 3)
 _ASK_S = 60.0
@@ -99,10 +99,10 @@ def get(
 
 
 def split_dest(words: Sequence[str]) -> tuple[list[Path], str]:
-    """Part the words of `lab put` into files of this machine and the place in the guest.
+    """Split the arguments of `lab put` into files of this host and the path in the guest.
 
     Raises:
-        ConfigError: No file is named, one is not there, or a path of the guest stands among them.
+        ConfigError: No file is named, one does not exist, or a path of the guest is among them.
     """
     dest = words[-1] if is_of_guest(words[-1]) and not Path(words[-1]).exists() else ""
     sources = [Path(word) for word in (words[:-1] if dest else words)]
@@ -140,7 +140,7 @@ class _Side:
         self.transport.close()
 
     def kind(self, path: str) -> Literal["missing", "file", "folder"]:
-        """What the guest has of this name."""
+        """What this path is in the guest."""
         sums = self._sums(path)
         if sums is None:
             return "missing"
@@ -161,7 +161,7 @@ class _Side:
         return [(source, str(PureWindowsPath(dest) / source.absolute().name)) for source in sources]
 
     def put(self, source: Path, target: str, *, overwrite: bool) -> bool:
-        """Copy, unless the same is there; whether anything was copied."""
+        """Copy, unless the guest has the same content; returns whether anything was copied."""
         there = self._sums(target) or {}
         wanted = local_sums(source)
         if source.is_file():

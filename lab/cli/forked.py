@@ -1,4 +1,4 @@
-"""pytest in a fork of this process: what both import is imported once, and no interpreter is started.
+"""Runs pytest in a fork of this process: modules that both need are imported once, and no interpreter is started.
 
 To the tests, such a process is what ``python -m pytest`` is: signals, standard streams, environment, module search path, log
 handlers and exit handlers are those of a fresh one.
@@ -29,10 +29,10 @@ from lab.errors import HostToolError
 from lab.host.lifetime import die_with
 from lab.host.process import Finished, run
 
-#: Imported before the first fork. pytest warns of modules of its plugins that are there before it, so none of those: the lab's
-#: own are exempt, see the docstring of the package.
+#: Imported before the first fork. pytest warns about modules of its plugins that were imported before it, so none of those: the
+#: lab's own are exempt, see the docstring of the package.
 _SHARED = ("pytest", "_pytest.terminal", "_pytest.runner", "_pytest.junitxml", "_pytest.python", "lab.plugin")
-#: What a pytest with a test of the lab imports besides.
+#: Further modules that a pytest with tests of the lab imports.
 _NEEDED_BY_TESTS = ("lab.plugin.run_guests", "lab.plugin.session", "lab.plugin.run_end", "lab.image.media")
 _POLL_S = 0.005
 
@@ -40,7 +40,7 @@ _POLL_S = 0.005
 def can_fork(argv: Sequence[str]) -> bool:
     """Whether a command is pytest, and may run in a fork of this process.
 
-    Not where other threads run, whose locks nobody would open in the fork, and not where a pytest is at work already.
+    Not while other threads run, whose locks would never be released in the fork, and not inside of a running pytest.
     """
     is_pytest = list(argv[:3]) == [sys.executable, "-m", "pytest"]
     inside = any(type(finder).__name__ == "AssertionRewritingHook" for finder in sys.meta_path)
@@ -48,7 +48,7 @@ def can_fork(argv: Sequence[str]) -> bool:
 
 
 def run_quietly(argv: Sequence[str], timeout: float, *, env: Mapping[str, str]) -> Finished:
-    """Run pytest to its end, in a fork where that may be, and collect what it writes.
+    """Run pytest to its end, in a fork where that is possible, and collect its output.
 
     Meanwhile this process imports what the next fork will need: on two cores, the wait costs nothing.
 
@@ -58,7 +58,7 @@ def run_quietly(argv: Sequence[str], timeout: float, *, env: Mapping[str, str]) 
     if not can_fork(argv):
         return run(argv, timeout, check=False, env=env)
     begin = time.monotonic()
-    # What the user gives to the run is for the run's own tests, not for a question about them.
+    # Standard input belongs to the run's own tests, not to this question about them.
     with Path(os.devnull).open("rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         streams = (nothing.fileno(), out.fileno(), err.fileno())
         process = ForkedPytest(argv, cwd=Path.cwd(), env=env, streams=streams, group=True)
@@ -77,7 +77,7 @@ def run_quietly(argv: Sequence[str], timeout: float, *, env: Mapping[str, str]) 
 
 
 class ForkedPytest:
-    """A fork of this process in which pytest runs; as much of :class:`subprocess.Popen` as is needed of it.
+    """A fork of this process in which pytest runs; with the part of :class:`subprocess.Popen` that is needed.
 
     Args:
         argv: ``python -m pytest`` and its arguments.
@@ -105,7 +105,7 @@ class ForkedPytest:
         if self.pid == 0:
             _be_pytest(argv[3:], parent=parent, cwd=cwd, env=env, streams=streams, group=group)
         if group:
-            with contextlib.suppress(OSError):  # it does so itself, too: whoever is first
+            with contextlib.suppress(OSError):  # the child does the same; the order does not matter
                 os.setpgid(self.pid, self.pid)
 
     def poll(self) -> int | None:
@@ -148,7 +148,7 @@ class ForkedPytest:
         self.send_signal(signal.SIGKILL)
 
     def end_group(self) -> None:
-        """Kill it and what it has started, and wait until it is gone."""
+        """Kill it and its child processes, and wait until it has ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -177,7 +177,7 @@ def _be_pytest(
     streams: tuple[int | None, int | None, int | None],
     group: bool,
 ) -> NoReturn:
-    """In the fork: become what ``python -m pytest`` is, run it, and end without what the parent has left to do."""
+    """In the fork: set up a process like ``python -m pytest``, run it, and end without the exit handlers of the parent."""
     code = 1
     try:
         if group:
@@ -209,48 +209,51 @@ def _be_pytest(
 
 
 def _end() -> None:
-    """What an interpreter does at its end, each step whatever became of the one before. Errors are told, and change nothing."""
+    """What an interpreter does at its end.
+
+    Each step runs even if the one before failed; errors are printed, and change nothing.
+    """
     for step in (threading._shutdown, atexit._run_exitfuncs, lambda: sys.stdout.flush()):  # type: ignore[attr-defined]
         try:
             step()
         except BaseException:
             _tell()
-    with contextlib.suppress(OSError, ValueError):  # there is no other place to tell it
+    with contextlib.suppress(OSError, ValueError):  # there is no other place to report it
         sys.stderr.flush()
 
 
 def _tell() -> None:
-    """Write the traceback of an error to standard error, as far as that can be written to."""
+    """Write the traceback of an error to standard error, if that can be written to."""
     with contextlib.suppress(OSError, ValueError):
         traceback.print_exc()
 
 
 def _plain_signals() -> None:
-    """What a program that is started gets: what had a handler has the default one again, what was ignored stays so."""
+    """Set signals as for a new program: handlers become the default, ignored signals stay ignored."""
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _plain_exit() -> None:
-    """Nothing of the command is done at the end, and what a fresh interpreter's modules have done then is."""
+    """Remove the exit handlers of the command, and keep those that a new interpreter would have."""
     atexit._clear()
     atexit.register(logging.shutdown)
     if "multiprocessing.util" in sys.modules:
         atexit.register(sys.modules["multiprocessing.util"]._exit_function)
     # weakref.finalize asks for a call at the end when the first of its objects is made, once for each process: the command's
-    # were, so nobody would call those of the tests (tempfile.TemporaryDirectory is one).
+    # were, so those of the tests would never be called (tempfile.TemporaryDirectory is one).
     weakref.finalize._registry.clear()  # type: ignore[attr-defined]
     weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
 
 
 def _plain_logging() -> None:
-    """No record of pytest goes where those of the command go: pytest opens places of its own."""
+    """Remove the log handlers of the command: pytest opens its own."""
     root = logging.getLogger()
     for logger in (root, *logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             for handler in logger.handlers[:]:
-                if not isinstance(handler, logging.NullHandler):  # a library's own, for whoever sets up no logging
+                if not isinstance(handler, logging.NullHandler):  # of a library, for programs without logging
                     logger.removeHandler(handler)
             logger.setLevel(logging.WARNING if logger is root else logging.NOTSET)
 

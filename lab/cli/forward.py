@@ -1,4 +1,4 @@
-"""Carry a child's output to ours, whatever becomes of ours: pytest dies of a closed pipe, and the run's results with it."""
+"""Copy a child's output to ours, even if ours is closed: a closed pipe would end pytest without the run's results."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from typing import BinaryIO, TextIO
 from lab.host.console import is_terminal
 
 _CHUNK = 65536
-#: What is in the pipe when the child has ended is read to its end, or for so long: something it left behind may write on.
+#: Longest time to read the rest of the pipe after the child has ended: a process that it started may still write.
 _LAST_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChildOutput:
-    """What a child is given as standard output and error; None: it inherits ours."""
+    """The standard output and error of a child; None: it inherits ours."""
 
     stdout: int | None
     stderr: int | None
     carriers: tuple[threading.Thread, ...] = ()
 
     def begin(self) -> None:
-        """The child has been started: its output is carried from here on. Not before, because a fork has no other threads.
+        """The child has been started: its output is copied from now on.
+
+        Not earlier, because a process that forks must have no other threads.
 
         It has its own copies of the descriptors: ours are closed, so that the end of the output is seen.
         """
@@ -40,7 +42,7 @@ class ChildOutput:
 
 @contextlib.contextmanager
 def forwarded_output(ended: threading.Event) -> Iterator[ChildOutput]:
-    """Pipes for a child's output, carried to ours by threads where ours is no terminal. A terminal is the child's own.
+    """Pipes for a child's output, copied to ours by threads if ours is not a terminal; a terminal goes to the child directly.
 
     Args:
         ended: Set when the child has ended.
@@ -48,7 +50,7 @@ def forwarded_output(ended: threading.Event) -> Iterator[ChildOutput]:
     pipes: list[tuple[int, BinaryIO]] = []
     out, err = _target(sys.stdout), _target(sys.stderr)
     stdout = _pipe(pipes, out) if out else None
-    # One pipe for one file: or lines would change places.
+    # One pipe for both if they are one file: otherwise lines would be out of order.
     stderr = stdout if out and err and _same(sys.stdout, sys.stderr) else _pipe(pipes, err) if err else None
     carriers = tuple(threading.Thread(target=_carry, args=(*pipe, ended), daemon=True) for pipe in pipes)
     try:

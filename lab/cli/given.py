@@ -49,7 +49,7 @@ def takes_settings(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each setting that names it, and ``--config``.
 
-    The decorated function has a parameter of the type :class:`Given`, in whose place the help has these options.
+    The decorated function has a parameter of the type :class:`Given`, which the help shows as these options.
 
     Args:
         command: As in :attr:`lab.config.setting_table.CommandOption.commands`.

@@ -39,10 +39,10 @@ SSH_NAME = "ssh"
 
 
 class _AfterDashes(TyperCommand):
-    """A command that takes everything behind ``--`` as it is: in front of it, an optional name can stand."""
+    """A command that takes everything after ``--`` as it is; before that, there may be a name."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Part the arguments at the first ``--``."""
+        """Split the arguments at the first ``--``."""
         if "--" in args:
             at = args.index("--")
             ctx.meta[_DASHES] = args[at + 1 :]

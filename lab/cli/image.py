@@ -1,4 +1,4 @@
-"""`lab image`: build guest images, list them, say where they are and whether they are sound."""
+"""`lab image`: build guest images, list them, print their folders, and check them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _parameter(option: BuildOption) -> inspect.Parameter:
 
 
 def _refuse_options_of_others(kind: GuestKind, name: str, options: Mapping[str, Any]) -> None:
-    """Options of other kinds would do nothing.
+    """Refuse options of other kinds, which would do nothing.
 
     Raises:
         ConfigError: One was given.
@@ -124,7 +124,7 @@ def list_images(cache: _CacheOption = None) -> None:
     if not images:
         typer.echo(with_own_command(f"no images in {store.images_dir(cache)}; build one with `lab image build wine`"))
         return
-    # A folder name cut in the middle would be of no use.
+    # A folder name must not be cut.
     widest = max(len(image.path.name) for image in images)
     table = Table(Column("image", min_width=widest), "guest", "built", "MB", "state", box=None)
     for image in images:

@@ -1,4 +1,4 @@
-"""`lab init`: the first files of a driver test, for the repository that is there."""
+"""`lab init`: writes the first files of a driver test for an existing repository."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _no_driver(sight: Sight) -> ConfigError:
 
 
 def _to_add(sight: Sight, new: tuple[NewFile, ...]) -> list[str]:
-    """What a lab file that is there does not name: only its owner changes it."""
+    """Drivers and programs that an existing lab file does not name; only the user changes that file."""
     file = sight.root / DEFAULT_FILE
     if any(one.path == file for one in new):
         return []
@@ -133,7 +133,7 @@ def _to_add(sight: Sight, new: tuple[NewFile, ...]) -> list[str]:
 
 
 def _ignored(root: Path) -> bool:
-    """Whether the repository's own list says that results are not part of it; without one, nobody asks."""
+    """Whether the repository's ignore list contains the results; true without such a list."""
     try:
         lines = (root / ".gitignore").read_text(encoding="utf-8", errors="replace").split()
     except OSError:

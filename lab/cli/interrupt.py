@@ -1,4 +1,4 @@
-"""Signals that end a command, turned into what Ctrl-C is: what was half done is cleaned up, and the user is told."""
+"""Handles signals that end a command like Ctrl-C: the command cleans up and prints a message."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import typer
 #: Sent by service managers and time limits, and by a terminal that is closed.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _SHELL_BASE = 128
-#: What is true of an image build.
+#: Message for an interrupted image build.
 NOTHING_LEFT = "nothing of the image is kept"
 
 
 @contextlib.contextmanager
 def told_when_interrupted(told: Callable[[], str]) -> Iterator[None]:
-    """Run the block; Ctrl-C, SIGTERM and SIGHUP interrupt it, and end the command once it has cleaned up.
+    """Run the block; Ctrl-C, SIGTERM and SIGHUP interrupt it, and end the command after it has cleaned up.
 
-    A block for which Ctrl-C is an end like any other may catch the ``KeyboardInterrupt`` itself; the other signals still end
+    A block for which Ctrl-C is a normal end may catch the ``KeyboardInterrupt`` itself; the other signals still end
     the command with their code.
 
     Args:
-        told: What to say then, asked after the block has cleaned up.
+        told: Returns the message; called after the block has cleaned up.
 
     Raises:
         typer.Exit: It was interrupted; the exit code is a shell's for the signal: 128 and its number.
@@ -34,11 +34,11 @@ def told_when_interrupted(told: Callable[[], str]) -> Iterator[None]:
     def interrupt(number: int, _frame: FrameType | None) -> None:
         got[0] = signal.Signals(number)
         for ending in replaced:
-            # A second one does not disturb the cleaning up.
+            # A second signal does not interrupt the clean-up.
             signal.signal(ending, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    # One that is ignored stays so: the command was started with nohup.
+    # An ignored signal stays ignored: the command was started with nohup.
     replaced = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
     for number in replaced:
         signal.signal(number, interrupt)

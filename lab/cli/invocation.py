@@ -1,4 +1,4 @@
-"""This program as its user can type it: ``lab`` need not be on the search path."""
+"""The command by which a user can start this program: ``lab`` need not be on the search path."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from lab.host.assets import data_root, installed
 from lab.report.places import from_folder
 
-#: The command in a hint: behind a back quote, or where it begins a list of commands.
+#: The command in a hint: after a back quote, or at the beginning of a list of commands.
 _COMMAND = re.compile(r"(`|try: |; |&& )lab (?=[a-z])")
 #: A page of the checkout; an installation has it among its own data.
 _PAGE = re.compile(r"(?<![\w/.-])(?:docs/[\w-]+|driver/README|vm-images/wine/README)\.md\b")
 
 
 def own_command(folder: Path | None = None, *, search: str | None = None) -> list[str]:
-    """This program as it can be typed: ``lab`` where the search path finds this one, else its own path.
+    """The command that starts this program: ``lab`` if the search path finds it, else its path.
 
     Args:
         folder: The reader's current folder; the process's when None.
@@ -34,7 +34,7 @@ def own_command(folder: Path | None = None, *, search: str | None = None) -> lis
 
 
 def with_own_command(text: str) -> str:
-    """A hint's text with ``lab`` as it can be typed, and with pages of the documentation where they lie."""
+    """A hint's text with the command that works here, and with the real paths of pages of the documentation."""
     if installed():
         text = _PAGE.sub(lambda match: str(data_root() / match[0]), text)
     command = shlex.join(own_command())

@@ -109,7 +109,8 @@ def register(app: typer.Typer) -> None:
         """
         check_encoding(encoding)
         _check_wait(wait)
-        # A fork knows its debugger and may be silent. With --breakpoint hold, a break-in would be one more stop.
+        # The kernel of a fork knows its debugger already, and may print nothing. With --breakpoint hold, a break-in would be
+        # one more stop.
         by_default = ids is None and breakpoint_ is AtBreakpoint.SKIP
         do_attach(
             Attachment(
@@ -181,5 +182,5 @@ def _write(line: str) -> None:
 
 
 def _let_go_of_stdout() -> None:
-    """Keep Python from an error message at its end about an output that has no reader."""
+    """Prevent an error message of Python at its end about a closed pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

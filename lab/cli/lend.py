@@ -15,7 +15,7 @@ _POLL_S = 0.5
 
 
 def lend_port(guest: DetachedGuest) -> None:
-    """Offer the port until a debugger has come and left, or Ctrl-C.
+    """Offer the port until a debugger has connected and disconnected, or until Ctrl-C.
 
     Raises:
         ConfigError: The guest was booted without its debugger.

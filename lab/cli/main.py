@@ -34,7 +34,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-#: As a shell says it: 128 and the number of SIGINT.
+#: The exit code of a shell: 128 and the number of SIGINT.
 _INTERRUPTED = 130
 
 
@@ -53,8 +53,7 @@ def main() -> None:
 
     An error of the lab becomes its message and exit code 2 (what the user wrote is wrong) or 10 (everything else), and one of
     the system about a file becomes one line and 10. An unforeseen exception is 10, too: Python's own exit code for it is 1,
-    which would say that a driver is wrong. No library chooses an exit code: neither for wrong usage, nor for a reader of our
-    output that goes away.
+    which would say that a driver is wrong. No library chooses an exit code, neither for wrong usage nor for a closed pipe.
     """
     output = Output()
     try:
@@ -75,7 +74,7 @@ def _run(*, debug: bool) -> int:
         sys.stderr.write("lab: interrupted\n")
         return _INTERRUPTED
     except SystemExit as end:
-        # A command's own end is a return value here. typer makes one of any closed connection, with 1 and without a word.
+        # A command's own end is a return value here. typer ends with 1, without a message, for any closed connection.
         if isinstance(end.__context__, OSError):
             _unforeseen()
         return end.code if isinstance(end.code, int) else OK

@@ -1,4 +1,4 @@
-"""`lab run --on NAME`: what of the settings holds for a guest that is up."""
+"""`lab run --on NAME`: the settings of a run on a guest that is up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.lease.borrowed import check_image
 
 
 def for_guest(settings: Settings, name: str) -> Settings:
-    """The settings of a run on a guest that is up: its image, one worker, its own machine.
+    """The settings of a run on a guest that is up: its image, one worker, its own VM.
 
     Args:
         settings: As they were given.

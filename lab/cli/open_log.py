@@ -18,20 +18,20 @@ _LOG = logging.getLogger(__name__)
 
 
 def open_log(folder: Path, image: Path, *, level: str, said: Iterable[str] = ()) -> RunLog:
-    """Begin ``lab.log`` of a run.
+    """Open ``lab.log`` of a run.
 
     Args:
         folder: Folder of the run.
         image: Folder of the guests' image, whose credentials never get into the log.
         level: Least level of a line.
-        said: What the command has shown before there was a log.
+        said: Lines that the command has shown before the log was open.
     """
     log = RunLog(folder, "lab", level=level)
     try:
         with passed_over(_LOG, "the image's credentials", ImageError):
             log.mask(*read_credentials(image).secrets)
     except BaseException:
-        log.close()  # nobody else has it yet
+        log.close()  # no other process has it open yet
         raise
     _LOG.info("lab %s, image %s: %s", lab.__version__, image, shlex.join(sys.argv))
     for line in said:

@@ -1,7 +1,7 @@
-"""Standard output and error that never end a command: a reader that goes away or a full disk decides no exit code.
+"""Standard output and error that never end a command: a closed pipe or a full disk does not decide the exit code.
 
-By themselves, Python ends with 120 for a last flush that fails, rich and typer with 1 for a closed pipe. With 1, this command
-says that a driver is wrong.
+By default, Python ends with 120 when its last flush fails, and rich and typer end with 1 for a closed pipe. For this command, 1
+means that a driver is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lab.gate.exitcode import INFRA, OK
 
 
 class _Patient(io.FileIO):
-    """A file descriptor that takes everything: what cannot be written is lost, from the first such error on.
+    """A file descriptor whose writes never fail: after the first error, everything is dropped.
 
     Args:
         descriptor: Stays open.
@@ -26,11 +26,11 @@ class _Patient(io.FileIO):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
-        #: Why nothing more arrives; None while all does.
+        #: The error after which output is dropped; None while there is none.
         self.error: OSError | None = None
 
     def write(self, data: object) -> int:
-        """Write some of the bytes, and say how many."""
+        """Write some of the bytes; returns how many."""
         view = memoryview(data)  # type: ignore[arg-type]
         if self.error is None:
             try:
@@ -53,15 +53,15 @@ class Output:
         self._streams: dict[str, _Patient] = {}
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
-            with contextlib.suppress(io.UnsupportedOperation):  # what a test put there has no descriptor
+            with contextlib.suppress(io.UnsupportedOperation):  # a stream that a test has put there has no descriptor
                 raw = _Patient(stream.fileno())
                 self._streams[name] = raw
                 setattr(sys, name, _text(stream, raw))
 
     def finish(self, code: int) -> int:
-        """Write what is left, say on standard error what was lost, and give the exit code.
+        """Write the rest, report lost output on standard error, and return the exit code.
 
-        A result that nobody wanted to read to its end is no failure; one that could not be written is.
+        A reader that closes the pipe early is not a failure; a write that fails is one.
         """
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -76,7 +76,7 @@ class Output:
 
 
 def reader_gone() -> bool:
-    """Whether the reader of standard output has gone away: who only writes need not go on."""
+    """Whether the reader of standard output has closed it: a command that only writes can stop."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return isinstance(raw, _Patient) and raw.error is not None
 
@@ -84,7 +84,7 @@ def reader_gone() -> bool:
 def _text(stream: TextIO, raw: _Patient) -> io.TextIOWrapper:
     stream.flush()
     buffer = io.BufferedWriter(raw)
-    # What an encoding cannot say is shown as an escape: half a character, or any character in the locale POSIX.
+    # Characters that the encoding does not have are shown as escapes: half a character, or any character in the locale POSIX.
     return io.TextIOWrapper(
         buffer,
         encoding=stream.encoding,
@@ -94,12 +94,12 @@ def _text(stream: TextIO, raw: _Patient) -> io.TextIOWrapper:
 
 
 def _open_all() -> None:
-    """Give 0, 1 and 2 to the null device where they are closed: a disk that is opened later must not become our output."""
+    """Open the null device as 0, 1 and 2 where they are closed: a disk that is opened later must not get that number."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is given, so this one.
+            # The kernel assigns the lowest free number, so this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))

@@ -74,7 +74,7 @@ def _out_root(config: Path | None) -> Path:
 
 
 def _guest(name: str | None) -> DetachedGuest | None:
-    """The guest that is up and meant; None: a run is meant."""
+    """The detached guest that the user means; None: a run is meant."""
     guests = detached_guests().all()
     if name is not None:
         return next((guest for guest in guests if guest.name == name), None)
@@ -84,7 +84,7 @@ def _guest(name: str | None) -> DetachedGuest | None:
 
 
 def newest_run(out: Path) -> Path | None:
-    """The run that goes on, the newest one of several; else the last one; None where there is none."""
+    """The newest run that has not ended; else the last one; None where there is none."""
     candidates = [path.parent for path in out.glob(f"*/{WORKERS_DIR}") if path.parent.name != LATEST]
     going = [folder for folder in candidates if goes_on(folder)]
     if going:
@@ -142,7 +142,7 @@ def _show_worker(folder: Path, worker: str, *, follow: bool, tail: int | None) -
         return
     shown = 0 if tail is None else max(0, len(files) - 1)
     while True:
-        # Asked first: what was written before the end is shown.
+        # Read first, so that prints from before the end are shown.
         over = not goes_on(folder)
         files = _files(read_prints(folder), worker)
         for index in range(shown, len(files)):
@@ -157,13 +157,13 @@ def _show_worker(folder: Path, worker: str, *, follow: bool, tail: int | None) -
 
 
 def _say_lacking(file: PrintFile) -> None:
-    """Say what of a fork's prints is missing here, where somebody looks for them."""
+    """Print which prints of a fork are missing in this file."""
     if file.lacks:
         typer.echo(f"lab: {file.lacks}", err=True)
 
 
 def _while_last(folder: Path, worker: str, index: int) -> Callable[[], bool]:
-    """Whether this guest is still the worker's last one; the one before has ended when there is another."""
+    """Whether this guest is still the worker's last one; it has ended when there is a newer one."""
 
     def more() -> bool:
         time.sleep(_POLL_S)
@@ -179,7 +179,7 @@ def _files(found: Sequence[WorkerPrints], worker: str) -> list[PrintFile]:
 
 
 def _place(folder: Path, file: PrintFile) -> PrintFile:
-    """The file where it is: in the guest's run folder, or with what the run has kept of it."""
+    """Where the file is: in the guest's run folder, or among the files that the run has saved."""
     kept = folder / "guests" / file.guest / file.path.name
     return file if file.path.exists() or not kept.exists() else replace(file, path=kept)
 

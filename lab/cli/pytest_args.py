@@ -22,24 +22,24 @@ from lab.errors import ConfigError
 if TYPE_CHECKING:
     from lab.plugin.units import Unit
 
-#: What pytest may take to read its command line: it imports plugins and conftest files.
+#: Longest time for pytest to read its command line: it imports plugins and conftest files.
 _ASK_S = 300.0
-#: As many as ``auto`` may become on a usual machine; the plugin counts again where it becomes more.
+#: The most that ``auto`` becomes on a usual host; the plugin counts again if it becomes more.
 _AUTO_WORKERS = 8
 #: All options of the plugin have a value.
 _LAB_OPTION = re.compile(r"--lab-[a-z-]+")
 
-#: Settings that pytest gets as they came out on this host, or as paths.
+#: Settings that pytest gets with the value that was chosen on this host, or as paths.
 _RESOLVED = ("image", "accelerator", "drivers")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What there is to count.
+    """The work to count.
 
     Attributes:
         unit: What goes to a worker in one piece, see :mod:`lab.plugin.units`.
-        workers: How many workers are wanted; nobody needs to know of more work than they can share.
+        workers: How many workers are wanted; work beyond that need not be counted.
     """
 
     unit: Unit
@@ -48,11 +48,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """pytest did not take the words.
+    """pytest refused the arguments.
 
     Attributes:
         exit_code: Its own: 4 for wrong usage.
-        text: What it said.
+        text: Its output.
     """
 
     exit_code: int
@@ -62,11 +62,11 @@ class Refusal:
 def read_words(
     words: Sequence[str], *, default: Sequence[str], environ: Mapping[str, str], work: Work | None = None
 ) -> Words | Refusal:
-    """What the user's words mean to pytest, as pytest itself says it: see :mod:`lab.plugin.words`.
+    """What the user's arguments mean to pytest, found by pytest itself; see :mod:`lab.plugin.words`.
 
     Args:
         words: Arguments for pytest, paths of suites among them.
-        default: Suites that are run where the words name none: their conftest files may have options, too.
+        default: Suites that are run if the arguments name none: their conftest files may have options, too.
         environ: The environment that pytest will have.
         work: What goes to a worker in one piece, where more than one worker is wanted: then it is counted.
 
@@ -79,20 +79,20 @@ def read_words(
     named = any(Path(word.partition("::")[0]).exists() for word in words)
     found = ask(words, () if named else default, environ, work=work)
     if plain:
-        # What pytest refuses, the run itself will tell.
+        # The run itself will report what pytest refuses.
         return Words(suites=tuple(words), units=found.units if isinstance(found, Words) and named == bool(words) else None)
     if isinstance(found, Refusal) and named:
-        # What exists was perhaps an option's value, and the option is one of the suites'.
+        # An existing path may be the value of an option that a suite adds.
         return next((again for again in (ask(words, default, environ),) if isinstance(again, Words)), found)
     if isinstance(found, Words) and bool(found.suites) != named:
-        return replace(found, units=None)  # others were collected than the run will
+        return replace(found, units=None)  # the run will collect other tests
     return found
 
 
 def ask(
     words: Sequence[str], default: Sequence[str], environ: Mapping[str, str], *, work: Work | None = None
 ) -> Words | Refusal:
-    """Have pytest itself read the words, behind ``default``; see :func:`read_words`.
+    """Let pytest itself read the arguments, after ``default``; see :func:`read_words`.
 
     Raises:
         HostToolError: pytest gave no answer in time.
@@ -112,10 +112,10 @@ def ask(
 
 
 def joined(words: Sequence[str]) -> list[str]:
-    """The words with the plugin's own options and their values as one word each, ``--lab-driver=PATH``.
+    """The arguments, with each of the plugin's own options and its value as one word, ``--lab-driver=PATH``.
 
-    pytest chooses its root folder before it knows any plugin's options: a path of its own word would count as a suite there,
-    and the root would be a folder above both.
+    pytest chooses its root folder before it knows any plugin's options: a path that is a separate word would count as a suite
+    there, and the root would be a folder above both.
     """
     found: list[str] = []
     for word in words:
@@ -127,16 +127,16 @@ def joined(words: Sequence[str]) -> list[str]:
 
 
 def check_suites(suites: Sequence[str], *, given: bool, root: Path, packages: bool = False) -> list[str]:
-    """The suites as pytest takes them; those of the user's project when the default ones are not in the current folder.
+    """The suites as arguments of pytest; those of the user's project if the default ones are not in the current folder.
 
     Args:
         suites: Paths and node ids.
         given: The user named them.
         root: The user's project.
-        packages: Those that are no paths are packages' names.
+        packages: Names that are not paths are those of packages.
 
     Raises:
-        ConfigError: One is not there.
+        ConfigError: One does not exist.
     """
     found = []
     for suite in suites:
@@ -162,7 +162,7 @@ def pytest_arguments(
     words: Words,
     rest: Sequence[str],
 ) -> list[str]:
-    """Arguments of pytest: parallelism, results, the plugin's options, then the user's own words, which win.
+    """Arguments of pytest: parallelism, results, the plugin's options, then the user's own, which take precedence.
 
     Each option and its value are one word, see :func:`joined`.
 
@@ -173,8 +173,8 @@ def pytest_arguments(
         out: Folder of the run.
         suites: All suites that are run.
         workers: For pytest-xdist's ``-n``.
-        words: What is known of the user's own words.
-        rest: These words.
+        words: The result of :func:`read_words`.
+        rest: The user's own arguments.
     """
     values: LabFile = settings.values
     arguments = [] if words.suites else list(suites)
@@ -197,8 +197,8 @@ def pytest_arguments(
 def without_hypothesis(suites: Sequence[str], rest: Sequence[str]) -> list[str]:
     """Arguments that leave Hypothesis' plugin out where nothing needs it.
 
-    It comes by itself where Hypothesis is installed, and imports all of it at the end of every process, the workers' and
-    pytest's own: a second of each run.
+    pytest loads it wherever Hypothesis is installed, and it imports all of Hypothesis at the end of every process: a second of
+    each run.
     """
     if any("hypothesis" in argument for argument in rest):
         return []
@@ -214,14 +214,14 @@ def without_hypothesis(suites: Sequence[str], rest: Sequence[str]) -> list[str]:
 def distribution(values: LabFile) -> str:
     """How pytest-xdist hands out tests.
 
-    Where each test or class has a fork of its own, any worker may take any of them; the plugin's scheduler sees to that. A
-    guest that serves a whole file, or everything, serves best what belongs together.
+    Where each test or class has a fork of its own, any worker may run any of them; the plugin's scheduler distributes them.
+    With a guest for a whole file, or for everything, tests that belong together go to one worker.
     """
     return "loadscope" if values.boot == "fork" and values.isolation in ("test", "class") else "loadfile"
 
 
 def work_of(values: LabFile) -> Work | None:
-    """What there is to count before a run; None where one worker does it all."""
+    """The work to count before a run; None if one worker runs everything."""
     workers = values.workers if isinstance(values.workers, int) else _AUTO_WORKERS
     if workers <= 1:
         return None
@@ -234,5 +234,5 @@ def work_of(values: LabFile) -> Work | None:
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what a pytest around us left in it: the child is not one of its workers."""
+    """The environment without variables of a pytest that runs this command: the child is not one of its workers."""
     return {key: value for key, value in environ.items() if not key.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST"))}

@@ -32,7 +32,7 @@ def _group(old: str = "") -> typer.Typer:
 
     @group.callback()
     def _group() -> None:
-        # A callback also keeps `decode` a word of its own while it is the only command.
+        # With a callback, `decode` stays a subcommand although it is the only command.
         if old:
             note_old_name(f"lab {old}", "lab relay")
 
@@ -55,7 +55,7 @@ def _group(old: str = "") -> typer.Typer:
                     _write(to_json(record) if jsonl else describe(record))
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            # Keeps Python from complaining at its end about an output that nobody reads.
+            # Prevents an error message of Python at its end about a closed pipe.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         except OSError as error:

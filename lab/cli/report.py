@@ -67,5 +67,5 @@ def report_of(folder: Path | None, out: Path) -> Path:
 
 
 def has_display(environ: Mapping[str, str]) -> bool:
-    """Whether a browser could be seen. Without this question, one for terminals would take over the terminal."""
+    """Whether a browser could be seen. Without this check, a browser for terminals could start and take over the terminal."""
     return sys.platform in ("darwin", "win32") or any(environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

@@ -14,7 +14,7 @@ from lab.live.resolve import ResolvedGuest, resolve_guest
 
 
 def guest_of(settings: Settings, progress: Progress, *, debug: Debug | None = None) -> ResolvedGuest:
-    """Accelerator, machine and image of a command's guests; the image is built when it is missing.
+    """Accelerator, VM settings and image of a command's guests; the image is built when it is missing.
 
     Args:
         settings: What is in force.

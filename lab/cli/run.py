@@ -1,4 +1,4 @@
-"""`lab run`: image, drivers and folder made ready, the suites run by pytest, and what came of it written and said."""
+"""`lab run`: prepares image, drivers and folder, runs the suites with pytest, and writes the report."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def report(
 
 
 def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
-    """Read a file of a run's folder that the user named, and say which one is no such file."""
+    """Read a file in a run's folder that the user named; errors name the file."""
     try:
         return read(file.parent)
     except (OSError, ValueError) as error:
@@ -179,7 +179,7 @@ def _run_suites(
     _require_tools(settings.values.image)
     warned = drivers.check(settings.values.image, warn=say_warning)
     with open_progress() as progress:
-        # Now, and not first in every worker: what does not work would be an error of each single test.
+        # Now, not in every worker: there, a problem would be an error of each single test.
         guest = guest_of(settings, progress, debug=debug)
         guest.try_machine(forks=False)
         image, manifest = guest.image_dir, guest.manifest
@@ -188,8 +188,8 @@ def _run_suites(
         put_aside(folder)
         held.enter_context(open_log(folder, image, level=settings.values.log_level, said=warned))
         try:
-            # Now, and not first in the workers: a driver that does not build is known before a guest is booted, and what is
-            # tested is what was there when the user asked for it.
+            # Now, not in the workers: build errors are reported before a guest is booted, and the tests use the files as they
+            # were when the user started the run.
             packages = guest.take_drivers(drivers, into=folder / COPIES, progress=progress.detail, warn=say_warning)
         except BaseException:
             shutil.rmtree(folder / COPIES, ignore_errors=True)
@@ -198,7 +198,8 @@ def _run_suites(
                 folder.rmdir()
             raise
     _say_gaps(packages, manifest.kernel)
-    # A debugger must own the terminal, and cannot have workers. One piece of work needs none: to start one takes a second.
+    # A debugger needs the terminal, so there are no workers. One piece of work needs no worker either, whose start takes a
+    # second.
     workers = "0" if words.terminal or words.units == 1 else str(settings.values.workers)
     argv = [sys.executable, "-m", "pytest"]
     argv += pytest_arguments(
@@ -218,7 +219,8 @@ def _run_suites(
         if code in (USAGE, NOTHING):
             drop_empty(folder, made=made)
         if code == USAGE and unasked:
-            # Words without a dash were not asked about before: a conftest.py that cannot be imported ends pytest as usage.
+            # pytest has not read arguments without a dash yet: a conftest.py that cannot be imported ends it with its usage
+            # code.
             again = ask(arguments, () if words.suites else suites, environ)
             code = _refused(again) if isinstance(again, Refusal) else code
     elif out is None:
@@ -227,18 +229,18 @@ def _run_suites(
 
 
 def _require_tools(image: str) -> None:
-    """All that is missing on this machine, in one message, before the first of it is wanted."""
+    """Report everything that is missing on this host in one message, before any of it is needed."""
     builder = builder_of(image)
     require_tools(["run guests", "build drivers"], also=builder.build_tools if builder is not None else ())
 
 
 def say_warning(line: str) -> None:
-    """Show a warning of the compiler, also where the display of progress leaves its details out: a build says it once."""
+    """Show a warning of the compiler, also if the display of progress leaves out details: a build prints it once."""
     typer.echo(f"lab: {line}", err=True)
 
 
 def _existing(suites: Sequence[str], root: Path) -> list[str]:
-    """The default suites as far as they are there: options can be read, and help be shown, without them."""
+    """The default suites that exist: options and help need none."""
     found = []
     for suite in suites:
         with contextlib.suppress(ConfigError):
@@ -247,21 +249,21 @@ def _existing(suites: Sequence[str], root: Path) -> list[str]:
 
 
 def _refused(refusal: Refusal) -> int:
-    """The exit code where pytest did not get as far as its session."""
+    """The exit code if pytest ended before its session."""
     if refusal.exit_code < 0:
         return INFRA
     return TEST if "while loading conftest" in refusal.text else USAGE
 
 
 def _shown(end: ChildEnd) -> int:
-    """The exit code where pytest was only to show something."""
+    """The exit code if pytest only had to show something."""
     if end.signal:
         return _SIGNALLED + end.signal
     return INFRA if end.died else {0: OK, 5: NOTHING, 2: TEST, 4: USAGE}.get(end.exit_code, INFRA)
 
 
 def _say_gaps(packages: Sequence[DriverPackage], kernel: KernelFacts | None) -> None:
-    """Say what the guest lacks for the drivers, before anybody wonders why their tests are skipped; and that there are none."""
+    """Print what the guest lacks for the drivers, as the reason of skipped tests; or that there are no drivers."""
     if not packages:
         typer.echo(f"lab: no driver is named, so the run has only the drivers that markers name; {_NAMING}", err=True)
     own = frozenset(package.image.name.lower() for package in packages)

@@ -18,11 +18,11 @@ _WARNING = re.compile(r"lab: \S+: .*: warning: ")
 
 
 def round_lines(report: RunReport | None, said: str, folder: Path, *, number: int, seconds: float, room: int) -> list[str]:
-    """What is shown of a round.
+    """The lines that show a round.
 
     Args:
-        report: Its report; None where it came to none: something did not build, or an option was wrong.
-        said: All that `lab run` said.
+        report: Its report; None where there is none: something did not build, or an option was wrong.
+        said: All output of `lab run`.
         folder: The round's folder.
         number: Which round it is.
         seconds: How long it took, from the change.
@@ -33,10 +33,10 @@ def round_lines(report: RunReport | None, said: str, folder: Path, *, number: in
         return [f"round {number}: nothing was run, after {seconds:.1f} s", *_fit(lines, room - 1)]
     head = [f"round {number}: {headline(report)}, {seconds:.1f} s"]
     page = from_folder(find(folder, HTML_FILE), Path.cwd())
-    # A round is about what was changed: drivers that it did not use are no news.
+    # A round is about what was changed: drivers that it did not use are not shown.
     left = [line for line in unchecked(report) if not line.startswith("nothing was checked of the driver")]
     foot = [*(f"not run: {line}" for line in left), page]
-    # A build says them once: the next round does not build what was not changed.
+    # A build prints them once: the next round builds only what was changed.
     body = [line.removeprefix("lab: ") for line in said.splitlines() if _WARNING.match(line)]
     for test in red_tests(report):
         body.append(f"{test.verdict}: {test.nodeid}")

@@ -72,10 +72,10 @@ def _selftest(
     given: Given,
     out: Path | None,
 ) -> int:
-    # The drivers of the user's lab file have no part in it: one that does not build says nothing about the lab.
+    # Without the drivers of the user's lab file: an error in their build is not one of the lab.
     settings = dataclasses.replace(given.load(workers="1", drivers=(str(data_root() / DRIVER),)), beside=())
     now = datetime.datetime.now(tz=datetime.UTC)
-    # Beside the runs, and never the latest one of them.
+    # Beside the folders of runs, and never marked as the latest run.
     folder = out or Path(settings.values.out) / f"{now:%Y-%m-%dT%H-%M-%SZ}-selftest"
     typer.echo("A guest is made to fail on purpose now, so the failure in the following report is intended.")
     run_suites(settings, out=folder, arguments=[str(data_root() / DRIVER / suite)])

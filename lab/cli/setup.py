@@ -1,4 +1,4 @@
-"""`lab setup`: everything that runs need on this machine, once: packages of the system, and the free guest's image."""
+"""`lab setup`: installs what runs need on this host: packages of the system, and the free guest's image."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _packages(also: list[Path], *, ask: bool) -> None:
 
 
 def _of_drivers(project: Path) -> tuple[str, ...]:
-    """The package of Clang, where a driver of this project takes it and none that will do is there."""
+    """The package of Clang, if a driver of this project needs it and no usable one is installed."""
     why = _why_clang(project)
     if not why or look_for_clang()[0] is not None:
         return ()

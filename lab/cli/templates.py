@@ -159,7 +159,7 @@ def _copies() -> Iterator[Path]:
 def _forks(
     settings: Settings, progress: Progress, copies: Path, *, smp: int | None, load: list[str] | None
 ) -> tuple[Forks, ForkWish]:
-    """Where forks come from, by the settings; image and drivers are built when they are missing."""
+    """What makes forks for these settings; image and drivers are built when they are missing."""
     values = settings.values
     guest = guest_of(settings, progress, debug="none")
     manifest, hardware = guest.manifest, guest.hardware
@@ -192,7 +192,7 @@ def _forks(
     )
 
     def close(folder: RunFolder, kept: bool) -> None:
-        # The guest's supervisor holds the folder of one that stays.
+        # The guest's supervisor holds the folder of a fork that stays.
         if kept:
             folder.release()
         else:

@@ -19,7 +19,7 @@ import paramiko
 from lab.errors import ConfigError, GuestHung
 from lab.guest.protocol import Transport
 
-#: What one line typed by a person may take.
+#: Longest time of one line that a user typed.
 _LINE_S = 600.0
 _MARK = "lab-cd:"
 
@@ -51,7 +51,7 @@ def ssh_terminal(transport: paramiko.Transport) -> int:
 
 
 def pump(channel: paramiko.Channel, source: int, target: int) -> None:
-    """Carry bytes both ways until the guest closes its side; the end of ``source`` is passed on."""
+    """Copy bytes both ways until the guest closes its side; the end of ``source`` is passed on."""
     sources = [source]
     while True:
         readable, _, _ = select.select([channel.fileno(), *sources], [], [])
@@ -73,7 +73,7 @@ def line_shell(transport: Transport, *, name: str, read_line: Callable[[str], st
     """Read commands line by line and run them in the guest; ``cd`` is remembered between them.
 
     Args:
-        transport: How they get there.
+        transport: Runs the commands.
         name: The guest's name, for the prompt.
         read_line: Shows a prompt and returns a line; EOFError at the end.
         out: Gets what the commands write.
@@ -110,7 +110,7 @@ def line_shell(transport: Transport, *, name: str, read_line: Callable[[str], st
 
 @contextlib.contextmanager
 def _raw(descriptor: int) -> Iterator[None]:
-    """The terminal passes every key on as it is, and is as before afterwards."""
+    """Put the terminal into raw mode for the ``with``, so that every key reaches the guest."""
     before = termios.tcgetattr(descriptor)
     try:
         tty.setraw(descriptor)
@@ -120,10 +120,10 @@ def _raw(descriptor: int) -> Iterator[None]:
 
 
 def require_terminal() -> None:
-    """Refuse a shell without somebody in front of it.
+    """Refuse a shell without a terminal.
 
     Raises:
-        ConfigError: Standard input is no terminal.
+        ConfigError: Standard input is not a terminal.
     """
     if not sys.stdin.isatty():
         raise ConfigError("`lab shell` needs a terminal", hint="`lab run-in-guest -- COMMAND` runs one command")

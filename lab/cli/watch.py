@@ -1,4 +1,4 @@
-"""`lab run --watch`: after each change of a file, what it reaches is built and run again, until q or Ctrl-C."""
+"""`lab run --watch`: after each change of a file, builds and runs again what it affects, until q or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from lab.report.elsewhere import find
 from lab.report.outdir import point_latest
 from lab.report.runfiles import RUN_FILE, read_run
 
-#: What an interrupted round gets to end its guests.
+#: Time for an interrupted round to end its guests.
 _GRACE_S = 60.0
 _POLL_S = 0.2
 #: Editors write a file in several steps, and several files at once.
 _DEBOUNCE_MS = 300
-#: To the beginning of a line that is then empty.
+#: Moves to the beginning of the line and clears it.
 _LINE = "\r\x1b[K"
 _CLEAR = "\x1b[2J\x1b[H"
 _QUIT, _AGAIN = "qQ\x04", "rR"
 
 
 class Keys:
-    """Keys of the terminal, read without waiting for a whole line; none where standard input is no terminal."""
+    """Keys of the terminal, read without waiting for a whole line; none where standard input is not a terminal."""
 
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno() if is_terminal(sys.stdin) else -1
 
     @contextlib.contextmanager
     def raw(self) -> Iterator[None]:
-        """Have single keys; Ctrl-C stays a signal."""
+        """Switch the terminal to single keys; Ctrl-C stays a signal."""
         if self._fd < 0:
             yield
             return
@@ -56,11 +56,11 @@ class Keys:
         try:
             yield
         finally:
-            with contextlib.suppress(termios.error):  # it may be gone
+            with contextlib.suppress(termios.error):  # the terminal may be gone
                 termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
 
     def pressed(self) -> str:
-        """The keys since the last question."""
+        """The keys since the last call."""
         if self._fd < 0:
             return ""
         ready, _, _ = select.select([self._fd], [], [], 0)
@@ -68,12 +68,12 @@ class Keys:
 
 
 def watch_suites(settings: Settings, arguments: Sequence[str], watched: Callable[[], Watched], suites: Sequence[str]) -> None:
-    """Run, wait for a change, run what it reaches, and so on.
+    """Run, wait for a change, run what it affects, and so on.
 
     Args:
         settings: What is in force.
         arguments: Of `lab run`, without --watch.
-        watched: Says what is watched; asked anew after each round, for a build may have other inputs.
+        watched: Returns what is watched; called again after each round, because a build may have other inputs.
         suites: The suites among ``arguments``; rounds for changed suites leave them out.
     """
     keys = Keys()
@@ -107,7 +107,7 @@ def round_arguments(arguments: Sequence[str], suites: Sequence[str], reach: Reac
     Args:
         arguments: As the user gave them.
         suites: The suites among them.
-        reach: What is to be run.
+        reach: What to run.
     """
     if reach.everything:
         return list(arguments)
@@ -119,7 +119,7 @@ def round_arguments(arguments: Sequence[str], suites: Sequence[str], reach: Reac
 
 
 def _round(settings: Settings, words: Sequence[str], number: int, keys: Keys) -> tuple[Path, str, bool]:
-    """One `lab run`: its folder, what it said, and whether the user has ended it."""
+    """One `lab run`: returns its folder, its output, and whether the user has ended it."""
     root = settings.project / settings.values.out
     root.mkdir(parents=True, exist_ok=True)
     stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
@@ -141,7 +141,7 @@ def _round(settings: Settings, words: Sequence[str], number: int, keys: Keys) ->
 
 
 def _wait_for(process: subprocess.Popen[bytes], keys: Keys, said: Path) -> bool:
-    """Wait for a round's end, its newest line on the screen; q and Ctrl-C end it in good order. Whether they did."""
+    """Wait for a round's end and show its newest line. Returns whether the user ended it with q or Ctrl-C."""
     try:
         while process.poll() is None:
             if is_terminal(sys.stdout):
@@ -167,7 +167,7 @@ def _wait_for(process: subprocess.Popen[bytes], keys: Keys, said: Path) -> bool:
 
 
 def last_line(file: Path) -> str:
-    """The last line of a file that is not blank, as far as it can be shown; empty where there is none."""
+    """The last line of a file that is not blank, without control characters; empty where there is none."""
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - 4096))
         lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines()]
@@ -175,8 +175,8 @@ def last_line(file: Path) -> str:
 
 
 def _wait(before: Stamps, watched: Callable[[], Watched], now: Watched, keys: Keys) -> Reach | None:
-    """What the next change reaches; None when the user ends it."""
-    from watchfiles import watch  # a second of nobody else's start
+    """What the next change affects; None when the user ends it."""
+    from watchfiles import watch  # only this command needs it, and the import takes a second
 
     reach = reach_of(changed_files(before, stamps_of(now)), now)
     if reach:

@@ -1,4 +1,4 @@
-"""What `lab run --watch` watches, and what a change reaches."""
+"""The files that `lab run --watch` watches, and the tests that a change affects."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Watched:
 
     Attributes:
         suites: Folders and files of the suites.
-        drivers: What the drivers are made of.
-        settings: The lab file and the like: a change of one reaches everything.
+        drivers: Files that the drivers are made of.
+        settings: The lab file and the like: a change of one affects everything.
     """
 
     suites: tuple[Path, ...]
@@ -30,7 +30,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a change reaches; false where that is nothing.
+    """What a change affects; false where that is nothing.
 
     Attributes:
         everything: All that the user asked for.
@@ -59,11 +59,11 @@ class Reach:
 
 
 def reach_of(changed: Iterable[Path], watched: Watched) -> Reach:
-    """What changed files reach.
+    """What changed files affect.
 
-    A file of tests reaches its own tests; another Python file of a suite (a conftest.py, a helper) and the lab file reach
-    everything. A file that a driver or one of its clients is made of reaches the tests of that driver. Where both kinds are
-    among them, everything is run.
+    A file of tests affects its own tests; another Python file of a suite (a conftest.py, a helper) and the lab file affect
+    everything. A file that a driver or one of its clients is made of affects the tests of that driver. If both kinds have
+    changed, everything is run.
     """
     suites: set[Path] = set()
     drivers: set[str] = set()
@@ -99,19 +99,19 @@ def stamps_of(watched: Watched) -> Stamps:
         try:
             stat = path.stat()
         except OSError:
-            continue  # it is gone, and that is a change
+            continue  # a removed file is a change
         found[path] = (stat.st_mtime_ns, stat.st_size)
     return found
 
 
 def learned(before: Stamps, old: Watched, new: Watched, *, since: float) -> Stamps:
-    """The files as they were when a round began, and those that only its build has made known: they are no change.
+    """The state of the files when a round began, with files that only the build of the round found: those are not changes.
 
     Args:
         before: As they were.
         old: What was watched then.
         new: What is watched now.
-        since: When the round began, seconds since the epoch: what was written later is a change.
+        since: When the round began, seconds since the epoch: a file that was written later is a change.
     """
     known = _files_of(old)
     fresh = {path: stamp for path, stamp in stamps_of(new).items() if path not in known and stamp[0] < since * 1e9}
@@ -126,12 +126,12 @@ def _files_of(watched: Watched) -> set[Path]:
 
 
 def changed_files(before: Stamps, now: Stamps) -> list[Path]:
-    """Files that were written, came or went."""
+    """Files that were written, created or removed."""
     return [path for path in {*before, *now} if before.get(path) != now.get(path)]
 
 
 def folders_of(watched: Watched) -> list[Path]:
-    """Folders in which changes are waited for."""
+    """Folders to watch for changes."""
     folders = {path.parent for driver in watched.drivers for path in driver.files}
     folders |= {path.parent for path in watched.settings}
     for suite in watched.suites:

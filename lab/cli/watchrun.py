@@ -1,4 +1,4 @@
-"""From the words of `lab run --watch` to its rounds."""
+"""From the arguments of `lab run --watch` to its rounds."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None,
     Args:
         settings: What is in force.
         arguments: What `lab run` passes on to pytest.
-        out: What --out says.
-        on: What --on says.
+        out: The value of --out.
+        on: The value of --on.
 
     Raises:
-        ConfigError: Something that cannot be watched: a folder for one run, a suite or driver that is not there; or there is
-            no such guest, which no saved file changes.
+        ConfigError: Something that cannot be watched: a folder for one run, a suite or driver that does not exist; or there is
+            no such guest.
     """
     if on is not None:
         from lab.cli.on import for_guest  # transports are imported where they are used
@@ -67,7 +67,7 @@ def watch_run(settings: Settings, arguments: Sequence[str], *, out: Path | None,
 
 
 def _manifests(drivers: Sequence[Path]) -> list[Path]:
-    """The drivers' manifests: one that is broken just now names no files, and its repair must be seen."""
+    """The drivers' manifests: a broken one names no files, but its repair is a change."""
     found = [driver for driver in drivers if not driver.is_dir()]
     for folder in (driver for driver in drivers if driver.is_dir()):
         places = [folder, *(place for place in folder.iterdir() if place.is_dir())]
@@ -76,13 +76,13 @@ def _manifests(drivers: Sequence[Path]) -> list[Path]:
 
 
 def own_words(argv: Sequence[str]) -> list[str]:
-    """The words behind `lab run`, without --watch: each round is given them."""
+    """The arguments of `lab run`, without --watch, for each round."""
     words = list(argv[argv.index(_COMMAND) + 1 :]) if _COMMAND in argv else []
     return [word for word in words if word != _FLAG]
 
 
 def _arch(settings: Settings) -> Arch:
-    """Of the guests; of those that most images are where there is no image yet."""
+    """Architecture of the guests; that of most images if there is no image yet."""
     try:
         return read_manifest(existing_image(settings.values.image)).arch
     except LabError:

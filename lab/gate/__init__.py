@@ -1,4 +1,4 @@
 """Decides verdicts, applies known issues, and decides the exit code.
 
-May import lab.lease and below. Reports, pytest and the command line are unknown here.
+May import lab.lease and below. Must not import reports, pytest or the command line.
 """

@@ -1,16 +1,16 @@
-"""Whose mistake an exception is that speaks neither of the driver nor of the lab: the test's own, the lab's, or the host's.
+"""Decides whose mistake an exception is that neither accuses the driver nor is an error of the lab's own: test, lab or host.
 
-An exception of the test's own code says nothing about the driver, and one that comes out of the lab is the lab's fault only
-when the lab was called as it asks to be. The traceback decides: its frames are those of the suite (everything that is neither
-the lab nor an installed package), of the lab, and of libraries.
+An exception of the test's own code proves nothing about the driver. One that comes out of the lab is the lab's fault only if
+the lab was called correctly. The traceback decides: its frames are those of the suite (everything that is neither the lab nor
+an installed package), of the lab, and of libraries.
 
-- The innermost frame of suite and lab is the suite's: the test's mistake, also where a library raised it.
+- The innermost frame of suite and lab is the suite's: the test's mistake, also if a library raised the exception.
 - It is the lab's, and the suite called the lab with an argument that is not of the documented type: the test's mistake. (An
   argument that does not exist is refused by Python before the lab has a frame, so that is the rule above.)
 - It is the lab's otherwise: a bug of the lab.
-- There is none of either, as when pytest cannot find a fixture: the test's mistake.
+- There is no frame of either, for example when pytest cannot find a fixture: the test's mistake.
 
-Whatever raised it, an error that says that the host has no room, memory, files or processes left is the host's.
+An error that the host has no room, memory, files or processes left is always the host's.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ Blame = Literal["test", "lab", "host"]
 
 _LOG = logging.getLogger(__name__)
 
-#: A frame names its file by the path that it was imported by, which a symlinked installation makes another one.
+#: A frame has the path by which its file was imported, which differs in an installation with symbolic links.
 _LAB = tuple(dict.fromkeys(f"{path.parent}/" for path in (Path(lab.__file__), Path(lab.__file__).resolve())))
-#: Only passes on what others raise; a hook wrapper stands in every traceback of a teardown.
+#: It only passes exceptions on; its hook wrapper is in every traceback of a teardown.
 _PASSES_ON = tuple(f"{folder}plugin/hooks.py" for folder in _LAB)
 _LIBRARIES = tuple({str(Path(path)) for key, path in sysconfig.get_paths().items() if key.endswith(("stdlib", "lib"))})
 #: Debian's system Python installs into a folder that its sysconfig does not name.
@@ -49,7 +49,7 @@ _NO_ROOM = frozenset(
     for name in ("ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EROFS", "EIO", "ENOBUFS", "ENOLCK")
     if hasattr(errno, name)
 )
-#: What no answer of a driver can bring about.
+#: Exceptions that no answer of a driver can cause.
 _NEVER_THE_DRIVER = (NameError, ImportError, SyntaxError, SuiteError)
 
 
@@ -68,12 +68,12 @@ def blame(error: BaseException) -> Blame:
 
 
 def is_of_the_suite(error: BaseException) -> bool:
-    """Whether the suite's own code had a part in an error: a test's, or that of a fixture of its own."""
+    """Whether the suite's own code is in the traceback of an error: that of a test, or of a fixture of the suite."""
     return any(kind_of(frame) == "suite" for frame in _frames(error))
 
 
 def place(error: BaseException) -> str:
-    """File and line of the suite where an error came out, as ``test_it.py:12``; empty when no line of it had a part."""
+    """File and line of the suite where an error came out, as ``test_it.py:12``; empty when the traceback has none."""
     found = ""
     trace = error.__traceback__
     while trace is not None:
@@ -86,8 +86,8 @@ def place(error: BaseException) -> str:
 def judges_the_driver(error: BaseException) -> bool:
     """Whether an exception is an assertion about the driver: ``assert``, ``pytest.fail()``, ``DID NOT RAISE``, a print.
 
-    ``pytest.fail()`` is also how pytest itself complains of a fixture that is used wrongly, and how pytest-timeout ends a test;
-    a bare ``assert`` may be one of the lab's own, or of a library that the lab has called.
+    pytest itself calls ``pytest.fail()`` for a fixture that is used wrongly, and pytest-timeout calls it to end a test. A bare
+    ``assert`` may be one of the lab itself, or of a library that the lab has called.
     """
     if isinstance(error, AssertionError):
         return type(error) is not AssertionError or _innermost(error) != "lab"
@@ -100,12 +100,12 @@ def judges_the_driver(error: BaseException) -> bool:
 
 
 def never_the_driver(error: BaseException) -> bool:
-    """Whether an exception is a mistake that no answer of a driver can bring about, so that no ``xfail`` excuses it."""
+    """Whether an exception is a mistake that no answer of a driver can cause, so that no ``xfail`` excuses it."""
     return isinstance(error, _NEVER_THE_DRIVER) or _is_of_pytest(error, "UsageError", "FixtureLookupError")
 
 
 def hang_of(error: BaseException | None) -> GuestHung | None:
-    """The hang that pytest-timeout has met, when it ended a test that waited for its guest; None for everything else."""
+    """The hang, if pytest-timeout ended a test that waited for its guest; None for everything else."""
     if error is None or not _is_of_pytest(error, "Failed") or Path(_caller_of_fail(error)).name != _PYTEST_TIMEOUT:
         return None
     if _innermost(error) != "lab":
@@ -135,7 +135,7 @@ def wrong_argument(frame: types.FrameType) -> str:
     try:
         hints = typing.get_type_hints(function)
         parameters = inspect.signature(function).parameters
-    except Exception as error:  # evaluating annotations runs any code
+    except Exception as error:  # evaluating annotations may run any code
         _LOG.debug("the parameters of %s cannot be checked: %r", function.__qualname__, error)
         return ""
     for name, parameter in parameters.items():
@@ -159,7 +159,7 @@ def _is_default(value: object, default: object) -> bool:
 
 
 def _fits(value: object, hint: Any) -> bool:
-    """Whether a value is of a type; true too where that cannot be asked, for this must not end the run that it explains."""
+    """Whether a value is of a type; also true if that cannot be checked, because this explanation must not end the run."""
     try:
         adapter = pydantic.TypeAdapter[object](hint, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
         adapter.validate_python(value, strict=True)
@@ -167,7 +167,7 @@ def _fits(value: object, hint: Any) -> bool:
         return False
     except pydantic.errors.PydanticUserError:
         return _is_a(value, hint) if isinstance(hint, type) else True  # a model or a dataclass: it takes no configuration
-    except Exception as error:  # SchemaError: a protocol that cannot be asked at run time
+    except Exception as error:  # SchemaError: a Protocol that cannot be checked at run time
         _LOG.debug("whether a value is a %s cannot be decided: %r", hint, error)
     return True
 
@@ -181,7 +181,7 @@ def _is_a(value: object, kind: type) -> bool:
 
 
 def _function_of(code: types.CodeType) -> types.FunctionType | None:
-    """The function that a frame's code belongs to; also one inside of a function, which no name leads to."""
+    """The function of a frame's code; also a local function, which has no importable name."""
     return next((found for found in gc.get_referrers(code) if isinstance(found, types.FunctionType)), None)
 
 
@@ -193,7 +193,7 @@ def _frames(error: BaseException) -> Iterator[types.FrameType]:
 
 
 def _innermost(error: BaseException) -> str:
-    """Whose code the innermost frame runs, libraries left aside; empty when there are none but theirs."""
+    """The owner of the innermost frame that is not a library's; empty when all frames are those of libraries."""
     return next((kind for frame in reversed(list(_frames(error))) if (kind := kind_of(frame)) != "library"), "")
 
 
@@ -205,7 +205,7 @@ def _caller_of_fail(error: BaseException) -> str:
 
 
 def _is_of_pytest(error: BaseException, *names: str) -> bool:
-    """Whether an exception is one of pytest's own of such a name; pytest itself need not be there to ask."""
+    """Whether an exception is one of pytest's own of such a name; pytest need not be imported."""
     kind = type(error)
     return kind.__name__ in names and kind.__module__.partition(".")[0] in ("_pytest", "pytest", "builtins")
 
@@ -213,8 +213,8 @@ def _is_of_pytest(error: BaseException, *names: str) -> bool:
 def cause_of(error: BaseException) -> BaseException:
     """The lab's error, or the assertion, that an exception was raised from on purpose (``raise … from …``); else itself.
 
-    An error of the lab speaks for itself: its class was chosen, as ``WrongBinary`` that comes from ``CommandFailed``. A suite's
-    assertion that was raised from one does not: what it met was a guest that did not answer, for example.
+    An error of the lab decides itself: its class was chosen on purpose, such as ``WrongBinary`` from ``CommandFailed``. A
+    suite's assertion that was raised from one does not: its cause was, for example, a guest that did not answer.
     """
     if isinstance(error, LabError):
         return error

@@ -11,8 +11,8 @@
 | 10 | ``infra``: at least one test could not be judged, because the lab failed |
 | 128 + N | signal N ended the run early (130: Ctrl-C); the verdicts of what ran are in the report |
 
-When verdicts are mixed the gravest for the driver wins: crash, then product, then test, then infra, then nothing. A crash
-hides nothing worse, and a finding about the driver stands whatever else could not be judged.
+When verdicts are mixed the gravest for the driver wins: crash, then product, then test, then infra, then nothing. Nothing is
+worse than a crash, and a finding about the driver counts even if other tests could not be judged.
 """
 
 from __future__ import annotations
@@ -61,11 +61,10 @@ class RunEnd:
         signal: Number of the signal that ended the run early; 0 without one.
         stopped_by: What ended pytest's session early: see :class:`lab.report.sessionfile.SessionFacts`.
         suites_fault: The internal error that ended it came out of a suite's own hook.
-        unexplained: Number of tests that failed for pytest and have no verdict that says so.
-        failed: Number of tests that failed for pytest.
-        not_run: Number of selected tests that the run stopped before.
-        no_guest_by: Whose fault it is that no guest can be had, where that is so; see
-            :class:`lab.report.sessionfile.SessionFacts`.
+        unexplained: Number of tests that failed in pytest and have no red verdict.
+        failed: Number of tests that failed in pytest.
+        not_run: Number of selected tests that the run did not reach
+        no_guest_by: Who caused that no guest is available, if so; see :class:`lab.report.sessionfile.SessionFacts`.
     """
 
     totals: Mapping[str, int]
@@ -82,7 +81,7 @@ class RunEnd:
 def run_code(end: RunEnd) -> int:
     """Return the exit code of a whole run.
 
-    The verdicts decide; where they are green, or there are none, what pytest saw beside them does.
+    The verdicts decide; if they are green, or there are none, pytest's own result does.
     """
     if end.signal or end.stopped_by == "interrupt":
         return _SIGNALLED + (end.signal or _SIGINT)
@@ -101,17 +100,17 @@ def run_code(end: RunEnd) -> int:
         return USAGE
     if end.pytest_code in _PYTEST_OWN and not (end.pytest_code == _PYTEST_FAILED and not end.failed):
         return NOTHING if end.not_run else code
-    # A plugin or a hook of the suites' own, such as a limit of coverage, has failed the run although no test did.
+    # A plugin or a hook of the suites, such as a limit of coverage, has failed the run although no test failed.
     return TEST
 
 
 def complete_code(code: int, *, unused: bool, not_run: int = 0) -> int:
-    """The exit code of a run, once it is known what was left out: a green run that left something out is not green.
+    """The exit code of a run with regard to what was left out: a run that left something out is not green.
 
     Args:
-        code: What the verdicts and pytest call for.
+        code: The exit code by the verdicts and pytest.
         unused: Drivers that were named for the run and that no test used count, see :func:`unused_counts`.
-        not_run: Number of selected tests that the run stopped before.
+        not_run: Number of selected tests that the run did not reach
     """
     return NOTHING if code == OK and (unused or not_run) else code
 

@@ -1,4 +1,4 @@
-"""What was found out about one execution of a test, and which faults, gaps and lacks of it count.
+"""The findings about one execution of a test, and which of its faults, gaps and missing functions count.
 
 The plugin collects findings while a test runs. :func:`judge` asks the rules of :mod:`lab.gate.verdict`.
 """
@@ -26,7 +26,7 @@ from lab.vm.processor_time import ProcessorTime
 _BUGCHECK_TEXT = 8192
 #: Exit codes of sc start when a driver's file was not loaded: a module is missing, or an image's initialisation failed.
 _NOT_LOADED = (126, 1114)
-#: Errors that a client meets because its guest ended.
+#: Errors that a client gets because its guest ended.
 _CONSEQUENCES = TransportError | GuestExited | GuestHung | EvidenceLost | GuestCrashed
 
 
@@ -41,7 +41,7 @@ class Findings:
         marked: The drivers that the marker itself names.
         expected_fault: Code of the fault that the test provokes, if it does.
         uses_lab: It uses a fixture or a marker of the lab.
-        own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
+        own_modules: File names of the run's own drivers, in lower case: what they lack is not missing in the guest.
         privileged_at: Whether a privileged instruction at an address may be that of a driver of the run.
         phases: How its phases ended, in order.
         records: The records of its window so far.
@@ -53,8 +53,8 @@ class Findings:
         missing: Capabilities that the test needs and the guest lacks.
         skip_reason: Why it was skipped.
         xfail_reason: Why it was expected to fail, when it did.
-        load_refused: A driver's start ended with an error that a missing module has.
-        behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
+        load_refused: A driver's start ended with the error of a missing module.
+        behind: The guest had faulted before the test began: where, for example ``the guest's boot``.
         processor: How long the guest waited for a processor until the failure, or until the end; None if unknown.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
@@ -110,18 +110,18 @@ class Findings:
 
     @property
     def faults(self) -> list[FaultRecord]:
-        """Driver faults of the window that the test does not expect; none when the guest's kernel is to blame."""
+        """Driver faults of the window that the test does not expect; none when the guest's kernel is the cause."""
         return [] if self.lacks else self._unexpected()
 
     @property
     def lacks(self) -> str:
-        """What a driver of the test called, or could not be loaded for, and this guest does not have; mostly empty."""
+        """What a driver of the test called, or needed to be loaded, and this guest does not have; mostly empty."""
         first = self._unexpected()[:1]
         return first[0].lacks if first else self.unloadable
 
     @property
     def unloadable(self) -> str:
-        """The module for want of which a driver was not loaded, by the guest's own words; mostly empty."""
+        """The missing module because of which a driver was not loaded, as the guest reported it; mostly empty."""
         if not self.load_refused:
             return ""
         missing = (record.lacks for record in self.records if isinstance(record, NoteRecord) and record.lacks)
@@ -129,7 +129,7 @@ class Findings:
 
     @property
     def provoked_the_end(self) -> bool:
-        """Whether the test provokes a fault that stops the whole guest, and it came: the guest's end is no trouble then."""
+        """Whether the test provokes a fault that stops the whole guest, and it occurred: the guest's end is expected then."""
         return self.behind is None and any(
             fault.code == self.expected_fault and FaultWords.of(fault.code, fault.parameters).is_bugcheck
             for fault in self.all_faults
@@ -142,7 +142,7 @@ class Findings:
 
     @property
     def gaps(self) -> list[GapRecord]:
-        """The losses in the window. The end of the guest explains a missing last marker, so that alone is no loss then."""
+        """The losses in the window. A last marker that is missing because the guest ended does not count."""
         gaps = [record for record in self.window.records if isinstance(record, GapRecord)] if self.window else []
         known_end = self.hung or self.sign is not None or not self.guest_alive
         if self.window is not None and not self.window.complete and not gaps and not known_end:
@@ -160,11 +160,11 @@ class Findings:
 
     @property
     def capability(self) -> str | None:
-        """The capability for want of which the test was skipped, if it was."""
+        """The missing capability because of which the test was skipped, if any."""
         return self.lacks or (self.missing[0] if self.missing else None)
 
     def facts(self, known: Sequence[KnownIssue], *, today: datetime.date) -> Facts:
-        """The findings as the rules take them.
+        """The findings as input of the rules.
 
         Args:
             known: The lab file's known issues.
@@ -197,7 +197,7 @@ class Findings:
         return [fault for fault in self.all_faults if fault.code != self.expected_fault]
 
     def _is_the_drivers(self, fault: FaultRecord) -> bool:
-        """Whether what a fault lacks is not missing in the guest: it is the run's own, or was met outside of all drivers."""
+        """Whether a missing function does not count as the guest's: it belongs to the run's drivers, or no driver called it."""
         if fault.lacks == PRIVILEGED:
             return not all(self.privileged_at(address) for address in fault.parameters)
         return module_of(fault.lacks) in self.own_modules
@@ -218,25 +218,25 @@ def judge(findings: Findings, known: Sequence[KnownIssue], *, today: datetime.da
 
 
 def may_be_the_provoked_end(findings: Findings, error: BaseException) -> bool:
-    """Whether a phase failed only by errors that the end of the guest brings about, in a test that provokes that end."""
+    """Whether a phase failed only by errors that the end of the guest causes, in a test that provokes that end."""
     return findings.expected_fault is not None and all(isinstance(leaf, _CONSEQUENCES) for leaf in leaves(error))
 
 
 def is_refused_load(error: BaseException) -> bool:
-    """Whether a driver's file was not loaded: the guest may say for want of which module."""
+    """Whether a driver's file was not loaded: the guest may report which module was missing."""
     return any(isinstance(leaf, ServiceError) and leaf.exit_code in _NOT_LOADED for leaf in leaves(error))
 
 
 def window_error(findings: Findings, exited: Callable[[], LabError]) -> LabError | None:
-    """The error that a closed window raises against a test that has not failed so far; None when all is well.
+    """The error for a test that has not failed so far, but whose closed window shows one; None when all is well.
 
     Args:
         findings: All that was found out.
         exited: Makes the error that says how the virtual machine ended.
 
     Returns:
-        GuestCrashed: a driver faulted, or QEMU reported that the guest crashed. That of ``exited``: the virtual machine has
-        ended. EvidenceLost: prints are missing.
+        GuestCrashed if a driver faulted, or QEMU reported that the guest crashed; the error of ``exited`` if the virtual
+        machine has ended; EvidenceLost if prints are missing.
     """
     if findings.window is None:
         return None

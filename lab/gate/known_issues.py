@@ -29,7 +29,7 @@ def audit_known(
     *,
     today: datetime.date,
 ) -> list[str]:
-    """Say which entries have had their day: expired ones, those that name no test, and those whose tests all pass.
+    """Find outdated entries: expired ones, those that name no test, and those whose tests all pass.
 
     Args:
         issues: The lab file's list.
@@ -37,7 +37,7 @@ def audit_known(
         today: The date in UTC.
 
     Returns:
-        One line for each entry that should be looked at.
+        One line for each entry that the user should check.
     """
     ran = list(results)
     lines = []

@@ -1,4 +1,4 @@
-"""Verdicts of what no test's own window decides: faults between and after tests, tests that never ended, broken collections."""
+"""Verdicts outside of a test's own window: faults between and after tests, tests that never ended, broken collections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReportedFault(Protocol):
     where: str
 
 
-#: How a run ended of which pytest said nothing.
+#: How a run ended for which pytest gave no reason.
 NO_REASON = "pytest ended before this test"
 _Fault = TypeVar("_Fault", bound=ReportedFault)
 
@@ -57,7 +57,7 @@ def fault_before_tests(guest_id: str, faults: Sequence[_Fault]) -> FaultVerdict[
 def fault_after_test(
     faults: Sequence[_Fault], *, verdict: Verdict, reason: str, known_code: str | None
 ) -> FaultVerdict[_Fault] | None:
-    """Judge the faults of a guest outside of every window: the last test that ran on it answers for them.
+    """Judge the faults of a guest outside of every window: they count for the last test that ran on it.
 
     Args:
         faults: The guest's driver faults, in order.
@@ -68,7 +68,7 @@ def fault_after_test(
     Returns:
         The test's new verdict; None when it keeps its own.
     """
-    # The host process of a driver may report its end once more after the window that the fault belongs to.
+    # The process of a driver may report its end again after the window of the fault.
     new = [fault for fault in faults if known_code is None or fault.code != known_code]
     if verdict == "crash" or not new:
         return None
@@ -77,7 +77,7 @@ def fault_after_test(
 
 
 def never_started(ended: str) -> Decision:
-    """Judge a collected test that the run did not come to and that was not left out on purpose.
+    """Judge a collected test that never ran and was not left out on purpose.
 
     Args:
         ended: How the run ended; empty where pytest gave no reason.
@@ -87,7 +87,7 @@ def never_started(ended: str) -> Decision:
 
 
 def never_ended(worker: str) -> Decision:
-    """Judge a test in whose middle its worker ended."""
+    """Judge a test during which its worker ended."""
     return _decided("infra", f"worker {worker} ended in the middle of this test")
 
 
@@ -100,7 +100,7 @@ def collection_verdict(error: BaseException | None) -> Literal["test", "infra"]:
     """Whose mistake a failed collection is: the suite's, or that of a host without room for it.
 
     Args:
-        error: The exception, with its causes; None where it is not at hand.
+        error: The exception, with its causes; None where it is unknown.
     """
     while error is not None:
         if blame(error) == "host":
@@ -115,7 +115,7 @@ def internal_error_of(error: BaseException) -> Literal["test", "lab"]:
 
 
 def ended_on_purpose(stopped_by: str, *, suites_fault: bool, interrupted: bool) -> bool:
-    """Whether tests that were not run are no fault of the lab: the run was interrupted, stopped, or ended by the suite.
+    """Whether the run left out tests on purpose: it was interrupted, stopped, or ended by the suite.
 
     Args:
         stopped_by: What ended pytest's session early; see :class:`lab.report.sessionfile.SessionFacts`.

@@ -1,48 +1,48 @@
-"""From the facts of one execution of a test to its verdict: a pure function, so that every row can be tested.
+"""From the facts of one execution of a test to its verdict: a pure function, so that every rule can be tested.
 
 The rules, in the order in which they are asked (the first that holds decides):
 
 0. The first fault of the window is the call of something that the guest's stand-in for a kernel does not have, or the guest
-   said that it does not load a driver for want of a module, or ``GuestLacks`` was raised: ``skipped``, for want of that.
-   Everything that failed after it is its consequence.
+   reported that it does not load a driver because a module is missing, or ``GuestLacks`` was raised: ``skipped``, because of
+   that. All later failures are consequences.
 1. The guest reported a fault in the test's window, or ended itself there (a panic, a reset, a power-off that was not
-   asked for), or ``GuestCrashed`` was raised: ``crash``, even if every assertion passed. A fault whose code the test said it
+   asked for), or ``GuestCrashed`` was raised: ``crash``, even if every assertion passed. A fault with the code that the test
    expects does not count.
 2. The test was skipped: ``skipped``, with the missing capability or the reason.
-3. Prints of the window are missing (a gap, or ``EvidenceLost``): ``infra``, even if the test failed otherwise. A driver
-   is accused on complete evidence only; the reason carries what failed as well. (Nor is a test: what its code ran into may
-   come from what is missing.)
-4. The virtual machine is gone, and neither by a fault nor by its guest: ``infra``. What passed before it went cannot be
-   checked to the end.
+3. Prints of the window are missing (a gap, or ``EvidenceLost``): ``infra``, even if the test failed otherwise. A driver is
+   accused on complete evidence only; the reason names the failure, too. (The same holds for a test: its error may come from the
+   missing prints.)
+4. The virtual machine ended, neither by a fault nor by its guest: ``infra``. What passed before cannot be checked to the end.
 5. A phase failed: its exception decides, the first failed phase before later ones (a dead connection during teardown is
-   the consequence of the test more often than its cause). Of several exceptions at once, the gravest verdict decides:
+   the consequence of the test more often than its cause). Of several exceptions at once, the one with the gravest verdict
+   decides:
 
    - an assertion (``assert``, ``pytest.fail()``, ``DID NOT RAISE``, a print that does not come), or a driver that the service
      manager refused: ``product``; but an assertion of a test that uses neither a fixture nor a marker of the lab: ``test``;
    - a command of the suite that failed in the guest: ``product``; one of the lab's own: ``infra``;
-   - a lab error that says that the suite wrote something wrong (``SuiteError``; ``ConfigError`` below the suite's code), a
-     complaint of pytest's about markers and fixtures: ``test``;
+   - a lab error about a mistake of the suite (``SuiteError``; ``ConfigError`` below the suite's code), an error of pytest about
+     markers and fixtures: ``test``;
    - any other lab error: ``infra``;
-   - any other exception, in whatever phase: ``test``, ``infra`` for a bug of the lab or a host that has no room left; see
+   - any other exception, in any phase: ``test``, or ``infra`` for a bug of the lab or a host that has no room left; see
      :mod:`lab.gate.blame`. One that was raised on purpose *from* a lab error or an assertion is judged as that one.
 
-   If all that accuses the driver is about time, and the guest waited for a processor of the host for a tenth of the test or
+   If all failures of the driver are about time, and the guest waited for a processor of the host for a tenth of the test or
    longer, or for half of it where a deadline was missed (``GuestHung``, ``PrintsMissing``, the service manager's 1053; see
    :mod:`lab.gate.starvation`): ``infra``, and the test is run again in a fresh guest that has the host alone, once. The same
    rules judge the second run: it passes, or it is ``infra`` with the figures if its guest starved as well, or it is
-   ``product``. Where it is unknown how long the guest waited, nothing is excused.
-6. The test passed although it is marked ``xfail(strict=True)``: ``test``, for its mark is out of date.
-7. The test expected a fault and none came: ``product``.
-8. The test was expected to fail (``xfail``) and did: ``known``. That excuses the driver, and what its answer may do to the
-   test's code, only: ``crash``, ``infra``, and a mistake that no answer of a driver can bring about (a name that does not
-   exist, a module that cannot be imported, a fixture used wrongly) count as a failed phase in the rules above.
+   ``product``. If it is unknown how long the guest waited, nothing is excused.
+6. The test passed although it is marked ``xfail(strict=True)``: ``test``, because its mark is out of date.
+7. The test expected a fault and none occurred: ``product``.
+8. The test was expected to fail (``xfail``) and did: ``known``. That excuses only the driver, and errors that its answers cause
+   in the test's code: ``crash``, ``infra``, and a mistake that no answer of a driver can cause (a name that does not exist, a
+   module that cannot be imported, a fixture used wrongly) count as a failed phase in the rules above.
 9. Otherwise: ``passed``.
 
 A red verdict of the driver (``product``, ``crash``) that the lab file lists becomes ``known``; ``test`` and ``infra`` never do.
 
-``GuestHung`` is two things. When the guest still answers another command, the hang belongs to what the test started: a
-driver that never completes a read hangs its client and nothing else, so it is ``product``. When the guest answers nothing,
-or was not asked, the hang cannot be distinguished from a starved host or a dead network: ``infra``.
+``GuestHung`` has two meanings. If the guest still answers another command, the hang belongs to what the test started: a
+driver that never completes a read hangs its client and nothing else, so it is ``product``. If the guest answers nothing, or was
+not asked, a hang looks the same as a starved host or a dead network: ``infra``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ from lab.vm.processor_time import ProcessorTime
 
 Verdict = Literal["passed", "product", "crash", "test", "infra", "known", "skipped"]
 
-#: Red first: the order in which reports list tests and in which verdicts win over each other.
+#: Red first: the order in which reports list tests, and in which verdicts take precedence.
 SEVERITY: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")
 
 _LONGEST_REASON = 300
@@ -85,9 +85,9 @@ class PhaseFact:
 
     Attributes:
         when: ``setup`` and ``teardown`` are the fixtures', ``call`` is the test's own.
-        outcome: As pytest says it.
+        outcome: As pytest reports it.
         error: The exception that failed it (``call.excinfo.value``), where there is one.
-        text: What pytest says when there is no exception, for example ``[XPASS(strict)] …``.
+        text: pytest's text when there is no exception, for example ``[XPASS(strict)] …``.
     """
 
     when: Literal["setup", "call", "teardown"]
@@ -111,9 +111,9 @@ class Facts:
         skip_reason: The reason of any other skip.
         xfail_reason: The reason of an ``xfail`` mark when pytest honoured it (the report has ``wasxfail``).
         expected_fault: The fault code that the test says it provokes, if it does.
-        uses_lab: The test uses a fixture or a marker of the lab; one that does not can say nothing about a driver.
-        lacks: What a driver could not be loaded for, by the guest's own words, see :mod:`lab.guest.lacks`.
-        behind: The guest had faulted before the test did anything: what was before, for example ``the guest's boot``.
+        uses_lab: The test uses a fixture or a marker of the lab; one that does not proves nothing about a driver.
+        lacks: What was missing to load a driver, as the guest reported it, see :mod:`lab.guest.lacks`.
+        behind: The guest had faulted before the test began: where, for example ``the guest's boot``.
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known_issues.match_known`).
         processor: How long the guest waited for a processor until the failure; None if unknown.
         can_repeat: The test can be run again in a fresh guest.
@@ -150,9 +150,9 @@ class Decision:
     Attributes:
         verdict: The verdict.
         reason: Why.
-        signature: What a red test failed of, see :mod:`lab.gate.signature`; of a known issue too, else empty. Says
-            nothing that the other two do not, so that it is not compared.
-        again: The test is to be run again in a fresh guest: it failed by time, and its guest was starved.
+        signature: The failure of a red test, see :mod:`lab.gate.signature`; also that of a known issue, else empty. It
+            follows from the other two, so that it is not compared.
+        again: The test is to be run again in a fresh guest: it failed because of time, and its guest was starved.
     """
 
     verdict: Verdict
@@ -221,7 +221,7 @@ def _decide(facts: Facts) -> Decision:
 
 
 def _failed(phase: PhaseFact, facts: Facts) -> bool:
-    """Whether a phase counts as failed: never by the provoked fault, but by what no ``xfail`` excuses."""
+    """Whether a phase counts as failed: not by the provoked fault, but by failures that no ``xfail`` excuses."""
     errors = list(leaves(phase.error))
     provoked = bool(errors) and all(isinstance(error, GuestCrashed) and _is_expected(error.code, facts) for error in errors)
     if phase.outcome == "failed":
@@ -234,7 +234,7 @@ def _failed(phase: PhaseFact, facts: Facts) -> bool:
 
 
 def _is_expected(code: int, facts: Facts) -> bool:
-    """Whether a fault is the one that the test provokes; one that was there before the test is not."""
+    """Whether a fault is the one that the test provokes; one from before the test is not."""
     return code == facts.expected_fault and facts.behind is None
 
 
@@ -255,7 +255,7 @@ def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:
         if not _is_expected(fault.code, facts):
             early = f"before this test did anything, after {facts.behind}: " if facts.behind is not None else ""
             words = FaultWords.of(fault.code, fault.parameters)
-            # A bugcheck's own text says nothing but its numbers once more.
+            # The text of a bugcheck only repeats its numbers.
             said = words.hint if words.is_bugcheck and words.hint else fault.text
             return Decision(verdict="crash", reason=one_line(f"{early}{title(fault.code, fault.parameters)}: {said}"))
     if facts.crash_sign:
@@ -282,7 +282,7 @@ def _lost_evidence(facts: Facts, failed: Sequence[PhaseFact]) -> str:
 def _verdict_of(phase: PhaseFact, facts: Facts) -> Verdict:
     """Rule 5: the class of the exception decides; of several at once, the gravest."""
     found = {_class_verdict(cause_of(error), phase, facts) for error in leaves(phase.error)}
-    # Without any exception, pytest has the word: that a strict xfail passed, in the call.
+    # Without any exception, pytest's text decides: that a strict xfail passed, in the call.
     return next((verdict for verdict in SEVERITY if verdict in found), "test" if phase.when == "call" else "infra")
 
 
@@ -292,7 +292,7 @@ def _class_verdict(error: BaseException, phase: PhaseFact, facts: Facts) -> Verd
     if isinstance(error, GuestHung):
         return "product" if facts.guest_answers else "infra"
     if isinstance(error, CommandFailed):
-        # A test that lets it through says that the command should have worked; in the lab's own fixtures it is the lab's.
+        # A test that does not catch it expects the command to work; in the lab's own fixtures it is the lab's error.
         return "product" if phase.when == "call" or is_of_the_suite(error) else "infra"
     if isinstance(error, ConfigError):
         return "test" if isinstance(error, SuiteError) or is_of_the_suite(error) else "infra"
@@ -305,7 +305,7 @@ def _class_verdict(error: BaseException, phase: PhaseFact, facts: Facts) -> Verd
 
 
 def _starved(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
-    """The last part of rule 5: the first failure accuses the driver by time alone, and its guest was starved."""
+    """The last part of rule 5: the first failure is about time alone, and its guest was starved."""
     first = failed[0]
     if facts.processor is None or _verdict_of(first, facts) != "product":
         return None
@@ -366,7 +366,7 @@ def _is(phase: PhaseFact, kind: type[BaseException]) -> bool:
 
 
 def leaves(error: BaseException | None) -> Iterator[BaseException]:
-    """The exceptions that speak: those inside of a group, and a crash that another exception was raised from."""
+    """The exceptions to judge: those inside of a group, and a crash that another exception was raised from."""
     if error is None:
         return
     if isinstance(error, BaseExceptionGroup):

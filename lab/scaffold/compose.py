@@ -1,4 +1,4 @@
-"""The first files of a driver test: lab file, manifest, suite, pipeline, as texts for what was seen."""
+"""The first files of a driver test: lab file, manifest, suite, pipeline, as texts for a repository."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lab.scaffold.look import Sight
 from lab.scaffold.names import identifier
 from lab.toolchain.manifest import MANIFEST_NAME
 
-#: What YAML reads as a text without quotes, and the words that it does not.
+#: Texts that YAML reads as texts without quotes, and the words that need quotes.
 _PLAIN = re.compile(r"(\.\./)*[A-Za-z][A-Za-z0-9_./-]*|\.\.|[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9_]*")
 _WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 _BY = "Written by `lab init`; change it as you like."
-#: CI → its template of ci/pipelines/own, where it goes, and where it goes when that is taken.
+#: CI → its template of ci/pipelines/own, where it goes, and where it goes if that file exists.
 _PIPELINES = {
     "github": ("github.yml", ".github/workflows/driver-lab.yml", ""),
     "gitlab": ("gitlab.yml", ".gitlab-ci.yml", ".gitlab/driver-lab.yml"),
@@ -43,13 +43,13 @@ class NewFile:
 
 
 def compose(sight: Sight) -> tuple[NewFile, ...]:
-    """The files for what was seen. Some of them may be there already; see :func:`missing`.
+    """The files for a repository. Some of them may exist already; see :func:`missing`.
 
     Args:
-        sight: What was seen; with a driver at least.
+        sight: The repository; with one driver at least.
 
     Raises:
-        ConfigError: Two manifests that are there have one name: no suite could tell which one it means.
+        ConfigError: Two existing manifests have the same name, so a suite could not name one of them.
     """
     _check_names(sight)
     manifests = {driver: manifest_of(driver) for driver in sight.drivers}
@@ -72,7 +72,7 @@ def _check_names(sight: Sight) -> None:
 
 
 def missing(files: Iterable[NewFile]) -> tuple[NewFile, ...]:
-    """Those that are not there yet: nothing is overwritten, not even a dangling link."""
+    """The files that do not exist yet: nothing is overwritten, not even a dangling link."""
     return tuple(file for file in files if not os.path.lexists(file.path))
 
 
@@ -92,7 +92,7 @@ def _lab_file(root: Path, manifests: Iterable[Path]) -> str:
 
 
 def _manifest(driver: FoundDriver) -> str:
-    """A driver.yaml; keys whose values nobody knows stand in it as comments."""
+    """A driver.yaml; keys whose values are unknown are comments."""
     lines = [f"# How the lab builds, loads and uses this driver. {_BY}", f"name: {_yaml(driver.name)}"]
     lines.append(f"image: {_yaml(driver.image)}" + ("" if driver.sources else "    # a finished file, which is only read"))
     for key in ("sources", "include", "defines"):
@@ -169,6 +169,6 @@ def _pipeline(sight: Sight) -> list[NewFile]:
 
 
 def _yaml(text: str) -> str:
-    """A text as YAML takes it inside of a list."""
+    """A text as an item of a YAML list."""
     safe = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
     return text if safe else "'" + text.replace("'", "''") + "'"

@@ -44,7 +44,7 @@ class FoundDriver:
     """One driver.
 
     Attributes:
-        name: What tests are to call it.
+        name: Its name in tests.
         folder: Where its manifest is, or belongs.
         image: File name of what is built, or path of the finished file from ``folder``.
         sources: From ``folder``; none: it is a finished file.
@@ -54,8 +54,8 @@ class FoundDriver:
         links: How programs open it.
         unload: It can be unloaded, as far as the sources say.
         kinds: Frameworks that only a Windows guest has.
-        origin: The file that told of it.
-        manifest: The manifest that is there already.
+        origin: The file in which it was found.
+        manifest: Its existing manifest.
         alone: It is the only driver of its folder.
         clients: Programs of the repository that seem to be for it.
     """

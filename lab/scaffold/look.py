@@ -19,7 +19,7 @@ from lab.toolchain.manifest import load_component, manifests_in
 _Facts = TypeVar("_Facts")
 _DEPTH = 6
 _SKIPPED = frozenset({"node_modules", "site-packages", "venv", "__pycache__", "out"})
-#: Stems that say nothing of what the driver is called.
+#: Stems that are not the name of a driver.
 _COMMON = frozenset({"driver", "entry", "driverentry", "main", "init", "sys", "device", "src", "drv"})
 #: Imports that only a Windows guest resolves, and what they are.
 _WINDOWS_ONLY = {"wdfldr.sys": "KMDF", "ndis.sys": "NDIS", "fltmgr.sys": "minifilter", "storport.sys": "StorPort"}
@@ -27,15 +27,15 @@ _WINDOWS_ONLY = {"wdfldr.sys": "KMDF", "ndis.sys": "NDIS", "fltmgr.sys": "minifi
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen.
+    """What was found.
 
     Attributes:
         root: The folder that was looked at.
         drivers: What can be tested.
-        unbuildable: Sources with DriverEntry that the lab's compiler does not take and of which no finished file is there,
-            with what they are written for.
+        unbuildable: Sources with DriverEntry that the lab's compiler cannot build and that have no finished file, with the
+            frameworks that they need.
         ci: ``github``, ``gitlab``, ``azure`` or ``jenkins``; empty when none is seen.
-        left_out: What cannot be tested beside the others, and why.
+        left_out: Drivers that cannot be tested together with the others, and why.
     """
 
     root: Path
@@ -90,7 +90,7 @@ def _described(folders: Mapping[Path, list[str]]) -> list[str]:
         try:
             component = load_component(file)
         except ConfigError:
-            continue  # its own command says what is wrong with it
+            continue  # the command that reads it reports the error
         names += [part.name.lower() for part in (component, *component.programs) if part.manifest.kind == "program"]
     return names
 
@@ -99,7 +99,7 @@ def _of_manifest(file: Path) -> list[FoundDriver]:
     try:
         component = load_component(file)
     except ConfigError:
-        return []  # its own command says what is wrong with it
+        return []  # the command that reads it reports the error
     if component.manifest.kind != "driver" or not component.manifest.under_test:
         return []
     return [
@@ -154,7 +154,7 @@ def _of_sources(
 
 
 def _with_headers(sources: Iterable[Path], include: Sequence[Path]) -> list[SourceFacts]:
-    """What sources say, and the headers that they include by name: a device's name often stands in one for the clients, too."""
+    """Facts from sources and the headers that they include by name: a shared header often has the device's name."""
     found: dict[Path, SourceFacts] = {}
     todo = [source.resolve() for source in sources]
     while todo:
@@ -222,14 +222,14 @@ def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _read(folders: Mapping[Path, list[str]], suffix: str, read: Callable[[str], _Facts | None]) -> dict[Path, _Facts]:
-    """What the files of one kind say, where they say anything."""
+    """Facts from the files of one kind, without empty ones."""
     files = (folder / name for folder, names in folders.items() for name in names if name.lower().endswith(suffix))
     found = ((file, read(read_any(file))) for file in files)
     return {file: facts for file, facts in found if facts is not None}
 
 
 def _near(file: Path, folder: Path) -> bool:
-    """An INF file lies beside the sources, or in a folder around them or beside them."""
+    """Whether an INF file is in the folder of the sources, above it or beside it."""
     return folder.is_relative_to(file.parent) or file.parent.parent == folder.parent or file.parent.is_relative_to(folder)
 
 

@@ -1,4 +1,4 @@
-"""Names that tell the drivers of one repository apart: in manifests, in the guest, and as files of suites."""
+"""Unique names for the drivers of one repository: in manifests, in the guest, and as files of suites."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _LONGEST = 64
 
 
 def driver_name(stem: str) -> str:
-    """A stem as a manifest takes it for a name."""
+    """A stem, changed to a name that manifests allow."""
     return _NOT_IN_NAMES.sub("-", stem).strip("-_.")[:_LONGEST] or "driver"
 
 
 def identifier(name: str) -> str:
-    """A driver's name as that of a Python module."""
+    """A driver's name, changed to the name of a Python module."""
     return "".join(char if char.isalnum() else "_" for char in name).lower()
 
 
 def told_apart(drivers: Sequence[FoundDriver], root: Path) -> tuple[tuple[FoundDriver, ...], dict[Path, str]]:
-    """The drivers with a name, an image, a service and a manifest of its own each; and those that cannot have them, and why.
+    """The drivers, each with a unique name, image, service and manifest; and those for which that is impossible, and why.
 
-    Drivers of one name get their folder's behind it: ``cancel-sys`` and ``cancel-startio``. One that has a manifest keeps its
-    name. Two finished files of one name cannot be in one guest: the later one is left out.
+    Drivers with the same name get the name of their folder as a suffix: ``cancel-sys`` and ``cancel-startio``. One that has a
+    manifest keeps its name. Two finished files of one name cannot be in one guest: the later one is left out.
 
     Args:
         drivers: As they were found.
@@ -74,7 +74,7 @@ def _of_different_files(drivers: Sequence[FoundDriver]) -> tuple[list[FoundDrive
 
 
 def _names(driver: FoundDriver, drivers: Sequence[FoundDriver], root: Path) -> Iterator[str]:
-    """Names for one of several drivers of one name: with its folder, with more folders, with a number."""
+    """Candidate names for one of several drivers with the same name: with its folder, with more folders, with a number."""
     same = [one for one in drivers if identifier(one.name) == identifier(driver.name)]
     parts = driver.folder.relative_to(root).parts if driver.folder.is_relative_to(root) else driver.folder.parts
     if sum(one.folder == driver.folder for one in same) == 1:

@@ -11,7 +11,7 @@ from lab.scaffold.found import FoundDriver, FoundProgram
 from lab.scaffold.names import driver_name
 from lab.scaffold.sources import Project, read_any
 
-#: `wmain` and `WinMain` are other entries than mingw-w64 links by itself; `_tmain` is one of several.
+#: `wmain` and `WinMain` are entry points that mingw-w64 does not link by default; `_tmain` is a macro for one of them.
 _MAIN = re.compile(r"\bmain\s*\([^;{}]*\)\s*\{")
 #: Headers of Microsoft's own libraries, without which such a program does not compile.
 _MICROSOFT = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"](afx\w*|atl\w*|winrt/[^>"]*|wil/[^>"]*)(?:\.h)?[>"]', re.MULTILINE)
@@ -20,14 +20,14 @@ _MICROSOFT = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"](afx\w*|atl\w*|winrt/[^
 def programs_of(
     projects: Mapping[Path, Project], taken: Iterable[str] = (), drivers: Iterable[str] = ()
 ) -> tuple[list[FoundProgram], dict[Path, str]]:
-    """The programs of project files; and the project files of others, with the reason.
+    """The programs of project files, and the project files that are left out, with the reason.
 
-    A program with the name of a driver (``event.exe`` beside ``event.sys``) is called ``NAME-client``: manifests know drivers
-    and programs by one kind of name.
+    A program with the name of a driver (``event.exe`` beside ``event.sys``) is called ``NAME-client``: drivers and programs
+    share their names in manifests.
 
     Args:
-        projects: What they say.
-        taken: Names of programs that are described already.
+        projects: Facts from them.
+        taken: Names of programs that manifests describe already.
         drivers: Names of the drivers.
     """
     found: dict[str, FoundProgram] = {}
@@ -67,7 +67,7 @@ def assigned(programs: Sequence[FoundProgram], drivers: Sequence[FoundDriver]) -
 
 
 def _why_not(program: FoundProgram) -> str:
-    """Why the lab's compiler would not build it, as far as that is seen; empty for nothing."""
+    """Why the lab's compiler would not build it; empty when nothing speaks against it."""
     missing = [path.name for path in program.sources if not path.is_file()]
     if missing or not program.sources:
         return f"there is no {missing[0]}" if missing else "it has no sources in C or C++"

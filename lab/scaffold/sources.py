@@ -1,4 +1,4 @@
-"""What a driver's own files say about it: sources, project files of Visual Studio, INF files."""
+"""Facts about a driver from its own files: sources, project files of Visual Studio, INF files."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _BINARY = re.compile(r"^[ \t]*ServiceBinary[ \t]*=[ \t]*.*?([^\\/%\s\"]+\.sys)",
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    r"""What one source file says.
+    r"""Facts from one source file.
 
     Attributes:
         entry: It defines DriverEntry.
-        program: It defines main() or the like: no part of a driver.
+        program: It defines main() or the like: not part of a driver.
         links: Names that programs open, ``\\.\NAME``, in their order.
         unload: It sets an unload routine.
-        frameworks: What of :data:`FRAMEWORKS` it is written for.
+        frameworks: Those of :data:`FRAMEWORKS` that it uses.
         headers: What it includes in quotes, with slashes.
     """
 
@@ -57,10 +57,10 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What a project file of Visual Studio says; paths have slashes and are relative to its folder.
+    """Facts from a project file of Visual Studio; paths have slashes and are relative to its folder.
 
     Attributes:
-        target: Name of the image without its suffix; empty when it is the file's own.
+        target: Name of the image without its suffix; empty when it is the name of the project file.
         sources: What is compiled.
         include: Folders of headers that are named without a variable.
         defines: Preprocessor definitions, in all configurations; each name once.
@@ -78,7 +78,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Inf:
-    """What an INF file says.
+    """Facts from an INF file.
 
     Attributes:
         service: Name of the service that it adds; empty when it adds none.
@@ -90,7 +90,7 @@ class Inf:
 
 
 def read_any(path: Path) -> str:
-    """The text of a file as editors of Windows save it; what is no valid text in it is replaced. Empty when unreadable."""
+    """The text of a file as editors of Windows save it; invalid bytes are replaced. Empty when unreadable."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -102,8 +102,8 @@ def read_any(path: Path) -> str:
 
 
 def source_facts(text: str) -> SourceFacts:
-    """What a source or a header says of its driver."""
-    # A link may stand behind // in a string: comments are only taken away where code is looked for.
+    """Facts about a driver from a source or a header."""
+    # A link may follow // in a string: comments are removed only where code is searched.
     code = _COMMENTS.sub(" ", text)
     names = dict.fromkeys(match[1].strip() for match in _LINK.finditer(text))
     headers = {PurePosixPath(name.replace("\\", "/")).name.lower() for name in _INCLUDE.findall(code)}
@@ -118,7 +118,7 @@ def source_facts(text: str) -> SourceFacts:
 
 
 def project_facts(text: str) -> Project | None:
-    """What a ``.vcxproj`` says; None where it is no such file."""
+    """Facts from a ``.vcxproj``; None if it is not such a file."""
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
@@ -144,7 +144,7 @@ def project_facts(text: str) -> Project | None:
 def _by_name(defines: Iterable[str]) -> tuple[str, ...]:
     """Each name once, with its first value: configurations differ in values, and the compiler takes one.
 
-    What tells the configurations themselves apart is left out where both have said it.
+    Definitions that distinguish configurations are left out if both are present.
     """
     named: dict[str, str] = {}
     for define in defines:
@@ -161,7 +161,7 @@ def _libraries(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def inf_facts(text: str) -> Inf:
-    """What an INF file says."""
+    """Facts from an INF file."""
     service, image = _SERVICE.search(text), _BINARY.search(text)
     return Inf(service[1] if service else "", image[1] if image else "")
 

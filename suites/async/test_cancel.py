@@ -1,4 +1,4 @@
-"""A pended read can be taken back, and a client that goes away leaves nothing behind."""
+"""A pended read can be cancelled, and a client that exits leaves no read pended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab_driver("async", reload=False)
 
 
 def test_a_cancelled_read_ends_with_error_995_at_once(reader: DeviceReader) -> None:
-    # Behind many others no tick can be before the cancel; and the end of the read waits for none of theirs.
+    # After many other reads, no tick can come before the cancel, and the read ends without any of their ticks.
     done = reader.run(
         f"open a {{link}} overlapped=1; open h {{link}} overlapped=1; aread a 13 times={SHIELD} tag=before; "
         "aread h 13 tag=b; cancel b; wait b; cancel a; wait all"
@@ -25,7 +25,7 @@ def test_a_cancelled_read_ends_with_error_995_at_once(reader: DeviceReader) -> N
 
 @pytest.mark.lab_needs("cancel_one")
 def test_the_others_complete_in_order_and_no_tick_is_lost(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
-    # Reads that are left together are served by ticks in a row: two that were taken back between them have none of their own.
+    # Reads that are left together are served by ticks in a row: two cancelled reads between them get no tick.
     lengths = (21, 22, 23, 24)
     left = "; ".join(f"aread h {length} tag={length}; aread h 13 times=2 tag=c{length}" for length in lengths)
     taken_back = "; ".join(f"cancel c{length}" for length in lengths)
@@ -37,7 +37,7 @@ def test_the_others_complete_in_order_and_no_tick_is_lost(reader: DeviceReader, 
     assert [read.error for length in lengths for read in done.tagged(f"c{length}")] == [OPERATION_ABORTED] * 8
     before = served_of(done, "before")
     served = ticks(*[20] * before, *lengths)
-    # A busy host makes a tick late now and then; if the taken ones had ticks, each of these would be three seconds late.
+    # A busy host makes a tick late now and then; if the cancelled ones had ticks, each of these would be three seconds late.
     with timing("the reads that were taken back had no ticks"):
         assert min(gaps(served[before:])) < 2.5
     prints.expect_none()

@@ -1,4 +1,4 @@
-"""The async driver completes one read a tick, the oldest first, whoever left it."""
+"""The async driver completes one read a tick, the oldest first, from any client."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def test_reads_of_several_processes_complete_in_the_order_issued(reader: DeviceR
     issued = sorted((op for op in done.operations if op.op == "aread"), key=lambda op: op.start_us)
     places = dict(zip((41, 42, 51, 52), served, strict=True))
     for earlier, later in itertools.combinations(issued, 2):
-        # Whose call had not returned when the other one's began may have come behind it.
+        # A read whose call had not returned when another one began may have come after it.
         if earlier.end_us < later.start_us:
             assert places[earlier.asked] < places[later.asked]

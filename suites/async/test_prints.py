@@ -32,7 +32,7 @@ def test_ticks_are_one_second_apart_and_the_two_prints_of_each_come_together(rea
     reader.run("open h {link} overlapped=1; aread h 13 times=5; wait all")
     served = ticks(13, 13, 13, 13, 13)
     # Documented: 1.000 s and 1.001 s, prints of a pair within 0.3 ms. No tick comes early. On a busy host an emulated processor
-    # makes any of them late; a driver that is slow by itself is so every time, so the best of them counts.
+    # makes any of them late; a slow driver is late every time, so the best of them counts.
     with timing("ticks are one second apart"):
         assert statistics.mean(gaps(served)) > SURELY_BETWEEN_TICKS_S
         assert min(gaps(served)) < 1.4
@@ -42,7 +42,7 @@ def test_ticks_are_one_second_apart_and_the_two_prints_of_each_come_together(rea
 
 
 def test_leaving_a_read_with_the_driver_prints_nothing(reader: DeviceReader, prints: PrintStream) -> None:
-    # Right behind a tick there is a second until the next one: room to leave reads and to take them back.
+    # Right after a tick there is a second until the next one: time to leave reads and to take them back.
     done = reader.run("open h {link} overlapped=1; aread h 13 tag=a; wait a; aread h 77 times=3 tag=b; cancel b; wait b")
     taken_back = [read for read in done.tagged("b") if read.error == OPERATION_ABORTED]
     with timing("there is time between two ticks to take reads back"):
@@ -53,8 +53,8 @@ def test_leaving_a_read_with_the_driver_prints_nothing(reader: DeviceReader, pri
 def test_ticks_go_on_with_nothing_pended_and_print_nothing(reader: DeviceReader, ticks: Ticks, prints: PrintStream) -> None:
     later = "; ".join(f"sleep 1400; aread h {length} tag={length}; wait {length}" for length in (14, 15, 16))
     done = reader.run(f"open h {{link}} overlapped=1; aread h 13 tag=a; wait a; {later}")
-    # Left in the middle of a second, a read waits for the rest of it, in the guest's time. A timer that only reads arm makes
-    # all of them wait for a whole one, surely; a busy host one or the other.
+    # Left in the middle of a second, a read waits for the rest of it, in the guest's time. With a timer that only reads arm,
+    # every read waits for a whole second; on a busy host only some do.
     with timing("a read waits for the rest of its second"):
         assert min(done.by_tag[str(length)].duration_s for length in (14, 15, 16)) < 0.95
     ticks(13, 14, 15, 16)

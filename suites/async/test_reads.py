@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lab_driver("async", reload=False)
 
 def test_a_read_is_pended_until_the_next_tick(reader: DeviceReader, ticks: Ticks) -> None:
     done = reader.run("open h {link} overlapped=1; aread h 13 times=3; wait all")
-    # What became of a call may be known late, the clock of the ticks is the guest's own.
+    # The result of a call may arrive late; the clock of the ticks is the guest's own.
     assert IO_PENDING in [op.error for op in done.operations if op.op == "aread"]
     served = ticks(13, 13, 13)
     with timing("each read waits for a tick of its own"):

@@ -1,4 +1,4 @@
-"""Loading and unloading by the service manager: states, error codes, and what is left behind."""
+"""Loading and unloading by the service manager: states, error codes, and what remains after an unload."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_unloading_takes_the_link_away(name: str, driver: LoadedDriver, reader: 
 def test_the_link_and_the_device_can_be_made_again_after_an_unload(
     name: str, driver: LoadedDriver, reader: DeviceReader
 ) -> None:
-    # The second load fails where the unload has left the link or the device.
+    # The second load fails if the unload left the link or the device.
     done = reader.run(f"service stop {driver.service}; service start {driver.service}; open h {{link}}; read h 13")
     assert (driver.name, done.errors) == (name, [0, 0, 0, 0])
 

@@ -1,4 +1,4 @@
-"""Unloading while somebody still has the device open, or a read left with it.
+"""Unloading while a client still has the device open, or a read pended.
 
 NT keeps a driver in STOP_PENDING until the last handle is closed. The free guest unloads at once; what is checked there is
 that nothing breaks: reads that were left come back, and the driver loads and works again.

@@ -1,6 +1,6 @@
 """Ticks and cancellation on two processors.
 
-A file of its own, and with one test: such files run last, and this test needs a guest that has the machine to itself.
+A file of its own, and with one test: such files run last, and this test needs a guest that has the host to itself.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def test_every_read_prints_the_length_asked_for_before_the_cap(reader: DeviceRea
 def test_the_print_has_a_blank_before_its_newline(reader: DeviceReader, prints: PrintStream) -> None:
     reader.read(length=20)
     [record] = prints.expect(re.compile("读字节长度: 20"))
-    # The free guest's own newline cannot be told from the driver's; the blank before it is the driver's alone.
+    # The free guest adds a newline, too, so only the blank before it shows that the driver printed one.
     assert record.raw.removesuffix(b"\n") == "读字节长度: 20 ".encode()
 
 
