@@ -20,6 +20,7 @@ from lab.host.console import is_terminal
 MODULES = {
     "run": "run",
     "report": "run",
+    "compare": "compare",
     "open": "report",
     "up": "guest",
     "shell": "guest",

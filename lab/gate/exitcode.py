@@ -17,6 +17,7 @@ worse than a crash, and a finding about the driver counts even if other tests co
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,6 +114,27 @@ def complete_code(code: int, *, unused: bool, not_run: int = 0) -> int:
         not_run: Number of selected tests that the run did not reach
     """
     return NOTHING if code == OK and (unused or not_run) else code
+
+
+def comparison_code(changes: Sequence[tuple[str, str]], *, strict: bool = False) -> int:
+    """The exit code of a comparison with an earlier run: what is worse than there decides, in the order of :data:`_ORDER`.
+
+    A test that was red there in the same way, and one that is flaky, is no change.
+
+    Args:
+        changes: (change, verdict of the new run) of each test; see :mod:`lab.compare.changes`.
+        strict: A flaky test counts by its verdict, or as ``product`` if it passed at last.
+    """
+    totals: Counter[str] = Counter()
+    for change, verdict in changes:
+        if change in ("newly red", "red in another way", "not judged"):
+            totals[verdict] += 1
+        elif change == "flaky" and strict:
+            totals[verdict if verdict in ("crash", "product", "test") else "product"] += 1
+    red = exit_code(totals)
+    if red != NOTHING:
+        return red
+    return NOTHING if any(change in ("not run", "newly skipped") for change, _ in changes) else OK
 
 
 def unused_counts(unused: Sequence[str], named: Sequence[str], *, in_lab_file: bool) -> bool:

@@ -141,19 +141,19 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
         report: The run.
         room: Bytes that it may have. The gravest of the red tests are named first; how many have no place is said.
     """
-    head = [f"### {_plain(headline(report))}", "", _plain(_guest_line(report)), ""]
-    head += [f"- machine: {_plain(part)}" for part in (report.machine.added if report.machine is not None else ())]
-    head += [*(f"- {_plain(driver_line(driver))}" for driver in report.drivers), ""] if report.drivers else []
+    head = [f"### {plain(headline(report))}", "", plain(_guest_line(report)), ""]
+    head += [f"- machine: {plain(part)}" for part in (report.machine.added if report.machine is not None else ())]
+    head += [*(f"- {plain(driver_line(driver))}" for driver in report.drivers), ""] if report.drivers else []
     head += ["| verdict | tests | means |", "|---|---:|---|"]
     head += [
         f"| {verdict} | {report.totals[verdict]} | {MEANINGS[verdict]} |" for verdict in ORDER if report.totals.get(verdict)
     ]
-    head += ["", *(f"- {_plain(sentence)}" for sentence in _sentences(report))]
+    head += ["", *(f"- {plain(sentence)}" for sentence in _sentences(report))]
     tail = []
     if report.skipped_for:
-        needs = [f"{_plain(need[:_LONGEST_NAME])} ({count})" for need, count in report.skipped_for.items()]
+        needs = [f"{plain(need[:_LONGEST_NAME])} ({count})" for need, count in report.skipped_for.items()]
         tail += ["", "Skipped for a missing capability: " + _first(needs, room // 4)]
-    tail += ["", _plain(_figures(report)), ""]
+    tail += ["", plain(_figures(report)), ""]
     # Room for the line that says how many are left out.
     room -= _size(head) + _size(tail) + 200
     rows = ["", "| red test | verdict | reason |", "|---|---|---|"]
@@ -161,7 +161,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
     left = room - _size(rows)
     shown = 0
     for test in red:
-        row = f"| {_plain(test.nodeid[:_LONGEST_NAME])} | {test.verdict} | {_plain(_why_and_where(test)[:_LONGEST_MESSAGE])} |"
+        row = f"| {plain(test.nodeid[:_LONGEST_NAME])} | {test.verdict} | {plain(_why_and_where(test)[:_LONGEST_MESSAGE])} |"
         left -= _size([row])
         if left < 0:
             break
@@ -241,7 +241,7 @@ def _name(test: TestEntry) -> str:
     return name if len(name) <= 10 * _LONGEST_NAME else f"{name[: 10 * _LONGEST_NAME]}…"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text for a Markdown table: no markup of its own, no HTML, no end of cell."""
     text = " ".join(printable(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for char in "\\`*_[]|~#!":
