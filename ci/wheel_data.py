@@ -19,6 +19,7 @@ DATA = (
     "driver/README.md",
     "driver/clients/drvprobe",
     "driver/clients/drvprobe.driver.yaml",
+    "driver/common",
     "driver/modlist",
     "driver/selftest",
     "driver/relay",

@@ -7,7 +7,7 @@
  *
  * One request at a time waits for an interrupt: a second one ends with STATUS_DEVICE_BUSY.
  */
-#include <ntddk.h>
+#include "../common/wdm.h"
 #include "edu.h"
 
 #define DEVICE_NAME L"\\Device\\LabEdu"
@@ -58,8 +58,6 @@ typedef struct _EDU {
     ULONG raised;               /* interrupt status, from the service routine for the DPC */
 } EDU;
 
-DRIVER_INITIALIZE DriverEntry;
-
 static ULONG Read(EDU *edu, ULONG offset)
 {
     return READ_REGISTER_ULONG((PULONG)(edu->registers + offset));
@@ -68,14 +66,6 @@ static ULONG Read(EDU *edu, ULONG offset)
 static VOID Write(EDU *edu, ULONG offset, ULONG value)
 {
     WRITE_REGISTER_ULONG((PULONG)(edu->registers + offset), value);
-}
-
-static NTSTATUS Complete(PIRP irp, NTSTATUS status, ULONG_PTR information)
-{
-    irp->IoStatus.Status = status;
-    irp->IoStatus.Information = information;
-    IoCompleteRequest(irp, IO_NO_INCREMENT);
-    return status;
 }
 
 static NTSTATUS Answer(PIRP irp, ULONG value)
@@ -259,12 +249,6 @@ static NTSTATUS NTAPI DispatchControl(PDEVICE_OBJECT device, PIRP irp)
     }
 }
 
-static NTSTATUS NTAPI DispatchOpenClose(PDEVICE_OBJECT device, PIRP irp)
-{
-    UNREFERENCED_PARAMETER(device);
-    return Complete(irp, STATUS_SUCCESS, 0);
-}
-
 static BOOLEAN FindDevice(PULONG bus, PULONG slot, PPCI_COMMON_CONFIG configuration)
 {
     PCI_SLOT_NUMBER number;
@@ -311,7 +295,6 @@ static VOID NTAPI Unload(PDRIVER_OBJECT driver)
 {
     PDEVICE_OBJECT device = driver->DeviceObject;
     EDU *edu = (EDU *)device->DeviceExtension;
-    UNICODE_STRING link;
     PIRP irp;
 
     Write(edu, STATUS, 0);
@@ -322,14 +305,11 @@ static VOID NTAPI Unload(PDRIVER_OBJECT driver)
     if (irp != NULL)
         Complete(irp, STATUS_CANCELLED, 0);
     MmUnmapIoSpace(edu->registers, REGISTERS_LENGTH);
-    RtlInitUnicodeString(&link, LINK_NAME);
-    IoDeleteSymbolicLink(&link);
-    IoDeleteDevice(device);
+    DeleteLinkAndDevice(driver, LINK_NAME);
 }
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 {
-    UNICODE_STRING name, link;
     PCI_COMMON_CONFIG configuration;
     PHYSICAL_ADDRESS address;
     PDEVICE_OBJECT device;
@@ -342,9 +322,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
         DbgPrint("edu: this machine has no such device\n");
         return STATUS_NO_SUCH_DEVICE;
     }
-    RtlInitUnicodeString(&name, DEVICE_NAME);
-    RtlInitUnicodeString(&link, LINK_NAME);
-    status = IoCreateDevice(driver, sizeof(EDU), &name, FILE_DEVICE_UNKNOWN, 0, FALSE, &device);
+    status = CreateDevice(driver, DEVICE_NAME, sizeof(EDU), &device);
     if (!NT_SUCCESS(status))
         return status;
     edu = (EDU *)device->DeviceExtension;
@@ -361,7 +339,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
     }
     DbgPrint("edu: slot %u, registers at 0x%I64x, identification 0x%08x\n", slot & 31, address.QuadPart,
              Read(edu, IDENTIFICATION));
-    status = IoCreateSymbolicLink(&link, &name);
+    status = CreateLink(LINK_NAME, DEVICE_NAME);
     if (!NT_SUCCESS(status)) {
         MmUnmapIoSpace(edu->registers, REGISTERS_LENGTH);
         IoDeleteDevice(device);

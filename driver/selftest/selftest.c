@@ -12,7 +12,7 @@
  *
  * Nobody but a tester of the lab should load it.
  */
-#include <ntddk.h>
+#include "../common/wdm.h"
 
 #ifdef _MSC_VER
 #include <intrin.h>
@@ -28,30 +28,8 @@
 #define READ_FAULT_RAISED 2
 #define READ_SPIN 3
 
-DRIVER_INITIALIZE DriverEntry;
-
 /* Volatile, so that no compiler knows what is written through: it would put a trap instruction there instead. */
 static volatile LONG *volatile Nowhere;
-
-static NTSTATUS Complete(PIRP irp, NTSTATUS status, ULONG_PTR information)
-{
-    irp->IoStatus.Status = status;
-    irp->IoStatus.Information = information;
-    IoCompleteRequest(irp, IO_NO_INCREMENT);
-    return status;
-}
-
-static NTSTATUS NTAPI DispatchOpenClose(PDEVICE_OBJECT device, PIRP irp)
-{
-    UNREFERENCED_PARAMETER(device);
-    return Complete(irp, STATUS_SUCCESS, 0);
-}
-
-static NTSTATUS NTAPI DispatchOther(PDEVICE_OBJECT device, PIRP irp)
-{
-    UNREFERENCED_PARAMETER(device);
-    return Complete(irp, STATUS_NOT_SUPPORTED, 0);
-}
 
 static VOID WriteThroughNull(VOID)
 {
@@ -100,38 +78,25 @@ static NTSTATUS NTAPI DispatchRead(PDEVICE_OBJECT device, PIRP irp)
 
 static VOID NTAPI DriverUnload(PDRIVER_OBJECT driver)
 {
-    UNICODE_STRING link;
-
-    RtlInitUnicodeString(&link, LINK_NAME);
-    IoDeleteSymbolicLink(&link);
-    if (driver->DeviceObject != NULL)
-        IoDeleteDevice(driver->DeviceObject);
+    DeleteLinkAndDevice(driver, LINK_NAME);
 }
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path)
 {
-    UNICODE_STRING name, link;
     PDEVICE_OBJECT device;
     NTSTATUS status;
-    ULONG i;
 
     UNREFERENCED_PARAMETER(registry_path);
 
-    RtlInitUnicodeString(&name, DEVICE_NAME);
-    status = IoCreateDevice(driver, 0, &name, FILE_DEVICE_UNKNOWN, 0, FALSE, &device);
+    status = CreateDevice(driver, DEVICE_NAME, 0, &device);
     if (!NT_SUCCESS(status))
         return status;
     device->Flags |= DO_BUFFERED_IO;
 
-    for (i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
-        driver->MajorFunction[i] = DispatchOther;
-    driver->MajorFunction[IRP_MJ_CREATE] = DispatchOpenClose;
-    driver->MajorFunction[IRP_MJ_CLOSE] = DispatchOpenClose;
-    driver->MajorFunction[IRP_MJ_READ] = DispatchRead;
+    SetDispatchRoutines(driver, DispatchRead);
     driver->DriverUnload = DriverUnload;
 
-    RtlInitUnicodeString(&link, LINK_NAME);
-    status = IoCreateSymbolicLink(&link, &name);
+    status = CreateLink(LINK_NAME, DEVICE_NAME);
     if (!NT_SUCCESS(status))
         IoDeleteDevice(device);
     return status;

@@ -50,6 +50,16 @@ def file_inputs(files: Iterable[Path], prefix: str) -> dict[str, bytes]:
     return {f"{prefix}/{path.name}": path.read_bytes() for path in files}
 
 
+def shared_inputs(root: Path) -> dict[str, bytes]:
+    """Sources that the guest's programs share with others of the checkout, outside of their own folders.
+
+    Args:
+        root: The checkout.
+    """
+    folder = root / "driver" / "common"
+    return file_inputs((folder / "memory.c", folder / "memory.h"), "driver/common")
+
+
 def _counts(path: Path) -> bool:
     return (
         path.suffix not in (".pyc", ".md") and not path.name.endswith("~") and all(part != "__pycache__" for part in path.parts)

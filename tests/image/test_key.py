@@ -48,7 +48,7 @@ def test_left_overs_of_editors_and_python_do_not_count(tmp_path: Path) -> None:
 def checkout(tmp_path: Path) -> Path:
     """A copy of the parts of the checkout that go into the free guest."""
     root = data_root()
-    for part in ("vm-images", "driver/wine-compat"):
+    for part in ("vm-images", "driver/common", "driver/wine-compat"):
         shutil.copytree(root / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -71,6 +71,8 @@ def test_the_place_of_the_checkout_is_not_part_of_the_key(checkout: Path) -> Non
         "vm-images/tools/labfile/sha256.c",
         "vm-images/tools/labfile/pax.h",
         "vm-images/tools/labshell/labshell.c",
+        "driver/common/memory.c",
+        "driver/common/memory.h",
         "driver/wine-compat/labcompat.c",
         "driver/wine-compat/driver.yaml",
     ],

@@ -115,7 +115,7 @@ def test_the_same_sources_give_the_same_bytes_wherever_they_lie(tmp_path: Path, 
     shas: list[dict[str, str]] = []
     for place in ("here", "somewhere/else entirely"):
         folder = tmp_path / place
-        for part in ("async", "clients"):
+        for part in ("async", "clients", "common"):
             shutil.copytree(data_root() / "driver" / part, folder / part)
         components = [*load_folder(folder / "async"), load_component(folder / "clients" / "async_reader.driver.yaml")]
         shas.append({result.name: result.sha256 for result in build_components(components, arch, folder / "out", None)})

@@ -3,7 +3,7 @@
  */
 #include "device.h"
 
-#include "transfer.h"
+#include "status.h"
 
 CRITICAL_SECTION Lock;
 DEVICE *Devices;

@@ -6,6 +6,7 @@
 #include "device.h"
 #include "process.h"
 #include "report.h"
+#include "status.h"
 #include "transfer.h"
 
 #define FLUSH_BEGINS_MS 1000  /* within which a flush that was issued is in the driver */

@@ -1,13 +1,11 @@
 /*
- * report.h - the lines that the program prints, and the clock whose times are in them.
+ * report.h - the line of an operation.
  */
 #ifndef LAB_DRVPROBE_REPORT_H
 #define LAB_DRVPROBE_REPORT_H
 
+#include "lines.h"
 #include "script.h"
-#include "text.h"
-
-#define EXIT_WRONG_SCRIPT 2
 
 typedef struct _RESULT {
     const char *op, *thread, *handle, *tag;
@@ -30,15 +28,6 @@ typedef struct _RESULT {
 /* What the main thread is called in the lines; a process has the parent's name for it. */
 extern const char *MainName;
 
-/* Before the first line. */
-void PrepareOutput(void);
-
-/* Microseconds of QueryPerformanceCounter. */
-ULONGLONG Now(void);
-
-/* `{"seq":n,` + body + `}` and a newline, in one write. */
-void PutLine(const TEXT *body);
-
 /* What the thread of an operation is called in the lines. */
 const char *Shown(const OP *op);
 
@@ -46,9 +35,6 @@ const char *Shown(const OP *op);
 RESULT Started(const OP *op);
 void Finish(RESULT *result, DWORD error);
 void Report(const RESULT *result);  /* when the end is known already */
-
-/* The script is wrong: say where and leave. */
-DECLSPEC_NORETURN void Wrong(const char *thread, const char *handle, const char *text, const char *what, const char *word);
 
 /* The guest cannot do what the script asks for: say so, with the capability that it would need, and leave. */
 DECLSPEC_NORETURN void Lacks(const OP *op, const char *capability, const char *what);

@@ -3,7 +3,7 @@
  */
 #include "script.h"
 
-#include "report.h"
+#include "lines.h"
 #include "words.h"
 
 #define DEFAULT_WAIT_MS 60000

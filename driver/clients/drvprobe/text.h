@@ -4,7 +4,7 @@
 #ifndef LAB_DRVPROBE_TEXT_H
 #define LAB_DRVPROBE_TEXT_H
 
-#include "memory.h"
+#include "../../common/memory.h"
 
 typedef struct _TEXT {
     char *data;            /* no zero at its end */

@@ -4,9 +4,7 @@
 #include "transfer.h"
 
 #include "device.h"
-
-typedef LONG (NTAPI *LAST_STATUS)(void);
-typedef ULONG (NTAPI *STATUS_TO_ERROR)(LONG);
+#include "status.h"
 
 static void FillBuffer(BYTE *buffer, DWORD size, const GIVEN *given, DWORD fill)
 {
@@ -83,32 +81,6 @@ void ShowBuffers(const TRANSFER *transfer, RESULT *result)
         result->input = transfer->in;
         result->input_size = op->in;
         result->input_intact = Intact(transfer->in, 0, op->in, &op->data, op->fill);
-    }
-}
-
-void SetStatus(RESULT *result, ULONG_PTR status)
-{
-    result->has_status = TRUE;
-    result->status = (DWORD)status;
-}
-
-/*
- * Where a call sets its error without a status, that of an earlier call still stands there: it is believed only when it makes
- * this very error.
- */
-void SetLastStatus(RESULT *result, DWORD error)
-{
-    HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
-    LAST_STATUS last = (LAST_STATUS)(void (*)(void))GetProcAddress(ntdll, "RtlGetLastNtStatus");
-    STATUS_TO_ERROR to_error = (STATUS_TO_ERROR)(void (*)(void))GetProcAddress(ntdll, "RtlNtStatusToDosError");
-
-    if (error == 0) {
-        SetStatus(result, 0);
-    } else if (last && to_error) {
-        LONG status = last();
-
-        if (to_error(status) == error)
-            SetStatus(result, (DWORD)status);
     }
 }
 

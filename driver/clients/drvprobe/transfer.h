@@ -24,10 +24,6 @@ DWORD MovedAtOnce(const OVERLAPPED *overlapped);
 /* What the line of an ended transfer tells of its buffers. */
 void ShowBuffers(const TRANSFER *transfer, RESULT *result);
 
-/* The NTSTATUS behind the error with which a call of this thread has just failed. Nothing where nobody knows it. */
-void SetLastStatus(RESULT *result, DWORD error);
-void SetStatus(RESULT *result, ULONG_PTR status);
-
 void DoTransfer(const OP *op);  /* read, write, ioctl, flush: to its end, on either kind of handle */
 
 #endif

@@ -3,7 +3,7 @@
  */
 #include "words.h"
 
-#include "memory.h"
+#include "../../common/memory.h"
 
 BOOL Blank(char c)
 {

@@ -17,7 +17,7 @@ from lab.errors import ConfigError
 from lab.host.assets import data_root
 from lab.host.paths import cache_dir
 from lab.host.textfile import read_text
-from lab.image.key import content_key, tree_inputs
+from lab.image.key import content_key, shared_inputs, tree_inputs
 from lab.image.manifest import SCHEMA_VERSION
 from lab.image.progress import Progress
 from lab.image.windows.answer import AnswerValues, common_folder, render_answer
@@ -167,7 +167,7 @@ def checkout_key(recipe: WindowsRecipeFile, rendered: dict[str, bytes], *, root:
     parts["query"] = (common_folder(root) / QUERY_SCRIPT).read_bytes()
     for folder in sorted({str(Path(manifest).parent) for manifest in (*TOOLS, RELAY)}):
         parts |= tree_inputs(base / folder, folder)
-    return content_key(parts)
+    return content_key(parts | shared_inputs(base))
 
 
 def present_checkout_key(recipe: WindowsRecipeFile, index: int, *, ssh: bool, root: Path | None = None) -> str:

@@ -18,7 +18,7 @@ from lab.host.assets import data_root
 from lab.image import debian
 from lab.image.credentials import GuestSecrets, make_secrets, save_credentials
 from lab.image.kernel import kernel_facts
-from lab.image.key import content_key, file_inputs, source_files, tree_inputs
+from lab.image.key import content_key, file_inputs, shared_inputs, source_files, tree_inputs
 from lab.image.manifest import (
     SCHEMA_VERSION,
     Credentials,
@@ -128,6 +128,7 @@ class WineRecipe:
         inputs = tree_inputs(self._folder, "recipe")
         for folder in ("driver/wine-compat", "vm-images/tools"):
             inputs |= tree_inputs(self._root / folder, folder)
+        inputs |= shared_inputs(self._root)
         for file in COMPONENTS:
             # The compiler's version is not part of it: each host has its own, and the options mean the same to all.
             inputs[f"build/{file}"] = build_text(load_component(self._root / file), "x64").encode()

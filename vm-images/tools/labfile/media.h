@@ -4,7 +4,7 @@
 #ifndef LAB_LABFILE_MEDIA_H
 #define LAB_LABFILE_MEDIA_H
 
-#include "memory.h"
+#include "base.h"
 
 /* `labfile drive SECONDS NAME`: waits for the drive that has NAME at its top, and prints it. */
 void Drive(DWORD seconds, const WCHAR *name);

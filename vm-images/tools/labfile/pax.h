@@ -4,7 +4,7 @@
 #ifndef LAB_LABFILE_PAX_H
 #define LAB_LABFILE_PAX_H
 
-#include "memory.h"
+#include "base.h"
 
 #define BLOCK 512
 

@@ -4,7 +4,7 @@
 #ifndef LAB_LABFILE_SHA256_H
 #define LAB_LABFILE_SHA256_H
 
-#include "memory.h"
+#include "base.h"
 
 typedef struct _SHA256 {
     U32 state[8];

@@ -3,7 +3,7 @@
  */
 #include "streams.h"
 
-#include "text.h"
+#include "strings.h"
 
 U8 Buffer[BUFFER_SIZE];
 

@@ -4,7 +4,7 @@
 #ifndef LAB_LABFILE_STREAMS_H
 #define LAB_LABFILE_STREAMS_H
 
-#include "memory.h"
+#include "base.h"
 
 #define BUFFER_SIZE 65536
 

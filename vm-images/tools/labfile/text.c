@@ -5,52 +5,6 @@
 
 #include "streams.h"
 
-SIZE_T Length(const char *text)
-{
-    SIZE_T length = 0;
-
-    while (text[length])
-        length++;
-    return length;
-}
-
-SIZE_T WideLength(const WCHAR *text)
-{
-    SIZE_T length = 0;
-
-    while (text[length])
-        length++;
-    return length;
-}
-
-BOOL StartsWith(const char *text, const char *start)
-{
-    while (*start && *text == *start) {
-        text++;
-        start++;
-    }
-    return !*start;
-}
-
-int Order(const char *a, const char *b)
-{
-    while (*a && *a == *b) {
-        a++;
-        b++;
-    }
-    return (int)(U8)*a - (int)(U8)*b;
-}
-
-char *Digits(U64 value, char *end)
-{
-    *--end = 0;
-    do {
-        *--end = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    return end;
-}
-
 char *ToUtf8(const WCHAR *wide)
 {
     int size = WideCharToMultiByte(CP_UTF8, 0, wide, -1, NULL, 0, NULL, NULL);

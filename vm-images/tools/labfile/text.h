@@ -4,17 +4,7 @@
 #ifndef LAB_LABFILE_TEXT_H
 #define LAB_LABFILE_TEXT_H
 
-#include "memory.h"
-
-SIZE_T Length(const char *text);
-SIZE_T WideLength(const WCHAR *text);
-BOOL StartsWith(const char *text, const char *start);
-
-/* By their bytes: below, equal to or above zero, as strcmp says it. */
-int Order(const char *a, const char *b);
-
-/* A number in decimal, with its zero in front of `end`; 21 bytes are enough. Returns where it begins. */
-char *Digits(U64 value, char *end);
+#include "strings.h"
 
 char *ToUtf8(const WCHAR *wide);
 WCHAR *ToWide(const char *text);  /* the program ends when it is not UTF-8 */

@@ -4,7 +4,7 @@
 #ifndef LAB_LABFILE_WALK_H
 #define LAB_LABFILE_WALK_H
 
-#include "memory.h"
+#include "base.h"
 
 typedef struct _ENTRY {
     char *name;      /* relative, with `/`; UTF-8 */

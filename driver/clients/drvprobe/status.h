@@ -1,0 +1,14 @@
+/*
+ * status.h - the NTSTATUS of an operation's line.
+ */
+#ifndef LAB_DRVPROBE_STATUS_H
+#define LAB_DRVPROBE_STATUS_H
+
+#include "report.h"
+
+void SetStatus(RESULT *result, ULONG_PTR status);
+
+/* The NTSTATUS behind the error with which a call of this thread has just failed. Nothing where it is not known. */
+void SetLastStatus(RESULT *result, DWORD error);
+
+#endif
