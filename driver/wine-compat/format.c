@@ -10,268 +10,11 @@
  */
 #include "format.h"
 
-#define FLAG_LEFT 1
-#define FLAG_PLUS 2
-#define FLAG_BLANK 4
-#define FLAG_ALTERNATE 8
-#define FLAG_ZERO 16
-#define NO_PRECISION (-1)
-#define MOST_DIGITS 24
-#define REPLACEMENT 0xFFFD
-
 typedef enum { SIZE_NONE, SIZE_CHAR, SIZE_SHORT, SIZE_LONG, SIZE_WIDE, SIZE_32, SIZE_64, SIZE_POINTER } SIZE;
-
-typedef struct {
-    char *narrow;           /* one of the two is where the text goes */
-    FORMAT_WIDE *wide;
-    size_t room;
-    size_t count;           /* of the whole text */
-    int unlike_nt;          /* wide text beyond ASCII went into narrow text */
-} SINK;
-
-typedef struct {
-    unsigned flags;
-    int width;
-    int precision;
-    SIZE size;
-} SPEC;
-
-/* ANSI_STRING and UNICODE_STRING: lengths in bytes. */
-typedef struct {
-    uint16_t length;
-    uint16_t maximum;
-    const void *buffer;
-} COUNTED;
-
-/* A source of characters: narrow or wide, with an end. */
-typedef struct {
-    const unsigned char *narrow;
-    const FORMAT_WIDE *wide;
-    size_t length;
-} TEXT;
-
-static void PutUnit(SINK *sink, unsigned unit)
-{
-    if (sink->count < sink->room) {
-        if (sink->narrow != NULL)
-            sink->narrow[sink->count] = (char)unit;
-        else
-            sink->wide[sink->count] = (FORMAT_WIDE)unit;
-    }
-    sink->count++;
-}
-
-/* A character of another width. */
-static void PutCodePoint(SINK *sink, uint32_t code)
-{
-    if (sink->narrow == NULL) {
-        if (code >= 0x10000) {
-            PutUnit(sink, 0xD800 + ((code - 0x10000) >> 10));
-            PutUnit(sink, 0xDC00 + ((code - 0x10000) & 0x3FF));
-        } else
-            PutUnit(sink, code);
-        return;
-    }
-    sink->unlike_nt |= code >= 0x80;
-    if (code < 0x80) {
-        PutUnit(sink, code);
-    } else if (code < 0x800) {
-        PutUnit(sink, 0xC0 | code >> 6);
-        PutUnit(sink, 0x80 | (code & 0x3F));
-    } else if (code < 0x10000) {
-        PutUnit(sink, 0xE0 | code >> 12);
-        PutUnit(sink, 0x80 | (code >> 6 & 0x3F));
-        PutUnit(sink, 0x80 | (code & 0x3F));
-    } else {
-        PutUnit(sink, 0xF0 | code >> 18);
-        PutUnit(sink, 0x80 | (code >> 12 & 0x3F));
-        PutUnit(sink, 0x80 | (code >> 6 & 0x3F));
-        PutUnit(sink, 0x80 | (code & 0x3F));
-    }
-}
-
-/* As many as a width asks for, which may be millions: what does not fit is counted, not looped over. */
-static void Pad(SINK *sink, unsigned unit, int count)
-{
-    while (count > 0 && sink->count < sink->room) {
-        PutUnit(sink, unit);
-        count--;
-    }
-    if (count > 0)
-        sink->count += (size_t)count;
-}
-
-/* The next character of wide text, and how many units it took. */
-static uint32_t NextWide(const FORMAT_WIDE *text, size_t left, size_t *taken)
-{
-    uint32_t first = text[0];
-
-    *taken = 1;
-    if (first < 0xD800 || first > 0xDFFF)
-        return first;
-    if (first < 0xDC00 && left > 1 && text[1] >= 0xDC00 && text[1] <= 0xDFFF) {
-        *taken = 2;
-        return 0x10000 + ((first - 0xD800) << 10) + (text[1] - 0xDC00u);
-    }
-    return REPLACEMENT;
-}
-
-/* The next character of UTF-8, and how many bytes it took; a byte that belongs to none stands for itself. */
-static uint32_t NextNarrow(const unsigned char *text, size_t left, size_t *taken)
-{
-    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    uint32_t code;
-    size_t length, index;
-
-    *taken = 1;
-    if (text[0] < 0xC2 || text[0] > 0xF4)
-        return text[0];
-    length = text[0] < 0xE0 ? 2 : text[0] < 0xF0 ? 3 : 4;
-    if (length > left)
-        return text[0];
-    code = text[0] & (0x7Fu >> length);
-    for (index = 1; index < length; index++) {
-        if ((text[index] & 0xC0) != 0x80)
-            return text[0];
-        code = code << 6 | (text[index] & 0x3Fu);
-    }
-    if (code < least[length] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
-        return text[0];
-    *taken = length;
-    return code;
-}
-
-static void PutText(SINK *sink, const TEXT *text)
-{
-    size_t index = 0, taken = 1;
-
-    for (; index < text->length; index += taken) {
-        taken = 1;
-        if (sink->count >= sink->room && (sink->narrow != NULL) == (text->narrow != NULL)) {
-            sink->count += text->length - index;
-            return;
-        }
-        if (text->wide != NULL && sink->narrow != NULL)
-            PutCodePoint(sink, NextWide(text->wide + index, text->length - index, &taken));
-        else if (text->narrow != NULL && sink->narrow == NULL)
-            PutCodePoint(sink, NextNarrow(text->narrow + index, text->length - index, &taken));
-        else
-            PutUnit(sink, text->narrow != NULL ? text->narrow[index] : text->wide[index]);
-    }
-}
-
-/* How many characters a text has in the output: what a width is compared with. */
-static size_t Measure(const SINK *sink, const TEXT *text)
-{
-    char nothing;
-    FORMAT_WIDE wide_nothing;
-    SINK measure = { sink->narrow != NULL ? &nothing : NULL, sink->narrow != NULL ? NULL : &wide_nothing, 0, 0, 0 };
-
-    PutText(&measure, text);
-    return measure.count;
-}
-
-static void PutPadded(SINK *sink, const SPEC *spec, const TEXT *text)
-{
-    size_t length = spec->width > 0 ? Measure(sink, text) : 0;
-    int missing = (size_t)spec->width > length && spec->width > 0 ? spec->width - (int)length : 0;
-
-    if (!(spec->flags & FLAG_LEFT))
-        Pad(sink, spec->flags & FLAG_ZERO ? '0' : ' ', missing);
-    PutText(sink, text);
-    if (spec->flags & FLAG_LEFT)
-        Pad(sink, ' ', missing);
-}
-
-static void PutNull(SINK *sink, SPEC *spec)
-{
-    TEXT text = { (const unsigned char *)"(null)", NULL, 6 };
-
-    if (spec->precision >= 0 && spec->precision < 6)
-        text.length = (size_t)spec->precision;
-    PutPadded(sink, spec, &text);
-}
-
-static void PutString(SINK *sink, SPEC *spec, int wide, const void *string)
-{
-    TEXT text = { wide ? NULL : string, wide ? string : NULL, 0 };
-
-    if (string == NULL) {
-        PutNull(sink, spec);
-        return;
-    }
-    while ((spec->precision < 0 || text.length < (size_t)spec->precision)
-           && (wide ? text.wide[text.length] : text.narrow[text.length]) != 0)
-        text.length++;
-    PutPadded(sink, spec, &text);
-}
-
-static void PutCounted(SINK *sink, SPEC *spec, int wide, const COUNTED *string)
-{
-    TEXT text = { NULL, NULL, 0 };
-
-    spec->precision = NO_PRECISION;
-    if (string == NULL || string->buffer == NULL) {
-        PutNull(sink, spec);
-        return;
-    }
-    if (wide)
-        text.wide = string->buffer;
-    else
-        text.narrow = string->buffer;
-    text.length = wide ? string->length / sizeof(FORMAT_WIDE) : string->length;
-    PutPadded(sink, spec, &text);
-}
-
-static void PutCharacter(SINK *sink, SPEC *spec, int wide, unsigned value)
-{
-    FORMAT_WIDE wide_character = (FORMAT_WIDE)value;
-    unsigned char narrow_character = (unsigned char)value;
-    TEXT text = { wide ? NULL : &narrow_character, wide ? &wide_character : NULL, 1 };
-
-    PutPadded(sink, spec, &text);
-}
-
-static void PutNumber(SINK *sink, const SPEC *spec, uint64_t value, unsigned base, int capital, const char *prefix)
-{
-    const char *digits = capital ? "0123456789ABCDEF" : "0123456789abcdef";
-    char text[MOST_DIGITS];
-    int count = 0, zeros = 0, signs = 0, missing;
-
-    for (; value != 0; value /= base)
-        text[count++] = digits[value % base];
-    if (spec->precision == NO_PRECISION && count == 0)
-        text[count++] = '0';
-    while (prefix[signs] != 0)
-        signs++;
-    if (spec->precision > count)
-        zeros = spec->precision - count;
-    else if (spec->precision == NO_PRECISION && (spec->flags & FLAG_ZERO) && !(spec->flags & FLAG_LEFT)
-             && spec->width > count + signs)
-        zeros = spec->width - count - signs;
-    missing = spec->width > count + signs + zeros ? spec->width - count - signs - zeros : 0;
-
-    if (!(spec->flags & FLAG_LEFT))
-        Pad(sink, ' ', missing);
-    while (*prefix != 0)
-        PutUnit(sink, (unsigned char)*prefix++);
-    Pad(sink, '0', zeros);
-    while (count > 0)
-        PutUnit(sink, (unsigned char)text[--count]);
-    if (spec->flags & FLAG_LEFT)
-        Pad(sink, ' ', missing);
-}
 
 static int Is64(SIZE size)
 {
     return size == SIZE_64 || (size == SIZE_POINTER && sizeof(void *) == 8);
-}
-
-static void PutSigned(SINK *sink, const SPEC *spec, int64_t value)
-{
-    const char *sign = value < 0 ? "-" : spec->flags & FLAG_PLUS ? "+" : spec->flags & FLAG_BLANK ? " " : "";
-
-    PutNumber(sink, spec, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 10, 0, sign);
 }
 
 /* The unit of a format, narrow or wide, at a place. */
@@ -366,7 +109,8 @@ static int IsWide(SIZE size, int natural)
 }
 
 /* One conversion; `at` is behind flags, width, precision and size. Returns where the format goes on. */
-static size_t Convert(SINK *sink, SPEC *spec, const char *narrow, const FORMAT_WIDE *wide, size_t at, ARGUMENTS *arguments)
+static size_t Convert(SINK *sink, SPEC *spec, SIZE size, const char *narrow, const FORMAT_WIDE *wide, size_t at,
+                      ARGUMENTS *arguments)
 {
     unsigned letter = At(narrow, wide, at);
     uint64_t number;
@@ -375,17 +119,17 @@ static size_t Convert(SINK *sink, SPEC *spec, const char *narrow, const FORMAT_W
     case 0:
         return at;  /* a lone percent sign at the end prints nothing */
     case 'd': case 'i':
-        PutSigned(sink, spec, TakeSigned(arguments, spec->size));
+        PutSigned(sink, spec, TakeSigned(arguments, size));
         break;
     case 'u':
-        PutNumber(sink, spec, TakeUnsigned(arguments, spec->size), 10, 0, "");
+        PutNumber(sink, spec, TakeUnsigned(arguments, size), 10, 0, "");
         break;
     case 'o':
-        number = TakeUnsigned(arguments, spec->size);
+        number = TakeUnsigned(arguments, size);
         PutNumber(sink, spec, number, 8, 0, spec->flags & FLAG_ALTERNATE && number != 0 ? "0" : "");
         break;
     case 'x': case 'X':
-        number = TakeUnsigned(arguments, spec->size);
+        number = TakeUnsigned(arguments, size);
         PutNumber(sink, spec, number, 16, letter == 'X',
                   spec->flags & FLAG_ALTERNATE && number != 0 ? letter == 'X' ? "0X" : "0x" : "");
         break;
@@ -395,19 +139,19 @@ static size_t Convert(SINK *sink, SPEC *spec, const char *narrow, const FORMAT_W
         PutNumber(sink, spec, number, 16, 1, spec->flags & FLAG_ALTERNATE ? "0X" : "");
         break;
     case 'c':
-        PutCharacter(sink, spec, IsWide(spec->size, wide != NULL), va_arg(arguments->list, unsigned));
+        PutCharacter(sink, spec, IsWide(size, wide != NULL), va_arg(arguments->list, unsigned));
         break;
     case 'C':
-        PutCharacter(sink, spec, IsWide(spec->size, wide == NULL), va_arg(arguments->list, unsigned));
+        PutCharacter(sink, spec, IsWide(size, wide == NULL), va_arg(arguments->list, unsigned));
         break;
     case 's':
-        PutString(sink, spec, IsWide(spec->size, wide != NULL), va_arg(arguments->list, const void *));
+        PutString(sink, spec, IsWide(size, wide != NULL), va_arg(arguments->list, const void *));
         break;
     case 'S':
-        PutString(sink, spec, IsWide(spec->size, wide == NULL), va_arg(arguments->list, const void *));
+        PutString(sink, spec, IsWide(size, wide == NULL), va_arg(arguments->list, const void *));
         break;
     case 'Z':
-        PutCounted(sink, spec, IsWide(spec->size, 0), va_arg(arguments->list, const COUNTED *));
+        PutCounted(sink, spec, IsWide(size, 0), va_arg(arguments->list, const COUNTED *));
         break;
     case 'n':
         (void)va_arg(arguments->list, void *);
@@ -432,7 +176,8 @@ static size_t Format(SINK *sink, const char *narrow, const FORMAT_WIDE *wide, AR
     unsigned unit;
 
     while ((unit = At(narrow, wide, at)) != 0) {
-        SPEC spec = { 0, 0, NO_PRECISION, SIZE_NONE };
+        SPEC spec = { 0, 0, NO_PRECISION };
+        SIZE size = SIZE_NONE;
 
         at++;
         if (unit != '%') {
@@ -449,7 +194,8 @@ static size_t Format(SINK *sink, const char *narrow, const FORMAT_WIDE *wide, AR
             if (spec.precision < 0)
                 spec.precision = NO_PRECISION;
         }
-        at = Convert(sink, &spec, narrow, wide, ReadSize(narrow, wide, at, &spec.size), arguments);
+        at = ReadSize(narrow, wide, at, &size);
+        at = Convert(sink, &spec, size, narrow, wide, at, arguments);
     }
     return sink->count;
 }
@@ -492,7 +238,8 @@ static int HasFloat(const char *narrow, const FORMAT_WIDE *wide)
 {
     size_t at = 0;
     unsigned unit;
-    SPEC spec = { 0, 0, NO_PRECISION, SIZE_NONE };
+    SPEC spec = { 0, 0, NO_PRECISION };
+    SIZE size = SIZE_NONE;
 
     while ((unit = At(narrow, wide, at)) != 0) {
         at++;
@@ -501,7 +248,7 @@ static int HasFloat(const char *narrow, const FORMAT_WIDE *wide)
         at = ReadFlags(narrow, wide, at, &spec);
         while ((unit = At(narrow, wide, at)) == '*' || unit == '.' || (unit >= '0' && unit <= '9'))
             at++;
-        at = ReadSize(narrow, wide, at, &spec.size);
+        at = ReadSize(narrow, wide, at, &size);
         switch (At(narrow, wide, at)) {
         case 0: return 0;
         case 'e': case 'E': case 'f': case 'F': case 'g': case 'G': case 'a': case 'A': return 1;

@@ -7,10 +7,8 @@
 #define LAB_FORMAT_H
 
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-typedef uint16_t FORMAT_WIDE;   /* a wide character of Windows */
+#include "fields.h"
 
 /*
  * Writes at most `room` characters, without a terminating zero, and returns how many the whole text has.

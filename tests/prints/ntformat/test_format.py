@@ -92,7 +92,7 @@ class Formatter:
 def formatter(tmp_path_factory: pytest.TempPathFactory) -> Formatter:
     library = tmp_path_factory.mktemp("format") / "format.so"
     warnings = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding")
-    files = (str(Path(__file__).with_name("variadic.c")), str(SOURCE / "format.c"))
+    files = (str(Path(__file__).with_name("variadic.c")), str(SOURCE / "format.c"), str(SOURCE / "fields.c"))
     command = ["gcc", *warnings, "-shared", "-fPIC", f"-I{SOURCE}", "-o", str(library), *files]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return Formatter(ctypes.CDLL(str(library)))
