@@ -31,16 +31,17 @@ static __inline NTSTATUS NTAPI DispatchOther(PDEVICE_OBJECT device, PIRP irp)
     return Complete(irp, STATUS_NOT_SUPPORTED, 0);
 }
 
-/* Requests that the driver does not set a routine for afterwards are refused; open and close succeed. */
-static __inline VOID SetDispatchRoutines(PDRIVER_OBJECT driver, PDRIVER_DISPATCH read)
+/* Open and close succeed. All other requests are refused, until the driver sets routines of its own for them. */
+static __inline VOID SetRoutines(PDRIVER_OBJECT driver, PDRIVER_UNLOAD unload)
 {
     ULONG i;
 
     for (i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
         driver->MajorFunction[i] = DispatchOther;
     driver->MajorFunction[IRP_MJ_CREATE] = DispatchOpenClose;
+    driver->MajorFunction[IRP_MJ_CLEANUP] = DispatchOpenClose;
     driver->MajorFunction[IRP_MJ_CLOSE] = DispatchOpenClose;
-    driver->MajorFunction[IRP_MJ_READ] = read;
+    driver->DriverUnload = unload;
 }
 
 /* The device, with an extension of `extension_size` bytes. */
@@ -49,31 +50,30 @@ static __inline NTSTATUS CreateDevice(PDRIVER_OBJECT driver, PCWSTR device_name,
     UNICODE_STRING name;
 
     RtlInitUnicodeString(&name, device_name);
-    return IoCreateDevice(driver, extension_size, &name, FILE_DEVICE_UNKNOWN, 0, FALSE, device);
+    return IoCreateDevice(driver, extension_size, &name, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, device);
 }
 
-/* The name by which applications open the device. */
-static __inline NTSTATUS CreateLink(PCWSTR link_name, PCWSTR device_name)
+/* The name by which applications open the device. Where there can be none, the device is deleted. */
+static __inline NTSTATUS CreateLink(PDEVICE_OBJECT device, PCWSTR link_name, PCWSTR device_name)
 {
     UNICODE_STRING link, name;
+    NTSTATUS status;
 
     RtlInitUnicodeString(&link, link_name);
     RtlInitUnicodeString(&name, device_name);
-    return IoCreateSymbolicLink(&link, &name);
-}
-
-static __inline VOID DeleteLink(PCWSTR link_name)
-{
-    UNICODE_STRING link;
-
-    RtlInitUnicodeString(&link, link_name);
-    IoDeleteSymbolicLink(&link);
+    status = IoCreateSymbolicLink(&link, &name);
+    if (!NT_SUCCESS(status))
+        IoDeleteDevice(device);
+    return status;
 }
 
 /* The link, and the device where the driver has one. */
 static __inline VOID DeleteLinkAndDevice(PDRIVER_OBJECT driver, PCWSTR link_name)
 {
-    DeleteLink(link_name);
+    UNICODE_STRING link;
+
+    RtlInitUnicodeString(&link, link_name);
+    IoDeleteSymbolicLink(&link);
     if (driver->DeviceObject != NULL)
         IoDeleteDevice(driver->DeviceObject);
 }

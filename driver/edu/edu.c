@@ -315,6 +315,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
     PDEVICE_OBJECT device;
     ULONG bus, slot;
     NTSTATUS status;
+    PVOID registers;
     EDU *edu;
 
     UNREFERENCED_PARAMETER(path);
@@ -339,16 +340,13 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
     }
     DbgPrint("edu: slot %u, registers at 0x%I64x, identification 0x%08x\n", slot & 31, address.QuadPart,
              Read(edu, IDENTIFICATION));
-    status = CreateLink(LINK_NAME, DEVICE_NAME);
-    if (!NT_SUCCESS(status)) {
-        MmUnmapIoSpace(edu->registers, REGISTERS_LENGTH);
-        IoDeleteDevice(device);
-        return status;
-    }
-    ConnectInterrupt(device, bus, &configuration);
-    driver->MajorFunction[IRP_MJ_CREATE] = DispatchOpenClose;
-    driver->MajorFunction[IRP_MJ_CLOSE] = DispatchOpenClose;
+    SetRoutines(driver, Unload);
     driver->MajorFunction[IRP_MJ_DEVICE_CONTROL] = DispatchControl;
-    driver->DriverUnload = Unload;
-    return STATUS_SUCCESS;
+    registers = edu->registers;
+    status = CreateLink(device, LINK_NAME, DEVICE_NAME);
+    if (NT_SUCCESS(status))
+        ConnectInterrupt(device, bus, &configuration);
+    else
+        MmUnmapIoSpace(registers, REGISTERS_LENGTH);
+    return status;
 }

@@ -12,7 +12,8 @@
  * everywhere, says once why it does not relay prints, and then refuses marks with the same reason. The port is touched only
  * when the callback exists and this code runs in ring 0: in a driver host that is a process, as Wine's, port access faults.
  */
-#include <ntddk.h>
+#include "../common/wdm.h"
+
 #ifdef _MSC_VER
 #include <intrin.h>
 #else
@@ -42,8 +43,6 @@ static RELAY_WRITER Writer;
 static SET_PRINT_CALLBACK SetPrintCallback;     /* NULL before NT 6.0 */
 static NTSTATUS State = STATUS_NOT_SUPPORTED;   /* STATUS_SUCCESS while prints are relayed, or why they are not */
 static volatile LONG Running;                   /* callbacks that run now */
-
-DRIVER_INITIALIZE DriverEntry;
 
 /* mingw's kernel headers leave it out. */
 NTSYSAPI VOID NTAPI RtlCaptureContext(PCONTEXT context);
@@ -130,26 +129,6 @@ static VOID End(VOID)
 
 /* ---- the device -------------------------------------------------------------------------------------------------- */
 
-static NTSTATUS Complete(PIRP irp, NTSTATUS status)
-{
-    irp->IoStatus.Status = status;
-    irp->IoStatus.Information = 0;
-    IoCompleteRequest(irp, IO_NO_INCREMENT);
-    return status;
-}
-
-static NTSTATUS NTAPI DispatchOpenClose(PDEVICE_OBJECT device, PIRP irp)
-{
-    UNREFERENCED_PARAMETER(device);
-    return Complete(irp, STATUS_SUCCESS);
-}
-
-static NTSTATUS NTAPI DispatchOther(PDEVICE_OBJECT device, PIRP irp)
-{
-    UNREFERENCED_PARAMETER(device);
-    return Complete(irp, STATUS_NOT_SUPPORTED);
-}
-
 static NTSTATUS Mark(const UCHAR *token, ULONG length)
 {
     LARGE_INTEGER pause;
@@ -174,55 +153,38 @@ static NTSTATUS Mark(const UCHAR *token, ULONG length)
 static NTSTATUS NTAPI DispatchControl(PDEVICE_OBJECT device, PIRP irp)
 {
     PIO_STACK_LOCATION stack = IoGetCurrentIrpStackLocation(irp);
+    NTSTATUS status = STATUS_INVALID_DEVICE_REQUEST;
 
     UNREFERENCED_PARAMETER(device);
-    if (stack->Parameters.DeviceIoControl.IoControlCode != IOCTL_RELAY_MARK)
-        return Complete(irp, STATUS_INVALID_DEVICE_REQUEST);
-    return Complete(irp, Mark((const UCHAR *)irp->AssociatedIrp.SystemBuffer,
-                              stack->Parameters.DeviceIoControl.InputBufferLength));
+    if (stack->Parameters.DeviceIoControl.IoControlCode == IOCTL_RELAY_MARK)
+        status = Mark((const UCHAR *)irp->AssociatedIrp.SystemBuffer, stack->Parameters.DeviceIoControl.InputBufferLength);
+    return Complete(irp, status, 0);
 }
 
 static VOID NTAPI DriverUnload(PDRIVER_OBJECT driver)
 {
-    UNICODE_STRING link;
-
     /* No handle is open any more, so no mark is being written either. */
     if (NT_SUCCESS(State))
         End();
-    RtlInitUnicodeString(&link, LINK_NAME);
-    IoDeleteSymbolicLink(&link);
-    if (driver->DeviceObject != NULL)
-        IoDeleteDevice(driver->DeviceObject);
+    DeleteLinkAndDevice(driver, LINK_NAME);
 }
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path)
 {
-    UNICODE_STRING name, link;
     PDEVICE_OBJECT device;
     NTSTATUS status;
-    ULONG i;
 
     UNREFERENCED_PARAMETER(registry_path);
 
-    RtlInitUnicodeString(&name, DEVICE_NAME);
-    status = IoCreateDevice(driver, 0, &name, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE, &device);
+    status = CreateDevice(driver, DEVICE_NAME, 0, &device);
+    if (!NT_SUCCESS(status))
+        return status;
+    SetRoutines(driver, DriverUnload);
+    driver->MajorFunction[IRP_MJ_DEVICE_CONTROL] = DispatchControl;
+    status = CreateLink(device, LINK_NAME, DEVICE_NAME);
     if (!NT_SUCCESS(status))
         return status;
 
-    for (i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
-        driver->MajorFunction[i] = DispatchOther;
-    driver->MajorFunction[IRP_MJ_CREATE] = DispatchOpenClose;
-    driver->MajorFunction[IRP_MJ_CLEANUP] = DispatchOpenClose;
-    driver->MajorFunction[IRP_MJ_CLOSE] = DispatchOpenClose;
-    driver->MajorFunction[IRP_MJ_DEVICE_CONTROL] = DispatchControl;
-    driver->DriverUnload = DriverUnload;
-
-    RtlInitUnicodeString(&link, LINK_NAME);
-    status = IoCreateSymbolicLink(&link, &name);
-    if (!NT_SUCCESS(status)) {
-        IoDeleteDevice(device);
-        return status;
-    }
     /* Last: nothing behind it can fail, so a callback never outlives a load that failed. */
     State = Begin();
     return STATUS_SUCCESS;

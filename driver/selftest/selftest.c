@@ -93,11 +93,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path)
         return status;
     device->Flags |= DO_BUFFERED_IO;
 
-    SetDispatchRoutines(driver, DispatchRead);
-    driver->DriverUnload = DriverUnload;
-
-    status = CreateLink(LINK_NAME, DEVICE_NAME);
-    if (!NT_SUCCESS(status))
-        IoDeleteDevice(device);
-    return status;
+    SetRoutines(driver, DriverUnload);
+    driver->MajorFunction[IRP_MJ_READ] = DispatchRead;
+    return CreateLink(device, LINK_NAME, DEVICE_NAME);
 }
