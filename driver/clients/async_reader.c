@@ -19,7 +19,7 @@ typedef struct _READ {
 
 static READ Reads[READS];  /* static: zero at start, and alive as long as the driver may write to it */
 
-static int Run(void)
+static int Main(void)
 {
     HANDLE events[READS];
     HANDLE device;
@@ -29,21 +29,21 @@ static int Run(void)
     device = CreateFileW(LINK, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING,
                          FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OVERLAPPED, NULL);
     if (device == INVALID_HANDLE_VALUE)
-        return Fail(PROGRAM, "opening \\\\.\\LySharkAsync", GetLastError());
+        return Fail(PROGRAM, "cannot open \\\\.\\LySharkAsync", GetLastError());
 
     for (i = 0; i < READS; i++) {
         events[i] = CreateEventW(NULL, TRUE, FALSE, NULL);
         if (events[i] == NULL)
-            return Fail(PROGRAM, "making an event", GetLastError());
+            return Fail(PROGRAM, "cannot make an event", GetLastError());
         Reads[i].overlapped.hEvent = events[i];
         if (!ReadFile(device, Reads[i].buffer, READ_SIZE, NULL, &Reads[i].overlapped)
             && GetLastError() != ERROR_IO_PENDING)
-            return Fail(PROGRAM, "issuing a read", GetLastError());
+            return Fail(PROGRAM, "cannot issue a read", GetLastError());
     }
 
     waited = WaitForMultipleObjects(READS, events, TRUE, PATIENCE_MS);
     if (waited >= READS)
-        return Fail(PROGRAM, "waiting for the reads", waited == WAIT_TIMEOUT ? (DWORD)WAIT_TIMEOUT : GetLastError());
+        return Fail(PROGRAM, "the reads did not end", waited == WAIT_TIMEOUT ? (DWORD)WAIT_TIMEOUT : GetLastError());
 
     for (i = 0; i < READS; i++) {
         char letter[2];
@@ -51,7 +51,7 @@ static int Run(void)
         LINE line;
 
         if (!GetOverlappedResult(device, &Reads[i].overlapped, &got, FALSE))
-            return Fail(PROGRAM, "a read", GetLastError());
+            return Fail(PROGRAM, "a read failed", GetLastError());
         Reads[i].buffer[got <= READ_SIZE ? got : READ_SIZE] = 0;
 
         letter[0] = (char)('A' + i);

@@ -11,14 +11,14 @@
 #define READS 5
 #define READ_SIZE 20
 
-static int Run(void)
+static int Main(void)
 {
     HANDLE device;
     int i;
 
     device = CreateFileW(LINK, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
     if (device == INVALID_HANDLE_VALUE)
-        return Fail(PROGRAM, "opening \\\\.\\LySharkSync", GetLastError());
+        return Fail(PROGRAM, "cannot open \\\\.\\LySharkSync", GetLastError());
 
     for (i = 0; i < READS; i++) {
         char buffer[READ_SIZE + 1];  /* always room for a terminator */
@@ -29,7 +29,7 @@ static int Run(void)
         for (k = 0; k < (int)sizeof(buffer); k++)
             buffer[k] = 0;
         if (!ReadFile(device, buffer, READ_SIZE, &got, NULL))
-            return Fail(PROGRAM, "reading", GetLastError());
+            return Fail(PROGRAM, "cannot read", GetLastError());
         buffer[got <= READ_SIZE ? got : READ_SIZE] = 0;
 
         line.length = 0;

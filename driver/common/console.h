@@ -1,20 +1,17 @@
 /*
- * console.h - a console program that uses kernel32 alone: its start, and lines on its standard streams.
+ * console.h - lines of a program that uses kernel32 alone, on its standard streams.
  *
- * The file that includes it defines Run(), whose value the program ends with.
+ * The one source of the program includes it and defines Main(): see program.h.
  */
 #ifndef LAB_COMMON_CONSOLE_H
 #define LAB_COMMON_CONSOLE_H
 
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "program.h"
 
 typedef struct _LINE {
     char text[512];
     DWORD length;
 } LINE;
-
-static int Run(void);
 
 /* What does not fit is left out. */
 static __inline void Add(LINE *line, const char *text)
@@ -37,7 +34,7 @@ static __inline void AddNumber(LINE *line, DWORD value)
 }
 
 /* `stream` is STD_OUTPUT_HANDLE or STD_ERROR_HANDLE. */
-static __inline void Put(LINE *line, DWORD stream)
+static __inline void Put(const LINE *line, DWORD stream)
 {
     DWORD written;
 
@@ -53,24 +50,11 @@ static __inline int Fail(const char *program, const char *what, DWORD error)
     Add(&line, program);
     Add(&line, ": ");
     Add(&line, what);
-    Add(&line, " failed with Win32 error ");
+    Add(&line, ": Win32 error ");
     AddNumber(&line, error);
     Add(&line, "\n");
     Put(&line, STD_ERROR_HANDLE);
     return (int)(error ? error : ERROR_GEN_FAILURE);
 }
-
-#ifdef LAB_FREESTANDING /* the lab's build: no C run-time library */
-void Start(void);
-void Start(void)
-{
-    ExitProcess((UINT)Run());
-}
-#else
-int main(void)
-{
-    return Run();
-}
-#endif
 
 #endif

@@ -1,7 +1,9 @@
 /*
- * strings.c - texts that end with a zero, and numbers as digits.
+ * strings.c - texts that end with a zero, and numbers as digits, without a C run-time library.
  */
 #include "strings.h"
+
+#include "memory.h"
 
 SIZE_T Length(const char *text)
 {
@@ -36,10 +38,10 @@ int Order(const char *a, const char *b)
         a++;
         b++;
     }
-    return (int)(U8)*a - (int)(U8)*b;
+    return (int)(BYTE)*a - (int)(BYTE)*b;
 }
 
-char *Digits(U64 value, char *end)
+char *Digits(ULONGLONG value, char *end)
 {
     *--end = 0;
     do {
@@ -47,4 +49,13 @@ char *Digits(U64 value, char *end)
         value /= 10;
     } while (value);
     return end;
+}
+
+char *ToUtf8(const WCHAR *wide)
+{
+    int size = WideCharToMultiByte(CP_UTF8, 0, wide, -1, NULL, 0, NULL, NULL);
+    char *text = Take((SIZE_T)size + 1);
+
+    WideCharToMultiByte(CP_UTF8, 0, wide, -1, text, size, NULL, NULL);
+    return text;
 }

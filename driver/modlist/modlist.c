@@ -5,8 +5,7 @@
  * size, both in hexadecimal, and its path in UTF-8. Ends with 0, or with the Win32 error of what failed. Uses kernel32
  * alone, so that the process starts quickly.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "../common/program.h"
 #include <tlhelp32.h>
 
 typedef struct _LINE {
@@ -76,17 +75,17 @@ static void ListModules(DWORD process, HANDLE out)
     CloseHandle(snapshot);
 }
 
-void Start(void)
+static int Main(void)
 {
     HANDLE snapshot = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
     PROCESSENTRY32W process;
     BOOL more;
 
     if (snapshot == INVALID_HANDLE_VALUE)
-        ExitProcess(GetLastError());
+        return (int)GetLastError();
     process.dwSize = sizeof(process);
     for (more = Process32FirstW(snapshot, &process); more; more = Process32NextW(snapshot, &process))
         ListModules(process.th32ProcessID, GetStdHandle(STD_OUTPUT_HANDLE));
     CloseHandle(snapshot);
-    ExitProcess(0);
+    return 0;
 }

@@ -16,6 +16,7 @@
  * imports nothing but kernel32. All names that are newer than NT 5.2 are looked up at run time, and advapi32 is loaded
  * only by a script that speaks to the service manager.
  */
+#include "../../common/program.h"
 #include "device.h"
 #include "pended.h"
 #include "report.h"
@@ -35,15 +36,3 @@ static int Main(void)
     Run(first);
     return 0;
 }
-
-#ifdef LAB_FREESTANDING /* the lab's build: no C run-time library */
-void Start(void)
-{
-    ExitProcess((UINT)Main());
-}
-#else
-int main(void)
-{
-    return Main();
-}
-#endif

@@ -3,7 +3,9 @@
  */
 #include "source.h"
 
-#include "report.h"
+#include "../../common/arguments.h"
+#include "../../common/strings.h"
+#include "lines.h"
 
 static DECLSPEC_NORETURN void Unusable(const char *what, DWORD error, const char *name)
 {
@@ -36,63 +38,21 @@ static char *ReadAll(HANDLE file, const char *name)
     return text.data;
 }
 
-static char *ToUtf8(const WCHAR *wide)
-{
-    int size = WideCharToMultiByte(CP_UTF8, 0, wide, -1, NULL, 0, NULL, NULL);
-    char *text = Take((SIZE_T)size);
-
-    WideCharToMultiByte(CP_UTF8, 0, wide, -1, text, size, NULL, NULL);
-    return text;
-}
-
-/* The arguments joined by blanks, by the rules that Microsoft's run-time library has for quotes and backslashes. */
 static WCHAR *JoinedArguments(void)
 {
-    const WCHAR *from = GetCommandLineW();
-    SIZE_T size = 0, written = 0;
-    BOOL quoted = FALSE, first = TRUE;
-    WCHAR *joined;
+    WCHAR **words, *joined;
+    SIZE_T size = 1, written = 0;
+    int count = Arguments(&words), i;
 
-    while (from[size])
-        size++;
-    joined = Take((size + 1) * sizeof(WCHAR));
-
-    for (; *from && (quoted || (*from != ' ' && *from != '\t')); from++)  /* the program's own name */
-        if (*from == '"')
-            quoted = !quoted;
-    quoted = FALSE;
-    for (;;) {
-        while (*from == ' ' || *from == '\t')
-            from++;
-        if (!*from)
-            break;
-        if (!first)
+    for (i = 0; i < count; i++)
+        size += WideLength(words[i]) + 1;
+    joined = Take(size * sizeof(WCHAR));
+    for (i = 0; i < count; i++) {
+        if (i != 0)
             joined[written++] = ' ';
-        first = FALSE;
-        while (*from && (quoted || (*from != ' ' && *from != '\t'))) {
-            SIZE_T slashes = 0, i;
-
-            while (*from == '\\') {
-                slashes++;
-                from++;
-            }
-            if (*from != '"') {
-                for (i = 0; i < slashes; i++)
-                    joined[written++] = '\\';
-                if (!slashes)
-                    joined[written++] = *from++;
-                continue;
-            }
-            for (i = 0; i < slashes / 2; i++)
-                joined[written++] = '\\';
-            if (slashes % 2)
-                joined[written++] = '"';
-            else
-                quoted = !quoted;
-            from++;
-        }
+        Copy(joined + written, words[i], WideLength(words[i]) * sizeof(WCHAR));
+        written += WideLength(words[i]);
     }
-    joined[written] = 0;
     return joined;
 }
 

@@ -3,22 +3,11 @@
  */
 #include "text.h"
 
-static SIZE_T Length(const char *text)
-{
-    SIZE_T length = 0;
-
-    while (text[length])
-        length++;
-    return length;
-}
+#include "../../common/strings.h"
 
 BOOL Same(const char *a, const char *b)
 {
-    while (*a && *a == *b) {
-        a++;
-        b++;
-    }
-    return *a == *b;
+    return Order(a, b) == 0;
 }
 
 void AddBytes(TEXT *text, const char *bytes, SIZE_T size)
@@ -45,13 +34,8 @@ void Add(TEXT *text, const char *string)
 void AddNumber(TEXT *text, ULONGLONG value)
 {
     char digits[21];
-    int at = sizeof(digits);
 
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    AddBytes(text, digits + at, sizeof(digits) - at);
+    Add(text, Digits(value, digits + sizeof(digits)));
 }
 
 void AddHex(TEXT *text, const BYTE *bytes, SIZE_T size)

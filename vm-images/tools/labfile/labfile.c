@@ -12,54 +12,14 @@
  * Ends with 0 or with a Win32 error, then with a line on standard error. A file appears under its name only when all
  * of it is there. Imports kernel32 alone, so that it starts quickly, and runs on NT 5.2 and later.
  */
+#include "../../../driver/common/arguments.h"
+#include "../../../driver/common/program.h"
 #include "media.h"
 #include "newfile.h"
 #include "pax.h"
 #include "streams.h"
 #include "sum.h"
 #include "text.h"
-
-/* Cut the command line into words, by the rules that Microsoft's run-time library has for quotes and backslashes. */
-static int Words(WCHAR ***words)
-{
-    const WCHAR *from = GetCommandLineW();
-    SIZE_T size = WideLength(from), slashes, i;
-    WCHAR *to = Take((size + 2) * sizeof(WCHAR));
-    BOOL quoted = FALSE;
-    int count = 0;
-
-    *words = Take((size / 2 + 2) * sizeof(WCHAR *));
-    for (; *from && (quoted || (*from != ' ' && *from != '\t')); from++)  /* the program's own name */
-        if (*from == '"')
-            quoted = !quoted;
-    quoted = FALSE;
-    for (;;) {
-        while (*from == ' ' || *from == '\t')
-            from++;
-        if (!*from)
-            return count;
-        (*words)[count++] = to;
-        while (*from && (quoted || (*from != ' ' && *from != '\t'))) {
-            for (slashes = 0; *from == '\\'; from++)
-                slashes++;
-            if (*from != '"') {
-                for (i = 0; i < slashes; i++)
-                    *to++ = '\\';
-                if (!slashes)
-                    *to++ = *from++;
-                continue;
-            }
-            for (i = 0; i < slashes / 2; i++)
-                *to++ = '\\';
-            if (slashes % 2)
-                *to++ = '"';
-            else
-                quoted = !quoted;
-            from++;
-        }
-        *to++ = 0;
-    }
-}
 
 static BOOL Is(const WCHAR *word, const char *name)
 {
@@ -87,7 +47,7 @@ static DWORD Seconds(const WCHAR *word)
 static int Main(void)
 {
     WCHAR **words;
-    int count = Words(&words), i;
+    int count = Arguments(&words), i;
 
     if (count >= 2 && Is(words[0], "sum"))
         for (i = 1; i < count; i++)
@@ -107,15 +67,3 @@ static int Main(void)
              ERROR_INVALID_PARAMETER);
     return 0;
 }
-
-#ifdef LAB_FREESTANDING /* the lab's build: no C run-time library */
-void Start(void)
-{
-    ExitProcess((UINT)Main());
-}
-#else
-int main(void)
-{
-    return Main();
-}
-#endif

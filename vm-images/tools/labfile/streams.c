@@ -3,8 +3,6 @@
  */
 #include "streams.h"
 
-#include "strings.h"
-
 U8 Buffer[BUFFER_SIZE];
 
 static void Say(const char *text)

@@ -1,18 +1,9 @@
 /*
- * text.c - UTF-8 and UTF-16 texts, and paths.
+ * text.c - UTF-16 texts, and paths.
  */
 #include "text.h"
 
 #include "streams.h"
-
-char *ToUtf8(const WCHAR *wide)
-{
-    int size = WideCharToMultiByte(CP_UTF8, 0, wide, -1, NULL, 0, NULL, NULL);
-    char *text = Take((SIZE_T)size + 1);
-
-    WideCharToMultiByte(CP_UTF8, 0, wide, -1, text, size, NULL, NULL);
-    return text;
-}
 
 WCHAR *ToWide(const char *text)
 {

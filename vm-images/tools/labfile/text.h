@@ -1,12 +1,11 @@
 /*
- * text.h - UTF-8 and UTF-16 texts, and paths. What is returned is new, for Drop, where nothing else is said.
+ * text.h - UTF-16 texts, and paths. What is returned is new, for Drop.
  */
 #ifndef LAB_LABFILE_TEXT_H
 #define LAB_LABFILE_TEXT_H
 
-#include "strings.h"
+#include "base.h"
 
-char *ToUtf8(const WCHAR *wide);
 WCHAR *ToWide(const char *text);  /* the program ends when it is not UTF-8 */
 WCHAR *Join(const WCHAR *a, const WCHAR *b, const WCHAR *c);
 char *JoinUtf8(const char *a, const char *b, const char *c);

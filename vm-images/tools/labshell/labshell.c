@@ -5,8 +5,7 @@
  * quotation mark on the way, which cmd does not understand. So the string comes in the environment variable
  * LAB_COMMAND and is handed to cmd as it is.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "../../../driver/common/program.h"
 
 #define MAX_LINE 32760
 
@@ -35,7 +34,7 @@ static void put_number(DWORD which, DWORD value)
 static WCHAR line[MAX_LINE + 64];
 static const WCHAR prefix[] = L"C:\\windows\\system32\\cmd.exe /c ";
 
-static int run(void)
+static int Main(void)
 {
     STARTUPINFOW startup;
     PROCESS_INFORMATION process;
@@ -69,16 +68,3 @@ static int run(void)
     GetExitCodeProcess(process.hProcess, &code);
     return (int)code;
 }
-
-#ifdef LAB_FREESTANDING /* the lab's build: no C run-time library */
-void Start(void);
-void Start(void)
-{
-    ExitProcess((UINT)run());
-}
-#else
-int main(void)
-{
-    return run();
-}
-#endif

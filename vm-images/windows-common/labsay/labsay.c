@@ -4,15 +4,14 @@
  * Where no user-mode debugger and no monitor (DebugView) listens, that becomes a kernel print: the kernel's debugger gets it
  * in its place among the drivers' prints. Imports nothing that is newer than NT 5.2.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "../../../driver/common/program.h"
 
 /* One print holds 511 characters. */
 #define ROOM 512
 
 static char text[ROOM];
 
-static UINT Run(void)
+static int Main(void)
 {
     const char *at = GetCommandLineA();
     BOOL quoted = FALSE;
@@ -33,16 +32,3 @@ static UINT Run(void)
     OutputDebugStringA(text);
     return 0;
 }
-
-#ifdef LAB_FREESTANDING /* the lab's build: no C run-time library */
-void Start(void);
-void Start(void)
-{
-    ExitProcess(Run());
-}
-#else
-int main(void)
-{
-    return (int)Run();
-}
-#endif

@@ -16,6 +16,7 @@
  * Answers go to standard output, a line each: "ready", "started N PID", "failed N ERROR", "exit N CODE".
  * End of input ends the launcher, and every job with it.
  */
+#include "../../../../driver/common/program.h"
 #include "wire.h"
 #include "variables.h"
 
@@ -284,11 +285,7 @@ static void handle(DWORD operation, DWORD number, struct reader *reader)
         sweep(0);
 }
 
-#ifdef LAB_FREESTANDING
-void Start(void)
-#else
-int main(void)
-#endif
+static int Main(void)
 {
     struct reader reader;
     BYTE *request;
@@ -310,5 +307,5 @@ int main(void)
         handle(operation, number, &reader);
         HeapFree(GetProcessHeap(), 0, request);
     }
-    ExitProcess(0);
+    return 0;
 }
