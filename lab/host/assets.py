@@ -23,6 +23,7 @@ NEEDED = (
     "vm-images/windows-common",
     "vm-images/tools",
     "driver/clients/drvprobe.driver.yaml",
+    "driver/common",
     "driver/relay/driver.yaml",
     "driver/wine-compat/driver.yaml",
     "driver/modlist/driver.yaml",

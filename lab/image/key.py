@@ -51,13 +51,12 @@ def file_inputs(files: Iterable[Path], prefix: str) -> dict[str, bytes]:
 
 
 def shared_inputs(root: Path) -> dict[str, bytes]:
-    """Sources that the guest's programs share with others of the checkout, outside of their own folders.
+    """The sources that programs and drivers of a guest share, outside of their own folders.
 
     Args:
         root: The checkout.
     """
-    folder = root / "driver" / "common"
-    return file_inputs((folder / "memory.c", folder / "memory.h"), "driver/common")
+    return tree_inputs(root / "driver" / "common", "driver/common")
 
 
 def _counts(path: Path) -> bool:
