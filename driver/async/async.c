@@ -4,7 +4,7 @@
  * Every read is pended. A one-shot timer ticks once a second; each tick completes the oldest read. A read can be
  * cancelled at any time, and closing a handle cancels what was left on it. All strings are UTF-8.
  *
- * Who owns a pended IRP is decided by its cancel routine: whoever takes it out (IoSetCancelRoutine returns non-NULL)
+ * Who owns a pended IRP is decided by its cancel routine: the code that takes it out (IoSetCancelRoutine returns non-NULL)
  * completes the IRP, once. The list and the stop flag belong to the spin lock.
  *
  * This file stands alone: copy the folder, change it, and build it with `lab driver build PATH` or Visual Studio.
@@ -51,7 +51,7 @@ static NTSTATUS NTAPI DispatchOther(PDEVICE_OBJECT device, PIRP irp)
     return Complete(irp, STATUS_NOT_SUPPORTED, 0);
 }
 
-/* Runs with the system's cancel lock held; this IRP is ours to complete, nobody else may any more. */
+/* Runs with the system's cancel lock held; this routine completes the IRP, and no one else may. */
 static VOID NTAPI CancelRead(PDEVICE_OBJECT device, PIRP irp)
 {
     ASYNC_EXTENSION *extension = (ASYNC_EXTENSION *)device->DeviceExtension;
@@ -59,7 +59,7 @@ static VOID NTAPI CancelRead(PDEVICE_OBJECT device, PIRP irp)
 
     IoReleaseCancelSpinLock(irp->CancelIrql);
 
-    /* Whoever took the entry off the list and then found the routine gone has left it linked to itself. */
+    /* Code that took the entry off the list and then found the routine gone has left it linked to itself. */
     KeAcquireSpinLock(&extension->lock, &irql);
     RemoveEntryList(&irp->Tail.Overlay.ListEntry);
     KeReleaseSpinLock(&extension->lock, irql);
@@ -78,7 +78,7 @@ static NTSTATUS NTAPI DispatchRead(PDEVICE_OBJECT device, PIRP irp)
     KeAcquireSpinLock(&extension->lock, &irql);
     IoSetCancelRoutine(irp, CancelRead);
     /*
-     * Cancelled, or unloaded, before it had a cancel routine: if the routine is still in place, nobody calls it, so
+     * Cancelled, or unloaded, before it had a cancel routine: if the routine is still in place, no one calls it, so
      * the IRP ends here. If it is gone, CancelRead is waiting for the lock and needs the entry on the list.
      */
     refused = (irp->Cancel || extension->stopping) && IoSetCancelRoutine(irp, NULL) != NULL;

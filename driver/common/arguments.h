@@ -8,7 +8,7 @@
 #include <windows.h>
 
 /*
- * The words behind the program's own name, by the rules that Microsoft's run-time library has for quotes and backslashes.
+ * The words after the program's own name, by the rules that Microsoft's run-time library has for quotes and backslashes.
  * Returns how many there are; the words live as long as the program.
  */
 int Arguments(WCHAR ***words);

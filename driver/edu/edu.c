@@ -74,7 +74,7 @@ static NTSTATUS Answer(PIRP irp, ULONG value)
     return Complete(irp, STATUS_SUCCESS, sizeof(ULONG));
 }
 
-/* Takes the request that waits, unless somebody else has it; only who has it may complete it. */
+/* Takes the request that waits, or NULL when other code has taken it; the one that took it completes it. */
 static PIRP TakeWaiting(EDU *edu)
 {
     KIRQL irql;
@@ -128,7 +128,7 @@ static VOID NTAPI FinishInterrupt(PKDPC dpc, PDEVICE_OBJECT device, PIRP unused,
     UNREFERENCED_PARAMETER(dpc);
     UNREFERENCED_PARAMETER(unused);
     UNREFERENCED_PARAMETER(context);
-    DbgPrint("edu: interrupt 0x%08x%s\n", raised, irp != NULL ? "" : ", for nobody");
+    DbgPrint("edu: interrupt 0x%08x%s\n", raised, irp != NULL ? "" : ", and no request waits");
     if (irp != NULL)
         Answer(irp, factorial ? Read(edu, FACTORIAL) : raised);
 }

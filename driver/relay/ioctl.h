@@ -3,7 +3,7 @@
 #define LAB_RELAY_IOCTL_H
 
 /*
- * Input: 1 to RELAY_TOKEN_MAX printable ASCII characters without blanks, which become a RELAY_MARK record behind everything
+ * Input: 1 to RELAY_TOKEN_MAX printable ASCII characters without blanks, which become a RELAY_MARK record after everything
  * that has been printed. No output. Fails with ERROR_NOT_SUPPORTED (50) where prints of the kernel cannot be relayed, and
  * with ERROR_DEVICE_NOT_CONNECTED (1167) where the machine has no debug console.
  */

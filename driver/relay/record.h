@@ -17,7 +17,7 @@
  *
  * A reader that has lost its place looks for the magic and believes a header whose check holds: so what a text holds,
  * the magic included, never matters, unless the record around it was damaged. A record that could not be written has used
- * up its number all the same, and the next one's number tells exactly how many are missing.
+ * up its number all the same, and the next one's number shows exactly how many are missing.
  *
  * No kernel header is needed, so that the same file compiles for the host, where the tests prove it.
  */
@@ -30,7 +30,7 @@
 
 #define RELAY_HELLO 0     /* the print relay begins; the text says which one it is */
 #define RELAY_PRINT 1
-#define RELAY_MARK 2      /* the text is the token that somebody asked for */
+#define RELAY_MARK 2      /* the text is the token of IOCTL_RELAY_MARK */
 #define RELAY_BYE 3       /* the print relay is unloaded: nothing follows in this session */
 
 #define RELAY_TRUNCATED 0x0001    /* the text was longer than RELAY_TEXT_MAX */

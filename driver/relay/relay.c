@@ -56,7 +56,7 @@ static VOID NTAPI RelayPrint(PSTRING text, ULONG component, ULONG level)
     InterlockedDecrement(&Running);
 }
 
-/* By DbgPrintEx at error level, which passes the filter that Windows has when nobody has changed it. */
+/* By DbgPrintEx at error level, which passes the filter that Windows has unless it was changed. */
 static VOID Say(const CHAR *words)
 {
     DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_ERROR_LEVEL, "labrelay: %s\n", words);
@@ -108,8 +108,8 @@ static NTSTATUS Begin(VOID)
  * Returns when no callback runs any more and none will. A kernel that holds a lock around its callbacks waits for them in
  * SetPrintCallback already; this does not rely on it. A callback cannot lose its processor, because it runs at a level
  * above DISPATCH_LEVEL: once this thread has run on a processor, each callback that had begun there before the removal has ended.
- * That covers also the instructions before and behind the counter, which alone would not be enough to free the code. It
- * reaches the processors of one group, at most 64; in a machine of more the counter alone speaks for those of the others.
+ * That also covers the instructions before and after the counter, which alone would not be enough to free the code. It
+ * reaches the processors of one group, at most 64; in a VM of more, only the counter covers those of the other groups.
  */
 static VOID End(VOID)
 {
@@ -185,7 +185,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path)
     if (!NT_SUCCESS(status))
         return status;
 
-    /* Last: nothing behind it can fail, so a callback never outlives a load that failed. */
+    /* Last: nothing after it can fail, so a callback never outlives a load that failed. */
     State = Begin();
     return STATUS_SUCCESS;
 }

@@ -1,7 +1,7 @@
 /*
  * relaymark.c - has the print relay write a mark between the prints:  relaymark TOKEN
  *
- * Ends with 0 when the mark is behind everything that was printed before, or with a Win32 error and a line on standard
+ * Ends with 0 when the mark follows everything that was printed before, or with a Win32 error and a line on standard
  * error: 2 when the print relay is not loaded, 50 when it cannot relay prints of this kernel, 1167 when the VM has no
  * debug console, 87 for a token that is none. Imports kernel32 alone, and runs on NT 5.2 and later.
  */

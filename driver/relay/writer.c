@@ -12,7 +12,7 @@
  *     during which it stops every processor.
  *   - Interrupts are as the caller had them while the lock is waited for.
  *   - What cannot be switched off (NMI, machine check) may still print in the middle of its own processor's record: the
- *     owner's number tells, and such a print is given up at once.
+ *     owner's number shows it, and such a print is given up at once.
  *   - A holder may stand still for good, stopped by a debugger's NMI: tries are limited. Tries, not time: what a paused
  *     virtual machine or a busy host takes from this processor does not count.
  *

@@ -15,7 +15,7 @@
 #endif
 
 typedef struct _RELAY_WRITER {
-    volatile long owner;    /* processor + 1 that writes now; 0: nobody */
+    volatile long owner;    /* processor + 1 that writes now; 0: none */
     volatile long lost;     /* prints given up since the last record */
     unsigned int session;   /* the rest belongs to the owner */
     unsigned int sequence;
@@ -26,7 +26,7 @@ void RelayStart(RELAY_WRITER *writer, unsigned int session);
 
 /*
  * Writes one record. Callable on any processor at any interrupt level, from an interrupt of a running RelayWrite too.
- * Returns 0 when the port could not be had; a RELAY_PRINT then counts as lost, which the next record tells.
+ * Returns 0 when the port could not be had; a RELAY_PRINT then counts as lost, which the next record says.
  */
 int RelayWrite(RELAY_WRITER *writer, unsigned char kind, unsigned int component, unsigned int level, const void *text,
              unsigned int length);

@@ -1,5 +1,5 @@
 /*
- * selftest.c - a driver that takes its guest down when it is told to, so that the lab can check what is left of that.
+ * selftest.c - a driver that takes its guest down on request, so that the lab can check what evidence remains.
  *
  * What happens is chosen by the length of a read; its text goes to the reader and to the kernel's prints:
  *
@@ -10,7 +10,7 @@
  *   3 bytes    spins with interrupts off, for ever: a guest with one processor hangs hard. Not for the free guest, whose
  *              drivers may not switch interrupts off.
  *
- * Nobody but a tester of the lab should load it.
+ * Only a tester of the lab should load it.
  */
 #include "../common/wdm.h"
 

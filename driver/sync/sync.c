@@ -1,7 +1,7 @@
 /*
  * sync.c - forward communication: an application reads, the driver answers at once.
  *
- * The first five reads since the driver was loaded deliver the five slots, one each, whoever reads; every later
+ * The first five reads since the driver was loaded deliver the five slots, one each, to any reader; every later
  * read succeeds and leaves the reader's buffer as it is. All strings are UTF-8.
  *
  * This file stands alone: copy the folder, change it, and build it with `lab driver build PATH` or Visual Studio.

@@ -5,7 +5,7 @@
  * IoCsqInitializeEx and IoCsqInsertIrpEx are not here: Wine does not export them at all, and only exports can be replaced.
  *
  * While an IRP is queued, DriverContext[3] leads to its queue, or to the context that it was inserted with; each begins with its
- * type, which tells which of the two it is. Whoever clears the cancel routine first, IoCancelIrp or a removal, owns the IRP.
+ * type, which says which of the two it is. The one that clears the cancel routine first, IoCancelIrp or a removal, owns the IRP.
  */
 #include "replaced.h"
 
@@ -77,7 +77,7 @@ static VOID NTAPI LabCsqInsertIrp(PIO_CSQ csq, PIRP irp, PIO_CSQ_IRP_CONTEXT con
     csq->CsqInsertIrp(csq, irp);
     IoMarkIrpPending(irp);
     (void)IoSetCancelRoutine(irp, Cancel);
-    /* Cancelled before it had the routine: nobody else will see to it. */
+    /* Cancelled before it had the routine: no one else completes it. */
     cancelled = irp->Cancel && IoSetCancelRoutine(irp, NULL) != NULL;
     if (cancelled)
         TakeOut(csq, irp);

@@ -1,11 +1,11 @@
 /*
  * exceptions.c - structured exception handling as NT has it: __try, __except, __finally, and the functions that raise.
  *
- * Compilers write a table behind each function with a __try, and name __C_specific_handler of ntoskrnl.exe as its reader. Wine 10
+ * Compilers write a table for each function with a __try, and name __C_specific_handler of ntoskrnl.exe as its reader. Wine 10
  * has one that differs in two ways. It enters an __except block with 0 in the register in which NT hands over the exception's code,
  * so that `status = GetExceptionCode()` is STATUS_SUCCESS there. And when it looks for the __finally blocks on its way to that
  * block, it takes the place of the block for a place outside of every __try around it, so that code of Clang, which puts the block
- * behind the function, sees an outer __finally run too early, and once more later. The layout of both tables:
+ * after the function, sees an outer __finally run too early, and once more later. The layout of both tables:
  * https://learn.microsoft.com/cpp/build/exception-handling-x64
  *
  * Wine's ProbeForRead and ProbeForWrite never raise. Its ExRaiseStatus, ExRaiseAccessViolation and
@@ -13,7 +13,7 @@
  */
 #include "replaced.h"
 
-/* MmUserProbeAddress of x64: the first address behind a program's memory. */
+/* MmUserProbeAddress of x64: the first address after a program's memory. */
 #define USER_END 0x7FFFFFFF0000ULL
 #define UNWINDING 0x66          /* unwinding, exit unwind, target unwind, collided unwind */
 #define TARGET_UNWIND 0x20
@@ -131,7 +131,7 @@ VOID TouchPages(PVOID start, SIZE_T length, BOOLEAN write)
     }
 }
 
-/* As on NT, a read of what is there is checked by nobody: the driver's own access meets it. */
+/* As on NT, memory is not touched: the driver's own read finds out whether it is there. */
 static VOID NTAPI LabProbeForRead(PVOID address, SIZE_T length, ULONG alignment)
 {
     if (length != 0)

@@ -108,7 +108,7 @@ static int IsWide(SIZE size, int natural)
     return size == SIZE_SHORT ? 0 : natural;
 }
 
-/* One conversion; `at` is behind flags, width, precision and size. Returns where the format goes on. */
+/* One conversion; `at` is after flags, width, precision and size. Returns where the format goes on. */
 static size_t Convert(SINK *sink, SPEC *spec, SIZE size, const char *narrow, const FORMAT_WIDE *wide, size_t at,
                       ARGUMENTS *arguments)
 {

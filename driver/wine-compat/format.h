@@ -20,7 +20,7 @@ size_t FormatWide(FORMAT_WIDE *out, size_t room, const FORMAT_WIDE *format, va_l
 /* The same; *unlike_nt is set where the text is another than NT's would be: wide text beyond ASCII came out as UTF-8. */
 size_t FormatNarrowTelling(char *out, size_t room, const char *format, va_list arguments, int *unlike_nt);
 
-/* Whether a format has a floating-point conversion: those are left to somebody else. */
+/* Whether a format has a floating-point conversion: those are left to the caller. */
 int FormatHasFloatNarrow(const char *format);
 int FormatHasFloatWide(const FORMAT_WIDE *format);
 

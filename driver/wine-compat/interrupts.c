@@ -104,7 +104,7 @@ static VOID NTAPI Listen(PVOID context)
     }
 }
 
-/* Starts to listen to a device that is on the line, and has a uio file, unless somebody does already. */
+/* Starts to listen to a device that is on the line, and has a uio file, unless it is listened to already. */
 static BOOLEAN ListenIfOnLine(ULONG bus, ULONG slot, PVOID context)
 {
     SEARCH *search = (SEARCH *)context;

@@ -6,8 +6,8 @@
  * written, `resourceN` mapped, and then a load or store of the driver is one of the device's registers. Both go through the file
  * functions that every driver has (a path below \??\unix), so that nothing of Linux is called from here.
  *
- * What cannot be had is told as lacking, never as the driver's fault: physical addresses that are no device's, and the
- * configuration space behind its first 64 bytes, which Linux shows to its administrator only.
+ * What cannot be had is reported as lacking, never as the driver's fault: physical addresses that are no device's, and the
+ * configuration space after its first 64 bytes, which Linux shows to its administrator only.
  */
 #include "replaced.h"
 
@@ -286,7 +286,7 @@ static PVOID NTAPI LabMapIoSpace(PHYSICAL_ADDRESS address, SIZE_T length, ULONG 
     return mapped;
 }
 
-/* Wine's gives the virtual address back. A device that were told that would write somewhere into the guest's memory. */
+/* Wine's gives the virtual address back. A device that gets it would write somewhere into the guest's memory. */
 static ULONG64 NTAPI LabGetPhysicalAddress(PVOID address)
 {
     UNREFERENCED_PARAMETER(address);

@@ -1,14 +1,14 @@
 /*
- * prints.c - DbgPrint and its brothers, so that they print what NT prints.
+ * prints.c - DbgPrint and its variants, so that they print what NT prints.
  *
- * Seen with Wine 10.0: %Z and %wZ print the letter Z and take no argument, so that what follows prints somebody else's
+ * Seen with Wine 10.0: %Z and %wZ print the letter Z and take no argument, so that each later conversion prints the wrong
  * argument; and a print that does not fit into its 1020 bytes, with some 70 of header, ends the process with 0x80000005.
  * Here the text is made first, and Wine is given it whole. One call stays one line, component and level stay what they are.
  *
  * As on Windows, a call prints 511 bytes at most; of a longer text the last one becomes a newline. Wide text comes out as
  * UTF-8, whatever the IRQL, where Windows converts it to its ANSI code page, and only at PASSIVE_LEVEL; and a floating-point
- * conversion, which NT's DbgPrint does not have, is left to Wine. Prints with one of these are marked, so that nobody takes
- * their text for NT's.
+ * conversion, which NT's DbgPrint does not have, is left to Wine. Prints with one of these are marked, so that their
+ * text is not taken for NT's.
  *
  * A print at level 0, as every DbgPrint is, raises an exception for a debugger when its process counts as being debugged,
  * which it does for another reason (labcompat.c): 10,000 prints took 8 s, and take 1 s without. So the process does not count

@@ -37,7 +37,7 @@ static PVOID NTAPI LabMapLockedPagesSpecifyCache(PMDL mdl, KPROCESSOR_MODE mode,
     UNREFERENCED_PARAMETER(bug_check);
     UNREFERENCED_PARAMETER(priority);
     if (mode != KernelMode) {
-        /* Into the program's own memory: nobody can do that from here. */
+        /* Into the program's own memory: that is impossible from here. */
         SayLacking("ntoskrnl.exe", "MmMapLockedPagesSpecifyCache");
         return NULL;
     }

@@ -1,5 +1,5 @@
 /*
- * strings.c - the printf functions of ntoskrnl.exe, which RtlStringCbPrintf and its brothers call, too.
+ * strings.c - the printf functions of ntoskrnl.exe, which RtlStringCbPrintf and its variants call, too.
  *
  * Wine's are those of its C library: %Z and %wZ print the letter Z there as well and take no argument. A format with a
  * floating-point conversion is left to Wine, which has it.
@@ -15,7 +15,7 @@ __declspec(dllimport) int __cdecl _vsnprintf(char *text, SIZE_T count, const cha
 __declspec(dllimport) int __cdecl _vsnwprintf(WCHAR *text, SIZE_T count, const WCHAR *format, va_list arguments);
 
 /*
- * As _vsnprintf has it: up to `count` characters, a zero behind them where there is room, and -1 when there were more.
+ * As _vsnprintf has it: up to `count` characters, a zero after them where there is room, and -1 when there were more.
  * The text has `*total` of them.
  */
 static int Narrow(char *text, SIZE_T count, const char *format, va_list arguments, SIZE_T *total)
@@ -48,7 +48,7 @@ static int Wide(WCHAR *text, SIZE_T count, const WCHAR *format, va_list argument
     return text != NULL && *total > count ? -1 : (int)*total;
 }
 
-/* The secure ones: always a zero behind the text; what does not fit is cut where that was asked for, and else nothing. */
+/* The secure ones: always a zero after the text; a text that does not fit is cut where that was asked for, else it is empty. */
 static int SafeNarrow(char *text, SIZE_T size, SIZE_T count, const char *format, va_list arguments)
 {
     SIZE_T total;

@@ -6,7 +6,7 @@
  */
 #pragma GCC system_header
 #ifndef _WIN32_WINNT
-/* _mingw.h defines one for programs; kernel/wdm.h sees to it, behind the source's first lines, where one may stand. */
+/* _mingw.h defines one for programs; kernel/wdm.h defines it, after the source's first lines, which may define one. */
 #define LAB_NO_LEVEL
 #endif
 #include <_mingw.h>
@@ -39,7 +39,7 @@ static __inline__ __attribute__((__always_inline__)) void _enable(void)
 #endif
 
 /*
- * mingw-w64 says `extern` in it, which forbids `static` before or behind. C's own rules for inline make the same: no function
+ * mingw-w64 says `extern` in it, which forbids `static` before or after it. C's own rules for inline make the same: no function
  * of that name is left in the object file, so two sources may include one header.
  */
 #undef __forceinline

@@ -9,10 +9,10 @@
  * whatever the Win32 errors on the way were; with 2 when the script is wrong; with CODE after `exit CODE`.
  *
  * `@NAME operation` lists an operation for a thread, `$NAME operation` for a process of its own; `go` starts all that are
- * listed, lets them loose at the same moment when each of them is ready, and waits for their ends. A process prints through
+ * listed, releases them at the same moment when each of them is ready, and waits for their ends. A process prints through
  * its parent, so that there is one run of line numbers.
  *
- * Starting a process is the dearest thing in an emulated guest, so one run does many operations, and the program
+ * Starting a process takes the longest of all in an emulated guest, so one run does many operations, and the program
  * imports nothing but kernel32. All names that are newer than NT 5.2 are looked up at run time, and advapi32 is loaded
  * only by a script that speaks to the service manager.
  */

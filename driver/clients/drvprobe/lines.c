@@ -39,7 +39,7 @@ void PutLine(const TEXT *body)
         if (!WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), line.data + done, (DWORD)(line.length - done), &written, NULL))
             error = GetLastError();
         if (written == 0)
-            ExitProcess(error ? error : ERROR_BROKEN_PIPE);  /* nobody reads any more */
+            ExitProcess(error ? error : ERROR_BROKEN_PIPE);  /* the reader is gone */
         done += written;
     }
     LeaveCriticalSection(&OutputLock);

@@ -220,7 +220,7 @@ static BOOL WaitMore(PENDED **these, DWORD count, ULONGLONG deadline)
 
 /*
  * Lines come in the order of issue; the times in them are those at which each was seen to end, so that
- * those which end out of order can be told.
+ * the order of the ends can be read from them.
  */
 void DoWait(const OP *op)
 {

@@ -152,7 +152,7 @@ void EndProcess(THREAD *process, ULONGLONG start)
     GetExitCodeProcess(process->child, &code);
     CloseHandle(process->child);
     if (code == EXIT_WRONG_SCRIPT)
-        ExitProcess(EXIT_WRONG_SCRIPT);  /* its own line has said what is wrong */
+        ExitProcess(EXIT_WRONG_SCRIPT);  /* its own line says what is wrong */
     result.op = "ended";
     result.thread = process->name;
     result.start = start;

@@ -24,10 +24,10 @@ typedef struct _THREAD {
  */
 void StartProcess(THREAD *process, HANDLE ready, HANDLE barrier);
 
-/* Behind the last line of a process: one that gives its exit code as `error`. */
+/* After the last line of a process: one that gives its exit code as `error`. */
 void EndProcess(THREAD *process, ULONGLONG start);
 
-/* In a process that another drvprobe started: say that it is ready, wait until all are let loose. */
+/* In a process that another drvprobe started: say that it is ready, wait until all are released. */
 void DoGate(const OP *op);
 
 #endif

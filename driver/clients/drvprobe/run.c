@@ -91,7 +91,7 @@ static void Go(const OP *op, THREAD *threads)
     THREAD *thread;
     LONG count = 0;
 
-    /* Each asked for its error by itself: a success behind a failure sets the last error to 0. */
+    /* The error of each is read at once: a success after a failure sets the last error to 0. */
     if (ready == NULL)
         ExitProcess(ready_error);
     Ready = 0;

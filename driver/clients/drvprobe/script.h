@@ -30,7 +30,7 @@ typedef struct _OP {
     const char *path;     /* of an open; start, stop or query of a service */
     const char *tag;
     DWORD access, share, overlapped;
-    const char *kind;     /* read, write, ioctl or flush, also where it goes on behind its operation; else NULL */
+    const char *kind;     /* read, write, ioctl or flush, also where it goes on after its operation; else NULL */
     DWORD asked;          /* bytes that the call asks for */
     DWORD in, out;        /* sizes of the buffers */
     GIVEN data, before;   /* what they begin with */

@@ -6,7 +6,7 @@
 
 #include "script.h"
 
-/* `returned` of its line is the state of the service behind the call: 1 stopped, 3 stop pending, 4 running. */
+/* `returned` of its line is the state of the service after the call: 1 stopped, 3 stop pending, 4 running. */
 void DoService(const OP *op);
 
 #endif

@@ -8,7 +8,7 @@
 
 void SetStatus(RESULT *result, ULONG_PTR status);
 
-/* The NTSTATUS behind the error with which a call of this thread has just failed. Nothing where it is not known. */
+/* The NTSTATUS of the error with which a call of this thread has just failed. Nothing where it is not known. */
 void SetLastStatus(RESULT *result, DWORD error);
 
 #endif

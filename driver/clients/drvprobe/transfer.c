@@ -1,5 +1,5 @@
 /*
- * transfer.c - one read, write, device control or flush: its buffers, its call, and what its line tells.
+ * transfer.c - one read, write, device control or flush: its buffers, its call, and what its line shows.
  */
 #include "transfer.h"
 

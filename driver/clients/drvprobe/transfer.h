@@ -1,5 +1,5 @@
 /*
- * transfer.h - one read, write, device control or flush: its buffers, its call, and what its line tells.
+ * transfer.h - one read, write, device control or flush: its buffers, its call, and what its line shows.
  */
 #ifndef LAB_DRVPROBE_TRANSFER_H
 #define LAB_DRVPROBE_TRANSFER_H
@@ -21,7 +21,7 @@ DWORD BeginTransfer(TRANSFER *transfer, HANDLE handle, DWORD *moved, OVERLAPPED 
 /* The bytes of an overlapped call that has ended at once, with an error: a warning, such as STATUS_BUFFER_OVERFLOW, has some. */
 DWORD MovedAtOnce(const OVERLAPPED *overlapped);
 
-/* What the line of an ended transfer tells of its buffers. */
+/* What the line of an ended transfer shows of its buffers. */
 void ShowBuffers(const TRANSFER *transfer, RESULT *result);
 
 void DoTransfer(const OP *op);  /* read, write, ioctl, flush: to its end, on either kind of handle */

@@ -1,6 +1,6 @@
 /*
- * Found before the wdm.h of mingw-w64, which ntddk.h and ntifs.h include, too: the API level where nobody has named one, and
- * what that header lacks. Names are given to own functions behind it, so that a newer mingw-w64 which has them does no harm.
+ * Found before the wdm.h of mingw-w64, which ntddk.h and ntifs.h include, too: the API level where the source names none, and
+ * what that header lacks. Names are given to own functions after it, so that a newer mingw-w64 which has them does no harm.
  */
 #ifndef LAB_WDM_H
 #define LAB_WDM_H
@@ -17,7 +17,7 @@
 
 #if defined(__cplusplus) || defined(__clang__)
 /*
- * It defines these two once more behind <intrin.h>, which GCC does not take in C++: not even `#include <ntddk.h>` compiles. In C,
+ * It defines these two once more after <intrin.h>, which GCC does not take in C++: not even `#include <ntddk.h>` compiles. In C,
  * Clang leaves both in each object file, and two of them do not link.
  */
 #include <intrin.h>

@@ -1,8 +1,8 @@
 /*
  * Found before the wdmsec.h of mingw-w64, which declares what is in wdmsec.lib, and has no such library.
  *
- * IoCreateDeviceSecure makes the device as IoCreateDevice does: its SDDL and class are not enforced. Whoever tests who may open
- * the device builds with the driver kit.
+ * IoCreateDeviceSecure makes the device as IoCreateDevice does: its SDDL and class are not enforced. A test of who may open
+ * the device needs a driver built with the driver kit.
  */
 #ifndef LAB_WDMSEC_H
 #define LAB_WDMSEC_H

@@ -8,7 +8,7 @@
 
 #define BUFFER_SIZE 65536
 
-/* For whoever copies at the moment. */
+/* For the copy that is under way; there is one at a time. */
 extern U8 Buffer[BUFFER_SIZE];
 
 /* A line on standard error, and the end with `error`. `name` may be NULL. */

@@ -1,5 +1,5 @@
 /*
- * labsay: hands what stands behind its name on the command line, and a newline, to OutputDebugString, in one call.
+ * labsay: hands what follows its name on the command line, and a newline, to OutputDebugString, in one call.
  *
  * Where no user-mode debugger and no monitor (DebugView) listens, that becomes a kernel print: the kernel's debugger gets it
  * in its place among the drivers' prints. Imports nothing that is newer than NT 5.2.

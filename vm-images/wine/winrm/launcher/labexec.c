@@ -1,7 +1,7 @@
 /*
  * labexec: starts commands inside Wine for the WinRM service, which is a Unix process.
  *
- * Why it stays resident: a Unix exit status has 8 bits and a Windows exit code 32, so somebody inside Wine has to wait
+ * Why it stays resident: a Unix exit status has 8 bits and a Windows exit code 32, so a process inside Wine has to wait
  * for each command, and a process start costs seconds in an emulated guest; one that is running already costs none.
  * Each command gets a job object, which is what ends it with all its children.
  *
@@ -47,8 +47,8 @@ struct process_list {
 static struct command *commands; /* used by the main thread alone */
 
 /*
- * The first thing that goes wrong is told. Its error is kept at once: a call behind it that succeeds may set the last
- * error to 0, as CreateJobObjectW does in Wine, and a failure without an error would not be told at all.
+ * The first failure is reported. Its error is read at once: a later call that succeeds may set the last error to 0, as
+ * CreateJobObjectW does in Wine, and a failure without an error would not be reported at all.
  */
 static void note_failure(DWORD *error)
 {

@@ -22,7 +22,7 @@ BOOL read_all(void *buffer, DWORD size);
 
 DWORD read_word(struct reader *reader);
 
-/* A copy with a null behind it; NULL when it is empty, or the request is malformed. */
+/* A copy with a null after it; NULL when it is empty, or the request is malformed. */
 WCHAR *read_string(struct reader *reader);
 
 void release_string(WCHAR *text);
