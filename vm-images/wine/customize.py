@@ -1,4 +1,4 @@
-"""Turns a freshly installed Debian tree into the guest. Runs as root inside that tree, on the build machine's processor.
+"""Turns a freshly installed Debian tree into the guest. Runs as root inside that tree, on the host's processor.
 
 Stages, in order: trim what is not needed, install the lab's own files, make the Wine prefix (as the guest's user), share
 file contents between the prefix and Wine's own folder, write kernel and initrd for the host to take out.
@@ -47,7 +47,7 @@ ELF_FOLDERS = ("usr/bin", "usr/sbin", "usr/lib/openssh", "usr/lib/wine", "usr/li
 
 
 def stage(text: str) -> None:
-    """Tell the host what is going on."""
+    """Report to the host what is going on."""
     sys.stderr.write(f"lab-stage: {text}\n")
     sys.stderr.flush()
 

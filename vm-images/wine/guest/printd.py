@@ -3,12 +3,12 @@ r"""Carries the kernel prints out of the guest: from the pipe that Wine's servic
 Each line goes out framed as ``\x1e<seq>;<payload byte length>;<payload>\n``: seq counts from 0 at boot, so that the host
 notices a lost or a damaged line. The first line is ``lab:boot``.
 
-On a virtio-serial port, which is the channel of the machine's owner alone, or on TCP, a client sends ``MARK <token>\n``; the
-service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one write, so that the mark comes out behind
+On a virtio-serial port, which only the owner of the VM can reach, or on TCP, a client sends ``MARK <token>\n``; the
+service then writes ``lab:mark:<uptime>:<token>`` into the same pipe, in one write, so that the mark comes out after
 everything that was printed before it, and answers ``OK\n``.
 
-``WAKE <seconds> <hex>\n`` tells a guest that was frozen and goes on, perhaps many times over, what it cannot know: the
-time of day, and random bytes that no other copy of it gets. Answered like a mark.
+``WAKE <seconds> <hex>\n`` gives a guest that has resumed from a snapshot what it cannot know: the time of day, and random
+bytes that no other fork of the snapshot gets. It is answered like a mark.
 
 Runs inside the guest with nothing but Python's own library; one thread, no blocking call besides the wait itself.
 """
@@ -111,7 +111,7 @@ class Port:
         return self._fd
 
     def recv(self, size: int) -> bytes:
-        """What is there; empty when nobody holds the other end."""
+        """What is there; empty when the other end is not open."""
         return os.read(self._fd, size)
 
     def send(self, data: bytes) -> int:
@@ -128,7 +128,7 @@ class MarkClient:
 
     Args:
         sock: A connected socket, or the channel.
-        permanent: It is there for good: its end only means that nobody holds the other end for now.
+        permanent: The port exists for good: an end of file only means that the other end is not open now.
     """
 
     def __init__(self, sock: socket.socket | Port, *, permanent: bool = False) -> None:
@@ -170,8 +170,8 @@ def mark_line(request: bytes, uptime: float) -> bytes | None:
 def wake_up(seconds: float, entropy: bytes, urandom: int) -> None:
     """Set the time of day, and have the kernel's random numbers depend on ``entropy`` from here on.
 
-    The kernel would take up what is written to /dev/urandom within a minute by itself; until then, all copies of a frozen
-    guest would draw the same numbers.
+    The kernel would take up what is written to /dev/urandom within a minute by itself; until then, all forks of a
+    snapshot would draw the same numbers.
 
     Args:
         seconds: Since the epoch, UTC.
@@ -187,7 +187,7 @@ def wake_up(seconds: float, entropy: bytes, urandom: int) -> None:
 
 
 def _ready_to_wake() -> Callable[[float, bytes], None]:
-    """:func:`wake_up` with its file opened now: a fork that has just been woken has better things to do."""
+    """:func:`wake_up` with its file opened now, which saves a fork the time when it resumes."""
     urandom = os.open("/dev/urandom", os.O_WRONLY | os.O_CLOEXEC)
     return lambda seconds, entropy: wake_up(seconds, entropy, urandom)
 
@@ -206,7 +206,7 @@ class Service:
         serial: File descriptor of the serial port, non-blocking.
         listener: Listening socket, non-blocking.
         uptime: Seconds since boot, on the clock that Wine stamps its lines with.
-        channel: The channel of the machine's owner; None where the machine has none.
+        channel: The channel of the VM's owner; None where the VM has none.
         wake: Sets clock and random numbers, see :func:`wake_up`.
     """
 
@@ -231,7 +231,7 @@ class Service:
         self._selector = selectors.DefaultSelector()
         self._selector.register(pipe, selectors.EVENT_READ, self._read_pipe)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
-        # Nobody holds the channel until a look at it tells otherwise.
+        # The channel counts as not open until a look at it shows that it is.
         self._unheld = MarkClient(channel, permanent=True) if channel is not None else None
         self._waiting_for_port = False
         self._pipe_paused = False
@@ -288,7 +288,7 @@ class Service:
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._serve(client))
 
     def _look_at_channel(self, client: MarkClient) -> None:
-        """Watch the channel as soon as somebody holds it: before that, it would be reported without end."""
+        """Watch the channel as soon as the other end is open: before that, the selector would report it without end."""
         requests = client.requests()
         if requests is None:
             return

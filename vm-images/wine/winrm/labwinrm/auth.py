@@ -55,7 +55,7 @@ class Authenticator:
 
     Args:
         accounts: Who may log in.
-        protected: Nobody else can read along: TLS, or a channel of the machine's owner.
+        protected: No one else can read the traffic: TLS, or a channel that only the VM's owner can reach.
         certificate: The server's certificate, DER, for channel bindings; empty without TLS.
         log: Gets a line for each refused login.
     """
@@ -103,7 +103,7 @@ class Authenticator:
         return Verdict(user)
 
     def _negotiate(self, scheme: str, token: bytes) -> Verdict:
-        import spnego  # takes most of a second in an emulated guest, so only once somebody logs in
+        import spnego  # takes most of a second in an emulated guest, so only at the first login
 
         raw = token.startswith(_NTLM)
         message = token[max(token.find(_NTLM), 0) :]

@@ -1,11 +1,11 @@
-"""A virtio-serial port as a connection: private to whoever owns the virtual machine, and there before and after a freeze.
+"""A virtio-serial port as a connection: only the owner of the VM can reach it, and it exists before and after a snapshot.
 
-The port is there for good. While nobody holds its other end, reads give the end of file at once and poll reports a hang-up;
-a write would wait for the next holder, and be the beginning of what that one reads. So nothing here blocks but poll, and a
-holder that was seen to be gone stays so until :meth:`Channel.held` finds another.
+The port exists for good. While its other end is not open, reads give the end of file at once and poll reports a hang-up;
+a write would wait for the next client, and be the first that it reads. So nothing here blocks but poll, and a client
+that was seen to be gone stays so until :meth:`Channel.held` finds another.
 
-Two holders that follow each other within less time than this process takes from one call to the next look like one. That does
-no harm where the first was not in the middle of something.
+Two clients that follow each other within less time than this process takes from one call to the next look like one. That does
+no harm unless the first was in the middle of a request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import select
 from pathlib import Path
 from typing import Final
 
-#: Seconds between two looks at a port that nobody holds.
+#: Seconds between two looks at a port whose other end is not open.
 LOOK_AGAIN_S: Final = 0.5
 _READ: Final = 1 << 16
 
@@ -42,20 +42,20 @@ class Channel:
         return self._fd
 
     def held(self) -> bool:
-        """Whether somebody holds the other end; who it is, is served from here on."""
+        """Whether the other end is open; the client that has it open is served from here on."""
         self._gone = bool(self._poll(select.POLLIN, 0) & select.POLLHUP)
         if self._gone:
             self._first = b""
         return not self._gone
 
     def recv(self, size: int) -> bytes:
-        """Wait for bytes; empty when the holder has let go."""
+        """Wait for bytes; empty when the client has closed its end."""
         first, self._first = self._first, b""
         if first:
             return first
         while not self._gone:
             try:
-                # What it has sent before it let go is there still.
+                # What it sent before it closed its end is still there.
                 if self._poll(select.POLLIN, None) and (data := os.read(self._fd, size)):
                     return data
             except BlockingIOError:
@@ -67,12 +67,12 @@ class Channel:
         """Write everything.
 
         Raises:
-            OSError: The holder has let go; the next one gets nothing of it.
+            OSError: The client has closed its end; the next one gets nothing of it.
         """
         view = memoryview(data)
         while view:
             if self._gone:
-                raise BrokenPipeError("nobody holds the other end of the channel")
+                raise BrokenPipeError("the other end of the channel is closed")
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:
@@ -80,12 +80,12 @@ class Channel:
                 self._gone = not events or bool(events & select.POLLHUP)
 
     def drain(self) -> None:
-        """Read what still comes until the other end is let go of, so that the next one begins with a request of its own."""
+        """Read what still comes until the other end is closed, so that the next client begins with a request of its own."""
         while self.recv(_READ):
             pass
 
     def discard(self) -> None:
-        """Read what a holder has left that has let go."""
+        """Read what a client left that has closed its end."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._fd, _READ):
                 if self.held():  # there is another meanwhile, and this may be the beginning of what it sent
@@ -93,7 +93,7 @@ class Channel:
                     return
 
     def hang_up(self) -> None:
-        """Have nothing wait here any more, as if the other end were let go of for good."""
+        """Have nothing wait here any more, as if the other end were closed for good."""
         os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the service is told: one JSON object, checked before anything starts."""
+"""The settings of the service: one JSON object, checked before anything starts."""
 
 from __future__ import annotations
 

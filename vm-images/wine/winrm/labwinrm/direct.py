@@ -14,7 +14,7 @@ from labwinrm.processes import StartError, StartRequest
 
 #: STATUS_CONTROL_C_EXIT, which is how a Windows program ends by ctrl-c.
 CONTROL_C_EXIT: Final = 0xC000013A
-#: How what a command leaves behind is found when its shell ends.
+#: The environment variable by which a command's remaining processes are found when its shell ends.
 SHELL_VARIABLE: Final = "LABWINRM_SHELL"
 _WIN_ERRORS: Final = {FileNotFoundError: 2, NotADirectoryError: 267, PermissionError: 5}
 
@@ -54,7 +54,7 @@ class DirectLauncher:
         mark = f"{SHELL_VARIABLE}={shell}".encode()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
-                with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
+                with contextlib.suppress(OSError):  # it has ended, or belongs to another user
                     if mark in (entry / "environ").read_bytes().split(b"\0"):
                         os.kill(int(entry.name), signal.SIGKILL)
 

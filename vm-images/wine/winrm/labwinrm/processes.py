@@ -15,13 +15,13 @@ from labwinrm.stdin import Input
 
 #: After output came, more of it is awaited so that it shares the answer: by naps, until one brought nothing, and no longer
 #: than this in all. A nap is not ended by output: waking up for each of the small writes of most programs costs more than the
-#: program itself (50000 lines of findstr: 42 s so, 7 s by naps, in an emulated guest). Who was just
-#: sent a line and will wait for another has mostly answered in one write, so the first nap is short then; of any other command
-#: the end comes soon behind its output, ends the nap, and shares the answer, which saves a request.
+#: program itself (50000 lines of findstr: 42 s so, 7 s by naps, in an emulated guest). A command
+#: that was just sent a line, and waits for another, has mostly answered in one write, so the first nap is short then; any other
+#: command ends soon after its output: its end stops the nap and shares the answer, which saves a request.
 FIRST_NAP_S: Final = 0.004
 LONGEST_NAP_S: Final = 0.02
 LINGER_MOST_S: Final = 0.2
-#: Who writes this much at once gets no nap: the pipe would be full before its end.
+#: A command that writes this much at once gets no nap: the pipe would be full before its end.
 NAP_BELOW: Final = 16384
 _READ: Final = 1 << 18
 
@@ -40,7 +40,7 @@ class StartError(Exception):
 
 
 class ClientGone(Exception):
-    """The client hung up while its request waited, so nobody would get the answer."""
+    """The client hung up while its request waited, so no one would get the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Process(Protocol):
         """End it and every process that it started."""
 
     def release(self) -> None:
-        """Let go of it; what it left behind runs on until its shell ends. Safe to call twice."""
+        """Let go of it; the processes that it left run until its shell ends. Safe to call twice."""
 
 
 class Launcher(Protocol):

@@ -275,7 +275,7 @@ class _Program:
             return
         process = self._processes.get(number)
         if process is None:
-            if word == "started":  # after its deadline: nobody waits for it any more
+            if word == "started":  # after its deadline: no request waits for it any more
                 self.send(_TERMINATE, number)
                 self.send(_RELEASE, number)
             return

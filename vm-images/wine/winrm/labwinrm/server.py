@@ -50,7 +50,7 @@ class Peer:
 
     Attributes:
         address: For log lines and shells.
-        protected: Nobody else can read along or join in: TLS sees to it, or the virtual machine's owner.
+        protected: No one else can read or write: by TLS, or because only the VM's owner can reach the channel.
         socket: Descriptor.
     """
 
@@ -95,7 +95,7 @@ class Server:
             assert config.tls_key is not None
             https = self._open(config.https_port, (config.tls_certificate, config.tls_key))
             self.tls_port = https.port
-        if config.channel is not None and config.channel.exists():  # a machine need not have the port
+        if config.channel is not None and config.channel.exists():  # a VM need not have the port
             channel = Channel(config.channel)
             thread = threading.Thread(target=self._serve_channel, args=(channel,), name="labwinrm-channel", daemon=True)
             self._channel = (channel, thread)
@@ -152,7 +152,7 @@ class Server:
                 thread.start()
 
     def _serve_channel(self, channel: Channel) -> None:
-        """Serve whoever holds the other end of the channel, one after the other."""
+        """Serve the clients of the channel, one after the other."""
         peer = Peer("channel", True, channel.fileno())
         while not self._stopping.is_set():
             try:
