@@ -63,6 +63,7 @@ def boot(target: Path, folder: Path, options: str, *, smp: int = 1, reboot: bool
         serials=(SerialPort("null"), SerialPort("file")),
         debug_port=SerialPort("file"),
         actions=Actions(reboot="reset" if reboot else "shutdown"),
+        paused=True,  # its program may end before the monitor is connected
     )
 
     def no_mark(token: str, timeout: float) -> None:
@@ -72,6 +73,7 @@ def boot(target: Path, folder: Path, options: str, *, smp: int = 1, reboot: bool
         source = RelayPrintSource(folder / "run" / LOG_FILE, no_mark, encoding="ascii")
         source.start()
         machine.start()
+        machine.cont()
         assert machine.wait_exit(DEADLINE_S) == 0
         source.close()
     report = (folder / "run" / "serial1.log").read_text(encoding="ascii")
