@@ -83,7 +83,7 @@ def test_what_was_prepared_ends_with_the_bench(bench: Bench, source: SimulatedSo
 
 
 @pytest.mark.parametrize("notes", [[], ["QEMU lacks x-ignore-shared"]])
-def test_a_machine_that_cannot_take_snapshots_is_told_and_no_failure(notes: list[str]) -> None:
+def test_a_host_without_snapshots_is_reported_and_is_not_a_failure(notes: list[str]) -> None:
     class NoForks:
         figures = SimpleNamespace(notes=notes)
 
@@ -118,7 +118,7 @@ def test_the_list_says_what_each_measure_needs() -> None:
         (["--out", "."], "is not empty"),
     ],
 )
-def test_wrong_usage_is_told_before_anything_starts(arguments: list[str], message: str) -> None:
+def test_wrong_usage_is_reported_before_anything_starts(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(app, ["bench", *arguments])
     assert isinstance(result.exception, ConfigError)
     assert message in str(result.exception)

@@ -41,7 +41,7 @@ def failing(found: Mapping[str, Series], *, absolute: bool = False) -> set[str]:
     return {one.budget.key for one in short(judge(found, {}), asked=ALL, absolute=absolute)}
 
 
-def test_a_machine_that_meets_every_budget_fails_by_none() -> None:
+def test_a_bench_that_meets_every_budget_passes() -> None:
     assert failing(GOOD, absolute=True) == set()
     judged = by_key(GOOD)
     assert judged["fork.ratio"].figure == pytest.approx(56)
@@ -64,7 +64,7 @@ def test_a_machine_that_meets_every_budget_fails_by_none() -> None:
         ("prints.wine.lost", series("prints.wine.lost", 0.0, 1.0, unit="prints"), "prints.loss"),
     ],
 )
-def test_each_figure_that_falls_short_is_named(key: str, worse: Series, budget: str) -> None:
+def test_each_budget_that_is_not_met_is_named(key: str, worse: Series, budget: str) -> None:
     assert failing(GOOD | {key: worse}) == {budget}
 
 
@@ -75,14 +75,14 @@ def test_each_figure_that_falls_short_is_named(key: str, worse: Series, budget: 
         ("kd.mixed", series("kd.mixed", 19.0, unit="MB/s"), "prints.decoder"),
     ],
 )
-def test_times_of_this_machine_decide_only_when_asked(key: str, worse: Series, budget: str) -> None:
+def test_times_of_this_host_decide_only_on_request(key: str, worse: Series, budget: str) -> None:
     found = GOOD | {key: worse}
     assert failing(found) == set()
     assert by_key(found)[budget].met is False
     assert failing(found, absolute=True) == {budget}
 
 
-def test_a_figure_that_was_asked_for_and_is_not_there_falls_short() -> None:
+def test_a_missing_figure_that_was_asked_for_fails_the_check() -> None:
     without = {key: value for key, value in GOOD.items() if key != "files.media.10"}
     assert failing(without) == {"media.ratio"}
     (missed,) = short(judge(without, {"files": "the guest has no drive"}), asked=ALL)

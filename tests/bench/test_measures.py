@@ -83,7 +83,7 @@ def test_the_size_of_a_process_is_its_pss(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "Rss: 99 kB\n"])
-def test_a_size_that_the_kernel_does_not_tell_is_an_error(tmp_path: Path, text: str | None) -> None:
+def test_a_size_that_the_kernel_does_not_report_is_an_error(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "7").mkdir()
         (tmp_path / "7" / "smaps_rollup").write_text(text)
@@ -129,12 +129,12 @@ def test_clients_take_turns_and_their_first_command_does_not_count(context: Fake
     assert times == {(command, name): [1.0, 1.0] for command in ("echo", "program") for name in "ab"}
 
 
-def test_an_answer_that_is_not_the_programs_is_no_reading(context: FakeContext) -> None:
+def test_an_answer_of_another_program_is_not_a_reading(context: FakeContext) -> None:
     with pytest.raises(TransportError, match=r"x: .*drvprobe.* tick.*not recognized"):
         take_turns({"x": lambda _command: b"'drvprobe' is not recognized"}, COMMANDS[1:], context)
 
 
-def test_a_guest_without_winrm_is_told(context: FakeContext) -> None:
+def test_a_guest_without_winrm_is_reported(context: FakeContext) -> None:
     with pytest.raises(NotHere, match="simulated guest"):
         guest_port(context.guest(), 5985)
 
@@ -191,7 +191,7 @@ def test_a_chunk_that_was_not_written_is_an_error() -> None:
         append_chunk(ChunkProtocol(1), "shell", b"x", "C:\\x")
 
 
-def test_each_copy_brings_other_bytes(context: FakeContext) -> None:
+def test_each_copy_has_different_bytes(context: FakeContext) -> None:
     context.count = 2
     got: list[bytes] = []
 
@@ -206,7 +206,7 @@ def test_each_copy_brings_other_bytes(context: FakeContext) -> None:
     assert len({data[:100] for data in got[:2]}) == len({data[:100] for data in got[2:]}) == 2
 
 
-def test_a_guest_with_a_cd_drive_takes_files_by_it_and_one_without_says_so(context: FakeContext) -> None:
+def test_files_use_the_cd_drive_if_the_guest_has_one(context: FakeContext) -> None:
     guest = context.guest()
     with pytest.raises(NotHere, match="no CD drive"):
         media_of(guest)
@@ -229,7 +229,7 @@ def test_prints_are_counted_by_their_numbers() -> None:
 
 
 @given(st.permutations(list(range(1, 9))), st.sets(st.integers(1, 8)))
-def test_what_is_missing_is_missed_in_whatever_order_the_rest_comes(order: list[int], missing: set[int]) -> None:
+def test_missing_prints_are_found_in_any_order_of_the_rest(order: list[int], missing: set[int]) -> None:
     left = [n for n in order if n not in missing]
     tally = count_up([printed(n, float(i)) for i, n in enumerate(left)], 1, 8)
     assert (tally.arrived, tally.lost) == (8 - len(missing), len(missing))
@@ -243,9 +243,7 @@ def test_gaps_that_the_source_reports_are_counted() -> None:
 # --- suites -------------------------------------------------------------------------------------------------------
 
 
-def test_all_suites_are_run_but_for_tests_that_want_the_machine_for_themselves(
-    context: FakeContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_suites_run_except_tests_that_need_the_host_alone(context: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[object, object]] = []
 
     def run(_context: object, suites: object, *, options: object, **_rest: object) -> SuitesRun:
@@ -352,7 +350,7 @@ def test_a_changed_driver_and_a_rerun_are_measured_in_turn_with_an_earlier_commi
     assert (ROOT / "lab" / "bench" / "loop" / "driver" / "greeter.c").read_text(encoding="utf-8").count("good day 0") == 1
 
 
-def test_a_driver_that_an_earlier_bench_has_tested_is_no_changed_one(loop: FakeContext) -> None:
+def test_a_driver_that_an_earlier_bench_has_tested_does_not_count_as_changed(loop: FakeContext) -> None:
     loop.count, seen = 1, set()
     for _ in range(2):
         LoopMeasure().run(loop)
@@ -360,13 +358,13 @@ def test_a_driver_that_an_earlier_bench_has_tested_is_no_changed_one(loop: FakeC
     assert len(seen) == 2
 
 
-def test_a_red_loop_is_no_reading(loop: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_loop_is_not_a_reading(loop: FakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "own_command", lambda: fake_lab(tmp_path / "red", exit_code=1))
     with pytest.raises(HostToolError, match=r"run\.log"):
         LoopMeasure().run(loop)
 
 
-def test_a_run_of_other_tests_is_no_reading(loop: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_other_tests_is_not_a_reading(loop: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "read_run", lambda _folder: SimpleNamespace(tests=[]))
     with pytest.raises(HostToolError, match="no test passed"):
         LoopMeasure().run(loop)
@@ -413,7 +411,7 @@ def test_labgrid_and_the_lab_boot_in_turn(context: FakeContext, tmp_path: Path) 
     assert "labgrid 26.0" in found.series[0].label
 
 
-def test_the_peer_gets_the_machine_of_the_image_and_a_key_that_nobody_else_reads(context: FakeContext, tmp_path: Path) -> None:
+def test_the_peer_gets_the_vm_of_the_image_and_a_private_key_file(context: FakeContext, tmp_path: Path) -> None:
     job = peer_job(linux(context), tmp_path)
     assert (job["machine"], job["memory_mb"], job["accelerator"]) == ("q35", 768, "tcg")
     assert job["boot_args"] == "quiet"
@@ -421,19 +419,19 @@ def test_the_peer_gets_the_machine_of_the_image_and_a_key_that_nobody_else_reads
     assert "secret" not in json.dumps(job)
 
 
-def test_a_guest_that_labgrid_cannot_start_is_told(context: FakeContext, tmp_path: Path) -> None:
+def test_a_guest_that_labgrid_cannot_start_is_reported(context: FakeContext, tmp_path: Path) -> None:
     with pytest.raises(NotHere, match="labgrid cannot start it"):
         peer_job(context, tmp_path)
 
 
-def test_without_labgrid_the_way_to_it_is_told(tmp_path: Path) -> None:
+def test_without_labgrid_the_report_says_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(NotHere) as caught:
         find_peer(tmp_path / "python")
     assert "ci/peer.sh" in str(caught.value)
 
 
 @pytest.mark.parametrize("body", ["sys.exit('qemu: no such machine')", "print('{}')", "print('no json')"])
-def test_a_peer_that_fails_is_an_error_with_its_words(context: FakeContext, tmp_path: Path, body: str) -> None:
+def test_a_peer_that_fails_is_an_error_with_its_output(context: FakeContext, tmp_path: Path, body: str) -> None:
     python = fake_peer(tmp_path, body)
     with pytest.raises(HostToolError):
         boot_once(python, peer_job(linux(context), tmp_path))
@@ -473,7 +471,7 @@ def test_a_made_up_target_waits_for_each_answer_and_begins_anew_when_it_is_reset
     assert sorted(set(heard)) == [b"one\n", b"three\n", b"two\n"]
 
 
-def test_a_host_that_does_not_answer_or_goes_is_lost_evidence() -> None:
+def test_a_host_that_does_not_answer_or_ends_is_lost_evidence() -> None:
     target, host = socket.socketpair()
     with target, host, pytest.raises(EvidenceLost, match="did not answer"):
         print_all(target, [b"one\n"], clock=TickingClock(), timeout=0.01)

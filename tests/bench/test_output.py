@@ -81,7 +81,7 @@ def test_readings_are_shown_to_the_scale_of_their_measure(report: BenchReport) -
         assert place == pytest.approx(left + (value - low) * scale, abs=0.1)
 
 
-def test_a_count_of_losses_is_no_cloud_of_readings(report: BenchReport) -> None:
+def test_a_count_of_losses_has_no_dots(report: BenchReport) -> None:
     labels = {one.key: one.label for measure in report.measures for one in measure.series}
     assert dots(plot(report))[labels["prints.wine.lost"]] == []
 
@@ -102,13 +102,13 @@ def test_nothing_from_outside_becomes_markup(report: BenchReport) -> None:
     assert any("<script>" in text for text in words(plot(report)))
 
 
-def test_a_goal_stands_where_the_fast_series_would_just_meet_it(report: BenchReport) -> None:
+def test_a_goal_mark_is_where_the_fast_series_would_just_meet_it(report: BenchReport) -> None:
     value, met = goal_marks(report)["boot.fork"]
     assert value == pytest.approx(14.0 / 50)
     assert met
 
 
-def test_the_terminal_says_the_same(report: BenchReport) -> None:
+def test_the_terminal_shows_the_same(report: BenchReport) -> None:
     stream = io.StringIO()
     print_report(report, Console(file=stream, width=140))
     said = stream.getvalue()
@@ -138,7 +138,7 @@ def test_a_terminal_of_eighty_columns_breaks_no_figure(report: BenchReport) -> N
         (60.0, "MiB", "60.0 MiB"),
     ],
 )
-def test_figures(value: float, unit: str, said: str) -> None:
+def test_figures_for_people(value: float, unit: str, said: str) -> None:
     assert figure(value, unit) == said  # type: ignore[arg-type]
 
 
@@ -154,5 +154,5 @@ def test_an_error_in_one_line_keeps_its_hint(error: LabError, said: str) -> None
     assert one_line(str(error)) == said
 
 
-def test_ratios() -> None:
+def test_ratios_for_people() -> None:
     assert [times(54.21), times(1.8), times(123.4)] == ["54.2 ×", "1.80 ×", "123 ×"]

@@ -71,13 +71,13 @@ def test_measures_are_chosen_by_name_in_the_order_of_the_bench(only: tuple[str, 
     assert len(choose(measures, ())) == 3
 
 
-def test_an_unknown_measure_is_wrong_usage_that_names_those_that_there_are() -> None:
+def test_an_unknown_measure_is_wrong_usage_that_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'speed'") as caught:
         choose([FakeMeasure("winrm", GOOD)], ["speed"])
     assert "winrm" in caught.value.hint
 
 
-def test_a_budget_tells_why_its_measure_has_no_figure(context: FakeContext) -> None:
+def test_a_budget_says_why_its_measure_has_no_figure(context: FakeContext) -> None:
     outcomes = run(
         context, FakeMeasure("winrm", TransportError("gone", hint="look")), FakeMeasure("memory", NotHere("no forks"))
     )
@@ -96,7 +96,7 @@ def test_the_entry_of_a_measure_compares_with_its_reference() -> None:
     assert (one.p50, one.p95, one.reference, one.times_better) == (10.5, 19.0, "", None)
 
 
-def test_bench_json_says_guest_accelerator_and_whose_times_they_are(context: FakeContext, tmp_path: Path) -> None:
+def test_bench_json_names_guest_accelerator_and_host(context: FakeContext, tmp_path: Path) -> None:
     report = report_of(*run(context, FakeMeasure("winrm", GOOD), FakeMeasure("peer", NotHere("no labgrid"))))
     write_report(tmp_path, report)
     read = BenchReport.model_validate_json((tmp_path / "bench.json").read_text(encoding="utf-8"))
@@ -130,7 +130,9 @@ def test_exit_codes(context: FakeContext, ends: object, check: bool, code: int) 
     assert conclude(outcomes, judge_outcomes(outcomes), check=check) == code
 
 
-def test_a_check_names_what_falls_short_and_by_how_much(context: FakeContext, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_names_budgets_that_are_not_met_and_by_how_much(
+    context: FakeContext, capsys: pytest.CaptureFixture[str]
+) -> None:
     slow = samples(series("winrm.echo.session", 1.0), series("winrm.echo.lab", 0.5))
     outcomes = run(context, FakeMeasure("winrm", slow), FakeMeasure("memory", NotHere("no forks")))
     assert conclude(outcomes, judge_outcomes(outcomes), check=True) == 1

@@ -68,7 +68,7 @@ def test_a_guest_call_inside_of_another_counts_once(watch: Stopwatch, wall: Cloc
     assert (found[0].guest_s, found[0].guests) == (2, 1)
 
 
-def test_each_test_begins_at_zero_also_behind_one_that_raised(watch: Stopwatch, wall: Clock) -> None:
+def test_each_test_begins_at_zero_even_after_one_that_raised(watch: Stopwatch, wall: Clock) -> None:
     found: list[Timing] = []
 
     def failing() -> None:
@@ -127,7 +127,7 @@ def test_a_summary_keeps_every_test() -> None:
     assert guest.values == pytest.approx((0.89, 0.88, 0.87))
 
 
-def test_a_session_with_the_watch_tells_boots_and_guest_calls(pytester: pytest.Pytester) -> None:
+def test_a_session_with_the_stopwatch_reports_boots_and_guest_calls(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
         from pathlib import Path

@@ -62,5 +62,5 @@ def test_a_verdict_that_is_decided_elsewhere_is_found(line: str) -> None:
     assert list(decided_verdicts(ast.parse(line))) == [1]
 
 
-def test_a_verdict_that_is_passed_on_is_none() -> None:
+def test_passing_on_a_verdict_does_not_count_as_deciding() -> None:
     assert list(decided_verdicts(ast.parse("TestEntry(verdict=decision.verdict)"))) == []

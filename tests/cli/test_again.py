@@ -49,30 +49,30 @@ def test_the_test_is_named_from_the_current_folder(
 @pytest.mark.parametrize(
     "inside", ["test_b[a b]", "test_b[it's]", "test_b[$HOME;`id`]", "test_b[a::b]", "TestC::test_d[\\n*?]"]
 )
-def test_an_id_reaches_the_program_as_it_is(project: Path, monkeypatch: pytest.MonkeyPatch, inside: str) -> None:
+def test_a_test_id_reaches_the_program_unchanged(project: Path, monkeypatch: pytest.MonkeyPatch, inside: str) -> None:
     monkeypatch.chdir(project)
     line = next_command(entry(f"nightly/test_a.py::{inside}"), load_settings({}), root=str(project))
     assert shlex.split(line)[-1] == f"nightly/test_a.py::{inside}"
 
 
-def test_options_of_the_run_are_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_has_the_options_of_the_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     options = {"transport": "ssh", "boot_timeout": "90", "isolation": "test", "boot": "cold", "accelerator": "tcg"}
     line = next_command(entry("nightly/test_a.py::t", "crash"), load_settings(options), root=str(project))
     assert "--transport ssh --boot-timeout 90 --accelerator tcg --no-fork --isolation test nightly" in line
 
 
-def test_what_is_no_test_has_no_command(project: Path) -> None:
+def test_entries_that_are_not_tests_have_no_command(project: Path) -> None:
     assert next_command(entry("gw0-1::boot", "crash"), load_settings({}), root=str(project)) == ""
 
 
-def test_a_failure_of_the_lab_looks_at_this_machine_first(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_for_a_failure_of_the_lab_checks_this_host_first(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     line = next_command(entry("nightly/test_a.py::t", "infra"), load_settings({}), root=str(project))
     assert line.startswith("lab doctor && lab run ")
 
 
-def test_the_program_is_named_by_its_path_where_it_is_not_on_the_search_path(tmp_path: Path) -> None:
+def test_the_program_is_named_by_its_path_if_it_is_not_on_the_search_path(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("lab")
     assert own_command(tmp_path, search="/usr/bin") == [str(script)]
     assert own_command(script.parents[2], search="/usr/bin") == [str(script.relative_to(script.parents[2]))]
@@ -82,7 +82,7 @@ def test_the_program_is_named_by_its_path_where_it_is_not_on_the_search_path(tmp
     assert own_command(tmp_path / "x", search=str(tmp_path)) == [str(script)]  # another program of this name
 
 
-def test_hints_name_it_in_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hints_name_the_program_in_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin")
     monkeypatch.chdir(tmp_path)
     script = Path(sys.executable).with_name("lab")
@@ -91,7 +91,7 @@ def test_hints_name_it_in_the_same_way(tmp_path: Path, monkeypatch: pytest.Monke
     assert with_own_command("the lab failed; a lab file") == "the lab failed; a lab file"
 
 
-def test_pages_that_a_hint_names_are_where_they_were_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_in_a_hint_have_their_installed_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation has no checkout in which `docs/windows.md` would be found."""
     assert "see docs/windows.md, Licence" in with_own_command("see docs/windows.md, Licence")
     monkeypatch.setattr(invocation, "installed", lambda: True)

@@ -26,7 +26,7 @@ def test_the_help_lists_every_command_in_the_order_of_the_list() -> None:
     assert not [name for name in hidden if f" {name} " in told]
 
 
-def test_a_command_that_is_misspelt_is_guessed() -> None:
+def test_a_misspelt_command_gets_a_suggestion() -> None:
     told = CliRunner().invoke(app, ["tempaltes"], env={"COLUMNS": "120"})
     assert told.exit_code == 2
     assert "'templates'" in told.output

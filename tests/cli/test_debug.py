@@ -35,7 +35,7 @@ def test_gdb_gets_symbols_at_their_address_before_it_connects() -> None:
     assert lines[-3:] == ["target remote /run/g.sock", "break *0x7fffff311040", "break lamp.c:7"]
 
 
-def test_in_a_batch_it_goes_on_once_and_lets_go() -> None:
+def test_in_batch_mode_gdb_continues_once_and_detaches() -> None:
     lines = gdb_script([LAMP], "127.0.0.1:9", ["*0x1"], batch=True, commands=["p irp"]).splitlines()
     assert lines[-3:] == ["continue", "p irp", "detach"]
     assert gdb_script([LAMP], "a", [], batch=True).splitlines()[-3:] == ["bt", "info args", "detach"]
@@ -63,14 +63,14 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         (["win", "--batch"], "--batch needs --break"),
     ],
 )
-def test_wrong_words_say_what_to_do(guest: SimpleNamespace, arguments: list[str], said: str) -> None:
+def test_wrong_arguments_say_what_to_do(guest: SimpleNamespace, arguments: list[str], said: str) -> None:
     error = CliRunner().invoke(app, ["debug", *arguments]).exception
     assert isinstance(error, ConfigError)
     assert said in error.message
     assert error.hint
 
 
-def test_a_machine_without_gdb_is_told_how_to_get_one(guest: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_gdb_gets_the_command_to_install_it(guest: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     guest.kind = "wine"
     monkeypatch.setattr("shutil.which", lambda _name: None)
     error = CliRunner().invoke(app, ["debug", "win"]).exception

@@ -54,14 +54,14 @@ def run(app: typer.Typer, monkeypatch: pytest.MonkeyPatch, survey: Survey, *opti
     return result.exit_code, result.output
 
 
-def test_a_ready_machine(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ready_host(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     code, text = run(app, monkeypatch, found())
     assert code == 0
     assert "Ready: guests run under tcg" in text
     assert "/dev/kvm does not exist" in text
 
 
-def test_what_is_missing_comes_with_the_command_that_installs_it(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tools_come_with_the_command_that_installs_them(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
     code, text = run(app, monkeypatch, found(missing=("mmdebstrap", "qemu-img", "optional-tool")))
     assert code == 1
     # The optional one is not asked for.
@@ -117,7 +117,7 @@ def test_json_has_the_documented_keys(app: typer.Typer, monkeypatch: pytest.Monk
         (None, "nothing, so guests are booted: QEMU does not report its features"),
     ],
 )
-def test_the_way_of_snapshots_is_named_with_its_reason(
+def test_the_method_of_snapshots_is_named_with_its_reason(
     app: typer.Typer, monkeypatch: pytest.MonkeyPatch, qemu: QemuFeatures | None, words: str
 ) -> None:
     code, text = run(app, monkeypatch, found(qemu=qemu), "--json")
@@ -127,7 +127,7 @@ def test_the_way_of_snapshots_is_named_with_its_reason(
     assert words[:7] in table
 
 
-def test_this_machine_can_be_surveyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_host_can_be_surveyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CACHE", "DATA", "STATE"):
         monkeypatch.setenv(f"LAB_{name}", str(tmp_path / name))
     here = survey_module.survey()

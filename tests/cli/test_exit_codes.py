@@ -369,7 +369,7 @@ def test_fills(guest):
 """
 
 
-def test_a_disk_that_fills_under_out_keeps_the_verdicts(tmp_path: Path) -> None:
+def test_verdicts_are_kept_if_the_disk_of_out_fills_up(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     in_it = [

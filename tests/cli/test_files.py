@@ -74,7 +74,7 @@ def test_files_go_to_the_labs_folder_by_default(drive_c: Path, tmp_path: Path) -
     assert result.output == "a.txt -> wine:C:\\lab\\files\\a.txt\n"
 
 
-def test_a_backslash_or_a_folder_that_is_there_takes_the_copies(drive_c: Path, tmp_path: Path) -> None:
+def test_a_path_with_a_backslash_and_an_existing_folder_take_the_copies(drive_c: Path, tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(name)
     lab("put", "wine", "a.txt", "b.txt", "C:\\data\\")
@@ -89,7 +89,7 @@ def test_several_files_cannot_become_one(drive_c: Path, tmp_path: Path) -> None:
     assert "2 files cannot all be copied to C:\\data" in error(lab("put", "wine", "a.txt", "b.txt", "C:\\data")).message
 
 
-def test_what_is_there_is_overwritten_only_when_asked(drive_c: Path, tmp_path: Path) -> None:
+def test_existing_files_are_overwritten_only_on_request(drive_c: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("new")
     there = drive_c / "a.txt"
     there.write_text("old")
@@ -111,7 +111,7 @@ def test_a_folder_goes_with_all_that_is_in_it(drive_c: Path, tmp_path: Path) -> 
     assert "deep/x.bin in C:\\t with other content" in error(lab("put", "wine", "tree", "C:\\t")).message
 
 
-def test_wrong_words_of_put_say_what_to_write(drive_c: Path) -> None:
+def test_wrong_arguments_of_put_say_what_to_write(drive_c: Path) -> None:
     assert "there is no file or folder nothing.txt" in error(lab("put", "wine", "nothing.txt")).message
     assert "there is no file to copy" in error(lab("put", "wine", "C:\\data\\")).message
     assert "no guest 'other' is running" in error(lab("put", "other", "nothing.txt")).message
@@ -126,7 +126,7 @@ def test_get_copies_into_the_current_folder_and_overwrites_nothing(drive_c: Path
     assert (tmp_path / "other.txt").read_text() == "result"
 
 
-def test_wrong_words_of_get_say_what_to_write(drive_c: Path) -> None:
+def test_wrong_arguments_of_get_say_what_to_write(drive_c: Path) -> None:
     missing = error(lab("get", "wine", "C:\\none.txt"))
     assert missing.message == "guest wine has no C:\\none.txt"
     assert "run-in-guest wine -- dir" in (missing.hint or "")

@@ -69,7 +69,7 @@ def command(folder: Path, test: str, *arguments: str, before: str = "", after: s
     return json.loads((folder / "end.json").read_text(encoding="utf-8")), done.stdout
 
 
-def test_it_is_as_a_pytest_of_its_own(tmp_path: Path) -> None:
+def test_a_forked_pytest_behaves_like_a_new_process(tmp_path: Path) -> None:
     (code, interrupted, parent), output = command(tmp_path, _FRESH)
     assert (code, interrupted) == (0, "")
     assert "1 passed" in output
@@ -95,18 +95,18 @@ def test_it_is_as_a_pytest_of_its_own(tmp_path: Path) -> None:
         ("os.kill(os.getppid(), 2); import time; time.sleep(60)", [2, "SIGINT"]),
     ],
 )
-def test_its_end_is_told(tmp_path: Path, body: str, end: list[Any]) -> None:
+def test_the_end_of_a_forked_pytest_is_reported(tmp_path: Path, body: str, end: list[Any]) -> None:
     found, _ = command(tmp_path, f"import os\ndef test_it():\n    {body}\n")
     assert found[:2] == end
 
 
-def test_workers_of_it_are_programs(tmp_path: Path) -> None:
+def test_workers_of_a_forked_pytest_are_new_programs(tmp_path: Path) -> None:
     (code, _, _), output = command(tmp_path, "def test_it(): pass\ndef test_two(): pass\n", "-n", "2")
     assert code == 0, output
     assert "2 passed" in output
 
 
-def test_no_pytest_is_forked_from_within_another() -> None:
+def test_pytest_is_not_forked_inside_of_another_pytest() -> None:
     assert not can_fork([sys.executable, "-m", "pytest"])
     assert not can_fork(["true"])
 
@@ -118,7 +118,7 @@ def test_a_text_in_the_place_of_an_exit_code_is_shown(tmp_path: Path) -> None:
     assert output.count("this suite needs a licence") == 1
 
 
-def test_what_a_test_leaves_for_the_end_is_done_then(tmp_path: Path) -> None:
+def test_exit_handlers_of_tests_run_at_the_end(tmp_path: Path) -> None:
     # The command has made such objects of its own before.
     before = "import tempfile\nours = tempfile.TemporaryDirectory(dir='.', prefix='command-')\n"
     suite = "import tempfile\nkept = tempfile.TemporaryDirectory(dir='.', prefix='suite-')\ndef test_it(): pass\n"
@@ -141,7 +141,7 @@ def test_unbuffered_output_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.M
     assert "seen" in output
 
 
-def test_a_question_takes_nothing_of_the_users_input(tmp_path: Path) -> None:
+def test_reading_the_arguments_takes_nothing_from_standard_input(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("import os\nopen('read', 'wb').write(os.read(0, 99))\n", encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     ask = (
@@ -155,7 +155,7 @@ def test_a_question_takes_nothing_of_the_users_input(tmp_path: Path) -> None:
     assert "left 'first\\n'" in done.stdout
 
 
-def test_an_error_at_its_end_is_told(tmp_path: Path) -> None:
+def test_an_error_at_the_end_of_a_forked_pytest_is_reported(tmp_path: Path) -> None:
     """It was swallowed: output that could not be written was missing without a word."""
     suite = """
 import atexit, sys, threading

@@ -101,7 +101,7 @@ def test_dashes_after_the_dashes_belong_to_the_command(transport: FakeTransport)
     assert transport.asked == [["prog", "--", "--timeout", "9", "--help"]]
 
 
-def test_standard_input_goes_in_when_asked_for(transport: FakeTransport) -> None:
+def test_standard_input_is_passed_on_request(transport: FakeTransport) -> None:
     lab("run-in-guest", "--stdin", "--", "more", stdin=b"text")
     assert transport.stdin == b"text"
     lab("run-in-guest", "--", "more", stdin=b"text")
@@ -109,7 +109,7 @@ def test_standard_input_goes_in_when_asked_for(transport: FakeTransport) -> None
 
 
 @pytest.mark.parametrize("arguments", [["run-in-guest"], ["run-in-guest", "one"], ["run-in-guest", "one", "--"]])
-def test_without_a_command_it_says_how(transport: FakeTransport, arguments: list[str]) -> None:
+def test_without_a_command_usage_is_shown(transport: FakeTransport, arguments: list[str]) -> None:
     result = lab(*arguments)
     assert isinstance(result.exception, ConfigError)
     assert "there is no command" in str(result.exception)

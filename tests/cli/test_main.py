@@ -40,7 +40,7 @@ def test_its_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError(5, "Input/output error")])
-def test_what_nobody_foresaw_is_shown_whole(
+def test_an_unexpected_error_is_shown_completely(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     assert run_main(monkeypatch, error) == 10

@@ -44,7 +44,7 @@ def test_with_a_display_a_browser_opens_it(opened: list[str], monkeypatch: pytes
     assert [address.rpartition("/")[2] for address in opened] == ["report.html"]
 
 
-def test_where_no_browser_takes_it_the_variable_is_named(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_usable_browser_the_variable_is_named(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER", "/nowhere/browser")
     monkeypatch.setattr("webbrowser.open", lambda _address: False)
     result = CliRunner().invoke(app, ["open"])
@@ -60,7 +60,9 @@ def test_where_no_browser_takes_it_the_variable_is_named(opened: list[str], monk
         ("empty", ["open", "empty"], "empty has no report.html"),
     ],
 )
-def test_what_is_no_run_is_told(opened: list[str], tmp_path: Path, make: str, arguments: list[str], said: str) -> None:
+def test_a_folder_that_is_not_a_run_is_reported(
+    opened: list[str], tmp_path: Path, make: str, arguments: list[str], said: str
+) -> None:
     (tmp_path / "out" / "latest").unlink()
     if make:
         (tmp_path / make).mkdir()

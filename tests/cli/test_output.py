@@ -49,7 +49,7 @@ def without_reader(program: str, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("arguments", [("driver", "list"), ("--help",), ("ps",), ("image", "list"), ("templates",)])
-def test_a_reader_that_goes_away_changes_no_exit_code(arguments: Sequence[str]) -> None:
+def test_a_closed_pipe_changes_no_exit_code(arguments: Sequence[str]) -> None:
     assert without_reader(_MAIN, *arguments) == (0, "")
 
 
@@ -57,12 +57,12 @@ def test_a_reader_that_goes_away_changes_no_exit_code(arguments: Sequence[str]) 
     "body", ["typer.echo('x' * 100_000)", "open_console().print('x' * 100_000, soft_wrap=True)", "print('x' * 100_000)"]
 )
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_commands_own_code_stands(body: str, code: int) -> None:
+def test_the_exit_code_of_a_command_is_kept(body: str, code: int) -> None:
     program = _COMMAND.format(body=f"{body}; raise typer.Exit({code})")
     assert without_reader(program) == (code, "")
 
 
-def test_wrong_usage_is_usage_without_a_reader_of_errors_too() -> None:
+def test_wrong_usage_is_usage_even_if_standard_error_is_closed() -> None:
     source, end = os.pipe()
     os.close(source)
     try:
@@ -71,14 +71,14 @@ def test_wrong_usage_is_usage_without_a_reader_of_errors_too() -> None:
         os.close(end)
 
 
-def test_a_full_disk_is_told_and_no_success() -> None:
+def test_a_full_disk_is_reported_and_is_not_a_success() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         code, told = run(_MAIN, "driver", "list", stdout=full)
     assert code == 10
     assert told == "lab: standard output is not complete: No space left on device\n"
 
 
-def test_a_connection_that_breaks_is_the_labs_trouble_and_told() -> None:
+def test_a_connection_that_breaks_is_a_reported_error_of_the_lab() -> None:
     code, told = run(_COMMAND.format(body="raise BrokenPipeError(errno.EPIPE, 'Broken pipe')"))
     assert code == 10
     assert "unexpected error" in told
@@ -98,7 +98,7 @@ def test_closed_streams_are_the_null_device() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_text_that_the_encoding_cannot_say_is_shown_as_escapes(encoding: str) -> None:
+def test_characters_outside_of_the_encoding_are_shown_as_escapes(encoding: str) -> None:
     program = _COMMAND.format(body="print('half \\ud800, 长')")
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": encoding}
@@ -127,7 +127,7 @@ raise SystemExit(output.finish(end.exit_code))
 """
 
 
-def test_a_child_does_not_notice_that_nobody_reads(tmp_path: Path) -> None:
+def test_a_child_does_not_notice_a_closed_pipe(tmp_path: Path) -> None:
     assert without_reader(_PARENT, _CHILD, str(tmp_path / "ended")) == (0, "error\n")
     assert (tmp_path / "ended").exists()
 
@@ -148,7 +148,7 @@ def test_all_of_a_childs_output_arrives_in_its_order(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8").split() == [str(number) for number in range(500)]
 
 
-def test_what_a_child_leaves_behind_holds_nobody_up(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_process_left_by_a_child_delays_nothing(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     # It has the child's output open for a minute more.
     child = "import subprocess, sys; subprocess.Popen(['sleep', '60'], start_new_session=True); print('done')"
     watch = threading.Timer(50, lambda: None)

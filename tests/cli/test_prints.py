@@ -93,7 +93,9 @@ def test_a_guest_that_is_up(up: Callable[[str, list[str]], DetachedGuest]) -> No
     assert texts(lab("other")) == ["x"]
 
 
-def test_what_a_fork_does_not_show_is_said(up: Callable[..., DetachedGuest], guests: DetachedGuests, tmp_path: Path) -> None:
+def test_prints_missing_in_a_forks_file_are_reported(
+    up: Callable[..., DetachedGuest], guests: DetachedGuests, tmp_path: Path
+) -> None:
     """What the template's drivers printed when they were loaded was missing without a word."""
     up("booted", ["one"])
     assert lab("booted").stderr == ""
@@ -134,7 +136,7 @@ def test_the_guests_of_a_worker_one_after_the_other(guests: DetachedGuests, tmp_
     assert "there is no 'gw7': up is no guest; workers of" in refused.message
 
 
-def test_the_run_that_goes_on_comes_before_the_last_one(guests: DetachedGuests, tmp_path: Path) -> None:
+def test_a_running_run_comes_before_the_last_one(guests: DetachedGuests, tmp_path: Path) -> None:
     last = _run(tmp_path, "a", {"gw0": ["old"]})
     (tmp_path / "out" / "latest").symlink_to(last.name)
     assert texts(lab("gw0")) == ["gw0-1", "old"]
@@ -142,7 +144,7 @@ def test_the_run_that_goes_on_comes_before_the_last_one(guests: DetachedGuests, 
     assert texts(lab("gw0")) == ["gw0-1", "new"]
 
 
-def test_a_run_whose_processes_are_gone_does_not_go_on(tmp_path: Path) -> None:
+def test_a_run_whose_processes_have_ended_is_not_running(tmp_path: Path) -> None:
     out = _run(tmp_path, "a", {"gw0": ["x"]}, over=False)
     assert prints_module.goes_on(out)
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
@@ -152,7 +154,7 @@ def test_a_run_whose_processes_are_gone_does_not_go_on(tmp_path: Path) -> None:
     assert not prints_module.goes_on(out)
 
 
-def test_nothing_to_show_is_told(guests: DetachedGuests, tmp_path: Path) -> None:
+def test_nothing_to_show_is_reported(guests: DetachedGuests, tmp_path: Path) -> None:
     assert "no guest is up, and there is no run" in error(lab()).message
     assert "there is neither a guest 'gw0' nor a run" in error(lab("gw0")).message
     assert "there is no folder" in error(lab("gw0", "--run", "nowhere")).message
@@ -160,7 +162,7 @@ def test_nothing_to_show_is_told(guests: DetachedGuests, tmp_path: Path) -> None
     assert "was ever ready" in error(lab("gw0", "--run", "out/a")).message
 
 
-def test_prints_that_stay_in_the_guest_are_told(
+def test_prints_that_stay_in_the_guest_are_reported(
     up: Callable[[str, list[str]], DetachedGuest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up("win", [])

@@ -29,9 +29,9 @@ def test_suites_that_use_hypothesis_keep_its_plugin(suite: Path) -> None:
     assert without_hypothesis([str(suite / "helpers.py")], []) == []
 
 
-def test_an_option_of_the_plugin_keeps_it(suite: Path) -> None:
+def test_an_option_of_hypothesis_keeps_its_plugin(suite: Path) -> None:
     assert without_hypothesis([str(suite)], ["--hypothesis-show-statistics"]) == []
 
 
-def test_a_suite_that_cannot_be_read_is_pytests_business(tmp_path: Path) -> None:
+def test_a_suite_that_cannot_be_read_is_left_to_pytest(tmp_path: Path) -> None:
     assert without_hypothesis([str(tmp_path / "missing.py")], []) == LEFT_OUT

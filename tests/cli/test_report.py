@@ -13,7 +13,7 @@ from lab.errors import ConfigError
 from tests.cli.running import FakeChild, lab
 
 
-def test_report_renders_anew(child: Callable[..., FakeChild], tmp_path: Path) -> None:
+def test_report_writes_the_page_again(child: Callable[..., FakeChild], tmp_path: Path) -> None:
     child(ChildEnd(0), ["passed", "passed"])
     assert lab("run", "--out", "o").exit_code == 0
     (tmp_path / "o" / "report.html").unlink()

@@ -109,7 +109,7 @@ def test_github_gets_annotations_and_a_summary(
     assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("### 1 product failure")
 
 
-def test_a_log_that_cannot_begin_is_let_go_of(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_opened_is_closed(tmp_path: Path) -> None:
     """Its handler and its level stayed on the lab's logger."""
     logger = logging.getLogger("lab")
     before = (list(logger.handlers), logger.level)
@@ -118,7 +118,7 @@ def test_a_log_that_cannot_begin_is_let_go_of(tmp_path: Path) -> None:
     assert (list(logger.handlers), logger.level) == before
 
 
-def test_what_was_shown_before_there_was_a_log_is_in_it(tmp_path: Path) -> None:
+def test_output_from_before_the_log_is_in_the_log(tmp_path: Path) -> None:
     """Warnings of a build that came before that of the image are told once, and there is no second time for the log."""
     with open_log(tmp_path, tmp_path / "image", level="info", said=["lamp: lamp.c:3:12: warning: unused"]):
         pass

@@ -18,7 +18,7 @@ from tests.cli.running import Suite, lab, read
 
 
 @pytest.mark.parametrize(("words", "worker"), [((), "master"), (("-n", "1"), "gw")])
-def test_a_test_that_ends_its_process_costs_no_more_without_a_worker(
+def test_a_test_that_ends_its_process_loses_only_itself_without_a_worker(
     suite: Suite, tmp_path: Path, words: tuple[str, ...], worker: str
 ) -> None:
     suite("import os\ndef test_one(): pass\ndef test_two(): os._exit(3)\ndef test_three(): pass\n")
@@ -169,7 +169,7 @@ def test_nothing_outlives_a_killed_run(suite: Suite, tmp_path: Path) -> None:
     assert gone(worker)
 
 
-def test_a_full_disk_costs_no_result(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_loses_no_result(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
     suite(
         """\

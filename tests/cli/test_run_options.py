@@ -86,7 +86,7 @@ def test_arguments_for_pytest_arrive(suite: Suite, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--bogus"], 2), (["-k", "nothing_of_this_name"], 5)])
-def test_a_run_that_did_not_take_place_leaves_nothing(suite: Suite, tmp_path: Path, arguments: list[str], code: int) -> None:
+def test_a_run_that_did_not_start_leaves_nothing(suite: Suite, tmp_path: Path, arguments: list[str], code: int) -> None:
     suite(GREEN)
     (tmp_path / "suites" / "conftest.py").unlink()
     earlier = tmp_path / "out" / "earlier"
@@ -97,7 +97,9 @@ def test_a_run_that_did_not_take_place_leaves_nothing(suite: Suite, tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["earlier", "latest"]
 
 
-def test_an_accelerator_that_does_not_work_is_told_once(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_accelerator_that_does_not_work_is_reported_once(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite(GREEN)
     found = Accelerators(kvm=Accelerator("kvm", False, "no /dev/kvm", 0.0), tcg=Accelerator("tcg", True, "", 0.3))
     monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: found)
@@ -122,7 +124,7 @@ def test_an_accelerator_that_does_not_work_is_told_once(suite: Suite, tmp_path: 
         (["--out", "pytest.ini/sub"], "which is a file"),
     ],
 )
-def test_wrong_usage_is_told_before_anything_starts(
+def test_wrong_usage_is_reported_before_anything_starts(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     suite(GREEN)
@@ -134,7 +136,7 @@ def test_wrong_usage_is_told_before_anything_starts(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_driver_is_read_and_built_before_an_image_is(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_is_read_and_built_before_an_image(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt key was told when the image was there, minutes later."""
     suite(GREEN)
     (tmp_path / "driver.yaml").write_text("name: kettle\nnonsense: 1\n", encoding="utf-8")

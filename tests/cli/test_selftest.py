@@ -36,7 +36,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize("what", ["crash", "hang"])
-def test_a_missing_piece_is_the_labs_trouble(runs: list[dict[str, Any]], tmp_path: Path, what: str) -> None:
+def test_a_missing_piece_is_an_error_of_the_lab(runs: list[dict[str, Any]], tmp_path: Path, what: str) -> None:
     result = CliRunner().invoke(app, ["selftest", what, "--guest", "wine", "--accel", "tcg", "--out", str(tmp_path / "x")])
     assert result.exit_code == 10
     assert "missing   verdict: the run has no test" in result.output
@@ -60,7 +60,7 @@ def test_nothing_missing_is_success(runs: list[dict[str, Any]], tmp_path: Path, 
     assert folder.name.endswith("Z-selftest")
 
 
-def test_a_run_that_leaves_nothing_is_said_so(runs: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_a_run_that_leaves_nothing_is_reported(runs: list[dict[str, Any]], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["selftest", "crash", "--out", str(tmp_path / "none")])
     assert isinstance(result.exception, LabError)
     assert "left no run.json" in result.exception.message

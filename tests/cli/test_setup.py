@@ -39,7 +39,7 @@ class Machine:
         return CliRunner().invoke(app, ["setup", *arguments])
 
 
-def test_a_ready_machine_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ready_host_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     done = machine.run()
     assert (done.exit_code, machine.installed, machine.images) == (0, [], ["wine"])
@@ -47,20 +47,22 @@ def test_a_ready_machine_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "/images/wine-1" in done.output
 
 
-def test_what_is_missing_is_installed_before_the_image_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_installed_before_the_image_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, "mmdebstrap")
     done = machine.run()
     assert (done.exit_code, machine.installed, machine.images) == (0, ["mmdebstrap"], ["wine"])
 
 
 @pytest.mark.parametrize(("option", "installed", "images"), [("--no-image", ["uidmap"], []), ("--no-packages", [], ["wine"])])
-def test_either_half_alone(option: str, installed: list[str], images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_and_image_can_be_missing_alone(
+    option: str, installed: list[str], images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine = Machine(monkeypatch, "uidmap")
     assert machine.run(option).exit_code == 0
     assert (machine.installed, machine.images) == (installed, images)
 
 
-def test_a_network_that_wants_a_log_in_is_not_blamed_on_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_login_page_is_not_reported_as_a_key_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, "uidmap")
     said = "E: The repository 'http://deb.example InRelease' is not signed.\nE: Clearsigned file isn't valid, got 'NOSPLIT'"
 
@@ -81,7 +83,7 @@ GUARDED = (
 
 @pytest.mark.parametrize("manifest", [True, False])
 @pytest.mark.parametrize("there", [True, False])
-def test_clang_is_installed_where_a_driver_takes_it(
+def test_clang_is_installed_if_a_driver_needs_it(
     manifest: bool, there: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "lab.yaml").write_text("", encoding="utf-8")

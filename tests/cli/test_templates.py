@@ -46,7 +46,7 @@ def test_templates_are_listed_with_what_is_in_them(store: TemplateStore) -> None
     assert str(template.folder) in output
 
 
-def test_pruning_keeps_those_whose_image_is_there(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pruning_keeps_templates_whose_image_exists(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     make(store, K1)
 
     class Image:
@@ -61,7 +61,7 @@ def test_pruning_keeps_those_whose_image_is_there(store: TemplateStore, monkeypa
     assert store.find(K1) is None
 
 
-def test_all_are_removed_when_that_is_asked_for(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_templates_are_removed_on_request(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in (K1, key_of("k2")):
         make(store, key)
     assert "removed 2 template(s)" in lab("templates", "--prune", "--all").output
@@ -72,7 +72,7 @@ def test_all_are_removed_when_that_is_asked_for(store: TemplateStore, monkeypatc
 
 
 @pytest.mark.parametrize("options", [("--prune",), ("--prune", "--all")])
-def test_pruning_leaves_alone_what_is_not_the_labs(store: TemplateStore, options: tuple[str, ...]) -> None:
+def test_pruning_leaves_foreign_files_alone(store: TemplateStore, options: tuple[str, ...]) -> None:
     files = foreign(store.folder)
     make(store, K1)
     assert "removed 1 template(s)" in lab("templates", *options).output
@@ -80,7 +80,7 @@ def test_pruning_leaves_alone_what_is_not_the_labs(store: TemplateStore, options
 
 
 @pytest.mark.parametrize("command", ["snapshot", "fork"])
-def test_guests_that_cannot_be_forked_are_booted_and_how_is_told(
+def test_guests_that_cannot_be_forked_are_reported_with_the_way_to_boot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("LAB_CACHE", str(tmp_path))
@@ -117,7 +117,7 @@ def use(monkeypatch: pytest.MonkeyPatch, forks: FakeForks, *drivers: str) -> Non
     monkeypatch.setattr(module, "_forks", stand_in)
 
 
-def test_lab_snapshot_tells_where_the_template_is(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lab_snapshot_prints_where_the_template_is(store: TemplateStore, monkeypatch: pytest.MonkeyPatch) -> None:
     forks = FakeForks(make(store, K1, drivers=("sync",)))
     use(monkeypatch, forks, "sync")
     result = lab("snapshot", "--load", "sync")
@@ -137,7 +137,9 @@ def test_the_old_name_of_lab_snapshot_works_and_says_so(store: TemplateStore, mo
 
 
 @pytest.mark.parametrize("command", ["snapshot", "fork"])
-def test_why_there_is_no_template_is_told(store: TemplateStore, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_the_reason_for_a_missing_template_is_reported(
+    store: TemplateStore, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     forks = FakeForks(None, "no template can be made, so guests are booted: QEMU could not write its state")
     use(monkeypatch, forks)
     error = lab(command).exception

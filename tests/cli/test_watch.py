@@ -51,11 +51,11 @@ def _watched(project: Path) -> Watched:
         (["suites/notes.txt", "elsewhere.c"], Reach()),
     ],
 )
-def test_what_a_change_reaches(project: Path, changed: list[str], reach: Reach) -> None:
+def test_what_a_change_affects(project: Path, changed: list[str], reach: Reach) -> None:
     assert reach_of([project / name for name in changed], _watched(project)) == reach
 
 
-def test_a_file_of_tests_reaches_itself_and_with_a_driver_everything(project: Path) -> None:
+def test_a_changed_test_file_affects_its_tests_and_with_a_driver_everything(project: Path) -> None:
     test = project / "suites/test_lamp.py"
     assert reach_of([test], _watched(project)) == Reach(suites=frozenset({test}))
     both = reach_of([test, project / "drv/lamp.c"], _watched(project))
@@ -76,7 +76,7 @@ def test_changes_are_seen_by_time_and_size(project: Path) -> None:
     assert folders_of(watched) == [project, project / "drv", project / "inc", project / "suites"]
 
 
-def test_what_a_build_has_made_known_is_no_change(project: Path) -> None:
+def test_files_found_by_a_build_are_not_changes(project: Path) -> None:
     """The first build tells the headers: they were taken for changed ones, and a second round ran at once."""
     new = _watched(project)
     lamp = DriverFiles("lamp", frozenset({project / "drv/lamp.c"}))
@@ -88,7 +88,7 @@ def test_what_a_build_has_made_known_is_no_change(project: Path) -> None:
     assert changed_files(learned(before, old, new, since=since), stamps_of(new)) == [project / "inc/shared.h"]
 
 
-def test_a_round_is_given_what_it_reaches() -> None:
+def test_a_round_gets_the_arguments_for_its_change() -> None:
     words = ["--workers", "1", "suites", "-k", "five"]
     assert round_arguments(words, ["suites"], Reach(everything=True)) == words
     assert round_arguments(words, ["suites"], Reach(drivers=frozenset({"b", "a"}))) == [*words, "--lab-only=a", "--lab-only=b"]
@@ -97,7 +97,7 @@ def test_a_round_is_given_what_it_reaches() -> None:
     assert own_words(["/bin/lab", "--debug", "run", "--watch", "suites"]) == ["suites"]
 
 
-def test_a_round_that_does_not_build_shows_the_compilers_last_words(tmp_path: Path) -> None:
+def test_a_round_that_does_not_build_shows_the_compilers_last_lines(tmp_path: Path) -> None:
     said = "\n".join(f"line {number}" for number in range(50))
     lines = round_lines(None, said, tmp_path, number=2, seconds=1.25, room=8)
     assert lines[0] == "round 2: nothing was run, after 1.2 s"
@@ -168,14 +168,14 @@ def test_the_files_of_a_folder_of_sets_are_known(tmp_path: Path) -> None:
     assert [part.name for part in driver_files([tmp_path / "all"], arch="x64", project=tmp_path)] == ["crane", "winch"]
 
 
-def test_a_round_shows_what_the_compiler_warned_of(tmp_path: Path) -> None:
+def test_a_round_shows_the_compilers_warnings(tmp_path: Path) -> None:
     said = "lab: lamp: lamp.c:3:12: warning: 'unused' defined but not used\nlab: something else\n"
     lines = round_lines(invented_run(), said, tmp_path, number=3, seconds=1, room=20)
     assert "lamp: lamp.c:3:12: warning: 'unused' defined but not used" in lines
     assert not [line for line in lines if "something else" in line]
 
 
-def test_wrong_words_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_arguments_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     error = CliRunner().invoke(app, ["run", "--watch", "--out", "here"]).exception
     assert isinstance(error, ConfigError)
@@ -190,7 +190,7 @@ def test_wrong_words_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(
+def test_a_signal_that_ends_watching_restores_the_terminal(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab_file = tmp_path / "lab.yaml"

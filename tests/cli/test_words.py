@@ -63,7 +63,7 @@ def options(suite: Suite, tmp_path: Path) -> Path:
         ([], ()),
     ],
 )
-def test_values_are_no_suites(options: Path, words: list[str], suites: tuple[str, ...]) -> None:
+def test_values_of_options_are_not_suites(options: Path, words: list[str], suites: tuple[str, ...]) -> None:
     assert read_words(words, default=["suites"], environ=os.environ) == Words(suites=suites)
 
 
@@ -74,19 +74,19 @@ def test_values_are_no_suites(options: Path, words: list[str], suites: tuple[str
         *("--fixtures", "--fixtures-per-test", "--markers", "--setup-plan", "--cache-show"),
     ],
 )
-def test_what_pytest_only_shows_is_known(options: Path, word: str) -> None:
+def test_options_that_only_show_something_are_recognized(options: Path, word: str) -> None:
     found = read_words([word], default=["suites"], environ=os.environ)
     assert isinstance(found, Words)
     assert found.shows
 
 
 @pytest.mark.parametrize("word", ["--pdb", "--trace"])
-def test_a_debugger_is_known(options: Path, word: str) -> None:
+def test_the_option_for_a_debugger_is_recognized(options: Path, word: str) -> None:
     assert read_words([word], default=["suites"], environ=os.environ) == Words(terminal=True)
 
 
 @pytest.mark.parametrize("words", [["--bogus"], ["--count", "many"], ["-p", "no_such_plugin"], ["--maxfail"]])
-def test_what_pytest_refuses_is_told_before_anything_is_built(
+def test_a_refusal_of_pytest_is_reported_before_anything_is_built(
     options: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = read_words(words, default=["suites"], environ=os.environ)
@@ -106,9 +106,7 @@ def test_a_conftest_file_that_cannot_be_imported_is_the_tests_own_fault(options:
 
 
 @pytest.mark.parametrize("words", [[], ["suites"]])
-def test_a_conftest_file_that_cannot_be_imported_is_no_usage_error_without_options_either(
-    options: Path, words: list[str]
-) -> None:
+def test_a_conftest_file_that_cannot_be_imported_is_not_a_usage_error_without_options(options: Path, words: list[str]) -> None:
     """Words without a dash are not asked about before the run."""
     (options / "suites" / "conftest.py").write_text("import no_such_module\n", encoding="utf-8")
     (options / "o").mkdir()
@@ -127,7 +125,9 @@ def test_a_folder_of_the_user_outlives_a_run_without_a_test(options: Path, there
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("", 4)])
-def test_an_interrupt_of_what_is_shown_is_one(options: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
+def test_an_interrupt_of_a_shown_list_is_an_interrupt(
+    options: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
     monkeypatch.setattr(run_module, "run_child", lambda *_args, **_options: ChildEnd(2, name))
     assert lab("--collect-only").exit_code == code
 
@@ -147,7 +147,7 @@ def test_no_test_to_show_is_nothing_checked(options: Path) -> None:
         (["--markers"], "lab_driver"),
     ],
 )
-def test_what_is_shown_needs_no_guest_and_ends_well(
+def test_showing_something_needs_no_guest_and_succeeds(
     options: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
 ) -> None:
     monkeypatch.setattr(resolved, "ensure_image", lambda *_: pytest.fail("an image was asked for"))

@@ -44,7 +44,7 @@ def test_the_driver_that_is_blamed(words: str) -> None:
 @pytest.mark.parametrize(
     "words", ["Driver at fault: syn", "Driver at fault: sync.sys", "Driver at fault: ", "Driver at fault: \n.\n"]
 )
-def test_half_a_driver_name_is_none(words: str) -> None:
+def test_an_incomplete_driver_name_does_not_count(words: str) -> None:
     found = find_bugcheck(FATAL + words)
     assert found is not None
     assert found.driver == ""
@@ -70,7 +70,9 @@ def test_no_bugcheck_before_its_message_is_complete() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.tuples(WORD, WORD, WORD, WORD), st.text(), st.text())
-def test_any_bugcheck_among_any_prints(code: int, parameters: tuple[int, int, int, int], before: str, after: str) -> None:
+def test_any_bugcheck_is_found_among_any_prints(
+    code: int, parameters: tuple[int, int, int, int], before: str, after: str
+) -> None:
     values = ",".join(f"0x{value:016X}" for value in parameters)
     found = find_bugcheck(f"{before}\n*** Fatal System Error: 0x{code:08x}\n          ({values})\n\n{after}")
     assert found is not None
@@ -120,13 +122,13 @@ def test_a_bugcheck_in_words() -> None:
     "code",
     [0xD1, 0xA, 0x7E, 0x50, 0xC4, 0xC9, 0x9F, 0xCE, 0x19, 0xC2, 0x139, 0x133, 0x101, 0xE2, 0x80, 0x1E, 0x3B, 0x7F, 0x1000007E],
 )
-def test_what_driver_authors_meet_has_a_name_and_a_hint(code: int) -> None:
+def test_common_bugchecks_have_a_name_and_a_hint(code: int) -> None:
     assert bugcheck_name(code).isupper()
     assert len(bugcheck_hint(code)) > 20
     assert "\n" not in bugcheck_hint(code)
 
 
-def test_an_unknown_code_has_neither() -> None:
+def test_an_unknown_code_has_no_name_and_no_hint() -> None:
     assert bugcheck_name(0x7FFFFFFF) == bugcheck_hint(0x7FFFFFFF) == ""
 
 

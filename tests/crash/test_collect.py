@@ -42,7 +42,7 @@ def test_everything_is_saved_and_the_header_agrees(tmp_path: Path) -> None:
     assert json.loads(line)["event"] == "GUEST_PANICKED"
 
 
-def test_a_header_that_says_otherwise_is_told(tmp_path: Path) -> None:
+def test_a_header_that_disagrees_is_reported(tmp_path: Path) -> None:
     steps = steps_of(windows_machine(), tmp_path, bugcheck=Bugcheck(0x50, (1, 2, 1, 0xFFFFF80212345678)))
     assert not steps["dump-header"].ok
     detail = steps["dump-header"].detail
@@ -51,7 +51,7 @@ def test_a_header_that_says_otherwise_is_told(tmp_path: Path) -> None:
     assert "parameter 2" not in detail
 
 
-def test_a_machine_that_has_ended_leaves_console_and_events(tmp_path: Path) -> None:
+def test_a_vm_that_has_ended_leaves_console_and_events(tmp_path: Path) -> None:
     machine = windows_machine()
     machine.alive = False
     steps = steps_of(machine, tmp_path)
@@ -79,7 +79,7 @@ def test_a_dump_never_fills_the_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("code", "agrees"), [(0x7E, True), (0x1000007E, True), (0x7F, False)])
-def test_the_bit_of_a_small_dump_and_sign_extension_are_no_difference(
+def test_the_bit_of_a_small_dump_and_sign_extension_do_not_count_as_a_difference(
     make_dump: Callable[..., Path], code: int, agrees: bool
 ) -> None:
     header = read_dump_header(make_dump(32))

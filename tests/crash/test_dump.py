@@ -52,7 +52,7 @@ def test_a_comment_cannot_control_a_terminal(make_dump: DumpMaker) -> None:
     assert read_dump_header(file).comment == "a\\x1b[2J\\xff\\x0a"
 
 
-def test_a_live_dump_is_no_crash(make_dump: DumpMaker) -> None:
+def test_a_live_dump_is_not_a_crash(make_dump: DumpMaker) -> None:
     header = read_dump_header(make_dump(code=0x161, dump_type=6))
     assert header.is_live
     assert header.bugcheck is None
@@ -111,7 +111,7 @@ def test_fields_that_windows_did_not_set(make_dump: DumpMaker) -> None:
         (b"hello, world", "begins with 68 65 6c 6c 6f 2c 20 77", "MEMORY.DMP"),
     ],
 )
-def test_files_that_are_no_dump(tmp_path: Path, data: bytes, message: str, hint: str) -> None:
+def test_files_that_are_not_dumps_are_refused(tmp_path: Path, data: bytes, message: str, hint: str) -> None:
     file = tmp_path / "file.dmp"
     file.write_bytes(data)
     with pytest.raises(ConfigError) as caught:
@@ -121,7 +121,7 @@ def test_files_that_are_no_dump(tmp_path: Path, data: bytes, message: str, hint:
     assert hint in caught.value.hint
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path, message in (

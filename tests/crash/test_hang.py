@@ -54,7 +54,7 @@ def test_a_kernel_that_obeys_its_debugger_hangs_softly_and_gets_no_nmi(tmp_path:
     assert machine.qmp.commands == ["dump-guest-memory win-dmp"]
 
 
-def test_a_kernel_that_does_not_hangs_hard_and_reports_the_nmi(tmp_path: Path) -> None:
+def test_a_kernel_that_ignores_its_debugger_hangs_hard_and_reports_the_nmi(tmp_path: Path) -> None:
     machine = FakeMachine()
     machine.qmp.after_nmi = (("GUEST_PANICKED", {"action": "run", "info": CODE_80}),)
     evidence = collect_hang_evidence(machine, tmp_path, reason="r", breaker=FakeBreaker(False))
@@ -75,7 +75,7 @@ def test_other_reactions_to_the_nmi(tmp_path: Path) -> None:
     assert evidence.step("nmi").detail == "sent; the guest reported a panic without a code"
 
 
-def test_a_debugger_that_fails_says_nothing_about_the_hang(tmp_path: Path) -> None:
+def test_a_debugger_that_fails_leaves_the_kind_of_hang_unknown(tmp_path: Path) -> None:
     evidence = collect_hang_evidence(FakeMachine(), tmp_path, reason="r", breaker=FakeBreaker(OSError("connection reset")))
     assert evidence.kind == "unknown"
     assert evidence.step("break-in").detail == "OSError: connection reset"
@@ -99,7 +99,7 @@ def test_no_failing_step_stops_the_following_ones(tmp_path: Path) -> None:
     assert evidence.files == ()
 
 
-def test_a_step_that_ignores_its_deadline_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_ignores_its_deadline_is_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = steps_module.bounded
     monkeypatch.setattr(steps_module, "bounded", lambda work, seconds: real(work, seconds - steps_module.GRACE_S))
     machine, release = FakeMachine(), threading.Event()

@@ -87,7 +87,7 @@ def test_one_deadline_is_for_all_formats(tmp_path: Path) -> None:
     assert machine.qmp.commands == ["dump-guest-memory win-dmp"]
 
 
-def test_the_end_of_qemu_is_told_as_such(tmp_path: Path) -> None:
+def test_the_end_of_qemu_is_reported_as_such(tmp_path: Path) -> None:
     machine = FakeMachine({"elf": (ELF, done(4096))})
 
     def gone() -> object:
@@ -110,7 +110,7 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
         dump_guest(FakeMachine(), tmp_path / "guest.dmp" / "below" / "guest", timeout=60)
 
 
-def test_the_next_dump_waits_until_qemu_has_cleaned_up_behind_the_last(tmp_path: Path) -> None:
+def test_the_next_dump_waits_until_qemu_has_cleaned_up_after_the_last(tmp_path: Path) -> None:
     machine = FakeMachine({"win-dmp": NO_DRIVER, "elf": (ELF, done(4096))})
     machine.qmp.statuses = ["running", "save-vm", "save-vm", "running"]
     real = machine.qmp.execute
@@ -124,7 +124,7 @@ def test_the_next_dump_waits_until_qemu_has_cleaned_up_behind_the_last(tmp_path:
     assert dump_guest(machine, tmp_path / "guest", timeout=60).format == "elf"
 
 
-def test_a_paused_machine_is_given_the_time_to_clean_up(tmp_path: Path) -> None:
+def test_a_paused_vm_gets_the_time_to_clean_up(tmp_path: Path) -> None:
     machine, clock = FakeMachine({"win-dmp": (WINDOWS, done(8192))}), FakeClock()
     machine.qmp.statuses = ["shutdown"]
     seen: list[float] = []

@@ -18,7 +18,7 @@ def events(*pairs: tuple[str, Mapping[str, Any]]) -> list[QmpEvent]:
     return [QmpEvent(index, name, data, 0.0, 0.0) for index, (name, data) in enumerate(pairs, 1)]
 
 
-def test_a_panic_with_a_code_tells_most() -> None:
+def test_a_panic_with_a_code_has_priority() -> None:
     sign = crash_sign(
         events(
             ("GUEST_PANICKED", {"action": "run"}),
@@ -60,17 +60,17 @@ def test_signs_without_a_code(name: str, data: Mapping[str, Any], words: str) ->
         ("RESET", {}),
     ],
 )
-def test_what_the_host_does_is_no_crash(name: str, data: Mapping[str, Any]) -> None:
+def test_actions_of_the_host_are_not_a_crash(name: str, data: Mapping[str, Any]) -> None:
     assert crash_sign(events((name, data))) is None
 
 
-def test_what_comes_behind_the_labs_own_nmi_is_no_sign() -> None:
+def test_events_after_the_labs_own_nmi_are_no_sign() -> None:
     came = events(("STOP", {}), ("RESET", {"guest": True, "reason": "guest-reset"}))
     assert crash_sign(came, before=2) is None
     assert crash_sign(came, before=3) is not None
 
 
-def test_bugchecks_and_exceptions_share_numbers_and_are_told_apart() -> None:
+def test_bugchecks_and_exceptions_with_the_same_number_are_distinguished() -> None:
     assert title(0xD1, (1, 2, 0, 4)) == "bugcheck 0x000000D1 DRIVER_IRQL_NOT_LESS_OR_EQUAL (0x1, 0x2, 0x0, 0x4)"
     assert title(0xC0000005, (0x1234,)) == "driver fault 0xC0000005 STATUS_ACCESS_VIOLATION (0x1234)"
     assert title(0xE1234567, ()) == "driver fault 0xE1234567"

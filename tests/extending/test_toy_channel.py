@@ -120,14 +120,16 @@ def test_without_the_package_the_image_is_refused_by_name(tmp_path: Path) -> Non
     assert "wine, kd, relay, none" in caught.value.hint
 
 
-def test_an_object_that_is_no_channel_is_refused_with_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_is_not_a_channel_is_refused_with_its_missing_members(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     modules = {"half_channel": "class Half:\n    name = 'half'\n    words = 'a half'\nCHANNEL = Half()\n"}
     Packages(tmp_path / "site", monkeypatch).install("lab_half", modules, GROUP, {"half": "half_channel:CHANNEL"})
     with pytest.raises(PluginError, match=r"'half' of lab_half 1\.2 .* has no evidence, file, .*open"):
         open_prints(manifest(prints=PrintPort(source="half")), MachineDouble(tmp_path), "utf-8", lambda: Toy(tmp_path))
 
 
-def test_every_channel_of_the_lab_says_of_its_sources_what_they_can_do() -> None:
+def test_every_channel_of_the_lab_declares_the_abilities_of_its_sources() -> None:
     channels = CHANNELS.load_all(PrintChannel)
     assert {name: (channel.resumes, channel.starts_paused) for name, channel in channels.items()} == {
         "wine": (True, False),

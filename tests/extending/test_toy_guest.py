@@ -106,7 +106,7 @@ def test_a_report_says_which_kind_the_results_are_of(cache: Path, pytester: pyte
     assert words.about in (out / "report.html").read_text(encoding="utf-8")
 
 
-def test_without_the_package_the_image_is_none_and_the_reason_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_image_is_unusable_with_a_reason(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab("image", "build", "toy")
     with monkeypatch.context() as patch:
         patch.setattr("sys.path", [item for item in sys.path if not item.endswith("lab_toy")])

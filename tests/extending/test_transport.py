@@ -104,7 +104,7 @@ def test_commands_and_files_reach_the_guest(guest: guest_double.ToyGuest, tmp_pa
 
 
 @pytest.mark.usefixtures("package")
-def test_files_go_by_it_beside_another_transport(guest: guest_double.ToyGuest, tmp_path: Path) -> None:
+def test_files_can_use_it_beside_another_transport(guest: guest_double.ToyGuest, tmp_path: Path) -> None:
     def open_transport(name: str) -> Transport:
         assert name == "toy"
         return open_toy(tmp_path)

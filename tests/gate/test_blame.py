@@ -117,7 +117,7 @@ def test_an_assertion_of_a_library_that_the_lab_has_called_accuses_no_driver() -
 
 @pytest.mark.parametrize("of_a_driver", [ServiceError("sc create sync", 577), CommandFailed("labfile sum", 3)])
 @pytest.mark.parametrize("chosen", [WrongBinary("the guest has other files"), TransportError("no medium"), LabError("x")])
-def test_a_class_that_the_lab_has_chosen_outweighs_what_it_was_raised_from(chosen: LabError, of_a_driver: LabError) -> None:
+def test_the_class_of_a_lab_error_counts_more_than_its_cause(chosen: LabError, of_a_driver: LabError) -> None:
     def act() -> None:
         raise chosen from of_a_driver
 
@@ -137,7 +137,7 @@ class Odd:
     __hash__ = None  # type: ignore[assignment]
 
 
-def test_an_argument_that_nobody_can_check_ends_no_run() -> None:
+def test_an_argument_that_cannot_be_checked_ends_no_run() -> None:
     def path_as_text() -> None:
         put(Odd(), "C:/kettle.sys", "C:/x", timeout=1.0)  # type: ignore[arg-type]
 
@@ -162,7 +162,7 @@ except TypeError as error:
 """
 
 
-def test_a_lab_that_was_imported_by_a_link_is_the_lab_all_the_same(tmp_path: Path) -> None:
+def test_a_lab_that_was_imported_through_a_link_is_still_the_lab(tmp_path: Path) -> None:
     (tmp_path / "lab").symlink_to(Path(sys.modules["lab"].__file__ or "").resolve().parent)
     code = RUN_BY_A_LINK.replace("LINK", repr(str(tmp_path)))
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
@@ -189,7 +189,7 @@ def test_assertions_about_the_driver_are_product() -> None:
     assert verdict(PrintMismatch("kernel print 2 is …")) == "product"
 
 
-def test_pytests_own_complaints_are_the_tests(request: pytest.FixtureRequest) -> None:
+def test_errors_of_pytest_itself_are_the_tests_mistake(request: pytest.FixtureRequest) -> None:
     for act in (lambda: tmp_path_twice(), lambda: request.getfixturevalue("no_such_fixture"), lambda: pytest.raises(3)):  # type: ignore[call-overload]
         assert verdict(caught(act)) == "test", act
 
@@ -199,7 +199,7 @@ def tmp_path_twice() -> int:
     return 1
 
 
-def test_what_a_full_host_does_to_a_test_is_no_mistake_of_it() -> None:
+def test_an_error_of_a_full_host_is_not_the_tests_mistake() -> None:
     def full() -> None:
         with Path("/dev/full").open("w", encoding="utf-8") as file:
             file.write("x" * 100_000)
@@ -231,7 +231,7 @@ def test_an_error_that_was_raised_from_another_is_judged_as_that_one() -> None:
     assert verdict(caught(handle)) == "test", "the refusal was expected; what handles it is wrong"
 
 
-def test_of_a_group_the_gravest_decides_and_all_are_told() -> None:
+def test_the_gravest_of_a_group_decides_and_all_are_reported() -> None:
     group = ExceptionGroup("errors while tearing down", [caught(missing_name), TransportError("reset")])
     phase = PhaseFact(when="teardown", outcome="failed", error=group)
     decision = decide(Facts(phases=[phase]))
@@ -260,7 +260,7 @@ def test_xfail_excuses_what_an_answer_can_do_to_a_test_and_nothing_else(act: Cal
     assert verdict(OSError(28, "No space left on device"), xfail="x") == "infra"
 
 
-def test_the_place_of_a_mistake_stands_in_the_reason() -> None:
+def test_the_reason_contains_the_place_of_a_mistake() -> None:
     phase = PhaseFact(when="call", outcome="failed", error=caught(missing_name))
     assert f"(test_blame.py:{missing_name.__code__.co_firstlineno + 1})" in decide(Facts(phases=[phase])).reason
 
@@ -273,7 +273,7 @@ def timeout_plugin() -> Callable[[], object]:
     return namespace["timer"]
 
 
-def test_a_timeout_of_pytest_timeout_is_a_hang_only_where_the_guest_was_waited_for() -> None:
+def test_a_timeout_of_pytest_timeout_is_a_hang_only_while_waiting_for_the_guest() -> None:
     timer = timeout_plugin()
     own = caught(timer)
     assert hang_of(own) is None
@@ -295,11 +295,11 @@ def test_a_callback_of_the_suite_that_fails_is_the_suites() -> None:
     assert blame(caught(lambda: namespace["relay"](missing_name))) == "test"
 
 
-def test_lab_errors_are_not_asked_about() -> None:
+def test_lab_errors_need_no_decision() -> None:
     assert verdict(LabError("something else")) == "infra"
 
 
-def test_an_assertion_raised_from_a_guest_that_did_not_answer_accuses_nobody() -> None:
+def test_an_assertion_raised_from_a_missing_answer_accuses_no_driver() -> None:
     def act() -> None:
         try:
             raise TransportError("no answer")

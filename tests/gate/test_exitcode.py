@@ -76,7 +76,7 @@ def test_zeros_count_as_absent() -> None:
         (RunEnd(totals={"passed": 1}, pytest_code=2, stopped_by="interrupt"), 130),  # the signal was sent to pytest alone
     ],
 )
-def test_what_pytest_saw_counts_where_the_verdicts_are_green(end: RunEnd, expected: int) -> None:
+def test_the_result_of_pytest_counts_if_the_verdicts_are_green(end: RunEnd, expected: int) -> None:
     assert run_code(end) == expected
 
 

@@ -30,7 +30,7 @@ def issue(test: str, **values: Any) -> KnownIssue:
         ("SUITES/a.py::test_x", "suites/a.py::test_x", False),
     ],
 )
-def test_patterns(pattern: str, nodeid: str, named: bool) -> None:
+def test_patterns_match_test_ids(pattern: str, nodeid: str, named: bool) -> None:
     assert bool(match_known([issue(pattern)], nodeid, ["sync"], today=TODAY)) is named
 
 
@@ -46,7 +46,7 @@ def test_a_driver_limits_an_entry() -> None:
     assert match_known([entry], "a", ["sync", "async"], today=TODAY) == [entry]
 
 
-def test_entries_that_should_be_looked_at_are_told() -> None:
+def test_outdated_entries_are_reported() -> None:
     issues = [
         issue("a"),
         issue("never"),

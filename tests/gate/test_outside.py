@@ -42,7 +42,7 @@ def test_a_fault_before_any_test_is_a_crash_of_the_guest() -> None:
         (RESET, "the guest reset itself"),
     ],
 )
-def test_a_fault_after_a_test_makes_it_a_crash_and_keeps_what_it_was(fault: Fault, said: str) -> None:
+def test_a_fault_after_a_test_makes_it_a_crash_and_its_reason_stays(fault: Fault, said: str) -> None:
     passed = fault_after_test([fault], verdict="passed", reason="", known_code=None)
     assert passed is not None
     assert passed.decision == Decision(verdict="crash", reason=f"after the test, on its guest: {said} (it was passed)")
@@ -51,7 +51,7 @@ def test_a_fault_after_a_test_makes_it_a_crash_and_keeps_what_it_was(fault: Faul
     assert red.decision.reason.endswith("(it was product: no print)")
 
 
-def test_a_test_does_not_answer_twice_for_one_fault() -> None:
+def test_one_fault_does_not_count_twice_for_a_test() -> None:
     assert fault_after_test([ACCESS], verdict="crash", reason="x", known_code="0xC0000005") is None
     assert fault_after_test([ACCESS], verdict="known", reason="x", known_code="0xC0000005") is None
     assert fault_after_test([], verdict="passed", reason="", known_code=None) is None
@@ -60,7 +60,7 @@ def test_a_test_does_not_answer_twice_for_one_fault() -> None:
     assert other.fault is BUGCHECK
 
 
-def test_what_never_ran_or_never_ended_is_the_labs() -> None:
+def test_tests_that_never_ran_or_never_ended_are_infra() -> None:
     assert never_started("").reason == "never started: pytest ended before this test"
     assert never_started("killed by signal 9") == Decision(verdict="infra", reason="never started: killed by signal 9")
     assert never_ended("gw1") == Decision(verdict="infra", reason="worker gw1 ended in the middle of this test")
@@ -98,7 +98,7 @@ def test_an_internal_error_is_the_suites_only_where_its_code_raised_it() -> None
         ("internal error", True, False, True),
     ],
 )
-def test_tests_that_were_left_out_on_purpose_are_no_trouble(
+def test_tests_that_were_left_out_on_purpose_are_no_failure(
     stopped_by: str, suites_fault: bool, interrupted: bool, on_purpose: bool
 ) -> None:
     assert ended_on_purpose(stopped_by, suites_fault=suites_fault, interrupted=interrupted) == on_purpose

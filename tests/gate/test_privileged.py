@@ -12,7 +12,7 @@ PORT, GARBAGE = 0x7FFFF0A51040, 0x6C6C6C
 
 
 @pytest.mark.parametrize(("address", "lacks", "faults"), [(PORT, PRIVILEGED, 0), (GARBAGE, "", 1)])
-def test_only_a_drivers_own_instruction_is_the_guests_lack(address: int, lacks: str, faults: int) -> None:
+def test_a_privileged_instruction_excuses_only_the_driver_that_contains_it(address: int, lacks: str, faults: int) -> None:
     record = FaultRecord(
         sequence=1, host_time=0.0, guest_time=0.0, code=0xC0000096, parameters=(address,), text="Unhandled", lacks=PRIVILEGED
     )

@@ -33,7 +33,7 @@ DEADLINES: list[Exception] = [PrintsMissing("0 of 1 came"), GuestHung("still run
 
 
 @pytest.mark.parametrize("error", [*INTERVALS, *DEADLINES])
-def test_what_is_about_time(error: BaseException) -> None:
+def test_failures_about_time(error: BaseException) -> None:
     decision = decide(facts(error))
     assert (decision.verdict, decision.again) == ("infra", True)
     assert "waited 3.0 of 5.0 s (60%) for a processor; it is run again in a fresh guest: " in decision.reason
@@ -64,12 +64,12 @@ def test_a_missed_deadline_accuses_unless_the_host_took_most_of_it(error: Except
         (ExceptionGroup("both", [LATE, AssertionError("a != b")]), "product"),
     ],
 )
-def test_what_is_not(error: BaseException, verdict: Verdict) -> None:
+def test_failures_not_about_time(error: BaseException, verdict: Verdict) -> None:
     decision = decide(facts(error))
     assert (decision.verdict, decision.again) == (verdict, False)
 
 
-def test_an_assertion_from_a_late_one_is_judged_as_that_one() -> None:
+def test_an_assertion_raised_from_a_failure_about_time_is_judged_as_that() -> None:
     error = RuntimeError("the helper's own")
     error.__cause__ = LATE
     assert decide(facts(error)).again
@@ -86,7 +86,7 @@ def test_an_assertion_from_a_late_one_is_judged_as_that_one() -> None:
         ({"guest_alive": False}, "infra", False, "the virtual machine ended"),
     ],
 )
-def test_when_it_is_run_again(more: dict[str, Any], verdict: Verdict, again: bool, words: str) -> None:
+def test_when_a_test_is_run_again(more: dict[str, Any], verdict: Verdict, again: bool, words: str) -> None:
     decision = decide(facts(LATE, **more))
     assert (decision.verdict, decision.again) == (verdict, again)
     assert words in decision.reason
@@ -100,13 +100,13 @@ def test_a_wrong_text_in_a_later_phase_decides() -> None:
     assert decide(Facts(phases=[*call(LATE), gone], processor=STARVED, can_repeat=True)).again
 
 
-def test_a_hang_of_which_nothing_answers_stays_what_it_was() -> None:
+def test_a_hang_of_the_whole_guest_stays_infra() -> None:
     decision = decide(facts(GuestHung("no answer"), guest_answers=False))
     assert (decision.verdict, decision.again) == ("infra", False)
 
 
 @given(st.floats(0.1, 1e4), st.floats(0, 1.0))
-def test_the_share_decides(wall: float, share: float) -> None:
+def test_the_share_of_waiting_decides(wall: float, share: float) -> None:
     processor = ProcessorTime(wall_s=wall, waited_s=wall * share)
     for error, least in ((LATE, STARVED_SHARE), (DEADLINES[0], MISSED_SHARE)):
         assert decide(facts(error, processor=processor)).again is (processor.share >= least)

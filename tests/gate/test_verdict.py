@@ -126,7 +126,7 @@ def test_a_fault_wins_over_everything_else(other: dict[str, Any]) -> None:
     assert decide(Facts(faults=[FAULT], **other)).verdict == "crash"
 
 
-def test_an_expected_fault_is_no_crash() -> None:
+def test_an_expected_fault_is_not_a_crash() -> None:
     assert decide(Facts(phases=PASSED, faults=[FAULT], expected_fault=0xC0000005)).verdict == "passed"
 
 
@@ -151,7 +151,7 @@ def test_no_driver_is_accused_on_incomplete_evidence() -> None:
     assert "print 3 is missing" in decision.reason
 
 
-def test_a_machine_that_is_gone_without_a_fault_is_infra() -> None:
+def test_a_vm_that_ended_without_a_fault_is_infra() -> None:
     assert decide(Facts(phases=PASSED, guest_alive=False)).verdict == "infra"
     failed = decide(Facts(phases=phases("call", AssertionError("no data")), guest_alive=False))
     assert failed.verdict == "infra"
@@ -243,13 +243,13 @@ def test_of_a_group_of_exceptions_the_gravest_decides() -> None:
     assert decide(Facts(phases=phases("teardown", group))).verdict == "product"
 
 
-def test_a_crash_behind_another_exception_is_a_crash() -> None:
+def test_a_crash_that_caused_another_exception_is_a_crash() -> None:
     error = TransportError("reset")
     error.__cause__ = GuestCrashed(0x50)
     assert decide(Facts(phases=phases("call", error))).verdict == "crash"
 
 
-def test_a_failed_phase_without_an_exception_goes_by_its_phase() -> None:
+def test_a_failed_phase_without_an_exception_is_judged_by_its_phase() -> None:
     assert decide(Facts(phases=phases("call"))) == Decision(verdict="test", reason="call failed")
     assert decide(Facts(phases=phases("setup"))) == Decision(verdict="infra", reason="in setup: setup failed")
 
@@ -291,7 +291,7 @@ def test_a_reason_is_one_short_line() -> None:
     assert one_line("a \n b") == "a b"
 
 
-def test_a_guest_that_ended_itself_is_a_crash_whatever_else_broke() -> None:
+def test_a_guest_that_ended_itself_is_a_crash_in_spite_of_other_failures() -> None:
     facts = Facts(
         phases=phases(error=TransportError("the connection was reset")),
         crash_sign="the guest reset itself (QEMU: SHUTDOWN)",
@@ -301,7 +301,7 @@ def test_a_guest_that_ended_itself_is_a_crash_whatever_else_broke() -> None:
     assert decide(facts) == Decision(verdict="crash", reason="the guest reset itself (QEMU: SHUTDOWN)")
 
 
-def test_a_bugcheck_is_told_by_name_and_hint() -> None:
+def test_a_bugcheck_is_reported_with_name_and_hint() -> None:
     fault = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0x44, parameters=(0xFFFF, 0, 0, 0), text="*** Fatal")
     reason = decide(Facts(phases=PASSED, faults=[fault])).reason
     assert reason.startswith(
@@ -309,7 +309,7 @@ def test_a_bugcheck_is_told_by_name_and_hint() -> None:
     )
 
 
-def test_an_unknown_bugcheck_is_told_by_its_text() -> None:
+def test_an_unknown_bugcheck_is_reported_with_its_text() -> None:
     fault = FaultRecord(sequence=1, host_time=1.0, guest_time=None, code=0x7FFF, parameters=(1, 2, 3, 4), text="*** Fatal")
     assert decide(Facts(phases=PASSED, faults=[fault])).reason == "bugcheck 0x00007FFF (0x1, 0x2, 0x3, 0x4): *** Fatal"
 
@@ -338,9 +338,9 @@ NEEDS = "needs function:ntoskrnl.exe!MmGetVirtualForPhysical: this guest's kerne
         Facts(phases=phases("call", GuestLacks(STUB.lacks, "this guest's kernel has no MmGetVirtualForPhysical"))),
     ],
 )
-def test_what_the_stand_in_lacks_accuses_nobody(facts: Facts) -> None:
+def test_a_missing_function_of_the_stand_in_accuses_no_driver(facts: Facts) -> None:
     assert decide(facts) == Decision(verdict="skipped", reason=NEEDS)
 
 
-def test_a_fault_ahead_of_what_the_stand_in_lacks_is_the_drivers() -> None:
+def test_a_fault_before_a_call_of_a_missing_function_is_the_drivers() -> None:
     assert decide(Facts(phases=PASSED, faults=[FAULT, STUB])).verdict == "crash"

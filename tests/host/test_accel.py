@@ -71,7 +71,7 @@ def test_qemus_own_words_are_the_reason(cache: Path, device: Path) -> None:
     assert found.best is None
 
 
-def test_no_device_needs_no_guest(cache: Path, tmp_path: Path) -> None:
+def test_without_a_device_no_guest_is_started(cache: Path, tmp_path: Path) -> None:
     runner = Runner(tcg=85)
     found = probe_accelerators(cache, runner=runner, device=tmp_path / "absent")
     assert found.kvm.reason.endswith("absent does not exist")
@@ -84,7 +84,7 @@ def test_no_qemu_means_no_accelerator(cache: Path) -> None:
     assert "not installed" in found.tcg.reason
 
 
-def test_the_result_is_recalled_until_asked_otherwise(cache: Path, device: Path) -> None:
+def test_the_result_is_cached_until_a_new_probe_is_asked_for(cache: Path, device: Path) -> None:
     first = probe_accelerators(cache, runner=Runner(kvm=HANGS, tcg=85), device=device)
     again = Runner()
     assert probe_accelerators(cache, runner=again, device=device) == first
@@ -104,7 +104,7 @@ def test_a_change_of_the_device_or_a_broken_cache_file_means_a_new_probe(cache: 
     assert runner.ran == ["tcg"]
 
 
-def test_what_another_probe_found_is_not_believed(cache: Path, device: Path) -> None:
+def test_results_of_another_version_of_the_probe_are_ignored(cache: Path, device: Path) -> None:
     """A probe of an older lab took a KVM for usable that hangs with every kernel."""
     probe_accelerators(cache, runner=Runner(kvm=85, tcg=85), device=device)
     file = cache / "accelerators.json"
@@ -118,7 +118,7 @@ def test_what_another_probe_found_is_not_believed(cache: Path, device: Path) -> 
 SOURCE = Path(probe_rom.__code__.co_filename).with_suffix(".S")
 
 
-def test_the_bytes_of_the_guest_were_assembled_from_its_source_as_it_stands() -> None:
+def test_the_bytes_of_the_guest_were_assembled_from_its_present_source() -> None:
     assert hashlib.sha256(SOURCE.read_bytes()).hexdigest() == SOURCE_SHA256, "see lab/host/probe_rom.py"
 
 

@@ -32,7 +32,7 @@ def test_a_wheel_has_its_own(tmp_path: Path) -> None:
     assert "driver/wine-compat/driver.yaml" in assets.missing(package)
 
 
-def test_what_the_lab_lacks_is_said_with_a_command(tmp_path: Path) -> None:
+def test_missing_data_is_reported_with_a_command(tmp_path: Path) -> None:
     """Any folder with a pyproject.toml and vm-images/ around the user was taken for the lab's checkout."""
     package = tmp_path / "lab"
     package.mkdir()

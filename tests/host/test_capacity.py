@@ -30,7 +30,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_without_groups_the_machine_is_the_limit(machine: Machine) -> None:
+def test_without_groups_the_host_is_the_limit(machine: Machine) -> None:
     assert measure(machine.root, affinity=4) == Capacity(4, 8192)
 
 
@@ -71,7 +71,7 @@ def test_no_quota(machine: Machine) -> None:
     assert measure(machine.root, affinity=8).cores == 8
 
 
-def test_this_machine_carries_a_guest() -> None:
+def test_this_host_can_run_a_guest() -> None:
     here = measure()
     assert here.cores > 0
     assert here.memory_mb > 0
@@ -127,7 +127,7 @@ def test_memory_high_alone_is_a_limit(machine: Machine) -> None:
     assert measure(machine.root, affinity=4) == Capacity(4, 2048)
 
 
-def test_a_group_that_tells_no_use_still_limits(machine: Machine) -> None:
+def test_a_group_without_usage_still_limits(machine: Machine) -> None:
     machine.write("proc/self/cgroup", "0::/\n")
     machine.write("sys/fs/cgroup/memory.max", f"{2 * GIB}\n")
     assert measure(machine.root, affinity=4).memory_mb == 2048
@@ -155,7 +155,7 @@ def test_a_set_of_cpus_limits_the_cores(machine: Machine, line: str, file: str, 
     assert measure(machine.root, affinity=8).cores == 3
 
 
-def test_version_1_tells_the_limit_of_groups_out_of_sight(machine: Machine) -> None:
+def test_version_1_shows_the_limit_of_groups_outside_of_the_container(machine: Machine) -> None:
     machine.write("proc/self/cgroup", "4:memory:/pods/one/box\n")
     machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
     machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", f"{GIB}\n")
@@ -163,7 +163,7 @@ def test_version_1_tells_the_limit_of_groups_out_of_sight(machine: Machine) -> N
     assert measure(machine.root, affinity=8).memory_mb == 2048
 
 
-def test_groups_are_sought_where_they_are_mounted(machine: Machine) -> None:
+def test_groups_are_searched_for_where_they_are_mounted(machine: Machine) -> None:
     """A container with the host's paths, one of whose groups is the process's own; its hierarchy is mounted from there on."""
     machine.write("proc/self/cgroup", "0::/engine/box7/inner\n")
     machine.write(
@@ -176,7 +176,7 @@ def test_groups_are_sought_where_they_are_mounted(machine: Machine) -> None:
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=80))
-def test_nothing_in_the_kernels_files_ends_the_measuring(cgroup: bytes, mounts: bytes, value: bytes) -> None:
+def test_any_content_of_the_kernels_files_is_accepted(cgroup: bytes, mounts: bytes, value: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(Path(folder))
         group = machine.root / "sys/fs/cgroup"

@@ -39,7 +39,7 @@ def terminal() -> Iterator[TextIO]:
     os.close(master)
 
 
-def test_a_file_is_no_terminal_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_not_a_terminal_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for environ in environments():
         with monkeypatch.context() as patch:
             for name in _VARIABLES:
@@ -93,7 +93,7 @@ def test_colours_of_a_file_are_asked_for_by_variable() -> None:
         ({"TERM": "xterm", "CI": "false"}, True),
     ],
 )
-def test_a_terminal_is_drawn_anew_where_it_can_and_nobody_keeps_it(
+def test_a_terminal_is_redrawn_if_it_can_and_its_output_is_not_saved(
     terminal: TextIO, environ: dict[str, str], moves: bool
 ) -> None:
     assert is_terminal(terminal)
@@ -109,7 +109,7 @@ def test_progress_moves_on_a_terminal(terminal: TextIO, monkeypatch: pytest.Monk
     assert isinstance(progress, RichProgress)
 
 
-def test_a_closed_stream_is_no_terminal() -> None:
+def test_a_closed_stream_is_not_a_terminal() -> None:
     stream = io.StringIO()
     stream.close()
     assert not is_terminal(stream)

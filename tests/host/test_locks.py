@@ -32,7 +32,9 @@ def test_the_folder_is_for_all_users(places: tuple[Path, Path]) -> None:
     assert (folder / "one").stat().st_mode & 0o777 == 0o666
 
 
-def test_what_is_in_the_way_is_left_alone(places: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_in_the_place_of_the_folder_is_left_alone(
+    places: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (places[0] / "driver-test-lab").symlink_to(tmp_path)
     assert locks_dir(places).parent == places[1]
     (places[1] / "driver-test-lab").rmdir()

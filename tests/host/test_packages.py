@@ -21,7 +21,7 @@ def test_the_list_and_a_users_own(tmp_path: Path) -> None:
     assert names.count("qemu-utils") == 1
 
 
-def test_a_line_that_is_no_package_is_told_with_its_place(tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_package_name_is_reported_with_its_place(tmp_path: Path) -> None:
     more = tmp_path / "more.txt"
     more.write_text("clang\n--force-yes\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"'--force-yes' is not a package name") as caught:
@@ -29,7 +29,7 @@ def test_a_line_that_is_no_package_is_told_with_its_place(tmp_path: Path) -> Non
     assert (caught.value.file, caught.value.line) == (str(more), 2)
 
 
-def test_what_is_missing_is_what_dpkg_does_not_have_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_that_dpkg_has_not_installed_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "find_program", lambda _name: "/usr/bin/dpkg-query")
 
     def dpkg(argv: Sequence[str], _timeout: float) -> Finished:
@@ -58,7 +58,7 @@ def test_without_apt_or_sudo_the_packages_are_named(lacking: str, said: str, mon
     assert "mount uidmap" in caught.value.hint
 
 
-def test_what_apt_said_is_kept_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_apt_is_kept_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     told = "echo 'E: Clearsigned file is not valid, got NOSPLIT'; exit 100"
     monkeypatch.setattr(packages, "install_commands", lambda _names: (("sh", "-c", told, "x"),))
     with pytest.raises(HostToolError, match="NOSPLIT") as caught:

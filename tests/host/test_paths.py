@@ -45,7 +45,7 @@ def test_run_folders_are_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("LAB_CACHE", images_dir, "cache"),
     ],
 )
-def test_a_folder_that_cannot_be_made_is_told_with_its_variable(
+def test_a_folder_that_cannot_be_made_is_reported_with_its_variable(
     variable: str, function: Callable[[], Path], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()

@@ -69,7 +69,7 @@ def test_a_wrong_object_name_is_named(packages: Packages) -> None:
         SIZES.load("inch", Size)
 
 
-def test_what_an_object_lacks_is_named(packages: Packages) -> None:
+def test_missing_members_of_an_object_are_named(packages: Packages) -> None:
     packages.install("imperial", {"imperial_module": "inch = object()\n"}, GROUP, {"inch": "imperial_module:inch"})
     with pytest.raises(PluginError, match=r"of imperial 1\.2 .* has no metres, unit\n  try: .*tests\.host\.sizes\.Size"):
         SIZES.load("inch", Size)
@@ -93,7 +93,7 @@ def test_a_package_that_is_on_the_path_twice_counts_once(packages: Packages, mon
     assert SIZES.load("inch", Size).unit == "in"
 
 
-def test_members_of_inherited_protocols_are_wanted_too() -> None:
+def test_members_of_inherited_protocols_are_required_too() -> None:
     class Named(Size, Protocol):
         name: str
 

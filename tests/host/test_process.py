@@ -79,7 +79,7 @@ def test_a_program_is_killed_at_its_deadline_with_its_children(tmp_path: Path) -
     assert ended(int((tmp_path / "child").read_text()))
 
 
-def test_a_daemon_that_keeps_the_streams_open_does_not_hold_us(tmp_path: Path) -> None:
+def test_a_daemon_that_keeps_the_streams_open_does_not_delay_the_end(tmp_path: Path) -> None:
     result = run(shell("setsid sleep 600 & echo $! > daemon; echo done"), 60, cwd=tmp_path)
     try:
         assert result.stdout == "done\n"

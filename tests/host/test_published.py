@@ -38,7 +38,7 @@ def make(folders: PublishedFolders, name: str, content: str, *, replaces: bool =
     return folders.base / name
 
 
-def test_what_is_made_has_its_name_when_it_is_complete_and_on_the_disk(
+def test_a_folder_gets_its_name_when_it_is_complete_and_on_the_disk(
     folders: PublishedFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
@@ -90,7 +90,9 @@ def test_folders_of_others_stay(folders: PublishedFolders, name: str) -> None:
     assert names(folders) == [name]
 
 
-def test_what_cannot_be_removed_is_named_and_the_others_go(folders: PublishedFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_cannot_be_removed_are_named_and_the_others_are_removed(
+    folders: PublishedFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(2):
         folder = folders.base / f".x.0000000{number}.tmp"
         folder.mkdir(parents=True)
@@ -119,7 +121,7 @@ def test_a_second_maker_says_that_it_waits_and_gives_up_in_time(folders: Publish
     assert said == ["waits"]
 
 
-def test_marks_go_last(folders: PublishedFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_are_removed_last(folders: PublishedFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     """A removal that was interrupted leaves what is known as the lab's."""
     made = make(folders, "one", "1")
     (made / "a").touch()
@@ -133,7 +135,7 @@ def test_marks_go_last(folders: PublishedFolders, monkeypatch: pytest.MonkeyPatc
     assert folders.sweep(refuse) == [left]
 
 
-def test_a_folder_into_which_a_process_still_writes_is_removed_all_the_same(tmp_path: Path) -> None:
+def test_a_folder_into_which_a_process_still_writes_is_still_removed(tmp_path: Path) -> None:
     """What a build has started ends a moment after it."""
     with subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path / "work")], stderr=subprocess.DEVNULL) as writer:
         (tmp_path / "work").mkdir()

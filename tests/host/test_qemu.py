@@ -69,20 +69,20 @@ def test_nothing_is_found_in_an_empty_one() -> None:
     assert features.dump_formats == ()
 
 
-def test_addresses_as_plain_text_are_the_mark_of_an_old_qemu() -> None:
+def test_addresses_as_plain_text_mean_an_old_qemu() -> None:
     features = features_of([command("migrate", "1"), record("1", uri="str", detach="bool")])
     assert features.text_migration
     assert not features.file_migration
 
 
-def test_a_new_qemu_that_cannot_migrate_to_a_file_is_not_taken_for_an_old_one() -> None:
+def test_a_new_qemu_that_cannot_migrate_to_a_file_is_not_treated_as_old() -> None:
     schema = [entry for entry in NEW if entry["name"] != "13"] + [enum("13", "socket", "exec")]
     features = features_of(schema)
     assert not features.file_migration
     assert not features.text_migration
 
 
-def test_the_qemu_of_this_machine_answers() -> None:
+def test_the_qemu_of_this_host_answers() -> None:
     features = probe_features("qemu-system-x86_64")
     assert features.blockdev_change_medium
     assert "elf" in features.dump_formats

@@ -22,7 +22,7 @@ from lab.host.textfile import SAVE_AS_UTF8, decode_text, read_text
     ],
     ids=["plain", "utf-8 with a mark", "utf-16 little", "utf-16 big"],
 )
-def test_what_windows_editors_save_is_read(tmp_path: Path, data: bytes) -> None:
+def test_files_of_windows_editors_are_read(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "notes.txt"
     file.write_bytes(data)
     assert read_text(file) == "größer\r\n日"
@@ -37,14 +37,14 @@ def test_what_windows_editors_save_is_read(tmp_path: Path, data: bytes) -> None:
         ("a: 1\n".encode("utf-16-le"), "may be UTF-16 without a byte order mark"),
     ],
 )
-def test_any_other_encoding_is_told_with_what_to_do(data: bytes, said: str) -> None:
+def test_any_other_encoding_is_reported_with_what_to_do(data: bytes, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         decode_text(data, "lab.yaml")
     assert caught.value.hint == SAVE_AS_UTF8
     assert caught.value.file == "lab.yaml"
 
 
-def test_no_byte_of_a_secret_is_told() -> None:
+def test_no_byte_of_a_secret_is_in_an_error() -> None:
     with pytest.raises(ConfigError) as caught:
         decode_text(b"key\n\xc9\xe8", "key.txt", secret=True)
     assert caught.value.message == "key.txt: is not UTF-8: line 2 has bytes of another encoding"

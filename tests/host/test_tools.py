@@ -32,13 +32,13 @@ def says(text: str, *, stderr: str = "", code: int = 0) -> Runner:
         ("osslsigncode", "osslsigncode 2.9, using:\n\tOpenSSL 3.0.17", "2.9"),
     ],
 )
-def test_versions_are_read_from_what_tools_say(name: str, text: str, version: str) -> None:
+def test_versions_are_read_from_the_output_of_tools(name: str, text: str, version: str) -> None:
     for runner in (says(text), says("", stderr=text)):
         state = inspect(BY_NAME[name], runner, path=f"/usr/bin/{name}")
         assert (state.version, state.problem, state.ok, state.hint) == (version, "", True, "")
 
 
-def test_an_old_tool_does_not_do() -> None:
+def test_an_old_tool_is_not_accepted() -> None:
     state = inspect(BY_NAME["osslsigncode"], says("osslsigncode 2.1, using:"), path="/usr/bin/osslsigncode")
     assert (state.ok, state.problem) == (False, "older than 2.5")
     assert state.hint.endswith("apt-get install -y osslsigncode")
@@ -86,12 +86,12 @@ def test_versions_compare_by_number(older: str, newer: str) -> None:
     assert parse_version(older) < parse_version(newer)
 
 
-def test_a_real_tool_of_this_machine() -> None:
+def test_a_real_tool_of_this_host() -> None:
     state = inspect(Tool("sh", "run guests", "dash", arguments=("-c", "echo 1.2"), minimum="1.2"))
     assert (state.ok, state.version, Path(state.path).name) == (True, "1.2", "sh")
 
 
-def test_all_that_is_missing_is_told_at_once_with_the_command() -> None:
+def test_all_missing_tools_are_reported_at_once_with_the_command() -> None:
     """It came one tool after the other, each time a run was tried."""
     lacking = {"qemu-img", "mmdebstrap", "x86_64-w64-mingw32-gcc"}
     with pytest.raises(HostToolError, match=r"lacks qemu-img, x86_64-w64-mingw32-gcc\n") as caught:

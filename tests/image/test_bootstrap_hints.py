@@ -50,7 +50,7 @@ from lab.image.bootstrap_hints import hint_for
         ("E: Failed to fetch http://apt.example/p.deb", "network"),
     ],
 )
-def test_the_cause_is_told_and_not_what_follows_from_it(said: str, hint: str) -> None:
+def test_the_cause_is_reported_and_not_its_consequences(said: str, hint: str) -> None:
     assert hint in hint_for(said)
 
 
@@ -64,5 +64,5 @@ def test_the_cause_is_told_and_not_what_follows_from_it(said: str, hint: str) ->
         "",
     ],
 )
-def test_words_in_names_of_packages_are_no_cause(said: str) -> None:
+def test_words_in_names_of_packages_do_not_count(said: str) -> None:
     assert hint_for(said) == ""

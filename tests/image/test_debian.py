@@ -61,7 +61,7 @@ def play(tool: Path, script: str) -> tuple[list[str], list[str]]:
     return stages, details
 
 
-def test_stages_are_told_apart_from_details(fake_tool: Path) -> None:
+def test_stages_are_distinguished_from_details(fake_tool: Path) -> None:
     said = ["I: running apt-get update...", "Get:1 something", "lab-stage: make the Wine prefix"]
     stages, details = play(fake_tool, "".join(f"echo '{line}' >&2\n" for line in said))
     assert stages == ["read Debian's package lists", "make the Wine prefix"]
@@ -75,7 +75,7 @@ def test_the_tree_is_made_in_a_folder_that_is_gone_afterwards(fake_tool: Path) -
     assert not Path(folder).exists()
 
 
-def test_what_a_killed_build_left_behind_is_removed_and_a_living_one_is_left_alone(fake_tool: Path) -> None:
+def test_folders_of_a_killed_build_are_removed_and_those_of_a_running_one_stay(fake_tool: Path) -> None:
     scratch = fake_tool.parent / "scratch" / f"lab-image-{os.geteuid()}"
     left, living = scratch / ".tree.01234567.tmp", scratch / ".tree.89abcdef.tmp"
     for folder in (left, living):
@@ -87,7 +87,7 @@ def test_what_a_killed_build_left_behind_is_removed_and_a_living_one_is_left_alo
     play(fake_tool, "true\n")
 
 
-def test_a_scratch_folder_of_somebody_else_is_not_used(fake_tool: Path) -> None:
+def test_a_scratch_folder_of_another_user_is_not_used(fake_tool: Path) -> None:
     """Its name can be guessed, and everybody may write into the folder that it is in."""
     scratch = fake_tool.parent / "scratch" / f"lab-image-{os.geteuid()}"
     elsewhere = fake_tool.parent / "elsewhere"

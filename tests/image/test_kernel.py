@@ -55,7 +55,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> KernelFacts:
     return kernel_facts(archive, given={"kernel.exe": ("Given",)})
 
 
-def test_a_stub_is_told_by_its_code_and_followed_through_other_libraries(facts: KernelFacts) -> None:
+def test_a_stub_is_recognized_by_its_code_and_through_other_libraries(facts: KernelFacts) -> None:
     assert facts.modules["other.dll"] == KernelModule(functions=("Real",), stubs=("Gone",))
     kernel = facts.modules["kernel.exe"]
     assert kernel.stubs == ("Declared", "JumpsNowhere", "SentNowhere")
@@ -72,7 +72,7 @@ KNOWN = KernelFacts(
 )
 
 
-def test_imports_that_are_there_are_no_gap() -> None:
+def test_existing_imports_are_no_gap() -> None:
     imports = {"NTOSKRNL.EXE": ("DbgPrint", "NtBuildNumber", "#7"), "ndis.sys": ("NdisFree",), "msvcrt.dll": ("puts",)}
     assert import_gaps(imports, KNOWN) == ImportGaps()
     assert import_gaps({"wdfldr.sys": ("WdfVersionBind",)}, None) == ImportGaps(), "a true Windows lacks nothing"
@@ -96,6 +96,6 @@ def test_without_a_module_or_with_a_variable_that_is_code_a_driver_is_not_even_l
     )
 
 
-def test_a_driver_of_the_run_is_there_as_well() -> None:
+def test_imports_from_a_driver_of_the_run_are_no_gap() -> None:
     assert import_gaps({"Helper.sys": ("Anything",)}, KNOWN, own=["helper.sys"]) == ImportGaps()
     assert import_gaps({"ndis.sys": ("Mine",)}, KNOWN, own=["NDIS.sys"]) == ImportGaps(), "the user brings one of this name"

@@ -31,7 +31,7 @@ def test_different_inputs_have_different_keys(left: dict[str, bytes], right: dic
     assert (content_key(left) == content_key(right)) == (left == right)
 
 
-def test_a_byte_does_not_pass_from_a_name_to_its_content() -> None:
+def test_moving_a_byte_from_a_name_to_its_content_changes_the_key() -> None:
     assert content_key({"ab": b"c"}) != content_key({"a": b"bc"})
     assert content_key({"a": b"", "b": b"x"}) != content_key({"a": b"x", "b": b""})
 
@@ -108,7 +108,7 @@ def test_the_key_changes_with_what_the_code_does(monkeypatch: pytest.MonkeyPatch
     assert WineRecipe().key() != before
 
 
-def test_the_plan_names_all_that_is_installed_and_nothing_of_this_machine(checkout: Path) -> None:
+def test_the_plan_names_all_that_is_installed_and_nothing_of_this_host(checkout: Path) -> None:
     plan = json.loads(WineRecipe(checkout).plan())
     targets = {entry["target"] for entry in plan["customize"]["install"]}
     assert {"/etc/inittab", "/etc/lab/winrm.json", "/home/lab/wine/drive_c/lab/labexec.exe"} <= targets

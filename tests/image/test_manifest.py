@@ -22,7 +22,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("number", range(len(DAMAGED)))
-def test_a_damaged_file_is_told_without_its_values(tmp_path: Path, number: int) -> None:
+def test_a_damaged_file_is_reported_without_its_values(tmp_path: Path, number: int) -> None:
     (tmp_path / "credentials.json").write_text(DAMAGED[number], encoding="utf-8")
     with pytest.raises(ValidationError) as caught:
         load_credentials(tmp_path)
@@ -30,7 +30,7 @@ def test_a_damaged_file_is_told_without_its_values(tmp_path: Path, number: int) 
 
 
 @pytest.mark.parametrize("number", range(len(DAMAGED)))
-def test_a_boot_says_what_to_do_about_it(tmp_path: Path, number: int) -> None:
+def test_a_boot_with_a_damaged_file_says_what_to_do(tmp_path: Path, number: int) -> None:
     folder = tmp_path / "windows-11-0123abcd"
     folder.mkdir()
     (folder / "credentials.json").write_text(DAMAGED[number], encoding="utf-8")
@@ -42,7 +42,7 @@ def test_a_boot_says_what_to_do_about_it(tmp_path: Path, number: int) -> None:
     assert UNTOLD not in everything_shown(caught)
 
 
-def test_a_boot_without_the_file_says_the_same(tmp_path: Path) -> None:
+def test_a_boot_without_the_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="credentials") as caught:
         read_credentials(tmp_path)
     assert "--force" in caught.value.hint
@@ -56,7 +56,7 @@ def test_a_boot_without_the_file_says_the_same(tmp_path: Path) -> None:
         ('{"name": "wine", "schema_version": "x"}', "schema_version: Input should be a valid integer"),
     ],
 )
-def test_a_damaged_manifest_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_damaged_manifest_is_reported_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     folder = tmp_path / "wine-0123abcd"
     folder.mkdir()
     (folder / "manifest.json").write_text(text, encoding="utf-8")

@@ -54,7 +54,7 @@ def read_iso(path: Path) -> dict[str, bytes]:
     return contents
 
 
-def test_what_goes_on_comes_back(tmp_path: Path, write: Write) -> None:
+def test_files_come_back_from_a_medium_unchanged(tmp_path: Path, write: Write) -> None:
     contents = {
         "sync.sys": os.urandom(5000),
         "a name with blanks.txt": b"1",
@@ -100,7 +100,7 @@ def test_another_content_is_another_medium(tmp_path: Path, write: Write) -> None
     assert len(first.label) == 11
 
 
-def test_a_medium_that_is_there_is_not_written_again(tmp_path: Path, write: Write) -> None:
+def test_an_existing_medium_is_not_written_again(tmp_path: Path, write: Write) -> None:
     first = build_medium(write({"a": b"1"}), tmp_path / "iso")
     before = first.path.stat()
     assert build_medium(write({"a": b"1"}), tmp_path / "iso") == first
@@ -148,12 +148,12 @@ def test_files_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
         ("\udcff", "udcff"),
     ],
 )
-def test_a_name_that_cannot_go_on_is_refused(name: str, reason: str) -> None:
+def test_a_name_that_a_medium_cannot_hold_is_refused(name: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         check_names({name: None})
 
 
-def test_names_that_are_one_to_windows_are_refused(tmp_path: Path, write: Write) -> None:
+def test_names_that_are_equal_to_windows_are_refused(tmp_path: Path, write: Write) -> None:
     with pytest.raises(ConfigError, match="same name for Windows"):
         build_medium(write({"A.txt": b"", "a.TXT": b""}), tmp_path)
     with pytest.raises(ConfigError, match="same name for Windows"):
@@ -162,7 +162,7 @@ def test_names_that_are_one_to_windows_are_refused(tmp_path: Path, write: Write)
         build_medium(write({"x": b"", "x/y": b""}), tmp_path)
 
 
-def test_nothing_is_no_medium(tmp_path: Path) -> None:
+def test_a_medium_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no file"):
         build_medium({}, tmp_path)
 
@@ -186,7 +186,9 @@ def test_too_much_is_refused_before_anything_is_written(tmp_path: Path, write: W
     assert not (tmp_path / "iso").exists()
 
 
-def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_anything_is_written(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 100})())
     with pytest.raises(HostToolError, match="100 bytes left"):
         build_medium(write({"a": b"1"}), tmp_path / "iso")

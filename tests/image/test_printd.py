@@ -108,7 +108,7 @@ def test_lines_come_out_numbered_and_unchanged(running: Running) -> None:
     assert running.read_until(6)[1:] == list(enumerate(lines, start=1))
 
 
-def test_a_mark_comes_behind_what_was_printed_before_it(running: Running) -> None:
+def test_a_mark_comes_after_earlier_prints(running: Running) -> None:
     with running.path.open("wb", buffering=0) as writer:
         for number in range(50):
             writer.write(b"print %d\n" % number)
@@ -140,26 +140,26 @@ def test_several_marks_over_one_connection_and_over_many(running: Running) -> No
 @pytest.mark.parametrize(
     "request_line", [b"MARK\n", b"MARK two words\n", b"mark x\n", b"\n", b"MARK \x01\n", b"MARK " + b"x" * 201 + b"\n"]
 )
-def test_what_is_no_mark_is_refused_and_prints_nothing(running: Running, request_line: bytes) -> None:
+def test_an_invalid_mark_is_refused_and_prints_nothing(running: Running, request_line: bytes) -> None:
     assert ask(running.port, request_line).startswith(b"ERROR") or len(request_line) > 200
     assert ask(running.port, b"MARK end\n") == b"OK\n"
     assert [payload for _, payload in running.read_until(2)] == [b"lab:boot", b"lab:mark:12.346:end"]
 
 
-def test_a_woken_guest_is_told_the_time_and_gets_random_bytes(running: Running) -> None:
+def test_a_resumed_guest_gets_the_time_and_random_bytes(running: Running) -> None:
     assert ask(running.port, b"WAKE 1795590907.25 " + b"0f" * 32 + b"\n") == b"OK\n"
     assert running.woken == [(1795590907.25, b"\x0f" * 32)]
     assert ask(running.port, b"MARK after\n") == b"OK\n"
     assert running.read_until(2)[-1][1].endswith(b":after")  # it printed nothing
 
 
-def test_a_kernel_that_refuses_to_be_woken_is_quoted(running: Running) -> None:
+def test_a_kernel_that_refuses_time_or_random_bytes_is_quoted(running: Running) -> None:
     running.refuse = PermissionError(1, "Operation not permitted")
     assert ask(running.port, b"WAKE 1 " + b"00" * 16 + b"\n") == b"ERROR: Operation not permitted\n"
 
 
 @pytest.mark.parametrize("line", [b"WAKE", b"WAKE 1", b"WAKE 1 00", b"WAKE x " + b"00" * 16, b"WAKE -1 " + b"00" * 16])
-def test_a_wake_that_is_none_sets_nothing(running: Running, line: bytes) -> None:
+def test_an_invalid_wake_up_request_sets_nothing(running: Running, line: bytes) -> None:
     assert ask(running.port, line + b"\n").startswith(b"ERROR")
     assert running.woken == []
 

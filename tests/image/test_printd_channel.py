@@ -109,7 +109,7 @@ def line(holder: socket.socket) -> bytes:
     return data
 
 
-def test_a_channel_that_nobody_holds_is_looked_at_and_not_waited_for(served: Served) -> None:
+def test_a_channel_without_a_holder_is_polled_and_not_waited_for(served: Served) -> None:
     assert served.read_until(1) == [(0, b"lab:boot")]
     served.look()
     assert ask(served.port, b"MARK by-tcp\n") == b"OK\n"
@@ -130,7 +130,7 @@ def test_a_channel_held_later_takes_marks_and_wake_ups(served: Served) -> None:
     assert served.woken == [(1795590907.25, b"\x0f" * 32)]
 
 
-def test_what_was_sent_before_the_service_looked_is_taken(served: Served) -> None:
+def test_requests_sent_before_the_service_polls_are_read(served: Served) -> None:
     with served.channel.hold() as holder:
         holder.sendall(b"MARK early\nMARK ha")
         served.look()
@@ -200,16 +200,16 @@ def rounds(printd: ModuleType) -> Iterator[Rounds]:
         made.close()
 
 
-def test_nothing_spins_while_nobody_holds_the_channel(rounds: Rounds) -> None:
+def test_the_service_does_not_spin_without_a_holder(rounds: Rounds) -> None:
     assert rounds.take(5) == [(1, 0)] * 5
 
 
-def test_nothing_spins_while_a_holder_says_nothing(rounds: Rounds) -> None:
+def test_the_service_does_not_spin_while_a_holder_is_silent(rounds: Rounds) -> None:
     with rounds.channel.hold():
         assert rounds.take(5) == [(1, 0)] * 5
 
 
-def test_a_holder_that_leaves_is_seen_once_and_not_waited_for_any_more(rounds: Rounds) -> None:
+def test_a_holder_that_leaves_is_noticed_once(rounds: Rounds) -> None:
     with rounds.channel.hold() as holder:
         assert rounds.take(6, lambda number: holder.close() if number == 2 else None) == [(1, int(n == 2)) for n in range(6)]
 
@@ -238,7 +238,7 @@ def test_a_line_without_an_end_takes_no_memory(printd: ModuleType) -> None:
     channel.close()
 
 
-def test_answers_to_a_holder_that_left_go_nowhere(served: Served) -> None:
+def test_answers_to_a_holder_that_left_are_dropped(served: Served) -> None:
     with served.hold() as holder:
         holder.sendall(b"MARK gone\n" * 3)
     assert [payload for _, payload in served.read_until(4)][1:] == [b"lab:mark:12.346:gone"] * 3

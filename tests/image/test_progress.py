@@ -45,7 +45,7 @@ def test_a_terminal_keeps_finished_stages(clock: Iterator[float]) -> None:
     assert "done (" in text
 
 
-def test_what_is_no_terminal_gets_plain_lines() -> None:
+def test_a_stream_that_is_not_a_terminal_gets_plain_lines() -> None:
     stream = io.StringIO()
     with open_progress(stream) as progress:
         progress.stage("a stage")

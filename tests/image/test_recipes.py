@@ -37,7 +37,7 @@ def test_close_names_are_offered(tmp_path: Path) -> None:
         recipe_of("wime")
 
 
-def test_a_recipe_that_is_not_built_is_told_with_what_builds_it(tmp_path: Path) -> None:
+def test_a_missing_image_is_reported_with_the_command_that_builds_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         existing_image("wine", cache=tmp_path)
     assert caught.value.hint == "lab image build wine"

@@ -48,7 +48,7 @@ def test_recipes_belong_to_their_kinds_and_those_that_need_nothing_come_first() 
 
 
 @pytest.mark.parametrize("name", ["wine", "windows"])
-def test_results_of_two_kinds_are_never_told_in_the_same_words(name: str) -> None:
+def test_results_of_two_kinds_are_never_described_in_the_same_words(name: str) -> None:
     others = [kind.words for kind in usable_kinds() if kind is not kind_named(name)]
     words = kind_named(name).words
     assert all(words.label != other.label and words.about != other.about for other in others)
@@ -61,7 +61,7 @@ def test_only_windows_must_answer_twice() -> None:
 
 
 @pytest.mark.parametrize(("windows", "kind"), [(True, "windows"), (False, "wine")])
-def test_a_manifest_of_before_there_were_kinds_is_read(tmp_path: Path, windows: bool, kind: str) -> None:
+def test_a_manifest_from_before_guest_kinds_is_read(tmp_path: Path, windows: bool, kind: str) -> None:
     values = json.loads(manifest().model_dump_json(exclude={"kind"})) | {"is_windows": windows}
     (tmp_path / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
     found = read_manifest(tmp_path)
@@ -70,12 +70,12 @@ def test_a_manifest_of_before_there_were_kinds_is_read(tmp_path: Path, windows: 
     assert "is_windows" not in found.model_dump()
 
 
-def test_a_manifest_that_names_no_kind_is_none() -> None:
+def test_a_manifest_without_a_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="kind"):
         ImageManifest.model_validate(manifest().model_dump(exclude={"kind"}))
 
 
-def test_an_image_of_a_kind_that_is_not_installed_is_no_image_and_the_reason_is_told(tmp_path: Path) -> None:
+def test_an_image_of_a_kind_that_is_not_installed_is_unusable_with_a_reason(tmp_path: Path) -> None:
     folder = image_of(tmp_path, "toaster")
     assert not is_complete(folder)
     with pytest.raises(ImageError, match="image simulated: there is no guest kind 'toaster'") as caught:
@@ -88,7 +88,7 @@ def test_an_image_of_a_kind_that_is_not_installed_is_no_image_and_the_reason_is_
     assert is_complete(image_of(tmp_path / "other", "wine"))
 
 
-def test_the_machine_is_the_kind_s_with_the_ports_of_its_prints(tmp_path: Path) -> None:
+def test_the_vm_is_that_of_the_kind_with_the_ports_of_its_prints(tmp_path: Path) -> None:
     spec = machine_spec(manifest(), tmp_path, name="g", accelerator="tcg", hold=True)
     assert (spec.display, spec.rng) == (False, True)
     assert spec.actions.reboot == "shutdown"
@@ -100,7 +100,7 @@ def test_the_machine_is_the_kind_s_with_the_ports_of_its_prints(tmp_path: Path) 
     assert windows.actions.shutdown == "pause"
 
 
-def test_what_a_kind_is_lacks_nothing_of_the_protocol() -> None:
+def test_every_kind_has_all_members_of_the_protocol() -> None:
     from lab.host.plugins import missing_members
 
     for kind in usable_kinds():

@@ -174,7 +174,7 @@ def test_a_killed_build_leaves_no_image_and_the_next_build_cleans_up(tmp_path: P
     assert entries(tmp_path) == [folder.name]
 
 
-def test_a_killed_build_is_cleaned_up_although_the_image_is_there_by_now(tmp_path: Path) -> None:
+def test_a_killed_build_is_cleaned_up_even_if_the_image_exists_now(tmp_path: Path) -> None:
     """Of `--force` and of an older recipe: nothing was built any more, and the folder stayed for ever."""
     store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
     left = tmp_path / "images" / ".fake-k1.0123abcd.tmp"
@@ -288,7 +288,7 @@ def test_credentials_are_random_private_and_come_back(tmp_path: Path) -> None:
         save_credentials(second.credentials, tmp_path)
 
 
-def test_what_is_not_a_work_folder_of_the_lab_stays(tmp_path: Path) -> None:
+def test_folders_that_are_not_the_labs_work_folders_stay(tmp_path: Path) -> None:
     base = tmp_path / "images"
     mine = base / ".mine.tmp"
     mine.mkdir(parents=True)

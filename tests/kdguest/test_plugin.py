@@ -85,7 +85,7 @@ def entry(report: RunReport, name: str) -> TestEntry:
     return found
 
 
-def test_every_end_has_its_own_verdict(report: RunReport) -> None:
+def test_every_way_to_end_has_its_own_verdict(report: RunReport) -> None:
     assert {test.nodeid.rpartition("::")[2]: test.verdict for test in report.tests} == {
         "test_bugcheck": "crash",
         "test_after_the_bugcheck": "passed",
@@ -99,7 +99,7 @@ def test_every_end_has_its_own_verdict(report: RunReport) -> None:
     }
 
 
-def test_a_bugcheck_is_told_with_its_code_and_its_prints(report: RunReport) -> None:
+def test_a_bugcheck_is_reported_with_its_code_and_its_prints(report: RunReport) -> None:
     crash = entry(report, "test_bugcheck")
     assert crash.fault
     assert (crash.fault.code, crash.fault.parameters) == ("0x000000D1", ["0x0", "0x2", "0x0", "0xf7a40123"])
@@ -109,17 +109,17 @@ def test_a_bugcheck_is_told_with_its_code_and_its_prints(report: RunReport) -> N
     assert report.guests[0].ended.startswith("crash: 0x000000D1")
 
 
-def test_a_gap_is_named_in_the_test_it_falls_in(report: RunReport) -> None:
+def test_a_gap_is_reported_for_its_test(report: RunReport) -> None:
     assert "started its packet ids again" in entry(report, "test_gap").reason
     [guest] = [guest for guest in report.guests if guest.guest_id == entry(report, "test_gap").guest_id]
     assert len(guest.gaps) == 1
 
 
-def test_a_breakpoint_is_stepped_over_and_told(report: RunReport) -> None:
+def test_a_breakpoint_is_stepped_over_and_reported(report: RunReport) -> None:
     stepped = entry(report, "test_breakpoint")
     assert [event.kind for event in stepped.events] == ["load", "exception", "unload"]
     assert stepped.events[1].text.endswith("first chance: step")
 
 
-def test_a_collector_that_dies_spoils_the_test_it_dies_in(report: RunReport) -> None:
+def test_a_collector_that_dies_makes_its_test_infra(report: RunReport) -> None:
     assert "collector of the debugger port ended without a message" in entry(report, "test_collector_dies").reason

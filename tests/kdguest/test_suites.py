@@ -53,7 +53,7 @@ def test_the_sync_suite_runs_unchanged_over_a_debugger_port(tmp_path: Path) -> N
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("suite", ["async", "lifecycle"])
-def test_the_suites_that_take_their_time_run_unchanged_over_a_debugger_port(suite: str, tmp_path: Path) -> None:
+def test_the_slow_suites_run_unchanged_over_a_debugger_port(suite: str, tmp_path: Path) -> None:
     check(run_suite(suite, tmp_path))
 
 

@@ -65,7 +65,7 @@ def test_a_driver_by_its_sources(repository: Path) -> None:
     assert (driver.service, driver.links) == ("KettleSvc", (r"\\.\Kettle",))
 
 
-def test_what_is_written_is_read_and_builds(repository: Path, tmp_path: Path) -> None:
+def test_the_written_files_are_read_and_build(repository: Path, tmp_path: Path) -> None:
     done = lab_init(str(repository), "--yes")
     assert done.exit_code == 0, done.output
     settings = load_settings({}, environ={}, cwd=repository)
@@ -80,7 +80,7 @@ def test_what_is_written_is_read_and_builds(repository: Path, tmp_path: Path) ->
     assert all(name.startswith("test_") for name in tests)
 
 
-def test_nothing_is_written_before_it_was_shown_and_nothing_is_overwritten(repository: Path) -> None:
+def test_files_are_shown_before_they_are_written_and_none_is_overwritten(repository: Path) -> None:
     mine = put(repository / "lab.yaml", "workers: 1\n")
     before = {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()}
     shown = lab_init(str(repository))
@@ -95,7 +95,7 @@ def test_nothing_is_written_before_it_was_shown_and_nothing_is_overwritten(repos
     assert "there is nothing to write" in lab_init(str(repository), "--yes").output
 
 
-def test_the_pipeline_is_that_of_the_ci_beside_what_is_there(repository: Path) -> None:
+def test_the_pipeline_fits_the_ci_and_keeps_existing_files(repository: Path) -> None:
     def pipelines() -> list[str]:
         files = compose(look(repository))
         return [str(file.path.relative_to(repository)) for file in files if "pip install driver-test-lab" in file.text]
@@ -161,7 +161,7 @@ def test_programs_of_project_files_are_clients(repository: Path, tmp_path: Path)
     assert "kettlectl" not in again.output.partition("there is nothing to write")[0], "its manifest describes it"
 
 
-def test_a_program_with_the_name_of_its_driver_gets_another(repository: Path) -> None:
+def test_a_program_with_the_name_of_its_driver_gets_another_name(repository: Path) -> None:
     """It was built in the driver's place, and the run ended with `is not a driver`."""
     put(repository / "app" / "heat.vcxproj", _PROGRAM.replace("SOURCE", "main.c"))
     put(repository / "app" / "main.c", "int main(void) { return 0; }\n")
@@ -175,7 +175,7 @@ def test_a_program_with_the_name_of_its_driver_gets_another(repository: Path) ->
     assert f"{name}-client" not in lab_init(str(repository)).output.partition("there is nothing to write")[0]
 
 
-def test_a_program_that_a_manifest_does_not_name_is_told(repository: Path) -> None:
+def test_a_program_that_a_manifest_does_not_name_is_reported(repository: Path) -> None:
     put(repository / "app" / "kettlectl.vcxproj", _PROGRAM.replace("SOURCE", "main.c"))
     put(repository / "app" / "main.c", "int main(void) { return 0; }\n")
     put(repository / "drv" / "driver.yaml", "name: drv\nimage: drv.sys\nsources: [driver.c, heat.c]\n")
@@ -189,7 +189,7 @@ def test_two_drivers_of_one_folder_have_a_manifest_each(tmp_path: Path) -> None:
     assert files == {"lab.yaml", "one.driver.yaml", "two.driver.yaml", "test_one.py", "test_two.py"}
 
 
-def test_what_the_compiler_does_not_take_needs_its_finished_file(tmp_path: Path, repository: Path) -> None:
+def test_sources_that_the_compiler_cannot_build_need_a_finished_file(tmp_path: Path, repository: Path) -> None:
     put(repository / "drv" / "driver.c", f"{_HEAD}#include <wdf.h>\n{_UNLOAD}{_ENTRY}")
     sight = look(repository)
     assert (sight.drivers, list(sight.unbuildable.values())) == ((), [("KMDF",)])
@@ -213,7 +213,7 @@ def test_a_finished_driver_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "int main(void) { return 0; }"])
-def test_where_no_driver_is_it_says_what_was_sought(tmp_path: Path, text: str) -> None:
+def test_without_a_driver_it_says_what_it_searched_for(tmp_path: Path, text: str) -> None:
     put(tmp_path / "main.c", text)
     error = lab_init(str(tmp_path)).exception
     assert isinstance(error, ConfigError)
@@ -234,7 +234,7 @@ def _driver_in(folder: Path, name: str) -> Path:
         (["kettle.c", "new/kettle.c"], {"kettle", "kettle-new"}),
     ],
 )
-def test_drivers_of_one_name_are_told_apart_and_build(files: list[str], names: set[str], tmp_path: Path) -> None:
+def test_drivers_of_one_name_get_different_names_and_build(files: list[str], names: set[str], tmp_path: Path) -> None:
     for name in files:
         _driver_in(tmp_path / Path(name).parent, Path(name).name)
     assert {driver.name for driver in look(tmp_path).drivers} == names
@@ -277,7 +277,7 @@ def test_finished_drivers_of_one_folder_have_a_manifest_each(tmp_path: Path) -> 
     assert {"kettle.driver.yaml", "pan.driver.yaml"} <= set(files)
 
 
-def test_manifests_of_one_name_are_told_before_anything_is_written(tmp_path: Path) -> None:
+def test_manifests_of_one_name_are_reported_before_anything_is_written(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         _driver_in(tmp_path / folder, "kettle.c")
         put(tmp_path / folder / "driver.yaml", "name: kettle\nimage: kettle.sys\nsources: [kettle.c]\n")

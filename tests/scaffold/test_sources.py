@@ -36,7 +36,7 @@ def test_an_entry_is_a_definition(text: str) -> None:
         "status = DriverEntry(driver, path);",
     ],
 )
-def test_a_prototype_a_call_and_a_comment_are_none(text: str) -> None:
+def test_a_prototype_a_call_and_a_comment_are_not_an_entry(text: str) -> None:
     assert not source_facts(text).entry
 
 
@@ -105,7 +105,7 @@ def test_an_inf_file() -> None:
 
 
 @given(st.text())
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_is_read_without_an_error(text: str) -> None:
     facts = source_facts(text)
     assert all(link.startswith("\\\\.\\") for link in facts.links)
     inf_facts(text)

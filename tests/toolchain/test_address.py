@@ -54,22 +54,22 @@ def test_an_address_becomes_function_file_and_line(sync: DriverPackage, dispatch
     assert "/" not in said
 
 
-def test_without_symbols_the_offset_is_told(sync: DriverPackage, dispatch_read: int) -> None:
+def test_without_symbols_the_offset_is_given(sync: DriverPackage, dispatch_read: int) -> None:
     assert locate(replace(sync, symbols=()), 0x50000 + dispatch_read) == f"sync.sys+0x{dispatch_read:x}"
 
 
 @pytest.mark.parametrize("offset", [0, 0x800, 0xFFFF])
-def test_what_is_no_code_of_the_driver_is_not_told(sync: DriverPackage, offset: int) -> None:
+def test_an_address_outside_of_the_code_has_no_place(sync: DriverPackage, offset: int) -> None:
     assert locate(sync, 0x7FFFFF310000 + offset) == ""
 
 
-def test_what_is_no_image_is_not_told(sync: DriverPackage, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_has_no_place(sync: DriverPackage, tmp_path: Path) -> None:
     (tmp_path / "x.sys").write_bytes(b"MZ")
     assert locate(replace(sync, image=tmp_path / "x.sys"), 0x1000) == ""
     assert locate(replace(sync, image=tmp_path / "none.sys"), 0x1000) == ""
 
 
-def test_symbols_of_another_build_tell_no_line(
+def test_symbols_of_another_build_give_no_line(
     sync: DriverPackage, dispatch_read: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They were believed, and the report named a line that the driver under test does not have there."""
@@ -86,7 +86,7 @@ def test_symbols_of_another_build_tell_no_line(
     assert "DispatchRead" in locate(replace(sync, symbols=(stale, *sync.symbols)), address)
 
 
-def test_a_driver_that_was_not_stripped_tells_its_lines_itself(sync: DriverPackage, dispatch_read: int) -> None:
+def test_a_driver_that_was_not_stripped_gives_its_own_lines(sync: DriverPackage, dispatch_read: int) -> None:
     """As other compilers leave it; what was inlined is told with the function around it."""
     said = locate(replace(sync, image=sync.symbols[0], symbols=()), 0x7FFFFF310000 + dispatch_read)
     assert "DispatchRead, sync.c:" in said

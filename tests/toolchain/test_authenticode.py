@@ -78,7 +78,7 @@ def with_attribute(signature: bytes, kind: str, value: core.Asn1Value) -> bytes:
     return bytes(content.dump(force=True))
 
 
-def test_the_labs_own_signature_holds(image: Path, key: SigningKey) -> None:
+def test_the_labs_own_signature_is_valid(image: Path, key: SigningKey) -> None:
     (found,) = signatures(image)
     assert found.problem == ""
     assert (found.signer, found.root, found.algorithm) == (_LAB, _LAB, "sha256")
@@ -95,14 +95,14 @@ def test_an_unsigned_image_has_none(unsigned: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 8, 900, 2200])
-def test_a_file_cut_off_in_its_table_is_told(image: Path, signed: bytes, cut: int) -> None:
+def test_a_file_cut_off_in_its_table_is_reported(image: Path, signed: bytes, cut: int) -> None:
     image.write_bytes(signed[:-cut])
     (found,) = signatures(image)
     assert found.problem.startswith(f"the table of certificates would end at byte {len(signed)}, and the file has")
     assert "577" in refusal((found,), "x64")
 
 
-def test_a_byte_changed_after_signing_is_told(image: Path, signed: bytes) -> None:
+def test_a_byte_changed_after_signing_is_reported(image: Path, signed: bytes) -> None:
     content = bytearray(signed)
     content[content.index(b"tiny")] ^= 0x20
     image.write_bytes(content)
@@ -112,12 +112,12 @@ def test_a_byte_changed_after_signing_is_told(image: Path, signed: bytes) -> Non
     assert "changed after signing" in refusal((found,), "x64")
 
 
-def test_bytes_behind_the_table_are_a_change(image: Path, signed: bytes) -> None:
+def test_bytes_after_the_table_are_a_change(image: Path, signed: bytes) -> None:
     image.write_bytes(signed + b"appended")
     assert "changed after signing" in signatures(image)[0].problem
 
 
-def test_every_damage_inside_of_the_signature_is_told(image: Path, signed: bytes) -> None:
+def test_every_damage_inside_of_the_signature_is_reported(image: Path, signed: bytes) -> None:
     """The signer's certificate is not signed by its signature, so a change of a name in it may pass for another name."""
     at, size = table(signed)
     passed = 0
@@ -140,7 +140,7 @@ def test_every_damage_inside_of_the_signature_is_told(image: Path, signed: bytes
         (struct.pack("<IHH", 16, 0x200, 1) + b"an X.509", "has no signature in it"),
     ],
 )
-def test_a_table_that_is_none_is_told(image: Path, signed: bytes, entries: bytes, said: str) -> None:
+def test_an_invalid_table_is_reported(image: Path, signed: bytes, entries: bytes, said: str) -> None:
     at, _ = table(signed)
     content = bytearray(signed[:at] + entries)
     struct.pack_into("<II", content, entry_at(signed), at, len(entries))
@@ -157,7 +157,7 @@ def test_a_second_signature_and_one_inside_of_another_are_found(image: Path, sig
     assert [(found.problem, found.signer) for found in signatures(image)] == [("", _LAB), ("", _LAB)]
 
 
-def test_a_time_stamp_of_the_old_kind_is_told(image: Path, signed: bytes) -> None:
+def test_a_time_stamp_of_the_old_kind_is_read(image: Path, signed: bytes) -> None:
     """VeriSign's and others' until 2015 or so: a second signer, who signs the signature."""
     content = cms.ContentInfo.load(blob(signed))
     counter = content["content"]["signer_infos"][0].copy()
@@ -170,7 +170,7 @@ def test_a_time_stamp_of_the_old_kind_is_told(image: Path, signed: bytes) -> Non
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_a_time_stamp_of_rfc_3161_is_told_and_belongs_to_its_signature(image: Path, signed: bytes, *, right: bool) -> None:
+def test_a_time_stamp_of_rfc_3161_is_read_and_belongs_to_its_signature(image: Path, signed: bytes, *, right: bool) -> None:
     content = cms.ContentInfo.load(blob(signed))
     signature = content["content"]["signer_infos"][0]["signature"].native
     imprint = hashlib.sha256(signature if right else b"another one").digest()
@@ -224,7 +224,7 @@ def signature_of(*chain: str, root: str, problem: str = "") -> Signature:
         (signature_of("Acme", root="Acme", problem="it is damaged"), "is not valid: it is damaged"),
     ],
 )
-def test_what_windows_says(signature: Signature, said: str) -> None:
+def test_how_windows_judges_signatures(signature: Signature, said: str) -> None:
     words = windows_says((signature,), "x64")
     assert said in words
     assert bool(words) is bool(said)
@@ -233,13 +233,13 @@ def test_what_windows_says(signature: Signature, said: str) -> None:
         assert windows_says((signature,), "x64", {signature.certificate_sha256}) == ""
 
 
-def test_one_signature_that_holds_is_enough() -> None:
+def test_one_valid_signature_is_enough() -> None:
     damaged = signature_of("Old", root="Old", problem="it is damaged")
     sound = signature_of("Hardware Publisher", "Component CA", root="Microsoft Root Certificate Authority 2010")
     assert windows_says((damaged, sound), "x64") == ""
 
 
-def test_the_note_of_a_driver_is_about_others_signatures_alone(
+def test_the_note_of_a_driver_is_only_about_foreign_signatures(
     image: Path, unsigned: Path, signed: bytes, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_DATA", str(tmp_path / "data"))
@@ -270,7 +270,7 @@ def common_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def test_a_chain_is_told_as_far_as_the_file_has_it(image: Path, signed: bytes) -> None:
+def test_a_chain_is_given_as_far_as_the_file_has_it(image: Path, signed: bytes) -> None:
     """A leaf by an intermediate by a root that is not in the file; an impostor with the intermediate's name is passed over."""
     leaf_key, above_key, other_key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
     above = made("Middle \x1b[31mCA", common_name("Top CA"), other_key, above_key)
@@ -296,7 +296,7 @@ def test_a_chain_is_told_as_far_as_the_file_has_it(image: Path, signed: bytes) -
     assert (found.chain, found.root) == (("Leaf", "Middle \\x1b[31mCA"), "Top CA")
 
 
-def test_reading_takes_the_table_alone(image: Path, signed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_signatures_reads_only_the_table(image: Path, signed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     read = FilePages.read
 

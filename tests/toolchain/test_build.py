@@ -122,7 +122,7 @@ def test_the_same_sources_give_the_same_bytes_wherever_they_lie(tmp_path: Path, 
     assert shas[0] == shas[1]
 
 
-def test_what_has_not_changed_is_not_built_again(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
+def test_unchanged_components_are_not_built_again(driver_folder: DriverFolder, tmp_path: Path, key: SigningKey) -> None:
     folder, out, said = driver_folder(), tmp_path / "out", list[str]()
     (first,) = build_components([tiny(folder)], "x64", out, key, progress=said.append)
     (second,) = build_components([tiny(folder)], "x64", out, key, progress=said.append)
@@ -156,7 +156,7 @@ def test_every_input_counts(driver_folder: DriverFolder, tmp_path: Path, key: Si
     assert not rebuilt()
 
 
-def test_a_file_of_somebody_else_is_not_replaced(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_foreign_file_is_not_replaced(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder, out = driver_folder(), tmp_path / "out"
     out.mkdir()
     (out / "tiny.sys").write_bytes(b"mine")
@@ -168,7 +168,7 @@ def test_a_file_of_somebody_else_is_not_replaced(driver_folder: DriverFolder, tm
     assert build_components([tiny(folder)], "x64", out, None)[0].rebuilt
 
 
-def test_an_interrupted_build_locks_nobody_out(
+def test_an_interrupted_build_blocks_no_later_build(
     driver_folder: DriverFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, out = driver_folder(), tmp_path / "out"
@@ -227,13 +227,13 @@ def test_components_by_name_and_by_path(driver_folder: DriverFolder) -> None:
     assert {"sync", "async", "labfile"} <= {component.name for component in find_components([])}
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         find_components(["snyc"])
     assert "sync" in caught.value.hint
 
 
-def test_a_driver_is_built_with_its_symbols_out_of_the_way(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_driver_is_built_with_its_symbols_under_another_name(driver_folder: DriverFolder, tmp_path: Path) -> None:
     component, out = tiny(driver_folder()), tmp_path / "out"
     build_components([component], "x64", out, None)
     image, symbols = out / "tiny.sys", symbol_file(out / "tiny.sys")
@@ -254,7 +254,7 @@ def test_a_driver_is_built_with_its_symbols_out_of_the_way(driver_folder: Driver
     assert symbols.is_file()
 
 
-def test_what_is_for_another_processor_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
+def test_a_component_for_another_processor_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
     """Building everything for x86 used to end in the compiler's errors about the free guest's own driver."""
     names = {result.name for result in build_drivers([], "x86", tmp_path / "all", signed=False)}
     assert {"sync", "async", "relay", "drvprobe"} <= names
@@ -323,7 +323,7 @@ def test_the_libraries_and_the_compilers_headers_count(driver_folder: DriverFold
     assert {"ntddk.h", "libntoskrnl.a", "tiny.c"} <= {Path(name).name for name in stamp.inputs.files}
 
 
-def test_a_driver_with_the_file_name_of_another_overwrites_it_nowhere(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_driver_never_overwrites_another_with_the_same_file_name(driver_folder: DriverFolder, tmp_path: Path) -> None:
     """`lab driver build` of a user's sync.sys replaced the lab's, because builds go to one flat folder."""
     ours, theirs = driver_folder("ours", image="tiny.sys"), driver_folder("theirs", image="TINY.sys")
     out = tmp_path / "out"
@@ -338,7 +338,7 @@ def test_a_driver_with_the_file_name_of_another_overwrites_it_nowhere(driver_fol
     assert (out / "tiny.sys").read_bytes() == before
 
 
-def test_a_checkout_that_was_moved_with_its_builds_goes_on(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_checkout_that_was_moved_with_its_builds_stays_up_to_date(driver_folder: DriverFolder, tmp_path: Path) -> None:
     (tmp_path / "first").mkdir()
     driver_folder("drv").rename(tmp_path / "first" / "drv")
     build_components([tiny(tmp_path / "first" / "drv")], "x64", tmp_path / "first" / "out", None)

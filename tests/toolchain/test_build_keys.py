@@ -90,7 +90,7 @@ def test_warnings_are_errors_shown_or_neither(driver_folder: DriverFolder, tmp_p
     assert "`warnings: on`" in caught.value.hint
 
 
-def test_warnings_are_told_apart_from_the_steps(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_warnings_are_distinguished_from_the_steps(driver_folder: DriverFolder, tmp_path: Path) -> None:
     """`lab run` shows no steps where nobody looks on, and the warnings of a build went with them."""
     component = load_component(driver_folder("shown", source=TINY_DRIVER + "static int unused;\n") / "driver.yaml")
     steps: list[str] = []
@@ -181,7 +181,7 @@ def test_a_driver_in_cxx(driver_folder: DriverFolder, tmp_path: Path, arch: str)
         ((_TABLE, _TABLE_AT_RUN_TIME), "global variables with constructors", "constexpr"),
     ],
 )
-def test_what_cxx_cannot_do_in_the_kernel_is_told(
+def test_cxx_features_that_a_kernel_does_not_have_are_reported(
     driver_folder: DriverFolder, tmp_path: Path, change: tuple[str, str], words: str, hint: str
 ) -> None:
     folder = driver_folder(source=None, sources="[tiny.cpp]")
@@ -196,7 +196,7 @@ def test_what_cxx_cannot_do_in_the_kernel_is_told(
     assert hint in caught.value.hint
 
 
-def test_assembler_and_what_it_takes_in(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_assembler_and_the_files_that_it_includes(driver_folder: DriverFolder, tmp_path: Path) -> None:
     source = printing("Blob", before="extern const char Blob[];\n")
     folder = driver_folder(source=source, sources="[tiny.c, blob.S]", defines="[TAIL=0]")
     (folder / "blob.S").write_text(
@@ -236,7 +236,9 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
 
 @pytest.mark.parametrize("arch", ["x64", "x86"])
 @pytest.mark.parametrize("language", ["c", "cpp"])
-def test_what_mingws_kernel_headers_lack(driver_folder: DriverFolder, tmp_path: Path, arch: str, language: str) -> None:
+def test_functions_that_mingws_kernel_headers_lack_exist(
+    driver_folder: DriverFolder, tmp_path: Path, arch: str, language: str
+) -> None:
     folder = driver_folder(source=None, sources=f"[tiny.{language}]", warnings="errors")
     code = _GAPS if language == "c" else _GAPS.replace("NTSTATUS NTAPI", 'extern "C" NTSTATUS NTAPI')
     (folder / f"tiny.{language}").write_text(code, encoding="utf-8")
@@ -263,7 +265,7 @@ def test_the_level_of_the_api(driver_folder: DriverFolder, tmp_path: Path) -> No
         built(driver_folder("old", source=_CLIENT, kind="program", image="old.exe", api="ws03"), tmp_path / "out")
 
 
-def test_a_driver_defines_its_own_level_and_nobody_warns(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_driver_may_define_its_own_level_without_a_warning(driver_folder: DriverFolder, tmp_path: Path) -> None:
     check = "#if NTDDI_VERSION != {0}\n#error level\n#endif\n"
     for name, before, level, keys in (
         ("none", "", "0x0A000000", {}),
@@ -287,7 +289,7 @@ def test_a_program_in_cxx_has_the_library(driver_folder: DriverFolder, tmp_path:
     assert set(imports) <= {"kernel32.dll", "msvcrt.dll"}
 
 
-def test_a_header_in_utf_16_is_told_of(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_header_in_utf_16_is_reported(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder = driver_folder(source='#include "resource.h"\n' + TINY_DRIVER)
     (folder / "resource.h").write_text("#define IDR_ONE 1\n", encoding="utf-16")
     with pytest.raises(ConfigError, match=r"resource\.h: is UTF-16") as caught:
@@ -308,7 +310,7 @@ ULONG Sum(VALUE *value)
 """
 
 
-def test_a_loop_over_an_array_of_one_goes_on_into_the_room_behind_it(
+def test_a_loop_over_an_array_of_one_continues_into_the_following_bytes(
     driver_folder: DriverFolder, tmp_path: Path, compiler: Compiler
 ) -> None:
     """As with Microsoft's compiler. GCC by itself ends it after one turn: no branch back is left in the code."""
@@ -324,7 +326,7 @@ def test_a_loop_over_an_array_of_one_goes_on_into_the_room_behind_it(
     assert loops == [False, True]
 
 
-def test_a_missing_cxx_compiler_is_told_with_its_package(
+def test_a_missing_cxx_compiler_is_reported_with_its_package(
     driver_folder: DriverFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Compiler, "cxx", property(lambda _self: "no-such-g++"))

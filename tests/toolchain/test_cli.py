@@ -67,7 +67,7 @@ def test_check_says_that_windows_refuses_an_unsigned_driver(unsigned: Path) -> N
     assert "problem: it is not signed: Windows does not load it (error 577)" in result.output
 
 
-def test_check_tells_a_broken_signature(unsigned: Path, key: SigningKey, tmp_path: Path) -> None:
+def test_check_reports_a_broken_signature(unsigned: Path, key: SigningKey, tmp_path: Path) -> None:
     signed = tmp_path / "signed.sys"
     sign(unsigned, signed, "signed", key)
     content = signed.read_bytes()
@@ -78,7 +78,7 @@ def test_check_tells_a_broken_signature(unsigned: Path, key: SigningKey, tmp_pat
     assert f"would end at byte {len(content)}, and the file has {len(content) - 40}" in result.output
 
 
-def test_check_names_anothers_signature_and_accuses_nobody(unsigned: Path, tmp_path: Path) -> None:
+def test_check_names_a_foreign_signature_without_an_error(unsigned: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.sys"
     other = signing_key(tmp_path / "theirs")
     sign(unsigned, theirs, "theirs", other)
@@ -99,13 +99,13 @@ def test_check_makes_no_key(unsigned: Path, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.parametrize("content", [b"", b"MZ and no more", b"\x7fELF"])
-def test_check_of_no_driver_is_a_usage_error(tmp_path: Path, content: bytes) -> None:
+def test_check_of_a_file_that_is_not_a_driver_is_a_usage_error(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "half.sys"
     file.write_bytes(content)
     assert isinstance(lab("check", file).exception, ConfigError)
 
 
-def test_check_tells_of_a_driver_that_a_debugger_hears_nothing_of(unsigned: Path, link: Callable[..., Path]) -> None:
+def test_check_reports_a_driver_that_is_not_announced_to_a_debugger(unsigned: Path, link: Callable[..., Path]) -> None:
     assert "debug id: none; a kernel does not announce its load to a debugger" in lab("check", link()).output
     assert "debug id: none" not in lab("check", unsigned).output
 
@@ -133,7 +133,7 @@ def test_check_says_what_the_free_guest_lacks_for_a_driver(
     assert (line in lab("check", unsigned).output) is said
 
 
-def test_list_names_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_names_components_that_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lab.yaml").touch()
     (tmp_path / "driver.yaml").write_text("name: kettle\nnonsense: 1\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)

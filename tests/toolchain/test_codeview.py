@@ -70,14 +70,14 @@ def test_a_linker_that_writes_none_fails_the_build(
         compile_component(load_component(driver_folder() / "driver.yaml"), compiler, tmp_path / "tiny.sys")
 
 
-def test_the_name_of_a_pdb_is_told(link: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_name_of_a_pdb_is_found(link: Callable[..., Path], tmp_path: Path) -> None:
     image = link("-Wl,--build-id", f"-Wl,--pdb={tmp_path / 'name.pdb'}")
     record = codeview(image)
     assert record
     assert record.pdb == "name.pdb"
 
 
-def test_what_has_no_record_says_none(link: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_file_without_a_record_has_none(link: Callable[..., Path], tmp_path: Path) -> None:
     assert codeview(link()) is None
     (tmp_path / "text.sys").write_text("no image")
     assert codeview(tmp_path / "text.sys") is None
@@ -87,7 +87,7 @@ def test_what_has_no_record_says_none(link: Callable[..., Path], tmp_path: Path)
 @pytest.mark.parametrize(
     ("offset", "value"), [(12, 4), (16, 3), (24, 0xFFFFFF0)], ids=["another type", "too short", "outside of the file"]
 )
-def test_a_broken_directory_says_none(link: Callable[..., Path], offset: int, value: int) -> None:
+def test_a_broken_directory_has_no_record(link: Callable[..., Path], offset: int, value: int) -> None:
     image = link("-Wl,--build-id")
     content = bytearray(image.read_bytes())
     with pefile.PE(data=bytes(content), fast_load=True) as parsed:

@@ -42,7 +42,7 @@ def test_the_digest_leaves_out_what_signing_changes(tmp_path: Path) -> None:
     assert digest == hashlib.sha256(kept).digest()
 
 
-def test_what_is_not_signed_yet_is_filled_up(tmp_path: Path) -> None:
+def test_an_unsigned_image_is_padded_for_its_digest(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"x" * 61)
     with image.open("rb") as file:
@@ -51,7 +51,7 @@ def test_what_is_not_signed_yet_is_filled_up(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(-400, 400), st.integers(-400, 400))
-def test_pages_look_like_the_bytes_of_the_file(data: bytes, start: int, stop: int) -> None:
+def test_pages_behave_like_the_bytes_of_the_file(data: bytes, start: int, stop: int) -> None:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()

@@ -30,7 +30,7 @@ def test_ld_adds_rules_without_files() -> None:
     assert parse_dependencies("image: \\\n  a.o \\\n  /lib/b.a\n\na.o:\n\n/lib/b.a:\n") == ["a.o", "/lib/b.a"]
 
 
-def test_a_rule_without_files_and_none() -> None:
+def test_a_rule_without_files_and_a_text_without_a_rule() -> None:
     assert parse_dependencies("object:\n") == []
     assert parse_dependencies("") == []
 
@@ -53,7 +53,7 @@ def escape(name: str) -> str:
         st.text(st.sampled_from("ab/.:# $é\udc80\\"), min_size=1).filter(lambda n: n.strip() and n[-1] != "\\"), unique=True
     )
 )
-def test_what_is_written_is_read(names: list[str]) -> None:
+def test_any_written_rule_is_read_back(names: list[str]) -> None:
     names = [name for name in names if "\\#" not in name]
     rule = "object: " + " \\\n ".join(escape(name) for name in names) + "\n"
     assert parse_dependencies(rule) == names

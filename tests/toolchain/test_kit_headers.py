@@ -24,7 +24,7 @@ def test_a_driver_as_in_the_wdks_samples_is_built(driver_folder: DriverFolder, t
     assert "ExAllocatePoolWithTag" in pe.check(result.path, "driver", "x64").imports["ntoskrnl.exe"]
 
 
-def test_what_mingws_headers_lack_is_there(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_declarations_that_mingws_headers_lack_exist(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder = driver_folder(source=BEYOND_MINGW, sources="[tiny.c, other.c]")
     # Without `static`: both sources have it, and the linker must not find it twice.
     (folder / "shared.h").write_text(
@@ -52,9 +52,7 @@ def test_two_sources_with_the_kits_string_functions_link(driver_folder: DriverFo
     assert "_vsnprintf" in pe.check(result.path, "driver", "x64").imports["ntoskrnl.exe"]
 
 
-def test_what_is_put_in_front_of_a_driver_is_one_of_its_inputs(
-    compiler: Compiler, driver_folder: DriverFolder, tmp_path: Path
-) -> None:
+def test_a_header_that_the_lab_includes_is_an_input(compiler: Compiler, driver_folder: DriverFolder, tmp_path: Path) -> None:
     read = compile_component(tiny(driver_folder()), compiler, tmp_path / "tiny.sys").inputs.files
     assert [name for name in read if name.endswith("/toolchain/wdk.h")]
     assert [name for name in read if not Path(name).is_absolute()] == ["tiny.c"]
@@ -82,7 +80,7 @@ def test_headers_are_found_as_windows_finds_them(driver_folder: DriverFolder, tm
     assert b"tiny text, new text" in anew.path.read_bytes()
 
 
-def test_what_headers_and_libraries_of_the_kit_alone_have_is_there(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_headers_and_libraries_of_the_kit_exist(driver_folder: DriverFolder, tmp_path: Path) -> None:
     said: list[str] = []
     folder = driver_folder(source=OF_THE_KIT)
     [result] = build_components([tiny(folder)], "x64", tmp_path / "out", None, progress=said.append)

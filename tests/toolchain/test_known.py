@@ -48,7 +48,7 @@ def test_a_project_of_the_user_joins_the_labs_own_and_wins(tmp_path: Path) -> No
     assert "drvprobe" in known
 
 
-def test_builds_hidden_folders_and_other_peoples_files_are_not_searched(tmp_path: Path) -> None:
+def test_builds_hidden_folders_and_third_party_files_are_not_searched(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").touch()
     for place in ("build/x64", ".cache", "node_modules/x", "out/1/drivers"):
         write(tmp_path / place, "copy")
@@ -62,7 +62,7 @@ def test_without_a_project_the_search_is_not_deep(tmp_path: Path) -> None:
     assert set(project_components(tmp_path).components) == {"near"}
 
 
-def test_a_name_that_two_manifests_have_is_told_with_both(tmp_path: Path) -> None:
+def test_a_name_that_two_manifests_have_is_reported_with_both(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     files = [write(tmp_path / place / "kettle", "kettle") for place in ("old", "new")]
     assert "kettle" not in known_components(tmp_path)
@@ -70,7 +70,7 @@ def test_a_name_that_two_manifests_have_is_told_with_both(tmp_path: Path) -> Non
     assert all(str(file) in error.message for file in files)
 
 
-def test_a_manifest_that_cannot_be_read_is_told_where_a_name_is_missing(tmp_path: Path) -> None:
+def test_a_manifest_that_cannot_be_read_is_reported_for_a_missing_name(tmp_path: Path) -> None:
     """It is not the business of a run that does not name it."""
     (tmp_path / ".git").mkdir()
     write(tmp_path / "kettle", "kettle", more="nonsense: 1\n")

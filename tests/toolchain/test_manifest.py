@@ -67,7 +67,7 @@ def test_a_missing_source_is_named_with_its_line(driver_folder: DriverFolder) ->
         ("warnings", "all", "'errors', 'on' or 'off'"),
     ],
 )
-def test_wrong_build_keys_are_told_with_their_line(driver_folder: DriverFolder, key: str, value: str, words: str) -> None:
+def test_wrong_build_keys_are_reported_with_their_line(driver_folder: DriverFolder, key: str, value: str, words: str) -> None:
     error = refused(driver_folder(**{key: value}))
     assert error.key == key
     assert error.line == (3 if key == "sources" else 4)
@@ -82,7 +82,7 @@ def test_an_include_folder_that_is_not_there_is_named_with_its_line(driver_folde
     assert "its name is inc" in error.hint
 
 
-def test_an_empty_manifest_is_told_with_what_belongs_in_it(tmp_path: Path) -> None:
+def test_an_empty_manifest_is_reported_with_its_required_keys(tmp_path: Path) -> None:
     (tmp_path / "driver.yaml").write_text("# nothing yet\n", encoding="utf-8")
     error = refused(tmp_path)
     assert "driver.yaml:1: is empty" in error.message

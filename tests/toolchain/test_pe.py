@@ -58,14 +58,14 @@ def test_the_wrong_processor_is_refused(unsigned: Path) -> None:
         pe.check(unsigned, "driver", "x86")
 
 
-def test_a_dll_is_no_build_of_ours(link: Link) -> None:
+def test_a_dll_is_refused_as_a_build(link: Link) -> None:
     image = link("-shared")
     assert "it is a DLL" in "\n".join(pe.inspect(image).remarks)
     with pytest.raises(ConfigError, match="it is a DLL"):
         pe.check(image, "driver", "x64")
 
 
-def test_a_writable_and_executable_section_is_no_build_of_ours(link: Link) -> None:
+def test_a_writable_and_executable_section_is_refused_as_a_build(link: Link) -> None:
     source = (
         "#include <ntddk.h>\n"
         '__asm__(".section .both,\\"wx\\"\\n.quad DriverEntry\\n.text");\n'
@@ -77,7 +77,7 @@ def test_a_writable_and_executable_section_is_no_build_of_ours(link: Link) -> No
         pe.check(image, "driver", "x64")
 
 
-def test_a_writable_init_section_is_a_fact(unsigned: Path) -> None:
+def test_a_writable_init_section_is_a_remark(unsigned: Path) -> None:
     """As kits before Windows 8 linked it: read, write, execute, discardable."""
     content = bytearray(unsigned.read_bytes())
     at = content.index(b".text\0\0\0")
@@ -90,7 +90,7 @@ def test_a_writable_init_section_is_a_fact(unsigned: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["ndis.sys", "fltmgr.sys", "wdfldr.sys"])
-def test_an_import_from_another_kernel_module_is_a_fact(unsigned: Path, module: str) -> None:
+def test_an_import_from_another_kernel_module_is_a_remark(unsigned: Path, module: str) -> None:
     content = bytearray(unsigned.read_bytes())
     at = content.index(b"ntoskrnl.exe")
     content[at : at + 12] = module.encode().ljust(12, b"\0")
@@ -112,14 +112,14 @@ def test_a_user_mode_import_is_refused(link: Link) -> None:
     assert "gettickcount from kernel32.dll" in said
 
 
-def test_a_console_program_is_no_driver(link: Link) -> None:
+def test_a_console_program_is_not_a_driver(link: Link) -> None:
     source = "static void *const keep __attribute__((used)) = &keep;\nint Start(void) { return 0; }\n"
     image = link(source=source, entry="Start", subsystem="console", libraries=())
     assert "native" in only_problem(image)
     assert pe.inspect(image, "program").problems == ()
 
 
-def test_a_driver_is_no_program(unsigned: Path) -> None:
+def test_a_driver_is_not_a_program(unsigned: Path) -> None:
     assert pe.inspect(unsigned, "program").problems == ("its subsystem is 1: not a program",)
 
 
@@ -128,7 +128,7 @@ def test_stripped_relocations_are_refused(link: Link) -> None:
     assert "relocations are stripped" in said
 
 
-def test_the_wdm_bit_is_no_build_of_ours(link: Link) -> None:
+def test_the_wdm_bit_is_refused_as_a_build(link: Link) -> None:
     source = (
         "#include <ntddk.h>\nstatic void *const keep __attribute__((used)) = &keep;\n"
         "NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT d, PUNICODE_STRING p) { (void)d; (void)p; return DbgPrint(0); }\n"
@@ -157,7 +157,7 @@ def test_bytes_changed_after_linking_are_noticed(unsigned: Path) -> None:
         (b"PK\x03\x04" + bytes(99), "unpack it first"),
     ],
 )
-def test_something_else_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     other = tmp_path / "other.sys"
     other.write_bytes(content)
     with pytest.raises(ConfigError, match=re.escape(said)):
@@ -174,7 +174,7 @@ def test_a_file_that_is_cut_off_is_refused(unsigned: Path, part: float) -> None:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_whatever_a_file_holds_it_is_told_or_refused(tiny_image: bytes, tmp_path: Path, data: st.DataObject) -> None:
+def test_any_bytes_are_reported_or_refused(tiny_image: bytes, tmp_path: Path, data: st.DataObject) -> None:
     """Bytes changed anywhere, most of them in the headers, and a cut: no other error, and no end of the process."""
     content = bytearray(tiny_image)
     places = st.integers(0, 0x400) | st.integers(0, len(content) - 4)

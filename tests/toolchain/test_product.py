@@ -45,7 +45,7 @@ def test_the_order_of_loading() -> None:
 
 
 @given(st.lists(st.sets(st.integers(0, 7)), min_size=8, max_size=8), st.lists(st.integers(0, 7), max_size=4))
-def test_each_driver_stands_behind_what_it_needs_once(below: list[set[int]], wanted: list[int]) -> None:
+def test_each_driver_comes_once_after_those_that_it_needs(below: list[set[int]], wanted: list[int]) -> None:
     """Any graph without rings: a driver needs only those with lower numbers."""
     needs = {str(name): tuple(str(need) for need in sorted(some) if need < name) for name, some in enumerate(below)}
     order = load_order([str(name) for name in wanted], needs)
@@ -84,7 +84,7 @@ def test_the_folder_of_a_product_is_all_of_its_drivers(driver_folder: DriverFold
     assert set(resolved(tmp_path / "product", key=key, tmp_path=tmp_path)) == {"app", "bus"}
 
 
-def test_a_needed_driver_that_is_not_there_and_a_ring_are_told_with_file_and_line(
+def test_a_missing_needed_driver_and_a_cycle_are_reported_with_file_and_line(
     driver_folder: DriverFolder, key: SigningKey, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="there is no driver nowhere") as caught:
@@ -99,7 +99,7 @@ def test_a_needed_driver_that_is_not_there_and_a_ring_are_told_with_file_and_lin
     assert (caught.value.key, caught.value.line) == ("needs", 4)
 
 
-def test_clients_of_ones_own(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
+def test_clients_of_a_driver(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
     clients = """
   - drvprobe
   - name: inside
@@ -158,7 +158,7 @@ def test_a_client_of_the_drivers_own_folder_comes_before_the_projects(
         ("7", 4, "must be a valid string"),
     ],
 )
-def test_wrong_clients_are_told_with_their_line(driver_folder: DriverFolder, client: str, line: int, words: str) -> None:
+def test_wrong_clients_are_reported_with_their_line(driver_folder: DriverFolder, client: str, line: int, words: str) -> None:
     error = refused(driver_folder(clients=f"[drvprobe, {client}]"))
     assert error.line == line
     assert words in error.message
@@ -220,7 +220,7 @@ def test_files_of_one_name_go_to_places_of_their_own(driver_folder: DriverFolder
         ({"kind": "program", "image": "t.exe", "needs": "[x]"}, "needs", "this is a program"),
     ],
 )
-def test_wrong_keys_are_told(driver_folder: DriverFolder, keys: dict[str, str], key: str, words: str) -> None:
+def test_wrong_keys_are_reported(driver_folder: DriverFolder, keys: dict[str, str], key: str, words: str) -> None:
     folder = driver_folder(**keys)
     for name in ("Tiny.c", "tiny.sys"):
         (folder / name).touch()

@@ -73,7 +73,7 @@ def test_a_commit_and_what_is_not_in_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert commit_of(driver, [header]) == (commit, True)
 
 
-def test_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert commit_of(tmp_path) == commit_around(tmp_path) == ("", None)
     git(tmp_path, "init", "--quiet")
     assert commit_of(tmp_path) == ("", None)

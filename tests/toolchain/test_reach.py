@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
 
 
-def test_what_a_driver_brings_along_and_needs_belongs_to_it(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_listed_files_and_needed_drivers_belong_to_a_driver(driver_folder: DriverFolder, tmp_path: Path) -> None:
     app = driver_folder("app", needs="[../bus]", files="[../data/curve.bin]")
     bus = driver_folder("bus", needs="[clock]")
     (bus / "clock.driver.yaml").write_text("name: clock\nimage: clock.sys\nsources: [clock.c]\n", encoding="utf-8")

@@ -96,7 +96,7 @@ def test_subkeys_in_subkeys() -> None:
         ('{Parameters: {"a\\u2028b": 1}}', "registry.Parameters.a\\u2028b", "control character", "leave it out"),
     ],
 )
-def test_wrong_values_are_told_with_their_line(
+def test_wrong_values_are_reported_with_their_line(
     driver_folder: DriverFolder, value: str, key: str, words: str, hint: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -106,7 +106,7 @@ def test_wrong_values_are_told_with_their_line(
     assert hint in caught.value.hint
 
 
-def test_what_looks_alike_and_is_text_stays_what_it_is(driver_folder: DriverFolder) -> None:
+def test_text_that_looks_like_another_type_stays_text(driver_folder: DriverFolder) -> None:
     folder = driver_folder(registry="{'On': 1, '010': 0, \"Yes\": '12:30:00', N: 10, H: 0x10, Z: 0}")
     found = load_component(folder / "driver.yaml").registry
     assert [(value.name, value.type) for value in found] == [
@@ -175,7 +175,7 @@ _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
         st.tuples(st.sampled_from(["REG_BINARY", "REG_EXPAND_SZ", "REG_MULTI_SZ", "REG_QWORD"]), st.binary(max_size=20)),
     ),
 )
-def test_whatever_is_written_is_read_back(name: str, value: tuple[str, bytes]) -> None:
+def test_any_values_are_read_back(name: str, value: tuple[str, bytes]) -> None:
     line = reg_file("S", [RegistryValue("", name, *value)])[2:].decode("utf-16-le").split("\r\n")[3]
     assert read_back(line) == (name, TYPES[value[0]], value[1])
 

@@ -61,7 +61,7 @@ def built(folder: Path, out: Path, said: list[str] | None = None) -> BuildResult
         ("drv.S", "__try\n", None),
     ],
 )
-def test_uses_are_told_from_comments_and_strings(tmp_path: Path, name: str, text: str, place: str | None) -> None:
+def test_uses_are_distinguished_from_comments_and_strings(tmp_path: Path, name: str, text: str, place: str | None) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     found = seh_place(tmp_path, [name])
     assert (str(found) if found else None) == place
@@ -78,7 +78,7 @@ def test_a_use_in_a_header_of_the_driver_counts(tmp_path: Path) -> None:
     assert str(seh_place(tmp_path / "drv", ["drv.c"], ["../inc"])) == "../inc/two.h:2 uses __try"
 
 
-def test_the_manifest_has_the_last_word(driver_folder: DriverFolder) -> None:
+def test_the_manifest_decides(driver_folder: DriverFolder) -> None:
     guarded = {"source": GUARDED, "arches": "[x64]"}
     assert wanted_clang(load(driver_folder("one", **guarded))) == "one.c:6 uses __try"
     assert wanted_clang(load(driver_folder("two", **guarded, compiler="gcc"))) == ""
@@ -102,7 +102,7 @@ def scopes(image: Path) -> list[tuple[int, int, int, int]]:
     return found
 
 
-def test_a_guarded_driver_is_compiled_by_clang_and_sound(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_driver_with_try_is_compiled_correctly_by_clang(driver_folder: DriverFolder, tmp_path: Path) -> None:
     folder, said = driver_folder(source=GUARDED), list[str]()
     result = built(folder, tmp_path / "out", said)
     assert "clang version" in result.compiler
@@ -134,7 +134,7 @@ def test_same_inputs_give_the_same_bytes_from_clang_too(driver_folder: DriverFol
 
 
 @pytest.mark.parametrize("source", [AS_IN_THE_WDK, BEYOND_MINGW])
-def test_what_gcc_takes_of_microsofts_words_clang_takes_as_well(
+def test_microsofts_extensions_that_gcc_accepts_clang_accepts_too(
     driver_folder: DriverFolder, tmp_path: Path, source: str
 ) -> None:
     both = "[tiny.c, other.c]"
@@ -146,7 +146,7 @@ def test_what_gcc_takes_of_microsofts_words_clang_takes_as_well(
     pe.check(built(folder, tmp_path / "out").path, "driver", "x64")
 
 
-def test_kit_words_and_cxx_and_programs(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_clang_builds_kit_sources_cxx_and_programs(driver_folder: DriverFolder, tmp_path: Path) -> None:
     kit = GUARDED.replace("__try", "try").replace("__except", "except").replace("<ntddk.h>", "<NTDDK.H>")
     assert scopes(built(driver_folder(source=kit), tmp_path / "kit").path)
     cxx = driver_folder("cxx", source=None, sources="[cxx.cpp]")
@@ -161,7 +161,7 @@ def test_kit_words_and_cxx_and_programs(driver_folder: DriverFolder, tmp_path: P
     assert scopes(built(program, tmp_path / "prog-out").path)
 
 
-def test_inline_functions_are_there_for_a_guarded_block(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_inline_functions_can_be_called_in_a_try_block(driver_folder: DriverFolder, tmp_path: Path) -> None:
     """Clang calls them in it, and two object files have one each."""
     calls = (
         "LIST_ENTRY list; InitializeListHead(&list); IoMarkIrpPending((PIRP)driver); (void)__readcr8(); InHeader(); Quick();"
@@ -230,7 +230,7 @@ def test_gbk_sources_come_out_as_from_gcc(driver_folder: DriverFolder, tmp_path:
         ('#include "absent.h"\n' + GUARDED, 1, "'absent.h' file not found", "name its folder"),
     ],
 )
-def test_mistakes_in_the_source_are_told_in_clangs_words(
+def test_mistakes_in_the_source_are_reported_in_clangs_words(
     driver_folder: DriverFolder, tmp_path: Path, source: str, line: int, said: str, hint: str
 ) -> None:
     folder = driver_folder(source=source)
@@ -251,7 +251,7 @@ def test_cflags_that_clang_does_not_know_are_the_manifests(driver_folder: Driver
 @pytest.mark.parametrize(
     ("body", "said"), [("__try { } __except (1) { }", "__try"), ("try { } except (1) { }", "‘try’ undeclared")]
 )
-def test_gcc_says_who_compiles_it(driver_folder: DriverFolder, tmp_path: Path, body: str, said: str) -> None:
+def test_gccs_error_for_try_names_clang(driver_folder: DriverFolder, tmp_path: Path, body: str, said: str) -> None:
     folder = driver_folder(source=TINY_DRIVER.replace('DbgPrint("tiny");', body), compiler="gcc")
     with pytest.raises(ConfigError, match="does not compile") as caught:
         built(folder, tmp_path / "out")
@@ -259,7 +259,7 @@ def test_gcc_says_who_compiles_it(driver_folder: DriverFolder, tmp_path: Path, b
     assert "`compiler: clang`" in caught.value.hint
 
 
-def test_for_x86_it_is_refused_by_name(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_try_is_refused_for_x86(driver_folder: DriverFolder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tiny\.c:6 uses __try, which the lab compiles for x64 only") as caught:
         build_components([load(driver_folder(source=GUARDED))], "x86", tmp_path / "out", None)
     assert "arches: [x64]" in caught.value.hint
@@ -274,7 +274,7 @@ def clang_that(folder: Path, name: str, version: str, does: str) -> None:
     script.chmod(0o755)
 
 
-def test_a_clang_that_does_not_do_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_clang_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = look_for_clang()
     assert found is not None
     clang_that(tmp_path / "bin", "clang", "14.0.6", "exit 1")

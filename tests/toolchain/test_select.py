@@ -57,14 +57,14 @@ def refused(resolve: Resolve, *paths: Path) -> ConfigError:
     return caught.value
 
 
-def test_a_run_has_no_driver_that_nobody_names(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
+def test_a_run_has_only_named_drivers(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
     """The lab's own two were part of everybody's run."""
     assert resolve_drivers(into=tmp_path / "drivers", out=shared_out, key=key) == ()
     (package,) = resolve_drivers(names=["sync"], into=tmp_path / "named", out=shared_out, key=key)
     assert (package.name, set(package.clients)) == ("sync", {"sync_reader", "drvprobe"})
 
 
-def test_a_name_that_is_none_is_answered_with_the_known_ones(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
+def test_an_unknown_name_lists_the_known_ones(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
     for name in ("snyc", "drvprobe"):
         with pytest.raises(ConfigError, match=f"no driver or program called {name}") as caught:
             resolve_drivers(names=[name], into=tmp_path / name, out=shared_out, key=key)
@@ -94,7 +94,7 @@ def test_a_sys_with_a_known_name_replaces_that_driver(resolve: Resolve, finished
     assert packages["sync"].sha256 == hashlib.sha256(finished.read_bytes()).hexdigest()
 
 
-def test_an_unknown_sys_is_answered_with_a_manifest_to_write(resolve: Resolve, finished: Path) -> None:
+def test_an_unknown_sys_gets_a_manifest_to_write(resolve: Resolve, finished: Path) -> None:
     error = refused(resolve, finished)
     assert "finished.sys" in error.message
     assert "driver.yaml" in error.hint
@@ -171,7 +171,7 @@ def test_a_folder_of_built_files(resolve: Resolve, finished: Path, tmp_path: Pat
     }
 
 
-def test_clients_of_the_users_own(resolve: Resolve, driver_folder: DriverFolder) -> None:
+def test_clients_of_the_user(resolve: Resolve, driver_folder: DriverFolder) -> None:
     folder = driver_folder(clients="[bin/mine.exe, drvprobe]")
     (folder / "bin").mkdir()
     (folder / "bin" / "mine.exe").write_bytes(b"MZ")
@@ -213,14 +213,14 @@ def test_the_wrong_processor_is_refused(resolve: Resolve, tmp_path: Path, driver
     assert "is for x86, and the guest is x64" in refused(resolve, mine).message
 
 
-def test_a_program_is_no_driver(resolve: Resolve, tmp_path: Path) -> None:
+def test_a_program_is_not_a_driver(resolve: Resolve, tmp_path: Path) -> None:
     resolve()
     mine = tmp_path / "sync.sys"
     shutil.copy(resolve()["sync"].clients["drvprobe"], mine)
     assert "is not a driver" in refused(resolve, mine).message
 
 
-def test_paths_that_are_nothing(resolve: Resolve, tmp_path: Path) -> None:
+def test_paths_without_a_driver_are_refused(resolve: Resolve, tmp_path: Path) -> None:
     assert "no such file or folder" in refused(resolve, tmp_path / "none").message
     (tmp_path / "empty").mkdir()
     assert "neither a driver.yaml nor a .sys" in refused(resolve, tmp_path / "empty").message
@@ -246,7 +246,7 @@ def test_symbols_of_builds_and_of_finished_drivers_are_found(
     assert [file.name for file in resolve(mine)["sync"].symbols] == ["sync.pdb"]
 
 
-def test_what_the_user_changes_later_changes_nothing(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
+def test_later_changes_by_the_user_have_no_effect(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
     """The file was hashed here and read again behind the boot: the run tested what it did not name."""
     mine = tmp_path / "sync.sys"
     shutil.copy(finished, mine)

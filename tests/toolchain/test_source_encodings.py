@@ -83,13 +83,13 @@ def test_a_changed_encoding_builds_again(driver_folder: DriverFolder, tmp_path: 
     assert result.rebuilt
 
 
-def test_an_encoding_that_nobody_named_is_asked_for(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_missing_encoding_is_asked_for(driver_folder: DriverFolder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="converting to execution character set") as caught:
         build_components([tiny(gbk_folder(driver_folder, _TITLE, "utf-8"))], "x64", tmp_path / "out", None)
     assert "`encoding: gbk`" in caught.value.hint
 
 
-def test_a_stray_byte_in_a_comment_stops_nobody(
+def test_a_stray_byte_in_a_comment_stops_no_build(
     driver_folder: DriverFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = gbk_folder(driver_folder, TINY_DRIVER.replace('"tiny"', '"写入"'))
@@ -101,7 +101,7 @@ def test_a_stray_byte_in_a_comment_stops_nobody(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_a_source_in_utf_16_is_told_of(driver_folder: DriverFolder, tmp_path: Path, encoding: str) -> None:
+def test_a_source_in_utf_16_is_reported(driver_folder: DriverFolder, tmp_path: Path, encoding: str) -> None:
     """With a byte order mark and without one."""
     folder = driver_folder()
     (folder / "tiny.c").write_text(TINY_DRIVER, encoding=encoding)

@@ -65,7 +65,7 @@ def test_a_mistake_in_the_source_is_the_users_and_leaves_nothing(
         (TINY_DRIVER.replace('"tiny"', '"tiny %I64u", 0x7Fui64'), "invalid suffix", "ULL for ui64"),
     ],
 )
-def test_what_the_compiler_cannot_do_is_told_with_what_to_do(
+def test_unsupported_features_are_reported_with_what_to_do(
     driver_folder: DriverFolder, tmp_path: Path, source: str, said: str, hint: str
 ) -> None:
     with pytest.raises(ConfigError, match=r"does not (compile|link)") as caught:
@@ -88,7 +88,7 @@ def test_for_x86_the_entry_points_convention_is_asked_for(driver_folder: DriverF
     assert "NTAPI" in caught.value.hint
 
 
-def test_trouble_of_the_machine_stays_the_machines() -> None:
+def test_problems_of_the_host_are_not_mistakes_in_a_source() -> None:
     for code, output in (
         (None, ""),
         (-9, "drv.c:1:1: error: x"),

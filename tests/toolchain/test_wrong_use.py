@@ -57,7 +57,7 @@ def refused(tmp_path: Path, files: dict[str, str], key: SigningKey) -> ConfigErr
         ("clients: [../tools]", {"tools/notes.txt": ""}, "clients.0", "there is no driver.yaml in ", "docs/drivers.md"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_line(
+def test_a_wrong_value_is_reported_with_its_line(
     tmp_path: Path, key: SigningKey, line: str, files: dict[str, str], where: str, words: str, hint: str
 ) -> None:
     error = refused(tmp_path, {"dock/driver.yaml": f"{MANIFEST}{line}\n", **files}, key)
@@ -74,7 +74,7 @@ def test_a_wrong_value_is_told_with_its_line(
         (MANIFEST.replace("name: crane", "name: winch"), 2, "crane.sys is also the image of the driver crane"),
     ],
 )
-def test_two_of_a_set_that_are_one_are_told_with_file_and_line(
+def test_duplicates_in_a_set_are_reported_with_file_and_line(
     tmp_path: Path, key: SigningKey, second: str, line: int, words: str
 ) -> None:
     error = refused(tmp_path, {"dock/a.driver.yaml": MANIFEST, "dock/b.driver.yaml": second}, key)

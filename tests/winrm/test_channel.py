@@ -130,7 +130,7 @@ def let_go(port: VirtioPort, served: Endpoint) -> Callable[..., None]:
     return do
 
 
-def test_a_holder_is_served_like_a_client_behind_tls(hold: Hold) -> None:
+def test_a_holder_is_served_like_a_client_over_tls(hold: Hold) -> None:
     holder = hold()
     assert holder.ask(IDENTIFY)[0] == 200
     shell, command = holder.start("echo over the channel")
@@ -148,7 +148,7 @@ def test_a_holder_must_log_in_with_each_request(hold: Hold) -> None:
     assert holder.ask(IDENTIFY)[0] == 200
 
 
-def test_a_login_of_one_holder_is_not_the_next_one_s(hold: Hold, let_go: LetGo) -> None:
+def test_a_login_does_not_hold_for_the_next_holder(hold: Hold, let_go: LetGo) -> None:
     first = hold()
     assert first.ask(IDENTIFY)[0] == 200
     let_go(first)
@@ -211,7 +211,7 @@ def test_a_receive_that_waits_ends_with_its_holder(hold: Hold, let_go: LetGo) ->
     assert second.output(shell, command) == b"typed\n"
 
 
-def test_what_a_holder_sent_before_it_left_is_not_answered_to_the_next(hold: Hold, let_go: LetGo) -> None:
+def test_requests_of_a_holder_that_left_are_not_answered_to_the_next(hold: Hold, let_go: LetGo) -> None:
     first = hold()
     shell, command = first.start("sleep 600")
     _, data = envelope(SHELL_URI + "/Receive", wanted(command), shell=shell)
@@ -241,7 +241,7 @@ def test_a_holder_that_wants_no_further_answer_may_stay(hold: Hold) -> None:
     assert holder.ask(IDENTIFY)[0] == 200
 
 
-def test_the_service_ends_while_somebody_holds_the_port(hold: Hold, served: Endpoint) -> None:
+def test_the_service_can_end_while_the_port_is_held(hold: Hold, served: Endpoint) -> None:
     holder = hold()
     shell, command = holder.start("sleep 600")
     _, data = envelope(SHELL_URI + "/Receive", wanted(command), shell=shell)
@@ -251,7 +251,7 @@ def test_the_service_ends_while_somebody_holds_the_port(hold: Hold, served: Endp
     assert not [thread for thread in threading.enumerate() if thread.name == "labwinrm-channel"]
 
 
-def test_a_port_that_this_machine_does_not_have_is_passed_over(serve: Callable[..., Endpoint], tmp_path: Path) -> None:
+def test_a_port_that_this_vm_does_not_have_is_ignored(serve: Callable[..., Endpoint], tmp_path: Path) -> None:
     endpoint = serve(https_port=None, tls_certificate=None, tls_key=None, channel=tmp_path / "none")
     assert endpoint.server.port
     assert not [thread for thread in threading.enumerate() if thread.name == "labwinrm-channel"]
@@ -272,7 +272,7 @@ def channel(port: VirtioPort) -> Iterator[Channel]:
     made.close()
 
 
-def test_a_port_that_nobody_holds_gives_the_end_and_takes_nothing(port: VirtioPort, channel: Channel) -> None:
+def test_a_port_without_a_holder_reads_the_end_and_accepts_nothing(port: VirtioPort, channel: Channel) -> None:
     assert not channel.held()
     assert channel.recv(10) == b""
     with pytest.raises(BrokenPipeError):
@@ -301,7 +301,7 @@ def test_after_its_end_a_holder_is_gone_even_if_another_is_there(port: VirtioPor
     assert channel.recv(10) == b"a request"
 
 
-def test_what_a_holder_left_is_discarded_and_what_the_next_one_sends_is_not(port: VirtioPort, channel: Channel) -> None:
+def test_input_of_a_holder_that_left_is_discarded_and_that_of_the_next_is_not(port: VirtioPort, channel: Channel) -> None:
     first = port.hold()
     first.sendall(b"left")
     port.let_go(first)
@@ -313,7 +313,7 @@ def test_what_a_holder_left_is_discarded_and_what_the_next_one_sends_is_not(port
     assert channel.recv(10) == b"sent"
 
 
-def test_what_the_next_holder_sends_while_the_rest_of_the_last_is_read_is_kept(
+def test_input_of_the_next_holder_is_kept_while_the_rest_of_the_last_is_read(
     port: VirtioPort, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = os.read
@@ -332,7 +332,7 @@ def test_what_the_next_holder_sends_while_the_rest_of_the_last_is_read_is_kept(
     assert port._holders[-1].recv(100) == b"an answer"
 
 
-def test_what_was_kept_for_a_holder_goes_with_it(port: VirtioPort, channel: Channel) -> None:
+def test_input_kept_for_a_holder_is_dropped_when_it_leaves(port: VirtioPort, channel: Channel) -> None:
     first = port.hold()
     first.sendall(b"a request")
     channel.discard()
@@ -344,7 +344,7 @@ def test_what_was_kept_for_a_holder_goes_with_it(port: VirtioPort, channel: Chan
     assert channel.recv(100) == b"another"
 
 
-def test_hanging_up_ends_whatever_waits(port: VirtioPort, channel: Channel) -> None:
+def test_hanging_up_ends_every_wait(port: VirtioPort, channel: Channel) -> None:
     holder = port.hold()
     assert channel.held()
     got: list[bytes] = []
@@ -357,7 +357,7 @@ def test_hanging_up_ends_whatever_waits(port: VirtioPort, channel: Channel) -> N
     assert channel.recv(10) == b""
 
 
-def test_a_terminal_is_as_good_a_device(tmp_path: Path) -> None:
+def test_a_terminal_works_as_the_device(tmp_path: Path) -> None:
     master, follower = pty.openpty()
     tty.setraw(follower)
     channel = Channel(Path(os.ttyname(follower)))

@@ -145,7 +145,7 @@ def test_a_client_that_hangs_up_loses_no_output(endpoint: Endpoint, client: Clie
 @pytest.mark.parametrize(
     "noise", [b"", b"\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00", b"POST /wsman HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
 )
-def test_noise_on_a_port_harms_nobody(endpoint: Endpoint, client: Client, noise: bytes) -> None:
+def test_noise_on_a_port_does_no_harm(endpoint: Endpoint, client: Client, noise: bytes) -> None:
     for port in (endpoint.server.port, endpoint.server.tls_port):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
             sock.sendall(noise)

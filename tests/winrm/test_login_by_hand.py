@@ -20,7 +20,7 @@ def client(endpoint: Endpoint) -> Iterator[Client]:
         yield made
 
 
-def test_login_offers_are_negotiate_and_over_tls_basic(endpoint: Endpoint, client: Client) -> None:
+def test_negotiate_is_offered_and_basic_over_tls(endpoint: Endpoint, client: Client) -> None:
     status, headers, _ = client.post(IDENTIFY, Authorization="")
     assert (status, headers.get_all("WWW-Authenticate")) == (401, ["Negotiate", 'Basic realm="WSMAN"'])
     plain = http.client.HTTPConnection("127.0.0.1", endpoint.server.port, timeout=30)
@@ -99,5 +99,5 @@ def test_a_tampered_message_ends_its_connection(endpoint: Endpoint) -> None:
     connection.close()
 
 
-def test_encryption_needs_a_login_that_can(client: Client) -> None:
+def test_encryption_needs_a_login_that_supports_it(client: Client) -> None:
     assert client.post(b"x", Content_Type=encryption.RESPONSE_TYPE)[0] == 400

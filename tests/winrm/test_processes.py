@@ -146,7 +146,7 @@ def test_input_reaches_the_command_and_ends(play: Play) -> None:
     assert play.kind_of(lambda: play.command.send(b"x", end=False, timeout_s=5)) is INPUT_CLOSED
 
 
-def test_input_that_nobody_reads_waits_up_to_a_bound(play: Play) -> None:
+def test_input_that_is_not_read_waits_up_to_a_limit(play: Play) -> None:
     block = bytes(INPUT_WAITING // 4)
     kinds: list[FaultKind | None] = [None]
     while kinds[-1] is None:

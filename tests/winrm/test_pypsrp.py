@@ -47,7 +47,7 @@ def wsman(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]
         (True, {"auth": "basic"}),
     ],
 )
-def test_every_way_in(wsman: Make, tls: bool, settings: dict[str, Any]) -> None:
+def test_every_login_works(wsman: Make, tls: bool, settings: dict[str, Any]) -> None:
     with WinRS(wsman(tls=tls, **settings)) as shell:
         process = Process(shell, "echo out; echo err >&2; exit 200")
         process.invoke()
@@ -91,7 +91,7 @@ def test_streams_of_five_megabytes(wsman: Make, tmp_path: Path) -> None:
     assert (tmp_path / "copy").read_bytes() == data
 
 
-def test_operation_time_out_is_taken_as_no_news(wsman: Make) -> None:
+def test_an_operation_time_out_means_no_output_yet(wsman: Make) -> None:
     with WinRS(wsman()) as shell:
         process = Process(shell, "read x; exit 4")
         process.begin_invoke()

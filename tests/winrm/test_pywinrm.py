@@ -33,7 +33,7 @@ def test_ntlm_with_encryption_gives_streams_and_exit_code(endpoint: Endpoint, py
 @pytest.mark.parametrize(
     ("user", "password"), [("LAB", PASSWORD), (".\\lab", PASSWORD), ("GUEST\\lab", PASSWORD), ("x\\other", "second")]
 )
-def test_a_stand_alone_machine_takes_any_domain_name(endpoint: Endpoint, pywinrm: Make, user: str, password: str) -> None:
+def test_a_stand_alone_guest_accepts_any_domain_name(endpoint: Endpoint, pywinrm: Make, user: str, password: str) -> None:
     assert run(pywinrm(endpoint.http, username=user, password=password), "exit 3")[2] == 3
     client = pywinrm(endpoint.https, "basic", username=user, password=password, ca_trust_path=str(endpoint.certificate))
     assert run(client, "exit 3")[2] == 3
@@ -148,7 +148,7 @@ def test_terminate_ends_the_command_and_its_children(endpoint: Endpoint, pywinrm
     assert run(client, "exit 6")[2] == 6
 
 
-def test_deleting_a_shell_ends_what_its_commands_left_behind(endpoint: Endpoint, pywinrm: Make, tmp_path: Path) -> None:
+def test_deleting_a_shell_ends_the_processes_of_its_commands(endpoint: Endpoint, pywinrm: Make, tmp_path: Path) -> None:
     pipe = tmp_path / "alive"
     os.mkfifo(pipe)
     client = pywinrm(endpoint.http)
@@ -223,7 +223,7 @@ def test_a_program_without_the_shell(endpoint: Endpoint, pywinrm: Make) -> None:
     assert caught.value.wsman_fault_code == 2
 
 
-def test_faults_of_things_that_are_not_there(endpoint: Endpoint, pywinrm: Make) -> None:
+def test_requests_for_unknown_things_are_faults(endpoint: Endpoint, pywinrm: Make) -> None:
     client = pywinrm(endpoint.http)
     shell = client.open_shell()
     nothing = "00000000-0000-0000-0000-000000000001"

@@ -126,7 +126,7 @@ def test_terminate_and_signals(run: Run) -> None:
     assert process.exit_code() == 1
 
 
-def test_what_a_command_leaves_behind_ends_with_its_shell(launcher: ResidentLauncher, run: Run, tmp_path: Path) -> None:
+def test_processes_of_a_command_end_with_its_shell(launcher: ResidentLauncher, run: Run, tmp_path: Path) -> None:
     pipe = tmp_path / "alive"
     os.mkfifo(pipe)
     command = run(StartRequest(command=f"sleep 1000 >{pipe} 2>&1 </dev/null & exit 1", shell="S"))
@@ -150,7 +150,7 @@ def test_a_launcher_that_does_not_come_up(make_config: Callable[..., Config], tm
             ResidentLauncher(make_config(launcher="resident", resident_command=command), logging.getLogger("labwinrm"))
 
 
-def test_closed_means_closed(launcher: ResidentLauncher) -> None:
+def test_a_closed_launcher_starts_nothing(launcher: ResidentLauncher) -> None:
     launcher.close()
     with suppress(StartError):
         launcher.start(StartRequest(command="true"))
@@ -173,7 +173,7 @@ def test_pywinrm_through_the_resident_launcher(
     client.close_shell(shell, close_session=False)
 
 
-def test_a_start_that_failed_is_not_told_of_its_end_through_a_closed_descriptor() -> None:
+def test_the_end_of_a_failed_start_is_not_written_to_a_closed_descriptor() -> None:
     """The reading thread ends every process of a launcher that died, while the starter has just given up on its own."""
     process = resident.ResidentProcess(cast(Any, None), 1, cast(Any, types.SimpleNamespace(stdin=None, stdout=0, stderr=0)))
     assert process.abandon()

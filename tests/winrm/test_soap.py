@@ -42,7 +42,7 @@ def test_entities_cannot_be_declared(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["<!-- <a> -->", " <?p <a?> ", '<?xml version="1.0"?>\n<!---->'])
-def test_nor_behind_what_looks_like_the_document(before: str) -> None:
+def test_entities_cannot_be_declared_after_a_fake_document(before: str) -> None:
     with pytest.raises(WsmanFault, match="document type"):
         parse_request((before + "<!DOCTYPE e>" + REQUEST).encode())
     assert parse_request((before + REQUEST.replace(" act ", "<![CDATA[<!ENTITY <!DOCTYPE]]>")).encode()).action
@@ -78,7 +78,7 @@ def test_durations(given_text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("given_text", ["", "P", "PT", "20", "-PT1S", "PT1", "PT1S1M", "PT١S", "PT" + "9" * 90 + "S"])
-def test_what_is_no_duration(given_text: str) -> None:
+def test_invalid_durations_are_refused(given_text: str) -> None:
     with pytest.raises(WsmanFault):
         parse_duration(given_text)
 

@@ -94,14 +94,14 @@ def test_order_is_kept_however_input_and_reading_alternate(steps: list[tuple[int
     pipe.close()
 
 
-def test_the_end_comes_behind_everything(pipe: Pipe) -> None:
+def test_the_end_comes_after_all_input(pipe: Pipe) -> None:
     pipe.put(b"direct ")
     pipe.put(b"last", end=True)
     assert pipe.read(100) == b"direct last"
     assert pipe.kind(b"more") is INPUT_CLOSED
 
 
-def test_an_empty_put_is_nothing(pipe: Pipe) -> None:
+def test_an_empty_put_does_nothing(pipe: Pipe) -> None:
     pipe.put(b"")
     pipe.put(b"x")
     assert pipe.read(1) == b"x"

@@ -43,7 +43,7 @@ def test_every_windows_is_covered() -> None:
 
 
 @pytest.mark.parametrize(("name", "firmware"), CASES)
-def test_the_rendered_file_is_as_the_reference_says(name: str, firmware: str) -> None:
+def test_the_rendered_file_agrees_with_the_reference(name: str, firmware: str) -> None:
     recipe = recipe_of(name, firmware)
     answer = render_answer(recipe, values())
     assert list(problems(answer, recipe)) == []

@@ -189,7 +189,7 @@ def test_other_inputs_are_another_image(bench: Bench) -> None:
         (Mode.FAIL, {}, StageFailed, "stage oobe failed in the guest: no such account"),
     ],
 )
-def test_a_bad_installation_leaves_its_logs_alone(
+def test_a_failed_installation_leaves_only_its_logs(
     bench: Bench, mode: Mode, budgets: dict[str, Any], error: type[InstallError], said: str
 ) -> None:
     with pytest.raises(error, match=said) as caught:
@@ -201,7 +201,7 @@ def test_a_bad_installation_leaves_its_logs_alone(
     assert bench.build()[1]
 
 
-def test_an_image_that_is_not_as_it_must_be_is_not_published(bench: Bench) -> None:
+def test_an_image_that_fails_its_checks_is_not_published(bench: Bench) -> None:
     guest = GuestDouble()
     guest.registry.pop((r"HKLM\SYSTEM\CurrentControlSet\Control", "SystemStartOptions"))
     with pytest.raises(ImageError, match=r"(?s)acceptance boot failed.*test signing in force: nothing, wanted TESTSIGNING"):
@@ -212,7 +212,7 @@ def test_an_image_that_is_not_as_it_must_be_is_not_published(bench: Bench) -> No
     assert "the stand-in is up" in (bench.logs / "acceptance" / "serial0.log").read_text()
 
 
-def test_the_disk_of_a_bad_build_can_be_kept_with_what_it_is_entered_with(bench: Bench) -> None:
+def test_the_disk_of_a_failed_build_can_be_kept_with_its_credentials(bench: Bench) -> None:
     guest = GuestDouble()
     guest.stages = ""
     with pytest.raises(ImageError, match="acceptance boot failed"):
@@ -222,7 +222,7 @@ def test_the_disk_of_a_bad_build_can_be_kept_with_what_it_is_entered_with(bench:
     assert (bench.logs / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_wrong_file_and_a_missing_edition_are_told_before_anything_begins(bench: Bench) -> None:
+def test_a_wrong_file_and_a_missing_edition_are_reported_before_anything_begins(bench: Bench) -> None:
     wrong = bench.folder / "notes.iso"
     wrong.write_text("my notes")
     for iso, said in ((wrong, "is not an ISO file"), (bench.folder / "none.iso", "cannot be opened")):
@@ -245,7 +245,7 @@ def test_a_host_without_kvm_is_refused_before_anything_begins(bench: Bench) -> N
     assert not bench.logs.exists()
 
 
-def test_a_full_disk_is_told_as_one_wherever_it_is_met(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_as_such_wherever_it_occurs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HostDiskFull, match="GiB free"):
         bench.build(budgets=replace(BUDGETS, min_free_bytes=1 << 60))
     bench.assert_nothing_built()
@@ -332,7 +332,7 @@ def test_an_interrupted_build_leaves_nothing(bench: Bench) -> None:
     assert "specialize start" in (bench.logs / "install.jsonl").read_text()
 
 
-def test_a_killed_build_leaves_no_qemu_and_nothing_that_passes_for_an_image(bench: Bench) -> None:
+def test_a_killed_build_leaves_no_qemu_and_no_folder_that_looks_like_an_image(bench: Bench) -> None:
     process = start_building(bench, until="Windows Setup: specialize")
     qemus = bench.qemus()
     assert qemus

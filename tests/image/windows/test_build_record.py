@@ -63,13 +63,13 @@ def accepted(minutes: int = 0) -> AcceptanceRecord:
     return AcceptanceRecord(when=NOW, boot_s=1, licence=LicenceRecord(status=1, grace_minutes=minutes))
 
 
-def test_the_guest_s_own_word_on_its_licence_counts_most() -> None:
+def test_the_licence_state_of_the_guest_has_priority() -> None:
     end, source = expiry(inputs(), accepted(60 * 24 * 10), NOW)
     assert end == NOW + datetime.timedelta(days=10)
     assert "the guest's own" in source
 
 
-def test_without_it_evaluation_media_run_as_long_as_the_recipe_says() -> None:
+def test_without_licence_state_evaluation_media_expire_as_the_recipe_says() -> None:
     assert expiry(inputs(), accepted(), NOW)[0] == NOW + datetime.timedelta(days=180)
     assert expiry(inputs("Windows Server 2022 SERVERSTANDARDCORE"), accepted(), NOW) == (None, "")
 
@@ -138,7 +138,7 @@ def attempt(make_image: MakeImage, tmp_path: Path) -> Callable[[GuestDouble], St
     return run
 
 
-def test_a_guest_that_does_not_power_off_is_no_source_of_a_disk(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
+def test_no_disk_is_made_from_a_guest_that_does_not_power_off(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
     guest = GuestDouble()
     with pytest.raises(ImageError, match=r"did not power itself off: QEMU still runs after 7 s") as caught:
         attempt(guest)
@@ -147,14 +147,14 @@ def test_a_guest_that_does_not_power_off_is_no_source_of_a_disk(attempt: Callabl
     assert guest.closed
 
 
-def test_a_guest_that_never_answers_is_told_with_the_last_error(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
+def test_a_guest_that_never_answers_is_reported_with_the_last_error(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
     guest = GuestDouble()
     guest.ready = lambda: False
     with pytest.raises(ImageError, match=r"(?s)acceptance boot failed: the guest answered no command.*connection refused"):
         attempt(guest)
 
 
-def test_what_is_wrong_is_listed(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
+def test_failed_checks_are_listed(attempt: Callable[[GuestDouble], StubbornMachine]) -> None:
     guest = GuestDouble()
     guest.limits["MaxShellsPerUser"] = 30
     guest.asked["vbs"] = 2

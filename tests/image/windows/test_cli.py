@@ -49,7 +49,7 @@ def test_the_checkout_s_windows_recipes_are_known_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_windows_image_that_is_not_built_is_told_with_the_command_that_builds_it(iso: Path, name: str) -> None:
+def test_a_missing_windows_image_is_reported_with_the_command_that_builds_it(iso: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="is not built yet") as caught:
         existing_image(name)
     assert f"lab image build {name} --iso PATH" in caught.value.hint
@@ -84,7 +84,7 @@ def test_options_of_windows_are_refused_for_the_free_guest(iso: Path, option: tu
     assert f"{option[0]}: only for Windows images" in str(result.exception)
 
 
-def test_a_wrong_file_and_a_missing_edition_are_told_whatever_the_machine_can(
+def test_a_wrong_file_and_a_missing_edition_are_reported_on_any_host(
     iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order, "probe_accelerators", lambda _cache: NO_KVM)
@@ -101,7 +101,7 @@ def test_a_wrong_file_and_a_missing_edition_are_told_whatever_the_machine_can(
     assert nothing_was_begun(tmp_path)
 
 
-def test_a_machine_without_kvm_is_refused_unless_the_user_has_hours(
+def test_a_host_without_kvm_is_refused_unless_the_user_allows_tcg(
     iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order, "probe_accelerators", lambda _cache: NO_KVM)
@@ -149,7 +149,9 @@ def test_what_was_asked_for_reaches_the_build(
     assert "lab run --guest windows-server-2022" in result.output
 
 
-def test_an_interrupt_is_told_and_is_no_verdict_on_a_driver(iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_reported_and_is_no_verdict_on_a_driver(
+    iso: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_arguments: Any, **_options: Any) -> None:
         raise KeyboardInterrupt
 

@@ -80,7 +80,7 @@ WINLOGON = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon"
         (attribute("image", {"kd_entry": ""}), "kernel debugger's boot entry"),
     ],
 )
-def test_each_wrong_answer_is_told(recipe: WindowsRecipeFile, change: Callable[[GuestDouble], None], name: str) -> None:
+def test_each_wrong_answer_is_reported(recipe: WindowsRecipeFile, change: Callable[[GuestDouble], None], name: str) -> None:
     guest = GuestDouble()
     change(guest)
     failed = gather(guest, recipe, thumbprints=("ab12",)).failed
@@ -88,7 +88,7 @@ def test_each_wrong_answer_is_told(recipe: WindowsRecipeFile, change: Callable[[
     assert "Secret-1" not in str(failed)
 
 
-def test_several_page_files_are_parted(recipe: WindowsRecipeFile) -> None:
+def test_several_page_files_are_separated(recipe: WindowsRecipeFile) -> None:
     guest = GuestDouble()
     registry(rf"{MANAGER}\Memory Management", "PagingFiles", r"C:\pagefile.sys 4608 4608\0D:\pagefile.sys 1 1")(guest)
     assert gather(guest, recipe).failed == ()
@@ -97,7 +97,7 @@ def test_several_page_files_are_parted(recipe: WindowsRecipeFile) -> None:
 @pytest.mark.parametrize(
     ("status", "minutes", "ok"), [(1, 0, True), (1, 259200, True), (2, 14000, True), (5, 0, False), (0, 0, False)]
 )
-def test_a_licence_that_is_over_is_told_and_fails_no_build(
+def test_an_expired_licence_is_reported_and_fails_no_build(
     recipe: WindowsRecipeFile, status: int, minutes: int, ok: bool
 ) -> None:
     guest = GuestDouble()
@@ -115,7 +115,7 @@ def test_a_guest_without_secure_boot_s_key_is_one_with_a_bios(recipe: WindowsRec
 
 
 @pytest.mark.parametrize("answer", ["", "no json", "[1]", "Get-CimInstance : Access denied"])
-def test_an_answer_that_is_no_json_is_quoted(recipe: WindowsRecipeFile, answer: str) -> None:
+def test_an_answer_that_is_not_json_is_quoted(recipe: WindowsRecipeFile, answer: str) -> None:
     guest = GuestDouble()
     guest.asked = answer
     with pytest.raises(ImageError, match=r"acceptance\.ps1 of the new guest is not JSON") as caught:

@@ -29,7 +29,7 @@ from tests.image.windows.uefi.disk import efi_program, make_disk
 UP = "the UEFI stand-in is up"
 
 
-def test_the_pool_s_machine_is_that_of_setup_without_its_cds(make_image: MakeImage) -> None:
+def test_the_vm_of_a_guest_is_that_of_setup_without_its_cds(make_image: MakeImage) -> None:
     folder = make_image()
     spec = machine_spec(load_manifest(folder), folder, name="g", accelerator="kvm")
     argv = build_argv(spec)
@@ -58,7 +58,7 @@ def test_the_pool_s_machine_is_that_of_setup_without_its_cds(make_image: MakeIma
     assert spec.console == 0
 
 
-def test_what_a_lab_file_adds_comes_behind_all_that_windows_was_installed_on(make_image: MakeImage, tmp_path: Path) -> None:
+def test_devices_of_a_lab_file_come_after_those_of_the_installation(make_image: MakeImage, tmp_path: Path) -> None:
     """A controller that moved to another PCI address is another device to Windows."""
     folder = make_image()
     manifest = load_manifest(folder)
@@ -104,7 +104,7 @@ def test_the_debugger_is_chosen_by_the_disk(make_image: MakeImage) -> None:
         booted_as(manifest.model_copy(update={"debug": None}), "kd")
 
 
-def test_an_image_without_its_firmware_is_told(make_image: MakeImage) -> None:
+def test_an_image_without_its_firmware_is_reported(make_image: MakeImage) -> None:
     folder = make_image()
     (folder / files.FIRMWARE_VARS).unlink()
     with pytest.raises(ImageError, match=r"vars\.qcow2 is not in"):

@@ -28,7 +28,7 @@ def texts(image: health.ImageHealth, level: str) -> str:
     return "\n".join(finding.text for finding in image.findings if finding.level == level)
 
 
-def test_a_sound_image_is_told_as_one(cache: Path, make_image: MakeImage) -> None:
+def test_a_sound_image_is_reported_as_sound(cache: Path, make_image: MakeImage) -> None:
     make_image()
     image = examine(cache, verify=True)
     assert image.level == "ok"
@@ -49,7 +49,7 @@ def test_a_sound_image_is_told_as_one(cache: Path, make_image: MakeImage) -> Non
         (-5, "broken", "ended on 2030-05-27"),
     ],
 )
-def test_the_end_of_the_licence_is_told_two_weeks_ahead(
+def test_the_end_of_the_licence_is_reported_two_weeks_before(
     cache: Path, make_image: MakeImage, days: int, level: str, said: str
 ) -> None:
     make_image(evaluation_expires=NOW + datetime.timedelta(days=days))
@@ -58,7 +58,7 @@ def test_the_end_of_the_licence_is_told_two_weeks_ahead(
     assert said in texts(image, level)
 
 
-def test_the_end_of_a_certificate_is_told_two_weeks_ahead(cache: Path, make_image: MakeImage) -> None:
+def test_the_end_of_a_certificate_is_reported_two_weeks_before(cache: Path, make_image: MakeImage) -> None:
     folder = make_image()
     record = load_record(folder)
     soon = record.certificates[0].model_copy(update={"expires": NOW + datetime.timedelta(days=3)})
@@ -92,7 +92,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
         (write("credentials.json", "{}"), "no credentials.json that can be read"),
     ],
 )
-def test_what_is_missing_is_named(cache: Path, make_image: MakeImage, damage: Callable[[Path], None], said: str) -> None:
+def test_missing_files_are_named(cache: Path, make_image: MakeImage, damage: Callable[[Path], None], said: str) -> None:
     damage(make_image())
     image = examine(cache)
     assert image.level == "broken"
@@ -156,7 +156,7 @@ def test_an_image_that_lacks_a_file_is_built_again(make_image: MakeImage, name: 
 
 
 @pytest.mark.parametrize(("checkout_key", "force"), [(None, True), ("of before", False)])
-def test_the_remedy_is_not_a_build_that_finds_the_image_up_to_date(
+def test_the_hint_is_a_build_that_really_builds(
     cache: Path, make_image: MakeImage, checkout_key: str | None, force: bool
 ) -> None:
     changes = {"evaluation_expires": NOW} | ({"checkout_key": checkout_key} if checkout_key else {})
@@ -166,7 +166,7 @@ def test_the_remedy_is_not_a_build_that_finds_the_image_up_to_date(
     assert all(("--iso PATH --force" in hint) is force for hint in hints)
 
 
-def test_what_an_interrupted_build_left_is_told_with_its_size(cache: Path) -> None:
+def test_leftovers_of_an_interrupted_build_are_reported_with_their_size(cache: Path) -> None:
     base = images_dir(cache)
     left, busy = base / ".windows-11-k.00000001.tmp", base / ".windows-11-k.00000002.tmp"
     for folder in (left, busy):

@@ -102,7 +102,7 @@ def test_an_iso_is_hashed_once(iso: Path, tmp_path: Path) -> None:
     assert iso_hash(iso, Recorder(), cache=tmp_path) == digest
 
 
-def test_an_iso_for_other_machines_is_refused(tmp_path: Path, iso: Path) -> None:
+def test_an_iso_for_another_processor_is_refused(tmp_path: Path, iso: Path) -> None:
     arm = wim_xml(SERVER).replace("<ARCH>9".encode("utf-16-le"), "<ARCH>12".encode("utf-16-le"))
     file = write_iso(tmp_path / "arm.iso", {"sources/install.wim": wim(arm)})
     with pytest.raises(ConfigError, match="for arm64 processors"):
@@ -120,7 +120,7 @@ def test_a_wrong_product_key_is_refused_and_not_quoted(tmp_path: Path, text: str
     assert str(caught.value).startswith(f"{file}: the product key is not ")
 
 
-def test_why_a_product_key_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_the_reason_for_an_unreadable_product_key_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"{tmp_path}: cannot be read: Is a directory"):
         read_product_key(tmp_path)
 

@@ -130,7 +130,7 @@ def assert_failed(bench: Bench, error: InstallError) -> None:
     assert (bench.logs / "serial0.log").is_file()
 
 
-def test_an_installation_tells_its_story_and_hands_over_a_disk(bench: Bench) -> None:
+def test_an_installation_records_its_events_and_returns_a_disk(bench: Bench) -> None:
     progress = Recorder()
     result = bench.install(Mode.GOOD, progress=progress)
     told = story(list(result.events))
@@ -182,7 +182,7 @@ def test_without_a_key_the_missed_prompt_is_named(bench: Bench) -> None:
     assert_failed(bench, caught.value)
 
 
-def test_a_hang_is_found_and_told_with_stage_and_screen_shot(bench: Bench) -> None:
+def test_a_hang_is_found_and_reported_with_stage_and_screen_shot(bench: Bench) -> None:
     with pytest.raises(InstallStalled, match="no reset, console output or disk write") as caught:
         bench.install(Mode.HANG, replace(BUDGETS, stall_s=3))
     error = caught.value
@@ -202,7 +202,7 @@ def test_restarts_for_ever_are_counted(bench: Bench) -> None:
     assert_failed(bench, caught.value)
 
 
-def test_a_failed_stage_is_told_with_its_reason(bench: Bench) -> None:
+def test_a_failed_stage_is_reported_with_its_reason(bench: Bench) -> None:
     with pytest.raises(StageFailed, match="stage oobe failed in the guest: no such account") as caught:
         bench.install(Mode.FAIL)
     # The guest was given the time to power off by itself.
@@ -225,7 +225,7 @@ def test_a_disk_that_is_never_written_to_is_named(bench: Bench) -> None:
     assert_failed(bench, caught.value)
 
 
-def test_the_whole_has_a_deadline(bench: Bench) -> None:
+def test_the_whole_installation_has_a_deadline(bench: Bench) -> None:
     with pytest.raises(InstallStalled, match="did not end within 4 s") as caught:
         bench.install(Mode.HANG, replace(BUDGETS, total_s=4))
     assert_failed(bench, caught.value)
@@ -242,7 +242,7 @@ def test_ctrl_c_leaves_nothing_but_the_logs(bench: Bench) -> None:
     assert "specialize start" in story(bench.events())
 
 
-def test_the_death_of_qemu_is_told_with_its_signal(bench: Bench) -> None:
+def test_the_death_of_qemu_is_reported_with_its_signal(bench: Bench) -> None:
     def murder() -> None:
         (victim,) = bench.qemus()
         os.kill(victim.pid, signal.SIGKILL)
@@ -268,14 +268,14 @@ def test_the_disk_of_a_failed_installation_can_be_kept(bench: Bench) -> None:
     assert [path.name for path in bench.work.iterdir()] == ["disk.qcow2.failed"]
 
 
-def test_a_wrong_argument_is_told_in_qemus_words(bench: Bench) -> None:
+def test_a_wrong_argument_is_reported_in_qemus_words(bench: Bench) -> None:
     plan = replace(bench.plan(Mode.GOOD), extra=("-device", "no-such-device"))
     with pytest.raises(InstallEnded, match="no-such-device") as caught:
         install(plan, bench.logs, progress=Recorder(), budgets=BUDGETS)
     assert_failed(bench, caught.value)
 
 
-def test_a_host_disk_that_fills_up_is_told_as_such(bench: Bench) -> None:
+def test_a_host_disk_that_fills_up_is_reported_as_such(bench: Bench) -> None:
     plan = bench.plan(Mode.GOOD)
     rules = bench.folder / "full.conf"
     rules.write_text('[inject-error]\nevent = "write_aio"\nerrno = "28"\n', encoding="ascii")
@@ -287,7 +287,7 @@ def test_a_host_disk_that_fills_up_is_told_as_such(bench: Bench) -> None:
     assert_failed(bench, caught.value)
 
 
-def test_too_little_space_is_told_before_the_start(bench: Bench) -> None:
+def test_too_little_space_is_reported_before_the_start(bench: Bench) -> None:
     with pytest.raises(HostDiskFull, match="GiB free"):
         bench.install(Mode.GOOD, replace(BUDGETS, min_free_bytes=1 << 60))
     bench.assert_nothing_left()

@@ -40,7 +40,7 @@ def plan(tmp_path: Path) -> InstallPlan:
     )
 
 
-def test_the_machine_has_only_devices_that_windows_brings_drivers_for(plan: InstallPlan) -> None:
+def test_the_vm_has_only_devices_that_windows_has_drivers_for(plan: InstallPlan) -> None:
     argv = build_argv(install_machine(plan))
     devices = [argv[index + 1] for index, item in enumerate(argv) if item == "-device"]
     assert devices == [
@@ -210,7 +210,7 @@ def good_end(script: Script) -> None:
     script.power_off()
 
 
-def test_a_good_end_hands_over_the_disk_and_the_firmwares_variables(plan: InstallPlan) -> None:
+def test_a_successful_installation_returns_the_disk_and_the_firmwares_variables(plan: InstallPlan) -> None:
     result = follow(plan, Script({70: good_end}))
     assert result.disk.is_file()
     assert result.firmware_vars == result.log_dir / "vars.fd"
@@ -219,7 +219,7 @@ def test_a_good_end_hands_over_the_disk_and_the_firmwares_variables(plan: Instal
     assert result.duration_s == 70
 
 
-def test_an_exit_that_is_seen_before_its_event_is_a_good_end(plan: InstallPlan) -> None:
+def test_an_exit_that_is_seen_before_its_event_is_a_success(plan: InstallPlan) -> None:
     def gone(script: Script) -> None:
         script.say("LAB done ok")
         script.alive = False
@@ -236,7 +236,7 @@ def test_the_first_write_ends_the_pressing_of_keys(plan: InstallPlan) -> None:
     assert script.commands.count("send-key") == 3
 
 
-def test_a_paused_machine_means_a_full_disk(plan: InstallPlan) -> None:
+def test_a_paused_vm_means_a_full_disk(plan: InstallPlan) -> None:
     def full(script: Script) -> None:
         script.answers["query-status"] = {"status": "io-error"}
         script.event("STOP")
@@ -267,7 +267,7 @@ def test_an_internal_error_of_the_virtual_cpu_ends_it(plan: InstallPlan) -> None
     failing(plan, Script({10: broken}), InstallEnded, "internal error")
 
 
-def test_a_monitor_that_is_late_is_not_the_end(plan: InstallPlan) -> None:
+def test_a_late_answer_of_the_monitor_is_not_an_error(plan: InstallPlan) -> None:
     def late(script: Script) -> None:
         script.answers["query-blockstats"] = TransportError("no answer within 10 s")
 
@@ -289,7 +289,7 @@ def test_a_bad_exit_code_after_the_marker_is_no_success(plan: InstallPlan) -> No
     failing(plan, script, InstallEnded, "exit code 1")
 
 
-def test_a_missing_cd_is_told_before_anything_is_made(plan: InstallPlan) -> None:
+def test_a_missing_cd_is_reported_before_anything_is_made(plan: InstallPlan) -> None:
     plan.windows_iso.unlink()
     with pytest.raises(ImageError, match=r"there is no file .*windows\.iso"):
         follow(plan, Script({}))

@@ -37,7 +37,7 @@ def test_a_stage_line_is_found(text: str, line: StageLine) -> None:
 @pytest.mark.parametrize(
     "text", ["", "LAB", "LAB done", "SLAB done ok", "lab done ok", "LABdone ok", "LAB 1 2", "LAB  done ok"]
 )
-def test_other_lines_are_none(text: str) -> None:
+def test_other_lines_are_not_stage_lines(text: str) -> None:
     assert parse_stage(text) is None
 
 
@@ -86,7 +86,7 @@ def test_the_event_log_is_readable_while_it_grows_and_after_a_cut(tmp_path: Path
     assert load_events(log.file) == log.events
 
 
-def test_each_sign_of_life_winds_the_watchdog_up() -> None:
+def test_each_sign_of_life_restarts_the_watchdog() -> None:
     watch = InstallWatch(BUDGETS)
     watch.on_output(90)
     assert watch.problem(189) is None

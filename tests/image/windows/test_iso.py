@@ -72,7 +72,7 @@ def test_another_iso_names_what_it_has(tmp_path: Path, name: str) -> None:
     assert name.split("/")[0] in caught.value.message
 
 
-def test_a_split_image_is_told(tmp_path: Path) -> None:
+def test_a_split_image_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"split install\.swm"):
         inspect_iso(write_iso(tmp_path / "w.iso", {"sources/install.swm": b"x"}))
 
@@ -82,7 +82,7 @@ def test_a_repacked_joliet_iso_is_fine(tmp_path: Path) -> None:
     assert len(inspect_iso(path).editions) == 3
 
 
-def test_install_wim_that_is_none(tmp_path: Path) -> None:
+def test_an_install_wim_that_is_not_a_wim_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not a WIM file"):
         inspect_iso(write_iso(tmp_path / "w.iso", {"sources/install.wim": b"PK" * 200}))
 
@@ -151,13 +151,13 @@ def test_a_missing_edition_lists_what_is_there() -> None:
     assert all(name in caught.value.message for name in SERVER)
 
 
-def test_two_images_of_one_name_are_no_choice() -> None:
+def test_two_images_of_one_name_are_refused() -> None:
     editions = parse_editions(wim_xml(["A", "A"]), file="x")
     with pytest.raises(ConfigError, match=r"2 images with the name 'A'"):
         choose_edition(editions, ("A",), file="x")
 
 
-def test_hash_tells_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashing_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(iso_module, "_CHUNK", 1000)
     path = tmp_path / "w.iso"
     path.write_bytes(bytes(2500))

@@ -78,7 +78,7 @@ def test_tags_are_spelled_as_windows_does(tag: str, as_windows: str) -> None:
     assert spelled(tag) == as_windows
 
 
-def test_an_iso_that_tells_no_language_is_taken(tmp_path: Path) -> None:
+def test_an_iso_without_a_language_is_accepted(tmp_path: Path) -> None:
     check(iso_of(tmp_path, xml(), lang_ini=b"\xff\xfe\0no ini at all"))
 
 
@@ -103,7 +103,7 @@ def test_another_processor_is_refused() -> None:
         check_iso(iso, Edition(1, NAME, arch="arm64"), windows_recipe("windows-11"))
 
 
-def test_it_is_refused_before_the_machine_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_refused_before_the_host_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def probed(_cache: object) -> None:
         raise AssertionError("it is too late")
 

@@ -97,7 +97,7 @@ def errors(node: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", windows_names())
-def test_the_cd_is_read_back_as_it_was_meant(name: str, tmp_path: Path) -> None:
+def test_the_cd_is_read_back_unchanged(name: str, tmp_path: Path) -> None:
     files = payload_files(recipe_of(name), b"<answer/>\r\n", parts())
     iso = write_payload(tmp_path / "payload.iso", files)
     found = read_back(iso)

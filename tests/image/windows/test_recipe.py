@@ -83,7 +83,7 @@ def test_an_error_names_file_key_and_line(tmp_path: Path, more: str, key: str, s
         ("name: windows-10", "name: windows-7", "as the folder is named"),
     ],
 )
-def test_what_does_not_fit_together(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_keys_that_contradict_each_other_are_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_recipe(write(tmp_path, GOOD.replace(old, new)))
     assert said in str(caught.value)

@@ -286,7 +286,7 @@ def test_a_session_whose_reader_has_stopped_can_be_interrupted(
         assert "standard output is incomplete: its reader has stopped" in errors
 
 
-def test_a_target_that_runs_already_is_woken_and_learnt_to_know(
+def test_a_target_that_runs_already_is_woken_and_joined(
     serve: Callable[[Callable[[socket.socket], None]], Served],
 ) -> None:
     target = StubbornTarget(INITIAL_ID | 1, INITIAL_ID | 1)
@@ -340,7 +340,7 @@ def test_a_capture_from_standard_input_is_readable_for_people() -> None:
         (("control", "missing.ctl", "wake"), 10, "`wake` is the old name of `announce`"),
     ],
 )
-def test_bad_input_is_named(arguments: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
+def test_wrong_input_is_named(arguments: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
     process = lab_kd(*arguments, cwd=tmp_path, stdin=subprocess.DEVNULL)
     _, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == code
@@ -348,7 +348,7 @@ def test_bad_input_is_named(arguments: tuple[str, ...], code: int, message: str,
     assert "Traceback" not in errors.decode()
 
 
-def test_a_raw_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_raw_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "kd.raw").write_bytes(b"precious")
     process = lab_kd("attach", "--socket", tmp_path / "no.sock", "--raw", tmp_path / "kd.raw", "--wait", "0")
     _, errors = process.communicate(timeout=DEADLINE_S)

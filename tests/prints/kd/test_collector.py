@@ -63,7 +63,7 @@ def pair() -> Iterator[Pair]:
     made.rest()
 
 
-def test_a_target_is_answered_although_nobody_takes_the_records(pair: Pair) -> None:
+def test_a_target_is_answered_even_if_the_records_are_not_read(pair: Pair) -> None:
     pair.collector.start()
     target, sent = Target(), b""
     for number in range(50):
@@ -80,7 +80,7 @@ def test_a_target_is_answered_although_nobody_takes_the_records(pair: Pair) -> N
     assert pair.collector.next(0) is None
 
 
-def test_what_a_target_said_before_it_closed_its_port_is_read_to_the_end(pair: Pair) -> None:
+def test_packets_before_the_port_was_closed_are_read_to_the_end(pair: Pair) -> None:
     target, count = Target(), 5000
     pair.port.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
     said = b"".join(target.print(b"%d\n" % number) for number in range(count))
@@ -96,7 +96,7 @@ def test_what_a_target_said_before_it_closed_its_port_is_read_to_the_end(pair: P
     assert records[-1].complete
 
 
-def test_a_fault_of_the_lab_is_told_as_one(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_lab_is_reported_as_such(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "tick", lambda *_: 1 / 0)
     monkeypatch.setattr(Session, "finish", lambda *_: 1 / 0)
     pair.collector.start()
@@ -113,7 +113,7 @@ def test_a_session_that_is_stopped_ends_incomplete(pair: Pair) -> None:
     assert end == End(time=end.time, reason="enough", complete=False)
 
 
-def test_a_bug_of_ours_is_a_gap_and_the_target_is_answered_all_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_the_lab_is_a_gap_and_the_target_is_still_answered(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     real = wire.parse_debug_io
     monkeypatch.setattr(wire, "parse_debug_io", lambda data: 1 / 0 if b"bug" in data else real(data))
     pair.collector.start()
@@ -128,7 +128,7 @@ def test_a_bug_of_ours_is_a_gap_and_the_target_is_answered_all_the_same(pair: Pa
     assert "ZeroDivisionError" in str(records[0])
 
 
-def test_packets_are_sent_again_although_the_line_is_never_silent(pair: Pair) -> None:
+def test_packets_are_sent_again_even_if_the_line_is_never_silent(pair: Pair) -> None:
     now = [0.0]
     pair.collector._clock = lambda: now[0]
     pair.collector.start()
@@ -145,7 +145,7 @@ def test_packets_are_sent_again_although_the_line_is_never_silent(pair: Pair) ->
     assert [(packet.kind, packet.payload) for packet in found] == [(STATE_MANIPULATE, first.payload)]
 
 
-def test_a_port_behind_a_long_path_is_found(tmp_path: Path) -> None:
+def test_a_port_with_a_long_path_is_found(tmp_path: Path) -> None:
     folder = tmp_path / ("a" * 60) / ("b" * 60)
     folder.mkdir(parents=True)
     listener = socket.socket(socket.AF_UNIX)
@@ -161,7 +161,7 @@ def test_a_port_behind_a_long_path_is_found(tmp_path: Path) -> None:
             assert accepted.recv(10) == b"hello"
 
 
-def test_a_collector_tells_when_its_guest_may_become_a_snapshot_and_breaks_in(pair: Pair, tmp_path: Path) -> None:
+def test_a_collector_reports_when_a_snapshot_is_possible_and_breaks_in(pair: Pair, tmp_path: Path) -> None:
     server = ControlServer(tmp_path / "ctl", pair.collector)
     control = CollectorControl(tmp_path / "ctl")
     pair.collector.start()
@@ -189,7 +189,7 @@ def test_a_collector_tells_when_its_guest_may_become_a_snapshot_and_breaks_in(pa
 
 
 @pytest.mark.parametrize("question", [b"\n", b"[]\n", b'{"do": "dance"}\n', b'{"do": ["x"]}\n'])
-def test_questions_that_are_none_are_said_to_be(question: bytes, pair: Pair, tmp_path: Path) -> None:
+def test_invalid_requests_are_refused(question: bytes, pair: Pair, tmp_path: Path) -> None:
     server = ControlServer(tmp_path / "ctl", pair.collector)
     pair.collector.start()
     with connect_unix(tmp_path / "ctl") as connection:
@@ -198,7 +198,7 @@ def test_questions_that_are_none_are_said_to_be(question: bytes, pair: Pair, tmp
     server.close()
 
 
-def test_questions_about_a_session_that_is_over_are_refused(pair: Pair, tmp_path: Path) -> None:
+def test_requests_about_a_session_that_has_ended_are_refused(pair: Pair, tmp_path: Path) -> None:
     server = ControlServer(tmp_path / "ctl", pair.collector)
     pair.collector.start()
     pair.port.close()

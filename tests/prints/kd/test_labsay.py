@@ -58,7 +58,7 @@ def labsay(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("labsay " + "x" * 510, "x" * 510 + "\n"),
     ],
 )
-def test_it_says_what_stands_behind_its_name_as_one_text(labsay: Path, line: str, said: str) -> None:
+def test_it_prints_its_arguments_as_one_text(labsay: Path, line: str, said: str) -> None:
     done = subprocess.run([labsay], env={"COMMAND_LINE": line}, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, said)
 

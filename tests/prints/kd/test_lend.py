@@ -79,7 +79,7 @@ def texts(records: list[AnyRecord]) -> list[bytes]:
     return [record.raw for record in records if isinstance(record, Print)]
 
 
-def test_every_print_is_recorded_whoever_answers_it(lab: Lab) -> None:
+def test_every_print_is_recorded_while_the_port_is_lent(lab: Lab) -> None:
     lab.print(b"one")
     assert lab.kernel.next().kind == ACKNOWLEDGE
     debugger = lab.debugger()
@@ -115,7 +115,7 @@ def test_every_print_is_recorded_whoever_answers_it(lab: Lab) -> None:
     ]
 
 
-def test_a_stop_is_the_debuggers_and_one_that_it_leaves_standing_is_continued(lab: Lab) -> None:
+def test_the_debugger_handles_stops_and_one_that_it_leaves_is_continued(lab: Lab) -> None:
     lab.print(b"one")
     lab.kernel.next()
     debugger = lab.debugger()
@@ -148,7 +148,7 @@ def test_taking_it_back_cuts_the_debugger_off(lab: Lab) -> None:
     assert not lab.control.status().borrowed
 
 
-def test_a_debugger_comes_by_the_unix_socket_as_well(lab: Lab, tmp_path: Path) -> None:
+def test_a_debugger_can_use_the_unix_socket(lab: Lab, tmp_path: Path) -> None:
     lab.control.request("lend")
     with connect_unix(tmp_path / DEBUGGER_SOCKET) as debugger:
         debugger.sendall(BREAK_IN)

@@ -26,7 +26,7 @@ def check_bugcheck(live: Live) -> None:
     assert told[5]["code"] == 0x80000003
 
 
-def test_a_bugcheck_is_told_and_held_at_its_first_break(target: Path, tmp_path: Path) -> None:
+def test_a_bugcheck_is_reported_and_held_at_its_first_break(target: Path, tmp_path: Path) -> None:
     with attached(target, tmp_path, "scenario=bugcheck") as live:
         wait_for(lambda: live.of("exception"), "the break behind the bugcheck")
         live.machine.kill()

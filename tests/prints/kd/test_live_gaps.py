@@ -44,7 +44,7 @@ def test_prints_that_the_target_gave_up_are_marked_by_a_gap(target: Path, tmp_pa
     assert after == [b"KDTARGET: Refreshing KD connection\n", *lines(count)[back:]]
 
 
-def test_a_host_that_stood_still_until_the_target_gave_up_wakes_it_and_marks_the_gap(target: Path, tmp_path: Path) -> None:
+def test_a_host_that_was_suspended_until_the_target_gave_up_wakes_it_and_marks_the_gap(target: Path, tmp_path: Path) -> None:
     # Four tries instead of a kernel's twenty: QEMU's port takes some 280 bytes that nobody reads, which are six of these
     # packets, and then stops its guest in the middle of the next one.
     count = 3000
@@ -64,7 +64,7 @@ def test_a_host_that_stood_still_until_the_target_gave_up_wakes_it_and_marks_the
     assert live.prints == [*lines(given_up + 1), *lines(count)[back:]]
 
 
-def test_what_is_printed_while_no_host_is_attached_is_a_gap_for_the_next_one(
+def test_prints_without_an_attached_host_are_a_gap_for_the_next_one(
     target: Path, tmp_path: Path, figure: Callable[[str, object], None]
 ) -> None:
     """QEMU throws away what goes to a socket without a client, and 20 tries of a kernel are over within a second."""
@@ -95,7 +95,7 @@ def test_what_is_printed_while_no_host_is_attached_is_a_gap_for_the_next_one(
     assert records.index(prints[0]) > next(at for at, record in enumerate(records) if record["kind"] == "gap")
 
 
-def test_a_host_that_stood_still_for_long_says_so_even_where_nothing_is_lost(
+def test_a_long_suspension_of_the_host_is_reported_even_without_losses(
     target: Path, tmp_path: Path, figure: Callable[[str, object], None]
 ) -> None:
     stop_s = float(os.environ.get("LAB_KD_STOP_S", "12"))

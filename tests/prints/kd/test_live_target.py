@@ -49,7 +49,7 @@ def test_no_print_of_a_flood_is_lost(target: Path, tmp_path: Path) -> None:
     assert [record["raw"] for record in decoded if record["kind"] == "print"] == [record["raw"] for record in prints]
 
 
-def test_no_print_of_a_flood_is_lost_while_the_reader_stands_still_for_five_seconds(
+def test_no_print_of_a_flood_is_lost_while_the_reader_pauses_for_five_seconds(
     target: Path, tmp_path: Path, figure: Callable[[str, object], None]
 ) -> None:
     count = int(os.environ.get("LAB_KD_PRINTS", "8000"))
@@ -73,7 +73,7 @@ def test_no_print_of_a_flood_is_lost_while_the_reader_stands_still_for_five_seco
     figure("sent_again", int(again[1]))
 
 
-def test_a_host_that_stands_still_for_five_seconds_loses_nothing(target: Path, tmp_path: Path) -> None:
+def test_a_host_that_is_suspended_for_five_seconds_loses_nothing(target: Path, tmp_path: Path) -> None:
     count = 3000
     with attached(target, tmp_path, f"scenario=flood count={count}") as live:
         wait_for(lambda: len(live.of("print")) > count // 10, "a tenth of the prints")
@@ -123,7 +123,7 @@ def test_everything_that_waits_for_the_host_is_answered(target: Path, tmp_path: 
     assert live.report.count("int3 ") == 1
 
 
-def test_a_boots_print_source_follows_a_real_port_and_leaves_a_kept_guest_its_debugger(target: Path, tmp_path: Path) -> None:
+def test_a_boots_print_source_follows_a_real_port_and_a_detached_guest_keeps_its_debugger(target: Path, tmp_path: Path) -> None:
     count = 3000
     spec = VmSpec(
         name="kd-target",

@@ -46,7 +46,7 @@ def test_a_full_disk_delays_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert "No space left" in said[0]
 
 
-def test_a_disk_that_stays_full_behind_the_end_of_the_session_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_stays_full_after_the_session_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch, room=4)
     disk.more_after = -1
     writer = PatientWriter(1, "kd.raw", ended=lambda: disk.now > 100, wait=disk.wait, clock=lambda: disk.now)
@@ -56,7 +56,7 @@ def test_a_disk_that_stays_full_behind_the_end_of_the_session_is_told(monkeypatc
     assert 100 + PATIENCE_S <= disk.now < 102 + PATIENCE_S
 
 
-def test_a_reader_that_stopped_does_not_keep_a_session_that_is_over() -> None:
+def test_a_reader_that_stopped_does_not_delay_the_end_of_a_session() -> None:
     out, into = os.pipe()
     now = [0.0]
 
@@ -85,7 +85,7 @@ def test_a_slow_reader_of_a_pipe_gets_everything() -> None:
     os.close(out)
 
 
-def test_a_background_writer_writes_in_order_and_says_at_its_end_what_it_could_not(tmp_path: Path) -> None:
+def test_a_background_writer_writes_in_order_and_reports_losses_at_its_end(tmp_path: Path) -> None:
     with (tmp_path / "raw").open("wb", buffering=0) as file:
         background = BackgroundWriter(PatientWriter(file.fileno(), "raw", ended=lambda: True))
         for number in range(100):

@@ -96,7 +96,7 @@ def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_collector_goes_on_without_its_owner_until_its_machine_ends(tmp_path: Path) -> None:
+def test_a_collector_runs_without_its_owner_until_its_vm_ends(tmp_path: Path) -> None:
     count = 8000
     with owner(tmp_path, "detached", f"scenario=flood count={count}") as owned:
         wait_for(lambda: len(owned.prints) > 200, "the first prints")
@@ -111,7 +111,7 @@ def test_a_collector_goes_on_without_its_owner_until_its_machine_ends(tmp_path: 
         assert not (owned.folder / "kd.ctl").exists()
 
 
-def test_an_owner_that_is_killed_takes_its_machine_along_and_no_process_is_left(tmp_path: Path) -> None:
+def test_killing_the_owner_ends_its_vm_and_leaves_no_process(tmp_path: Path) -> None:
     with owner(tmp_path, "owned", "scenario=flood count=1000000") as owned:
         wait_for(lambda: len(owned.prints) > 200, "the first prints")
         owned.kill()

@@ -11,7 +11,7 @@ from tests.prints.kd.fake_target import X86_INT3_PC, exception_payload, load_pay
 from tests.prints.kd.wire import Wire
 
 
-def test_a_target_that_gave_up_is_woken_until_it_talks_and_its_new_ids_are_the_gap() -> None:
+def test_a_target_that_gave_up_is_woken_and_its_new_ids_are_a_gap() -> None:
     w = Wire()
     w.feed(w.target.print(b"0"))
     w.feed(w.target.print(b"1") * GIVES_UP_AFTER)
@@ -26,7 +26,7 @@ def test_a_target_that_gave_up_is_woken_until_it_talks_and_its_new_ids_are_the_g
     assert not [record for record in w.session.take_records() if isinstance(record, Gap)]
 
 
-def test_a_target_that_goes_on_after_twenty_tries_had_not_given_up() -> None:
+def test_a_target_that_continues_after_twenty_tries_had_not_given_up() -> None:
     w = Wire()
     w.feed(w.target.print(b"0") * GIVES_UP_AFTER + w.target.print(b"1"))
     w.session.finish()
@@ -47,14 +47,14 @@ def test_a_target_that_gave_up_and_is_never_heard_again_is_a_gap() -> None:
     assert [record.kind for record in ended.session.take_records()] == ["gap"]
 
 
-def test_a_stop_that_is_told_over_and_over_is_not_a_target_that_gave_up() -> None:
+def test_a_stop_that_is_repeated_is_not_a_target_that_gave_up() -> None:
     w = Wire()
     w.feed(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")) * GIVES_UP_AFTER)
     assert w.pass_time(BREAK_IN_S) != BREAK_IN
     assert w.kinds() == ["gap", "exception"]
 
 
-def test_a_host_that_stood_still_says_so_and_wakes_its_target() -> None:
+def test_a_host_that_was_suspended_reports_it_and_wakes_its_target() -> None:
     w = Wire()
     w.session.stood_still(60.0, w.now)
     w.feed(w.target.print(b"1"))
@@ -70,7 +70,7 @@ def test_a_host_that_stood_still_says_so_and_wakes_its_target() -> None:
     assert w.pass_time(BREAK_IN_S) == b""
 
 
-def test_what_a_kernel_printed_while_nobody_was_attached_is_a_gap_for_the_host_that_comes() -> None:
+def test_prints_without_an_attached_host_are_a_gap_for_the_next_host() -> None:
     """The kernel gives up within a second, and drops its prints from then on: a new host began as if nothing had been."""
     stop = exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")
     w = Wire()
@@ -84,7 +84,7 @@ def test_what_a_kernel_printed_while_nobody_was_attached_is_a_gap_for_the_host_t
     assert w.kinds() == ["gap", "exception", "print"]
 
 
-def test_a_kernel_that_is_met_in_mid_stream_has_a_gap_ahead_of_its_first_print() -> None:
+def test_joining_a_running_kernel_gives_a_gap_before_its_first_print() -> None:
     w = Wire()
     w.feed(data_packet(DEBUG_IO, INITIAL_ID, print_payload(b"1")))
     w.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, print_payload(b"2")))

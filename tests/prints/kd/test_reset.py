@@ -51,14 +51,14 @@ def packets(data: bytes) -> list[Packet]:
     return [item for item in Framer().feed(data) if isinstance(item, Packet)]
 
 
-def test_a_reset_of_an_earlier_host_in_the_port_costs_nothing() -> None:
+def test_a_reset_of_an_earlier_host_in_the_port_loses_nothing() -> None:
     target, session = StubbornTarget(), Session()
     records = play(boot(target), target, session, before=RESET_PACKET)
     assert kinds(records) == {"print": 6, "load": 6}
     assert session.generation == 0
 
 
-def test_what_was_sent_to_wake_a_target_that_only_boots_is_harmless() -> None:
+def test_a_wake_up_of_a_target_that_still_boots_is_harmless() -> None:
     session = Session()
     for _ in range(3):
         session.break_in()
@@ -69,7 +69,7 @@ def test_what_was_sent_to_wake_a_target_that_only_boots_is_harmless() -> None:
     assert session.generation == 0
 
 
-def test_a_late_answer_to_our_reset_is_no_new_boot_and_both_sides_come_to_rest() -> None:
+def test_a_late_answer_to_our_reset_is_not_a_new_boot() -> None:
     session = Session()
     session.reset(0.0)
     first = session.take_output()
@@ -81,7 +81,7 @@ def test_a_late_answer_to_our_reset_is_no_new_boot_and_both_sides_come_to_rest()
     assert RESET_PACKET not in target.input
 
 
-def test_a_boot_long_after_a_reset_that_a_running_target_dropped_is_one() -> None:
+def test_a_boot_long_after_a_dropped_reset_is_a_boot() -> None:
     session = Session()
     session.feed(data_packet(DEBUG_IO, INITIAL_ID | SYNC, print_payload(b"1")), 0.0)
     session.reset(0.0)
@@ -108,7 +108,7 @@ def test_a_reset_while_a_print_is_on_its_way_records_it_once() -> None:
 @pytest.mark.parametrize("expected_id", BOTH_IDS)
 @pytest.mark.parametrize("send_id", BOTH_IDS)
 @pytest.mark.parametrize("what", ["print", "load", "breakpoint", "prompt", "file", "answer"])
-def test_a_host_that_meets_a_target_in_mid_stream_goes_on_with_it(what: str, send_id: int, expected_id: int) -> None:
+def test_a_host_can_join_a_running_target(what: str, send_id: int, expected_id: int) -> None:
     target, session = StubbornTarget(send_id, expected_id), Session()
     ways: dict[str, Callable[[], Run]] = {
         "print": partial(target.print, b"first"),
@@ -130,7 +130,7 @@ def test_a_host_that_meets_a_target_in_mid_stream_goes_on_with_it(what: str, sen
     assert target.told_to_step == ([(X86_INT3_PC + 1) & 0xFFFFFFFF] if what in ("breakpoint", "answer") else [])
 
 
-def test_prints_of_a_target_met_in_mid_stream_need_no_reset() -> None:
+def test_prints_of_a_running_target_need_no_reset() -> None:
     session = Session()
     session.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, print_payload(b"1")), 0.0)
     session.feed(data_packet(DEBUG_IO, INITIAL_ID, print_payload(b"2")), 0.0)
@@ -148,7 +148,7 @@ def test_a_fork_answers_at_once_with_the_id_that_it_was_given() -> None:
     ]
 
 
-def test_a_target_that_answers_no_reset_is_answered_by_a_guess_in_the_end() -> None:
+def test_a_target_that_answers_no_reset_gets_a_guessed_id() -> None:
     session, now = Session(), 0.0
     session.feed(data_packet(FILE_IO, INITIAL_ID, b"\0" * 64), now)
     assert not session.idle
@@ -162,7 +162,7 @@ def test_a_target_that_answers_no_reset_is_answered_by_a_guess_in_the_end() -> N
 
 
 @pytest.mark.parametrize("expected_id", BOTH_IDS)
-def test_a_stop_that_is_held_is_held_and_released_whatever_the_ids_were(expected_id: int) -> None:
+def test_a_held_stop_is_released_whatever_the_ids_were(expected_id: int) -> None:
     target, session = StubbornTarget(INITIAL_ID | 1, expected_id), Session(StopPolicy(breakpoint="hold"))
     with pytest.raises(AssertionError, match="wait for each other"):
         play(target.breakpoint(X86_INT3_PC), target, session)
@@ -185,7 +185,7 @@ def test_a_stop_that_is_held_is_held_and_released_whatever_the_ids_were(expected
     assert len(target.told_to_step) == 1
 
 
-def test_a_bugcheck_that_is_told_again_behind_a_reset_is_the_same_stop() -> None:
+def test_a_bugcheck_that_is_repeated_after_a_reset_is_the_same_stop() -> None:
     session = Session(StopPolicy(bugcheck="continue"))
     session.feed(data_packet(DEBUG_IO, 0x80800800, print_payload(BUGCHECK)), 0.0)
     stop = exception_payload(0x80000003, X86_INT3_PC, "x86")
@@ -201,7 +201,7 @@ def test_a_bugcheck_that_is_told_again_behind_a_reset_is_the_same_stop() -> None
     assert session.held
 
 
-def test_a_capture_with_resets_tells_each_packet_once() -> None:
+def test_a_capture_with_resets_gives_each_packet_once() -> None:
     one, two = print_payload(b"1"), print_payload(b"2")
     decoder = CaptureDecoder()
     records = decoder.feed(
@@ -220,7 +220,7 @@ def test_a_capture_with_resets_tells_each_packet_once() -> None:
     assert kinds(decoder.feed(RESET_PACKET) + decoder.finish()) == {"gap": 1}
 
 
-def test_a_break_in_that_lies_in_the_port_of_a_booting_target_is_no_trouble() -> None:
+def test_a_break_in_in_the_port_of_a_booting_target_is_harmless() -> None:
     target, session = StubbornTarget(), Session()
     run = in_turn(partial(boot, target), partial(target.breakpoint, X86_INT3_PC), partial(boot, target))
     records = play(run, target, session, before=BREAK_IN)

@@ -95,7 +95,7 @@ def test_a_print_instead_of_the_acknowledgement_means_that_the_packet_was_read()
     assert go.id == INITIAL_ID | 1
 
 
-def test_text_outside_of_packets_is_told_when_its_sender_pauses_or_when_it_is_much() -> None:
+def test_text_outside_of_packets_is_reported_after_a_pause_or_a_limit() -> None:
     w = Wire()
     w.feed(b"SeaBIOS\r\n")
     w.pass_time(STALE_S / 2)
@@ -160,7 +160,7 @@ def test_the_very_same_first_packet_again_is_no_gap() -> None:
     assert w.kinds() == ["print"]
 
 
-def test_a_session_goes_on_where_a_snapshot_left_it() -> None:
+def test_a_session_continues_from_the_state_of_a_snapshot() -> None:
     w = Wire()
     w.feed(w.target.print(b"1"))
     assert w.session.idle
@@ -180,13 +180,13 @@ def test_a_session_is_not_idle_while_anything_is_under_way() -> None:
     assert not w.session.idle
 
 
-def test_a_session_met_in_mid_stream_takes_the_first_packet_whatever_its_id() -> None:
+def test_a_session_that_joins_accepts_the_first_packet_with_any_id() -> None:
     w = Wire()
     assert w.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, Target().print(b"1")[16:-1])) == ACK1
     assert w.kinds() == ["gap", "print"]
 
 
-def test_a_first_packet_that_was_sent_twice_before_anybody_listened_is_answered() -> None:
+def test_a_first_packet_that_was_sent_twice_before_the_host_came_is_answered() -> None:
     w = Wire()
     load = w.target.stop(load_payload(b"ntoskrnl.exe"))
     sent = w.sent(load + load)
@@ -196,7 +196,7 @@ def test_a_first_packet_that_was_sent_twice_before_anybody_listened_is_answered(
     assert w.kinds() == ["load"]
 
 
-def test_the_same_first_packet_behind_its_answer_is_a_new_boot() -> None:
+def test_the_same_first_packet_after_its_answer_is_a_new_boot() -> None:
     w = Wire()
     load = w.target.stop(load_payload(b"ntoskrnl.exe"))
     w.sent(load)
@@ -229,7 +229,7 @@ def test_a_packet_that_comes_again_and_again_inside_of_one_that_was_cut_short_is
     assert [record.raw for record in w.records if isinstance(record, Print)] == [b"1"]
 
 
-def test_a_command_string_is_told_by_its_words() -> None:
+def test_a_command_string_is_recorded_with_its_text() -> None:
     w = Wire()
     w.feed(w.target.stop(command_payload()))
     [note] = w.records
@@ -252,12 +252,12 @@ def test_a_fork_takes_a_packet_that_is_not_the_one_before_its_snapshot() -> None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"receive": 1, "send": 2}', '{"receive": null, "send": "x"}'])
-def test_ids_that_are_none_are_refused(text: str) -> None:
+def test_invalid_ids_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         SessionIds.from_json(text)
 
 
-def test_a_session_that_heard_nothing_hands_on_that_anything_may_come() -> None:
+def test_a_session_without_packets_saves_that_any_id_may_come() -> None:
     ids = SessionIds.from_json(Session().ids.to_json())
     w = Wire(ids=ids)
     w.target.print(b"0")

@@ -113,7 +113,7 @@ def test_every_kind_of_record_has_its_place(following: Following) -> None:
     ]
 
 
-def test_a_marker_is_said_in_the_guest_and_comes_back_in_its_place(following: Following) -> None:
+def test_a_marker_is_printed_in_the_guest_and_comes_back_in_order(following: Following) -> None:
     following.write(Print(time=1.0, cpu=0, raw=b"before\n"))
     following.wait(1)
     assert following.source.mark("t-0", timeout=DEADLINE_S) == 2
@@ -130,7 +130,7 @@ def test_a_marker_that_does_not_come_is_named(following: Following) -> None:
     assert "Debug Print Filter" in caught.value.hint
 
 
-def test_a_guest_that_cannot_be_told_is_named(following: Following) -> None:
+def test_a_guest_that_cannot_print_a_marker_is_named(following: Following) -> None:
     def refuse(_text: str) -> None:
         raise TransportError("no answer on port 5985")
 
@@ -139,7 +139,7 @@ def test_a_guest_that_cannot_be_told_is_named(following: Following) -> None:
         following.source.mark("t-0", timeout=0.05)
 
 
-def test_a_kernel_that_stands_is_not_asked_for_a_marker_until_it_goes_on(following: Following) -> None:
+def test_a_stopped_kernel_is_not_asked_for_a_marker_until_it_continues(following: Following) -> None:
     following.write(HELD, Note(time=1.0, text="stands"))
     following.wait(2)
     with pytest.raises(EvidenceLost, match="debugger does not continue it"):
@@ -150,7 +150,7 @@ def test_a_kernel_that_stands_is_not_asked_for_a_marker_until_it_goes_on(followi
     following.source.mark("t-1", timeout=DEADLINE_S)
 
 
-def test_a_guest_that_stops_while_it_is_told_says_why(following: Following) -> None:
+def test_a_guest_that_stops_during_a_marker_reports_why(following: Following) -> None:
     def stop(_text: str) -> None:
         following.write(HELD)
         raise TransportError("the connection was reset")
@@ -160,7 +160,7 @@ def test_a_guest_that_stops_while_it_is_told_says_why(following: Following) -> N
         following.source.mark("t-0", timeout=DEADLINE_S)
 
 
-def test_an_end_with_the_machine_loses_nothing(following: Following) -> None:
+def test_an_end_together_with_the_vm_loses_nothing(following: Following) -> None:
     following.write(Print(time=1.0, cpu=0, raw=b"last\n"), END)
     following.alive = False
     assert [type(record) for record in following.wait(2)] == [PrintRecord, NoteRecord]
@@ -185,7 +185,7 @@ def test_a_record_that_is_cut_off_is_a_gap(following: Following) -> None:
     assert isinstance(following.wait(2)[1], GapRecord)
 
 
-def test_a_line_that_is_no_record_is_a_gap(following: Following) -> None:
+def test_an_invalid_record_line_is_a_gap(following: Following) -> None:
     with following.path.open("ab") as file:
         file.write(b"Traceback (most recent call last):\n")
     [gap] = following.wait(1)

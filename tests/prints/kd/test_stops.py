@@ -52,7 +52,7 @@ def test_registers_that_are_not_of_this_stop_are_not_changed() -> None:
     assert [record.action for record in w.records if isinstance(record, ExceptionStop)] == ["step", "hold"]
 
 
-def test_registers_that_are_refused_leave_a_stop_that_is_told_as_held() -> None:
+def test_a_stop_whose_registers_are_refused_is_reported_as_held() -> None:
     w = Wire()
     w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")))
     w.sent(w.target.packet(STATE_MANIPULATE, reply(wire.GET_CONTEXT, context("x86", X86_INT3_PC))))
@@ -72,7 +72,7 @@ def test_an_answer_that_is_too_short_is_noted_and_the_session_goes_on(size: int)
     assert w.feed(w.target.print(b"1")) == ACK0
 
 
-def test_words_of_a_bugcheck_with_a_number_that_is_none_are_a_print() -> None:
+def test_a_bugcheck_text_with_an_invalid_number_is_a_print() -> None:
     for text in (
         b"*** Fatal System Error: 0x" + b"f" * 3700 + b" (0x1,0x2,0x3,0x4)\n",
         b"*** Fatal System Error: 0x1 (0x1,0x2,0x" + b"f" * 3700 + b",0x4)\n",
@@ -142,7 +142,7 @@ def test_a_breakpoint_that_comes_back_for_ever_is_held() -> None:
 
 
 @pytest.mark.parametrize("garbage", [0x10, 0x23, 0x33])
-def test_an_x86_stop_is_one_whatever_lies_behind_its_shorter_report(garbage: int) -> None:
+def test_an_x86_stop_is_recognized_whatever_follows_its_shorter_report(garbage: int) -> None:
     w = Wire()
     payload = bytearray(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86"))
     struct.pack_into("<HHHH", payload, 232, garbage, 0x2B, 0x2B, 0x53)
@@ -150,7 +150,7 @@ def test_an_x86_stop_is_one_whatever_lies_behind_its_shorter_report(garbage: int
     assert ask.payload == wire.get_context(0, "x86")
 
 
-def test_an_x64_stop_is_one_whatever_its_instructions_look_like() -> None:
+def test_an_x64_stop_is_recognized_whatever_its_instructions_are() -> None:
     w = Wire()
     payload = bytearray(exception_payload(wire.STATUS_BREAKPOINT, X64_INT3_PC, "x64"))
     struct.pack_into("<HHHH", payload, 220, 0x08, 0x23, 0x23, 0x30)
@@ -158,7 +158,7 @@ def test_an_x64_stop_is_one_whatever_its_instructions_look_like() -> None:
     assert ask.payload == wire.get_context(0, "x64")
 
 
-def test_a_kernel_that_takes_registers_only_in_pieces_is_stepped_too() -> None:
+def test_a_kernel_that_accepts_registers_only_in_parts_is_stepped_too() -> None:
     w = Wire()
     _, ask = w.sent(w.target.stop(exception_payload(wire.STATUS_BREAKPOINT, X64_INT3_PC, "x64")))
     w.feed(control_packet(ACKNOWLEDGE, ask.id))
@@ -227,7 +227,7 @@ def test_another_processor_may_print_in_the_middle_of_a_bugcheck() -> None:
         ),
     ],
 )
-def test_bugchecks_of_both_widths_are_known_wherever_their_text_is_cut(text: bytes, parameters: tuple[int, ...]) -> None:
+def test_bugchecks_of_both_widths_are_recognized_wherever_their_text_is_cut(text: bytes, parameters: tuple[int, ...]) -> None:
     for cut in range(1, len(text)):
         w = Wire()
         w.feed(w.target.print(b"(/ntoskrnl/ke/bug.c:1069) *** about (to) say more\n"))

@@ -160,7 +160,7 @@ def test_half_a_surrogate_pair_does_not_spoil_the_print(formatter: Formatter) ->
 
 
 @pytest.mark.parametrize("room", [0, 1, 5, 9, 10, 11])
-def test_what_does_not_fit_is_counted_and_not_written(formatter: Formatter, room: int) -> None:
+def test_text_that_does_not_fit_is_counted_and_not_written(formatter: Formatter, room: int) -> None:
     printed, count = formatter.narrow(b"%s-%05d", b"four", 12, room=room)
     assert (printed, count) == (b"four-00012"[:room], 10)
     assert formatter.wide("%S-%05d", b"four", 12, room=room) == ("four-00012"[:room], 10)
@@ -177,7 +177,7 @@ def test_floating_point_is_noticed(formatter: Formatter, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["", "%", "%%f", "%df", "%wZ fg", "%5", "100% fine"[:4], "%I64d e"])
-def test_what_only_looks_like_floating_point_is_none(formatter: Formatter, form: str) -> None:
+def test_text_that_looks_like_floating_point_is_accepted(formatter: Formatter, form: str) -> None:
     assert not formatter.has_float(form)
 
 
@@ -210,7 +210,7 @@ def test_any_format_without_text_ends_and_stays_in_its_room(formatter: Formatter
     formatter.wide(form, *([1] * 40), room=room)
 
 
-def test_wide_text_beyond_ascii_is_said_to_be_unlike_nts(formatter: Formatter) -> None:
+def test_wide_text_beyond_ascii_is_marked_as_unlike_nt(formatter: Formatter) -> None:
     """Windows converts it to its code page, at PASSIVE_LEVEL; here it is UTF-8. Bytes are printed as they are, as there."""
     assert formatter.unlike_nt(b"%ws|%d", "\u8bfb", 7)
     assert formatter.unlike_nt(b"%wZ", unicode_string("\u00e9"))

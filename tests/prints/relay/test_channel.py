@@ -79,7 +79,7 @@ def test_a_connection_that_was_kept_and_broke_is_opened_anew_once() -> None:
 
 
 @pytest.mark.parametrize("error", [TransportError("no answer"), GuestHung("too late")])
-def test_a_guest_that_does_not_answer_is_told_as_it_is(error: Exception) -> None:
+def test_the_error_of_a_guest_that_does_not_answer_is_passed_on(error: Exception) -> None:
     connection = Connection([error])
     with pytest.raises(type(error)):
         marker(connection).write("t-1", 5)
@@ -106,7 +106,7 @@ def test_a_relay_that_refuses_is_lost_evidence_with_its_reason(code: int, stderr
     assert hint in caught.value.hint
 
 
-def test_a_connection_to_a_dead_machine_is_left_alone() -> None:
+def test_a_connection_to_a_dead_vm_is_not_closed_politely() -> None:
     connection = Connection([ended(0)])
     relay = marker(connection, alive=False)
     relay.write("t-1", 5)
@@ -129,7 +129,7 @@ def manifest() -> ImageManifest:
     )
 
 
-def test_a_manifest_with_the_relay_gives_its_machine_the_port_and_the_source_its_log(
+def test_a_manifest_with_the_relay_gives_its_vm_the_port_and_the_source_its_log(
     manifest: ImageManifest, tmp_path: Path
 ) -> None:
     argv = build_argv(machine_spec(manifest, tmp_path, name="g", accelerator="tcg"))

@@ -54,7 +54,7 @@ def test_json_from_standard_input(app: typer.Typer, log: Path) -> None:
     ("content", "words"),
     [(b"", "has no record of the print relay"), (b"Linux version 6.1\n" * 99, "has no record"), (None, "cannot read")],
 )
-def test_a_file_of_something_else_is_refused(app: typer.Typer, tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_file_with_other_content_is_refused(app: typer.Typer, tmp_path: Path, content: bytes | None, words: str) -> None:
     file = tmp_path / "serial0.log"
     if content is not None:
         file.write_bytes(content)

@@ -46,7 +46,7 @@ def gaps(records: list[Record]) -> list[tuple[int, str]]:
     return [(record.missing, record.reason) for record in records if isinstance(record, GapRecord)]
 
 
-def test_a_print_has_all_that_the_relay_tells(relay: Relay) -> None:
+def test_a_print_has_all_that_the_relay_writes(relay: Relay) -> None:
     _, record = decode(relay.hello(), relay.say("读\n".encode(), time=15_000_000, cpu=2, component=101, level=3))
     assert record == PrintRecord(
         sequence=1,
@@ -61,7 +61,7 @@ def test_a_print_has_all_that_the_relay_tells(relay: Relay) -> None:
     )
 
 
-def test_marks_and_the_relays_own_words_are_no_prints(relay: Relay) -> None:
+def test_marks_and_the_relays_own_messages_are_not_prints(relay: Relay) -> None:
     records = decode(relay.hello(), relay.say(b"t-1", MARK, time=20_000_000), relay.say(b"", BYE), relay.say(b"?", 9))
     assert kinds(records) == ["note", "mark", "note", "note"]
     assert records[1] == MarkRecord(sequence=1, host_time=5.0, guest_time=2.0, token="t-1")
@@ -95,7 +95,7 @@ def test_a_record_that_lost_bytes_does_not_take_the_next_one_along(relay: Relay)
     assert kinds(records) == ["note", "gap", "print", "mark"]
 
 
-def test_bytes_of_somebody_else_are_a_note(relay: Relay) -> None:
+def test_foreign_bytes_are_a_note(relay: Relay) -> None:
     records = decode(b"SeaBIOS\n", relay.hello(), b"\xfeTAP is what I say\n", relay.say(b"print"))
     assert kinds(records) == ["note", "note", "note", "print"]
     assert isinstance(records[0], NoteRecord)
@@ -103,7 +103,7 @@ def test_bytes_of_somebody_else_are_a_note(relay: Relay) -> None:
     assert "no record is missing" in records[0].text
 
 
-def test_what_a_text_looks_like_makes_no_difference(relay: Relay) -> None:
+def test_a_text_that_looks_like_a_record_makes_no_difference(relay: Relay) -> None:
     inner = Relay(session=99)
     text = inner.hello() + inner.say(b"a print within a print")
     records = decode(relay.hello(), relay.say(text), relay.say(b"next"))
@@ -117,7 +117,7 @@ def test_a_log_that_begins_in_the_middle_is_a_gap(relay: Relay) -> None:
     assert gaps(decode(relay.say(b"x")))[0][0] == 41
 
 
-def test_a_fork_goes_on_where_its_template_stood(relay: Relay) -> None:
+def test_a_fork_continues_at_the_position_of_its_template(relay: Relay) -> None:
     decoder = RelayDecoder()
     decoder.feed(relay.hello() + relay.say(b"before the snapshot"))
     place = decoder.position
@@ -127,7 +127,7 @@ def test_a_fork_goes_on_where_its_template_stood(relay: Relay) -> None:
     assert gaps(decode(relay.say(b"in another fork"), resume=place))[0][0] == 4
 
 
-def test_a_guest_that_starts_again_is_a_gap(relay: Relay) -> None:
+def test_a_guest_that_restarts_is_a_gap(relay: Relay) -> None:
     reborn = Relay(session=2)
     records = decode(
         relay.hello(), relay.say(b"last words"), relay.say(b"cut off in the mid")[:-4], reborn.hello(), reborn.say(b"x")

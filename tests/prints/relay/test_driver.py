@@ -83,7 +83,7 @@ def load(kernel_and_driver: tuple[Arch, Path, Path], tmp_path: Path) -> Load:
     return run
 
 
-def test_a_life_of_the_driver(load: Load, kernel_and_driver: tuple[Arch, Path, Path]) -> None:
+def test_the_driver_loads_relays_and_unloads(load: Load, kernel_and_driver: tuple[Arch, Path, Path]) -> None:
     ran = load("prints=50")
     assert ran.answers("entry") == ["0"]
     assert "devices=1 links=1 callback=1" in ran.report
@@ -104,7 +104,7 @@ def test_a_life_of_the_driver(load: Load, kernel_and_driver: tuple[Arch, Path, P
     assert "unloaded" in describe(bye)
 
 
-def test_requests_that_are_none_are_refused(load: Load) -> None:
+def test_invalid_requests_are_refused(load: Load) -> None:
     ran = load()
     # A mark, a token with a blank, an empty one, one that is too long, another mark.
     assert ran.answers("mark") == ["0", "c000000d", "c000000d", "c000000d", "0"]
@@ -131,7 +131,7 @@ def test_a_kernel_of_nt_6_0_has_time_and_processor_too(load: Load) -> None:
         ("", False, "nothing answers at port 0xe9", NOT_CONNECTED),
     ],
 )
-def test_where_it_cannot_relay_it_says_so_once_and_stays_loadable(
+def test_a_driver_that_cannot_relay_reports_it_once_and_stays_loadable(
     load: Load, options: str, port: bool, words: str, status: str
 ) -> None:
     ran = load(options, port=port)

@@ -112,7 +112,7 @@ def test_processors_that_really_run_at_the_same_time_never_mix_their_bytes(targe
     assert cpus != sorted(cpus), "they did take turns"
 
 
-def test_without_the_lock_they_would(target: Path, tmp_path: Path) -> None:
+def test_without_the_lock_processors_mix_their_bytes(target: Path, tmp_path: Path) -> None:
     seen = boot(target, tmp_path, "count=5000 processors=2 lock=0", smp=2)
     # This is what the test before could have seen: torn records, each of which is noticed.
     assert len(seen.prints) < 10000
@@ -133,7 +133,7 @@ def test_prints_that_were_given_up_are_counted_where_they_are_missing(target: Pa
     assert (before.text, after.text) == ("cpu 0 line 00000099\n", "cpu 0 line 00000100\n")
 
 
-def test_what_others_write_to_the_port_costs_no_print(target: Path, tmp_path: Path) -> None:
+def test_foreign_bytes_at_the_port_lose_no_print(target: Path, tmp_path: Path) -> None:
     seen = boot(target, tmp_path, "count=300 noise=1")
     assert seen.texts(0) == lines(300)
     assert seen.gaps == []

@@ -59,7 +59,7 @@ def test_records_are_found_wherever_the_stream_is_cut(native: NativeRelay, frame
 
 
 @given(data=st.data(), frames=st.lists(FRAMES, min_size=1, max_size=6), at=st.lists(numbers(16), max_size=20))
-def test_no_intact_record_is_lost_among_bytes_that_are_none(
+def test_no_intact_record_is_lost_among_other_bytes(
     native: NativeRelay, data: st.DataObject, frames: list[Frame], at: list[int]
 ) -> None:
     def damaged() -> bytes:

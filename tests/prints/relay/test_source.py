@@ -72,7 +72,7 @@ def test_a_file_that_does_not_exist_yet_is_read_from_its_first_byte(guest: Guest
     assert relay.position == RelayPosition(1, 2)
 
 
-def test_a_marker_stands_behind_what_was_printed(guest: Guest, relay: RelayPrintSource) -> None:
+def test_a_marker_comes_after_earlier_prints(guest: Guest, relay: RelayPrintSource) -> None:
     guest.say(b"", HELLO)
     guest.say(b"before")
     position = relay.mark("t-1", timeout=30)
@@ -101,7 +101,7 @@ def test_a_relay_that_refuses_is_quoted_as_it_is(guest: Guest, relay: RelayPrint
         relay.mark("t-1", timeout=30)
 
 
-def test_close_reads_what_is_there_and_may_be_called_twice(guest: Guest, relay: RelayPrintSource) -> None:
+def test_close_reads_the_rest_and_may_be_called_twice(guest: Guest, relay: RelayPrintSource) -> None:
     guest.say(b"", HELLO)
     for number in range(1000):
         guest.say(b"%d" % number)
@@ -122,7 +122,7 @@ def test_a_log_that_ends_in_the_middle_of_a_record_is_a_gap(guest: Guest, relay:
     assert gap.missing == 1
 
 
-def test_a_fork_begins_where_its_template_stood(guest: Guest) -> None:
+def test_a_fork_begins_at_the_position_of_its_template(guest: Guest) -> None:
     guest.number = 7
     source = RelayPrintSource(guest.file, guest.mark, resume=RelayPosition(1, 7))
     source.start()
@@ -131,7 +131,7 @@ def test_a_fork_begins_where_its_template_stood(guest: Guest) -> None:
     assert [type(record).__name__ for record in source.records_since(0)] == ["MarkRecord"]
 
 
-def test_prints_that_are_missing_in_a_tests_window_are_that_tests(guest: Guest, relay: RelayPrintSource) -> None:
+def test_prints_that_are_missing_in_a_tests_window_count_for_that_test(guest: Guest, relay: RelayPrintSource) -> None:
     ledger = PrintLedger(relay, "g-1")
     guest.say(b"", HELLO)
     guest.say(b"at boot")
