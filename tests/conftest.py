@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-# An example that takes long says something about the machine, not about the code: no test here is timed.
+# An example that takes long depends on the host, not on the code: no test here measures time.
 hypothesis.settings.register_profile("lab", deadline=None)
 hypothesis.settings.load_profile("lab")
 
@@ -19,7 +19,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(autouse=True, scope="session")
 def _locks_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests, and what they start, wait for no run that goes on beside them on this machine."""
+    """Tests, and what they start, do not wait for other runs on this host."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_LOCKS", str(tmp_path_factory.mktemp("locks")))
         yield
@@ -27,7 +27,7 @@ def _locks_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
-    """A test that leaves a handler, a level or a filter on the lab's logger changes what the tests behind it see."""
+    """Restore the lab's logger: a handler, a level or a filter that a test leaves changes what later tests see."""
     logger = logging.getLogger("lab")
 
     def state() -> tuple[list[logging.Handler], int, bool, list[object]]:
@@ -43,7 +43,7 @@ def _log_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _console_signals() -> Iterator[None]:
-    """What tests start can be interrupted, also where the tests themselves run in the background.
+    """Make processes of tests interruptible, even if the tests themselves run in the background.
 
     A shell starts a background job with SIGINT and SIGQUIT ignored, and nohup one with SIGHUP; every child inherits that, and a
     shell among them cannot even trap them: a test that waits for such a trap would wait for ever.

@@ -3,7 +3,7 @@
 Three kinds of text, listed by the module that has them:
 
 - Messages: every text in the code that has words in it, except docstrings and regular expressions. That is more than the
-  arguments of errors, so that no text is missed that is put together elsewhere.
+  arguments of errors, so that texts which are composed elsewhere are included.
 - What `lab … --help` and `pytest --help` say about commands and options, and the lab file's schema about keys.
 - The words in the templates of the HTML page.
 

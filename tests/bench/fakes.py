@@ -1,4 +1,4 @@
-"""A context whose guests, clock and forks are made up, and measures that say what they are told to."""
+"""A context with simulated guests, clock and forks, and measures with given results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.simulated import SimulatedSource
 
 
 class TickingClock:
-    """Every look at it takes a second."""
+    """Each reading takes a second."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -29,7 +29,7 @@ class TickingClock:
 
 @dataclass
 class FakeForks:
-    """Forks of the simulated guest that wake in half a second each."""
+    """Forks of the simulated guest that resume in half a second each."""
 
     source: SimulatedSource
     snapshots: int = 0
@@ -111,7 +111,7 @@ class FakeContext:
 
 @dataclass
 class FakeMeasure:
-    """Ends as it is told to."""
+    """Ends as the test says."""
 
     name: str
     ends: Samples | BaseException
@@ -127,7 +127,7 @@ class FakeMeasure:
 
 
 class SilentProgress:
-    """Remembers its stages."""
+    """Records its stages."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
@@ -143,7 +143,7 @@ class SilentProgress:
 
 
 def series(key: str, *values: float, **changes: Any) -> Series:
-    """A series in seconds, unless told otherwise."""
+    """A series, in seconds by default."""
     given: dict[str, Any] = {"label": key, "unit": "s"}
     return Series(key=key, values=values, **(given | changes))
 

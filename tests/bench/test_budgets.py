@@ -1,4 +1,4 @@
-"""Budgets: the judgement, and what a check fails by."""
+"""Budgets: the judgement, and which of them make a check fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The terminal's table and the picture: what they must say, whatever came from outside."""
+"""The terminal's table and the picture: what they must show, with any text from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running measures: errors become rows, an interrupt ends the bench in good order, and what is written is what was found."""
+"""Running measures: errors become rows, an interrupt ends the bench cleanly, and the files contain the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overhead's watch: what counts as the guest's time, and that it sees a real session's calls."""
+"""The stopwatch of the overhead: what counts as the guest's time, and that it sees the calls of a real session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest_plugins = ["pytester"]
 
 
 class Clock:
-    """Stands still unless it is moved."""
+    """Moves only when the test moves it."""
 
     def __init__(self) -> None:
         self.now = 0.0

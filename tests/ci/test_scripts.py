@@ -85,7 +85,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def set_up(checkout: Path) -> subprocess.CompletedProcess[str]:
-    """Run the script with a Python whose venvs hold a pip that says what it was asked for, and fails."""
+    """Run the script with a Python whose venvs have a pip that prints its arguments, and fails."""
     tools = checkout.parent / "tools"
     tools.mkdir(exist_ok=True)
     python = tools / "python"

@@ -11,7 +11,7 @@ import pytest
 from lab.guest.win32 import lookup
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What stands for a value in a quoted message.
+#: Placeholders for a value in a quoted message.
 _VALUE = re.compile(r"…|\b(?:N|NAME|TEST|DATE)\b")
 #: A message with fewer letters of its own would match nearly everything.
 _LETTERS = 3
@@ -46,7 +46,7 @@ def messages_of_the_code() -> list[re.Pattern[str]]:
 
 
 def said(quote: str, messages: list[re.Pattern[str]]) -> bool:
-    """Whether the lab can say what is quoted."""
+    """Whether the lab can print the quoted text."""
     windows = re.fullmatch(r"(\d+) \((ERROR_\w+)\)", quote)
     if windows:
         return lookup(int(windows[1])).name == windows[2]

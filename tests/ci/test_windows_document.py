@@ -30,7 +30,7 @@ def commands() -> list[str]:
 
 
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
-    """The command that the words begin with, and the words behind its name. The library's own classes are private to it."""
+    """The command that the words begin with, and the words after its name. The library's own classes are private to it."""
     command: Any = typer.main.get_command(app)
     while words and hasattr(command, "commands"):
         assert words[0] in command.commands, f"there is no command {words[0]}"
@@ -39,7 +39,7 @@ def command_of(words: list[str]) -> tuple[Any, list[str]]:
 
 
 def check(line: str) -> None:
-    """The command and all its options are known; what comes behind a bare -- is the guest's."""
+    """The command and all its options are known; what comes after a bare -- is for the guest."""
     words = shlex.split(line.removeprefix("time ").replace("\\", "\\\\"))
     words = words[1 : words.index("--")] if "--" in words else words[1:]
     command, words = command_of(words)

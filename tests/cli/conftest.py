@@ -93,7 +93,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
 
 @pytest.fixture
 def child(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeChild]:
-    """Let a stand-in run instead of pytest."""
+    """Run a double instead of pytest."""
     suite(GREEN)
 
     def install(

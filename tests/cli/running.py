@@ -1,4 +1,4 @@
-"""What tests of `lab run` have in common: the command, a suite, and a stand-in for pytest."""
+"""Common parts of the tests of `lab run`: the command, a suite, and a double of pytest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(folder: Path) -> RunReport:
 
 
 class FakeChild:
-    """Takes pytest's place: writes down the given verdicts and ends with the given code."""
+    """A double of pytest: writes the given verdicts and ends with the given code."""
 
     def __init__(
         self, end: ChildEnd, verdicts: Sequence[Verdict] = (), collected: int = 0, stopped_by: Literal["", "stop"] = ""

@@ -1,4 +1,4 @@
-"""A command that is printed works as it stands, from where its reader is."""
+"""A command that is printed works without changes, from the reader's current folder."""
 
 from __future__ import annotations
 

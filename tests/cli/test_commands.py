@@ -1,4 +1,4 @@
-"""The list of commands, by which a module is imported only when one of its commands is wanted."""
+"""The list of commands, so that a module is imported only when one of its commands is used."""
 
 from __future__ import annotations
 

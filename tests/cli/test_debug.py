@@ -1,4 +1,4 @@
-"""`lab debug`: what gdb is told, and wrong words."""
+"""`lab debug`: the commands for gdb, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_windows_guests_port_is_lent_until_the_debugger_leaves(
     left = threading.Event()
 
     def debugger() -> None:
-        """Comes when the port is offered, says a byte, and leaves when the command has seen it."""
+        """Connects when the port is offered, sends a byte, and disconnects when the command has seen it."""
         control = CollectorControl(tmp_path / CONTROL_SOCKET)
         with socket.create_connection(("127.0.0.1", control.request("lend").port), 20) as port:
             port.sendall(BREAK_IN)

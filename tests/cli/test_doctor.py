@@ -70,7 +70,7 @@ def test_missing_tools_come_with_the_command_that_installs_them(app: typer.Typer
 
 
 def test_an_installation_without_its_data_is_not_ready(app: typer.Typer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It said "Ready" of a wheel that held no recipe."""
+    """It called a wheel without recipes "Ready"."""
     lacking = replace(found(), missing_data=("driver/relay/driver.yaml",))
     code, text = run(app, monkeypatch, lacking)
     assert code == 1

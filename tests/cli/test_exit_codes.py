@@ -1,7 +1,7 @@
 """Every row of exit codes and verdicts that needs no guest of its own, by the `lab` command in a process of its own.
 
 The guests are simulated (tests/simulated.py); drivers are compiled, files are read, and pytest runs with its workers as always.
-Rows that only a real guest can show stand in tests/e2e/test_exit_codes.py.
+Rows that only a real guest can show are in tests/e2e/test_exit_codes.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lab.report.model import RunReport
 
 TESTS = Path(__file__).resolve().parents[1]
 
-#: The command with the image of the simulated guests in the place of a real one.
+#: The command with the image of the simulated guests instead of a real one.
 PROGRAM = f"""\
 import sys
 from pathlib import Path
@@ -79,7 +79,7 @@ MANIFEST = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row: what stands in the suite, what `lab run` gets, how it ends, and what is said about it."""
+    """One row: the suite, the arguments of `lab run`, how it ends, and its message."""
 
     code: int
     suite: str = ""
@@ -252,7 +252,7 @@ ROWS = {
     "product before test": Row(1, PRODUCT + MISTAKE + INFRA + SKIPPED),
     "test before infra": Row(4, MISTAKE + INFRA + PASSES),
     "infra before nothing": Row(10, INFRA + SKIPPED),
-    # what was left out on purpose is neither red nor green
+    # tests that were left out on purpose are neither red nor green
     "-x": Row(1, PRODUCT + PASSES, arguments=("-x",), verdicts={"product": 1}, said=("1 test was not run: stopping after 1",)),
     "-x in addopts": Row(
         1,

@@ -1,4 +1,4 @@
-"""`lab put` and `lab get` against the guest's own programs in this process: places, and nothing overwritten."""
+"""`lab put` and `lab get` against the guest's own programs in this process: paths, and nothing is overwritten."""
 
 from __future__ import annotations
 

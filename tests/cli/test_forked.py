@@ -1,4 +1,4 @@
-"""pytest in a fork of the command is what a pytest of its own would be."""
+"""pytest in a fork of the command behaves like a new pytest process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_it_is():
 
 
 def command(folder: Path, test: str, *arguments: str, before: str = "", after: str = "") -> tuple[list[Any], str]:
-    """Run a suite by a process that is no pytest; how its child ended, and all output."""
+    """Run a suite from a process that is not pytest; returns how its child ended, and all output."""
     program = _COMMAND.replace("BEFORE", before).replace("AFTER", after)
     (folder / "test_it.py").write_text(test, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
@@ -156,7 +156,7 @@ def test_reading_the_arguments_takes_nothing_from_standard_input(tmp_path: Path)
 
 
 def test_an_error_at_the_end_of_a_forked_pytest_is_reported(tmp_path: Path) -> None:
-    """It was swallowed: output that could not be written was missing without a word."""
+    """It was ignored: output that could not be written was missing without a message."""
     suite = """
 import atexit, sys, threading
 

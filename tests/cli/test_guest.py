@@ -71,7 +71,7 @@ def add(guests: DetachedGuests, name: str, tmp_path: Path) -> DetachedGuest:
 
 @pytest.fixture
 def transport(kept: DetachedGuests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTransport:
-    """The way into a guest `one`, which writes to both streams and ends with 7."""
+    """The transport of a guest `one`, whose commands write to both streams and end with 7."""
     add(kept, "one", tmp_path)
     fake = FakeTransport(lambda _command: (7, b"out\r\n\xff", b"err"))
     monkeypatch.setattr(guest_module, "open_detached", lambda _guest, _name: fake)

@@ -1,4 +1,4 @@
-"""Errors and signals at the command line: what is said, and which exit code comes of it."""
+"""Errors and signals at the command line: the message, and the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lab run --on`: what of the settings holds for a guest that is up."""
+"""`lab run --on`: the settings of a run on a guest that is up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Up:
     image_dir: Path
 
     def find(self, _name: str) -> Up:
-        """Be the only one."""
+        """The only guest."""
         return self
 
 

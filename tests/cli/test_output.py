@@ -1,4 +1,4 @@
-"""A reader that goes away, a full disk, a closed stream: no exit code comes from them."""
+"""A closed pipe, a full disk, a closed stream: none of them decides the exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.cli.child import run_child
 
 _MAIN = "from lab.cli.main import main; main()"
 
-#: A command in the place of `lab ps` that does what is said.
+#: A double of the command `lab ps` that does what a test says.
 _COMMAND = """
 import errno, sys
 import typer
@@ -39,7 +39,7 @@ def run(program: str, *arguments: str, stdout: Any = subprocess.PIPE, stderr: An
 
 
 def without_reader(program: str, *arguments: str) -> tuple[int, str]:
-    """Run a program whose output nobody reads."""
+    """Run a program whose output is not read."""
     source, end = os.pipe()
     os.close(source)
     try:

@@ -1,4 +1,4 @@
-"""`lab prints`: which guest or worker is meant, guests of a run one after the other, and what is told when there is none."""
+"""`lab prints`: which guest or worker is meant, guests of a run one after the other, and the errors when there is none."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_guest_that_is_up(up: Callable[[str, list[str]], DetachedGuest]) -> No
 def test_prints_missing_in_a_forks_file_are_reported(
     up: Callable[..., DetachedGuest], guests: DetachedGuests, tmp_path: Path
 ) -> None:
-    """What the template's drivers printed when they were loaded was missing without a word."""
+    """The prints of the template's drivers from their load were missing without a message."""
     up("booted", ["one"])
     assert lab("booted").stderr == ""
     up("fork", ["two"], template="wine-1234", loaded=("async", "sync"))

@@ -51,7 +51,7 @@ def test_a_red_test_is_named_with_the_command_that_tries_it_again(suite: Suite) 
         (["passed"], 3, 10),
         (["passed"], 0, 0),
         ([], 0, 5),  # not one test of the lab
-        ([], 4, 2),  # an option that nobody knows
+        ([], 4, 2),  # an unknown option
         ([], 5, 5),  # nothing collected
         ([], 3, 10),
         ([], -9, 10),
@@ -119,7 +119,7 @@ def test_a_log_that_cannot_be_opened_is_closed(tmp_path: Path) -> None:
 
 
 def test_output_from_before_the_log_is_in_the_log(tmp_path: Path) -> None:
-    """Warnings of a build that came before that of the image are told once, and there is no second time for the log."""
+    """Warnings of a build before that of the image are printed once, and not again for the log."""
     with open_log(tmp_path, tmp_path / "image", level="info", said=["lamp: lamp.c:3:12: warning: unused"]):
         pass
     assert "lamp.c:3:12: warning: unused" in (tmp_path / "lab.log").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Runs of `lab run` that do not reach their end: interrupted, killed, a worker that dies, a full disk."""
+"""Runs of `lab run` that end early: interrupted, killed, a worker that dies, a full disk."""
 
 from __future__ import annotations
 

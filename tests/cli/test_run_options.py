@@ -137,12 +137,12 @@ def test_wrong_usage_is_reported_before_anything_starts(
 
 
 def test_a_driver_is_read_and_built_before_an_image(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt key was told when the image was there, minutes later."""
+    """A misspelt key was reported after the build of the image, minutes later."""
     suite(GREEN)
     (tmp_path / "driver.yaml").write_text("name: kettle\nnonsense: 1\n", encoding="utf-8")
     order: list[str] = []
     monkeypatch.setattr(resolved, "ensure_image", lambda name, progress: order.append("image"))
-    monkeypatch.setattr(chosen_drivers, "builder_of", lambda image: None)  # whatever this machine has
+    monkeypatch.setattr(chosen_drivers, "builder_of", lambda image: None)  # whatever this host has
     result = lab("run", "--driver", str(tmp_path / "driver.yaml"))
     assert isinstance(result.exception, ConfigError)
     assert "nonsense" in str(result.exception)

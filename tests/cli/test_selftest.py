@@ -1,4 +1,4 @@
-"""`lab selftest`, with a run that a test plays."""
+"""`lab selftest`, with a double of the run."""
 
 from __future__ import annotations
 

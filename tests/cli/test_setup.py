@@ -14,7 +14,7 @@ from lab.toolchain.clang import Clang
 
 
 class Machine:
-    """Stands for apt and the image's build."""
+    """A double of apt and the image's build."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
         self.missing = missing

@@ -1,4 +1,7 @@
-"""`lab run --watch`: what a change reaches, what a round is given and shows, and wrong words. Rounds in a guest: e2e."""
+"""`lab run --watch`: what a change affects, the arguments and the screen of a round, and wrong arguments.
+
+Rounds in a guest: e2e.
+"""
 
 from __future__ import annotations
 
@@ -77,13 +80,13 @@ def test_changes_are_seen_by_time_and_size(project: Path) -> None:
 
 
 def test_files_found_by_a_build_are_not_changes(project: Path) -> None:
-    """The first build tells the headers: they were taken for changed ones, and a second round ran at once."""
+    """The first build finds the headers: they counted as changed, and a second round ran at once."""
     new = _watched(project)
     lamp = DriverFiles("lamp", frozenset({project / "drv/lamp.c"}))
     old = Watched(suites=new.suites, drivers=(lamp,), settings=new.settings)
     before, since = stamps_of(old), time.time() + 1
     assert changed_files(learned(before, old, new, since=since), stamps_of(new)) == []
-    # One that was written while the round was running is.
+    # A file that was written while the round was running is a change.
     os.utime(project / "inc/shared.h", (since + 5, since + 5))
     assert changed_files(learned(before, old, new, since=since), stamps_of(new)) == [project / "inc/shared.h"]
 
@@ -150,7 +153,7 @@ def test_a_manifest_that_is_broken_is_still_watched(tmp_path: Path) -> None:
 
 
 def test_the_manifests_of_a_set_are_watched(tmp_path: Path) -> None:
-    """Only `driver.yaml` was: the repair of another one of the folder was not seen, and the round's error stood for ever."""
+    """Only `driver.yaml` was watched: the repair of another manifest was not seen, and the round's error stayed for ever."""
     named = ["set/crane.driver.yaml", "set/winch.driver.yaml", "all/dock/pump.driver.yaml"]
     for name in named:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is a suite and what a value is pytest's to say; and its root folder is the suites', wherever the lab's own files are."""
+"""pytest decides what is a suite and what a value; its root folder is that of the suites, wherever the lab's files are."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_conftest_file_that_cannot_be_imported_is_the_tests_own_fault(options:
 
 @pytest.mark.parametrize("words", [[], ["suites"]])
 def test_a_conftest_file_that_cannot_be_imported_is_not_a_usage_error_without_options(options: Path, words: list[str]) -> None:
-    """Words without a dash are not asked about before the run."""
+    """Arguments without a dash are not read by pytest before the run."""
     (options / "suites" / "conftest.py").write_text("import no_such_module\n", encoding="utf-8")
     (options / "o").mkdir()
     result = lab(*words, "--out", "o")

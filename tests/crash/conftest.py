@@ -42,7 +42,7 @@ def dump32() -> bytes:
 
 @pytest.fixture
 def make_dump(tmp_path: Path) -> DumpMaker:
-    """Writes a dump of that many bits, with changed fields, and some pages behind the header."""
+    """Writes a dump of that many bits, with changed fields, and some pages after the header."""
 
     def make(bits: int = 64, **changes: int) -> Path:
         file = tmp_path / "MEMORY.DMP"

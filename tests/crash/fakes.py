@@ -1,4 +1,4 @@
-"""A machine whose monitor does what a test says, and a clock that only the test moves."""
+"""A VM whose monitor does what a test says, and a clock that only the test moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kernel says about its end."""
+"""Bugchecks as the kernel or QEMU reports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headers of kernel dumps, and files that are none."""
+"""Headers of kernel dumps, and files that are not dumps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_64_bit_dump(make_dump: DumpMaker) -> None:
     assert header.system_time == WHEN
     assert header.uptime == datetime.timedelta(seconds=125)
     assert (header.exception_code, header.exception_address) == (0x80000003, 0xFFFFF80212345678)
-    # The bytes that Windows did not set are no comment.
+    # Bytes that Windows did not set are not a comment.
     assert header.comment == ""
     assert header.file_size == 0x5000
     assert header.bugcheck is not None

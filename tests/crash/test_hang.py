@@ -1,4 +1,4 @@
-"""The ladder of a hang: what is saved, and that no broken step costs the following ones."""
+"""The ladder of a hang: what is saved, and that no broken step prevents the next ones."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MEMORY_MB = 32
 
 @pytest.fixture
 def spinning(tmp_path: Path) -> Iterator[VirtualMachine]:
-    """A machine whose guest spins already."""
+    """A VM whose guest spins already."""
     disk = tmp_path / "spin.raw"
     disk.write_bytes(SPIN.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
     spec = VmSpec(
@@ -51,7 +51,7 @@ def test_evidence_of_a_spinning_guest(spinning: VirtualMachine, tmp_path: Path) 
     with dump.open("rb") as stream:
         assert stream.read(4) == b"\x7fELF"
     assert dump.stat().st_size > MEMORY_MB << 20
-    # Why there is no Windows dump: the guest has no driver that hands its header over.
+    # Why there is no Windows dump: the guest has no driver that provides the header.
     assert "win-dmp: " in evidence.step("dump").detail
     assert not (tmp_path / "hang" / "hang.dmp").exists()
     assert evidence.step("nmi").ok
@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_made_is_refused_before_the_guest_is_stopped(spinn
 
 
 def test_many_dumps_in_a_row_are_all_whole(spinning: VirtualMachine, tmp_path: Path) -> None:
-    # QEMU reports a dump before it has cleaned up behind it; the failed win-dmp of each pair comes just before its elf.
+    # QEMU reports a dump before it has cleaned up after it; the failed win-dmp of each pair comes just before its elf.
     sizes = {dump_guest(spinning, tmp_path / f"{number}", timeout=60).size for number in range(20)}
     assert len(sizes) == 1
     spinning.pause()

@@ -1,4 +1,4 @@
-"""Dumps of a guest's memory, with a monitor that the test plays."""
+"""Dumps of a guest's memory, with a double of the monitor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of QEMU's events tell that a guest ended itself."""
+"""Which of QEMU's events show that a guest ended itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A guest that the toy transport reaches: runs the commands with the programs that stand in for the guest's."""
+"""A guest that the toy transport reaches: runs the commands with doubles of the guest's programs."""
 
 from __future__ import annotations
 

@@ -150,6 +150,6 @@ class Unfinished(PrintChannel):
 
 
 def test_a_channel_that_lacks_a_member_cannot_be_made() -> None:
-    """Its package is told when it is imported, and not in the middle of a run."""
+    """The error comes when its package is imported, and not in the middle of a run."""
     with pytest.raises(TypeError, match=r"abstract method '?read"):
         Unfinished()  # type: ignore[abstract]

@@ -64,7 +64,7 @@ def library() -> None:
 
 
 def relay(act: Callable[[], object]) -> object:
-    """Calls back, as code of the lab does that takes a function of the suite's."""
+    """Calls the suite back, as code of the lab does with a function of the suite."""
     return act()
 
 
@@ -129,7 +129,7 @@ def test_the_class_of_a_lab_error_counts_more_than_its_cause(chosen: LabError, o
 
 
 class Odd:
-    """A transport for its looks; it cannot be compared either."""
+    """An object that looks like a transport, and cannot be compared."""
 
     def __eq__(self, other: object) -> bool:
         raise ArithmeticError("which of my parts?")
@@ -266,7 +266,7 @@ def test_the_reason_contains_the_place_of_a_mistake() -> None:
 
 
 def timeout_plugin() -> Callable[[], object]:
-    """Something that fails a test from where pytest-timeout does."""
+    """A plugin that fails a test from the same file as pytest-timeout."""
     namespace: dict[str, Callable[[], object]] = {"pytest": pytest}  # type: ignore[dict-item]
     code = "def timer():\n    pytest.fail('Timeout (>1.0s) from pytest-timeout.')\n"
     exec(compile(code, "/venv/site-packages/pytest_timeout.py", "exec"), namespace)

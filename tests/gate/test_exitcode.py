@@ -1,4 +1,4 @@
-"""Exit codes: each verdict alone, every mixture, and pytest knowing better."""
+"""Exit codes: each verdict alone, every mixture, and what pytest reports beside them."""
 
 from __future__ import annotations
 

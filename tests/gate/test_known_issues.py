@@ -1,4 +1,4 @@
-"""Known issues: which test they name, until when, and which have had their day."""
+"""Known issues: which test they name, until when, and which entries are outdated."""
 
 from __future__ import annotations
 

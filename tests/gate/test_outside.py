@@ -1,4 +1,4 @@
-"""Verdicts of what no test's own window decides."""
+"""Verdicts outside of a test's own window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A privileged instruction in a guest without that privilege: whose fault it is."""
+"""Who is accused of a privileged instruction in a guest without that privilege."""
 
 from __future__ import annotations
 

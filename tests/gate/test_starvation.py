@@ -1,4 +1,4 @@
-"""A failure by time on a starved guest accuses no driver; everything else does."""
+"""A failure about time on a starved guest accuses no driver; every other failure does."""
 
 from __future__ import annotations
 

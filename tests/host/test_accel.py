@@ -14,7 +14,7 @@ from lab.host.process import Finished, run, run_quick
 
 
 class Runner:
-    """Plays QEMU: an answer, or an error, by accelerator; notes what was run."""
+    """A double of QEMU: an answer, or an error, by accelerator; records what was run."""
 
     def __init__(self, **answers: int | str | HostToolError) -> None:
         self.answers = answers
@@ -105,7 +105,7 @@ def test_a_change_of_the_device_or_a_broken_cache_file_means_a_new_probe(cache: 
 
 
 def test_results_of_another_version_of_the_probe_are_ignored(cache: Path, device: Path) -> None:
-    """A probe of an older lab took a KVM for usable that hangs with every kernel."""
+    """A probe of an older lab called a KVM usable that hangs with every kernel."""
     probe_accelerators(cache, runner=Runner(kvm=85, tcg=85), device=device)
     file = cache / "accelerators.json"
     saved = json.loads(file.read_text())

@@ -33,7 +33,7 @@ def test_a_wheel_has_its_own(tmp_path: Path) -> None:
 
 
 def test_missing_data_is_reported_with_a_command(tmp_path: Path) -> None:
-    """Any folder with a pyproject.toml and vm-images/ around the user was taken for the lab's checkout."""
+    """Any folder above the current one with a pyproject.toml and vm-images/ counted as the lab's checkout."""
     package = tmp_path / "lab"
     package.mkdir()
     with pytest.raises(ConfigError, match="lacks its data") as caught:

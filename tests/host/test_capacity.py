@@ -85,7 +85,7 @@ def test_this_host_can_run_a_guest() -> None:
         (Capacity(2, 24000), 2, 1),
         (Capacity(1.5, 24000), 1, 1),
         (Capacity(16, 4000), 1, 3),  # memory is what is scarce
-        (Capacity(16, 100), 1, 1),  # one is tried even so; QEMU says if it cannot be
+        (Capacity(16, 100), 1, 1),  # one is tried anyway; QEMU reports if it fails
         (Capacity(0.5, 24000), 4, 1),
     ],
 )
@@ -101,7 +101,7 @@ def test_guests(capacity: Capacity, smp: int, guests: int) -> None:
         (Capacity(8, 24000), 2, 4),
         (Capacity(3, 24000), 2, 1),
         (Capacity(1.5, 24000), 1, 4),
-        (Capacity(2 / 3, 24000), 1, 2),  # a quota of two thirds of a core, whatever the float says
+        (Capacity(2 / 3, 24000), 1, 2),  # a quota of two thirds of a core, in spite of rounding
         (Capacity(0.2, 24000), 1, 1),
         (Capacity(2, 3000), 1, 2),  # the template's RAM and half of it for each fork
         (Capacity(2, 100), 1, 1),

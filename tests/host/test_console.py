@@ -1,4 +1,4 @@
-"""What is a terminal is asked of the stream: variables decide about colours, and about nothing else."""
+"""The stream decides whether it is a terminal: variables decide only about colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lock files that users and runs of one machine share."""
+"""Lock files that users and runs of one host share."""
 
 from __future__ import annotations
 

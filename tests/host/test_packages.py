@@ -1,4 +1,4 @@
-"""Packages of the host: the list, what of it is missing, and the commands that install it."""
+"""Packages of the host: the list, the missing ones, and the commands that install them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is passed over is logged, with its cause."""
+"""Ignored errors are logged, with their causes."""
 
 from __future__ import annotations
 

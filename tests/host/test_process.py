@@ -19,7 +19,7 @@ def shell(script: str) -> list[str]:
 
 
 def ended(pid: int, timeout: float = 60.0) -> bool:
-    """The process is gone, or becomes so within the deadline."""
+    """The process has ended, or ends within the deadline."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
@@ -85,7 +85,7 @@ def test_a_daemon_that_keeps_the_streams_open_does_not_delay_the_end(tmp_path: P
         assert result.stdout == "done\n"
         assert result.duration_s < 30
     finally:
-        # setsid forks when it leads a group already; what it became is found by its parent or is itself.
+        # setsid forks when it leads a group already, so the process is either itself or its child.
         pid = int((tmp_path / "daemon").read_text())
         os.kill(pid, signal.SIGKILL)
 

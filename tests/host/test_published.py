@@ -122,7 +122,7 @@ def test_a_second_maker_says_that_it_waits_and_gives_up_in_time(folders: Publish
 
 
 def test_marks_are_removed_last(folders: PublishedFolders, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A removal that was interrupted leaves what is known as the lab's."""
+    """An interrupted removal leaves a folder that is still recognized as the lab's."""
     made = make(folders, "one", "1")
     (made / "a").touch()
     (made / "z").touch()
@@ -136,7 +136,7 @@ def test_marks_are_removed_last(folders: PublishedFolders, monkeypatch: pytest.M
 
 
 def test_a_folder_into_which_a_process_still_writes_is_still_removed(tmp_path: Path) -> None:
-    """What a build has started ends a moment after it."""
+    """Processes of a build end a moment after it."""
     with subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path / "work")], stderr=subprocess.DEVNULL) as writer:
         (tmp_path / "work").mkdir()
         ender = threading.Timer(0.3, writer.kill)

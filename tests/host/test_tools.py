@@ -92,7 +92,7 @@ def test_a_real_tool_of_this_host() -> None:
 
 
 def test_all_missing_tools_are_reported_at_once_with_the_command() -> None:
-    """It came one tool after the other, each time a run was tried."""
+    """Missing tools were reported one by one, one with each run."""
     lacking = {"qemu-img", "mmdebstrap", "x86_64-w64-mingw32-gcc"}
     with pytest.raises(HostToolError, match=r"lacks qemu-img, x86_64-w64-mingw32-gcc\n") as caught:
         require_tools(["run guests", "build drivers"], lambda name: "" if name in lacking else f"/bin/{name}")

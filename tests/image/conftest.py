@@ -13,7 +13,7 @@ from lab.host.assets import data_root
 
 @pytest.fixture(scope="session")
 def printd() -> ModuleType:
-    """The guest's print service, loaded from its file: in the guest it stands alone too."""
+    """The guest's print service, loaded from its file, as in the guest."""
     return load_guest_file("printd.py")
 
 

@@ -43,7 +43,7 @@ def test_hooks_quote_host_paths() -> None:
 
 @pytest.fixture
 def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder, first in the PATH, for a program that plays mmdebstrap; its scratch folders go below the test's."""
+    """A folder, first in the PATH, for a double of mmdebstrap; its scratch folders are below the test's."""
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -88,7 +88,7 @@ def test_folders_of_a_killed_build_are_removed_and_those_of_a_running_one_stay(f
 
 
 def test_a_scratch_folder_of_another_user_is_not_used(fake_tool: Path) -> None:
-    """Its name can be guessed, and everybody may write into the folder that it is in."""
+    """Its name can be guessed, and all users may write into its parent folder."""
     scratch = fake_tool.parent / "scratch" / f"lab-image-{os.geteuid()}"
     elsewhere = fake_tool.parent / "elsewhere"
     elsewhere.mkdir()
@@ -161,13 +161,13 @@ def test_the_recipe_asks_for_what_its_guest_files_use() -> None:
     [
         ('warn:debugstr:DbgPrint "labcompat: 57 of 57 functions replaced\\n"', ""),
         ("labcompat: 56 of 57 functions replaced", "LabCompat replaced 56 of 57 functions"),
-        # Loaded once more behind Wine's own start of it: the last word counts.
+        # Loaded once more after Wine's own start of it: the last start counts.
         ("labcompat: 56 of 57 functions replaced\nlabcompat: 57 of 57 functions replaced", ""),
         ("[SC] StartService FAILED 1114", "LabCompat did not say"),
     ],
 )
 def test_a_guest_whose_compatibility_driver_refuses_is_not_built(said: str, wrong: str) -> None:
-    """Such an image was called ready, and its guests blamed the drivers for what Wine does otherwise than NT."""
+    """Such an image was called ready, and its guests accused drivers of differences between Wine and NT."""
     spec = importlib.util.spec_from_file_location("customize", data_root() / "vm-images" / "wine" / "customize.py")
     assert spec is not None
     assert spec.loader is not None

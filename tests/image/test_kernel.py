@@ -1,4 +1,4 @@
-"""What a stand-in for a kernel has, read from libraries made for this test with the code that Wine's have."""
+"""The exports of a stand-in for a kernel, read from libraries with the same code as Wine's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading an image's files: what is wrong with its credentials is said without them."""
+"""Reading an image's files: errors about its credentials do not quote them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Media: what goes on one comes back from it, the same files give the same bytes, and what cannot go on is refused in words."""
+"""Media: files come back unchanged, the same files give the same bytes, and what a medium cannot hold is refused."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Running:
         self.thread.start()
 
     def wake(self, seconds: float, entropy: bytes) -> None:
-        """Stands for the guest's clock and random numbers."""
+        """Replaces the guest's clock and random numbers."""
         if self.refuse is not None:
             raise self.refuse
         self.woken.append((seconds, entropy))

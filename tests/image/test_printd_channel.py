@@ -1,4 +1,4 @@
-"""The guest's print service on the channel of the machine's owner, who holds its other end, lets go, and holds it again."""
+"""The guest's print service on a channel whose other end the VM's owner holds, releases, and holds again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEADLINE_S = 20.0
 
 
 class Channel:
-    """The guest's end, in the place of a device: one object, whoever holds the other end."""
+    """A double of the device at the guest's end: one object for all holders of the other end."""
 
     def __init__(self) -> None:
         ours, self._end = socket.socketpair()
@@ -71,19 +71,19 @@ class Served(Running):
         super().__init__(printd, folder)
 
     def nudge(self) -> None:
-        """Make the service take a round now, as its next look within a second would."""
+        """Make the service poll now, as it would within a second."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S):
             pass
 
     def look(self) -> None:
-        """Have the service go through all that it has to do, the look at a channel that nobody held included."""
+        """Make the service do one whole round, with the poll of a channel without a holder."""
         deadline, after = time.monotonic() + DEADLINE_S, self.rounds + 2
         while self.rounds < after:
             assert time.monotonic() < deadline
             self.nudge()
 
     def hold(self) -> socket.socket:
-        """Hold the channel, and have that noticed."""
+        """Hold the channel, and make the service notice."""
         holder = self.channel.hold()
         self.look()
         return holder

@@ -1,4 +1,4 @@
-"""From a name that a user wrote to an image: what there is, and what may have been meant."""
+"""From a name that a user wrote to an image: known names, and suggestions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.image.recipes import ensure_image, existing_image, recipe_of
 
 
 class Silent:
-    """Progress that nobody sees."""
+    """Progress that is not shown."""
 
     def stage(self, text: str) -> None:
         """Nothing."""

@@ -1,4 +1,4 @@
-"""Kinds of guest by name: what a folder of lab/image makes one, and what is said of an image whose kind is not installed."""
+"""Kinds of guest by name: what makes a folder of lab/image a kind, and the error for an image whose kind is not installed."""
 
 from __future__ import annotations
 

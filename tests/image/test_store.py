@@ -25,7 +25,7 @@ from lab.image.progress import Progress
 
 
 class Silent:
-    """Progress that remembers."""
+    """Progress that records its lines."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
@@ -160,7 +160,7 @@ def test_a_killed_build_leaves_no_image_and_the_next_build_cleans_up(tmp_path: P
     assert builder.stdout is not None
     try:
         assert builder.stdout.readline() == b"building\n"
-        # While it lives, its folder is its own.
+        # While the build runs, its folder stays.
         assert store.remove_leftovers(tmp_path / "images") == []
     finally:
         os.kill(builder.pid, signal.SIGKILL)
@@ -175,7 +175,7 @@ def test_a_killed_build_leaves_no_image_and_the_next_build_cleans_up(tmp_path: P
 
 
 def test_a_killed_build_is_cleaned_up_even_if_the_image_exists_now(tmp_path: Path) -> None:
-    """Of `--force` and of an older recipe: nothing was built any more, and the folder stayed for ever."""
+    """With `--force` or an older recipe: nothing was built any more, and the folder stayed for ever."""
     store.build_image(FakeRecipe(), Silent(), cache=tmp_path)
     left = tmp_path / "images" / ".fake-k1.0123abcd.tmp"
     left.mkdir()
@@ -221,7 +221,7 @@ def test_a_second_builder_waits_and_then_finds_the_image_there(tmp_path: Path) -
     assert started.wait(30)
 
     class Releasing(Silent):
-        """Lets the first builder go on as soon as the second one says that it waits."""
+        """Lets the first builder continue as soon as the second one reports that it waits."""
 
         def stage(self, text: str) -> None:
             super().stage(text)

@@ -1,6 +1,6 @@
 """The two drivers as a model: what ``driver/sync`` and ``driver/async`` are documented to do, on the host's clock.
 
-Three device controls that no real driver has make trouble on purpose, see :class:`Driver`.
+Three device controls that no real driver has cause failures on purpose, see :class:`Driver`.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Irp:
 
 
 class Driver:
-    """What both have in common.
+    """The common part of both.
 
     Args:
-        kernel: Where it prints.
+        kernel: The kernel that it prints to.
     """
 
     image: ClassVar[str]
@@ -93,7 +93,7 @@ class Driver:
         """A handle's last reference is closed."""
 
     def unload(self) -> None:
-        """The driver goes; nothing of it may run behind this."""
+        """The driver is unloaded; nothing of it may run after this."""
 
     def irp(self, length: int, owner: object) -> Irp:
         return Irp(length, owner, next(self._addresses))

@@ -29,10 +29,10 @@ _BOOT = ("\\SystemRoot\\system32\\ntoskrnl.exe", "\\SystemRoot\\system32\\hal.dl
 
 
 class Monitor(MonitorDouble):
-    """The one question that the lab asks of QEMU's monitor.
+    """The one command that the lab sends to QEMU's monitor.
 
     Args:
-        kernel: Whose connection it tells of.
+        kernel: The kernel whose connection it reports.
     """
 
     def __init__(self, kernel: KernelTarget) -> None:
@@ -46,7 +46,7 @@ class Monitor(MonitorDouble):
 
 
 class KdMachine(MachineDouble):
-    """A virtual machine that holds its kernel until it is told to go on.
+    """A virtual machine that holds its kernel until it may continue.
 
     Args:
         folder: Its run folder.
@@ -201,7 +201,7 @@ class KdGuestSource:
         )
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
-        # A short path: a socket's has no more than 108 bytes.
+        # A short path: that of a socket has at most 108 bytes.
         run_dir = Path(tempfile.mkdtemp(prefix="kdguest-"))
         machine = KdMachine(run_dir)
 

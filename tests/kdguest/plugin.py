@@ -1,4 +1,4 @@
-"""A pytest plugin that puts simulated guests with a debugger port in the place of the lab's: ``-p tests.kdguest.plugin``."""
+"""A pytest plugin that replaces the lab's guests by simulated ones with a debugger port: ``-p tests.kdguest.plugin``."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Probe:
         if isinstance(irp, int):
             self._tell(op, thread, start, error=irp, returned=0, data="", text="", tail_intact=True, **about)
             return
-        # What the driver did not write is as it was: the client's own pages.
+        # Bytes that the driver did not write are unchanged: the client's own pages.
         data = irp.data.ljust(irp.returned, bytes((fill,)))
         text = data.split(b"\0")[0].decode("utf-8", "replace")
         about |= {"returned": irp.returned, "data": data.hex(), "text": text, "tail_intact": True}

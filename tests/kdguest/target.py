@@ -1,4 +1,4 @@
-"""A kernel that is nothing but its debugger port: packets over a Unix socket, to whoever connects, as QEMU's serial port."""
+"""A kernel that is nothing but its debugger port: packets over a Unix socket to its client, like QEMU's serial port."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOST_S = 60.0
 
 
 class KernelStopped(Exception):
-    """The kernel stands at its bugcheck, or its machine is gone: whoever was running in it never runs again."""
+    """The kernel is stopped at its bugcheck, or its VM has ended: its threads never run again."""
 
 
 class KernelTarget:
@@ -49,7 +49,7 @@ class KernelTarget:
         return self._port is not None
 
     def close(self) -> None:
-        """The end of the machine."""
+        """The end of the VM."""
         self.stopped = True
         for port in (self._port, self._listener):
             if port is not None:
@@ -62,22 +62,22 @@ class KernelTarget:
         self._exchange(3, print_payload(raw, cpu))
 
     def load(self, path: str, base: int, size: int) -> None:
-        """Tell that an image was loaded."""
+        """Report that an image was loaded."""
         self._stop(load_payload(path.encode("cp1252"), base, size))
 
     def unload(self, path: str, base: int, size: int) -> None:
-        """Tell that an image was unloaded."""
+        """Report that an image was unloaded."""
         self._stop(load_payload(path.encode("cp1252"), base, size, unload=True))
 
     def breakpoint(self) -> int:
-        """Stand at an int3 until the host goes on; how far it moved the instruction pointer."""
+        """Stop at an int3 until the host continues; returns how far it moved the instruction pointer."""
         context = bytearray(716)
         struct.pack_into("<I", context, 0xB8, X86_INT3_PC & 0xFFFFFFFF)
         self._stop(exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86"), context)
         return int(struct.unpack_from("<I", context, 0xB8)[0]) - (X86_INT3_PC & 0xFFFFFFFF)
 
     def bugcheck(self, code: int, *parameters: int) -> None:
-        """The kernel's last words, then its break, behind which nothing ever runs again."""
+        """The text of a bugcheck, then its break, after which nothing runs any more."""
         values = ",".join(f"0x{value:08X}" for value in parameters)
         with self._lock:
             self.print(b"\n*** Fatal System Error: 0x%08x\n" % code)
@@ -87,7 +87,7 @@ class KernelTarget:
         raise KernelStopped
 
     def give_up(self) -> None:
-        """What a kernel does that was not answered for too long: begin its ids anew; what it printed meanwhile is lost."""
+        """What a kernel does after too long without an answer: it begins its ids anew, and its prints until then are lost."""
         self._ids.restart()
         self._host_id = INITIAL_ID
 

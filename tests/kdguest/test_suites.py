@@ -1,4 +1,4 @@
-"""The suites as they are, on a guest whose prints are packets of a debugger port: a simulated guest, no Windows."""
+"""The suites without changes, on a simulated guest whose prints are packets of a debugger port. It is not Windows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_sync_suite_runs_unchanged_over_a_debugger_port(tmp_path: Path) -> N
     [slots] = [test for test in report.tests if test.nodeid.endswith("::test_the_first_five_reads_deliver_the_five_strings")]
     assert [entry.text for entry in slots.prints] == ["读字节长度: 20 \n"] * 5
     assert [bytes.fromhex(entry.raw) for entry in slots.prints] == ["读字节长度: 20 \n".encode()] * 5
-    # Loads and unloads are told by the kernel, in the test in which they happened.
+    # The kernel reports loads and unloads, in the test in which they happened.
     assert [event.kind for event in slots.events] == ["load", "unload"]
     assert all("sync.sys" in event.text for event in slots.events)
     evidence = tmp_path / "guest" / "guests" / "master-1"

@@ -1,4 +1,4 @@
-"""`lab init`: what is seen in a repository, and the files that it shows and writes."""
+"""`lab init`: what it finds in a repository, and the files that it shows and writes."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ _PROGRAM = (
 
 
 def test_programs_of_project_files_are_clients(repository: Path, tmp_path: Path) -> None:
-    """They were passed over, and everybody wrote them by hand."""
+    """They were skipped, and every user wrote them by hand."""
     put(repository / "app" / "kettlectl.vcxproj", _PROGRAM.replace("SOURCE", "main.c"))
     put(repository / "app" / "main.c", "#include <windows.h>\n#include <kettle.h>\nint main(void) { return LIMIT - 7; }\n")
     put(repository / "gui" / "gui.vcxproj", _PROGRAM.replace("SOURCE", "gui.cpp"))
@@ -249,7 +249,7 @@ def test_drivers_of_one_name_get_different_names_and_build(files: list[str], nam
     assert len(suites) == len(names)
     for name in names:
         assert any(f'lab_driver("{name}")' in text for text in suites.values())
-    # What it wrote is what it sees: there is nothing to write.
+    # It finds the files that it wrote: there is nothing to write.
     again = lab_init(str(tmp_path), "--yes")
     assert again.exit_code == 0, again.output
     assert "there is nothing to write" in again.output
@@ -261,7 +261,7 @@ def test_projects_of_one_target_get_the_names_of_their_folders(tmp_path: Path) -
         put(tmp_path / "cancel" / folder / "cancel.inf", "[S]\nAddService = Cancel,2,I\n[I]\nServiceBinary=%12%\\cancel.sys\n")
     drivers = look(tmp_path).drivers
     assert {driver.name for driver in drivers} == {"cancel-sys", "cancel-startio"}
-    # Of one service name, each would replace the other one's.
+    # With one service name, each would replace the other's service.
     assert {driver.service for driver in drivers} == {""}
 
 

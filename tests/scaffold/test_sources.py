@@ -1,4 +1,4 @@
-"""What a driver's sources, project files and INF files say about it."""
+"""Facts about a driver from its sources, project files and INF files."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: What the samples of the WDK are full of.
+#: Constructs that are common in the samples of the WDK.
 AS_IN_THE_WDK = """#define _WIN32_WINNT 0x0A00
 #include <ntddk.h>
 #include <ntstrsafe.h>

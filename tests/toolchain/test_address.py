@@ -72,7 +72,7 @@ def test_a_file_that_is_not_an_image_has_no_place(sync: DriverPackage, tmp_path:
 def test_symbols_of_another_build_give_no_line(
     sync: DriverPackage, dispatch_read: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They were believed, and the report named a line that the driver under test does not have there."""
+    """They were used, and the report named a line that the driver under test does not have there."""
     content = bytearray(sync.symbols[0].read_bytes())
     record = codeview(sync.symbols[0])
     assert record
@@ -87,7 +87,7 @@ def test_symbols_of_another_build_give_no_line(
 
 
 def test_a_driver_that_was_not_stripped_gives_its_own_lines(sync: DriverPackage, dispatch_read: int) -> None:
-    """As other compilers leave it; what was inlined is told with the function around it."""
+    """As with other compilers; inlined code is given with the function around it."""
     said = locate(replace(sync, image=sync.symbols[0], symbols=()), 0x7FFFFF310000 + dispatch_read)
     assert "DispatchRead, sync.c:" in said
     assert said.endswith(")")

@@ -1,4 +1,4 @@
-"""Signatures that osslsigncode makes, and the same ones damaged, stamped and put into each other."""
+"""Signatures that osslsigncode makes, and the same ones damaged, with time stamps and nested."""
 
 from __future__ import annotations
 
@@ -271,7 +271,8 @@ def common_name(text: str) -> x509.Name:
 
 
 def test_a_chain_is_given_as_far_as_the_file_has_it(image: Path, signed: bytes) -> None:
-    """A leaf by an intermediate by a root that is not in the file; an impostor with the intermediate's name is passed over."""
+    """A leaf by an intermediate by a root that is not in the file; a forged certificate with the intermediate's name is
+    ignored."""
     leaf_key, above_key, other_key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
     above = made("Middle \x1b[31mCA", common_name("Top CA"), other_key, above_key)
     impostor = made("Middle \x1b[31mCA", common_name("Elsewhere"), other_key, other_key)
@@ -292,7 +293,7 @@ def test_a_chain_is_given_as_far_as_the_file_has_it(image: Path, signed: bytes) 
     image.write_bytes(with_blobs(signed, [content.dump(force=True)]))
     (found,) = signatures(image)
     assert found.problem == ""
-    # Bytes that steer a terminal are shown, not sent.
+    # Control characters are escaped.
     assert (found.chain, found.root) == (("Leaf", "Middle \\x1b[31mCA"), "Top CA")
 
 

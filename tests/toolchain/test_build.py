@@ -28,7 +28,8 @@ from tests.toolchain.components import tiny
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
 
-#: What programs of ours may import: all of it is in kernel32 of NT 5.2. CancelIoEx and friends are looked up at run time.
+#: Functions that the lab's programs may import: all of it is in kernel32 of NT 5.2. CancelIoEx and friends are looked up at run
+#: time.
 _KERNEL32_NT52 = """
     CancelIo CloseHandle CreateDirectoryW CreateEventW CreateFileW CreatePipe CreateProcessW CreateSemaphoreW
     CreateThread DeleteFileW DeviceIoControl EnterCriticalSection ExitProcess FindClose FindFirstFileW
@@ -248,7 +249,7 @@ def test_a_driver_is_built_with_its_symbols_under_another_name(driver_folder: Dr
         for plain, named in zip(stripped.sections, full.sections, strict=False):
             assert (plain.Name, plain.VirtualAddress) == (named.Name, named.VirtualAddress)
         assert stripped.sections[0].get_data() == full.sections[0].get_data()
-    # What is missing is made again.
+    # A missing file is made again.
     symbols.unlink()
     assert build_components([component], "x64", out, None)[0].rebuilt
     assert symbols.is_file()
@@ -265,7 +266,7 @@ def test_a_component_for_another_processor_is_left_out_of_all_and_refused_by_nam
 
 
 def test_a_header_outside_of_the_folder_counts(driver_folder: DriverFolder, tmp_path: Path) -> None:
-    """Only headers beside or below the manifest counted: after a change of this one, "is up to date"."""
+    """Only headers beside or below the manifest counted: after a change of this one the build counted as up to date."""
     shared = tmp_path / "inc dir" / "common.h"
     shared.parent.mkdir()
     shared.write_text('#include <ntddk.h>\n#include "deeper.inc"\n')

@@ -91,7 +91,7 @@ def test_warnings_are_errors_shown_or_neither(driver_folder: DriverFolder, tmp_p
 
 
 def test_warnings_are_distinguished_from_the_steps(driver_folder: DriverFolder, tmp_path: Path) -> None:
-    """`lab run` shows no steps where nobody looks on, and the warnings of a build went with them."""
+    """`lab run` shows no steps without a terminal, and the warnings of a build were missing with them."""
     component = load_component(driver_folder("shown", source=TINY_DRIVER + "static int unused;\n") / "driver.yaml")
     steps: list[str] = []
     warned: list[str] = []
@@ -252,7 +252,7 @@ int main(void) { return CancelIoEx(GetStdHandle(STD_INPUT_HANDLE), NULL) ? 0 : 1
 
 
 def test_the_level_of_the_api(driver_folder: DriverFolder, tmp_path: Path) -> None:
-    """Without the key a program sees all functions, or what its source defines, and neither is warned of."""
+    """Without the key a program sees all functions, or those of the level that its source defines, without a warning."""
     for name, source, keys in (
         ("plain", _CLIENT, {}),
         ("own", "#define _WIN32_WINNT 0x0600\n" + _CLIENT, {}),
@@ -313,7 +313,7 @@ ULONG Sum(VALUE *value)
 def test_a_loop_over_an_array_of_one_continues_into_the_following_bytes(
     driver_folder: DriverFolder, tmp_path: Path, compiler: Compiler
 ) -> None:
-    """As with Microsoft's compiler. GCC by itself ends it after one turn: no branch back is left in the code."""
+    """As with Microsoft's compiler. GCC by default ends it after one round: no branch back is left in the code."""
     component = load_component(driver_folder(source=_ROOM) / "driver.yaml")
     loops = []
     for flags in ([], compile_flags(component, "x64", "c")):

@@ -23,7 +23,7 @@ from lab.toolchain.sign import SigningKey, verify
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_every_driver_has_a_debug_directory_also_when_it_is_signed(tmp_path: Path, key: SigningKey, arch: Arch) -> None:
-    """An NT-like kernel tells its debugger of no driver without one: no load, no unload."""
+    """Without one, an NT-like kernel reports neither load nor unload of a driver to its debugger."""
     drivers = [part for part in known_components().values() if part.manifest.kind == "driver" and not part.prebuilt]
     drivers = [part for part in drivers if arch in part.manifest.arches]
     assert {"sync", "async", "relay", "selftest"} <= {part.name for part in drivers}
@@ -38,7 +38,7 @@ def test_every_driver_has_a_debug_directory_also_when_it_is_signed(tmp_path: Pat
         with pefile.PE(str(result.path)) as image:
             [entry] = image.DIRECTORY_ENTRY_DEBUG
             inside = image.get_section_by_rva(entry.struct.AddressOfRawData)
-            # The kernel reads it from the loaded image, and unloads discardable sections behind DriverEntry.
+            # The kernel reads it from the loaded image, and unloads discardable sections after DriverEntry.
             assert inside.contains_rva(entry.struct.AddressOfRawData)
             assert not inside.Characteristics & 0x02000000
             assert not inside.Characteristics & 0xA0000000

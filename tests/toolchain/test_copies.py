@@ -1,4 +1,4 @@
-"""Copies of files that somebody may be writing at this moment."""
+"""Copies of files that another process may be writing at this moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_copy_is_read_only_and_has_its_hash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("times", [1, 99])
 def test_a_file_that_grows_while_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """A linker at work: half of its file is no driver of anybody."""
+    """While a linker writes, half of its file is not a driver."""
     source, target = tmp_path / "a.sys", tmp_path / "run" / "a.sys"
     source.write_bytes(b"first")
     left = [times]

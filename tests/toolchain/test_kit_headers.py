@@ -59,7 +59,7 @@ def test_a_header_that_the_lab_includes_is_an_input(compiler: Compiler, driver_f
 
 
 def test_headers_are_found_as_windows_finds_them(driver_folder: DriverFolder, tmp_path: Path) -> None:
-    """Case and slashes: Windows looks at neither, and drivers are full of both."""
+    """Case and slashes: Windows ignores both, and many drivers depend on that."""
     source = TINY_DRIVER.replace(
         "#include <ntddk.h>", '#include <NtDDK.h>\n#include "Tiny.h"\n#include "..\\\\Shared\\\\Names.H"'
     )
@@ -99,7 +99,7 @@ def test_a_program_beside_a_driver_has_the_kits_headers_too(tmp_path: Path) -> N
 
 
 def test_an_object_type_is_what_the_kernels_variable_holds(driver_folder: DriverFolder, tmp_path: Path) -> None:
-    """mingw-w64's declaration read one pointer more: the driver handed over the first bytes of the type."""
+    """mingw-w64's declaration read one pointer more: the driver passed the first bytes of the type."""
     body = "PVOID object; return ObReferenceObjectByHandle(NULL, 0, *ExEventObjectType, KernelMode, &object, NULL);"
     folder = driver_folder(source=TINY_DRIVER.replace('DbgPrint("tiny");', body))
     build_components([tiny(folder)], "x64", tmp_path / "out", None)

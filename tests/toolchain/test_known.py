@@ -56,7 +56,7 @@ def test_builds_hidden_folders_and_third_party_files_are_not_searched(tmp_path: 
 
 
 def test_without_a_project_the_search_is_not_deep(tmp_path: Path) -> None:
-    """The current folder may be anybody's home."""
+    """The current folder may be a home folder."""
     write(tmp_path / "near" / "by", "near")
     write(tmp_path / "far" / "away" / "from" / "here", "far")
     assert set(project_components(tmp_path).components) == {"near"}
@@ -71,7 +71,7 @@ def test_a_name_that_two_manifests_have_is_reported_with_both(tmp_path: Path) ->
 
 
 def test_a_manifest_that_cannot_be_read_is_reported_for_a_missing_name(tmp_path: Path) -> None:
-    """It is not the business of a run that does not name it."""
+    """A run that does not name it is not affected."""
     (tmp_path / ".git").mkdir()
     write(tmp_path / "kettle", "kettle", more="nonsense: 1\n")
     assert "kettle" not in known_components(tmp_path)

@@ -1,4 +1,4 @@
-"""The Visual Studio files say the same as the manifests; only a Windows machine can build them."""
+"""The Visual Studio files say the same as the manifests; only a Windows host can build them."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def test_a_file_that_is_cut_off_is_refused(unsigned: Path, part: float) -> None:
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_bytes_are_reported_or_refused(tiny_image: bytes, tmp_path: Path, data: st.DataObject) -> None:
-    """Bytes changed anywhere, most of them in the headers, and a cut: no other error, and no end of the process."""
+    """Bytes changed anywhere, most of them in the headers, and a cut: neither another error nor a crash of the process."""
     content = bytearray(tiny_image)
     places = st.integers(0, 0x400) | st.integers(0, len(content) - 4)
     for at in data.draw(st.lists(places, min_size=1, max_size=6)):
@@ -204,7 +204,7 @@ def test_a_file_of_gigabytes_is_read_by_pages(unsigned: Path) -> None:
 
 
 def test_the_checksum_is_of_the_files_bytes(link: Link, tmp_path: Path) -> None:
-    """A version resource with a character beyond U+FFFF, which pefile does not write again as it stood."""
+    """A version resource with a character beyond U+FFFF, which pefile writes in another way."""
     resource, made = tmp_path / "v.rc", tmp_path / "v.o"
     resource.write_text(
         '#pragma code_page(65001)\n1 VERSIONINFO\nFILEVERSION 3,1,4,1\nBEGIN\n BLOCK "StringFileInfo"\n BEGIN\n'

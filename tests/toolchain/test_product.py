@@ -46,7 +46,7 @@ def test_the_order_of_loading() -> None:
 
 @given(st.lists(st.sets(st.integers(0, 7)), min_size=8, max_size=8), st.lists(st.integers(0, 7), max_size=4))
 def test_each_driver_comes_once_after_those_that_it_needs(below: list[set[int]], wanted: list[int]) -> None:
-    """Any graph without rings: a driver needs only those with lower numbers."""
+    """Any graph without cycles: a driver needs only those with lower numbers."""
     needs = {str(name): tuple(str(need) for need in sorted(some) if need < name) for name, some in enumerate(below)}
     order = load_order([str(name) for name in wanted], needs)
     assert len(order) == len(set(order))
@@ -179,7 +179,7 @@ def test_files_and_values_are_the_runs_own_copies(driver_folder: DriverFolder, k
 
 
 def test_files_of_one_name_go_to_places_of_their_own(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
-    """Both copies had one name, and the guest was said to have a wrong binary."""
+    """Both copies had one name, and the lab reported a wrong binary in the guest."""
     folder = driver_folder(files=r"[{path: x/t.bin, to: 'C:\x\t.bin'}, {path: y/t.bin, to: 'C:\y\t.bin'}, t.bin]")
     for place in ("x", "y", "."):
         (folder / place).mkdir(exist_ok=True)

@@ -84,7 +84,7 @@ def test_a_folder_without_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_finished_driver_in_an_ignored_folder_is_as_dirty_as_its_repository(
     driver_folder: Callable[..., Path], link: Callable[..., Path], tmp_path: Path, key: SigningKey
 ) -> None:
-    """git says nothing of an ignored folder, and that is no evidence of a clean build."""
+    """git reports nothing about an ignored folder, which does not prove a clean build."""
     top = tmp_path / "repo"
     source = top / "src" / "kettle.c"
     source.parent.mkdir(parents=True)

@@ -151,7 +151,7 @@ _LINE = re.compile(r'(?:@|"(?P<name>(?:\\.|[^"\\])*)")=(?P<data>.*)')
 
 
 def read_back(line: str) -> tuple[str, int, bytes]:
-    """What Registry Editor would make of a line."""
+    """The value that Registry Editor would read from a line."""
     found = _LINE.fullmatch(line)
     assert found, line
     name = "@" if found["name"] is None else re.sub(r"\\(.)", r"\1", found["name"])

@@ -1,4 +1,4 @@
-"""Structured exception handling: where a driver uses it, and what Clang makes of it."""
+"""Structured exception handling: where a driver uses it, and how Clang compiles it."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_clang_builds_kit_sources_cxx_and_programs(driver_folder: DriverFolder, 
 
 
 def test_inline_functions_can_be_called_in_a_try_block(driver_folder: DriverFolder, tmp_path: Path) -> None:
-    """Clang calls them in it, and two object files have one each."""
+    """Clang calls them in such a block, and two object files have a copy each."""
     calls = (
         "LIST_ENTRY list; InitializeListHead(&list); IoMarkIrpPending((PIRP)driver); (void)__readcr8(); InHeader(); Quick();"
         " KeMemoryBarrier(); READ_PORT_UCHAR((PUCHAR)5);"
@@ -199,7 +199,7 @@ def test_an_address_in_clangs_code_has_its_line(driver_folder: DriverFolder, tmp
 
 
 def test_gbk_sources_come_out_as_from_gcc(driver_folder: DriverFolder, tmp_path: Path) -> None:
-    """The second byte of 乗 in GBK is a backslash: in a comment it would take the next line along."""
+    """The second byte of 乗 in GBK is a backslash: in a comment it would continue the comment on the next line."""
     text = GUARDED.replace('DbgPrint("tiny")', 'DbgPrint("写入 乗%wZ" TAIL, &title)').replace(
         "\nNT", '\n#include "读.h"\n// 乗\nstatic UNICODE_STRING title = RTL_CONSTANT_STRING(L"总线");\nNT', 1
     )
@@ -282,7 +282,7 @@ def test_an_unusable_clang_is_skipped(tmp_path: Path, monkeypatch: pytest.Monkey
     other, _ = look_for_clang()
     assert other is not None
     assert "14.0.6" not in other.version
-    # One that knows the option and writes an empty table, as 16 does, is none either.
+    # A Clang that knows the option and writes an empty table, as 16 does, is not usable either.
     real = f'exec {found.program} $(for word; do [ "$word" = -fasync-exceptions ] && word=-fno-ident; echo "$word"; done)'
     clang_that(tmp_path / "bin", "clang-16", "16.0.6", real)
     monkeypatch.setattr("lab.toolchain.clang._candidates", lambda: ["clang-16"])

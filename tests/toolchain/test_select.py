@@ -58,7 +58,7 @@ def refused(resolve: Resolve, *paths: Path) -> ConfigError:
 
 
 def test_a_run_has_only_named_drivers(key: SigningKey, shared_out: Path, tmp_path: Path) -> None:
-    """The lab's own two were part of everybody's run."""
+    """The lab's own two drivers were part of every run."""
     assert resolve_drivers(into=tmp_path / "drivers", out=shared_out, key=key) == ()
     (package,) = resolve_drivers(names=["sync"], into=tmp_path / "named", out=shared_out, key=key)
     assert (package.name, set(package.clients)) == ("sync", {"sync_reader", "drvprobe"})
@@ -247,7 +247,7 @@ def test_symbols_of_builds_and_of_finished_drivers_are_found(
 
 
 def test_later_changes_by_the_user_have_no_effect(resolve: Resolve, finished: Path, tmp_path: Path) -> None:
-    """The file was hashed here and read again behind the boot: the run tested what it did not name."""
+    """The file was hashed here and read again after the boot: the run tested a file that it did not name."""
     mine = tmp_path / "sync.sys"
     shutil.copy(finished, mine)
     before = mine.read_bytes()
@@ -271,7 +271,7 @@ def test_two_clients_of_one_name_are_refused(resolve: Resolve, driver_folder: Dr
 def test_the_names_that_each_path_of_the_user_means(
     resolve: Resolve, finished: Path, driver_folder: DriverFolder, tmp_path: Path
 ) -> None:
-    """What serves the lab itself is not under test, wherever it lies."""
+    """The lab's own programs are not under test, wherever they are."""
     folder = tmp_path / "builds"
     folder.mkdir()
     for name in ("sync.sys", "async.sys", "labcompat.sys"):

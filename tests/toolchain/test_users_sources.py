@@ -1,4 +1,4 @@
-"""Sources as users have them: written for Microsoft's compiler, saved by editors of Windows, and with mistakes in them."""
+"""Sources of users: written for Microsoft's compiler, saved by editors of Windows, and with mistakes in them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ BEEP = TINY_DRIVER.replace("NTSTATUS", "int __stdcall MessageBeep(unsigned kind)
 
 
 def refused(tmp_path: Path, files: dict[str, str], key: SigningKey) -> ConfigError:
-    """What is said of ``dock`` in a project of these files."""
+    """The error about ``dock`` in a project of these files."""
     for name, text in {"lab.yaml": "", "dock/crane.c": TINY_DRIVER, **files}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")

@@ -113,7 +113,7 @@ def pywinrm() -> Iterator[Callable[..., Protocol]]:
                 "read_timeout_sec": 30,
                 "operation_timeout_sec": 20,
                 "proxy": None,
-                "ca_trust_path": None,  # or pywinrm warns about a variable of the machine's environment
+                "ca_trust_path": None,  # or pywinrm warns about an environment variable
             }
             client = Protocol(url, transport=transport, **{**given, **settings})
             stack.callback(client.transport.close_session)

@@ -1,4 +1,4 @@
-"""What launcher/labexec.c does, played by a Unix program: for tests of the service's side of that protocol."""
+"""A Unix program that does what launcher/labexec.c does, for tests of the service's side of that protocol."""
 
 from __future__ import annotations
 

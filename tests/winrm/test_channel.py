@@ -45,7 +45,7 @@ def request(body: bytes, login: str = BASIC, kind: str = "application/soap+xml",
 
 
 class Holder:
-    """Somebody who holds the port and reads one answer after the other; every byte must belong to one."""
+    """A client that holds the port and reads one answer after the other; every byte must belong to one."""
 
     def __init__(self, sock: socket) -> None:
         self.sock = sock
@@ -115,7 +115,7 @@ def hold(port: VirtioPort, served: Endpoint) -> Iterator[Hold]:
 
 @pytest.fixture
 def let_go(port: VirtioPort, served: Endpoint) -> Callable[..., None]:
-    """Lets go of the port; ``unseen``: without waiting until the service has seen that."""
+    """Releases the port; ``unseen``: without waiting until the service has seen that."""
 
     def do(holder: Holder, *, unseen: bool = False) -> None:
         holder.let_go()

@@ -1,4 +1,4 @@
-"""Receive and Send of one command, against a process that the test plays."""
+"""Receive and Send of one command, against a double of its process."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_end_comes_with_the_last_output(play: Play) -> None:
     play.shut(*BOTH)
     play.process.end(0xFFFFFFFF)
     assert play.receive() == Output(chunks={"stdout": b"last"}, ended=frozenset(BOTH), exit_code=0xFFFFFFFF)
-    assert play.receive().exit_code == 0xFFFFFFFF  # asked again, it says so again
+    assert play.receive().exit_code == 0xFFFFFFFF  # asked again, it repeats that
 
 
 def test_a_stream_may_end_before_the_command(play: Play) -> None:
@@ -164,7 +164,7 @@ def test_input_that_is_not_read_waits_up_to_a_limit(play: Play) -> None:
 
 def test_input_after_the_command_closed_its_end(play: Play) -> None:
     play.shut("stdin")
-    # The first is accepted: that nobody reads it is found out by writing it.
+    # The first is accepted: only writing it shows that it is not read.
     while (kind := play.try_to_send(b"lost", timeout_s=5)) is None:
         pass
     assert kind is INPUT_CLOSED

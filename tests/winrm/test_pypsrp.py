@@ -21,7 +21,7 @@ Make = Callable[..., WSMan]
 
 @pytest.fixture
 def wsman(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    # requests would let this variable of the machine's environment win over verify=False.
+    # in requests, this environment variable would override verify=False.
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     with ExitStack() as stack:
 
@@ -112,7 +112,7 @@ def test_console_signals_reach_the_command(wsman: Make, code: str, name: str) ->
         process.signal(code)
         process.end_invoke()
         assert (process.stdout, process.rc) == (b"ready\ncaught\n", 42)
-        process.signal(code)  # a signal to what has ended is no error
+        process.signal(code)  # a signal to a command that has ended is not an error
 
 
 def test_a_shell_keeps_its_own_identifier_and_settings(wsman: Make, tmp_path: Path) -> None:

@@ -177,6 +177,6 @@ def test_the_end_of_a_failed_start_is_not_written_to_a_closed_descriptor() -> No
     """The reading thread ends every process of a launcher that died, while the starter has just given up on its own."""
     process = resident.ResidentProcess(cast(Any, None), 1, cast(Any, types.SimpleNamespace(stdin=None, stdout=0, stderr=0)))
     assert process.abandon()
-    process.ended(LOST)  # raised OSError, or wrote into whatever had got the number since
+    process.ended(LOST)  # raised OSError, or wrote into another file that has got the number since
     assert process.exit_code() == LOST
     assert not process.abandon()

@@ -12,7 +12,7 @@ from labwinrm.shells import MAX_COMMANDS, ShellSettings, ShellTable
 
 
 class IdleProcess:
-    """Runs until it is told to end."""
+    """Runs until it is ended."""
 
     def __init__(self) -> None:
         self.far_stdin, self.stdin = os.pipe()

@@ -98,7 +98,7 @@ def test_a_fault_in_full() -> None:
     soap = "{http://www.w3.org/2003/05/soap-envelope}"
     assert root.findtext(f".//{soap}Fault/{soap}Code/{soap}Value") == "s:Receiver"
     assert root.findtext(f".//{soap}Subcode/{soap}Value") == "w:TimedOut"
-    # Go's client looks for this word to know that it may ask again.
+    # Go's client searches for this word to know that it may ask again.
     assert "OperationTimeout" in (root.findtext(f".//{soap}Reason/{soap}Text") or "")
     detail = root.find(f".//{soap}Detail/{{http://schemas.microsoft.com/wbem/wsman/1/wsmanfault}}WSManFault")
     assert detail is not None

@@ -72,7 +72,7 @@ def test_what_has_no_room_waits_and_keeps_its_place(pipe: Pipe, input_threads: C
     assert input_threads() == 1
     assert pipe.read(len(first)) == first
     assert pipe.read(5011) == b"".join(rest)
-    # When the queue is empty, writing is direct again, behind what was queued.
+    # When the queue is empty, writing is direct again, after what was queued.
     pipe.put(b"later")
     assert pipe.read(5) == b"later"
 
@@ -112,7 +112,7 @@ def test_input_of_a_command_that_has_ended_is_refused_once_that_is_known(pipe: P
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, pipe.far)
     os.close(nothing)
-    pipe.put(b"after")  # taken: only writing it tells
+    pipe.put(b"after")  # accepted: only writing it shows that
     assert pipe.input._thread is not None
     pipe.input._thread.join(30)
     assert pipe.kind(b"again") is INPUT_CLOSED

@@ -1,7 +1,7 @@
-"""A virtio-serial port as a Linux guest sees it, made of socket pairs: its descriptor outlasts those who hold the other end.
+"""A virtio-serial port as a Linux guest sees it, made of socket pairs: its descriptor outlasts the holders of the other end.
 
-What differs from a socket, and matters: a write while nobody holds the other end is no error. It waits (or says that it would
-have to), and goes to the next holder. What a holder had sent before it let go is still read.
+The difference to a socket: a write while no one holds the other end is not an error. It waits (or reports that it would have
+to), and goes to the next holder. What a holder sent before it released the port is still read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 
 class _Poll:
-    """A poll that looks anew every few milliseconds: one in the kernel would go on to watch what the descriptor was before."""
+    """A poll that checks again every few milliseconds: one in the kernel would continue to watch the old socket."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -30,7 +30,7 @@ class _Poll:
 
 
 class VirtioPort:
-    """The port, in the place of a device that a module opens with ``os.open``.
+    """The port, as a double of a device that a module opens with ``os.open``.
 
     Args:
         path: The device's name.
@@ -48,7 +48,7 @@ class VirtioPort:
         self._holders: list[socket.socket] = []
 
     def replace_in(self, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
-        """Have a module of the guest find the port."""
+        """Make a module of the guest use the port."""
         monkeypatch.setattr(f"{module}.os", self)
         monkeypatch.setattr(f"{module}.select", self)
 
@@ -58,7 +58,7 @@ class VirtioPort:
         """Take hold of the other end.
 
         Args:
-            room: About so many bytes are taken from the guest that the holder has not read yet.
+            room: About so many bytes are buffered that the holder has not read yet.
         """
         ours, theirs = socket.socketpair()
         if room is not None:
@@ -73,13 +73,13 @@ class VirtioPort:
         return ours
 
     def let_go(self, holder: socket.socket) -> None:
-        """Let go of it."""
+        """Release it."""
         with self._changed:
             self._held = False
-            holder.shutdown(socket.SHUT_RDWR)  # closed at the end: somebody may still be about to read from it
+            holder.shutdown(socket.SHUT_RDWR)  # closed at the end: a thread may still be about to read from it
 
     def end(self) -> None:
-        """End of the machine."""
+        """End of the VM."""
         for holder in self._holders:
             holder.close()
 

@@ -1,4 +1,4 @@
-"""The build command's own way, with a stand-in for Setup in a real QEMU: used by the tests, and run by them as a process."""
+"""The build command with a stand-in for Setup in a real QEMU: used by tests, and run by them as a process."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def standin_recipe() -> WindowsRecipeFile:
 
 
 def small(plan: InstallPlan) -> InstallPlan:
-    """What the stand-in needs, instead of what Windows needs."""
+    """The recipe with the sizes of the stand-in instead of those of Windows."""
     return replace(plan, disk_gb=1, memory_mb=64)
 
 
 class StandinAcceptance:
-    """Boots the stand-in's finished disk in a real QEMU, and answers for it: it has no WinRM.
+    """Boots the stand-in's finished disk in a real QEMU, and answers in its place: the stand-in has no WinRM.
 
     Args:
         guest: What it answers.
@@ -121,7 +121,7 @@ def build(
 
 
 def main() -> int:
-    """A build as a process that can be interrupted and killed; writes what it does to standard output."""
+    """A build as a process that can be interrupted and killed; prints its steps."""
     iso, cache, logs = (Path(argument) for argument in sys.argv[1:4])
     try:
         folder, _built = build(iso, cache, logs, progress=PlainProgress(sys.stdout))

@@ -1,4 +1,4 @@
-"""A finished Windows guest, as far as the acceptance boot asks it: answers in the words of Windows' own programs.
+"""A double of a finished Windows guest for the acceptance boot: answers in the form of Windows' own programs.
 
 The forms of the answers are those of reg.exe, bcdedit.exe, winrm.cmd and certutil.exe as Microsoft documents them; none of
 them was recorded from a real guest.
@@ -25,7 +25,7 @@ class GuestDouble:
     """A transport that knows the answers.
 
     Args:
-        on_shutdown: Called when the guest is told to power itself off.
+        on_shutdown: Called when the guest gets the command to power itself off.
     """
 
     name = "winrm"

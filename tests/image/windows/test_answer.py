@@ -172,7 +172,7 @@ def test_no_bytes_break_the_check(data: bytes) -> None:
 
 
 def test_the_table_is_sound() -> None:
-    """Names are unique among brothers, leaves have a text, trees have children, passes exist."""
+    """Names are unique among siblings, leaves have a text, trees have children, passes exist."""
 
     def look(elements: tuple[Element, ...], place: str) -> None:
         names = [element.name for element in elements]

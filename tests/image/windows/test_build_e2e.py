@@ -1,7 +1,7 @@
-"""The build command's whole way, with the stand-in for Setup in a real QEMU: what a good build leaves, and a bad one.
+"""The whole build command, with the stand-in for Setup in a real QEMU: what a good build leaves, and a failed one.
 
-The installation is real, in a real QEMU, and so is the boot of the finished disk. What answers the acceptance boot's questions
-is a double: the stand-in is no Windows and has no WinRM.
+The installation is real, in a real QEMU, and so is the boot of the finished disk. A double answers the questions of the
+acceptance boot: the stand-in is not Windows and has no WinRM.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.e2e
 
 
 class Recorder:
-    """Progress that remembers."""
+    """Progress that records its lines."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -77,7 +77,7 @@ class Bench:
 
     def iso(self, mode: Mode = Mode.GOOD, edition: str = EDITION) -> Path:
         target = self.folder / f"{mode.name}-{edition.partition(' ')[0]}.iso"
-        # Written twice it would be two ISOs: they have dates in them.
+        # Written twice, there would be two ISOs, because they contain dates.
         return target if target.exists() else make_windows_cd(self._code, mode, target, [edition])
 
     def build(self, mode: Mode = Mode.GOOD, **changes: object) -> tuple[Path, bool]:
@@ -141,7 +141,7 @@ def test_a_good_build_is_published_whole_and_is_up_to_date_the_second_time(bench
     assert record.evaluation_from == "the guest's own licence service"
     assert record.certificates[0].file == "lab.cer"
 
-    # The second disk is an overlay of the first one, by a name that holds wherever the folder is moved to.
+    # The second disk is an overlay of the first one, by a name that stays right wherever the folder is moved to.
     info = json.loads(run(["qemu-img", "info", "--output=json", folder / "disk-kd.qcow2"], 60).stdout)
     assert info["backing-filename"] == "disk.qcow2"
     debugged = booted_as(manifest, "kd")
@@ -197,7 +197,7 @@ def test_a_failed_installation_leaves_only_its_logs(
     bench.assert_nothing_built()
     assert str(bench.logs) in str(caught.value)
     assert {"install.jsonl", "serial0.log"} <= {path.name for path in bench.logs.iterdir()}
-    # The next build is not in the way of this one's leavings.
+    # The files of this build do not prevent the next one.
     assert bench.build()[1]
 
 
@@ -254,7 +254,7 @@ def test_a_full_disk_is_reported_as_such_wherever_it_occurs(bench: Bench, monkey
     rules.write_text('[inject-error]\nevent = "write_aio"\nerrno = "28"\n', encoding="ascii")
 
     def fill(plan: InstallPlan) -> InstallPlan:
-        # The drive's file once more, this time through a layer that lets each write of data fail as a full disk does.
+        # The drive's file again, through a layer in which each write of data fails as on a full disk.
         full = ("-set", f"drive.drive0.file=blkdebug:{rules}:{plan.partial_disk}")
         return replace(small(plan), extra=full)
 
@@ -272,7 +272,7 @@ def test_a_full_disk_is_reported_as_such_wherever_it_occurs(bench: Bench, monkey
 
 
 def test_the_server_s_own_recipe_is_built_with_uefi_firmware(bench: Bench) -> None:
-    """The stand-in as a UEFI program, and nothing of the recipe changed but the sizes of machine and disk."""
+    """The stand-in as a UEFI program, and nothing of the recipe changed except the sizes of VM and disk."""
     recipe = windows_recipe("windows-server-2022")
     iso = make_uefi_cd(efi_program(bench.folder), bench.folder / "uefi.iso", bench.folder, recipe.editions[:1])
     folder, built = build(
@@ -292,12 +292,12 @@ def test_the_server_s_own_recipe_is_built_with_uefi_firmware(bench: Bench) -> No
         *("winpe start", "winpe ok", "specialize start", "specialize ok", "oobe start", "oobe ok", "provision start", "done ok")
     ]
     assert load_record(folder).install.resets == 3
-    # The key was pressed on the firmware's word, and no more once Setup wrote.
+    # The key was pressed after the firmware's output, and not any more once Setup wrote.
     keys = [event.at_s for event in told if event.kind == "key"]
     assert keys
-    assert keys[0] < BUDGETS.key_after_s  # the firmware's console, not the clock, gave the word
+    assert keys[0] < BUDGETS.key_after_s  # the firmware's console, not the clock, started it
     assert max(keys) <= next(event.at_s for event in told if event.kind == "write")
-    # What Setup left in the variables came along: without it the stand-in would not know how far it is.
+    # The variables of Setup are kept: without them the stand-in would not know its phase.
     manifest = load_manifest(folder)
     assert manifest.machine.firmware == "uefi"
     assert {"firmware.fd", "vars.qcow2"} <= {path.name for path in folder.iterdir()}
@@ -347,7 +347,7 @@ def test_a_killed_build_leaves_no_qemu_and_no_folder_that_looks_like_an_image(be
     assert store.list_images(cache=bench.cache) == []
     with pytest.raises(ImageError):
         store.find_image("windows-10", cache=bench.cache)
-    # The doctor shows what is left, and knows no image.
+    # The doctor shows the leftover, and lists no image.
     assert [item.path for item in health.examine_all(cache=bench.cache)] == [half]
     # The next build takes it away.
     folder, built = bench.build()

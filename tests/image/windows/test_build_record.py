@@ -1,4 +1,4 @@
-"""When an image runs out, what never stays in a log, and what an acceptance that goes wrong says."""
+"""When an image expires, what never stays in a log, and the errors of a failed acceptance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.machines import MachineDouble
 
 
 class Silent:
-    """Progress that nobody sees."""
+    """Progress that is not shown."""
 
     def stage(self, text: str) -> None:
         """Nothing."""
@@ -95,7 +95,7 @@ def test_each_build_has_a_folder_of_its_own_for_its_logs(tmp_path: Path) -> None
 
 
 class StubbornMachine(MachineDouble):
-    """A machine whose guest never powers off."""
+    """A VM whose guest never powers off."""
 
     def __init__(self, spec: VmSpec, folder: Path) -> None:
         super().__init__(folder, spec)
@@ -112,7 +112,7 @@ class StubbornMachine(MachineDouble):
 
 @pytest.fixture
 def attempt(make_image: MakeImage, tmp_path: Path) -> Callable[[GuestDouble], StubbornMachine]:
-    """Accept an image whose guest is a double; returns the machine's double."""
+    """Accept an image whose guest is a double; returns the double of the VM."""
     folder = make_image()
     machines: list[StubbornMachine] = []
 

@@ -1,4 +1,4 @@
-"""`lab image build windows-…` and the names of Windows images: what is refused, in which words, before anything begins."""
+"""`lab image build windows-…` and the names of Windows images: what is refused, with which message, before anything begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the acceptance boot makes of a guest's answers."""
+"""The checks of the acceptance boot from a guest's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine of a guest made from a Windows image, as the pool gets it; and one that starts in a real QEMU."""
+"""The VM of a guest made from a Windows image; and one that starts in a real QEMU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_vm_of_a_guest_is_that_of_setup_without_its_cds(make_image: MakeImag
     assert spec.disks[0].overlay
     assert "hostfwd=tcp:127.0.0.1:0-:5985" in text
     assert "restrict=on" in text
-    # A bugcheck is an event, and the guest goes on to write its dump; a restart ends it.
+    # A bugcheck is an event, and the guest continues, to write its dump; a restart ends it.
     assert "reboot=shutdown,shutdown=poweroff,panic=none" in text
     assert "hv_stimer" in spec.cpu
     assert "passthrough" not in spec.cpu
@@ -93,7 +93,7 @@ def test_the_debugger_is_chosen_by_the_disk(make_image: MakeImage) -> None:
     assert set(chosen.capabilities) - set(manifest.capabilities) == {"dbgprint", "kernel_debugger"}
     assert chosen.prints.serial == 1
     assert "kernel debugger on" in chosen.guest
-    # The debugger's port goes both ways, and is served before the guest's first instruction.
+    # The debugger's port works in both directions, and is served before the guest's first instruction.
     spec = machine_spec(chosen, folder, name="g", accelerator="tcg")
     assert [port.kind for port in spec.serials] == ["file", "socket"]
     assert spec.paused
@@ -152,7 +152,7 @@ def test_two_guests_start_from_one_image_with_uefi_variables_of_their_own(make_i
             text = wait_for_text(machine.run_dir / "serial0.log", UP)
             machine.qmp.execute("send-key", {"keys": [{"type": "qcode", "data": "ret"}]})
             machine.wait_exit(120)
-            # Each guest starts for the first time: what the other one wrote is in its own copy.
+            # Each guest starts for the first time: the other one has its own copy.
             assert f"{UP}: 1" in text
             assert (machine.run_dir / "vars.fd").stat().st_size > 0
             info = json.loads(run(["qemu-img", "info", "--output=json", machine.run_dir / "vars.fd"], 60).stdout)

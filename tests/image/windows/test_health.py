@@ -1,4 +1,4 @@
-"""`lab image doctor`: what it says of images that are whole, broken, old, and about to run out."""
+"""`lab image doctor`: its findings about images that are complete, broken, old, and about to expire."""
 
 from __future__ import annotations
 

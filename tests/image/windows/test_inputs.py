@@ -29,7 +29,7 @@ KEY = "ABCDE-12345-FGHIJ-67890-KLMNO"
 
 
 class Recorder:
-    """Progress that remembers."""
+    """Progress that records its lines."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

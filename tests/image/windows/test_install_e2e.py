@@ -1,4 +1,4 @@
-"""Whole installations, of a stand-in for Windows Setup, in a real QEMU: good ends, bad ends, and what they leave behind."""
+"""Whole installations of a stand-in for Windows Setup in a real QEMU: successes, failures, and the files that they leave."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BUDGETS = Budgets(
 
 
 class Recorder:
-    """Progress that remembers, and does something at a given text."""
+    """Progress that records its lines, and does something at a given text."""
 
     def __init__(self, at: str = "", action: Callable[[], None] = lambda: None) -> None:
         self.texts: list[str] = []
@@ -112,7 +112,7 @@ def bench(code: bytes, tmp_path: Path) -> Bench:
 
 
 def story(events: list[InstallEvent]) -> list[str]:
-    """What happened, without keys and screen shots, whose number depends on the time that things took."""
+    """The events, without keys and screen shots, whose number depends on time."""
     return [
         event.detail if event.kind == "stage" else event.kind
         for event in events
@@ -121,7 +121,7 @@ def story(events: list[InstallEvent]) -> list[str]:
 
 
 def assert_failed(bench: Bench, error: InstallError) -> None:
-    """The error tells where to look, and nothing half-built is there."""
+    """The error says where to look, and nothing half-built is left."""
     bench.assert_nothing_left()
     assert error.log_dir == bench.logs
     assert str(bench.logs) in str(error)
@@ -135,7 +135,7 @@ def test_an_installation_records_its_events_and_returns_a_disk(bench: Bench) -> 
     result = bench.install(Mode.GOOD, progress=progress)
     told = story(list(result.events))
     # The first disk write and the stage line after it come from two sources: their order is not the guest's.
-    # SeaBIOS may reset the machine once more on its way up: seen once, on a loaded host with QEMU 7.2.
+    # SeaBIOS may reset the VM once more during its start: seen once, on a loaded host with QEMU 7.2.
     assert [item for item, _ in groupby(item for item in told if item != "write")] == [
         "start",
         "winpe start",
@@ -169,7 +169,7 @@ def test_keys_are_pressed_from_the_prompt_on_and_no_longer_than_needed(bench: Be
     keys = [event.at_s for event in result.events if event.kind == "key"]
     written = next(event.at_s for event in result.events if event.kind == "write")
     assert keys
-    assert keys[0] < BUDGETS.key_after_s  # the firmware's console, not the clock, gave the word
+    assert keys[0] < BUDGETS.key_after_s  # the firmware's console, not the clock, started it
     assert max(keys) <= written
 
 
@@ -279,7 +279,7 @@ def test_a_host_disk_that_fills_up_is_reported_as_such(bench: Bench) -> None:
     plan = bench.plan(Mode.GOOD)
     rules = bench.folder / "full.conf"
     rules.write_text('[inject-error]\nevent = "write_aio"\nerrno = "28"\n', encoding="ascii")
-    # The drive's file once more, this time through a layer that lets each write of data fail as a full disk does.
+    # The drive's file again, through a layer in which each write of data fails as on a full disk.
     full = ("-set", f"drive.drive0.file=blkdebug:{rules}:{plan.partial_disk}")
     with pytest.raises(HostDiskFull, match="the host disk is full") as caught:
         install(replace(plan, extra=full), bench.logs, progress=Recorder(), budgets=BUDGETS)

@@ -1,4 +1,4 @@
-"""The machine that Setup runs in, and an installation followed on a machine of the test's own making."""
+"""The VM that Setup runs in, and an installation in a double of a VM."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_firmware_is_found_without_enrolled_keys(tmp_path: Path) -> None:
 
 
 class Script(MonitorDouble, MachineDouble):
-    """A clock, and a machine whose guest does at each second what the test says."""
+    """A clock, and a VM whose guest does at each second what the test says."""
 
     def __init__(self, acts: Mapping[int, Callable[[Script], None]]) -> None:
         MonitorDouble.__init__(self)
@@ -105,7 +105,7 @@ class Script(MonitorDouble, MachineDouble):
         self.answers: dict[str, Any] = {"query-blockstats": [], "query-status": {"status": "running"}}
         self.commands: list[str] = []
         self.exit_code: int | None = 0
-        #: What the monitor still has to tell when QEMU is gone.
+        #: Events that the monitor still delivers when QEMU has ended.
         self.late: Callable[[], None] | None = None
         self._acts = dict(acts)
         self._folder = Path()
@@ -139,7 +139,7 @@ class Script(MonitorDouble, MachineDouble):
         self.event("SHUTDOWN", guest=True, reason="guest-shutdown")
         self.alive = False
 
-    # the machine and its monitor
+    # the VM and its monitor
     @property
     def qmp(self) -> Script:
         return self
@@ -182,7 +182,7 @@ class Script(MonitorDouble, MachineDouble):
 
 
 class Quiet:
-    """Progress that nobody looks at."""
+    """Progress that is not shown."""
 
     def stage(self, text: str) -> None: ...
 

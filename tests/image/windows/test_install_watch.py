@@ -1,4 +1,4 @@
-"""Stage lines, the watchdog and the key presser: decisions, without a machine and without waiting."""
+"""Stage lines, the watchdog and the key presser: decisions, without a VM and without waiting."""
 
 from __future__ import annotations
 

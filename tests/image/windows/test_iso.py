@@ -1,4 +1,4 @@
-"""Looking into a user's ISO: editions without extracting, and a clear sentence for each wrong file."""
+"""Looking into a user's ISO: editions without extracting, and a clear message for each wrong file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The payload CD read back, and its scripts before the eyes of a PowerShell grammar."""
+"""The payload CD read back, and its scripts checked by a PowerShell grammar."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_cd_is_read_back_unchanged(name: str, tmp_path: Path) -> None:
     opened.open(str(iso))
     assert opened.pvd.volume_identifier.decode().strip() == LABEL
     opened.close()
-    # The names below Joliet are short enough for everybody, and each is there once.
+    # The names of ISO 9660 are short enough for every reader, and unique.
     short = read_back(iso, joliet=False)
     assert sorted(short.values()) == sorted(found.values())
 
@@ -143,7 +143,7 @@ def test_powershell_can_read_every_script(name: str) -> None:
     scripts = scripts_of(name)
     assert len([path for path in scripts if path.endswith(".ps1")]) == len(STAGES) + 2
     for path, data in scripts.items():
-        data.decode("ascii")  # Windows PowerShell takes anything else for the code page of the system
+        data.decode("ascii")  # Windows PowerShell reads any other encoding as the code page of the system
         assert b"\n" not in data.replace(b"\r\n", b"")
         assert b"{{" not in data
         assert b"{%" not in data
@@ -268,6 +268,6 @@ def test_any_tree_is_read_back(tmp_path_factory: pytest.TempPathFactory, files: 
 
 
 def clashes(name: str, files: dict[str, bytes]) -> bool:
-    """Another name is the same to Windows, or is a folder above it."""
+    """Whether another name is the same to Windows, or is a folder above it."""
     low = name.lower()
     return any(other != name and (other.lower() == low or low.startswith(other.lower() + "/")) for other in files)

@@ -1,4 +1,4 @@
-"""The recipes as they stand, and what is said about a wrong one."""
+"""The recipes of the lab, and the errors for a wrong one."""
 
 from __future__ import annotations
 

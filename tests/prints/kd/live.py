@@ -18,7 +18,7 @@ from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
 
 ROOT = Path(__file__).resolve().parents[3]
-#: A few seconds each on an idle machine.
+#: A few seconds each on an idle host.
 DEADLINE_S = 120.0
 
 
@@ -44,7 +44,7 @@ class Live:
 
     @property
     def report(self) -> str:
-        """What the target told on its second port."""
+        """What the target reported on its second port."""
         return (self.folder / "run" / "serial1.log").read_text(encoding="ascii")
 
     @property
@@ -99,7 +99,7 @@ def attached(target: Path, folder: Path, options: str, *arguments: str, reader: 
         with (folder / "records.jsonl").open("wb") as out, (folder / "client.err").open("wb") as err:
             client = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE if reader == "pipe" else out, stderr=err)
         try:
-            # The monitor tells whether somebody is connected: "unix:…,server=on" is followed by "<-> …" then.
+            # The monitor shows whether a client is connected: "unix:…,server=on" is followed by "<-> …" then.
             wait_for(lambda: client.poll() is not None or is_connected(machine), "the client's connection to the serial port")
             machine.cont()
             yield Live(machine, client, folder)

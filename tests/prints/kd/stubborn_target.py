@@ -1,7 +1,7 @@
 """A target that waits for its host as ReactOS's kernel does, for tests; made of generators, without a clock.
 
-What it is stubborn about [ReactOS: drivers/base/kdcom/kddll.c]: it answers every reset with a reset and sends again what it
-was busy with; it acknowledges a packet with the wrong id and drops it; it says SYNC only at its boot and when it gave up.
+Its special behaviour [ReactOS: drivers/base/kdcom/kddll.c]: it answers every reset with a reset and sends again what it
+was busy with; it acknowledges a packet with the wrong id and drops it; it sends SYNC only at its boot and after it gave up.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class StubbornTarget:
         yield from self._ask(FILE_IO, file_payload())
 
     def answer_of_an_earlier_host(self, pc: int) -> Run:
-        """It was asked for its registers by a host that is gone now, and is in the middle of its answer."""
+        """A host that has gone asked it for its registers, and it is in the middle of its answer."""
         yield from self._send(STATE_MANIPULATE, _registers(pc))
         yield from self._wait_for_continue(pc)
         yield from self.breakpoint(pc)
@@ -143,7 +143,7 @@ class StubbornTarget:
                         return "again", b""
                     continue
                 if wanted == ACKNOWLEDGE:
-                    # Data instead of an acknowledgement stands for one, and must come again.
+                    # Data instead of an acknowledgement counts as one, and must come again.
                     self.output += control_packet(RESEND)
                     self.send_id ^= 1
                     return "got", b""
@@ -191,7 +191,7 @@ def play(
         run: What the target does.
         target: The target.
         session: The host.
-        before: What lies in the target's port already.
+        before: Bytes that are already in the target's port.
         patience: Seconds of their time after which they hang.
     """
     now = 0.0

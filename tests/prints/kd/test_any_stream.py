@@ -17,7 +17,7 @@ from tests.prints.kd.fake_target import X64_INT3_PC, X86_INT3_PC, Target, comman
 from tests.prints.kd.wire import Wire, context, reply
 
 JUNK = st.binary(max_size=30) | st.text(alphabet="0ib\x03\x80\x00\xaa", max_size=30).map(lambda text: text.encode("latin-1"))
-#: What a target may say next: a print, something that waits for an answer, or the last packet once more.
+#: What a target may send next: a print, a packet that waits for an answer, or the last packet again.
 SAID = st.sampled_from(["print", "load", "int3", "fault", "prompt", "file", "command", "again", "control", "reply"])
 
 
@@ -48,7 +48,7 @@ def test_no_packet_of_a_target_is_lost_wherever_its_stream_is_cut_and_whatever_l
     said: list[tuple[bytes, str]], cuts: list[int], data: st.DataObject
 ) -> None:
     target = Target()
-    # Two prints, so that no first packet is said again behind its answer, which would be a new boot.
+    # Two prints, so that no first packet is repeated after its answer, which would be a new boot.
     stream, last = target.print(b"a"), target.print(b"b")
     stream += last
     expected, acknowledged = [b"a", b"b"], 2

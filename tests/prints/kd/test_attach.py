@@ -1,4 +1,4 @@
-"""`lab kd` as its users run it: a process beside the test, against targets behind a Unix socket."""
+"""`lab kd` as its users run it: a process beside the test, against targets at a Unix socket."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def essence(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class Served:
-    """A target behind a listening socket."""
+    """A target at a listening socket."""
 
     def __init__(self, path: Path, play: Callable[[socket.socket], None]) -> None:
         self.path = path
@@ -160,7 +160,7 @@ def test_prints_are_all_there_although_the_reader_stopped(
     served = serve(flood)
     process = lab_kd("attach", "--socket", served.path, "--jsonl")
     assert process.stdout
-    # Nobody reads the output until half of it has been sent: far more than a pipe holds.
+    # The output is not read until half of it has been sent: far more than a pipe holds.
     assert halfway.wait(DEADLINE_S)
     output, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, errors.decode()
@@ -221,7 +221,7 @@ def test_a_fork_goes_on_with_the_ids_of_its_snapshot(
     host.communicate(timeout=DEADLINE_S)
 
     def fork(port: socket.socket) -> None:
-        # Its last packet was acknowledged and the acknowledgement was lost: it comes again, and is no second print.
+        # Its last packet was acknowledged and the acknowledgement was lost: it comes again, and is not a second print.
         framer = Framer()
         for packet in (second, third):
             port.sendall(packet)
@@ -267,7 +267,7 @@ def test_a_session_whose_reader_has_stopped_can_be_interrupted(
     assert told.wait(DEADLINE_S)
     process.send_signal(signal.SIGTERM)
     if signals == 2:
-        # Whoever asks is told that the session is over: the first signal was taken.
+        # A request is answered that the session is over: the first signal had an effect.
         while b"heard" in lab_kd("control", tmp_path / "ctl", "status").communicate(timeout=DEADLINE_S)[0]:
             pass
         process.send_signal(signal.SIGTERM)
@@ -292,7 +292,7 @@ def test_a_target_that_runs_already_is_woken_and_joined(
     target = StubbornTarget(INITIAL_ID | 1, INITIAL_ID | 1)
 
     def play(port: socket.socket) -> None:
-        # It says nothing until it finds a break-in byte.
+        # It sends nothing until it gets a break-in byte.
         assert port.recv(1) == BREAK_IN
         run = in_turn(partial(target.breakpoint, X86_INT3_PC), partial(target.print, b"awake\n"))
         next(run)

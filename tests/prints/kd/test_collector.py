@@ -137,7 +137,7 @@ def test_packets_are_sent_again_even_if_the_line_is_never_silent(pair: Pair) -> 
     found: list[Packet] = []
     deadline = time.monotonic() + DEADLINE_S
     while not found and time.monotonic() < deadline:
-        # Bytes of a boot manager, ever again.
+        # Bytes of a boot manager, again and again.
         now[0] += 0.01
         pair.port.sendall(b"x" * 100)
         if select.select([pair.port], [], [], 0)[0]:

@@ -1,4 +1,4 @@
-"""The collector is a module of lab.prints.kd: its argument list, and what it says when it cannot begin."""
+"""The collector is a module of lab.prints.kd: its argument list, and its error when it cannot begin."""
 
 from __future__ import annotations
 

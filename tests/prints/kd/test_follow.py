@@ -1,4 +1,4 @@
-"""What the host of a target does with a session beside answering it: wakes a silent target, writes down what it heard."""
+"""What the host of a target does besides answers: it wakes a silent target, and records what it received."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.prints.kd.text import record_line
 
 
 class Asked:
-    """Stands in for a collector: has a session do what it is asked for."""
+    """A double of a collector: makes a session do what is requested."""
 
     def __init__(self) -> None:
         self.session = Session()
@@ -50,7 +50,7 @@ def test_a_target_is_woken_at_once_or_never_when_that_is_asked_for() -> None:
     assert said == ["nothing heard for 10 s; for a kernel that is already running, use --break-in"]
     found, _ = sent(BreakIn.AT_ONCE, 200.0, said.append)
     assert [at for at, _ in found[:4]] == [1.0, 3.0, 5.0, 7.0]
-    # A machine that is paused must not find hundreds of them.
+    # A VM that was paused must not receive hundreds of them.
     assert len(found) < 20
 
 

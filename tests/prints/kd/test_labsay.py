@@ -1,4 +1,4 @@
-"""The program that says markers in a guest: built as for an image, and its own lines run on this machine."""
+"""The program that prints markers in a guest: built as for an image, and its own code run on this host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.toolchain.manifest import load_component
 
 FOLDER = Path(__file__).resolve().parents[3] / "vm-images" / "windows-common" / "labsay"
 
-#: As much of Windows as the program asks for.
+#: The functions of Windows that the program calls.
 _WINDOWS_H = r"""
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-"""The port lent to another debugger and taken back: every print is recorded, whoever answers it, and none is lost."""
+"""The port lent to another debugger and taken back: every print is recorded, whichever side answers it, and none is lost."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_print_is_recorded_while_the_port_is_lent(lab: Lab) -> None:
     assert lab.kernel.next().kind == ACKNOWLEDGE
     debugger = lab.debugger()
     lab.print(b"two")
-    # Offered is not lent: nobody else has said a word, so the collector answers.
+    # Offered is not lent: no debugger has sent anything, so the collector answers.
     assert lab.kernel.next().kind == ACKNOWLEDGE
 
     debugger.socket.sendall(control_packet(RESET))
@@ -97,12 +97,12 @@ def test_every_print_is_recorded_while_the_port_is_lent(lab: Lab) -> None:
     assert seen.id == INITIAL_ID | SYNC
     debugger.socket.sendall(control_packet(ACKNOWLEDGE, INITIAL_ID))
     answer = lab.kernel.next()
-    # The debugger's own, and none of the collector's ahead of it.
+    # The debugger's own packets, and none of the collector's before them.
     assert (answer.kind, answer.id) == (ACKNOWLEDGE, INITIAL_ID)
     assert lab.control.status().borrowed
 
     debugger.socket.close()
-    assert lab.kernel.next().kind == RESET  # for a kernel that was left standing; a running one drops it
+    assert lab.kernel.next().kind == RESET  # for a kernel that was left stopped; a running one drops it
     lab.print(b"four")
     assert lab.kernel.next().kind == ACKNOWLEDGE
     assert not lab.control.status().borrowed
@@ -126,7 +126,7 @@ def test_the_debugger_handles_stops_and_one_that_it_leaves_is_continued(lab: Lab
     assert debugger.next().payload == stop
     debugger.socket.close()
     assert lab.kernel.next().kind == RESET
-    # It tells its stop once more, by ids that begin anew, and is stepped over as every stop that nobody asked for.
+    # It reports its stop again, with ids that begin anew, and is stepped over like every stop that was not requested.
     lab.kernel.socket.sendall(control_packet(RESET))
     lab.target.restart()
     lab.kernel.socket.sendall(lab.target.stop(stop))

@@ -1,4 +1,4 @@
-"""What a real target printed and no host took: gaps in the prints, of a host that stood still or was not attached."""
+"""Prints of a real target that no host received: gaps of a host that was suspended or not attached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 
 def test_prints_that_the_target_gave_up_are_marked_by_a_gap(target: Path, tmp_path: Path) -> None:
     count = 2000
-    # A wait of some seconds, so that only a host that stands still, not a busy machine, makes the target give up.
+    # A wait of some seconds, so that only a suspended host, not a busy one, makes the target give up.
     options = f"scenario=flood count={count} drop=100 retries=2 polls=20480000"
     with attached(target, tmp_path, options) as live:
         wait_for(lambda: len(live.of("print")) > count // 10, "a tenth of the prints")
@@ -39,13 +39,13 @@ def test_prints_that_the_target_gave_up_are_marked_by_a_gap(target: Path, tmp_pa
     gap = kinds.index("gap")
     before = [bytes.fromhex(record["raw"]) for record in live.records[:gap]]
     after = [bytes.fromhex(record["raw"]) for record in live.records[gap:] if record["kind"] == "print"]
-    # The print that was given up had arrived: the host was late, not deaf.
+    # The print that was given up had arrived: the host was only late.
     assert before == lines(given_up + 1)
     assert after == [b"KDTARGET: Refreshing KD connection\n", *lines(count)[back:]]
 
 
 def test_a_host_that_was_suspended_until_the_target_gave_up_wakes_it_and_marks_the_gap(target: Path, tmp_path: Path) -> None:
-    # Four tries instead of a kernel's twenty: QEMU's port takes some 280 bytes that nobody reads, which are six of these
+    # Four tries instead of a kernel's twenty: QEMU's port buffers some 280 bytes without a reader, which are six of these
     # packets, and then stops its guest in the middle of the next one.
     count = 3000
     with attached(target, tmp_path, f"scenario=flood count={count} wake=1 retries=4 polls=4096000") as live:
@@ -58,7 +58,7 @@ def test_a_host_that_was_suspended_until_the_target_gave_up_wakes_it_and_marks_t
     told = [int(number) for number in re.findall(r"^(?:gave-up|back) line=(\d+)$", live.report, re.MULTILINE)]
     assert len(told) == 2, live.report
     given_up, back = told
-    # The host knows that it stood still; what answers its break-in begins the ids anew.
+    # The host knows that it was suspended; the answer to its break-in begins the ids anew.
     kinds = [record["kind"] for record in live.records if record["kind"] != "print"]
     assert kinds == ["gap", "gap", "exception", "load", "unload", "end"]
     assert live.prints == [*lines(given_up + 1), *lines(count)[back:]]
@@ -67,7 +67,7 @@ def test_a_host_that_was_suspended_until_the_target_gave_up_wakes_it_and_marks_t
 def test_prints_without_an_attached_host_are_a_gap_for_the_next_one(
     target: Path, tmp_path: Path, figure: Callable[[str, object], None]
 ) -> None:
-    """QEMU throws away what goes to a socket without a client, and 20 tries of a kernel are over within a second."""
+    """QEMU drops output to a socket without a client, and 20 tries of a kernel are over within a second."""
     count = 3000
     with attached(target, tmp_path, f"scenario=flood count={count} wake=1") as live:
         wait_for(lambda: len(live.of("print")) > 100, "the first prints")

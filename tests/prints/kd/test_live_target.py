@@ -61,7 +61,7 @@ def test_no_print_of_a_flood_is_lost_while_the_reader_pauses_for_five_seconds(
             if len(records) == count // 4:
                 raw_before = live.raw_size()
                 let_pass(5)
-                # The pipe is full by then: the target is answered, and its bytes are kept, all the same.
+                # The pipe is full by then: the target is still answered, and its bytes are kept.
                 wait_for(partial(live.raw_grew, raw_before, 65536), "the target to be answered nevertheless")
                 figure("bytes_while_nobody_read", live.raw_size() - raw_before)
         live.finish()
@@ -106,7 +106,7 @@ def test_everything_that_waits_for_the_host_is_answered(target: Path, tmp_path: 
     assert (fault["code"], fault["first_chance"]) == (0xC0000005, False)
     assert (unload["path"], unload["base"]) == (DRIVER, BASE)
     assert (last["path"], last["base"]) == ("", 0xFFFFFFFF_FFFFFFFF)
-    # What the target got, in the order of its questions.
+    # The answers that the target got, in the order of its requests.
     for pattern in (
         r"load status=00010002",
         r"setcontext eip=80412346",
@@ -145,7 +145,7 @@ def test_a_boots_print_source_follows_a_real_port_and_a_detached_guest_keeps_its
         assert len(prints.wait(0, lambda records: len(records) >= 200, timeout=DEADLINE_S)) >= 200
         with pytest.raises(EvidenceLost, match="runs no programs"):
             prints.mark("t-0", timeout=1.0)
-        prints.close()  # as of a guest that is kept: its machine runs on
+        prints.close()  # as of a detached guest, whose VM continues to run
         assert not [record for record in prints.records_since(0) if isinstance(record, GapRecord)]
         assert collector.is_running()
         assert machine.wait_exit(DEADLINE_S) == 0

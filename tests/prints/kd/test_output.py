@@ -10,7 +10,7 @@ from lab.prints.kd.output import PATIENCE_S, BackgroundWriter, OutputLost, Patie
 
 
 class Disk:
-    """Stands in for ``os.write``: room for so many bytes, then full until somebody waits long enough."""
+    """Stands in for ``os.write``: room for so many bytes, then full until the caller has waited long enough."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         self.written = b""

@@ -1,4 +1,4 @@
-"""The collector is a process of its own: it outlives whoever started it, and its virtual machine never by long."""
+"""The collector is a process of its own: it outlives the process that started it, and its VM only for a moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.prints.kd.target.build import build_target
 
 pytestmark = pytest.mark.e2e
 
-#: What a test process does: a machine, its collector, and then whatever tests do.
+#: What a test process does: it starts a VM and its collector, and then runs tests.
 _OWNER = """
 import json, sys, time
 from pathlib import Path
@@ -50,7 +50,7 @@ time.sleep(600)
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that owns a machine and its collector."""
+    """A process that owns a VM and its collector."""
 
     process: subprocess.Popen[bytes]
     machine: psutil.Process

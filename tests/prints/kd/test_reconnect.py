@@ -1,4 +1,4 @@
-"""A target that may have given its debugger up: how it is noticed, woken and told."""
+"""A target that may have given its debugger up: how the host notices, wakes it and records that."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_host_that_was_suspended_reports_it_and_wakes_its_target() -> None:
     w.session.stood_still(60.0, w.now)
     assert w.pass_time(BREAK_IN_S) == BREAK_IN
     assert w.kinds() == ["print", "gap"]
-    # One packet may have been on its way when the host fell still; what goes on behind it has not given up.
+    # One packet may have been on its way when the host was suspended; a target that continues after it has not given up.
     w.feed(w.target.print(b"2"))
     assert w.pass_time(BREAK_IN_S) == BREAK_IN
     w.feed(w.target.print(b"3"))
@@ -71,15 +71,15 @@ def test_a_host_that_was_suspended_reports_it_and_wakes_its_target() -> None:
 
 
 def test_prints_without_an_attached_host_are_a_gap_for_the_next_host() -> None:
-    """The kernel gives up within a second, and drops its prints from then on: a new host began as if nothing had been."""
+    """The kernel gives up within a second, and drops its prints from then on: a new host began as if nothing was lost."""
     stop = exception_payload(wire.STATUS_BREAKPOINT, X86_INT3_PC, "x86")
     w = Wire()
-    w.session.break_in()  # which is how a kernel that has given up is found
+    w.session.break_in()  # a kernel that has given up is found by this
     w.feed(data_packet(STATE_CHANGE, INITIAL_ID | SYNC, stop))
     assert w.kinds() == ["gap", "exception"]
     assert isinstance(w.records[0], Gap)
     assert "drops its prints" in w.records[0].reason
-    # Told once, and not again when the target goes on.
+    # Recorded once, and not again when the target continues.
     w.feed(data_packet(DEBUG_IO, INITIAL_ID | 1, print_payload(b"1")))
     assert w.kinds() == ["gap", "exception", "print"]
 

@@ -1,4 +1,4 @@
-"""Resets, and hosts that meet a running target, against one that answers every reset."""
+"""Resets, and hosts that join a running target, against a target that answers every reset."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_host_can_join_a_running_target(what: str, send_id: int, expected_id: 
     assert told["exception"] == (what in ("breakpoint", "answer"))
     assert told["prompt"] == (what == "prompt")
     assert told["note"] == (what in ("file", "answer"))
-    assert told["gap"] == 1  # what it said before, to somebody else or to nobody
+    assert told["gap"] == 1  # what it sent before, to another host or to none
     assert len(target.answers) == (what in ("prompt", "file"))
     assert target.told_to_step == ([(X86_INT3_PC + 1) & 0xFFFFFFFF] if what in ("breakpoint", "answer") else [])
 
@@ -213,7 +213,7 @@ def test_a_capture_with_resets_gives_each_packet_once() -> None:
         + data_packet(DEBUG_IO, INITIAL_ID, two)
     )
     assert records + decoder.finish() == [Print(cpu=0, raw=b"1"), Print(cpu=0, raw=b"2")]
-    # Two calls with one text are two prints: behind a reset the ids begin with the first one.
+    # Two calls with one text are two prints: after a reset the ids begin with the first one.
     decoder = CaptureDecoder()
     data = data_packet(DEBUG_IO, INITIAL_ID, one) + RESET_PACKET + data_packet(DEBUG_IO, INITIAL_ID | 1, one)
     assert kinds(decoder.feed(data) + decoder.finish()) == {"print": 2, "gap": 1}

@@ -1,4 +1,4 @@
-"""The host's side against a target that is made of bytes: acknowledgements, ids, and what waits for an answer."""
+"""The host's side against a target made of bytes: acknowledgements, ids, and packets that wait for an answer."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_packet_without_answer_is_sent_again_and_never_given_up() -> None:
     for _ in range(TRIES):
         w.pass_time(RESEND_S)
     assert isinstance(w.records[-1], Note)
-    # From then on only now and then: its machine may be paused, and cannot go on without it.
+    # From then on only now and then: its VM may be paused, and cannot continue without it.
     assert w.pass_time(RESEND_S) == b""
     assert w.pass_time(RARE_RESEND_S) == again
 
@@ -272,6 +272,6 @@ def test_a_running_target_that_drops_our_reset_may_reset_us_later() -> None:
     w.feed(w.target.print(b"1"))
     w.now += RESET_QUIET_S
     assert w.feed(control_packet(RESET)) == control_packet(RESET)
-    # It may have been the answer to ours, late: no new boot by itself.
+    # It may be a late answer to ours, so it does not mean a new boot.
     w.feed(w.target.print(b"2"))
     assert w.session.generation == 0

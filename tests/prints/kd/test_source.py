@@ -1,4 +1,4 @@
-"""The print source over the collector's records: what each record becomes, and how every end is told."""
+"""The print source over the collector's records: what each record becomes, and how every end is recorded."""
 
 from __future__ import annotations
 

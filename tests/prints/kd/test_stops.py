@@ -1,4 +1,4 @@
-"""Stops of a target: breakpoints that are stepped over, exceptions that are passed on, breaks behind a bugcheck."""
+"""Stops of a target: breakpoints that are stepped over, exceptions that are passed on, breaks after a bugcheck."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The free guest's printf, the same C file compiled for this machine: what each conversion prints, and where it writes."""
+"""The free guest's printf, the same C file compiled for this host: what each conversion prints, and where it writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lab.host.assets import data_root
 
 SOURCE = data_root() / "driver" / "wine-compat"
-#: Behind the room that a text has; the formatter must not reach it.
+#: Bytes after the room of a text; the formatter must not touch them.
 GUARD = 0x5A
 Wide = ctypes.c_uint16
 
@@ -32,7 +32,7 @@ def wide(text: str) -> Any:
 
 
 def unicode_string(text: str) -> Counted:
-    """Without a zero behind it: what lies there is none of its text."""
+    """Without a zero after it: the bytes there are not part of its text."""
     data = wide(text + "!!!")
     string = Counted(2 * len(text), 2 * len(text), ctypes.addressof(data))
     string.kept = data
@@ -58,7 +58,7 @@ def argument(value: object) -> Any:
 
 
 class Formatter:
-    """Both functions, with what they wrote and the length that they told."""
+    """Both functions, with what they wrote and the length that they returned."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         library.narrow.restype = ctypes.c_size_t

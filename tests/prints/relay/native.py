@@ -59,11 +59,11 @@ class NativeRelay:
         return bool(self._c.InterruptsAreOff())
 
     def write(self, kind: int, text: bytes = b"", *, cpu: int = 0, component: int = 0, level: int = 0) -> bool:
-        """RelayWrite on a processor; whether it had the port."""
+        """RelayWrite on a processor; returns whether it had the port."""
         return bool(self._c.Write(cpu, kind, component, level, text, len(text)))
 
     def hold_as(self, cpu: int | None) -> None:
-        """Have a processor hold the port and stand still, or let it go."""
+        """Make a processor hold the port and stop, or release it."""
         self._c.HoldAs(0 if cpu is None else cpu + 1)
 
     def number_is(self, sequence: int) -> None:
@@ -75,7 +75,7 @@ class NativeRelay:
         assert self._c.Flood(processors, count)
 
     def encode(self, frame: Frame) -> bytes:
-        """RelayEncode, with the text behind it."""
+        """RelayEncode, followed by the text."""
         assert len(frame.text) <= TEXT_MAX
         to = ctypes.create_string_buffer(HEADER_SIZE + len(frame.text) + 1)
         self._c.Encode(

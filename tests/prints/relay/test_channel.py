@@ -24,7 +24,7 @@ RELAYMARK = "C:\\lab\\bin\\relaymark.exe"
 
 @dataclass
 class Connection:
-    """A transport that answers as it is told."""
+    """A transport that answers as the test says."""
 
     answers: list[CommandResult | Exception]
     name: str = "winrm"

@@ -11,7 +11,7 @@ from lab.prints.relay.text import describe, kind_of, to_json
 
 
 class Relay:
-    """A driver that writes by the book."""
+    """A driver that writes correct records."""
 
     def __init__(self, session: int = 1) -> None:
         self.session = session

@@ -18,7 +18,7 @@ from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
 from tests.prints.relay.target.build import build_kernel
 
-#: A second each on an idle machine.
+#: A second each on an idle host.
 DEADLINE_S = 120.0
 NOT_SUPPORTED = "c00000bb"
 NOT_CONNECTED = "c000009d"
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.e2e
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What one life of the driver left."""
+    """The traces of one load and unload of the driver."""
 
     report: list[str]
     log: Path | None
@@ -74,7 +74,7 @@ def load(kernel_and_driver: tuple[Arch, Path, Path], tmp_path: Path) -> Load:
             machine.cont()
             assert machine.wait_exit(DEADLINE_S) == 0
         report = (folder / "serial1.log").read_text(encoding="ascii").splitlines()
-        # Nothing was called that may not be called there, whatever the test is about.
+        # In every test: no function was called at an IRQL at which it is not allowed.
         assert not [line for line in report if line.startswith(("forbidden", "interrupts are", "walked too", "a request"))]
         assert [line for line in report if line.startswith("devices=")][1:] == ["devices=0 links=0 callback=0"]
         assert report[-1] == "interrupts 1"
@@ -138,7 +138,7 @@ def test_a_driver_that_cannot_relay_reports_it_once_and_stays_loadable(
     [said] = ran.answers("labrelay:")
     assert words in said
     assert said.endswith("prints are not relayed")
-    # At error level, which passes the filter that nobody has set.
+    # At error level, which passes the default filter.
     assert ran.answers("says") == ["component=77 level=0"]
     assert ran.answers("entry") == ["0"]
     assert ran.answers("mark") == [status, "c000000d", "c000000d", "c000000d", status]

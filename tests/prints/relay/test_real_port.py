@@ -19,7 +19,7 @@ from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
 from tests.prints.relay.target.build import build_target
 
-#: A few seconds each on an idle machine.
+#: A few seconds each on an idle host.
 DEADLINE_S = 120.0
 
 pytestmark = pytest.mark.e2e
@@ -32,7 +32,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of one run of the program."""
+    """The result of one run of the program."""
 
     records: list[Record]
     report: str
@@ -114,7 +114,7 @@ def test_processors_that_really_run_at_the_same_time_never_mix_their_bytes(targe
 
 def test_without_the_lock_processors_mix_their_bytes(target: Path, tmp_path: Path) -> None:
     seen = boot(target, tmp_path, "count=5000 processors=2 lock=0", smp=2)
-    # This is what the test before could have seen: torn records, each of which is noticed.
+    # The test before could have seen this: torn records, each of which is noticed.
     assert len(seen.prints) < 10000
     assert seen.gaps
     assert set(seen.texts(0)) < set(lines(5000, 0))

@@ -1,4 +1,4 @@
-"""The driver's encoder against the lab's decoder: same records, wherever the stream is cut and whatever stands between."""
+"""The driver's encoder against the lab's decoder: same records, wherever the stream is cut and whatever lies between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def numbers(bits: int) -> st.SearchStrategy[int]:
     return st.integers(min_value=0, max_value=(1 << bits) - 1)
 
 
-#: Any bytes, and more often than chance has it, what looks like the beginning of a record.
+#: Any bytes, with what looks like the beginning of a record more often than by chance.
 TEXTS = st.lists(st.one_of(st.binary(max_size=40), st.just(MAGIC), st.just(MAGIC[:2]), st.just(b"\n"))).map(b"".join)
 FRAMES = st.builds(
     Frame,
@@ -63,7 +63,7 @@ def test_no_intact_record_is_lost_among_other_bytes(
     native: NativeRelay, data: st.DataObject, frames: list[Frame], at: list[int]
 ) -> None:
     def damaged() -> bytes:
-        # With a dot at its end, the first bytes of the next record cannot make good what is missing.
+        # With a dot at its end, the first bytes of the next record cannot replace what is missing.
         frame = data.draw(FRAMES.filter(lambda frame: len(frame.text) < TEXT_MAX))
         record = native.encode(replace(frame, text=frame.text + b"."))
         kind = data.draw(st.sampled_from(["cut off", "a bit", "a byte less", "other"]))

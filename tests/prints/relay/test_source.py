@@ -1,4 +1,4 @@
-"""The print relay's source: a file that grows, and a guest that is asked for marks."""
+"""The print relay's source: a file that grows, and a guest that prints marks on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The driver's lock and numbers, on the host: threads are processors, and the port takes byte after byte."""
+"""The driver's lock and numbers, on the host: threads play processors, and the port accepts one byte after the other."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_interrupt_in_the_middle_of_its_own_processors_record_is_counted_as_l
     assert len(found) == 600
     assert native.refused > 0
     missing = sum(later.sequence - earlier.sequence - 1 for earlier, later in pairwise(found))
-    # Those behind the last record are told by the next one.
+    # Losses after the last record are counted by the next one.
     assert native.write(MARK, b"end")
     last = frames(native)[-1].sequence - found[-1].sequence - 1
     assert found[0].sequence + missing + last == native.refused

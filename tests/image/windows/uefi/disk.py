@@ -78,7 +78,7 @@ def _tree(program: Path, tree: Path) -> Path:
 
 
 def _sectors(raw: Path) -> bytes:
-    """The sectors of a disk that are not empty, each behind its number."""
+    """The sectors of a disk that are not empty, each after its number."""
     records = []
     with raw.open("rb") as stream:
         number = 0

@@ -1,4 +1,4 @@
-"""Builds the bare-metal target of the kernel-debugger protocol, and names what it can be told."""
+"""Builds the bare-metal target of the kernel-debugger protocol, and lists its commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COMPILE = (
     "-mno-stack-arg-probe",
     "-fno-asynchronous-unwind-tables",
     "-fno-ident",
-    # Nobody has switched the vector unit on.
+    # The vector unit is off at the start.
     "-mgeneral-regs-only",
 )
 _LINK = ("-nostdlib", "-s", "-Wl,--image-base,0x100000", "-Wl,--no-insert-timestamp")

@@ -10,7 +10,7 @@ from tests.prints.kd.target import build as kd_target
 
 SOURCES = Path(__file__).resolve().parent
 DRIVER = data_root() / "driver" / "relay"
-#: The machine's part is that of the kernel-debugger target.
+#: The hardware part is that of the kernel-debugger target.
 _MACHINE = [kd_target.SOURCES / name for name in ("boot.S", "machine.c", "text.c")]
 _INCLUDES = [f"-I{kd_target.SOURCES}", f"-I{DRIVER}"]
 
