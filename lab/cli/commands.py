@@ -21,6 +21,7 @@ MODULES = {
     "run": "run",
     "report": "run",
     "compare": "compare",
+    "baseline": "baseline",
     "open": "report",
     "up": "guest",
     "shell": "guest",

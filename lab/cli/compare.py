@@ -8,13 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from lab.cli.baseline import baselines_of
+from lab.cli.given import Given, takes_settings
 from lab.compare.compare import compare as compare_runs
+from lab.compare.key import key_of
 from lab.compare.model import Comparison
-from lab.compare.recorded import read_recorded
+from lab.compare.recorded import Recorded, read_recorded
 from lab.compare.show import markdown, print_comparison
 from lab.errors import ConfigError
 from lab.host.console import open_console
 from lab.report.model import as_json
+from lab.report.places import from_folder
 
 Form = Literal["table", "markdown", "json"]
 
@@ -28,9 +32,17 @@ def register(app: typer.Typer) -> None:
     app.command()(compare)
 
 
+@takes_settings("compare")
 def compare(
-    base: Annotated[Path, typer.Argument(metavar="BASE", help="Folder of a run, or its run.json")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The run to compare with it")],
+    given: Given,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="BASE NEW", help="Folders of two runs, or their run.json; with --baseline NEW alone"),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="NAME", help="Compare with this baseline; without NEW, the last run"),
+    ] = None,
     as_markdown: MarkdownOption = False,
     json: JsonOption = False,
     strict: StrictOption = False,
@@ -43,9 +55,28 @@ def compare(
     2: wrong usage, 3: a driver took its guest down in such a test, 4: such a test's own code is wrong, 5: a test that BASE ran
     was not run or was skipped, 10: the lab failed in a test.
     """
-    result = compare_runs(read_recorded(base), read_recorded(new), strict=strict)
-    show(result, form_of(markdown=as_markdown, json=json))
+    form = form_of(markdown=as_markdown, json=json)
+    base, new = _both(given, runs or [], baseline)
+    result = compare_runs(base, new, strict=strict)
+    show(result, form)
     raise typer.Exit(result.exit_code)
+
+
+def _both(given: Given, runs: list[Path], baseline: str | None) -> tuple[Recorded, Recorded]:
+    """BASE and NEW."""
+    if baseline is None:
+        if len(runs) != 2:
+            raise ConfigError(
+                f"two runs are compared, not {len(runs)}",
+                hint="give BASE and NEW, for example two folders below out/; or --baseline NAME, and NEW",
+            )
+        return read_recorded(runs[0]), read_recorded(runs[1])
+    if len(runs) > 1:
+        raise ConfigError("--baseline NAME is BASE, so one run can be given", hint="give NEW alone, or nothing: the last run")
+    settings = given.load()
+    last = settings.project / settings.values.out / "latest"
+    new = read_recorded(runs[0]) if runs else read_recorded(last, label=from_folder(last, Path.cwd()))
+    return baselines_of(settings).nearest(baseline, key_of(new.report)).read(), new
 
 
 def form_of(*, markdown: bool, json: bool) -> Form:

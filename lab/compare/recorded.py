@@ -18,10 +18,12 @@ class Recorded:
     Attributes:
         label: How people see it: the path that was given, or ``baseline NAME``.
         report: Its report.
+        file: Where that was read.
     """
 
     label: str
     report: RunReport
+    file: Path = Path(RUN_FILE)
 
 
 def read_recorded(path: Path, *, label: str = "") -> Recorded:
@@ -47,4 +49,4 @@ def read_recorded(path: Path, *, label: str = "") -> Recorded:
             file=str(file),
             hint="run the suites again",
         ) from None
-    return Recorded(label=label or str(path), report=report)
+    return Recorded(label=label or str(path), report=report, file=file)

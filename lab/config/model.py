@@ -208,6 +208,21 @@ class LabFile(SessionSettings):
         default="out", min_length=1, description="folder for results: one folder for each run, and the link latest"
     )
 
+    baselines: Annotated[
+        str | None,
+        Setting(
+            pytest=None,
+            command=CommandOption(("baseline", "compare"), "Folder of the baselines", metavar="DIR"),
+            below=folder_below,
+            repeated=False,
+        ),
+    ] = Field(
+        default=None,
+        min_length=1,
+        description="folder of the baselines that runs are compared with, to be committed or shared; default: in the state"
+        " folder of the user",
+    )
+
     @field_validator("workers")
     @classmethod
     def _at_least_one(cls, value: int | str) -> int | str:

@@ -48,6 +48,7 @@ def test_every_key(tmp_path: Path) -> None:
         drivers: [mine/driver.yaml, /abs/x.sys]
         suites: [suites/sync/test_a.py::test_b]
         out: results
+        baselines: kept
         boot_timeout: 900
         accelerator: kvm
         debug: kd
@@ -76,6 +77,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert values.drivers == (str(tmp_path / "mine/driver.yaml"), "/abs/x.sys")
     assert values.suites == (str(tmp_path / "suites/sync/test_a.py") + "::test_b",)
     assert values.out == str(tmp_path / "results")
+    assert values.baselines == str(tmp_path / "kept")
     assert values.boot_timeout == 900
     assert values.crash_dump == "always"
     assert values.known[0].until == datetime.date(2027, 1, 31)
