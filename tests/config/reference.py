@@ -1,4 +1,4 @@
-"""docs/settings.md, made of the table of settings: ``python -m tests.config.reference > docs/settings.md``."""
+"""docs/settings.md, made from the table of settings: ``python -m tests.config.reference > docs/settings.md``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key `vm:` of a lab file: what it takes, and what is said of what it does not take."""
+"""The key `vm:` of a lab file: accepted values, and the errors for others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refusal(tmp_path: Path, text: str) -> str:
     return str(caught.value)
 
 
-def test_all_of_it(tmp_path: Path) -> None:
+def test_every_key_of_vm_is_read(tmp_path: Path) -> None:
     machine = load(
         tmp_path,
         """\
@@ -91,7 +91,7 @@ def test_memory_is_read_with_its_unit(tmp_path: Path, text: str, mib: int) -> No
         ("arguments: [-trace, x, --S]", "vm.arguments.2", "the lab itself decides"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_key_and_line(tmp_path: Path, line: str, key: str, words: str) -> None:
+def test_a_wrong_value_is_reported_with_its_key_and_line(tmp_path: Path, line: str, key: str, words: str) -> None:
     said = refusal(tmp_path, f"workers: 1\nvm:\n  {line}\n")
     where = "2: vm: " if key == "vm" else f"3: {key}: "
     assert f"lab.yaml:{where}" in said
@@ -116,7 +116,7 @@ def test_what_is_wrong_is_told_with_its_key_and_line(tmp_path: Path, line: str, 
         "--name",
     ],
 )
-def test_arguments_that_break_the_wiring_are_refused_with_a_reason(argument: str) -> None:
+def test_qemu_arguments_that_the_lab_sets_itself_are_refused(argument: str) -> None:
     assert why_refused(argument)
     with pytest.raises(ValidationError, match="cannot be used: "):
         Machine(arguments=(argument,))
@@ -145,9 +145,7 @@ def test_the_old_name_of_the_key_works_and_says_so(tmp_path: Path, capsys: pytes
     assert "2: vm.cpus: " in refusal(tmp_path, "machine:\n  cpus: two\n")
 
 
-def test_a_process_that_is_not_the_first_to_read_the_file_says_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_the_first_process_that_reads_the_file_prints_the_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "lab.yaml").write_text("machine: {memory: 2G}\n", encoding="utf-8")
     assert load_settings({}, cwd=tmp_path, environ={}, note=False).values.vm.memory == 2048
     assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""A new setting is one field in lab/config/model.py: all the ways to set it, and what is written about it, come from there."""
+"""A new setting is one field in lab/config/model.py: all ways to set it, and its documentation, come from there."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ def test_the_nearest_lab_file_makes_the_project(tmp_path: Path) -> None:
 def test_a_lab_file_above_the_repository_is_another_projects(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").touch()
     below = folder(tmp_path / "mine" / "suites")
-    (tmp_path / "mine" / ".git").touch()  # as a worktree or a submodule has it
+    (tmp_path / "mine" / ".git").touch()  # as in a worktree or a submodule
     assert find_lab_file(below) is None
     assert user_project(cwd=below) == tmp_path / "mine"
 
 
-def test_without_any_of_them_it_is_where_we_are(tmp_path: Path) -> None:
+def test_without_any_of_them_the_project_is_the_current_folder(tmp_path: Path) -> None:
     assert user_project(cwd=tmp_path) == tmp_path
 
 
@@ -42,7 +42,7 @@ def test_a_named_lab_file_says_where_the_search_starts(tmp_path: Path) -> None:
 
 
 def test_settings_of_a_folder_below_are_those_of_the_project(tmp_path: Path) -> None:
-    """Only the current folder was looked into: one step down, and the defaults held without a word."""
+    """Only the current folder was searched: in a folder below, the defaults applied without a message."""
     (tmp_path / "lab.yaml").write_text("drivers: [drv]\n", encoding="utf-8")
     settings = load_settings({}, environ={}, cwd=folder(tmp_path / "suites"))
     assert settings.values.drivers == (str(tmp_path / "drv"),)

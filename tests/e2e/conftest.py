@@ -12,7 +12,7 @@ from tests.e2e.running import FinishedRun, StartedRun, launch
 
 @pytest.fixture
 def start_run(tmp_path: Path) -> Iterator[Callable[..., StartedRun]]:
-    """Start `lab run ARGUMENTS` in the background; whatever is left of it at the end of the test is killed."""
+    """Start `lab run ARGUMENTS` in the background; its processes are killed at the end of the test."""
     started: list[StartedRun] = []
 
     def start(*arguments: str) -> StartedRun:

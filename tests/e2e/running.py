@@ -18,7 +18,7 @@ from lab.report.model import RunReport, TestEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = Path(sys.executable).parent / "lab"
-#: A boot takes 20-40 s and a guest process 1-3 s under TCG; a busy machine may double that.
+#: A boot takes 20-40 s and a guest process 1-3 s under TCG; a busy host may double that.
 RUN_DEADLINE_S = 900
 
 
@@ -40,7 +40,7 @@ class FinishedRun:
 
 @dataclass(slots=True)
 class StartedRun:
-    """One `lab run` that is still going on."""
+    """One `lab run` that is still running."""
 
     process: subprocess.Popen[str]
     out: Path

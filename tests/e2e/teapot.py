@@ -1,4 +1,4 @@
-"""Somebody's driver, in a repository of its own: ioctls, a registry value, a header beside the folder, two clients."""
+"""A user's driver, in a repository of its own: ioctls, a registry value, a header beside the folder, two clients."""
 
 from __future__ import annotations
 
@@ -165,12 +165,12 @@ def test_an_ioctl_without_room_for_its_answer_is_refused(reader):
     done = reader.run("open h {link}; ioctl h 0x222008 in=0 out=0")
     assert done.errors == [0, 122]
 '''
-#: What is wrong in the driver with the planted fault: it forgets that a cup is more than a millilitre.
+#: The planted fault in the driver: it forgets that a cup is more than a millilitre.
 RIGHT, WRONG = "*answer = size - order.cups * order.ml;", "*answer = size - order.cups;"
 
 
 def write_repository(folder: Path) -> None:
-    """The driver's repository as it is before anybody has thought of the lab."""
+    """The driver's repository before the lab is used."""
     for name, text in {
         "inc/teapot.h": HEADER,
         "drv/teapot.c": DRIVER,

@@ -1,4 +1,4 @@
-"""`lab bench` on a real guest: that a measure runs from command to report. Its times are nobody's business here."""
+"""`lab bench` on a real guest: a measure runs from command to report. Its times do not matter here."""
 
 from __future__ import annotations
 

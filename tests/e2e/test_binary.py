@@ -1,4 +1,4 @@
-"""What is tested is what `run.json` names: a file that changes while the guest boots, two checkouts of a driver at once."""
+"""The tested files are those of `run.json`, also if a file changes during the boot, or with two checkouts of one driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TESTS = ("--workers", "1", "suites/sync/test_slots.py", "-k", "five_strings")
 
 
 def checkout(folder: Path, word: str) -> Path:
-    """A checkout of the sync driver that says another word than `lyshark` in its third string."""
+    """A checkout of the sync driver with another word than `lyshark` in its third string."""
     shutil.copytree(ROOT / "driver" / "sync", folder / "sync")
     source = folder / "sync" / "sync.c"
     text = source.read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def built(folder: Path, word: str) -> bytes:
 
 
 def outcome(run: FinishedRun) -> tuple[str, bool, str]:
-    """Of the sync driver: the hash that the run names, whether all tests passed, and what the tests have to say."""
+    """Of the sync driver: the hash that the run names, whether all tests passed, and the tests' messages."""
     (driver,) = (one for one in run.report.drivers if one.name == "sync")
     assert not run.tests("infra"), run.output
     said = "".join(test.reason + test.details for test in run.report.tests)

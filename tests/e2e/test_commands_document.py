@@ -1,4 +1,4 @@
-"""What docs/commands.md says about a guest to look around in, typed as it is written there."""
+"""The commands of docs/commands.md for a detached guest, typed as they are written there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def commands(heading: str) -> list[list[str]]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A state folder of the test's own: no guest of the user's is seen, and every one of the test's ends with it."""
+    """A state folder of the test's own: no guest of the user is seen, and every guest of the test ends with it."""
     values = os.environ | {"LAB_STATE": str(tmp_path / "state"), "TERM": "xterm"}
     yield values
     subprocess.run([LAB, "down", "--all"], env=values, timeout=60, check=False)
@@ -50,7 +50,7 @@ def type_exit(arguments: list[str], environment: dict[str, str]) -> tuple[int, s
                     process.wait(30)
                 heard = time.monotonic()
             elif b">" in said and time.monotonic() - heard > 2:
-                # As people do, a moment behind the prompt: Wine's console shows it before it takes a return for one.
+                # As users do, a moment after the prompt: Wine's console shows it before it accepts a return.
                 os.write(own, b"exit\r")
                 heard = time.monotonic()
         assert process.poll() is not None, f"the shell did not end: {said!r}"

@@ -1,4 +1,4 @@
-"""`lab put`, `get`, `prints`, `debug` and `run --on` against one guest that is up, as a person uses them side by side."""
+"""`lab put`, `get`, `prints`, `debug` and `run --on` against one guest that is up, as a user uses them side by side."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def guest() -> Iterator[str]:
 
 
 def start(output: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start a command that goes on; what it says is in a file."""
+    """Start a command in the background; its output goes to a file."""
     with output.open("wb") as file:
         return subprocess.Popen([str(LAB), *arguments], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
 
@@ -43,7 +43,7 @@ def said(output: Path, text: str) -> bool:
     return text in output.read_text(encoding="utf-8", errors="replace")
 
 
-def test_files_go_in_and_come_out_and_nothing_is_overwritten_unasked(guest: str, tmp_path: Path) -> None:
+def test_files_are_copied_both_ways_and_nothing_is_overwritten_unasked(guest: str, tmp_path: Path) -> None:
     source = tmp_path / "settings.ini"
     source.write_bytes(b"one\r\n")
     lab("put", guest, str(source), "C:\\data\\")
@@ -73,7 +73,7 @@ def test_prints_are_followed_as_they_come(guest: str, tmp_path: Path) -> None:
     assert line.endswith("读字节长度: 20")
 
 
-def test_gdb_stops_in_the_drivers_source_and_the_guest_goes_on(guest: str, tmp_path: Path) -> None:
+def test_gdb_stops_in_the_drivers_source_and_the_guest_continues(guest: str, tmp_path: Path) -> None:
     output = tmp_path / "gdb.txt"
     debugging = start(
         output, "debug", guest, "--break", "DispatchRead", "--batch", "-c", "bt 1", "-c", "p irp->IoStatus.Status", "-c", "list"
@@ -101,7 +101,7 @@ def test_a_run_on_the_guest_leaves_it_up_and_can_be_watched(guest: str, tmp_path
     report = finished.report
     assert f"guest {guest}, used by --on" in report.guest
     assert [entry.template for entry in report.guests] == [""]
-    # What it printed before the run is nobody's.
+    # Its prints from before the run belong to no test.
     assert len(finished.tests("passed")[0].prints) == 5
     assert report.unattributed_prints == 0
     log = (run.out / "lab.log").read_text(encoding="utf-8")

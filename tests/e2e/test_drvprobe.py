@@ -1,6 +1,6 @@
 """Every operation of drvprobe, and every example of docs/fixtures.md, against drivers that answer them.
 
-One of the drivers uses structured exception handling, and so is Clang's.
+One of the drivers uses structured exception handling, so Clang compiles it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The rows of exit codes and verdicts that a real guest shows: a driver of somebody's own, and what its tests run into.
+"""The rows of exit codes and verdicts that a real guest shows: a user's driver, and the failures of its tests.
 
-Rows that need no guest stand in tests/cli/test_exit_codes.py.
+Rows that need no guest are in tests/cli/test_exit_codes.py.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def test_passes(reader, prints):
 PRODUCT = "def test_product(reader):\n    assert reader.read(length=20)[0].text == 'cold'\n\n"
 MISTAKE = "def test_mistake(reader):\n    reader.read(lenght=20)\n\n"
 SCRIPT = "def test_script(reader):\n    reader.run('open h {link}; raed h 20')\n\n"
-#: All of them: a fork that is ready for the next test goes, too.
+#: All of them: a fork that is ready for the next test ends, too.
 KILLS = """\
 import psutil
 
@@ -103,7 +103,7 @@ READS = "def test_reads(reader):\n    reader.read(length=20)\n\n"
 
 @dataclass(frozen=True)
 class Row:
-    """One row: the driver's deed, the suite, and how the run ends."""
+    """One row: what the driver does, the suite, and how the run ends."""
 
     code: int
     suite: str

@@ -1,4 +1,4 @@
-"""Templates and forks of the free guest: independent of each other, gone without a trace, and good for a long row."""
+"""Templates and forks of the free guest: independent, removed completely, and reliable over many forks in a row."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def test_two_forks_of_one_template_know_nothing_of_each_other(make: Callable[[], Forks], payload: Payload) -> None:
+def test_two_forks_of_one_template_are_independent(make: Callable[[], Forks], payload: Payload) -> None:
     forks = make()
     template = forks.template(SYNC)
     assert template is not None
@@ -132,8 +132,8 @@ def test_two_forks_of_one_template_know_nothing_of_each_other(make: Callable[[],
 
 
 @pytest.mark.parametrize("told", ["2031-02-03 04:56", "2033-05-06 07:28"])
-def test_a_fork_has_the_time_of_day_that_it_is_told(make: Callable[..., Forks], told: str) -> None:
-    """Of a day on which its template was certainly not made: with the host's own, a clock that nobody sets is right, too."""
+def test_a_fork_has_the_time_of_day_that_it_gets(make: Callable[..., Forks], told: str) -> None:
+    """On another day than that of the template: with the host's date, a clock that was never set would be right, too."""
     moment = datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC)
     forks = make(
         steps=ForkSteps(
@@ -166,12 +166,12 @@ def test_a_fork_has_the_hosts_time_and_random_numbers_of_its_own(make: Callable[
             shell_id = guest.transport._shell.shell_id
             assert shell_id
             drawn.add(shell_id)
-            # Asked for ahead and behind, for a test that runs at midnight.
+            # Read before and after, for a test that runs at midnight.
             days = [datetime.datetime.now(datetime.UTC).strftime("%m/%d/%Y")]
             shown = guest.transport.run("date /t", timeout=60).text
             days.append(datetime.datetime.now(datetime.UTC).strftime("%m/%d/%Y"))
             assert any(day in shown for day in days), shown
-            # Or each process would be translated anew.
+            # Otherwise each process would be translated anew.
             assert guest.transport.run(r"type \\?\unix\proc\sys\kernel\randomize_va_space", timeout=60).text.strip() == "0"
         finally:
             guest.close()
@@ -231,7 +231,7 @@ def test_killing_worker_qemu_or_template_maker_leaves_nothing_and_the_next_run_s
     for number in range(KILLS):
         run = start_run("--workers", "2", "suites/sync/test_device.py")
         poll("the first QEMU", lambda run=run: any(map(is_qemu, run.descendants())), timeout=120)  # type: ignore[misc]
-        # Anywhere between the first moment of a template's boot and the last fork.
+        # At any moment between the start of a template's boot and the last fork.
         wait = threading.Event()
         wait.wait(dice.uniform(0.0, 20.0))
         family = run.descendants()

@@ -1,4 +1,4 @@
-"""Programs of the lab in a guest, where something that they ask for is refused."""
+"""Programs of the lab in a guest in which a request of theirs is refused."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def _start(number: int, *, stdin: str = "/dev/null", stdout: str = "/dev/null", 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
 def test_a_command_whose_stream_cannot_be_opened_is_answered(guest: LiveGuest, stream: str) -> None:
-    """It got no answer at all: making the job object behind it set the last error to 0, which is no failure."""
+    """It got no answer at all: the creation of the job object after it set the last error to 0, which means success."""
     missing = _start(7, **{stream: "/nowhere/at/all"})
     done = guest.transport.run([r"C:\lab\labexec.exe"], timeout=60, shell=False, stdin=missing)
-    # 3 is what Wine says where not even the folder is there.
+    # Wine returns 3 if the folder does not exist either.
     assert done.text.splitlines() in (["ready", "failed 7 2"], ["ready", "failed 7 3"])
     absent = _start(8, **{stream: "/tmp/no-such-pipe"})
     done = guest.transport.run([r"C:\lab\labexec.exe"], timeout=60, shell=False, stdin=absent)
@@ -78,7 +78,7 @@ def old_probe(guest: LiveGuest, tmp_path_factory: pytest.TempPathFactory) -> str
 _OPEN = r"open h \\.\LySharkAsync overlapped=1; "
 
 
-def test_without_cancelioex_what_can_be_cancelled_exactly_is(guest: LiveGuest, old_probe: str) -> None:
+def test_without_cancelioex_reads_that_can_be_cancelled_exactly_are(guest: LiveGuest, old_probe: str) -> None:
     done = run_probe(guest.transport, old_probe, _OPEN + "aread h 13 times=2 tag=a; cancel a; wait a; cancel a")
     cancel, again = (operation for operation in done.operations if operation.op == "cancel")
     assert [read.error for read in done.tagged("a")] == [995, 995]
@@ -104,7 +104,7 @@ def test_without_cancelioex_what_can_be_cancelled_exactly_is(guest: LiveGuest, o
     ],
 )
 def test_without_cancelioex_nothing_else_is_cancelled(guest: LiveGuest, old_probe: str, script: str) -> None:
-    """CancelIo stood in for it, and ended every read of the thread: the test that had asked for one was red."""
+    """CancelIo was used instead, and ended every read of the thread: a test that cancelled one read failed."""
     with pytest.raises(GuestLacks, match="without CancelIoEx") as caught:
         run_probe(guest.transport, old_probe, _OPEN + script)
     assert caught.value.lacks == "cancel_one"
@@ -114,14 +114,14 @@ def test_without_cancelioex_nothing_else_is_cancelled(guest: LiveGuest, old_prob
     "wrong",
     ["odd digits", "no bytes", "bytes and a length", "bytes and in", "a small out", "a size", "overlapped", "a quotation mark"],
 )
-def test_what_the_host_refuses_the_program_refuses_too(guest: LiveGuest, old_probe: str, wrong: str) -> None:
-    """Whoever starts it by hand is told the same."""
+def test_the_program_refuses_what_the_host_refuses(guest: LiveGuest, old_probe: str, wrong: str) -> None:
+    """A user who starts it by hand gets the same error."""
     done = guest.transport.run([old_probe, WRONG[wrong][0]], timeout=60, shell=False)
     assert done.exit_code == 2
     assert '"op":"error"' in done.text.splitlines()[-1]
 
 
-def test_a_script_file_that_cannot_be_opened_is_told_with_its_error(guest: LiveGuest, old_probe: str) -> None:
+def test_a_script_file_that_cannot_be_opened_is_reported_with_its_error(guest: LiveGuest, old_probe: str) -> None:
     done = guest.transport.run([old_probe, r"@C:\lab\old\nothing"], timeout=60, shell=False)
     assert done.exit_code == 2
     assert "the script file cannot be opened, Win32 error 2: C:\\\\lab\\\\old\\\\nothing" in done.text
@@ -140,8 +140,10 @@ _UNREADABLE = r"\\?\unix\proc\self\mem"
         (rf"C:\lab\old\drvprobe.exe tick >{_FULL}", ""),
     ],
 )
-def test_a_standard_stream_that_fails_is_told_with_its_error(guest: LiveGuest, old_probe: str, line: str, said: str) -> None:
-    """drvprobe took it for the end of its script, and ran what it had so far."""
+def test_a_standard_stream_that_fails_is_reported_with_its_error(
+    guest: LiveGuest, old_probe: str, line: str, said: str
+) -> None:
+    """drvprobe treated it as the end of its script, and ran the part that it had read."""
     done = guest.transport.run(line, timeout=60)
     assert done.exit_code not in (0, 1), done
     assert said in done.text + done.error_text, done

@@ -1,4 +1,4 @@
-"""Killing QEMU, or the whole run, at a bad moment leaves nothing behind and is told apart from a driver's failure."""
+"""Killing QEMU, or the whole run, at a bad moment leaves nothing, and is distinguished from a driver's failure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_sigkill_of_the_run_leaves_no_process_and_no_stale_lock(
 def test_a_killed_qemu_is_infra_for_its_test_and_the_run_goes_on(start_run: Callable[..., StartedRun], tmp_path: Path) -> None:
     started = tmp_path / "started"
     suite = tmp_path / "test_reads_on.py"
-    # Between two tests, a guest that is gone is replaced and no test's trouble: the test must be at work.
+    # Between two tests, a guest that has ended is replaced without a failure: a test must be running.
     suite.write_text(_READS_ON.format(started=str(started)), encoding="utf-8")
     run = start_run("--workers", "1", "--no-fork", str(suite))
     poll("the test that reads on", started.exists, timeout=240)

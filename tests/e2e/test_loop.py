@@ -15,7 +15,7 @@ from tests.e2e.running import ROOT, FinishedRun, StartedRun
 pytestmark = pytest.mark.e2e
 
 _GREETING = "good day 0"
-#: As many forks as make a template of the run's own worth its while, and some more to use it.
+#: As many forks as make a template of the run's own useful, and some more to use it.
 _MORE = """
 import pytest
 
@@ -46,7 +46,7 @@ class Project:
         self.say("good day")
 
     def say(self, text: str, *, tests_too: bool = True) -> None:
-        """Have the driver say something else, and its tests want that."""
+        """Give the driver another text, and make its tests expect it."""
         for name, content in self.texts.items():
             if tests_too or name.startswith("driver/"):
                 (self.folder / name).write_text(content.replace(_GREETING, f"{text} {self._own}"), encoding="utf-8")
@@ -97,7 +97,7 @@ def test_a_template_made_beside_the_tests_has_the_changed_driver(
         assert {guest.template for guest in run.report.guests} - loaded, "no test has begun in a fork of the base"
     again = finish_run(*all_tests)
     assert again.exit_code == 0, again.output
-    # Those of the driver as it is now serve from the first test on.
+    # Forks of the present driver are used from the first test on.
     assert {guest.template for guest in again.report.guests} == loaded
 
 

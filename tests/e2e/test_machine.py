@@ -1,4 +1,4 @@
-"""What a lab file adds to the guests' machine, in the real guest: figures and a disk in forks, and a device with its driver."""
+"""What a lab file adds to a VM, in the real guest: memory, processors and a disk in forks, and a device with its driver."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_two_processors_by_a_marker_are_those_of_the_machine(guest):
 
 @pytest.fixture(scope="module")
 def forked(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A machine of which a fork loses nothing."""
+    """A VM that can be forked without losses."""
     folder = tmp_path_factory.mktemp("machine")
     (folder / "test_machine_suite.py").write_text(SUITE, encoding="utf-8")
     (folder / "data.img").write_bytes(b"data" * (1 << 21))
@@ -89,7 +89,7 @@ def test_memory_processors_and_disks_are_in_the_forks(forked: FinishedRun) -> No
     assert all(guest.template for guest in forked.report.guests), forked.report.fork_notes
 
 
-def test_the_report_has_the_machine(forked: FinishedRun) -> None:
+def test_the_report_has_the_vm_settings(forked: FinishedRun) -> None:
     machine = forked.report.machine
     assert machine is not None
     assert (machine.memory_mb, machine.cpus, machine.cpu) == (1024, 2, "max,smap=off")
@@ -113,11 +113,11 @@ def test_the_driver_drives_the_device_by_registers_and_interrupts(edu: FinishedR
     assert [part.text.strip() for part in found.prints if "interrupt 0x" in part.text] == ["edu: interrupt 0x00000001"]
 
 
-def test_what_the_guest_cannot_show_of_the_device_is_skipped_by_name(edu: FinishedRun) -> None:
+def test_tests_of_what_the_guest_cannot_do_with_the_device_are_skipped_by_name(edu: FinishedRun) -> None:
     assert edu.report.skipped_for == {"dma": 1}
 
 
-def test_guests_with_a_device_that_a_fork_would_lose_are_booted_and_the_reason_is_told(edu: FinishedRun) -> None:
+def test_guests_with_a_device_that_a_fork_would_lose_are_booted_with_a_reason(edu: FinishedRun) -> None:
     assert not any(guest.template for guest in edu.report.guests)
     assert edu.report.fork_notes == [
         "guests are booted: device edu would be lost in a fork: QEMU does not save its state in a snapshot"
@@ -132,7 +132,7 @@ def test_guests_with_a_device_that_a_fork_would_lose_are_booted_and_the_reason_i
         ("  arguments: [-snapshot]\n", ":2: vm.arguments.0: cannot be used: "),
     ],
 )
-def test_a_wrong_machine_is_told_before_anything_is_booted(tmp_path: Path, lines: str, words: str) -> None:
+def test_wrong_vm_settings_are_reported_before_anything_is_booted(tmp_path: Path, lines: str, words: str) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(f"vm:\n{lines}", encoding="utf-8")
     run = launch(tmp_path / "out", "--config", str(file), str(ROOT / "suites/sync")).finish()
@@ -141,7 +141,7 @@ def test_a_wrong_machine_is_told_before_anything_is_booted(tmp_path: Path, lines
     assert not (tmp_path / "out" / "run.json").exists()
 
 
-def test_dry_run_shows_the_machine(tmp_path: Path) -> None:
+def test_dry_run_shows_the_vm_settings(tmp_path: Path) -> None:
     (tmp_path / "data.img").write_bytes(bytes(512))
     file = tmp_path / "lab.yaml"
     file.write_text("vm: {memory: 2G, devices: [{driver: edu}], disks: [{file: data.img}]}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The main job's report holds what the README promises."""
+"""The main job's report contains what the README promises."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_the_published_async_client_is_served_by_three_ticks_one_second_apart(fi
     pairs = [
         [p for p in test.prints if p.text.startswith("当前DPC Irp: 0x")] for test in report.tests if "published" in test.nodeid
     ]
-    # A busy host may need the client run again; the last run is the one that was judged.
+    # A busy host may need the client run again; the last run counts.
     ticks = next(p for p in pairs if p)[-3:]
     assert len(ticks) == 3
     times = [p.guest_time for p in ticks if p.guest_time is not None]
-    # By the guest's clock, never early; how late a tick is, a busy host decides.
+    # By the guest's clock, never early; on a busy host a tick may be late.
     assert all(later - earlier > 0.95 for earlier, later in itertools.pairwise(times))
     assert (run.out / "report.html").is_file()
     assert (run.out / "junit.xml").is_file()

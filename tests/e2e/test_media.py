@@ -84,8 +84,8 @@ def sums_of(folder: Path) -> dict[str, str]:
     return {name: one.sha256 for name, one in local_sums(folder).items()}
 
 
-# First in the file: what the drive held while the guest booted.
-def test_a_medium_that_was_there_at_the_start_is_seen(guest: LiveGuest, drive: CdCopy) -> None:
+# First in the file: the medium in the drive while the guest booted.
+def test_a_medium_from_the_start_is_seen(guest: LiveGuest, drive: CdCopy) -> None:
     letter = drive.drive(guest.transport)
     assert sums_in(guest, f"{letter}{AT_START}").popitem()[1] == hashlib.sha256(b"hello").hexdigest()
 
@@ -104,7 +104,7 @@ def test_one_file_gets_the_name_of_its_copy(guest: LiveGuest, drive: CdCopy, tmp
 
 
 def test_media_are_changed_again_and_again(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
-    """Of files that have one name and one size on each medium, so that nothing but the content tells them apart."""
+    """The files have the same name and size on each medium, so that only their content differs."""
     for number in range(6):
         folder = write(tmp_path / str(number), {"same.bin": random.Random(number).randbytes(30_000)})
         drive.put(guest.transport, folder, "C:\\lab\\changing")
@@ -133,7 +133,7 @@ def test_a_medium_that_never_comes_is_named(guest: LiveGuest) -> None:
 
 
 def test_an_open_file_of_the_old_medium_ends_well(guest: LiveGuest, drive: CdCopy, tmp_path: Path) -> None:
-    """The guest mounts the new medium when the file is closed; until then it must not take the old one for the new."""
+    """The guest mounts the new medium when the file is closed; until then it must not use the old one as the new one."""
     program = Path("build/x64/drvprobe.exe")
     old = write(tmp_path / "old", {"program.exe": program.read_bytes()})
     drive.insert({"program.exe": old / "program.exe"})
@@ -145,7 +145,7 @@ def test_an_open_file_of_the_old_medium_ends_well(guest: LiveGuest, drive: CdCop
     assert sums_in(guest, "C:\\lab\\new") == sums_of(folder)
 
 
-def test_only_what_differs_is_delivered(guest: LiveGuest, tmp_path: Path) -> None:
+def test_only_files_that_differ_are_delivered(guest: LiveGuest, tmp_path: Path) -> None:
     assert guest.delivery is not None
     folder = write(tmp_path / "f", {"a.txt": b"a", "b.txt": b"b"})
     assert guest.delivery.put(folder, "C:\\lab\\delivered", update=True).copied == 2
@@ -157,7 +157,7 @@ def test_only_what_differs_is_delivered(guest: LiveGuest, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("size", [1_000_000, 10_000_000])
-def test_bulk_arrives_by_every_way(
+def test_many_bytes_arrive_by_every_way(
     guest: LiveGuest, drive: CdCopy, tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / f"{size}.bin"
@@ -179,7 +179,7 @@ def test_bulk_arrives_by_every_way(
 
 
 def test_base64_chunks_for_comparison(guest: LiveGuest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is done where nothing better is known: a command for each 6000 characters of base64. A few of them, to compare."""
+    """The simplest method: a command for each 6000 characters of base64. A few of them, to compare."""
     assert isinstance(guest.machine, VirtualMachine)
     credentials = load_credentials(find_image("wine"))
     password = SecretStr(credentials.password)

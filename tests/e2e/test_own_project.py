@@ -1,4 +1,4 @@
-"""A project of somebody's own: drivers of one folder, their libraries and clients, and a disk that the guest writes to.
+"""A user's project: drivers of one folder, their libraries and clients, and a disk that the guest writes to.
 
 One guest serves all of it. `lab run --keep always` boots it, for a guest that writes to a file of the user's is not forked;
 `lab run --watch --on` works on it from then on.
@@ -28,7 +28,7 @@ _SECONDS = 900
 
 
 def _environment(**more: str) -> dict[str, str]:
-    """Without what would make a nested pytest think that it is a worker of the outer one."""
+    """The environment without variables that make a nested pytest a worker of the outer one."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}, **more}
 
 
@@ -38,10 +38,10 @@ class Harbour:
 
     Attributes:
         folder: The project's.
-        first: What `lab run --keep always` said.
+        first: The output of `lab run --keep always`.
         report: Its report.
         guest: Name of the guest that it left running.
-        rounds: What `lab run --watch --on` showed, round by round.
+        rounds: The screens of `lab run --watch --on`, round by round.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class Harbour:
         return lab(self.folder, *arguments, **environ)
 
     def entry(self, sector: int) -> bytes:
-        """What stands in a sector of the logbook, on the host."""
+        """The text in a sector of the logbook, read on the host."""
         content = (self.folder / "logbook.img").read_bytes()
         return content[sector * _SECTOR : (sector + 1) * _SECTOR].rstrip(b"\0")
 
@@ -99,7 +99,7 @@ def replace(file: Path, old: str, new: str) -> None:
 
 
 def watch(harbour: Harbour, screen: Path, changes: list[Callable[[], None]]) -> list[str]:
-    """Run `lab run --watch --on` for a first round and one for each change; gives what was shown of each."""
+    """Run `lab run --watch --on` for a first round and one for each change; returns the screen of each."""
     with screen.open("wb") as file:
         argv = [str(LAB), "run", "--watch", "--on", harbour.guest]
         watching = subprocess.Popen(argv, cwd=harbour.folder, env=_environment(), stdout=file, stderr=subprocess.STDOUT)

@@ -1,4 +1,4 @@
-"""The lab as its users get it: a wheel from the sdist, in an environment outside of any checkout, for a driver of their own."""
+"""The lab as users install it: a wheel from the sdist, in an environment outside of any checkout, for a driver of their own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BUILD_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An environment with the wheel in it, a home that was empty, and somebody's repository.
+    """An environment with the wheel, a home folder that was empty, and a user's repository.
 
     Attributes:
         bin: Programs of the environment.
@@ -43,7 +43,7 @@ class Installed:
     wheel: Path
 
     def run(self, *command: str, code: int = 0) -> str:
-        """Run a program of the environment in the repository, and return what it wrote."""
+        """Run a program of the environment in the repository, and return its output."""
         # Nothing of this checkout's environment; the image comes from the cache.
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "LAB_LOCKS") if name in os.environ}
         environ = {**kept, "HOME": str(self.home), "LAB_CACHE": str(cache_dir())}
@@ -119,7 +119,7 @@ def test_the_wheel_has_what_users_need_and_nothing_of_the_bench(wheel: Path) -> 
 
 
 @pytest.mark.e2e
-def test_somebodys_own_driver_from_init_to_a_red_test(installed: Installed) -> None:
+def test_a_users_driver_from_init_to_a_red_test(installed: Installed) -> None:
     said = installed.run("lab", "doctor")
     assert "Ready" in said
     assert "(installed)" in said
@@ -159,6 +159,6 @@ def test_somebodys_own_driver_from_init_to_a_red_test(installed: Installed) -> N
     assert "598" in red[0].reason + red[0].details
     assert "teapot: 2 x 150 ml, 598 left" in said + red[0].details
 
-    # All that was made lies in the repository, the cache and the home.
+    # All new files are in the repository, the cache and the home folder.
     assert (installed.project / "build" / "x64" / "teapot.sys").is_file()
     assert "build" not in {path.name for path in installed.home.iterdir()}

@@ -39,14 +39,14 @@ def product(tmp_path: Path) -> Path:
 
 
 def build_finished(folder: Path, *flags: str) -> None:
-    """Build ``finished.sys`` as somebody without the lab would."""
+    """Build ``finished.sys`` without the lab, as a third party would."""
     headers = find_compiler("x64").kernel_headers
     run([_GCC, "-g", "-O1", "-isystem", str(headers), *flags, "-c", "finished.c", "-o", "finished.o"], 120, cwd=folder)
     link(folder, "finished", "finished.o")
 
 
 def build_in_rust(folder: Path, *flags: str) -> None:
-    """The same in Rust. Debian's own: one of rustup has no other target than this machine's."""
+    """The same in Rust. Debian's own: that of rustup has no other target than this host's."""
     words = ["/usr/bin/rustc", "--target", "x86_64-pc-windows-gnu", "--crate-type", "staticlib", "-g", "-Cpanic=abort"]
     run([*words, "-Copt-level=1", *flags, "rusty.rs", "-o", "rusty.a"], 120, cwd=folder)
     link(folder, "rusty", "rusty.a")
@@ -70,7 +70,7 @@ def test_every_key_of_the_manifest_in_one_run(product: Path, finish_run: Callabl
     assert [test.nodeid.partition("::")[2] for test in skipped] == ["test_a_package_is_installed"]
     assert skipped[0].missing_capability == "pnp"
     assert done.exit_code == 5, "a skipped test was not checked, and the run says so"
-    # What was tested are the run's own copies, and the guest was told of each.
+    # The tested files are the run's own copies, and each was checked in the guest.
     copies = {path.relative_to(done.out / COPIES).as_posix() for path in (done.out / COPIES).rglob("*") if path.is_file()}
     assert {
         "gauge/boilergauge.sys",
@@ -93,7 +93,7 @@ def test_every_key_of_the_manifest_in_one_run(product: Path, finish_run: Callabl
         ),
     ],
 )
-def test_the_fault_of_a_finished_driver_is_told_with_its_line(
+def test_the_fault_of_a_finished_driver_is_reported_with_its_line(
     product: Path, finish_run: Callable[..., FinishedRun], name: str, source: str, function: str
 ) -> None:
     if name == "rusty":
@@ -108,7 +108,7 @@ def test_the_fault_of_a_finished_driver_is_told_with_its_line(
     line = next(number for number, text in enumerate(lines, 1) if "the line of the fault" in text)
     assert crashed.fault is not None
     assert crashed.fault.code.lower() == "0xc0000005"
-    # Of Rust, core's function comes first, which was inlined there.
+    # For Rust, the inlined function of core comes first.
     assert crashed.fault.where.endswith(f"{function}, {source}:{line})"), crashed.fault.where
     found = {Path(file.path).name: file.kind for file in crashed.evidence}
     assert found[f"{name}.sys"] == "driver"

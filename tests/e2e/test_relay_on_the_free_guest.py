@@ -1,4 +1,4 @@
-"""The print relay in the free guest, whose kernel has no print callback: it loads, says so once, refuses marks, unloads."""
+"""The print relay in the free guest, whose kernel has no print callback: it loads, reports that, refuses marks, unloads."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def guest() -> Iterator[LiveGuest]:
 
 
 def relayed_words(guest: LiveGuest, token: str) -> list[str]:
-    """What the print relay has said so far, in the order in which it said it."""
+    """The messages of the print relay so far, in order."""
     end = guest.prints.mark(token, timeout=60)
     records = guest.prints.records_since(0)[:end]
     assert not [record for record in records if isinstance(record, FaultRecord)]
     return [r.text for r in records if isinstance(r, PrintRecord) and r.text.startswith("labrelay:")]
 
 
-def test_it_loads_says_why_it_does_not_relay_and_unloads(guest: LiveGuest, tmp_path: Path) -> None:
+def test_the_relay_loads_reports_why_it_does_not_relay_and_unloads(guest: LiveGuest, tmp_path: Path) -> None:
     build_drivers(["relay", "relaymark"], "x64", tmp_path / "relay")
     guest.transport.put(tmp_path / "relay" / "labrelay.sys", f"{FOLDER}\\labrelay.sys")
     guest.transport.put(tmp_path / "relay" / "relaymark.exe", f"{FOLDER}\\relaymark.exe")
     relaymark = f"{FOLDER}\\relaymark.exe"
     assert guest.transport.run((relaymark, "t-0"), timeout=60, shell=False).exit_code == FILE_NOT_FOUND
 
-    # As an image of Windows has it: started by the boot loader, and here by hand.
+    # As in an image of Windows, where the boot loader starts it; here it is started by hand.
     manifest = known_components()["relay"].manifest
     assert manifest.start == "boot"
     call = create_call("LabRelay", f"{FOLDER}\\labrelay.sys", group=manifest.load_order_group, start=manifest.start)

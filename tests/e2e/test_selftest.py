@@ -1,4 +1,4 @@
-"""`lab selftest` on the free guest: a driver takes it down, and a guest hangs; every piece of evidence is there."""
+"""`lab selftest` on the free guest: a driver crashes it, and a guest hangs; every piece of evidence is saved."""
 
 from __future__ import annotations
 

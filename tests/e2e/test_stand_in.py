@@ -1,4 +1,4 @@
-"""Drivers that ask for what the free guest's kernel lacks, and drivers that only look as if: in the real guest."""
+"""Drivers that call functions which the free guest's kernel lacks, and drivers that only seem to: in the real guest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
     return STATUS_SUCCESS;
 }
 """
-#: Name of the driver -> what stands ahead of DriverEntry, and in it.
+#: Name of the driver -> the code before DriverEntry, and in it.
 DRIVERS = {
     "declares": ("volatile LONG never;", "if (never) ExInitializeRundownProtection((PEX_RUNDOWN_REF)&never);"),
     "calls": ("EX_RUNDOWN_REF rundown;", 'DbgPrint("calls: now\\n"); ExInitializeRundownProtection(&rundown);'),
@@ -187,9 +187,7 @@ def test_an_import_that_is_only_declared_does_no_harm_until_it_is_called(ran: Fi
         ("physical", "function:ntoskrnl.exe!MmGetPhysicalAddress", "this guest's kernel has no MmGetPhysicalAddress"),
     ],
 )
-def test_what_a_kernel_may_and_this_guest_cannot_accuses_no_driver(
-    ran: FinishedRun, name: str, missing: str, words: str
-) -> None:
+def test_privileged_instructions_accuse_no_driver(ran: FinishedRun, name: str, missing: str, words: str) -> None:
     found = entry(ran, name)
     assert (found.verdict, found.missing_capability, found.fault) == ("skipped", missing, None), found.reason
     assert words in found.reason
@@ -207,19 +205,19 @@ def test_a_dpc_that_the_driver_queues_itself_runs(ran: FinishedRun) -> None:
         ("variable", "data:ntoskrnl.exe!SeExports", "this guest's kernel has no variable SeExports"),
     ],
 )
-def test_what_no_driver_can_do_without_is_known_before_the_boot(ran: FinishedRun, name: str, missing: str, words: str) -> None:
+def test_missing_modules_are_reported_before_the_boot(ran: FinishedRun, name: str, missing: str, words: str) -> None:
     found = entry(ran, name)
     assert (found.verdict, found.missing_capability, found.guest_id) == ("skipped", missing, None)
     assert words in found.reason
     assert f"{name}: {words}: its tests are skipped on this guest" in ran.output
 
 
-def test_the_run_says_up_front_what_is_only_declared(ran: FinishedRun) -> None:
+def test_the_run_reports_missing_functions_before_the_boot(ran: FinishedRun) -> None:
     line = "calls imports functions that this guest's kernel only declares: ExInitializeRundownProtection;"
     assert line in ran.output
 
 
-def test_what_driver_entry_returns_is_told_as_the_drivers_own_word(ran: FinishedRun) -> None:
+def test_the_status_of_driver_entry_is_reported_as_the_drivers_own(ran: FinishedRun) -> None:
     found = entry(ran, "refuses")
     assert found.verdict == "product"
     assert "DriverEntry returned 0xC000009A (STATUS_INSUFFICIENT_RESOURCES) or one like it" in found.reason

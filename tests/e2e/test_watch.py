@@ -1,4 +1,4 @@
-"""`lab run --watch` on an own small driver: what is saved is built and run, what is broken is told, and it goes on."""
+"""`lab run --watch` on an own small driver: saved files are built and run, errors are shown, and watching continues."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_of_no_driver():
 """
 
 
-def test_rounds_follow_what_is_saved(tmp_path: Path) -> None:
+def test_rounds_follow_saved_files(tmp_path: Path) -> None:
     project = tmp_path / "project"
     for name, text in {
         "lab.yaml": "drivers: [bell]\nsuites: [suites]\n",
@@ -65,7 +65,7 @@ def test_rounds_follow_what_is_saved(tmp_path: Path) -> None:
         return screen.read_text(encoding="utf-8", errors="replace")
 
     def after_round(number: int) -> str:
-        """What a round has shown, once it waits for the next change."""
+        """The screen of a round, once it waits for the next change."""
 
         def waits() -> bool:
             return shown().count("waiting for changes in ") >= number or watching.poll() is not None

@@ -60,7 +60,7 @@ def big_file(live_guest: LiveGuest, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def run_client(argv: list[str], secret: Path, credentials_dir: Path, *arguments: str) -> Mapping[str, Any]:
-    """Start a client program and return what it says."""
+    """Start a client program and return its output."""
     credentials = load_credentials(credentials_dir)
     secret.touch(mode=0o600)
     secret.write_text(credentials.password, encoding="utf-8")
@@ -126,7 +126,7 @@ def test_an_input_stream_arrives_whole(ask: Ask, live_guest: LiveGuest, tmp_path
     assert result["stdout"].split()[:2] == [hashlib.sha256(INPUT).hexdigest(), str(len(INPUT))]
 
 
-#: What is run in a cmd that stays, see lab/guest/winrm_kept.py; the last one is not.
+#: Commands for a standing cmd, see lab/guest/winrm/standing_cmd.py; the last one is not run in it.
 READING = (
     "ver",
     "echo hello there",

@@ -1,4 +1,4 @@
-"""Fixtures: the guest's own WinRM service in this process, with programs that stand in for the guest's."""
+"""Fixtures: the guest's own WinRM service in this process, with doubles of the guest's programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A guest made of Python for the tests of this folder."""
+"""Doubles of a guest for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.guest.protocol import CommandResult
 
 @dataclass
 class FakeClock:
-    """Time that passes only when somebody sleeps."""
+    """A clock that advances only by sleeping."""
 
     now: float = 1000.0
     slept: list[float] = field(default_factory=list)

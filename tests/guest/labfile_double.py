@@ -1,4 +1,4 @@
-r"""Stands in for a guest's programs: ``labfile.exe`` as it is documented, and a few that the tests need.
+r"""A double of a guest's programs: ``labfile.exe`` as it is documented, and a few that the tests need.
 
 Started as ``python labfile_double.py PROGRAM [ARGUMENTS…]``; arguments are split as Windows splits them, paths on ``C:`` are
 looked up under the folder in the variable ``FAKE_DRIVE_C``; drive D is the folder in ``FAKE_DRIVE_D``. Waiting takes no time.
@@ -93,7 +93,7 @@ def labfile(arguments: list[str], drive_c: Path, stdin: bytes) -> tuple[int, byt
 
 
 def from_medium(arguments: list[str], drive_c: Path, drive_d: Path) -> tuple[int, bytes, bytes]:
-    """What ``drive`` and ``fetch`` do."""
+    """The commands ``drive`` and ``fetch``."""
     verb, seconds, marker, *rest = arguments
     assert seconds.isdigit()
     if not (drive_d / marker).exists():

@@ -27,7 +27,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server makes of it; exit code ``PENDED`` leaves the command running, ``tell`` is whether cmd tells it."""
+    """The server's reply; exit code ``PENDED`` leaves the command running, ``tell`` is whether cmd reports it."""
 
     code: int
     stdout: bytes = b""
@@ -77,7 +77,7 @@ class SshServer:
 
     def _serve(self, channel: paramiko.Channel, line: str) -> None:
         try:
-            # Input comes behind the reply to the request, so that its first byte also says that the reply is out.
+            # Input comes after the reply to the request, so that its first byte also shows that the reply was sent.
             stdin = b"" if self.read_input else channel.recv(1)
             while self.read_input and (piece := channel.recv(65536)):
                 stdin += piece

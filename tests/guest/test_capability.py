@@ -29,7 +29,7 @@ def test_a_hint_is_always_given(name: str) -> None:
         assert caught.value.hint
 
 
-def test_missing_ones_are_found_in_the_order_of_asking() -> None:
+def test_missing_capabilities_are_found_in_the_given_order() -> None:
     assert capability.missing(["nt_kernel", "winrm", "bugcheck"], ["winrm", "ssh"]) == ("nt_kernel", "bugcheck")
 
 

@@ -1,4 +1,4 @@
-"""A driver that refuses to load is told as one that refused, and not as a guest that is out of something."""
+"""A driver that refuses to load is reported as such, and not as a guest that lacks a resource."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def refused(command: str, code: int) -> ServiceError:
         (647, "0xC0000365 (STATUS_FAILED_DRIVER_ENTRY)"),
     ],
 )
-def test_a_refused_start_is_the_drivers_own_word(code: int, status: str) -> None:
+def test_a_refused_start_is_reported_as_the_drivers_own_status(code: int, status: str) -> None:
     error = refused("sc start Frob", code)
     assert f"DriverEntry returned {status} or one like it, as sc start's {code} says" in error.message
     assert error.hint == HINT
     assert "memory_mb" not in error.hint
 
 
-def test_a_status_without_a_win32_error_is_one_all_the_same() -> None:
+def test_a_status_without_a_win32_error_is_still_a_status() -> None:
     assert "DriverEntry returned a status that has no Win32 error" in refused("sc start Frob", 317).message
 
 
-def test_a_missing_file_is_not_told_as_the_drivers_word_alone() -> None:
+def test_a_missing_file_is_not_reported_as_the_drivers_status_alone() -> None:
     error = refused("sc start Frob", 2)
     assert "a file is missing; DriverEntry returned 0xC0000034 (STATUS_OBJECT_NAME_NOT_FOUND)" in error.message
     assert "if the service and its file are correct" in error.message
     assert "image path" in error.hint
 
 
-def test_other_calls_and_other_codes_say_nothing_about_driver_entry() -> None:
+def test_other_calls_and_codes_do_not_mention_driver_entry() -> None:
     assert "DriverEntry returned" not in refused("sc stop Frob", 1450).message
     assert explain_start_error(1062) == ("", "")
     assert "DriverEntry returned" not in refused("sc start Frob", 577).message

@@ -1,4 +1,4 @@
-"""Copies through a command's streams, with the guest's end played by a double of labfile."""
+"""Copies through a command's streams, with a double of labfile at the guest's end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def guest(drive_c: Path) -> FakeTransport:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A folder with what folders have."""
+    """A folder with files, folders and unusual names."""
     root = tmp_path / "source"
     (root / "deep" / "er").mkdir(parents=True)
     (root / "empty folder").mkdir()
@@ -108,7 +108,7 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [2, 9009])
-def test_a_guest_without_labfile_is_told_from_a_missing_file(tmp_path: Path, code: int) -> None:
+def test_a_guest_without_labfile_is_distinguished_from_a_missing_file(tmp_path: Path, code: int) -> None:
     transport = FakeTransport([result(code=code, stderr="is not recognized as an internal or external command")])
     with pytest.raises(TransportError, match=r"the guest does not run C:\\lab\\bin\\labfile.exe") as caught:
         files.get(transport, r"C:\x", tmp_path / "x", timeout=10)

@@ -64,7 +64,7 @@ def test_names_may_be_the_headers(device: str) -> None:
         ("CTL_CODE(0x22, 0x800, 0, FILE_ALL_ACCESS)", "not the access .*: .FILE_ALL_ACCESS"),
     ],
 )
-def test_what_is_no_code_is_told_with_what_it_may_be(text: str, message: str) -> None:
+def test_an_invalid_code_is_reported_with_the_accepted_forms(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         parse_ctl_code(text)
     assert caught.value.hint

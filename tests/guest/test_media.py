@@ -22,7 +22,7 @@ def fill(folder: Path, contents: dict[str, bytes]) -> None:
         (folder / name).write_bytes(data)
 
 
-def test_the_drive_is_known_by_its_mark(winrm: WinRmTransport, winrm_guest: WinRmGuest) -> None:
+def test_the_drive_is_found_by_its_mark(winrm: WinRmTransport, winrm_guest: WinRmGuest) -> None:
     fill(winrm_guest.drive_d, {MARK: b""})
     assert find_drive(winrm, MARK) == "D:\\"
 
@@ -55,8 +55,8 @@ def test_a_file_too_few_is_an_error(winrm: WinRmTransport, winrm_guest: WinRmGue
 
 
 @pytest.mark.parametrize("code", [2, 21, 1110])
-def test_a_medium_in_motion_gets_a_second_look(code: int) -> None:
-    """While one medium takes the place of another, files are listed that cannot be opened any more."""
+def test_a_medium_that_is_being_changed_is_read_again(code: int) -> None:
+    """During a change of media, files are listed that cannot be opened any more."""
     line = f"{sum_of(b'').sha256}  0  x\n"
     guest = FakeTransport([result(code=code, stderr="labfile: cannot open: x"), result(line)])
     if code == 21:  # that is labfile's own deadline, and it has waited already
@@ -67,7 +67,7 @@ def test_a_medium_in_motion_gets_a_second_look(code: int) -> None:
         assert guest.sent[0] == guest.sent[1]
 
 
-def test_an_error_that_stays_is_told() -> None:
+def test_an_error_that_stays_is_reported() -> None:
     guest = FakeTransport([result(code=2, stderr="labfile: cannot open: x")] * 2)
     with pytest.raises(CommandFailed, match="cannot open: x"):
         fetch(guest, MARK, {"x": sum_of(b"")}, "C:\\lab")
@@ -88,6 +88,6 @@ def test_the_command_waits_in_the_guest_and_the_lab_a_little_longer() -> None:
     assert not sent.shell
 
 
-def test_an_answer_that_is_no_drive_is_refused() -> None:
+def test_an_answer_that_is_not_a_drive_is_refused() -> None:
     with pytest.raises(TransportError, match="without a drive: 'C:"):
         find_drive(FakeTransport([result("C:\\Windows")]), MARK)

@@ -1,4 +1,4 @@
-"""Driver packages by pnputil, as its documentation has the answers."""
+"""Driver packages by pnputil, with the answers of its documentation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_name_is_found_in_any_language() -> None:
     assert install_package(Answering("Veröffentlichter Name:  OEM7.INF\n"), "x.inf") == "oem7.inf"
 
 
-def test_what_windows_refuses_is_the_drivers_and_a_restart_is_nobodys() -> None:
+def test_a_refusal_of_windows_counts_against_the_driver_and_a_needed_restart_does_not() -> None:
     with pytest.raises(ServiceError) as caught:
         install_package(Answering("Failed to add driver package", 0x0000E0B), "x.inf")
     assert caught.value.exit_code == 0xE0B

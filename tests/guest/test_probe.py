@@ -19,7 +19,7 @@ EXE = r"C:\lab\bin\drvprobe.exe"
 
 
 def line(seq: int, op: str, **values: Any) -> dict[str, Any]:
-    """One line as drvprobe writes it; what an operation does not have is null."""
+    """One line as drvprobe writes it; fields that an operation does not have are null."""
     names = ("handle", "tag", "code", "asked", "returned", "status", "input", "input_intact", "data", "text", "tail_intact")
     kind = {"wait": "read"}.get(op) or op.removeprefix("a")
     empty = dict.fromkeys(names) | {"kind": kind if kind in ("read", "write", "ioctl", "flush") else None}
@@ -53,7 +53,7 @@ ASYNC = output(
 )
 
 
-def test_a_script_is_built_as_it_reads() -> None:
+def test_a_script_is_built_by_methods() -> None:
     script = (
         ProbeScript()
         .open("h", r"\\.\LySharkAsync", access="rw", share="none", overlapped=True)
@@ -104,14 +104,14 @@ def test_a_script_is_built_as_it_reads() -> None:
 
 
 @pytest.mark.parametrize("word", ["two words", "a;b", "#a", "a=b", "@a"])
-def test_words_that_need_them_get_quotation_marks(word: str) -> None:
+def test_words_with_blanks_get_quotation_marks(word: str) -> None:
     assert ProbeScript().close(word).operations == (f'close "{word}"',)
     with pytest.raises(ConfigError, match="not a name of a thread or process"):
         ProbeScript().on(f"t {word}")
 
 
 @pytest.mark.parametrize("word", ["", 'a"b', "a\nb", "a\0b"])
-def test_words_that_the_language_cannot_carry_are_refused(word: str) -> None:
+def test_words_that_the_language_cannot_express_are_refused(word: str) -> None:
     with pytest.raises(ConfigError, match="not a word"):
         ProbeScript().close(word)
     with pytest.raises(ConfigError, match="name a thread or a process"):
@@ -144,7 +144,7 @@ def test_a_long_script_goes_as_input() -> None:
     assert sent.stdin.splitlines() == [b"open h X"] + [b"read h 20"] * 2000
 
 
-def test_reads_that_ended_are_told_from_operations() -> None:
+def test_reads_that_ended_are_distinguished_from_operations() -> None:
     done = ProbeResult(operations=parse_output(ASYNC))
     assert done.errors == [0, 997, 997, 31, 0, 258, 0, 995]
     assert [(r.tag, r.error) for r in done.reads] == [("empty", 31), ("a", 0), ("b", 995)]
@@ -154,7 +154,7 @@ def test_reads_that_ended_are_told_from_operations() -> None:
     assert done.of_thread("main") == done.operations
 
 
-def test_the_last_word_on_a_tag_may_be_that_its_wait_timed_out() -> None:
+def test_the_last_result_of_a_tag_may_be_a_timeout() -> None:
     done = ProbeResult(operations=parse_output(output(line(1, "wait", tag="x", asked=3, returned=0, error=258))))
     assert done.by_tag["x"].error == 258
     assert done.reads == ()
@@ -236,7 +236,7 @@ def test_what_the_guest_cannot_do_is_a_lack_of_the_guest_not_a_mistake_in_the_sc
         run_probe(FakeTransport([result(output(error | {"needs": None}), code=2)]), EXE, "open b X; cancel b")
 
 
-def test_a_mistake_in_the_script_is_told_before_anything_is_sent() -> None:
+def test_a_mistake_in_the_script_is_reported_before_anything_is_sent() -> None:
     transport = FakeTransport([])
     with pytest.raises(ConfigError, match=r"drvprobe script, line 2, column 1: unknown operation 'raed'"):
         run_probe(transport, EXE, "open h X\nraed h 20")
@@ -245,7 +245,7 @@ def test_a_mistake_in_the_script_is_told_before_anything_is_sent() -> None:
     assert not transport.sent
 
 
-def test_a_link_stands_in_a_script_only_where_there_is_one() -> None:
+def test_a_script_contains_a_link_only_if_there_is_one() -> None:
     transport = FakeTransport([result(output(line(1, "open", handle="h")))])
     run_probe(transport, EXE, ProbeScript().open("h"), link=r"\\.\X")
     assert transport.sent[0].command == (EXE, r"open h \\.\X")
@@ -284,7 +284,7 @@ def test_a_reader_opens_reads_and_closes() -> None:
     assert scripts == [r"open h \\.\X; read h 20 times=5; close h"]
 
 
-def test_both_buffers_of_a_device_control_are_told() -> None:
+def test_both_buffers_of_a_device_control_are_given() -> None:
     sent = {"kind": "ioctl", "code": 0x222000, "asked": 8, "returned": 2, "error": 234, "status": 0x80000005}
     buffers = {"input": "0102", "input_intact": False, "data": "4142", "text": "AB", "tail_intact": True}
     [at_once, later] = parse_output(output(line(1, "ioctl", **sent, **buffers), line(2, "wait", tag="a", **sent, **buffers)))
@@ -330,8 +330,8 @@ def test_a_reader_writes_and_flushes() -> None:
     assert scripts == [r"open h \\.\X access=w; write h hex=6869; close h", r"open h \\.\X access=w; flush h; close h"]
 
 
-def test_a_reader_waits_as_long_as_it_is_told() -> None:
-    """A request that a driver loses costs as long; a test that expects that would wait for a minute."""
+def test_a_reader_waits_as_long_as_the_test_says() -> None:
+    """A request that a driver loses takes that long; a test that expects one would wait for a minute."""
     waited: list[float | None] = []
 
     def run(script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
@@ -351,7 +351,7 @@ def test_a_reader_waits_as_long_as_it_is_told() -> None:
     assert waited == [1, 2, 3, 4, None]
 
 
-def test_a_reader_whose_device_is_not_there_says_so() -> None:
+def test_a_reader_without_its_device_reports_that() -> None:
     def run(script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
         operation = Operation(
             seq=1, op="open", thread="main", handle="h", tag=None, asked=0, returned=0, error=2, start_us=0, end_us=1

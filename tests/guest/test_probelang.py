@@ -1,4 +1,4 @@
-"""Scripts as people write them: what they mean, and what is said where one is wrong."""
+"""Scripts as users write them: what they mean, and the errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_link_with_blanks_is_one_word() -> None:
     assert sent("open h {link}", r"\\.\My Device") == [r'open h "\\.\My Device"']
 
 
-#: Script, what is marked in it, what is said, what to try.
+#: Script, the marked part, the message, the hint.
 WRONG = {
     "an operation": ("open h X; raed h 20", "raed", "unknown operation 'raed'", "read or aread"),
     "no word": ("tick\nread h", "read", "LENGTH is missing after read", "read HANDLE LENGTH"),
@@ -125,7 +125,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "marked", "message", "hint"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_told_with_its_place(text: str, marked: str, message: str, hint: str) -> None:
+def test_a_mistake_is_reported_with_its_place(text: str, marked: str, message: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         checked(text)
     said = re.fullmatch(r"drvprobe script, line (\d+), column (\d+): (.*)\n    .*\n    ( *)(\^+)", caught.value.message)
@@ -145,7 +145,7 @@ def test_the_place_is_shown_in_its_line_however_long_that_is() -> None:
 
 
 RIGHT = (
-    "@a open h X; @b read h 20; go; read h 20",  # nobody knows the threads' order
+    "@a open h X; @b read h 20; go; read h 20",  # the threads' order is unknown
     "open h X; @a close h; @b open h Y; go; open h Z",
     "@a open h X overlapped=1; @a aread h 5 tag=t; go; wait t; cancel t; cancel h; wait all",
     "$p open h X overlapped=1; $p aread h 5; $p exit 3; $p read z 1; go; $p open h X; go",
@@ -157,12 +157,12 @@ RIGHT = (
 
 
 @pytest.mark.parametrize("text", RIGHT)
-def test_what_may_be_right_is_not_refused(text: str) -> None:
+def test_scripts_that_may_be_right_are_not_refused(text: str) -> None:
     checked(text)
 
 
 @given(st.text(string.printable + "äß\0\ud800\u3000", max_size=60))
-def test_any_text_is_a_script_or_has_a_place_that_is_wrong(text: str) -> None:
+def test_any_text_is_a_script_or_has_a_reported_place(text: str) -> None:
     said = ""
     try:
         checked(text)
@@ -214,7 +214,7 @@ def operations(draw: st.DrawFn) -> str:
 
 
 @given(st.lists(operations(), max_size=4), st.sampled_from(["; ", "\n", " ;\n", " # a comment; with more\n"]))
-def test_a_right_script_is_read_whole_and_its_sent_form_means_the_same(written: list[str], separator: str) -> None:
+def test_a_correct_script_is_read_completely_and_its_sent_form_is_equal(written: list[str], separator: str) -> None:
     once = sent(separator.join(written))
     assert len(once) == len(written)
     assert sent("; ".join(once)) == once

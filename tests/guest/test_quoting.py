@@ -1,4 +1,4 @@
-"""Command lines: what the guest program sees is what was meant."""
+"""Command lines: the guest program gets the intended arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def as_windows_sees(line: str) -> list[str]:
 
 
 def as_cmd_passes_on(line: str) -> str:
-    """What cmd makes of the text behind ``cmd /c``: a caret outside of quotes makes the next character ordinary.
+    """The text that cmd passes on after ``cmd /c``: a caret outside of quotes makes the next character ordinary.
 
     Fails where a character that cmd acts on is left unprotected.
     """
@@ -96,7 +96,7 @@ def test_text_is_a_command_as_it_stands_and_a_list_is_quoted() -> None:
 
 
 @pytest.mark.parametrize("command", [[], ["a", "b\nc"], ["a", "b\0"], ['pro"gram'], [""], ["50 %.exe"]])
-def test_what_no_command_line_can_carry_is_refused(command: list[str]) -> None:
+def test_characters_that_no_command_line_can_contain_are_refused(command: list[str]) -> None:
     with pytest.raises(ConfigError):
         for_cmd(command)
 

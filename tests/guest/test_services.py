@@ -1,4 +1,4 @@
-"""Driver services: what is sent, and what is made of the answers of Windows and of Wine."""
+"""Driver services: the commands, and how the answers of Windows and of Wine are read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WINE_QUERY = """SERVICE_NAME: sync
 
 
 def guest(*replies: tuple[int, str], errors: str = "") -> FakeTransport:
-    """A guest whose sc ends with these codes and texts, in order, whatever it is asked."""
+    """A guest whose sc ends with these codes and texts, in order, for any command."""
     return FakeTransport([result(said, code=code, stderr=errors) for code, said in replies])
 
 
@@ -54,7 +54,7 @@ def test_create_names_type_start_path_and_group_as_sc_wants_them() -> None:
     )
 
 
-def test_create_leaves_the_group_to_the_guest_when_there_is_none() -> None:
+def test_create_without_a_group_names_none() -> None:
     assert "group=" not in create_call("sync", "C:\\sync.sys")
 
 
@@ -89,7 +89,7 @@ def test_query_gives_exit_code_and_process() -> None:
 @given(
     st.sampled_from(ServiceState), st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), st.integers(0, 99999), st.booleans()
 )
-def test_whatever_sc_prints_is_read_back(state: ServiceState, code: int, own: int, pid: int, windows: bool) -> None:
+def test_any_output_of_sc_is_read_back(state: ServiceState, code: int, own: int, pid: int, windows: bool) -> None:
     text = (
         f"\r\nSERVICE_NAME: a.b-c\r\n        TYPE               : 1  {'KERNEL_DRIVER' * windows}\r\n"
         f"        STATE              : {int(state)}  {state.name}\r\n"
@@ -117,7 +117,7 @@ def test_other_text_is_an_error_of_the_transport_never_another(text: str) -> Non
         ("[SC] StartService FAILED 1275:\r\n\r\nThis driver has been blocked from loading\r\n", 1275),
     ],
 )
-def test_a_refused_start_on_windows_tells_the_code_in_words(said: str, code: int) -> None:
+def test_a_refused_start_on_windows_explains_the_code_in_words(said: str, code: int) -> None:
     with pytest.raises(ServiceError) as caught:
         control(guest((code, said))).start("sync")
     assert caught.value.exit_code == code
@@ -143,7 +143,7 @@ def test_a_refusal_without_a_reason_is_still_an_error() -> None:
 @pytest.mark.parametrize(
     ("code", "errors"), [(1060, ""), (1, ""), (1, "01a4:err:sc:query_service failed to open service 1060\n")]
 )
-def test_a_service_that_is_not_there_does_not_exist(code: int, errors: str) -> None:
+def test_an_unknown_service_does_not_exist(code: int, errors: str) -> None:
     assert not control(guest((code, ""), errors=errors)).exists("sync")
 
 
@@ -154,7 +154,7 @@ def test_other_errors_do_not_count_as_missing() -> None:
     assert control(guest((0, WINDOWS_QUERY))).exists("sync")
 
 
-def test_restart_takes_a_stopped_service() -> None:
+def test_restart_accepts_a_stopped_service() -> None:
     for stopped in ((0, WINDOWS_QUERY), (1062, "[SC] ControlService FAILED 1062:\r\n")):
         transport = guest(stopped, (0, WINDOWS_QUERY))
         control(transport).restart("sync")
@@ -162,7 +162,7 @@ def test_restart_takes_a_stopped_service() -> None:
 
 
 @pytest.mark.parametrize("replies", [[(1061, ""), (1056, "")], [(0, ""), (2, "")]])
-def test_restart_tells_the_first_thing_that_went_wrong(replies: list[tuple[int, str]]) -> None:
+def test_restart_reports_the_first_error(replies: list[tuple[int, str]]) -> None:
     with pytest.raises(ServiceError) as caught:
         control(guest(*replies)).restart("sync")
     assert caught.value.exit_code == (replies[0][0] or replies[1][0])
@@ -181,13 +181,13 @@ def test_install_starts_only_what_it_has_created() -> None:
 @pytest.mark.parametrize(
     "replies", [[(0, ""), (0, "")], [(1062, ""), (0, "")], [(1060, ""), (1060, "")], [(1, ""), (1, ""), (1, "")]]
 )
-def test_remove_does_not_mind_what_is_stopped_or_gone(replies: list[tuple[int, str]]) -> None:
+def test_remove_accepts_stopped_and_missing_services(replies: list[tuple[int, str]]) -> None:
     transport = guest(*replies)
     control(transport).remove("sync")
     assert len(transport.sent) == len(replies)
 
 
-def test_remove_minds_everything_else() -> None:
+def test_remove_raises_other_errors() -> None:
     with pytest.raises(ServiceError) as caught:
         control(guest((0, ""), (1072, ""))).remove("sync")
     assert caught.value.exit_code == 1072
@@ -226,12 +226,12 @@ def test_a_batch_collects_all_ends_or_stops_at_the_first_error() -> None:
 
 
 @given(st.integers(2, 0xFFFFFFFF), st.text(), st.text())
-def test_the_exit_code_is_the_error_whatever_is_said(code: int, out: str, err: str) -> None:
+def test_the_exit_code_is_the_error_whatever_the_text_is(code: int, out: str, err: str) -> None:
     reply = read_reply("sc start x", result(out.encode("utf-8", "replace"), code=code, stderr=err.encode("utf-8", "replace")))
     assert reply.code == code
 
 
-# Where sc ends with 0 whatever happened, as that of an NT-like kernel does.
+# sc of an NT-like system, which always ends with 0.
 
 NT_LIKE_REFUSED = "[SC] StartService FAILED 2:\r\n\r\nThe system cannot find the file specified.\r\n"
 
@@ -255,11 +255,11 @@ def test_a_start_that_was_refused_never_looks_like_success(exit_code: int, said:
     with pytest.raises(ServiceError) as caught:
         control(guest((exit_code, said))).start("sync")
     assert caught.value.exit_code == code
-    # What nobody can look up is told in the guest's own words.
+    # A code without an explanation is given in the guest's own words.
     assert (" ".join(said.split()) in caught.value.message) is (code == 1)
 
 
-def test_a_start_that_leaves_the_driver_stopped_is_none() -> None:
+def test_a_start_that_leaves_the_driver_stopped_is_an_error() -> None:
     with pytest.raises(ServiceError) as caught:
         control(guest((0, WINE_QUERY.replace("1077  (0x435)", "31  (0x1F)")))).start("sync")
     assert caught.value.exit_code == 31
@@ -284,11 +284,11 @@ def test_an_error_in_a_code_page_of_its_own_is_found() -> None:
         ("delete", "\r\n[SC] DeleteService ERFOLG\r\n"),
     ],
 )
-def test_what_succeeded_looks_like_it(verb: str, said: str) -> None:
+def test_a_success_is_recognized(verb: str, said: str) -> None:
     assert read_reply(f"sc {verb} x", result(said, code=0)).code == 0
 
 
-def test_a_refusal_with_exit_code_0_ends_the_batch_and_is_no_service() -> None:
+def test_a_refusal_with_exit_code_0_ends_the_batch() -> None:
     transport = guest((0, "[SC] CreateService FAILED 1073:\r\n\r\nThe specified service already exists.\r\n"))
     with pytest.raises(ServiceError, match="exists already"):
         control(transport).install("sync", "C:\\sync.sys")
@@ -311,7 +311,7 @@ def test_a_stop_of_a_stopped_service_is_refused_with_one_error_wherever(code: in
         control(guest(refused, (0, WINE_QUERY))).stop("sync")
     assert caught.value.exit_code == 1062
     control(guest(refused, (0, WINDOWS_QUERY), (0, WINE_QUERY))).restart("sync")
-    # Deleted behind the stop, it is not there any more to be asked.
+    # Deleted after the stop, the service cannot be queried any more.
     control(guest(refused, (0, "[SC] DeleteService SUCCESS\r\n"), (1060, ""))).remove("sync")
 
 
@@ -350,6 +350,6 @@ def test_a_restart_waits_for_an_unload_that_a_handle_held_up(code: int) -> None:
     assert [sent.command[1] for sent in transport.sent] == ["stop", "start", "query", "start"]
 
 
-def test_a_good_reply_checks_to_itself() -> None:
+def test_checking_a_good_reply_returns_it() -> None:
     reply = ScReply(command="sc start x", code=0, text="")
     assert reply.check() is reply

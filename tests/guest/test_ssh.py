@@ -106,7 +106,7 @@ def test_a_list_is_quoted_for_the_servers_shell_in_any_case(ssh: SshTransport, s
     assert [request.line for request in server.requests] == ['x.exe ^"a b^" c^&d'] * 2
 
 
-def test_a_command_at_its_deadline_is_dropped_and_its_output_told(ssh: SshTransport, server: SshServer) -> None:
+def test_a_command_at_its_deadline_is_dropped_and_its_output_reported(ssh: SshTransport, server: SshServer) -> None:
     server.handler = lambda _: Reply(PENDED, b"so far")
     with pytest.raises(GuestHung, match=r"`x` did not end within 0.3 s; .*it had written: so far"):
         ssh.run("x", timeout=0.3)
@@ -154,7 +154,7 @@ def test_a_wrong_password_is_named_without_itself(server: SshServer, host_key: p
     assert "not it" not in str(caught.value)
 
 
-def test_a_key_logs_in_and_the_password_helps_out(server: SshServer, host_key: paramiko.PKey) -> None:
+def test_a_key_logs_in_or_else_the_password(server: SshServer, host_key: paramiko.PKey) -> None:
     server.client_key = paramiko.ECDSAKey.generate()
     with_key = SshTransport(connector(server, host_key, password=None, key=server.client_key), "SSH on x")
     assert with_key.run("x", timeout=30).exit_code == 0
@@ -203,7 +203,7 @@ def test_a_copy_that_differs_is_noticed(ssh: SshTransport, server: SshServer, tm
     assert not (tmp_path / "back").exists()
 
 
-def test_sources_that_are_not_there_are_named(ssh: SshTransport, tmp_path: Path) -> None:
+def test_missing_sources_are_named(ssh: SshTransport, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file or folder"):
         ssh.put(tmp_path / "nothing", r"C:\x")
     with pytest.raises(TransportError, match="a file or folder is missing in the guest"):

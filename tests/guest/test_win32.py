@@ -6,7 +6,7 @@ import pytest
 
 from lab.guest import win32
 
-#: What drivers and their services produce, and what the lab promises to explain.
+#: Codes of drivers and their services, which the lab promises to explain.
 PROMISED = [
     *(2, 5, 31, 50, 87, 577, 647, 995, 998, 1053, 1055, 1056, 1058, 1060, 1061, 1062, 1072, 1073, 1077, 1275, 1450),
     *(0xC0000005, 0xC0000221, 0xC0000428),

@@ -55,7 +55,7 @@ def test_large_output(winrm: WinRmTransport) -> None:
     assert winrm.run("head -c 3000000 /dev/zero", timeout=60).stdout == bytes(3_000_000)
 
 
-def test_a_command_at_its_deadline_is_terminated_and_its_output_is_told(winrm: WinRmTransport, tmp_path: Path) -> None:
+def test_a_command_at_its_deadline_is_terminated_and_its_output_is_reported(winrm: WinRmTransport, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     with pytest.raises(GuestHung, match=r"did not end within 2 s; it was terminated; it had written: so far") as caught:
         winrm.run(f"echo $$ > {pid}; echo so far; exec sleep 600", timeout=2)
@@ -107,7 +107,7 @@ def test_a_refused_connection_says_so() -> None:
     transport.close()
 
 
-def test_a_server_that_is_not_winrm_is_told_apart() -> None:
+def test_a_server_that_is_not_winrm_is_recognized() -> None:
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from threading import Thread
 
@@ -167,7 +167,7 @@ def test_no_traceback_shows_the_password_when_the_library_fails(monkeypatch: pyt
 
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Has the service start something of this machine in the place of cmd."""
+    """Makes the service start a program of this host instead of cmd."""
     start = WinRmShell.start
 
     def use(line: str) -> None:
@@ -179,7 +179,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return use
 
 
-def test_a_parked_shell_is_taken_up_by_another_connection(
+def test_a_parked_shell_is_resumed_by_another_connection(
     winrm: WinRmTransport, winrm_guest: WinRmGuest, interpreter: Callable[[str], None]
 ) -> None:
     interpreter("exec sh")

@@ -1,4 +1,4 @@
-"""WinRM over a private stream: the lab's transport, the guest's service, and between them a terminal in a port's place."""
+"""WinRM over a private stream: the lab's transport, the guest's service, and between them a terminal as a double of a port."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USER = "lab"
 
 
 class Relay:
-    """Carries bytes between the master of a terminal and a socket, as QEMU does between a port and its holder."""
+    """Copies bytes between the master of a terminal and a socket, as QEMU does between a port and its holder."""
 
     def __init__(self) -> None:
         self.master, follower = pty.openpty()
@@ -62,7 +62,7 @@ class Relay:
                     data = data[os.write(ends[fd], data) :]
 
     def end(self) -> None:
-        """The machine ends: neither side has anybody behind it."""
+        """The VM ends: both sides are closed."""
         os.write(self._stop_write, b"x")
         self._thread.join(30)
         if self.master >= 0:
@@ -156,7 +156,7 @@ def virtio_guest(port: VirtioPort, tmp_path: Path) -> Iterator[Guest]:
 
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Has the service start something of this machine in the place of cmd."""
+    """Makes the service start a program of this host instead of cmd."""
     begin = WinRmShell.start
 
     def use(line: str) -> None:
@@ -168,7 +168,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return use
 
 
-def test_commands_go_over_the_channel_and_over_nothing_else(winrm: WinRmTransport, guest: Guest) -> None:
+def test_commands_use_only_the_channel(winrm: WinRmTransport, guest: Guest) -> None:
     done = winrm.run("printf 'o\\303\\274'; echo err >&2; exit 7", timeout=30)
     assert (done.exit_code, done.text, done.stderr) == (7, "oü", b"err\n")
     for number in range(3):
@@ -215,7 +215,7 @@ def test_a_wrong_password_is_refused_and_not_shown(guest: Guest) -> None:
     assert base64.b64encode(f"{USER}:{UNTOLD}".encode()).decode() not in shown
 
 
-def test_messages_as_they_are_are_taken_there_and_refused_on_tcp(relay: Relay, guest: Guest) -> None:
+def test_unencrypted_messages_are_accepted_on_the_channel_and_refused_on_tcp(relay: Relay, guest: Guest) -> None:
     transport = guest.transport()
     transport.run("true", timeout=30)
     session = transport._shell._protocol.transport.session  # type: ignore[union-attr]
@@ -242,7 +242,7 @@ def test_after_the_channel_breaks_the_port_is_used_with_the_same_shell(
     assert winrm.run("echo over the channel && true", timeout=30).exit_code == 0
     shells = set(guest.server._shells._shells)
     relay.end()
-    # Whoever looks at the stream before sending knows that nothing was started.
+    # The transport checks the stream before sending, so it knows that nothing was started.
     for _ in range(2):
         assert winrm.run("echo over tcp && true", timeout=30).text == "over tcp\n"
     assert guest.tcp_connections == 1
@@ -289,7 +289,7 @@ def test_a_channel_that_cannot_be_opened_is_an_error_once(guest: Guest) -> None:
     transport.close()
 
 
-def test_a_stream_on_which_nobody_answers_is_given_up_in_time(guest: Guest) -> None:
+def test_a_stream_without_answers_is_given_up_in_time(guest: Guest) -> None:
     ours, theirs = socket.socketpair()
     guest.stream = lambda: ours
     transport = guest.transport(grace_s=0.2)
@@ -304,7 +304,7 @@ def test_a_stream_on_which_nobody_answers_is_given_up_in_time(guest: Guest) -> N
 
 
 class Leaving(socket.socket):
-    """A holder that lets go in the middle of a large answer."""
+    """A holder that closes the port in the middle of a large answer."""
 
     port: VirtioPort
     left = 100_000
@@ -317,9 +317,7 @@ class Leaving(socket.socket):
         return count
 
 
-def test_an_answer_that_nobody_awaits_any_more_does_not_reach_the_next_holder(
-    virtio_guest: Guest, port: VirtioPort, tmp_path: Path
-) -> None:
+def test_an_abandoned_answer_does_not_reach_the_next_holder(virtio_guest: Guest, port: VirtioPort, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(bytes(3_000_000))
     leaving = Leaving(fileno=port.hold(room=4096).detach())
     leaving.port = port
@@ -339,7 +337,7 @@ def test_an_answer_that_nobody_awaits_any_more_does_not_reach_the_next_holder(
     first.close()
 
 
-def test_holders_take_turns(virtio_guest: Guest, port: VirtioPort) -> None:
+def test_one_holder_at_a_time_uses_the_channel(virtio_guest: Guest, port: VirtioPort) -> None:
     for number in range(5):
         transport = virtio_guest.transport()
         assert transport.run(f"echo {number} && true", timeout=30).text == f"{number}\n"
@@ -350,14 +348,14 @@ def test_holders_take_turns(virtio_guest: Guest, port: VirtioPort) -> None:
     assert not virtio_guest.server._shells._shells
 
 
-def test_a_parked_shell_is_taken_up_over_the_channel_that_is_still_connected(
+def test_a_parked_shell_is_resumed_over_the_channel_that_is_still_connected(
     guest: Guest, interpreter: Callable[[str], None]
 ) -> None:
     interpreter("exec sh")
     control = guest.transport()
     state = control.park(timeout=30)
     assert len(guest.opened) == 1
-    # What a snapshot does: the same stream goes on, with another transport at its end that knows nothing of the first.
+    # As with a snapshot: the same stream continues, with another transport at its end that has no state of the first.
     held = guest.opened[0].dup()
     guest.stream = lambda: held
     other = guest.transport()
@@ -370,9 +368,7 @@ def test_a_parked_shell_is_taken_up_over_the_channel_that_is_still_connected(
     control.abandon()
 
 
-def test_a_shell_that_was_parked_over_tcp_is_taken_up_over_the_channel(
-    guest: Guest, interpreter: Callable[[str], None]
-) -> None:
+def test_a_shell_that_was_parked_over_tcp_is_resumed_over_the_channel(guest: Guest, interpreter: Callable[[str], None]) -> None:
     interpreter("exec sh")
     assert guest.server.port is not None
     state = open_winrm("127.0.0.1", guest.server.port, USER, SecretStr(PASSWORD)).park(timeout=30)

@@ -1,4 +1,4 @@
-"""The NTLM login: what goes out before it and after it, and what comes of servers that have another opinion of it."""
+"""The NTLM login: what is sent before it and after it, and the errors with servers that behave otherwise."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_wrong_password_gets_no_further_than_the_login(winrm_guest: WinRmGuest
     assert UNTOLD not in everything_shown(caught)
 
 
-def test_a_netrc_file_takes_no_part(
+def test_a_netrc_file_is_ignored(
     winrm: WinRmTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requests_seen: list[str]
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -78,7 +78,7 @@ def test_a_netrc_file_takes_no_part(
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
-def test_a_proxy_of_the_environment_takes_no_part(winrm: WinRmTransport, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_proxy_of_the_environment_is_ignored(winrm: WinRmTransport, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert winrm.run("echo direct && true", timeout=30).text == "direct\n"
 
@@ -111,7 +111,7 @@ def test_a_service_that_refuses_every_login_is_asked_twice_and_no_more(
     assert not [seen for seen in requests_seen if "encrypted" in seen]
 
 
-# -- servers that are none of ours -------------------------------------------------------------------------------------
+# -- servers that are not the lab's -------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Other:
     port: int = 0
 
     def run(self) -> str:
-        """What comes of a command there."""
+        """The result of a command there."""
         transport = open_winrm("127.0.0.1", self.port, "lab", SecretStr(UNTOLD), grace_s=10)
         with pytest.raises(TransportError) as caught:
             transport.run("true", timeout=30)
@@ -168,14 +168,14 @@ def test_a_server_that_offers_no_ntlm_never_sees_the_password(other: Other, offe
     assert not [words for words in other.authorizations if words]
 
 
-def test_a_server_that_wants_no_login_gets_no_message_as_it_is(other: Other) -> None:
+def test_a_server_without_a_login_gets_no_unencrypted_message(other: Other) -> None:
     other.status = 200
     assert "opening a shell: the answer is not WinRM" in other.run()
     assert other.bodies == [b""] * len(other.bodies)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500, 503])
-def test_a_server_with_an_error_is_told_by_its_status(other: Other, status: int) -> None:
+def test_a_server_with_an_error_is_reported_with_its_status(other: Other, status: int) -> None:
     other.status = status
     assert f"HTTP status {status}" in other.run()
     assert len(other.bodies) == 1
@@ -191,13 +191,13 @@ def test_a_server_with_an_error_is_told_by_its_status(other: Other, status: int)
         "Negotiate " + base64.b64encode(NTLM + b"\x01\0\0\0" + bytes(40)).decode(),
     ],
 )
-def test_a_challenge_that_is_none_is_an_error_of_the_transport(other: Other, garbage: str) -> None:
+def test_an_invalid_challenge_is_an_error_of_the_transport(other: Other, garbage: str) -> None:
     other.offers = [garbage]
     assert other.run().startswith(f"WinRM on 127.0.0.1:{other.port} as lab: opening a shell: the answer is not WinRM (")
     assert other.bodies == [b""] * len(other.bodies)
 
 
-def test_after_a_failed_login_no_message_goes_out_as_it_is(other: Other) -> None:
+def test_after_a_failed_login_no_unencrypted_message_is_sent(other: Other) -> None:
     other.status = 500
     transport = open_winrm("127.0.0.1", other.port, "lab", SecretStr(PASSWORD), grace_s=10)
     for _ in range(2):

@@ -20,7 +20,7 @@ Output = tuple[bytes, bytes, int, bool]
 
 @dataclass
 class FakeProtocol:
-    """pywinrm's protocol object: notes the requests and raises or returns what the test has laid out."""
+    """A double of pywinrm's protocol object: records the requests, and raises or returns what the test has prepared."""
 
     clock: FakeClock
     outputs: list[Output | Exception] = field(default_factory=list)
@@ -228,7 +228,7 @@ def test_a_broken_connection_at_close_is_no_error(transport: WinRmTransport, fak
 
 
 class KeptProtocol(FakeProtocol):
-    """Answers the lines of a kept cmd as one does."""
+    """Answers the lines of a standing cmd like a real one."""
 
     line = ""
 
@@ -268,7 +268,7 @@ def test_a_new_shell_gets_a_new_cmd_that_stays(clock: FakeClock, monkeypatch: py
     assert kept_log(fake)[-5:] == ["delete shell1", "open", KEPT, "send", "receive"]
 
 
-def test_a_lost_shell_takes_its_cmd_with_it_and_the_line_is_run_all_the_same(clock: FakeClock) -> None:
+def test_a_lost_shell_ends_its_cmd_and_the_line_still_runs(clock: FakeClock) -> None:
     fake = KeptProtocol(clock, outputs=[DONE])
     transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
     transport.run("echo hello", timeout=9)

@@ -1,4 +1,4 @@
-"""The cmd that stays: which lines it is given, how its answers are told apart, and that nothing hangs on it."""
+"""The standing cmd: which lines it gets, how its answers are separated, and that no error of it loses a command."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ echo 中文
 
 
 @pytest.mark.parametrize("line", READS.strip().splitlines())
-def test_what_only_reads_fits(line: str) -> None:
+def test_commands_that_only_read_fit(line: str) -> None:
     assert fits(line)
 
 
 @pytest.mark.parametrize(
     "line", [*DOES_NOT.strip().splitlines(), "", "echo ", "echo  off ", "ver\nver", "echo a\rb", f"echo {'x' * 2000}"]
 )
-def test_what_leaves_something_or_waits_does_not_fit(line: str) -> None:
+def test_commands_that_change_state_or_wait_do_not_fit(line: str) -> None:
     assert not fits(line)
 
 
@@ -94,7 +94,7 @@ LINES = st.text(alphabet=st.characters(codec="ascii"), max_size=30)
 
 
 @given(head=st.sampled_from(["echo ", "ver", "dir ", "type ", "vol "]), rest=LINES)
-def test_what_fits_is_one_plain_command(head: str, rest: str) -> None:
+def test_only_one_plain_command_fits(head: str, rest: str) -> None:
     line = head + rest
     if fits(line):
         assert not re.search(r"[&|()<>^%!\r\n]", line)
@@ -107,7 +107,7 @@ def test_what_fits_is_one_plain_command(head: str, rest: str) -> None:
 @given(
     out=st.binary(max_size=40), err=st.binary(max_size=40), level=st.integers(-(2**31), 2**31 - 1), prompt=st.binary(max_size=9)
 )
-def test_answers_are_taken_out_of_their_marks(out: bytes, err: bytes, level: int, prompt: bytes) -> None:
+def test_answers_are_taken_from_between_their_marks(out: bytes, err: bytes, level: int, prompt: bytes) -> None:
     mark = "#0123456789ab.7:"
     stdout = prompt + b"#0123456789ab.7:b\r\n" + out + b"#0123456789ab.7:%d\r\n" % level
     stderr = err + b"#0123456789ab.7: \r\n"
@@ -118,7 +118,7 @@ def test_answers_are_taken_out_of_their_marks(out: bytes, err: bytes, level: int
         assert taken(stdout, stderr[:cut], mark) is None
 
 
-def test_an_echoed_line_is_no_answer() -> None:
+def test_an_echoed_line_is_not_an_answer() -> None:
     line = framed("ver", "#m:")
     assert taken(line, line, "#m:") is None
 
@@ -161,7 +161,7 @@ class FakeShell:
 
 
 def reply(line: str) -> tuple[bytes, bytes, bool]:
-    """What a sound cmd says to `echo x`."""
+    """The answer of a working cmd to `echo x`."""
     found = re.search(r"echo (#\S+:)b& ", line)
     assert found
     mark = found.group(1)
@@ -176,7 +176,7 @@ def shell() -> FakeShell:
 @pytest.fixture
 def standing(shell: FakeShell) -> StandingCmd:
     standing = StandingCmd(shell, shell.clock)
-    assert standing.run("echo x", 9) is None  # the first one is not worth a process that stays
+    assert standing.run("echo x", 9) is None  # the first command does not start a standing process
     return standing
 
 
@@ -246,7 +246,7 @@ def test_errors_of_the_guest_are_raised_and_the_cmd_dropped(standing: StandingCm
     assert shell.log.count("start") == 2
 
 
-def test_a_cmd_that_waits_already_is_made_use_of_from_the_first_line_on(shell: FakeShell) -> None:
+def test_a_waiting_cmd_is_used_from_the_first_line_on(shell: FakeShell) -> None:
     standing = StandingCmd(shell, shell.clock)
     assert standing.command_id == ""
     standing.take("parked")
@@ -258,7 +258,7 @@ def test_a_cmd_that_waits_already_is_made_use_of_from_the_first_line_on(shell: F
     assert shell.log == ["send parked", "receive"] * 2
 
 
-def test_what_does_not_fit_goes_past_a_cmd_that_waits_already(shell: FakeShell) -> None:
+def test_commands_that_do_not_fit_bypass_a_waiting_cmd(shell: FakeShell) -> None:
     standing = StandingCmd(shell, shell.clock)
     standing.take("parked")
     assert standing.run("set x=1", 9) is None
@@ -284,7 +284,7 @@ def test_a_waiting_cmd_that_has_ended_is_replaced_and_counts_as_a_failure(shell:
     assert shell.log == ["send parked", "receive", "start", "send id3", "receive"]
 
 
-def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(standing: StandingCmd, shell: FakeShell) -> None:
+def test_a_resumed_cmd_replaces_the_one_before(standing: StandingCmd, shell: FakeShell) -> None:
     assert standing.run("echo x", 9) is not None
     standing.take("parked")
     assert standing.run("echo x", 9) is not None
@@ -295,8 +295,8 @@ def test_a_cmd_that_is_taken_takes_the_place_of_the_one_before(standing: Standin
     assert shell.log.count("start") == 2
 
 
-def test_what_was_left_in_the_streams_of_a_waiting_cmd_is_no_answer(shell: FakeShell) -> None:
-    # The prompt, and what the snapshot's own question left behind.
+def test_old_output_of_a_waiting_cmd_is_not_an_answer(shell: FakeShell) -> None:
+    # The prompt, and the rest of the snapshot's own command.
     shell.answer = lambda line: (b"4be1c2\r\nC:\\>" + reply(line)[0], reply(line)[1], False)
     standing = StandingCmd(shell, shell.clock)
     standing.take("parked")

@@ -201,7 +201,7 @@ class KdGuestSource:
         )
 
     def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
-        # A short path: that of a socket has at most 108 bytes.
+        # A short path: a socket's has no more than 108 bytes.
         run_dir = Path(tempfile.mkdtemp(prefix="kdguest-"))
         machine = KdMachine(run_dir)
 

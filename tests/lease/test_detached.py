@@ -1,4 +1,4 @@
-"""The register of guests that a person keeps."""
+"""The register of detached guests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.lease.detached import DetachedGuest, DetachedGuests, end_detached, proc
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
-    """Something that runs, in QEMU's place."""
+    """A process that runs, as a double of QEMU."""
     running = subprocess.Popen(["sleep", "600"])
     yield running
     running.kill()
@@ -118,7 +118,7 @@ def test_of_two_that_take_one_name_the_second_loses(
     assert guests.all() == []
 
 
-def test_ending_a_guest_without_a_machine_removes_its_folder(tmp_path: Path) -> None:
+def test_ending_a_guest_without_a_vm_removes_its_folder(tmp_path: Path) -> None:
     gone = guest("one", 2**22 + 1, tmp_path)
     gone.run_dir.mkdir()
     (gone.run_dir / "serial0.log").touch()

@@ -1,4 +1,4 @@
-"""Turns on the machine: many share it, one has it alone, and nobody who waits is overtaken for ever."""
+"""The host lock: many tests share the host, one has it alone, and no waiting test is overtaken for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.lease.host_lock import HostLock
 
 
 def held(folder: Path, name: str) -> bool:
-    """Whether somebody holds a lock exclusively."""
+    """Whether a process holds a lock exclusively."""
     fd = os.open(folder / name, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -22,12 +22,12 @@ def held(folder: Path, name: str) -> bool:
     return False
 
 
-def test_many_share(tmp_path: Path) -> None:
+def test_many_tests_share_the_host(tmp_path: Path) -> None:
     with HostLock(tmp_path / "run", tmp_path).shared(), HostLock(tmp_path / "run", tmp_path).shared():
         assert not held(tmp_path, "turn")
 
 
-def test_one_alone_keeps_the_others_out(tmp_path: Path) -> None:
+def test_a_test_that_has_the_host_alone_excludes_the_others(tmp_path: Path) -> None:
     order: list[str] = []
 
     def share() -> None:
@@ -44,7 +44,7 @@ def test_one_alone_keeps_the_others_out(tmp_path: Path) -> None:
     assert order == ["alone", "shared"]
 
 
-def test_who_wants_to_be_alone_lets_the_others_go_on(tmp_path: Path) -> None:
+def test_waiting_for_the_host_alone_does_not_block_running_tests(tmp_path: Path) -> None:
     order: list[str] = []
 
     def alone() -> None:
@@ -61,8 +61,11 @@ def test_who_wants_to_be_alone_lets_the_others_go_on(tmp_path: Path) -> None:
     assert order == ["shared", "alone"]
 
 
-def test_runs_wait_for_each_other_and_nobody_for_ever(tmp_path: Path) -> None:
-    """Each run had a lock of its own. A run that always has a test going on must not keep another's from ever being alone."""
+def test_runs_wait_for_each_other_and_none_waits_for_ever(tmp_path: Path) -> None:
+    """Each run had a lock of its own.
+
+    A run that always has a running test must not prevent another run's test from ever being alone.
+    """
     order: list[str] = []
     ours, theirs = (HostLock(tmp_path / run, tmp_path) for run in ("ours", "theirs"))
 

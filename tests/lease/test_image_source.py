@@ -1,4 +1,4 @@
-"""Where real guests come from: with forks where they can be forked, and with the reason where they cannot."""
+"""The source of real guests: with forks if the guests can be forked, else with a reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.live.payload import Payload
 from lab.snapshot.store import TemplateStore
 from tests.simulated import manifest
 
-#: What eight cores and 16 GiB carry of guests of 4 GiB: three that are booted, five forks.
+#: With eight cores and 16 GiB, guests of 4 GiB: three that are booted, or five forks.
 HOST = Capacity(cores=8, memory_mb=16384)
 
 
@@ -44,7 +44,7 @@ def source_of(tmp_path: Path, prints: str) -> ImageSource:
     ("prints", "words"),
     [("relay", "the print relay"), ("kd", "the kernel debugger's port"), ("none", "no print channel")],
 )
-def test_guests_whose_prints_cannot_be_followed_have_no_forks_and_the_reason(tmp_path: Path, prints: str, words: str) -> None:
+def test_guests_whose_prints_cannot_be_followed_have_no_forks_but_a_reason(tmp_path: Path, prints: str, words: str) -> None:
     store = TemplateStore(tmp_path / "templates")
     source = with_forks(source_of(tmp_path, prints), store)
     assert source.forks is None
@@ -62,7 +62,7 @@ def test_guests_whose_prints_can_be_followed_have_forks(tmp_path: Path) -> None:
     source.forks.close()
 
 
-def test_a_qemu_that_tells_nothing_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_qemu_that_answers_nothing_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(qemu: str) -> None:
         raise HostToolError([qemu], None, message="QEMU tells nothing")
 

@@ -1,4 +1,4 @@
-"""What a lease keeps of the things that happen to its guest."""
+"""The state that a lease records about its guest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_new_lease_is_sound(lease: Lease) -> None:
         ([("crash: 0xC0000005", Rank.END), ("exited: QEMU ended", Rank.END)], "crash: 0xC0000005"),
     ],
 )
-def test_the_end_of_a_guest_explains_its_symptoms_and_of_equals_the_first_reason_stays(
+def test_the_end_of_a_guest_replaces_other_reasons_and_the_first_of_equals_stays(
     lease: Lease, reasons: list[tuple[str, Rank]], stays: str
 ) -> None:
     for reason, rank in reasons:
@@ -43,7 +43,7 @@ def test_a_lease_knows_the_test_before_this_one(lease: Lease) -> None:
     assert [lease.serve(test) for test in ("test_a", "test_b", "test_c")] == ["", "test_a", "test_b"]
 
 
-def test_a_driver_is_fresh_only_while_it_is_as_the_template_had_it(lease: Lease) -> None:
+def test_a_driver_is_fresh_only_in_the_state_of_the_template(lease: Lease) -> None:
     assert lease.freshly_loaded("sync")
     lease.note_unloaded("sync")
     lease.note_unloaded("sync")
@@ -54,7 +54,7 @@ def test_a_driver_is_fresh_only_while_it_is_as_the_template_had_it(lease: Lease)
     assert lease.life.load_s == 0.5
 
 
-def test_others_cannot_change_what_is_loaded(lease: Lease) -> None:
+def test_the_set_of_loaded_drivers_cannot_be_changed_from_outside(lease: Lease) -> None:
     assert isinstance(lease.loaded, frozenset)
     with pytest.raises(AttributeError):
         lease.condemned = ""  # type: ignore[misc]

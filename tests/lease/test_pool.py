@@ -1,4 +1,4 @@
-"""One worker's guests: booted when needed, replaced when spoilt, and every life told."""
+"""One worker's guests: booted when needed, replaced when unusable, and recorded from boot to end."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_a_driver_of_a_fork_is_fresh_until_a_second_test_begins(forking: GuestPo
     assert not lease.freshly_loaded("sync")
 
 
-def test_a_fork_that_does_not_wake_is_tried_once_more(forking: GuestPool, fake: FakeForks, lives: list[GuestLife]) -> None:
+def test_a_fork_that_does_not_resume_is_tried_once_more(forking: GuestPool, fake: FakeForks, lives: list[GuestLife]) -> None:
     fake.errors = [GuestExited("QEMU ended with exit code 1")]
     lease = forking.acquire()
     assert lease.guest.template == "k1"
@@ -254,20 +254,20 @@ def test_a_fork_that_does_not_wake_is_tried_once_more(forking: GuestPool, fake: 
     assert lease.life.guest_id == "gw0-2"
 
 
-def test_a_guest_is_booted_when_two_forks_did_not_wake(forking: GuestPool, fake: FakeForks) -> None:
+def test_a_guest_is_booted_when_two_forks_did_not_resume(forking: GuestPool, fake: FakeForks) -> None:
     fake.errors = [GuestExited("QEMU ended"), BootTimeout("no answer")]
     lease = forking.acquire(drivers=["sync"], scope="a")
     assert lease.guest.template == ""
     assert fake.distrusted == [ForkWish(1, ("sync",))]
-    # It is too expensive to be given up for isolation.
+    # A booted guest is too expensive to be replaced for isolation.
     assert forking.acquire(scope="b") is lease
 
 
 @pytest.mark.parametrize("where", ["fork", "boot"])
-def test_what_a_manifest_says_wrong_costs_neither_template_nor_boots(
+def test_a_wrong_manifest_costs_neither_template_nor_boots(
     forking: GuestPool, fake: FakeForks, source: SimulatedSource, where: str
 ) -> None:
-    """A drive that the guest has not, in `to`: two forks and two boots went into it, and the shared template was removed."""
+    """With an unknown drive in `to`, two forks and two boots were tried, and the shared template was removed."""
     refused = GuestRefuses("the guest does not accept Q:\\t.bin", file="driver.yaml", key="files.0.to", line=5)
     fake.gone = where == "boot"
     fake.errors = [] if fake.gone else [refused]
@@ -286,7 +286,7 @@ def test_a_guest_is_booted_where_there_is_no_template(forking: GuestPool, fake: 
     assert [life.guest_id for life in lives] == ["gw0-1"]
 
 
-def test_what_is_prepared_has_the_name_of_the_next_guest(forking: GuestPool, fake: FakeForks) -> None:
+def test_a_prepared_fork_has_the_name_of_the_next_guest(forking: GuestPool, fake: FakeForks) -> None:
     forking.acquire(scope="a")
     forking.prepare(drivers=["sync"])
     assert fake.prepared == [("gw0-2", ForkWish(1, ("sync",)))]

@@ -1,4 +1,4 @@
-"""Places for guests: no more than there are, and one for whoever waits when a holder lets go or dies."""
+"""Slots for guests: no more than there are, and one for a waiting run when a holder releases its slot or dies."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_places_follow_from_cores_and_memory(tmp_path: Path) -> None:
 
 
 def taken(slots: Slots) -> threading.Event:
-    """Have it take a place in the background; the event tells when it has one."""
+    """Take a slot in the background; the event is set when it has one."""
     got = threading.Event()
 
     def take() -> None:
@@ -81,14 +81,14 @@ def taken(slots: Slots) -> threading.Event:
     return got
 
 
-def test_guests_of_two_runs_share_one_machine(tmp_path: Path) -> None:
-    """Each run counted to its own number: two runs at once started twice what the machine carries."""
+def test_guests_of_two_runs_share_one_host(tmp_path: Path) -> None:
+    """Each run counted by itself: two runs at once started twice as many guests as the host can run."""
     small, large = [Slots(tmp_path, 6) for _ in range(4)], Slots(tmp_path, 2)
     for slots in small:
         slots.take()
     got = taken(large)
     assert not got.wait(0.05)
-    # Two sixths are free, wherever they lie; the third one makes half of the machine.
+    # Two sixths are free, wherever they are; with the third one, half of the host is free.
     small[1].give_back()
     assert got.wait(30)
     late = taken(small[1])

@@ -1,4 +1,4 @@
-"""A wait that takes long is told on the terminal, one that does not is not."""
+"""A long wait is reported on the terminal, a short one is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Timer:
         self.cancelled = True
 
 
-def test_a_long_wait_is_told_and_so_is_its_end() -> None:
+def test_a_long_wait_and_its_end_are_reported() -> None:
     said: list[str] = []
     timers: list[_Timer] = []
     clock = iter([10.0, 52.4])
@@ -35,7 +35,7 @@ def test_a_long_wait_is_told_and_so_is_its_end() -> None:
     assert timers[0].daemon
 
 
-def test_a_short_wait_is_not() -> None:
+def test_a_short_wait_is_not_reported() -> None:
     said: list[str] = []
     timers: list[_Timer] = []
     with Patience(said.append, timer=lambda s, ring: _Timer(s, ring, timers)).waiting("its turn"):

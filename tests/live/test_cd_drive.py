@@ -70,7 +70,7 @@ def test_the_same_files_are_not_put_in_twice(drive: CdCopy, qmp: FakeQmp, source
     assert len(changes(qmp)) == 1
 
 
-def test_the_old_medium_is_deleted_behind_the_new_one(drive: CdCopy, qmp: FakeQmp, source: Path) -> None:
+def test_the_old_medium_is_deleted_after_the_new_one(drive: CdCopy, qmp: FakeQmp, source: Path) -> None:
     first = drive.insert({"a": source / "a.sys"})
     second = drive.insert({"b": source / "a.sys"})
     assert not first.path.exists()
@@ -87,7 +87,7 @@ def test_a_change_that_fails_leaves_the_old_medium(drive: CdCopy, qmp: FakeQmp, 
     assert first.path.exists()
 
 
-def test_after_an_eject_there_is_nothing(drive: CdCopy, qmp: FakeQmp, source: Path) -> None:
+def test_after_an_eject_the_drive_is_empty(drive: CdCopy, qmp: FakeQmp, source: Path) -> None:
     medium = drive.insert({"a": source / "a.sys"})
     drive.eject()
     assert qmp.sent[-1] == ("eject", {"id": "cd0", "force": True})

@@ -1,4 +1,4 @@
-"""Guests that really end themselves, in a real QEMU: boot sectors that panic, reset or spin when they are told to."""
+"""Guests that really end themselves, in a real QEMU: boot sectors that panic, reset or spin on command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MEMORY_MB = 16
 
 
 class Sector:
-    """A machine that runs a boot sector, as a guest."""
+    """A VM that runs a boot sector, as a guest."""
 
     def __init__(self, code: bytes, folder: Path) -> None:
         disk = folder / "sector.raw"
@@ -67,7 +67,7 @@ class Sector:
         self._wait("the boot sector did not start", lambda: self.machine.console_tail() == "S")
 
     def tell(self) -> None:
-        """Have it do what it is for."""
+        """Start its action."""
         with connect_unix(self.machine.run_dir / "serial0.sock") as port:
             port.sendall(b"g")
 
@@ -81,7 +81,7 @@ class Sector:
 
 @pytest.fixture
 def sectors(tmp_path: Path) -> Iterator[list[Sector]]:
-    """Machines that end with the test."""
+    """VMs that end with the test."""
     started: list[Sector] = []
     yield started
     for sector in started:
@@ -111,7 +111,7 @@ def package(folder: Path) -> DriverPackage:
     [(PANIC, "GUEST_PANICKED", "by its panic device"), (RESET, "SHUTDOWN", "the guest reset itself")],
     ids=["panic", "reset"],
 )
-def test_the_evidence_is_saved_at_once_and_the_machine_ended(
+def test_the_evidence_is_saved_at_once_and_the_vm_is_ended(
     sectors: list[Sector], tmp_path: Path, code: bytes, event: str, words: str
 ) -> None:
     sector = Sector(code, tmp_path)
@@ -138,7 +138,7 @@ def test_the_evidence_is_saved_at_once_and_the_machine_ended(
     assert words in crash.sign.text
     steps = {step.name: step for step in saved[0].steps}
     assert {name: step.ok for name, step in steps.items()} == dict.fromkeys(steps, True), saved[0].steps
-    # The guest handed no header over, so QEMU writes the format that needs none.
+    # The guest provided no header, so QEMU writes the format that needs none.
     assert "win-dmp: " in steps["dump"].detail
     files = {file.kind: file.path for file in saved[0].files}
     assert files["screenshot"].read_bytes()[:4] == b"\x89PNG"
@@ -151,7 +151,7 @@ def test_the_evidence_is_saved_at_once_and_the_machine_ended(
     assert (tmp_path / "evidence" / "guest" / "qemu.cmd").is_file()
 
 
-def test_the_machine_of_a_guest_that_reset_itself_waits_with_its_memory(sectors: list[Sector], tmp_path: Path) -> None:
+def test_the_vm_of_a_guest_that_reset_itself_keeps_its_memory(sectors: list[Sector], tmp_path: Path) -> None:
     sector = Sector(RESET, tmp_path)
     sectors.append(sector)
     before = event_count(sector.machine)

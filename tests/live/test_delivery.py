@@ -1,4 +1,4 @@
-"""The way files take into a guest, what happens when it fails, and that nothing is copied twice."""
+"""The way of files into a guest, what happens if it fails, and that nothing is copied twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.guest.fakes import FakeTransport, Sent, result
 
 @dataclass
 class Recorder:
-    """A transport, or a CD drive, that writes down what it is given."""
+    """A transport, or a CD drive, that records the files that it gets."""
 
     name: str = "winrm"
     fails: LabError | None = None
@@ -62,14 +62,14 @@ def delivery(wanted: FilesBy, usual: Recorder, *, media: Recorder | None = None,
     return Delivery(wanted, usual, open_transport, media=media)  # type: ignore[arg-type]
 
 
-def test_by_media(source: Path) -> None:
+def test_files_go_by_media(source: Path) -> None:
     usual, media = Recorder(), Recorder()
     assert delivery("media", usual, media=media).put(source, TARGET) == Delivered(by="media", copied=2)
     assert media.got == [(ALL, TARGET)]
     assert usual.got == []
 
 
-def test_an_image_without_a_drive_goes_its_usual_way_without_a_word(source: Path) -> None:
+def test_an_image_without_a_drive_uses_its_usual_way_without_a_message(source: Path) -> None:
     usual = Recorder()
     assert delivery("media", usual).put(source, TARGET) == Delivered(by="winrm", copied=2)
     usual = Recorder("ssh")
@@ -77,7 +77,7 @@ def test_an_image_without_a_drive_goes_its_usual_way_without_a_word(source: Path
 
 
 @pytest.mark.parametrize(("wanted", "usual", "other"), [("sftp", "winrm", "ssh"), ("winrm", "ssh", "winrm")])
-def test_by_the_other_transport_which_is_closed_again(source: Path, wanted: FilesBy, usual: str, other: str) -> None:
+def test_files_go_by_the_other_transport_which_is_closed_again(source: Path, wanted: FilesBy, usual: str, other: str) -> None:
     second = Recorder(other)
     done = delivery(wanted, Recorder(usual), other=second, media=Recorder()).put(source, TARGET)
     assert done == Delivered(by=wanted, copied=2)
@@ -85,13 +85,13 @@ def test_by_the_other_transport_which_is_closed_again(source: Path, wanted: File
     assert second.closed == 1
 
 
-def test_by_the_open_transport(source: Path) -> None:
+def test_files_go_by_the_open_transport(source: Path) -> None:
     usual, media = Recorder(), Recorder()
     assert delivery("winrm", usual, media=media).put(source, TARGET).by == "winrm"
     assert usual.got == [(ALL, TARGET)]
 
 
-def test_a_way_that_fails_is_told_and_the_transport_goes_on(source: Path) -> None:
+def test_a_way_that_fails_is_reported_and_the_transport_is_used(source: Path) -> None:
     usual = Recorder()
     media = Recorder(fails=TransportError("the guest does not see the medium\nmore", hint="a hint"))
     done = delivery("media", usual, media=media).put(source, TARGET)
@@ -99,14 +99,14 @@ def test_a_way_that_fails_is_told_and_the_transport_goes_on(source: Path) -> Non
     assert usual.got == [(ALL, TARGET)]
 
 
-def test_when_all_fails_both_reasons_are_told(source: Path) -> None:
+def test_if_all_ways_fail_both_reasons_are_reported(source: Path) -> None:
     usual, media = Recorder(fails=TransportError("no answer")), Recorder(fails=TransportError("no medium"))
     with pytest.raises(TransportError, match="no answer") as caught:
         delivery("media", usual, media=media).put(source, TARGET)
     assert caught.value.__notes__ == ["before that, media failed: no medium"]
 
 
-def test_a_guest_that_is_gone_gets_no_second_way(source: Path) -> None:
+def test_a_guest_that_has_ended_gets_no_second_try(source: Path) -> None:
     usual = Recorder()
     with pytest.raises(GuestExited):
         delivery("media", usual, media=Recorder(fails=GuestExited("QEMU was killed"))).put(source, TARGET)
@@ -118,14 +118,14 @@ def test_a_missing_source_is_named(tmp_path: Path) -> None:
         delivery("media", Recorder(), media=Recorder()).put(tmp_path / "none", TARGET)
 
 
-def test_what_is_there_is_not_copied_again(source: Path) -> None:
+def test_existing_files_are_not_copied_again(source: Path) -> None:
     there = f"{sum_of(b'a').sha256}  1  A.SYS\n{sum_of(b'b').sha256}  1  inner/b.txt\n{sum_of(b'').sha256}  0  other.log\n"
     usual, media = Recorder(has=there), Recorder()
     assert delivery("media", usual, media=media).put(source, TARGET, update=True) == Delivered(by="", copied=0)
     assert media.got == usual.got == []
 
 
-def test_only_what_differs_is_copied(source: Path) -> None:
+def test_only_files_that_differ_are_copied(source: Path) -> None:
     there = f"{sum_of(b'a').sha256}  1  a.sys\n{sum_of(b'old').sha256}  3  inner/b.txt\n"
     usual, media = Recorder(has=there), Recorder()
     assert delivery("media", usual, media=media).put(source, TARGET, update=True) == Delivered(by="media", copied=1)
@@ -148,7 +148,7 @@ def test_a_single_file_is_compared_by_content(source: Path) -> None:
     assert media.got == [(["a.sys"], "C:\\lab\\x.sys")]
 
 
-def test_the_question_goes_to_labfile(source: Path) -> None:
+def test_sums_are_asked_of_labfile(source: Path) -> None:
     def answer(sent: Sent) -> Any:
         assert sent.command == ("C:\\tools\\labfile.exe", "sum", TARGET)
         return result(f"{sum_of(b'a').sha256}  1  a.sys\n{sum_of(b'b').sha256}  1  inner/b.txt\n")

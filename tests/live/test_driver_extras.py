@@ -1,4 +1,4 @@
-"""Files at places of their own, registry values, and the order of loading, as the pool has them."""
+"""Files with paths of their own, registry values, and the order of loading."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.live.test_payload import package
 
 
 class Recording:
-    """A transport that ends each command with one code; or those alone that have a text in them."""
+    """A transport that ends each command with one code, or only commands that contain a text."""
 
     name = "recording"
 
@@ -58,7 +58,7 @@ def bringing(folder: Path, name: str, **files: str) -> DriverPackage:
     return replace(package(folder, name), files=tuple(placed), registry=registry)
 
 
-def test_all_goes_with_one_payload_and_is_hashed_where_it_belongs(tmp_path: Path) -> None:
+def test_all_files_go_with_one_payload_and_are_hashed_at_their_place(tmp_path: Path) -> None:
     payload = Payload.of([bringing(tmp_path, "one", curve="", limits="C:\\etc\\limits.txt")])
     staged = {file.name for file in payload.stage(tmp_path / "stage").iterdir()}
     assert staged == {"one.sys", "one.reg", "curve.bin", "limits.bin"}
@@ -82,7 +82,7 @@ def test_files_are_placed_by_one_command_and_values_imported(tmp_path: Path) -> 
     assert len(transport.commands) == 2, "nothing to place, nothing to run"
 
 
-def test_a_refusal_is_told_with_the_guests_words_and_the_manifests_line(tmp_path: Path) -> None:
+def test_a_refusal_is_reported_with_the_guests_words_and_the_manifests_line(tmp_path: Path) -> None:
     one = bringing(tmp_path, "one", limits="C:\\etc\\limits.txt", table="Q:\\etc\\table.txt")
     one = replace(one, registry_spot=Spot(file="driver.yaml", key="registry", line=7))
     spots = [Spot(file="driver.yaml", key=f"files.{number}.to", line=4 + number) for number in range(2)]
@@ -95,7 +95,7 @@ def test_a_refusal_is_told_with_the_guests_words_and_the_manifests_line(tmp_path
     assert (caught.value.key, caught.value.line) == ("files.1.to", 5)
 
 
-def test_many_files_are_placed_by_commands_that_cmd_takes(tmp_path: Path) -> None:
+def test_many_files_are_placed_by_commands_of_accepted_length(tmp_path: Path) -> None:
     """Sixty made one line of 13,676 characters, and cmd takes 8191."""
     names = [f"configuration_table_number_{number:02}" for number in range(60)]
     one = bringing(tmp_path, "one", **{name: f"C:\\Windows\\System32\\drivers\\{name}.bin" for name in names})

@@ -1,4 +1,4 @@
-"""What is saved of a crash holds the files of every print source, by the names that they really have."""
+"""The evidence of a crash contains the files of every print source, by their real names."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _VM = (
     *(f"{serial_name(number)}.log" for number in range(2)),
     *(QEMU_LOG, STATUS_FILE, COMMAND_FILE, CONSOLE_BEFORE_FILE),
 )
-#: Print channel -> what it writes.
+#: Print channel -> the files that it writes.
 _FILES = {"wine": (), "kd": (RECORDS_FILE, RAW_FILE, ERRORS_FILE), "relay": (RELAY_LOG,), "none": ()}
 
 
 @pytest.mark.parametrize("channel", CHANNELS.builtin)
 def test_the_files_of_every_channel_are_among_the_evidence(channel: str, tmp_path: Path) -> None:
-    """The debugger's raw bytes were not: they are called kd.raw, and looked for was *.kd."""
+    """The debugger's raw bytes were missing: the file is kd.raw, and the pattern was *.kd."""
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     expected = sorted((*_VM, *_FILES[channel]))

@@ -1,4 +1,4 @@
-"""A live guest closes in order, answers or does not, and opens further connections."""
+"""A live guest closes its parts in order, reports whether it answers, and opens further connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def guest(source: SimulatedSource) -> LiveGuest:
     return source.boot("g-1")
 
 
-def test_it_answers_while_it_lives(guest: LiveGuest) -> None:
+def test_a_live_guest_answers(guest: LiveGuest) -> None:
     assert guest.alive
     assert guest.answers()
     guest.machine.kill()
@@ -30,7 +30,7 @@ def test_it_answers_while_it_lives(guest: LiveGuest) -> None:
     assert not guest.answers()
 
 
-def test_it_opens_the_other_transport(guest: LiveGuest) -> None:
+def test_a_live_guest_opens_the_other_transport(guest: LiveGuest) -> None:
     with guest.open("ssh") as other:
         assert other.name == "ssh"
         assert other.run("echo hello", timeout=1).text == "hello\n"
@@ -42,7 +42,7 @@ def test_capabilities_are_those_of_the_image(guest: LiveGuest) -> None:
 
 def test_closing_goes_from_the_connection_to_the_prints(guest: LiveGuest, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    # One that can be abandoned is: its shell goes with the machine.
+    # A transport that can be abandoned is: its shell ends with the VM.
     monkeypatch.setattr(guest.transport, "abandon", lambda: order.append("transport"))
     monkeypatch.setattr(guest.machine, "kill", lambda: order.append("kill"))
     monkeypatch.setattr(guest.machine, "close", lambda: order.append("machine"))
@@ -53,7 +53,7 @@ def test_closing_goes_from_the_connection_to_the_prints(guest: LiveGuest, monkey
     assert order == ["transport", "kill", "machine", "prints", "kept=False"]
 
 
-def test_a_dead_machine_is_not_said_goodbye_to(guest: LiveGuest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_vm_is_closed_without_a_request(guest: LiveGuest, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise AssertionError("nobody is there")
 
@@ -63,7 +63,7 @@ def test_a_dead_machine_is_not_said_goodbye_to(guest: LiveGuest, monkeypatch: py
     assert not guest.alive
 
 
-def test_a_service_that_cannot_be_created_is_the_labs_trouble(guest: LiveGuest, source: SimulatedSource) -> None:
+def test_a_service_that_cannot_be_created_is_an_error_of_the_lab(guest: LiveGuest, source: SimulatedSource) -> None:
     transport = guest.transport
     assert isinstance(transport, SimulatedTransport)
     transport.refuse_create = True

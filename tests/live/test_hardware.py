@@ -1,4 +1,4 @@
-"""What a lab file's `vm:` comes to: figures in the manifest, parts of the machine, and errors before any boot."""
+"""What a lab file's `vm:` comes to: figures in the manifest, devices of the VM, and errors before any boot."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def loaded(tmp_path: Path, lines: str) -> tuple[Machine, Path]:
 def test_memory_and_processors_take_the_place_of_the_images() -> None:
     fitted = fit(manifest(machine=MACHINE), Machine(memory=1024, cpus=2, cpu="Nehalem,vme=off")).machine
     assert (fitted.memory_mb, fitted.smp) == (1024, 2)
-    # What the image needs under TCG stays; a KVM guest has no use for it.
+    # Flags that the image needs under TCG stay; a KVM guest does not get them.
     assert (fitted.cpu_tcg, fitted.cpu_kvm) == ("Nehalem,vme=off,smap=off", "Nehalem,vme=off")
     assert fit(manifest(machine=MACHINE), Machine(cpu="max,+smap")).machine.cpu_tcg == "max,+smap"
     assert fit(manifest(machine=MACHINE), Machine()) == manifest(machine=MACHINE)
@@ -67,7 +67,7 @@ def test_larger_guests_are_fewer_at_a_time(tmp_path: Path) -> None:
     assert counts == [(8, 24), (2, 2), (2, 2)]
 
 
-def test_devices_and_disks_come_behind_the_guests_own(tmp_path: Path) -> None:
+def test_devices_and_disks_come_after_the_guests_own(tmp_path: Path) -> None:
     machine = Machine(
         devices=(AddedDevice(driver="edu"), AddedDevice.model_validate({"driver": "nvme", "drive": "fast", "id": "mine"})),
         disks=(
@@ -82,7 +82,7 @@ def test_devices_and_disks_come_behind_the_guests_own(tmp_path: Path) -> None:
     own = VmSpec(disks=(Disk(Path("/i/disk.qcow2"), interface="ide"),), cds=(CdDrive(),), nic=Nic(), rng=True)
     argv = build_argv(attach(own, machine))
     before = build_argv(own)
-    # Whatever was there stays as it was, at its PCI address: Windows takes a card that moved for another one.
+    # The existing devices keep their PCI addresses: to Windows, a card at another address is another card.
     assert argv[: len(before)] == before
     added = list(zip(argv[len(before) :: 2], argv[len(before) + 1 :: 2], strict=True))
     assert added == [
@@ -115,7 +115,9 @@ def test_devices_and_disks_come_behind_the_guests_own(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_qemu_or_the_disk_does_not_have_is_told_with_its_line(tmp_path: Path, lines: str, where: str, words: str) -> None:
+def test_unknown_devices_and_missing_disks_are_reported_with_their_line(
+    tmp_path: Path, lines: str, where: str, words: str
+) -> None:
     machine, file = loaded(tmp_path, lines)
     with pytest.raises(ConfigError) as caught:
         check_machine(machine, file=file, qemu=QEMU)
@@ -123,7 +125,7 @@ def test_what_qemu_or_the_disk_does_not_have_is_told_with_its_line(tmp_path: Pat
     assert words in str(caught.value)
 
 
-def test_aliases_and_common_properties_are_taken(tmp_path: Path) -> None:
+def test_aliases_and_common_properties_are_accepted(tmp_path: Path) -> None:
     machine, file = loaded(tmp_path, "  devices:\n    - {driver: virtio-balloon, bus: pcie.0, id: b, addr: '0x9'}\n")
     assert check_machine(machine, file=file, qemu=QEMU) == machine
 
@@ -134,7 +136,7 @@ def test_a_disks_format_is_found_out(tmp_path: Path) -> None:
     machine = Machine(disks=(AddedDisk(file=str(file)), AddedDisk(file=str(tmp_path / "top.qcow2"))))
     checked = check_machine(machine, file=None, qemu=QEMU)
     assert [disk.format for disk in checked.disks] == ["raw", "qcow2"]
-    # A disk is what lies below it as well.
+    # The files below an overlay are part of a disk.
     assert disk_files(checked.disks[1]) == [tmp_path / "top.qcow2", file]
     before = disk_sums(checked, tmp_path / "cache")
     assert disk_sums(checked, tmp_path / "cache") == before
@@ -189,7 +191,7 @@ def test_files_that_arguments_and_devices_name_belong_to_the_template(tmp_path: 
             *("-object", f"filter-dump,id=f,netdev=n,file={dump}", "-fw_cfg", "name=opt/x,file=/not/there"),
         ),
     )
-    # What QEMU writes is different behind each run, and says nothing about the next one.
+    # Files that QEMU writes differ after each run, and do not matter for the next one.
     assert named_files(machine) == (table, table_2, rom)
     wish = TemplateWish(
         image_dir=image(tmp_path),
@@ -209,7 +211,7 @@ def test_files_that_arguments_and_devices_name_belong_to_the_template(tmp_path: 
     assert replace(wish, file_sums=before).key != replace(wish, file_sums=after).key
 
 
-def test_what_is_added_is_told_in_words(tmp_path: Path) -> None:
+def test_added_hardware_is_described_in_words(tmp_path: Path) -> None:
     machine, _ = loaded(
         tmp_path,
         "  memory: 1G\n  cpus: 2\n  devices: [{driver: edu, dma_mask: 7}]\n  disks: [{file: a.img, access: write}]\n"
@@ -247,7 +249,7 @@ def test_a_device_that_a_fork_would_not_have_is_known_before_a_boot(tmp_path: Pa
     assert (tmp_path / "data.img").read_bytes() == b"data" * 512
 
 
-def test_what_qemu_itself_refuses_is_told_with_its_words_and_the_line(tmp_path: Path) -> None:
+def test_a_refusal_of_qemu_is_reported_with_its_words_and_the_line(tmp_path: Path) -> None:
     machine, file = loaded(tmp_path, "  devices:\n    - {driver: e1000e}\n    - {driver: edu, dma_mask: many}\n")
     checked = check_machine(machine, file=file, qemu=QEMU)
     with pytest.raises(ConfigError) as caught:
@@ -264,7 +266,7 @@ def test_a_disk_that_guests_write_to_means_no_forks(tmp_path: Path) -> None:
 
 @pytest.fixture
 def in_use(tmp_path: Path) -> Iterator[Path]:
-    """A disk that another machine writes to."""
+    """A disk that another VM writes to."""
     file = raw(tmp_path)
     words = ["-accel", "tcg", "-M", "microvm", "-S", "-display", "none", "-nodefaults", "-qmp", "stdio"]
     drive = f"driver=file,node-name=d,filename={file}"
@@ -280,7 +282,7 @@ def in_use(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("access", ["write", "overlay"])
-def test_a_disk_that_another_guest_writes_to_is_told_with_its_line(tmp_path: Path, in_use: Path, access: str) -> None:
+def test_a_disk_that_another_guest_writes_to_is_reported_with_its_line(tmp_path: Path, in_use: Path, access: str) -> None:
     machine, file = loaded(tmp_path, f"  memory: 256\n  disks:\n    - {{file: data.img, access: {access}}}\n")
     checked = check_machine(machine, file=file, qemu=QEMU)
     folder = image(tmp_path)
@@ -296,11 +298,11 @@ def test_a_disk_that_another_guest_writes_to_is_told_with_its_line(tmp_path: Pat
     assert f"lab.yaml:4: vm.disks.0: another guest, or another program, has {in_use} open" in str(caught.value)
     assert "`lab ps`" in caught.value.hint
     if access == "write":
-        # A worker of a run asks while the run's own guest is up.
+        # A worker of a run checks while the run's own guest is up.
         assert tried(forks=True).startswith(f"the guest writes to {in_use}, and forks")
 
 
-def test_the_spec_of_a_guest_has_it(tmp_path: Path) -> None:
+def test_the_spec_of_a_guest_has_the_hardware(tmp_path: Path) -> None:
     machine = Machine(devices=(AddedDevice(driver="edu"),))
     spec = machine_spec(manifest(machine=MACHINE), tmp_path, name="g", accelerator="tcg", hardware=machine)
     assert spec.added == ("-device", "edu,id=added0")

@@ -1,4 +1,4 @@
-"""What goes into a guest: found by name, staged in one folder, refused when two files would collide."""
+"""Files for a guest: found by name, staged in one folder, refused when two of them would collide."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_path_in_the_guest() -> None:
     assert guest_path(Path("/somewhere/one.sys")) == "C:\\lab\\run\\one.sys"
 
 
-def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
+def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
     payload = Payload.of([package(tmp_path, "one", clients={"reader": tmp_path / "reader.exe"})])
     assert payload.driver("one").service == "One"
     assert payload.client_path("reader") == "C:\\lab\\run\\reader.exe"
@@ -60,7 +60,7 @@ def test_staging_gathers_everything_in_one_folder(tmp_path: Path) -> None:
     }
 
 
-def test_a_driver_that_was_changed_behind_its_hash_is_not_delivered(tmp_path: Path) -> None:
+def test_a_driver_that_changed_after_it_was_hashed_is_not_delivered(tmp_path: Path) -> None:
     packages = [package(tmp_path / "a", name) for name in ("one", "two")]
     (tmp_path / "a" / "two.sys").write_bytes(b"built anew")
     with pytest.raises(WrongBinary, match=r"two\.sys has SHA-256 \w+ now"):
@@ -81,7 +81,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         Payload.of(packages).files()
 
 
-def test_two_copies_of_one_client_are_one(tmp_path: Path) -> None:
+def test_equal_copies_of_one_client_are_one_file(tmp_path: Path) -> None:
     """Each `resolve_drivers` makes copies of its own."""
     files = [tmp_path / place / name for place, name in (("a", "reader.exe"), ("b", "READER.EXE"), ("c", "reader.exe"))]
     for file, content in zip(files, (b"one", b"one", b"other"), strict=True):

@@ -1,4 +1,4 @@
-"""From a manifest to ports, a boot with a debugger, and a marker's way into the guest."""
+"""From a manifest to ports, a boot with a debugger, and the printing of markers in the guest."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def test_an_image_without_a_debugger_is_refused_one() -> None:
         booted_as(wine_manifest(), "kd")
 
 
-def test_a_manifest_of_before_is_still_read() -> None:
+def test_an_older_manifest_is_still_read() -> None:
     text = wine_manifest().model_dump_json(exclude={"debug"})
     assert ImageManifest.model_validate_json(text) == wine_manifest()
 
 
-def test_only_a_debugger_has_a_port_that_goes_both_ways_and_a_machine_that_waits(tmp_path: Path) -> None:
+def test_only_a_debugger_has_a_port_for_both_directions_and_a_vm_that_waits(tmp_path: Path) -> None:
     assert print_ports(wine_manifest()).serials == (SerialPort(), SerialPort())
     assert print_ports(booted_as(wine_manifest(debug=DEBUG), "kd")).serials == (SerialPort(), SerialPort("socket"))
     assert not starts_paused(wine_manifest())
@@ -59,7 +59,7 @@ def test_only_a_debugger_has_a_port_that_goes_both_ways_and_a_machine_that_waits
     assert (spec.paused, spec.serials[0].kind, spec.console) == (True, "socket", 1)
 
 
-def test_a_source_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
     manifest = wine_manifest(prints=PrintPort(source="wine"))
     machine = KdMachine(tmp_path)
     with pytest.raises(ImageError, match="neither a channel nor a port"):
@@ -79,7 +79,7 @@ def test_a_collector_that_cannot_start_its_session_is_an_error_with_its_words(tm
 
 @dataclass
 class Recorded:
-    """A transport that says what it was told."""
+    """A transport that records its commands."""
 
     name: str = "winrm"
     commands: list[Any] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Recorded:
         self.closed += 1
 
 
-def test_a_marker_is_said_over_a_connection_that_is_opened_when_first_needed_and_kept() -> None:
+def test_a_marker_uses_a_connection_that_is_opened_on_first_use_and_kept() -> None:
     opened: list[Recorded] = []
     say = LabSay(lambda: opened.append(Recorded()) or opened[-1], "C:\\lab\\bin")  # type: ignore[func-returns-value]
     say.close()
@@ -118,7 +118,7 @@ def test_a_marker_is_said_over_a_connection_that_is_opened_when_first_needed_and
     assert one.closed == 1
 
 
-def test_a_connection_that_broke_since_is_opened_once_more() -> None:
+def test_a_broken_connection_is_opened_once_more() -> None:
     opened: list[Recorded] = []
     say = LabSay(lambda: opened.append(Recorded()) or opened[-1], "C:\\lab\\bin")  # type: ignore[func-returns-value]
     say("1", 1.0)
@@ -131,7 +131,7 @@ def test_a_connection_that_broke_since_is_opened_once_more() -> None:
     assert len(opened) == 3
 
 
-def test_a_guest_without_the_program_says_so() -> None:
+def test_a_guest_without_the_program_is_an_error() -> None:
     transport = Recorded(exit_code=2)
     say = LabSay(lambda: transport, "C:\\lab\\bin")
     with pytest.raises(CommandFailed):

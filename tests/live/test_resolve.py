@@ -1,4 +1,4 @@
-"""What guests are made from is looked at once, the quick things before an image is built."""
+"""The inputs of guests are checked once, the quick checks before an image is built."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def built_too_early(_name: str) -> Path:
     raise AssertionError("the image was asked for")
 
 
-def test_all_is_put_together(image: Path) -> None:
+def test_the_parts_of_a_guest_are_resolved(image: Path) -> None:
     machine = Machine(memory=512, cpus=2)
     found = resolve_guest(SessionSettings(vm=machine), lambda _name: image)
     assert (found.image_dir, found.accelerator, found.hardware) == (image, "tcg", machine)
@@ -42,12 +42,12 @@ def test_all_is_put_together(image: Path) -> None:
     assert found.try_machine(forks=False) == ""
 
 
-def test_an_accelerator_that_does_not_work_is_an_error_before_the_image_is_asked_for() -> None:
+def test_an_accelerator_that_does_not_work_is_an_error_before_the_image_is_resolved() -> None:
     with pytest.raises(HostToolError, match="kvm does not work here"):
         resolve_guest(SessionSettings(accelerator="kvm"), built_too_early)
 
 
-def test_a_disk_that_is_not_there_is_an_error_before_the_image_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_disk_is_an_error_before_the_image_is_resolved(tmp_path: Path) -> None:
     machine = Machine.model_validate({"disks": [{"file": str(tmp_path / "none.qcow2")}]})
     with pytest.raises(ConfigError, match=r"none\.qcow2"):
         resolve_guest(SessionSettings(vm=machine), built_too_early)
@@ -75,7 +75,7 @@ def test_drivers_are_built_for_the_processor_of_the_image(image: Path, tmp_path:
     assert (asked["arch"], asked["into"], asked["project"]) == (guest.manifest.arch, tmp_path / "copies", tmp_path)
 
 
-def test_a_driver_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_driver_is_refused(tmp_path: Path) -> None:
     ChosenDrivers(paths=(tmp_path,)).check_paths()
     for wrong in (ChosenDrivers(paths=(tmp_path / "a.sys",)), ChosenDrivers(beside=(tmp_path / "a.sys",))):
         with pytest.raises(ConfigError, match=r"there is no driver .*a\.sys"):

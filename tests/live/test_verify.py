@@ -1,4 +1,4 @@
-"""What lies in the guest is what the run names, or nothing is said about the driver."""
+"""Files in the guest must be those of the run; otherwise there is no verdict about the driver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def guest(**contents: bytes) -> SimulatedTransport:
     return transport
 
 
-def test_the_right_files_are_told_whatever_case_their_names_have() -> None:
+def test_the_right_files_are_recognized_in_any_case() -> None:
     assert verify(guest(a=b"a", b=b"b"), WANTED, tools_dir=TOOLS_DIR) == WANTED
     assert verify(guest(), {}, tools_dir=TOOLS_DIR) == {}
 
@@ -35,15 +35,15 @@ def test_a_file_with_another_content_is_named_with_both_hashes() -> None:
         verify(guest(a=b"a", b=b"other"), WANTED, tools_dir=TOOLS_DIR)
     assert f"B.sys has SHA-256 {sum_of(b'other').sha256}, not {WANTED['B.sys']}" in caught.value.message
     assert "a.sys has" not in caught.value.message
-    assert isinstance(caught.value, TransportError)  # the lab's trouble, and worth another guest
+    assert isinstance(caught.value, TransportError)  # an error of the lab, and a reason for another guest
 
 
-def test_a_file_that_is_not_there_any_more() -> None:
+def test_a_file_that_was_removed() -> None:
     with pytest.raises(WrongBinary, match="no longer in the guest"):
         verify(guest(a=b"a"), WANTED, tools_dir=TOOLS_DIR)
 
 
-def test_a_guest_that_cannot_tell() -> None:
+def test_a_guest_that_cannot_compute_sums() -> None:
     class Refusing(SimulatedTransport):
         def run(self, *_args: object, **_options: object) -> CommandResult:
             return CommandResult(command="labfile", exit_code=5, stdout=b"", stderr=b"labfile: no", duration_s=0.0)
@@ -54,14 +54,14 @@ def test_a_guest_that_cannot_tell() -> None:
     assert not isinstance(caught.value, WrongBinary)
 
 
-def test_a_guest_of_somebody_else_without_labfile_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_foreign_guest_without_labfile_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert verify(guest(), WANTED, tools_dir=TOOLS_DIR) == {}
     assert "cannot be compared" in caplog.text
 
 
-def test_what_arrived_is_compared_whatever_way_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transport that copies something else, and says nothing: only the guest's own word shows it."""
+def test_delivered_files_are_compared_for_every_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transport that copies other bytes without an error: only a check in the guest finds that."""
     source = SimulatedSource(tmp_path)
     live = source.boot("gw0-1")
     assert isinstance(live.transport, SimulatedTransport)

@@ -1,4 +1,4 @@
-"""A file in the guest that is not the run's own: the lab's trouble, and nothing is said about the driver."""
+"""A file in the guest that is not the run's own: an error of the lab, and no verdict about the driver."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_third(driver, reader):
 """
 
 
-def test_a_test_that_writes_over_the_driver_leaves_no_verdict_about_it(inner: Inner) -> None:
-    """The next test in the same guest judged whatever lay there, under the hash of the run."""
+def test_a_test_that_overwrites_the_driver_allows_no_verdict_about_it(inner: Inner) -> None:
+    """The next test in the same guest tested that file, under the hash of the run."""
     inner.run(_TESTS)
     assert inner.verdicts == {"test_first": "passed", "test_second": "infra", "test_third": "passed"}
     second = inner.test("test_second")
@@ -33,8 +33,8 @@ def test_a_test_that_writes_over_the_driver_leaves_no_verdict_about_it(inner: In
     assert {guest.guest_id for guest in inner.report.guests} == {"master-1", "master-2"}
 
 
-def test_a_worker_takes_the_copies_that_are_there(tmp_path: Path) -> None:
-    """`lab run`, or the worker that came first, has taken them: what the user's path holds now is not looked at."""
+def test_a_worker_uses_the_existing_copies(tmp_path: Path) -> None:
+    """`lab run`, or the worker that came first, has taken them: the present file at the user's path does not matter."""
     (tmp_path / "drivers").mkdir()
     (tmp_path / "drivers" / PACKAGES_FILE).write_text(
         '[{"name": "mine", "service": "Mine", "image": "/run/mine.sys", "sha256": "00", "arch": "x64",'

@@ -78,7 +78,7 @@ def test_a_bugcheck_is_a_crash_with_everything_that_can_be_saved(inner: Any, len
     assert inner.report.exit_code == 3
 
 
-def test_a_dump_that_tells_another_crash_is_said_so(inner: Any) -> None:
+def test_a_dump_of_another_crash_is_reported_as_such(inner: Any) -> None:
     crashing(inner, "source.prepare = lambda guest: setattr(guest.machine.monitor, 'dump', b'PAGEDU64' + bytes(8184))")
     inner.run(READ.format(length=60))
     header = next(step for step in inner.test("test_read").evidence_steps if step.name == "dump-header")
@@ -94,7 +94,7 @@ def test_no_dump_where_none_is_wanted(inner: Any) -> None:
     assert steps(entry)["dump"] == "left out"
 
 
-def test_the_machine_of_a_crashed_guest_is_ended_at_once(inner: Any) -> None:
+def test_the_vm_of_a_crashed_guest_is_ended_at_once(inner: Any) -> None:
     crashing(inner)
     inner.run(
         """
@@ -146,7 +146,7 @@ def pytest_runtest_logfinish(nodeid):
     assert "events" in kinds(entry)
 
 
-def test_a_guest_that_got_another_machine_is_watched_anew(inner: Any) -> None:
+def test_a_guest_with_another_vm_is_watched_anew(inner: Any) -> None:
     crashing(inner)
     inner.run(
         """
@@ -189,7 +189,7 @@ def test_another_one(reader):
 
 @pytest.mark.parametrize(("stops", "kind"), [(True, "soft"), (False, "hard")])
 def test_a_hang_of_the_guest_is_infra_with_the_whole_ladder(inner: Any, stops: bool, kind: str) -> None:
-    # The bugcheck that the lab's own NMI causes is no crash of the test.
+    # The bugcheck that the lab's own NMI causes is not a crash of the test.
     crashing(
         inner,
         f"""def prepare(guest):
@@ -224,7 +224,7 @@ def test_a_guest_that_does_not_even_take_the_command_hangs_too(inner: Any) -> No
     assert steps(entry)["kill"] == "ok"
 
 
-def test_a_broken_answer_of_a_guest_that_is_well_leaves_it_alone(inner: Any) -> None:
+def test_a_broken_answer_does_not_end_a_working_guest(inner: Any) -> None:
     crashing(inner)
     inner.run(
         """

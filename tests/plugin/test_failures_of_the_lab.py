@@ -1,4 +1,4 @@
-"""Failures injected where guests are made: no driver is accused, and the next test is served if a guest can be had."""
+"""Failures injected where guests are made: no driver is accused, and the next test runs if a guest can be started."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Troubles of the lab in whole inner runs: no driver is accused, and the next test has a guest."""
+"""Errors of the lab in whole inner runs: no driver is accused, and the next test has a guest."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def test_a_killed_machine_is_infra_and_the_worker_goes_on(inner: Any) -> None:
+def test_a_killed_vm_is_infra_and_the_worker_continues(inner: Any) -> None:
     inner.run(
         """
 pytestmark = pytest.mark.lab_driver("sync")
@@ -42,7 +42,7 @@ def test_after(reader):
     assert inner.report.guests[0].ended.startswith("lost evidence")
 
 
-def test_a_boot_that_fails_is_tried_again_and_then_never_more(inner: Any) -> None:
+def test_a_boot_that_fails_is_tried_once_more_and_then_given_up(inner: Any) -> None:
     inner.prepare("from lab.errors import BootTimeout; source.boot_errors = [BootTimeout(f'too slow {n}') for n in range(2)]")
     inner.run(
         """

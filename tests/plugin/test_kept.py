@@ -1,4 +1,4 @@
-"""Which guest stays behind a failed test, and in which state."""
+"""Which guest stays up after a failed test, and in which state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.plugin.conftest import Inner
 
-#: At the end of the run: for each guest what its services were told, and how it was closed.
+#: At the end of the run: for each guest the commands for its services, and how it was closed.
 _WRITE_DOWN = """
 def pytest_unconfigure(config):
     for source in SOURCES:
@@ -38,7 +38,7 @@ def test_the_guest_of_a_failed_test_is_kept_as_the_test_left_it(inner: Inner, fo
     result = inner.run(_TWO_TESTS, "--lab-keep", "failed")
     result.assert_outcomes(failed=1, passed=1)
     kept, other = guests_of(inner)
-    # The driver is loaded, and the connection's processes go on: nobody unloads, and no shell is deleted.
+    # The driver stays loaded, and the connection's processes run on: no driver is unloaded, and no shell is deleted.
     assert kept == {"stops": 0, "killed": False, "id": "master-1", "abandoned": True}
     assert (other["killed"], other["id"]) == (True, "master-2")
     first, second = inner.report.guests
@@ -48,7 +48,7 @@ def test_the_guest_of_a_failed_test_is_kept_as_the_test_left_it(inner: Inner, fo
     result.stdout.fnmatch_lines(["guest master-1 ended: left running after test_inner.py::test_red; it runs on: `lab shell*"])
 
 
-def test_only_the_first_is_kept_and_later_failures_are_tidied_up(inner: Inner) -> None:
+def test_only_the_first_guest_is_kept_and_later_ones_are_cleaned_up(inner: Inner) -> None:
     inner.prepare(more=_WRITE_DOWN)
     tests = _TWO_TESTS + "def test_red_again(driver):\n    assert False\n"
     inner.run(tests, "--lab-keep", "failed").assert_outcomes(failed=2, passed=1)
@@ -59,7 +59,7 @@ def test_only_the_first_is_kept_and_later_failures_are_tidied_up(inner: Inner) -
 
 
 @pytest.mark.parametrize("keep", ["never", "always"])
-def test_otherwise_a_failure_leaves_no_driver_behind(inner: Inner, keep: str) -> None:
+def test_without_the_option_a_failure_leaves_no_driver_loaded(inner: Inner, keep: str) -> None:
     inner.prepare(more=_WRITE_DOWN)
     inner.run(_TWO_TESTS, "--lab-keep", keep).assert_outcomes(failed=1, passed=1)
     [guest] = guests_of(inner)

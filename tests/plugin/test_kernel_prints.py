@@ -1,4 +1,4 @@
-"""Prints of a debug kernel in a run: not counted, kept, and shown as what they are."""
+"""Prints of a debug kernel in a run: not counted, kept, and shown as such."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.plugin.conftest import Inner
 
-#: The simulated kernel says something of its own ahead of each read's print.
+#: The simulated kernel prints a line of its own before each read's print.
 _NOISY = """
 import simulated
 _say = simulated.SimulatedPrints.say
@@ -39,7 +39,7 @@ def _by_kernel(inner: Inner) -> list[tuple[str, bool]]:
     ]
 
 
-def test_the_lab_file_names_what_is_the_kernels(inner: Inner) -> None:
+def test_the_lab_file_names_the_kernels_prints(inner: Inner) -> None:
     inner.prepare(more=_NOISY)
     (inner.pytester.path / "lab.yaml").write_text(f"kernel_prints: ['{_PATTERN}']\n", encoding="utf-8")
     inner.run(_TESTS)
@@ -50,7 +50,7 @@ def test_the_lab_file_names_what_is_the_kernels(inner: Inner) -> None:
     assert "[kernel] " in page
 
 
-def test_so_does_the_manifest_of_a_source_that_a_hook_returns(inner: Inner) -> None:
+def test_the_manifest_of_a_source_of_a_hook_names_the_kernels_prints(inner: Inner) -> None:
     changes = (
         "prints = source.manifest.prints.model_copy(update={'kernel_prints': ('[(]/core',)}); "
         "source.manifest = source.manifest.model_copy(update={'prints': prints})"
@@ -61,7 +61,7 @@ def test_so_does_the_manifest_of_a_source_that_a_hook_returns(inner: Inner) -> N
     assert _by_kernel(inner)[0] == ("(/core/io/read.c:170) dispatching", True)
 
 
-def test_without_a_pattern_they_are_the_drivers(inner: Inner) -> None:
+def test_without_a_pattern_the_prints_are_the_drivers(inner: Inner) -> None:
     inner.prepare(more=_NOISY)
     inner.run(_TESTS)
     assert inner.verdicts == {"test_reads": "product"}

@@ -35,7 +35,7 @@ WHY = f"needs {STUB}: this guest's kernel has no MmGetVirtualForPhysical"
 
 
 @pytest.mark.parametrize("behind", ["assert reads[0].text == 'slot A'", "pass"])
-def test_a_call_of_what_the_guests_kernel_lacks_skips_the_test_and_accuses_nobody(inner: Any, behind: str) -> None:
+def test_a_call_of_a_missing_kernel_function_skips_the_test_and_accuses_no_driver(inner: Any, behind: str) -> None:
     result = inner.run(
         f"""
 @pytest.mark.lab_driver("sync")
@@ -61,7 +61,7 @@ def test_after(reader):
     assert not (inner.out / "evidence").exists()
 
 
-def test_what_a_test_expects_of_its_driver_does_not_turn_the_guests_lack_into_a_finding(inner: Any) -> None:
+def test_an_expected_fault_does_not_turn_a_missing_function_into_a_finding(inner: Any) -> None:
     result = inner.run(
         """
 pytestmark = pytest.mark.lab_driver("sync")
@@ -87,7 +87,7 @@ def test_waits_for_a_print(reader, prints):
     result.assert_outcomes(passed=1, skipped=2, xfailed=1)
 
 
-def test_a_fault_of_the_driver_ahead_of_such_a_call_is_a_crash_all_the_same(inner: Any) -> None:
+def test_a_driver_fault_before_such_a_call_is_still_a_crash(inner: Any) -> None:
     inner.run(
         """
 @pytest.mark.lab_driver("sync")
@@ -99,7 +99,7 @@ def test_both(reader, guest):
     assert inner.verdicts == {"test_both": "crash"}
 
 
-def test_what_another_driver_of_the_run_does_not_export_is_no_lack_of_the_guest(inner: Any) -> None:
+def test_a_missing_export_of_another_driver_is_not_the_guests_lack(inner: Any) -> None:
     inner.run(
         """
 @pytest.mark.lab_driver("sync")
@@ -110,7 +110,7 @@ def test_own(reader):
     assert inner.verdicts == {"test_own": "crash"}
 
 
-def test_such_a_call_behind_one_test_costs_the_next_one_a_guest_and_no_more(inner: Any) -> None:
+def test_such_a_call_after_a_test_only_replaces_the_next_tests_guest(inner: Any) -> None:
     inner.prepare(
         more="""
 @pytest.hookimpl(trylast=True)
@@ -148,7 +148,7 @@ def imports_of(monkeypatch: pytest.MonkeyPatch, **imports: dict[str, tuple[str, 
     monkeypatch.setattr("lab.image.gaps.pe.inspect", lambda path: SimpleNamespace(imports=imports.get(path.stem, {})))
 
 
-def test_a_driver_that_cannot_be_loaded_here_costs_no_boot(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_cannot_be_loaded_needs_no_boot(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     imports_of(monkeypatch, sim={"wdfldr.sys": ("WdfVersionBind",), "ntoskrnl.exe": ("DbgPrint",)})
     inner.prepare(changes=KERNEL.strip())
     result = inner.run(
@@ -165,7 +165,7 @@ def test_frameworked(driver):
     result.stdout.fnmatch_lines(["lab: sync: this guest has no module wdfldr.sys: its tests are skipped on this guest"])
 
 
-def test_an_import_that_only_a_call_would_miss_keeps_no_test_from_running(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_fails_only_when_called_prevents_no_test(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     imports_of(monkeypatch, sim={"ntoskrnl.exe": ("DbgPrint", "MmGetVirtualForPhysical", "ExNewer")})
     inner.prepare(changes=KERNEL.strip())
     result = inner.run(
@@ -180,7 +180,7 @@ def test_reads(reader):
     result.stdout.fnmatch_lines([said])
 
 
-def test_a_true_windows_is_not_held_against_any_list(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_windows_is_not_compared_with_any_list(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     imports_of(monkeypatch, sim={"wdfldr.sys": ("WdfVersionBind",)})
     inner.run(
         """
@@ -206,9 +206,7 @@ LOADER = """
 
 
 @pytest.mark.parametrize(("module", "verdict"), [("wdfldr.sys", "skipped"), ("other.sys", "product")])
-def test_a_module_that_the_loader_misses_is_the_guests_lack_unless_it_is_the_runs_own(
-    inner: Any, module: str, verdict: str
-) -> None:
+def test_a_missing_module_is_the_guests_lack_unless_it_is_the_runs_own(inner: Any, module: str, verdict: str) -> None:
     inner.prepare(changes="monkey = config.stash.setdefault(MONKEY, pytest.MonkeyPatch())" + LOADER.format(module=module))
     path = inner.pytester.path / "conftest.py"
     path.write_text(path.read_text().replace("SOURCES = []", "SOURCES = []\nMONKEY = pytest.StashKey()") + UNDO)

@@ -1,4 +1,4 @@
-"""A driver's loads and unloads where sc ends with 0 whatever happened, and the kernel forgets a stop under an open handle."""
+"""Loads and unloads of a driver where sc always ends with 0, and the kernel forgets a stop while a handle is open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NtLike:
     """Understands sc for one service.
 
     Attributes:
-        handles: Open handles to the device: a stop is taken then, and the driver goes on running.
+        handles: Open handles to the device: a stop is accepted then, but the driver continues to run.
         refuses: The error with which it refuses a start; 0: it does not.
     """
 
@@ -105,7 +105,7 @@ def loaded(kernel: NtLike, *capabilities: str) -> LoadedDriver:
 
 
 @pytest.mark.parametrize("code", [2, 31, 577])
-def test_a_refused_load_is_never_taken_for_one_that_succeeded(code: int) -> None:
+def test_a_refused_load_never_counts_as_a_success(code: int) -> None:
     driver = loaded(kernel := NtLike(refuses=code))
     with pytest.raises(ServiceError) as caught:
         driver.prepare(fresh=True)
@@ -124,7 +124,7 @@ def test_a_driver_whose_stop_was_forgotten_is_loaded_afresh_for_the_next_test(ke
     assert (kernel.loads, driver.state()) == (2, ServiceState.RUNNING)
 
 
-def test_the_end_of_an_unload_is_waited_for_where_the_guest_waits_for_handles(kernel: NtLike) -> None:
+def test_the_lab_waits_for_an_unload_if_the_guest_waits_for_handles(kernel: NtLike) -> None:
     driver = loaded(kernel, "unload_waits_for_handles")
     driver.prepare(fresh=True)
     kernel.handles = 1
@@ -138,7 +138,7 @@ def test_a_stop_of_a_driver_that_is_not_loaded_is_refused_as_on_windows(kernel: 
         driver.stop()
     assert caught.value.exit_code == 1062
     driver.start()
-    kernel.running = False  # it went by itself
+    kernel.running = False  # it has unloaded by itself
     driver.leave()
 
 
@@ -150,7 +150,7 @@ def test_a_reload_waits_for_a_handle_that_is_still_open(kernel: NtLike) -> None:
     assert (kernel.loads, kernel.verbs[-1]) == (2, "start")
 
 
-def test_what_was_not_read_back_behind_the_copy_is_before_the_first_load(kernel: NtLike) -> None:
+def test_files_not_verified_after_the_copy_are_verified_before_the_first_load(kernel: NtLike) -> None:
     driver = loaded(kernel)
     mine = hashlib.sha256(b"mine").hexdigest()
     driver._lease.guest.unread = {"mine.sys": mine, "reader.exe": mine}
@@ -159,7 +159,7 @@ def test_what_was_not_read_back_behind_the_copy_is_before_the_first_load(kernel:
     assert kernel.read == [["mine.sys", "reader.exe"], ["mine.sys"]]
 
 
-def test_a_client_that_is_not_what_was_copied_in_keeps_a_driver_from_being_loaded(kernel: NtLike) -> None:
+def test_a_driver_is_not_loaded_if_its_client_has_changed_in_the_guest(kernel: NtLike) -> None:
     driver = loaded(kernel)
     driver._lease.guest.unread = {"reader.exe": "00" * 32}
     with pytest.raises(WrongBinary, match=r"reader\.exe"):

@@ -1,4 +1,4 @@
-"""Which drivers a run has: those that are named, and those of the project that a marker names."""
+"""Which drivers a run has: those that the user names, and those of the project that a marker names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _take(out: Path, *paths: Path, marked: Sequence[str] = (), project: Path | N
     return ChosenDrivers(paths=paths, project=project).take_once("x64", into=out / "drivers", marked=marked)
 
 
-def test_a_marker_brings_a_driver_that_can_be_told_by_name(tmp_path: Path) -> None:
+def test_a_marker_adds_a_driver_by_its_name(tmp_path: Path) -> None:
     packages = _take(tmp_path, _SYNC, marked=["sync", "async", "teacup"])
     assert sorted(package.name for package in packages) == ["async", "sync"]
     # The next worker takes the same copies.
@@ -33,8 +33,8 @@ def test_a_marker_brings_a_driver_that_can_be_told_by_name(tmp_path: Path) -> No
     assert {package.image for package in again} == {package.image for package in packages}
 
 
-def test_what_a_markers_driver_needs_is_the_runs_own(tmp_path: Path) -> None:
-    """The project's build of it took the place of the user's file, in silence."""
+def test_drivers_needed_by_a_markers_driver_are_the_runs_own(tmp_path: Path) -> None:
+    """The project's build of it replaced the user's file without a message."""
     _driver(tmp_path, "upper", "needs: [lower]\n")
     _driver(tmp_path, "lower")
     (built,) = build_drivers([f"{tmp_path / 'lower'}/"], out=tmp_path / "built", project=tmp_path)
@@ -57,8 +57,8 @@ def _driver(folder: Path, name: str, more: str = "") -> None:
     (folder / name / "driver.yaml").write_text(manifest, encoding="utf-8")
 
 
-def test_a_run_whose_tests_want_drivers_and_that_has_none_says_how_to_name_one(tmp_path: Path) -> None:
-    """The lab's own two were part of it, and the test's was called unknown."""
+def test_a_run_without_the_drivers_of_its_tests_says_how_to_name_one(tmp_path: Path) -> None:
+    """The lab's own two drivers were part of the run, and the test's was called unknown."""
     with pytest.raises(NoDriver, match="has no driver, and its tests ask for teacup") as caught:
         _take(tmp_path, marked=["teacup"], project=tmp_path)
     assert all(word in caught.value.hint for word in ("--driver PATH", "--lab-driver", "lab.yaml", "lab init"))

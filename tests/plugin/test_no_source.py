@@ -1,4 +1,4 @@
-"""One reason that is told to many tests: each has a short traceback of its own."""
+"""One reason that is raised for many tests: each has a short traceback of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def told(source: NoSource) -> LabError:
 
 
 @pytest.mark.parametrize("reason", _ERRORS, ids=lambda error: type(error).__name__)
-def test_a_reason_that_is_told_often_keeps_its_traceback_short(reason: LabError) -> None:
+def test_a_reason_that_is_raised_often_keeps_its_traceback_short(reason: LabError) -> None:
     source = NoSource(reason)
     depths, notes = set(), set()
     for _ in range(20):
@@ -38,7 +38,7 @@ def test_a_reason_that_is_told_often_keeps_its_traceback_short(reason: LabError)
     assert notes == {1}
 
 
-def test_what_is_told_anew_keeps_cause_and_notes() -> None:
+def test_an_error_that_is_raised_anew_keeps_cause_and_notes() -> None:
     reason = ImageError("no image")
     reason.__cause__ = OSError("disk")
     reason.add_note("before that, something else")

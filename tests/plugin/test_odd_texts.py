@@ -1,4 +1,4 @@
-"""Text that is no Unicode, control bytes and endless lines end no more than their own test, and spoil no output."""
+"""Text that is not Unicode, control bytes and endless lines affect only their own test, and damage no output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab.plugin.texts import cleaned, sendable, showable
 
-#: Each test's own text; what it does with it stands beside.
+#: Each test's own text, and what the test does with it.
 TESTS = r"""
 import logging, os, sys, warnings
 
@@ -51,7 +51,7 @@ def test_sound(guest): pass
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_no_more_than_its_own_test_is_ended(inner: Any, workers: tuple[str, ...]) -> None:
+def test_odd_text_ends_only_its_own_test(inner: Any, workers: tuple[str, ...]) -> None:
     result = inner.run(TESTS, "--junitxml=junit.xml", "-o", "junit_family=xunit1", *workers)
     result.assert_outcomes(failed=15, passed=2, skipped=1, xfailed=1, warnings=1)
     text = result.stdout.str()
@@ -72,7 +72,7 @@ def test_no_more_than_its_own_test_is_ended(inner: Any, workers: tuple[str, ...]
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
-def test_a_suite_whose_name_is_no_text(inner: Any, workers: tuple[str, ...]) -> None:
+def test_a_suite_whose_name_is_not_valid_text(inner: Any, workers: tuple[str, ...]) -> None:
     name = os.fsencode(inner.pytester.path) + b"/test_\xff.py"
     with open(name, "w", encoding="utf-8") as file:  # noqa: PTH123 - a name of bytes
         file.write("def test_named(guest): pass\ndef test_red(guest): assert 0\n")
@@ -83,7 +83,7 @@ def test_a_suite_whose_name_is_no_text(inner: Any, workers: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
-def test_a_suite_that_cannot_be_imported_and_says_so_in_no_text(inner: Any, workers: tuple[str, ...]) -> None:
+def test_a_suite_whose_import_error_is_not_valid_text(inner: Any, workers: tuple[str, ...]) -> None:
     inner.pytester.makepyfile(test_broken="raise ValueError('\\ud800 \\x1b[2J')")
     result = inner.run("def test_other(guest): pass", "--continue-on-collection-errors", "--junitxml=junit.xml", *workers)
     result.assert_outcomes(passed=1, errors=1)
@@ -99,7 +99,7 @@ def test_a_suite_that_cannot_be_imported_and_says_so_in_no_text(inner: Any, work
         (("test_inner.py::no_such_test",), "def test_a(guest): pass", "not found"),
     ],
 )
-def test_what_the_user_got_wrong_is_told_with_workers_too(
+def test_mistakes_of_the_user_are_reported_with_workers_too(
     inner: Any, workers: tuple[str, ...], arguments: tuple[str, ...], tests: str, said: str
 ) -> None:
     result = inner.run(tests, *arguments, *workers)
@@ -132,7 +132,7 @@ def test_all_text_of_a_report_is_cleaned(value: Any) -> None:
     json.dumps(cleaned(value, showable), ensure_ascii=False).encode("utf-8")
 
 
-def test_what_is_cut_is_counted() -> None:
+def test_cut_text_is_counted() -> None:
     shown = showable("a" * 150_000 + "b" * 150_000)
     assert shown.startswith("aaa")
     assert "… 100000 characters left out …" in shown

@@ -1,4 +1,4 @@
-"""The run's log in pytest's processes, and what a worker says on the terminal that it does not have."""
+"""The run's log in pytest's processes, and messages of a worker, which has no terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.live.evidence import SavedEvidence
 from lab.plugin.evidence_by_test import _with_prints
 from lab.prints.window import Window
 
-#: Another guest has the only place, until this one's wait is told.
+#: Another guest has the only slot, until the wait of this one has been reported.
 _PLACE_TAKEN = """
 import os
 import lab.plugin.session
@@ -48,7 +48,7 @@ def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
     inner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_LOCKS", str(tmp_path))
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this test's own worker, which its run is none of
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # the inner run must not look like a worker of the outer one
     inner.prepare(more=_PLACE_TAKEN)
     result = inner.run("def test_one(guest): pass", "-n", "1")
     assert "lab: gw0 waiting for a slot for its guest: other runs on this host have all slots" in result.stderr.str()
@@ -58,7 +58,7 @@ def test_a_run_that_waits_for_a_place_says_so_on_the_terminal(
 
 
 def test_a_session_of_other_tests_keeps_no_log(pytester: pytest.Pytester) -> None:
-    """Its workers had a handler and a level on the lab's logger, which looked like the leak of some test."""
+    """Its workers had a handler and a level on the lab's logger, which looked like a leak of a test."""
     pytester.makepyfile(
         "import logging\n"
         "def test_one():\n"
@@ -71,14 +71,14 @@ def test_a_session_of_other_tests_keeps_no_log(pytester: pytest.Pytester) -> Non
     assert not (pytester.path / "run").exists()
 
 
-def test_a_wrong_level_is_told(inner: Any) -> None:
+def test_a_wrong_level_is_reported(inner: Any) -> None:
     result = inner.run("def test_one(guest): pass", "--lab-log-level", "loud")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "invalid choice: 'loud'" in result.stderr.str()
 
 
-def test_prints_that_cannot_be_put_beside_a_crash_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The evidence goes on without this file, and the log says why it is not there."""
+def test_prints_that_cannot_be_saved_with_a_crash_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The other evidence is saved, and the log says why this file is missing."""
     (tmp_path / "evidence").write_text("a file where a folder is wanted", encoding="utf-8")
     saved = SavedEvidence(folder=tmp_path / "evidence" / "test", files=(), steps=())
     assert _with_prints(saved, Window(name="test", records=())) is saved

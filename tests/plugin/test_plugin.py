@@ -44,7 +44,7 @@ def test_a(reader):
 """
 
 
-def test_a_wrong_script_is_the_tests_mistake_and_told_with_its_place(inner: Any) -> None:
+def test_a_wrong_script_is_the_tests_mistake_and_reported_with_its_place(inner: Any) -> None:
     inner.run(_WRONG_SCRIPT)
     entry = inner.test("test_a")
     assert entry.verdict == "test"
@@ -83,8 +83,8 @@ def test_kernel(lab_client, lab_driver, reader, prints, client, driver):
 
 
 @pytest.mark.parametrize("where", ["plugin", "conftest", "suite"])
-def test_the_short_names_may_be_others_and_the_long_ones_work(inner: Any, where: str) -> None:
-    """pytest-django has `client`, pytest-selenium has `driver`; a plugin that is loaded before the lab had lost its own."""
+def test_other_plugins_may_define_the_short_names_and_the_long_ones_work(inner: Any, where: str) -> None:
+    """pytest-django has `client`, pytest-selenium has `driver`; fixtures of plugins loaded before the lab were replaced."""
     arguments = []
     if where == "plugin":
         inner.pytester.makepyfile(web_plugin=_OTHERS)
@@ -143,7 +143,7 @@ def test_read(reader, prints, number):
     assert report.prints == 16
 
 
-def test_lab_cpus_tests_have_the_machine_to_themselves(inner: Any) -> None:
+def test_lab_cpus_tests_have_the_host_to_themselves(inner: Any) -> None:
     tests = """
 import pathlib, time
 
@@ -184,7 +184,7 @@ def test_lives(guest):
     assert inner.verdicts == {"test_dies": "infra", "test_lives": "passed"}
 
 
-def test_no_guest_at_all_is_said_once_without_workers_and_is_infra_with_them(inner: Any) -> None:
+def test_a_missing_guest_is_reported_once_without_workers_and_is_infra_with_them(inner: Any) -> None:
     inner.prepare("from lab.errors import ImageError; raise ImageError('no image', hint='lab image build wine')")
     tests = "def test_a(guest): pass"
     alone = inner.run(tests)
@@ -263,7 +263,7 @@ def test_the_folder_of_another_run_is_refused(inner: Any) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
 @pytest.mark.parametrize("there", ["mine.txt", "run.json", "workers/gw0.jsonl"])
-def test_a_named_folder_that_holds_anything_is_left_alone(inner: Any, there: str, workers: tuple[str, ...]) -> None:
+def test_a_named_folder_with_files_is_left_alone(inner: Any, there: str, workers: tuple[str, ...]) -> None:
     file = inner.out / there
     file.parent.mkdir(parents=True)
     file.write_text("mine", encoding="utf-8")
@@ -281,7 +281,7 @@ def test_an_empty_named_folder_is_taken(inner: Any) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
 @pytest.mark.parametrize("tests", ["def test_a(guest): pass", "def test_a(): pass"])
-def test_what_an_earlier_run_left_elsewhere_is_no_part_of_this_one(
+def test_results_of_an_earlier_run_elsewhere_are_not_part_of_this_one(
     inner: Any, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...], tests: str
 ) -> None:
     """The disk was full, the user has emptied the folder, and runs again."""

@@ -1,4 +1,4 @@
-"""docs/fixtures.md says what the code does, and every name on it is in an example that runs."""
+"""docs/fixtures.md agrees with the code, and every name on it is in an example that runs."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def test_every_method_and_attribute_is_in_an_example(chapter: reference.Chapter)
     shown = "".join(reference.examples().values())
     listed = re.findall(r"^\| `[\w.]+?\.(\w+)[`(]", "\n".join(reference.rows(chapter)), re.MULTILINE)
     assert listed or chapter.title == "client"
-    # What a script holds so far is for those who build one by a program.
+    # Attributes of a script that only programs need.
     assert [name for name in listed if f".{name}" not in shown and name not in ("operations", "listed_for")] == []
 
 
-def test_all_that_is_public_has_a_row() -> None:
+def test_every_public_name_has_a_row() -> None:
     rows = [row for chapter in reference.chapters()[:4] if chapter.owner for row in reference.rows(chapter)]
     assert len(rows) > 40
     assert not [row for row in rows if row.rstrip(" |").endswith("`")], "a name without a word about it"
 
 
 def test_the_example_of_two_processors_runs(inner: Any) -> None:
-    """Of all examples it alone is left out where the others run: it wants a template of its own."""
+    """It does not run with the other examples, because it needs a template of its own."""
     inner.run("from lab.suite import LiveGuest\n" + reference.examples()["lab_cpus"]).assert_outcomes(passed=1)

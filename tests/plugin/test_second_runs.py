@@ -1,4 +1,4 @@
-"""Whole inner pytest runs in which guests are starved: no driver is accused by time, and nothing else is excused."""
+"""Whole inner pytest runs in which guests are starved: failures about time accuse no driver, and nothing else is excused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulated import SimulatedHost
 
 FORKS = ("None", "SimulatedForks()")
 
-#: Fails by time in its first run, and not in its second one.
+#: Fails because of time in its first run, and not in its second one.
 LATE_ONCE = """
 import pathlib
 from lab.suite import timing
@@ -140,7 +140,7 @@ def test_mistake(reader):
 """
 
 
-def test_what_is_not_about_time_is_as_wrong_on_a_starved_guest(inner: Any) -> None:
+def test_failures_not_about_time_count_on_a_starved_guest(inner: Any) -> None:
     inner.prepare("source.starved = [0.9] * 9")
     inner.run(WRONG)
     product = dict.fromkeys(["test_text", "test_print", "test_text_beside_a_late_one"], "product")
@@ -213,7 +213,7 @@ def test_without_another_guest_there_is_no_second_run_and_no_accusation(inner: A
     assert "(60%) for a processor: ticks" in entry.reason
 
 
-def test_a_test_that_another_plugin_runs_again_is_left_to_it(inner: Any) -> None:
+def test_a_test_that_another_plugin_repeats_is_not_repeated_by_the_lab(inner: Any) -> None:
     marker = "def pytest_configure(config): config.addinivalue_line('markers', 'flaky: of pytest-rerunfailures')"
     inner.prepare("source.starved = [0.6, 0.6]", more=marker)
     inner.run(LATE_ALWAYS.replace("@pytest", "@pytest.mark.flaky\n@pytest"))
@@ -279,7 +279,7 @@ def test_after(reader):
 
 
 def test_a_second_run_has_the_host_alone(inner: Any) -> None:
-    """In a run with more workers than cores the workers themselves starve each other's guests, the second time as well."""
+    """With more workers than cores, the workers starve each other's guests, in the second run as well."""
     inner.prepare("source.starved = [0.6, 0.01, 0.01]")
     locks = inner.out / "workers"
     result = inner.run(f"import pathlib\nLOCKS = pathlib.Path({str(locks)!r})\n" + HOLDS_THE_HOST)

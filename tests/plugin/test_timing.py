@@ -1,4 +1,4 @@
-"""``with timing("…")``: which failures it raises as failures by time, and what pytest shows of them."""
+"""``with timing("…")``: which failures it raises as failures about time, and what pytest shows of them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_an_assertion_keeps_its_text_and_its_place() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_nothing_happens_to_one_that_holds() -> None:
+def test_an_assertion_that_holds_has_no_effect() -> None:
     late(1.0)
 
 
-def test_what_pytest_fails_by_is_an_assertion_too() -> None:
+def test_pytest_fail_is_an_assertion_too() -> None:
     with pytest.raises(TimingFailed, match=r"^the tick comes: none came$"), timing("the tick comes"):
         pytest.fail("none came")
     with pytest.raises(TimingFailed, match=r"^at once: assertion failed$"), timing("at once"):
@@ -39,7 +39,7 @@ def test_what_pytest_fails_by_is_an_assertion_too() -> None:
 @pytest.mark.parametrize(
     "error", [KeyError("x"), GuestHung("still runs"), PrintMismatch("another print"), PrintsLate("none"), TimingFailed("inner")]
 )
-def test_everything_else_stays_as_it_is(error: Exception) -> None:
+def test_other_exceptions_are_unchanged(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, timing("outer"):
         raise error
     assert caught.value is error

@@ -25,10 +25,10 @@ class TestSeveral:
         (("-k", "one or two", "--dist", "load"), 2),
         (("-k", "one", "--dist", "load"), 1),
         (("--dist", "loadfile"), 1),
-        # The class, and what is outside of classes of the module.
+        # The class, and the module's tests outside of classes.
         (("--dist", "loadscope"), 2),
         (("--dist", "loadscope", "-k", "Several"), 1),
-        # Nothing to run is nothing for one worker to find out.
+        # Without tests there is one unit, for one worker.
         (("-k", "none_of_that_name"), 1),
     ],
 )
@@ -48,5 +48,5 @@ def test_a_thousand_workers_are_wanted(
     ("unit", "expected"),
     [("file", "a/test_b.py"), ("class", "a/test_b.py::TestC"), ("test", "a/test_b.py::TestC::test_d[x::y]")],
 )
-def test_what_goes_to_a_worker_in_one_piece(unit: str, expected: str) -> None:
+def test_which_tests_go_to_a_worker_in_one_piece(unit: str, expected: str) -> None:
     assert unit_of("a/test_b.py::TestC::test_d[x::y]", unit) == expected  # type: ignore[arg-type]

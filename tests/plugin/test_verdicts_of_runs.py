@@ -126,7 +126,7 @@ def test_second(driver):
 
 
 def test_a_client_that_deletes_the_service_is_a_mistake_of_the_test(inner: Any) -> None:
-    """sc's 1060 behind such a test accused the driver."""
+    """sc's 1060 after such a test accused the driver."""
     inner.run(
         """
 @pytest.mark.lab_driver("sync")

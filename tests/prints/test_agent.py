@@ -1,4 +1,4 @@
-"""Asking the guest's print agent: over a kept connection, once more over a new one, and never for a late answer."""
+"""Requests to the guest's print agent: over an open connection, again over a new one, and never with a late answer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lab.prints.agent import PrintAgent
 
 
 class Ends:
-    """The agent's ends of the connections; what it answers is laid out before it is asked."""
+    """The agent's ends of the connections; its answers are prepared before the requests."""
 
     def __init__(self) -> None:
         self.taken: list[socket.socket] = []
         self.timeouts: list[float] = []
-        #: Per connection, in the order of their making: what the agent has answered already, and whether it has ended it.
+        #: Per connection, in the order of their making: the agent's answers, and whether it has closed the connection.
         self.prepared: list[tuple[bytes, bool]] = []
         self.refuse = False
 
@@ -54,7 +54,7 @@ def agent(ends: Ends) -> Iterator[PrintAgent]:
 
 
 class Calls:
-    """Something that is done meanwhile."""
+    """A callback that counts its calls."""
 
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         self.count = 0
@@ -66,7 +66,7 @@ class Calls:
 
 
 def kept(ends: Ends, agent: PrintAgent) -> None:
-    """Have a connection that has served once."""
+    """Make a connection that has served one request."""
     ends.prepared.append((b"OK\n", False))
     assert agent.ask(b"MARK 0\n", 10) == b"OK\n"
     assert ends.taken[-1].recv(100) == b"MARK 0\n"
@@ -80,7 +80,7 @@ def test_a_connection_is_kept(ends: Ends, agent: PrintAgent) -> None:
     assert (calls.count, len(ends.taken)) == (1, 1)
 
 
-def test_meanwhile_is_when_the_request_is_on_its_way(ends: Ends, agent: PrintAgent) -> None:
+def test_the_callback_runs_after_the_request_was_sent(ends: Ends, agent: PrintAgent) -> None:
     seen: list[bytes] = []
     kept(ends, agent)
 
@@ -102,7 +102,7 @@ def test_a_connection_that_was_dropped_before_is_replaced(ends: Ends, agent: Pri
     assert calls.count == 1
 
 
-def test_a_connection_that_is_dropped_instead_of_an_answer_is_replaced_and_meanwhile_is_once(
+def test_a_connection_dropped_instead_of_an_answer_is_replaced_and_the_callback_runs_once(
     ends: Ends, agent: PrintAgent
 ) -> None:
     kept(ends, agent)
@@ -122,16 +122,14 @@ def test_a_new_connection_that_is_dropped_is_an_empty_answer_and_not_kept(ends: 
     assert len(ends.taken) == 2
 
 
-def test_an_answer_that_ends_within_its_line_is_told_as_it_is_and_the_connection_not_kept(
-    ends: Ends, agent: PrintAgent
-) -> None:
+def test_an_incomplete_answer_is_quoted_and_its_connection_closed(ends: Ends, agent: PrintAgent) -> None:
     ends.prepared += [(b"O", True), (b"OK\n", False)]
     assert agent.ask(b"MARK 1\n", 10) == b"O"
     assert agent.ask(b"MARK 2\n", 10) == b"OK\n"
     assert len(ends.taken) == 2
 
 
-def test_an_agent_that_cannot_be_reached_is_an_error_and_nothing_is_done_meanwhile(ends: Ends, agent: PrintAgent) -> None:
+def test_an_agent_that_cannot_be_reached_is_an_error_and_the_callback_does_not_run(ends: Ends, agent: PrintAgent) -> None:
     ends.refuse = True
     calls = Calls()
     with pytest.raises(ConnectionRefusedError):
@@ -151,7 +149,7 @@ def test_no_answer_in_time_is_an_error_and_the_connection_is_not_used_again(ends
     assert ends.timeouts == [10, 10]
 
 
-def test_what_fails_meanwhile_is_raised_and_its_answer_is_nobody_s(ends: Ends, agent: PrintAgent) -> None:
+def test_an_error_of_the_callback_is_raised_and_the_answer_is_dropped(ends: Ends, agent: PrintAgent) -> None:
     kept(ends, agent)
 
     def fail() -> None:
@@ -165,7 +163,7 @@ def test_what_fails_meanwhile_is_raised_and_its_answer_is_nobody_s(ends: Ends, a
     assert len(ends.taken) == 2
 
 
-def test_answers_that_came_late_are_not_the_next_request_s(ends: Ends, agent: PrintAgent) -> None:
+def test_late_answers_do_not_count_for_the_next_request(ends: Ends, agent: PrintAgent) -> None:
     kept(ends, agent)
     ends.taken[0].sendall(b"OK\nOK\n")
     assert agent.ask(b"nonsense\n", 10, meanwhile=lambda: ends.taken[0].sendall(b"ERROR\n")) == b"ERROR\n"

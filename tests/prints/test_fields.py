@@ -28,7 +28,7 @@ def test_numbers_come_out_as_numbers_and_words_as_words() -> None:
     assert expected.read("two words: read 1 of 1 at 0, x") is None
 
 
-def test_the_rest_of_a_template_is_as_it_stands() -> None:
+def test_the_rest_of_a_template_is_literal() -> None:
     assert fields("{{{guid:w}}} (.*)").read("{1-2-3} (.*)") == {"guid": "1-2-3"}
     assert fields("{{{guid:w}}} (.*)").read("{1-2-3} (all)") is None
 
@@ -39,7 +39,7 @@ def test_groups_of_a_pattern_have_types() -> None:
     assert expected.read("3 of kettle") == {"asked": 3, "name": "kettle"}
 
 
-def test_fields_may_have_to_have_values() -> None:
+def test_fields_may_require_values() -> None:
     expected = fields("read {length:d} by {name:w}").where(length=20).where(name="a")
     assert expected.read("read 0020 by a") == {"length": 20, "name": "a"}
     assert expected.read("read 21 by a") is None
@@ -60,7 +60,7 @@ def test_fields_may_have_to_have_values() -> None:
         (lambda: fields("{a:w}").where(a=1), "a word, which 1 is not"),
     ],
 )
-def test_what_is_wrong_is_the_tests_mistake(make: object, message: str) -> None:
+def test_a_wrong_template_is_the_tests_mistake(make: object, message: str) -> None:
     assert callable(make)
     with pytest.raises(SuiteError) as caught:
         make()
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_the_tests_mistake(make: object, message: str) -> None:
 
 
 @given(st.text(string.printable, max_size=30), st.integers(-(2**63), 2**64), st.integers(0, 2**64))
-def test_what_a_driver_prints_comes_back(text: str, decimal: int, hexadecimal: int) -> None:
+def test_any_printed_value_comes_back(text: str, decimal: int, hexadecimal: int) -> None:
     template = text.replace("{", "{{").replace("}", "}}")
     expected = fields(f"[{template}] {{number:d}} {{address:x}}")
     assert expected.read(f"[{text}] {decimal} {hexadecimal:#x}") == {"number": decimal, "address": hexadecimal}

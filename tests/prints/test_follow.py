@@ -1,4 +1,4 @@
-"""Following a file, whatever is in it: replays, pieces, ends, and a decoder that breaks."""
+"""Following a file with any content: replays, pieces, ends, and a decoder that fails."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def append(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def test_a_replay_comes_first_and_is_not_of_the_file(tmp_path: Path) -> None:
+def test_a_replay_comes_first_and_is_not_part_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "port.log"
     path.write_bytes(b"three ")
     follower = follow(path, Words(), replay=b"one two ")
@@ -96,7 +96,7 @@ def test_a_replay_that_cannot_be_decoded_is_a_gap_that_says_so(tmp_path: Path) -
     assert follower.close()
 
 
-def test_a_record_in_pieces_is_one(tmp_path: Path) -> None:
+def test_a_record_in_pieces_is_one_record(tmp_path: Path) -> None:
     path = tmp_path / "port.log"
     decoder = Words()
     follower = follow(path, decoder)
@@ -109,7 +109,7 @@ def test_a_record_in_pieces_is_one(tmp_path: Path) -> None:
     assert b"".join(decoder.fed) == b"one two "
 
 
-def test_what_is_left_at_the_end_is_asked_for_once(tmp_path: Path) -> None:
+def test_the_rest_at_the_end_is_decoded_once(tmp_path: Path) -> None:
     path = tmp_path / "port.log"
     path.write_bytes(b"whole half")
     decoder = Words()
@@ -120,7 +120,7 @@ def test_what_is_left_at_the_end_is_asked_for_once(tmp_path: Path) -> None:
     assert decoder.finished == 1
 
 
-def test_what_was_written_before_the_end_is_read_however_much_it_is(tmp_path: Path) -> None:
+def test_everything_written_before_the_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "port.log"
     follower = follow(path, Words())
     append(path, b"words " * 400_000)  # more than is read at once
@@ -129,7 +129,7 @@ def test_what_was_written_before_the_end_is_read_however_much_it_is(tmp_path: Pa
     assert follower.taken == 2_400_000
 
 
-def test_a_silence_makes_the_rest_complete_and_is_never_negative(tmp_path: Path) -> None:
+def test_a_pause_completes_the_rest_and_is_never_negative(tmp_path: Path) -> None:
     path = tmp_path / "port.log"
     decoder = Words(rest_after=0.0)
     follower = follow(path, decoder)
@@ -148,14 +148,14 @@ def test_a_file_that_appears_late_is_read_from_its_first_byte(tmp_path: Path) ->
     follower.close()
 
 
-def test_a_file_that_never_appears_is_no_error(tmp_path: Path) -> None:
+def test_a_file_that_never_appears_is_not_an_error(tmp_path: Path) -> None:
     follower = follow(tmp_path / "never", Words())
     assert follower.close()
     assert follower.records_since(0) == []
     assert follower.broken == ""
 
 
-def test_starting_twice_is_starting_once(tmp_path: Path) -> None:
+def test_starting_twice_is_the_same_as_once(tmp_path: Path) -> None:
     follower = follow(tmp_path / "port.log", Words())
     follower.start()
     assert sum(thread.name == "prints port.log" for thread in threading.enumerate()) == 1
@@ -163,7 +163,7 @@ def test_starting_twice_is_starting_once(tmp_path: Path) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "prints port.log"]
 
 
-def test_closing_what_was_never_started_is_nothing(tmp_path: Path) -> None:
+def test_closing_a_source_that_was_not_started_does_nothing(tmp_path: Path) -> None:
     assert not FileFollower(tmp_path / "x", Words(), what="the file").close()
 
 
@@ -196,7 +196,7 @@ def test_an_earlier_mark_of_the_same_name_does_not_count(tmp_path: Path) -> None
     follower.close()
 
 
-def test_what_keeps_a_mark_from_being_written_is_raised_as_it_is(tmp_path: Path) -> None:
+def test_an_error_while_a_mark_is_written_is_raised_unchanged(tmp_path: Path) -> None:
     def refuse(_token: str, _timeout: float) -> None:
         raise EvidenceLost("nobody writes it")
 
@@ -220,11 +220,11 @@ def test_a_file_that_breaks_while_a_mark_is_awaited_ends_the_wait(tmp_path: Path
     written: list[str] = []
     with pytest.raises(EvidenceLost, match="it broke"):
         mark(follower, lambda token, _timeout: written.append(token))
-    assert written == []  # nobody would read it
+    assert written == []  # it would not be read
     follower.close()
 
 
-def test_what_was_complete_before_the_break_is_kept_and_so_is_the_rest(tmp_path: Path) -> None:
+def test_records_before_an_error_and_the_rest_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "port.log"
     decoder = Words(rest_after=float("inf"))
     follower = follow(path, decoder)

@@ -1,4 +1,4 @@
-"""The prints of a guest that has lived for a while: they count from a marker on, and the lines before it miss nothing."""
+"""The prints of a guest that has run for a while: they count from a marker on, without a gap before it."""
 
 from __future__ import annotations
 

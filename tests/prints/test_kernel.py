@@ -1,4 +1,4 @@
-"""What a kernel prints by itself stays in the record, and in nobody's expectation."""
+"""Prints of the kernel itself stay in the record, and count in no test's expectation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_kernels_prints_do_not_count_in_what_is_expected() -> None:
     assert stream.texts() == ["one", "two"]
 
 
-def test_without_patterns_they_do() -> None:
+def test_without_patterns_the_kernels_prints_count() -> None:
     source = Marking()
     stream = PrintLedger(source, "g").open("t")
     source.say(OWN[0])
@@ -56,7 +56,7 @@ def test_without_patterns_they_do() -> None:
         stream.expect_none()
 
 
-def test_what_only_looks_like_the_kernels_further_on_is_the_drivers() -> None:
+def test_a_print_that_matches_only_further_on_is_the_drivers() -> None:
     source = Marking()
     stream, _ = between(source)
     source.say("driver: (/core/io/file.c:170) quoted\n")
@@ -64,7 +64,7 @@ def test_what_only_looks_like_the_kernels_further_on_is_the_drivers() -> None:
         stream.expect_none()
 
 
-def test_they_stay_in_the_record_in_their_places_and_are_marked() -> None:
+def test_the_kernels_prints_stay_in_the_record_and_are_marked() -> None:
     source = Marking()
     _, book = between(source, "one\n")
     window = book.close()

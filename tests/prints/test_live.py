@@ -1,4 +1,4 @@
-"""A guest's prints read beside whoever drains them: whole lines, a fork's beginning, and lines as they come."""
+"""A guest's prints read beside their owner: whole lines, a fork's beginning, and lines as they come."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_line_has_time_level_thread_and_text(tmp_path: Path, framed: Callable[
     ]
 
 
-def test_a_fork_begins_in_the_middle_and_misses_nothing(tmp_path: Path, framed: Callable[..., bytes]) -> None:
+def test_a_fork_begins_in_the_middle_without_a_gap(tmp_path: Path, framed: Callable[..., bytes]) -> None:
     data = framed([_line("1.000", "a"), _line("2.000", "b")], first=40) + framed([_line("3.000", "d")], first=43)
     lines = all_lines(_file(tmp_path, data))
     assert [line.split()[-1] for line in (lines[0], lines[1], lines[3])] == ["a", "b", "d"]
@@ -55,7 +55,7 @@ def test_the_debuggers_records_are_shown_with_host_time(tmp_path: Path) -> None:
     assert line.endswith("00.250         CPU 1      hello")
 
 
-def test_prints_that_come_later_are_told_and_tail_leaves_out_the_old_ones(tmp_path: Path, framed: Callable[..., bytes]) -> None:
+def test_later_prints_are_shown_and_tail_leaves_out_old_ones(tmp_path: Path, framed: Callable[..., bytes]) -> None:
     file = _file(tmp_path, framed([_line("1.000", "one"), _line("2.000", "two")]))
     out: list[str] = []
     looks = iter([True, False])

@@ -1,4 +1,4 @@
-"""Prints whose text NT would make otherwise: marked by the guest's compatibility driver, shown as such, and counted as ever."""
+"""Prints whose text would differ on NT: marked by the guest's compatibility driver, shown as such, and counted as usual."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def decode(component: str, text: str) -> PrintRecord:
     return record
 
 
-def test_a_marked_print_has_its_own_component_again_and_says_what_it_is() -> None:
+def test_a_marked_print_has_its_own_component_and_says_that_nt_differs() -> None:
     record = decode("4000004d", "half: f")
     assert (record.component, record.level, record.unlike_nt, record.text) == (77, 3, True, "half: f")
     assert render([record]).endswith("[unlike NT] half: f")

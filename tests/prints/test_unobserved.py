@@ -1,4 +1,4 @@
-"""The source of a guest whose prints nobody hears."""
+"""The source of a guest whose prints are not observed."""
 
 from __future__ import annotations
 

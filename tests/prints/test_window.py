@@ -1,4 +1,4 @@
-"""Every print belongs to the boot, to one test, or to nobody, and is counted once."""
+"""Every print belongs to the boot, to one test, or to none, and is counted once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def texts(records: Any) -> list[str]:
     return [record.text for record in records if isinstance(record, PrintRecord)]
 
 
-def test_boot_tests_and_the_time_between(source: Any, ledger: PrintLedger) -> None:
+def test_prints_belong_to_the_boot_a_test_or_the_time_between(source: Any, ledger: PrintLedger) -> None:
     source.say("boot")
     ledger.end_boot()
     ledger.open("test_a")
@@ -47,7 +47,7 @@ def test_boot_tests_and_the_time_between(source: Any, ledger: PrintLedger) -> No
 
 
 def test_a_test_reads_in_its_drivers_encoding_and_the_others_do_not(source: Any, ledger: PrintLedger) -> None:
-    """Beside a driver that prints GBK there are others in every run; each test reads what its own driver prints."""
+    """A run may have a driver that prints GBK and others that do not; each test reads the prints of its own driver."""
 
     def say(raw: bytes) -> None:
         source.say("")
@@ -141,7 +141,7 @@ def test_a_marker_that_does_not_come_back_makes_the_window_incomplete(source: An
         window.check()
 
 
-def test_a_dead_guest_is_not_asked(source: Any, ledger: PrintLedger) -> None:
+def test_a_dead_guest_is_not_asked_for_a_marker(source: Any, ledger: PrintLedger) -> None:
     ledger.open("test_a")
     before = len(source.records)
     assert not ledger.close(alive=False).complete

@@ -1,4 +1,4 @@
-"""Wine's last words about a driver's process, as the print port brings them. The lines are those of a real guest."""
+"""Wine's messages about the end of a driver's process, from the print port. The lines are those of a real guest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decode(*lines: bytes) -> list[Record]:
     return records + decoder.flush()
 
 
-def test_a_missing_function_that_was_called_is_named_and_the_print_before_it_stays_what_it_was() -> None:
+def test_a_call_of_a_missing_function_is_named_and_the_print_before_it_is_unchanged() -> None:
     printed, noted, fault = decode(PRINT, CALL, ERR)
     assert isinstance(printed, PrintRecord)
     assert printed.text == "frob: entry"
@@ -31,12 +31,12 @@ def test_a_missing_function_that_was_called_is_named_and_the_print_before_it_sta
     assert (fault.code, fault.parameters, fault.lacks) == (0x80000100, (0x6FFFFFC1CF77,), LACKS)
 
 
-def test_a_call_that_the_driver_handles_itself_is_no_fault() -> None:
+def test_an_exception_that_the_driver_handles_is_not_a_fault() -> None:
     records = decode(PRINT, CALL, PRINT)
     assert not [record for record in records if isinstance(record, FaultRecord)]
 
 
-def test_a_fault_whose_first_line_is_missing_still_accuses_nobody() -> None:
+def test_a_missing_function_without_its_first_line_accuses_no_driver() -> None:
     [fault] = decode(ERR)
     assert isinstance(fault, FaultRecord)
     assert fault.lacks
@@ -55,8 +55,8 @@ def test_a_call_through_a_null_pointer_is_a_fault_at_address_0() -> None:
         b"wine: Unhandled privileged instruction at address 00006FFFFF001020 (thread 00b4), starting debugger...",
     ],
 )
-def test_an_instruction_that_only_a_kernel_may_execute_accuses_nobody(line: bytes) -> None:
-    """In Windows' kernel nothing raises this code: a driver that reads a port is right, and the stand-in is no kernel."""
+def test_a_privileged_instruction_accuses_no_driver(line: bytes) -> None:
+    """Nothing raises this code in the kernel of Windows: a driver may read a port there, but not in the stand-in."""
     [fault] = decode(line)
     assert isinstance(fault, FaultRecord)
     assert (fault.code, fault.lacks) == (0xC0000096, PRIVILEGED)
@@ -87,7 +87,7 @@ def test_an_instruction_that_only_a_kernel_may_execute_accuses_nobody(line: byte
         ),
     ],
 )
-def test_a_process_that_does_not_count_as_debugged_says_it_in_one_line_of_its_own(line: bytes, code: int, lacks: str) -> None:
+def test_a_fault_of_an_undebugged_process_is_one_line(line: bytes, code: int, lacks: str) -> None:
     printed, fault = decode(PRINT, line)
     assert isinstance(printed, PrintRecord)
     assert printed.text == "frob: entry"
@@ -95,13 +95,13 @@ def test_a_process_that_does_not_count_as_debugged_says_it_in_one_line_of_its_ow
     assert (fault.code, fault.lacks, fault.guest_time) == (code, lacks, None)
 
 
-def test_a_print_of_a_driver_that_only_begins_like_it_goes_on_in_its_second_line() -> None:
+def test_a_print_that_only_begins_like_a_fault_stays_a_print() -> None:
     [printed] = decode(PRINT, b"wine: a vintage of 1998")
     assert isinstance(printed, PrintRecord)
     assert printed.text == "frob: entry\nwine: a vintage of 1998"
 
 
-def test_a_module_that_is_not_there_is_named() -> None:
+def test_a_missing_module_is_named() -> None:
     [note] = decode(
         b' 61.627:0068:0074:err:module:import_dll Library wdfldr.sys (which is needed by L"C:\\\\x\\\\frob.sys") not found'
     )
@@ -113,7 +113,7 @@ def test_a_module_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize("client", [b"probe.exe", b"PROBE.EXE"])
-def test_a_module_that_a_client_misses_excuses_no_driver(client: bytes) -> None:
+def test_a_missing_module_of_a_client_excuses_no_driver(client: bytes) -> None:
     [note] = decode(
         b' 61.627:0068:0074:err:module:import_dll Library frob.dll (which is needed by L"C:\\\\x\\\\' + client + b'") not found'
     )
@@ -121,7 +121,7 @@ def test_a_module_that_a_client_misses_excuses_no_driver(client: bytes) -> None:
     assert note.lacks == ""
 
 
-def test_what_is_missing_in_words() -> None:
+def test_missing_functions_and_modules_in_words() -> None:
     assert in_words(LACKS) == "this guest's kernel has no ExInitializeRundownProtection"
     assert in_words("function:fltmgr.sys!FltFoo") == "this guest's fltmgr.sys has no FltFoo"
     assert in_words(data_name("NTOSKRNL.EXE", "MmUserProbeAddress")) == "this guest's kernel has no variable MmUserProbeAddress"

@@ -1,4 +1,4 @@
-"""Runs of which the report's tests make pages and tables."""
+"""Runs for the pages and tables of the report's tests."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from tests.report.invented import invented_run
 
 @pytest.fixture(scope="session")
 def run() -> RunReport:
-    """Sixty tests with something of everything; not to be changed, use model_copy."""
+    """Sixty tests with something of every kind; not to be changed, use model_copy."""
     return invented_run()

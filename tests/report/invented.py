@@ -1,4 +1,4 @@
-"""An invented run of 60 tests on two workers, with something of everything, for the tests of the report."""
+"""An invented run of 60 tests on two workers, with something of every kind, for the tests of the report."""
 
 from __future__ import annotations
 

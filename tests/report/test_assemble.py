@@ -1,4 +1,4 @@
-"""What workers write down becomes run.json, also when they die."""
+"""The files of workers become run.json, even if workers die."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_test_without_an_end_is_infra(tmp_path: Path) -> None:
     assert two.guest_id == "gw0-1"
 
 
-def test_what_a_killed_worker_wrote_is_there(tmp_path: Path) -> None:
+def test_results_of_a_killed_worker_are_kept(tmp_path: Path) -> None:
     """A real process writes, and is killed by SIGKILL in the middle of a test."""
     code = (
         "import sys, pathlib, os, signal\n"
@@ -99,7 +99,7 @@ def test_what_a_killed_worker_wrote_is_there(tmp_path: Path) -> None:
     assert report.exit_code == 1
 
 
-def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
+def test_a_torn_last_line_loses_only_that_line(tmp_path: Path) -> None:
     with ResultWriter(tmp_path, "gw0") as writer:
         writer.begin("a.py::one", started=1.0)
         writer.test(an_entry("a.py::one"))
@@ -164,7 +164,7 @@ def test_tests_that_never_started_count_when_the_run_died(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("stopped_by", "blame"), [("stop", "lab"), ("exit", "lab"), ("interrupt", "lab"), ("internal error", "test")]
 )
-def test_tests_that_were_left_out_by_will_are_not_run_and_nobodys_fault(tmp_path: Path, stopped_by: Any, blame: Any) -> None:
+def test_tests_that_were_left_out_on_purpose_are_not_run_and_no_failure(tmp_path: Path, stopped_by: Any, blame: Any) -> None:
     with ResultWriter(tmp_path, "gw0") as writer:
         writer.collected(["a", "b", "c"])
         writer.test(an_entry("a"))
@@ -213,7 +213,7 @@ def test_a_named_driver_that_only_skipped_tests_name_is_unused(tmp_path: Path) -
         ("", 0, 'no test of this run used it; its tests carry @pytest.mark.lab_driver("other")'),
     ],
 )
-def test_why_a_driver_is_unused_is_told(tmp_path: Path, verdict: str, deselected: int, why: str) -> None:
+def test_the_reason_for_an_unused_driver_is_reported(tmp_path: Path, verdict: str, deselected: int, why: str) -> None:
     with ResultWriter(tmp_path, "gw0") as writer:
         writer.test(an_entry("a"))
         if verdict:
@@ -232,7 +232,7 @@ def test_a_folder_of_drivers_is_unused_when_all_of_them_are(tmp_path: Path) -> N
     assert assemble(tmp_path, meta, duration_s=1.0).unused_drivers == ["other", "another"]
 
 
-def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:
+def test_the_last_entry_about_a_guest_counts(tmp_path: Path) -> None:
     with ResultWriter(tmp_path, "gw0") as writer:
         writer.guest(GuestEntry(guest_id="g1", worker="gw0", started=1.0, boot_s=20.0))
         writer.guest(GuestEntry(guest_id="g2", worker="gw0", started=0.5, boot_s=20.0))
@@ -247,7 +247,7 @@ def test_the_last_word_about_a_guest_wins(tmp_path: Path) -> None:
     assert report.unattributed_prints == 1
 
 
-def test_a_fault_behind_an_earlier_attempt_makes_the_test_red(tmp_path: Path) -> None:
+def test_a_fault_after_an_earlier_attempt_makes_the_test_red(tmp_path: Path) -> None:
     fault = Fault(code="0xC0000005", text="it faulted")
     with ResultWriter(tmp_path, "gw0") as writer:
         writer.guest(GuestEntry(guest_id="g1", worker="gw0", started=1.0, ended="exited", faults=[fault]))
@@ -261,14 +261,14 @@ def test_a_fault_behind_an_earlier_attempt_makes_the_test_red(tmp_path: Path) ->
     assert report.exit_code == 3
 
 
-def test_skipped_tests_are_counted_by_what_they_miss(tmp_path: Path) -> None:
+def test_skipped_tests_are_counted_by_missing_capability(tmp_path: Path) -> None:
     with ResultWriter(tmp_path, "gw0") as writer:
         for number, missing in enumerate(["direct_io", "bugcheck", "direct_io", None]):
             writer.test(an_entry(f"t{number}", verdict="skipped", reason="needs it", missing_capability=missing))
     assert make(tmp_path).skipped_for == {"bugcheck": 1, "direct_io": 2}
 
 
-def test_nothing_at_all(tmp_path: Path) -> None:
+def test_a_run_without_any_file(tmp_path: Path) -> None:
     report = make(tmp_path)
     assert (report.tests, report.guests, report.exit_code, report.times) == ([], [], 5, {})
 
@@ -320,7 +320,7 @@ def test_the_files_carry_worker_and_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("windows", "kind"), [(True, "windows"), (False, "wine")])
 def test_a_report_of_schema_1_is_read(tmp_path: Path, run: RunReport, windows: bool, kind: str) -> None:
-    """It said whether the guest is Windows, and nothing else of its kind."""
+    """It only said whether the guest is Windows."""
     document = json.loads(write_run(tmp_path, run).read_text(encoding="utf-8"))
     document["schema_version"] = 1
     del document["image"]["kind"]

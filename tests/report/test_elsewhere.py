@@ -1,4 +1,4 @@
-"""Results are written when their own folder takes no more, and found again."""
+"""Results are written elsewhere when their own folder is full, and found again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_file_goes_where_there_is_room(out: Path, tmp_path: Path) -> None:
     assert all_folders(out) == [out, path.parent]
 
 
-def test_what_fits_is_where_it_belongs(out: Path) -> None:
+def test_a_file_that_fits_stays_in_its_own_folder(out: Path) -> None:
     assert write_text(out, "a.txt", "text") == out / "a.txt"
     assert all_folders(out) == [out]
     assert [path.name for path in out.iterdir()] == ["a.txt"]
@@ -83,7 +83,7 @@ def test_a_worker_goes_on_elsewhere(out: Path) -> None:
     assert records.collected == ["a.py::one", "a.py::two"]
 
 
-def test_what_an_earlier_run_left_is_no_part_of_this_one(out: Path) -> None:
+def test_files_of_an_earlier_run_are_not_part_of_this_one(out: Path) -> None:
     fill(out, "a.txt")
     earlier = write_text(out, "a.txt", "old")
     put_aside(out)

@@ -1,4 +1,4 @@
-"""What the lab works with becomes entries of the report."""
+"""Objects of the lab become entries of the report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_prints_and_faults_become_entries() -> None:
     assert (fault.code, fault.parameters, fault.driver) == ("0x000000D1", ["0x10", "0x2"], "sync")
 
 
-def test_a_guest_that_ended_itself_without_a_word_of_its_kernel_has_qemus_sign_as_its_fault() -> None:
+def test_a_guest_that_ended_itself_silently_has_qemus_event_as_its_fault() -> None:
     life = GuestLife(guest_id="gw0-1", started=1.0, ended="exited")
     assert guest_entry(life, worker="gw0").faults == []
     dump = EvidenceFile(kind="dump", path="evidence/gw0-1/memory.dmp")
@@ -39,23 +39,23 @@ def test_a_guest_that_ended_itself_without_a_word_of_its_kernel_has_qemus_sign_a
     assert [(fault.code, fault.parameters) for fault in told.faults] == [("0x0000000A", ["0x1", "0x2", "0x3", "0x4"])]
 
 
-def test_a_fault_that_the_kernel_told_itself_is_not_told_once_more_by_qemus_sign() -> None:
+def test_a_fault_that_the_kernel_reported_is_not_repeated_for_qemus_event() -> None:
     life = GuestLife(guest_id="gw0-1", started=1.0, ended="exited", attribution=Attribution(assigned=4, faults=(FAULT,)))
     entry = guest_entry(life, worker="gw0", sign=CrashSign(3, "RESET", "the guest reset itself"))
     assert [fault.text for fault in entry.faults] == ["boom"]
     assert entry.prints == 4
 
 
-def test_a_worker_without_templates_tells_how_many_forks_failed_and_why() -> None:
+def test_a_worker_without_templates_reports_how_many_forks_failed_and_why() -> None:
     figures = ForkFigures(failed=2, notes=["forks did not resume"])
     assert forks_entry(figures) == ForksEntry(failed=2, notes=["forks did not resume"])
 
 
-def test_what_a_template_took_is_told_also_where_only_other_workers_used_it(tmp_path: Path) -> None:
+def test_the_time_of_a_template_is_reported_even_if_only_other_workers_used_it(tmp_path: Path) -> None:
     store = TemplateStore(tmp_path)
     one, other = make(store, K1), make(store, key_of("k2"))
     maker = forks_entry(ForkFigures(made={one.key: one, other.key: other}))
     user = forks_entry(ForkFigures(used={one.key: one}))
     guest = GuestEntry(guest_id="gw1-1", worker="gw1", started=1.0, template=one.key)
-    # Nothing was forked of the other one: it is the next run's.
+    # Nothing was forked from the other template: the next run will use it.
     assert [(t.key, t.made_s, t.forks) for t in _templates([user, maker], [guest])] == [(one.key, 9.0, 1)]

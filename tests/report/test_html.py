@@ -1,4 +1,4 @@
-"""The page: what it must say, that it stands alone, and that nothing from a guest becomes markup."""
+"""The page: what it must show, that it needs no other file, and that no text from a guest becomes markup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOID = {"meta", "link", "br", "input", "img", "hr"}
 
 
 class Page(HTMLParser):
-    """Takes a page apart: elements, attributes, text; and checks that elements close in order."""
+    """Parses a page: elements, attributes, text; and checks that elements close in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ def test_hostile_text_stays_text(run: RunReport) -> None:
     assert "\\x1b[31m\\u202egpj\\x00" in page.text
 
 
-def test_evidence_is_linked_shown_and_its_steps_are_told(run: RunReport) -> None:
+def test_evidence_is_linked_and_its_steps_are_shown(run: RunReport) -> None:
     red = next(test for test in run.tests if test.verdict == "crash")
     files = [
         EvidenceFile(kind="screenshot", path="evidence/a b/crash.png", note="2000 bytes"),
@@ -268,7 +268,7 @@ def test_a_green_run_says_so(run: RunReport, count: int, words: str) -> None:
     assert "Failed tests" not in page.text
 
 
-def test_a_driver_that_never_met_a_guest_is_no_timeline(run: RunReport) -> None:
+def test_a_driver_that_was_never_loaded_has_no_timeline(run: RunReport) -> None:
     tests = [run.tests[0].model_copy(update={"worker": ""})]
     page = Page(render_html(run.model_copy(update={"tests": tests, "guests": []})))
     assert "Workers, guests and tests over time" not in page.values("aria-label")
@@ -281,7 +281,7 @@ def test_the_page_is_written_whole(tmp_path: Path, run: RunReport) -> None:
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_a_run_of_forks_says_that_forks_were_waited_for_and_not_that_guests_were_booted(run: RunReport) -> None:
+def test_a_run_of_forks_reports_waiting_for_forks_instead_of_boots(run: RunReport) -> None:
     forks = [
         guest.model_copy(update={"boot_s": None, "copy_s": None, "template": "k", "fork_s": 0.2, "wait_s": 0.3})
         for guest in run.guests

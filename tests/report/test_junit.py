@@ -36,7 +36,7 @@ def test_a_test_carries_what_it_ran_on() -> None:
     ]
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_facts_are_left_out() -> None:
     entry = TestEntry(nodeid="t", verdict="passed", duration_s=1.0, started=1.0, worker="master")
     names = [name for name, _ in user_properties(entry, guest="g", image_key="k", hashes={})]
     assert names == ["lab_verdict", "lab_guest", "lab_image_key", "lab_worker"]
@@ -142,7 +142,7 @@ def test_a_run_that_ended_early_is_not_green(tmp_path: Path, run: RunReport) -> 
     }
 
 
-def test_what_pytest_wrote_stays_and_says_what_the_report_says(tmp_path: Path, run: RunReport) -> None:
+def test_pytests_own_elements_stay_and_agree_with_the_report(tmp_path: Path, run: RunReport) -> None:
     (tmp_path / "junit.xml").write_text(XML, encoding="utf-8")
     fault = Fault(code="0xC0000005", where="poke.sys+0x1120 (DriverEntry, poke.c:10)")
     tests = [
@@ -169,7 +169,7 @@ def test_a_known_issue_is_no_failure(tmp_path: Path, run: RunReport) -> None:
     assert found["suites.sync.test_a.test_one"] == ("skipped", "known: known until 2999-01-01: ours")
 
 
-def test_no_text_spoils_the_file(tmp_path: Path, run: RunReport) -> None:
+def test_any_text_leaves_valid_xml(tmp_path: Path, run: RunReport) -> None:
     odd = "half \ud800, \x00 \x1b[31m ]]> \ufffe end"
     found = completed(tmp_path, run, [entry_of(f"a.py::t[{odd}]", "infra", odd, details=odd)])
     [(tag, message)] = found.values()

@@ -1,4 +1,4 @@
-"""What a self-test makes of a finished run."""
+"""The pieces of evidence that a self-test finds in a finished run."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def change(report: RunReport, **changes: object) -> RunReport:
     return report.model_copy(update={"tests": [bad.model_copy(update=changes), good]})
 
 
-def test_a_complete_crash(finished: RunReport, tmp_path: Path) -> None:
+def test_a_complete_crash_has_every_piece(finished: RunReport, tmp_path: Path) -> None:
     pieces = crash_pieces(finished, tmp_path, crashed="bad", after="good")
     assert missing(pieces) == []
     assert {piece.state for piece in pieces} == {"ok"}
     assert len({piece.name for piece in pieces}) == len(pieces)
 
 
-def test_a_complete_hang(finished: RunReport, tmp_path: Path) -> None:
+def test_a_complete_hang_has_every_piece(finished: RunReport, tmp_path: Path) -> None:
     pieces = hang_pieces(change(finished, verdict="infra"), tmp_path, hung="bad", after="good")
     assert missing(pieces) == []
 
@@ -99,7 +99,7 @@ def test_a_complete_hang(finished: RunReport, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["not named", "not there"])
-def test_each_file_is_missed(finished: RunReport, tmp_path: Path, kind: str, piece: str, how: str) -> None:
+def test_each_missing_file_is_reported(finished: RunReport, tmp_path: Path, kind: str, piece: str, how: str) -> None:
     report = finished
     if how == "not named":
         report = change(finished, evidence=[file for file in finished.tests[0].evidence if file.kind != kind])
@@ -124,25 +124,25 @@ def test_each_file_is_missed(finished: RunReport, tmp_path: Path, kind: str, pie
         ),
     ],
 )
-def test_each_fact_is_missed(finished: RunReport, tmp_path: Path, changes: dict[str, object], piece: str) -> None:
+def test_each_missing_fact_is_reported(finished: RunReport, tmp_path: Path, changes: dict[str, object], piece: str) -> None:
     assert piece in missing(crash_pieces(change(finished, **changes), tmp_path, crashed="bad", after="good"))
 
 
-def test_reports_without_links_and_attachments_are_missed(finished: RunReport, tmp_path: Path) -> None:
+def test_missing_links_and_attachments_are_reported(finished: RunReport, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("<html></html>", encoding="utf-8")
     (tmp_path / "junit.xml").write_text("<testsuites>", encoding="utf-8")
     lost = missing(crash_pieces(finished, tmp_path, crashed="bad", after="good"))
     assert lost == ["links in report.html", "attachments in junit.xml"]
 
 
-def test_what_a_guest_cannot_have_is_not_missed(finished: RunReport, tmp_path: Path) -> None:
+def test_a_piece_that_a_guest_cannot_have_is_not_reported_as_missing(finished: RunReport, tmp_path: Path) -> None:
     steps = [step("screenshot", skipped=True, detail="left out: the guest has no display"), step("dump", skipped=True)]
     pieces = crash_pieces(change(finished, evidence_steps=steps), tmp_path, crashed="bad", after="good")
     assert [piece.name for piece in pieces if piece.state == "not here"] == ["screenshot", "memory dump"]
     assert missing(pieces) == []
 
 
-def test_a_hang_without_its_nmi_or_its_kill_is_missed(finished: RunReport, tmp_path: Path) -> None:
+def test_a_hang_without_nmi_or_kill_is_reported(finished: RunReport, tmp_path: Path) -> None:
     steps = [step("screenshot"), step("break-in", skipped=True), step("nmi", skipped=True), step("dump")]
     report = change(finished, verdict="product", evidence_steps=steps, hang=None)
     lost = missing(hang_pieces(report, tmp_path, hung="bad", after="good"))

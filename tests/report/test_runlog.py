@@ -84,7 +84,7 @@ def test_a_session_without_a_folder_leaves_none(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_takes_nothing_hands_over_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_a_folder_is_not_writable_the_next_one_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / LOG_FILE).mkdir()  # no file can be opened there
@@ -119,14 +119,14 @@ def test_a_command_shows_warnings_as_before(tmp_path: Path) -> None:
     assert [line.rpartition(" ")[2] for line in _lines(tmp_path)] == ["quiet", "loud"]
 
 
-def test_a_line_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_line_that_cannot_be_formatted_is_reported(tmp_path: Path) -> None:
     with RunLog(tmp_path, "lab") as log:
         log.handle(logging.makeLogRecord({"name": "lab.x", "levelno": 20, "msg": "%d guests", "args": ("no number",)}))
     [line] = _lines(tmp_path)
     assert "cannot be written: '%d guests'" in line
 
 
-def test_libraries_are_heard_from_warnings_on(tmp_path: Path) -> None:
+def test_libraries_are_logged_from_level_warning(tmp_path: Path) -> None:
     with RunLog(tmp_path, "lab", level="debug"):
         logging.getLogger("paramiko.transport").info("chatter")
         logging.getLogger("paramiko.transport").warning("the banner is odd")

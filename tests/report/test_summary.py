@@ -43,7 +43,7 @@ def test_the_terminal_says_which_guest_and_what_was_skipped(run: RunReport) -> N
     assert "0 to no test" in text
 
 
-def test_a_driver_that_windows_would_refuse_is_told_once(run: RunReport) -> None:
+def test_a_driver_that_windows_would_refuse_is_reported_once(run: RunReport) -> None:
     said = "it is not signed: Windows does not load it (error 577)"
     drivers = [run.drivers[0], run.drivers[1].model_copy(update={"windows": said})]
     told = run.model_copy(update={"drivers": drivers})
@@ -52,7 +52,7 @@ def test_a_driver_that_windows_would_refuse_is_told_once(run: RunReport) -> None
         assert f"driver async: {said}" in text
     assert render_html(told).count(said) == 1
     assert "577" not in shown(run)
-    # A note is no verdict.
+    # A note is not a verdict.
     assert (told.exit_code, told.totals) == (run.exit_code, run.totals)
 
 
@@ -142,7 +142,7 @@ def test_a_steps_summary_is_never_longer_than_github_takes(run: RunReport, reaso
     assert text.rstrip().endswith("to no test")
 
 
-def test_what_a_step_has_written_before_counts(run: RunReport) -> None:
+def test_earlier_output_of_a_step_counts(run: RunReport) -> None:
     assert len(markdown(many(run, 4000, "x" * 300), room=100_000).encode()) <= 100_000
     assert markdown(many(run, 4000, "x"), room=10) == ""
 
@@ -174,13 +174,13 @@ def test_an_annotations_file_is_named_from_the_checkout(run: RunReport) -> None:
     assert line.startswith("::error file=project/nightly/test_a.py,")
 
 
-def test_a_log_is_not_filled_with_red_lines(run: RunReport) -> None:
+def test_a_log_does_not_show_too_many_red_tests(run: RunReport) -> None:
     lines = shown(many(run, 4000, "x" * 300), width=10_000).splitlines()
     assert len(lines) < 250
     assert "… and 3801 more red tests; the report has all of them" in lines
 
 
-def test_the_faults_place_is_said(run: RunReport) -> None:
+def test_the_place_of_a_fault_is_shown(run: RunReport) -> None:
     red = next(test for test in run.tests if test.verdict == "crash")
     fault = Fault(code="0xC0000005", parameters=["0x1120"], where="poke.sys+0x1120 (DriverEntry, poke.c:10)")
     report = run.model_copy(update={"tests": [red.model_copy(update={"fault": fault})], "totals": {"crash": 1}})
@@ -206,8 +206,8 @@ def test_evidence_is_named_from_the_readers_folder(run: RunReport, tmp_path: Pat
     assert "evidence: out/now/evidence/t/ (dump)" in console.file.getvalue()
 
 
-def test_what_a_guest_refuses_is_no_mistake_in_a_tests_code(run: RunReport) -> None:
-    """A place in the guest that a manifest names wrongly is `test`, too; the words sent people to look into the test."""
+def test_a_refusal_by_the_guest_is_not_shown_as_a_mistake_in_a_tests_code(run: RunReport) -> None:
+    """A wrong path in a manifest is `test`, too; the text sent users to the code of the test."""
     reason = "drv/driver.yaml:5: files.0.to: the guest does not accept Q:\\t.bin: it answered 1: denied"
     refused = run.tests[0].model_copy(update={"verdict": "test", "reason": reason})
     report = run.model_copy(update={"tests": [refused], "totals": {"test": 1}, "exit_code": 4})
@@ -218,7 +218,7 @@ def test_what_a_guest_refuses_is_no_mistake_in_a_tests_code(run: RunReport) -> N
     assert "or the guest does not accept what a manifest gives it" in meaning(report.exit_code)
 
 
-def test_second_runs_are_told_with_their_figures(run: RunReport) -> None:
+def test_second_runs_are_reported_with_their_figures(run: RunReport) -> None:
     note = "run again in a fresh guest: the first run failed by time while its guest waited 3.1 of 5.2 s (60%) for a processor"
     again = [test.model_copy(update={"note": note, "nodeid": f"t.py::test_{n}"}) for n, test in enumerate(run.tests[:12])]
     told = run.model_copy(update={"tests": again})

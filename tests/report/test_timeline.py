@@ -65,7 +65,7 @@ def test_ticks_of_the_async_driver_are_dots_with_pauses() -> None:
     assert plot.dots[1].x == pytest.approx(plot.dots[2].x / 2, abs=0.2)
 
 
-def test_prints_at_once_or_without_time_are_no_picture() -> None:
+def test_prints_at_one_time_or_without_time_give_no_picture() -> None:
     assert print_plot([]) is None
     assert print_plot([print_at(n, 1.0 + n / 1000, "x") for n in range(9)]) is None
     assert print_plot([print_at(n, n, "x").model_copy(update={"guest_time": None}) for n in range(9)]) is None

@@ -31,7 +31,7 @@ from tests.snapshot.folders import fill
 
 PLAIN = ForkWish(1)
 SYNC = ForkWish(1, ("sync",))
-#: What the maker notes of the template without any file of a run.
+#: The maker's record of a template without files of a run.
 BASE = ("base",)
 
 
@@ -59,7 +59,7 @@ class FakeMaker:
 
 
 class StubbornMachine(SimulatedMachine):
-    """Raises ``kill_errors``, one each, before it lets itself be ended."""
+    """Raises ``kill_errors``, one each, before it ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class StubbornMachine(SimulatedMachine):
 
 
 class SimulatedVms:
-    """What :class:`~lab.snapshot.fork_maker.ForkSteps` does, to simulated VMs.
+    """The :class:`~lab.snapshot.fork_maker.ForkSteps` for simulated VMs.
 
     Attributes:
         restore_errors, resume_errors, delivery_errors, continue_errors: Raised by the next call of that step, one each.
@@ -195,7 +195,7 @@ def failing(forks: Forks, world: World, errors: int) -> Callable[[], None]:
 
 
 def expecting(world: World, count: int, wish: ForkWish = SYNC) -> Forks:
-    """Forks of a run that says what it will ask for."""
+    """Forks of a run that announces what it will ask for."""
     forks = world.make()
     forks.expect({wish: count}, beside=nullcontext)
     return forks

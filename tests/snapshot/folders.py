@@ -1,4 +1,4 @@
-"""Folders of templates whose VM nobody will ever start, and folders that only look like one."""
+"""Folders of templates whose VM is never started, and folders that only look like one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fill(
     files: Mapping[str, str] | None = None,
     base: bool = False,
 ) -> None:
-    """The files of a template whose machine nobody will ever start."""
+    """The files of a template whose VM is never started."""
     (folder / "state").write_bytes(b"device state")
     status = (folder / "state").stat()
     snapshot = Snapshot(method="stream", spec=VmSpec(), state_by="pipe", files={"state": (status.st_size, status.st_mtime_ns)})
@@ -62,7 +62,7 @@ def make(store: TemplateStore, key: str) -> Template:
 
 
 def foreign(folder: Path) -> dict[str, bytes]:
-    """Put things of other people beside the templates; returns the files' content by their names in the folder."""
+    """Put foreign files beside the templates; returns the files' content by their names in the folder."""
     files = {
         "notes.txt": b"mine",
         "backup/ram": b"not a template's name",

@@ -1,4 +1,4 @@
-"""A run that says how many forks it wants: forks of the base, and a template of its own only where that pays."""
+"""A run that announces how many forks it needs: forks of the base, and a template of its own only if that saves time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.toolchain.files import sha256_of
 from tests.snapshot.fakes import BASE, PLAIN, SYNC, Beside, World, expecting, self_check, services_of
 
 
-def test_a_run_of_few_tests_forks_the_base_and_makes_no_template_of_its_own(world: World) -> None:
+def test_a_run_of_few_tests_forks_the_base_without_its_own_template(world: World) -> None:
     forks = expecting(world, WORTH_A_TEMPLATE - 1)
     for number in range(WORTH_A_TEMPLATE - 1):
         guest = forks.fork(f"gw0-{number}", SYNC)
@@ -77,7 +77,7 @@ def test_a_template_that_pays_is_made_beside_the_tests(world: World) -> None:
     assert third.loaded == {"sync"}
 
 
-def test_nothing_is_made_beside_tests_that_have_the_machine_to_themselves(world: World) -> None:
+def test_no_template_is_made_beside_tests_that_need_the_host_alone(world: World) -> None:
     two = ForkWish(2, ("sync",))
     forks = expecting(world, WORTH_A_TEMPLATE, two)
     first = forks.fork("gw0-1", two)

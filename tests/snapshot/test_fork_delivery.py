@@ -1,4 +1,4 @@
-"""The run's files in a fork of the base: what happens when they do not get in, or others do."""
+"""The run's files in a fork of the base: what happens if the delivery fails, or delivers other files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.snapshot.fakes import PLAIN, SYNC, World, expecting
 
 
 @pytest.mark.parametrize("error", [TransportError("the copy failed"), GuestRefuses("no drive Q:")])
-def test_a_delivery_that_fails_costs_no_template(world: World, error: LabError) -> None:
+def test_a_failed_delivery_does_not_remove_the_template(world: World, error: LabError) -> None:
     world.vms.delivery_errors = [error.anew(), error.anew()]
     forks = expecting(world, 1)
     for _ in range(2):
@@ -23,7 +23,7 @@ def test_a_delivery_that_fails_costs_no_template(world: World, error: LabError) 
     forks.close()
 
 
-def test_what_a_manifest_says_wrong_does_not_come_into_a_fork_of_the_base_either(forks: Forks, world: World) -> None:
+def test_a_wrong_manifest_is_an_error_in_a_fork_of_the_base_too(forks: Forks, world: World) -> None:
     assert forks.template(PLAIN) is not None
     world.maker.errors = [GuestRefuses("no drive Q:")]
     with pytest.raises(GuestRefuses):

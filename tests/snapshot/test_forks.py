@@ -53,7 +53,7 @@ def test_a_template_that_is_removed_again_and_again_is_not_distrusted(forks: For
 
 
 @pytest.mark.parametrize("error", [SnapshotFailed("has no snapshot"), FileNotFoundError("base0.qcow2")])
-def test_a_base_that_is_removed_meanwhile_does_not_end_forking(forks: Forks, world: World, error: Exception) -> None:
+def test_a_base_that_is_removed_meanwhile_is_made_again(forks: Forks, world: World, error: Exception) -> None:
     def remove(base: Template) -> None:
         world.store.discard(base)
         raise error
@@ -65,7 +65,7 @@ def test_a_base_that_is_removed_meanwhile_does_not_end_forking(forks: Forks, wor
     assert forks.figures.notes == []
 
 
-def test_a_fork_that_does_not_wake_is_counted_and_leaves_nothing(forks: Forks, world: World) -> None:
+def test_a_fork_that_does_not_resume_is_counted_and_leaves_nothing(forks: Forks, world: World) -> None:
     world.vms.resume_errors = [GuestExited("QEMU ended")]
     with pytest.raises(GuestExited):
         forks.fork("gw0-1", SYNC)

@@ -1,4 +1,4 @@
-"""Templates are made step by step; a step that fails leaves no VM, no folder, no lock and no memory behind."""
+"""Templates are made step by step; a step that fails leaves no VM, no folder, no lock and no memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def forks(world: World, steps: SimulatedSteps) -> Iterator[Forks]:
 
 
 def nothing_is_left(world: World, steps: SimulatedSteps, *published: str) -> None:
-    """No VM runs, no memory is held, the makers' lock is free, and the folder holds what was published alone."""
+    """No VM runs, no memory is held, the makers' lock is free, and the folder holds only published templates."""
     assert not any(machine.alive for machine in steps.machines)
     assert guest_ram_in_memory() == 0
     with FileLock(world.store.folder / ".simulated.lock", timeout=0):
@@ -48,8 +48,8 @@ def nothing_is_left(world: World, steps: SimulatedSteps, *published: str) -> Non
     assert [name.partition("-")[0] for name in kept] == list(published)
 
 
-def test_a_base_is_a_booted_guest_that_was_parked_and_idle_and_between_two_prints(world: World, steps: SimulatedSteps) -> None:
-    """What a guest still has to do when its snapshot is taken, each of its forks does again."""
+def test_a_base_template_is_a_parked_idle_guest_between_two_prints(world: World, steps: SimulatedSteps) -> None:
+    """Work that a guest has not finished before its snapshot is repeated in each fork."""
     world.wish = world.wish.base()
     forks = world.make(steps.maker())
     template = forks.template(PLAIN)
@@ -68,18 +68,18 @@ def test_a_template_of_a_run_has_its_files_and_its_drivers_loaded(forks: Forks, 
     assert steps.done == [*BOOTED, *DERIVED]
     assert (template.drivers, template.base) == (("sync",), False)
     assert template.files == world.wish.payload.sums()
-    assert template.prints_state().replay == b"simulated prints\n"  # those of the load, for who wants them freshly loaded
+    assert template.prints_state().replay == b"simulated prints\n"  # those of the load, for tests that need a fresh load
     nothing_is_left(world, steps, "simulated", "simulated")
 
 
-def test_a_guest_that_does_not_get_idle_becomes_a_template_all_the_same(forks: Forks, steps: SimulatedSteps) -> None:
+def test_a_guest_that_does_not_get_idle_still_becomes_a_template(forks: Forks, steps: SimulatedSteps) -> None:
     steps.gets_idle = False
     assert forks.template(SYNC) is not None
     assert "the guest does not become idle, so each fork begins with its remaining work: 5 s waited" in steps.said
 
 
 def asked_for_a_fork(forks: Forks, world: World, steps: SimulatedSteps) -> None:
-    """As the pool does: an error is worth one more try, and then there is none."""
+    """As the pool does: one more try after an error, and then none."""
     try:
         assert forks.fork("gw0-1", SYNC) is None
     except LabError:

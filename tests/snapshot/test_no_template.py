@@ -14,7 +14,9 @@ from tests.snapshot.fakes import BASE, PLAIN, SYNC, World, expecting, values
 
 @pytest.mark.parametrize("error", [GuestCrashed(0xC0000005, message="a driver crashed in a template"), GuestHung("it hangs")])
 @pytest.mark.parametrize("wish", [PLAIN, SYNC])
-def test_a_crash_of_the_base_is_told_and_blames_no_driver(forks: Forks, world: World, error: GuestHung, wish: ForkWish) -> None:
+def test_a_crash_of_the_base_is_reported_and_accuses_no_driver(
+    forks: Forks, world: World, error: GuestHung, wish: ForkWish
+) -> None:
     world.maker.errors = [error]
     assert forks.fork("gw0-1", wish) is None
     assert forks.figures.notes == [f"no template can be made, so guests are booted: {error.message}"]

@@ -1,4 +1,4 @@
-"""Failures between a restored VM and a guest that answers: each is the lab's trouble, and nothing of the fork is left."""
+"""Failures between a restored VM and a guest that answers: each is an error of the lab, and nothing of the fork is left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ChannelMachine(SimulatedMachine):
     Args:
         run_dir: Its folder.
         answer: What the agent answers; empty: nothing; None: it ends the connection.
-        cont_error: Raised when its virtual CPUs are to run.
+        cont_error: Raised when its virtual CPUs should run.
     """
 
     def __init__(self, run_dir: Path, *, answer: bytes | None, cont_error: LabError | None) -> None:

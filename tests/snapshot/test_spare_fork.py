@@ -7,7 +7,7 @@ from lab.snapshot.forks import Forks
 from tests.snapshot.fakes import PLAIN, SYNC, World, expecting, services_of
 
 
-def test_the_spare_serves_the_next_fork_of_its_wish(forks: Forks, world: World) -> None:
+def test_the_spare_serves_the_next_fork_of_the_same_request(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     forks.prepare("gw0-2", SYNC)
     forks.prepare("gw0-2", SYNC)  # it is on its way
@@ -20,7 +20,7 @@ def test_the_spare_serves_the_next_fork_of_its_wish(forks: Forks, world: World) 
     assert world.closed == [("gw0-2", False)]
 
 
-def test_a_spare_of_another_wish_is_ended(forks: Forks, world: World) -> None:
+def test_a_spare_for_another_request_is_ended(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     forks.fork("gw0-2", PLAIN)
     forks.prepare("gw0-3", SYNC)
@@ -42,7 +42,7 @@ def test_a_spare_that_died_is_replaced(forks: Forks, world: World) -> None:
     assert forks.figures.failed == 0
 
 
-def test_a_spare_that_does_not_answer_when_it_is_let_run_is_replaced(forks: Forks, world: World) -> None:
+def test_a_spare_that_does_not_answer_when_it_continues_is_replaced(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     forks.prepare("gw0-2", SYNC)
     world.vms.continue_errors = [TransportError("the guest did not take the time of day")]
@@ -62,7 +62,7 @@ def test_a_spare_that_cannot_be_restored_is_no_failure(forks: Forks, world: Worl
     assert guest.alive
 
 
-def test_whatever_happens_to_a_spare_in_the_background_stays_there(forks: Forks, world: World) -> None:
+def test_errors_of_a_spare_in_the_background_do_not_reach_the_caller(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     for wish in (SYNC, PLAIN):
         world.vms.resume_errors.append(ValueError("not what was expected"))
@@ -72,7 +72,7 @@ def test_whatever_happens_to_a_spare_in_the_background_stays_there(forks: Forks,
         assert guest.alive
 
 
-def test_a_spare_that_does_not_end_at_once_is_closed_all_the_same(forks: Forks, world: World) -> None:
+def test_a_spare_that_does_not_end_at_once_is_still_closed(forks: Forks, world: World) -> None:
     forks.fork("gw0-1", SYNC)
     forks.prepare("gw0-2", SYNC)
     forks._background.submit(lambda: None).result(30)
@@ -94,7 +94,7 @@ def test_nothing_is_prepared_before_its_template_is_known(forks: Forks, world: W
     assert world.vms.machines == []
 
 
-def test_the_end_ends_the_spare(world: World) -> None:
+def test_closing_ends_the_spare(world: World) -> None:
     forks = world.make()
     guest = forks.fork("gw0-1", SYNC)
     forks.prepare("gw0-2", SYNC)

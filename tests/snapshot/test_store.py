@@ -1,4 +1,4 @@
-"""The templates of a folder: made once, published whole, bounded, and gone without a trace when their maker is killed."""
+"""The templates of a folder: made once, published whole, limited in number, and removed after a killed maker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.snapshot.folders import K1, contents, fill, foreign, key_of, make
 
 
 class Clock:
-    """Moves on by a second whenever it is looked at."""
+    """Advances by a second with each reading."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -51,7 +51,7 @@ def test_a_template_is_made_once_and_found_again(store: TemplateStore) -> None:
     assert sorted(path.name for path in template.folder.iterdir()) == ["snapshot.json", "state", "template.json"]
 
 
-def test_others_wait_while_one_makes_it_and_are_told_so(store: TemplateStore) -> None:
+def test_others_wait_while_one_makes_it_and_show_a_message(store: TemplateStore) -> None:
     building, told = threading.Event(), threading.Event()
     said: list[str] = []
     made: list[bool] = []
@@ -123,7 +123,7 @@ def test_pruning_removes_all_but_what_is_still_of_use(store: TemplateStore) -> N
     assert names(store) == []
 
 
-def test_what_is_not_the_labs_stays(store: TemplateStore) -> None:
+def test_foreign_files_stay(store: TemplateStore) -> None:
     files = foreign(store.folder)
     for name in "abcd":
         make(store, key_of(name))  # more than stay: sweeps and prunes
@@ -245,7 +245,7 @@ def test_a_killed_maker_leaves_no_lock_and_no_half_made_template(store: Template
     assert names(store) == [f"wine-{K1}"]
 
 
-def test_what_is_no_template_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SnapshotFailed, match="is not a template"):
         read_template(tmp_path)
     (tmp_path / "template.json").write_text("[]")
@@ -253,8 +253,8 @@ def test_what_is_no_template_is_refused(tmp_path: Path) -> None:
         read_template(tmp_path)
 
 
-def test_a_template_under_the_key_of_another_is_none(tmp_path: Path) -> None:
-    """Whatever is found under a key was made of what the key is the hash of, and says so itself."""
+def test_a_template_under_the_key_of_another_is_not_used(tmp_path: Path) -> None:
+    """A template names its own key, so a template under another key is not used."""
     store = TemplateStore(tmp_path / "templates")
     store.make("wine", K1, lambda folder: fill(folder, K1))
     other = key_of("other")

@@ -271,8 +271,7 @@ def common_name(text: str) -> x509.Name:
 
 
 def test_a_chain_is_given_as_far_as_the_file_has_it(image: Path, signed: bytes) -> None:
-    """A leaf by an intermediate by a root that is not in the file; a forged certificate with the intermediate's name is
-    ignored."""
+    """A leaf by an intermediate by a root outside of the file; a forged certificate with the intermediate's name is ignored."""
     leaf_key, above_key, other_key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
     above = made("Middle \x1b[31mCA", common_name("Top CA"), other_key, above_key)
     impostor = made("Middle \x1b[31mCA", common_name("Elsewhere"), other_key, other_key)

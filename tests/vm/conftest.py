@@ -51,7 +51,7 @@ def make_rom(tmp_path: Path) -> RomMaker:
 
 
 def poll(condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
-    """Wait for a condition; generous, because other work may share the machine."""
+    """Wait for a condition; generous, because other work may share the host."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout} s for: {what}"
@@ -93,7 +93,7 @@ def asm() -> type[Asm]:
 
 @pytest.fixture
 def open_fds() -> Callable[[], Iterable[str]]:
-    """What this process has open, to see that nothing is left behind."""
+    """The descriptors that this process has open, to check that none is left."""
 
     def look() -> list[str]:
         found = []

@@ -13,7 +13,7 @@ COUNTER = bytes.fromhex("31c0 8ed8  bafd03 ec a801 74fb  baf803 ec  fe060005 a00
 
 
 class Counter:
-    """Asks the guest of a machine to count."""
+    """Asks the guest of a VM to count."""
 
     def __init__(self, machine: VirtualMachine) -> None:
         self.path = machine.run_dir / "serial0.sock"

@@ -1,4 +1,4 @@
-"""A monitor that records what it is told, and answers with events."""
+"""A monitor that records its commands, and answers with events."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lab.vm.qmp import QmpEvent
 
 
 class FakeQmp:
-    """Stands in for :class:`lab.vm.qmp.Qmp`.
+    """A double of :class:`lab.vm.qmp.Qmp`.
 
     Attributes:
         sent: Commands with their arguments.
         seen: Events so far.
-        during: What happens while a command is carried out, each time; as a closed tray by default.
+        during: The event during each command; a closed tray by default.
         refuse: Raised by each command.
     """
 

@@ -64,7 +64,7 @@ def test_a_guest_of_the_free_image() -> None:
     assert "-incoming" not in argv
 
 
-def test_ports_are_the_kernels_choice_on_loopback_and_the_guest_reaches_nothing() -> None:
+def test_the_kernel_chooses_ports_on_loopback_and_the_guest_reaches_nothing() -> None:
     argv = build_argv(VmSpec(nic=Nic("e1000e,romfile=", forwards=(5985, 22))))
     network = value(argv, "-netdev")
     assert keys(network)["restrict"] == "on"
@@ -134,7 +134,7 @@ def test_windows_options() -> None:
     argv = build_argv(spec)
     code, variables = (keys(item) for item in values(argv, "-drive"))
     assert (code["file"], code["readonly"]) == ("/code.fd", "on")
-    assert variables["file"] == "vars.fd"  # the machine's own copy
+    assert variables["file"] == "vars.fd"  # the VM's own copy
     assert keys(value(argv, "-action")) == {"reboot": "shutdown", "shutdown": "poweroff", "panic": "pause"}
     assert keys(value(argv, "-smp"))["cores"] == "2"
     assert {"VGA", "pvpanic", "vmcoreinfo"} <= set(values(argv, "-device"))
@@ -150,7 +150,7 @@ def test_escaped_values_come_back_out_of_an_option_string(text: str) -> None:
     assert [part.replace("\0", ",") for part in parts] == [f"file={text}", "next=1"] or text.endswith(",")
 
 
-def test_the_shell_text_is_the_same_command() -> None:
+def test_the_command_as_shell_text_is_the_same() -> None:
     argv = build_argv(VmSpec(name="it's here", boot=KernelBoot(Path("/a b/vmlinuz"), append="root=/dev/vda quiet")))
     text = command_text(argv)
     assert run(["sh", "-c", f"printf '%s\\n' {text}"], 60).stdout.splitlines() == argv
@@ -160,7 +160,7 @@ def test_the_shell_text_is_the_same_command() -> None:
 
 @given(st.lists(st.sampled_from(["lab.winrm", "lab.prints", "a,b", "c"]), min_size=1, max_size=4, unique=True))
 def test_channels_are_numbered_in_the_order_of_their_names(names: list[str]) -> None:
-    # A port's number is its place on the bus: a fork must find each of them where the snapshot had it.
+    # A port's number is its place on the bus, which must be the same in a fork as in the snapshot.
     argv = build_argv(VmSpec(channels=tuple(names), rng=True))
     devices = values(argv, "-device")
     bus = devices.index(f"virtio-serial-pci,id=channels,max_ports={len(names) + 1}")
@@ -174,6 +174,6 @@ def test_channels_are_numbered_in_the_order_of_their_names(names: list[str]) -> 
     assert build_argv(VmSpec(channels=tuple(names), rng=True)) == argv
 
 
-def test_a_machine_without_channels_has_no_device_for_them() -> None:
+def test_a_vm_without_channels_has_no_device_for_them() -> None:
     argv = build_argv(VmSpec())
     assert not [item for item in argv if "virtio-serial" in item or "virtserialport" in item]

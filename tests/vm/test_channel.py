@@ -1,4 +1,4 @@
-"""The host's ends of virtio-serial ports: with listeners in QEMU's place, and with a real QEMU."""
+"""The host's ends of virtio-serial ports: with doubles of QEMU, and with a real one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def channels(qemu: Listeners) -> Iterator[Channels]:
     made.close()
 
 
-def test_what_is_held_is_what_is_opened(qemu: Listeners, channels: Channels) -> None:
+def test_a_held_port_is_the_one_that_is_opened(qemu: Listeners, channels: Channels) -> None:
     channels.hold()
     ends = {name: qemu.accept(name) for name in NAMES}
     with channels.open("lab.winrm") as stream:
@@ -87,7 +87,7 @@ def test_what_is_held_is_what_is_opened(qemu: Listeners, channels: Channels) -> 
     assert all(qemu.nobody_else(name) for name in NAMES)
 
 
-def test_what_was_opened_once_is_connected_anew(qemu: Listeners, channels: Channels) -> None:
+def test_a_port_that_was_opened_before_is_connected_anew(qemu: Listeners, channels: Channels) -> None:
     channels.hold()
     with channels.open("lab.winrm"), channels.open("lab.winrm") as second:
         first = qemu.accept("lab.winrm")
@@ -104,7 +104,7 @@ def test_a_port_is_opened_without_having_been_held(qemu: Listeners, channels: Ch
         assert qemu.accept("lab.prints").recv(1) == b"x"
 
 
-def test_closing_lets_go_of_what_nobody_has_opened_and_of_nothing_else(qemu: Listeners, channels: Channels) -> None:
+def test_closing_closes_only_ports_that_were_not_opened(qemu: Listeners, channels: Channels) -> None:
     channels.hold()
     ends = {name: qemu.accept(name) for name in NAMES}
     with channels.open("lab.winrm") as mine:
@@ -142,7 +142,7 @@ def test_a_qemu_that_is_gone_is_named(qemu: Listeners, channels: Channels) -> No
         channels.open("lab.winrm")
 
 
-def test_a_hold_that_fails_at_the_second_port_is_let_go_of_by_closing(tmp_path: Path) -> None:
+def test_closing_releases_a_hold_that_failed_at_the_second_port(tmp_path: Path) -> None:
     qemu = Listeners(tmp_path)
     qemu.listen("lab.winrm")
     channels = Channels(tmp_path, NAMES)
@@ -185,14 +185,14 @@ def held_ports(machine: VirtualMachine) -> list[str]:
     return sorted(held)
 
 
-def test_a_started_machine_holds_its_ports_until_they_are_opened_and_closed(
+def test_a_started_vm_holds_its_ports_until_they_are_opened_and_closed(
     tmp_path: Path, make_rom: Callable[..., Path], wait_for: Poll
 ) -> None:
     with VirtualMachine(spec_of(make_rom()), tmp_path / "run") as machine:
         machine.start()
         wait_for(lambda: held_ports(machine) == ["channel0", "channel1"], "QEMU to see both ports held")
         first = machine.channels.open("lab.winrm")
-        # The next one is connected, and comes into its own when the first has let go.
+        # The next client is connected, and is served when the first has closed the port.
         second = machine.channels.open("lab.winrm")
         assert held_ports(machine) == ["channel0", "channel1"]
         second.close()
@@ -204,9 +204,7 @@ def test_a_started_machine_holds_its_ports_until_they_are_opened_and_closed(
         machine.channels.open("lab.winrm")
 
 
-def test_a_machine_that_was_let_go_of_is_attached_to_with_its_ports(
-    tmp_path: Path, make_rom: Callable[..., Path], wait_for: Poll
-) -> None:
+def test_a_detached_vm_is_attached_to_with_its_ports(tmp_path: Path, make_rom: Callable[..., Path], wait_for: Poll) -> None:
     first = VirtualMachine(spec_of(make_rom()), tmp_path / "run")
     first.start(detached=True)
     try:

@@ -82,7 +82,7 @@ def test_folders_of_others_are_left_alone(tmp_path: Path, content: str) -> None:
     assert find_marker(other) is None
 
 
-def test_there_may_be_nothing_to_sweep(tmp_path: Path) -> None:
+def test_a_sweep_without_leftovers_does_nothing(tmp_path: Path) -> None:
     assert sweep(tmp_path / "never-made") == []
 
 

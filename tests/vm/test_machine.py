@@ -29,7 +29,7 @@ def small(rom: Path, **changes: Any) -> VmSpec:
     return VmSpec(**{"name": "tiny", "bios": rom, "memory_mb": 32, **changes})
 
 
-def test_a_started_machine_runs_records_its_console_and_forwards_ports(
+def test_a_started_vm_runs_records_its_console_and_forwards_ports(
     tmp_path: Path, make_rom: RomMaker, asm: Any, wait_for: Poll
 ) -> None:
     spec = small(make_rom(asm.say("first\r\nsecond\r\n")), nic=Nic(forwards=(22, 5985)))
@@ -39,7 +39,7 @@ def test_a_started_machine_runs_records_its_console_and_forwards_ports(
         assert machine.status == "running"
         assert set(machine.ports) == {22, 5985}
         for port in machine.ports.values():
-            # The guest has no network; that the connection is taken shows that QEMU listens there.
+            # The guest has no network; that the connection is accepted shows that QEMU listens there.
             with socket.create_connection(("127.0.0.1", port), timeout=30):
                 pass
         wait_for(lambda: machine.console_tail() == "first\nsecond", "both console lines")
@@ -226,11 +226,11 @@ def test_a_missing_base_names_the_file(tmp_path: Path, make_rom: RomMaker) -> No
         VirtualMachine(small(make_rom(), disks=(Disk(tmp_path / "gone.qcow2"),)), tmp_path / "run").start()
 
 
-def test_a_snapshot_goes_on_in_a_fork(tmp_path: Path, make_rom: RomMaker, asm: Any, wait_for: Poll) -> None:
+def test_a_fork_continues_from_a_snapshot(tmp_path: Path, make_rom: RomMaker, asm: Any, wait_for: Poll) -> None:
     """The fields of the spec and the monitor suffice for a snapshot and a fork; the guest's RAM and CPU state come along."""
     ram = tmp_path / "guest.ram"
     state = tmp_path / "guest.state"
-    # After "ready" the guest waits for the power button, which only the fork is given.
+    # After "ready" the guest waits for the power button, which only the fork gets.
     rom = make_rom(asm.power_button_setup(), asm.say("ready"), asm.obey_power_button)
     capabilities = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
     with VirtualMachine(small(rom, memory=MemoryFile(ram, share=True)), tmp_path / "template") as template:
@@ -304,7 +304,7 @@ def test_no_qemu_survives_a_killed_supervisor(tmp_path: Path, make_rom: RomMaker
             machine.cont()
 
 
-def test_a_detached_machine_outlives_its_starter_and_is_found_again(
+def test_a_detached_vm_outlives_its_starter_and_is_found_again(
     tmp_path: Path, make_rom: RomMaker, wait_for: Poll, is_gone: Callable[[int], bool]
 ) -> None:
     run_dir = tmp_path / "run"
@@ -317,7 +317,7 @@ def test_a_detached_machine_outlives_its_starter_and_is_found_again(
             assert machine.pid == qemu
             assert machine.alive
             assert machine.status == "running"
-        assert not is_gone(qemu)  # letting go is not ending
+        assert not is_gone(qemu)  # detaching does not end it
         with VirtualMachine.attach(run_dir) as machine:
             assert machine.powerdown(0) == "quit"
         wait_for(lambda: is_gone(supervisor), "the supervisor to end")
@@ -329,7 +329,7 @@ def test_a_detached_machine_outlives_its_starter_and_is_found_again(
             wait_for(lambda: is_gone(qemu), "QEMU to end by its supervisor")
 
 
-def test_sigterm_to_the_supervisor_ends_a_detached_machine(
+def test_sigterm_to_the_supervisor_ends_a_detached_vm(
     tmp_path: Path, make_rom: RomMaker, wait_for: Poll, is_gone: Callable[[int], bool]
 ) -> None:
     machine = VirtualMachine(small(make_rom()), tmp_path / "run")
@@ -361,7 +361,7 @@ def test_close_is_idempotent_and_leaves_nothing_open(
         machine.cont()
 
 
-def test_wait_exit_says_what_still_runs(tmp_path: Path, make_rom: RomMaker) -> None:
+def test_wait_exit_names_the_process_that_still_runs(tmp_path: Path, make_rom: RomMaker) -> None:
     with VirtualMachine(small(make_rom()), tmp_path / "run") as machine:
         machine.start()
         with pytest.raises(TransportError, match="still runs"):

@@ -1,4 +1,4 @@
-"""Media in the CD drive of a real QEMU, and what is asked of the monitor."""
+"""Media in the CD drive of a real QEMU, and the commands for the monitor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def medium(path: Path) -> Path:
     return path
 
 
-def test_media_go_in_and_out(tmp_path: Path, make_rom: Any) -> None:
+def test_media_are_inserted_and_ejected(tmp_path: Path, make_rom: Any) -> None:
     first, second = medium(tmp_path / "first, with a comma.iso"), medium(tmp_path / "second.iso")
     with VirtualMachine(spec(make_rom(), drives=2), tmp_path / "run") as machine:
         machine.start()
@@ -42,7 +42,7 @@ def test_media_go_in_and_out(tmp_path: Path, make_rom: Any) -> None:
         assert medium_in(machine.qmp) == first
 
 
-def test_media_are_changed_while_the_machine_is_paused(tmp_path: Path, make_rom: Any) -> None:
+def test_media_are_changed_while_the_vm_is_paused(tmp_path: Path, make_rom: Any) -> None:
     with VirtualMachine(spec(make_rom()), tmp_path / "run") as machine:
         machine.start()
         machine.pause()
@@ -50,7 +50,7 @@ def test_media_are_changed_while_the_machine_is_paused(tmp_path: Path, make_rom:
         assert medium_in(machine.qmp) == tmp_path / "a.iso"
 
 
-def test_a_machine_without_a_drive_says_so(tmp_path: Path, make_rom: Any) -> None:
+def test_a_vm_without_a_drive_is_an_error(tmp_path: Path, make_rom: Any) -> None:
     with VirtualMachine(spec(make_rom(), drives=0), tmp_path / "run") as machine:
         machine.start()
         with pytest.raises(CommandRefused, match="cd0"):
@@ -58,15 +58,15 @@ def test_a_machine_without_a_drive_says_so(tmp_path: Path, make_rom: Any) -> Non
         assert medium_in(machine.qmp) is None
 
 
-def test_a_medium_that_is_not_there_never_reaches_the_monitor(tmp_path: Path) -> None:
+def test_a_missing_medium_never_reaches_the_monitor(tmp_path: Path) -> None:
     qmp = FakeQmp()
     with pytest.raises(ConfigError, match=r"no medium .*gone\.iso"):
         change_medium(qmp, tmp_path / "gone.iso")  # type: ignore[arg-type]
     assert qmp.sent == []
 
 
-def test_only_this_drives_closing_counts(tmp_path: Path) -> None:
-    """Others' trays, the opening, and what happened before are no answer."""
+def test_only_the_closing_of_this_drives_tray_counts(tmp_path: Path) -> None:
+    """Events of other trays, the opening, and earlier events do not count."""
     qmp = FakeQmp()
     qmp.happen("DEVICE_TRAY_MOVED", {"id": "cd0", "tray-open": False})
     qmp.during = [
@@ -84,7 +84,7 @@ def test_only_this_drives_closing_counts(tmp_path: Path) -> None:
 
 
 def test_events_are_numbered_from_one() -> None:
-    """The double counts as the monitor does, on which `after` depends."""
+    """The double counts like the monitor; `after` depends on that."""
     qmp = FakeQmp()
     qmp.happen("RESET", {})
     assert isinstance(qmp.seen[0], QmpEvent)

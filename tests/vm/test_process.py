@@ -1,4 +1,4 @@
-"""QEMU's supervisor, with a shell in QEMU's place."""
+"""QEMU's supervisor, with a shell as a double of QEMU."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_waiting_has_a_deadline(tmp_path: Path) -> None:
 
 
 def test_close_kills_the_whole_group(tmp_path: Path, wait_for: Poll, is_gone: Gone) -> None:
-    """A migration's command is QEMU's child, and must not stay behind."""
+    """A migration's command is a child of QEMU, and must end with it."""
     process = QemuProcess.start(shell("sleep 600 & echo $! > child; wait"), tmp_path)
     child = tmp_path / "child"
     wait_for(lambda: child.exists() and child.read_text().strip(), "the child's pid")
@@ -71,7 +71,7 @@ def test_close_kills_the_whole_group(tmp_path: Path, wait_for: Poll, is_gone: Go
     wait_for(lambda: is_gone(int(child.read_text())), "the child to end")
 
 
-def test_kill_does_not_ask(tmp_path: Path, wait_for: Poll) -> None:
+def test_kill_ends_qemu_at_once(tmp_path: Path, wait_for: Poll) -> None:
     process = QemuProcess.start(shell("trap '' TERM; touch ready; while :; do sleep 600 & wait; done"), tmp_path)
     try:
         wait_for((tmp_path / "ready").exists, "the trap")
@@ -83,7 +83,7 @@ def test_kill_does_not_ask(tmp_path: Path, wait_for: Poll) -> None:
         process.close()
 
 
-def test_terminate_asks_first(tmp_path: Path, wait_for: Poll) -> None:
+def test_terminate_sends_sigterm_first(tmp_path: Path, wait_for: Poll) -> None:
     script = "trap 'echo flushed; exit 3' TERM; touch ready; while :; do sleep 600 & wait; done"
     process = QemuProcess.start(shell(script), tmp_path)
     try:
@@ -134,7 +134,7 @@ def test_nothing_survives_the_owner(tmp_path: Path, wait_for: Poll, is_gone: Gon
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_detached_qemu_lives_on_whatever_ends_its_starter(tmp_path: Path, wait_for: Poll, is_gone: Gone, number: int) -> None:
+def test_a_detached_qemu_survives_any_end_of_its_starter(tmp_path: Path, wait_for: Poll, is_gone: Gone, number: int) -> None:
     command = [sys.executable, "-c", OWNER, str(tmp_path), "detached"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as owner:
         assert owner.stdout
@@ -227,7 +227,7 @@ def test_attach_finds_only_what_still_runs(tmp_path: Path) -> None:
     assert QemuProcess.attach(tmp_path) is None
 
 
-def test_a_pid_that_belongs_to_somebody_else_is_not_attached_to(tmp_path: Path) -> None:
+def test_a_pid_of_another_process_is_not_attached_to(tmp_path: Path) -> None:
     status = f'{{"qemu_pid": {os.getpid()}, "supervisor_pid": {os.getpid()}, "started": 1000.0}}'
     (tmp_path / "supervisor.json").write_text(status)
     assert QemuProcess.attach(tmp_path) is None

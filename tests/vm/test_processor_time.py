@@ -1,4 +1,4 @@
-"""Waiting for a processor: what the files of /proc say, and the window between two readings."""
+"""Waiting for a processor: the figures in /proc, and the window between two readings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NUMBERS = st.integers(min_value=0, max_value=2**63)
 
 
 @given(NUMBERS, NUMBERS, st.integers(min_value=1, max_value=2**40))
-def test_schedstat_is_run_delay_slices(run: int, delay: int, slices: int) -> None:
+def test_the_fields_of_schedstat(run: int, delay: int, slices: int) -> None:
     assert parse_schedstat(f"{run} {delay} {slices}\n") == delay / 1e9
 
 
 @pytest.mark.parametrize("text", ["", "0 0 0\n", "12 34", "a b c", "-1 2 3"])
-def test_a_kernel_that_keeps_no_account_says_nothing(text: str) -> None:
+def test_a_kernel_without_schedstat_gives_nothing(text: str) -> None:
     assert parse_schedstat(text) is None
 
 
@@ -51,7 +51,7 @@ def test_a_stat_without_the_column_says_nothing() -> None:
 
 
 @given(st.integers(0, 2**60))
-def test_pressure_is_that_of_some(total: int) -> None:
+def test_pressure_is_read_from_the_line_some(total: int) -> None:
     text = f"some avg10=56.29 avg60=66.73 avg300=70.45 total={total}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
     assert parse_pressure(text) == total / 1e6
 
@@ -134,11 +134,11 @@ def test_the_threads_of_a_qemu_that_count(tmp_path: Path, name: str) -> None:
         {40: ("qemu-system-x86", "0 0 0"), 43: ("CPU 0/TCG", "0 0 0")},
     ],
 )
-def test_a_qemu_of_which_nothing_is_known(tmp_path: Path, threads: dict[int, tuple[str, str]]) -> None:
+def test_a_qemu_without_readable_files_is_unknown(tmp_path: Path, threads: dict[int, tuple[str, str]]) -> None:
     assert read_processor(40, proc=proc(tmp_path, threads)) is None
 
 
-def test_this_host_keeps_the_account() -> None:
+def test_this_host_has_schedstat() -> None:
     """Otherwise the figures of every run here would be unknown."""
     found = parse_schedstat(Path("/proc/self/schedstat").read_text(encoding="utf-8"))
     assert found is not None

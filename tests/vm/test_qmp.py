@@ -1,4 +1,4 @@
-"""The monitor's face, against a monitor of a few lines at the other end of a socket pair."""
+"""The client of QEMU's monitor, against a small double at the other end of a socket pair."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_events_are_kept_in_order_with_both_times(start: Start) -> None:
     assert qmp.events(after=1) == [second]
 
 
-def test_waiting_sees_earlier_events_unless_told_otherwise(start: Start) -> None:
+def test_waiting_sees_earlier_events_by_default(start: Start) -> None:
     qmp, monitor = start()
     monitor.event("RESET", n=1)
     assert qmp.wait_event("RESET", timeout=30).data == {"n": 1}
@@ -165,7 +165,7 @@ def test_the_end_of_the_connection_ends_every_wait(start: Start) -> None:
     monitor.hang_up()
     with pytest.raises(GuestExited, match="exit code 3"):
         qmp.wait_event("RESET", timeout=30)
-    assert [event.name for event in qmp.events()] == ["SHUTDOWN"]  # the last words are kept
+    assert [event.name for event in qmp.events()] == ["SHUTDOWN"]  # the last events are kept
     assert not qmp.connected
     with pytest.raises(GuestExited, match="exit code 3"):
         qmp.execute("query-status")
@@ -188,7 +188,7 @@ def test_the_end_during_a_command_is_an_exited_guest(start: Start) -> None:
     assert "guest7" in str(failures[0])
 
 
-def test_a_closed_face_refuses_politely(start: Start) -> None:
+def test_a_closed_monitor_refuses_commands_with_an_error(start: Start) -> None:
     qmp, _ = start()
     qmp.close()
     qmp.close()
@@ -232,8 +232,8 @@ def test_sockets_of_any_path_length_can_be_connected(tmp_path: Path, monkeypatch
         connect_unix(folder / "a.sock")
 
 
-def test_a_monitor_that_ends_while_it_is_closed_leaves_no_word_of_it(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    # Both close() and the watcher end the connection then. What the reader says of the lost one is for nobody.
+def test_a_monitor_that_ends_while_it_is_closed_logs_nothing(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    # Both close() and the watcher end the connection then. Messages of the reader about the lost connection must not be logged.
     qmp, monitor = start()
     client = qmp._client
     disconnect = client._bh_disconnect

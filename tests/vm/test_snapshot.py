@@ -63,7 +63,7 @@ def start(folder: Path, run_dir: Path) -> VirtualMachine:
     return fork(load_snapshot(folder), folder, run_dir, name=run_dir.name)
 
 
-def test_forks_go_on_where_the_snapshot_stopped_and_know_nothing_of_each_other(template: Path, tmp_path: Path) -> None:
+def test_forks_continue_from_the_snapshot_independently(template: Path, tmp_path: Path) -> None:
     before = hashes(template)
     with start(template, tmp_path / "a") as one, start(template, tmp_path / "b") as other:
         for machine in (one, other):
@@ -77,7 +77,7 @@ def test_forks_go_on_where_the_snapshot_stopped_and_know_nothing_of_each_other(t
     load_snapshot(template)
 
 
-def test_a_fork_s_console_begins_with_what_was_said_before_the_snapshot(template: Path, tmp_path: Path) -> None:
+def test_a_forks_console_begins_with_output_from_before_the_snapshot(template: Path, tmp_path: Path) -> None:
     (template / "serial0.log").write_bytes(b"boot\r\nready\r\n")
     (template / "console.before.log").write_bytes(b"firmware\n")
     with start(template, tmp_path / "a") as machine:
@@ -121,9 +121,7 @@ def test_a_resumed_copy_becomes_another_snapshot(template: Path, tmp_path: Path,
         assert Counter(machine).count() == 4
 
 
-def test_the_monitor_is_gone_and_no_descriptor_is_left(
-    template: Path, tmp_path: Path, open_fds: Callable[[], Iterable[str]]
-) -> None:
+def test_a_missing_monitor_leaves_no_descriptor(template: Path, tmp_path: Path, open_fds: Callable[[], Iterable[str]]) -> None:
     before = len(list(open_fds()))
     with start(template, tmp_path / "a") as machine:
         pid = machine.pid
@@ -163,7 +161,7 @@ def test_a_stream_without_an_end_is_given_up_at_the_deadline(
     (template / "state").chmod(0o600)
     (template / "state").unlink()
     os.mkfifo(template / "state")
-    writer = os.open(template / "state", os.O_RDWR)  # who opens it to read would wait for one
+    writer = os.open(template / "state", os.O_RDWR)  # a reader that opens it would wait for a writer
     monkeypatch.setattr(statefile, "_POLL_S", 0.01)
     with pytest.raises((SnapshotFailed, GuestExited), match=r"load the snapshot's state within 1 s|QEMU"):
         fork(snapshot, template, tmp_path / "a", name="a", timeout=1)
@@ -189,7 +187,7 @@ def test_zeroes_are_left_out_of_a_stored_ram_file(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_write_that_takes_only_a_part_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ram = RamFile(1)
     with ram.memory.path.open("r+b") as file:
         file.write(os.urandom(200_000))
@@ -200,7 +198,7 @@ def test_a_write_that_takes_only_a_part_is_gone_on_with(tmp_path: Path, monkeypa
     ram.close()
 
 
-def test_what_is_written_down_is_read_back(template: Path) -> None:
+def test_the_snapshot_record_is_read_back(template: Path) -> None:
     snapshot = load_snapshot(template)
     assert isinstance(snapshot, Snapshot)
     assert snapshot.spec.memory is None

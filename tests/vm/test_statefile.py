@@ -1,4 +1,4 @@
-"""The ways of a snapshot's state into its file: each one with the QEMU that has it, and the choice between them with any."""
+"""The methods to write a snapshot's state into a file: each with a QEMU that has it, and the choice between them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def counted(tmp_path: Path, make_rom: RomMaker, monkeypatch: pytest.MonkeyPatch)
 
 
 def own_cat(tmp_path: Path, script: str) -> None:
-    """Have a script take the place of ``cat``; ``$CAT`` in it is the system's."""
+    """Replace ``cat`` by a script; ``$CAT`` in it is the system's."""
     program = tmp_path / "bin" / "cat"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\nCAT={shutil.which('cat')}\n{script}\n")
@@ -75,14 +75,14 @@ def own_cat(tmp_path: Path, script: str) -> None:
 
 @pytest.mark.parametrize(("shared", "method"), [(True, "shared"), (False, "stream")])
 @pytest.mark.parametrize(("new", "state_by"), [(True, "file"), (False, "pipe")])
-def test_the_way_follows_from_what_qemu_can_do(shared: bool, method: str, new: bool, state_by: str) -> None:
+def test_the_method_follows_from_qemus_features(shared: bool, method: str, new: bool, state_by: str) -> None:
     way = choose_method(replace(NONE, x_ignore_shared=shared, file_migration=new, text_migration=not new))
     assert (way.method, way.state_by) == (method, state_by)
     assert ("has x-ignore-shared" in way.why) == shared
     assert ("can migrate to file:" in way.why) == new
 
 
-def test_the_way_of_old_ones_is_no_fallback_for_new_ones() -> None:
+def test_the_method_for_old_qemus_is_not_used_for_new_ones() -> None:
     with pytest.raises(SnapshotFailed, match="lists its kinds of addresses, and none is for files"):
         choose_method(replace(NONE, x_ignore_shared=True))
 
@@ -92,7 +92,7 @@ def test_a_qemu_that_could_not_be_asked_takes_no_snapshot() -> None:
         choose_method(None)
 
 
-def test_the_qemu_of_this_machine_has_exactly_one_way(features: QemuFeatures) -> None:
+def test_the_qemu_of_this_host_has_exactly_one_method(features: QemuFeatures) -> None:
     assert features.file_migration != features.text_migration
     assert choose_method(features).state_by == ("file" if features.file_migration else "pipe")
 
@@ -108,7 +108,9 @@ def test_a_state_by_file_needs_no_program(file: QemuFeatures, counted: VirtualMa
         assert Counter(machine).count() == 3
 
 
-def test_a_state_that_file_cannot_write_is_no_snapshot(file: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_written_to_a_file_is_not_a_snapshot(
+    file: QemuFeatures, counted: VirtualMachine, tmp_path: Path
+) -> None:
     (tmp_path / "template" / "state").symlink_to("/dev/full")
     with pytest.raises((SnapshotFailed, TransportError)):
         take_snapshot(counted, tmp_path / "template", ram=None, features=file)
@@ -128,7 +130,7 @@ def test_a_state_is_complete_where_cat_is_slow(pipe: QemuFeatures, counted: Virt
         assert Counter(machine).count() == 3
 
 
-def test_a_cat_that_cannot_write_is_no_snapshot(pipe: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
+def test_a_cat_that_cannot_write_gives_no_snapshot(pipe: QemuFeatures, counted: VirtualMachine, tmp_path: Path) -> None:
     own_cat(tmp_path, "$CAT > /dev/null; exit 1")
     with pytest.raises(SnapshotFailed, match=r"`cat` could not write .* ended with 1"):
         take_snapshot(counted, tmp_path / "template", ram=None, features=pipe)

@@ -1,4 +1,4 @@
-"""What a migration stream says of its own content. Real machines are tried in tests/live/test_hardware.py."""
+"""How a migration stream describes its own content. Real VMs are tried in tests/live/test_hardware.py."""
 
 import json
 
@@ -8,7 +8,7 @@ from lab.errors import SnapshotFailed
 from lab.vm.trial import sections_of
 
 DEVICES = [{"name": "timer"}, {"name": "0000:00:04.0/e1000e"}]
-#: QEMU 7.2 writes the size of a page first, 10.0 and 11.1 the configuration of the machine.
+#: QEMU 7.2 writes the size of a page first, 10.0 and 11.1 the configuration of the VM.
 QEMU_7 = {"page_size": 4096, "devices": DEVICES}
 QEMU_10 = {"configuration": {"vmsd_name": "configuration", "version": 1}, "page_size": 4096, "devices": DEVICES}
 

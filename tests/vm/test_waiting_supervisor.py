@@ -1,4 +1,4 @@
-"""Keepers that wait for something to keep."""
+"""Supervisors that wait for a program to supervise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def waiting() -> Iterator[WaitingSupervisor]:
     made.close()
 
 
-def test_a_supervisor_that_waits_becomes_the_supervisor_of_what_is_started(tmp_path: Path, waiting: WaitingSupervisor) -> None:
+def test_a_waiting_supervisor_starts_and_supervises_a_program(tmp_path: Path, waiting: WaitingSupervisor) -> None:
     pid = pid_of(waiting)
     process = QemuProcess.start(["sh", "-c", 'echo "$1"; exec sleep 600', "sh", ""], tmp_path, waiting=waiting)
     try:
@@ -41,7 +41,7 @@ def test_a_supervisor_that_waits_becomes_the_supervisor_of_what_is_started(tmp_p
         assert process.alive
         assert read_status(tmp_path)["supervisor_pid"] == pid
         assert not waiting.alive
-        waiting.close()  # it was taken: nothing happens
+        waiting.close()  # it is in use: nothing happens
         assert process.alive
     finally:
         process.close()
@@ -70,7 +70,7 @@ def test_a_supervisor_runs_on_this_python_and_nothing_of_its_environment(waiting
     assert Path(f"/proc/{pid_of(waiting)}/exe").resolve() == Path(sys.executable).resolve()
 
 
-def test_closing_one_that_waits_ends_it(waiting: WaitingSupervisor, is_gone: Gone) -> None:
+def test_closing_a_waiting_supervisor_ends_it(waiting: WaitingSupervisor, is_gone: Gone) -> None:
     pid = pid_of(waiting)
     assert waiting.alive
     waiting.close()
@@ -79,7 +79,7 @@ def test_closing_one_that_waits_ends_it(waiting: WaitingSupervisor, is_gone: Gon
     assert not waiting.alive
 
 
-def test_one_that_waits_is_used_once(tmp_path: Path, waiting: WaitingSupervisor) -> None:
+def test_a_waiting_supervisor_is_used_once(tmp_path: Path, waiting: WaitingSupervisor) -> None:
     process = QemuProcess.start(FOREVER, tmp_path, waiting=waiting)
     try:
         with pytest.raises(ValueError, match="used only once"):
@@ -110,7 +110,7 @@ signal.pause()
 
 
 @pytest.mark.parametrize("way", ["plain", "forked"])
-def test_an_owner_that_is_killed_leaves_no_supervisor_that_waits(way: str, wait_for: Poll, is_gone: Gone) -> None:
+def test_killing_the_owner_leaves_no_waiting_supervisor(way: str, wait_for: Poll, is_gone: Gone) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, way], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout
         first, second, *forks = (int(word) for word in owner.stdout.readline().split())
@@ -128,7 +128,7 @@ def test_an_owner_that_is_killed_leaves_no_supervisor_that_waits(way: str, wait_
 
 @pytest.fixture
 def fork_of_the_owner() -> Iterator[Callable[[], None]]:
-    """Starts a process that has all of this process's descriptors open, as a fork that executes nothing else has."""
+    """Starts a process that has all of this process's descriptors open, like a fork without an exec."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
@@ -162,7 +162,7 @@ def test_a_fork_of_the_owner_that_holds_the_pipes_delays_nothing(
         process.close()
 
 
-def test_one_that_waits_is_ended_also_where_a_fork_of_the_owner_holds_its_pipes(
+def test_a_waiting_supervisor_ends_even_if_a_fork_of_the_owner_holds_its_pipes(
     waiting: WaitingSupervisor, fork_of_the_owner: Callable[[], None], is_gone: Gone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fork_of_the_owner()
@@ -181,7 +181,7 @@ def test_one_that_waits_is_ended_also_where_a_fork_of_the_owner_holds_its_pipes(
     assert len(waited) == 1  # the deadline, after which it would be killed, did not pass
 
 
-def test_a_run_folder_that_is_missing_is_told_and_leaves_no_process(
+def test_a_missing_run_folder_is_reported_and_leaves_no_process(
     tmp_path: Path, waiting: WaitingSupervisor, is_gone: Gone, open_fds: Callable[[], Iterable[str]]
 ) -> None:
     before = len(list(open_fds()))
@@ -224,7 +224,7 @@ def test_a_program_that_cannot_be_started_uses_the_supervisor_up(
     assert is_gone(pid)
 
 
-def test_a_folder_that_is_relative_is_the_owner_s_of_now(
+def test_a_relative_folder_is_relative_to_the_owners_current_folder(
     tmp_path: Path, waiting: WaitingSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run").mkdir()
@@ -237,7 +237,7 @@ def test_a_folder_that_is_relative_is_the_owner_s_of_now(
         process.close()
 
 
-def test_one_supervisor_is_at_hand_after_each_refill() -> None:
+def test_one_supervisor_is_ready_after_each_refill() -> None:
     at_hand = SpareSupervisor()
     assert at_hand.take() is None
     at_hand.refill()
@@ -261,7 +261,7 @@ def test_a_supervisor_that_was_killed_meanwhile_is_not_handed_out(wait_for: Poll
     at_hand.close()
 
 
-def test_closing_ends_the_supervisor_at_hand_and_none_follows(is_gone: Gone) -> None:
+def test_closing_ends_the_ready_supervisor_and_starts_no_other(is_gone: Gone) -> None:
     at_hand = SpareSupervisor()
     at_hand.refill()
     assert at_hand._waiting is not None
@@ -273,7 +273,7 @@ def test_closing_ends_the_supervisor_at_hand_and_none_follows(is_gone: Gone) -> 
     assert at_hand.take() is None
 
 
-def test_where_no_process_can_be_started_there_is_none_at_hand(
+def test_without_a_process_no_supervisor_is_ready(
     monkeypatch: pytest.MonkeyPatch, open_fds: Callable[[], Iterable[str]]
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")

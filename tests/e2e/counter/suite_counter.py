@@ -1,4 +1,4 @@
-"""What the counter's customer sees."""
+"""The tests of a counter's user."""
 
 from __future__ import annotations
 

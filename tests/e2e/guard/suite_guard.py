@@ -14,7 +14,7 @@ pytestmark = pytest.mark.lab_driver("guard")
 READ, WRITE, STRUCTURE, COPY, CALL, DIVIDE, PROBE_READ, PROBE_WRITE, LOCK, RAISE, WALK, OPEN = (
     ctl_code("unknown", 0x900 + number, "neither") for number in range(12)
 )
-#: Nothing is at address 16 of any process, and no program's memory reaches this far.
+#: Nothing is mapped at address 16 of any process, and no program's memory reaches the other address.
 NOWHERE, BEYOND = 0x10, 0xFFFF_8000_0000_0000
 ACCESS_VIOLATION, MISALIGNED = 0xC0000005, 0x80000002
 DIVIDE_BY_ZERO, ACCESS_DENIED = 0xC0000094, 0xC0000022

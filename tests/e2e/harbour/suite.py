@@ -1,4 +1,4 @@
-"""What the harbour's owner tests; :mod:`tests.e2e.test_own_project` runs it in a copy of this folder."""
+"""The tests of the harbour's owner; :mod:`tests.e2e.test_own_project` runs it in a copy of this folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.plugin.drivers import LoadedDriver
 from lab.plugin.fixtures import Client
 from lab.prints.stream import PrintStream
 
-#: The disk of the lab file, behind the guest's own.
+#: The disk of the lab file, after the guest's own.
 DISK = r"Z:\dev\vdb"
 SECTOR = 1
 

@@ -25,7 +25,7 @@ PENDING = 0x103
 
 
 def ended(done: ProbeResult, tag: str) -> tuple[str, int, int | None, int]:
-    """Kind, error, status and number of bytes of what ended last under a tag."""
+    """Kind, error, status and number of bytes of the last finished operation of a tag."""
     record = done.by_tag[tag]
     return record.kind, record.error, record.status, record.returned
 
@@ -147,7 +147,7 @@ def test_more_transfers_than_one_wait_of_windows_takes(reader: DeviceReader) -> 
     )
     waits = [op for op in done.operations if op.op == "wait" and op.thread == "waiter"]
     assert [op.error for op in waits] == [258] * 64 + [OPERATION_ABORTED]
-    # The one behind the 64 ended when it was cancelled, and not when the time of the others was over.
+    # The one after the 64 ended when it was cancelled, and not at the timeout of the others.
     assert waits[-1].end_us < min(op.end_us for op in waits[:-1]) - 1_000_000
 
 

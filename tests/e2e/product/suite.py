@@ -1,4 +1,4 @@
-"""What the boiler's makers test; :mod:`tests.e2e.test_product` runs it in a copy of this folder."""
+"""The tests of the boiler's makers; :mod:`tests.e2e.test_product` runs it in a copy of this folder."""
 
 from __future__ import annotations
 

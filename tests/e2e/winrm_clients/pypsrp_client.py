@@ -1,4 +1,4 @@
-"""Drive a WinRM endpoint with pypsrp's WinRS and print what came as one JSON object, in the form of the Go client."""
+"""Run a command with pypsrp's WinRS, and print the result as one JSON object, in the form of the Go client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from pypsrp.shell import Process, SignalCode, WinRS
 from pypsrp.wsman import WSMan
 
-#: How much of a stream the result carries as text; the whole of it is told by length and hash.
+#: How much of a stream the result carries as text; the whole of it is given by length and hash.
 SHOWN = 2000
 
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         process.begin_invoke()
         if arguments.stdin:
             data = arguments.stdin.read_bytes()
-            # Output is fetched in between: a filter stops reading its input when nobody reads its output.
+            # Output is fetched in between: a filter stops reading its input when its output is not read.
             for start in range(0, len(data), 65536):
                 process.send(data[start : start + 65536], end=start + 65536 >= len(data))
                 if arguments.filter and start + 65536 < len(data):
