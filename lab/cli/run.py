@@ -27,6 +27,7 @@ from lab.cli.pytest_args import (
     read_words,
     work_of,
 )
+from lab.cli.repeats import ONCE, Repeats
 from lab.cli.resolved import drivers_of, guest_of
 from lab.config import Settings
 from lab.config.model import Debug
@@ -75,6 +76,10 @@ def run(
             "--on", metavar="NAME", help="Run on this guest, which is up, instead of forks; `lab ps` lists such guests"
         ),
     ] = None,
+    repeat: Annotated[
+        int, typer.Option("--repeat", metavar="N", min=1, help="Run each test N times, each time in a fresh fork")
+    ] = 1,
+    until_red: Annotated[bool, typer.Option("--until-red", help="Do not repeat a test any more that was red")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Run again what a changed file affects, until q or Ctrl-C; on one screen")
     ] = False,
@@ -89,12 +94,14 @@ def run(
     host cannot do what you asked for, such as use an accelerator, 130: interrupted.
     """
     settings = given.load()
+    repeats = Repeats(repeat, until_red=until_red)
+    repeats.check(settings, other="--watch" if watch else "--on" if on is not None else "")
     if watch:
         from lab.cli.watchrun import watch_run
 
         watch_run(settings, context.args, out=out, on=on)
         return
-    raise typer.Exit(run_suites(settings, out=out, arguments=context.args, on=on))
+    raise typer.Exit(run_suites(repeats.settings(settings), out=out, arguments=context.args, on=on, repeats=repeats))
 
 
 def report(
@@ -133,7 +140,14 @@ def _read(file: Path, read: Callable[[Path], _Found]) -> _Found:
         ) from None
 
 
-def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str], on: str | None = None) -> int:
+def run_suites(
+    settings: Settings,
+    *,
+    out: Path | None,
+    arguments: Sequence[str],
+    on: str | None = None,
+    repeats: Repeats = ONCE,
+) -> int:
     """Run suites as `lab run` does.
 
     Args:
@@ -141,10 +155,13 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
         out: Folder of the run; None for one that is named by the time.
         arguments: Paths of suites, and arguments of pytest.
         on: Name of a guest that is up, to run on; None: on forks, or booted guests.
+        repeats: How often each test is run.
 
     Returns:
         The exit code.
     """
+    everything = not arguments
+    arguments = [*repeats.arguments(), *arguments]
     if on is not None:
         from lab.cli.on import for_guest  # transports are imported where they are used
 
@@ -152,11 +169,17 @@ def run_suites(settings: Settings, *, out: Path | None, arguments: Sequence[str]
     with contextlib.ExitStack() as held:
         # A guest that is up runs as it was booted.
         debug: Debug = "none" if on is not None else settings.values.debug
-        return _run_suites(settings, out, arguments, held, debug)
+        return _run_suites(settings, out, arguments, held, debug, everything=everything)
 
 
 def _run_suites(
-    settings: Settings, out: Path | None, arguments: Sequence[str], held: contextlib.ExitStack, debug: Debug
+    settings: Settings,
+    out: Path | None,
+    arguments: Sequence[str],
+    held: contextlib.ExitStack,
+    debug: Debug,
+    *,
+    everything: bool,
 ) -> int:
     root = settings.project
     environ = child_environment(os.environ)
@@ -213,7 +236,7 @@ def _run_suites(
         rest=arguments,
     )
     end = run_child(argv, cwd=Path.cwd(), env=environ, terminal=words.terminal)
-    code = conclude(folder, end, settings, everything=not arguments)
+    code = conclude(folder, end, settings, everything=everything)
     if not find(folder, RUN_FILE).exists():
         unasked = end.exit_code == _PYTEST_USAGE and read_session(folder) is None
         if code in (USAGE, NOTHING):

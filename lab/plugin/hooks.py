@@ -16,7 +16,7 @@ import lab
 from lab.errors import ConfigError, LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
 from lab.lease.protocol import GuestSource
-from lab.plugin import hookspec, markers, options
+from lab.plugin import hookspec, markers, options, repeat
 from lab.plugin.again import Again
 from lab.plugin.choose_out import choose_out, fresh_out, link_latest
 from lab.plugin.finish import FinishAnyway
@@ -43,6 +43,7 @@ from lab.plugin.xdist_hooks import (
     worker_name,
 )
 from lab.report.sessionfile import write_session
+from lab.report.worker_files import WORKERS_DIR
 
 if TYPE_CHECKING:
     from lab.plugin.run_end import Finished
@@ -94,7 +95,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Find the lab's tests; those that need the host without other guests go last, so that a worker changes its guest once."""
+    """Repeat the tests if that is asked for, and find the lab's; those that need the host without other guests go last."""
+    repeat.expand(items, config.getoption("lab_repeat", 1))
     wishes = {item.nodeid: markers.read_wishes(item) for item in items}
     users = frozenset(item.nodeid for item in items if uses_guest(item))
     if not users and not any(markers.has_marker(item) for item in items):
@@ -129,6 +131,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             root=config.rootpath,
             workers=worker_count(config),
             named=chosen_drivers(chosen).named(),
+            repeat=chosen.repeat,
         )
     except NoDriver as error:
         raise pytest.UsageError(str(error)) from None
@@ -138,6 +141,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"no guest is available: {error}") from None
         # A usage error of a worker would reach the user as a crash of that worker.
         source = NoSource(error)
+    if chosen.until_red:
+        config.pluginmanager.register(repeat.UntilRed(repeat.RedTests(out / WORKERS_DIR)), "lab-until-red")
     mask_credentials(config, source)
     scopes = {item.nodeid: scope_of(item, chosen.isolation) for item in items}
     config.stash[SESSION] = LabSession(

@@ -24,7 +24,14 @@ from lab.toolchain.trust import driver_note
 
 
 def describe_run(
-    source: GuestSource, out: Path, *, command: Sequence[str], root: Path, workers: int, named: Sequence[Sequence[str]] = ()
+    source: GuestSource,
+    out: Path,
+    *,
+    command: Sequence[str],
+    root: Path,
+    workers: int,
+    named: Sequence[Sequence[str]] = (),
+    repeat: int = 1,
 ) -> None:
     """Write the run's description, unless another worker, or ``lab run``, already has.
 
@@ -35,6 +42,7 @@ def describe_run(
         root: pytest's root folder.
         workers: How many workers there are.
         named: For each path that the user named, the names of the drivers that it means.
+        repeat: How often each test is run.
     """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".meta.lock"):
@@ -76,6 +84,7 @@ def describe_run(
             qemu=source.qemu,
             machine=machine_entry(manifest, source.accelerator, hardware) if hardware is not None else None,
             workers=workers,
+            repeat=repeat,
             drivers=drivers,
             driver_paths=[list(names) for names in named],
         )

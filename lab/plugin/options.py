@@ -22,6 +22,8 @@ PREPARED_FLAG = "--lab-prepared"
 UNITS_FLAG = "--lab-units"
 ON_FLAG = "--lab-on"
 ONLY_FLAG = "--lab-only"
+REPEAT_FLAG = "--lab-repeat"
+UNTIL_RED_FLAG = "--lab-until-red"
 
 
 class LabConfig(SessionSettings):
@@ -31,6 +33,8 @@ class LabConfig(SessionSettings):
         beside: Those of the lab file, where ``drivers`` come from elsewhere: ``drivers`` replace them or join them.
         on: Name of the guest that is up and that the run takes; empty for forks, or booted guests.
         only: Names of drivers: tests that use none of them are left out; empty for all tests.
+        repeat: How often each test is run, each time in a guest of its own.
+        until_red: A test that was red is not repeated any more.
         prepared: ``lab run`` has put the run's own drivers into ``out``.
         out: The folder of this run; None lets the run choose one under ``out_root``.
         out_root: The folder that gets one folder for each run.
@@ -42,6 +46,8 @@ class LabConfig(SessionSettings):
     beside: tuple[str, ...]
     on: str
     only: tuple[str, ...]
+    repeat: int = 1
+    until_red: bool = False
     prepared: bool
     out: Path | None
     out_root: Path
@@ -63,6 +69,17 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(ON_FLAG, dest="lab_on", default=None, metavar="NAME", help=help_on)
     help_only = "Only tests that use this driver; may be repeated"
     group.addoption(ONLY_FLAG, dest="lab_only", action="append", default=None, metavar="NAME", help=help_only)
+    group.addoption(
+        REPEAT_FLAG,
+        dest="lab_repeat",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="Run each test N times, each time in a fresh guest, and report its pass rate",
+    )
+    group.addoption(
+        UNTIL_RED_FLAG, dest="lab_until_red", action="store_true", help="Do not repeat a test any more that was red"
+    )
     group.addoption(PREPARED_FLAG, dest="lab_prepared", action="store_true", help=prepared)
     units = "Number of pieces of work, counted by `lab run`"
     group.addoption(UNITS_FLAG, dest="lab_units", type=int, default=0, help=units)
@@ -79,6 +96,12 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(name, key.pytest_help, type="linelist", default=[])
         else:
             parser.addini(name, key.pytest_help, default="")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a number, at least 1, not {text!r}")
+    return int(text)
 
 
 def _session_keys() -> list[Key]:
@@ -125,12 +148,18 @@ def read_options(config: pytest.Config) -> LabConfig:
 
 def _resolve(config: pytest.Config, settings: Settings) -> LabConfig:
     values = settings.values
+    repeat = config.getoption("lab_repeat")
+    if repeat > 1:
+        # Each run must be independent of the others.
+        values = values.model_copy(update={"isolation": "test"})
     out = config.getoption("lab_out") or config.getini("lab_out") or None
     return LabConfig(
         **{name: getattr(values, name) for name in SessionSettings.model_fields},
         beside=settings.beside,
         on=config.getoption("lab_on") or "",
         only=tuple(config.getoption("lab_only") or ()),
+        repeat=repeat,
+        until_red=config.getoption("lab_until_red"),
         prepared=config.getoption("lab_prepared"),
         out=_path(config, out),
         out_root=config.rootpath / values.out,

@@ -21,7 +21,7 @@ class Plan:
     """What is known of a test before its setup.
 
     Attributes:
-        nodeid: The test.
+        nodeid: The test, or a repetition of it, see :mod:`lab.plugin.repeat`.
         wishes: What its markers ask for.
         started: Wall clock in seconds.
         uses_guest: It asks for one of the lab's fixtures.

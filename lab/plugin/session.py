@@ -13,6 +13,7 @@ import pytest
 from lab.errors import LabError, SuiteError, TransportError
 from lab.gate.blame import hang_of, is_of_the_suite
 from lab.gate.findings import judge
+from lab.gate.repeats import RED
 from lab.gate.verdict import Decision
 from lab.host.locks import locks_dir
 from lab.lease.host_lock import HostLock
@@ -30,6 +31,7 @@ from lab.plugin.isolation import Isolation
 from lab.plugin.markers import Wishes, with_needs
 from lab.plugin.options import LabConfig
 from lab.plugin.phases import PhaseEnd, Plan
+from lab.plugin.repeat import RedTests, origin
 from lab.plugin.requirements import Requirements
 from lab.plugin.second_run import SecondRuns
 from lab.plugin.serving import Serving
@@ -39,7 +41,7 @@ from lab.prints.stream import first_fault
 from lab.report.entries import forks_entry, guest_entry
 from lab.report.junit import user_properties
 from lab.report.model import ForksEntry
-from lab.report.worker_files import ResultWriter
+from lab.report.worker_files import WORKERS_DIR, ResultWriter
 from lab.snapshot.fork_request import Forking
 
 #: Seconds that the guest's report of its crash may take to arrive.
@@ -84,6 +86,7 @@ class LabSession:
         self.imports = DriverImports(source)
         self._requirements = Requirements(source, self.imports, self._hashes)
         self._writer = ResultWriter(out, worker)
+        self._red = RedTests(out / WORKERS_DIR)
         with contextlib.suppress(LabError):  # no guest can be had, and each test will say why
             wishes = {nodeid: with_needs(wish, source.payload) for nodeid, wish in wishes.items()}
         self._isolation = Isolation(wishes, scopes or {})
@@ -109,7 +112,7 @@ class LabSession:
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Write down which tests the run has, and say which forks it will ask for."""
-        self._writer.collected(nodeids)
+        self._writer.collected(list(dict.fromkeys(map(origin, nodeids))))
         if self._forks is not None:
             served = [one for one in nodeids if one in self.users and not self._requirements.will_skip(self.wishes_of(one))]
             counts = self._isolation.forks(served, smp=self.source.manifest.machine.smp)
@@ -169,7 +172,7 @@ class LabSession:
         )
         run = self.run = TestRun(plan)
         lease = self.pool.current if plan.uses_guest else None
-        self._writer.begin(nodeid, started=plan.started, guest_id=lease.life.guest_id if lease else None)
+        self._writer.begin(origin(nodeid), started=plan.started, guest_id=lease.life.guest_id if lease else None)
         skip = self._requirements.check(wishes)
         if skip is not None:
             run.skip(skip)
@@ -299,6 +302,8 @@ class LabSession:
         self.second_runs.end(decision, run.processor)
         entry = run.entry(decision, self.worker, self.evidence.entries(run.gathered.evidence))
         self._writer.test(entry)
+        if self.config.until_red and decision.verdict in RED:
+            self._red.note(run.nodeid)
         report.user_properties += user_properties(entry, guest=self.guest_text, image_key=self._image_key, hashes=self._hashes)
         self.run = None
 

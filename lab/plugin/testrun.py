@@ -10,6 +10,7 @@ from lab.gate.verdict import Decision
 from lab.lease.lease import Lease
 from lab.plugin.markers import Wishes
 from lab.plugin.phases import Closing, Gathered, HandOver, Hang, PhaseEnd, Plan, Service, Skip
+from lab.plugin.repeat import number_of, origin
 from lab.prints.record import EventRecord, Record
 from lab.prints.stream import PrintStream
 from lab.prints.window import Window
@@ -182,7 +183,7 @@ class TestRun:
         skipped = (phase.skip_reason for phase in self._phases if phase.skip_reason)
         expected = (phase.xfail_reason for phase in reversed(self._phases) if phase.xfail_reason is not None)
         return Findings(
-            nodeid=self.nodeid,
+            nodeid=origin(self.nodeid),
             started=self.plan.started,
             drivers=self.wishes.drivers,
             marked=tuple(name for name in self.wishes.drivers if name not in self.wishes.brought),
@@ -226,7 +227,8 @@ class TestRun:
         window, saved = self.window, self._gathered.evidence
         events = [record for record in window.records if isinstance(record, EventRecord)] if window else []
         return TestEntry(
-            nodeid=self.nodeid,
+            nodeid=origin(self.nodeid),
+            repetition=number_of(self.nodeid),
             verdict=decision.verdict,
             reason=decision.reason,
             signature=decision.signature,

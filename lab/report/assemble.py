@@ -17,8 +17,9 @@ from lab.gate.outside import (
     never_started,
     not_collected,
 )
+from lab.gate.repeats import deciding, passes
 from lab.gate.verdict import Decision, Verdict
-from lab.report.model import Attempt, Fault, ForksEntry, GuestEntry, RunReport, TemplateEntry, TestEntry
+from lab.report.model import Attempt, Fault, ForksEntry, GuestEntry, RateEntry, RunReport, TemplateEntry, TestEntry
 from lab.report.runfiles import RunMeta
 from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.worker_files import read_workers
@@ -53,7 +54,7 @@ def assemble(
     guests = _last_guests(records.guests)
     # A test in whose middle the run was ended by will is not lost by its worker.
     by_will = interrupted or session.stopped_by == "exit"
-    tests = _merge([*records.tests, *([] if by_will else records.unfinished)])
+    tests = _merge([*records.tests, *([] if by_will else records.unfinished)], repeat=meta.repeat)
     for guest in guests:
         _apply_faults(tests, guest)
     seen = {test.nodeid for test in tests}
@@ -83,6 +84,7 @@ def assemble(
         qemu=meta.qemu,
         machine=meta.machine,
         workers=meta.workers,
+        repeat=meta.repeat,
         drivers=meta.drivers,
         totals=dict(totals),
         skipped_for=dict(sorted(missing.items())),
@@ -167,8 +169,11 @@ def _boot_entry(guest: GuestEntry, early: FaultVerdict[Fault]) -> TestEntry:
     )
 
 
-def _merge(entries: Iterable[TestEntry]) -> list[TestEntry]:
-    """One entry for each id: the last attempt decides, the earlier ones become its history."""
+def _merge(entries: Iterable[TestEntry], *, repeat: int) -> list[TestEntry]:
+    """One entry for each id: the last attempt decides, the earlier ones become its history.
+
+    Of a repeated test, the gate says which one decides; it is the last one of the history then.
+    """
     by_id: dict[str, dict[tuple[float, str], TestEntry]] = {}
     for entry in entries:
         # The same execution written twice (same worker, same start) is one attempt; the later line knows more.
@@ -176,13 +181,31 @@ def _merge(entries: Iterable[TestEntry]) -> list[TestEntry]:
     merged = []
     for found in by_id.values():
         attempts = [found[key] for key in sorted(found)]
+        if repeat > 1:
+            attempts.append(attempts.pop(deciding([attempt.verdict for attempt in attempts])))
         last = attempts[-1]
+        rate = _rate(attempts, repeat) if repeat > 1 else None
         if len(attempts) == 1:
-            merged.append(last)
+            merged.append(last.model_copy(update={"rate": rate}) if rate else last)
             continue
         history = [attempt for entry in attempts for attempt in (entry.history or [_attempt(entry, entry is last)])]
-        merged.append(last.model_copy(update={"history": history, "attempts": len(history)}))
+        merged.append(last.model_copy(update={"history": history, "attempts": len(history), "rate": rate}))
     return merged
+
+
+def _rate(attempts: Sequence[TestEntry], wanted: int) -> RateEntry | None:
+    failures = passes([attempt.verdict for attempt in attempts])
+    if failures is None:
+        return None
+    low, high = failures.interval()
+    return RateEntry(
+        wanted=wanted,
+        runs=failures.runs,
+        failed=failures.failed,
+        lost=sum(attempt.verdict == "infra" for attempt in attempts),
+        low=round(1 - high, 4),
+        high=round(1 - low, 4),
+    )
 
 
 def _attempt(entry: TestEntry, last: bool) -> Attempt:

@@ -109,6 +109,8 @@ def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) ->
     for nameless in suite.findall("testcase"):
         if not nameless.get("name"):
             suite.remove(nameless)  # pytest's record of a test that it was in the middle of
+    if report.repeat > 1:
+        _one_case_each(suite, report)
     cases = {(case.get("classname", ""), case.get("name", "")): case for case in suite.iter("testcase")}
     for entry in report.tests:
         case = cases.get(_address(entry.nodeid))
@@ -157,6 +159,31 @@ def _read(file: Path) -> tuple[ElementTree.Element, ElementTree.Element]:
         _LOG.info("junit.xml is written again: %s", said(error))
     root = ElementTree.Element("testsuites", {"name": "pytest tests"})
     return root, ElementTree.SubElement(root, "testsuite", {"name": "pytest"})
+
+
+def _one_case_each(suite: ElementTree.Element, report: RunReport) -> None:
+    """Of the runs of a repeated test, leave the one that decides its verdict, with the test's own name."""
+    for entry in report.tests:
+        group, name = _address(entry.nodeid)
+        runs = {
+            number: case
+            for case in suite.findall("testcase")
+            if case.get("classname") == group and (number := _run_number(case.get("name", ""), name))
+        }
+        for number, case in runs.items():
+            if number == entry.repetition:
+                case.set("name", name)
+            else:
+                suite.remove(case)
+
+
+def _run_number(found: str, name: str) -> int:
+    """Which run of a test a name (``test_x@2[parameters]``) stands for, from 1; 0 if it is another test's."""
+    begin, bracket, parameters = name.partition("[")
+    rest = found.removeprefix(f"{begin}@").removesuffix(bracket + parameters)
+    if found == f"{begin}@{rest}{bracket}{parameters}" and rest.isascii() and rest.isdigit():
+        return int(rest)
+    return int(found == name)
 
 
 def _address(nodeid: str) -> tuple[str, str]:

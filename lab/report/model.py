@@ -141,6 +141,17 @@ class Attempt(_Model):
     processor: ProcessorEntry | None = None
 
 
+class RateEntry(_Model):
+    """How often a repeated test passed."""
+
+    wanted: int = Field(description="how often it was to be run")
+    runs: int = Field(description="how often it was run and could be judged")
+    failed: int = Field(description="how many of these runs were red, or known failures")
+    lost: int = Field(description="runs in which the lab failed; they do not count")
+    low: float = Field(description="lower end of the 95% interval of Clopper and Pearson for the probability that it passes")
+    high: float = Field(description="upper end of it")
+
+
 class TestEntry(_Model):
     """One test of the run."""
 
@@ -158,7 +169,13 @@ class TestEntry(_Model):
     started: float = Field(description="host wall clock, seconds since the epoch")
     worker: str = Field(description="'gw0', …; 'master' without xdist")
     attempts: int = Field(default=1, ge=1)
-    history: list[Attempt] = Field(default_factory=list, description="every attempt in order, when there was more than one")
+    history: list[Attempt] = Field(
+        default_factory=list,
+        description="every attempt, when there was more than one; in order, but of a repeated test the one that decides is"
+        " last",
+    )
+    repetition: int = Field(default=1, description="which of the runs of --repeat decides the verdict, from 1")
+    rate: RateEntry | None = Field(default=None, description="of a repeated test; null if no run of it could be judged")
     guest_id: str | None = Field(default=None, description="the guest (boot) that served the test")
     missing_capability: str | None = None
     drivers: list[str] = Field(default_factory=list, description="names of the drivers that the test uses")
@@ -342,6 +359,7 @@ class RunReport(_Model):
     qemu: str = Field(description="QEMU's version")
     machine: MachineEntry | None = Field(default=None, description="null if guests do not come from an image")
     workers: int
+    repeat: int = Field(default=1, description="how often each test was run (--repeat)")
     drivers: list[DriverEntry]
     totals: dict[Verdict, int]
     skipped_for: dict[str, int] = Field(default_factory=dict, description="missing capability -> number of tests")

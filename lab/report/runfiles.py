@@ -30,6 +30,7 @@ class RunMeta(BaseModel):
     qemu: str
     machine: MachineEntry | None = None
     workers: int
+    repeat: int = 1
     drivers: list[DriverEntry] = Field(default_factory=list)
     driver_paths: list[list[str]] = Field(
         default_factory=list, description="for each path that the user named, the names of the drivers that it means"

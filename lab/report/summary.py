@@ -20,6 +20,7 @@ from lab.report.view import (
     driver_notes,
     headline,
     printable,
+    rate_words,
     second_runs,
     seconds,
     unchecked,
@@ -78,6 +79,8 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
             console.print(Text(f"{'':<8}{below}", style=style), soft_wrap=True)
     if len(red) > _MOST_LINES:
         console.print(Text(f"… and {len(red) - _MOST_LINES} more red tests; the report has all of them"), soft_wrap=True)
+    for rate in rate_lines(report):
+        console.print(Text(f"repeated {printable(rate)}", style="bright_black"), soft_wrap=True)
     for missing, count in report.skipped_for.items():
         noun = "test needs" if count == 1 else "tests need"
         console.print(
@@ -97,6 +100,20 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
         for sentence in sentences:
             console.print(Text(f"{word:<8} {printable(sentence)}", style="yellow"), soft_wrap=True)
     console.print(Text(_figures(report), style="bright_black"), soft_wrap=True)
+
+
+def rate_lines(report: RunReport) -> list[str]:
+    """The pass rates of a repeated run: each test that did not always pass, then all others together."""
+    rates = [(test, test.rate) for test in report.tests if test.rate is not None]
+    lines = [f"{_name(test)}: {rate_words(rate)}" for test, rate in rates if rate.failed or rate.lost][:_MOST_LINES]
+    always: dict[int, list[float]] = {}
+    for _, rate in rates:
+        if not rate.failed and not rate.lost:
+            always.setdefault(rate.runs, []).append(rate.low)
+    for runs, lows in sorted(always.items()):
+        noun = "test passed" if len(lows) == 1 else "tests passed"
+        lines.append(f"{len(lows)} {noun} all {runs} runs: a pass rate of at least {min(lows):.0%} (95%)")
+    return lines
 
 
 def _below(test: TestEntry, folder: Path | None) -> Iterator[tuple[str, str]]:
@@ -174,7 +191,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
 
 
 def _sentences(report: RunReport) -> list[str]:
-    return [*unchecked(report), *driver_notes(report), *second_runs(report)]
+    return [*rate_lines(report), *unchecked(report), *driver_notes(report), *second_runs(report)]
 
 
 def _first(words: list[str], room: int) -> str:
@@ -227,6 +244,8 @@ def _figures(report: RunReport) -> str:
 
 
 def _why(test: TestEntry) -> str:
+    if test.rate is not None:
+        return printable(test.reason)  # the rate has a line of its own
     again = f" (attempt {test.attempts})" if test.attempts > 1 else ""
     return printable(test.reason) + again
 

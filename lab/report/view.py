@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from lab.gate.verdict import Verdict
-from lab.report.model import Attempt, DriverEntry, GuestEntry, PrintEntry, RunReport, TestEntry
+from lab.report.model import Attempt, DriverEntry, GuestEntry, PrintEntry, RateEntry, RunReport, TestEntry
 
 #: Gravest first: how tests are ordered wherever red comes first.
 ORDER: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")
@@ -125,6 +125,16 @@ def second_runs(report: RunReport) -> list[str]:
     said = [f"{test.nodeid[:_LONGEST_NAME]} was {test.note}" for test in noted[:_SECOND_RUNS_SHOWN]]
     left = len(noted) - len(said)
     return [*said, f"{left} more tests were run again; the report has all of them"] if left else said
+
+
+def rate_words(rate: RateEntry) -> str:
+    """How often a repeated test passed: ``passed 17 of 20 runs, 85% (95% interval: 62% to 97%)``."""
+    if not rate.failed:
+        share = f"a pass rate of at least {rate.low:.0%}"
+    else:
+        share = f"{(rate.runs - rate.failed) / rate.runs:.0%} (95% interval: {rate.low:.0%} to {rate.high:.0%})"
+    lost = f"; the lab failed in {rate.lost} more" if rate.lost else ""
+    return f"passed {rate.runs - rate.failed} of {rate.runs} runs, {share}{lost}"
 
 
 def unchecked(report: RunReport) -> list[str]:

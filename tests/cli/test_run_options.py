@@ -155,3 +155,25 @@ def test_a_driver_is_read_and_built_before_an_image(suite: Suite, tmp_path: Path
     result = lab("run")
     assert "does not compile" in str(result.exception)
     assert order == []
+
+
+def test_repeats_are_passed_on(child: Callable[..., FakeChild]) -> None:
+    fake = child(ChildEnd(0), ["passed"])
+    assert lab("run", "--repeat", "5", "--until-red", "-k", "one", "suites").exit_code == 0
+    assert {"--lab-repeat=5", "--lab-until-red", "--dist=loadscope"} <= set(fake.argv)
+    assert "--lab-units=5" in fake.argv
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--until-red"], "--until-red needs --repeat N"),
+        (["--repeat", "2", "--watch"], "--repeat and --watch cannot be combined"),
+        (["--repeat", "2", "--on", "box"], "--repeat and --on cannot be combined"),
+        (["--repeat", "2", "--isolation", "module"], "--repeat and --isolation module cannot be combined"),
+    ],
+)
+def test_repeats_that_contradict_another_option_are_refused(arguments: list[str], said: str) -> None:
+    result = lab("run", *arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert said in str(result.exception)

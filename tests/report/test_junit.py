@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 from lab.gate.verdict import Verdict
 from lab.report.junit import attach_evidence, complete_junit, user_properties
@@ -181,3 +182,21 @@ def test_a_file_keeps_to_its_readers_limit(tmp_path: Path, run: RunReport) -> No
     tests = [entry_of(f"a.py::t{number}", "product", "x", details="y" * 2_000_000) for number in range(20)]
     completed(tmp_path, run, tests)
     assert (tmp_path / "junit.xml").stat().st_size < 30_000_000
+
+
+def test_a_repeated_test_has_one_case_that_of_the_run_that_decides(tmp_path: Path, run: RunReport) -> None:
+    names = ["test_x", "test_x@2", "test_x@3", "test_y[a]", "test_y@2[a]", "test_y@3[a]", "test_x2"]
+    cases = "".join(f'<testcase classname="suites.test_a" name="{name}" time="1"/>' for name in names)
+    (tmp_path / "junit.xml").write_text(f'<testsuites><testsuite name="p">{cases}</testsuite></testsuites>', encoding="utf-8")
+    common: dict[str, Any] = {"duration_s": 1.0, "started": 1.0, "worker": "gw0", "attempts": 3}
+    tests = [
+        TestEntry(nodeid="suites/test_a.py::test_x", verdict="product", reason="no", repetition=2, **common),
+        TestEntry(nodeid="suites/test_a.py::test_y[a]", verdict="passed", repetition=3, **common),
+        TestEntry(nodeid="suites/test_a.py::test_x2", verdict="passed", **common),
+    ]
+    complete_junit(tmp_path, run.model_copy(update={"tests": tests, "repeat": 3, "not_run": []}))
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    found = {case.get("name"): [child.tag for child in case] for case in suite}
+    assert found == {"test_x": ["failure"], "test_y[a]": [], "test_x2": []}
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from lab.gate.exitcode import meaning
 from lab.report.html import render_html
-from lab.report.model import EvidenceFile, Fault, RunReport
-from lab.report.summary import error_annotations, markdown, print_summary
+from lab.report.model import EvidenceFile, Fault, RateEntry, RunReport
+from lab.report.summary import error_annotations, markdown, print_summary, rate_lines
 from lab.report.view import headline
 from tests.report.test_html import HOSTILE, hostile_run
 
@@ -227,3 +227,18 @@ def test_second_runs_are_reported_with_their_figures(run: RunReport) -> None:
     assert shown(told).count("was run again in a fresh guest") == 10
     assert "was run again in a fresh guest" in markdown(told)
     assert "run again" not in shown(run)
+
+
+def test_a_repeated_run_has_its_rates(run: RunReport) -> None:
+    def rated(failed: int, lost: int = 0) -> RateEntry:
+        return RateEntry(wanted=20, runs=20, failed=failed, lost=lost, low=0.62, high=0.97)
+
+    one, other, third, fourth = (test.model_copy() for test in run.tests[:4])
+    one.rate, other.rate, third.rate, fourth.rate = rated(3), rated(0), rated(0), rated(0, lost=1)
+    lines = rate_lines(run.model_copy(update={"tests": [one, other, third, fourth]}))
+    assert lines == [
+        f"{one.nodeid}: passed 17 of 20 runs, 85% (95% interval: 62% to 97%)",
+        f"{fourth.nodeid}: passed 20 of 20 runs, a pass rate of at least 62%; the lab failed in 1 more",
+        "2 tests passed all 20 runs: a pass rate of at least 62% (95%)",
+    ]
+    assert rate_lines(run) == []
