@@ -49,5 +49,5 @@ def why_refused(argument: str) -> str:
     """
     if not argument.startswith("-"):
         return ""
-    # QEMU takes --name for -name.
+    # QEMU accepts --name for -name.
     return _WHY.get(argument[2:] if argument.startswith("--") else argument[1:], "")

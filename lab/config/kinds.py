@@ -1,6 +1,6 @@
 """Kinds that settings choose by name. The lab's own are listed here; packages add more by entry points: docs/extending.md.
 
-What stands here are names of modules, which are imported when a kind is used.
+The entries are names of modules, which are imported when a kind is used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MEDIA = "media"
 
 
 class _CopiesFiles(Protocol):
-    """What the settings need of a transport."""
+    """The part of a transport that the settings need."""
 
     @property
     def files_by(self) -> str:
@@ -65,7 +65,7 @@ class OneOf:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """See pydantic: the names that there are when the schema is made."""
+        """See pydantic: the names that exist when the schema is made."""
         return {**handler(schema), "enum": list(self.names())}
 
     def _check(self, value: str) -> str:

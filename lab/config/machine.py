@@ -121,7 +121,7 @@ class AddedDevice(BaseModel):
 
 
 class AddedDisk(_Model):
-    """A disk made of a file of the user's, which no guest writes to unless that is asked for."""
+    """A disk from a file of the user. Guests write to it only if that is asked for."""
 
     file: str = Field(min_length=1, description="the disk's file; relative to the lab file's folder")
     access: Access = Field(

@@ -35,7 +35,7 @@ CrashDump = Literal["auto", "always", "never"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-#: The image that needs nothing from the user: `lab setup` builds it, and runs take it that name no other.
+#: The image that needs nothing from the user: `lab setup` builds it, and it is the default of runs.
 DEFAULT_IMAGE = "wine"
 
 
@@ -56,7 +56,7 @@ class KnownIssue(_Model):
 
 
 class SessionSettings(_Model):
-    """What holds in every session of pytest that uses the lab; the value of the ``lab_config`` fixture has them all."""
+    """Settings of every pytest session that uses the lab; all of them are in the value of the ``lab_config`` fixture."""
 
     image: Annotated[
         str,
@@ -92,7 +92,7 @@ class SessionSettings(_Model):
             pytest=PytestOption("How commands reach the guest"),
             command=CommandOption(
                 ("run", "up", "fork", "snapshot"),
-                # Those of packages are not in the help: looking for them takes time, at every start of the command.
+                # Kinds of packages are not in the help: every start of the command would need the time to find them.
                 f"How commands reach the guest: {', '.join(TRANSPORTS.builtin)}, or the name of an installed transport",
             ),
         ),

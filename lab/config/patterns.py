@@ -1,4 +1,4 @@
-"""Regular expressions in files that people write: checked where they are read, told with what is wrong with them."""
+"""Regular expressions in users' files: checked when they are read, with an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _checked(text: str) -> str:
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is not a regular expression ({error})") from None
     if compiled.match(""):
-        # Such a one is found at the beginning of everything: no print would be the driver's any more.
+        # Such a pattern matches every print, so that no print would be the driver's.
         raise ValueError("matches every text, also an empty one")
     return text
 

@@ -1,4 +1,4 @@
-"""The user's project: the folder that holds the lab file, the drivers and the suites of whoever runs the lab."""
+"""The user's project: the folder with the user's lab file, drivers and suites."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def find_lab_file(start: Path) -> Path | None:
     for folder in _upward(start):
         if (folder / DEFAULT_FILE).is_file():
             return folder / DEFAULT_FILE
-        # A file, too: of a worktree or a submodule. What lies above it belongs to another project.
+        # It may be a file, in a worktree or a submodule. Folders above it belong to another project.
         if (folder / _REPOSITORY).exists():
             return None
     return None
 
 
 def user_project(file: Path | None = None, *, cwd: Path | None = None) -> Path:
-    """The folder of the user's project: that of the nearest lab file, else that of the repository, else where we are.
+    """The folder of the user's project: that of the nearest lab file, else that of the repository, else the current folder.
 
     Args:
         file: The lab file in force, from whose folder the search starts.

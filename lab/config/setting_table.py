@@ -26,7 +26,7 @@ class PytestOption:
     Attributes:
         help: Its text; empty: the description of the key.
         flag: Empty: ``--lab-`` and the key, with hyphens.
-        parse: Makes a value of a text; raises a ValueError that says what the text must be.
+        parse: Converts a text to a value; raises a ValueError that says what the text must be.
     """
 
     help: str = ""
@@ -175,7 +175,7 @@ def _key(name: str, field: FieldInfo) -> Key:
 
 
 def written(value: Any) -> str:
-    """A value as it stands on a command line."""
+    """A value as a word of a command line."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -183,7 +183,7 @@ def seconds(text: str) -> float:
     """A number of seconds.
 
     Raises:
-        ValueError: It is none, or not above 0.
+        ValueError: It is not a number, or not above 0.
     """
     try:
         value = float(text)

@@ -1,4 +1,4 @@
-"""What holds for one run: the command line wins over the environment, that over the lab file, that over the defaults."""
+"""The settings of one run: the command line takes precedence over the environment, then the lab file, then the defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words of a command line are to pytest, as it says itself in answer to a question of ``lab run``."""
+"""What the arguments of a command line mean to pytest: its own answer to a request of ``lab run``."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-#: The environment variable with the question: a JSON object with ``words``, the file for the ``answer``, and the ``unit`` of
-#: work by which tests go to ``workers`` (see :mod:`lab.plugin.units`), or null to have them not counted.
+#: The environment variable with the request: a JSON object with ``words``, the file for the ``answer``, and the ``unit`` of
+#: work by which tests go to ``workers`` (see :mod:`lab.plugin.units`), or null if they are not to be counted.
 QUESTION = "LAB_PYTEST_QUESTION"
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What is known of a command line.
+    """What is known about a command line.
 
     Attributes:
         suites: The paths and node ids among the words, in their order.
         packages: They are names of packages (``--pyargs``).
         shows: pytest is asked to show something, and not to run tests.
         terminal: pytest will talk to the user (a debugger).
-        units: How many pieces of work the collected tests are; None where nobody has counted them.
+        units: How many pieces of work the collected tests are; None if they were not counted.
     """
 
     suites: tuple[str, ...] = ()
@@ -31,12 +31,12 @@ class Words:
 
 
 def write_answer(file: Path, words: Words) -> None:
-    """Write down what there is to say."""
+    """Write the answer."""
     file.write_text(json.dumps(asdict(words)), encoding="utf-8")
 
 
 def read_answer(file: Path) -> Words | None:
-    """Read it; None when pytest did not come to it."""
+    """Read the answer; None if pytest wrote none."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

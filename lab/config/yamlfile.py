@@ -33,8 +33,7 @@ class YamlDocument:
         file: The file as errors name it.
         data: The top-level mapping; empty for an empty file.
         lines: Key path -> 1-based line.
-        misread: Key path -> a number as it is written, where YAML takes another one than most readers: times, and octal
-            numbers.
+        misread: Key path -> a number as it is written, where YAML reads another one than most people: times, and octal numbers.
     """
 
     file: str
@@ -48,7 +47,7 @@ class YamlDocument:
         return self.lines.get(known, 0)
 
     def known_part(self, path: Sequence[str | int]) -> KeyPath:
-        """The longest beginning of ``path`` that stands in the file."""
+        """The longest beginning of ``path`` that is in the file."""
         parts = tuple(path)
         while parts and parts not in self.lines:
             parts = parts[:-1]
@@ -91,7 +90,7 @@ def read_yaml(path: Path) -> YamlDocument:
     """Read a YAML file whose top level is a mapping.
 
     Raises:
-        ConfigError: The file cannot be read, is no YAML, has a key twice, or is no mapping; with its line.
+        ConfigError: The file cannot be read, is not YAML, has a key twice, or is not a mapping; with its line.
     """
     name, text = str(path), read_text(path)
     try:
@@ -109,7 +108,7 @@ def read_yaml(path: Path) -> YamlDocument:
     except yaml.YAMLError as error:
         raise ConfigError(f"this is not valid YAML: {error}", file=name) from None
     except ValueError as error:
-        # YAML's own types: 2026-13-01 looks like a date, and is none.
+        # YAML's own types: 2026-13-01 looks like a date, but is not one.
         bad, line = _bad_scalar(node)
         raise ConfigError(f"has a value that cannot be read: {error}", file=name, key=dotted(bad), line=line) from None
     if not isinstance(data, dict):
@@ -130,7 +129,7 @@ def validate(document: YamlDocument, model: type[_Model]) -> _Model:
 
 
 def config_error(document: YamlDocument, error: ValidationError, model: type[BaseModel]) -> ConfigError:
-    """Say in one ConfigError what pydantic found, in the order of the file."""
+    """One ConfigError for all that pydantic found, in the order of the file."""
     found: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         location = tuple(details["loc"])
@@ -146,7 +145,7 @@ def config_error(document: YamlDocument, error: ValidationError, model: type[Bas
 
 
 def plain_words(error: ValidationError, model: type[BaseModel]) -> str:
-    """What is wrong with a single value, without saying where it stands."""
+    """What is wrong with a single value, without its place."""
     return _words(error.errors(include_url=False), model)[0]
 
 
@@ -175,7 +174,7 @@ def _words(details: Sequence[ErrorDetails], model: type[BaseModel]) -> tuple[str
 
 
 def _field_names(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """The keys that may stand at ``path``: follows the models inside of lists and plain fields."""
+    """The keys that are allowed at ``path``: follows the models inside of lists and plain fields."""
     current = model
     for part in path:
         if isinstance(part, int):
@@ -225,10 +224,10 @@ def _walk(
     file: str,
     above: tuple[yaml.Node, ...] = (),
 ) -> None:
-    """Note the line of every key below ``node``, and numbers that are easily misread.
+    """Record the line of every key below ``node``, and numbers that are easily misread.
 
     Raises:
-        ConfigError: A key stands twice, or is no text; or an alias is one of what it stands in.
+        ConfigError: A key occurs twice, or is not text; or an alias refers to a node that contains it.
     """
     if any(node is other for other in above):
         raise ConfigError("a YAML alias refers to itself", file=file, key=dotted(path), line=lines.get(path, 0))
@@ -247,7 +246,7 @@ def _walk(
                     hint="remove one of them",
                 )
             if isinstance(key, yaml.ScalarNode) and key.tag not in _TEXT:
-                # On and Yes are both the key True then, and the first one is lost.
+                # On and Yes both become the key True, and the first one would be lost.
                 said = f"is not a text as a key: YAML reads {key.tag.rpartition(':')[2]}"
                 raise ConfigError(said, file=file, key=dotted(here), line=line, hint=f"quote it: '{name}'")
             seen[name] = line

@@ -1,7 +1,7 @@
-"""Guests that a person keeps: one small file for each in the state folder, and the way back to them.
+"""Detached guests: one small file for each in the state folder, and the connection to them.
 
-The files hold no secrets (credentials stay in the image's folder), and are the user's own all the same: who can write
-them chooses which process ``lab down`` ends.
+The files hold no secrets (credentials stay in the image's folder), but only the user may write them: they decide which process
+``lab down`` ends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lab.vm.protocol import Machine
 
 _LOG = logging.getLogger(__name__)
 
-#: Start times of one process read twice differ by rounding at most.
+#: The start time of a process, read twice, differs by rounding at most.
 _SAME_START_S = 1.0
 _END_S = 15.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}\Z")
@@ -42,7 +42,7 @@ class DetachedGuest:
     """A running guest that outlives the command which booted it.
 
     Attributes:
-        name: What a person calls it.
+        name: Its name for users.
         guest: The image's one-line description.
         image_dir: Folder of its image, where its credentials are.
         run_dir: Its overlay, sockets and logs.
@@ -91,7 +91,7 @@ class DetachedGuests:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def all(self) -> list[DetachedGuest]:
-        """The running ones by name; files of those that are gone are removed."""
+        """The running ones by name; files of those that have ended are removed."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
             guest = self._read(path)
@@ -124,7 +124,7 @@ class DetachedGuests:
         """The name for a new guest: the one wanted, if it is free, or the first free one made of ``base``.
 
         Raises:
-            ConfigError: The name is taken, or is no name.
+            ConfigError: The name is taken, or not valid.
         """
         taken = {guest.name for guest in self.all()}
         if wanted is not None:
@@ -191,7 +191,7 @@ def describe(
     """Describe the running VM of a detached guest for the register; see :class:`DetachedGuest`.
 
     Raises:
-        GuestExited: It runs no more.
+        GuestExited: It has ended.
     """
     started = process_start(machine.pid)
     if started is None:
@@ -224,10 +224,10 @@ def open_detached(guest: DetachedGuest, transport: TransportName | None = None) 
 
 
 def access_detached(guest: DetachedGuest, transport: TransportName) -> GuestAccess:
-    """What a transport is given to reach a detached guest; raises as :func:`open_detached`."""
+    """The input of a transport to reach a detached guest; raises as :func:`open_detached`."""
     manifest = read_manifest(guest.image_dir)
     credentials = read_credentials(guest.image_dir)
-    # A VM that is never started here: it has the ports of the one that runs.
+    # A VM object that is never started: it only has the ports of the running one.
     machine = VirtualMachine(machine_spec(manifest, guest.image_dir, name=guest.name, accelerator="tcg"), guest.run_dir)
     machine.ports = guest.ports
     return access(transport, manifest, credentials, machine)

@@ -23,12 +23,12 @@ _LONGEST = 100
 def gdb_stub(guest: DetachedGuest) -> Iterator[str]:
     """Let a guest's VM listen for gdb; yields the argument of gdb's ``target remote``.
 
-    Whoever connects stops the VM. Behind the block nobody can connect any more, and the VM runs: gdb may have been
-    killed while it stood still. The monitor is let go meanwhile.
+    A connection stops the VM. After the block no connection is possible, and the VM runs, even if gdb was killed while it was
+    stopped. The monitor is closed meanwhile.
 
     Raises:
-        ConfigError: A debugger is at it already.
-        GuestExited: The guest is gone.
+        ConfigError: A debugger is connected already.
+        GuestExited: The guest has ended.
         TransportError: Its monitor does not answer.
     """
     path = guest.run_dir / SOCKET
@@ -67,7 +67,7 @@ def _attached(guest: DetachedGuest) -> Iterator[VirtualMachine]:
 
 
 def _state(machine: VirtualMachine) -> str:
-    """What QEMU says of the stub's device; empty while there is none."""
+    """QEMU's description of the stub's device; empty while there is none."""
     devices = {str(device["label"]): str(device["filename"]) for device in machine.qmp.execute("query-chardev")}
     return devices.get(_LABEL, "")
 

@@ -23,9 +23,9 @@ _MACHINE = "turn"
 class HostLock:
     """A shared and an exclusive lock between all workers on this host.
 
-    A worker that wants to be alone lets the others of its own run go on: to stop them in the middle of a run would leave all
-    but one core idle twice, while they end their tests and while the one runs. A run ends, so each worker gets the lock.
-    Other runs need not end: there, the waiting worker holds a gate, and they begin no further test.
+    A worker that wants the host alone lets the others of its own run continue: to stop them in the middle of a run would leave
+    all but one core idle twice, while they end their tests and while the one runs. A run ends, so each worker gets the lock.
+    Other runs may not end soon: for those, the waiting worker holds a gate, and they begin no further test.
 
     The locks are always taken in one order (run, gate, host) and the kernel releases them when a process dies, so there is no
     deadlock, and a killed worker blocks no other.

@@ -42,7 +42,7 @@ class ImageSource:
     Attributes:
         image_dir: Folder of the image.
         manifest: Its manifest.
-        payload: What every guest gets copied in.
+        payload: The files that are copied into every guest.
         accelerator: One that works.
         qemu: QEMU's version.
         transport: How commands reach the guests.
@@ -53,9 +53,9 @@ class ImageSource:
         kept: The register of detached guests.
         debug: Whether guests are booted with their kernel debugger.
         hardware: What a lab file adds to the guests' VM.
-        detached: Guests live on when this process ends, unless they are ended.
+        detached: Guests survive the end of this process, unless they are ended.
         progress: Called with what a boot waits for.
-        forks: Where this process's forks come from; see :func:`with_forks`.
+        forks: Makes this process's forks; see :func:`with_forks`.
         no_forks: Why there are none although they were asked for; for the report.
     """
 
@@ -118,7 +118,7 @@ class ImageSource:
         folder.remove()
 
     def register(self, live: LiveGuest) -> LiveGuest:
-        """Make a guest that may outlive this process known to `lab ps` and `lab down` at once, not first at its end."""
+        """Register a guest that may outlive this process at once, so that `lab ps` and `lab down` find it."""
         if self.detached:
             try:
                 self._register(live)
@@ -224,8 +224,8 @@ def make_forks(
         store: Where templates are.
         runs_dir: Where run folders are made.
         boot_timeout: Seconds until a guest that becomes a template must answer; None for the image's own figure.
-        on_close: Given a run folder and whether its guest was kept, when a fork is closed.
-        on_ready: Given each fork that answers.
+        on_close: Called with a run folder and whether its guest was kept, when a fork is closed.
+        on_ready: Called with each fork that answers.
         progress: Called with what is done and waited for.
         steps: What is done to a fork's VM and guest.
 

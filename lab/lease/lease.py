@@ -10,28 +10,28 @@ from lab.prints.window import PrintLedger
 
 
 class Rank(enum.IntEnum):
-    """How much a reason to replace a guest explains.
+    """How well a reason explains that a guest is replaced.
 
-    A test that runs into a crash first sees a connection that breaks, and condemns the guest for that. When its window is
+    A test whose guest crashes first sees a broken connection, and condemns the guest for that. When its window is
     closed, the guest's own account of its end arrives. The report must name the end and not the broken connection.
     """
 
-    #: Something did not work as it should; the cause may still come to light.
+    #: Something did not work as it should; the cause may still be found.
     SYMPTOM = 1
     #: The guest or its VM ended. This explains all symptoms.
     END = 2
 
 
 class Lease:
-    """A guest at work.
+    """A guest in use by a worker.
 
-    Its state changes by its own methods only; everything else is read.
+    Its state changes by its own methods only; other modules only read it.
 
     Args:
         guest: The guest.
         ledger: Assigns its prints.
         life: For the report.
-        scope: What it was taken for, as the isolation has it; a fork serves nothing else.
+        scope: What it was taken for, by the isolation; a fork is used for nothing else.
 
     Attributes:
         guest: As above.
@@ -78,7 +78,7 @@ class Lease:
     def condemn(self, reason: str, rank: Rank = Rank.SYMPTOM) -> None:
         """Have the guest replaced before the next test. A reason of higher rank takes the place of one of lower rank.
 
-        Of reasons of the same rank the first one stays: what follows it is mostly its consequence.
+        Of reasons of the same rank the first one stays: later ones are mostly its consequences.
 
         Args:
             reason: Why, in one line; it becomes the end of the guest's life in the report.

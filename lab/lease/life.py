@@ -1,4 +1,4 @@
-"""The life of one guest of a run, as the report has it: when it was ready, how it got its files, and why it ended."""
+"""The life of one guest of a run, for the report: when it was ready, how it got its files, and why it ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPLACED = "replaced: "
 class GuestLife:
     """What a report says about one guest; see :class:`lab.report.model.GuestEntry`. Times are host seconds.
 
-    It grows while the guest is got ready, and is written by its methods and by the pool that starts the guest.
+    Its methods and the pool fill it while the guest starts.
     """
 
     guest_id: str
@@ -54,12 +54,12 @@ class GuestLife:
             self.load_s = seconds
 
     def end(self, reason: str, prints: Attribution | None = None, *, kept_as: str = "") -> None:
-        """Record why it ended, where its prints went, and the name under which it runs on.
+        """Record why it ended, the result of its prints, and its name if it continues to run.
 
         Args:
-            reason: Why the run has no more use for it.
-            prints: What became of its prints; None where it never had any.
-            kept_as: Its name for ``lab shell`` where it was left running.
+            reason: Why the run does not use it any more.
+            prints: The result of its prints; None if it never had any.
+            kept_as: Its name for ``lab shell`` if it was left running.
         """
         self.ended = reason
         if kept_as:

@@ -1,7 +1,7 @@
 """Slots for guests: workers wait, without a deadline, when the host has as many guests as it can run.
 
 The slots belong to the host and serve all runs on it. A guest takes its share: one of six if the host can run six of
-its kind, half of them where it carries two. A share is a number of bytes of one lock file, which may lie anywhere in it.
+its kind, half of them if it can run two. A share is a number of bytes of one lock file, which may be anywhere in it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from lab.lease.protocol import GuestSource
 from lab.lease.waiting import Patience
 
 _POLL_S = 0.02
-#: The whole host: the least common multiple of 1 to 10, so that small numbers of guests share it without a rest.
+#: The whole host: the least common multiple of 1 to 10, so that small numbers of guests divide it evenly.
 _WHOLE = 2520
 _FILE = "guests"
 _GATE = "guests.gate"
 
 
 class Slots:
-    """One place of a worker; the kernel frees it when its holder dies.
+    """One slot of a worker; the kernel frees it when its holder dies.
 
     Fair: the first that waits holds the gate, and all others wait for the gate.
 
@@ -42,7 +42,7 @@ class Slots:
         self._patience = patience or Patience()
 
     def take(self) -> None:
-        """Take a place, unless this worker has one; waits as long as that takes."""
+        """Take a slot, unless this worker has one; waits as long as that takes."""
         if self._fd >= 0:
             return
         where = f"a slot for its guest: other runs on this host have all slots (fuser -v {self._folder}/* shows which)"
@@ -56,7 +56,7 @@ class Slots:
             fd = open_lock(self._folder, _FILE)
             try:
                 while not self._try(fd):
-                    # No deadline: a holder ends, or dies, and the kernel frees its place.
+                    # No deadline: every holder ends or dies, and the kernel frees its slot.
                     time.sleep(_POLL_S)
             except BaseException:
                 os.close(fd)
@@ -66,13 +66,13 @@ class Slots:
             os.close(gate)
 
     def give_back(self) -> None:
-        """Let others have the place. Safe to call twice."""
+        """Free the slot. Safe to call twice."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _try(self, fd: int) -> bool:
-        """Lock a share, if so much is free; no other worker takes any meanwhile, because this one has the gate."""
+        """Lock a share, if enough is free. No other worker locks one meanwhile, because this one has the gate."""
         left = self._share
         found = []
         for start, length in free_ranges(fd, 0, _WHOLE):

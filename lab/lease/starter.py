@@ -1,4 +1,4 @@
-"""Gets the guests of one worker ready: a fork of a template where there is one, else a booted guest, each in two tries."""
+"""Starts the guests of one worker: a fork of a template if there is one, else a booted guest, each in two tries."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, TransportError, Gue
 
 
 class GuestStarter:
-    """Starts guests, and remembers when none can be had.
+    """Starts guests, and remembers when none can be started.
 
     Args:
-        source: Where they come from.
+        source: Boots them.
         worker: ``gw0``, …; part of the guests' names.
-        forks: Where forks come from; None boots every guest.
+        forks: Makes forks; None boots every guest.
         on_change: Called whenever more is known about a guest.
         boots: How often a boot is tried before its error is raised. After that none is tried any more.
         mark_timeout: Seconds that a marker in the prints may take.
@@ -88,7 +88,7 @@ class GuestStarter:
             scope: What it is for, by the isolation.
 
         Raises:
-            GuestError: No guest could be had, now or earlier in this run.
+            GuestError: No guest could be started, now or earlier in this run.
         """
         if isinstance(self._broken, ConfigError):
             raise self._broken.anew()
@@ -105,7 +105,7 @@ class GuestStarter:
             except LabError as error:
                 self.failed_boots += 1
                 if left <= 0 or not isinstance(error, _WORTH_A_RETRY):
-                    # The same would cost every test of the run the same minutes.
+                    # Otherwise every test of the run would wait for the same failure.
                     self._broken = error
                     raise
 

@@ -1,4 +1,4 @@
-"""Says on the terminal and in the log what a run waits for, once that takes long: a run that says nothing looks stuck."""
+"""Reports on the terminal and in the log what a run waits for, if that takes long: a silent run looks stuck."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _LOG = logging.getLogger(__name__)
-#: Places change hands within a second or two; what takes longer is worth a line.
+#: Slots become free within a second or two; a longer wait is reported.
 AFTER_S = 5.0
 
 
@@ -20,14 +20,14 @@ class Timer(Protocol):
     daemon: bool
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start the timer."""
 
     def cancel(self) -> None:
-        """Do nothing at the end; no harm when it has come."""
+        """Cancel the timer; harmless after its end."""
 
 
 class Patience:
-    """Watches over waits that have no deadline.
+    """Reports long waits without a deadline.
 
     Args:
         say: Shows a line to people; called from a thread of its own.

@@ -65,12 +65,12 @@ def boot_guest(
         timeout: Seconds until it must answer; None for the image's own figure.
         encoding: Encoding of its drivers' prints; None for the image's own.
         debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
-        files_by: How files are to get in.
-        medium: Files that lie in its CD drive from the start, where it has one: path with ``/`` → file of the host.
-        detached: It is to live on when this process ends. Whoever asks for that calls the VM's ``detach``, once the
-            guest is registered: until then the VM ends with this process, so that no unregistered VM is left.
+        files_by: How files are copied in.
+        medium: Files in its CD drive from the start, if it has one: path with ``/`` → file of the host.
+        detached: It is to survive the end of this process. The caller must call the VM's ``detach`` once the guest is
+            registered: until then the VM ends with this process, so that no unregistered VM is left.
         memory: Its RAM, for a guest whose snapshot will be taken.
-        hardware: What its VM has beside what the image asks for.
+        hardware: What its VM has in addition to that of the image.
         progress: Gets a line for each step.
         on_close: Called when the guest is closed, with whether it was kept.
 
@@ -132,7 +132,7 @@ def boot_guest(
 
 
 def cd_drive(machine: protocol.Machine, manifest: ImageManifest) -> CdCopy | None:
-    """The way into a guest by its CD drive; None where its VM has none."""
+    """Copies files through the guest's CD drive; None if its VM has none."""
     return CdCopy(lambda: machine.qmp, machine.run_dir, tools_dir=manifest.tools_dir) if machine.spec.cds else None
 
 

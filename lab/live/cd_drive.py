@@ -1,4 +1,4 @@
-"""Files into a guest by its CD drive: an ISO made of them, put into the drive, and in the guest copied to where they belong."""
+"""Files into a guest by its CD drive: an ISO of them is inserted, and the guest copies them to their paths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CdCopy:
 
     Args:
         qmp: The VM's monitor.
-        folder: Gets the ISOs; the VM's run folder, because a medium must exist for as long as it lies in the drive.
+        folder: Gets the ISOs; the VM's run folder, because a medium must exist as long as it is in the drive.
         tools_dir: Guest folder that holds ``labfile.exe``.
         wait_s: Seconds until the guest must see a medium. The free guest takes half of one, Windows a few.
     """
@@ -37,13 +37,13 @@ class CdCopy:
 
     @property
     def medium(self) -> Medium | None:
-        """What was put into the drive; None before that, and when it was taken out."""
+        """The medium in the drive; None before the first, and after an eject."""
         return self._medium
 
     def insert(self, files: Mapping[str, Path]) -> Medium:
-        """Put files on a medium and this into the drive, also before the guest has booted; nothing of the guest is used.
+        """Write files to a medium and insert it, also before the guest has booted; that needs no answer of the guest.
 
-        When the drive holds just these files already, nothing happens.
+        If the drive has exactly these files already, nothing happens.
 
         Args:
             files: Path on the medium, with ``/`` → file of the host.
@@ -97,7 +97,7 @@ class CdCopy:
         in_guest.fetch(transport, medium.marker, wanted, target, tools_dir=self._tools_dir, wait_s=wait, timeout=timeout)
 
     def eject(self) -> None:
-        """Take the medium out, so that nothing of the host's files is in the drive; an empty drive is fine."""
+        """Eject the medium, so that no file of the host is in the drive; an empty drive is fine."""
         eject_medium(self._qmp())
         medium, self._medium = self._medium, None
         if medium is not None:

@@ -1,8 +1,8 @@
 """The drivers that a command puts into its guests: chosen by users, checked early, built once the image is known.
 
-No other module makes packages of drivers for guests. It belongs to this package: what is built depends on the guest (its
-image names the processor, and is itself perhaps to be built first), which lab.toolchain below does not know; and who starts
-guests, from `lab run` to a worker of pytest, is above.
+No other module makes packages of drivers for guests. It belongs to this package: builds depend on the guest (its image names
+the processor, and may have to be built first), which lab.toolchain below does not know; the code that starts guests, from `lab
+run` to a worker of pytest, is above.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.toolchain.compile import Arch
 from lab.toolchain.known import known_components
 from lab.toolchain.select import DriverPackage, named_drivers, read_packages, resolve_drivers
 
-#: Below the copies of a run: of drivers that no option and no lab file names, but a marker does.
+#: Subfolder for copies of drivers that only a marker names.
 _MARKED = "marked"
 #: What most images have. Whether a driver compiles rarely depends on it.
 _USUAL: Arch = "x64"
@@ -115,7 +115,7 @@ class ChosenDrivers:
         progress: Callable[[str], None] | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> tuple[DriverPackage, ...]:
-        """Build the drivers, and copy them and all that they bring along.
+        """Build the drivers, and copy them and all files that their manifests list.
 
         Args:
             arch: Processor of the guests.
@@ -139,7 +139,7 @@ class ChosenDrivers:
         )
 
     def take_once(self, arch: Arch, *, into: Path, marked: Collection[str] = ()) -> tuple[DriverPackage, ...]:
-        """The copies of a run that several processes share: those that are there, or made now by the first process.
+        """The copies of a run that several processes share: existing ones, or made now by the first process.
 
         `lab run` makes them before it starts pytest.
 

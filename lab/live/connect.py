@@ -30,7 +30,7 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
 
 
 def access(name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: Machine) -> GuestAccess:
-    """What a transport is given; see :func:`connect`."""
+    """The input of a transport; see :func:`connect`."""
     offer = manifest.transports.get(name)
     if offer is None:
         offered = " or ".join(manifest.transports)

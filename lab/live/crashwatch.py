@@ -1,7 +1,7 @@
 """Notices at once that a guest has crashed, saves the evidence, and ends the VM so that no command waits for it.
 
-A guest whose kernel has stopped answers nothing: a command that is on its way would only fail at its own deadline, and by
-then a Windows may have written its dump and restarted, with nothing left to look at from outside.
+A guest whose kernel has stopped answers nothing: a pending command would only fail at its own deadline, and by then Windows may
+have written its dump and restarted, so that nothing can be examined from outside.
 """
 
 from __future__ import annotations
@@ -61,22 +61,22 @@ class CrashWatch:
         self.crash: Crash | None = None
 
     def start(self) -> None:
-        """Begin to watch; returns at once."""
+        """Start watching; returns at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching; waits for a collection that is going on."""
+        """Stop watching; waits for a running collection."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def pause(self) -> None:
-        """Let the lab do to the guest what looks like a crash; :meth:`check` finds nothing any more."""
+        """Stop looking, because the lab will do something that looks like a crash; :meth:`check` finds nothing any more."""
         with self._lock:
             self._stopping.set()
 
     def check(self) -> Crash | None:
-        """Look now; waits for a collection that is going on. From any thread.
+        """Look now; waits for a running collection. From any thread.
 
         Returns:
             The crash, its evidence saved; None when there is none.

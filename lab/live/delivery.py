@@ -41,7 +41,7 @@ class Delivery:
     """Brings files into one guest. Used by one thread at a time, the one that uses the guest's transport.
 
     Args:
-        wanted: The way to take.
+        wanted: The way to use.
         transport: The guest's open transport; the way that always works.
         open_transport: Opens another one by name.
         media: The guest's CD drive; None where the image offers none.
@@ -69,12 +69,12 @@ class Delivery:
         Args:
             source: File or folder of the host.
             target: Windows path of the copy itself, for example ``C:\lab\sync.sys``; parents are made.
-            update: Ask the guest first what it has, and copy only what it has not.
+            update: Ask the guest first for its files, and copy only those that differ.
             timeout: Seconds for each way that is tried.
 
         Raises:
             ConfigError: ``source`` does not exist.
-            TransportError: The last way failed too, or the guest is gone.
+            TransportError: The last way failed too, or the guest has ended.
         """
         if not source.exists():
             raise ConfigError(f"there is no file or folder to copy into the guest: {source}")
@@ -92,7 +92,7 @@ class Delivery:
         usual = usual_way(self._transport)
         note = ""
         if self._wanted == MEDIA and self.media is None:
-            pass  # this image's usual way, and no failure
+            pass  # the usual way of this image, not a failure
         elif self._wanted != usual:
             try:
                 self._by(self._wanted, source, target, timeout)
@@ -121,7 +121,7 @@ class Delivery:
             other.put(source, target, timeout=timeout)
 
     def _missing(self, source: Path, target: str, timeout: float) -> list[str]:
-        """Paths of the files that the guest has not, or has with another content."""
+        """Paths of the files that the guest lacks, or has with other content."""
         wanted = local_sums(source)
         try:
             answer = run_labfile(self._transport, "sum", target, tools_dir=self._tools_dir, timeout=timeout)
@@ -134,7 +134,7 @@ class Delivery:
         there: dict[str, FileSum] = parse_sums(answer.text)
         if source.is_file():
             there = {source.name: next(iter(there.values()))}
-        # Names differ in nothing but case on Windows.
+        # Windows ignores case.
         known = {name.lower(): one for name, one in there.items()}
         return [name for name, one in wanted.items() if known.get(name.lower()) != one]
 

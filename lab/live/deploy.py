@@ -22,19 +22,20 @@ def deploy(
 ) -> Deployed:
     """Copy the payload in with one transfer and create all services; nothing is started.
 
-    Drivers are started by the test that uses them, so that whatever happens then is that test's finding.
+    Drivers are started by the test that uses them, so that every failure then belongs to that test.
 
     Args:
         guest: The guest.
-        payload: What is copied in. The copy compares what arrives.
-        read_later: Whoever loads the first driver has all files read and compared once more, see :attr:`LiveGuest.unread`;
-            otherwise it is done here. A process less in each fork that is not a template's copy.
+        payload: The files. The copy compares their sums.
+        read_later: All files are read and compared again before the first driver is loaded, see :attr:`LiveGuest.unread`;
+            otherwise that is done here. It saves a process in each fork of the base template.
         clock: Monotonic clock in seconds.
 
     Raises:
-        WrongBinary: What is in the guest is not what the run names.
-        GuestRefuses: The guest does not take a file at its place, or values of the registry.
-        TransportError: The copy failed, or the guest refused to create a service: the lab's trouble, no driver has run yet.
+        WrongBinary: A file in the guest differs from the run's file.
+        GuestRefuses: The guest refuses the path of a file, or registry values.
+        TransportError: The copy failed, or the guest refused to create a service: an error of the lab, because no driver has
+            run yet.
     """
     begin = clock()
     with tempfile.TemporaryDirectory(prefix="lab-payload-") as scratch:
@@ -54,7 +55,7 @@ def deploy(
     calls = [
         create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)
         for driver in payload.drivers.values()
-        if not driver.inf  # its INF makes the service
+        if not driver.inf  # its INF creates the service
     ]
     if calls:
         try:

@@ -1,4 +1,4 @@
-"""What a driver has in the guest beside its file and its service: files at places of their own, and registry values."""
+"""What a driver has in the guest beside its file and its service: files with paths of their own, and registry values."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def place_files(transport: Transport, payload: Payload) -> None:
     """Copy files from the run's folder in the guest to where their drivers look for them; few guest commands for all.
 
     Raises:
-        GuestRefuses: The guest does not take one of them; with its line in the manifest.
+        GuestRefuses: The guest refuses one of them; with its line in the manifest.
         TransportError: The guest does not answer.
     """
     for group in _groups(payload.placed):
         done = transport.run(_AND.join(group.values()), timeout=_TIMEOUT_S)
         if not done.exit_code:
             continue
-        # The answer does not say which one it was.
+        # The answer does not say which file it was.
         for file, command in group.items():
             alone = done if len(group) == 1 else transport.run(command, timeout=_TIMEOUT_S)
             if alone.exit_code:
@@ -46,7 +46,7 @@ def import_registry(transport: Transport, driver: DriverPackage) -> None:
     """Import a driver's registry values, if it has some.
 
     Raises:
-        GuestRefuses: The guest does not take them; with their line in the manifest.
+        GuestRefuses: The guest refuses them; with their line in the manifest.
         TransportError: The guest does not answer.
     """
     if driver.registry is None:
@@ -59,7 +59,7 @@ def import_registry(transport: Transport, driver: DriverPackage) -> None:
 
 
 def _groups(files: list[PlacedFile]) -> Iterator[Mapping[PlacedFile, str]]:
-    """The commands, so many at once as one line of cmd takes."""
+    """The commands, as many in one line as cmd accepts."""
     group: dict[PlacedFile, str] = {}
     length = 0
     for file in files:

@@ -1,4 +1,4 @@
-"""What is saved of a guest that crashed or hangs: what QEMU gives from outside, the guest's logs, and the drivers it ran."""
+"""What is saved of a guest that crashed or hangs: what QEMU provides from outside, the guest's logs, and its drivers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lab.vm.qmp import QmpEvent
 
 _LOG = logging.getLogger(__name__)
 
-#: A guest may print for hours; what is larger stays where the guest's own folder is kept.
+#: A guest may print for hours; larger files stay in the guest's own folder, if that is kept.
 _LARGEST_LOG = 64 << 20
 _KINDS = {"screenshot": "screenshot", "dump": "dump", "console": "console", "events": "events"}
 
@@ -79,7 +79,7 @@ def event_count(machine: Machine) -> int:
 def save_crash(
     guest: LiveGuest, folder: Path, packages: Iterable[DriverPackage], *, dump: bool, bugcheck: Bugcheck | None = None
 ) -> SavedEvidence:
-    """Save what is there of a crash; see :func:`lab.crash.collect.collect_crash_evidence`. Never raises over a step.
+    """Save the evidence of a crash; see :func:`lab.crash.collect.collect_crash_evidence`. Failed steps raise nothing.
 
     Args:
         guest: The guest; its VM may have ended.
@@ -104,7 +104,7 @@ def save_hang(
     dump: bool,
     limits: HangLimits | None = None,
 ) -> SavedEvidence:
-    """Save what a guest that answers nothing has to say, then end it; see :func:`lab.crash.hang.collect_hang_evidence`."""
+    """Save the evidence of a guest that answers nothing, then end it; see :func:`lab.crash.hang.collect_hang_evidence`."""
     machine = guest.machine
     found = collect_hang_evidence(
         machine,
@@ -116,7 +116,7 @@ def save_hang(
         dump=dump,
     )
     ladder = Ladder()
-    # Last, so that what the guest said about the NMI is in it.
+    # Last, so that the guest's output about the NMI is included.
     ladder.take("console", lambda: save_console(machine, folder), 10.0)
     ladder.take("events", lambda: save_events(events_of(machine), folder), 10.0)
     return _finish(guest, folder, packages, (*found.steps, *ladder.steps), hang=found.kind)

@@ -37,12 +37,12 @@ class LiveGuest:
         boot_s: Host seconds from starting QEMU to the first answered command.
         run_dir: Its logs, overlays and sockets; None where it has none.
         template: Key of the template that it is a fork of; empty after a boot. ``boot_s`` then counts from starting QEMU, or
-            from waking a fork that stood ready.
+            from resuming a fork that was ready.
         loaded: Drivers that were loaded when the template's snapshot was taken.
         open_transport: Opens another transport by name.
         delivery: How files get into it; None: over its transport.
         kept_as: Its name in the register of guests that may outlive this process; empty where it is not registered.
-        prepared: It is a copy of a guest that had files and services already, so that only what differs is brought in.
+        prepared: It is a copy of a guest that had files and services already, so that only differences are copied in.
         deployed: How the run's files got in, where that was done before it was handed over; None otherwise.
         unread: File name → SHA-256 of what was compared when it was copied in, and not read again since: to be done before a
             driver is loaded.
@@ -118,14 +118,14 @@ class LiveGuest:
         """End the guest: connection, VM, print source, in this order. Safe to call twice.
 
         Args:
-            keep: Leave a detached VM running, for people to look around in.
-            as_it_is: Leave a kept one's processes alone, too: what was started over the connection would end with its shell.
+            keep: Leave a detached VM running, for a user to examine.
+            as_it_is: Leave its processes running, too: those that were started over the connection would end with its shell.
         """
         if self._closed:
             return
         self._closed = True
         if isinstance(self.transport, Abandonable) and (as_it_is or not keep):
-            # Its shell goes with it; to have it deleted first would only take time.
+            # Its shell ends with it; deleting it first would only take time.
             self.transport.abandon()
         elif self.machine.alive:
             # On a connection to a dead VM, a close in order would wait for an answer.
@@ -136,6 +136,6 @@ class LiveGuest:
                 self.machine.kill()
             self.machine.close()
         finally:
-            # After the machine: QEMU has then written everything that it ever will.
+            # After the VM: QEMU has written everything by then.
             self.prints.close()
             self.on_close(keep)

@@ -1,4 +1,4 @@
-"""Which files of a guest's run folder say what happened to it."""
+"""Which files of a guest's run folder are evidence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find_logs(folder: Path | None, manifest: ImageManifest) -> list[Path]:
 
 
 def copy_logs(folder: Path, manifest: ImageManifest, target: Path) -> None:
-    """Keep the logs of a run folder. Evidence is worth a try, never a failure of its own: the disk may be full."""
+    """Keep the logs of a run folder. A failure to copy is only logged: the disk may be full."""
     with passed_over(_LOG, f"logs of {target.name} are not complete", OSError, level=logging.WARNING):
         target.mkdir(parents=True, exist_ok=True)
         for file in find_logs(folder, manifest):

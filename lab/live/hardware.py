@@ -1,4 +1,4 @@
-"""What a lab file's ``machine:`` comes to: the guest's manifest with other figures, and the VM with more parts."""
+"""The effect of a lab file's ``vm:``: the guest's manifest with other figures, and the VM with more parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lab.host.qemumodels import QemuModels, ask_models
 from lab.image.manifest import ImageManifest
 from lab.vm.spec import Disk, VmSpec
 
-#: Properties that every device takes and no list names.
+#: Properties that every device accepts and no list contains.
 _EVERY_DEVICE = frozenset({"id", "bus", "driver"})
 _QEMU_IMG_S = 60.0
 
@@ -63,10 +63,10 @@ def named_devices(machine: Machine) -> list[AddedDevice]:
 
 
 def check_machine(machine: Machine, *, file: Path | None, qemu: str) -> Machine:
-    """Look whether QEMU and the disks' files have what a lab file names; nothing is started but for questions.
+    """Check whether QEMU and the disks' files have what a lab file names; QEMU is only started to ask it.
 
     Args:
-        machine: What the lab file says.
+        machine: The lab file's ``vm:``.
         file: The lab file, for errors.
         qemu: The binary that guests run in.
 
@@ -74,7 +74,7 @@ def check_machine(machine: Machine, *, file: Path | None, qemu: str) -> Machine:
         The same with the format of each disk.
 
     Raises:
-        ConfigError: A file, device model, property or CPU model is not there; with file, key and line.
+        ConfigError: A file, device model, property or CPU model does not exist; with file, key and line.
         HostToolError: QEMU or qemu-img is missing, or does not answer.
     """
     if machine.devices or machine.cpu is not None:
@@ -96,7 +96,7 @@ def disk_format(path: Path) -> DiskFormat:
     """The format of a disk's file, as ``qemu-img info`` prints it.
 
     Raises:
-        ConfigError: There is no such file, or it is in no format that the lab attaches.
+        ConfigError: There is no such file, or the lab does not support its format.
         HostToolError: qemu-img is missing.
     """
     told = str(_chain(path)[0].get("format"))
@@ -154,7 +154,7 @@ def _disk(disk: AddedDisk, interface: str) -> Disk:
 
 
 def _with_flags(model: str, own: str) -> str:
-    """A CPU model with the flags of the image's own that it says nothing of."""
+    """A CPU model, with those flags of the image's own that it does not set itself."""
     said = {flag.lstrip("+-").partition("=")[0] for flag in model.split(",")[1:]}
     return ",".join([model, *(flag for flag in own.split(",")[1:] if flag.lstrip("+-").partition("=")[0] not in said)])
 

@@ -36,7 +36,7 @@ def machine_spec(
         accelerator: One that works.
         smp: Virtual CPUs; None for the image's own number.
         hold: Where a fault stops the whole guest: the VM of a guest that ends itself is paused, not ended, so that its
-            memory can still be saved. Somebody must watch it: :mod:`lab.live.crashwatch`.
+            memory can still be saved. The caller must watch it: :mod:`lab.live.crashwatch`.
         hardware: Devices, disks and arguments that are added; its other figures are the manifest's, see :func:`fit`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where drivers are loaded in the free guest, whose kernel is a process: asked of the guest by a program of the lab."""
+"""Where drivers are loaded in the free guest, whose kernel is a process: a program of the lab in the guest reports it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.errors import TransportError
 from lab.guest.protocol import Transport
 
 PROGRAM = "modlist"
-#: Where the program is put; not among a run's files.
+#: Path of the program; it is not among a run's files.
 _PLACE = "C:\\lab\\files\\modlist.exe"
 _LINE = re.compile(r"([0-9a-f]{1,8}) ([0-9a-f]{1,16}) ([0-9a-f]{1,16}) (.+)")
 _ASK_S = 60.0
@@ -56,7 +56,7 @@ def parse_modules(text: str) -> list[LoadedModule]:
     """Read the lines of ``modlist``.
 
     Raises:
-        TransportError: A line is none of its lines.
+        TransportError: A line has another form.
     """
     found = []
     for line in text.splitlines():

@@ -20,10 +20,10 @@ _IN_JSON = re.compile(r'"(/[^"\\]*)"')
 
 
 def named_files(machine: Machine) -> tuple[Path, ...]:
-    """The files that exist and that QEMU reads by an absolute name; it runs in a folder of the guest's.
+    """The files that exist and that QEMU reads by an absolute name; it runs in the guest's folder.
 
-    They stand as a word (``-acpitable``'s are ``file=…``), as the value of a key in an argument (``-fw_cfg name=…,file=…``,
-    ``-global virtio-net-pci.romfile=…``), or as a device's property (``romfile``).
+    They are a word of their own (``-acpitable``'s are ``file=…``), the value of a key in an argument (``-fw_cfg
+    name=…,file=…``, ``-global virtio-net-pci.romfile=…``), or a device's property (``romfile``).
     """
     found = [*_of_arguments(machine.arguments)]
     found += [text for device in machine.devices for text in device.properties.values() if isinstance(text, str)]
@@ -63,7 +63,7 @@ def _of_arguments(arguments: tuple[str, ...]) -> Iterator[str]:
             continue
         yield word
         written = _WRITTEN | {"file"} if _WRITE_THEIR_FILE.fullmatch(f"{option} {word}") else _WRITTEN
-        # A comma inside of a value is written twice.
+        # In a value, a comma is written twice.
         for part in word.replace(",,", "\0").split(","):
             key, _, value = part.partition("=")
             if value and key not in written:

@@ -88,7 +88,7 @@ class Payload:
 
     @property
     def placed(self) -> list[PlacedFile]:
-        """Those that are copied from the folder of the run to a place of their own, each place once."""
+        """Files that are copied from the folder of the run to a path of their own, each path once."""
         placed = [file for driver in self.drivers.values() for file in driver.files if file.to]
         return list({file.to.lower(): file for file in placed}.values())
 
@@ -124,7 +124,7 @@ class Payload:
         """Gather all files in one new folder, so that one copy brings them into a guest.
 
         Raises:
-            WrongBinary: A driver is not any more what it was when it was hashed.
+            WrongBinary: A driver has changed since it was hashed.
         """
         folder.mkdir(parents=True)
         staged: dict[str, Path] = {}
@@ -144,7 +144,7 @@ class Payload:
 
 
 def _refuse_one_place(drivers: Iterable[DriverPackage], clients: Iterable[Path]) -> None:
-    """Refuse a file at the place of another one in the guest, unless both are copies of one file."""
+    """Refuse two files with the same path in the guest, unless both are copies of one file."""
     taken = {guest_path(file).lower(): (str(file), sha256_of(file)) for file in clients if file.exists()}
     taken |= {guest_path(driver.image).lower(): (str(driver.path), driver.sha256) for driver in drivers}
     for driver in drivers:
@@ -163,6 +163,6 @@ def _refuse_one_place(drivers: Iterable[DriverPackage], clients: Iterable[Path])
 
 
 def _refuse_another(file: Path, other: Path) -> None:
-    """Two calls of `resolve_drivers` each make a copy of the lab's own clients: one content is no clash."""
+    """Two calls of `resolve_drivers` each copy the lab's own clients: equal content is no conflict."""
     if other != file and sha256_of(other) != sha256_of(file):
         raise ConfigError(f"{file} and {other} have the same name and would overwrite each other in the guest")

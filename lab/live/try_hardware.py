@@ -1,4 +1,4 @@
-"""Whether QEMU takes what a lab file adds to a guest's VM, and whether such guests can be forked: tried before a boot."""
+"""Tries, before a boot, whether QEMU accepts what a lab file adds to a guest's VM, and whether such guests can be forked."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def try_hardware(
         forks: Guests are to be forked.
 
     Returns:
-        Why guests with this machine are booted, although they are to be forked; empty where they can be forked.
+        Why guests with this VM are booted, although they should be forked; empty if they can be forked.
 
     Raises:
-        ConfigError: QEMU does not take the VM; with the file, the key and what QEMU says.
+        ConfigError: QEMU refuses the VM; with the file, the key and QEMU's message.
         HostToolError: QEMU does not start.
     """
     if not hardware.attaches:
@@ -65,7 +65,7 @@ def try_hardware(
             if taken is not None and not forks:
                 raise _in_use(hardware, taken, file) from None
             if taken is not None and hardware.disks[taken].access == "write":
-                return _written(hardware)  # a guest of this run may have it: there is one for all of its workers
+                return _written(hardware)  # a guest of this run may have it open: there is one disk for all workers
             said = _said(error)
             guilty = next(
                 (index for index, name in enumerate(ids) if re.search(rf"\bid={re.escape(name)}(?![\w.-])", said)), None
@@ -117,7 +117,7 @@ def _words(loss: Loss, models: dict[str, str]) -> str:
 
 
 def _said(error: GuestExited) -> str:
-    """What QEMU itself said, without where its logs were: they are gone."""
+    """QEMU's own message, without the path of its logs, which are removed."""
     lines = [line.strip() for line in error.message.splitlines()]
     said = [line for line in lines if "qemu-system" in line and ": -" in line] or lines[:1]
     return said[-1].partition("qemu-system-x86_64: ")[2] or said[-1]

@@ -1,4 +1,4 @@
-"""Whether the files in a guest are those that the run names: the guest computes their SHA-256, whatever way they came."""
+"""Whether the files in a guest are those that the run names: the guest computes their SHA-256, for every way of delivery."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class ResumeCopy(Protocol):
     """Starts a VM from a copy of a snapshot; see :func:`lab.vm.snapshot.resume_copy`."""
 
     def __call__(self, snapshot: Snapshot, folder: Path, run_dir: Path, /, *, name: str) -> tuple[Machine, RamFile | None]:
-        """Return the VM, its virtual CPUs standing still, and its RAM."""
+        """Return the VM, with its virtual CPUs stopped, and its RAM."""
 
 
 class ResumeGuest(Protocol):
