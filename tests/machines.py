@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +99,9 @@ class MachineDouble:
 
     def cont(self) -> None:
         self.paused = False
+
+    def running(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
         raise CommandRefused("screendump", "GenericError", f"the double has no display for {target} within {timeout:g} s")

@@ -24,11 +24,13 @@ from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.prints.log import RecordLog
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
+from lab.prints.timer import GuestTimer
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.template import Template
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 from lab.vm.processor_time import ProcessorReading
+from lab.vm.spec import Clock
 from tests.machines import MachineDouble
 
 LINK = r"\\.\SimSync"
@@ -46,6 +48,10 @@ class SimulatedPrints:
 
     @property
     def resumable(self) -> None:
+        return None
+
+    @property
+    def timer(self) -> GuestTimer | None:
         return None
 
     @property
@@ -402,7 +408,11 @@ class SimulatedSource:
         )
         return Payload.of(replace(package, needs=self.needs.get(package.name, ())) for package in packages)
 
-    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+    @property
+    def clock(self) -> Clock:
+        return "real"
+
+    def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
         if self.boot_errors:
             raise self.boot_errors.pop(0)
         machine = SimulatedMachine()

@@ -19,7 +19,7 @@ from lab.errors import GuestHung, TransportError
 from lab.guest.protocol import CommandResult
 from lab.live.guest import LiveGuest
 from lab.prints.record import FaultRecord
-from lab.vm.spec import VmSpec
+from lab.vm.spec import Clock, VmSpec
 from tests.machines import MonitorDouble
 from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest
 
@@ -141,8 +141,8 @@ class CrashingSource(SimulatedSource):
         more = ("bugcheck", "nt_kernel") if self.final else ()
         self.manifest = manifest(capabilities=("dbgprint", "driver_load", *more))
 
-    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
-        guest = super().boot(guest_id, smp=smp)
+    def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
+        guest = super().boot(guest_id, smp=smp, clock=clock)
         machine = MonitoredMachine()
         prints = DebuggedPrints(machine)
         prints.say("a print of the boot")

@@ -114,7 +114,7 @@ def _bench(
     begin = time.monotonic()
     machine = describe_machine()
     with open_progress() as progress:
-        guest = guest_of(with_the_images_machine(settings), progress)
+        guest = guest_of(with_the_images_machine(settings), progress, clock="real")
         progress.stage("drivers")
         folder = named_folder(out) if out else timed_folder(Path(settings.values.out), started, prefix="bench-")
         copies = folder.absolute() / COPIES

@@ -25,6 +25,7 @@ from lab.image.progress import open_progress
 from lab.image.recipes import existing_image
 from lab.lease.detached import DetachedGuest, DetachedGuests, access_detached, describe, end_detached, open_detached
 from lab.live.boot import boot_guest
+from lab.live.guest_clock import clock_with, for_people
 from lab.live.machine_spec import machine_spec
 from lab.live.resolve import resolve_guest
 from lab.vm.argv import build_argv, command_text
@@ -75,13 +76,14 @@ def up(
     settings = given.load()
     values = settings.values
     if dry_run:
-        found = resolve_guest(values, existing_image, file=settings.file)
+        found = resolve_guest(values, existing_image, file=settings.file, clock=for_people(values.clock))
         spec = machine_spec(
             found.manifest,
             found.image_dir,
             name=name or Path(values.image).name,
             accelerator=found.accelerator,
             smp=smp,
+            clock=clock_with(found.clock, smp or found.manifest.machine.smp),
             hardware=found.hardware,
         )
         typer.echo(command_text(build_argv(spec)))
@@ -98,7 +100,7 @@ def _boot(name: str, settings: Settings, *, smp: int | None, guests: DetachedGue
     values = settings.values
     sweep(runs_dir())
     with open_progress() as progress:
-        found = guest_of(settings, progress)
+        found = guest_of(settings, progress, clock=for_people(values.clock))
         image = found.image_dir
         found.try_machine(forks=False)
         progress.stage(f"boot {name} ({found.accelerator})")
@@ -110,6 +112,7 @@ def _boot(name: str, settings: Settings, *, smp: int | None, guests: DetachedGue
                 run_dir=folder.path,
                 accelerator=found.accelerator,
                 smp=smp,
+                clock=clock_with(found.clock, smp or found.manifest.machine.smp),
                 transport=values.transport,
                 timeout=values.boot_timeout,
                 debug=values.debug,

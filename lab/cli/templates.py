@@ -18,6 +18,7 @@ from lab.cli.guest import detached_guests, print_ways
 from lab.cli.invocation import with_own_command
 from lab.cli.resolved import drivers_of, guest_of
 from lab.config import Settings
+from lab.config.model import ClockChoice
 from lab.errors import ConfigError, SnapshotFailed
 from lab.host.accel import QEMU
 from lab.host.paths import cache_dir, runs_dir, templates_dir
@@ -26,6 +27,7 @@ from lab.image.progress import Progress, open_progress
 from lab.image.store import list_images
 from lab.lease.detached import describe
 from lab.lease.image_source import make_forks
+from lab.live.guest_clock import clock_with, for_people
 from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.live.payload import Payload
@@ -60,7 +62,7 @@ def snapshot(
     """Make a template, unless it exists: boot a guest, copy and load drivers, take a snapshot. Runs do this by themselves."""
     settings = given.load()
     with open_progress() as progress, _copies() as copies:
-        forks, wish = _forks(settings, progress, copies, smp=smp, load=load)
+        forks, wish = _forks(settings, progress, copies, smp=smp, load=load, clock=settings.values.clock)
         try:
             template = _template(forks, wish)
         finally:
@@ -88,7 +90,7 @@ def fork(
     guests = detached_guests()
     sweep(runs_dir())
     with open_progress() as progress, _copies() as copies:
-        forks, wish = _forks(settings, progress, copies, smp=smp, load=load)
+        forks, wish = _forks(settings, progress, copies, smp=smp, load=load, clock=for_people(settings.values.clock))
         try:
             template = _template(forks, wish)
             for _ in range(number):
@@ -157,11 +159,11 @@ def _copies() -> Iterator[Path]:
 
 
 def _forks(
-    settings: Settings, progress: Progress, copies: Path, *, smp: int | None, load: list[str] | None
+    settings: Settings, progress: Progress, copies: Path, *, smp: int | None, load: list[str] | None, clock: ClockChoice
 ) -> tuple[Forks, ForkWish]:
     """What makes forks for these settings; image and drivers are built when they are missing."""
     values = settings.values
-    guest = guest_of(settings, progress, debug="none")
+    guest = guest_of(settings, progress, debug="none", clock=clock)
     manifest, hardware = guest.manifest, guest.hardware
     if not can_resume(manifest):
         raise SnapshotFailed(
@@ -206,7 +208,8 @@ def _forks(
         on_close=close,
         progress=progress.stage,
     )
-    return forks, ForkWish(smp or manifest.machine.smp, names)
+    cpus = smp or manifest.machine.smp
+    return forks, ForkWish(cpus, names, clock_with(guest.clock, cpus))
 
 
 def _template(forks: Forks, wish: ForkWish) -> Template:

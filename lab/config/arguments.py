@@ -29,6 +29,7 @@ _WHY: dict[str, str] = {
     **dict.fromkeys(("nographic", "curses", "display"), "guests have no window; `-vnc unix:PATH` shows one guest's screen"),
     **dict.fromkeys(("serial", "virtioconsole", "debugcon"), _SERIAL),
     **dict.fromkeys(("kernel", "initrd", "append", "dtb", "bios", "boot", "L"), _BOOT),
+    "icount": f"{_FIGURES}: clock",
     "rtc": "the lab orders prints by the guest's clock",
     **dict.fromkeys(("name", "pidfile", "uuid"), _SEVERAL),
     **dict.fromkeys(("s", "gdb"), f"it opens a debugger port: {_SEVERAL}"),

@@ -30,6 +30,7 @@ Isolation = Literal["test", "class", "module", "session"]
 Transport = Annotated[str, OneOf(transport_names)]
 Files = Annotated[str, OneOf(ways_of_files)]
 Accelerator = Literal["auto", "kvm", "tcg"]
+ClockChoice = Literal["auto", "virtual", "real"]
 Debug = Literal["none", "kd"]
 CrashDump = Literal["auto", "always", "never"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -125,6 +126,18 @@ class SessionSettings(_Model):
             ),
         ),
     ] = Field(default="auto", description="auto uses KVM if a test guest ran with it")
+    clock: Annotated[
+        ClockChoice,
+        Setting(
+            pytest=PytestOption("Clock of the guests; auto: virtual where it can be"),
+            command=CommandOption(("run", "up", "fork", "snapshot"), "Clock of the guest: auto, virtual or real"),
+        ),
+    ] = Field(
+        default="auto",
+        description="virtual: the guest's time passes only while the lab waits for the guest, and jumps over idle time; real:"
+        " it is the host's; auto: virtual where the guest is emulated, has one CPU and can work with it, but real for guests"
+        " of lab up and lab fork",
+    )
     debug: Annotated[Debug, Setting(pytest=PytestOption("kd boots a Windows image with its kernel debugger"))] = Field(
         default="none",
         description="kd: boot a Windows image with its kernel debugger and read the prints from the debugger's port; none:"

@@ -21,6 +21,7 @@ from lab.guest.lacks import PRIVILEGED, module_of
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, Record
 from lab.prints.window import Window
 from lab.vm.processor_time import ProcessorTime
+from lab.vm.spec import Clock
 
 #: How much of a test's prints is searched for the bugcheck message that a kernel prints last.
 _BUGCHECK_TEXT = 8192
@@ -56,6 +57,7 @@ class Findings:
         load_refused: A driver's start ended with the error of a missing module.
         behind: The guest had faulted before the test began: where, for example ``the guest's boot``.
         processor: How long the guest waited for a processor until the failure, or until the end; None if unknown.
+        clock: The guest's; ``real`` where there was none.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         fault_place: Where in its driver the first fault was, as far as that is known.
@@ -82,6 +84,7 @@ class Findings:
     load_refused: bool = False
     behind: str | None = None
     processor: ProcessorTime | None = None
+    clock: Clock = "real"
     can_repeat: bool = False
     repeated: bool = False
     fault_place: str = ""
@@ -187,6 +190,7 @@ class Findings:
             behind=self.behind,
             known=match_known(known, self.nodeid, self.drivers, today=today),
             processor=self.processor,
+            clock=self.clock,
             can_repeat=self.can_repeat,
             repeated=self.repeated,
             accused=self.accused,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lab.errors import GuestHung, ServiceError, TimingFailed
 from lab.prints.matching import PrintsMissing
 from lab.vm.processor_time import ProcessorTime
+from lab.vm.spec import Clock
 
 #: If the VM waited for a processor for this share of a test's time or more, intervals prove nothing. By experiment: a process
 #: with a timer of a second and little to do, like an idle guest, on a host of two cores at a load of 12 to 16. Its timer was
@@ -25,12 +26,20 @@ MISSED_SHARE = 0.5
 _SERVICE_LATE = 1053
 
 
-def excused_from(error: BaseException) -> float | None:
-    """The share of waiting from which on an exception does not count against a driver; None: it is not about time alone."""
-    if isinstance(error, ServiceError):
-        return MISSED_SHARE if error.exit_code == _SERVICE_LATE else None
+def excused_from(error: BaseException, clock: Clock = "real") -> float | None:
+    """Share of waiting from which an exception does not count against a driver; None: it is not about the host's time alone.
+
+    Args:
+        error: What failed.
+        clock: The guest's. No host is too busy for intervals of a virtual one: the guest counts its own instructions. The
+            deadlines of the lab are the host's with either clock.
+    """
     if isinstance(error, GuestHung | PrintsMissing):
         return MISSED_SHARE
+    if clock == "virtual":
+        return None
+    if isinstance(error, ServiceError):
+        return MISSED_SHARE if error.exit_code == _SERVICE_LATE else None
     return STARVED_SHARE if isinstance(error, TimingFailed) else None
 
 

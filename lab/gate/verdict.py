@@ -30,7 +30,8 @@ The rules, in the order in which they are asked (the first that holds decides):
    longer, or for half of it where a deadline was missed (``GuestHung``, ``PrintsMissing``, the service manager's 1053; see
    :mod:`lab.gate.starvation`): ``infra``, and the test is run again in a fresh guest that has the host alone, once. The same
    rules judge the second run: it passes, or it is ``infra`` with the figures if its guest starved as well, or it is
-   ``product``. If it is unknown how long the guest waited, nothing is excused.
+   ``product``. If it is unknown how long the guest waited, nothing is excused; nor are intervals of a guest with a virtual
+   clock, which no host can make late.
 6. The test passed although it is marked ``xfail(strict=True)``: ``test``, because its mark is out of date.
 7. The test expected a fault and none occurred: ``product``.
 8. The test was expected to fail (``xfail``) and did: ``known``. That excuses only the driver, and errors that its answers cause
@@ -70,6 +71,7 @@ from lab.gate.starvation import excused_from, starved_words
 from lab.guest.lacks import in_words
 from lab.prints.record import FaultRecord, GapRecord
 from lab.vm.processor_time import ProcessorTime
+from lab.vm.spec import Clock
 
 Verdict = Literal["passed", "product", "crash", "test", "infra", "known", "skipped"]
 
@@ -116,6 +118,7 @@ class Facts:
         behind: The guest had faulted before the test began: where, for example ``the guest's boot``.
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known_issues.match_known`).
         processor: How long the guest waited for a processor until the failure; None if unknown.
+        clock: The guest's.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         accused: The driver that a fault is held against, if one is.
@@ -137,6 +140,7 @@ class Facts:
     behind: str | None = None
     known: Sequence[KnownIssue] = ()
     processor: ProcessorTime | None = None
+    clock: Clock = "real"
     can_repeat: bool = False
     repeated: bool = False
     accused: str | None = None
@@ -312,7 +316,7 @@ def _starved(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
     shares: list[float] = []
     for phase in failed:
         accusers = [e for e in map(cause_of, leaves(phase.error)) if _class_verdict(e, phase, facts) == "product"]
-        for share in map(excused_from, accusers):
+        for share in (excused_from(error, facts.clock) for error in accusers):
             if share is None:
                 return Decision(verdict="product", reason=one_line(_explain(phase, facts)))
             shares.append(share)

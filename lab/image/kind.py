@@ -134,6 +134,13 @@ class GuestKind(Protocol):
         """Answers in a row that count as ready after a boot."""
 
     @property
+    def virtual_clock(self) -> int | None:
+        """Its guests work with a virtual clock that counts 2 to this power ns for each instruction; None: they do not.
+
+        Such a kind's print channel has a timer in the guest: :attr:`lab.prints.record.PrintSource.timer`.
+        """
+
+    @property
     def gdb(self) -> bool:
         """QEMU's gdb stub can show the source of its drivers; if not, a debugger gets the port of its kernel debugger."""
 

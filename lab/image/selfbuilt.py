@@ -22,6 +22,7 @@ class SelfBuilt(ABC):
 
     words: GuestWords
     confirmations = 1
+    virtual_clock: int | None = None
     gdb = True
     builds_itself = True
     build_source = ""

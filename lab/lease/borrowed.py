@@ -27,6 +27,7 @@ from lab.live.guest_logs import copy_logs
 from lab.live.payload import Payload
 from lab.live.print_wiring import join_prints
 from lab.vm.machine import VirtualMachine, read_spec
+from lab.vm.spec import Clock
 
 _LOG = logging.getLogger(__name__)
 _ANSWER_S = 60.0
@@ -63,6 +64,7 @@ class BorrowedSource:
         transport: How commands reach it.
         files_by: How files get into it.
         smp: Its virtual CPUs.
+        clock: Its clock.
         evidence_dir: Gets its logs.
         taken: Ids under which it was handed out; it is handed out once.
     """
@@ -75,6 +77,7 @@ class BorrowedSource:
     transport: TransportName
     files_by: FilesBy
     smp: int
+    clock: Clock
     evidence_dir: Path
     taken: list[str]
 
@@ -88,7 +91,7 @@ class BorrowedSource:
         """Folder of its image."""
         return self.guest.image_dir
 
-    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+    def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
         """Attach to the guest.
 
         Raises:
@@ -163,18 +166,20 @@ class BorrowedSource:
         )
 
 
-def borrowed_lacks(source: object, *, fresh: bool, smp: int | None) -> tuple[str, ...]:
+def borrowed_lacks(source: object, *, fresh: bool, smp: int | None, real_clock: bool = False) -> tuple[str, ...]:
     """What a test asks for that a borrowed guest cannot be; empty for every other source.
 
     Args:
         source: Where the run's guests come from.
         fresh: The test wants a guest that has served no other one.
         smp: Virtual CPUs that it wants.
+        real_clock: It wants a guest whose time is the host's.
     """
     if not isinstance(source, BorrowedSource):
         return ()
     cpus = smp is not None and smp != source.smp
-    return (*(["a_fresh_guest"] if fresh else []), *([f"{smp}_cpus"] if cpus else []))
+    wanted = {"a_fresh_guest": fresh, f"{smp}_cpus": cpus, "a_real_clock": real_clock and source.clock != "real"}
+    return tuple(name for name, lacking in wanted.items() if lacking)
 
 
 def borrow(
@@ -216,6 +221,7 @@ def borrow(
         transport=transport or guest.transport,
         files_by=files_by,
         smp=spec.smp,
+        clock="real" if spec.virtual_clock is None else "virtual",
         evidence_dir=evidence_dir,
         taken=[],
     )

@@ -31,6 +31,7 @@ from lab.snapshot.maker import TemplateMaker
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import TemplateWish, qemu_identity
 from lab.vm.cleanup import RunFolder
+from lab.vm.spec import Clock
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class ImageSource:
         evidence_dir: Gets one folder of logs for each guest.
         kept: The register of detached guests.
         debug: Whether guests are booted with their kernel debugger.
+        clock: The clock of guests of one virtual CPU; the others have a real one.
         hardware: What a lab file adds to the guests' VM.
         detached: Guests survive the end of this process, unless they are ended.
         progress: Called with what a boot waits for.
@@ -71,13 +73,14 @@ class ImageSource:
     evidence_dir: Path
     kept: DetachedGuests
     debug: Debug = "none"
+    clock: Clock = "real"
     hardware: Machine = field(default_factory=Machine)
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
     forks: Forks | None = None
     no_forks: str = ""
 
-    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+    def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
         """Boot a fresh guest; see :func:`lab.live.boot.boot_guest`."""
         folder = RunFolder.create(self.runs_dir, guest_id)
 
@@ -95,6 +98,7 @@ class ImageSource:
                 timeout=self.boot_timeout,
                 encoding=self.payload.encoding(self.manifest.prints.encoding),
                 debug=self.debug,
+                clock=clock,
                 files_by=self.files_by,
                 medium={file.name: file for file in self.payload.files()},
                 detached=self.detached,
@@ -186,6 +190,7 @@ def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | No
         qemu=source.qemu,
         transport=source.transport,
         smp=source.manifest.machine.smp,
+        clock=source.clock,
         files_by=source.files_by,
         hardware=source.hardware,
         disk_sums=disk_sums(source.hardware, cache_dir()),

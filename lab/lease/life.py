@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lab.live.deployment import Deployed
 from lab.prints.live import PrintFile
 from lab.prints.window import Attribution
+from lab.vm.spec import Clock
 
 #: How the life of a sound guest ends.
 END_OF_RUN = "end of run"
@@ -32,6 +33,7 @@ class GuestLife:
     copy_note: str = ""
     load_s: float | None = None
     ended: str = ""
+    clock: Clock = "real"
     kept_as: str = ""
     prints_in: PrintFile | None = None
     attribution: Attribution = field(default_factory=Attribution)

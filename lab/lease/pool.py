@@ -10,6 +10,7 @@ from lab.lease.lease import Lease
 from lab.lease.life import END_OF_RUN, REPLACED
 from lab.lease.protocol import GuestSource
 from lab.lease.starter import GuestStarter
+from lab.lease.wish import guest_wish
 from lab.live.guest import LiveGuest
 from lab.snapshot.fork_request import ForkWish
 
@@ -47,35 +48,44 @@ class GuestPool:
         """The guest at work, if there is one. It may be dead: that is for :meth:`acquire` to act on."""
         return self._lease
 
-    def acquire(self, *, smp: int | None = None, fresh: bool = False, drivers: Collection[str] = (), scope: str = "") -> Lease:
+    def acquire(
+        self,
+        *,
+        smp: int | None = None,
+        fresh: bool = False,
+        real_clock: bool = False,
+        drivers: Collection[str] = (),
+        scope: str = "",
+    ) -> Lease:
         """A sound guest: the one at work, or a new one.
 
         Args:
             smp: Virtual CPUs that it must have; None for the image's own number.
             fresh: It must not have served a test yet.
+            real_clock: Its time must be the host's.
             drivers: Names of the drivers that will be used in it: a fork has them loaded.
             scope: What it is for, by the isolation; one that was taken for something else does not serve.
 
         Raises:
             GuestError: No guest could be had, in two tries.
         """
-        wanted = smp or self._source.manifest.machine.smp
+        wish = guest_wish(self._source, smp=smp, real_clock=real_clock, drivers=drivers)
         if self._lease is not None:
-            reason = self._unfit(self._lease, wanted, fresh, scope)
+            reason = self._unfit(self._lease, wish, fresh, scope)
             if not reason:
                 return self._lease
             self.release(reason)
-        self._lease = self._starter.lease(ForkWish(wanted, tuple(sorted(drivers))), scope)
+        self._lease = self._starter.lease(wish, scope)
         return self._lease
 
-    def fits(self, *, smp: int | None = None, fresh: bool = False, scope: str = "") -> bool:
+    def fits(self, *, smp: int | None = None, fresh: bool = False, real_clock: bool = False, scope: str = "") -> bool:
         """Whether :meth:`acquire` would return the guest at work."""
-        wanted = smp or self._source.manifest.machine.smp
-        return self._lease is not None and not self._unfit(self._lease, wanted, fresh, scope)
+        wish = guest_wish(self._source, smp=smp, real_clock=real_clock)
+        return self._lease is not None and not self._unfit(self._lease, wish, fresh, scope)
 
-    def prepare(self, *, smp: int | None = None, drivers: Collection[str] = ()) -> None:
+    def prepare(self, *, smp: int | None = None, real_clock: bool = False, drivers: Collection[str] = ()) -> None:
         """Have the next fork restored in the background; for a run without forks, nothing."""
-        self._starter.prepare(ForkWish(smp or self._source.manifest.machine.smp, tuple(sorted(drivers))))
+        self._starter.prepare(guest_wish(self._source, smp=smp, real_clock=real_clock, drivers=drivers))
 
     def release(self, reason: str, *, last: bool = False, keep: bool = True) -> None:
         """End the guest at work, if there is one, and say why in its life.
@@ -109,14 +119,16 @@ class GuestPool:
         finally:
             self._starter.close()
 
-    def _unfit(self, lease: Lease, smp: int, fresh: bool, scope: str) -> str:
+    def _unfit(self, lease: Lease, wish: ForkWish, fresh: bool, scope: str) -> str:
         """Why a guest cannot serve the next test; empty when it can."""
         if lease.condemned:
             return lease.condemned
         if not lease.guest.alive:
             return f"exited: {lease.guest.machine.exited_error().message.splitlines()[0]}"
-        if lease.guest.smp != smp:
-            return f"{REPLACED}a test needs {smp} virtual CPU(s)"
+        if lease.guest.smp != wish.smp:
+            return f"{REPLACED}a test needs {wish.smp} virtual CPU(s)"
+        if lease.guest.clock != wish.clock:
+            return f"{REPLACED}a test needs a {wish.clock} clock"
         if fresh and lease.ledger.windows:
             return f"{REPLACED}a test needs a fresh guest"
         if lease.guest.template and lease.scope != scope:

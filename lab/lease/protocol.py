@@ -7,6 +7,7 @@ from typing import Protocol
 from lab.image.manifest import ImageManifest
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
+from lab.vm.spec import Clock
 
 
 class GuestSource(Protocol):
@@ -28,10 +29,15 @@ class GuestSource(Protocol):
     def qemu(self) -> str:
         """QEMU's version, for the report."""
 
-    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+    @property
+    def clock(self) -> Clock:
+        """The clock of guests of one virtual CPU, see :func:`lab.live.guest_clock.choose_clock`."""
+
+    def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
         """Boot a fresh guest and wait until it answers.
 
         Args:
             guest_id: Its name in reports.
             smp: Virtual CPUs; None for the image's own number.
+            clock: ``virtual`` only where :attr:`clock` is.
         """

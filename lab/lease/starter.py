@@ -101,7 +101,7 @@ class GuestStarter:
         while True:
             left -= 1
             try:
-                return self._start_once(lambda guest_id: self._source.boot(guest_id, smp=wish.smp), scope)
+                return self._start_once(lambda guest_id: self._source.boot(guest_id, smp=wish.smp, clock=wish.clock), scope)
             except LabError as error:
                 self.failed_boots += 1
                 if left <= 0 or not isinstance(error, _WORTH_A_RETRY):
@@ -157,12 +157,13 @@ class GuestStarter:
         begin = self._clock()
         try:
             guest = start(life.guest_id)
-            life.wait_s = self._clock() - begin
+            life.wait_s, life.clock = self._clock() - begin, guest.clock
             ledger = PrintLedger(
                 guest.prints,
                 life.guest_id,
                 mark_timeout=self._mark_timeout,
                 kernel_prints=(*guest.manifest.prints.kernel_prints, *self._kernel_prints),
+                rest=guest.sleep if guest.clock == "virtual" else None,
             )
             self._get_ready(guest, ledger, life)
         except _NoTemplate:

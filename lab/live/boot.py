@@ -29,7 +29,7 @@ from lab.live.machine_spec import AS_IT_IS, machine_spec
 from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints
 from lab.vm import protocol
 from lab.vm.machine import VirtualMachine
-from lab.vm.spec import MemoryFile
+from lab.vm.spec import Clock, MemoryFile
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def boot_guest(
     timeout: float | None = None,
     encoding: str | None = None,
     debug: Debug = "none",
+    clock: Clock = "real",
     files_by: FilesBy = "media",
     medium: Mapping[str, Path] | None = None,
     detached: bool = False,
@@ -64,6 +65,7 @@ def boot_guest(
         transport: How commands reach it.
         timeout: Seconds until it must answer; None for the image's own figure.
         encoding: Encoding of its drivers' prints; None for the image's own.
+        clock: ``virtual``, where its kind and this machine allow it: see :func:`lab.live.guest_clock.choose_clock`.
         debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
         files_by: How files are copied in.
         medium: Files in its CD drive from the start, if it has one: path with ``/`` → file of the host.
@@ -86,7 +88,14 @@ def boot_guest(
     credentials = read_credentials(image_dir)
     # No process watches a detached guest: none would save its evidence and end its VM.
     spec = machine_spec(
-        manifest, image_dir, name=guest_id, accelerator=accelerator, smp=smp, hold=not detached, hardware=hardware
+        manifest,
+        image_dir,
+        name=guest_id,
+        accelerator=accelerator,
+        smp=smp,
+        clock=clock,
+        hold=not detached,
+        hardware=hardware,
     )
     if memory is not None:
         spec = replace(spec, memory=memory)
@@ -98,6 +107,10 @@ def boot_guest(
 
         machine.start()
         undo.callback(_end, machine)
+        # A virtual clock's guest boots in one go, and stands still as soon as this function returns.
+        boots = contextlib.ExitStack()
+        boots.enter_context(machine.running())
+        undo.push(boots)
         drive = cd_drive(machine, manifest)
         if drive and medium and files_by == "media":
             _insert(drive, medium, progress)
@@ -112,10 +125,11 @@ def boot_guest(
             progress=progress,
             console=machine.console_tail,
         )
-        if "guest_timestamps" in manifest.capabilities or has_guest_time(manifest):
+        if clock == "real" and ("guest_timestamps" in manifest.capabilities or has_guest_time(manifest)):
             undo.callback(ready.close)
             require_sound_clock(prints, lambda: time.monotonic() - begin)
         undo.pop_all()
+        boots.close()
     return LiveGuest(
         guest_id=guest_id,
         manifest=manifest,

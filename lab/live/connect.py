@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lab.errors import TransportError
+from lab.guest.clocked import ClockedTransport
 from lab.guest.protocol import Transport
 from lab.guest.transport_kind import GuestAccess, TransportName, transport_kind
 from lab.image.manifest import Credentials, ImageManifest
@@ -26,7 +27,12 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
         TransportError: The image does not offer it.
     """
     kind = transport_kind(name)
-    return kind.connect(access(name, manifest, credentials, machine))
+    return clocked(kind.connect(access(name, manifest, credentials, machine)), machine)
+
+
+def clocked(transport: Transport, machine: Machine) -> Transport:
+    """The transport; of a VM with a virtual clock, one that lets the guest run while it waits for it."""
+    return transport if machine.spec.virtual_clock is None else ClockedTransport(transport, machine.running)
 
 
 def access(name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: Machine) -> GuestAccess:

@@ -106,15 +106,16 @@ def save_hang(
 ) -> SavedEvidence:
     """Save the evidence of a guest that answers nothing, then end it; see :func:`lab.crash.hang.collect_hang_evidence`."""
     machine = guest.machine
-    found = collect_hang_evidence(
-        machine,
-        folder,
-        reason=reason,
-        breaker=guest.prints.breaker,
-        limits=limits,
-        display=machine.spec.display,
-        dump=dump,
-    )
+    with guest.running():  # it is given time to react
+        found = collect_hang_evidence(
+            machine,
+            folder,
+            reason=reason,
+            breaker=guest.prints.breaker,
+            limits=limits,
+            display=machine.spec.display,
+            dump=dump,
+        )
     ladder = Ladder()
     # Last, so that the guest's output about the NMI is included.
     ladder.take("console", lambda: save_console(machine, folder), 10.0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.errors import LabError, TransportError
+from lab.errors import ConfigError, GuestExited, LabError, TransportError
 from lab.guest.protocol import Abandonable, Transport
 from lab.guest.services import ServiceControl
 from lab.guest.transport_kind import TransportName
@@ -19,8 +21,12 @@ from lab.live.deployment import Deployed
 from lab.prints.record import PrintSource
 from lab.vm.processor_time import ProcessorReading, read_processor
 from lab.vm.protocol import Machine
+from lab.vm.spec import Clock
 
 _LOG = logging.getLogger(__name__)
+
+#: Host seconds that a guest may take to answer, beside those in which it waits.
+_ANSWER_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +79,54 @@ class LiveGuest:
     @property
     def services(self) -> ServiceControl:
         """Driver services of this guest, over its transport."""
-        return ServiceControl(self.transport)
+        return ServiceControl(self.transport, sleep=self.sleep)
+
+    @property
+    def clock(self) -> Clock:
+        """``virtual``: the guest's time is its own, and passes only while somebody waits for the guest; else ``real``."""
+        return "real" if self.machine.spec.virtual_clock is None else "virtual"
+
+    def running(self) -> AbstractContextManager[None]:
+        """A guest with a virtual clock runs inside of the ``with``; with a real clock it always does.
+
+        Commands, copies, markers and waits for prints do this by themselves. What talks to the guest otherwise, for example to
+        a forwarded port, does not.
+        """
+        return self.machine.running()
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass in the guest. With a virtual clock they take the host a small part of that.
+
+        Raises:
+            EvidenceLost: The guest did not answer afterwards; with a virtual clock only.
+        """
+        if self.clock == "real":
+            threading.Event().wait(seconds)
+            return
+        timer = self.prints.timer
+        if timer is None:
+            raise ConfigError(f"print channel {self.prints.name} has no timer in the guest", hint="use `clock: real`")
+        with self.running():
+            timer.sleep(seconds, timeout=_ANSWER_S + 10 * seconds)
+
+    def run_until(self, condition: Callable[[], bool], *, guest_timeout: float = 10.0, every: float = 0.1) -> bool:
+        """Let the guest run until something holds.
+
+        Args:
+            condition: Looked at first, and each time the guest has run for a while. Where it asks the guest, that runs, too.
+            guest_timeout: Seconds of the guest after which it is given up.
+            every: Guest seconds between two looks.
+
+        Returns:
+            Whether it came to hold.
+        """
+        passed = 0.0
+        while not condition():
+            if passed >= guest_timeout:
+                return False
+            self.sleep(min(every, guest_timeout - passed))
+            passed += every
+        return True
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -134,6 +187,10 @@ class LiveGuest:
         try:
             if not keep and self.machine.alive:
                 self.machine.kill()
+            elif self.machine.alive and self.clock == "virtual":
+                # Nobody would let it run for the people who look around in it: its time passes quickly from here on.
+                with passed_over(_LOG, f"{self.guest_id}: letting it run on", TransportError, GuestExited):
+                    self.machine.cont()
             self.machine.close()
         finally:
             # After the VM: QEMU has written everything by then.

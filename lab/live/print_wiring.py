@@ -15,6 +15,7 @@ from lab.guest.protocol import Transport
 from lab.host.renamed import note_old_name
 from lab.image.manifest import ImageManifest
 from lab.prints.channel import GuestLink, PrintPorts
+from lab.prints.clocked import ClockedPrints
 from lab.prints.from_now import FromNow
 from lab.prints.record import PrintSource
 from lab.prints.registry import OLD_NAMES, channel_named, channel_of
@@ -120,7 +121,7 @@ def open_prints(
     if new := OLD_NAMES.get(manifest.prints.source):
         note_old_name(f"prints.source: {manifest.prints.source}", new, where=f"record of image {manifest.name}")
     link = GuestLink(manifest=manifest, machine=machine, encoding=encoding, open_transport=open_transport)
-    return channel.open(link, resume=resume)
+    return _clocked(channel.open(link, resume=resume), machine)
 
 
 def join_prints(
@@ -146,10 +147,15 @@ def join_prints(
     """
     link = GuestLink(manifest=manifest, machine=machine, encoding=encoding, open_transport=open_transport)
     # A run before may have marked, too: the token is new.
-    source = FromNow(channel_of(manifest).join(link), f"{guest_id}-join-{secrets.token_hex(4)}")
+    source = FromNow(_clocked(channel_of(manifest).join(link), machine), f"{guest_id}-join-{secrets.token_hex(4)}")
     try:
         source.start()
     except BaseException:
         source.close()
         raise
     return source
+
+
+def _clocked(source: PrintSource, machine: Machine) -> PrintSource:
+    """The source; of a VM with a virtual clock, one that lets the guest run while it waits for it."""
+    return source if machine.spec.virtual_clock is None else ClockedPrints(source, machine.running)

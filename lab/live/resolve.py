@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Literal
 
 from lab.config.machine import Machine
-from lab.config.model import Debug, SessionSettings
+from lab.config.model import ClockChoice, Debug, SessionSettings
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, runs_dir
 from lab.image.folder import read_manifest
 from lab.image.manifest import ImageManifest
 from lab.live.chosen_drivers import ChosenDrivers
+from lab.live.guest_clock import choose_clock
 from lab.live.hardware import check_machine, fit
 from lab.live.print_wiring import booted_as
 from lab.live.try_hardware import try_hardware
 from lab.toolchain.select import DriverPackage
+from lab.vm.spec import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class ResolvedGuest:
         manifest: Its manifest as the guests boot: with or without kernel debugger, with the lab file's memory and processors.
         accelerator: One that works.
         hardware: What the lab file adds to the machine, checked.
+        clock: The clock of guests with one virtual CPU.
         file: The lab file, for errors.
     """
 
@@ -41,6 +44,7 @@ class ResolvedGuest:
     manifest: ImageManifest
     accelerator: Literal["kvm", "tcg"]
     hardware: Machine
+    clock: Clock
     file: Path | None
 
     def try_machine(self, *, forks: bool) -> str:
@@ -73,14 +77,16 @@ def resolve_guest(
     *,
     file: Path | None = None,
     debug: Debug | None = None,
+    clock: ClockChoice | None = None,
 ) -> ResolvedGuest:
     """Look at all that guests are made from.
 
     Args:
-        values: The settings in force: image, accelerator, machine, debugger.
+        values: The settings in force: image, accelerator, machine, debugger, clock.
         find_image: Gives the folder of the image with this name; may build it.
         file: The lab file, for errors.
         debug: Instead of the setting, for guests that cannot boot with their kernel debugger.
+        clock: Instead of the setting.
 
     Raises:
         LabError: No such accelerator works here, QEMU does not take the machine, or the image cannot be had or used.
@@ -89,7 +95,14 @@ def resolve_guest(
     hardware = check_machine(values.vm, file=file, qemu=QEMU)
     image_dir = find_image(values.image)
     manifest = booted_manifest(image_dir, debug or values.debug, hardware)
-    return ResolvedGuest(image_dir=image_dir, manifest=manifest, accelerator=chosen, hardware=hardware, file=file)
+    return ResolvedGuest(
+        image_dir=image_dir,
+        manifest=manifest,
+        accelerator=chosen,
+        hardware=hardware,
+        clock=choose_clock(clock or values.clock, manifest, chosen),
+        file=file,
+    )
 
 
 def booted_manifest(image_dir: Path, debug: Debug, hardware: Machine) -> ImageManifest:

@@ -194,6 +194,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Tell a test that waits on the host for a guest whose time is its own."""
+    session = item.config.stash.get(SESSION, None)
+    if session is None or session.run is None:
+        return (yield)
+    with session.host_sleep.watched(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Close the test's window after its last fixture, and say what came to light in it."""
     session = item.config.stash.get(SESSION, None)
@@ -318,4 +328,6 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     if session is None:
         return []
     used = sorted({name for nodeid in session.users for name in session.wishes_of(nodeid).drivers})
-    return [f"lab: {line}" for line in (f"{session.guest_text}; {session.source.accelerator}", *session.imports.lines(used))]
+    clock = ", virtual clock" if session.source.clock == "virtual" else ""
+    guests = f"{session.guest_text}; {session.source.accelerator}{clock}"
+    return [f"lab: {line}" for line in (guests, *session.imports.lines(used))]

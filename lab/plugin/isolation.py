@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
+from lab.lease.protocol import GuestSource
+from lab.lease.wish import guest_wish
 from lab.plugin.markers import Wishes
 from lab.plugin.phases import HandOver
 from lab.plugin.testrun import TestRun
@@ -44,18 +46,18 @@ class Isolation:
         """What a test asks for; nothing where it was not collected."""
         return self._wishes.get(nodeid, Wishes())
 
-    def forks(self, nodeids: Iterable[str], *, smp: int) -> dict[ForkWish, int]:
+    def forks(self, nodeids: Iterable[str], source: GuestSource) -> dict[ForkWish, int]:
         """How many forks of each kind some tests want, in whatever worker.
 
         Args:
             nodeids: The tests, in their order.
-            smp: Virtual CPUs of a test that asks for none.
+            source: Where the guests come from.
         """
-        first: dict[tuple[str, int, str], ForkWish] = {}
+        first: dict[tuple[str, int, str, str], ForkWish] = {}
         for nodeid in nodeids:
             wishes = self.wishes(nodeid)
-            wish = ForkWish(wishes.cpus or smp, tuple(sorted(wishes.drivers)))
-            first.setdefault((self._scopes.get(nodeid, ""), wish.smp, nodeid if wishes.fresh else ""), wish)
+            wish = guest_wish(source, smp=wishes.cpus, real_clock=wishes.real_clock, drivers=wishes.drivers)
+            first.setdefault((self._scopes.get(nodeid, ""), wish.smp, wish.clock, nodeid if wishes.fresh else ""), wish)
         return dict(Counter(first.values()))
 
     def next_scope(self, nodeid: str) -> str:

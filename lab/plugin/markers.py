@@ -24,6 +24,10 @@ _MARKERS = {
     "lab_needs": ("lab_needs(capability, *capabilities)", "skip the test if the guest lacks one of these capabilities"),
     "lab_fresh": ("lab_fresh", "needs a guest that no other test has used"),
     "lab_cpus": ("lab_cpus(n)", "needs a guest with n virtual CPUs, and the host without other guests"),
+    "lab_clock": (
+        'lab_clock("real")',
+        "needs a guest whose time is the host's, also where the other guests of the run have a virtual clock",
+    ),
     "lab_expect_fault": (
         "lab_expect_fault(code)",
         "the test provokes a driver fault with this code, and fails if it does not happen",
@@ -41,6 +45,7 @@ class Wishes:
         needs: Capabilities, without duplicates, nearest marker first.
         fresh: A guest that has served no test.
         cpus: Virtual CPUs; None for the image's own number.
+        real_clock: A guest whose time is the host's.
         brought: Those of ``drivers`` that are there because others need them.
         expected_fault: Code of the fault that the test provokes.
         wrong: Why the markers cannot be understood; empty when they can. Such a test fails at its setup, and no other does.
@@ -51,6 +56,7 @@ class Wishes:
     needs: tuple[str, ...] = ()
     fresh: bool = False
     cpus: int | None = None
+    real_clock: bool = False
     brought: tuple[str, ...] = ()
     expected_fault: int | None = None
     wrong: str = ""
@@ -104,6 +110,7 @@ def _read_wishes(item: pytest.Item) -> Wishes:
         needs=tuple(needs),
         fresh=fresh is not None,
         cpus=_one_number(item, "lab_cpus", least=1),
+        real_clock=_real_clock(item),
         expected_fault=_one_number(item, "lab_expect_fault", least=0),
     )
 
@@ -136,6 +143,15 @@ def _one_number(item: pytest.Item, name: str, *, least: int) -> int | None:
     if len(marker.args) != 1 or marker.kwargs or type(marker.args[0]) is not int or marker.args[0] < least:
         raise _wrong(marker)
     return int(marker.args[0])
+
+
+def _real_clock(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("lab_clock")
+    if marker is None:
+        return False
+    if marker.args != ("real",) or marker.kwargs:
+        raise _wrong(marker)
+    return True
 
 
 def _all_text(values: tuple[object, ...]) -> bool:

@@ -81,6 +81,7 @@ def describe_run(
             guest=manifest.guest,
             image=image,
             accelerator=source.accelerator,
+            clock=source.clock,
             qemu=source.qemu,
             machine=machine_entry(manifest, source.accelerator, hardware) if hardware is not None else None,
             workers=workers,

@@ -61,7 +61,7 @@ class Requirements:
     def _lacks(self, wishes: Wishes) -> Sequence[str]:
         """Capabilities that a test needs and the guest does not have."""
         missing = capability.missing(wishes.needs, self._source.manifest.capabilities) if wishes.needs else ()
-        return (*missing, *borrowed_lacks(self._source, fresh=wishes.fresh, smp=wishes.cpus))
+        return (*missing, *borrowed_lacks(self._source, fresh=wishes.fresh, smp=wishes.cpus, real_clock=wishes.real_clock))
 
     def _sentence(self, missing: Sequence[str], hopeless: Sequence[str]) -> str:
         if hopeless:

@@ -66,7 +66,8 @@ def attach_to_junit(junit: Path, out: Path) -> None:
 def summary_lines(finished: Finished) -> list[str]:
     """What the terminal shows about a run."""
     report = finished.report
-    lines = [f"{report.guest}; {report.accelerator}, QEMU {report.qemu}"]
+    clock = ", virtual clock" if report.clock == "virtual" else ""
+    lines = [f"{report.guest}; {report.accelerator}, QEMU {report.qemu}{clock}"]
     boots = [guest.boot_s for guest in report.guests if guest.boot_s is not None]
     if boots:
         each = ", ".join(f"{seconds:.1f}" for seconds in boots)

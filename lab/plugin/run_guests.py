@@ -32,6 +32,7 @@ from lab.snapshot.store import TemplateStore
 from lab.toolchain.compile import Arch
 from lab.toolchain.select import DriverPackage
 from lab.vm.cleanup import sweep
+from lab.vm.spec import Clock
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         evidence_dir=out / "guests",
         kept=DetachedGuests(state_dir() / "guests"),
         debug=options.debug,
+        clock=guest.clock,
         hardware=guest.hardware,
         detached=options.keep != "never",
         progress=make_progress(config),
@@ -152,6 +154,11 @@ class NoSource:
         """Nothing is known."""
         return "unknown"
 
-    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+    @property
+    def clock(self) -> Clock:
+        """Nothing is known."""
+        return "real"
+
+    def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
         """Raises the reason."""
         raise self.error.anew()

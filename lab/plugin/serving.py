@@ -41,7 +41,9 @@ class Serving:
             GuestError: It had faulted before the test did anything.
         """
         lease, wishes = self._pool.current, run.wishes
-        if lease is not None and self._pool.fits(smp=wishes.cpus, fresh=wishes.fresh, scope=run.plan.scope):
+        if lease is not None and self._pool.fits(
+            smp=wishes.cpus, fresh=wishes.fresh, real_clock=wishes.real_clock, scope=run.plan.scope
+        ):
             self._take(run, lease)
 
     def _take(self, run: TestRun, lease: Lease) -> None:
@@ -69,7 +71,13 @@ class Serving:
 
     def _acquire(self, run: TestRun) -> Lease:
         wishes = run.wishes
-        return self._pool.acquire(smp=wishes.cpus, fresh=wishes.fresh, drivers=wishes.drivers, scope=run.plan.scope)
+        return self._pool.acquire(
+            smp=wishes.cpus,
+            fresh=wishes.fresh,
+            real_clock=wishes.real_clock,
+            drivers=wishes.drivers,
+            scope=run.plan.scope,
+        )
 
     def _open_window(self, run: TestRun, lease: Lease) -> PrintStream:
         """What a fork's drivers printed when they were loaded belongs to the test that found them freshly loaded."""

@@ -26,6 +26,7 @@ from lab.lease.starter import GuestStarter
 from lab.lease.waiting import Patience
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence_by_test import EvidenceByTest
+from lab.plugin.host_sleep import HostSleep
 from lab.plugin.imports import DriverImports
 from lab.plugin.isolation import Isolation
 from lab.plugin.markers import Wishes, with_needs
@@ -109,13 +110,14 @@ class LabSession:
         self.pool = GuestPool(starter, keep=config.keep)
         self._serving = Serving(self.pool, self.evidence)
         self.second_runs = SecondRuns(source, self.pool, debugged=debugged, say=say)
+        self.host_sleep = HostSleep(self._time_is_the_guests)
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Write down which tests the run has, and say which forks it will ask for."""
         self._writer.collected(list(dict.fromkeys(map(origin, nodeids))))
         if self._forks is not None:
             served = [one for one in nodeids if one in self.users and not self._requirements.will_skip(self.wishes_of(one))]
-            counts = self._isolation.forks(served, smp=self.source.manifest.machine.smp)
+            counts = self._isolation.forks(served, self.source)
             self._forks.expect(counts, beside=self._host_lock.shared)
 
     def wishes_of(self, nodeid: str) -> Wishes:
@@ -287,7 +289,11 @@ class LabSession:
             return
         after = self._isolation.wishes(nextid)
         if not self._requirements.lacking(after):
-            self.pool.prepare(smp=after.cpus, drivers=after.drivers)
+            self.pool.prepare(smp=after.cpus, real_clock=after.real_clock, drivers=after.drivers)
+
+    def _time_is_the_guests(self) -> bool:
+        """Whether the guest of the test that runs now has a virtual clock."""
+        return self.run is not None and self.run.lease is not None and self.run.lease.guest.clock == "virtual"
 
     def _spent(self) -> bool:
         """The guest at work serves no other test: there is no need to keep it until the next one begins."""

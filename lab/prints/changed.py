@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lab.prints.record import PrintRecord, PrintSource, Record
+from lab.prints.timer import GuestTimer
 
 
 class ChangedPrints:
@@ -29,6 +30,11 @@ class ChangedPrints:
     @property
     def resumable(self) -> None:
         """None: a snapshot is taken with the guest's own source."""
+
+    @property
+    def timer(self) -> GuestTimer | None:
+        """None: the guest's own source has it, where there is one."""
+        return None
 
     @property
     def breaker(self) -> None:

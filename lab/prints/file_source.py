@@ -10,6 +10,7 @@ from lab.errors import EvidenceLost, GuestError
 from lab.prints.follow import Decoder, FileFollower
 from lab.prints.record import Record
 from lab.prints.resume import ResumableSource
+from lab.prints.timer import GuestTimer
 
 
 class FilePrintSource:
@@ -60,6 +61,11 @@ class FilePrintSource:
     @property
     def resumable(self) -> ResumableSource | None:
         """None: the source cannot continue in a fork."""
+        return None
+
+    @property
+    def timer(self) -> GuestTimer | None:
+        """None: the guest's own source has it, where there is one."""
         return None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lab.prints.record import PrintSource, Record
+from lab.prints.timer import GuestTimer
 
 _MARK_S = 60.0
 
@@ -30,6 +31,11 @@ class FromNow:
     @property
     def resumable(self) -> None:
         """None: no snapshot is taken of a guest that was not booted for one."""
+
+    @property
+    def timer(self) -> GuestTimer | None:
+        """None: the guest's own source has it, where there is one."""
+        return None
 
     @property
     def breaker(self) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from lab.crash.hang import Breaker
 from lab.prints.resume import ResumableSource
+from lab.prints.timer import GuestTimer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,10 @@ class PrintSource(Protocol):
     @property
     def resumable(self) -> ResumableSource | None:
         """Continues the source in a fork; None: it cannot."""
+
+    @property
+    def timer(self) -> GuestTimer | None:
+        """A timer in the guest; None: the source has none."""
 
     @property
     def breaker(self) -> Breaker | None:

@@ -60,6 +60,7 @@ class PrintStream:
         load_end: Number of records at the start of the window that came while the drivers of its fork were loaded.
         mark_timeout: Seconds that a marker may take.
         expected_fault: Code of the driver fault that the test provokes; only other faults are raised.
+        rest: Lets some seconds pass in a guest with a virtual clock; None: its clock is real.
         clock: Monotonic clock in seconds.
     """
 
@@ -72,6 +73,7 @@ class PrintStream:
         load_end: int = 0,
         mark_timeout: float = 30.0,
         expected_fault: int | None = None,
+        rest: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -82,6 +84,7 @@ class PrintStream:
         self._next_token = next_token
         self._mark_timeout = mark_timeout
         self._expected_fault = expected_fault
+        self._rest = rest
         self._clock = clock
 
     def records(self) -> list[PrintRecord]:
@@ -142,7 +145,7 @@ class PrintStream:
         Args:
             expected: Texts (compared without trailing blanks and newlines), compiled patterns (which match the whole text), or
                 :func:`lab.prints.fields.fields`. Named groups and fields are in the records: ``record["name"]``.
-            timeout: Deadline for all of them, in seconds.
+            timeout: Deadline for all of them, in seconds of the host.
             guest_gap: Minimum and maximum of guest seconds between two matched prints in a row; None: any.
             skip_others: Ignore prints that do not match; otherwise any print that is not the next expected one is a failure.
 
@@ -187,7 +190,7 @@ class PrintStream:
         """Check that nothing was printed except what ``expect`` has matched.
 
         Args:
-            wait: Seconds to wait for a late print before the check.
+            wait: Seconds of the guest to wait for a late print before the check.
             settle: The old name of ``wait``, for one release.
 
         Raises:
@@ -198,7 +201,9 @@ class PrintStream:
             warnings.warn("expect_none(settle=…) is now expect_none(wait=…)", DeprecationWarning, stacklevel=2)
             wait = settle
         self.drain()
-        if wait > 0:
+        if wait > 0 and self._rest is not None:
+            self._rest(wait)
+        elif wait > 0:
             self._source.wait(self._begin, lambda records: len(_prints(records)) > self._consumed, timeout=wait)
         came = self.drain()[self._consumed :]
         if came:

@@ -15,6 +15,7 @@ from lab.prints.channel import GuestLink, PrintChannel, PrintReader
 from lab.prints.log import RecordLog
 from lab.prints.record import MarkRecord, Record
 from lab.prints.resume import PrintsState
+from lab.prints.timer import GuestTimer
 
 
 class Unobserved:
@@ -33,6 +34,11 @@ class Unobserved:
     @property
     def resumable(self) -> None:
         """None: there is nothing to continue in a fork."""
+
+    @property
+    def timer(self) -> GuestTimer | None:
+        """None: the guest's own source has it, where there is one."""
+        return None
 
     @property
     def breaker(self) -> None:

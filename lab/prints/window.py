@@ -106,6 +106,7 @@ class PrintLedger:
         guest_id: Prefix of the markers.
         mark_timeout: Seconds that a marker may take.
         kernel_prints: Patterns of the kernel's own prints; see :mod:`lab.prints.kernel`.
+        rest: See :class:`lab.prints.stream.PrintStream`.
 
     Attributes:
         windows: How many windows were opened so far.
@@ -113,12 +114,19 @@ class PrintLedger:
     """
 
     def __init__(
-        self, source: PrintSource, guest_id: str, *, mark_timeout: float = 30.0, kernel_prints: Sequence[str] = ()
+        self,
+        source: PrintSource,
+        guest_id: str,
+        *,
+        mark_timeout: float = 30.0,
+        kernel_prints: Sequence[str] = (),
+        rest: Callable[[float], None] | None = None,
     ) -> None:
         self._source = with_kernel_prints(source, kernel_prints)
         #: The source as the open window sees it.
         self._view: PrintSource = self._source
         self._mark_timeout = mark_timeout
+        self._rest = rest
         self._account = _Account()
         self._accounted = 0
         self._open: str | None = None
@@ -174,6 +182,7 @@ class PrintLedger:
             load_end=position - self._accounted if fault is None else 0,
             mark_timeout=self._mark_timeout,
             expected_fault=expected_fault,
+            rest=self._rest,
         )
 
     def peek(self) -> list[Record]:

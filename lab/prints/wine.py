@@ -12,6 +12,7 @@ from lab.prints.decode import WineDecoder
 from lab.prints.file_source import FilePrintSource
 from lab.prints.record import Record
 from lab.prints.resume import PrintsState, ResumableSource
+from lab.prints.timer import GuestTimer
 
 #: A print without a following line counts as complete after so many seconds; a marker makes it complete at once.
 QUIET_S = 0.1
@@ -94,6 +95,24 @@ class WinePrintSource(FilePrintSource):
         if answer != b"OK\n":
             raise TransportError(
                 f"the guest's print agent cannot set the clock: it answered {answer[:64]!r}", hint=_NOT_RESUMED
+            )
+
+    @property
+    def timer(self) -> GuestTimer:
+        """The source itself."""
+        return self
+
+    def sleep(self, seconds: float, *, timeout: float) -> None:
+        """See :class:`lab.prints.timer.GuestTimer`."""
+        where = self._agent.where
+        try:
+            answer = self._agent.ask(b"SLEEP %.6f\n" % seconds, timeout)
+        except OSError as error:
+            raise EvidenceLost(f"the guest's print agent at {where} did not answer after {seconds:g} s: {error}") from error
+        if answer != b"OK\n":
+            raise EvidenceLost(
+                f"the guest's print agent at {where} answered {answer[:64]!r} where it should wait {seconds:g} s",
+                hint="`lab image build` makes an image with a newer agent",
             )
 
     def _write_mark(self, token: str, timeout: float) -> None:

@@ -81,6 +81,7 @@ def assemble(
         guest=meta.guest,
         image=meta.image,
         accelerator=meta.accelerator,
+        clock=meta.clock,
         qemu=meta.qemu,
         machine=meta.machine,
         workers=meta.workers,

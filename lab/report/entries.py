@@ -111,6 +111,7 @@ def guest_entry(
     return GuestEntry(
         guest_id=life.guest_id,
         worker=worker,
+        clock=life.clock,
         started=life.started,
         boot_s=life.boot_s,
         fork_s=life.fork_s,

@@ -14,6 +14,7 @@ from pydantic_core import PydanticSerializationError
 from lab.gate.verdict import Verdict
 from lab.image.manifest import kind_of_before
 from lab.image.registry import kind_named
+from lab.vm.spec import Clock
 
 #: 2: the image has `kind` in the place of `is_windows`. Reports of schema 1 are read, too.
 SCHEMA_VERSION = 2
@@ -177,6 +178,7 @@ class TestEntry(_Model):
     repetition: int = Field(default=1, description="which of the runs of --repeat decides the verdict, from 1")
     rate: RateEntry | None = Field(default=None, description="of a repeated test; null if no run of it could be judged")
     guest_id: str | None = Field(default=None, description="the guest (boot) that served the test")
+    clock: Clock | None = Field(default=None, description="the clock of that guest")
     missing_capability: str | None = None
     drivers: list[str] = Field(default_factory=list, description="names of the drivers that the test uses")
     fault: Fault | None = None
@@ -201,6 +203,7 @@ class GuestEntry(_Model):
 
     guest_id: str
     worker: str
+    clock: Clock = "real"
     started: float
     boot_s: float | None = None
     fork_s: float | None = Field(default=None, description="of a fork: from starting QEMU to its first answered command")
@@ -356,6 +359,10 @@ class RunReport(_Model):
     guest: str = Field(description="the one-line description of the guest, e.g. 'free guest: Wine 10.0 on Debian 13'")
     image: ImageEntry
     accelerator: str = Field(description="kvm or tcg")
+    clock: Clock = Field(
+        default="real",
+        description="virtual: guests of one CPU have a time of their own, which passes only while the lab waits for them",
+    )
     qemu: str = Field(description="QEMU's version")
     machine: MachineEntry | None = Field(default=None, description="null if guests do not come from an image")
     workers: int

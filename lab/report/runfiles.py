@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lab.report.elsewhere import find, write_text
 from lab.report.model import DriverEntry, ImageEntry, MachineEntry, RunReport, Text, as_json
+from lab.vm.spec import Clock
 
 META_FILE = "meta.json"
 RUN_FILE = "run.json"
@@ -27,6 +28,7 @@ class RunMeta(BaseModel):
     guest: str
     image: ImageEntry
     accelerator: str
+    clock: Clock = "real"
     qemu: str
     machine: MachineEntry | None = None
     workers: int

@@ -230,7 +230,8 @@ def error_annotations(report: RunReport, *, base: Path | None = None) -> Iterato
 
 def _guest_line(report: RunReport) -> str:
     kind = f" {report.image.kind.warning}" if report.image.kind.warning else ""
-    return f"{report.guest}, {report.workers} worker(s), QEMU {report.qemu} with {report.accelerator}.{kind}"
+    clock = " and a virtual clock" if report.clock == "virtual" else ""
+    return f"{report.guest}, {report.workers} worker(s), QEMU {report.qemu} with {report.accelerator}{clock}.{kind}"
 
 
 def _figures(report: RunReport) -> str:

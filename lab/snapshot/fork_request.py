@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lab.live.guest import LiveGuest
+from lab.vm.spec import Clock
 
 if TYPE_CHECKING:
     from lab.snapshot.template import Template
@@ -23,10 +24,12 @@ class ForkWish:
     Attributes:
         smp: Virtual CPUs.
         drivers: Names of the drivers that are loaded in it, sorted.
+        clock: ``virtual`` or ``real``.
     """
 
     smp: int
     drivers: tuple[str, ...] = ()
+    clock: Clock = "real"
 
 
 @dataclass(slots=True, kw_only=True)

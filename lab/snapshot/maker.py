@@ -17,6 +17,7 @@ from lab.errors import (
     SnapshotFailed,
     TransportError,
 )
+from lab.guest.clocked import unclocked
 from lab.guest.transport_kind import Parked, ParksInGuest
 from lab.host.qemu import QemuFeatures
 from lab.image.folder import read_credentials
@@ -38,6 +39,8 @@ from lab.vm.statefile import choose_method
 
 _RUN = "run"
 _PATIENCE_S = 60.0
+#: Guest seconds in which a guest with a virtual clock finishes its remaining work.
+_REST_S = 5.0
 #: Errors that a second boot may not meet again.
 _WORTH_A_RETRY = (BootTimeout, GuestClockWrong, GuestExited, GuestHung, TransportError)
 #: If a guest prints at the moment at which it is stopped, it is continued and stopped again a little later.
@@ -112,6 +115,7 @@ class TemplateMaker:
                 run_dir=folder / _RUN,
                 accelerator=wish.accelerator,
                 smp=wish.smp,
+                clock=wish.clock,
                 transport=wish.transport,
                 timeout=self._boot_timeout,
                 encoding=wish.payload.encoding(wish.manifest.prints.encoding),
@@ -160,7 +164,8 @@ class TemplateMaker:
         kind = self._steps.transport(wish.transport)
         if isinstance(kind, ParksInGuest):
             there = access(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine)
-            return kind.park(guest.transport, there, timeout=_PATIENCE_S, progress=self._progress)
+            with machine.running():
+                return kind.park(unclocked(guest.transport), there, timeout=_PATIENCE_S, progress=self._progress)
         guest.transport.close()
         return Parked(state={})
 
@@ -182,7 +187,10 @@ class TemplateMaker:
         if resumable is None:
             raise SnapshotFailed(why_not_forked(wish.manifest))
         parked = self._park(guest, machine, wish)
-        if not self._steps.until_idle(processor_time(machine.pid)):
+        if guest.clock == "virtual":
+            # The guest's idle time takes the host no time, so that a fixed time is enough.
+            guest.sleep(_REST_S)
+        elif not self._steps.until_idle(processor_time(machine.pid)):
             self._progress(
                 f"the guest does not become idle, so each fork begins with its remaining work: {PATIENCE_S:g} s waited"
             )
@@ -221,6 +229,7 @@ class TemplateMaker:
                 parked=parked.state,
                 files=files,
                 base=base is None,
+                clock=wish.clock,
             )
         )
 
@@ -231,14 +240,15 @@ class TemplateMaker:
     def _stop_between_prints(self, machine: Machine, prints: PrintSource, state: ResumableSource) -> PrintsState:
         """Pause the guest at a moment when no print is on its way."""
         for number in range(_TRIES):
-            prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
-            machine.pause()
-            # QEMU has written the guest's output; the print source may not have read it yet.
-            for _ in self._until(_READ_S):
-                stopped = state.snapshot_state()
-                if stopped is not None:
-                    return stopped
-            machine.cont()
+            with machine.running():
+                prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
+                machine.pause()
+                # QEMU has written the guest's output; the print source may not have read it yet.
+                for _ in self._until(_READ_S):
+                    stopped = state.snapshot_state()
+                    if stopped is not None:
+                        return stopped
+                machine.cont()
         raise SnapshotFailed(
             f"{machine.spec.name}: no snapshot can be taken between two prints, because the guest prints all the time"
         )

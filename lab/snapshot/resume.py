@@ -14,7 +14,7 @@ from lab.guest.transport_kind import ParksInGuest, TransportName, transport_kind
 from lab.image.folder import read_credentials
 from lab.live.boot import cd_drive
 from lab.live.cd_drive import CdCopy
-from lab.live.connect import access, connect
+from lab.live.connect import access, clocked, connect
 from lab.live.delivery import Delivery
 from lab.live.guest import LiveGuest
 from lab.live.print_wiring import open_prints, why_not_forked
@@ -77,15 +77,15 @@ def resume_guest(
     if resumable is None:
         raise SnapshotFailed(why_not_forked(wish.manifest))
 
-    with contextlib.ExitStack() as undo:
+    with contextlib.ExitStack() as undo, contextlib.ExitStack() as runs:
         undo.callback(prints.close)
         prints.start()
         # First, because anything that the guest does next may read its clock or draw a random number.
-        _let_run(machine, resumable, wall(), timeout)
+        _let_run(machine, resumable, wall(), timeout, runs)
         kind = transport_kind(template.transport)
         if isinstance(kind, ParksInGuest) and template.parked:
             there = access(template.transport, wish.manifest, credentials, machine)
-            transport = kind.resume(there, template.parked, timeout=timeout)
+            transport = clocked(kind.resume(there, template.parked, timeout=timeout), machine)
         else:
             transport = wait_ready(
                 lambda: open_transport(template.transport),
@@ -129,10 +129,17 @@ def continue_guest(
     """
     resumable = live.prints.resumable
     if resumable is not None:
-        _let_run(machine, resumable, wall(), timeout)
+        with contextlib.ExitStack() as runs:
+            _let_run(machine, resumable, wall(), timeout, runs)
     else:
         machine.cont()
 
 
-def _let_run(machine: Machine, prints: ResumableSource, now: float, timeout: float) -> None:
-    prints.resume(now, os.urandom(32), let_run=machine.cont, timeout=timeout)
+def _let_run(machine: Machine, prints: ResumableSource, now: float, timeout: float, runs: contextlib.ExitStack) -> None:
+    """Let a paused guest run and set its clock; with a virtual clock it runs until ``runs`` is closed."""
+
+    def let_run() -> None:
+        runs.enter_context(machine.running())
+        machine.cont()
+
+    prints.resume(now, os.urandom(32), let_run=let_run, timeout=timeout)

@@ -32,6 +32,7 @@ from lab.live.print_wiring import can_resume, why_not_forked
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template, TemplateWish
+from lab.vm.spec import Clock
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,10 +80,10 @@ class TemplateSupply:
         self._progress = progress
         self._memory_mb = memory_mb
         self._known: dict[ForkWish, Template | None] = {}
-        self._bases: dict[int, Template] = {}
+        self._bases: dict[tuple[int, Clock], Template] = {}
         self._distrusted: set[ForkWish] = set()
         self._tried: set[ForkWish] = set()
-        self._keys: dict[tuple[int, tuple[str, ...], bool], str] = {}
+        self._keys: dict[tuple[int, Clock, tuple[str, ...], bool], str] = {}
         self._expected: dict[ForkWish, int] | None = None
         self._beside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         self._background: ThreadPoolExecutor | None = None
@@ -95,14 +96,14 @@ class TemplateSupply:
 
     def wish(self, wish: ForkWish) -> TemplateWish:
         """The request for a template that belongs to a request for a fork."""
-        return self._common.of(smp=wish.smp, drivers=wish.drivers)
+        return self._common.of(smp=wish.smp, drivers=wish.drivers, clock=wish.clock)
 
     def at_hand(self, wish: ForkWish) -> Template | None:
         """The template from which a fork can start at once, without making or booting anything."""
         known = self._known.get(wish)
         if known is not None and known.exists:
             return known
-        base = self._bases.get(wish.smp)
+        base = self._bases.get((wish.smp, wish.clock))
         return base if base is not None and base.exists and self._expected is not None else None
 
     def soonest(self, wish: ForkWish) -> Template | None:
@@ -184,7 +185,7 @@ class TemplateSupply:
 
     def _base_for(self, wish: ForkWish) -> Template | None:
         """The base template of a VM, booted if necessary; None, from then on, if there can be none."""
-        known = self._bases.get(wish.smp)
+        known = self._bases.get((wish.smp, wish.clock))
         if known is not None and known.exists:
             return known
         base = self.wish(wish).base()
@@ -202,7 +203,7 @@ class TemplateSupply:
                 raise
             self._give_up(wish, error)
             return None
-        self._bases[wish.smp] = found
+        self._bases[(wish.smp, wish.clock)] = found
         return found
 
     def _give_up(self, wish: ForkWish, error: Exception) -> None:
@@ -272,7 +273,7 @@ class TemplateSupply:
 
     def _key(self, wish: TemplateWish) -> str:
         """The key, computed once: the run's files are its own copies, and nothing else in it changes while a worker lives."""
-        wanted = (wish.smp, wish.drivers, wish.is_base)
+        wanted = (wish.smp, wish.clock, wish.drivers, wish.is_base)
         if wanted not in self._keys:
             self._keys[wanted] = wish.key
         return self._keys[wanted]

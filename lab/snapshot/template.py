@@ -24,6 +24,7 @@ from lab.prints.resume import PrintsState
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 from lab.vm.snapshot import Snapshot, load_snapshot
+from lab.vm.spec import Clock
 
 TEMPLATE_FILE = "template.json"
 #: The prints of the drivers' load, as raw data of the print channel.
@@ -44,6 +45,7 @@ class TemplateWish:
         qemu: The QEMU binary and its version, as text.
         transport: How commands reach its forks.
         smp: Virtual CPUs.
+        clock: ``virtual`` or ``real``; with several CPUs it is real.
         drivers: Names of the drivers that are loaded in it, sorted.
         files_by: How files are copied into its forks; not part of the key.
         hardware: What a lab file adds to the VM.
@@ -58,15 +60,16 @@ class TemplateWish:
     qemu: str
     transport: TransportName
     smp: int
+    clock: Clock = "real"
     drivers: tuple[str, ...] = ()
     files_by: FilesBy = "media"
     hardware: Machine = field(default_factory=Machine)
     disk_sums: tuple[str, ...] = ()
     file_sums: tuple[tuple[Path, str], ...] = ()
 
-    def of(self, *, smp: int, drivers: tuple[str, ...]) -> TemplateWish:
-        """The same request with another number of CPUs and other drivers loaded."""
-        return replace(self, smp=smp, drivers=drivers)
+    def of(self, *, smp: int, drivers: tuple[str, ...], clock: Clock = "real") -> TemplateWish:
+        """The same request with another number of CPUs, another clock and other drivers loaded."""
+        return replace(self, smp=smp, drivers=drivers, clock=clock)
 
     def base(self) -> TemplateWish:
         """The request for the base template: the same VM without any file of the run."""
@@ -82,7 +85,13 @@ class TemplateWish:
         """Hash of everything that a template depends on, except where files lie on the disk."""
         machine = self.manifest.machine
         spec = machine_spec(
-            self.manifest, self.image_dir, name="", accelerator=self.accelerator, smp=self.smp, hardware=self.hardware
+            self.manifest,
+            self.image_dir,
+            name="",
+            accelerator=self.accelerator,
+            smp=self.smp,
+            clock=self.clock,
+            hardware=self.hardware,
         )
         inputs = {
             "format": str(FORMAT).encode(),
@@ -119,6 +128,7 @@ class Template:
         guest: The image's one-line description.
         drivers: Drivers that are loaded in it.
         smp: Virtual CPUs.
+        clock: ``virtual`` or ``real``.
         transport: How commands reach its forks.
         created: When its snapshot was taken, seconds since the epoch.
         boot_s: Host seconds of the boot that it comes from.
@@ -144,12 +154,14 @@ class Template:
     parked: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     base: bool = False
+    clock: Clock = "real"
 
     @property
     def name(self) -> str:
-        """For people: image, CPUs, drivers."""
+        """For people: image, CPUs, clock, drivers."""
         loaded = f" with {', '.join(self.drivers)} loaded" if self.drivers else " without drivers" if self.base else ""
-        return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{loaded}"
+        clock = ", virtual clock" if self.clock == "virtual" else ""
+        return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{clock}{loaded}"
 
     def snapshot(self) -> Snapshot:
         """The VM.

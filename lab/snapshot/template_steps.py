@@ -22,7 +22,7 @@ from lab.snapshot.template import Template, TemplateWish
 from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
 from lab.vm.snapshot import Snapshot, resume_copy, take_snapshot
-from lab.vm.spec import MemoryFile
+from lab.vm.spec import Clock, MemoryFile
 
 
 class Boot(Protocol):
@@ -37,6 +37,7 @@ class Boot(Protocol):
         run_dir: Path,
         accelerator: Literal["kvm", "tcg"],
         smp: int | None,
+        clock: Clock,
         transport: TransportName,
         timeout: float | None,
         encoding: str | None,

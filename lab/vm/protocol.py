@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -102,6 +103,13 @@ class Machine(Protocol):
 
     def cont(self) -> None:
         """Let the virtual CPUs run (again)."""
+
+    def running(self) -> AbstractContextManager[None]:
+        """The guest runs inside of the ``with``.
+
+        With a real clock it always does, and nothing happens here. With a virtual one (see ``virtual_clock`` of the spec) it
+        runs only while somebody is inside, and stands still otherwise. May be nested, and entered from several threads.
+        """
 
     def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:
         """Write what its display shows to a picture file; returns the file, whose extension may differ.

@@ -80,6 +80,7 @@ class Qmp:
         name: For messages.
         timeout: Seconds for the greeting.
         explain_lost: Called when the connection is gone; gives the error to raise. It knows why QEMU ended.
+        unheard: Names of events that are not kept.
 
     Raises:
         TransportError: No greeting in time, or none that is QMP.
@@ -93,8 +94,10 @@ class Qmp:
         name: str = "qmp",
         timeout: float = 30.0,
         explain_lost: Callable[[], GuestExited] | None = None,
+        unheard: Collection[str] = (),
     ) -> None:
         self._name = name
+        self._unheard = frozenset(unheard)
         self._explain_lost = explain_lost
         self._state = _State()
         self._client = QMPClient(name)
@@ -249,6 +252,8 @@ class Qmp:
             self._record(await self._listener.get())
 
     def _record(self, message: Mapping[str, Any]) -> None:
+        if str(message.get("event", "")) in self._unheard:
+            return
         state = self._state
         stamp = message.get("timestamp", {})
         with state.changed:

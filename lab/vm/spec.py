@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 Accelerator = Literal["tcg", "kvm"]
+#: ``real``: the guest's clocks follow the host's time. ``virtual``: see :attr:`VmSpec.virtual_clock`.
+Clock = Literal["real", "virtual"]
 DiskFormat = Literal["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"]
 
 
@@ -193,6 +195,9 @@ class VmSpec:
         panic_device: A pvpanic device, by which a guest kernel can report its panic.
         vmcoreinfo: A device through which Windows (with the fwcfg driver of virtio-win) hands the header of its dump to QEMU.
         rtc: Text of ``-rtc``.
+        virtual_clock: None: the guest's clocks follow the host's time. A number N: they count instructions, 2^N ns each, and
+            jump over the time in which the guest has nothing to do. Under TCG only, with one virtual CPU; see
+            :meth:`lab.vm.protocol.Machine.running`.
         actions: What happens on reset, shutdown and panic.
         extra: More QEMU arguments, appended as they are.
         added: Arguments that come after the added disks: devices that are not part of the image.
@@ -224,6 +229,7 @@ class VmSpec:
     panic_device: bool = False
     vmcoreinfo: bool = False
     rtc: str = "base=utc"
+    virtual_clock: int | None = None
     actions: Actions = field(default_factory=Actions)
     extra: tuple[str, ...] = ()
     added: tuple[str, ...] = ()

@@ -88,7 +88,9 @@ from lab.cli import resolved
 from lab.live import chosen_drivers, resolve
 resolved.ensure_image = lambda name, progress: Path("image")
 none = types.SimpleNamespace(source="none")
-resolve.read_manifest = lambda image: types.SimpleNamespace(arch="x64", kernel=None, prints=none)
+resolve.read_manifest = lambda image: types.SimpleNamespace(
+    name="wine", kind="wine", arch="x64", kernel=None, prints=none, machine=types.SimpleNamespace(smp=1)
+)
 chosen_drivers.resolve_drivers = lambda *args, **options: ()
 resolve.choose_accelerator = lambda wanted, found: "tcg"
 resolve.probe_accelerators = lambda cache: None

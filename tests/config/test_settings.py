@@ -53,6 +53,7 @@ def test_every_key(tmp_path: Path) -> None:
         accelerator: kvm
         debug: kd
         boot: cold
+        clock: virtual
         isolation: module
         keep: failed
         crash_dump: always
@@ -74,6 +75,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert values.files == "sftp"
     assert values.workers == 3
     assert values.debug == "kd"
+    assert values.clock == "virtual"
     assert values.drivers == (str(tmp_path / "mine/driver.yaml"), "/abs/x.sys")
     assert values.suites == (str(tmp_path / "suites/sync/test_a.py") + "::test_b",)
     assert values.out == str(tmp_path / "results")

@@ -52,7 +52,7 @@ def image() -> ImageManifest:
 
 
 def open_toy(run_dir: Path, token: str = "sesame") -> Transport:
-    machine: Any = SimpleNamespace(ports={5985: 1}, channels=None, run_dir=run_dir)
+    machine: Any = SimpleNamespace(ports={5985: 1}, channels=None, run_dir=run_dir, spec=SimpleNamespace(virtual_clock=None))
     return connect("toy", image(), Credentials(username="lab", password="x", others={"toy": token}), machine)
 
 

@@ -50,6 +50,18 @@ def test_a_missed_deadline_accuses_unless_the_host_took_most_of_it(error: Except
     assert decide(facts(both)).again
 
 
+@pytest.mark.parametrize("error", [*INTERVALS, ServiceError("sc start x", 1053)])
+def test_no_host_makes_a_virtual_clock_late(error: BaseException) -> None:
+    """The guest's own seconds are wrong there for no other reason than the driver."""
+    assert decide(facts(error, clock="virtual")).verdict == "product"
+
+
+@pytest.mark.parametrize("error", [PrintsMissing("0 of 1 came"), GuestHung("still runs")])
+def test_deadlines_of_the_host_are_missed_with_a_virtual_clock_too(error: BaseException) -> None:
+    assert decide(facts(error, clock="virtual")).again
+    assert decide(facts(error, clock="virtual", processor=SERVED)).verdict == "product"
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [

@@ -51,7 +51,8 @@ class Running:
         self.seen = b""
         self.woken: list[tuple[float, bytes]] = []
         self.refuse: OSError | None = None
-        service = printd.Service(self.pipe, self.serial, self.listener, lambda: 12.3456, wake=self.wake)
+        self.uptime = 12.3456
+        service = printd.Service(self.pipe, self.serial, self.listener, lambda: self.uptime, wake=self.wake)
         self.thread = threading.Thread(target=service.run, args=(self.stop.is_set,), daemon=True)
         self.thread.start()
 
@@ -235,3 +236,25 @@ def test_an_endless_line_is_cut(printd: ModuleType) -> None:
     splitter = printd.LineSplitter()
     got = splitter.feed(b"x" * (2 * printd.MAX_LINE + 5)) + splitter.feed(b"\n")
     assert [len(line) for line in got] == [printd.MAX_LINE, printd.MAX_LINE, 5]
+
+
+def test_a_sleep_is_answered_when_the_guests_time_has_passed_and_holds_up_nobody(running: Running) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=DEADLINE_S) as one:
+        one.sendall(b"SLEEP 5\n")
+        assert ask(running.port, b"MARK meanwhile\n") == b"OK\n"
+        one.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            one.recv(100)
+        one.settimeout(DEADLINE_S)
+        running.uptime += 5.0
+        assert ask(running.port, b"MARK later\n") == b"OK\n"
+        assert one.recv(100) == b"OK\n"
+
+
+def test_a_sleep_of_nothing_is_answered_at_once(running: Running) -> None:
+    assert ask(running.port, b"SLEEP 0\n") == b"OK\n"
+
+
+@pytest.mark.parametrize("line", [b"SLEEP", b"SLEEP x", b"SLEEP -1", b"SLEEP 1e9", b"SLEEP 12345678"])
+def test_a_sleep_that_makes_no_sense_is_refused(running: Running, line: bytes) -> None:
+    assert ask(running.port, line + b"\n").startswith(b"ERROR")

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lab.live.payload import Payload
 from lab.live.print_wiring import open_prints
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
+from lab.vm.spec import Clock
 from tests.kdguest.probe import Probe, async_reader, sync_reader
 from tests.kdguest.system import System
 from tests.kdguest.target import KernelStopped, KernelTarget
@@ -62,6 +64,9 @@ class KdMachine(MachineDouble):
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             self.kernel.accept()
+
+    def running(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def cont(self) -> None:
         """The boot: a kernel that loads itself."""
@@ -200,7 +205,11 @@ class KdGuestSource:
             [package("sync", "LySharkSync", r"\\.\LySharkSync"), package("async", "LySharkAsync", r"\\.\LySharkAsync")]
         )
 
-    def boot(self, guest_id: str, *, smp: int | None = None) -> LiveGuest:
+    @property
+    def clock(self) -> Clock:
+        return "real"
+
+    def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
         # A short path: a socket's has no more than 108 bytes.
         run_dir = Path(tempfile.mkdtemp(prefix="kdguest-"))
         machine = KdMachine(run_dir)

@@ -58,6 +58,7 @@ class Up:
             transport="winrm",
             files_by="winrm",
             smp=1,
+            clock="real",
             evidence_dir=tmp_path / "guests",
             taken=[],
         )

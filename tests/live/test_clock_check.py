@@ -10,6 +10,7 @@ from lab.errors import GuestClockWrong
 from lab.live.clock_check import require_sound_clock
 from lab.prints.log import RecordLog
 from lab.prints.record import MarkRecord, NoteRecord, Record
+from lab.prints.timer import GuestTimer
 
 
 class Prints:
@@ -24,6 +25,10 @@ class Prints:
 
     @property
     def resumable(self) -> None:
+        return None
+
+    @property
+    def timer(self) -> GuestTimer | None:
         return None
 
     @property

@@ -162,7 +162,20 @@ def rows(chapter: Chapter) -> Iterator[str]:
 
 def chapters() -> list[Chapter]:
     """All parts of the page, in their order."""
-    guest_members = ("guest_id", "manifest", "smp", "transport", "services", "capabilities", "alive", "answers")
+    guest_members = (
+        "guest_id",
+        "manifest",
+        "smp",
+        "transport",
+        "services",
+        "capabilities",
+        "alive",
+        "answers",
+        "clock",
+        "sleep",
+        "run_until",
+        "running",
+    )
     return [
         Chapter("reader", text_of("reader"), DeviceReader, "reader", examples=("reader.run", "reader.script")),
         Chapter("ProbeScript", summary(ProbeScript), ProbeScript, "script"),
@@ -243,7 +256,7 @@ def document() -> str:
         "## Markers\n\n| | |\n|---|---|\n"
         + "\n".join(marker_lines())
         + "\n\n"
-        + "\n".join(map(example, ("lab_cpus", "lab_expect_fault")))
+        + "\n".join(map(example, ("lab_cpus", "lab_clock", "lab_expect_fault")))
         + "\nA test that needs what its guest lacks is skipped, with the name as the reason. Capabilities for `lab_needs`:\n\n"
         + "| | |\n|---|---|\n"
         + "".join(f"| `{name}` | {markdown(what)} |\n" for name, what in capabilities().items())

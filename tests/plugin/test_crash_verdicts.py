@@ -120,7 +120,7 @@ def test_a_fault_ahead_of_a_replaced_guest_is_a_crash_of_the_test_before(inner: 
 def test_a_fault_during_the_boot_is_a_crash_of_the_boot(inner: Any, gap: bool) -> None:
     inner.prepare(
         """real = source.boot
-    def boot(guest_id, *, smp=None):
+    def boot(guest_id, *, smp=None, clock="real"):
         guest = real(guest_id, smp=smp)
         if guest_id.endswith("-1"):
             guest.prints.fault()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lab.plugin.isolation import Isolation
 from lab.plugin.markers import Wishes
 from lab.snapshot.fork_request import ForkWish
 from tests.plugin.conftest import Inner
+from tests.simulated import SimulatedSource
 
 TESTS = """
 sync = pytest.mark.lab_driver("sync")
@@ -51,7 +54,7 @@ def test_tests_share_a_fork_as_the_isolation_has_it(forked: Inner, isolation: st
         ("session", {ForkWish(1, ("sync",)): 2, ForkWish(2): 1}),
     ],
 )
-def test_which_forks_a_run_will_ask_for(isolation: str, counts: dict[ForkWish, int]) -> None:
+def test_which_forks_a_run_will_ask_for(isolation: str, counts: dict[ForkWish, int], tmp_path: Path) -> None:
     sync = frozenset({"a", "fresh", "c"})
     ids = {name: f"m::{'TestC::' if name == 'c' else ''}{name}" for name in ("a", "plain", "fresh", "c", "two")}
     wishes = {
@@ -60,7 +63,7 @@ def test_which_forks_a_run_will_ask_for(isolation: str, counts: dict[ForkWish, i
     }
     scopes = {"test": {node: node for node in ids.values()}, "session": dict.fromkeys(ids.values(), "session")}
     scopes["class"] = {node: node.rpartition("::")[0] for node in ids.values()}
-    assert Isolation(wishes, scopes[isolation]).forks(ids.values(), smp=1) == counts
+    assert Isolation(wishes, scopes[isolation]).forks(ids.values(), SimulatedSource(tmp_path)) == counts
 
 
 def test_a_class_is_the_default(forked: Inner) -> None:

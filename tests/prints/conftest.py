@@ -8,6 +8,7 @@ import pytest
 
 from lab.errors import EvidenceLost
 from lab.prints.record import FaultRecord, GapRecord, MarkRecord, PrintRecord, Record
+from lab.prints.timer import GuestTimer
 
 
 def frames(payloads: Iterable[bytes], first: int = 0) -> bytes:
@@ -63,6 +64,10 @@ class ListSource:
 
     @property
     def resumable(self) -> None:
+        return None
+
+    @property
+    def timer(self) -> GuestTimer | None:
         return None
 
     @property

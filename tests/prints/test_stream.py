@@ -223,3 +223,17 @@ def test_no_marker_is_spent_on_a_load_that_was_not(source: Any, stream: PrintStr
     stream.end_load()
     assert len(source.records) == before
     assert stream.load == []
+
+
+def test_in_a_guest_with_its_own_time_a_late_print_is_waited_for_by_that(source: Any) -> None:
+    rested: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rested.append(seconds)
+        source.say("late")
+
+    stream = PrintStream(source, 0, token_maker("t"), rest=rest, clock=source.clock)
+    with pytest.raises(PrintMismatch, match="1 came"):
+        stream.expect_none(wait=2.5)
+    assert rested == [2.5]
+    assert source.now == 0.0, "no second of the host was waited for"

@@ -63,7 +63,7 @@ class Agent:
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rwb", buffering=0) as stream:
             for request in stream:
-                if request.startswith(b"WAKE"):
+                if request.startswith((b"WAKE", b"SLEEP")):
                     self.woken.append(request)
                     stream.write(self.answer)
                     continue
@@ -224,6 +224,16 @@ def test_a_woken_guest_is_told_time_and_random_bytes(agent: Agent, wine: WinePri
     agent.answer = b"ERROR: Operation not permitted\n"
     with pytest.raises(TransportError, match="cannot set the clock"):
         wine.resume(1.0, bytes(32), let_run=lambda: None, timeout=30)
+
+
+def test_the_guests_own_time_is_waited_for_by_its_agent(agent: Agent, wine: WinePrintSource) -> None:
+    timer = wine.timer
+    timer.sleep(2.5, timeout=30)
+    assert agent.woken == [b"SLEEP 2.500000\n"]
+    agent.answer = b"ERROR: say MARK <token>\n"
+    with pytest.raises(EvidenceLost, match=r"answered .* where it should wait 2\.5 s") as caught:
+        timer.sleep(2.5, timeout=30)
+    assert "lab image build" in caught.value.hint
 
 
 def test_a_source_that_never_followed_its_file_lets_go_of_the_agent_all_the_same(agent: Agent) -> None:

@@ -23,7 +23,7 @@ from lab.snapshot.template_steps import TemplateSteps
 from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
 from lab.vm.snapshot import Snapshot, write_snapshot
-from lab.vm.spec import MemoryFile, VmSpec
+from lab.vm.spec import Clock, MemoryFile, VmSpec
 from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport
 
 FEATURES = QemuFeatures(
@@ -153,6 +153,7 @@ class SimulatedSteps:
         run_dir: Path,
         accelerator: Literal["kvm", "tcg"],
         smp: int | None,
+        clock: Clock,
         transport: TransportName,
         timeout: float | None,
         encoding: str | None,
@@ -161,7 +162,7 @@ class SimulatedSteps:
         files_by: FilesBy,
         progress: Callable[[str], None],
     ) -> LiveGuest:
-        del accelerator, smp, transport, timeout, encoding, hardware, progress
+        del accelerator, smp, clock, transport, timeout, encoding, hardware, progress
         assert (guest_id, files_by) == ("template", "winrm")
         assert memory is not None
         machine = self._machine(run_dir)

@@ -20,6 +20,7 @@ def test_the_key_follows_from_all_that_a_template_is_made_of(world: World, tmp_p
     keys = [
         wish.key,
         wish.of(smp=2, drivers=()).key,
+        wish.of(smp=1, drivers=(), clock="virtual").key,
         wish.of(smp=1, drivers=("sync",)).key,
         TemplateWish(**{**values(wish), "qemu": "8.2"}).key,
         TemplateWish(**{**values(wish), "transport": "ssh"}).key,

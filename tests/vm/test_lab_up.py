@@ -33,7 +33,8 @@ from lab.vm.spec import VmSpec
 rom, folder, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 prints = SimpleNamespace(source="none", encoding="utf-8", start=lambda: None, close=lambda: None)
 manifest = SimpleNamespace(
-    guest="tiny", name="tiny", capabilities=(), prints=prints, kind="wine", boot_timeout_s=60.0, tools_dir=""
+    guest="tiny", name="tiny", capabilities=(), prints=prints, kind="wine", boot_timeout_s=60.0, tools_dir="",
+    machine=SimpleNamespace(smp=1),
 )
 values = LabFile(image="one", accelerator="tcg")
 

@@ -25,6 +25,7 @@ class WindowsKind:
     words = GuestWords(title="Windows", label="Windows", about="A real Windows guest.")
     #: Its WinRM service may restart once more at the end of a boot.
     confirmations = 2
+    virtual_clock: int | None = None
     gdb = False
     builds_itself = False
     build_source = "docs/windows.md says where to get such an ISO"

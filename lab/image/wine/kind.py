@@ -19,6 +19,9 @@ class FreeGuest(SelfBuilt):
         "real Windows can show (signature enforcement, bugchecks, Driver Verifier, true direct I/O) was not tested here.",
         warning="This guest is not Windows.",
     )
+    #: Measured with QEMU 7.2: a process start takes the host the same with every shift, and the guest 0.10 s with 0, 0.42 s
+    #: with 2 and 3.2 s with 5. The less of the guest's time goes into work, the more exact are its timers.
+    virtual_clock = 0
     build_tools = tuple(tool for tool in TOOLS if tool.purpose == "build the free guest")
 
     def recipe_names(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from lab.prints.kd.record import (
 )
 from lab.prints.log import RecordLog
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
+from lab.prints.timer import GuestTimer
 
 #: The text of a marker, which a program in the guest prints for :class:`KdPrintSource`.
 MARK_FORMAT = "lab:mark:{token}\n"
@@ -90,6 +91,11 @@ class KdPrintSource:
     @property
     def resumable(self) -> None:
         """None: it cannot continue in a fork yet."""
+
+    @property
+    def timer(self) -> GuestTimer | None:
+        """None: the debugger has no clock of the guest."""
+        return None
 
     @property
     def breaker(self) -> Breaker:

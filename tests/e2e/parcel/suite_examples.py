@@ -192,6 +192,12 @@ def test_a_guest(guest: LiveGuest, tmp_path: Path) -> None:
     assert guest.answers()
     assert guest.guest_id
     assert guest.manifest.guest  # what it is, in words
+    # Time passes in the guest, also where the guest has a clock of its own; time.sleep would pass on the host alone.
+    guest.sleep(0.5)
+    with guest.running():
+        pass  # what talks to the guest by other ways than the lab's, for example by a forwarded port
+    assert guest.clock in ("virtual", "real")
+    assert guest.run_until(lambda: guest.services.exists("Parcel"), guest_timeout=10)
 
 
 # lab_config
@@ -203,6 +209,12 @@ def test_options(lab_config: LabConfig) -> None:
 @pytest.mark.lab_cpus(2)
 def test_two_processors(guest: LiveGuest) -> None:
     assert guest.smp == 2
+
+
+# lab_clock
+@pytest.mark.lab_clock("real")
+def test_the_hosts_time(guest: LiveGuest) -> None:
+    assert guest.clock == "real"
 
 
 # lab_expect_fault

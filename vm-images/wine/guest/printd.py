@@ -10,6 +10,8 @@ everything that was printed before it, and answers ``OK\n``.
 ``WAKE <seconds> <hex>\n`` gives a guest that has resumed from a snapshot what it cannot know: the time of day, and random
 bytes that no other fork of the snapshot gets. It is answered like a mark.
 
+``SLEEP <seconds>\n`` is answered when so many seconds have passed in the guest: by it a host waits for the guest's time.
+
 Runs inside the guest with nothing but Python's own library; one thread, no blocking call besides the wait itself.
 """
 
@@ -41,6 +43,7 @@ MARK_LEAD = b"\x1dlab:mark:"
 MAX_TOKEN = 200
 _MARK = re.compile(re.escape(MARK_LEAD))
 _WAKE = re.compile(rb"WAKE (\d{1,12}(?:\.\d{1,9})?) ((?:[0-9a-f]{2}){16,64})")
+_SLEEP = re.compile(rb"SLEEP (\d{1,6}(?:\.\d{1,9})?)")
 #: linux/random.h
 RNDRESEEDCRNG = 0x5207
 
@@ -198,6 +201,12 @@ def parse_wake(request: bytes) -> tuple[float, bytes] | None:
     return (float(found[1]), bytes.fromhex(found[2].decode("ascii"))) if found else None
 
 
+def parse_sleep(request: bytes) -> float | None:
+    """Seconds of a ``SLEEP`` request; None when it is none."""
+    found = _SLEEP.fullmatch(request.strip())
+    return float(found[1]) if found else None
+
+
 class Service:
     """The event loop over pipe, serial port and mark clients.
 
@@ -227,6 +236,8 @@ class Service:
         self._splitter = LineSplitter()
         self._outbox = Outbox()
         self._marks: collections.deque[tuple[MarkClient, bytes]] = collections.deque()
+        #: When it is over, by the uptime, and who waits for it.
+        self._sleepers: list[tuple[float, MarkClient]] = []
         self._clients: set[MarkClient] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(pipe, selectors.EVENT_READ, self._read_pipe)
@@ -244,7 +255,7 @@ class Service:
                 self._write_out()
                 if self._unheld is not None:
                     self._look_at_channel(self._unheld)
-                for key, _ in self._selector.select(timeout=1):
+                for key, _ in self._selector.select(timeout=self._rouse()):
                     key.data()
         finally:
             for client in self._clients:
@@ -310,12 +321,23 @@ class Service:
 
     def _take(self, client: MarkClient, requests: list[bytes]) -> None:
         for request in requests:
-            wake = parse_wake(request)
-            if wake is None:
-                self._marks.append((client, request))
-            else:
+            wake, sleep = parse_wake(request), parse_sleep(request)
+            if wake is not None:
                 self._answer_wake(client, *wake)
+            elif sleep is not None:
+                self._sleepers.append((self._uptime() + sleep, client))
+            else:
+                self._marks.append((client, request))
         self._send_marks()
+
+    def _rouse(self) -> float:
+        """Answer those whose time is over; seconds until that of the next, or until the channel is looked at again."""
+        now = self._uptime()
+        for when, client in self._sleepers:
+            if when <= now:
+                client.answer(b"OK\n")
+        self._sleepers = [(when, client) for when, client in self._sleepers if when > now]
+        return min([1.0, *(when - now for when, _ in self._sleepers)])
 
     def _answer_wake(self, client: MarkClient, seconds: float, entropy: bytes) -> None:
         try:

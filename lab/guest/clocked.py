@@ -1,0 +1,72 @@
+"""Transports to a guest with a virtual clock: the guest runs while one of them waits for it.
+
+See :class:`lab.vm.running.RunGate`. It is entered for a whole call, not for each request of it: between two requests of one
+command the guest has something to do, or waits for its own time, which is what the command waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from lab.guest.protocol import Abandonable, CommandResult, Transport
+
+#: Enters the time in which the guest runs.
+Running = Callable[[], AbstractContextManager[None]]
+
+
+class ClockedTransport:
+    """A :class:`lab.guest.protocol.Transport` around another one.
+
+    Attributes:
+        inner: That one, for what its own kind does with it.
+
+    Args:
+        inner: The transport that does the work.
+        running: Lets the guest run inside of the ``with``.
+    """
+
+    def __init__(self, inner: Transport, running: Running) -> None:
+        self.inner = inner
+        self._running = running
+
+    def __repr__(self) -> str:
+        return f"<virtual clock: {self.inner!r}>"
+
+    @property
+    def name(self) -> str:
+        """That of the inner one."""
+        return self.inner.name
+
+    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
+        """See :class:`lab.guest.protocol.Transport`; ``timeout`` are seconds of the host."""
+        with self._running():
+            return self.inner.run(command, timeout=timeout, stdin=stdin, shell=shell)
+
+    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
+        """See :class:`lab.guest.protocol.Transport`."""
+        with self._running():
+            self.inner.put(source, target, timeout=timeout)
+
+    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
+        """See :class:`lab.guest.protocol.Transport`."""
+        with self._running():
+            self.inner.get(source, target, timeout=timeout)
+
+    def close(self) -> None:
+        """See :class:`lab.guest.protocol.Transport`."""
+        with self._running():
+            self.inner.close()
+
+    def abandon(self) -> None:
+        """See :class:`lab.guest.protocol.Abandonable`; a close in order where the inner one knows no other."""
+        if isinstance(self.inner, Abandonable):
+            self.inner.abandon()
+        else:
+            self.close()
+
+
+def unclocked(transport: Transport) -> Transport:
+    """The transport itself, without the clock around it."""
+    return transport.inner if isinstance(transport, ClockedTransport) else transport

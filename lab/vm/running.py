@@ -1,0 +1,57 @@
+"""When a VM with a virtual clock runs: as long as somebody waits for its guest, and not a moment longer.
+
+Such a guest jumps over the time in which it has nothing to do: it was seen to count 60 seconds for each second of the host.
+Left alone it would run through its own time-outs while the host thinks, and take a whole core. Stopped, it takes no processor
+time, and its clock stands still. QEMU's ``stop`` and ``cont`` take 0.6 ms each (QEMU 7.2, TCG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+from lab.errors import GuestExited, TransportError
+from lab.host.passed import passed_over
+
+_LOG = logging.getLogger(__name__)
+
+
+class RunGate:
+    """Counts who waits for a guest. The first lets its VM run, the last stops it. Safe to use from several threads.
+
+    Args:
+        name: The VM's, for messages.
+        cont: Lets the virtual CPUs run; also called while they do.
+        stop: Stops them; also called while they stand still.
+    """
+
+    def __init__(self, name: str, cont: Callable[[], None], stop: Callable[[], None]) -> None:
+        self._name = name
+        self._cont = cont
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._waiting = 0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """The guest runs inside of the ``with``.
+
+        A VM that cannot run any more raises nothing here: whatever is waited for inside finds out, and says so in its words.
+        """
+        with self._lock:
+            self._waiting += 1
+            if self._waiting == 1:
+                self._try(self._cont, "letting it run")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                if self._waiting == 0:
+                    self._try(self._stop, "stopping it")
+
+    def _try(self, step: Callable[[], None], what: str) -> None:
+        with passed_over(_LOG, f"{self._name}: {what}", GuestExited, TransportError, level=logging.DEBUG):
+            step()
