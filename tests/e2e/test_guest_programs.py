@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterator
 
@@ -147,3 +148,35 @@ def test_a_standard_stream_that_fails_is_reported_with_its_error(
     done = guest.transport.run(line, timeout=60)
     assert done.exit_code not in (0, 1), done
     assert said in done.text + done.error_text, done
+
+
+def test_scripts_one_after_the_other_have_lines_around_them(guest: LiveGuest, old_probe: str) -> None:
+    scripts = b"run a 4\ntick" + b"run b 10\ntick;\ntick" + b"run c 20\n@x tick; @y tick; go"
+    done = guest.transport.run([old_probe, "--serve"], timeout=60, shell=False, stdin=scripts)
+    said = [json.loads(line)["seq"] if line.startswith("{") else line for line in done.text.splitlines()]
+    assert said == ["begin a", 1, "end a", "begin b", 1, 2, "end b", "begin c", 1, 2, 3, "end c"]
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "code"),
+    [
+        (b"tick\n", '"not the line in front of a script"', 2),
+        (b"run a\n", '"not the line in front of a script"', 2),
+        (b"run a x\ntick", '"not the line in front of a script"', 2),
+        (b"run a 4", '"not the line in front of a script"', 2),
+        (b"x" * 300 + b"\n", '"not the line in front of a script"', 2),
+        (b"run a 5\ntick", "", 109),
+        (b"run a 0\n", '"the script is empty"', 2),
+        (b"run a 4\ntackrun b 4\ntick", '"unknown operation: tack"', 2),
+        (b"run a 12\ntick; exit 7run b 4\ntick", "begin a", 7),
+        (b"", "", 0),
+    ],
+)
+def test_what_is_no_script_ends_the_program_that_takes_them(
+    guest: LiveGuest, old_probe: str, sent: bytes, said: str, code: int
+) -> None:
+    done = guest.transport.run([old_probe, "--serve"], timeout=60, shell=False, stdin=sent)
+    assert done.exit_code == code, done
+    assert said in done.text
+    assert "begin b" not in done.text

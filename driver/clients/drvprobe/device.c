@@ -3,6 +3,7 @@
  */
 #include "device.h"
 
+#include "held.h"
 #include "status.h"
 
 CRITICAL_SECTION Lock;
@@ -36,7 +37,7 @@ DEVICE *Device(const OP *op)
 void DoOpen(const OP *op)
 {
     RESULT result = Started(op);
-    DEVICE *device = Take(sizeof(*device));
+    DEVICE *device = Hold(sizeof(*device));
     int size = MultiByteToWideChar(CP_UTF8, 0, op->path, -1, NULL, 0);
     WCHAR *path = Take((SIZE_T)size * sizeof(WCHAR));
     DWORD error = 0;
@@ -75,6 +76,21 @@ void DoClose(const OP *op)
     done = CloseHandle(device->handle);
     error = done ? 0 : GetLastError();
     Finish(&result, error);
+}
+
+void CloseDevices(void)
+{
+    DEVICE *oldest = NULL, *device, *next;
+
+    for (device = Devices; device; device = next) {  /* the list has the newest first */
+        next = device->next;
+        device->next = oldest;
+        oldest = device;
+    }
+    for (device = oldest; device; device = device->next)
+        if (device->open && device->handle != INVALID_HANDLE_VALUE)
+            CloseHandle(device->handle);
+    Devices = NULL;
 }
 
 HANDLE NewEvent(void)

@@ -30,4 +30,7 @@ HANDLE NewEvent(void);
 void DoOpen(const OP *op);
 void DoClose(const OP *op);
 
+/* At the end of a script: what is still open, the oldest first. */
+void CloseDevices(void);
+
 #endif

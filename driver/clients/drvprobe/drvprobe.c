@@ -4,6 +4,7 @@
  *     drvprobe SCRIPT...      the script as arguments, joined by blanks
  *     drvprobe @FILE          the script in a file
  *     drvprobe -              the script on standard input
+ *     drvprobe --serve        scripts one after the other, see serve.h
  *
  * The script language and the lines are described in docs/drvprobe.md. Ends with 0 when the script ran to its end,
  * whatever the Win32 errors on the way were; with 2 when the script is wrong; with CODE after `exit CODE`.
@@ -18,21 +19,26 @@
  */
 #include "../../common/program.h"
 #include "device.h"
+#include "held.h"
 #include "pended.h"
 #include "report.h"
 #include "run.h"
+#include "serve.h"
 #include "source.h"
 
 static int Main(void)
 {
     OP *first;
 
+    PrepareHeld();
     PrepareDevices();
     PrepareOutput();
     PreparePended();
+    if (AskedToServe())
+        Serve();
     first = Parse(Script());
     if (first == NULL)
-        Wrong("main", NULL, NULL, "the script is empty; usage: drvprobe SCRIPT... | @FILE | -", NULL);
+        Wrong("main", NULL, NULL, "the script is empty; usage: drvprobe SCRIPT... | @FILE | - | --serve", NULL);
     Run(first);
     return 0;
 }

@@ -23,25 +23,36 @@ ULONGLONG Now(void)
     return c / f * 1000000 + c % f * 1000000 / f;  /* in two parts: the product alone would overflow */
 }
 
+void BeginLines(void)
+{
+    Sequence = 0;
+}
+
+void PutText(const TEXT *text)
+{
+    SIZE_T done = 0;
+
+    while (done < text->length) {
+        DWORD written = 0, error = 0;
+
+        if (!WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), text->data + done, (DWORD)(text->length - done), &written, NULL))
+            error = GetLastError();
+        if (written == 0)
+            ExitProcess(error ? error : ERROR_BROKEN_PIPE);  /* the reader is gone */
+        done += written;
+    }
+}
+
 void PutLine(const TEXT *body)
 {
     TEXT line = {0};
-    SIZE_T done = 0;
 
     EnterCriticalSection(&OutputLock);
     Add(&line, "{\"seq\":");
     AddNumber(&line, ++Sequence);
     AddBytes(&line, body->data, body->length);
     Add(&line, "}\n");
-    while (done < line.length) {
-        DWORD written = 0, error = 0;
-
-        if (!WriteFile(GetStdHandle(STD_OUTPUT_HANDLE), line.data + done, (DWORD)(line.length - done), &written, NULL))
-            error = GetLastError();
-        if (written == 0)
-            ExitProcess(error ? error : ERROR_BROKEN_PIPE);  /* the reader is gone */
-        done += written;
-    }
+    PutText(&line);
     LeaveCriticalSection(&OutputLock);
     Drop(line.data);
 }

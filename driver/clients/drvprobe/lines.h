@@ -14,6 +14,12 @@ void PrepareOutput(void);
 /* Microseconds of QueryPerformanceCounter. */
 ULONGLONG Now(void);
 
+/* At the beginning of a script: its lines count from 1. */
+void BeginLines(void);
+
+/* Bytes as they are, at once. */
+void PutText(const TEXT *text);
+
 /* `{"seq":n,` + body + `}` and a newline, in one write. */
 void PutLine(const TEXT *body);
 

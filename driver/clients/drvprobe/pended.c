@@ -4,6 +4,7 @@
 #include "pended.h"
 
 #include "device.h"
+#include "held.h"
 #include "process.h"
 #include "report.h"
 #include "status.h"
@@ -88,7 +89,7 @@ void DoAsync(const OP *op)
     if (!device->overlapped && op->verb != AFLUSH)
         Wrong(op->thread, op->target, op->text, "this handle was opened without overlapped=1", op->target);
     for (i = 0; i < op->times; i++) {
-        PENDED *pended = Take(sizeof(*pended));
+        PENDED *pended = Hold(sizeof(*pended));
         RESULT result;
         DWORD moved = 0, error;
         BOOL over;
@@ -242,6 +243,7 @@ void DoWait(const OP *op)
         if (these[at]->finished) {
             these[at]->state = COLLECTED;
             CloseHandle(these[at]->overlapped.hEvent);
+            these[at]->overlapped.hEvent = NULL;
         }
         LeaveCriticalSection(&Lock);
         at++;
@@ -365,4 +367,31 @@ void DoCancel(const OP *op)
     if (!all && !tagged && result.asked == 0)
         Wrong(op->thread, NULL, op->text, "neither a tag nor a handle", op->target);
     Finish(&result, result.returned ? 0 : error);
+}
+
+BOOL AnyPending(void)
+{
+    const PENDED *pended = FirstPended;
+
+    /* By the event: Wine writes the status of a request that has ended only when its thread waits for something. */
+    while (pended && (pended->state != UNDER_WAY || WaitForSingleObject(pended->overlapped.hEvent, 0) == WAIT_OBJECT_0))
+        pended = pended->next;
+    return pended != NULL;
+}
+
+void ForgetPended(void)
+{
+    PENDED *pended;
+
+    for (pended = FirstPended; pended; pended = pended->next) {
+        if (pended->flusher) {
+            WaitForSingleObject(pended->flusher, INFINITE);  /* it has ended, or is about to: see Flush */
+            CloseHandle(pended->flusher);
+        }
+        if (pended->overlapped.hEvent)
+            CloseHandle(pended->overlapped.hEvent);
+        DropTransfer(&pended->transfer);
+    }
+    FirstPended = NULL;
+    LastPended = &FirstPended;
 }

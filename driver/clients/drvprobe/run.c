@@ -4,6 +4,7 @@
 #include "run.h"
 
 #include "device.h"
+#include "held.h"
 #include "pended.h"
 #include "process.h"
 #include "report.h"
@@ -12,6 +13,15 @@
 
 static HANDLE Barrier;         /* lets them loose */
 static LONG volatile Ready;    /* threads that wait for it */
+static HANDLE Over;            /* the script is: its threads may end */
+
+/* A thread that was started. */
+typedef struct _STARTED {
+    struct _STARTED *next;
+    HANDLE handle;
+} STARTED;
+
+static STARTED *Threads;
 
 static void RunOne(const OP *op)
 {
@@ -77,7 +87,7 @@ static DWORD WINAPI ThreadMain(void *context)
     for (op = thread->first; op; op = op->next)
         RunOne(op);
     SetEvent(thread->done);
-    WaitForSingleObject(NewEvent(), INFINITE);
+    WaitForSingleObject(Over, INFINITE);
     return 0;
 }
 
@@ -95,6 +105,8 @@ static void Go(const OP *op, THREAD *threads)
     if (ready == NULL)
         ExitProcess(ready_error);
     Ready = 0;
+    if (Over == NULL)
+        Over = NewEvent();
     Barrier = CreateEventW(&inherited, TRUE, FALSE, NULL);
     if (Barrier == NULL)
         ExitProcess(GetLastError());
@@ -102,15 +114,17 @@ static void Go(const OP *op, THREAD *threads)
         if (thread->process)
             StartProcess(thread, ready, Barrier);
     for (thread = threads; thread; thread = thread->next) {
-        HANDLE started;
+        STARTED *started;
 
         if (thread->process)
             continue;
         thread->done = NewEvent();
-        started = CreateThread(NULL, THREAD_STACK, ThreadMain, thread, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
-        if (started == NULL)
+        started = Hold(sizeof(*started));
+        started->handle = CreateThread(NULL, THREAD_STACK, ThreadMain, thread, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+        if (started->handle == NULL)
             ExitProcess(GetLastError());
-        CloseHandle(started);
+        started->next = Threads;
+        Threads = started;
         count++;
     }
     for (thread = threads; thread; thread = thread->next) {
@@ -142,7 +156,7 @@ static void Enlist(THREAD **threads, OP *op)
     while (*threads && ((*threads)->process != op->process || !Same((*threads)->name, op->thread)))
         threads = &(*threads)->next;
     if (*threads == NULL) {
-        *threads = Take(sizeof(THREAD));
+        *threads = Hold(sizeof(THREAD));
         (*threads)->name = op->thread;
         (*threads)->process = op->process;
         (*threads)->last = &(*threads)->first;
@@ -171,4 +185,16 @@ void Run(OP *op)
     }
     if (threads)
         Wrong(threads->name, NULL, threads->first->text, "this was never started: go is missing", NULL);
+}
+
+void EndThreads(void)
+{
+    if (Threads == NULL)
+        return;
+    SetEvent(Over);
+    for (; Threads; Threads = Threads->next) {
+        WaitForSingleObject(Threads->handle, INFINITE);
+        CloseHandle(Threads->handle);
+    }
+    ResetEvent(Over);
 }

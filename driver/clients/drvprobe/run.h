@@ -9,4 +9,7 @@
 /* Until the script's end. */
 void Run(OP *first);
 
+/* At the end of a script: its threads, which have nothing to do any more. */
+void EndThreads(void);
+
 #endif

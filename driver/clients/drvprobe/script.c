@@ -3,6 +3,7 @@
  */
 #include "script.h"
 
+#include "held.h"
 #include "lines.h"
 #include "words.h"
 
@@ -252,7 +253,7 @@ static void SetPlain(OP *op, SIZES *sizes, char **plain)
 /* Words into an operation. */
 static OP *Build(WORDS *words)
 {
-    OP *op = Take(sizeof(*op));
+    OP *op = Hold(sizeof(*op));
     SIZES sizes = {NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN};
     char *plain[3] = {NULL, NULL, NULL};
     int plains = 0, at = 0, i;

@@ -56,6 +56,18 @@ static WCHAR *JoinedArguments(void)
     return joined;
 }
 
+BOOL AskedToServe(void)
+{
+    static const WCHAR option[] = L"--serve";
+    WCHAR *arguments = JoinedArguments();
+    SIZE_T i = 0;
+
+    while (i < ARRAYSIZE(option) && arguments[i] == option[i])
+        i++;
+    Drop(arguments);
+    return i == ARRAYSIZE(option);  /* its zero included */
+}
+
 char *Script(void)
 {
     WCHAR *arguments = JoinedArguments();

@@ -4,6 +4,12 @@
 #ifndef LAB_DRVPROBE_SOURCE_H
 #define LAB_DRVPROBE_SOURCE_H
 
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+
+/* Whether the command line asks for scripts one after the other, see serve.h. */
+BOOL AskedToServe(void);
+
 /* UTF-8 with a zero at its end. */
 char *Script(void);
 

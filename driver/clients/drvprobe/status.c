@@ -5,6 +5,7 @@
 
 typedef LONG (NTAPI *LAST_STATUS)(void);
 typedef ULONG (NTAPI *STATUS_TO_ERROR)(LONG);
+typedef void (NTAPI *SET_LAST_STATUS)(LONG);
 
 void SetStatus(RESULT *result, ULONG_PTR status)
 {
@@ -30,4 +31,13 @@ void SetLastStatus(RESULT *result, DWORD error)
         if (to_error(status) == error)
             SetStatus(result, (DWORD)status);
     }
+}
+
+void ForgetLastStatus(void)
+{
+    SET_LAST_STATUS set = (SET_LAST_STATUS)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"),
+                                                                          "RtlSetLastWin32ErrorAndNtStatusFromNtStatus");
+
+    if (set)
+        set(0);
 }

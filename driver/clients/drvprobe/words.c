@@ -3,7 +3,7 @@
  */
 #include "words.h"
 
-#include "../../common/memory.h"
+#include "held.h"
 
 BOOL Blank(char c)
 {
@@ -34,7 +34,7 @@ static const char *Written(const char *begin, const char *end)
     while (end > begin && Blank(end[-1]))
         end--;
     size = (SIZE_T)(end - begin);
-    text = Take(size + 1);
+    text = Hold(size + 1);
     Copy(text, begin, size);
     return text;
 }
