@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lab.guest.protocol import Abandonable, CommandResult, Transport
+from lab.guest.standing import Answer, Converses, Question, StandingProgram
 
 #: Enters the time in which the guest runs.
 Running = Callable[[], AbstractContextManager[None]]
@@ -65,6 +66,26 @@ class ClockedTransport:
             self.inner.abandon()
         else:
             self.close()
+
+
+class ClockedConversation(ClockedTransport):
+    """The same around one that :class:`~lab.guest.standing.Converses`."""
+
+    def __init__(self, inner: Transport, converses: Converses, running: Running) -> None:
+        super().__init__(inner, running)
+        self._converses = converses
+
+    def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
+        """See :class:`lab.guest.standing.Converses`; ``timeout`` are seconds of the host."""
+        with self._running():
+            return self._converses.ask(program, question, timeout=timeout, line=line)
+
+
+def clocked(transport: Transport, running: Running) -> Transport:
+    """A transport that lets the guest run while it waits for it, and can do what the given one can."""
+    if isinstance(transport, Converses):
+        return ClockedConversation(transport, transport, running)
+    return ClockedTransport(transport, running)
 
 
 def unclocked(transport: Transport) -> Transport:

@@ -21,10 +21,14 @@ from lab.guest.proberecords import (
     parse_output,
 )
 from lab.guest.probescript import Access, Data, ProbeScript
+from lab.guest.probeserve import ask_probe, needs_process
 from lab.guest.protocol import Transport
+from lab.guest.quoting import command_text
+from lab.guest.standing import Converses
 
 __all__ = [
     "IO_PENDING",
+    "PROBE_CLIENT",
     "WAIT_TIMEOUT",
     "Operation",
     "ProbeResult",
@@ -36,6 +40,8 @@ __all__ = [
     "run_probe",
 ]
 
+#: The client that runs scripts, by its name in a driver's `clients`.
+PROBE_CLIENT = "drvprobe"
 #: Longest script that is sent as an argument, which saves a round trip. SSH goes through cmd, which accepts 8191 characters.
 _LONGEST_ARGUMENT = 6000
 _WRONG_SCRIPT = 2
@@ -45,11 +51,11 @@ class RunScript(Protocol):
     """Runs a script in the guest."""
 
     def __call__(self, script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
-        """Run it; ``timeout`` are the seconds for its process, a minute by default."""
+        """Run it; ``timeout`` are the seconds until its process is ended, a minute by default."""
 
 
 class Reader:
-    r"""Simple operations on one device: each call opens it, does one operation and closes it, in one guest process.
+    r"""Simple operations on one device: each call opens it, does one operation and closes it.
 
     The records have the driver's answers, errors included; only a device that does not open raises.
 
@@ -158,15 +164,20 @@ class Reader:
         return result
 
 
-def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout: float = 60, *, link: str = "") -> ProbeResult:
+def run_probe(
+    transport: Transport, exe: str, script: ProbeScript | str, timeout: float = 60, *, link: str = "", fresh: bool = False
+) -> ProbeResult:
     """Check a script, and run it in the guest.
+
+    Scripts share one process where the transport can leave one in the guest, see :mod:`lab.guest.probeserve`.
 
     Args:
         transport: How to reach the guest.
         exe: Windows path of ``drvprobe.exe``.
         script: The script.
-        timeout: Seconds for the guest process; a request that is never completed makes the process hang.
+        timeout: Seconds until the guest process is ended; a request that is never completed makes it hang.
         link: Replaces ``{link}`` in the script.
+        fresh: In a process of its own.
 
     Raises:
         ConfigError: The script is wrong, with line, column and what to try; or it is empty. Nothing was sent.
@@ -179,7 +190,9 @@ def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout
     parsed = _checked(script, link)
     operations = [str(operation) for operation in parsed]
     line = "; ".join(operations)
-    if len(line) <= _LONGEST_ARGUMENT:
+    if not fresh and isinstance(transport, Converses) and not needs_process(parsed):
+        result = ask_probe(transport, exe, "\n".join(operations), timeout=timeout, line=_shown(exe, line))
+    elif len(line) <= _LONGEST_ARGUMENT:
         result = transport.run([exe, line], timeout=timeout, shell=False)
     else:
         result = transport.run([exe, "-"], timeout=timeout, shell=False, stdin="\n".join(operations).encode())
@@ -194,6 +207,11 @@ def run_probe(transport: Transport, exe: str, script: ProbeScript | str, timeout
             hint=win32.lookup(result.exit_code).hint,
         )
     return ProbeResult(operations=parse_output(result.stdout), exit_code=result.exit_code)
+
+
+def _shown(exe: str, line: str) -> str:
+    """A script as the command that would run it in a process of its own."""
+    return command_text([exe, line if len(line) <= _LONGEST_ARGUMENT else "-"], shell=False)
 
 
 def _checked(script: ProbeScript | str, link: str) -> tuple[ScriptOperation, ...]:

@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from lab.config.kinds import TRANSPORTS
 from lab.errors import TransportError
 from lab.guest.protocol import Transport
+from lab.guest.standing import StandingProgram
 
 #: The name of a transport, as users write it; :data:`lab.config.kinds.TRANSPORTS` knows them all.
 TransportName: TypeAlias = str
@@ -55,6 +56,8 @@ class GuestAccess:
             where the image has none. It serves one connection at a time. Raises ConnectionError.
         tools_dir: Guest folder that holds ``labfile.exe``.
         run_dir: The VM's folder for sockets and logs.
+        standing: For :class:`ParksInGuest`: a program that the forks of a snapshot will need. A transport that
+            :class:`~lab.guest.standing.Converses` may start it before the snapshot. None: there is none.
     """
 
     image: str
@@ -63,6 +66,7 @@ class GuestAccess:
     open_channel: Callable[[], socket.socket] | None = None
     tools_dir: str
     run_dir: Path
+    standing: StandingProgram | None = None
 
     def needed_port(self) -> int:
         """The port, for a transport that needs one.
@@ -123,7 +127,7 @@ class ParksInGuest(Protocol):
 
         Args:
             transport: The guest's transport, of this kind; it is not used afterwards.
-            access: The same guest.
+            access: The same guest; :meth:`resume` is given one with the same ``standing``.
             timeout: Seconds until the guest must have answered.
             progress: Gets a line for each deviation.
 

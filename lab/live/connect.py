@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from lab.errors import TransportError
-from lab.guest.clocked import ClockedTransport
+from lab.guest import clocked as virtual
 from lab.guest.protocol import Transport
+from lab.guest.standing import StandingProgram
 from lab.guest.transport_kind import GuestAccess, TransportName, transport_kind
 from lab.image.manifest import Credentials, ImageManifest
 from lab.vm.protocol import Machine
@@ -32,11 +33,18 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
 
 def clocked(transport: Transport, machine: Machine) -> Transport:
     """The transport; of a VM with a virtual clock, one that lets the guest run while it waits for it."""
-    return transport if machine.spec.virtual_clock is None else ClockedTransport(transport, machine.running)
+    return transport if machine.spec.virtual_clock is None else virtual.clocked(transport, machine.running)
 
 
-def access(name: TransportName, manifest: ImageManifest, credentials: Credentials, machine: Machine) -> GuestAccess:
-    """The input of a transport; see :func:`connect`."""
+def access(
+    name: TransportName,
+    manifest: ImageManifest,
+    credentials: Credentials,
+    machine: Machine,
+    *,
+    standing: StandingProgram | None = None,
+) -> GuestAccess:
+    """The input of a transport; see :func:`connect` and, for ``standing``, :class:`GuestAccess`."""
     offer = manifest.transports.get(name)
     if offer is None:
         offered = " or ".join(manifest.transports)
@@ -48,4 +56,5 @@ def access(name: TransportName, manifest: ImageManifest, credentials: Credential
         open_channel=partial(machine.channels.open, offer.channel) if offer.channel else None,
         tools_dir=manifest.tools_dir,
         run_dir=machine.run_dir,
+        standing=standing,
     )

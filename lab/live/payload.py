@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from lab.errors import ConfigError, WrongBinary
+from lab.guest.probe import PROBE_CLIENT
 from lab.toolchain.files import sha256_of
 from lab.toolchain.package import DriverPackage, PlacedFile
 from lab.toolchain.product import load_order
@@ -71,6 +72,11 @@ class Payload:
             known = ", ".join(sorted(self.clients)) or "none"
             raise ConfigError(f"no client {name!r} in this run (available: {known})")
         return guest_path(self.clients[name])
+
+    @property
+    def probe(self) -> str:
+        """Windows path of drvprobe in a guest; empty if it is no client of this run."""
+        return self.client_path(PROBE_CLIENT) if PROBE_CLIENT in self.clients else ""
 
     def encoding_of(self, names: Iterable[str]) -> str | None:
         """The print encoding of some drivers of the run; None when they have several, or when there are none."""

@@ -9,6 +9,7 @@ from typing import Protocol
 import pytest
 
 from lab.errors import SuiteError
+from lab.guest.probe import PROBE_CLIENT
 from lab.guest.protocol import CommandResult
 from lab.live.guest import LiveGuest
 from lab.plugin.drivers import LoadedDriver, unload_users
@@ -20,8 +21,6 @@ from lab.prints.stream import PrintStream
 
 #: The fixtures that need a guest; a test that uses one of them is a lab test.
 GUEST_FIXTURES = frozenset({"guest", "drivers", "driver", "lab_driver", "reader", "client", "lab_client", "prints"})
-#: The client that ``reader`` runs.
-PROBE_CLIENT = "drvprobe"
 
 
 class Client(Protocol):

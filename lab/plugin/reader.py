@@ -13,7 +13,7 @@ class DeviceReader(Reader):
         transport: How to reach the guest.
         probe: Windows path of ``drvprobe.exe``.
         link: The driver's first link, for example ``\\.\LySharkSync``.
-        timeout: Seconds for one guest process.
+        timeout: Seconds for one script.
     """
 
     def __init__(self, transport: Transport, probe: str, link: str, *, timeout: float = 60.0) -> None:
@@ -23,18 +23,22 @@ class DeviceReader(Reader):
         self._timeout = timeout
         self.link = link
 
-    def run(self, script: ProbeScript | str, *, timeout: float | None = None) -> ProbeResult:
-        """Run a drvprobe script in one guest process; ``{link}`` in it stands for the driver's first link.
+    def run(self, script: ProbeScript | str, *, timeout: float | None = None, fresh: bool = False) -> ProbeResult:
+        """Run a drvprobe script; ``{link}`` in it stands for the driver's first link.
+
+        Where it can, one process in the guest runs one script after the other. At the end of each, all handles are closed.
 
         Args:
             script: Operations as text, or a :class:`lab.guest.probescript.ProbeScript`.
-            timeout: Seconds for the process; a minute by default.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
+            fresh: In a process of its own, for a driver that looks at the process. A script with ``exit`` or ``$NAME`` has one
+                in any case.
 
         Raises:
             ConfigError: The script is wrong, with line, column and what to try. Nothing was sent.
         """
         __tracebackhide__ = True
-        return run_probe(self._transport, self._probe, script, timeout=timeout or self._timeout, link=self.link)
+        return run_probe(self._transport, self._probe, script, timeout=timeout or self._timeout, link=self.link, fresh=fresh)
 
     def script(self) -> ProbeScript:
         """An empty script, to be extended and passed to :meth:`run`; its ``open("h")`` opens the driver's first link."""

@@ -163,7 +163,7 @@ class TemplateMaker:
         """Leave a process in the guest that answers a fork's first command, if the transport supports that."""
         kind = self._steps.transport(wish.transport)
         if isinstance(kind, ParksInGuest):
-            there = access(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine)
+            there = access(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine, standing=wish.standing)
             with machine.running():
                 return kind.park(unclocked(guest.transport), there, timeout=_PATIENCE_S, progress=self._progress)
         guest.transport.close()

@@ -42,7 +42,7 @@ def resume_guest(
     """Let a restored VM run and connect to it.
 
     The guest is ready when it has answered an authenticated command, as after a boot. If the transport left a process in the
-    guest before the snapshot, that process answers: over WinRM a waiting cmd, so that a Windows program of this fork has
+    guest before the snapshot, that process answers: over WinRM drvprobe or a cmd, so that a Windows program of this fork has
     answered without a new process. Otherwise the transport connects as to a guest that was booted.
 
     Args:
@@ -84,7 +84,9 @@ def resume_guest(
         _let_run(machine, resumable, wall(), timeout, runs)
         kind = transport_kind(template.transport)
         if isinstance(kind, ParksInGuest) and template.parked:
-            there = access(template.transport, wish.manifest, credentials, machine)
+            there = access(
+                template.transport, wish.manifest, credentials, machine, standing=None if template.base else wish.standing
+            )
             transport = clocked(kind.resume(there, template.parked, timeout=timeout), machine)
         else:
             transport = wait_ready(

@@ -13,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.config.machine import Machine
 from lab.errors import HostToolError, SnapshotFailed
+from lab.guest.probeserve import standing_probe
+from lab.guest.standing import StandingProgram
 from lab.guest.transport_kind import TransportName
 from lab.host.process import find_program
 from lab.image.key import content_key
@@ -30,7 +32,7 @@ TEMPLATE_FILE = "template.json"
 #: The prints of the drivers' load, as raw data of the print channel.
 REPLAY_FILE = "loaded.prints"
 #: Part of every key: raised when the contents of templates change.
-FORMAT = 8
+FORMAT = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,11 @@ class TemplateWish:
     def is_base(self) -> bool:
         """Whether it is a request for a base template."""
         return not self.payload.drivers and not self.payload.clients
+
+    @property
+    def standing(self) -> StandingProgram | None:
+        """The program that forks mostly need, if it is among the files of the run: its process may be part of the snapshot."""
+        return standing_probe(self.payload.probe) if self.payload.probe else None
 
     @property
     def key(self) -> str:

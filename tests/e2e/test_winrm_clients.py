@@ -124,29 +124,3 @@ def test_an_input_stream_arrives_whole(ask: Ask, live_guest: LiveGuest, tmp_path
     result = ask(f"{live_guest.manifest.tools_dir}\\labfile.exe put C:\\lab\\input.bin", "--stdin", str(source))
     assert result["exit_code"] == 0, result["stderr"]
     assert result["stdout"].split()[:2] == [hashlib.sha256(INPUT).hexdigest(), str(len(INPUT))]
-
-
-#: Commands for a standing cmd, see lab/guest/winrm/standing_cmd.py; the last one is not run in it.
-READING = (
-    "ver",
-    "echo hello there",
-    "echo  two  blanks ",
-    'echo "quoted"',
-    "dir /b C:\\lab",
-    'dir /b "C:\\lab\\bin"',
-    "dir C:\\lab\\nothing",
-    "type C:\\lab\\nothing",
-    "type C:\\windows\\win.ini",
-    "vol C:",
-    "vol Q:",
-    "echo after a failure",
-    "set",
-)
-
-
-def test_a_cmd_that_stays_answers_as_a_fresh_one(live_guest: LiveGuest) -> None:
-    with live_guest.open("winrm") as kept:
-        for line in ["echo first", *READING]:
-            with live_guest.open("winrm") as fresh:  # whose first line gets a process of its own
-                one, other = fresh.run(line, timeout=60), kept.run(line, timeout=60)
-            assert (one.exit_code, one.stdout, one.stderr) == (other.exit_code, other.stdout, other.stderr), line

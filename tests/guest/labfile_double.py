@@ -1,4 +1,4 @@
-r"""A double of a guest's programs: ``labfile.exe`` as it is documented, and a few that the tests need.
+r"""A double of a guest's programs: ``labfile.exe`` as it is documented, and a drvprobe that stays.
 
 Started as ``python labfile_double.py PROGRAM [ARGUMENTS…]``; arguments are split as Windows splits them, paths on ``C:`` are
 looked up under the folder in the variable ``FAKE_DRIVE_C``; drive D is the folder in ``FAKE_DRIVE_D``. Waiting takes no time.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 
@@ -109,9 +111,49 @@ def from_medium(arguments: list[str], drive_c: Path, drive_d: Path) -> tuple[int
     return 0, b"".join(sums(place / name, name) for name in names), b""
 
 
+def write_now(data: bytes) -> None:
+    os.write(1, data)
+
+
+def do_operation(text: str, number: int) -> None:
+    """Do one, and write its line."""
+    verb, _, rest = text.partition(" ")
+    if verb == "exit":
+        os._exit(int(rest))
+    if verb == "hang":
+        write_now(b"so far\n")
+        time.sleep(600)
+    if verb == "warn":
+        sys.stderr.write(rest)
+        sys.stderr.flush()
+    said = rest if verb == "say" else str(os.getpid())
+    line = {"seq": number, "op": verb, "thread": "main", "error": 0, "start_us": 1, "end_us": 2, "said": said}
+    write_now(json.dumps(line).encode() + b"\n")
+
+
+def serve() -> int:
+    """What ``drvprobe.exe --serve`` does, with operations of its own, until the input's end.
+
+    A script ``last`` is the last one that is read, ``deaf`` ends the process without a word."""
+    while header := sys.stdin.buffer.readline():
+        _, token, size = header.decode().split()
+        script = sys.stdin.buffer.read(int(size)).decode()
+        if script == "deaf":
+            os._exit(9)
+        write_now(f"begin {token}\n".encode())
+        for number, text in enumerate(script.split("\n"), 1):
+            do_operation(text, number)
+        write_now(f"end {token}\n".encode())
+        if script == "last":
+            return 5
+    return 0
+
+
 def main() -> int:
     """Run one program."""
     program, line = sys.argv[1], " ".join(sys.argv[2:])
+    if line == "--serve":
+        return serve()
     if program.lower() != r"c:\lab\bin\labfile.exe":
         return 2
     code, out, err = labfile(windows_arguments(line), Path(os.environ["FAKE_DRIVE_C"]), sys.stdin.buffer.read())

@@ -11,7 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from lab.errors import ConfigError, GuestHung, TransportError
+from lab.guest.quoting import command_text
+from lab.guest.winrm.protocol import Running
 from lab.guest.winrm.shell import WinRmShell
+from lab.guest.winrm.standing import CMD
 from lab.guest.winrm.transport import WinRmTransport, open_winrm
 from tests.guest.conftest import PASSWORD, WinRmGuest
 from tests.guest.fakes import UNTOLD, everything_shown
@@ -169,12 +172,13 @@ def test_no_traceback_shows_the_password_when_the_library_fails(monkeypatch: pyt
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes the service start a program of this host instead of cmd."""
     start = WinRmShell.start
+    cmd = command_text(CMD.words, shell=False)
 
     def use(line: str) -> None:
-        monkeypatch.setattr("lab.guest.winrm.transport._INTERPRETER", line)
-        monkeypatch.setattr(
-            WinRmShell, "start", lambda self, run, text, *, shell: start(self, run, text, shell=shell or text == line)
-        )
+        def begin(self: WinRmShell, run: Running, text: str, *, shell: bool) -> str:
+            return start(self, run, line if text == cmd else text, shell=shell or text == cmd)
+
+        monkeypatch.setattr(WinRmShell, "start", begin)
 
     return use
 
@@ -206,5 +210,5 @@ def test_a_parked_shell_that_is_gone_is_an_error(
 
 def test_a_waiting_interpreter_that_ends_is_an_error(winrm: WinRmTransport, interpreter: Callable[[str], None]) -> None:
     interpreter("true")
-    with pytest.raises(TransportError, match="ended with 0"):
+    with pytest.raises(TransportError, match=r"the waiting C:\\windows\\system32\\cmd.exe ended with 0"):
         winrm.park(timeout=30)

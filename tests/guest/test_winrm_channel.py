@@ -24,8 +24,11 @@ from labwinrm.server import Server, start
 from pydantic import SecretStr
 
 from lab.errors import GuestHung, TransportError
+from lab.guest.quoting import command_text
 from lab.guest.winrm.channel import ENDPOINT
+from lab.guest.winrm.protocol import Running
 from lab.guest.winrm.shell import WinRmShell
+from lab.guest.winrm.standing import CMD
 from lab.guest.winrm.transport import WinRmTransport, open_winrm
 from tests.guest.conftest import PASSWORD
 from tests.guest.fakes import UNTOLD, everything_shown
@@ -157,13 +160,14 @@ def virtio_guest(port: VirtioPort, tmp_path: Path) -> Iterator[Guest]:
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes the service start a program of this host instead of cmd."""
-    begin = WinRmShell.start
+    start = WinRmShell.start
+    cmd = command_text(CMD.words, shell=False)
 
     def use(line: str) -> None:
-        monkeypatch.setattr("lab.guest.winrm.transport._INTERPRETER", line)
-        monkeypatch.setattr(
-            WinRmShell, "start", lambda self, run, text, *, shell: begin(self, run, text, shell=shell or text == line)
-        )
+        def begin(self: WinRmShell, run: Running, text: str, *, shell: bool) -> str:
+            return start(self, run, line if text == cmd else text, shell=shell or text == cmd)
+
+        monkeypatch.setattr(WinRmShell, "start", begin)
 
     return use
 
@@ -360,7 +364,7 @@ def test_a_parked_shell_is_resumed_over_the_channel_that_is_still_connected(
     guest.stream = lambda: held
     other = guest.transport()
     other.resume(state, timeout=30)
-    assert other._standing_cmd._command_id == state["command"]
+    assert other._standing.command_id(CMD) == state["command"]
     assert other.run("true && echo in the same shell", timeout=30).text == "in the same shell\n"
     assert list(guest.server._shells._shells) == [state["shell"]]
     assert guest.tcp_connections == 0

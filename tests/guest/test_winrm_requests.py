@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ from winrm.exceptions import WinRMOperationTimeoutError, WinRMTransportError, WS
 
 from lab.errors import GuestHung, TransportError
 from lab.guest.winrm import shell as winrm_shell
-from lab.guest.winrm import transport as winrm
+from lab.guest.winrm.protocol import SEND_CHUNK
 from lab.guest.winrm.transport import WinRmTransport
 from tests.guest.fakes import FakeClock
 
@@ -131,8 +130,8 @@ def test_input_that_was_not_given_is_closed_after_the_first_silence_only(transpo
 
 def test_input_goes_in_chunks_and_the_last_one_carries_the_end(transport: WinRmTransport, fake: FakeProtocol) -> None:
     fake.outputs = [DONE]
-    transport.run("x", timeout=9, stdin=bytes(winrm.SEND_CHUNK + 1))
-    assert fake.log[2:] == [f"send {winrm.SEND_CHUNK}", "send 1 end", "receive"]
+    transport.run("x", timeout=9, stdin=bytes(SEND_CHUNK + 1))
+    assert fake.log[2:] == [f"send {SEND_CHUNK}", "send 1 end", "receive"]
 
 
 def test_input_without_room_is_sent_again_after_output_was_taken(transport: WinRmTransport, fake: FakeProtocol) -> None:
@@ -227,63 +226,9 @@ def test_a_broken_connection_at_close_is_no_error(transport: WinRmTransport, fak
     assert fake.log[-1] == "hang up"
 
 
-class KeptProtocol(FakeProtocol):
-    """Answers the lines of a standing cmd like a real one."""
-
-    line = ""
-
-    def send_command_input(self, shell_id: str, command_id: str, stdin_input: bytes, end: bool = False) -> None:
-        super().send_command_input(shell_id, command_id, stdin_input, end)
-        assert not end
-        mark = stdin_input.decode().split("& ")[1].removeprefix("echo ").removesuffix("b")
-        self.outputs.append((f"{mark}b\r\nhello\r\n{mark}0\r\n".encode(), f"{mark} \r\n".encode(), -1, False))
-
-
-def kept_log(fake: FakeProtocol) -> list[str]:
-    return [re.sub(r"send \d+", "send", line) for line in fake.log]
-
-
-KEPT = r"run C:\windows\system32\cmd.exe ['/Q /D /K'] direct=True"
-
-
-def test_lines_that_only_read_go_to_a_cmd_that_stays(clock: FakeClock) -> None:
-    fake = KeptProtocol(clock, outputs=[DONE])
-    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
-    transport.run("echo hello", timeout=9)
-    for _ in range(2):
-        done = transport.run("echo hello", timeout=9)
-        assert (done.stdout, done.stderr, done.exit_code) == (b"hello\r\n", b"", 0)
-    assert kept_log(fake) == ["open", "run echo hello [] direct=False", "receive", KEPT, *["send", "receive"] * 2]
-
-
-def test_a_new_shell_gets_a_new_cmd_that_stays(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winrm_shell, "COMMANDS_PER_SHELL", 3)
-    fake = KeptProtocol(clock, outputs=[DONE])
-    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
-    transport.run("echo hello", timeout=9)
-    transport.run("echo hello", timeout=9)
-    fake.outputs = [DONE]
-    transport.run("other", timeout=9)
-    assert transport.run("echo hello", timeout=9).stdout == b"hello\r\n"
-    assert kept_log(fake)[-5:] == ["delete shell1", "open", KEPT, "send", "receive"]
-
-
-def test_a_lost_shell_ends_its_cmd_and_the_line_still_runs(clock: FakeClock) -> None:
-    fake = KeptProtocol(clock, outputs=[DONE])
-    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
-    transport.run("echo hello", timeout=9)
-    transport.run("echo hello", timeout=9)
-    fake.sends = [fault(2150858843)]
-    fake.starts = [fault(2150858843)]
-    fake.outputs = [(b"hello", b"", 0, True)]
-    assert transport.run("echo hello", timeout=9).stdout == b"hello"
-    assert fake.shells == 2
-
-
-def test_a_line_that_hangs_in_the_cmd_that_stays_ends_it(clock: FakeClock) -> None:
-    fake = FakeProtocol(clock, outputs=[DONE])
-    transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
-    transport.run("type x", timeout=9)
-    with pytest.raises(GuestHung, match="`type x` did not end within 9 s; it was terminated"):
-        transport.run("type x", timeout=9)
-    assert fake.log[-1] == "terminate"
+def test_a_line_for_cmd_gets_a_process_of_its_own_each_time(transport: WinRmTransport, fake: FakeProtocol) -> None:
+    fake.outputs = [DONE] * 3
+    for line in ("echo lab", "ver", "type x"):
+        transport.run(line, timeout=9)
+    assert [word.split(" [")[0] for word in fake.log if word.startswith("run")] == ["run echo lab", "run ver", "run type x"]
+    assert not [word for word in fake.log if word.startswith("send")]

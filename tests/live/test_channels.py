@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from lab.config.kinds import TRANSPORTS
 from lab.errors import ConfigError, EvidenceLost, TransportError
+from lab.guest.probeserve import standing_probe
+from lab.guest.standing import StandingProgram
 from lab.guest.transport_kind import Parked, ParksInGuest, transport_kind
 from lab.guest.winrm.kind import WINRM
 from lab.guest.winrm.transport import WinRmTransport
@@ -172,14 +174,14 @@ class Shell:
         self.fails = fails
         self.done: list[str] = []
 
-    def park(self, *, timeout: float) -> dict[str, str]:
+    def park(self, program: StandingProgram | None, *, timeout: float) -> dict[str, str]:
         if self.fails:
             raise TransportError("no answer\nmore")
-        self.done.append("park")
+        self.done.append(f"park {program.words[0]}" if program else "park")
         return {"shell": "S", "command": "C"}
 
-    def resume(self, state: Mapping[str, str], *, timeout: float) -> None:
-        self.done.append(f"resume {state['shell']}")
+    def resume(self, state: Mapping[str, str], program: StandingProgram | None, *, timeout: float) -> None:
+        self.done.append(f"resume {state['shell']}" + (f" {program.words[0]}" if program else ""))
         if self.fails:
             raise TransportError("the shell is gone")
 
@@ -224,6 +226,15 @@ def test_a_connection_that_is_on_the_channel_already_is_kept(machine: Any, shell
     usual = Shell(channel=True)
     park(machine, usual, "lab.winrm", []).release()
     assert (usual.done, shells) == (["park", "abandon"], [])
+
+
+def test_the_program_that_forks_need_is_left_in_the_guest(machine: Any, shells: list[Shell]) -> None:
+    probe = standing_probe("C:\\p.exe")
+    usual = Shell(channel=True)
+    there = access("winrm", manifest(transports=offers("lab.winrm")), CREDENTIALS, machine, standing=probe)
+    parked = WINRM.park(usual, there, timeout=1, progress=list[str]().append)  # type: ignore[arg-type]
+    WINRM.resume(there, parked.state, timeout=1)
+    assert (usual.done, shells[0].done) == (["park C:\\p.exe"], ["resume S C:\\p.exe"])
 
 
 def test_without_a_channel_winrm_parks_by_its_port(machine: Any, shells: list[Shell]) -> None:

@@ -40,7 +40,7 @@ def fill(
             boot_s=8.0,
             made_s=9.0,
             prints={"next_line": 4},
-            parked={"shell": "S", "command": "C"},
+            parked={"shell": "S", "command": "C", "program": "C:\\lab\\run\\drvprobe.exe"},
             files=files or {},
             base=base,
         )

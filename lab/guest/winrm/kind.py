@@ -33,7 +33,8 @@ class WinRmKind:
     def park(self, transport: Transport, access: GuestAccess, *, timeout: float, progress: Callable[[str], None]) -> Parked:
         """See :class:`~lab.guest.transport_kind.ParksInGuest`.
 
-        A shell with a running cmd stays in the guest. With a channel, the connection to it survives the snapshot.
+        A shell with a running process stays in the guest: of the program that ``access`` names, or a cmd. With a channel, the
+        connection to it survives the snapshot.
         """
         from lab.guest.winrm.transport import WinRmTransport
 
@@ -46,19 +47,21 @@ class WinRmKind:
                 if control is not transport:
                     # First, so that the guest has time to finish with that connection before it is stopped.
                     transport.close()
-                return Parked(state={**control.park(timeout=timeout), _BY_CHANNEL: "yes"}, release=control.abandon)
+                return Parked(
+                    state={**control.park(access.standing, timeout=timeout), _BY_CHANNEL: "yes"}, release=control.abandon
+                )
             except LabError as error:
                 progress(
                     f"the guest does not serve its channel, so forks open a new connection: {error.message.splitlines()[0]}"
                 )
                 control.abandon()
-        return Parked(state=transport.park(timeout=timeout))
+        return Parked(state=transport.park(access.standing, timeout=timeout))
 
     def resume(self, access: GuestAccess, state: Mapping[str, str], *, timeout: float) -> WinRmTransport:
         """See :class:`~lab.guest.transport_kind.ParksInGuest`."""
         transport = _open(access, channel=_BY_CHANNEL in state)
         try:
-            transport.resume(state, timeout=timeout)
+            transport.resume(state, access.standing, timeout=timeout)
         except BaseException:
             transport.close()
             raise

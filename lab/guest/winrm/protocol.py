@@ -12,6 +12,9 @@ from winrm.protocol import Protocol as PywinrmProtocol
 from lab.guest.secret import without_frames
 from lab.guest.winrm.channel import ENDPOINT, channel_transport
 
+#: Bytes of input per Send. As base64 in an envelope it stays below 150 KB, the smallest limit of any WinRM.
+SEND_CHUNK = 96 * 1024
+
 
 class ShellProtocol(Protocol):
     """The part of pywinrm's ``Protocol`` that is used here; tests put a fake in its place."""

@@ -161,19 +161,26 @@ class WinRmShell:
                     return self._not_started(run, refused)
                 if last_try or not refused.harmless:
                     raise refused.as_error() from refused.__cause__
-                if refused.shell_gone:
-                    self._drop_shell()
-                else:
-                    self.drop()
+                self.recover(refused)
                 continue
             self._commands += 1
             return started
         raise AssertionError("unreachable")
 
+    def recover(self, refused: Refused) -> None:
+        """Get rid of what a harmless refusal says is lost, so that the next request gets a new one."""
+        if refused.shell_gone:
+            self._drop_shell()
+        else:
+            self.drop()
+
     def send(self, run: Running, data: bytes, *, end: bool, repeatable: bool = False) -> bool:
         """Send input; False if the guest had no room for it in time and accepted none of it.
 
-        Also False if the shell or the login is lost and the command is ``repeatable``.
+        Raises:
+            Refused: The shell, the command or the login is lost, and the guest took nothing; only if it is ``repeatable``.
+            TransportError: The guest does not answer.
+            GuestHung: The deadline has come; the command was terminated.
         """
         if self._clock() >= run.deadline:
             raise self._hung(run)
@@ -186,7 +193,7 @@ class WinRmShell:
             return False
         except Refused as refused:
             if repeatable and refused.harmless:
-                return False
+                raise
             # A program that ended without reading its input is no error of the transport: Receive returns its exit code.
             if not refused.is_fault or refused.shell_gone:
                 raise refused.as_error() from refused.__cause__

@@ -1,13 +1,11 @@
 """Transport over WinRM: one long-lived shell, NTLM with message encryption, two requests per command.
 
 pywinrm implements the protocol. The lab adds a shell that stays open, reconnects where that is safe, and clear errors
-(:mod:`lab.guest.winrm.shell`); a ``cmd`` that stays open in it (:mod:`lab.guest.winrm.standing_cmd`); deadlines; and input in
-chunks.
+(:mod:`lab.guest.winrm.shell`); programs that stay in it (:mod:`lab.guest.winrm.standing`); deadlines; and input in chunks.
 """
 
 from __future__ import annotations
 
-import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +16,10 @@ from pydantic import SecretStr
 from lab.errors import TransportError
 from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
-from lab.guest.winrm.protocol import Running, ShellProtocol, make_channel_protocol, make_protocol
+from lab.guest.standing import Answer, Question, StandingProgram
+from lab.guest.winrm.protocol import SEND_CHUNK, Running, ShellProtocol, make_channel_protocol, make_protocol
 from lab.guest.winrm.shell import WinRmShell
-from lab.guest.winrm.standing_cmd import CMD, StandingCmd
-
-#: Bytes of input per Send. As base64 in an envelope it stays below 150 KB, the smallest envelope limit of any WinRM version.
-SEND_CHUNK = 96 * 1024
-#: Reads lines.
-_INTERPRETER = CMD
+from lab.guest.winrm.standing import CMD, StandingPrograms, greet
 
 
 def open_winrm(
@@ -63,7 +57,9 @@ def open_winrm(
 
 
 class WinRmTransport:
-    """A :class:`~lab.guest.protocol.Transport` over WinRM. Use it from one thread at a time.
+    """A :class:`~lab.guest.protocol.Transport` over WinRM that also :class:`~lab.guest.standing.Converses`.
+
+    Use it from one thread at a time.
 
     Args:
         connect: Makes an unconnected protocol object; called again after a broken connection.
@@ -105,10 +101,10 @@ class WinRmTransport:
             grace_s=grace_s,
             operation_s=operation_s,
             keepalive_s=keepalive_s,
-            on_lost=lambda: self._standing_cmd.forget(),
+            on_lost=lambda: self._standing.forget(),
             clock=clock,
         )
-        self._standing_cmd = StandingCmd(_ShellRequests(self._shell, clock), clock)
+        self._standing = StandingPrograms(self._shell, clock)
 
     def __repr__(self) -> str:
         return f"<{self._where}>"
@@ -116,8 +112,6 @@ class WinRmTransport:
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         """Run a command; see :meth:`lab.guest.protocol.Transport.run`."""
         line = quoting.command_text(command, shell=shell)
-        if shell and not stdin and (done := self._standing_cmd.run(line, timeout)):
-            return done
         started = self._clock()
         run = Running(line, started + timeout, timeout)
         run.command_id = self._shell.start(run, line, shell=shell)
@@ -149,26 +143,36 @@ class WinRmTransport:
         """Close the connection and forget the shell, for a guest that is about to be ended."""
         self._shell.drop(forget_shell=True)
 
+    def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
+        """See :meth:`lab.guest.standing.Converses.ask`."""
+        return self._standing.ask(program, question, timeout=timeout, line=line)
+
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
-    def park(self, *, timeout: float) -> Mapping[str, str]:
-        """Leave an open shell with a cmd that waits for lines in a guest, before its snapshot.
+    def park(self, program: StandingProgram | None = None, *, timeout: float) -> Mapping[str, str]:
+        """Leave an open shell with a process that answers questions in a guest, before its snapshot.
 
-        That cmd answers a fork's first command, in 0.04 s in an emulated guest; a new process takes 0.15 s or more. A TCP
+        That process answers a fork's first question, in 0.04 s in an emulated guest; a new process takes 0.15 s or more. A TCP
         connection is closed, because it cannot survive a snapshot; a channel stays open.
+
+        Args:
+            program: The program whose process it is, of use to forks; a cmd if None.
+            timeout: Seconds until it must have answered.
 
         Returns:
             The state for :meth:`resume`.
 
         Raises:
             TransportError: The guest does not answer.
-            GuestHung: The cmd does not answer in time.
+            GuestHung: The process does not answer in time.
         """
-        run = Running(_INTERPRETER, self._clock() + timeout, timeout)
-        self._shell.ready()
-        run.command_id = self._standing_cmd.command_id or self._shell.start(run, _INTERPRETER, shell=False)
-        self._converse(run)
-        state = {"shell": self._shell.shell_id, "command": run.command_id}
+        stays = program or CMD
+        greet(self._standing, stays, where=self._where, timeout=timeout)
+        state = {
+            "shell": self._shell.shell_id,
+            "command": self._standing.command_id(stays),
+            "program": stays.words[0],
+        }
         if not self._shell.on_channel:
             self._shell.drop(forget_shell=True)
         return state
@@ -178,29 +182,26 @@ class WinRmTransport:
         """Whether the connection is the guest's channel; False before the first connection."""
         return self._shell.on_channel
 
-    def resume(self, state: Mapping[str, str], *, timeout: float) -> None:
-        """Connect to a resumed guest, use the shell that :meth:`park` left in it, and have its cmd answer a line.
+    def resume(self, state: Mapping[str, str], program: StandingProgram | None = None, *, timeout: float) -> None:
+        """Connect to a resumed guest, use the shell that :meth:`park` left in it, and have its process answer.
+
+        Args:
+            state: What :meth:`park` returned.
+            program: What it was given.
+            timeout: Seconds until the process must have answered.
 
         Raises:
-            TransportError: The guest does not answer, or the shell is gone.
-            GuestHung: The cmd does not answer in time.
+            TransportError: The guest does not answer, or shell or process are gone.
+            GuestHung: The process does not answer in time.
         """
+        stays = program or CMD
+        if state["program"] != stays.words[0]:
+            raise TransportError(f"{self._where}: {state['program']} stands in the guest, and not {stays.words[0]}")
         self._shell.take(state["shell"])
-        run = Running(_INTERPRETER, self._clock() + timeout, timeout)
-        run.command_id = state["command"]
-        self._converse(run)
-        self._standing_cmd.take(run.command_id)
-
-    def _converse(self, run: Running) -> None:
-        """Have a waiting cmd echo a random text."""
-        token = secrets.token_hex(8)
-        run.fed = True  # otherwise its input would be closed
-        if not self._shell.send(run, f"echo {token}\r\n".encode("ascii"), end=False):
-            raise TransportError(f"{self._where}: the waiting cmd takes no input")
-        while token.encode("ascii") not in b"".join(run.stdout):
-            if run.done:
-                raise TransportError(f"{self._where}: the waiting cmd has ended with {run.exit_code}")
-            self._shell.receive(run)
+        self._standing.take(stays, state["command"])
+        greet(self._standing, stays, where=self._where, timeout=timeout)
+        if self._standing.command_id(stays) != state["command"]:
+            raise TransportError(f"{self._where}: the {stays.words[0]} that was left in the guest is gone")
 
     # -- one command ---------------------------------------------------------------------------------------------------
 
@@ -216,26 +217,3 @@ class WinRmTransport:
                 self._shell.receive(run, longest=1)
             if echoes and not run.done:
                 self._shell.receive(run, longest=1)
-
-
-class _ShellRequests:
-    """The requests of a standing cmd; a :class:`lab.guest.winrm.standing_cmd.Conversation`."""
-
-    def __init__(self, shell: WinRmShell, clock: Callable[[], float]) -> None:
-        self._shell = shell
-        self._clock = clock
-
-    def ready(self) -> None:
-        self._shell.ready()
-
-    def start(self, line: str, timeout: float) -> Running:
-        run = Running(line, self._clock() + timeout, timeout)
-        run.command_id = self._shell.start(run, line, shell=False)
-        return run
-
-    def send(self, run: Running, data: bytes) -> bool:
-        run.fed = True  # its input stays open
-        return self._shell.send(run, data, end=False, repeatable=True)
-
-    def receive(self, run: Running) -> None:
-        self._shell.receive(run)
