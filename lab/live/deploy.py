@@ -45,6 +45,7 @@ def deploy(
             done = Delivered(by=usual_way(guest.transport), copied=len(payload.files()))
         else:
             done = guest.delivery.put(stage, GUEST_FOLDER, update=guest.prepared)
+    guest.probe = payload.probe
     place_files(guest.transport, payload)
     sums: Mapping[str, str] = payload.sums()
     if read_later:

@@ -45,6 +45,7 @@ class LiveGuest:
         template: Key of the template that it is a fork of; empty after a boot. ``boot_s`` then counts from starting QEMU, or
             from resuming a fork that was ready.
         loaded: Drivers that were loaded when the template's snapshot was taken.
+        probe: Windows path of the run's ``drvprobe.exe``, once it is in the guest; empty if the run has none.
         open_transport: Opens another transport by name.
         delivery: How files get into it; None: over its transport.
         kept_as: Its name in the register of guests that may outlive this process; empty where it is not registered.
@@ -66,6 +67,7 @@ class LiveGuest:
     run_dir: Path | None = None
     template: str = ""
     loaded: frozenset[str] = frozenset()
+    probe: str = ""
     open_transport: Callable[[TransportName], Transport]
     delivery: Delivery | None = None
     kept_as: str = ""
@@ -79,7 +81,7 @@ class LiveGuest:
     @property
     def services(self) -> ServiceControl:
         """Driver services of this guest, over its transport."""
-        return ServiceControl(self.transport, sleep=self.sleep)
+        return ServiceControl(self.transport, probe=self.probe, sleep=self.sleep)
 
     @property
     def clock(self) -> Clock:

@@ -107,6 +107,7 @@ def resume_guest(
         run_dir=machine.run_dir,
         template=template.key,
         loaded=frozenset(template.drivers),
+        probe="" if template.base else wish.payload.probe,
         open_transport=open_transport,
         delivery=Delivery(
             wish.files_by,
