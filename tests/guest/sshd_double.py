@@ -77,23 +77,49 @@ class SshServer:
 
     def _serve(self, channel: paramiko.Channel, line: str) -> None:
         try:
+            command, _, question = line.rpartition(" & call echo ")
+            if command.endswith(" --serve"):
+                self.requests.append(Request(command, b""))
+                self._tell(channel, question, self._stay(channel))
+                return
             # Input comes after the reply to the request, so that its first byte also shows that the reply was sent.
             stdin = b"" if self.read_input else channel.recv(1)
             while self.read_input and (piece := channel.recv(65536)):
                 stdin += piece
-            command, _, question = line.rpartition(" & call echo ")
             self.requests.append(Request(command, stdin))
             reply = self.handler(self.requests[-1])
             channel.sendall(reply.stdout)
-            if reply.tell and reply.code != PENDED:
-                signed = reply.code - (1 << 32) if reply.code >> 31 else reply.code
-                channel.sendall(question.replace("%^errorlevel%", str(signed)).encode() + b"\r\n")
             channel.sendall_stderr(reply.stderr)
-            if reply.code != PENDED:
-                channel.send_exit_status(reply.code & 0xFF)
-                channel.close()
+            self._tell(channel, question, reply)
         except OSError:  # the client has gone
             channel.close()
+
+    def _tell(self, channel: paramiko.Channel, question: str, reply: Reply) -> None:
+        """Tell the exit code, as cmd and as the server, and end the command."""
+        if reply.code == PENDED:
+            return
+        if reply.tell:
+            signed = reply.code - (1 << 32) if reply.code >> 31 else reply.code
+            channel.sendall(question.replace("%^errorlevel%", str(signed)).encode() + b"\r\n")
+        channel.send_exit_status(reply.code & 0xFF)
+        channel.close()
+
+    def _stay(self, channel: paramiko.Channel) -> Reply:
+        """A drvprobe that stays; the handler does one script, and a script with an exit code ends it."""
+        stream = channel.makefile("rb")
+        while header := stream.readline():
+            _, token, size = header.split()
+            script = stream.read(int(size))
+            if script == b"deaf":
+                return Reply(9)
+            channel.sendall(b"begin " + token + b"\n")
+            reply = self.handler(Request("", script))
+            channel.sendall_stderr(reply.stderr)
+            channel.sendall(reply.stdout)
+            if reply.code:
+                return reply
+            channel.sendall(b"end " + token + b"\n")
+        return Reply(0)
 
 
 class _Session(paramiko.ServerInterface):

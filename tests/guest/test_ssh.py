@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from lab.errors import ConfigError, GuestHung, TransportError
 from lab.guest.ssh.login import load_host_key, load_private_key, login
 from lab.guest.ssh.sftp import sftp_path
-from lab.guest.ssh.transport import SshTransport, open_ssh, take_exit_code
+from lab.guest.ssh.streams import take_exit_code
+from lab.guest.ssh.transport import SshTransport, open_ssh
 from tests.guest.fakes import UNTOLD, everything_shown
 from tests.guest.labfile_double import labfile, windows_arguments
 from tests.guest.sshd_double import PASSWORD, PENDED, USERNAME, Reply, Request, SshServer

@@ -7,13 +7,12 @@ key files are not used: all keys come from the image.
 
 from __future__ import annotations
 
-import re
 import secrets
 import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import paramiko
@@ -24,8 +23,10 @@ from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
 from lab.guest.ssh import sftp
 from lab.guest.ssh.login import load_host_key, load_private_key, login
+from lab.guest.ssh.standing import StandingSessions
+from lab.guest.ssh.streams import drain, send, take_exit_code, with_exit_code
+from lab.guest.standing import Answer, Question, StandingProgram
 
-_CHUNK = 32 * 1024
 _POLL_S = 0.02
 
 
@@ -72,7 +73,9 @@ def open_ssh(
 
 
 class SshTransport:
-    """A :class:`~lab.guest.protocol.Transport` over SSH. Use it from one thread at a time.
+    """A :class:`~lab.guest.protocol.Transport` over SSH that also :class:`~lab.guest.standing.Converses`.
+
+    Use it from one thread at a time.
 
     Args:
         connect: Makes a connection that is logged in; called again after a broken one.
@@ -96,6 +99,7 @@ class SshTransport:
         self._tools_dir = tools_dir
         self._clock = clock
         self._transport: paramiko.Transport | None = None
+        self._standing = StandingSessions(lambda timeout: self._ready().open_session(timeout=timeout), clock)
 
     def __repr__(self) -> str:
         return f"<{self._where}>"
@@ -111,9 +115,7 @@ class SshTransport:
         with self._words(f"running `{line[:200]}`"):
             channel = self._ready().open_session(timeout=timeout)
             try:
-                # `call` reads its line again after the command has ended, so that this is the error level of that time; the
-                # caret hides it from the first reading.
-                channel.exec_command(f"{line} & call echo {mark}%^errorlevel%")
+                channel.exec_command(with_exit_code(line, mark))
                 out, err = self._talk(channel, stdin, line, started, timeout)
                 status = channel.recv_exit_status() if channel.exit_status_ready() else -1
             finally:
@@ -147,8 +149,17 @@ class SshTransport:
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         transport, self._transport = self._transport, None
+        self._standing.forget()
         if transport is not None:
             transport.close()
+
+    def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
+        """See :meth:`lab.guest.standing.Converses.ask`."""
+        shown = line or quoting.command_text(program.words, shell=True)
+        with self._words(f"asking `{shown[:200]}`"):
+            return self._standing.ask(
+                program, question, timeout=timeout, line=shown, hung=lambda said: self._hung(shown, timeout, said)
+            )
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
@@ -160,13 +171,13 @@ class SshTransport:
             channel.shutdown_write()
         out, err = bytearray(), bytearray()
         while True:
-            moved = _drain(channel, out, err)
+            moved = drain(channel, out, err)
             if left and channel.send_ready():
-                left = _send(channel, left)
+                left = send(channel, left, end=True)
                 moved = True
             if not moved and channel.exit_status_ready() and channel.eof_received:
                 # EOF comes after the data, so data that arrived between the two checks is still to be read.
-                _drain(channel, out, err)
+                drain(channel, out, err)
                 return bytes(out), bytes(err)
             if not moved and channel.closed:
                 return bytes(out), bytes(err)
@@ -239,42 +250,6 @@ class SshTransport:
         except Exception as problem:  # exceptions of paramiko and socket are not raised any further
             self.close()
             raise TransportError(f"{self._where}: {doing}: {_problem_text(problem)}") from problem
-
-
-def take_exit_code(output: bytes, mark: str) -> tuple[bytes, int | None]:
-    """Remove the lines ``MARK CODE`` from an output.
-
-    A command that ends its cmd with ``exit`` writes none; then the server's exit status is used. A command that ends in a loop
-    writes several; the last one counts.
-    """
-    line = re.compile(re.escape(mark.encode()) + rb"(-?\d{1,10})[ ]*\r?\n?")
-    codes = line.findall(output)
-    return line.sub(b"", output), int(codes[-1]) if codes else None
-
-
-def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
-    moved = False
-    while channel.recv_ready():
-        out += channel.recv(_CHUNK)
-        moved = True
-    while channel.recv_stderr_ready():
-        err += channel.recv_stderr(_CHUNK)
-        moved = True
-    return moved
-
-
-def _send(channel: paramiko.Channel, left: memoryview) -> memoryview:
-    """Send as much as the window accepts; at the end, or when the command no longer reads, close the input."""
-    try:
-        left = left[channel.send(bytes(left[:_CHUNK])) :]
-    except TimeoutError:
-        return left
-    except OSError:
-        left = left[:0]
-    if not left:
-        with suppress(OSError, EOFError):
-            channel.shutdown_write()
-    return left
 
 
 def _problem_text(problem: Exception) -> str:
