@@ -96,11 +96,11 @@ BUDGETS: tuple[Budget, ...] = (
     ),
     Budget(
         key="winrm.ratio",
-        what="WinRM command, shell kept open, against `winrm.Session.run_cmd` on the same guest",
+        what="a program over WinRM, shell kept open, against `winrm.Session.run_cmd` on the same guest",
         goal="at least 3 times faster",
         kind="ratio",
         measure="winrm",
-        series=("winrm.echo.session", "winrm.echo.lab"),
+        series=("winrm.program.session", "winrm.program.lab"),
         limit=3,
         at_least=True,
     ),

@@ -18,7 +18,7 @@ from tests.bench.fakes import FakeContext, FakeMeasure, SilentProgress, TickingC
 from tests.simulated import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-GOOD = samples(series("winrm.echo.session", 3.0), series("winrm.echo.lab", 0.5, reference="winrm.echo.session"))
+GOOD = samples(series("winrm.program.session", 3.0), series("winrm.program.lab", 0.5, reference="winrm.program.session"))
 MACHINE = MachineEntry(processor="a processor", cores=2, memory_mib=4096, kernel="6.1", python="3.11.2", load=0.5)
 
 
@@ -116,8 +116,8 @@ def test_the_schema_is_the_one_that_is_checked_in() -> None:
     ("ends", "check", "code"),
     [
         (GOOD, True, 0),
-        (samples(series("winrm.echo.session", 1.0), series("winrm.echo.lab", 0.5)), False, 0),
-        (samples(series("winrm.echo.session", 1.0), series("winrm.echo.lab", 0.5)), True, 1),
+        (samples(series("winrm.program.session", 1.0), series("winrm.program.lab", 0.5)), False, 0),
+        (samples(series("winrm.program.session", 1.0), series("winrm.program.lab", 0.5)), True, 1),
         (TransportError("gone"), False, 10),
         (TransportError("gone"), True, 1),
         (NotHere("no such port"), False, 0),
@@ -133,7 +133,7 @@ def test_exit_codes(context: FakeContext, ends: object, check: bool, code: int) 
 def test_a_check_names_budgets_that_are_not_met_and_by_how_much(
     context: FakeContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slow = samples(series("winrm.echo.session", 1.0), series("winrm.echo.lab", 0.5))
+    slow = samples(series("winrm.program.session", 1.0), series("winrm.program.lab", 0.5))
     outcomes = run(context, FakeMeasure("winrm", slow), FakeMeasure("memory", NotHere("no forks")))
     assert conclude(outcomes, judge_outcomes(outcomes), check=True) == 1
     said = capsys.readouterr().err

@@ -26,7 +26,7 @@ def test_winrm_clients_are_measured_side_by_side(tmp_path: Path) -> None:
     assert report.kind == "wine"
     (measure,) = report.measures
     clients = [f"winrm.{command}.{client}" for command in ("echo", "program") for client in ("lab", "session", "pypsrp")]
-    assert {one.key: len(one.values) for one in measure.series} == dict.fromkeys(clients, 1)
+    assert {one.key: len(one.values) for one in measure.series} == dict.fromkeys([*clients, "winrm.program.reader"], 1)
     (budget,) = (one for one in report.budgets if one.key == "winrm.ratio")
     assert budget.figure is not None
     for text in (report.guest, "not Windows", report.accelerator, "valid for this host"):
