@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lab.errors import TransportError
-from lab.guest import clocked as virtual
+from lab.guest.clocked import clocked as clocked_transport
 from lab.guest.protocol import Transport
 from lab.guest.standing import StandingProgram
 from lab.guest.transport_kind import GuestAccess, TransportName, transport_kind
@@ -33,7 +33,7 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
 
 def clocked(transport: Transport, machine: Machine) -> Transport:
     """The transport; of a VM with a virtual clock, one that lets the guest run while it waits for it."""
-    return transport if machine.spec.virtual_clock is None else virtual.clocked(transport, machine.running)
+    return transport if machine.spec.virtual_clock is None else clocked_transport(transport, machine.running)
 
 
 def access(

@@ -11,8 +11,9 @@ import pytest
 
 from lab.config.model import ClockChoice
 from lab.errors import ConfigError, TransportError
-from lab.guest.clocked import ClockedTransport, unclocked
+from lab.guest.clocked import ClockedTransport, clocked, unclocked
 from lab.guest.protocol import CommandResult
+from lab.guest.standing import Answer, Converses, Question, StandingProgram
 from lab.live.guest import LiveGuest
 from lab.live.guest_clock import choose_clock, clock_with, for_people
 from lab.live.machine_spec import machine_spec
@@ -65,6 +66,14 @@ class Transport:
 
     def close(self) -> None:
         self._gate.note("close")
+
+
+class Conversing(Transport):
+    """One that can leave a program in the guest."""
+
+    def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
+        self._gate.note(f"ask {program.words[0]} {question.data!r} {timeout:g} {line}")
+        return Answer(stdout=b"", stderr=b"", exit_code=None, duration_s=0.0)
 
 
 class Prints(Unobserved):
@@ -227,3 +236,17 @@ def test_the_clock_is_part_of_the_machine(tmp_path: Path) -> None:
     assert virtual.virtual_clock == 0
     assert virtual.rtc == "base=utc,clock=vm"
     assert machine_spec(manifest(), tmp_path, name="g", accelerator="tcg").virtual_clock is None
+
+
+def test_a_guest_runs_while_a_program_in_it_answers() -> None:
+    gate = Gate()
+    transport = clocked(Conversing(gate), gate.running)
+    assert isinstance(transport, Converses)
+    question = Question(data=b"q", answered=bool)
+    transport.ask(StandingProgram(words=("probe",), greet=lambda: question), question, timeout=5, line="a line")
+    assert gate.done == [("ask probe b'q' 5 a line", True)]
+
+
+def test_only_a_transport_that_converses_does_so_with_a_virtual_clock() -> None:
+    gate = Gate()
+    assert not isinstance(clocked(Transport(gate), gate.running), Converses)
