@@ -44,6 +44,7 @@ class Budget:
 _FORK = "fork to first guest command answered"
 _PRINTS = "prints"
 _LOOP = "one test after a really changed driver, save to verdict"
+_CLOCK = "suites with a virtual clock, against a real one"
 _NO_LOSS = "none lost at the highest rate the source can produce"
 
 BUDGETS: tuple[Budget, ...] = (
@@ -167,6 +168,26 @@ BUDGETS: tuple[Budget, ...] = (
         measure="loop",
         series=("loop.before.again", "loop.now.again"),
         limit=2,
+        at_least=True,
+    ),
+    Budget(
+        key="clock.one",
+        what=_CLOCK,
+        goal="at least 3.0 times faster with one worker",
+        kind="ratio",
+        measure="clock",
+        series=("clock.real.1", "clock.virtual.1"),
+        limit=3.0,
+        at_least=True,
+    ),
+    Budget(
+        key="clock.default",
+        what=_CLOCK,
+        goal="at least 1.8 times faster with the default number of workers",
+        kind="ratio",
+        measure="clock",
+        series=("clock.real.default", "clock.virtual.default"),
+        limit=1.8,
         at_least=True,
     ),
     Budget(

@@ -33,6 +33,12 @@ def test_clients_take_turns_and_their_first_command_does_not_count(context: Fake
     assert times == {(command, name): [1.0, 1.0] for command in ("echo", "program") for name in "ab"}
 
 
+def test_a_line_of_cmd_is_not_a_script_for_a_reader(context: FakeContext) -> None:
+    context.count = 1
+    times = take_turns({"reader": lambda _command: b'"op":"tick"'}, COMMANDS, context)
+    assert times == {("program", "reader"): [1.0]}
+
+
 def test_an_answer_of_another_program_is_not_a_reading(context: FakeContext) -> None:
     with pytest.raises(TransportError, match=r"x: .*drvprobe.* tick.*not recognized"):
         take_turns({"x": lambda _command: b"'drvprobe' is not recognized"}, COMMANDS[1:], context)

@@ -36,7 +36,7 @@ def test_all_suites_run_except_tests_that_need_the_host_alone(context: FakeConte
     context.suites = ()
     SuitesMeasure().run(context)
     assert all((ROOT / path).is_dir() for path in EVERYTHING)
-    assert set(asked) == {(EVERYTHING, ("--no-fork", "-m", "not lab_cpus"))}
+    assert set(asked) == {(EVERYTHING, ("--no-fork", "--clock", "real", "-m", "not lab_cpus"))}
 
 
 def test_runs_of_suites_do_not_inherit_settings_or_a_surrounding_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_each_number_of_workers_is_a_run_of_the_real_command(context: FakeContex
     shared = context.guest()
     found = SuitesMeasure().run(context)
     assert not shared.alive, "it would run beside what is measured"
-    assert runs == [(n, "--no-fork", f"cold-{n}") for n in (1, 2, 4)]
+    assert runs == [(n, "--no-fork", "--clock", "real", f"cold-{n}") for n in (1, 2, 4)]
     assert [(one.key, one.reference) for one in found.series][1] == ("suites.cold.2", "suites.cold.1")
     assert "forks: no forks here" in found.notes
     assert [one.note.partition(":")[0] for one in found.series] == ["", "", "2 of them"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.bench.measures.boot import BootMeasure
+from lab.bench.measures.clock import ClockMeasure
 from lab.bench.measures.files import FilesMeasure
 from lab.bench.measures.kd import KdMeasure
 from lab.bench.measures.loop import LoopMeasure
@@ -28,4 +29,5 @@ def all_measures() -> tuple[Measure, ...]:
         PeerMeasure(),
         LoopMeasure(),
         SuitesMeasure(),
+        ClockMeasure(),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.bench.protocol import Context, NotHere
@@ -23,6 +23,8 @@ _SMALL = ("suites/sync/test_counter.py", "suites/sync/test_slots.py")
 _WORKERS = (1, 2, 4)
 _DEADLINE_S = 1800.0
 _OPTIONS: dict[str, tuple[str, ...]] = {"cold": ("--no-fork",), "forked": ()}
+#: The host's seconds: how well workers share a host shows where guests wait. The measure `clock` compares the clocks.
+_CLOCK = ("--clock", "real")
 
 
 class SuitesMeasure:
@@ -34,8 +36,7 @@ class SuitesMeasure:
 
     def run(self, context: Context) -> Samples:
         """Run them all, every run once: the figures are long, and steadier than short ones."""
-        suites = context.suites or (_SMALL if context.quick else EVERYTHING)
-        choice = _SIDE_BY_SIDE if suites == EVERYTHING else ()
+        suites, choice = choose_tests(context)
         context.end_guest()
         workers = _WORKERS[:2] if context.quick else _WORKERS
         notes = [f"tests: {' '.join((*suites, *choice))}"]
@@ -52,7 +53,7 @@ class SuitesMeasure:
             for number in workers:
                 context.detail(f"{label}, {number} worker(s)")
                 folder = context.out / self.name / f"{way}-{number}"
-                done = run_suites(context, suites, workers=number, options=(*_OPTIONS[way], *choice), folder=folder)
+                done = run_suites(context, suites, workers=number, options=(*_OPTIONS[way], *_CLOCK, *choice), folder=folder)
                 fewer = f"{done.workers} of them: no more guests of this kind fit here, or there is no more work"
                 series.append(
                     Series(
@@ -75,26 +76,37 @@ class SuitesRun:
     Attributes:
         seconds: Of the whole command.
         workers: How many there were: no more than guests that the host can run, or than there is work for.
+        verdicts: Of its tests, by node id.
     """
 
     seconds: float
     workers: int
+    verdicts: Mapping[str, str] = field(default_factory=dict)
 
 
-def run_suites(context: Context, suites: Sequence[str], *, workers: int, options: Sequence[str], folder: Path) -> SuitesRun:
+def choose_tests(context: Context) -> tuple[Sequence[str], tuple[str, ...]]:
+    """What a run of the suites runs: paths, and pytest's options that select from them."""
+    suites = context.suites or (_SMALL if context.quick else EVERYTHING)
+    return suites, _SIDE_BY_SIDE if suites == EVERYTHING else ()
+
+
+def run_suites(
+    context: Context, suites: Sequence[str], *, workers: int | None, options: Sequence[str], folder: Path
+) -> SuitesRun:
     """Run suites by the real command.
 
     Args:
         context: Image and clock.
         suites: Paths and node ids.
-        workers: Guests at the same time, at most.
+        workers: Guests at the same time, at most; None: as many as the command chooses.
         options: Further ones.
         folder: Gets the run's report.
 
     Raises:
         HostToolError: A test or the command failed: the time would mean nothing.
     """
-    argv = [sys.executable, "-m", "lab", "run", "--guest", str(context.image_dir), "--workers", str(workers)]
+    argv = [sys.executable, "-m", "lab", "run", "--guest", str(context.image_dir)]
+    argv += ["--workers", str(workers)] if workers else []
     argv += ["--accelerator", context.accelerator, "--out", str(folder), *options, *suites]
     begin = context.clock()
     run_logged(argv, folder.with_suffix(".log"), timeout=_DEADLINE_S)
@@ -102,7 +114,7 @@ def run_suites(context: Context, suites: Sequence[str], *, workers: int, options
     report = read_run(folder)
     if report is None:
         raise HostToolError(argv, 0, message=f"`lab run` wrote no report into {folder}")
-    return SuitesRun(took, report.workers)
+    return SuitesRun(took, report.workers, {test.nodeid: test.verdict for test in report.tests})
 
 
 def run_logged(argv: Sequence[str], log: Path, *, timeout: float) -> None:
