@@ -15,11 +15,11 @@ from tests.e2e.running import ROOT, FinishedRun
 pytestmark = pytest.mark.e2e
 
 
-def changed_sync_driver(folder: Path, change: Callable[[str], str]) -> Path:
-    """Copy the sync driver's folder and change its source; fails when the change changes nothing."""
-    copy = folder / "sync"
-    shutil.copytree(ROOT / "driver" / "sync", copy)
-    source = copy / "sync.c"
+def changed_driver(folder: Path, change: Callable[[str], str], name: str = "sync") -> Path:
+    """Copy a driver's folder and change its source; fails when the change changes nothing."""
+    copy = folder / name
+    shutil.copytree(ROOT / "driver" / name, copy)
+    source = copy / f"{name}.c"
     before = source.read_text(encoding="utf-8")
     after = change(before)
     assert after != before
@@ -30,7 +30,7 @@ def changed_sync_driver(folder: Path, change: Callable[[str], str]) -> Path:
 def test_one_wrong_byte_in_a_documented_string_is_a_product_failure(
     tmp_path: Path, finish_run: Callable[..., FinishedRun]
 ) -> None:
-    driver = changed_sync_driver(tmp_path, lambda text: text.replace("hi, lyshark C", "hi, lyshark c"))
+    driver = changed_driver(tmp_path, lambda text: text.replace("hi, lyshark C", "hi, lyshark c"))
     run = finish_run("--driver", str(driver), "--workers", "1", "suites/sync/test_slots.py")
     assert run.exit_code == 1, run.output
     wrong = run.tests("product")
@@ -43,13 +43,27 @@ def test_one_wrong_byte_in_a_documented_string_is_a_product_failure(
         assert test.nodeid in run.output
 
 
+def test_a_tick_that_is_three_percent_slow_is_a_product_failure_with_a_virtual_clock(
+    tmp_path: Path, finish_run: Callable[..., FinishedRun]
+) -> None:
+    driver = changed_driver(tmp_path, lambda text: re.sub(r"(TICK_PERIOD_MS) 1000\b", r"\1 1030", text), "async")
+    apart = "one_second_apart"
+    options = ("--clock", "virtual", "--workers", "1", "-k", apart)
+    run = finish_run("--driver", str(driver), *options, "suites/async")
+    assert run.exit_code == 1, run.output
+    assert not run.tests("passed")
+    wrong = run.tests("product")
+    assert len(wrong) == 2, [t.nodeid for t in wrong]
+    assert all(apart in t.nodeid and "1.03" in t.reason + t.details for t in wrong), [t.reason for t in wrong]
+
+
 def test_a_null_pointer_write_on_read_is_a_crash_that_names_test_and_fault(
     tmp_path: Path, finish_run: Callable[..., FinishedRun]
 ) -> None:
     def write_through_null(text: str) -> str:
         return re.sub(r"(\bDispatchRead\([^;{]*\)\s*\{)", r"\1\n    *(volatile int *)0 = 1;\n", text, count=1)
 
-    driver = changed_sync_driver(tmp_path, write_through_null)
+    driver = changed_driver(tmp_path, write_through_null)
     run = finish_run("--driver", str(driver), "--workers", "1", "suites/sync", "-k", "first_five or opens_for or opens_again")
     assert run.exit_code == 3, run.output
     crashed = run.tests("crash")
