@@ -52,6 +52,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
     InitializeTimers();
     InitializeDpcs();
     InitializeInterrupts();
+    InitializePrints();
     status = InitializeExceptions() ? ReplaceExports(&replaced, &wanted) : STATUS_NOT_SUPPORTED;
     if (status == STATUS_NOT_SUPPORTED)
         DbgPrint("labcompat: this is not the kernel it was made for, nothing is changed\n");

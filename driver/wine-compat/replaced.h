@@ -22,6 +22,7 @@ VOID InitializeTimers(VOID);
 /* prints.c */
 extern const REPLACEMENT PrintReplacements[];
 extern const ULONG PrintReplacementCount;
+VOID InitializePrints(VOID);
 
 /* strings.c */
 extern const REPLACEMENT StringReplacements[];
