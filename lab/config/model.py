@@ -130,7 +130,7 @@ class SessionSettings(_Model):
         ClockChoice,
         Setting(
             pytest=PytestOption("Clock of the guests; auto: virtual where it can be"),
-            command=CommandOption(("run", "up", "fork", "snapshot"), "Clock of the guest: auto, virtual or real"),
+            command=CommandOption(("run", "up", "fork", "snapshot", "selftest"), "Clock of the guest: auto, virtual or real"),
         ),
     ] = Field(
         default="auto",

@@ -13,6 +13,8 @@ from tests.e2e.running import LAB, ROOT, RUN_DEADLINE_S
 
 pytestmark = pytest.mark.e2e
 
+CLOCKS = ("virtual", "real")
+
 
 @pytest.fixture
 def out(tmp_path: Path) -> Iterator[Path]:
@@ -22,14 +24,15 @@ def out(tmp_path: Path) -> Iterator[Path]:
         dump.unlink()
 
 
-def selftest(what: str, out: Path) -> dict[str, str]:
+def selftest(what: str, out: Path, clock: str) -> dict[str, str]:
     """Run it; returns the state of each piece."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    argv = [str(LAB), "selftest", what, "--guest", "wine", "--out", str(out)]
+    argv = [str(LAB), "selftest", what, "--guest", "wine", "--clock", clock, "--out", str(out)]
     done = subprocess.run(argv, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=RUN_DEADLINE_S, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "every piece of evidence is there" in said
+    assert (", virtual clock" in said) == (clock == "virtual")
     pieces = {}
     for line in said.splitlines():
         for state in ("ok", "missing", "not here"):
@@ -39,8 +42,9 @@ def selftest(what: str, out: Path) -> dict[str, str]:
     return pieces
 
 
-def test_a_crash_leaves_every_piece(out: Path) -> None:
-    pieces = selftest("crash", out)
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_crash_leaves_every_piece(out: Path, clock: str) -> None:
+    pieces = selftest("crash", out, clock)
     # The free guest has no display.
     assert {name for name, state in pieces.items() if state != "ok"} == {"screenshot"}
     assert {"code", "faulting address", "memory dump", "driver that ran", "driver's symbols", "links in report.html"} <= set(
@@ -48,8 +52,9 @@ def test_a_crash_leaves_every_piece(out: Path) -> None:
     )
 
 
-def test_a_hang_leaves_every_piece(out: Path) -> None:
-    pieces = selftest("hang", out)
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_hang_leaves_every_piece(out: Path, clock: str) -> None:
+    pieces = selftest("hang", out, clock)
     # Nor has it a kernel debugger.
     assert {name for name, state in pieces.items() if state != "ok"} == {"screenshot", "break-in"}
     [console] = out.glob("evidence/*/console.txt")

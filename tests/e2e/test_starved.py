@@ -70,7 +70,7 @@ def test_a_starved_guest_accuses_no_driver_by_time_and_excuses_nothing_else(
     tmp_path: Path, finish_run: Callable[..., FinishedRun]
 ) -> None:
     (tmp_path / "test_starved.py").write_text(SUITE, encoding="utf-8")
-    run = finish_run("--workers", "1", str(tmp_path / "test_starved.py"))
+    run = finish_run("--clock", "real", "--workers", "1", str(tmp_path / "test_starved.py"))
     found = {test.nodeid.rpartition("::")[2]: test for test in run.report.tests}
     once, always, wrong = found["test_once"], found["test_always"], found["test_a_wrong_text"]
     assert (once.verdict, once.attempts) == ("passed", 2), run.output

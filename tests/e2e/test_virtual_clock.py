@@ -1,0 +1,79 @@
+"""A guest with a virtual clock: it runs only while it is waited for, and what it waits for costs the host next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import FinishedRun
+
+pytestmark = pytest.mark.e2e
+
+SUITE = """
+import threading
+
+import psutil
+import pytest
+
+from lab.suite import DeviceReader, LiveGuest, PrintStream
+
+pytestmark = pytest.mark.lab_driver("async", reload=False)
+MINUTE = 60
+
+
+def processor_s(guest: LiveGuest) -> float:
+    times = psutil.Process(guest.machine.pid).cpu_times()
+    return times.user + times.system
+
+
+def uptime_s(reader: DeviceReader) -> float:
+    return reader.run("tick").operations[0].start_us / 1e6
+
+
+def test_it_stands_still_while_the_test_does_something_else(guest: LiveGuest, reader: DeviceReader) -> None:
+    begin, used = uptime_s(reader), processor_s(guest)
+    threading.Event().wait(20)
+    used = processor_s(guest) - used
+    passed = uptime_s(reader) - begin
+    assert used < 20 * 0.05
+    assert passed < 5
+
+
+def test_a_minute_of_its_time_is_slept(guest: LiveGuest, reader: DeviceReader, prints: PrintStream) -> None:
+    begin = uptime_s(reader)
+    guest.sleep(MINUTE)
+    assert uptime_s(reader) - begin == pytest.approx(MINUTE, abs=5)
+    assert len(reader.read(length=13)) == 1  # the driver, its service and the connection have survived that
+    prints.expect([re.compile("当前DPC Irp: 0x[0-9a-f]+"), "读取DPC长度: 13"])
+
+
+def test_its_service_has_no_time_out_while_nothing_runs(guest: LiveGuest) -> None:
+    assert guest.run_until(lambda: guest.services.query("LySharkAsync").state.name == "RUNNING", guest_timeout=30)
+
+
+@pytest.mark.lab_clock("real")
+def test_a_test_may_want_the_hosts_time(guest: LiveGuest, reader: DeviceReader) -> None:
+    begin = uptime_s(reader)
+    guest.sleep(2)
+    assert uptime_s(reader) - begin >= 2
+
+
+def test_a_sleep_of_the_host_is_pointed_out(guest: LiveGuest) -> None:
+    import time
+
+    assert guest.clock == "virtual"
+    time.sleep(0.01)
+"""
+
+
+def test_time_passes_only_while_it_is_waited_for(tmp_path: Path, finish_run: Callable[..., FinishedRun]) -> None:
+    (tmp_path / "test_clock.py").write_text(SUITE, encoding="utf-8")
+    run = finish_run("--clock", "virtual", "--workers", "1", str(tmp_path / "test_clock.py"))
+    assert run.exit_code == 0, run.output
+    assert run.report.totals == {"passed": 5}
+    clocks = {test.nodeid.rpartition("::")[2]: test.clock for test in run.report.tests}
+    assert [name for name, clock in clocks.items() if clock == "real"] == ["test_a_test_may_want_the_hosts_time"]
+    assert "time.sleep(0.01) on the host lets no time pass in a guest with a virtual clock" in run.output
+    assert "virtual clock" in (run.out / "report.html").read_text(encoding="utf-8")
