@@ -29,7 +29,7 @@ def test_the_operations_and_the_examples_of_the_documentation(finish_run: Callab
     drivers = ("--driver", str(PARCEL), "--driver", str(GUARD), "--driver", str(TALLY))
     run = finish_run(*drivers, "--workers", "1", *suites, "-k", "not two_processors")
     assert run.exit_code == 0, run.output
-    assert run.report.totals == {"passed": 38, "skipped": 2}
+    assert run.report.totals == {"passed": 39, "skipped": 2}
     assert run.report.skipped_for == {"neither_io": 1, "exit_cancels_io": 1}
     compilers = {driver.name: driver.compiler for driver in run.report.drivers}
     assert "clang" in compilers["guard"]
