@@ -1,6 +1,6 @@
 """The pytest plugin: options, hooks and fixtures.
 
-May import everything but lab.cli. pytest loads this module by its entry point; what stands here is what pytest sees.
+May import everything but lab.cli. pytest loads this module by its entry point; its names are what pytest sees.
 """
 
 from __future__ import annotations

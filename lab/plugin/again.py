@@ -1,7 +1,7 @@
-"""Runs a test again in a fresh guest, once, where the gate asks for it: it failed by time, and its guest was starved.
+"""Runs a test again in a fresh guest, once, if the gate asks for it: it failed because of time, and its guest was starved.
 
-pytest's own protocol reports each phase at once. Here the report of a phase that may not be the last word is held back; if the
-test is run again, what was held back is dropped, and pytest sees the second run only. ``run.json`` has both runs.
+pytest's own protocol reports each phase at once. Here the report of a phase that may not be final is held back; if the test is
+run again, the held reports are dropped, and pytest sees only the second run. ``run.json`` has both runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Again:
-    """Takes the place of pytest's protocol for tests that use a guest; a plugin of pytest.
+    """Replaces pytest's protocol for tests that use a guest; a plugin of pytest.
 
     Args:
         session_of: The lab's session, if there is one.
@@ -51,9 +51,9 @@ class Again:
         return True
 
     def _run_again(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Call the whole hook once more, so that what other plugins do around a test is done around this run, too."""
+        """Call the whole hook again, so that the wrappers of other plugins apply to this run, too."""
         if hasattr(item.config.hook, "pytest_timeout_cancel_timer"):
-            item.ihook.pytest_timeout_cancel_timer(item=item)  # pytest-timeout's clock runs for both runs otherwise
+            item.ihook.pytest_timeout_cancel_timer(item=item)  # otherwise pytest-timeout's clock would count both runs
         self._second = item
         try:
             item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
@@ -62,7 +62,7 @@ class Again:
 
 
 def _run(item: pytest.Item, nextitem: pytest.Item | None, *, hold: Callable[[], bool]) -> list[pytest.TestReport]:
-    """Setup, call and teardown, as :func:`_pytest.runner.runtestprotocol` has them.
+    """Setup, call and teardown, as in :func:`_pytest.runner.runtestprotocol`.
 
     Args:
         item: The test.
@@ -89,7 +89,7 @@ def _run(item: pytest.Item, nextitem: pytest.Item | None, *, hold: Callable[[], 
         if phase("setup").passed:
             phase("call")
         if item.session.shouldfail or item.session.shouldstop:
-            nextitem = None  # the last test: the errors of all fixtures' ends belong to it
+            nextitem = None  # the last test: errors in the teardown of all fixtures belong to it
         phase("teardown", nextitem=nextitem)
     finally:
         if hasattr(item, "_request"):

@@ -26,7 +26,7 @@ def choose_out(options: LabConfig) -> Path:
         pytest.UsageError: The user named a folder that holds anything: another run, or files of their own.
     """
     if options.out is not None:
-        # `lab run` names a folder that it has just made, and has put nothing but the run's drivers into it so far.
+        # `lab run` names a folder that it has just made, and that only contains the run's drivers so far.
         try:
             check_named(options.out, option=OUT_FLAG, prepared=options.prepared)
         except ConfigError as error:
@@ -39,7 +39,7 @@ def choose_out(options: LabConfig) -> Path:
 
 
 def fresh_out(config: pytest.Config) -> Path | None:
-    """The folder that was named, where no run is in it yet: `lab run` makes it, and the session may have no lab test."""
+    """The named folder, if it contains no run yet: `lab run` makes it, and the session may have no lab test."""
     named = config.getoption("lab_out", None)
     if named is None or not Path(named).is_dir():
         return None
@@ -55,6 +55,6 @@ def link_latest(out: Path, root: Path) -> None:
         return
     fresh = root / f".latest-{os.getpid()}"
     with passed_over(_LOG, "cannot make the link to the newest run", OSError):
-        # A file system without links has no link; the terminal names the folder all the same.
+        # A file system without links has no link; the terminal names the folder anyway.
         fresh.symlink_to(out.name)
         fresh.replace(root / "latest")

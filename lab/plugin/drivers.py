@@ -24,7 +24,7 @@ class LoadedDriver:
 
     Args:
         package: The driver.
-        lease: The guest at work.
+        lease: The guest in use.
         clock: Monotonic clock in seconds.
     """
 
@@ -53,7 +53,7 @@ class LoadedDriver:
 
         Raises:
             ServiceError: The guest refused; ``exit_code`` is the Windows error.
-            WrongBinary: What lies in the guest is not the driver of this run.
+            WrongBinary: The file in the guest is not the driver of this run.
         """
         self._verify()
         begin = self._clock()
@@ -61,7 +61,7 @@ class LoadedDriver:
         try:
             self._lease.guest.services.start(self.service)
         except ServiceError as error:
-            # Windows starts the driver of a package itself, as soon as a device wants it.
+            # Windows starts the driver of a package itself, as soon as a device needs it.
             if not self._published or error.exit_code != ALREADY_RUNNING:
                 raise
         self._loaded(begin)
@@ -84,7 +84,7 @@ class LoadedDriver:
         self._loaded(begin)
 
     def state(self) -> ServiceState:
-        """What the service manager says about it now."""
+        """Its present state, from the service manager."""
         return self._lease.guest.services.query(self.service).state
 
     def wait_state(self, *states: ServiceState, timeout: float = UNLOAD_S) -> ServiceState:
@@ -99,12 +99,12 @@ class LoadedDriver:
         self._lease.guest.services.wait_stopped(self.service, timeout=timeout)
 
     def prepare(self, *, fresh: bool) -> bool:
-        """Have it loaded before a test: afresh, or just loaded. For the fixtures.
+        """Make sure that it is loaded before a test, afresh if that is wanted. For the fixtures.
 
-        A fork whose template had it loaded brings it as it was then, its prints included: nothing remains to be done.
+        In a fork whose template had it loaded, it is as it was then, with its prints: there is nothing to do.
 
         Returns:
-            Whether it was loaded here and now.
+            Whether this call loaded it.
         """
         if self.name not in self._lease.loaded:
             try:
@@ -156,7 +156,7 @@ class LoadedDriver:
             raise
 
     def _install(self) -> None:
-        """Have Windows install its package, where it is one: the INF makes the service."""
+        """Let Windows install its package, if it is one: the INF creates the service."""
         if not self.package.inf or self._published:
             return
         guest = self._lease.guest
@@ -167,11 +167,11 @@ class LoadedDriver:
         self._published = install_package(guest.transport, f"{GUEST_FOLDER}\\{self.package.inf}")
 
     def _uninstall(self) -> None:
-        """Stop it, where it can be stopped, and take its package off the guest."""
+        """Stop it, if it can be stopped, and remove its package from the guest."""
         self._lease.note_unloaded(self.name)
         published, self._published = self._published, ""
         try:
-            with contextlib.suppress(ServiceError):  # a driver of a device goes with its device
+            with contextlib.suppress(ServiceError):  # a driver of a device is unloaded with its device
                 self._lease.guest.services.stop(self.service)
             remove_package(self._lease.guest.transport, published)
         except LabError as error:
@@ -203,15 +203,15 @@ class LoadedDriver:
 
 
 def unload_users(order: Sequence[str], payload: Payload, lease: Lease) -> None:
-    """Unload what is to be loaded afresh and has users among the loaded drivers: the users first.
+    """Unload drivers that are to be loaded afresh and are used by other loaded drivers: the users first.
 
-    A driver whose file objects or callbacks another one holds cannot go before that one, or goes and takes the kernel along.
-    Whatever has no relation to others stays, and is reloaded by :meth:`LoadedDriver.prepare` with one command.
+    A driver whose file objects or callbacks another one holds cannot be unloaded before that one, or its unload crashes the
+    kernel. Drivers without such a relation stay, and :meth:`LoadedDriver.prepare` reloads them with one command.
 
     Args:
         order: The drivers of a test that are to be fresh.
         payload: All drivers of the run.
-        lease: The guest at work.
+        lease: The guest in use.
 
     Raises:
         ServiceError: One refuses to unload; the guest is replaced.

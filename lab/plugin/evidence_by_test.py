@@ -1,4 +1,4 @@
-"""Which test a crash or a hang belongs to, and where its evidence lies."""
+"""Which test a crash or a hang belongs to, and where its evidence is."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class _Guest:
 
     Attributes:
         machine: Its virtual machine.
-        events_seen: Number of the newest event that is accounted for; None: nothing more is held against anybody.
-        watch: Looks at it all the time; None for one whose faults leave it alive.
+        events_seen: Number of the newest event that was assigned; None: later events do not count any more.
+        watch: Watches it in the background; None for one whose faults leave it alive.
         saved: Evidence that no test has taken yet.
     """
 
@@ -86,7 +86,7 @@ class EvidenceByTest:
         return known.events_seen or 0
 
     def crashed(self, run: TestRun, lease: Lease) -> bool:
-        """Whether the guest of a test has ended for good by itself; notes QEMU's sign. Waits until its evidence is saved."""
+        """Whether the guest of a test has ended by itself; records QEMU's sign. Waits until its evidence is saved."""
         watch = self._guests[lease.guest.guest_id].watch
         crash = watch.check() if watch is not None else None
         before = run.hang.events_to if run.hang is not None else None
@@ -94,7 +94,7 @@ class EvidenceByTest:
         return run.sign is not None or crash is not None
 
     def save_hang(self, run: TestRun, lease: Lease, reason: str) -> Hang:
-        """Save what a guest that answers nothing can still show, and end it."""
+        """Save the evidence of a guest that answers nothing, and end it."""
         known = self._guests[lease.guest.guest_id]
         if known.watch is not None:
             known.watch.pause()
@@ -105,7 +105,7 @@ class EvidenceByTest:
         return Hang(events_to=events_to, records_to=records_to, evidence=saved)
 
     def window_closed(self, run: TestRun, lease: Lease) -> Gathered:
-        """Save what there is of a crash, or of a client that hangs, at the end of a test's window; add the test's prints."""
+        """Save the evidence of a crash, or of a client that hangs, at the end of a test's window; add the test's prints."""
         known = self._guests[lease.guest.guest_id]
         findings, saved = run.findings, run.gathered.evidence
         faults = findings.faults
@@ -116,7 +116,7 @@ class EvidenceByTest:
             saved = save_crash(lease.guest, folder, self._packages(run), dump=dump, bugcheck=_bugcheck_of(faults))
         where = self._locate(run, faults[0].parameters[0]) if faults and len(faults[0].parameters) == 1 else ""
         if known.events_seen is not None:
-            # What follows a crash, such as the reset, is no news.
+            # Events after a crash, such as the reset, do not count.
             ended = saved is not None or run.sign is not None or findings.provoked_the_end
             known.events_seen = None if ended else event_count(lease.guest.machine)
         self._run = None
@@ -125,7 +125,7 @@ class EvidenceByTest:
         return Gathered(evidence=saved, where=where)
 
     def unclaimed(self, guest_id: str) -> tuple[CrashSign | None, SavedEvidence | None]:
-        """How a guest ended itself outside of every window, and what was saved of that; asked at its end."""
+        """How a guest ended itself outside of every window, and the evidence; called at its end."""
         known = self._guests.pop(guest_id, None)
         if known is None:
             return None, None
@@ -143,7 +143,7 @@ class EvidenceByTest:
         return [EvidenceFile(kind=file.kind, path=self._relative(file.path), note=file.note) for file in files]
 
     def _know(self, guest: LiveGuest, *, before: _Guest | None) -> _Guest:
-        """Begin with a guest, or with one that got another virtual machine: events are numbered anew there."""
+        """Start with a guest, or again if it has another virtual machine, whose events are numbered anew."""
         if before is not None and before.watch is not None:
             before.watch.stop()
         known = self._guests[guest.guest_id] = _Guest(guest.machine, event_count(guest.machine))
@@ -163,7 +163,7 @@ class EvidenceByTest:
         return self._dump == "always" or (self._dump == "auto" and _FINAL in guest.capabilities)
 
     def _packages(self, run: TestRun | None) -> list[DriverPackage]:
-        """The drivers that the test uses; all of the run where that is not said."""
+        """The drivers that the test uses; all of the run if that is unknown."""
         drivers = self._source.payload.drivers
         names = run.wishes.drivers if run and run.wishes.drivers else tuple(drivers)
         return [drivers[name] for name in names if name in drivers]
@@ -176,7 +176,7 @@ class EvidenceByTest:
         return path.relative_to(self._out).as_posix() if path.is_relative_to(self._out) else str(path)
 
     def _folder(self, name: str) -> Path:
-        """A folder that is not there yet: a test may be run more than once."""
+        """A new folder: a test may run more than once."""
         base = self._out / FOLDER / folder_name(name)
         numbers = itertools.count(2)
         folder = base
@@ -201,7 +201,7 @@ def _with_prints(saved: SavedEvidence, window: Window) -> SavedEvidence:
         saved.folder.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n" if text else "", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        # Evidence is worth a try, never a failure of its own: run.json has the prints, too.
+        # A failure here is only logged: run.json has the prints, too.
         _LOG.warning("no %s: %s", file, said(error))
         return saved
     return saved.with_file(SavedFile("prints", file, f"{len(window.prints)} kernel prints of the test"))

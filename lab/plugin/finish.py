@@ -1,4 +1,4 @@
-"""The end of a session whose other plugins cannot write any more: the lab's results are made all the same."""
+"""The end of a session whose other plugins cannot write any more: the lab's results are still written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class FinishAnyway:
-    """Calls the lab's own end of the session where another plugin's failed before it: pytest's JUnit file on a full disk.
+    """Calls the lab's end of the session if another plugin's failed before it, such as pytest's JUnit file on a full disk.
 
     Args:
         finish: The lab's own end; it is called last otherwise.
@@ -22,7 +22,7 @@ class FinishAnyway:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Around all others."""
+        """Wraps all others."""
         try:
             return (yield)
         except OSError as error:

@@ -64,7 +64,7 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
     run.use_drivers(names)
     order = payload.load_order(names)
     loaded = {name: LoadedDriver(payload.driver(name), lease) for name in dict.fromkeys((*names, *order))}
-    # Unloaded after the test that used it, not before the next one: an unload that fails is this test's finding.
+    # Unloaded after the test that used it, not before the next one: an unload that fails is a failure of this test.
     with contextlib.ExitStack() as behind:
         if run.wishes.reload:
             unload_users(order, payload, lease)
@@ -73,7 +73,7 @@ def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mappin
             if one.prepare(fresh=run.wishes.reload) and run.stream is not None:
                 run.stream.note_load()
         if "prints" in request.fixturenames and run.stream is not None:
-            run.stream.end_load()  # before any other fixture of the test does something with them
+            run.stream.end_load()  # before any other fixture of the test uses them
         yield loaded
 
 

@@ -1,4 +1,4 @@
-"""pytest's hooks: thin, they call :mod:`lab.plugin.session` and know nothing themselves."""
+"""pytest's hooks: they only call :mod:`lab.plugin.session`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from lab.report.worker_files import WORKERS_DIR
 if TYPE_CHECKING:
     from lab.plugin.run_end import Finished
 
-# Modules that reach into the whole lab (transports, templates, compilers) are imported when a lab test was found: every
+# Modules with many imports (transports, templates, compilers) are imported when a lab test was found: every
 # pytest session of this environment loads this plugin, and most have none.
 _FINISHED: pytest.StashKey[Finished] = pytest.StashKey()
 _TERMINAL = "lab-terminal"
@@ -70,7 +70,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Say what ``-n auto`` is. pytest-xdist asks before ``pytest_configure``, so a plugin registered there is too late."""
+    """Choose the value of ``-n auto``.
+
+    pytest-xdist asks before ``pytest_configure``, so a plugin registered there is too late.
+    """
     return auto_workers(config)
 
 
@@ -108,7 +111,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         users = frozenset(item.nodeid for item in items) & users
         if not items:
             return
-    # The same order in every worker: the sort is stable, and its key stands in the test's source.
+    # The same order in every worker: the sort is stable, and its key is in the test's source.
     items.sort(key=lambda item: wishes[item.nodeid].cpus or 0)
     if config.getoption("collectonly", False):
         return
@@ -159,7 +162,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write down what there is to run."""
+    """Record the tests of the run."""
     lab_session = session.config.stash.get(SESSION, None)
     if lab_session is not None:
         lab_session.collected([item.nodeid for item in session.items])
@@ -167,7 +170,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note on a suite that cannot be collected whether the host is to blame; its message may hold any bytes."""
+    """Record for a suite that cannot be collected whether the host is the cause; its message may contain any bytes."""
     report = yield
     mark_collection(report)
     if report.failed:
@@ -205,7 +208,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Close the test's window after its last fixture, and say what came to light in it."""
+    """Close the test's window after its last fixture, and raise its error."""
     session = item.config.stash.get(SESSION, None)
     if session is None:
         return (yield)
@@ -222,7 +225,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the kernel prints beside a failure, and the verdict into the report of the teardown."""
+    """Add the kernel prints to a failure, and the verdict to the report of the teardown."""
     report = yield
     session = item.config.stash.get(SESSION, None)
     if session is not None:
@@ -240,7 +243,7 @@ def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """A mistake of the user is reported by the controller: a worker's own end would hide the words."""
+    """The controller reports mistakes of the user: the end of a worker would hide the message."""
     try:
         return (yield)
     except pytest.UsageError as error:
@@ -251,7 +254,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """End the guest; the controller then makes the report of what all workers wrote down."""
+    """End the guest; the controller then makes the report from the files of all workers."""
     config = session.config
     lab_session = config.stash.get(SESSION, None)
     if lab_session is not None:
@@ -261,7 +264,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         tell_controller(config, recorder)
         return
     if config.getoption("collectonly", False):
-        return  # perhaps `lab run`'s own question for the number of tests: the run's folder is not this session's
+        return  # this may be `lab run`'s own count of the tests, which must not touch the run's folder
     out = config.stash.get(OUT, None) or fresh_out(config)
     if out is None or not out.is_dir():
         return
@@ -305,7 +308,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say which options are not the default; nothing in a session that has none."""
+    """Show which options are not the default; nothing in a session without any."""
     if is_worker(config):
         return []
     try:
@@ -313,7 +316,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     except pytest.UsageError as error:
         # Perhaps a session without lab tests, which it must not stop; one with lab tests ends with it.
         return [f"lab: {error}"]
-    # A lab file has keys that are the command line's own business, such as workers.
+    # A lab file has keys for the command line only, such as workers.
     given = [
         f"{key} {getattr(chosen, key)} ({source})"
         for key, source in chosen.sources.items()
@@ -323,7 +326,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say which guest the tests will run on, and what it lacks for their drivers."""
+    """Show which guest the tests will run on, and what it lacks for their drivers."""
     session = config.stash.get(SESSION, None)
     if session is None:
         return []

@@ -1,4 +1,4 @@
-"""What a run's drivers import, held against what the guest's kernel has: known before a guest is booted."""
+"""The imports of a run's drivers, compared with the exports of the guest's kernel before a guest is booted."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class DriverImports:
             self._payload = source.payload
             self._kernel = source.manifest.kernel
         except LabError:
-            self._payload, self._kernel = Payload(), None  # no guest can be had, and each test will say why
+            self._payload, self._kernel = Payload(), None  # no guest can be started, and each test reports why
         #: File names of the drivers, in lower case.
         self.own = frozenset(package.image.name.lower() for package in self._payload.drivers.values())
 
     def privileged_at(self, address: int) -> bool:
-        """Whether a privileged instruction at an address may be one of these drivers' own."""
+        """Whether a privileged instruction at an address may belong to one of these drivers."""
         if address not in self._privileged:
             images = [package.image for package in self._payload.drivers.values()]
             self._privileged[address] = not images or any(may_be_privileged(image, address) for image in images)
         return self._privileged[address]
 
     def hopeless(self, drivers: Sequence[str]) -> tuple[str, ...]:
-        """What the guest lacks without which one of these drivers does not load, or cannot be relied on."""
+        """Missing parts of the guest without which one of these drivers does not load, or misbehaves."""
         return tuple(dict.fromkeys(name for driver in drivers for name in self._of(driver).hopeless))
 
     def lines(self, drivers: Sequence[str]) -> list[str]:
-        """What to say up front about these drivers, see :func:`gap_lines`."""
+        """Lines for the user about these drivers, see :func:`gap_lines`."""
         return [line for driver in drivers for line in gap_lines(driver, self._of(driver))]
 
     def _of(self, driver: str) -> ImportGaps:

@@ -16,7 +16,7 @@ OUT = pytest.StashKey[Path]()
 
 
 def options_of(config: pytest.Config) -> LabConfig:
-    """The options in force; read when first asked for.
+    """The options in force; read at the first call.
 
     Raises:
         pytest.UsageError: A value is wrong.

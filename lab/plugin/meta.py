@@ -58,7 +58,7 @@ def describe_run(
             capabilities=sorted(manifest.capabilities),
             versions=dict(manifest.versions),
         )
-        # A guest that enforces signatures says it itself.
+        # A guest that enforces signatures reports that itself.
         told = "enforces_signatures" not in manifest.capabilities
         drivers = [
             DriverEntry(
@@ -71,7 +71,7 @@ def describe_run(
             )
             for driver in source.payload.drivers.values()
         ]
-        hardware: Machine | None = getattr(source, "hardware", None)  # a source that a hook made need not have one
+        hardware: Machine | None = getattr(source, "hardware", None)  # a source of a hook may have none
         meta = RunMeta(
             lab_version=lab.__version__,
             started=datetime.datetime.fromtimestamp(now, tz=datetime.UTC).isoformat(timespec="seconds"),

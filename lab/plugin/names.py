@@ -26,11 +26,11 @@ class _ShortClient:
 
 
 def register_short_names(config: pytest.Config) -> None:
-    """Have the fixtures of short names where no other plugin has them: pytest-django has a client, pytest-selenium a driver.
+    """Register the fixtures with short names that no other plugin has: pytest-django has a client, pytest-selenium a driver.
 
     Of two plugins with one name pytest takes the one that was loaded last, and installed plugins are loaded in the order of
-    their folders: to install the lab would take its ``client`` from a Django project. What a conftest.py has goes before
-    the lab's in any case, for the tests beside it alone.
+    their folders: installing the lab would replace the ``client`` of a Django project. Fixtures of a conftest.py take
+    precedence over the lab's in any case, for the tests in its folder.
     """
     plugins = config.pluginmanager.get_plugins()
     others = [plugin for plugin in plugins if not str(getattr(plugin, "__file__", "")).endswith("conftest.py")]
@@ -58,5 +58,5 @@ def _is_of_lab(name: str, definitions: Sequence[Any]) -> bool:
 
 
 def _is_fixture(value: object) -> bool:
-    """What ``@pytest.fixture`` makes: an object of pytest's from 8.4 on, a marked function before."""
+    """Whether an object was made by ``@pytest.fixture``: an object of pytest's from 8.4 on, a marked function before."""
     return type(value).__name__ == "FixtureFunctionDefinition" or hasattr(value, "_pytestfixturefunction")

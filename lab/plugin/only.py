@@ -1,4 +1,4 @@
-"""``--lab-only NAME``: the tests of some drivers alone, as a changed driver reaches them."""
+"""``--lab-only NAME``: only the tests of some drivers, which a change affects."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _RUN_LOG = pytest.StashKey[RunLog]()
 
 
 def open_run_log(config: pytest.Config, out: Path, worker: str) -> None:
-    """Begin to write ``lab.log``; a second call does nothing.
+    """Open ``lab.log``; a second call does nothing.
 
     Args:
         config: pytest's configuration.
@@ -29,7 +29,7 @@ def open_run_log(config: pytest.Config, out: Path, worker: str) -> None:
     """
     if _RUN_LOG not in config.stash:
         config.stash[_RUN_LOG] = RunLog(out, worker, level=options_of(config).log_level)
-        # What pytest shows beside a failed test stays as it was.
+        # pytest's output for a failed test stays the same.
         capture = config.pluginmanager.get_plugin("logging-plugin")
         for name in _CAPTURES:
             handler = getattr(capture, name, None)
@@ -38,7 +38,7 @@ def open_run_log(config: pytest.Config, out: Path, worker: str) -> None:
 
 
 def mask_credentials(config: pytest.Config, source: object) -> None:
-    """Keep the credentials of a source's guests out of the log, where it has any."""
+    """Keep the credentials of a source's guests out of the log, if it has any."""
     image_dir = getattr(source, "image_dir", None)
     if _RUN_LOG in config.stash and isinstance(image_dir, Path):
         with passed_over(_LOG, "the image's credentials", ImageError):

@@ -27,11 +27,13 @@ UNTIL_RED_FLAG = "--lab-until-red"
 
 
 class LabConfig(SessionSettings):
-    """What is in force for this run; the value of the ``lab_config`` fixture. The settings of a lab file are attributes, too.
+    """The options in force for this run; the value of the ``lab_config`` fixture.
+
+    The settings of a lab file are attributes, too.
 
     Attributes:
         beside: Those of the lab file, where ``drivers`` come from elsewhere: ``drivers`` replace them or join them.
-        on: Name of the guest that is up and that the run takes; empty for forks, or booted guests.
+        on: Name of the detached guest that the run uses; empty for forks, or booted guests.
         only: Names of drivers: tests that use none of them are left out; empty for all tests.
         repeat: How often each test is run, each time in a guest of its own.
         until_red: A test that was red is not repeated any more.
@@ -110,7 +112,7 @@ def _session_keys() -> list[Key]:
 
 
 def _argument_of(key: Key) -> Callable[[str], Any]:
-    """Reads the option's value for argparse, which has an error of its own for a wrong one."""
+    """Reads the option's value for argparse, with argparse's error for a wrong one."""
 
     def parse(text: str) -> Any:
         try:
@@ -187,7 +189,7 @@ def _from_ini(config: pytest.Config, key: Key) -> Any:
 
 
 def _of_root(config: pytest.Config) -> Path | None:
-    """The lab file of the tests' own project, where pytest was started outside of any; `lab run` has looked already."""
+    """The lab file of the tests' project, if pytest was started outside of any; `lab run` has already searched for it."""
     if os.environ.get("LAB_CONFIG") or config.getoption("lab_prepared") or find_lab_file(config.invocation_params.dir):
         return None
     return find_lab_file(config.rootpath)

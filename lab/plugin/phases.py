@@ -1,4 +1,4 @@
-"""The facts that each phase of a test leaves: made once, by the module that finds them out, and never changed."""
+"""The facts about each phase of a test: made once, by the module that finds them, and never changed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lab.vm.processor_time import ProcessorReading, ProcessorTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is known of a test before its setup.
+    """What is known about a test before its setup.
 
     Attributes:
         nodeid: The test, or a repetition of it, see :mod:`lab.plugin.repeat`.
         wishes: What its markers ask for.
         started: Wall clock in seconds.
         uses_guest: It asks for one of the lab's fixtures.
-        own_modules: File names of the run's own drivers, in lower case: what they lack is no fault of the guest.
+        own_modules: File names of the run's own drivers, in lower case: what they lack is not missing in the guest.
         privileged_at: Whether a privileged instruction at an address may be that of a driver of the run.
         scope: What its fork is for, by the isolation.
         can_repeat: It can be run again in a fresh guest.
-        first_run: In a second run: how the guest of the first one fared.
+        first_run: In a second run: the processor time of the first run's guest.
     """
 
     nodeid: str
@@ -45,7 +45,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:
-    """Why a test is skipped before it does anything.
+    """Why a test is skipped before it starts.
 
     Attributes:
         missing: What the guest lacks.
@@ -64,7 +64,7 @@ class Service:
         lease: The guest at work.
         stream: The test's prints while it runs.
         events_from: Number of the last of QEMU's events before the test's window.
-        behind: What was before, when the guest had faulted before the test did anything.
+        behind: If the guest had faulted before the test began: where, such as ``the guest's boot``.
         processor: How long its VM had waited for a processor by then; None if unknown.
     """
 
@@ -125,10 +125,10 @@ class PhaseEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOver:
-    """What a test's teardown leaves for the next test.
+    """What the teardown of a test leaves for the next test.
 
     Attributes:
-        keep_loaded: Drivers that the next test wants as they are.
+        keep_loaded: Drivers that the next test needs as they are.
         last_here: No other test will use its fork.
     """
 
@@ -138,11 +138,11 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang:
-    """A guest that answered nothing any more, and was ended by the lab for that. What follows is the lab's own doing.
+    """A guest that answered nothing any more, and that the lab therefore ended. Later events come from the lab.
 
     Attributes:
-        events_to: Only events of QEMU before this one are the guest's own doing.
-        records_to: As many records of the window had come by then.
+        events_to: Only events of QEMU before this one come from the guest itself.
+        records_to: Number of records of the window at that time.
         evidence: What was saved of it.
     """
 

@@ -1,4 +1,4 @@
-"""Writes down what pytest itself sees of a session: what failed, what was not collected, and why it ended early."""
+"""Records pytest's own view of a session: what failed, what was not collected, and why it ended early."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lab.report.sessionfile import CollectionError, SessionFacts
 
 NoGuestBy = Literal["", "usage", "infra"]
 
-#: Set on a collection's report where the exception is at hand, which is in a worker.
+#: Set on a collection's report in the process that has the exception, which is a worker.
 _VERDICT = "lab_verdict"
 
 
 class Recorder:
-    """The controller's witness; a plugin of pytest. Without workers it is the only process."""
+    """The recorder of the controller; a plugin of pytest. Without workers it is the only process."""
 
     def __init__(self) -> None:
         self._ran: set[str] = set()
@@ -32,13 +32,13 @@ class Recorder:
         self._no_guest_by: NoGuestBy = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note each test, and each that failed; workers' reports arrive here, too."""
+        """Record each test, and each that failed; workers' reports arrive here, too."""
         self._ran.add(report.nodeid)
         if report.failed:
             self._failed[report.nodeid] = None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note what could not be collected."""
+        """Record what could not be collected."""
         if report.failed:
             verdict = getattr(report, _VERDICT, collection_verdict(None))
             text = report.longreprtext
@@ -55,11 +55,11 @@ class Recorder:
         self._deselected = max(self._deselected, count)
 
     def no_guest(self, reason: str, by: NoGuestBy) -> None:
-        """Note that no guest can be had; each process finds the same, so the last one's reason stays."""
+        """Record that no guest can be started; each process finds the same, so the last one's reason stays."""
         self._no_guest, self._no_guest_by = reason, by
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note why the session ended early: also a stop at a number of failures comes this way."""
+        """Record why the session ended early; a stop after a number of failures also arrives here."""
         error = excinfo.value
         self._stopped = one_line(str(error)) or "interrupted"
         if isinstance(error, pytest.exit.Exception):
@@ -68,17 +68,17 @@ class Recorder:
             self._stopped_by = "stop" if type(error).__name__ == "Interrupted" else "interrupt"
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note whose error it was: a hook of a suite's conftest.py may raise, too."""
+        """Record whose error it was: a hook of a suite's conftest.py may raise, too."""
         self._stopped_by = "internal error"
         self._stopped = one_line(f"{type(excinfo.value).__name__}: {excinfo.value}")
         self._blame = internal_error_of(excinfo.value)
 
     def facts(self, exit_status: int, stopped: str = "") -> SessionFacts:
-        """What is known by now.
+        """The facts so far.
 
         Args:
             exit_status: pytest's.
-            stopped: Why pytest's session says that it stops (``-x`` without workers is reported only there).
+            stopped: Why pytest's session reports that it stops (``-x`` without workers is reported only there).
         """
         by = self._stopped_by or ("stop" if stopped else "")
         return SessionFacts(
@@ -96,7 +96,7 @@ class Recorder:
 
 
 def mark_collection(report: pytest.CollectReport) -> None:
-    """Note on a failed collection's report whether this host is to blame; the exception does not leave its process."""
+    """Record on a failed collection's report whether this host is the cause; the exception stays in its process."""
     call = getattr(report, "call", None)
     error: BaseException | None = call.excinfo.value if call is not None and call.excinfo is not None else None
     setattr(report, _VERDICT, collection_verdict(error))

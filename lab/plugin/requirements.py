@@ -1,4 +1,4 @@
-"""What a test needs and this run's guests do not have: known from markers, drivers and image, before a guest is booted."""
+"""What a test needs and this run's guests lack, found from markers, drivers and image before a guest is booted."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Requirements:
         return None
 
     def will_skip(self, wishes: Wishes) -> bool:
-        """Whether a test needs no guest because it will be skipped; where there are no guests at all, it will say so."""
+        """Whether a test needs no guest because it will be skipped. Without any guests, the test reports that itself."""
         try:
             return self.lacking(wishes)
         except LabError:
             return True
 
     def lacking(self, wishes: Wishes) -> bool:
-        """Whether the guest lacks what a test or one of its drivers cannot do without."""
+        """Whether the guest lacks something that a test or one of its drivers requires."""
         return bool(self._lacks(wishes)) or bool(self._imports.hopeless(wishes.drivers))
 
     def _lacks(self, wishes: Wishes) -> Sequence[str]:

@@ -23,25 +23,25 @@ from lab.report.view import driver_notes, unchecked
 
 _LOG = logging.getLogger(__name__)
 
-#: Evidence that is worth a line in the terminal; the report has all of it.
+#: Kinds of evidence that the terminal names; the report has all of it.
 _SHOWN = ("dump", "screenshot", "console")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A run's report and where it lies."""
+    """A run's report and its folder."""
 
     report: RunReport
     files: tuple[Path, ...]
 
 
 def finish_run(out: Path, *, drivers_in_lab_file: bool = False, page: bool = True) -> Finished | None:
-    """Make ``run.json`` and the page of what the workers wrote down; None when no lab test ran.
+    """Make ``run.json`` and the page from the workers' files; None if no lab test ran.
 
     Args:
         out: Folder of the run.
         drivers_in_lab_file: The drivers under test are named by the lab file, not for this run.
-        page: Make the page, too; `lab run` does so itself when it knows how all ended.
+        page: Make the page, too; `lab run` makes it itself, when it knows the exit code.
     """
     meta = read_meta(out)
     if meta is None:
@@ -57,7 +57,7 @@ def finish_run(out: Path, *, drivers_in_lab_file: bool = False, page: bool = Tru
 def attach_to_junit(junit: Path, out: Path) -> None:
     """Name the evidence in the JUnit file as attachments, if pytest wrote one."""
     project = os.environ.get("CI_PROJECT_DIR")
-    # A file that is missing or no XML is pytest's to complain about.
+    # pytest itself reports a file that is missing or not XML.
     with passed_over(_LOG, f"no attachments in {junit}", OSError, ParseError):
         # GitLab takes paths from its project's folder; Jenkins and Azure take absolute ones.
         attach_evidence(junit, out, base=Path(project) if project else None)
@@ -79,7 +79,7 @@ def summary_lines(finished: Finished) -> list[str]:
     lines += [
         f"guest {guest.guest_id} ended: {guest.ended}"
         for guest in report.guests
-        # With forks most guests end after their test: that is no news.
+        # With forks most guests end after their test, which is not shown.
         if guest.ended not in ordinary and not guest.ended.startswith(REPLACED)
     ]
     lines += [

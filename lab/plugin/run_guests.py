@@ -1,4 +1,4 @@
-"""Where the guests of a pytest process come from: the lab's own image, or whatever a hook puts in its place."""
+"""The source of a pytest process's guests: the lab's own image, or the source of a hook."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
 
 
 def _borrowed(config: pytest.Config, options: LabConfig, out: Path, marked: Collection[str]) -> GuestSource:
-    """The guest that is up and that ``--lab-on`` names.
+    """The detached guest that ``--lab-on`` names.
 
     Raises:
-        LabError: It is gone, or of another image; or a driver cannot be built.
+        LabError: It has ended, or is of another image; or a driver cannot be built.
     """
     if worker_count(config) > 1:
         raise ConfigError(f"{ON_FLAG} {options.on}: there is one guest, but several workers", hint="use -n 1, or no -n")
@@ -112,7 +112,7 @@ def chosen_drivers(options: LabConfig) -> ChosenDrivers:
 
 
 def make_progress(config: pytest.Config) -> Callable[[str], None]:
-    """Say in the terminal and in the log what is waited for; a worker has no terminal."""
+    """Show waits in the terminal and in the log; a worker has no terminal."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
 
     def say(text: str) -> None:
@@ -125,7 +125,7 @@ def make_progress(config: pytest.Config) -> Callable[[str], None]:
 
 
 class NoSource:
-    """Stands in for guests that cannot be had: every test that wants one fails with the reason.
+    """A source without guests: every test that needs one fails with the reason.
 
     Args:
         error: The reason.
@@ -146,12 +146,12 @@ class NoSource:
 
     @property
     def accelerator(self) -> str:
-        """Nothing is known."""
+        """Unknown."""
         return "none"
 
     @property
     def qemu(self) -> str:
-        """Nothing is known."""
+        """Unknown."""
         return "unknown"
 
     @property

@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from lab.report.runfiles import read_run
 
-#: More tests than these need not wait at a worker.
+#: Most tests that wait at a worker.
 _ENOUGH = 2
 
 
@@ -25,19 +25,18 @@ class ForkScheduling(LoadScopeScheduling):  # type: ignore[misc]
     seconds: Mapping[str, float] = {}
 
     def _assign_work_unit(self, node: Any) -> None:
-        """Longest first, so that no worker begins with a long piece when the others are about to end."""
+        """Longest first, so that no worker begins a long piece when the others are almost done."""
         known = [seconds for seconds in self.seconds.values() if seconds > 0]
-        # What is new counts by its number of tests.
+        # New scopes count by their number of tests.
         each = sum(known) / len(known) / 5 if known else 1.0
         longest = max(self.workqueue, key=lambda scope: self.seconds.get(scope, each * len(self.workqueue[scope])))
         self.workqueue.move_to_end(longest, last=False)
         super()._assign_work_unit(node)
 
     def remove_node(self, node: Any) -> Any:
-        """A worker ended; only what it had not finished is handed out again.
+        """A worker ended; only its unfinished scopes are handed out again.
 
-        pytest-xdist 3.8 hands out finished scopes once more, of which nothing is left to send: the next worker then waits
-        for ever.
+        pytest-xdist 3.8 also hands out finished scopes, which have no tests left: the next worker then waits for ever.
         """
         work = self.assigned_work.get(node, {})
         for scope in [scope for scope, tests in work.items() if all(tests.values())]:
@@ -45,7 +44,7 @@ class ForkScheduling(LoadScopeScheduling):  # type: ignore[misc]
         return super().remove_node(node)
 
     def _reschedule(self, node: Any) -> None:
-        """Give a worker enough to go on with: it starts a test only when it knows the next one, or that there is none."""
+        """Give a worker enough tests: it starts one only when it knows the next one, or that there is none."""
         if node.shutting_down:
             return
         while self.workqueue and self._pending_of(self.assigned_work[node]) <= _ENOUGH:
@@ -66,7 +65,7 @@ def scope_of_id(nodeid: str, *, classes: bool) -> str:
 
 
 def last_seconds(folder: Path, *, classes: bool) -> dict[str, float]:
-    """What each scope took in an earlier run; nothing where there was none that can be read.
+    """Seconds of each scope in an earlier run; empty without a readable one.
 
     Args:
         folder: Folder of that run.
@@ -83,7 +82,7 @@ def last_seconds(folder: Path, *, classes: bool) -> dict[str, float]:
     found: defaultdict[str, float] = defaultdict(float)
     for test in report.tests:
         scope = scope_of_id(str(test.nodeid), classes=classes)
-        # Those wait until no other test runs: handed out early, they would keep their worker from all other work.
+        # They wait until no other test runs: handed out early, they would block their worker.
         found[scope] += -1e6 if test.guest_id in alone else test.duration_s
     return dict(found)
 

@@ -1,4 +1,4 @@
-"""Second runs of tests that failed by time on a starved guest: which test may have one, and what its first run left."""
+"""Second runs of tests that failed because of time on a starved guest: which test has one, and facts of its first run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lab.vm.processor_time import ProcessorTime
 
 
 class SecondRuns:
-    """Knows of the test that runs now whether it is to be run again. It decides nothing: the gate has decided.
+    """Records whether the present test is to be run again. It decides nothing: the gate has decided.
 
-    A fork costs a second and a booted guest a minute; both are cheaper than a driver that is accused of what the host did.
+    A fork costs a second and a booted guest a minute; both are cheaper than a driver that is accused of the host's delays.
 
     Args:
         source: Where the guests come from. With the only guest of `--on` there is no other to run a test in.
-        pool: The guest at work is given back to it before the second run.
-        debugged: A person looks at a failed test (``--pdb``), and wants it to stay where it is.
+        pool: The current guest is given back to it before the second run.
+        debugged: A user examines a failed test (``--pdb``), which must not be run again.
         say: Shows a line on the terminal.
     """
 
@@ -31,13 +31,13 @@ class SecondRuns:
         self.holds_back = False
 
     def begin(self) -> ProcessorTime | None:
-        """A test begins; returns how the guest of its first run fared, if it is a second one."""
+        """A test begins; for a second run, returns the processor time of the first run's guest."""
         first, self._starved = self._starved, None
         self.holds_back = False
         return first
 
     def phase_failed(self, so_far: Decision) -> None:
-        """A phase has failed, and by what is known so far the verdict would be this."""
+        """A phase has failed, and by the facts so far the verdict would be this."""
         self.holds_back = so_far.again
 
     def end(self, decision: Decision, processor: ProcessorTime | None) -> None:

@@ -1,4 +1,4 @@
-"""Gives a test its guest: the one at work or a new one, with the test's window open on it."""
+"""Gives a test its guest: the current one or a new one, with the test's window open on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.prints.stream import PrintStream, fault_error, first_fault
 
 
 class Serving:
-    """Takes guests of the pool for tests.
+    """Gets guests from the pool for tests.
 
     Args:
         pool: This worker's guests.
@@ -24,10 +24,10 @@ class Serving:
         self._evidence = evidence
 
     def lease_of(self, run: TestRun) -> Lease:
-        """The guest of a test, booted if need be.
+        """The guest of a test, booted if necessary.
 
         Raises:
-            GuestError: There is none to be had, or it had faulted before the test did anything.
+            GuestError: None can be started, or it had faulted before the test did anything.
         """
         if run.lease is None:
             self._take(run, self._acquire(run))
@@ -35,7 +35,7 @@ class Serving:
         return run.lease
 
     def take_current(self, run: TestRun) -> None:
-        """Open the test's window on the guest at work, if there is one that it may use.
+        """Open the test's window on the current guest, if the test may use it.
 
         Raises:
             GuestError: It had faulted before the test did anything.
@@ -47,7 +47,7 @@ class Serving:
             self._take(run, lease)
 
     def _take(self, run: TestRun, lease: Lease) -> None:
-        """Open the test's window on a guest; one that writes no markers any more is replaced, once."""
+        """Open the test's window on a guest; a guest that writes no markers any more is replaced, once."""
         try:
             stream = self._open_window(run, lease)
         except EvidenceLost as error:
@@ -58,7 +58,7 @@ class Serving:
         before = lease.serve(run.nodeid)
         early = first_fault(lease.ledger.peek())
         if early is not None and early.lacks and before:
-            # The test before it left a driver that called what this guest lacks: no matter of this test.
+            # A driver of the test before called a function that this guest lacks, which does not concern this test.
             lease.ledger.close(alive=lease.guest.alive)
             lease.condemn(f"lacks {early.lacks}, called after {before}")
             self._take(run, self._acquire(run))
@@ -80,7 +80,7 @@ class Serving:
         )
 
     def _open_window(self, run: TestRun, lease: Lease) -> PrintStream:
-        """What a fork's drivers printed when they were loaded belongs to the test that found them freshly loaded."""
+        """The prints of a fork's drivers from their load belong to the test that finds them freshly loaded."""
         wishes = run.wishes
         with_load = bool(lease.guest.loaded & set(wishes.drivers))
         encoding = self._pool.source.payload.encoding_of(wishes.drivers)

@@ -1,4 +1,4 @@
-"""The lab's part of one pytest process: its guests, the test that runs now, and what is written down about both."""
+"""The lab's part of one pytest process: its guests, the present test, and the records of both."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ _CRASH_REPORT_S = 2.0
 
 
 class LabSession:
-    """Lives in each process that runs tests: in every worker, or in the only process without xdist.
+    """One object in each process that runs tests: in every worker, or in the only process without xdist.
 
     Args:
         config: The lab's options.
-        source: Where guests come from.
+        source: Boots guests.
         out: Folder of the run.
         worker: ``gw0``, …; ``master`` without xdist.
         wishes: What each collected test asks for.
         users: Ids of the tests that use a guest.
         scopes: For each test what its fork is for; tests of one scope share a fork.
-        debugged: A person may stop a test for as long as they like (``--pdb``): no other run waits for this one's tests.
+        debugged: A user may stop a test for any time (``--pdb``): no other run waits for this one's tests.
         say: Shows a line on the terminal.
     """
 
@@ -88,7 +88,7 @@ class LabSession:
         self._requirements = Requirements(source, self.imports, self._hashes)
         self._writer = ResultWriter(out, worker)
         self._red = RedTests(out / WORKERS_DIR)
-        with contextlib.suppress(LabError):  # no guest can be had, and each test will say why
+        with contextlib.suppress(LabError):  # no guest can be started, and each test reports why
             wishes = {nodeid: with_needs(wish, source.payload) for nodeid, wish in wishes.items()}
         self._isolation = Isolation(wishes, scopes or {})
         self._nextid: str | None = None
@@ -101,9 +101,9 @@ class LabSession:
         self._triage = Triage(self.evidence)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
-        # Only the lab's own source knows a reason; one that a hook put in its place need not.
+        # Only the lab's own source has a reason; that of a hook may have none.
         self._no_forks = str(getattr(source, "no_forks", "")) if config.boot == "fork" and forks is None else ""
-        # Guests that write to a file of the user's are alone on the host, also among those of other runs.
+        # Guests that write to a file of the user run alone on the host, without those of other runs.
         places = 1 if config.vm.writes else slot_count(source, forks=forks is not None)
         self._slots = Slots(locks_dir(), places, patience=patience)
         starter = GuestStarter(source, worker, forks=forks, on_change=self._write_guest, kernel_prints=config.kernel_prints)
@@ -113,7 +113,7 @@ class LabSession:
         self.host_sleep = HostSleep(self._time_is_the_guests)
 
     def collected(self, nodeids: Sequence[str]) -> None:
-        """Write down which tests the run has, and say which forks it will ask for."""
+        """Record the tests of the run, and announce which forks it will request."""
         self._writer.collected(list(dict.fromkeys(map(origin, nodeids))))
         if self._forks is not None:
             served = [one for one in nodeids if one in self.users and not self._requirements.will_skip(self.wishes_of(one))]
@@ -178,17 +178,17 @@ class LabSession:
         skip = self._requirements.check(wishes)
         if skip is not None:
             run.skip(skip)
-            # With the test's own place, not this line's, as pytest does for its skip marker.
+            # With the line of the test instead of this one, as in pytest's skip marker.
             raise pytest.skip.Exception(skip.reason, _use_item_location=True)
         if lease is not None:
             self._serving.take_current(run)
             self._prepare_next(run)
 
     def lease(self) -> Lease:
-        """The guest of the test that runs now, booted if need be.
+        """The guest of the present test, booted if necessary.
 
         Raises:
-            GuestError: There is none to be had.
+            GuestError: None can be started.
         """
         run = self.running()
         served = run.lease is not None
@@ -198,7 +198,7 @@ class LabSession:
         return lease
 
     def running(self) -> TestRun:
-        """The test that runs now."""
+        """The present test."""
         if self.run is None:
             raise SuiteError(
                 "a guest can only be used while a test runs", hint="use the lab's fixtures in tests and function fixtures"
@@ -206,7 +206,7 @@ class LabSession:
         return self.run
 
     def phase_ended(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-        """Take down how a phase ended; a failure gets the test's prints beside it, and is looked into."""
+        """Record how a phase ended; for a failure, add the test's prints and examine the guest."""
         run = self.run
         if run is None or run.nodeid != report.nodeid:
             return
@@ -217,15 +217,15 @@ class LabSession:
             self._triage.excuse(run, run.lease, report, error)
             self._triage.excuse_lack(run, run.lease, report, error)
         if isinstance(error, SuiteError) and report.outcome == "failed" and not is_of_the_suite(error):
-            report.longrepr = str(error)  # of a marker or a fixture's use; the lab's own lines would say nothing
+            report.longrepr = str(error)  # of a marker or a fixture's use; the lab's own lines would not help
         run.end_phase(PhaseEnd.of(report, error))
         if run.lease is not None and error is not None and not isinstance(error, pytest.skip.Exception):
-            # Also where pytest says "skipped", because the test is expected to fail.
+            # Also if pytest reports "skipped", because the test is expected to fail.
             self._triage.look_into(run, run.lease, error)
         if report.outcome == "failed" and run.lease is not None:
             run.lease.note_failure()
             if self.config.keep == "failed" and self.pool.kept is None:
-                # Drivers, processes and handles stay as the test left them: no other test may use this guest, nor tidy it up.
+                # Drivers, processes and handles stay as the test left them: no other test may use this guest or clean it up.
                 run.lease.condemn(f"left running after {run.nodeid}")
             report.sections.append(("kernel prints", self._triage.prints_text(run, run.lease) or "(none)"))
             report.sections.append(("guest", f"{run.lease.life.guest_id}: {self.guest_text}"))
@@ -235,15 +235,15 @@ class LabSession:
             self._finish(run, report)
 
     def tear_down(self, nextid: str | None) -> None:
-        """A test's teardown begins: which drivers does the next test want as they are?"""
+        """A test's teardown begins: find the drivers that the next test needs as they are."""
         if self.run is not None:
             self.run.hand_over(self._isolation.hand_over(self.run, nextid))
             self._last_here = self.run.last_here
 
     def leave_driver(self, driver: LoadedDriver) -> None:
-        """Unload a driver after a test, unless the next test wants it as it is or the guest is unfit anyway.
+        """Unload a driver after a test, unless the next test needs it as it is or the guest is unfit anyway.
 
-        A test that does not care for a fresh load does not see to an unload either, where its fork goes with it.
+        A test that does not need a fresh load needs no unload either, if its fork ends with it.
         """
         run = self.running()
         lease = run.lease
@@ -252,12 +252,12 @@ class LabSession:
         if lease is None or lease.condemned or not lease.guest.alive or driver.name in run.keep_loaded:
             return
         if first_fault(lease.ledger.peek()) is not None:
-            # The driver is gone with the process that hosted it, or with its virtual machine: there is nothing to unload.
+            # The driver has ended with its process or its virtual machine: there is nothing to unload.
             return
         try:
             driver.leave()
         except TransportError:
-            # A guest that has just crashed answers no more; its own word about it may be a moment later than the silence.
+            # A guest that has just crashed does not answer; its report of the crash may come a moment later.
             if lease.ledger.fault(timeout=_CRASH_REPORT_S) is None:
                 raise
 
@@ -281,7 +281,7 @@ class LabSession:
             self._writer.close()
 
     def _prepare_next(self, run: TestRun) -> None:
-        """Have the next test's fork restored while this one runs."""
+        """Restore the next test's fork while this one runs."""
         nextid = self._nextid
         if run.lease is None or self._forks is None or nextid is None or nextid not in self.users:
             return
@@ -296,7 +296,7 @@ class LabSession:
         return self.run is not None and self.run.lease is not None and self.run.lease.guest.clock == "virtual"
 
     def _spent(self) -> bool:
-        """The guest at work serves no other test: there is no need to keep it until the next one begins."""
+        """No other test uses the current guest: it need not run until the next one begins."""
         lease = self.pool.current
         return lease is not None and bool(lease.guest.template) and (bool(lease.condemned) or self._last_here)
 
@@ -314,7 +314,7 @@ class LabSession:
         self.run = None
 
     def _write_forks(self) -> None:
-        """Write down which templates the forks came from, and why guests were booted instead."""
+        """Record which templates the forks came from, and why guests were booted instead."""
         if self._forks_written:
             return
         self._forks_written = True
@@ -325,7 +325,7 @@ class LabSession:
         self._writer.forks(forks_entry(self._forks.figures))
 
     def _write_guest(self, life: GuestLife) -> None:
-        """Write down what is known about a guest, as often as there is more."""
+        """Record the facts about a guest, again whenever there are more."""
         if life.prints_in is not None and not life.ended:
             self._writer.prints(life.prints_in)
         sign, saved = self.evidence.unclaimed(life.guest_id) if life.ended else (None, None)
@@ -333,7 +333,7 @@ class LabSession:
 
 
 def _run_facts(source: GuestSource) -> tuple[str, str, dict[str, str]]:
-    """The guest in one line, its image's key and the drivers' hashes; also where there is none."""
+    """The guest in one line, its image's key and the drivers' hashes; also without a guest."""
     try:
         hashes = {driver.name: driver.sha256 for driver in source.payload.drivers.values()}
         return source.manifest.guest, source.manifest.key, hashes

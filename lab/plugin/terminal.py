@@ -39,6 +39,6 @@ class Terminal:
 
 
 def say(plugin: object, worker: str, text: str) -> None:
-    """Show what a worker has to say, if there is a terminal."""
+    """Show a line of a worker, if there is a terminal."""
     if isinstance(plugin, Terminal):
         plugin.say(text if worker == "master" else f"{worker} {text}")

@@ -1,4 +1,4 @@
-"""The state of one execution of a test: the facts that its phases left, and the report's entry that is made of them."""
+"""The state of one execution of a test: the facts of its phases, and the report's entry that is made from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lab.vm.processor_time import ProcessorReading, ProcessorTime, between
 class TestRun:
     """One execution of a test, from its setup to its teardown.
 
-    The state is a set of facts (:mod:`lab.plugin.phases`). Each is taken down by one method, and nothing else changes it.
+    The state is a set of facts (:mod:`lab.plugin.phases`). Each is recorded by one method, and nothing else changes it.
 
     Args:
         plan: What is known before its setup.
@@ -49,7 +49,7 @@ class TestRun:
         self._gathered = Gathered()
         self._processor: ProcessorReading | None = None
 
-    # What its phases found out, in the order in which it may happen.
+    # The facts of its phases, in their possible order.
 
     def skip(self, skip: Skip) -> None:
         """The guest cannot serve the test."""
@@ -76,7 +76,7 @@ class TestRun:
         self._processor = self._processor or reading
 
     def note_answer(self, answers: bool) -> None:
-        """After a hang, the guest was asked for something else: it answered or not."""
+        """After a hang, another command was sent: the guest answered it or not."""
         self._answers = answers
 
     def note_sign(self, sign: CrashSign | None) -> None:
@@ -100,7 +100,7 @@ class TestRun:
         """The evidence is saved."""
         self._gathered = gathered
 
-    # What others ask.
+    # Queries of other modules.
 
     @property
     def nodeid(self) -> str:
@@ -134,7 +134,7 @@ class TestRun:
 
     @property
     def answers(self) -> bool | None:
-        """After a hang: whether the guest answered something else; None when it was not asked."""
+        """After a hang: whether the guest answered another command; None if none was sent."""
         return self._answers
 
     @property
@@ -174,12 +174,12 @@ class TestRun:
 
     @property
     def uses_lab(self) -> bool:
-        """Whether it has to do with a driver at all; a fixture may also be asked for by its name while the test runs."""
+        """Whether it concerns a driver at all; a test may also request a fixture by its name while it runs."""
         return self.plan.uses_guest or self.lease is not None or self.wishes != Wishes()
 
     @property
     def findings(self) -> Findings:
-        """What was found out so far, as :mod:`lab.gate` wants it."""
+        """The findings so far, as :mod:`lab.gate` takes them."""
         skipped = (phase.skip_reason for phase in self._phases if phase.skip_reason)
         expected = (phase.xfail_reason for phase in reversed(self._phases) if phase.xfail_reason is not None)
         return Findings(
@@ -222,7 +222,7 @@ class TestRun:
         faults = findings.all_faults
         fault = fault_entry(faults[0], driver=findings.accused, where=self._gathered.where) if faults else None
         if findings.lacks:
-            fault = None  # no driver is accused of what the stand-in lacks
+            fault = None  # a missing function of the stand-in does not count against a driver
         elif fault is None and self._sign is not None:
             fault = sign_entry(self._sign)
         window, saved = self.window, self._gathered.evidence
@@ -260,7 +260,7 @@ class TestRun:
         return f"run again in a fresh guest: the first run failed by time while its guest {first.text}; in this run {this}"
 
     def _records(self) -> Sequence[Record]:
-        """What has come in the test's window."""
+        """The records in the test's window."""
         if self._closing is not None:
             return self._closing.window.records
         return tuple(self.lease.ledger.peek()) if self.lease is not None else ()

@@ -1,8 +1,8 @@
-"""Text of reports that every output can carry: half characters and control bytes become escapes, endless text is cut.
+"""Makes text of reports fit for every output: half characters and control bytes become escapes, endless text is cut.
 
-What a guest or a test says may hold anything. execnet cannot send half a character and ends the worker; pytest's JUnit writer
-ends the session; a terminal obeys control sequences; readers of JUnit files drop a file with ten million characters in one
-text as a whole (libxml2's limit).
+Output of a guest or a test may contain anything. execnet cannot send half a character and ends the worker; pytest's JUnit
+writer ends the session; a terminal obeys control sequences; readers of JUnit files reject a file with ten million characters in
+one text (libxml2's limit).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-#: What is left of one text.
+#: Characters that stay of one text.
 _MOST = 200_000
-#: Surrogates are Python's stand-ins for bytes that are no text; XML knows no U+FFFE and U+FFFF.
+#: Surrogates are Python's placeholders for undecodable bytes; XML has no U+FFFE and U+FFFF.
 _HALF = re.compile("[\ud800-\udfff]")
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -28,7 +28,7 @@ def sendable(text: str) -> str:
 
 
 def showable(text: str) -> str:
-    """The text with whatever is no text for people as escapes, and cut in its middle where it is too long."""
+    """The text with unprintable characters as escapes, cut in its middle if it is too long."""
     if len(text) > _MOST:
         half = _MOST // 2
         text = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
@@ -51,7 +51,7 @@ def cleaned(value: Any, clean: Clean) -> Any:
 
 
 def clean_report(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Make a report one that every output can carry; in a worker its id stays, which pytest-xdist compares with the test's."""
+    """Make a report fit for every output; in a worker its id stays, which pytest-xdist compares with the test's."""
     nodeid = report.nodeid
     data = config.hook.pytest_report_to_serializable(config=config, report=report)
     changed = cleaned(data, showable)
@@ -63,9 +63,9 @@ def clean_report(config: pytest.Config, report: pytest.TestReport | pytest.Colle
 
 
 class SafeSender:
-    """Makes what a worker of pytest-xdist sends to its controller something that execnet can send.
+    """Makes all data that a worker of pytest-xdist sends to its controller fit for execnet.
 
-    Ids of files whose names are no text, warnings and errors of the collection do not come by as reports of tests.
+    Ids of files with odd names, warnings and errors of the collection are not part of reports of tests.
     """
 
     @staticmethod

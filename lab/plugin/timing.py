@@ -1,7 +1,7 @@
-"""``with timing("…")``: a suite says which of its assertions are about time.
+"""``with timing("…")``: a suite marks its assertions about time.
 
-An assertion about time can fail although the driver is right: when its guest got no processor time. One about anything else
-cannot. Only the suite knows which is which, and this is the one place where it says so.
+An assertion about time can fail although the driver is right: when its guest got no processor time. Other assertions cannot.
+Only the suite knows which are about time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class timing:
         self._what = what
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Start."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        """Raise an assertion that failed inside as :class:`TimingFailed`, in its own place and with its own text.
+        """Raise an assertion that failed inside as :class:`TimingFailed`, with its own line and text.
 
         Raises:
             TimingFailed: An assertion or ``pytest.fail()`` inside has failed.

@@ -31,7 +31,7 @@ class Triage:
     """Judges guests by the tests that ran on them.
 
     Args:
-        evidence: Saves what a guest that crashed or hangs leaves.
+        evidence: Saves the evidence of a guest that crashed or hangs.
     """
 
     def __init__(self, evidence: EvidenceByTest) -> None:
@@ -49,13 +49,13 @@ class Triage:
             report.longrepr = None
 
     def excuse_lack(self, run: TestRun, lease: Lease, report: pytest.TestReport, error: BaseException) -> None:
-        """Let a phase count as skipped that failed because a driver wants what this guest does not have."""
+        """Let a phase count as skipped that failed because a driver needs something that this guest lacks."""
         if is_refused_load(error):
             run.refuse_load()
         if report.outcome != "failed":
             return
         if not any(isinstance(leaf, GuestHung | TransportError) for leaf in leaves(error)):
-            # A guest that has just not answered would only be waited for once more.
+            # A guest that has just not answered would only cost another wait.
             self._let_prints_come(run, lease)
         lacks = run.findings.lacks
         if not lacks:
@@ -76,7 +76,7 @@ class Triage:
                 if not answers:
                     self._end_by_hang(run, lease, error)
             elif isinstance(error, TransportError) and not crashed and run.hang is None and lease.guest.alive:
-                # A guest that hangs as a whole does not even say that the command still runs.
+                # A guest that hangs completely does not even report that the command still runs.
                 lease.condemn(f"{type(error).__name__}: {error.message}")
                 if not lease.guest.answers(timeout=2 * _SHORT_S):
                     self._end_by_hang(run, lease, error)
@@ -96,7 +96,7 @@ class Triage:
 
     @staticmethod
     def _let_prints_come(run: TestRun, lease: Lease) -> None:
-        """Wait until all that was printed so far is in the open window; a guest that cannot write a marker is left alone."""
+        """Wait until all prints so far are in the open window; a guest that cannot write a marker is left alone."""
         if run.window is None and lease.guest.alive:
             with passed_over(_LOG, f"{lease.guest.guest_id}: a marker did not arrive", EvidenceLost):
                 lease.guest.prints.mark(lease.ledger.next_token(), timeout=_SHORT_S)
@@ -108,7 +108,7 @@ class Triage:
             return
         run.note_processor(lease.guest.processor_reading())
         if run.hang is not None:
-            # The lab has ended it. What the guest said about that is recorded, and is no fault of the test's.
+            # The lab has ended it. The guest's messages about that are recorded, and do not count against the test.
             run.close(Closing(window=without_faults(lease.ledger.close(alive=False), after=run.hang.records_to)))
             run.gather(self._evidence.window_closed(run, lease))
             return
@@ -116,7 +116,7 @@ class Triage:
         alive = lease.guest.alive
         window = lease.ledger.close(alive=alive)
         self._evidence.crashed(run, lease)
-        # The virtual machine may have ended while the marker was waited for.
+        # The virtual machine may have ended during the wait for the marker.
         alive = alive and lease.guest.alive
         run.close(Closing(window=window, guest_alive=alive))
         run.gather(self._evidence.window_closed(run, lease))
@@ -133,7 +133,7 @@ class Triage:
 
     @staticmethod
     def check_window(run: TestRun) -> None:
-        """Raise what the window has to say against a test that has not failed so far.
+        """Raise the error of the window, if it shows one and the test has not failed so far.
 
         Raises:
             LabError: See :func:`lab.gate.findings.window_error`.
@@ -150,5 +150,5 @@ class Triage:
 
 
 def lack_reason(lacks: str) -> str:
-    """Why a test is skipped that needs what a stand-in for a kernel does not have."""
+    """Why a test is skipped that needs something which a stand-in for a kernel lacks."""
     return f"needs {lacks}: {in_words(lacks)}"

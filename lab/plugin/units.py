@@ -1,4 +1,4 @@
-"""How many workers a run has work for: asked of a pytest that only collects, before any worker is started.
+"""How many workers a run has work for, from a pytest that only collects, before any worker is started.
 
 pytest-xdist starts its workers first, and each of them collects by itself: the number of tests is not known then.
 """
@@ -39,7 +39,7 @@ def unit_of(nodeid: str, unit: Unit) -> str:
 
 
 def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
-    """How many of the wanted workers will have something to do; all of them where that is not known.
+    """How many of the wanted workers will have work; all of them if that is unknown.
 
     Args:
         config: The controller's configuration.
@@ -52,7 +52,7 @@ def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
         answer = Path(folder) / "answer"
         only_collect = ["--collect-only", "-q", "-n0", f"--junitxml={os.devnull}"]
         argv = [sys.executable, "-m", "lab.plugin.units", str(answer), unit, *config.invocation_params.args, *only_collect]
-        # What is wrong with the tests or the options is for the run itself to say.
+        # Mistakes in tests or options are reported by the run itself.
         with passed_over(_LOG, "cannot count the tests", HostToolError, OSError, ValueError):
             run(argv, _ASK_S, check=False, cwd=config.invocation_params.dir)
             return max(1, min(wanted, int(answer.read_text(encoding="ascii"))))
@@ -60,9 +60,9 @@ def work_for(config: pytest.Config, wanted: int, unit: Unit) -> int:
 
 
 def surely_enough(config: pytest.Config, wanted: int) -> bool:
-    """Whether there is surely work for so many workers: as many files with tests, and nothing is left out.
+    """Whether there is certainly work for so many workers: as many files with tests, and no test is deselected.
 
-    The usual run of all suites counts nothing.
+    The usual run of all suites needs no count.
     """
     if any(config.getoption(name, None) for name in _SELECTIONS):
         return False
@@ -77,7 +77,7 @@ def surely_enough(config: pytest.Config, wanted: int) -> bool:
 
 
 class _Counter:
-    """Writes down how many units were collected."""
+    """Writes the number of collected units."""
 
     def __init__(self, answer: Path, unit: Unit) -> None:
         self._answer = answer
@@ -85,7 +85,7 @@ class _Counter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """All tests are known, those that were left out are gone."""
+        """All tests are known, without deselected ones."""
         units = {unit_of(item.nodeid, self._unit) for item in session.items}
         self._answer.write_text(str(len(units)), encoding="ascii")
 

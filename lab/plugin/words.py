@@ -1,4 +1,4 @@
-"""Says what pytest makes of the words of a command line, and how much work that is: ``-p lab.plugin.words``, for ``lab run``.
+"""How pytest reads the arguments of a command line, and how much work that is: ``-p lab.plugin.words``, for ``lab run``.
 
 Only pytest's own parser, with the plugins and conftest files of that very run, knows whether the 60 of ``--timeout 60`` is a
 value or a suite; and only its collection, how many tests there are.
@@ -22,10 +22,10 @@ _SHOWS = ("help", "version", "collectonly", "showfixtures", "show_fixtures_per_t
 
 
 class Asked:
-    """Answers as soon as pytest has read its command line, and once more when it has collected; then pytest ends.
+    """Writes the answer when pytest has read its command line, and again after the collection; then pytest ends.
 
     Args:
-        parser: pytest's own; it gets to know the options of all plugins.
+        parser: pytest's own, with the options of all plugins.
     """
 
     def __init__(self, parser: pytest.Parser) -> None:
@@ -49,7 +49,7 @@ class Asked:
         known = self._words.shows or self._words.terminal or getattr(option, "dist", "no") != "no"
         if known or not self._question["unit"] or surely_enough(config, self._question["workers"]):
             raise SystemExit(0)
-        # From here on as with these options: no worker is started, no result file written.
+        # From here on, pytest behaves as with these options: no worker is started, no result file written.
         option.collectonly, option.numprocesses, option.xmlpath = True, 0, None
         return (yield)
 

@@ -66,12 +66,12 @@ def command_of_controller(config: pytest.Config) -> list[str]:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this worker when the controller is gone, however it went; its guest goes with it."""
+    """Let the kernel kill this worker when the controller ends for any reason; its guest ends with it."""
     die_with(os.getppid())
 
 
 def tell_controller(config: pytest.Config, recorder: Recorder) -> None:
-    """At a worker's end: send the controller what it cannot see itself."""
+    """At a worker's end: send the controller the facts that only the worker knows."""
     output: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if output is not None:
         facts = recorder.facts(0)
@@ -86,7 +86,7 @@ def refuse_in_worker(config: pytest.Config, message: str) -> NoReturn:
 
 
 class XdistHooks:
-    """Hooks that exist only with pytest-xdist; registered when that is there.
+    """Hooks that exist only with pytest-xdist; registered if that is installed.
 
     Args:
         recorder: Of this process.
@@ -113,7 +113,7 @@ class XdistHooks:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """No more workers than the host can run guests, or than there is work for: in runs whose folder is named.
 
-        Before pytest-xdist reads its list of workers for the first time: later on, parts of it have counted them already.
+        It runs before pytest-xdist reads its list of workers for the first time: later, parts of it have already counted them.
         """
         config = session.config
         workers = config.getoption("tx", None) or []
@@ -136,7 +136,7 @@ class XdistHooks:
         node.workerinput[_COMMAND] = list(sys.argv)
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """With ``--dist loadscope``: hand out what shares a fork, and no more, in one piece."""
+        """With ``--dist loadscope``: hand out exactly the tests that share a fork in one piece."""
         options = options_of(config)
         alone = options.boot == "fork" and options.isolation in ("test", "class")
         if not alone or config.getoption("dist", "no") != "loadscope":
@@ -150,7 +150,7 @@ class XdistHooks:
 def auto_workers(config: pytest.Config) -> int | None:
     """As many workers as this host can run guests; None, for pytest-xdist's own rule, where no image is known."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
-        return None  # pytest-xdist's own variable has the last word
+        return None  # pytest-xdist's own variable takes precedence
     return _carried(config)
 
 

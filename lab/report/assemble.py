@@ -1,4 +1,4 @@
-"""From workers to one report: ``run.json`` is made of what the workers wrote down, in whatever order they did."""
+"""From workers to one report: ``run.json`` is made from the workers' files, whatever their order."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def assemble(
     ended: str = "",
     interrupted: bool = False,
 ) -> RunReport:
-    """Make the report of a run from what its workers left.
+    """Make the report of a run from its workers' files.
 
     Args:
         out: The run's folder.
         meta: What was known before the first test.
         duration_s: Wall time of the whole run; from ``meta.started_at`` to now when not given.
-        ended: How the run died, in words; empty when pytest came to its own end. Collected tests that never started are
+        ended: Why the run ended early, in words; empty if pytest ended by itself. Collected tests that never started are
             then listed as ``infra`` with this reason, unless it was interrupted.
-        interrupted: The user ended the run: what had not run to its end by then is listed as not run, with no one to blame.
+        interrupted: The user ended the run: unfinished tests are listed as not run, without a verdict.
 
     Returns:
         The report, tests sorted by their id and guests by worker and start, whatever order the workers wrote in. A driver
@@ -52,7 +52,7 @@ def assemble(
     session = read_session(out) or SessionFacts()
     interrupted = interrupted or session.stopped_by == "interrupt"
     guests = _last_guests(records.guests)
-    # A test in whose middle the run was ended by will is not lost by its worker.
+    # A test that was interrupted on purpose was not lost by its worker.
     by_will = interrupted or session.stopped_by == "exit"
     tests = _merge([*records.tests, *([] if by_will else records.unfinished)], repeat=meta.repeat)
     for guest in guests:
@@ -100,13 +100,13 @@ def assemble(
         not_run=not_run,
         ended=ended,
         deselected=session.deselected,
-        # A folder may hold more than one selection of tests is about: it was checked when one of its drivers was.
+        # A folder may have more drivers than the selected tests use: it was checked if one of its drivers was.
         unused_drivers=[name for names in meta.driver_paths if _used(tests).isdisjoint(names) for name in names],
     )
 
 
 def _used(tests: Iterable[TestEntry]) -> set[str]:
-    """Names of the drivers that something was tried with."""
+    """Names of the drivers that tests used."""
     return {name for test in tests if test.verdict != "skipped" for name in test.drivers}
 
 
@@ -126,7 +126,7 @@ def _without_run(nodeid: str, decision: Decision, meta: RunMeta, *, details: str
 
 def _apply_faults(tests: list[TestEntry], guest: GuestEntry) -> None:
     """Let the gate judge a guest's driver faults outside of every window; changes ``tests`` in place."""
-    # A test that ran on this guest is here once for each of its attempts there.
+    # A test that ran on this guest is listed once for each of its attempts there.
     ran = [(test.started, index) for index, test in enumerate(tests) if test.guest_id == guest.guest_id]
     ran += [
         (attempt.started, index)
@@ -177,7 +177,7 @@ def _merge(entries: Iterable[TestEntry], *, repeat: int) -> list[TestEntry]:
     """
     by_id: dict[str, dict[tuple[float, str], TestEntry]] = {}
     for entry in entries:
-        # The same execution written twice (same worker, same start) is one attempt; the later line knows more.
+        # The same execution written twice (same worker, same start) is one attempt; the later line has more facts.
         by_id.setdefault(entry.nodeid, {})[(entry.started, entry.worker)] = entry
     merged = []
     for found in by_id.values():
@@ -234,7 +234,7 @@ def _last_guests(entries: Iterable[GuestEntry]) -> list[GuestEntry]:
 
 
 def _templates(entries: Sequence[ForksEntry], guests: Sequence[GuestEntry]) -> list[TemplateEntry]:
-    """Each template that was forked, once; who made it knows how long that took."""
+    """Each template that was forked, once; its maker's entry has the time that it took."""
     found: dict[str, TemplateEntry] = {}
     for template in (template for entry in entries for template in entry.templates):
         known = found.setdefault(template.key, template)

@@ -1,4 +1,4 @@
-"""Where results go when their own folder takes no more: a full disk must not cost what a run has found out."""
+"""Where results go when their own folder is full: a full disk must not lose the results of a run."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def other_folders(out: Path) -> Iterator[Path]:
 
 
 def all_folders(out: Path) -> list[Path]:
-    """The folder of a run, and those others that hold something of it."""
+    """The folder of a run, and the other ones that have files of it."""
     return [out, *(folder for folder in other_folders(out) if folder.is_dir())]
 
 
 def find(out: Path, name: str) -> Path:
-    """A file of a run, wherever it was written; where it belongs when it is nowhere. The newest one counts."""
+    """A file of a run, wherever it was written; its usual path if it does not exist. The newest one counts."""
     found = [folder / name for folder in all_folders(out) if (folder / name).is_file()]
     return max(found, key=lambda path: path.stat().st_mtime_ns) if found else out / name
 
 
 def put_aside(out: Path) -> None:
-    """A new run begins: what an earlier one of the same folder has left in another one is no part of it."""
+    """A new run begins: remove files that an earlier run of the same folder has left in other folders."""
     for folder in all_folders(out)[1:]:
         number = 1
         while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
@@ -53,18 +53,18 @@ def put_aside(out: Path) -> None:
 
 
 def write_somewhere(out: Path, name: str, write: Callable[[Path], None]) -> Path:
-    """Write a file of a run, in one step: into its folder, or into the first other one that takes it.
+    """Write a file of a run, in one step: into its folder, or into the first other one with room.
 
     Args:
         out: Folder of the run.
         name: The file.
-        write: Writes all of it to the path that it is given.
+        write: Writes all of it to the given path.
 
     Returns:
         Where it is.
 
     Raises:
-        OSError: No folder takes it; the error is the first one's.
+        OSError: No folder has room; the error is that of the first one.
     """
     first: OSError | None = None
     for folder in (out, *other_folders(out)):

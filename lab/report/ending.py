@@ -1,4 +1,4 @@
-"""How a run ended, from its report and from what pytest saw, as the gate wants to know it."""
+"""How a run ended, from its report and pytest's session, as input of the gate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def run_end(report: RunReport | None, session: SessionFacts, pytest_code: int, s
     """Put together what the exit code depends on.
 
     Args:
-        report: The run's report; None when no test of the lab was there.
-        session: What pytest saw.
-        pytest_code: pytest's exit code, as its process gave it.
+        report: The run's report; None if there was no test of the lab.
+        session: pytest's own record.
+        pytest_code: The exit code of pytest's process.
         signal: Number of the signal that ended the run; 0 without one.
     """
     totals: dict[str, int] = {str(verdict): count for verdict, count in report.totals.items()} if report else {}
@@ -31,7 +31,7 @@ def run_end(report: RunReport | None, session: SessionFacts, pytest_code: int, s
         signal=signal,
         stopped_by=session.stopped_by,
         suites_fault=session.blame == "test",
-        # Tests that are none of the lab's have no verdict; they fail by their own code.
+        # Tests that do not use the lab have no verdict; they fail by their own code.
         unexplained=len(unexplained) if report is not None else 0,
         failed=len(session.failed) if report is not None else 0,
         not_run=len(report.not_run) if report is not None else 0,

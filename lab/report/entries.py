@@ -1,4 +1,4 @@
-"""Entries of the report, made of what the lab itself works with: prints, events, faults, steps, guests and their forks."""
+"""Entries of the report, made from objects of the lab: prints, events, faults, steps, guests and their forks."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def step_entries(steps: Iterable[Step]) -> list[EvidenceStep]:
 
 
 def processor_entry(processor: ProcessorTime | None) -> ProcessorEntry | None:
-    """Turn what is known of a guest's processor time into its entry in the report."""
+    """Turn the facts about a guest's processor time into its entry in the report."""
     if processor is None:
         return None
     return ProcessorEntry(
@@ -101,7 +101,7 @@ def guest_entry(
     Args:
         life: The guest's life so far.
         worker: Whose guest it is.
-        sign: How it ended itself outside of every test, by QEMU; its fault where the kernel reported none.
+        sign: How it ended itself outside of every test, by QEMU; its fault if the kernel reported none.
         evidence: What was saved of that.
     """
     account = life.attribution
@@ -133,7 +133,7 @@ def guest_entry(
 
 
 def forks_entry(figures: ForkFigures) -> ForksEntry:
-    """Turn what became of a worker's templates and forks into its entry in the report."""
+    """Turn the facts about a worker's templates and forks into their entry in the report."""
     templates = [
         TemplateEntry(
             key=template.key,

@@ -19,12 +19,11 @@ from lab.report.timeline import print_plot, timeline
 def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "") -> str:
     """Render the page.
 
-    Everything that came from a guest, a test or a user is escaped by the template engine; what it links to lies in the same
-    folder.
+    Everything that came from a guest, a test or a user is escaped by the template engine; all links lead into the same folder.
 
     Args:
         report: The run.
-        exit_meaning: The exit code in words, as the gate says it.
+        exit_meaning: The exit code in the gate's words.
         log: The run's log beside the page; empty where there is none.
     """
     environment = jinja2.Environment(
@@ -59,11 +58,11 @@ def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "") -> 
 
 
 def _shown(value: object) -> object:
-    """Text that is no markup of the template's own gets its control and direction characters shown as escapes, and an end."""
+    """Text from outside of the template, with control and direction characters as escapes, and cut if it is too long."""
     return view.printable(view.shortened(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def write_html(out: Path, report: RunReport, *, exit_meaning: str = "") -> Path:
-    """Write ``report.html`` into a run's folder, or elsewhere where that takes no more, and return its path."""
+    """Write ``report.html`` into a run's folder, or elsewhere if that is full, and return its path."""
     log = LOG_FILE if (out / LOG_FILE).is_file() else ""
     return write_text(out, HTML_FILE, render_html(report, exit_meaning=exit_meaning, log=log))

@@ -1,4 +1,4 @@
-"""What JUnit readers get of a test beside its outcome: properties, and the evidence as attachments."""
+"""The additions to JUnit files: properties of tests, and the evidence as attachments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def user_properties(entry: TestEntry, *, guest: str, image_key: str, hashes: Map
         entry: The finished test.
         guest: The one-line description of the guest.
         image_key: Key of its image.
-        hashes: Driver name -> SHA-256 of its image; those of the test's own drivers are taken.
+        hashes: Driver name -> SHA-256 of its image; only those of the test's own drivers are used.
     """
     found = {
         "lab_verdict": entry.verdict,
@@ -53,7 +53,7 @@ def attach_evidence(junit: Path, out: Path, *, base: Path | None = None) -> int:
     """Name each test's evidence in its ``system-out``, as lines ``[[ATTACHMENT|path]]``, which Jenkins, GitLab and Azure read.
 
     pytest writes its file without such lines (unless all captured output is to be in it), so they are added after it, by the
-    properties of :func:`user_properties`. May be called again: a file has its lines once.
+    properties of :func:`user_properties`. It may be called again: each line is added once.
 
     Args:
         junit: The file that pytest wrote.
@@ -91,10 +91,10 @@ def attach_evidence(junit: Path, out: Path, *, base: Path | None = None) -> int:
 
 
 def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) -> Path:
-    """Make ``junit.xml`` of a run say what the report says, and write it into the run's folder, or elsewhere.
+    """Make ``junit.xml`` of a run agree with the report, and write it into the run's folder, or elsewhere.
 
-    pytest writes nothing when it is killed, leaves out what it did not come to, and knows neither crashes after a test nor
-    known issues. What it wrote of a test otherwise, such as its output, stays.
+    pytest writes nothing when it is killed, leaves out tests that did not run, and knows neither crashes after a test nor known
+    issues. Its other content, such as a test's output, stays.
 
     Args:
         out: Folder of the run.
@@ -108,7 +108,7 @@ def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) ->
     root, suite = _read(file)
     for nameless in suite.findall("testcase"):
         if not nameless.get("name"):
-            suite.remove(nameless)  # pytest's record of a test that it was in the middle of
+            suite.remove(nameless)  # pytest's record of an unfinished test
     if report.repeat > 1:
         _one_case_each(suite, report)
     cases = {(case.get("classname", ""), case.get("name", "")): case for case in suite.iter("testcase")}
@@ -117,7 +117,7 @@ def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) ->
         if case is None:
             case = _new_case(suite, entry.nodeid, entry.duration_s)
         _judge(case, _OUTCOMES[entry.verdict], entry)
-    # Without any failure, the file of a run that ended early would pass for one of a green run.
+    # Without any failure, the file of a run that ended early would look like that of a green run.
     tag = "skipped" if any(_OUTCOMES[entry.verdict] in ("failure", "error") for entry in report.tests) else "error"
     for nodeid in report.not_run:
         if _address(nodeid) not in cases:
@@ -126,13 +126,13 @@ def complete_junit(out: Path, report: RunReport, *, base: Path | None = None) ->
     _count(suite)
     _fit(root)
     written = write_somewhere(out, JUNIT_FILE, lambda part: _write(part, root))
-    # A disk with no room for one file more.
+    # The disk has no room for another file.
     with passed_over(_LOG, "no attachments in junit.xml", OSError, level=logging.WARNING):
         attach_evidence(written, out, base=base)
     return written
 
 
-#: What a JUnit file says of each verdict.
+#: The element of a JUnit file for each verdict.
 _OUTCOMES = {
     "product": "failure",
     "crash": "failure",
@@ -144,12 +144,12 @@ _OUTCOMES = {
 }
 _ALL = ("failure", "error", "skipped")
 _LONGEST_MESSAGE = 4000
-#: GitLab takes no JUnit file of more than 30 MB, and libxml2, which many readers are made of, no text of more than 10 MB.
+#: GitLab accepts no JUnit file of more than 30 MB, and libxml2, which many readers use, no text of more than 10 MB.
 _MOST_BYTES = 25_000_000
 
 
 def _read(file: Path) -> tuple[ElementTree.Element, ElementTree.Element]:
-    """What pytest wrote, and its suite; an empty one where it wrote nothing that can be read."""
+    """The file of pytest and its suite; an empty one if there is no readable file."""
     try:
         root = ElementTree.parse(file).getroot()
         suite = root if root.tag == "testsuite" else root.find("testsuite")
@@ -201,7 +201,7 @@ def _new_case(suite: ElementTree.Element, nodeid: str, duration_s: float) -> Ele
 
 
 def _judge(case: ElementTree.Element, outcome: str, entry: TestEntry) -> None:
-    """Have a test's outcome be that of the report; pytest's own words stay where it came to the same."""
+    """Set a test's outcome to that of the report; pytest's own text stays if it agrees."""
     found = [child for child in case if child.tag in _ALL]
     red = [child for child in found if child.tag != "skipped"]
     place = entry.fault.where if entry.fault else ""
@@ -226,7 +226,7 @@ def _count(suite: ElementTree.Element) -> None:
 
 
 def _fit(root: ElementTree.Element) -> None:
-    """Cut the longest texts where the file would be too long for its readers."""
+    """Cut the longest texts if the file would be too long for its readers."""
     for most in (50_000, 5_000, 500):
         if len(ElementTree.tostring(root, encoding="utf-8")) <= _MOST_BYTES:
             return
@@ -237,7 +237,7 @@ def _fit(root: ElementTree.Element) -> None:
 
 
 def _xml(text: str) -> str:
-    """Text that XML can carry."""
+    """Text with only characters that XML allows."""
     return printable(text).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 

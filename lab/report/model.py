@@ -1,4 +1,4 @@
-"""``run.json``: the record of one run, and the JSONL lines that workers write while it goes on.
+"""``run.json``: the record of one run, and the JSONL lines that workers write during the run.
 
 The JSON Schema beside the documentation (docs/run.schema.json) is generated from these models; a test compares them.
 """
@@ -16,12 +16,12 @@ from lab.image.manifest import kind_of_before
 from lab.image.registry import kind_named
 from lab.vm.spec import Clock
 
-#: 2: the image has `kind` in the place of `is_windows`. Reports of schema 1 are read, too.
+#: 2: the image has `kind` instead of `is_windows`. Reports of schema 1 are read, too.
 SCHEMA_VERSION = 2
 
 
 def _encodable(value: object) -> object:
-    """Show lone surrogates (Python's stand-ins for undecodable bytes) as escapes: JSON in UTF-8 cannot carry them."""
+    """Show lone surrogates (Python's stand-ins for undecodable bytes) as escapes: JSON in UTF-8 cannot contain them."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
 
 
@@ -30,7 +30,7 @@ Text = Annotated[str, BeforeValidator(_encodable)]
 
 
 def as_json(model: BaseModel, *, indent: int | None = None) -> str:
-    """A model as JSON, whatever its text holds: what is no Unicode is shown as escapes."""
+    """A model as JSON; characters that are not valid Unicode become escapes."""
     try:
         return model.model_dump_json(indent=indent)
     except PydanticSerializationError:
@@ -124,9 +124,9 @@ class ProcessorEntry(_Model):
 
 
 class Attempt(_Model):
-    """One execution of a test; the last one decides the verdict, none is ever erased.
+    """One execution of a test; the last one decides the verdict, and all are kept.
 
-    ``details``, ``prints`` and ``evidence`` of the last attempt stand in the test itself and are empty here.
+    ``details``, ``prints`` and ``evidence`` of the last attempt are in the test itself and empty here.
     """
 
     verdict: Verdict
@@ -240,7 +240,7 @@ class TemplateEntry(_Model):
 
 
 class ForksEntry(_Model):
-    """What one worker has to say about its forks."""
+    """The facts of one worker about its forks."""
 
     templates: list[TemplateEntry] = Field(default_factory=list)
     failed: int = Field(default=0, description="forks that did not resume; each is tried once more")
@@ -307,7 +307,7 @@ class ImageEntry(_Model):
     @model_validator(mode="before")
     @classmethod
     def _of_schema_1(cls, value: Any) -> Any:
-        """The entry of a report of schema 1, which says whether the guest is Windows, and nothing else of its kind."""
+        """The entry of a report of schema 1, which only says whether the guest is Windows."""
         if not isinstance(value, dict) or "is_windows" not in value:
             return value
         kind = kind_of_before(bool(value["is_windows"]))

@@ -13,17 +13,17 @@ from lab.report.runlog import LOG_FILE
 
 _LOG = logging.getLogger(__name__)
 LATEST = "latest"
-#: What pytest leaves of a session without a test of the lab.
+#: Files that pytest writes in a session without a test of the lab.
 _OF_NO_RUN = ("junit.xml", "session.json", LOG_FILE)
 #: The run's own copies of drivers and clients, see :mod:`lab.toolchain.copies`.
 COPIES = "drivers"
 
 
 def named_folder(path: Path) -> Path:
-    """Make the folder that the user named; one that holds anything is refused, for it may be another run's report.
+    """Make the folder that the user named; one with any file is refused, because it may be another run's report.
 
     Raises:
-        ConfigError: It holds something, or cannot be made.
+        ConfigError: It is not empty, or cannot be made.
     """
     check_named(path)
     try:
@@ -34,7 +34,7 @@ def named_folder(path: Path) -> Path:
 
 
 def check_named(path: Path, *, option: str = "--out", prepared: bool = False) -> None:
-    """Refuse a folder that holds anything.
+    """Refuse a folder that is not empty.
 
     Args:
         path: The folder.
@@ -42,7 +42,7 @@ def check_named(path: Path, *, option: str = "--out", prepared: bool = False) ->
         prepared: It may hold the run's copies of its drivers, and its log.
 
     Raises:
-        ConfigError: It does, or it is no folder.
+        ConfigError: It is not empty, or not a folder.
     """
     above = next((part for part in (path, *path.parents) if part.exists()), None)
     if above is not None and not above.is_dir():
@@ -61,7 +61,7 @@ def timed_folder(base: Path, now: datetime.datetime, *, prefix: str = "") -> Pat
     Args:
         base: The folder of all runs; made if it is not there.
         now: The time in UTC.
-        prefix: Stands before the time.
+        prefix: Text before the time.
     """
     base.mkdir(parents=True, exist_ok=True)
     name = prefix + now.strftime("%Y-%m-%dT%H-%M-%SZ")
@@ -76,11 +76,11 @@ def timed_folder(base: Path, now: datetime.datetime, *, prefix: str = "") -> Pat
 
 
 def drop_empty(folder: Path, *, made: bool = True) -> None:
-    """Remove the folder of a run that did not take place: pytest may have left its list of no tests there, and no more.
+    """Remove the folder of a run that did not start, if it contains at most pytest's empty list of tests.
 
     Args:
         folder: The folder.
-        made: This run has made it; one that was there before stays, emptied of what the run put there.
+        made: This run has made it; an older one stays, without the files of this run.
     """
     try:
         if {path.name for path in folder.iterdir()} <= {*_OF_NO_RUN, COPIES}:

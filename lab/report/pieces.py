@@ -1,4 +1,4 @@
-"""What a crash or a hang must leave, piece by piece, checked in a finished run: for `lab selftest`."""
+"""The pieces of evidence of a crash or a hang, checked in a finished run: for `lab selftest`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Piece:
 
 
 def crash_pieces(report: RunReport, out: Path, *, crashed: str, after: str) -> list[Piece]:
-    """Check what is left of a crash.
+    """Check the evidence of a crash.
 
     Args:
         report: The run.
@@ -68,7 +68,7 @@ def crash_pieces(report: RunReport, out: Path, *, crashed: str, after: str) -> l
 
 
 def hang_pieces(report: RunReport, out: Path, *, hung: str, after: str) -> list[Piece]:
-    """Check what is left of a hang; see :func:`crash_pieces`."""
+    """Check the evidence of a hang; see :func:`crash_pieces`."""
     entry = _entry(report, hung)
     if entry is None:
         return [Piece("verdict", "missing", f"the run has no test {hung}")]
@@ -116,7 +116,7 @@ def _step(entry: TestEntry, name: str, *, optional: bool = False) -> Piece:
         return Piece(name, "missing", "it was not tried")
     if step.skipped:
         return Piece(name, "not here" if optional else "missing", step.detail)
-    # A kernel that does not obey its debugger is a finding of the break-in, no failure of it.
+    # A kernel that does not obey its debugger is a result of the break-in, not a failure.
     good = step.ok or name == "break-in"
     return _piece(name, good, step.detail)
 
@@ -197,5 +197,5 @@ def _read(path: Path) -> str:
 
 
 def missing(pieces: Iterable[Piece]) -> list[str]:
-    """Names of the pieces that should be there and are not."""
+    """Names of the missing pieces."""
     return [piece.name for piece in pieces if piece.state == "missing"]

@@ -1,4 +1,4 @@
-"""Paths of a run as its reader can use them: test ids are relative to pytest's root folder, and evidence to the run's."""
+"""Paths of a run for its reader: test ids are relative to pytest's root folder, and evidence to the run's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def from_folder(path: Path, folder: Path) -> str:
-    """A path as it works from a folder: relative where it lies below it, else absolute. Never taken for an option."""
+    """A path that works from a folder: relative if it is below it, else absolute. It never looks like an option."""
     path = Path(os.path.normpath(folder / path))
     if not path.is_relative_to(folder):
         return str(path)
@@ -16,7 +16,7 @@ def from_folder(path: Path, folder: Path) -> str:
 
 
 def address_of(nodeid: str, root: str, folder: Path) -> str:
-    """A test's id as pytest takes it in a folder.
+    """A test's id as an argument of pytest in a folder.
 
     Args:
         nodeid: The id, with its file relative to ``root``.
@@ -28,6 +28,6 @@ def address_of(nodeid: str, root: str, folder: Path) -> str:
 
 
 def file_of(nodeid: str, root: str) -> Path | None:
-    """The file of a test, where it is still there: some entries of a report stand for no test."""
+    """The file of a test, if it still exists: some entries of a report are not tests."""
     path = Path(root) / nodeid.partition("::")[0]
     return path if path.is_file() else None

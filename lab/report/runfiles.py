@@ -40,23 +40,23 @@ class RunMeta(BaseModel):
 
     @property
     def named_drivers(self) -> list[str]:
-        """Names of all drivers that the user pointed at."""
+        """Names of all drivers that the user named."""
         return [name for names in self.driver_paths for name in names]
 
 
 def write_meta(out: Path, meta: RunMeta) -> None:
-    """Keep ``meta`` in the out folder for the process that assembles the report, also when pytest dies."""
+    """Write ``meta`` into the out folder for the process that assembles the report, also if pytest dies."""
     write_text(out, META_FILE, as_json(meta, indent=2) + "\n")
 
 
 def read_meta(out: Path) -> RunMeta | None:
-    """Read what :func:`write_meta` kept; None when the run died before that."""
+    """Read the file of :func:`write_meta`; None if the run ended before that."""
     path = find(out, META_FILE)
     return RunMeta.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def write_run(out: Path, report: RunReport) -> Path:
-    """Write ``run.json`` into the out folder, in one step, or elsewhere where that takes no more; return its path."""
+    """Write ``run.json`` into the out folder, in one step, or elsewhere if that folder is full; return its path."""
     return write_text(out, RUN_FILE, as_json(report, indent=2) + "\n")
 
 

@@ -1,8 +1,8 @@
-"""``lab.log`` of a run: what the lab did, waited for and passed over, in one file that all processes of the run append to.
+"""``lab.log`` of a run: actions, waits and ignored errors of the lab, in one file that all processes of the run append to.
 
-Every module logs to the standard logger of its own name, ``lab.…``. A line says the time (UTC), the process (``lab`` for
-`lab run`, ``master``, ``gw0``, …), the level and the logger. A line is written at once and whole, so that lines of several
-processes do not mix, and those of one that is killed are there.
+Every module logs to the standard logger of its own name, ``lab.…``. A line has the time (UTC), the process (``lab`` for
+`lab run`, ``master``, ``gw0``, …), the level and the logger. Each line is written with one call, so that lines of several
+processes do not mix, and those of a killed process are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lab.report.elsewhere import find, other_folders
 
 LOG_FILE: Final = "lab.log"
 _ROOT = "lab"
-#: Libraries whose warnings explain what the lab could not do.
+#: Libraries whose warnings explain failures of the lab.
 _LIBRARIES = ("paramiko", "urllib3", "qemu", "filelock")
 _MASK = "***"
 #: A shorter word would mask half of the log, and no secret of the lab is that short.
@@ -31,16 +31,16 @@ _PATTERNS = (
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
     re.compile(r"(?i)(?<=authorization: )[^\r\n]+"),
 )
-#: A session without a test of the lab has no folder, and what is logged in it by then is not kept for ever.
+#: A session without a test of the lab has no folder, so the number of lines in memory is limited.
 _MOST_WAITING = 2000
 
 
 class RunLog(logging.Handler):
-    """Takes what the lab logs in this process, from its making to :meth:`close`.
+    """Handles the lab's log records in this process, until :meth:`close`.
 
-    Nothing is made before the run's folder is there: until then lines wait in memory. On a full disk the lines go where the
-    results of the run go, see :mod:`lab.report.elsewhere`. Warnings are shown on standard error still where nothing else
-    takes them; :func:`for_others` says which lines are none of another handler's business.
+    No file is made before the run's folder exists: until then lines wait in memory. On a full disk the lines go where the
+    results of the run go, see :mod:`lab.report.elsewhere`. Warnings are still shown on standard error if no other handler takes
+    them; :func:`for_others` decides which lines other handlers do not get.
 
     Args:
         out: Folder of the run.
@@ -65,7 +65,7 @@ class RunLog(logging.Handler):
 
     @property
     def path(self) -> Path:
-        """The file; of the newest folder that has it."""
+        """The file, in the newest folder that has one."""
         return find(self._out, LOG_FILE)
 
     def mask(self, *secrets: str) -> None:
@@ -88,7 +88,7 @@ class RunLog(logging.Handler):
         """Write a record; an error in its arguments is a line, too."""
         try:
             text = self.format(record)
-        except Exception as error:  # a wrong format string must not change what the run finds out
+        except Exception as error:  # a wrong format string must not change the run's results
             text = f"{self._worker} ERROR {record.name}: cannot be written: {record.msg!r}: {error!r}\n"
         self._write(text.encode("utf-8", "backslashreplace"))
         last = logging.lastResort
@@ -96,7 +96,7 @@ class RunLog(logging.Handler):
             last.handle(record)  # as without this handler
 
     def close(self) -> None:
-        """Let go of the loggers and the file; safe to call twice."""
+        """Detach from the loggers and close the file; safe to call twice."""
         if self._closed:
             return
         self._closed = True
@@ -153,7 +153,7 @@ class RunLog(logging.Handler):
 
 
 def for_others(record: logging.LogRecord) -> bool:
-    """A filter for handlers of the root logger: without the log, they would not have got what the lab says below its level.
+    """A filter for handlers of the root logger: without the log, they would not have got records of the lab below its level.
 
     Not by ``propagate``: pytest 9.1 and later attaches its handlers to loggers that do not propagate, too.
     """

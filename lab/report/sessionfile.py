@@ -1,4 +1,4 @@
-"""``session.json``: what pytest itself has to say about a run, beside the verdicts of its tests.
+"""``session.json``: pytest's own record of a run, beside the verdicts of its tests.
 
 pytest's exit code alone does not distinguish a run that was interrupted from one that stopped at its first failure, nor a
 suite that cannot be imported from an unknown option; its hooks do.
@@ -33,7 +33,7 @@ class CollectionError(BaseModel):
 
 
 class SessionFacts(BaseModel):
-    """What one pytest session saw, apart from the tests' own records."""
+    """The facts of one pytest session, apart from the tests' own records."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,12 +57,12 @@ class SessionFacts(BaseModel):
 
 
 def write_session(out: Path, facts: SessionFacts) -> None:
-    """Keep the facts in a run's folder, in one step."""
+    """Write the facts into a run's folder, in one step."""
     write_text(out, SESSION_FILE, as_json(facts, indent=2) + "\n")
 
 
 def read_session(out: Path) -> SessionFacts | None:
-    """Read what :func:`write_session` kept; None when pytest did not come that far."""
+    """Read the file of :func:`write_session`; None if pytest ended before that."""
     try:
         return SessionFacts.model_validate_json(find(out, SESSION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:

@@ -35,7 +35,7 @@ _LONGEST_MESSAGE = 4000
 STEP_SUMMARY_BYTES = 1 << 20
 #: A test's id may hold any parameter.
 _LONGEST_NAME = 300
-#: GitLab cuts a job's log at 4 MB: what follows, such as where the report is, would be lost.
+#: GitLab cuts a job's log at 4 MB: later lines, such as where the report is, would be lost.
 _MOST_LINES = 200
 
 _COLOURS = {
@@ -49,14 +49,14 @@ _COLOURS = {
 
 
 def print_summary(report: RunReport, console: Console, *, folder: Path | None = None) -> None:
-    """Print verdicts, what is red and why, what was skipped for what, and the times.
+    """Print verdicts, red tests with reasons, skipped tests by reason, and times.
 
-    Lines with names and reasons are never wrapped: they are there to be copied and searched.
+    Lines with names and reasons are never wrapped: so that they can be copied and searched.
 
     Args:
         report: The run.
-        console: Where to.
-        folder: Folder of the run; evidence is named as it is found from the current folder then.
+        console: Gets the lines.
+        folder: Folder of the run; evidence is then named by its path from the current folder.
     """
     console.print()
     console.print(Text(headline(report), style="bold"))
@@ -117,7 +117,7 @@ def rate_lines(report: RunReport) -> list[str]:
 
 
 def _below(test: TestEntry, folder: Path | None) -> Iterator[tuple[str, str]]:
-    """Lines below a red test, each with its style: what its fault means, where it was, and where the evidence is."""
+    """Lines below a red test, each with its style: the meaning of its fault, its place, and where the evidence is."""
     if test.fault is not None and test.fault.hint:
         yield printable(test.fault.hint), ""
     if place := fault_place(test):
@@ -133,7 +133,7 @@ def red_tests(report: RunReport) -> list[TestEntry]:
 
 
 def fault_place(test: TestEntry) -> str:
-    """Where a test's driver faulted, as far as that is known; empty when it is not.
+    """Where a test's driver faulted; empty if that is unknown.
 
     The free guest reports a fault's address, and not where drivers are loaded.
     """
@@ -143,7 +143,7 @@ def fault_place(test: TestEntry) -> str:
 
 
 def evidence_line(test: TestEntry, folder: Path | None = None) -> str:
-    """Where the evidence of a test lies, and what there is of it."""
+    """Where the evidence of a test is, and its kinds."""
     place = "/".join(test.evidence[0].path.split("/")[:2])
     if folder is not None:
         place = from_folder(folder.absolute() / place, Path.cwd())
@@ -156,7 +156,7 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
 
     Args:
         report: The run.
-        room: Bytes that it may have. The gravest of the red tests are named first; how many have no place is said.
+        room: Bytes that it may have. The gravest of the red tests are named first; the rest is only counted.
     """
     head = [f"### {plain(headline(report))}", "", plain(_guest_line(report)), ""]
     head += [f"- machine: {plain(part)}" for part in (report.machine.added if report.machine is not None else ())]
@@ -195,7 +195,7 @@ def _sentences(report: RunReport) -> list[str]:
 
 
 def _first(words: list[str], room: int) -> str:
-    """As many words as have room, and how many more there are."""
+    """As many words as fit, and the number of the others."""
     shown = 0
     for word in words:
         room -= _size([word]) + 1
@@ -215,7 +215,7 @@ def error_annotations(report: RunReport, *, base: Path | None = None) -> Iterato
 
     Args:
         report: The run.
-        base: The checkout's folder, which files are named from; None: as they stand in the tests' ids.
+        base: The checkout's folder, which file names are relative to; None: as in the tests' ids.
     """
     red = red_tests(report)
     shown = red if len(red) <= _MOST_ANNOTATIONS else red[: _MOST_ANNOTATIONS - 1]

@@ -60,7 +60,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """Prints that came together, at one place of the picture."""
+    """Prints that came together, shown as one dot."""
 
     x: float
     count: int

@@ -1,4 +1,4 @@
-"""What the report's readers see, derived from ``run.json``: words, order, groups and times; no markup."""
+"""The report's content for readers, derived from ``run.json``: words, order, groups and times, without markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.report.model import Attempt, DriverEntry, GuestEntry, PrintEntry, RateE
 ORDER: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")
 RED: frozenset[Verdict] = frozenset({"crash", "product", "test", "infra"})
 
-#: (one, many), as said of a number of tests.
+#: (singular, plural) for a number of tests.
 WORDS: dict[Verdict, tuple[str, str]] = {
     "crash": ("crash", "crashes"),
     "product": ("product failure", "product failures"),
@@ -25,7 +25,7 @@ WORDS: dict[Verdict, tuple[str, str]] = {
     "passed": ("passed", "passed"),
 }
 
-#: What each verdict says, for a reader who sees the word for the first time.
+#: The meaning of each verdict, for new readers.
 MEANINGS: dict[Verdict, str] = {
     "crash": "the driver took its guest down",
     "product": "the driver does not do what is documented",
@@ -37,22 +37,22 @@ MEANINGS: dict[Verdict, str] = {
     "passed": "the documented behaviour was observed",
 }
 
-#: What kinds of hang there are, see :mod:`lab.crash.hang`.
+#: The kinds of hang, see :mod:`lab.crash.hang`.
 HANGS: dict[str, str] = {
     "soft": "its kernel still reacted to the debugger, so a thread waits for something",
     "hard": "its kernel did not react to the debugger either: interrupts are off, or a processor spins",
     "unknown": "there was no kernel debugger to ask its kernel",
 }
 
-#: A page with every print of a stress test could not be opened any more; run.json has them all.
+#: A page with every print of a stress test would be too large to open; run.json has them all.
 PRINTS_SHOWN = 200
-#: Likewise a page with a text of megabytes, of which a print gets less.
+#: The same for texts of megabytes; the limit of a print is smaller.
 LONGEST_TEXT = 200_000
 _LONGEST_PRINT = 10_000
 #: A busy host may have any number of them, and a test's id any length.
 _SECOND_RUNS_SHOWN = 10
 _LONGEST_NAME = 300
-#: As git shows commits in repositories of this size and larger ones.
+#: The length that git uses in repositories of this size and larger ones.
 _SHORT_COMMIT = 12
 
 
@@ -71,10 +71,10 @@ class PrintRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestView:
-    """A test with everything said in words.
+    """A test, with all facts in words.
 
-    ``prepared_s`` is what of its duration went into booting a guest and copying the drivers in, because it was the first one
-    that needed that guest.
+    ``prepared_s`` is the part of its duration for booting a guest and copying the drivers, because it was the first test that
+    needed that guest.
     """
 
     __test__ = False
@@ -90,7 +90,7 @@ class TestView:
 
     @property
     def own_s(self) -> float:
-        """Seconds of the test itself: without the guest that had to be made ready for it."""
+        """Seconds of the test itself: without the start of its guest."""
         return max(0.0, self.entry.duration_s - self.prepared_s)
 
     @property
@@ -100,7 +100,7 @@ class TestView:
 
 
 def headline(report: RunReport) -> str:
-    """The run in a few words: what is red, or that all is well."""
+    """The run in a few words: what is red, or that all is green."""
     red = [count_words(verdict, report.totals[verdict]) for verdict in ORDER if verdict in RED and report.totals.get(verdict)]
     left = [f"{len(report.not_run)} not run"] if report.not_run else []
     if red:
@@ -115,12 +115,12 @@ def headline(report: RunReport) -> str:
 
 
 def driver_notes(report: RunReport) -> list[str]:
-    """What is to be known of drivers beside their tests, once for each: Windows would not load them as they are."""
+    """Notes about drivers beside their tests, one for each: for example, that Windows would not load them."""
     return [f"driver {driver.name}: {driver.windows}" for driver in report.drivers if driver.windows]
 
 
 def second_runs(report: RunReport) -> list[str]:
-    """Which tests were run again because their guest was starved, and with which figures: a sentence for each of the first."""
+    """Which tests were run again because their guest was starved, with figures: one sentence each, for the first of them."""
     noted = [test for test in report.tests if test.note]
     said = [f"{test.nodeid[:_LONGEST_NAME]} was {test.note}" for test in noted[:_SECOND_RUNS_SHOWN]]
     left = len(noted) - len(said)
@@ -138,7 +138,7 @@ def rate_words(rate: RateEntry) -> str:
 
 
 def unchecked(report: RunReport) -> list[str]:
-    """What the run does not say anything about, one sentence each: tests that were not run, drivers that no test used."""
+    """What the run has not checked, one sentence each: tests that were not run, drivers that no test used."""
     said = []
     if report.not_run:
         count = len(report.not_run)
@@ -152,7 +152,7 @@ def unchecked(report: RunReport) -> list[str]:
 
 
 def _why_unused(name: str, report: RunReport) -> str:
-    """Why no test said anything about a driver: its tests were skipped, may have been deselected, or there are none."""
+    """Why no test used a driver: its tests were skipped, may have been deselected, or there are none."""
     mine = [test for test in report.tests if name in test.drivers]
     if mine:
         missing = dict.fromkeys(test.missing_capability for test in mine if test.missing_capability)
@@ -229,7 +229,7 @@ def print_rows(prints: Sequence[PrintEntry]) -> list[PrintRow]:
 
 
 def printable(text: str) -> str:
-    """Show text from a guest as it is, and what has no shape as escapes: control and direction characters included."""
+    """Text from a guest, with invisible characters as escapes, control and direction characters included."""
     shown = text.removesuffix("\n").removesuffix("\r")
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else _escape(char)
@@ -238,7 +238,7 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, most: int = LONGEST_TEXT) -> str:
-    """Text cut in its middle where it is too long for a page; run.json has all of it."""
+    """Text cut in its middle if it is too long for a page; run.json has all of it."""
     if len(text) <= most:
         return text
     half = most // 2

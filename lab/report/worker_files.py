@@ -1,7 +1,7 @@
-"""What workers write down while a run goes on, and reading it back.
+"""The files that workers write during a run, and reading them.
 
-A line is written at once to a file opened for appending, so whatever a worker recorded before it was killed is there. A test
-is announced before it starts; one without an end is the test in which its worker died.
+A line is written at once to a file opened for appending, so the records of a killed worker are complete. A test is announced
+before it starts; one without an end is the test during which its worker died.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _PRINT_FILE = TypeAdapter(PrintFile)
 
 
 class ResultWriter:
-    """Appends what one worker finds out to files under ``out/workers/``; safe against being killed.
+    """Appends the results of one worker to files under ``out/workers/``; they survive a kill.
 
-    ``<worker>.<pid>.tests.jsonl`` has a line for each finished test, ``….guests.jsonl`` one for each thing learned about a
-    guest, ``….prints.jsonl`` one for where the prints of a guest are, ``….begun.jsonl`` the list of collected tests and the
+    ``<worker>.<pid>.tests.jsonl`` has a line for each finished test, ``….guests.jsonl`` one for each new fact about a guest,
+    ``….prints.jsonl`` one for the file with the prints of a guest, ``….begun.jsonl`` the list of collected tests and the
     announcement of each test. The process id keeps a torn last line of a killed worker apart from the lines of its successor.
 
     Args:
@@ -41,14 +41,14 @@ class ResultWriter:
     """
 
     def __init__(self, out: Path, worker: str) -> None:
-        #: Where the lines go; the next one when a folder takes no more.
+        #: Folders for the lines; the next one is used when one is full.
         self._folders = [folder / WORKERS_DIR for folder in (out, *other_folders(out))]
         self._stem = f"{worker}.{os.getpid()}"
         self._files: dict[str, int] = {}
         self.worker = worker
 
     def collected(self, nodeids: Sequence[str]) -> None:
-        """Record the ids of all tests of the run; one worker is enough, more do no harm."""
+        """Record the ids of all tests of the run; one worker is enough, and more do no harm."""
         self._append("begun", as_json(_Begun(collected=list(nodeids))))
 
     def begin(self, nodeid: str, *, started: float, guest_id: str | None = None) -> None:
@@ -57,7 +57,7 @@ class ResultWriter:
         Args:
             nodeid: The test.
             started: Host wall clock in seconds.
-            guest_id: The guest that will serve it, where it is known already.
+            guest_id: Its guest, if that is known already.
         """
         _LOG.info("begins: %s", nodeid)
         self._append("begun", as_json(_Begun(nodeid=nodeid, started=started, guest_id=guest_id)))
@@ -73,11 +73,11 @@ class ResultWriter:
         self._append("guests", as_json(entry))
 
     def forks(self, entry: ForksEntry) -> None:
-        """Record what became of this worker's forks, at its end."""
+        """Record the facts about this worker's forks, at its end."""
         self._append("forks", as_json(entry))
 
     def prints(self, file: PrintFile) -> None:
-        """Record where the prints of a guest that is ready are, for `lab prints`; the folder goes with the guest."""
+        """Record where the prints of a guest that is ready are, for `lab prints`; the folder is removed with the guest."""
         self._append("prints", _PRINT_FILE.dump_json(file).decode("utf-8"))
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class ResultWriter:
                 return
             except OSError as error:
                 _LOG.warning("%s cannot store more results: %s", self._folders[0], said(error))
-                # The rest of a torn line is no record; this one is written again, whole.
+                # The rest of a torn line is not a record; this line is written again completely.
                 if len(self._folders) == 1:
                     raise
                 self._folders.pop(0)
@@ -130,7 +130,7 @@ class WorkerPrints:
 
 
 def read_prints(out: Path) -> list[WorkerPrints]:
-    """Where the prints of a run's guests are, by worker; also while the run goes on."""
+    """Where the prints of a run's guests are, by worker; also during the run."""
     found = []
     for path in (path for folder in all_folders(out) for path in sorted((folder / WORKERS_DIR).glob("*.prints.jsonl"))):
         worker, _, pid = path.name.removesuffix(".prints.jsonl").partition(".")
@@ -151,7 +151,7 @@ class _Begun(BaseModel):
 
 @dataclass(slots=True)
 class WorkerRecords:
-    """What the JSON lines of a run say, before anything is concluded from it."""
+    """The content of a run's JSON lines, without conclusions."""
 
     collected: list[str] = field(default_factory=list)
     tests: list[TestEntry] = field(default_factory=list)
@@ -159,7 +159,7 @@ class WorkerRecords:
     forks: list[ForksEntry] = field(default_factory=list)
     #: Tests that were announced and have no end, as the entries that they get in the report.
     unfinished: list[TestEntry] = field(default_factory=list)
-    #: Lines that are no records, with file and line number; a torn last line is normal for a killed worker.
+    #: Invalid lines, with file and line number; a torn last line is normal for a killed worker.
     damaged: list[str] = field(default_factory=list)
 
 
