@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import io
 import logging
@@ -180,6 +181,8 @@ def _be_pytest(
     """In the fork: set up a process like ``python -m pytest``, run it, and end without the exit handlers of the parent."""
     code = 1
     try:
+        # pytest collects all garbage five times at its end, and would walk everything that this process has ever imported.
+        gc.freeze()
         if group:
             os.setpgid(0, 0)
         die_with(parent)
