@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from lab.host.process import run
 from lab.toolchain.compile import Compiler, compile_component, find_compiler
 from lab.toolchain.manifest import load_component
 from lab.toolchain.sign import SigningKey, signing_key
+from tests.toolchain.own_build import OwnBuilds, own_build
 
 TINY_DRIVER = """#include <ntddk.h>
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
@@ -27,8 +30,23 @@ Link = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
-    return signing_key(tmp_path_factory.mktemp("signing"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run have in common."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "toolchain"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def key(shared: Path) -> SigningKey:
+    return signing_key(shared / "signing")
+
+
+@pytest.fixture(scope="session")
+def own(shared: Path, key: SigningKey) -> OwnBuilds:
+    """The lab's own drivers and programs, by processor: no test changes what is in there."""
+    return functools.cache(lambda arch: own_build(arch, shared, key))
 
 
 @pytest.fixture(scope="session")

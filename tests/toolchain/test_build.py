@@ -18,7 +18,7 @@ from lab.toolchain import pe
 from lab.toolchain.build import build_components, build_drivers
 from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.files import replace_with, sha256_of
-from lab.toolchain.known import find_components, known_components
+from lab.toolchain.known import find_components
 from lab.toolchain.manifest import load_component, load_folder
 from lab.toolchain.places import symbol_file
 from lab.toolchain.sign import SigningKey, verify
@@ -27,6 +27,7 @@ from tests.toolchain.components import tiny
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
+    from tests.toolchain.own_build import OwnBuilds
 
 #: Functions that the lab's programs may import: all of it is in kernel32 of NT 5.2. CancelIoEx and friends are looked up at run
 #: time.
@@ -62,14 +63,11 @@ _DRIVERS = {"sync": "sync.sys", "async": "async.sys", "relay": "labrelay.sys"}
 _BARE = ("sync_reader", "async_reader", "drvprobe", "labfile", "relaymark")
 
 
-@pytest.fixture(scope="module", params=ARCHES)
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, key: SigningKey) -> tuple[Arch, Path]:
+@pytest.fixture(params=ARCHES)
+def built(request: pytest.FixtureRequest, own: OwnBuilds) -> tuple[Arch, Path]:
     """The checkout's drivers and bare programs, for one processor."""
     arch: Arch = request.param
-    out = tmp_path_factory.mktemp(arch)
-    known = known_components()
-    build_components([known[name] for name in (*_DRIVERS, *_BARE)], arch, out, key)
-    return arch, out
+    return arch, own(arch).out
 
 
 def test_the_drivers_import_what_nt52_has_and_are_signed(built: tuple[Arch, Path], key: SigningKey) -> None:
@@ -255,9 +253,9 @@ def test_a_driver_is_built_with_its_symbols_under_another_name(driver_folder: Dr
     assert symbols.is_file()
 
 
-def test_a_component_for_another_processor_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
+def test_a_component_for_another_processor_is_left_out_of_all_and_refused_by_name(own: OwnBuilds, tmp_path: Path) -> None:
     """Building everything for x86 used to end in the compiler's errors about the free guest's own driver."""
-    names = {result.name for result in build_drivers([], "x86", tmp_path / "all", signed=False)}
+    names = {result.name for result in own("x86").results}
     assert {"sync", "async", "relay", "drvprobe"} <= names
     assert "wine-compat" not in names
     with pytest.raises(ConfigError, match="wine-compat is for x64, not for x86") as caught:

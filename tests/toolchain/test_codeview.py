@@ -5,30 +5,30 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pefile
 import pytest
 
 from lab.errors import HostToolError
-from lab.host.assets import data_root
 from lab.toolchain import flags as flags_module
 from lab.toolchain.build import build_components
 from lab.toolchain.codeview import CodeView, codeview
 from lab.toolchain.compile import ARCHES, Arch, Compiler, compile_component
-from lab.toolchain.known import known_components
 from lab.toolchain.manifest import load_component
 from lab.toolchain.places import symbol_file
 from lab.toolchain.sign import SigningKey, verify
 
+if TYPE_CHECKING:
+    from tests.toolchain.own_build import OwnBuilds
+
 
 @pytest.mark.parametrize("arch", ARCHES)
-def test_every_driver_has_a_debug_directory_also_when_it_is_signed(tmp_path: Path, key: SigningKey, arch: Arch) -> None:
+def test_every_driver_has_a_debug_directory_also_when_it_is_signed(own: OwnBuilds, key: SigningKey, arch: Arch) -> None:
     """Without one, an NT-like kernel reports neither load nor unload of a driver to its debugger."""
-    drivers = [part for part in known_components().values() if part.manifest.kind == "driver" and not part.prebuilt]
-    drivers = [part for part in drivers if arch in part.manifest.arches]
-    assert {"sync", "async", "relay", "selftest"} <= {part.name for part in drivers}
-    drivers.append(load_component(data_root() / "lab" / "bench" / "flood" / "driver.yaml"))
-    for result in build_components(drivers, arch, tmp_path, key):
+    drivers = [result for result in own(arch).results if result.kind == "driver"]
+    assert {"sync", "async", "relay", "selftest"} <= {result.name for result in drivers}
+    for result in (*drivers, own(arch).flood):
         verify(result.path, key)
         record = codeview(result.path)
         assert record, result.name

@@ -9,9 +9,8 @@ import pytest
 
 from lab.errors import ConfigError, HostToolError
 from lab.toolchain.build import build_components
-from lab.toolchain.compile import Compiler, compile_component
+from lab.toolchain.compile import ARCHES, Arch
 from lab.toolchain.diagnosis import explained
-from lab.toolchain.known import find_components
 from lab.toolchain.sign import SigningKey
 from tests.toolchain.components import tiny
 from tests.toolchain.conftest import TINY_DRIVER
@@ -19,6 +18,7 @@ from tests.toolchain.kit_sources import AS_IN_THE_WDK
 
 if TYPE_CHECKING:
     from tests.toolchain.conftest import DriverFolder
+    from tests.toolchain.own_build import OwnBuilds
 
 
 def test_a_warning_is_shown_and_fails_nothing(driver_folder: DriverFolder, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_problems_of_the_host_are_not_mistakes_in_a_source() -> None:
     assert "libc-gconv-modules-extra" in told.hint
 
 
-def test_the_labs_own_sources_have_no_warning(compiler: Compiler, tmp_path: Path) -> None:
-    for component in find_components([]):
-        said = compile_component(component, compiler, tmp_path / component.image_name).warnings
-        assert said == (), component.name
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_labs_own_sources_have_no_warning(own: OwnBuilds, arch: Arch) -> None:
+    built = (*own(arch).results, own(arch).flood)
+    assert own(arch).said == tuple(f"{one.name}: building {one.path.name} for {arch}" for one in built)
