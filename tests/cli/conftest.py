@@ -93,8 +93,9 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
 
 @pytest.fixture
 def child(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeChild]:
-    """Run a double instead of pytest."""
+    """Run a double instead of pytest. With one worker, pytest is not asked either how many tests there are."""
     suite(GREEN)
+    monkeypatch.setenv("LAB_WORKERS", "1")
 
     def install(
         end: ChildEnd, verdicts: Sequence[Verdict] = (), collected: int = 0, stopped_by: Literal["", "stop"] = ""
