@@ -1,4 +1,4 @@
-"""A virtual machine without QEMU, and its monitor: tests override what they look at."""
+"""A virtual machine without QEMU, and its monitor: tests override the parts that they need."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MonitorDouble:
         return len(self.pending)
 
     def happen(self, name: str, data: Mapping[str, Any] | None = None) -> None:
-        """An event comes."""
+        """Add an event."""
         self.pending.append(QmpEvent(len(self.pending) + 1, name, data or {}, time.time(), 0.0))
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 10.0) -> Any:
@@ -62,7 +62,7 @@ class MachineDouble:
     Attributes:
         alive: It runs.
         killed: It was ended by :meth:`kill`.
-        paused: Its virtual CPUs stand still.
+        paused: Its virtual CPUs are stopped.
         detached: It outlives this process.
 
     Args:

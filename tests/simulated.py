@@ -1,8 +1,8 @@
 """A guest without QEMU: a transport that knows a handful of commands, and a print source that is a list.
 
-What the simulated driver does is chosen by the link's read length: 55 calls what the guest's kernel does not have, 56 what
-another driver of the run does not export, 66 faults, 77 hangs the client, 88 loses a print, 99 ends the virtual machine.
-Everything else reads and prints as the sync driver does.
+The read length chooses what the simulated driver does: 55 calls a function that the guest's kernel lacks, 56 one that another
+driver of the run does not export, 66 faults, 77 hangs the client, 88 loses a print, 99 ends the virtual machine. Everything
+else reads and prints as the sync driver does.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class SimulatedTransport:
         """Nothing to do."""
 
     def abandon(self) -> None:
-        """Note that nobody said goodbye."""
+        """Record that the connection was abandoned."""
         self.abandoned = True
 
     def _result(self, line: str, text: str, exit_code: int = 0) -> CommandResult:
@@ -295,7 +295,7 @@ def _package(
 
 @dataclass
 class SimulatedHost:
-    """The account of a host on which a virtual machine waits for this share of each ten seconds."""
+    """The processor figures of a host on which a VM waits for this share of each ten seconds."""
 
     share: float
     readings: int = 0
@@ -307,7 +307,7 @@ class SimulatedHost:
 
 
 class SimulatedForks:
-    """Forks of simulated guests: the wanted drivers are loaded, and have printed so when they were.
+    """Forks of simulated guests: the wanted drivers are loaded, and have printed their load.
 
     Args:
         errors: Raised by the first forks, one each.
@@ -374,7 +374,7 @@ class SimulatedSource:
         boot_errors: Raised by the first boots, one each.
         needs: Driver → the drivers that it needs.
         starved: The share of its time that each guest waits for a processor, in their order; unknown for those after.
-        only_guest: No guest can be had but the first.
+        only_guest: Only the first guest can be started.
     """
 
     folder: Path

@@ -1,8 +1,8 @@
-"""Simulated guests with a monitor, whose kernels can end: see :mod:`tests.simulated` for the others.
+"""Simulated guests with a monitor, whose kernels can stop; :mod:`tests.simulated` has the others.
 
-What the driver does is chosen by the read's length: 60 stops the kernel with a bugcheck that the debugger's text tells,
-61 with one that QEMU tells, 62 resets the guest, 63 and 65 make it answer nothing any more, 64 hangs the client alone.
-Everything else is as there.
+What the driver does is chosen by the read's length: 60 stops the kernel with a bugcheck in the debugger's text, 61 with one in
+an event of QEMU, 62 resets the guest, 63 and 65 make it answer nothing any more, 64 hangs the client alone. Everything else is
+the same.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def dump_header(code: int, parameters: tuple[int, int, int, int]) -> bytes:
 
 
 class Monitor(MonitorDouble):
-    """QEMU's monitor: makes dumps, and keeps what happens."""
+    """QEMU's monitor: makes dumps, and records events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Monitor(MonitorDouble):
 
 
 class MonitoredMachine(SimulatedMachine):
-    """A machine with a monitor and a display."""
+    """A VM with a monitor and a display."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class DebuggedPrints(SimulatedPrints):
 
 @dataclass
 class CrashingTransport(SimulatedTransport):
-    """Answers nothing any more once the kernel stands still."""
+    """Answers nothing any more once the kernel has stopped."""
 
     def run(self, command: Any, *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
         if getattr(self.machine, "silent", False):

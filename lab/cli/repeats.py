@@ -1,4 +1,4 @@
-"""``lab run --repeat N --until-red``: what it asks of pytest, and what it cannot be combined with."""
+"""``lab run --repeat N --until-red``: its arguments for pytest, and the options that it excludes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Repeats:
     """How often each test is run.
 
     Attributes:
-        count: So often.
+        count: Number of runs.
         until_red: A test that was red is not repeated any more.
     """
 
@@ -25,14 +25,14 @@ class Repeats:
     until_red: bool = False
 
     def check(self, settings: Settings, *, other: str) -> None:
-        """Refuse what contradicts it.
+        """Refuse options that contradict it.
 
         Args:
             settings: As they were given.
             other: Another option that takes one guest for all tests; empty for none.
 
         Raises:
-            ConfigError: There is such a thing.
+            ConfigError: There is one.
         """
         if self.until_red and self.count == 1:
             raise ConfigError("--until-red needs --repeat N", hint="--repeat 100 --until-red runs each test up to 100 times")

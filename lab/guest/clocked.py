@@ -1,7 +1,7 @@
-"""Transports to a guest with a virtual clock: the guest runs while one of them waits for it.
+"""Transports to a guest with a virtual clock: the guest runs while one of them waits for an answer.
 
-See :class:`lab.vm.running.RunGate`. It is entered for a whole call, not for each request of it: between two requests of one
-command the guest has something to do, or waits for its own time, which is what the command waits for.
+See :class:`lab.vm.running.RunGate`. It is entered for a whole call, not for each request: between two requests of one command
+the guest works, or waits for its own time, and the command waits for that.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Running = Callable[[], AbstractContextManager[None]]
 
 
 class ClockedTransport:
-    """A :class:`lab.guest.protocol.Transport` around another one.
+    """A :class:`lab.guest.protocol.Transport` that wraps another one.
 
     Attributes:
-        inner: That one, for what its own kind does with it.
+        inner: The wrapped transport, for its own kind.
 
     Args:
         inner: The transport that does the work.
@@ -37,7 +37,7 @@ class ClockedTransport:
 
     @property
     def name(self) -> str:
-        """That of the inner one."""
+        """Name of the wrapped transport."""
         return self.inner.name
 
     def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
@@ -61,7 +61,7 @@ class ClockedTransport:
             self.inner.close()
 
     def abandon(self) -> None:
-        """See :class:`lab.guest.protocol.Abandonable`; a close in order where the inner one knows no other."""
+        """See :class:`lab.guest.protocol.Abandonable`; if the wrapped transport cannot, it is closed in order."""
         if isinstance(self.inner, Abandonable):
             self.inner.abandon()
         else:
@@ -82,7 +82,7 @@ class ClockedConversation(ClockedTransport):
 
 
 def clocked(transport: Transport, running: Running) -> Transport:
-    """A transport that lets the guest run while it waits for it, and can do what the given one can."""
+    """A transport with the abilities of the given one, which lets the guest run while it waits for an answer."""
     if isinstance(transport, Converses):
         return ClockedConversation(transport, transport, running)
     return ClockedTransport(transport, running)

@@ -1,7 +1,7 @@
-"""``drvprobe --serve``: scripts for one process that stays, instead of a process for each.
+"""``drvprobe --serve``: scripts for one resident process, instead of a process for each.
 
-To a driver, a script is the same: at its end all handles are closed and nothing is pending. What makes a difference has a
-process of its own, see :func:`needs_process`. A script that leaves requests pending ends the process, as it always did.
+A driver sees no difference: at the end of a script all handles are closed and nothing is pending. Scripts with a difference get
+a process of their own, see :func:`needs_process`. A script that leaves requests pending ends the process, as it does otherwise.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def needs_process(operations: Sequence[ScriptOperation]) -> bool:
 
 
 def standing_probe(exe: str) -> StandingProgram:
-    """The drvprobe at this Windows path, as a program that stays."""
+    """The drvprobe at this Windows path, as a resident program."""
     return StandingProgram(words=(exe, _OPTION), greet=lambda: framed("tick", secrets.token_hex(8)))
 
 
 def framed(script: str, token: str) -> Question:
-    """A script for a drvprobe that stays.
+    """A script for a resident drvprobe.
 
     Args:
-        script: As the program reads it.
-        token: A word that no earlier question had. Lines of a script's output begin with ``{``, so they are never taken for
-            those in which it stands.
+        script: In the form that the program reads.
+        token: A word that no earlier question had. Lines of a script's output begin with ``{``, so they never look like the
+            lines with this word.
     """
     data = script.encode()
     end = _end(token)
@@ -45,18 +45,18 @@ def framed(script: str, token: str) -> Question:
 
 
 def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, line: str) -> CommandResult:
-    """Run a script in the drvprobe that stays.
+    """Run a script in the resident drvprobe.
 
     Args:
         transport: How to reach the guest.
         exe: Windows path of ``drvprobe.exe``.
-        script: As the program reads it.
+        script: In the form that the program reads.
         timeout: Seconds until the process is terminated and GuestHung raised.
-        line: What messages call it.
+        line: Its name in messages.
 
     Returns:
-        What a process of its own would have left: 0 as the exit code if the script ran to its end, else that of the process,
-        which has ended.
+        The result as from a process of its own: exit code 0 if the script ran to its end, else that of the process, which has
+        ended.
 
     Raises:
         TransportError: The guest does not answer.

@@ -1,6 +1,6 @@
-"""Programs that stay in a guest and answer questions, so that not every question has to start a process.
+"""Resident programs in a guest that answer questions, so that a question does not start a process.
 
-A process start is nearly all that a small program costs in an emulated guest.
+In an emulated guest, the start of a process takes nearly all of the time of a small program.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is written to a program's standard input, and how its answer is known.
+    """Input for a program, and how its answer is recognized.
 
     Attributes:
         data: The bytes; not empty.
-        accepted: What the program writes to its standard output when it has read all of ``data`` and has done nothing yet. It
-            is no part of the answer. Empty: it writes nothing of the kind.
-        answered: Whether these bytes, all that the program has written behind ``accepted``, are the whole answer.
+        accepted: Output of the program when it has read all of ``data`` and has done nothing yet. It is not part of the answer.
+            Empty: it writes no such output.
+        answered: Whether these bytes, all output after ``accepted``, are the whole answer.
     """
 
     data: bytes
@@ -32,7 +32,7 @@ class StandingProgram:
 
     Attributes:
         words: Its full Windows path, and its arguments.
-        greet: Makes a question that it answers at once, and that does nothing; no two of them are the same.
+        greet: Makes a question that it answers at once, and that does nothing; each one is different.
     """
 
     words: tuple[str, ...]
@@ -41,12 +41,12 @@ class StandingProgram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a program has written to answer a question.
+    """A program's output for a question.
 
     Attributes:
-        stdout: Standard output behind :attr:`Question.accepted`.
+        stdout: Standard output after :attr:`Question.accepted`.
         stderr: Standard error.
-        exit_code: Its Windows exit code, 0..0xFFFFFFFF, if the process has ended instead of answering; None for a whole answer.
+        exit_code: Its Windows exit code, 0..0xFFFFFFFF, if the process has ended without an answer; None for a whole answer.
         duration_s: Host seconds from sending the question to the last byte.
     """
 
@@ -58,20 +58,20 @@ class Answer:
 
 @runtime_checkable
 class Converses(Protocol):
-    """A transport that can leave a program running in the guest and talk with it."""
+    """A transport that can keep a program running in the guest and ask it questions."""
 
     def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
-        """Ask the process of a program that stands; the first question starts it.
+        """Ask a resident program; the first question starts its process.
 
         It ends with the connection at the latest. A process that has ended before it accepted the question is replaced by
-        another one, once. So is one that was lost and certainly got nothing of the question. In no other case is a question
-        asked twice.
+        another one, once. So is one that was lost and certainly received no part of the question. In all other cases, a
+        question is asked only once.
 
         Args:
             program: The program.
             question: The question.
             timeout: Seconds until the process is terminated and GuestHung raised; a start is part of them.
-            line: What messages call the question; the program's command line if empty.
+            line: The question in messages; the program's command line if empty.
 
         Raises:
             TransportError: The guest does not answer.

@@ -1,7 +1,7 @@
-"""A guest that is up, borrowed by a run: no boot, no fork, and it runs on after the run.
+"""A detached guest, used by a run: no boot, no fork, and it continues to run afterwards.
 
-It may have printed, crashed and loaded whatever it liked before: what the run counts begins with a marker of its own, and
-services of the run's drivers are made anew.
+It may have printed, crashed and loaded drivers before: the run counts prints from a marker of its own on, and makes the
+services of its drivers anew.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class BorrowedGuest(LiveGuest):
     """A guest that belongs to another command."""
 
     def close(self, *, keep: bool = False, as_it_is: bool = False) -> None:
-        """Disconnect from it. Its VM runs on, whatever ``keep`` says."""
+        """Disconnect from it. Its VM continues to run, for any ``keep``."""
         LiveGuest.close(self, keep=True, as_it_is=as_it_is)
 
 
@@ -58,7 +58,7 @@ class BorrowedSource:
     Attributes:
         guest: The guest, as it is registered.
         manifest: Its image; its description says that it was up.
-        payload: What it gets copied in.
+        payload: The files that are copied into it.
         accelerator: Of its VM.
         qemu: QEMU's version.
         transport: How commands reach it.
@@ -95,9 +95,9 @@ class BorrowedSource:
         """Attach to the guest.
 
         Raises:
-            GuestError: It was handed out before, and did not stay sound; or a driver of an earlier run does not go.
-            GuestExited: It is gone.
-            TransportError: It does not answer, or another run has it.
+            GuestError: It was handed out before, and is not sound any more; or a driver of an earlier run cannot be unloaded.
+            GuestExited: It has ended.
+            TransportError: It does not answer, or another run uses it.
         """
         if self.taken:
             raise GuestError(
@@ -120,7 +120,10 @@ class BorrowedSource:
         return live
 
     def _clear(self, live: LiveGuest) -> None:
-        """Free the names of the run's services. What an earlier run has left loaded is no fault of this run's drivers."""
+        """Free the names of the run's services.
+
+        Drivers of an earlier run that cannot be unloaded do not accuse this run's drivers.
+        """
         drivers = self.payload.drivers
         for name in reversed(self.payload.load_order(drivers)):
             try:
@@ -167,12 +170,12 @@ class BorrowedSource:
 
 
 def borrowed_lacks(source: object, *, fresh: bool, smp: int | None, real_clock: bool = False) -> tuple[str, ...]:
-    """What a test asks for that a borrowed guest cannot be; empty for every other source.
+    """Why a borrowed guest does not suit a test; empty for every other source.
 
     Args:
         source: Where the run's guests come from.
-        fresh: The test wants a guest that has served no other one.
-        smp: Virtual CPUs that it wants.
+        fresh: The test needs a guest that no other test has used.
+        smp: Virtual CPUs that it needs.
         real_clock: It wants a guest whose time is the host's.
     """
     if not isinstance(source, BorrowedSource):
@@ -204,7 +207,7 @@ def borrow(
         evidence_dir: Gets its logs.
 
     Raises:
-        GuestExited: It is gone.
+        GuestExited: It has ended.
     """
     spec = read_spec(guest.run_dir)
     return BorrowedSource(
@@ -231,7 +234,7 @@ def check_image(guest: DetachedGuest, wanted: Path) -> None:
     """Refuse a guest of another image than the one that the user named.
 
     Raises:
-        ConfigError: It is.
+        ConfigError: It is of another image.
     """
     if guest.image_dir.resolve() != wanted.resolve():
         raise ConfigError(

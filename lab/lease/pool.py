@@ -45,7 +45,7 @@ class GuestPool:
 
     @property
     def current(self) -> Lease | None:
-        """The guest at work, if there is one. It may be dead: that is for :meth:`acquire` to act on."""
+        """The current guest, if there is one. It may be dead: :meth:`acquire` replaces it then."""
         return self._lease
 
     def acquire(
@@ -57,17 +57,17 @@ class GuestPool:
         drivers: Collection[str] = (),
         scope: str = "",
     ) -> Lease:
-        """A sound guest: the one at work, or a new one.
+        """A sound guest: the current one, or a new one.
 
         Args:
             smp: Virtual CPUs that it must have; None for the image's own number.
             fresh: It must not have served a test yet.
             real_clock: Its time must be the host's.
             drivers: Names of the drivers that will be used in it: a fork has them loaded.
-            scope: What it is for, by the isolation; one that was taken for something else does not serve.
+            scope: What it is for, by the isolation; a guest with another scope is not used.
 
         Raises:
-            GuestError: No guest could be had, in two tries.
+            GuestError: No guest could be started, in two tries.
         """
         wish = guest_wish(self._source, smp=smp, real_clock=real_clock, drivers=drivers)
         if self._lease is not None:
@@ -79,7 +79,7 @@ class GuestPool:
         return self._lease
 
     def fits(self, *, smp: int | None = None, fresh: bool = False, real_clock: bool = False, scope: str = "") -> bool:
-        """Whether :meth:`acquire` would return the guest at work."""
+        """Whether :meth:`acquire` would return the current guest."""
         wish = guest_wish(self._source, smp=smp, real_clock=real_clock)
         return self._lease is not None and not self._unfit(self._lease, wish, fresh, scope)
 
@@ -88,7 +88,7 @@ class GuestPool:
         self._starter.prepare(guest_wish(self._source, smp=smp, real_clock=real_clock, drivers=drivers))
 
     def release(self, reason: str, *, last: bool = False, keep: bool = True) -> None:
-        """End the guest at work, if there is one, and say why in its life.
+        """End the current guest, if there is one, and record why.
 
         Args:
             reason: Why.
@@ -104,7 +104,7 @@ class GuestPool:
         try:
             lease.guest.close(keep=keep, as_it_is=keep and failed)
         finally:
-            # Closed first: all that the guest printed until its end has been read by then.
+            # Closed first: after that, all prints of the guest have been read.
             kept_as = (lease.guest.kept_as or lease.life.guest_id) if keep else ""
             lease.life.end(reason, lease.ledger.finish(), kept_as=kept_as)
             self.kept = lease.guest if keep else self.kept
@@ -132,6 +132,6 @@ class GuestPool:
         if fresh and lease.ledger.windows:
             return f"{REPLACED}a test needs a fresh guest"
         if lease.guest.template and lease.scope != scope:
-            # A booted guest is too expensive to be given up for this.
+            # A booted guest is too expensive to be replaced for this.
             return f"{REPLACED}isolation"
         return ""

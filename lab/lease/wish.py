@@ -1,4 +1,4 @@
-"""What a test asks of its guest, completed by what all guests of the run have."""
+"""What a test requires of its guest, completed by the settings of all guests of the run."""
 
 from __future__ import annotations
 

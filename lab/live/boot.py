@@ -65,7 +65,7 @@ def boot_guest(
         transport: How commands reach it.
         timeout: Seconds until it must answer; None for the image's own figure.
         encoding: Encoding of its drivers' prints; None for the image's own.
-        clock: ``virtual``, where its kind and this machine allow it: see :func:`lab.live.guest_clock.choose_clock`.
+        clock: ``virtual``, where its kind and this host allow it: see :func:`lab.live.guest_clock.choose_clock`.
         debug: ``kd``: with its kernel debugger on; ``none``: as the image boots by itself.
         files_by: How files are copied in.
         medium: Files in its CD drive from the start, if it has one: path with ``/`` → file of the host.

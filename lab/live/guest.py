@@ -85,7 +85,7 @@ class LiveGuest:
 
     @property
     def clock(self) -> Clock:
-        """``virtual``: the guest's time is its own, and passes only while somebody waits for the guest; else ``real``."""
+        """``virtual``: the guest's time passes only while a caller waits for the guest; else ``real``."""
         return "real" if self.machine.spec.virtual_clock is None else "virtual"
 
     def running(self) -> AbstractContextManager[None]:
@@ -190,7 +190,7 @@ class LiveGuest:
             if not keep and self.machine.alive:
                 self.machine.kill()
             elif self.machine.alive and self.clock == "virtual":
-                # Nobody would let it run for the people who look around in it: its time passes quickly from here on.
+                # No caller would let it run for the users who examine it: its time passes quickly from here on.
                 with passed_over(_LOG, f"{self.guest_id}: letting it run on", TransportError, GuestExited):
                     self.machine.cont()
             self.machine.close()

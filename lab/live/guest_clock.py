@@ -13,12 +13,12 @@ def choose_clock(wanted: ClockChoice, manifest: ImageManifest, accelerator: Acce
     """The clock of a run's guests.
 
     Args:
-        wanted: ``auto``: a virtual one wherever there can be one.
+        wanted: ``auto``: a virtual one wherever that is possible.
         manifest: Their image's, as they boot.
         accelerator: The one in use.
 
     Raises:
-        ConfigError: A virtual clock is wanted that these guests cannot have.
+        ConfigError: A virtual clock was asked for, but these guests cannot have one.
     """
     if wanted == "real":
         return "real"
@@ -34,12 +34,12 @@ def choose_clock(wanted: ClockChoice, manifest: ImageManifest, accelerator: Acce
 
 
 def for_people(wanted: ClockChoice) -> ClockChoice:
-    """The same for a guest that people work in: they expect its time to pass, so that ``auto`` is a real clock."""
+    """The same for a guest that users work in: they expect its time to pass, so that ``auto`` is a real clock."""
     return "real" if wanted == "auto" else wanted
 
 
 def clock_with(clock: Clock, cpus: int) -> Clock:
-    """The clock of a guest with so many virtual CPUs, in a run whose guests have this one by themselves."""
+    """The clock of a guest with so many virtual CPUs, in a run with this clock."""
     return clock if cpus == 1 else "real"
 
 

@@ -89,7 +89,7 @@ def can_resume(manifest: ImageManifest) -> bool:
 
 
 def why_not_forked(manifest: ImageManifest) -> str:
-    """What to say where :func:`can_resume` does not hold."""
+    """The reason why :func:`can_resume` is false."""
     return f"an image with {channel_of(manifest).words} cannot be forked yet"
 
 
@@ -107,12 +107,12 @@ def open_prints(
         manifest: The image, as it is booted.
         machine: The guest's VM, started.
         encoding: Encoding of the drivers' strings.
-        open_transport: Opens a connection to the guest, for a source whose markers a program in the guest says.
+        open_transport: Opens a connection to the guest, for a source whose markers are printed by a program in the guest.
         resume: Where the stream of a snapshot's guest had stopped; None after a boot.
 
     Raises:
         ConfigError: There is no such print channel.
-        ImageError: The manifest lacks what the channel needs, or the channel cannot go on in a fork.
+        ImageError: The manifest lacks what the channel needs, or the channel cannot continue in a fork.
         HostToolError: A process of the channel could not be started, or did not connect.
     """
     channel = channel_of(manifest)
@@ -146,7 +146,7 @@ def join_prints(
         ImageError: The print channel cannot be joined.
     """
     link = GuestLink(manifest=manifest, machine=machine, encoding=encoding, open_transport=open_transport)
-    # A run before may have marked, too: the token is new.
+    # An earlier run may have printed markers, too, so the token is new.
     source = FromNow(_clocked(channel_of(manifest).join(link), machine), f"{guest_id}-join-{secrets.token_hex(4)}")
     try:
         source.start()

@@ -1,7 +1,7 @@
-"""What the guests of a command are made from, looked at once: accelerator, machine, image and the manifest as they boot.
+"""The inputs of a command's guests, checked once: accelerator, VM settings, image, and the manifest as they boot.
 
-`lab run`, `lab up`, `lab fork`, `lab bench` and plain pytest all come here. What is quick and often wrong is looked at first:
-it is known before an image is built. The drivers follow, because the image says for which processor they are built; see
+`lab run`, `lab up`, `lab fork`, `lab bench` and plain pytest all come here. Quick checks that often fail come first, before an
+image is built. The drivers follow, because the image says for which processor they are built; see
 :mod:`lab.live.chosen_drivers`.
 """
 
@@ -35,7 +35,7 @@ class ResolvedGuest:
         image_dir: Folder of the image.
         manifest: Its manifest as the guests boot: with or without kernel debugger, with the lab file's memory and processors.
         accelerator: One that works.
-        hardware: What the lab file adds to the machine, checked.
+        hardware: What the lab file adds to the VM, checked.
         clock: The clock of guests with one virtual CPU.
         file: The lab file, for errors.
     """
@@ -48,7 +48,7 @@ class ResolvedGuest:
     file: Path | None
 
     def try_machine(self, *, forks: bool) -> str:
-        """Start the machine for a moment, if the lab file adds something to it; see :mod:`lab.live.try_hardware`."""
+        """Start the VM for a moment, if the lab file adds something to it; see :mod:`lab.live.try_hardware`."""
         return try_hardware(
             self.hardware,
             self.manifest,
@@ -79,17 +79,17 @@ def resolve_guest(
     debug: Debug | None = None,
     clock: ClockChoice | None = None,
 ) -> ResolvedGuest:
-    """Look at all that guests are made from.
+    """Check all inputs of guests.
 
     Args:
-        values: The settings in force: image, accelerator, machine, debugger, clock.
+        values: The settings in force: image, accelerator, VM, debugger, clock.
         find_image: Gives the folder of the image with this name; may build it.
         file: The lab file, for errors.
         debug: Instead of the setting, for guests that cannot boot with their kernel debugger.
         clock: Instead of the setting.
 
     Raises:
-        LabError: No such accelerator works here, QEMU does not take the machine, or the image cannot be had or used.
+        LabError: No such accelerator works here, QEMU refuses the VM, or the image cannot be built or used.
     """
     chosen = choose_accelerator(values.accelerator, probe_accelerators(cache_dir()))
     hardware = check_machine(values.vm, file=file, qemu=QEMU)
@@ -111,7 +111,7 @@ def booted_manifest(image_dir: Path, debug: Debug, hardware: Machine) -> ImageMa
     Args:
         image_dir: Folder of the image.
         debug: ``kd``: with their kernel debugger on.
-        hardware: What the lab file says of the machine.
+        hardware: What the lab file adds to the VM.
 
     Raises:
         ImageError: The image cannot be used, or cannot boot so.

@@ -1,4 +1,4 @@
-"""A test that sleeps on the host does not move a guest with a virtual clock: it is told so, once."""
+"""Warns, once, of a test that sleeps on the host: that does not advance the time of a guest with a virtual clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class HostSleep:
     """Watches for ``time.sleep`` while tests run.
 
     Args:
-        virtual: Whether the guest at work has a virtual clock.
+        virtual: Whether the present guest has a virtual clock.
     """
 
     def __init__(self, virtual: Callable[[], bool]) -> None:
@@ -24,10 +24,10 @@ class HostSleep:
 
     @contextlib.contextmanager
     def watched(self, item: pytest.Item) -> Iterator[None]:
-        """Watch inside of the ``with``.
+        """Watch during the ``with``.
 
         Args:
-            item: The test, in whose module ``sleep`` may stand by its own name.
+            item: The test, whose module may have imported ``sleep`` by name.
         """
         original = time.sleep
         names = vars(getattr(item, "module", None) or time)

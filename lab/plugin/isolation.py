@@ -1,4 +1,4 @@
-"""Which tests share a guest: the scope of a fork, and what one test hands over to the next."""
+"""Which tests share a guest: the scope of a fork, and what one test leaves for the next."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Isolation:
         self._executions = 0
 
     def wishes(self, nodeid: str) -> Wishes:
-        """What a test asks for; nothing where it was not collected."""
+        """What a test asks for; nothing if it was not collected."""
         return self._wishes.get(nodeid, Wishes())
 
     def forks(self, nodeids: Iterable[str], source: GuestSource) -> dict[ForkWish, int]:
-        """How many forks of each kind some tests want, in whatever worker.
+        """How many forks of each kind some tests need, in all workers.
 
         Args:
             nodeids: The tests, in their order.
@@ -61,7 +61,10 @@ class Isolation:
         return dict(Counter(first.values()))
 
     def next_scope(self, nodeid: str) -> str:
-        """What the fork of a test's next execution is for. A test that is alone in it gets another one when it is run again."""
+        """The scope of the fork for a test's next execution.
+
+        A test with a scope of its own gets another fork when it is run again.
+        """
         scope = self._scopes.get(nodeid, "")
         if scope != nodeid:
             return scope
@@ -76,7 +79,7 @@ class Isolation:
         return not _is_forked(run) or self._scopes.get(nextid, "") == run.plan.scope
 
     def hand_over(self, run: TestRun, nextid: str | None) -> HandOver:
-        """Whether the fork of a test that is about to end serves the next one, and which drivers that one wants as they are.
+        """Whether the next test uses the fork of a test that is about to end, and which drivers it needs as they are.
 
         Args:
             run: The test.

@@ -1,4 +1,4 @@
-"""The plugin's markers: what they mean and what a test asks for with them."""
+"""The plugin's markers: their meaning, and what a test asks for with them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Wishes:
         drivers: Names of the drivers, in the marker's order.
         reload: Load them afresh for this test.
         needs: Capabilities, without duplicates, nearest marker first.
-        fresh: A guest that has served no test.
+        fresh: A guest that no test has used.
         cpus: Virtual CPUs; None for the image's own number.
         real_clock: A guest whose time is the host's.
-        brought: Those of ``drivers`` that are there because others need them.
+        brought: Those of ``drivers`` that were added because others need them.
         expected_fault: Code of the fault that the test provokes.
-        wrong: Why the markers cannot be understood; empty when they can. Such a test fails at its setup, and no other does.
+        wrong: Why the markers are wrong; empty if they are right. Only the test with such a marker fails, at its setup.
     """
 
     drivers: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def _read_wishes(item: pytest.Item) -> Wishes:
         except ConfigError as error:
             raise SuiteError(f"@pytest.mark.lab_needs: {error.message}", hint=error.hint) from None
     if "prints" in getattr(item, "fixturenames", ()):
-        # Where no print reaches the host, a test that waits for one would accuse the driver.
+        # If prints do not reach the host, a test that waits for one would accuse the driver.
         needs["dbgprint"] = None
     fresh = item.get_closest_marker("lab_fresh")
     if fresh is not None and (fresh.args or fresh.kwargs):
@@ -127,7 +127,7 @@ def with_needs(wishes: Wishes, payload: Payload) -> Wishes:
 
 
 def unknown_driver(wishes: Wishes, known: Collection[str]) -> str:
-    """Say which driver of a test the run does not have, and which it may mean; empty when it has them all."""
+    """The error text for a driver that the run does not have, with similar names; empty if it has them all."""
     for name in wishes.drivers:
         if name not in known:
             close = difflib.get_close_matches(name, sorted(known))

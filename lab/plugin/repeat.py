@@ -1,8 +1,8 @@
-"""``--lab-repeat N``: each selected test N times, each time in a fresh fork, by whatever worker is free.
+"""``--lab-repeat N``: each selected test N times, each time in a fresh fork, by any free worker.
 
 pytest-xdist hands out tests by their ids, so a repetition is a copy of the test with an id of its own:
-``test_it.py::test_x@2[parameters]``. The first one keeps the id. Everything that is written down has the test's own id, so that
-the report has one entry for it.
+``test_it.py::test_x@2[parameters]``. The first one keeps the id. All records have the test's own id, so that the report has one
+entry for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COPIED = "lab_repetition_id"
 
 
 def expand(items: list[pytest.Item], count: int) -> None:
-    """Add the copies, all second runs after all first ones: with ``--lab-until-red`` no worker begins what is over."""
+    """Add the copies, all second runs after all first ones, so that with ``--lab-until-red`` no decided test begins."""
     firsts = list(items)
     for number in range(2, count + 1):
         items += [_copy(item, number) for item in firsts]
@@ -48,7 +48,7 @@ def _parts(nodeid: str) -> tuple[str, str, str]:
 
 
 class RedTests:
-    """The tests of a run that were red so far, in whatever worker.
+    """The tests of a run that were red so far, in any worker.
 
     Args:
         workers: Folder of the workers' files.
@@ -85,7 +85,7 @@ class UntilRed:
         """Leave out a test: no report of it is made."""
         if not self._red.has(item.nodeid):
             return None
-        # The test before left the fixtures of its module and class to this one.
+        # The test before did not end the fixtures of its module and class, because this one uses them.
         item.session._setupstate.teardown_exact(nextitem)
         return True
 

@@ -1,4 +1,4 @@
-"""The prints of a guest with a virtual clock: the guest runs while somebody waits for a print or a marker."""
+"""The prints of a guest with a virtual clock: the guest runs during a wait for a print or a marker."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lab.prints.timer import GuestTimer
 
 
 class ClockedPrints:
-    """A :class:`lab.prints.record.PrintSource` around another one.
+    """A :class:`lab.prints.record.PrintSource` that wraps another one.
 
-    What only looks (``records_since``) lets nothing run: the prints of a guest that stands still have all arrived.
+    ``records_since`` does not let the guest run: all prints of a stopped guest have arrived.
 
     Args:
         inner: The source.
@@ -27,22 +27,22 @@ class ClockedPrints:
 
     @property
     def name(self) -> str:
-        """That of the inner one."""
+        """That of the wrapped source."""
         return self._inner.name
 
     @property
     def resumable(self) -> ResumableSource | None:
-        """That of the inner one, whose callers let the guest run themselves."""
+        """That of the wrapped source, whose callers let the guest run themselves."""
         return self._inner.resumable
 
     @property
     def breaker(self) -> Breaker | None:
-        """That of the inner one."""
+        """That of the wrapped source."""
         return self._inner.breaker
 
     @property
     def timer(self) -> GuestTimer | None:
-        """That of the inner one."""
+        """That of the wrapped source."""
         return self._inner.timer
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""A timer in the guest: by it the host can wait for the guest's time instead of its own."""
+"""A timer in the guest, with which the host can wait for guest time instead of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class GuestTimer(Protocol):
-    """What a print source can do whose agent in the guest has a clock."""
+    """The ability of a print source whose agent in the guest has a clock."""
 
     def sleep(self, seconds: float, *, timeout: float) -> None:
         """Return when so many seconds have passed in the guest.
 
         Args:
             seconds: By the guest's monotonic clock.
-            timeout: Seconds of the host that the answer may take.
+            timeout: Seconds of the host until the answer must arrive.
 
         Raises:
             EvidenceLost: The guest did not answer in time.

@@ -107,8 +107,8 @@ class Machine(Protocol):
     def running(self) -> AbstractContextManager[None]:
         """The guest runs inside of the ``with``.
 
-        With a real clock it always does, and nothing happens here. With a virtual one (see ``virtual_clock`` of the spec) it
-        runs only while somebody is inside, and stands still otherwise. May be nested, and entered from several threads.
+        With a real clock it always runs, and this does nothing. With a virtual one (see ``virtual_clock`` of the spec) it runs
+        only inside of such a ``with``, and is stopped otherwise. It may be nested, and entered from several threads.
         """
 
     def screendump(self, target: Path, *, timeout: float = 10.0) -> Path:

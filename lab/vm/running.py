@@ -1,8 +1,8 @@
-"""When a VM with a virtual clock runs: as long as somebody waits for its guest, and not a moment longer.
+"""Lets a VM with a virtual clock run exactly as long as a caller waits for its guest.
 
 Such a guest jumps over the time in which it has nothing to do: it was seen to count 60 seconds for each second of the host.
-Left alone it would run through its own time-outs while the host thinks, and take a whole core. Stopped, it takes no processor
-time, and its clock stands still. QEMU's ``stop`` and ``cont`` take 0.6 ms each (QEMU 7.2, TCG).
+Without this, it would run through its own time-outs while the host works, and use a whole core. Stopped, it uses no processor
+time, and its clock does not advance. QEMU's ``stop`` and ``cont`` take 0.6 ms each (QEMU 7.2, TCG).
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class RunGate:
-    """Counts who waits for a guest. The first lets its VM run, the last stops it. Safe to use from several threads.
+    """Counts the callers that wait for a guest.
+
+    The first one lets its VM run, the last one stops it. Safe to use from several threads.
 
     Args:
         name: The VM's, for messages.
-        cont: Lets the virtual CPUs run; also called while they do.
-        stop: Stops them; also called while they stand still.
+        cont: Lets the virtual CPUs run; also called while they run.
+        stop: Stops them; also called while they are stopped.
     """
 
     def __init__(self, name: str, cont: Callable[[], None], stop: Callable[[], None]) -> None:
@@ -38,7 +40,7 @@ class RunGate:
     def running(self) -> Iterator[None]:
         """The guest runs inside of the ``with``.
 
-        A VM that cannot run any more raises nothing here: whatever is waited for inside finds out, and says so in its words.
+        A VM that cannot run any more raises nothing here: the wait inside notices that, and raises its own error.
         """
         with self._lock:
             self._waiting += 1

@@ -1,4 +1,4 @@
-"""The lab file and the layers above it: what wins, and errors that say where."""
+"""The lab file and the layers above it: which layer has priority, and errors with their place."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_wrong_value_names_its_line(tmp_path: Path, text: str, key: str, line:
     assert said in found.message
 
 
-def test_all_wrong_keys_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_wrong_keys_are_reported_in_the_order_of_the_file(tmp_path: Path) -> None:
     found = error(tmp_path, "workers: many\nimage: wine\nkeep: maybe\nsuite: x\n")
     assert found.line == 1
     assert "lab.yaml:3: keep: must be" in found.message
@@ -189,7 +189,7 @@ def test_an_inner_key_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"), [("a: [1\nb: 2\n", 2), ("image: wine\n\tworkers: 2\n", 2), ("- a\n", 1), ("just words\n", 1)]
 )
-def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, line: int) -> None:
+def test_a_value_that_is_not_a_mapping_is_refused(tmp_path: Path, text: str, line: int) -> None:
     assert error(tmp_path, text).line == line
 
 
@@ -225,14 +225,14 @@ def test_every_key_has_a_description() -> None:
     assert [name for name, value in properties.items() if not value.get("description")] == []
 
 
-def test_a_date_that_does_not_exist_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_date_that_does_not_exist_is_reported_with_its_line(tmp_path: Path) -> None:
     caught = error(tmp_path, "suites: [a]\nknown:\n- test: x\n  reason: r\n  until: 2026-13-01\n")
     assert (caught.line, caught.key) == (5, "known.0.until")
     assert "month must be in 1..12" in str(caught)
 
 
 @pytest.mark.parametrize(("key", "kind"), [("2026-13-01", "timestamp"), ("On", "bool"), ("010", "int")])
-def test_a_key_that_yaml_takes_for_no_text_is_refused_with_its_line(tmp_path: Path, key: str, kind: str) -> None:
+def test_a_key_that_yaml_does_not_read_as_text_is_refused_with_its_line(tmp_path: Path, key: str, kind: str) -> None:
     caught = error(tmp_path, f"suites: [a]\n{key}: x\n")
     assert (caught.line, caught.key, caught.hint) == (2, key, f"quote it: '{key}'")
     assert f"YAML reads {kind}" in caught.message
@@ -246,7 +246,7 @@ def test_a_key_that_yaml_takes_for_no_text_is_refused_with_its_line(tmp_path: Pa
         ("17", "kernel_prints.1: must be a valid string"),
     ],
 )
-def test_a_pattern_of_the_kernels_prints_that_is_none_names_its_line(tmp_path: Path, pattern: str, said: str) -> None:
+def test_an_invalid_pattern_of_the_kernels_prints_names_its_line(tmp_path: Path, pattern: str, said: str) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(f"image: wine\nkernel_prints:\n  - 'err:'\n  - {pattern}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
@@ -254,7 +254,7 @@ def test_a_pattern_of_the_kernels_prints_that_is_none_names_its_line(tmp_path: P
     assert f"lab.yaml:4: {said}" in str(caught.value)
 
 
-def test_the_kernels_prints_are_named_in_the_file_alone(tmp_path: Path) -> None:
+def test_patterns_of_the_kernels_prints_are_set_only_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text("kernel_prints: ['err:']\n", encoding="utf-8")
     settings = load_settings({}, config=file, environ={"LAB_KERNEL_PRINTS": "("}, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""A guest with a virtual clock: it runs only while it is waited for, and what it waits for costs the host next to nothing."""
+"""A guest with a virtual clock: it runs only during a wait for it, and its own waits take the host almost no time."""
 
 from __future__ import annotations
 

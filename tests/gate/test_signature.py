@@ -125,7 +125,7 @@ def test_an_assertion_has_its_expression_and_not_its_values() -> None:
     assert error_signature("product", one, when="setup") == expected.replace("product", "product in setup")
 
 
-def test_a_code_that_an_assertion_names_tells_failures_apart() -> None:
+def test_a_code_in_an_assertion_distinguishes_failures() -> None:
     def check(read: Read) -> None:
         assert read.error == 0
 
@@ -134,7 +134,7 @@ def test_a_code_that_an_assertion_names_tells_failures_apart() -> None:
     assert error_signature("product", refused) == "product AssertionError: assert read.error == 0 [0xC0000010]"
 
 
-def test_of_a_statement_with_a_body_the_first_line_counts() -> None:
+def test_the_first_line_of_a_statement_with_a_body_counts() -> None:
     def check() -> None:
         with pytest.raises(ValueError, match="no"):
             pass
@@ -151,7 +151,7 @@ def test_a_print_that_is_wrong_has_the_statement_alone() -> None:
     assert "PrintMismatch" in error_signature("product", one)
 
 
-def test_an_error_without_a_line_of_the_suite_has_its_own_words() -> None:
+def test_an_error_without_a_line_of_the_suite_has_its_own_text() -> None:
     assert error_signature("infra", TransportError("no answer within 30.1 s")) == "infra TransportError: no answer within # s"
     refused = error_signature("product", ServiceError("sc start sync", 577), when="setup")
     assert refused == "product in setup ServiceError: in the guest, `sc start sync` ended with # [error 577]"
@@ -182,7 +182,7 @@ def test_decisions_have_signatures_if_they_are_red() -> None:
     assert provoked.signature == "product: the expected fault 0xC0000005 did not happen"
 
 
-def test_what_no_window_decides_has_a_signature_too() -> None:
+def test_verdicts_outside_of_a_window_have_a_signature_too() -> None:
     fault = Fault(code="0xC0000005", text="x", name="STATUS_ACCESS_VIOLATION", driver="sync")
     early = fault_before_tests("gw0-1", [fault])
     assert early is not None

@@ -1,4 +1,4 @@
-"""Scripts for a drvprobe that stays: the frame of an output, which scripts need a process, what becomes of answers."""
+"""Scripts for a resident drvprobe: the frame of an output, which scripts need a process, and the results of answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_only_the_whole_output_is_an_answer(lines: list[bytes], token: str) -> N
 
 
 @given(script=st.text(max_size=60), token=st.from_regex(r"[0-9a-f]{16}", fullmatch=True), others=LINES)
-def test_a_script_says_how_long_it_is_and_whose_end_is_awaited(script: str, token: str, others: list[bytes]) -> None:
+def test_a_framed_script_has_its_length_and_token(script: str, token: str, others: list[bytes]) -> None:
     question = framed(script, token)
     header, _, rest = question.data.partition(b"\n")
     assert header.split() == [b"run", token.encode(), str(len(script.encode())).encode()]
@@ -58,7 +58,7 @@ def test_most_scripts_need_no_process_of_their_own(script: str) -> None:
 
 
 @pytest.mark.parametrize("script", ["exit", "tick; exit 3", "@a exit 1; go", "$p tick; go"])
-def test_what_ends_or_starts_processes_needs_one(script: str) -> None:
+def test_scripts_that_end_or_start_processes_need_one(script: str) -> None:
     assert needs_process(parse_script(script))
 
 
@@ -121,7 +121,7 @@ def test_a_transport_that_does_not_converse_starts_a_process() -> None:
     assert transport.sent[0].command == (EXE, "tick")
 
 
-def test_a_script_that_leaves_requests_pending_ends_the_process_and_is_none_the_worse() -> None:
+def test_a_script_that_leaves_requests_pending_ends_the_process_with_a_normal_result() -> None:
     done = run_probe(talker(TICK, code=0), EXE, "tick")
     assert (len(done.operations), done.exit_code) == (1, 0)
 
@@ -132,7 +132,7 @@ def test_a_process_that_crashes_is_a_failure_as_in_a_process_of_its_own() -> Non
     assert caught.value.exit_code == 0xC0000005
 
 
-def test_complaints_about_the_script_are_told() -> None:
+def test_errors_in_the_script_are_reported() -> None:
     error = {"seq": 1, "op": "error", "thread": "main", "handle": None, "message": "no", "text": "tick", "needs": None}
     with pytest.raises(ConfigError, match="drvprobe: no in `tick`"):
         run_probe(talker(output(error), code=2), EXE, "tick")

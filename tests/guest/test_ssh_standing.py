@@ -1,4 +1,4 @@
-"""Programs that stay over SSH, against a server on a socket pair: who answers, what is asked again, and what is not."""
+"""Resident programs over SSH, against a server on a socket pair: which process answers, and which questions are asked again."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_process_that_ends_has_its_exit_code_and_the_next_question_gets_anothe
     assert starts(server) == 2
 
 
-def test_a_process_that_never_accepts_is_asked_no_third_time(ssh: SshTransport, server: SshServer) -> None:
+def test_a_process_that_never_accepts_is_not_asked_a_third_time(ssh: SshTransport, server: SshServer) -> None:
     said(ask(ssh, "first"))
     assert ask(ssh, "deaf").exit_code == 9
     assert starts(server) == 2

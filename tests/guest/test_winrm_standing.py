@@ -1,4 +1,4 @@
-"""Programs that stay in a WinRM shell, against the guest's own service: who answers, what is asked again, and what is not."""
+"""Resident programs in a WinRM shell, against the guest's service: which process answers, and which questions are repeated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ask(transport: WinRmTransport, script: str, *, timeout: float = 30) -> Answe
 
 
 def said(answer: Answer) -> list[str]:
-    """What the operations of a script said; its last line is the end's."""
+    """The output of a script's operations; its last line marks the end."""
     *lines, end = answer.stdout.decode().splitlines()
     assert end.startswith("end t")
     assert answer.exit_code is None
@@ -73,7 +73,7 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-def test_both_streams_are_told(winrm: WinRmTransport) -> None:
+def test_both_streams_are_returned(winrm: WinRmTransport) -> None:
     answer = ask(winrm, "warn oh no")
     assert answer.stderr == b"oh no"
     assert ask(winrm, "tick").stderr == b""
@@ -93,7 +93,7 @@ def test_a_process_that_ended_between_two_questions_is_replaced(winrm: WinRmTran
     assert said(ask(winrm, "say again")) == ["again"]
 
 
-def test_an_end_behind_a_whole_answer_is_not_the_questions(clock: FakeClock) -> None:
+def test_an_end_after_a_whole_answer_does_not_belong_to_the_question(clock: FakeClock) -> None:
     fake = FakeProtocol(clock, outputs=[(b"begin a\n{}\nend a\n", b"", 5, True)])
     transport = WinRmTransport(lambda: fake, "WinRM on x", clock=clock)
     assert transport.ask(PROBE, framed("tick", "a"), timeout=9).exit_code is None
@@ -102,13 +102,13 @@ def test_an_end_behind_a_whole_answer_is_not_the_questions(clock: FakeClock) -> 
     assert sum(entry.startswith("run") for entry in fake.log) == 2
 
 
-def test_a_process_that_never_accepts_is_asked_no_third_time(winrm: WinRmTransport) -> None:
+def test_a_process_that_never_accepts_is_not_asked_a_third_time(winrm: WinRmTransport) -> None:
     first = pid_of(winrm)
     assert ask(winrm, "deaf").exit_code == 9
     assert pid_of(winrm) != first
 
 
-def test_what_was_accepted_is_never_asked_again(winrm: WinRmTransport, tmp_path: Path) -> None:
+def test_an_accepted_question_is_never_asked_again(winrm: WinRmTransport, tmp_path: Path) -> None:
     pid_of(winrm)
     answer = ask(winrm, "exit 3")
     assert (answer.exit_code, answer.stdout) == (3, b"")
@@ -136,7 +136,7 @@ def test_a_program_that_is_not_there_ends_with_the_windows_error(clock: FakeCloc
     assert not [entry for entry in fake.log if entry.startswith("send")]
 
 
-def test_a_shell_that_the_guest_has_lost_takes_the_process_with_it(winrm: WinRmTransport, winrm_guest: WinRmGuest) -> None:
+def test_a_shell_that_the_guest_has_lost_ends_the_process(winrm: WinRmTransport, winrm_guest: WinRmGuest) -> None:
     first = pid_of(winrm)
     [shell] = winrm_guest.server._shells._shells
     winrm_guest.server._shells.delete(shell)

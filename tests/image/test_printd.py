@@ -238,7 +238,7 @@ def test_an_endless_line_is_cut(printd: ModuleType) -> None:
     assert [len(line) for line in got] == [printd.MAX_LINE, printd.MAX_LINE, 5]
 
 
-def test_a_sleep_is_answered_when_the_guests_time_has_passed_and_holds_up_nobody(running: Running) -> None:
+def test_a_sleep_is_answered_when_the_guests_time_has_passed_and_blocks_no_other_request(running: Running) -> None:
     with socket.create_connection(("127.0.0.1", running.port), timeout=DEADLINE_S) as one:
         one.sendall(b"SLEEP 5\n")
         assert ask(running.port, b"MARK meanwhile\n") == b"OK\n"

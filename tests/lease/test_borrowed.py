@@ -1,4 +1,4 @@
-"""A guest that is up and is lent to a run: what an earlier run has left in it."""
+"""A detached guest that a run uses: what an earlier run has left in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.simulated import SimulatedDriver, SimulatedMachine, SimulatedPrints, 
 
 @dataclass
 class UpGuest:
-    """A registered guest, as far as the source looks at it."""
+    """A registered guest, with what the source reads of it."""
 
     image_dir: Path
     name: str = "wine"
@@ -69,20 +69,20 @@ def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Up:
     return Up(tmp_path, monkeypatch)
 
 
-def test_drivers_of_an_earlier_run_go_before_those_that_they_need(up: Up) -> None:
+def test_drivers_of_an_earlier_run_are_unloaded_before_those_that_they_need(up: Up) -> None:
     up.source.boot("gw0-1")
     calls = [line.split()[1:3] for line in up.transport.commands]
     user, used = up.services["async"], up.services["sync"]
     changes = [call for call in calls if call[0] != "query"]
     assert changes == [["stop", user], ["delete", user], ["stop", used], ["delete", used]]
-    # Between stop and delete it is waited for: the name of one that is still loaded is not free.
+    # The lab waits between stop and delete: the name of a loaded driver is not free.
     for name in (user, used):
         assert ["query", name] in calls[calls.index(["stop", name]) : calls.index(["delete", name])]
     assert up.transport.services == {}
     assert not up.closed
 
 
-def test_one_that_does_not_unload_is_no_fault_of_the_runs_driver(up: Up) -> None:
+def test_a_driver_that_does_not_unload_does_not_accuse_the_runs_driver(up: Up) -> None:
     up.transport.refuse_stop = True
     with pytest.raises(GuestError, match="guest wine has async of an earlier run loaded") as caught:
         GuestPool(GuestStarter(up.source, "gw0")).acquire(drivers=("async",))

@@ -1,4 +1,4 @@
-"""Who goes by a machine's private channels: the print agent of the free guest, and whoever asks a fork its first question."""
+"""Users of a VM's private channels: the print agent of the free guest, and the first command to a fork."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CREDENTIALS = Credentials(username="lab", password="secret")
 
 
 class Machine(MachineDouble):
-    """A machine whose channels and ports lead to an agent that has answered already; notes what was opened."""
+    """A VM whose channels and ports lead to an agent that has answered already; records what was opened."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -97,14 +97,14 @@ def test_the_free_guest_has_a_channel_for_winrm_and_one_for_its_prints(tmp_path:
     assert ImageManifest.model_validate_json(made.model_dump_json()) == made
 
 
-def test_the_guest_s_service_is_told_of_the_device_by_the_channel_s_name() -> None:
+def test_the_guests_service_gets_the_device_with_the_channels_name() -> None:
     settings = winrm_settings()
     assert settings["channel"] == f"/dev/{WINRM_CHANNEL}"
     assert parse_config(settings).channel == Path("/dev/lab.winrm")
     assert parse_config(settings | {"channel": ""}).channel is None
 
 
-def test_an_image_of_before_has_no_channels(tmp_path: Path) -> None:
+def test_an_older_image_has_no_channels(tmp_path: Path) -> None:
     older = simulated_manifest(machine=MachineSpec(machine="q35", memory_mb=64, disk="disk.qcow2"))
     text = older.model_dump_json(exclude={"prints": {"mark_channel"}})
     assert machine_spec(ImageManifest.model_validate_json(text), tmp_path, name="g", accelerator="tcg").channels == ()
@@ -141,7 +141,7 @@ def test_an_older_form_with_an_unknown_key_is_refused() -> None:
         ImageManifest.model_validate_json(json.dumps(older | {"ports": {"telnet": 23}}))
 
 
-def test_a_connection_goes_by_the_port_and_nothing_is_sent_yet(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_uses_the_port_and_sends_nothing_yet(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = connect("winrm", manifest(), CREDENTIALS, machine)
     assert repr(made) == "<WinRM on 127.0.0.1:40001 as lab>"
     made.close()
@@ -151,7 +151,7 @@ def test_a_connection_goes_by_the_port_and_nothing_is_sent_yet(machine: Any, mon
     assert machine.opened == []
 
 
-def test_what_an_image_does_not_offer_is_said_with_what_it_does(machine: Any) -> None:
+def test_a_transport_that_an_image_lacks_is_reported_with_those_it_has(machine: Any) -> None:
     with pytest.raises(TransportError, match=r"image \w+ has no ssh\n  try: use winrm"):
         connect("ssh", manifest(transports={"winrm": TransportOffer(port=5985)}), CREDENTIALS, machine)
     with pytest.raises(ConfigError, match=r"there is no transport 'shh'\n  try: did you mean ssh"):
@@ -160,14 +160,14 @@ def test_what_an_image_does_not_offer_is_said_with_what_it_does(machine: Any) ->
         connect("winrm", manifest(transports={"winrm": TransportOffer()}), CREDENTIALS, machine)
 
 
-def test_no_secret_stands_in_what_a_transport_is_given(machine: Any) -> None:
+def test_the_settings_of_a_transport_contain_no_secret(machine: Any) -> None:
     account = Credentials(username="lab", password="sesame-1", others={"toy": "sesame-2"})
     assert "sesame" not in repr(access("winrm", manifest(), account, machine))
     assert account.secrets == ("sesame-1", "sesame-2")
 
 
 class Shell:
-    """A WinRM transport that parks and resumes as it is told to."""
+    """A WinRM transport that parks and resumes as the test says."""
 
     def __init__(self, *, channel: bool, fails: bool = False) -> None:
         self.on_channel = channel
@@ -260,7 +260,7 @@ def test_a_channel_that_is_not_served_is_given_up(machine: Any, monkeypatch: pyt
     assert dead.done[-1] == "close"
 
 
-def test_winrm_alone_parks() -> None:
+def test_only_winrm_parks() -> None:
     assert {name for name in TRANSPORTS.builtin if isinstance(transport_kind(name), ParksInGuest)} == {"winrm"}
 
 
@@ -271,7 +271,7 @@ def test_a_transport_by_channel_and_port_is_winrm_and_not_on_the_channel_yet(mac
     made.close()
 
 
-def test_marks_go_by_the_channel_where_there_is_one(machine: Any) -> None:
+def test_marks_use_the_channel_if_there_is_one(machine: Any) -> None:
     source = prints_of(machine)
     source._write_mark("t-1", 10)
     assert machine.opened == ["lab.prints"]
@@ -280,7 +280,7 @@ def test_marks_go_by_the_channel_where_there_is_one(machine: Any) -> None:
 
 
 class Listening:
-    """An agent behind a TCP port."""
+    """An agent at a TCP port."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -298,7 +298,7 @@ def listening() -> Iterator[Listening]:
     made.close()
 
 
-def test_marks_go_by_the_port_where_there_is_no_channel(machine: Any, listening: Listening) -> None:
+def test_marks_use_the_port_without_a_channel(machine: Any, listening: Listening) -> None:
     machine.ports = {5999: listening.port}
     source = prints_of(machine, prints=PrintPort(source="wine", mark_port=5999))
     assert source._agent.where == f"127.0.0.1:{listening.port}"
@@ -308,7 +308,7 @@ def test_marks_go_by_the_port_where_there_is_no_channel(machine: Any, listening:
     assert machine.opened == []
 
 
-def test_marks_go_by_the_port_once_the_channel_has_failed(machine: Any, listening: Listening) -> None:
+def test_marks_use_the_port_after_the_channel_has_failed(machine: Any, listening: Listening) -> None:
     machine.ports = {5999: listening.port}
     source = prints_of(machine)
     assert source._agent.where == f"the channel lab.prints or 127.0.0.1:{listening.port}"
@@ -338,22 +338,22 @@ def live(machine: Any) -> Callable[..., Any]:
     return Live
 
 
-def test_a_fork_that_goes_on_is_told_the_time_while_it_is_let_run(machine: Any, live: Callable[..., Any]) -> None:
+def test_a_resumed_fork_gets_the_time_while_it_continues(machine: Any, live: Callable[..., Any]) -> None:
     source = prints_of(machine)
     continue_guest(machine, live(source), wall=lambda: 1795590907.25)
-    assert machine.runs == [1]  # once, and when the request was on its way
+    assert machine.runs == [1]  # once, and after the request was sent
     words = machine.ends[0].recv(200).split()
     assert words[:2] == [b"WAKE", b"1795590907.250000"]
     assert len(bytes.fromhex(words[2].decode())) == 32
     source.close()
 
 
-def test_a_fork_whose_prints_nobody_resumes_is_let_run_all_the_same(machine: Any, live: Callable[..., Any]) -> None:
+def test_a_fork_without_resumable_prints_still_continues(machine: Any, live: Callable[..., Any]) -> None:
     continue_guest(machine, live(Unobserved()))
     assert machine.runs == [0]
 
 
-def test_a_fork_that_does_not_take_the_time_is_an_error(machine: Any, live: Callable[..., Any]) -> None:
+def test_a_fork_that_does_not_accept_the_time_is_an_error(machine: Any, live: Callable[..., Any]) -> None:
     def refused(_name: str) -> socket.socket:
         raise ConnectionRefusedError("nobody listens")
 

@@ -51,11 +51,11 @@ class Prints:
 
 
 @pytest.mark.parametrize(("uptime", "passed"), [(32.0, 33.0), (33.5, 33.0), (0.5, 60.0), (None, 1.0)])
-def test_a_clock_that_lags_a_little_or_is_not_told_is_fine(uptime: float | None, passed: float) -> None:
+def test_a_clock_that_lags_a_little_or_is_unknown_is_accepted(uptime: float | None, passed: float) -> None:
     require_sound_clock(Prints(uptime), lambda: passed)
 
 
-def test_a_clock_that_runs_fast_is_told_with_both_figures() -> None:
+def test_a_clock_that_runs_fast_is_reported_with_both_figures() -> None:
     with pytest.raises(GuestClockWrong, match="it counts 454 s since its start, and 33 s have passed") as caught:
         require_sound_clock(Prints(453.52), lambda: 33.2)
     assert "busy" in caught.value.hint

@@ -26,7 +26,7 @@ from tests.simulated import manifest
 
 
 class Gate:
-    """Counts who lets the guest run, and what is done meanwhile."""
+    """Counts the callers that let the guest run, and records what they do."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -45,7 +45,7 @@ class Gate:
 
 
 class Transport:
-    """Notes whether the guest runs while it is used."""
+    """Records whether the guest runs while it is used."""
 
     name = "toy"
 
@@ -69,7 +69,7 @@ class Transport:
 
 
 class Conversing(Transport):
-    """One that can leave a program in the guest."""
+    """A transport that can keep a program in the guest."""
 
     def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
         self._gate.note(f"ask {program.words[0]} {question.data!r} {timeout:g} {line}")
@@ -77,7 +77,7 @@ class Conversing(Transport):
 
 
 class Prints(Unobserved):
-    """Notes the same; its timer, too."""
+    """Records the same, for its timer, too."""
 
     def __init__(self, gate: Gate) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ def test_a_guest_runs_while_a_transport_waits_for_it() -> None:
         ("get b a 5", True),
         ("run broken 1 b'' True", True),
         ("close", True),
-        ("close", True),  # the toy knows no other end
+        ("close", True),  # the toy has no other way to end
     ]
     assert gate.inside == 0
     assert transport.name == "toy"
@@ -150,7 +150,7 @@ def test_a_guest_runs_while_a_transport_waits_for_it() -> None:
     assert unclocked(transport.inner) is transport.inner
 
 
-def test_it_runs_while_somebody_waits_for_prints_that_are_not_there_yet() -> None:
+def test_a_guest_runs_during_a_wait_for_prints_that_have_not_come_yet() -> None:
     gate = Gate()
     prints = ClockedPrints(Prints(gate), gate.running)
     prints.mark("t", timeout=1)
@@ -160,7 +160,7 @@ def test_it_runs_while_somebody_waits_for_prints_that_are_not_there_yet() -> Non
     assert gate.done == [("mark t", True), ("wait", True)]
 
 
-def test_the_guests_own_time_is_waited_for_in_the_guest() -> None:
+def test_a_wait_for_the_guests_time_happens_in_the_guest() -> None:
     gate = Gate()
     guest = live(gate)
     guest.sleep(2.5)
@@ -168,13 +168,13 @@ def test_the_guests_own_time_is_waited_for_in_the_guest() -> None:
     assert gate.done == [("sleep 2.5", True)]
 
 
-def test_a_guest_runs_in_small_steps_until_something_holds() -> None:
+def test_a_guest_runs_in_small_steps_until_a_condition_holds() -> None:
     gate = Gate()
     assert live(gate).run_until(lambda: len(gate.done) == 3, every=0.5)
     assert gate.done == [("sleep 0.5", True)] * 3
 
 
-def test_it_is_given_up_after_so_many_seconds_of_the_guest() -> None:
+def test_a_wait_is_given_up_after_so_many_seconds_of_the_guest() -> None:
     gate = Gate()
     assert not live(gate).run_until(lambda: False, every=0.4, guest_timeout=1.0)
     assert [float(what.split()[1]) for what, _ in gate.done] == pytest.approx([0.4, 0.4, 0.2])
@@ -218,7 +218,7 @@ def test_auto_is_virtual_where_it_can_be(wanted: ClockChoice, accelerator: Any, 
         ("tcg", 1, "windows", "Windows was not made for it"),
     ],
 )
-def test_a_virtual_clock_that_cannot_be_is_refused_with_the_reason(accelerator: Any, smp: int, kind: str, reason: str) -> None:
+def test_an_impossible_virtual_clock_is_refused_with_the_reason(accelerator: Any, smp: int, kind: str, reason: str) -> None:
     made = manifest(kind=kind)
     made = made.model_copy(update={"machine": made.machine.model_copy(update={"smp": smp})})
     with pytest.raises(ConfigError, match=reason) as caught:
@@ -231,7 +231,7 @@ def test_several_processors_have_a_real_clock_and_people_get_one_unless_they_say
     assert [for_people("auto"), for_people("virtual"), for_people("real")] == ["real", "virtual", "real"]
 
 
-def test_the_clock_is_part_of_the_machine(tmp_path: Path) -> None:
+def test_the_clock_is_part_of_the_vm(tmp_path: Path) -> None:
     virtual = machine_spec(manifest(), tmp_path, name="g", accelerator="tcg", clock="virtual")
     assert virtual.virtual_clock == 0
     assert virtual.rtc == "base=utc,clock=vm"

@@ -129,7 +129,7 @@ def signature(function: Callable[..., object], called: str) -> str:
 
 
 def public(owner: type) -> Iterator[tuple[str, object]]:
-    """Methods and properties that tests may use, in the order of the source, those of the base behind its own."""
+    """Methods and properties that tests may use, in the order of the source, those of the base after its own."""
     seen: set[str] = set()
     for kind in owner.__mro__[:-1]:
         for name, member in vars(kind).items():
@@ -201,7 +201,7 @@ def records() -> list[Chapter]:
 
 
 def text_of(fixture: str) -> str:
-    """A fixture's own words."""
+    """A fixture's docstring."""
     return summary(fixture_functions()[fixture])
 
 
@@ -223,7 +223,7 @@ def examples() -> dict[str, str]:
 
 
 def imports() -> str:
-    """What stands ahead of the examples."""
+    """The text before the examples."""
     source = EXAMPLES.read_text(encoding="utf-8").partition("import annotations\n")[2]
     return re.split(r"^# [\w.]+\n(?=@|def )", source, flags=re.MULTILINE)[0].strip() + "\n"
 

@@ -1,4 +1,4 @@
-"""Faults of a driver in whole inner runs: whose they are, also between tests and during a boot."""
+"""Faults of a driver in whole inner runs: which test they belong to, also between tests and during a boot."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def pytest_runtest_logfinish(nodeid):
 """
 
 
-def test_a_fault_behind_the_last_test_is_a_crash_of_that_test(inner: Any) -> None:
+def test_a_fault_after_the_last_test_is_a_crash_of_that_test(inner: Any) -> None:
     inner.prepare(more=_FAULT_BEHIND_TEST_ONE)
     result = inner.run(
         """
@@ -109,7 +109,7 @@ def test_one(guest):
 
 
 @pytest.mark.parametrize("marker", ["lab_fresh", "lab_cpus(2)"])
-def test_a_fault_ahead_of_a_replaced_guest_is_a_crash_of_the_test_before(inner: Any, marker: str) -> None:
+def test_a_fault_before_a_guest_is_replaced_is_a_crash_of_the_test_before(inner: Any, marker: str) -> None:
     inner.prepare(more=_FAULT_BEHIND_TEST_ONE)
     inner.run(f"def test_one(guest): pass\n@pytest.mark.{marker}\ndef test_two(guest): pass\n")
     assert inner.verdicts == {"test_one": "crash", "test_two": "passed"}
@@ -156,7 +156,7 @@ def test_two(reader):
     assert "after the test" not in inner.test("test_two").reason
 
 
-def test_an_expected_fault_that_was_there_before_the_test_is_a_crash(inner: Any) -> None:
+def test_an_expected_fault_from_before_the_test_is_a_crash(inner: Any) -> None:
     inner.prepare(more=_FAULT_BEHIND_TEST_ONE)
     inner.run(
         """

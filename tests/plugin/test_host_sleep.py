@@ -1,4 +1,4 @@
-"""A test that sleeps on the host, with a guest whose time is its own, is told what to do instead."""
+"""A test that sleeps on the host, with a guest that has a virtual clock, gets a note about what to do instead."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_by_a_helper():
     [
         (True, "", 1),
         (True, "test_by_name", 1),
-        (True, "test_by_a_helper", 0),  # polls of libraries are none of the test's sleeps
+        (True, "test_by_a_helper", 0),  # polls of libraries do not count as sleeps of the test
         (False, "", 0),
     ],
 )
-def test_it_is_told_once(pytester: pytest.Pytester, virtual: bool, selected: str, warnings: int) -> None:
+def test_the_note_is_shown_once(pytester: pytest.Pytester, virtual: bool, selected: str, warnings: int) -> None:
     pytester.makeconftest(CONFTEST.replace("{virtual}", str(virtual)))
     pytester.makepyfile(helper="import time\n\n\ndef poll():\n    time.sleep(0)\n")
     pytester.makepyfile(TESTS)

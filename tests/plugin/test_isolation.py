@@ -1,4 +1,4 @@
-"""How long a fork serves, and what a test finds in it."""
+"""How long a fork is used, and its state for each test."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def forked(inner: Inner) -> Inner:
     ("isolation", "guests"),
     [("test", [1, 2, 3, 4]), ("class", [1, 1, 2, 2]), ("module", [1, 1, 1, 1]), ("session", [1, 1, 1, 1])],
 )
-def test_tests_share_a_fork_as_the_isolation_has_it(forked: Inner, isolation: str, guests: list[int]) -> None:
+def test_tests_share_a_fork_according_to_the_isolation(forked: Inner, isolation: str, guests: list[int]) -> None:
     forked.run(TESTS, "--lab-isolation", isolation).assert_outcomes(passed=4)
     used = [forked.test(name).guest_id for name in ("test_a", "test_b", "test_c", "test_d")]
     assert used == [f"master-{number}" for number in guests]
@@ -70,7 +70,7 @@ def test_a_class_is_the_default(forked: Inner) -> None:
     result = forked.run(TESTS)
     result.assert_outcomes(passed=4)
     assert len(forked.report.guests) == 2
-    # Guests that end behind their tests are no news, and with forks there may be as many as tests.
+    # The end of a guest after its tests is not shown: with forks there may be as many guests as tests.
     assert "ended:" not in result.stdout.str()
     result.stdout.fnmatch_lines(["2 fork(s) of 1 template(s) on 1 worker(s)"])
 
@@ -99,7 +99,7 @@ def test_b(prints): prints.expect("SimSync loaded")
         forked.run(tests, *arguments).assert_outcomes(passed=1 if boot == "cold" else 2, deselected=1 if boot == "cold" else 0)
 
 
-def test_a_fresh_test_gets_its_own_and_the_one_after_it_another(forked: Inner) -> None:
+def test_a_fresh_test_gets_a_fork_of_its_own_and_the_next_test_another(forked: Inner) -> None:
     forked.run(
         """
 @pytest.mark.lab_fresh
@@ -114,7 +114,7 @@ def test_c(guest): pass
     assert [forked.test(f"test_{name}").guest_id for name in "abc"] == ["master-1", "master-1", "master-2"]
 
 
-def test_a_crash_costs_the_fork_within_its_scope(forked: Inner) -> None:
+def test_a_crash_replaces_the_fork_within_its_scope(forked: Inner) -> None:
     forked.run(
         """
 @pytest.mark.lab_driver("sync")
@@ -129,7 +129,7 @@ def test_b(reader): assert reader.read(length=20)[0].text == "slot A"
     assert [forked.test(f"test_{name}").guest_id for name in "ab"] == ["master-1", "master-2"]
 
 
-def test_a_driver_is_unloaded_behind_a_test_that_cares_for_its_load(forked: Inner) -> None:
+def test_a_driver_is_unloaded_after_a_test_that_loads_it_itself(forked: Inner) -> None:
     forked.prepare(forks="SimulatedForks()", changes="source.refuse_stop = True")
     forked.run(
         """
@@ -145,7 +145,7 @@ def test_b(driver): pass
 
 
 def test_a_driver_is_loaded_afresh_only_without_those_that_use_it(forked: Inner) -> None:
-    """A test that takes the guest alone makes the template's drivers stale; each was reloaded under the one that used it."""
+    """A test without drivers makes the template's drivers stale; each was reloaded while another driver used it."""
     forked.prepare(forks="SimulatedForks()", changes="source.needs = {'async': ('sync',)}")
     forked.run(
         """
@@ -170,7 +170,7 @@ class TestBoth:
     assert forked.verdicts == dict.fromkeys(("test_a", "test_b", "test_c", "test_d"), "passed")
 
 
-def test_a_fork_that_does_not_wake_is_no_test_s_failure(forked: Inner) -> None:
+def test_a_fork_that_does_not_resume_fails_no_test(forked: Inner) -> None:
     forked.prepare(
         forks="SimulatedForks([GuestExited('QEMU ended with exit code 1')])", more="from lab.errors import GuestExited"
     )
@@ -179,7 +179,7 @@ def test_a_fork_that_does_not_wake_is_no_test_s_failure(forked: Inner) -> None:
     assert forked.report.guests[0].ended == "did not get ready: QEMU ended with exit code 1"
 
 
-def test_two_forks_that_do_not_wake_leave_a_cold_boot_and_a_note(forked: Inner) -> None:
+def test_two_forks_that_do_not_resume_cause_a_cold_boot_and_a_note(forked: Inner) -> None:
     forked.prepare(forks="SimulatedForks([GuestExited('QEMU ended')] * 2)", more="from lab.errors import GuestExited")
     forked.run("def test_a(guest): pass\ndef test_b(guest): pass").assert_outcomes(passed=2)
     assert "did not resume" in forked.report.fork_notes[0]
@@ -190,7 +190,7 @@ def test_two_forks_that_do_not_wake_leave_a_cold_boot_and_a_note(forked: Inner) 
 @pytest.mark.parametrize(
     ("boot", "told"), [("fork", ["guests are booted: an image with the print relay cannot be forked"]), ("cold", [])]
 )
-def test_why_a_source_has_no_forks_is_told(forked: Inner, boot: str, told: list[str]) -> None:
+def test_the_reason_for_a_source_without_forks_is_reported(forked: Inner, boot: str, told: list[str]) -> None:
     forked.prepare(changes="source.no_forks = 'an image with the print relay cannot be forked'")
     forked.run("def test_a(guest): pass", "--lab-boot", boot).assert_outcomes(passed=1)
     assert forked.report.fork_notes == told
@@ -231,10 +231,10 @@ def test_the_scope_by_a_test_s_id(nodeid: str, classes: bool, scope: str) -> Non
 
 
 @pytest.mark.parametrize(("boot", "prints", "workers"), [("fork", "wine", 3), ("cold", "wine", 2), ("fork", "relay", 2)])
-def test_auto_is_what_the_machine_carries(
+def test_auto_is_what_the_host_can_run(
     forked: Inner, monkeypatch: pytest.MonkeyPatch, boot: str, prints: str, workers: int
 ) -> None:
-    # pytest-xdist asks before plugins are configured; an answer that is registered only then comes too late.
+    # pytest-xdist asks before plugins are configured; an answer that is registered later comes too late.
     monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
     forked.pytester.makepyfile(
         early="""
@@ -260,7 +260,7 @@ lab.image.folder.read_manifest = lambda folder: SimpleNamespace(
     result.stdout.fnmatch_lines([f"*{workers} workers*"])
 
 
-def test_long_pieces_of_the_last_run_go_first_and_those_that_want_the_machine_alone_last(forked: Inner) -> None:
+def test_long_pieces_of_the_last_run_come_first_and_those_that_need_the_host_alone_last(forked: Inner) -> None:
     from lab.plugin.schedule import last_seconds
 
     forked.run(
@@ -284,7 +284,7 @@ def test_two(guest): pass
 
 
 @pytest.mark.parametrize(("option", "free"), [((), False), (("--pdb",), True)])
-def test_no_other_run_waits_for_a_test_that_a_person_may_stop(
+def test_no_other_run_waits_for_a_test_under_a_debugger(
     forked: Inner, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...], free: bool
 ) -> None:
     locks = forked.pytester.path / "locks"

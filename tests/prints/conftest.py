@@ -17,7 +17,7 @@ def frames(payloads: Iterable[bytes], first: int = 0) -> bytes:
 
 
 class ListSource:
-    """A print source whose records a test appends; time passes only while somebody waits."""
+    """A print source whose records a test appends; time passes only during a wait."""
 
     name = "wine"
 

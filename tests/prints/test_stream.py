@@ -1,4 +1,4 @@
-"""What a test may expect of its prints, and what it is shown when they are not there."""
+"""What a test may expect of its prints, and the error when they are missing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_no_print_at_all(stream: PrintStream) -> None:
         stream.expect("a", timeout=1)
 
 
-def test_other_prints_may_be_passed_over(source: Any, stream: PrintStream) -> None:
+def test_other_prints_may_be_skipped(source: Any, stream: PrintStream) -> None:
     for text in ("a", "x", "b", "y"):
         source.say(text)
     found = stream.expect(["a", "b"], skip_others=True)
@@ -154,14 +154,14 @@ def test_render_shows_faults_and_gaps(source: Any) -> None:
     assert lines[1:] == ["*** driver fault: it faulted", "*** prints missing: 2 lines did not arrive"]
 
 
-def test_the_prints_of_the_load_are_told_from_the_tests(source: Any, stream: PrintStream) -> None:
+def test_the_prints_of_the_load_are_distinguished_from_the_tests(source: Any, stream: PrintStream) -> None:
     assert stream.load == []
     stream.note_load()
     source.say("version 1.2")
     source.say("ready")
     stream.end_load()
     source.say("read 20")
-    stream.end_load()  # the prints fixture comes behind the drivers; the first word counts
+    stream.end_load()  # the prints fixture comes after the drivers; the first call counts
     assert [record.text for record in stream.load] == ["version 1.2", "ready"]
     assert stream.skip_load() == stream.load
     stream.expect("read 20")
@@ -202,7 +202,7 @@ def test_fields_and_named_groups_are_in_the_records(source: Any, stream: PrintSt
         control["sise"]
 
 
-def test_a_field_of_another_value_is_compared_with_what_came(source: Any, stream: PrintStream) -> None:
+def test_a_field_with_another_value_is_compared_with_the_print(source: Any, stream: PrintStream) -> None:
     for text in ("open", "read 20 bytes", "close"):
         source.say(text)
     with pytest.raises(PrintMismatch) as caught:
@@ -217,7 +217,7 @@ def test_a_field_of_another_value_is_compared_with_what_came(source: Any, stream
     ]
 
 
-def test_no_marker_is_spent_on_a_load_that_was_not(source: Any, stream: PrintStream) -> None:
+def test_no_marker_is_used_without_a_load(source: Any, stream: PrintStream) -> None:
     source.say("a")
     before = len(source.records)
     stream.end_load()

@@ -21,7 +21,7 @@ PRINT = b"1.000:0020:0024:warn:debugstr:vDbgPrintExWithPrefix 00000000:00000001:
 
 
 class Agent:
-    """Takes marker requests as the guest's print agent does; a test says what it answers and writes."""
+    """Accepts marker requests like the guest's print agent; a test says what it answers and writes."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -49,7 +49,7 @@ class Agent:
         return ours
 
     def drop(self) -> None:
-        """End all connections, as a guest does that goes away."""
+        """End all connections, like a guest that ends."""
         for end in self._ends:
             with contextlib.suppress(OSError):  # the source may have ended it before
                 end.shutdown(socket.SHUT_RDWR)
@@ -101,7 +101,7 @@ def test_a_file_that_does_not_exist_yet_is_read_from_its_first_byte(agent: Agent
     assert records[1].text == "hello"
 
 
-def test_a_marker_stands_behind_what_was_printed(agent: Agent, wine: WinePrintSource) -> None:
+def test_a_marker_comes_after_earlier_prints(agent: Agent, wine: WinePrintSource) -> None:
     agent.say(PRINT + b"before")
     position = wine.mark("t-1", timeout=30)
     agent.say(PRINT + b"after")
@@ -141,7 +141,7 @@ def test_no_agent_is_lost_evidence(tmp_path: Path) -> None:
         source.mark("t", timeout=1)
 
 
-def test_close_reads_what_is_there_and_may_be_called_twice(agent: Agent, wine: WinePrintSource) -> None:
+def test_close_reads_the_rest_and_may_be_called_twice(agent: Agent, wine: WinePrintSource) -> None:
     for number in range(1000):
         agent.say(PRINT + b"%d" % number)
     wine.close()
@@ -174,7 +174,7 @@ def test_a_bug_while_prints_are_decoded_is_a_gap_and_fails_every_marker(agent: A
     assert "ZeroDivisionError: division by zero" in record.reason
 
 
-def test_a_stopped_stream_says_where_it_stands_but_not_in_the_middle_of_a_line(agent: Agent, wine: WinePrintSource) -> None:
+def test_a_stopped_stream_gives_its_position_but_not_in_the_middle_of_a_line(agent: Agent, wine: WinePrintSource) -> None:
     agent.say(PRINT + b"one")
     wine.mark("t-1", timeout=30)
     assert wine.snapshot_state() == PrintsState(numbers={"next_line": 2})
@@ -183,7 +183,7 @@ def test_a_stopped_stream_says_where_it_stands_but_not_in_the_middle_of_a_line(a
     assert wine.snapshot_state() is None
 
 
-def test_a_fork_goes_on_counting_and_begins_with_the_prints_of_the_load(agent: Agent) -> None:
+def test_a_fork_continues_the_count_and_begins_with_the_prints_of_the_load(agent: Agent) -> None:
     load = PRINT + b"DriverEntry"
     replay = b"\x1e7;%d;%s\n" % (len(load), load)
     resume = PrintsState(numbers={"next_line": 7}, replay=replay)
@@ -216,7 +216,7 @@ def test_a_fork_whose_first_line_is_another_one_has_a_gap(agent: Agent) -> None:
         source.close()
 
 
-def test_a_woken_guest_is_told_time_and_random_bytes(agent: Agent, wine: WinePrintSource) -> None:
+def test_a_resumed_guest_gets_time_and_random_bytes(agent: Agent, wine: WinePrintSource) -> None:
     runs: list[int] = []
     wine.resume(1795590907.25, b"\x0f" * 32, let_run=lambda: runs.append(len(agent.woken)), timeout=30)
     assert len(runs) == 1
@@ -236,7 +236,7 @@ def test_the_guests_own_time_is_waited_for_by_its_agent(agent: Agent, wine: Wine
     assert "lab image build" in caught.value.hint
 
 
-def test_a_source_that_never_followed_its_file_lets_go_of_the_agent_all_the_same(agent: Agent) -> None:
+def test_a_source_that_never_followed_its_file_still_closes_the_agent(agent: Agent) -> None:
     source = WinePrintSource(agent.file, PrintAgent(agent.connect, "127.0.0.1:5999"))
     source.resume(1.0, bytes(32), let_run=lambda: None, timeout=30)
     assert source._agent._connection is not None

@@ -86,16 +86,16 @@ class ParkingKind:
 
 
 class SimulatedSteps:
-    """What is done to the VM and the guest of a template, noted, and failing where a test says so.
+    """The steps with the VM and the guest of a template: recorded, and failing where a test says so.
 
     Attributes:
         errors: Step → raised by its next calls, one each.
         done: The steps so far.
         machines: The VMs so far.
-        prints_all_the_time: There is no moment between two prints.
+        prints_all_the_time: The guest never stops printing.
         gets_idle: Whether the guest gets idle.
         waited_s: Seconds of polling, which take no time.
-        said: What the maker tells.
+        said: The maker's progress lines.
     """
 
     def __init__(self, source: SimulatedSource) -> None:
@@ -122,7 +122,7 @@ class SimulatedSteps:
         return TemplateMaker(FEATURES, progress=self.said.append, steps=steps, clock=lambda: self.waited_s, sleep=self._sleep)
 
     def do(self, step: str) -> None:
-        """Note a step, or let it fail."""
+        """Record a step, or make it fail."""
         self.done.append(step)
         if self.errors[step]:
             raise self.errors[step].pop(0)

@@ -1,4 +1,4 @@
-"""The key of a template: everything that it is made of, and no file that another run may have changed."""
+"""The key of a template: everything that a template is made of, and no file that another run may have changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_key_follows_from_all_that_a_template_is_made_of(world: World, tmp_p
 
 
 def test_a_template_whose_guest_had_other_files_is_made_anew(world: World) -> None:
-    """A file that was changed between its hash and its copy came back in every later run, under the hash of the first."""
+    """A file that changed between its hash and its copy was used in every later run, under the hash of the first."""
     key = world.wish.key
     sums = world.wish.payload.sums()
     for files, made in (({**sums, "sim.sys": "00" * 32}, [BASE, ()]), (sums, [])):
@@ -48,7 +48,7 @@ def test_a_template_whose_guest_had_other_files_is_made_anew(world: World) -> No
         forks.close()
 
 
-def test_the_key_is_that_of_the_copy_whatever_becomes_of_the_original(tmp_path: Path, world: World) -> None:
+def test_the_key_is_that_of_the_copy_even_if_the_original_changes(tmp_path: Path, world: World) -> None:
     original = tmp_path / "original.sys"
     driver = world.wish.payload.driver("sync")
     original.write_bytes(driver.image.read_bytes())

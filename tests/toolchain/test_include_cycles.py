@@ -1,4 +1,4 @@
-"""No C source includes itself by way of others: a .c file and its header count as one."""
+"""No C source includes itself through others: a .c file and its header count as one."""
 
 from __future__ import annotations
 

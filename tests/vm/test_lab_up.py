@@ -1,4 +1,4 @@
-"""What `lab up` leaves behind when it is ended from outside: a real machine, with stand-ins for the image and its guest."""
+"""What `lab up` leaves when it is ended from outside: a real VM, with doubles of the image and its guest."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", ["booting", "up"])
-def test_whatever_ends_lab_up_there_is_no_guest_that_nobody_knows_of(
+def test_every_guest_that_survives_lab_up_is_registered(
     tmp_path: Path,
     make_rom: Callable[[], Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -100,7 +100,7 @@ def test_whatever_ends_lab_up_there_is_no_guest_that_nobody_knows_of(
 
 
 @pytest.mark.parametrize("detached", [True, False])
-def test_a_guest_of_a_run_lives_on_once_it_is_registered_to_be_kept(
+def test_a_guest_of_a_run_survives_once_it_is_registered(
     tmp_path: Path, make_rom: Callable[[], Path], wait_for: Callable[..., None], is_gone: Callable[[int], bool], detached: bool
 ) -> None:
     guests = DetachedGuests(tmp_path / "guests")

@@ -1,4 +1,4 @@
-"""A VM with a virtual clock runs while somebody waits for its guest, and stands still otherwise."""
+"""A VM with a virtual clock runs during a wait for its guest, and is stopped otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.vm.spec import VmSpec
 
 
 class Processors:
-    """Virtual CPUs that note what they are told."""
+    """Virtual CPUs that record their commands."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -26,7 +26,7 @@ class Processors:
         return RunGate("g", lambda: self.told.append("cont"), lambda: self.told.append("stop"))
 
 
-def test_the_first_who_waits_lets_it_run_and_the_last_stops_it() -> None:
+def test_the_first_wait_starts_the_vm_and_the_last_stops_it() -> None:
     cpus = Processors()
     gate = cpus.gate()
     with gate.running():
@@ -66,7 +66,7 @@ def test_two_threads_that_wait_at_once_keep_it_running() -> None:
     assert cpus.told == ["cont", "stop"]
 
 
-def test_a_vm_that_is_gone_is_found_by_what_waits_and_not_by_the_gate() -> None:
+def test_the_end_of_a_vm_is_noticed_by_the_wait_and_not_by_the_gate() -> None:
     def gone() -> None:
         raise GuestExited("QEMU was killed")
 
@@ -82,7 +82,7 @@ def test_a_virtual_clock_is_an_argument_of_qemu(clock: int | None, options: list
     assert [argv[index + 1] for index, item in enumerate(argv) if item == "-icount"] == options
 
 
-def test_a_real_qemu_stands_still_outside_and_its_stops_are_no_news(
+def test_a_real_qemu_is_stopped_outside_and_its_stops_are_not_in_the_history(
     tmp_path: Path, make_rom: Callable[..., Path], asm: Any, wait_for: Callable[..., None]
 ) -> None:
     spec = VmSpec(name="tiny", bios=make_rom(asm.say("ready")), memory_mb=32, virtual_clock=0)

@@ -16,7 +16,7 @@ from lab.errors import LabError
 _CLOCKS = ("real", "virtual")
 #: None: the number that the command chooses. It comes first, so that the run that makes templates is a short one.
 _WORKERS: tuple[int | None, ...] = (None, 1, 2)
-#: Tests that a message about other verdicts names.
+#: Most tests that a message about different verdicts names.
 _NAMED = 3
 
 
@@ -38,7 +38,7 @@ class ClockMeasure:
     needs = "the whole host, an emulated guest; some six minutes for each of three turns"
 
     def run(self, context: Context) -> Samples:
-        """In turn; the first run with each clock, which makes templates, is no reading."""
+        """Run both in turn; the first run with each clock, which makes templates, does not count."""
         if context.accelerator != "tcg":
             raise NotHere(f"only an emulated guest can have a virtual clock, and these run with {context.accelerator}")
         suites, choice = choose_tests(context)

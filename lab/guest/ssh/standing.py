@@ -1,4 +1,4 @@
-"""Programs that stay over SSH: a session channel for each, whose input stays open."""
+"""Resident programs over SSH: a session channel for each, whose input stays open."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class _Session:
 
     @property
     def stands(self) -> bool:
-        """Whether it can be asked, as far as is known."""
+        """Whether it still runs, as far as is known."""
         return not self.ended and not has_ended(self._channel)
 
     def ask(self, question: Question, *, left_s: Callable[[], float]) -> bool:
-        """Ask, and wait for the answer or the end; whether the question was accepted.
+        """Ask, and wait for the answer or the end; returns whether the question was accepted.
 
         Raises:
-            TimeoutError: The time is over.
+            TimeoutError: The deadline has passed.
         """
         self.out.clear()
         self.err.clear()
@@ -67,7 +67,7 @@ class _Session:
             waits = left_s()
             if waits <= 0:
                 raise TimeoutError
-            # The descriptor tells of incoming data only; a full window for the input shows by looking again.
+            # The descriptor shows incoming data only; whether the window has room for input must be checked again.
             select.select([self._channel.fileno()], [], [], min(waits, _POLL_S if left or self._channel.eof_received else 1.0))
 
     def exit_code(self) -> int | None:
@@ -83,10 +83,10 @@ class _Session:
 
 
 class StandingSessions:
-    """The processes of programs that stay on a connection, one of each program.
+    """The processes of resident programs on a connection, one of each program.
 
     Args:
-        open_session: Opens a session channel within so many seconds, on a new connection where the last one is gone.
+        open_session: Opens a session channel within so many seconds, on a new connection if the last one is lost.
         clock: Monotonic seconds.
     """
 
@@ -104,7 +104,7 @@ class StandingSessions:
         line: str,
         hung: Callable[[bytes], GuestHung],
     ) -> Answer:
-        """See :meth:`lab.guest.standing.Converses.ask`; ``hung`` makes the error of a time-out of what was written."""
+        """See :meth:`lab.guest.standing.Converses.ask`; ``hung`` makes the error of a time-out from the output so far."""
         started = self._clock()
         stood = True
         while stood:
@@ -114,7 +114,7 @@ class StandingSessions:
             except TimeoutError:
                 session.close()
                 raise hung(bytes(session.out + session.err)) from None
-            except BaseException:  # whatever it was: what comes next may belong to this answer
+            except BaseException:  # after any error: the next output may belong to this answer
                 session.close()
                 raise
             if not session.ended:
@@ -134,12 +134,12 @@ class StandingSessions:
         )
 
     def _take(self, program: StandingProgram, timeout: float) -> tuple[bool, _Session]:
-        """Whether a process stood, and its session; else that of a new one."""
+        """Whether a process was running already, and its session; else that of a new one."""
         session = self._sessions.pop(program.words, None)
         if session is not None and session.stands:
             return True, session
         return False, _Session(self._open_session(timeout), program)
 
     def forget(self) -> None:
-        """Their connection is gone, and they with it."""
+        """Forget them: their connection is lost."""
         self._sessions.clear()

@@ -1,4 +1,4 @@
-"""The streams of a session channel: what came out, what goes in, and the exit code that cmd writes behind the output."""
+"""The streams of a session channel: output, input, and the exit code that cmd writes after the output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CHUNK = 32 * 1024
 
 
 def with_exit_code(line: str, mark: str) -> str:
-    """A command line whose cmd writes ``mark`` and the command's exit code behind its output.
+    """A command line whose cmd writes ``mark`` and the command's exit code after its output.
 
     ``call`` reads its line again after the command has ended, so that this is the error level of that time; the caret hides it
     from the first reading.
@@ -31,7 +31,7 @@ def take_exit_code(output: bytes, mark: str) -> tuple[bytes, int | None]:
 
 
 def drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
-    """Take what has come; whether there was anything."""
+    """Collect the output that has arrived; returns whether there was any."""
     moved = False
     while channel.recv_ready():
         out += channel.recv(_CHUNK)
@@ -43,12 +43,12 @@ def drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
 
 
 def send(channel: paramiko.Channel, left: memoryview, *, end: bool) -> memoryview:
-    """Send what the window takes, and return the rest; nothing remains when the command does not read any more.
+    """Send as much as the window accepts, and return the rest; empty if the command does not read any more.
 
     Args:
         channel: The channel, which does not block.
-        left: What is to be sent.
-        end: Close the input behind it.
+        left: The bytes to send.
+        end: Close the input afterwards.
     """
     try:
         left = left[channel.send(bytes(left[:_CHUNK])) :]
@@ -63,5 +63,5 @@ def send(channel: paramiko.Channel, left: memoryview, *, end: bool) -> memoryvie
 
 
 def has_ended(channel: paramiko.Channel) -> bool:
-    """Whether the command has ended, and all that it wrote has come. EOF comes behind the data: drain once more."""
+    """Whether the command has ended, and all its output has arrived. EOF comes after the data: drain once more."""
     return bool(channel.closed or (channel.exit_status_ready() and channel.eof_received))

@@ -1,4 +1,4 @@
-"""Programs that stay in a transport's shell: a question is one Send, and its answer is one or more Receives."""
+"""Resident programs in a transport's shell: a question is one Send, and its answer is one or more Receives."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def _echo() -> Question:
     return Question(data=b"echo " + token + b"\r\n", answered=lambda output: token in output)
 
 
-#: What stands in every Windows: quiet, without the registry's autorun commands. It takes lines.
+#: A cmd, which every Windows has: without echo and the registry's autorun commands. It reads lines.
 CMD: Final = StandingProgram(words=("C:\\windows\\system32\\cmd.exe", "/Q", "/D", "/K"), greet=_echo)
 
 
 class StandingPrograms:
-    """The processes of programs that stay in a shell, one of each program.
+    """The processes of resident programs in a shell, one of each program.
 
     Args:
         shell: The shell. Its owner calls :meth:`forget` when it is lost.
@@ -37,15 +37,15 @@ class StandingPrograms:
         self._commands: dict[tuple[str, ...], str] = {}
 
     def command_id(self, program: StandingProgram) -> str:
-        """The service's name of a program's process; empty as long as there is none."""
+        """The service's id of a program's process; empty as long as there is none."""
         return self._commands.get(program.words, "")
 
     def take(self, program: StandingProgram, command_id: str) -> None:
-        """Make use of a process that stands already."""
+        """Use a process that runs already."""
         self._commands[program.words] = command_id
 
     def forget(self) -> None:
-        """Their shell is gone, and they with it."""
+        """Forget them: their shell is lost."""
         self._commands.clear()
 
     def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
@@ -54,11 +54,11 @@ class StandingPrograms:
         line = line or command_text(program.words, shell=False)
         for _ in range(2):
             run = Running(line, started + timeout, timeout)
-            run.fed = True  # or its input would be closed
+            run.fed = True  # otherwise its input would be closed
             stood = bool(self.command_id(program))
             try:
                 accepted, answered = self._ask(run, program, question)
-            except BaseException:  # whatever it was: its next line may be about this question
+            except BaseException:  # after any error: its next line may belong to this question
                 self._commands.pop(program.words, None)
                 raise
             if run.done:
@@ -68,7 +68,7 @@ class StandingPrograms:
         return Answer(
             stdout=b"".join(run.stdout),
             stderr=b"".join(run.stderr),
-            # A process that ends behind a whole answer has nothing to do with that question.
+            # The end of a process after a whole answer does not belong to that question.
             exit_code=None if answered else run.exit_code & 0xFFFFFFFF,
             duration_s=self._clock() - started,
         )
@@ -88,14 +88,14 @@ class StandingPrograms:
         return accepted, False
 
     def _send(self, run: Running, program: StandingProgram, data: bytes) -> None:
-        """Send a question, by a process that was started for it if there is none, or if the one that stood got nothing."""
+        """Send a question; start a process for it if there is none, or if the present one received nothing."""
         for last_try in (False, True):
             self._start(run, program)
             if run.done:
                 return
             try:
                 for start in range(0, len(data), SEND_CHUNK):
-                    # Without room, the guest has taken nothing of the piece. It ends at the deadline.
+                    # Without room, the guest has accepted nothing of the piece. The loop ends at the deadline.
                     while not self._shell.send(run, data[start : start + SEND_CHUNK], end=False, repeatable=not start):
                         pass
                 return
@@ -115,7 +115,7 @@ class StandingPrograms:
 
 
 def greet(programs: StandingPrograms, program: StandingProgram, *, where: str, timeout: float) -> None:
-    """Have a program's process answer a question that does nothing.
+    """Let a program's process answer a question that does nothing.
 
     Args:
         programs: Those of the shell.

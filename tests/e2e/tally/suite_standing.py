@@ -1,4 +1,4 @@
-"""Scripts for one drvprobe that stays: what a driver sees of them. Run by tests/e2e/test_drvprobe.py, in the free guest."""
+"""Scripts for one resident drvprobe, as a driver sees them. Run by tests/e2e/test_drvprobe.py, in the free guest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PENDING = 997
 
 
 def process(done: ProbeResult) -> int:
-    """The process that the driver saw behind a script."""
+    """The process that the driver saw for a script."""
     [told] = [one for one in done.transfers if one.code == WHO]
     return int.from_bytes(told.data, "little")
 
@@ -30,7 +30,7 @@ def test_scripts_share_a_process_and_each_ends_with_its_handles_closed(reader: D
     prints.expect([*["tally: opened"] * 2, *["tally: closed"] * 2, *["tally: opened", "tally: closed"] * 2])
 
 
-def test_what_needs_a_process_of_its_own_has_one(reader: DeviceReader) -> None:
+def test_a_script_that_needs_a_process_of_its_own_gets_one(reader: DeviceReader) -> None:
     before = process(reader.run(ASK))
     others = [
         process(reader.run(ASK, fresh=True)),
