@@ -10,28 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import messages
-
-#: Words of the right column of the table in CONTRIBUTING.md, as patterns, with what may be said with the same letters.
-WORDS = {
-    "nobody": r"nobody|somebody",
-    "whoever": r"whoever",
-    "told": r"told",
-    "behind": r"behind",
-    "sidecar": r"sidecars?",
-    "ingress": r"ingress",
-    "keeper": r"keepers?",
-    "settled": r"settled?(?!=)|settles",
-    "thaw": r"thaw\w*",
-    "freeze": r"(?<!lab )(?:freez\w+|frozen|froze)(?!\.json)",
-    "tap": r"(?<!lab )(?<!source: )(?<!`)taps?(?! decode|:)",
-    "credited": r"credited",
-    "machine": r"(?<!virtual )(?<!`)machines?(?!:|\.[\w{]|`| type| code| instruction| 0x)",
-}
-
-
-def old_words(text: str) -> list[str]:
-    """The words in a text that the table replaces."""
-    return [word for word, pattern in WORDS.items() if re.search(rf"(?<![\w-])(?:{pattern})(?![\w-])", text, re.IGNORECASE)]
+from tests.words import WORDS, old_words
 
 
 def test_the_catalogue_is_up_to_date() -> None:
