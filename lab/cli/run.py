@@ -29,6 +29,7 @@ from lab.cli.pytest_args import (
 )
 from lab.cli.repeats import ONCE, Repeats
 from lab.cli.resolved import drivers_of, guest_of
+from lab.cli.rundone import RunDone
 from lab.config import Settings
 from lab.config.model import Debug
 from lab.errors import ConfigError
@@ -80,6 +81,15 @@ def run(
         int, typer.Option("--repeat", metavar="N", min=1, help="Run each test N times, each time in a fresh fork")
     ] = 1,
     until_red: Annotated[bool, typer.Option("--until-red", help="Do not repeat a test any more that was red")] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="Compare with this baseline, and run what is newly red again on the new and the base drivers",
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="With --baseline: a flaky test counts as red")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Run again what a changed file affects, until q or Ctrl-C; on one screen")
     ] = False,
@@ -96,12 +106,19 @@ def run(
     settings = given.load()
     repeats = Repeats(repeat, until_red=until_red)
     repeats.check(settings, other="--watch" if watch else "--on" if on is not None else "")
+    after: Callable[[RunDone], int] | None = None
+    if baseline is not None or strict:
+        from lab.cli.against import Against
+
+        against = Against.of(settings, baseline, strict=strict, alone=not (watch or on is not None or repeat > 1))
+        after = against.conclude
     if watch:
         from lab.cli.watchrun import watch_run
 
         watch_run(settings, context.args, out=out, on=on)
         return
-    raise typer.Exit(run_suites(repeats.settings(settings), out=out, arguments=context.args, on=on, repeats=repeats))
+    settings = repeats.settings(settings)
+    raise typer.Exit(run_suites(settings, out=out, arguments=context.args, on=on, repeats=repeats, after=after))
 
 
 def report(
@@ -147,6 +164,7 @@ def run_suites(
     arguments: Sequence[str],
     on: str | None = None,
     repeats: Repeats = ONCE,
+    after: Callable[[RunDone], int] | None = None,
 ) -> int:
     """Run suites as `lab run` does.
 
@@ -156,6 +174,7 @@ def run_suites(
         arguments: Paths of suites, and arguments of pytest.
         on: Name of a guest that is up, to run on; None: on forks, or booted guests.
         repeats: How often each test is run.
+        after: Called when the report is written; its result is the exit code.
 
     Returns:
         The exit code.
@@ -169,7 +188,7 @@ def run_suites(
     with contextlib.ExitStack() as held:
         # A guest that is up runs as it was booted.
         debug: Debug = "none" if on is not None else settings.values.debug
-        return _run_suites(settings, out, arguments, held, debug, everything=everything)
+        return _run_suites(settings, out, arguments, held, debug, everything=everything, after=after)
 
 
 def _run_suites(
@@ -180,6 +199,7 @@ def _run_suites(
     debug: Debug,
     *,
     everything: bool,
+    after: Callable[[RunDone], int] | None,
 ) -> int:
     root = settings.project
     environ = child_environment(os.environ)
@@ -246,9 +266,13 @@ def _run_suites(
             # code.
             again = ask(arguments, () if words.suites else suites, environ)
             code = _refused(again) if isinstance(again, Refusal) else code
-    elif out is None:
+        return code
+    if out is None:
         point_latest(folder)
-    return code
+    if after is None:
+        return code
+    accelerator = guest.accelerator
+    return after(RunDone(folder=folder, code=code, image=image, accelerator=accelerator, words=words, arguments=arguments))
 
 
 def _require_tools(image: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lab.compare.changes import compare_tests
 from lab.compare.durations import compare_durations
 from lab.compare.key import differences, key_of
@@ -40,7 +42,19 @@ def compare(base: Recorded, new: Recorded, *, strict: bool = False) -> Compariso
     )
 
 
-def _verdicts(changes: list[TestChange]) -> list[tuple[str, str]]:
+def with_changes(result: Comparison, changes: Sequence[TestChange], *, strict: bool) -> Comparison:
+    """A comparison whose tests were run again.
+
+    Args:
+        result: The comparison.
+        changes: See :func:`lab.compare.confirm.confirm`.
+        strict: A flaky test counts as red.
+    """
+    ordered = sorted(changes, key=lambda change: CHANGES.index(change.change))
+    return result.model_copy(update={"changes": ordered, "exit_code": comparison_code(_verdicts(ordered), strict=strict)})
+
+
+def _verdicts(changes: Sequence[TestChange]) -> list[tuple[str, str]]:
     """What the exit code depends on: (change, verdict in NEW)."""
     return [(change.change, change.new.verdict if change.new is not None else "") for change in changes]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,7 @@ ChangeKind = Literal[
     "newly red",
     "red in another way",
     "not judged",
+    "not of this change",
     "not run",
     "newly skipped",
     "flaky",
@@ -33,6 +34,7 @@ MEANINGS: dict[ChangeKind, str] = {
     "newly red": "passed in BASE, or is new",
     "red in another way": "also red in BASE, with another signature",
     "not judged": "the lab failed; this says nothing about the driver",
+    "not of this change": "run again, the driver of BASE fails it, too",
     "not run": "BASE ran it, NEW did not",
     "newly skipped": "BASE ran it, NEW skipped it",
     "flaky": "passes and fails without a change",
@@ -78,14 +80,31 @@ class Side(_Model):
     runs: int = Field(description="attempts that could be judged")
 
 
+class Confirmation(_Model):
+    """What came of running a test again on the drivers of both runs, side by side; see :mod:`lab.gate.sequential`."""
+
+    outcome: Literal["real", "flaky", "not of this change", "no verdict", "passed again"]
+    new_failed: int = Field(description="red runs on the new driver")
+    base_failed: int = Field(description="red runs on the driver of BASE")
+    pairs: int = Field(description="pairs of runs that could be judged: each driver was run so often")
+    lost: int = Field(default=0, description="pairs in which the lab failed; they do not count")
+    like: Text = Field(
+        default="", description="id of the test that was run again in its place: it failed with the same signature"
+    )
+
+
 class TestChange(_Model):
     """A test that is worth a line."""
+
+    #: Not a test class: pytest would otherwise try to collect it by its name.
+    __test__: ClassVar[bool] = False
 
     nodeid: Text
     change: ChangeKind
     base: Side | None = Field(default=None, description="null: it is not there")
     new: Side | None = Field(default=None, description="null: it is not there")
     why: Text = Field(default="", description="what there is to add, for readers")
+    confirmation: Confirmation | None = Field(default=None, description="by `lab run --baseline`; null if it was not run again")
 
 
 class PrintChange(_Model):

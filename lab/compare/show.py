@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.compare.model import CHANGES, MEANINGS, Comparison, DurationChange, PrintChange, TestChange
+from lab.compare.model import CHANGES, MEANINGS, Comparison, Confirmation, DurationChange, PrintChange, TestChange
+from lab.gate.proportions import Rate
+from lab.gate.sequential import ALPHA
 from lab.report.summary import plain
 from lab.report.view import printable
 
@@ -17,6 +19,7 @@ _COLOURS = {
     "newly red": "bold red",
     "red in another way": "red",
     "not judged": "magenta",
+    "not of this change": "yellow",
     "not run": "magenta",
     "newly skipped": "magenta",
     "flaky": "yellow",
@@ -134,6 +137,8 @@ def _below(change: TestChange) -> list[str]:
     """What is known of a change, one line each."""
     before, after = change.base, change.new
     lines = [change.why] if change.why else []
+    if change.confirmation is not None:
+        lines.append(confirmation_words(change.confirmation))
     if after is not None and after.verdict != "passed":
         lines.append(f"{after.verdict}: {after.reason}")
     if after is not None and after.signature and after.signature not in after.reason:
@@ -141,6 +146,24 @@ def _below(change: TestChange) -> list[str]:
     if before is not None and before.verdict != "passed" and change.change != "still red":
         lines.append(f"in BASE: {before.signature or before.verdict}")
     return lines
+
+
+def confirmation_words(found: Confirmation) -> str:
+    """What came of running a test again, with the figures."""
+    if found.like:
+        return f"{found.outcome}: as {found.like}, which failed with the same signature"
+    new, base = Rate(found.new_failed, found.pairs), Rate(found.base_failed, found.pairs)
+    figures = f"run again side by side: red in {_share(new)} on NEW, in {_share(base)} on BASE"
+    lost = f"; the lab failed in {found.lost} more" if found.lost else ""
+    sure = f"; a failure that both have is called real in at most {ALPHA:.0%} of cases" if found.outcome == "real" else ""
+    return f"{found.outcome}: {figures}{lost}{sure}"
+
+
+def _share(rate: Rate) -> str:
+    if not rate.runs:
+        return "0 of 0"
+    low, high = rate.interval()
+    return f"{rate.failed} of {rate.runs} (95%: {low:.0%} to {high:.0%})"
 
 
 def _shown(result: Comparison) -> list[PrintChange]:

@@ -225,7 +225,7 @@ class LabFile(SessionSettings):
         str | None,
         Setting(
             pytest=None,
-            command=CommandOption(("baseline", "compare"), "Folder of the baselines", metavar="DIR"),
+            command=CommandOption(("baseline", "compare", "run"), "Folder of the baselines", metavar="DIR"),
             below=folder_below,
             repeated=False,
         ),

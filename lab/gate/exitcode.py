@@ -127,14 +127,31 @@ def comparison_code(changes: Sequence[tuple[str, str]], *, strict: bool = False)
     """
     totals: Counter[str] = Counter()
     for change, verdict in changes:
-        if change in ("newly red", "red in another way", "not judged"):
-            totals[verdict] += 1
-        elif change == "flaky" and strict:
+        if change == "not judged":
+            totals["infra"] += 1
+        elif change in ("newly red", "red in another way") or (change == "flaky" and strict):
+            # A flaky test may have passed at last, and one that the lab could not judge may be red when it is run again.
             totals[verdict if verdict in ("crash", "product", "test") else "product"] += 1
     red = exit_code(totals)
     if red != NOTHING:
         return red
     return NOTHING if any(change in ("not run", "newly skipped") for change, _ in changes) else OK
+
+
+def gated_code(code: int, totals: Mapping[str, int], compared: int) -> int:
+    """The exit code of a run that is compared with a baseline: the comparison decides about verdicts, and about nothing else.
+
+    Args:
+        code: That of the run.
+        totals: Verdict -> number of tests.
+        compared: That of the comparison.
+    """
+    if code > _SIGNALLED:
+        return code
+    if compared != OK:
+        return compared
+    # What is red for the run as well as in the baseline is no change; a suite's own hook that failed the run still has.
+    return OK if code == exit_code(totals) and code != NOTHING else code
 
 
 def unused_counts(unused: Sequence[str], named: Sequence[str], *, in_lab_file: bool) -> bool:
