@@ -37,7 +37,7 @@ def key_of(report: RunReport) -> RunKey:
     return RunKey(
         image=report.image.name,
         image_key=report.image.key,
-        clock=str(getattr(report, "clock", "real")),
+        clock=report.clock,
         accelerator=report.accelerator,
         arch=_all(driver.arch for driver in report.drivers),
         flavour=_all(driver.compiler or "finished" for driver in report.drivers),
