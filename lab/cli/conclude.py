@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
 from lab.cli.again import next_command
 from lab.cli.child import ChildEnd
-from lab.config import KnownIssue, Settings
+from lab.config import Settings
 from lab.gate.exitcode import complete_code, run_code, unused_counts
-from lab.gate.known_issues import audit_known
+from lab.gate.known_issues import RunResults, audit_known
 from lab.host.console import open_console
+from lab.host.passed import passed_over
 from lab.report.assemble import assemble
 from lab.report.elsewhere import all_folders, find
 from lab.report.ending import run_end
 from lab.report.junit import complete_junit
 from lab.report.model import RunReport
+from lab.report.outdir import timed_folders
 from lab.report.places import from_folder
 from lab.report.publish import publish
 from lab.report.runfiles import read_meta, read_run
@@ -28,6 +31,7 @@ from lab.report.runlog import LOG_FILE
 from lab.report.sessionfile import SessionFacts, read_session
 from lab.report.summary import STEP_SUMMARY_BYTES, error_annotations, markdown, print_summary, red_tests
 
+_LOG = logging.getLogger(__name__)
 #: Most commands to print: a page of them would not help.
 _MOST_COMMANDS = 5
 
@@ -64,7 +68,7 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
     print_summary(found, console, folder=folder)
     if everything:
         # With a selection of tests, most entries have no test, which means nothing.
-        _print_known(found, settings.values.known, console)
+        _print_known(found, settings, folder, console)
     print_paths(folder, console)
     _print_next(found, settings, console)
     _tell_github(found)
@@ -88,10 +92,27 @@ def _why_no_report(session: SessionFacts | None, ended: str, pytest_code: int) -
     return ["nothing was checked: there is no test"]
 
 
-def _print_known(report: RunReport, issues: Sequence[KnownIssue], console: Console) -> None:
-    results = [(test.nodeid, test.verdict, test.drivers) for test in report.tests]
-    for line in audit_known(issues, results, today=datetime.datetime.now(tz=datetime.UTC).date()):
+def _print_known(report: RunReport, settings: Settings, folder: Path, console: Console) -> None:
+    runs = settings.project / settings.values.out
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    issues, results = settings.values.known, _results(report)
+    for line in audit_known(issues, results, today=today, earlier=lambda: _earlier(runs, this=folder)):
         console.print(f"known issue: {line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _results(report: RunReport) -> RunResults:
+    return RunResults(tests=[(test.nodeid, test.verdict, test.drivers) for test in report.tests], repeat=report.repeat)
+
+
+def _earlier(runs: Path, *, this: Path) -> Iterator[RunResults]:
+    """The results of the runs whose folders are still there, the newest first."""
+    for folder in timed_folders(runs):
+        report = None
+        if folder.absolute() != this.absolute():
+            with passed_over(_LOG, f"the known issues are not compared with {folder}", OSError, ValueError):
+                report = read_run(folder)
+        if report is not None:
+            yield _results(report)
 
 
 def print_paths(folder: Path, console: Console) -> None:

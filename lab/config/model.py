@@ -49,6 +49,12 @@ class KnownIssue(_Model):
 
     test: str = Field(min_length=1, description="pattern of test ids, with shell wildcards: suites/async/*::test_order*")
     driver: str | None = Field(default=None, description="name of the driver that it applies to; default: all drivers")
+    signature: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what it fails of, as the report has it (signature), with shell wildcards; another failure of the test is"
+        " not known. Default: any failure",
+    )
     reason: str = Field(min_length=1, description="why the test fails, and where the problem is tracked")
     until: datetime.date = Field(description="last day (UTC) of the entry, YYYY-MM-DD")
     verdict: Literal["product", "crash"] = Field(

@@ -66,6 +66,7 @@ from lab.errors import (
     SuiteError,
 )
 from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver, place
+from lab.gate.known_issues import matches_signature
 from lab.gate.signature import error_signature, fault_signature, text_signature
 from lab.gate.starvation import excused_from, starved_words
 from lab.guest.lacks import in_words
@@ -169,7 +170,8 @@ def decide(facts: Facts) -> Decision:
     """Give the verdict of one execution of a test; see the module's text for the rules."""
     decision = _decide(facts)
     decision = replace(decision, signature=_signature(decision, facts))
-    known = next((issue for issue in facts.known if issue.verdict == decision.verdict), None)
+    same = (issue for issue in facts.known if issue.verdict == decision.verdict)
+    known = next((issue for issue in same if matches_signature(issue, decision.signature)), None)
     if known is not None:
         return Decision(
             verdict="known",

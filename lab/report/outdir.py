@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ LATEST = "latest"
 _OF_NO_RUN = ("junit.xml", "session.json", LOG_FILE)
 #: The run's own copies of drivers and clients, see :mod:`lab.toolchain.copies`.
 COPIES = "drivers"
+_TIMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(-\d+)?")
 
 
 def named_folder(path: Path) -> Path:
@@ -73,6 +75,14 @@ def timed_folder(base: Path, now: datetime.datetime, *, prefix: str = "") -> Pat
             return folder
         except FileExistsError:
             number += 1
+
+
+def timed_folders(base: Path) -> list[Path]:
+    """The folders of runs that :func:`timed_folder` made, the newest first."""
+    if not base.is_dir():
+        return []
+    found = [folder for folder in base.iterdir() if _TIMED.fullmatch(folder.name) and not folder.is_symlink()]
+    return sorted(found, key=lambda folder: folder.name, reverse=True)
 
 
 def drop_empty(folder: Path, *, made: bool = True) -> None:

@@ -344,3 +344,12 @@ def test_a_missing_function_of_the_stand_in_accuses_no_driver(facts: Facts) -> N
 
 def test_a_fault_before_a_call_of_a_missing_function_is_the_drivers() -> None:
     assert decide(Facts(phases=PASSED, faults=[FAULT, STUB])).verdict == "crash"
+
+
+@pytest.mark.parametrize(("signature", "verdict"), [("product AssertionError: a*", "known"), ("product KeyError*", "product")])
+def test_a_known_issue_with_a_signature_excuses_no_other_failure(signature: str, verdict: str) -> None:
+    until = datetime.date(2099, 1, 1)
+    known = KnownIssue(test="*", reason="being fixed", until=until, signature=signature)
+    decision = decide(Facts(phases=phases(error=AssertionError("a != b")), known=[known]))
+    assert decision.verdict == verdict
+    assert decision.signature == "product AssertionError: a != b"
