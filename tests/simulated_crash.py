@@ -21,7 +21,8 @@ from lab.live.guest import LiveGuest
 from lab.prints.record import FaultRecord
 from lab.vm.spec import Clock, VmSpec
 from tests.machines import MonitorDouble
-from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest
+from tests.simulated import SimulatedSource, manifest
+from tests.simulated_guest import SimulatedMachine, SimulatedPrints, SimulatedTransport
 
 BUGCHECK = (0xD1, (0xFFFFD00012345678, 2, 1, 0xFFFFF80212345678))
 

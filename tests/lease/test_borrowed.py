@@ -15,7 +15,8 @@ from lab.lease.borrowed import BorrowedSource
 from lab.lease.pool import GuestPool
 from lab.lease.starter import GuestStarter
 from lab.live.guest import LiveGuest
-from tests.simulated import SimulatedDriver, SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport
+from tests.simulated import SimulatedSource
+from tests.simulated_guest import SimulatedDriver, SimulatedMachine, SimulatedPrints, SimulatedTransport
 
 
 @dataclass

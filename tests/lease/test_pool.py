@@ -15,7 +15,8 @@ from lab.lease.pool import GuestPool
 from lab.lease.starter import GuestStarter
 from lab.live.guest import LiveGuest
 from lab.snapshot.fork_request import ForkFigures, ForkWish
-from tests.simulated import SimulatedMachine, SimulatedSource, SimulatedTransport
+from tests.simulated import SimulatedSource
+from tests.simulated_guest import SimulatedMachine, SimulatedTransport
 
 MakePool = Callable[..., GuestPool]
 

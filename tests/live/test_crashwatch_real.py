@@ -18,7 +18,8 @@ from lab.toolchain.select import DriverPackage
 from lab.vm.machine import VirtualMachine
 from lab.vm.qmp import connect_unix
 from lab.vm.spec import Actions, Disk, SerialPort, VmSpec
-from tests.simulated import SimulatedPrints, SimulatedTransport, manifest
+from tests.simulated import manifest
+from tests.simulated_guest import SimulatedPrints, SimulatedTransport
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,8 @@ import pytest
 from lab.errors import ServiceError, TransportError
 from lab.live.deploy import deploy
 from lab.live.guest import LiveGuest
-from tests.simulated import SimulatedSource, SimulatedTransport
+from tests.simulated import SimulatedSource
+from tests.simulated_guest import SimulatedTransport
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from lab.guest.files import TOOLS_DIR, sum_of
 from lab.guest.protocol import CommandResult
 from lab.live.deploy import deploy
 from lab.live.verify import verify
-from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport
+from tests.simulated import SimulatedSource
+from tests.simulated_guest import SimulatedMachine, SimulatedPrints, SimulatedTransport
 
 WANTED = {"a.sys": sum_of(b"a").sha256, "B.sys": sum_of(b"b").sha256}
 

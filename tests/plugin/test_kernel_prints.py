@@ -11,16 +11,15 @@ if TYPE_CHECKING:
 
 #: The simulated kernel prints a line of its own before each read's print.
 _NOISY = """
-import simulated
-_say = simulated.SimulatedPrints.say
+from tests.simulated_guest import SimulatedPrints
 
-def say(self, text):
-    if text.startswith("read"):
-        _say(self, "(/core/io/read.c:%d) dispatching\\n" % 170)
-    _say(self, text)
-
-simulated.SimulatedPrints.say = say
+class NoisyPrints(SimulatedPrints):
+    def say(self, text):
+        if text.startswith("read"):
+            super().say("(/core/io/read.c:%d) dispatching\\n" % 170)
+        super().say(text)
 """
+_USE_NOISY = "source.prints_of = NoisyPrints"
 _TESTS = """
 pytestmark = pytest.mark.lab_driver("sync")
 
@@ -40,7 +39,7 @@ def _by_kernel(inner: Inner) -> list[tuple[str, bool]]:
 
 
 def test_the_lab_file_names_the_kernels_prints(inner: Inner) -> None:
-    inner.prepare(more=_NOISY)
+    inner.prepare(_USE_NOISY, more=_NOISY)
     (inner.pytester.path / "lab.yaml").write_text(f"kernel_prints: ['{_PATTERN}']\n", encoding="utf-8")
     inner.run(_TESTS)
     assert inner.verdicts == {"test_reads": "passed"}
@@ -55,14 +54,14 @@ def test_the_manifest_of_a_source_of_a_hook_names_the_kernels_prints(inner: Inne
         "prints = source.manifest.prints.model_copy(update={'kernel_prints': ('[(]/core',)}); "
         "source.manifest = source.manifest.model_copy(update={'prints': prints})"
     )
-    inner.prepare(changes, more=_NOISY)
+    inner.prepare(f"{_USE_NOISY}; {changes}", more=_NOISY)
     inner.run(_TESTS)
     assert inner.verdicts == {"test_reads": "passed"}
     assert _by_kernel(inner)[0] == ("(/core/io/read.c:170) dispatching", True)
 
 
 def test_without_a_pattern_the_prints_are_the_drivers(inner: Inner) -> None:
-    inner.prepare(more=_NOISY)
+    inner.prepare(_USE_NOISY, more=_NOISY)
     inner.run(_TESTS)
     assert inner.verdicts == {"test_reads": "product"}
     assert not any(own for _, own in _by_kernel(inner))
@@ -70,7 +69,7 @@ def test_without_a_pattern_the_prints_are_the_drivers(inner: Inner) -> None:
 
 @pytest.mark.parametrize("pattern", ["(", ".*"])
 def test_a_wrong_pattern_is_wrong_usage(inner: Inner, pattern: str) -> None:
-    inner.prepare(more=_NOISY)
+    inner.prepare(_USE_NOISY, more=_NOISY)
     (inner.pytester.path / "lab.yaml").write_text(f"image: wine\nkernel_prints: ['{pattern}']\n", encoding="utf-8")
     result = inner.run(_TESTS)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -194,7 +194,7 @@ def test_reads(reader):
 
 LOADER = """
     from lab.prints.record import NoteRecord
-    from simulated import SimulatedTransport, SimulatedDriver
+    from tests.simulated_guest import SimulatedTransport
     def refuse(self, verb, service, real=SimulatedTransport._sc):
         if verb != "start":
             return real(self, verb, service)

@@ -26,7 +26,8 @@ from lab.vm.cleanup import RunFolder
 from lab.vm.process import WaitingSupervisor
 from lab.vm.protocol import Machine
 from lab.vm.snapshot import Snapshot
-from tests.simulated import SimulatedDriver, SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport, manifest
+from tests.simulated import SimulatedSource, manifest
+from tests.simulated_guest import SimulatedDriver, SimulatedMachine, SimulatedPrints, SimulatedTransport
 from tests.snapshot.folders import fill
 
 PLAIN = ForkWish(1)

@@ -24,7 +24,8 @@ from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
 from lab.vm.snapshot import Snapshot, write_snapshot
 from lab.vm.spec import Clock, MemoryFile, VmSpec
-from tests.simulated import SimulatedMachine, SimulatedPrints, SimulatedSource, SimulatedTransport
+from tests.simulated import SimulatedSource
+from tests.simulated_guest import SimulatedMachine, SimulatedPrints, SimulatedTransport
 
 FEATURES = QemuFeatures(
     x_ignore_shared=True,

@@ -18,7 +18,8 @@ from lab.snapshot.resume import resume_guest
 from lab.vm.process import WaitingSupervisor
 from lab.vm.qmp import CommandRefused
 from lab.vm.snapshot import Snapshot
-from tests.simulated import SimulatedMachine, manifest
+from tests.simulated import manifest
+from tests.simulated_guest import SimulatedMachine
 from tests.snapshot.fakes import SYNC, World
 
 ANSWERS = b"OK\n"
