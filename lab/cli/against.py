@@ -19,6 +19,7 @@ from lab.cli.rundone import RunDone
 from lab.compare.baselines import Baseline, Baselines
 from lab.compare.compare import compare, with_changes
 from lab.compare.confirm import candidates, confirm
+from lab.compare.kept_drivers import with_clients_of
 from lab.compare.key import RunKey, key_of
 from lab.compare.model import Comparison
 from lab.compare.recorded import Recorded
@@ -34,6 +35,7 @@ from lab.report.model import RunReport, as_json
 from lab.report.outdir import COPIES
 from lab.report.places import address_of, from_folder
 from lab.report.runfiles import read_run
+from lab.report.summary import STEP_SUMMARY_BYTES
 
 COMPARISON_FILE = "comparison.json"
 #: Below the run's folder: what was run again.
@@ -111,8 +113,15 @@ class Against:
         written = write_text(done.folder, COMPARISON_FILE, as_json(result, indent=2) + "\n")
         console.print(f"{'compared':<8} {from_folder(written, Path.cwd())}", soft_wrap=True, markup=False, highlight=False)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            with Path(summary).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write("\n" + markdown(result))
+            _add_to_summary(Path(summary), "\n" + markdown(result))
+
+
+def _add_to_summary(file: Path, text: str) -> None:
+    """Add to GitHub's summary of a step, if there is room: GitHub drops one that is too long as a whole."""
+    there = file.stat().st_size if file.exists() else 0
+    if there + len(text.encode("utf-8", "backslashreplace")) <= STEP_SUMMARY_BYTES:
+        with file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
 
 
 def _why_not_again(baseline: Baseline, key: RunKey) -> str:
@@ -142,6 +151,7 @@ class _Again:
         self._round = 0
         self._drivers = {"new": done.folder / COPIES, "base": self._folder / "base-drivers"}
         against.baselines.restore(baseline, self._drivers["base"])
+        with_clients_of(self._drivers["base"], self._drivers["new"])
 
     def run(self, nodeids: Sequence[str], count: int) -> tuple[RunReport | None, RunReport | None]:
         """See :class:`lab.compare.confirm.Rerun`."""

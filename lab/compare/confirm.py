@@ -135,10 +135,12 @@ def _confirmation(outcome: Outcome | str, pairs: Pairs) -> Confirmation:
 def _changed(change: TestChange, found: Confirmation | None) -> TestChange:
     if found is None:
         return change
+    red: ChangeKind = "newly red" if change.change == "not judged" else change.change
     kinds: dict[str, ChangeKind] = {
-        "real": "newly red" if change.change == "not judged" else change.change,
+        "real": red,
         "flaky": "flaky",
-        "not of this change": "not of this change",
+        # A test that the change itself brings may well fail on the old driver; it must pass on the new one.
+        "not of this change": "not of this change" if change.base is not None else red,
         "no verdict": "not judged",
         "passed again": "judged again",
     }

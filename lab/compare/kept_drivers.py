@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lab.errors import ConfigError
 from lab.toolchain.files import replace_with, sha256_of
-from lab.toolchain.package import PACKAGES_FILE
+from lab.toolchain.package import PACKAGES_FILE, read_packages, write_packages
 
 #: Stands for the folder of the copies in a list of packages.
 _HERE = "<drivers>/"
@@ -97,6 +98,22 @@ def keep_drivers(copies: Path, store: FileStore) -> list[KeptFile]:
         sha256 = _keep_list(file, copies, store) if file.name == PACKAGES_FILE else store.keep(file)
         found.append(KeptFile(path=relative, sha256=sha256))
     return found
+
+
+def with_clients_of(base: Path, new: Path) -> None:
+    """Give the restored drivers of a baseline the clients of another run: they belong to its tests, as the suites do.
+
+    Args:
+        base: Folder of the drivers of the baseline; its lists of packages are changed.
+        new: Folder of the drivers of the run whose tests are run.
+    """
+    clients = {
+        package.name: package.clients for file in new.rglob(PACKAGES_FILE) for package in read_packages(file.parent) or ()
+    }
+    for file in base.rglob(PACKAGES_FILE):
+        packages = read_packages(file.parent) or ()
+        changed = (replace(one, clients={**one.clients, **clients.get(one.name, {})}) for one in packages)
+        write_packages(file.parent, tuple(changed))
 
 
 def restore_drivers(files: Sequence[KeptFile], store: FileStore, into: Path) -> None:

@@ -103,6 +103,18 @@ def test_strict_makes_a_flaky_test_red(project: Path, child: Callable[..., FakeC
     assert lab("run", "--out", "o", "--baseline", "main", "--strict").exit_code == 1
 
 
+@pytest.mark.parametrize(("there", "added"), [(10, True), (1 << 20, False)])
+def test_github_gets_the_comparison_if_there_is_room(
+    project: Path, child: Callable[..., FakeChild], monkeypatch: pytest.MonkeyPatch, there: int, added: bool
+) -> None:
+    child(ChildEnd(0), ["passed"])
+    summary = project / "summary.md"
+    summary.write_text("x" * there, encoding="utf-8")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert lab("run", "--out", "o", "--baseline", "main").exit_code == 5
+    assert ("### 1 not run" in summary.read_text(encoding="utf-8")) is added
+
+
 def test_a_green_run_runs_nothing_again(
     project: Path, child: Callable[..., FakeChild], monkeypatch: pytest.MonkeyPatch
 ) -> None:

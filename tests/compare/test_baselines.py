@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lab.compare.baselines import Baselines
+from lab.compare.kept_drivers import with_clients_of
 from lab.compare.key import key_of
 from lab.errors import ConfigError
 from lab.report.runfiles import write_run
@@ -61,6 +62,17 @@ def test_a_run_is_kept_with_its_drivers_and_comes_back_elsewhere(tmp_path: Path)
     assert package.clients["reader"].read_bytes() == b"MZ reader"
     assert package.registry == tmp_path / "again" / "drivers" / "ring" / "ring.reg"
     assert package.origin == Path("/home/me/ring/build/ring.sys")
+
+
+def test_the_drivers_of_a_baseline_run_with_the_clients_of_the_new_tests(tmp_path: Path) -> None:
+    baselines = Baselines(tmp_path / "base")
+    baselines.restore(baselines.save("main", run_of(tmp_path / "old", image=b"MZ old"), now=NOW), tmp_path / "again")
+    new = run_of(tmp_path / "new", image=b"MZ new") / "drivers"
+    with_clients_of(tmp_path / "again", new)
+    packages = read_packages(tmp_path / "again")
+    assert packages is not None
+    assert packages[0].image.read_bytes() == b"MZ old"
+    assert packages[0].clients == {"reader": new / "clients" / "reader.exe"}
 
 
 def test_a_run_that_was_moved_is_kept_as_well(tmp_path: Path) -> None:

@@ -87,6 +87,18 @@ def test_a_failure_of_both_drivers_is_not_of_this_change() -> None:
     assert result.exit_code == 0
 
 
+def test_a_test_that_the_change_brings_must_pass_on_the_new_driver() -> None:
+    after = recorded([entry("t0", "product", signature="s")], drivers=OTHER_DRIVER)
+    result = compare(recorded([entry("other", "skipped")]), after)
+    changes = confirm(result.changes, Host({"t0": always("product")}, {"t0": always("product")}), lambda _line: None)
+    confirmed_result = with_changes(result, changes, strict=False)
+    change = only(confirmed_result)
+    assert change.change == "newly red"
+    assert change.confirmation is not None
+    assert change.confirmation.outcome == "not of this change"
+    assert confirmed_result.exit_code == 1
+
+
 def test_a_test_that_fails_now_and_then_is_flaky() -> None:
     unsteady: Course = lambda number: "product" if number % 5 == 0 else "passed"  # noqa: E731
     host = Host({"t0": unsteady}, {"t0": lambda number: "product" if number % 5 == 3 else "passed"})
