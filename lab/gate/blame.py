@@ -182,6 +182,8 @@ def _is_a(value: object, kind: type) -> bool:
 
 def _function_of(code: types.CodeType) -> types.FunctionType | None:
     """The function of a frame's code; also a local function, which has no importable name."""
+    # No one refers to what is frozen: not in a forked pytest, which freezes all that `lab run` had imported.
+    gc.unfreeze()
     return next((found for found in gc.get_referrers(code) if isinstance(found, types.FunctionType)), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -307,3 +308,11 @@ def test_an_assertion_raised_from_a_missing_answer_accuses_no_driver() -> None:
             raise AssertionError("the client said nothing") from error
 
     assert verdict(caught(act)) == "infra"
+
+
+def test_a_wrong_argument_is_found_among_frozen_objects() -> None:
+    gc.freeze()
+    try:
+        assert blame(caught(wrong_type)) == "test"
+    finally:
+        gc.unfreeze()
