@@ -16,7 +16,8 @@ from lab.crash.faults import FaultWords, title
 from lab.crash.signs import CrashSign
 from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, LabError, ServiceError, TransportError
 from lab.gate.known_issues import match_known
-from lab.gate.verdict import Decision, Facts, PhaseFact, decide, leaves
+from lab.gate.reasons import leaves
+from lab.gate.verdict import Decision, Facts, PhaseFact, decide
 from lab.guest.lacks import PRIVILEGED, module_of
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, Record
 from lab.prints.window import Window

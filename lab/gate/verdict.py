@@ -48,7 +48,7 @@ not asked, a hang looks the same as a starved host or a dead network: ``infra``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -65,8 +65,9 @@ from lab.errors import (
     ServiceError,
     SuiteError,
 )
-from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver, place
+from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver
 from lab.gate.known_issues import matches_signature
+from lab.gate.reasons import leaves, one_line, say_error
 from lab.gate.signature import error_signature, fault_signature, text_signature
 from lab.gate.starvation import excused_from, starved_words
 from lab.guest.lacks import in_words
@@ -78,8 +79,6 @@ Verdict = Literal["passed", "product", "crash", "test", "infra", "known", "skipp
 
 #: Red first: the order in which reports list tests, and in which verdicts take precedence.
 SEVERITY: tuple[Verdict, ...] = ("crash", "product", "test", "infra", "known", "skipped", "passed")
-
-_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,51 +342,8 @@ def _say(phase: PhaseFact | None) -> str:
         return ""
     if phase.error is None:
         return phase.text or f"{phase.when} failed"
-    return _say_error(phase.error, phase.text)
-
-
-def _say_error(error: BaseException, otherwise: str = "") -> str:
-    if isinstance(error, BaseExceptionGroup):
-        inner = list(dict.fromkeys(_say_error(leaf) for leaf in leaves(error)))
-        return f"{error.message}: {'; '.join(inner)}"
-    text = error.message if isinstance(error, LabError) else str(error).strip()
-    name = type(error).__name__
-    at = place(error)
-    behind = f" ({at})" if at else ""
-    if isinstance(error, ConfigError):
-        return text + behind
-    if isinstance(error, LabError):
-        return text
-    if isinstance(error, AssertionError) or name == "Failed":
-        return text or otherwise or f"assertion failed{behind}"
-    said = f"{name}: {text}" if text else name
-    whose = blame(error)
-    if whose == "lab":
-        return f"the lab itself failed: {said}; please report it with its traceback"
-    return f"{said}{behind}" if whose == "test" else f"the host has no space left: {said}{behind}"
+    return say_error(phase.error, phase.text)
 
 
 def _is(phase: PhaseFact, kind: type[BaseException]) -> bool:
     return any(isinstance(error, kind) for error in leaves(phase.error))
-
-
-def leaves(error: BaseException | None) -> Iterator[BaseException]:
-    """The exceptions to judge: those inside of a group, and a crash that another exception was raised from."""
-    if error is None:
-        return
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves(inner)
-        return
-    yield error
-    cause = error.__cause__
-    while cause is not None:
-        if isinstance(cause, GuestCrashed):
-            yield cause
-        cause = cause.__cause__
-
-
-def one_line(text: str) -> str:
-    """Make one line of at most 300 characters: line ends become blanks, the rest is cut with an ellipsis."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from lab.gate.outside import collection_verdict, internal_error_of
-from lab.gate.verdict import one_line
+from lab.gate.reasons import one_line
 from lab.report.sessionfile import CollectionError, SessionFacts
 
 NoGuestBy = Literal["", "usage", "infra"]

@@ -11,7 +11,7 @@ import pytest
 
 from lab.errors import EvidenceLost, GuestCrashed, GuestHung, TransportError
 from lab.gate.findings import is_refused_load, may_be_the_provoked_end, window_error
-from lab.gate.verdict import leaves
+from lab.gate.reasons import leaves
 from lab.guest.lacks import in_words
 from lab.host.passed import passed_over
 from lab.lease.lease import Lease, Rank

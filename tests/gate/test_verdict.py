@@ -24,7 +24,8 @@ from lab.errors import (
     SuiteError,
     TransportError,
 )
-from lab.gate.verdict import Decision, Facts, PhaseFact, Verdict, decide, one_line
+from lab.gate.reasons import one_line
+from lab.gate.verdict import Decision, Facts, PhaseFact, Verdict, decide
 from lab.prints.record import FaultRecord, GapRecord
 
 When = Literal["setup", "call", "teardown"]
