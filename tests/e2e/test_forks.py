@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -11,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -35,6 +37,7 @@ from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import TemplateWish
 from lab.toolchain.select import resolve_drivers
 from lab.vm.machine import VirtualMachine
+from lab.vm.spec import Clock
 from tests.e2e.running import FinishedRun, StartedRun, is_qemu, poll
 
 pytestmark = pytest.mark.e2e
@@ -85,8 +88,8 @@ def make(payload: Payload) -> Iterator[Callable[..., Forks]]:
         forks.close()
 
 
-def fork_of(forks: Forks, name: str) -> LiveGuest:
-    guest = forks.fork(name, SYNC)
+def fork_of(forks: Forks, name: str, wish: ForkWish = SYNC) -> LiveGuest:
+    guest = forks.fork(name, wish)
     assert guest is not None, forks.figures.notes
     return guest
 
@@ -178,9 +181,12 @@ def test_a_fork_has_the_hosts_time_and_random_numbers_of_its_own(make: Callable[
     assert len(drawn) == 2
 
 
-def test_many_forks_in_a_row_two_at_a_time(make: Callable[[], Forks], payload: Payload) -> None:
+@pytest.mark.parametrize("clock", ["virtual", "real"])
+def test_many_forks_in_a_row_two_at_a_time(make: Callable[[], Forks], payload: Payload, clock: Clock) -> None:
+    wish = replace(SYNC, clock=clock)
     first = make()
-    fork_of(first, "warm-up").close()
+    with contextlib.closing(fork_of(first, "warm-up", wish)) as guest:
+        assert guest.clock == clock
     me = psutil.Process()
     before = (me.num_fds(), sum(path.stat().st_size for path in templates_dir().rglob("*") if path.is_file()))
     memory = me.memory_info().rss
@@ -189,8 +195,8 @@ def test_many_forks_in_a_row_two_at_a_time(make: Callable[[], Forks], payload: P
     def row(forks: Forks, name: str) -> None:
         for number in range(FORKS // 2):
             try:
-                forks.prepare(f"{name}-{number}", SYNC)
-                guest = fork_of(forks, f"{name}-{number}")
+                forks.prepare(f"{name}-{number}", wish)
+                guest = fork_of(forks, f"{name}-{number}", wish)
                 try:
                     texts = [read.text for read in reader_of(guest, payload).read(length=20)]
                 finally:
@@ -213,7 +219,7 @@ def test_many_forks_in_a_row_two_at_a_time(make: Callable[[], Forks], payload: P
     grown = (me.memory_info().rss - memory) >> 20
     assert grown < 64, f"the process grew by {grown} MiB"
     assert not [p for p in me.children(recursive=True) if is_qemu(p)]
-    sys.stderr.write(f"{FORKS} forks: open files {before[0]} -> {after[0]}, grown by {grown} MiB\n")
+    sys.stderr.write(f"{FORKS} forks, {clock} clock: open files {before[0]} -> {after[0]}, grown by {grown} MiB\n")
 
 
 def test_killing_worker_qemu_or_template_maker_leaves_nothing_and_the_next_run_succeeds(
