@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # labgrid, which `lab bench` compares the lab with, in a Python environment of its own: .venv-peer. Needs ci/setup.sh before.
-# labgrid brings a pytest plugin, which must not get into the lab's environment. Re-runnable; nothing else uses it.
+# labgrid has a pytest plugin, which must not be in the lab's environment. The script may run again; nothing else uses its environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,7 +11,7 @@ command -v ssh >/dev/null || stop "labgrid runs ssh, which is not there: apt-get
 python=${PYTHON:-python3}
 key=$( { "$python" --version; command -v "$python"; pwd -P; cat ci/requirements-peer.lock; } | sha256sum | cut -d' ' -f1)
 if [ "$(cat .venv-peer/lab-key 2>/dev/null || true)" != "$key" ]; then
-    # Only one that this script has made is cleared, as in ci/setup.sh.
+    # Only a folder that this script has made is cleared, as in ci/setup.sh.
     { [ ! -e .venv-peer ] && [ ! -L .venv-peer ]; } || [ -f .venv-peer/lab-key ] ||
         stop ".venv-peer is there and was not made by this script, so it is left as it is: move it away, then run this again"
     printf '== making .venv-peer from ci/requirements-peer.lock\n' >&2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that a run needs on this machine: packages, virtual environment, drivers, guest image.
-# Re-runnable; what is already there costs a second. `--tests` adds what the lab's own tests need.
+# Installs everything that a run needs on this host: packages, virtual environment, drivers, guest image.
+# The script may run again, which takes a second. `--tests` adds what the lab's own tests need.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -44,8 +44,8 @@ python=${PYTHON:-python3}
     stop "needs Python 3.11 or later; '$python' is $("$python" --version 2>&1 || echo missing). Name another one: PYTHON=python3.12 bash ci/run.sh"
 key=$( { "$python" --version; command -v "$python"; pwd -P; cat ci/requirements.lock pyproject.toml; } | sha256sum | cut -d' ' -f1)
 if [ "$(cat .venv/lab-key 2>/dev/null || true)" != "$key" ]; then
-    # Only one that this script has made is cleared; lab-key says so. It is written before pip runs, so that a set-up that was
-    # interrupted goes on the next time.
+    # Only a folder that this script has made is cleared, as its lab-key shows. That is written before pip runs, so that an
+    # interrupted set-up continues the next time.
     { [ ! -e .venv ] && [ ! -L .venv ]; } || [ -f .venv/lab-key ] ||
         stop ".venv is there and was not made by this script, so it is left as it is: move it away, then run this again"
     say "making .venv from ci/requirements.lock"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set-up, then every test: checks, the lab's own tests (with end-to-end ones in a real guest), and the suites.
-# Goes on after a failed part, so that one run shows all that is red; exits with the first failure's code.
+# Continues after a failed part, so that one run shows all failures; exits with the first failure's code.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +18,7 @@ part() {
 }
 
 # Where the environment forbids Python to write bytecode, as images of containers often do, each of the many processes that the
-# tests start would compile the lab and rewrite pytest's plugins anew. What is written already is read all the same.
+# tests start would compile the lab and rewrite pytest's plugins anew. Existing bytecode is still read.
 bytecode() {
     local said
     env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q lab tests || return
