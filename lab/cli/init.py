@@ -133,7 +133,7 @@ def _to_add(sight: Sight, new: tuple[NewFile, ...]) -> list[str]:
 
 
 def _ignored(root: Path) -> bool:
-    """Whether the repository's ignore list contains the results; true without such a list."""
+    """Whether results need no entry in the ignore list: it has one already, or the folder is not a Git repository."""
     try:
         lines = (root / ".gitignore").read_text(encoding="utf-8", errors="replace").split()
     except OSError:

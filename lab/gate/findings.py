@@ -202,7 +202,7 @@ class Findings:
         return [fault for fault in self.all_faults if fault.code != self.expected_fault]
 
     def _is_the_drivers(self, fault: FaultRecord) -> bool:
-        """Whether a missing function does not count as the guest's: it belongs to the run's drivers, or no driver called it."""
+        """Whether a fault's lack is not the guest's: it concerns a driver of the run, or an address outside of its drivers."""
         if fault.lacks == PRIVILEGED:
             return not all(self.privileged_at(address) for address in fault.parameters)
         return module_of(fault.lacks) in self.own_modules

@@ -43,7 +43,7 @@ def find(out: Path, name: str) -> Path:
 
 
 def put_aside(out: Path) -> None:
-    """A new run begins: remove files that an earlier run of the same folder has left in other folders."""
+    """A new run begins: rename the other folders in which an earlier run of the same folder has left files."""
     for folder in all_folders(out)[1:]:
         number = 1
         while (aside := folder.with_name(f"{folder.name}.{number}")).exists():

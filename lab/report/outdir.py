@@ -86,7 +86,7 @@ def timed_folders(base: Path) -> list[Path]:
 
 
 def drop_empty(folder: Path, *, made: bool = True) -> None:
-    """Remove the folder of a run that did not start, if it contains at most pytest's empty list of tests.
+    """Remove the folder of a run that did not start, if it has at most the run's copies and pytest's empty list of tests.
 
     Args:
         folder: The folder.

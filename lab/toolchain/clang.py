@@ -55,7 +55,7 @@ def look_for_clang() -> tuple[Clang | None, str]:
     """The Clang to use: ``clang`` where that is usable, else the newest usable one of ``clang-19`` and the like.
 
     Returns:
-        It, and an empty list; or None, and the Clangs that were found and refused.
+        It, and an empty text; or None, and the reason.
     """
     found: list[str] = []
     for program in _candidates():
