@@ -16,7 +16,8 @@ WORDS = {
     "seat": r"seats?",
     "settled": r"settled?(?!=)|settles",
     "thaw": r"thaw\w*",
-    "freeze": r"(?<!lab )(?:freez\w+|frozen|froze)(?!\.json)",
+    # `gc.freeze` makes frozen objects.
+    "freeze": r"(?<!lab )(?:freez\w+|frozen(?! objects?\b)|froze)(?!\.json)",
     "tap": r"(?<!lab )(?<!source: )(?<!`)taps?(?! decode|:)",
     "credited": r"credited",
     "machine": r"(?<!virtual )(?<!state )(?<!`)machines?(?!:|\.[\w{]|`| type| code| instruction| 0x)",

@@ -182,7 +182,7 @@ def _is_a(value: object, kind: type) -> bool:
 
 def _function_of(code: types.CodeType) -> types.FunctionType | None:
     """The function of a frame's code; also a local function, which has no importable name."""
-    # No one refers to what is frozen: not in a forked pytest, which freezes all that `lab run` had imported.
+    # gc.get_referrers passes over frozen objects: in a forked pytest, all that `lab run` had imported (`gc.freeze`).
     gc.unfreeze()
     return next((found for found in gc.get_referrers(code) if isinstance(found, types.FunctionType)), None)
 
