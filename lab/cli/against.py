@@ -38,6 +38,8 @@ from lab.report.runfiles import read_run
 from lab.report.summary import STEP_SUMMARY_BYTES
 
 COMPARISON_FILE = "comparison.json"
+#: The same for a comment of a pull request.
+COMMENT_FILE = "comparison.md"
 #: Below the run's folder: what was run again.
 AGAIN = "again"
 #: A signal ended the run: 128 and its number.
@@ -111,6 +113,7 @@ class Against:
         console.print()
         print_comparison(result, console)
         written = write_text(done.folder, COMPARISON_FILE, as_json(result, indent=2) + "\n")
+        write_text(done.folder, COMMENT_FILE, markdown(result))
         console.print(f"{'compared':<8} {from_folder(written, Path.cwd())}", soft_wrap=True, markup=False, highlight=False)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             _add_to_summary(Path(summary), "\n" + markdown(result))

@@ -91,6 +91,8 @@ def test_a_new_red_test_is_run_again_on_both_drivers(
     found = Comparison.model_validate_json((project / "o" / "comparison.json").read_text(encoding="utf-8"))
     assert [(one.nodeid, one.change) for one in found.changes] == [("suites/test_it.py::t1", change)]
     assert f"exit code {code}" in result.stdout
+    comment = (project / "o" / "comparison.md").read_text(encoding="utf-8")
+    assert f"| {change} | suites/test\\_it.py::t1 |" in comment
     words = fake.commands[0]
     assert [word for word in words if "::" in word] == ["suites/test_it.py::t1"]
     assert {"--lab-repeat=8", "--lab-prepared", "--maxfail=0"} <= set(words)
