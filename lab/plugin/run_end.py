@@ -91,6 +91,10 @@ def summary_lines(finished: Finished) -> list[str]:
     lines.append(f"verdicts: {counts or 'none'}")
     for need, count in report.skipped_for.items():
         lines.append(f"skipped, because the guest lacks {need}: {count}")
+    if report.repeat > 1:
+        from lab.report.summary import rate_lines  # and with it a library that no other run needs here
+
+        lines += [f"repeated: {line}" for line in rate_lines(report)]
     lines += [f"not run: {sentence}" for sentence in unchecked(report)]
     lines += [f"note: {sentence}" for sentence in driver_notes(report)]
     lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")

@@ -64,6 +64,8 @@ def test_a_test_that_was_red_is_not_repeated_any_more(forked: Any) -> None:
     assert (unsteady.rate.runs, unsteady.rate.wanted, unsteady.repetition) == (2, 4, 2)
     assert forked.test("test_steady").rate.runs == 4
     result.assert_outcomes(passed=9, failed=1)
+    result.stdout.fnmatch_lines(["repeated: *::test_unsteady[[]a@2]: passed 1 of 2 runs, 50% (95% interval: 1% to 99%)"])
+    result.stdout.fnmatch_lines(["repeated: 2 tests passed all 4 runs: a pass rate of at least 40% (95%)"])
 
 
 def test_a_selection_by_id_names_all_runs_of_a_test(forked: Any) -> None:
