@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ hypothesis.settings.load_profile("lab")
 
 #: Inner pytest runs, for the plugin's tests; pytest allows this in the topmost conftest only.
 pytest_plugins = ["pytester"]
+
+# An inner run in this process ends with all modules forgotten that it was first to import. The plugin imports these late, and
+# what a test patches must be what its inner run uses.
+for _late in ("lab.plugin.meta", "lab.plugin.reader", "lab.plugin.run_end", "lab.plugin.run_guests", "lab.plugin.session"):
+    importlib.import_module(_late)
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,7 +5,6 @@ May import everything but lab.cli. pytest loads this module by its entry point; 
 
 from __future__ import annotations
 
-from lab.plugin.fixtures import drivers, guest, lab_client, lab_config, lab_driver, prints, reader
 from lab.plugin.hooks import (
     pytest_addhooks,
     pytest_addoption,
@@ -28,12 +27,6 @@ from lab.plugin.hooks import (
 )
 
 __all__ = [
-    "drivers",
-    "guest",
-    "lab_client",
-    "lab_config",
-    "lab_driver",
-    "prints",
     "pytest_addhooks",
     "pytest_addoption",
     "pytest_collection",
@@ -52,5 +45,4 @@ __all__ = [
     "pytest_unconfigure",
     "pytest_warning_recorded",
     "pytest_xdist_auto_num_workers",
-    "reader",
 ]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from _pytest.runner import call_and_report  # pytest-rerunfailures and others use this module in the same way
 
-from lab.plugin.session import LabSession
+if TYPE_CHECKING:
+    from lab.plugin.session import LabSession
 
 _LOG = logging.getLogger(__name__)
 

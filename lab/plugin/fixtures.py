@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from lab.errors import SuiteError
-from lab.guest.probe import PROBE_CLIENT
-from lab.guest.protocol import CommandResult
-from lab.live.guest import LiveGuest
-from lab.plugin.drivers import LoadedDriver, unload_users
 from lab.plugin.keys import SESSION, options_of
 from lab.plugin.options import LabConfig
-from lab.plugin.reader import DeviceReader
-from lab.plugin.session import LabSession
-from lab.prints.stream import PrintStream
+
+# What a fixture needs is imported when a test uses it; see lab.plugin.hooks.
+if TYPE_CHECKING:
+    from lab.guest.protocol import CommandResult
+    from lab.live.guest import LiveGuest
+    from lab.plugin.drivers import LoadedDriver
+    from lab.plugin.reader import DeviceReader
+    from lab.plugin.session import LabSession
+    from lab.prints.stream import PrintStream
 
 #: The fixtures that need a guest; a test that uses one of them is a lab test.
 GUEST_FIXTURES = frozenset({"guest", "drivers", "driver", "lab_driver", "reader", "client", "lab_client", "prints"})
@@ -56,6 +58,8 @@ def guest(request: pytest.FixtureRequest) -> LiveGuest:
 @pytest.fixture
 def drivers(request: pytest.FixtureRequest, guest: LiveGuest) -> Iterator[Mapping[str, LoadedDriver]]:
     """The drivers of the test's ``lab_driver`` marker by name, loaded; all drivers of the run without the marker."""
+    from lab.plugin.drivers import LoadedDriver, unload_users
+
     session = _session(request)
     run = session.running()
     lease = session.lease()
@@ -88,6 +92,9 @@ def lab_driver(request: pytest.FixtureRequest, drivers: Mapping[str, LoadedDrive
 @pytest.fixture
 def reader(request: pytest.FixtureRequest, guest: LiveGuest, lab_driver: LoadedDriver) -> DeviceReader:
     """Works on the driver's first link: reads, writes, device controls, flushes, and scripts of them."""
+    from lab.guest.probe import PROBE_CLIENT
+    from lab.plugin.reader import DeviceReader
+
     if not lab_driver.package.links:
         raise SuiteError(f"driver {lab_driver.name} has no link to open", hint="add `links:` to its driver.yaml")
     payload = _session(request).source.payload

@@ -15,19 +15,15 @@ import pytest
 import lab
 from lab.errors import ConfigError, LabError, NoDriver
 from lab.gate.exitcode import NOTHING, OK
-from lab.lease.protocol import GuestSource
-from lab.plugin import hookspec, markers, options, repeat
+from lab.plugin import fixtures, hookspec, markers, options, repeat
 from lab.plugin.again import Again
 from lab.plugin.choose_out import choose_out, fresh_out, link_latest
 from lab.plugin.finish import FinishAnyway
-from lab.plugin.isolation import scope_of
 from lab.plugin.keys import OUT, SESSION, options_of
-from lab.plugin.meta import describe_run
 from lab.plugin.names import register_short_names, uses_guest
 from lab.plugin.only import leave_out_others
 from lab.plugin.open_log import close_run_log, mask_credentials, open_run_log
 from lab.plugin.recorder import Recorder, mark_collection
-from lab.plugin.session import LabSession
 from lab.plugin.terminal import Terminal, say
 from lab.plugin.texts import SafeSender, clean_report, cleaned, showable
 from lab.plugin.xdist_hooks import (
@@ -42,16 +38,16 @@ from lab.plugin.xdist_hooks import (
     worker_count,
     worker_name,
 )
-from lab.report.sessionfile import write_session
-from lab.report.worker_files import WORKERS_DIR
 
 if TYPE_CHECKING:
+    from lab.lease.protocol import GuestSource
     from lab.plugin.run_end import Finished
 
 # Modules with many imports (transports, templates, compilers) are imported when a lab test was found: every
 # pytest session of this environment loads this plugin, and most have none.
 _FINISHED: pytest.StashKey[Finished] = pytest.StashKey()
 _TERMINAL = "lab-terminal"
+_FIXTURES = "lab-fixtures"
 _RECORDER = pytest.StashKey[Recorder]()
 
 
@@ -61,11 +57,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register the plugin's own hooks."""
+    """Register the plugin's own hooks, and its fixtures."""
     pluginmanager.add_hookspecs(hookspec)
     # The first hook that is called, and before pytest's capture.
     if not pluginmanager.hasplugin(_TERMINAL):
         pluginmanager.register(Terminal(), _TERMINAL)
+    # As a plugin of their own: an import of lab.plugin.drivers makes the module the attribute `drivers` of lab.plugin.
+    if not pluginmanager.hasplugin(_FIXTURES):
+        pluginmanager.register(fixtures, _FIXTURES)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -115,7 +114,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: wishes[item.nodeid].cpus or 0)
     if config.getoption("collectonly", False):
         return
+    from lab.plugin.isolation import scope_of
+    from lab.plugin.meta import describe_run
     from lab.plugin.run_guests import NoSource, chosen_drivers, make_source
+    from lab.plugin.session import LabSession
+    from lab.report.worker_files import WORKERS_DIR
 
     chosen = options_of(config)
     if OUT not in config.stash:
@@ -172,8 +175,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Record for a suite that cannot be collected whether the host is the cause; its message may contain any bytes."""
     report = yield
-    mark_collection(report)
     if report.failed:
+        mark_collection(report)
         clean_report(collector.config, report)
     return report
 
@@ -268,10 +271,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     out = config.stash.get(OUT, None) or fresh_out(config)
     if out is None or not out.is_dir():
         return
+    from lab.plugin.run_end import attach_to_junit, finish_run
+    from lab.report.sessionfile import write_session
+
     stopped = session.shouldfail or session.shouldstop
     write_session(out, recorder.facts(int(session.exitstatus), stopped if isinstance(stopped, str) else ""))
-    from lab.plugin.run_end import attach_to_junit, finish_run
-
     chosen = options_of(config)
     finished = finish_run(out, drivers_in_lab_file=chosen.sources.get("drivers") == "lab file", page=not chosen.prepared)
     if finished is not None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.plugin.options import LabConfig, read_options
-from lab.plugin.session import LabSession
+
+if TYPE_CHECKING:
+    from lab.plugin.session import LabSession
 
 OPTIONS = pytest.StashKey[LabConfig]()
-SESSION = pytest.StashKey[LabSession]()
+SESSION: pytest.StashKey[LabSession] = pytest.StashKey()
 #: Folder of the run: chosen once, by the controller under xdist.
 OUT = pytest.StashKey[Path]()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.plugin.drivers import LoadedDriver
 from lab.plugin.fixtures import GUEST_FIXTURES, Client
+
+if TYPE_CHECKING:
+    from lab.plugin.drivers import LoadedDriver
 
 
 class _ShortDriver:

@@ -9,7 +9,6 @@ import pytest
 
 from lab.errors import ImageError
 from lab.host.passed import passed_over
-from lab.image.folder import read_credentials
 from lab.plugin.keys import options_of
 from lab.report.runlog import RunLog, for_others
 
@@ -41,6 +40,8 @@ def mask_credentials(config: pytest.Config, source: object) -> None:
     """Keep the credentials of a source's guests out of the log, if it has any."""
     image_dir = getattr(source, "image_dir", None)
     if _RUN_LOG in config.stash and isinstance(image_dir, Path):
+        from lab.image.folder import read_credentials
+
         with passed_over(_LOG, "the image's credentials", ImageError):
             config.stash[_RUN_LOG].mask(*read_credentials(image_dir).secrets)
 

@@ -74,9 +74,7 @@ def tell_controller(config: pytest.Config, recorder: Recorder) -> None:
     """At a worker's end: send the controller the facts that only the worker knows."""
     output: dict[str, Any] | None = getattr(config, "workeroutput", None)
     if output is not None:
-        facts = recorder.facts(0)
-        output[_DESELECTED] = facts.deselected
-        output[_NO_GUEST] = (facts.no_guest, facts.no_guest_by)
+        output[_DESELECTED], output[_NO_GUEST] = recorder.of_worker
 
 
 def refuse_in_worker(config: pytest.Config, message: str) -> NoReturn:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import lab.plugin
 from lab.guest.capability import capabilities
 from lab.guest.ioctl import ctl_code
 from lab.guest.probe import ProbeResult, ProbeScript, Transfer
@@ -207,7 +206,7 @@ def text_of(fixture: str) -> str:
 
 def fixture_functions() -> dict[str, Callable[..., object]]:
     """Every fixture of the plugin by name, the short names included."""
-    places = [vars(lab.plugin), *(vars(kind) for kind in (names._ShortDriver, names._ShortClient))]
+    places = [vars(fixtures), *(vars(kind) for kind in (names._ShortDriver, names._ShortClient))]
     found: dict[str, Callable[..., object]] = {}
     for name, value in (item for place in places for item in place.items()):
         if type(value).__name__ == "FixtureFunctionDefinition" or hasattr(value, "_pytestfixturefunction"):
