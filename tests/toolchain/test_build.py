@@ -39,7 +39,7 @@ _KERNEL32_NT52 = """
     GetFileAttributesW GetFullPathNameW GetLastError GetLogicalDrives GetModuleFileNameW GetModuleHandleW GetOverlappedResult
     GetProcAddress GetProcessHeap GetStdHandle GetTickCount HeapAlloc HeapFree InitializeCriticalSection
     LeaveCriticalSection LoadLibraryW MoveFileExW MultiByteToWideChar QueryPerformanceCounter
-    QueryPerformanceFrequency ReadFile ReleaseSemaphore SetErrorMode SetEvent SetHandleInformation Sleep
+    QueryPerformanceFrequency ReadFile ReleaseSemaphore ResetEvent SetErrorMode SetEvent SetHandleInformation Sleep
     WaitForMultipleObjects WaitForSingleObject WideCharToMultiByte WriteFile
 """
 _KERNEL_NT52 = """
