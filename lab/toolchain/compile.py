@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -204,13 +205,12 @@ class _Job:
             self.own[source] = [name for name in read if not Path(name).is_absolute()]
             refuse_utf16(folder, self.own[source])
             found |= dict.fromkeys(read)
-        self.warnings.clear()  # the compiler prints them again
         return [name for name in found if not name.startswith(f"{self.work}/")]
 
     def _preprocessed(self, source: str, rules: Sequence[str]) -> bool:
         """False when a header was missing, and has been written under the name that the source uses."""
         try:
-            self._tool([*self._command(source), *rules], self.component.folder)
+            self._tool([*self._command(source), *rules], self.component.folder)  # the compiler prints its warnings again
         except HostToolError as error:
             if not self._spelling().mend(error.output):
                 refuse_utf16(self.component.folder, files_in(error.output))
@@ -244,24 +244,13 @@ class _Job:
             target: The file to write.
         """
         component, compiler, work = self.component, self.compiler, self.work
-        objects: list[str] = []
-        read: list[str] = []
-        for number, source in enumerate(component.manifest.sources):
-            objects.append(f"{number}.o")
-            rule = work / f"{number}.d"
-            words = [*self._how(source, rule), "-c", source, "-o", str(work / objects[-1])]
-            self._run([*self._command(source), *words], component.folder)
-            # The assembler's own input, which the compiler wrote, is gone by now.
-            read += [name for name in _names_in(rule) if (component.folder / name).is_file()]
-            if self._clang(source):
-                self._without_link_words(objects[-1])
-            self._refuse_constructors(source, objects[-1])
+        objects, read = self._objects()
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         self._own(["anchor.c", "-o", "anchor.o"])
         link, rest = link_flags(component, compiler.arch), [*objects, "anchor.o", *libraries(component), *self._support()]
         linker = compiler.cxx if links_by_cxx(component) else compiler.program
         # A plain name as the target: it stands in front of the rule's colon.
-        self._run([linker, *link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work)
+        self.warnings.extend(self._run([linker, *link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work))
         shutil.move(work / "image.bin", target)
         if component.manifest.kind == "driver":
             # The linker hashes the symbols, too: without this, an image and its symbols would have different ids.
@@ -277,6 +266,28 @@ class _Job:
             unstripped = [option for word in link for option in same_id.get(word, [word])]
             run([linker, *unstripped, *rest, "-o", target.absolute().with_suffix(".dbg")], _TOOL_TIMEOUT_S, cwd=work)
         return [*read, *(name for name in _names_in(work / "rule.d") if Path(name).is_absolute())]
+
+    def _objects(self) -> tuple[list[str], list[str]]:
+        """Compile the sources, as many at once as there are processors; returns the objects, and what the assembler read."""
+        folder, sources, work = self.component.folder, self.component.manifest.sources, self.work
+        objects, rules = ([f"{number}.{kind}" for number in range(len(sources))] for kind in ("o", "d"))
+        # Sources may have headers in common, of which copies in another encoding are made: one after the other.
+        commands = [
+            [*self._command(source), *self._how(source, work / rule), "-c", source, "-o", str(work / made)]
+            for source, made, rule in zip(sources, objects, rules, strict=True)
+        ]
+        # Warnings, and the error of the first wrong source, are those of one compilation after the other.
+        with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+            for warnings in pool.map(lambda command: self._run(command, folder), commands):
+                self.warnings.extend(warnings)
+        read: list[str] = []
+        for source, made, rule in zip(sources, objects, rules, strict=True):
+            # The assembler's own input, which the compiler wrote, is gone by now.
+            read += [name for name in _names_in(work / rule) if (folder / name).is_file()]
+            if self._clang(source):
+                self._without_link_words(made)
+            self._refuse_constructors(source, made)
+        return objects, read
 
     def _how(self, source: str, rule: Path) -> list[str]:
         """Options for encodings, and for the list of files that the assembler reads.
@@ -331,17 +342,17 @@ class _Job:
                 hint="make the constructor constexpr, or use a pointer, and create the object in DriverEntry",
             )
 
-    def _run(self, argv: Sequence[str], cwd: Path) -> None:
-        """Run the compiler over what the user wrote."""
+    def _run(self, argv: Sequence[str], cwd: Path) -> list[str]:
+        """Run the compiler over what the user wrote; returns its warnings."""
         try:
-            self._tool(argv, cwd)
+            return self._tool(argv, cwd)
         except HostToolError as error:
             raise self._explained(error) from None
 
-    def _tool(self, argv: Sequence[str], cwd: Path) -> None:
+    def _tool(self, argv: Sequence[str], cwd: Path) -> list[str]:
         # Its output in English, whatever the user's language: it is parsed.
         environ = {**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
-        self.warnings.extend(warnings_in(run(argv, _TOOL_TIMEOUT_S, cwd=cwd, env=environ).stderr))
+        return warnings_in(run(argv, _TOOL_TIMEOUT_S, cwd=cwd, env=environ).stderr)
 
     def _explained(self, error: HostToolError) -> LabError:
         component = self.component

@@ -40,6 +40,25 @@ def test_a_mistake_in_the_source_is_the_users_and_leaves_nothing(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
+def test_sources_that_are_compiled_at_once_are_reported_in_their_order(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    """The first source takes the compiler longest."""
+    names = ("first.c", "second.c", "third.c")
+    folder = driver_folder(sources=f"[tiny.c, {', '.join(names)}]")
+    for name in names:
+        (folder / name).write_text("static int unused;\n", encoding="utf-8")
+    source = TINY_DRIVER + "static int unused;\n"
+    (folder / "tiny.c").write_text(source, encoding="utf-8")
+    said: list[str] = []
+    build_components([tiny(folder)], "x64", tmp_path / "out", None, warn=said.append)
+    assert [line.split(":")[1].strip() for line in said] == ["tiny.c", *names]
+
+    (folder / "second.c").write_text("int second = NO_SUCH_NAME;\n", encoding="utf-8")
+    (folder / "tiny.c").write_text(source.replace("STATUS_SUCCESS", "STATUS_SUCESS"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="does not compile") as caught:
+        build_components([tiny(folder)], "x64", tmp_path / "out", None)
+    assert caught.value.file == str(folder / "tiny.c")
+
+
 @pytest.mark.parametrize(
     ("source", "said", "hint"),
     [
