@@ -33,8 +33,8 @@ class ChangedPrints:
 
     @property
     def timer(self) -> GuestTimer | None:
-        """None: the guest's own source has it, where there is one."""
-        return None
+        """That of the source."""
+        return self._source.timer
 
     @property
     def breaker(self) -> None:

@@ -34,8 +34,8 @@ class FromNow:
 
     @property
     def timer(self) -> GuestTimer | None:
-        """None: the guest's own source has it, where there is one."""
-        return None
+        """That of the source: a guest that has run for a while may have a virtual clock, too."""
+        return self._source.timer
 
     @property
     def breaker(self) -> None:
