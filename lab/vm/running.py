@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from lab.errors import GuestExited, TransportError
 from lab.host.passed import passed_over
+from lab.vm.qmp import CommandRefused
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,20 +41,27 @@ class RunGate:
     def running(self) -> Iterator[None]:
         """The guest runs inside of the ``with``.
 
-        A VM that cannot run any more raises nothing here: the wait inside notices that, and raises its own error.
+        A VM that has ended, or that QEMU does not let run, raises nothing here: the wait inside notices that, and raises its
+        own error.
+
+        Raises:
+            TransportError: The monitor did not answer. The guest may be stopped, and its silence would accuse the driver.
         """
-        with self._lock:
-            self._waiting += 1
-            if self._waiting == 1:
-                self._try(self._cont, "letting it run")
+        self._enter()
         try:
             yield
         finally:
             with self._lock:
                 self._waiting -= 1
                 if self._waiting == 0:
-                    self._try(self._stop, "stopping it")
+                    what = f"{self._name}: stopping it"
+                    with passed_over(_LOG, what, GuestExited, level=logging.DEBUG), passed_over(_LOG, what, TransportError):
+                        self._stop()
 
-    def _try(self, step: Callable[[], None], what: str) -> None:
-        with passed_over(_LOG, f"{self._name}: {what}", GuestExited, TransportError, level=logging.DEBUG):
-            step()
+    def _enter(self) -> None:
+        with self._lock:
+            if self._waiting == 0:
+                with passed_over(_LOG, f"{self._name}: letting it run", GuestExited, CommandRefused, level=logging.DEBUG):
+                    self._cont()
+            # Last: an interruption while the monitor is asked must not leave one that waits and never leaves.
+            self._waiting += 1

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lab.errors import GuestExited
+from lab.errors import GuestExited, TransportError
 from lab.vm.argv import build_argv
 from lab.vm.machine import VirtualMachine
+from lab.vm.qmp import CommandRefused
 from lab.vm.running import RunGate
 from lab.vm.spec import VmSpec
 
@@ -104,3 +105,37 @@ def test_a_real_clock_never_stops(tmp_path: Path, make_rom: Callable[..., Path])
         with machine.running():
             pass
         assert machine.status == "running"
+
+
+def test_an_interruption_while_it_is_let_run_leaves_no_one_that_waits() -> None:
+    told: list[str] = []
+
+    def cont() -> None:
+        told.append("cont")
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    gate = RunGate("g", cont, lambda: told.append("stop"))
+    with pytest.raises(KeyboardInterrupt), gate.running():
+        raise AssertionError("entered")
+    with gate.running():  # as when its end is tidied up
+        assert told == ["cont", "cont"]
+    assert told == ["cont", "cont", "stop"]
+
+
+def test_an_unanswered_cont_is_an_error_of_the_transport() -> None:
+    def silent() -> None:
+        raise TransportError("QEMU's monitor did not answer cont within 10 s")
+
+    with pytest.raises(TransportError, match="did not answer cont"), RunGate("g", silent, silent).running():
+        raise AssertionError("a time-out in here would look like the driver's")
+
+
+def test_a_vm_that_qemu_does_not_let_run_is_found_by_what_waits() -> None:
+    def refused() -> None:
+        raise CommandRefused("cont", "GenericError", "Resetting the Virtual Machine is required")
+
+    done = False
+    with RunGate("g", refused, lambda: None).running():
+        done = True
+    assert done
