@@ -18,7 +18,7 @@ from lab.snapshot.template import Template
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 from lab.vm.processor_time import ProcessorReading
-from lab.vm.spec import Clock
+from lab.vm.spec import Clock, VmSpec
 from tests.simulated_guest import SimulatedDriver, SimulatedMachine, SimulatedPrints, SimulatedTransport
 
 LINK = r"\\.\SimSync"
@@ -139,6 +139,7 @@ class SimulatedSource:
         starved: The share of its time that each guest waits for a processor, in their order; unknown for those after.
         only_guest: Only the first guest can be started.
         prints_of: Makes the print source of a guest.
+        clock: Of its guests with one virtual CPU.
     """
 
     folder: Path
@@ -154,6 +155,7 @@ class SimulatedSource:
     starved: Sequence[float] = ()
     only_guest: bool = False
     prints_of: Callable[[SimulatedMachine], SimulatedPrints] = SimulatedPrints
+    clock: Clock = "real"
 
     def __post_init__(self) -> None:
         if self.forks is not None:
@@ -173,14 +175,10 @@ class SimulatedSource:
         )
         return Payload.of(replace(package, needs=self.needs.get(package.name, ())) for package in packages)
 
-    @property
-    def clock(self) -> Clock:
-        return "real"
-
     def boot(self, guest_id: str, *, smp: int | None = None, clock: Clock = "real") -> LiveGuest:
         if self.boot_errors:
             raise self.boot_errors.pop(0)
-        machine = SimulatedMachine()
+        machine = SimulatedMachine(spec=VmSpec(name="simulated", virtual_clock=0 if clock == "virtual" else None))
         prints = self.prints_of(machine)
         transport = SimulatedTransport(machine, prints, refuse_start=self.refuse_start, refuse_stop=self.refuse_stop)
         prints.say("a print of the boot")

@@ -59,6 +59,7 @@ class Findings:
         behind: The guest had faulted before the test began: where, for example ``the guest's boot``.
         processor: How long the guest waited for a processor until the failure, or until the end; None if unknown.
         clock: The guest's; ``real`` where there was none.
+        host_sleep: The first sleep of the suite's code on the host, in which a virtual clock stands still; else empty.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         fault_place: Where in its driver the first fault was, as far as that is known.
@@ -86,6 +87,7 @@ class Findings:
     behind: str | None = None
     processor: ProcessorTime | None = None
     clock: Clock = "real"
+    host_sleep: str = ""
     can_repeat: bool = False
     repeated: bool = False
     fault_place: str = ""
@@ -192,6 +194,7 @@ class Findings:
             known=match_known(known, self.nodeid, self.drivers, today=today),
             processor=self.processor,
             clock=self.clock,
+            host_sleep=self.host_sleep,
             can_repeat=self.can_repeat,
             repeated=self.repeated,
             accused=self.accused,

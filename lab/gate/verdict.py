@@ -32,6 +32,9 @@ The rules, in the order in which they are asked (the first that holds decides):
    rules judge the second run: it passes, or it is ``infra`` with the figures if its guest starved as well, or it is
    ``product``. If it is unknown how long the guest waited, nothing is excused; nor are intervals of a guest with a virtual
    clock, which no host can make late.
+
+   If all failures of the driver are assertions, and the suite's code slept on the host (``time.sleep``) while the guest had a
+   virtual clock: ``test``. The guest's time does not pass then, so the test may have looked too early.
 6. The test passed although it is marked ``xfail(strict=True)``: ``test``, because its mark is out of date.
 7. The test expected a fault and none occurred: ``product``.
 8. The test was expected to fail (``xfail``) and did: ``known``. That excuses only the driver, and errors that its answers cause
@@ -119,6 +122,7 @@ class Facts:
         known: The entries in force of the lab file that name this test (:func:`lab.gate.known_issues.match_known`).
         processor: How long the guest waited for a processor until the failure; None if unknown.
         clock: The guest's.
+        host_sleep: The first sleep of the suite's code on the host, in which a virtual clock stands still; else empty.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         accused: The driver that a fault is held against, if one is.
@@ -141,6 +145,7 @@ class Facts:
     known: Sequence[KnownIssue] = ()
     processor: ProcessorTime | None = None
     clock: Clock = "real"
+    host_sleep: str = ""
     can_repeat: bool = False
     repeated: bool = False
     accused: str | None = None
@@ -217,7 +222,8 @@ def _decide(facts: Facts) -> Decision:
         said = f": {_say(first)}" if first is not None else ""
         return Decision(verdict="infra", reason=one_line(f"the virtual machine ended during the test{said}"))
     if first is not None:
-        return _starved(failed, facts) or Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
+        excuse = _slept(failed, facts) or _starved(failed, facts)
+        return excuse or Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
     if facts.expected_fault is not None and not facts.faults:
         return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not happen")
     if facts.xfail_reason is not None:
@@ -309,14 +315,30 @@ def _class_verdict(error: BaseException, phase: PhaseFact, facts: Facts) -> Verd
     return "test" if blame(error) == "test" else "infra"
 
 
+def _slept(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
+    """The last part of rule 5: what the test waited for on the host could not happen in its guest."""
+    first = failed[0]
+    if not facts.host_sleep or _verdict_of(first, facts) != "product":
+        return None
+    if not all(judges_the_driver(error) for phase in failed for error in _accusers(phase, facts)):
+        return None
+    words = f"{facts.host_sleep} let no time pass in the guest, whose clock is virtual (use guest.sleep)"
+    return Decision(verdict="test", reason=one_line(f"{words}; the test then failed: {_explain(first, facts)}"))
+
+
+def _accusers(phase: PhaseFact, facts: Facts) -> list[BaseException]:
+    """The exceptions of a phase that are held against a driver."""
+    return [error for error in map(cause_of, leaves(phase.error)) if _class_verdict(error, phase, facts) == "product"]
+
+
 def _starved(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
-    """The last part of rule 5: the first failure is about time alone, and its guest was starved."""
+    """Rule 5, too: the first failure is about time alone, and its guest was starved."""
     first = failed[0]
     if facts.processor is None or _verdict_of(first, facts) != "product":
         return None
     shares: list[float] = []
     for phase in failed:
-        accusers = [e for e in map(cause_of, leaves(phase.error)) if _class_verdict(e, phase, facts) == "product"]
+        accusers = _accusers(phase, facts)
         for share in (excused_from(error, facts.clock) for error in accusers):
             if share is None:
                 return Decision(verdict="product", reason=one_line(_explain(phase, facts)))

@@ -191,17 +191,22 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Open the test's window before its first fixture."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Open the test's window before its first fixture, and watch for sleeps on the host."""
+    __tracebackhide__ = True
     session = item.config.stash.get(SESSION, None)
-    if session is not None:
-        session.begin(item.nodeid)
+    if session is None:
+        return (yield)
+    session.begin(item.nodeid)
+    with session.host_sleep.watched(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Tell a test that waits on the host for a guest whose time is its own."""
+    __tracebackhide__ = True
     session = item.config.stash.get(SESSION, None)
     if session is None or session.run is None:
         return (yield)

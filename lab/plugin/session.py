@@ -110,7 +110,7 @@ class LabSession:
         self.pool = GuestPool(starter, keep=config.keep)
         self._serving = Serving(self.pool, self.evidence)
         self.second_runs = SecondRuns(source, self.pool, debugged=debugged, say=say)
-        self.host_sleep = HostSleep(self._time_is_the_guests)
+        self.host_sleep = HostSleep(self._time_is_the_guests, lambda what: self.running().sleep_on_host(what))
 
     def collected(self, nodeids: Sequence[str]) -> None:
         """Record the tests of the run, and announce which forks it will request."""
@@ -173,6 +173,7 @@ class LabSession:
             first_run=self.second_runs.begin(),
         )
         run = self.run = TestRun(plan)
+        self.host_sleep.begin()
         lease = self.pool.current if plan.uses_guest else None
         self._writer.begin(origin(nodeid), started=plan.started, guest_id=lease.life.guest_id if lease else None)
         skip = self._requirements.check(wishes)

@@ -41,6 +41,7 @@ class TestRun:
         self._drivers: tuple[str, ...] = ()
         self._phases: list[PhaseEnd] = []
         self._load_refused = False
+        self._host_sleep = ""
         self._answers: bool | None = None
         self._sign: CrashSign | None = None
         self._hand_over = HandOver()
@@ -66,6 +67,10 @@ class TestRun:
     def refuse_load(self) -> None:
         """A driver's start ended with an error that a missing module has."""
         self._load_refused = True
+
+    def sleep_on_host(self, what: str) -> None:
+        """The test sleeps on the host while its guest has a virtual clock, for the first time."""
+        self._host_sleep = what
 
     def end_phase(self, end: PhaseEnd) -> None:
         """Setup, call or teardown has ended."""
@@ -205,6 +210,7 @@ class TestRun:
             behind=self._service.behind if self._service else None,
             processor=self.processor,
             clock=self.lease.life.clock if self.lease else "real",
+            host_sleep=self._host_sleep,
             can_repeat=self.plan.can_repeat,
             repeated=self.plan.first_run is not None,
             fault_place=self._gathered.where,

@@ -1,0 +1,52 @@
+"""A test that slept on the host, while its guest stood still, accuses no driver of what it did not see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.errors import CommandFailed, GuestCrashed, GuestHung, ServiceError
+from lab.gate.verdict import Facts, PhaseFact, Verdict, decide
+from lab.prints.matching import PrintsMissing
+
+SLEPT = "time.sleep(2) in test_timer.py:12"
+
+
+def facts(*errors: BaseException, **more: Any) -> Facts:
+    failed = [PhaseFact(when="call", outcome="failed", error=error) for error in errors]
+    values: dict[str, Any] = {"clock": "virtual", "host_sleep": SLEPT, "guest_answers": True}
+    return Facts(phases=failed, **(values | more))
+
+
+@pytest.mark.parametrize("error", [AssertionError("0 == 2"), PrintsMissing("0 of 1 came"), pytest.fail.Exception("no tick")])
+def test_an_assertion_after_a_sleep_on_the_host_says_nothing_about_the_driver(error: BaseException) -> None:
+    decision = decide(facts(error))
+    assert decision.verdict == "test"
+    assert decision.reason == (
+        f"{SLEPT} let no time pass in the guest, whose clock is virtual (use guest.sleep); the test then failed: {error}"
+    )
+    assert decide(facts(error, host_sleep="")).verdict == "product"
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (ServiceError("sc start x", 577), "product"),
+        (CommandFailed("client", 3), "product"),
+        (GuestHung("still runs"), "product"),
+        (GuestCrashed(0xD1), "crash"),
+        (KeyError("x"), "test"),
+    ],
+)
+def test_what_no_sleep_explains_stays_what_it_is(error: BaseException, verdict: Verdict) -> None:
+    assert decide(facts(error)) == decide(facts(error, host_sleep=""))
+    assert decide(facts(error)).verdict == verdict
+
+
+def test_one_failure_that_no_sleep_explains_is_enough() -> None:
+    assert decide(facts(AssertionError("0 == 2"), ServiceError("sc stop x", 1053))).verdict == "product"
+
+
+def test_a_known_issue_is_none_of_a_sleep() -> None:
+    assert decide(facts(AssertionError("0 == 2"), xfail_reason="issue 7")).verdict == "test"
