@@ -6,6 +6,7 @@ from lab.config.model import ClockChoice
 from lab.errors import ConfigError
 from lab.image.manifest import ImageManifest
 from lab.image.registry import kind_of
+from lab.prints.registry import channel_of
 from lab.vm.spec import Accelerator, Clock
 
 
@@ -48,6 +49,8 @@ def _why_not(manifest: ImageManifest, accelerator: Accelerator) -> str:
         return f"only TCG counts instructions, and they run under {accelerator.upper()}"
     if kind_of(manifest).virtual_clock is None:
         return f"{kind_of(manifest).words.title} was not made for it"
+    if not channel_of(manifest).guest_timer:
+        return f"print channel {manifest.prints.source} has no timer in the guest, by which the lab lets its time pass"
     if manifest.machine.smp != 1:
         return f"it needs one virtual CPU, and they have {manifest.machine.smp}"
     return ""

@@ -80,6 +80,8 @@ class PrintChannel(Protocol):
     starts_paused: bool = False
     #: Its records have the guest's uptime, so the rate of the guest's clock can be checked after a boot.
     guest_time: bool = False
+    #: Its sources have a timer in the guest, :attr:`lab.prints.record.PrintSource.timer`: a virtual clock needs it.
+    guest_timer: bool = False
     #: Its sources can continue in a fork: :attr:`lab.prints.record.PrintSource.resumable` is not None.
     resumes: bool = False
     #: Glob patterns of its files in the run folder, beside the ``*.log`` of QEMU. They are saved as evidence.

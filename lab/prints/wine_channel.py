@@ -24,6 +24,7 @@ class WineChannel(PrintChannel):
     name = "wine"
     words = "prints on a serial port"
     guest_time = True
+    guest_timer = True
     resumes = True
 
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> WinePrintSource:

@@ -14,6 +14,7 @@ from lab.errors import ConfigError, TransportError
 from lab.guest.clocked import ClockedTransport, clocked, unclocked
 from lab.guest.protocol import CommandResult
 from lab.guest.standing import Answer, Converses, Question, StandingProgram
+from lab.image.manifest import PrintPort
 from lab.live.guest import LiveGuest
 from lab.live.guest_clock import choose_clock, clock_with, for_people
 from lab.live.machine_spec import machine_spec
@@ -224,6 +225,13 @@ def test_an_impossible_virtual_clock_is_refused_with_the_reason(accelerator: Any
     with pytest.raises(ConfigError, match=reason) as caught:
         choose_clock("virtual", made, accelerator)
     assert "clock: auto" in caught.value.hint
+
+
+def test_a_virtual_clock_needs_a_timer_in_the_guest() -> None:
+    made = manifest(kind="wine", prints=PrintPort(source="relay"))
+    assert choose_clock("auto", made, "tcg") == "real"
+    with pytest.raises(ConfigError, match="print channel relay has no timer in the guest"):
+        choose_clock("virtual", made, "tcg")
 
 
 def test_several_processors_have_a_real_clock_and_people_get_one_unless_they_say_otherwise() -> None:
