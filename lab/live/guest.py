@@ -27,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 #: Host seconds that a guest may take to answer, beside those in which it waits.
 _ANSWER_S = 60.0
+#: Longest wait for a guest's time, in seconds: 11 days. The guest's print agent reads six digits.
+_LONGEST_S = 999_999
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +103,10 @@ class LiveGuest:
 
         Raises:
             EvidenceLost: The guest did not answer afterwards; with a virtual clock only.
+            ConfigError: It is not a time that can be waited for.
         """
+        if not 0 <= seconds <= _LONGEST_S:
+            raise ConfigError(f"guest.sleep({seconds}): not a number of seconds from 0 to {_LONGEST_S}")
         if self.clock == "real":
             threading.Event().wait(seconds)
             return
@@ -122,6 +127,8 @@ class LiveGuest:
         Returns:
             Whether it came to hold.
         """
+        if every <= 0:
+            raise ConfigError(f"guest.run_until(every={every}): the guest's time must pass between two looks")
         passed = 0.0
         while not condition():
             if passed >= guest_timeout:

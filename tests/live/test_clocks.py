@@ -181,6 +181,21 @@ def test_a_wait_is_given_up_after_so_many_seconds_of_the_guest() -> None:
     assert [float(what.split()[1]) for what, _ in gate.done] == pytest.approx([0.4, 0.4, 0.2])
 
 
+@pytest.mark.parametrize("clock", [None, 0])
+@pytest.mark.parametrize("seconds", [-0.1, 1_000_000, float("nan")])
+def test_what_is_not_a_time_is_refused_with_either_clock(clock: int | None, seconds: float) -> None:
+    # The agent would take the request for a marker, and answer it at once.
+    gate = Gate()
+    with pytest.raises(ConfigError, match="not a number of seconds from 0 to 999999"):
+        live(gate, clock=clock).sleep(seconds)
+    assert gate.done == []
+
+
+def test_looks_without_time_between_them_are_refused() -> None:
+    with pytest.raises(ConfigError, match="every=0"):
+        live(Gate()).run_until(lambda: False, every=0)
+
+
 def test_a_print_channel_without_a_timer_cannot_wait_for_virtual_time() -> None:
     with pytest.raises(ConfigError, match="print channel none has no timer in the guest"):
         live(Gate(), timer=False).sleep(1)
