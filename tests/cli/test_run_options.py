@@ -159,7 +159,7 @@ def test_a_driver_is_read_and_built_before_an_image(suite: Suite, tmp_path: Path
 
 def test_repeats_are_passed_on(child: Callable[..., FakeChild]) -> None:
     fake = child(ChildEnd(0), ["passed"])
-    assert lab("run", "--repeat", "5", "--until-red", "-k", "one", "suites").exit_code == 0
+    assert lab("run", "--workers", "8", "--repeat", "5", "--until-red", "-k", "one", "suites").exit_code == 0
     assert {"--lab-repeat=5", "--lab-until-red", "--dist=loadscope"} <= set(fake.argv)
     assert "--lab-units=5" in fake.argv
 
