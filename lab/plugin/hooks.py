@@ -191,7 +191,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+# The innermost wrapper: a test that is skipped here ends in order only if pytest's own wrappers have begun.
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Open the test's window before its first fixture, and watch for sleeps on the host."""
     __tracebackhide__ = True
