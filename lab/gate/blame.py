@@ -182,8 +182,16 @@ def _is_a(value: object, kind: type) -> bool:
 
 def _function_of(code: types.CodeType) -> types.FunctionType | None:
     """The function of a frame's code; also a local function, which has no importable name."""
-    # gc.get_referrers passes over frozen objects: in a forked pytest, all that `lab run` had imported (`gc.freeze`).
-    gc.unfreeze()
+    found = _referring(code)
+    if found is None and gc.get_freeze_count():
+        # gc.get_referrers passes over frozen objects: in a forked pytest, all that `lab run` had imported (`gc.freeze`).
+        gc.unfreeze()
+        found = _referring(code)
+        gc.freeze()
+    return found
+
+
+def _referring(code: types.CodeType) -> types.FunctionType | None:
     return next((found for found in gc.get_referrers(code) if isinstance(found, types.FunctionType)), None)
 
 

@@ -311,8 +311,11 @@ def test_an_assertion_raised_from_a_missing_answer_accuses_no_driver() -> None:
 
 
 def test_a_wrong_argument_is_found_among_frozen_objects() -> None:
+    frozen = gc.get_freeze_count()  # in a whole run, what was collected: see tests/conftest.py
     gc.freeze()
     try:
         assert blame(caught(wrong_type)) == "test"
+        assert gc.get_freeze_count() >= frozen
     finally:
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
