@@ -34,11 +34,11 @@ class HostSleep:
     def __init__(self, virtual: Callable[[], bool], note: Callable[[str], None] = lambda _what: None) -> None:
         self._virtual = virtual
         self._note = note
-        self._told = False
+        self._warned = False
 
     def begin(self) -> None:
         """A test begins, perhaps for a second time."""
-        self._told = False
+        self._warned = False
 
     @contextlib.contextmanager
     def watched(self, item: pytest.Item) -> Iterator[None]:
@@ -56,9 +56,9 @@ class HostSleep:
         def sleep(seconds: float, /) -> None:
             caller = sys._getframe(1)
             # The lab and its libraries sleep in polls. A sleep of no length only lets other threads run.
-            if not self._told and seconds and kind_of(caller) == "suite" and self._virtual():
-                self._told = True
-                self._tell(seconds, caller)
+            if not self._warned and seconds and kind_of(caller) == "suite" and self._virtual():
+                self._warned = True
+                self._warn(seconds, caller)
             original(seconds)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -67,7 +67,7 @@ class HostSleep:
                 patch.setitem(names, name, sleep)
             yield
 
-    def _tell(self, seconds: float, caller: FrameType) -> None:
+    def _warn(self, seconds: float, caller: FrameType) -> None:
         self._note(f"time.sleep({seconds}) in {Path(caller.f_code.co_filename).name}:{caller.f_lineno}")
         what = f"time.sleep({seconds}) on the host lets no time pass in a guest with a virtual clock"
         use = f"use guest.sleep({seconds}), or @pytest.mark.lab_clock('real') for a test that needs the host's time"
