@@ -123,6 +123,20 @@ class SessionSettings(_Model):
             command=CommandOption(("run", "up", "selftest"), "Deadline for a guest to be ready", metavar="SECONDS"),
         ),
     ] = Field(default=None, gt=0, description="seconds until a guest must be ready; default: the image's own")
+    client_timeout: Annotated[
+        float,
+        Setting(
+            pytest=PytestOption("Seconds until a client that does not end is terminated", parse=seconds),
+            command=CommandOption(
+                ("run", "selftest"), "Deadline for a client program, or a script of reader, to end", metavar="SECONDS"
+            ),
+        ),
+    ] = Field(
+        default=60,
+        gt=0,
+        description="seconds of the host until a client program, or a script of the fixture `reader`, is terminated that does"
+        " not end; a test may give another number",
+    )
     accelerator: Annotated[
         Accelerator,
         Setting(

@@ -28,13 +28,13 @@ GUEST_FIXTURES = frozenset({"guest", "drivers", "driver", "lab_driver", "reader"
 class Client(Protocol):
     """Runs a client program in the guest; the value of the ``client`` fixture."""
 
-    def __call__(self, name: str, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> CommandResult:
+    def __call__(self, name: str, *arguments: str, timeout: float | None = None, stdin: bytes = b"") -> CommandResult:
         """Run it and wait for its end.
 
         Args:
             name: A client of the driver's manifest, for example ``sync_reader``.
             arguments: Its arguments.
-            timeout: Seconds until it is terminated and GuestHung raised.
+            timeout: Seconds until it is terminated and GuestHung raised; by default `client_timeout`, a minute.
             stdin: Its standard input.
         """
 
@@ -102,7 +102,8 @@ def reader(request: pytest.FixtureRequest, guest: LiveGuest, lab_driver: LoadedD
         raise SuiteError(
             f"no driver of this run has the client {PROBE_CLIENT}", hint=f"add `clients: [{PROBE_CLIENT}]` to its driver.yaml"
         )
-    return DeviceReader(guest.transport, payload.client_path(PROBE_CLIENT), lab_driver.package.links[0])
+    timeout = _session(request).config.client_timeout
+    return DeviceReader(guest.transport, payload.client_path(PROBE_CLIENT), lab_driver.package.links[0], timeout=timeout)
 
 
 @pytest.fixture
@@ -112,9 +113,10 @@ def lab_client(request: pytest.FixtureRequest, guest: LiveGuest) -> Client:
     if session.running().wishes.drivers:
         request.getfixturevalue("drivers")
 
-    def run(name: str, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> CommandResult:
+    def run(name: str, *arguments: str, timeout: float | None = None, stdin: bytes = b"") -> CommandResult:
         path = session.source.payload.client_path(name)
-        return guest.transport.run([path, *arguments], timeout=timeout, stdin=stdin, shell=False)
+        seconds = timeout or session.config.client_timeout
+        return guest.transport.run([path, *arguments], timeout=seconds, stdin=stdin, shell=False)
 
     return run
 

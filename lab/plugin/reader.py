@@ -13,7 +13,7 @@ class DeviceReader(Reader):
         transport: How to reach the guest.
         probe: Windows path of ``drvprobe.exe``.
         link: The driver's first link, for example ``\\.\LySharkSync``.
-        timeout: Seconds for one script.
+        timeout: Seconds for one script, if it has no time limit of its own.
     """
 
     def __init__(self, transport: Transport, probe: str, link: str, *, timeout: float = 60.0) -> None:
@@ -30,7 +30,7 @@ class DeviceReader(Reader):
 
         Args:
             script: Operations as text, or a :class:`lab.guest.probescript.ProbeScript`.
-            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; by default `client_timeout`, a minute.
             fresh: In a process of its own, for a driver that looks at the process. A script with ``exit`` or ``$NAME`` has one
                 in any case.
 

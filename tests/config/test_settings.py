@@ -50,6 +50,7 @@ def test_every_key(tmp_path: Path) -> None:
         out: results
         baselines: kept
         boot_timeout: 900
+        client_timeout: 30
         accelerator: kvm
         debug: kd
         boot: cold
@@ -81,6 +82,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert values.out == str(tmp_path / "results")
     assert values.baselines == str(tmp_path / "kept")
     assert values.boot_timeout == 900
+    assert values.client_timeout == 30
     assert values.crash_dump == "always"
     assert values.known[0].until == datetime.date(2027, 1, 31)
     assert set(settings.sources.values()) == {"lab file"}
