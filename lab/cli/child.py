@@ -86,7 +86,7 @@ def run_child(
     # The handlers come first: a shell without job control starts its background jobs with SIGINT ignored, a program
     # inherits that, and pytest would never hear of an interrupt. A signal with a handler is the default one in a child.
     ended = threading.Event()
-    with _handlers(pass_on), contextlib.ExitStack() as stack:
+    with signal_handlers(pass_on), contextlib.ExitStack() as stack:
         output = ChildOutput(None, None) if terminal else stack.enter_context(forwarded_output(ended))
         try:
             process = _start(argv, output, cwd=cwd, env=env, group=not terminal)
@@ -126,7 +126,8 @@ def _start(
 
 
 @contextlib.contextmanager
-def _handlers(handler: signal._HANDLER) -> Iterator[None]:
+def signal_handlers(handler: signal._HANDLER) -> Iterator[None]:
+    """Handle the signals that end a command with ``handler``, for the ``with``."""
     caught = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: continues to ignore the terminal's end
         caught.append(signal.SIGHUP)

@@ -219,7 +219,7 @@ def _run_suites(
     made = out is None or not out.exists()
     drivers = drivers_of(settings)
     drivers.check_paths()
-    _require_tools(settings.values.image)
+    require_run_tools(settings.values.image)
     warned = drivers.check(settings.values.image, warn=say_warning)
     with open_progress() as progress:
         # Now, not in every worker: there, a problem would be an error of each single test.
@@ -275,7 +275,7 @@ def _run_suites(
     return after(RunDone(folder=folder, code=code, image=image, accelerator=accelerator, words=words, arguments=arguments))
 
 
-def _require_tools(image: str) -> None:
+def require_run_tools(image: str) -> None:
     """Report everything that is missing on this host in one message, before any of it is needed."""
     builder = builder_of(image)
     require_tools(["run guests", "build drivers"], also=builder.build_tools if builder is not None else ())

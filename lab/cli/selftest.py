@@ -1,4 +1,4 @@
-"""`lab selftest`: have a guest crash or hang on purpose, and check that every piece of evidence is there."""
+"""`lab selftest`: have a guest crash or hang on purpose and check the evidence; plant faults in drivers and run the suites."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lab.cli.given import Given, takes_settings
 from lab.cli.run import run_suites
 from lab.errors import LabError
 from lab.gate.exitcode import INFRA, OK
-from lab.host.assets import data_root
+from lab.host.assets import checkout, data_root
 from lab.host.console import open_console
 from lab.report.model import RunReport
 from lab.report.pieces import Piece, crash_pieces, hang_pieces, missing
@@ -34,12 +34,16 @@ _STATES = {"ok": "green", "missing": "bold red", "not here": "bright_black"}
 
 _HELPS = {"crash_dump": "Memory dump: always, never, or auto (if a fault stops the whole guest)"}
 _DEFAULTS = {"crash_dump": "always"}
+#: A driver that never answers costs so many seconds of the host in `lab selftest defects`, instead of a minute.
+_CLIENT_S = "20"
 _Out = Annotated[Path | None, typer.Option(help="Folder of this run; default: out/<UTC time>-selftest")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of `lab selftest`."""
-    group = typer.Typer(no_args_is_help=True, help="Crash or hang a guest on purpose and check the evidence.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Crash or hang a guest on purpose, or plant faults in drivers, and check the result."
+    )
 
     @group.command("crash")
     @takes_settings("selftest", helps=_HELPS, defaults=_DEFAULTS)
@@ -62,6 +66,37 @@ def register(app: typer.Typer) -> None:
         """
         check = functools.partial(hang_pieces, hung=_HUNG, after=_AFTER)
         raise typer.Exit(_selftest("test_hang.py", check, given, out))
+
+    @group.command("defects")
+    @takes_settings("selftest", helps=_HELPS, defaults={"client_timeout": _CLIENT_S})
+    def defects(
+        given: Given,
+        names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Defects; default: all of them")] = None,
+        listed: Annotated[bool, typer.Option("--list", help="Only list them; with names, as changes of the source")] = False,
+        everything: Annotated[
+            bool, typer.Option("--all-tests", help="Run all tests with each defect, also if one has noticed it")
+        ] = False,
+        out: _Out = None,
+    ) -> None:
+        """Plant faults in the two example drivers, and check that the suites notice each of them.
+
+        The tests that matter are run first, and all others if these stay green. It needs a checkout of the lab.
+
+        Ends with 0: each one that this guest can show is noticed, 1: one is not, or with a verdict that was not expected, 10:
+        one could not be judged.
+        """
+        from lab.cli.defects import DRIVERS, Wish, list_defects, run_defects
+        from lab.defects.catalogue import chosen, read_catalogue
+
+        root = checkout("lab selftest defects")
+        catalogue = read_catalogue(root)
+        defects = chosen(catalogue, names or ())
+        if listed:
+            list_defects(defects, sources=bool(names))
+            return
+        settings = given.load(drivers=tuple(str(root / one) for one in DRIVERS))
+        wish = Wish(root=root, settings=settings, defects=defects, whole=not names, everything=everything, out=out)
+        raise typer.Exit(run_defects(wish))
 
     app.add_typer(group, name="selftest")
 
