@@ -329,3 +329,25 @@ def test_loud(reader, prints):
     result = inner.run(tests)
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["*skipped, because the guest lacks dbgprint: 1*"])
+
+
+_DEADLINES = """
+@pytest.mark.lab_driver("sync")
+def test_a(guest, reader, lab_client, monkeypatch):
+    seen, run = [], guest.transport.run
+
+    def watched(command, *, timeout, **more):
+        seen.append(timeout)
+        return run(command, timeout=timeout, **more)
+
+    monkeypatch.setattr(guest.transport, "run", watched)
+    reader.read(length=20)
+    reader.read(length=20, timeout=3)
+    lab_client("sim_reader").check()
+    assert seen == [7, 3, 7]
+"""
+
+
+def test_clients_have_the_deadline_of_the_settings_unless_the_test_gives_one(inner: Any) -> None:
+    inner.run(_DEADLINES, "--lab-client-timeout=7")
+    assert inner.verdicts == {"test_a": "passed"}, inner.test("test_a").details
