@@ -30,6 +30,16 @@ def test_reads_left_by_four_threads_at_once_are_all_completed_once(reader: Devic
     assert sorted(served_lengths(prints)) == sorted(lengths.values())
 
 
+def test_reads_that_are_left_while_a_tick_takes_another_are_all_served(reader: DeviceReader, prints: PrintStream) -> None:
+    # The tick finds one read, and five more come at that moment: with a virtual clock to a few milliseconds.
+    meanwhile = "; ".join(f"aread h {length}; sleep 5" for length in range(131, 136))
+    done = reader.run(
+        f"open h {{link}} overlapped=1; aread h 129 tag=s; wait s; sleep 900; aread h 130; sleep 95; {meanwhile}; wait all"
+    )
+    assert [r.error for r in done.reads] == [0] * 7
+    assert served_lengths(prints) == list(range(129, 136))
+
+
 def test_many_pended_reads_are_cancelled_at_once_and_the_next_tick_serves_the_next_read(
     reader: DeviceReader, prints: PrintStream
 ) -> None:
