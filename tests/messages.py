@@ -150,7 +150,7 @@ def helps() -> Iterator[tuple[str, list[str]]]:
 
 def templates() -> Iterator[tuple[Path, list[str]]]:
     """(file, its words) of every template of the HTML page."""
-    for path in sorted((ROOT / "lab" / "report" / "templates").rglob("*.j2")):
+    for path in sorted((ROOT / "lab").glob("*/templates/*.j2")):
         text = re.sub(r"<(style|script)\b.*?</\1>|\{#.*?#\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         text = re.sub(r"\{%.*?%\}", "\n", text, flags=re.DOTALL)
         text = re.sub(r"\{\{.*?\}\}", _VALUE, text, flags=re.DOTALL)

@@ -20,6 +20,7 @@ from lab.defects.build import build_defects, with_defect
 from lab.defects.catalogue import Planted
 from lab.defects.model import DefectEntry, DefectsReport
 from lab.defects.outcome import Trial, entry_of, first_tests, unseen
+from lab.defects.page import page
 from lab.defects.show import line_of, markdown, print_report
 from lab.defects.source import diff_of
 from lab.gate.exitcode import INFRA, OK, PRODUCT
@@ -35,6 +36,7 @@ from lab.toolchain.sign import signing_key
 
 REPORT_FILE = "defects.json"
 MARKDOWN_FILE = "defects.md"
+PAGE_FILE = "defects.html"
 #: The drivers that the suites need, below the lab's checkout.
 DRIVERS = ("driver/sync", "driver/async")
 _SUITES = "suites"
@@ -169,9 +171,10 @@ def _not_run(planted: Planted, capabilities: Sequence[str]) -> DefectEntry:
 def _write(report: DefectsReport, folder: Path) -> None:
     (folder / REPORT_FILE).write_text(as_json(report, indent=2) + "\n", encoding="utf-8")
     (folder / MARKDOWN_FILE).write_text(markdown(report), encoding="utf-8")
+    (folder / PAGE_FILE).write_text(page(report), encoding="utf-8")
     console = open_console()
     print_report(report, console)
-    for what, name in (("report", MARKDOWN_FILE), ("data", REPORT_FILE)):
+    for what, name in (("report", PAGE_FILE), ("Markdown", MARKDOWN_FILE), ("data", REPORT_FILE)):
         console.print(f"{what:<8} {folder / name}", soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from lab.defects.model import DefectsReport
 from lab.defects.outcome import Trial, unseen
+from lab.defects.page import cells, columns, page
 from lab.defects.show import by_test, in_order, markdown, print_report, summary
 from tests.defects.trials import BEGAN, planted, run_of
 
@@ -73,3 +74,16 @@ def test_markdown_has_the_matrix_both_ways() -> None:
     assert "| `ring-off` | it counts one more | caught | product<br>product | `test_ring.py::a`<br>`test_ring.py::b` |" in text
     assert "| `test_ring.py::a` | `ring-off` |" in text
     assert [names for _, names in by_test(report())] == [["ring-off"], ["ring-off"]]
+
+
+def test_the_page_has_a_mark_for_each_test_that_ran_and_escapes_texts() -> None:
+    odd = report()
+    texts = [entry.model_copy(update={"what": "<b>&"}) for entry in odd.defects]
+    text = page(odd.model_copy(update={"defects": texts}))
+    assert "&lt;b&gt;&amp;" in text
+    assert "<b>&" not in text
+    assert columns(odd) == ["suites/test_ring.py::test_a", "suites/test_ring.py::test_b"]
+    assert text.count('<td class="product"') == 2
+    assert text.count('<td class="passed"') == 2
+    assert text.count("<th><code>ring-") == 2, "a defect that was not run has no row in the matrix"
+    assert cells(odd.defects[2]) == {"suites/test_ring.py::test_a": ("·", "not run")}
