@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs everything that a run needs on this host: packages, virtual environment, drivers, guest image.
-# The script may run again, which takes a second. `--tests` adds what the lab's own tests need.
+# The script may run again, which takes a second. `--tests` adds what the lab's own tests need. `--no-image` leaves out the guest
+# image, for `lab setup --no-packages` to build later.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,10 +9,12 @@ say() { printf '\n== %s\n' "$*" >&2; }
 stop() { printf 'ci/setup.sh: %s\n' "$*" >&2; exit 10; }
 
 also=()
+image=yes
 for argument in "$@"; do
     case "$argument" in
         --tests) also+=(--also ci/packages-test.txt) ;;
-        *) printf 'ci/setup.sh: unknown argument %s (only --tests)\n' "$argument" >&2; exit 2 ;;
+        --no-image) image=no ;;
+        *) printf 'ci/setup.sh: unknown argument %s (only --tests, --no-image)\n' "$argument" >&2; exit 2 ;;
     esac
 done
 
@@ -62,5 +65,6 @@ say "packages"
 .venv/bin/lab setup --yes --no-image "${also[@]}"
 say "drivers"
 .venv/bin/lab driver build
+[ "$image" = yes ] || exit 0
 say "guest image"
 .venv/bin/lab setup --no-packages
