@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests.warm import WarmPython
+
 # An example that takes long depends on the host, not on the code: no test here measures time.
 hypothesis.settings.register_profile("lab", deadline=None)
 hypothesis.settings.load_profile("lab")
@@ -72,3 +74,18 @@ def _console_signals() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Starts Python processes that have the lab imported, for all tests of this session."""
+    warm = WarmPython()
+    yield warm
+    warm.close()
+
+
+@pytest.fixture
+def warm(warm_python: WarmPython) -> Iterator[WarmPython]:
+    """The same; what a test has started and left running is killed at its end."""
+    yield warm_python
+    warm_python.forget()

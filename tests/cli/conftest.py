@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from lab.cli import resolved
+from lab.cli import child as child_module
+from lab.cli import forked, resolved
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.gate.verdict import Verdict
+from lab.host import process
 from lab.host.accel import Accelerator, Accelerators
+from lab.host.process import Finished
 from lab.live import chosen_drivers, resolve
 from tests.cli.running import GREEN, FakeChild, Suite
 from tests.simulated import manifest
+from tests.warm import WarmPython
 
 #: Does for a handful of guestless tests what the plugin does for real ones: meta, announcements, verdicts.
 CONFTEST = """
@@ -116,3 +122,39 @@ def _no_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Accelerators(kvm=Accelerator("kvm", True, "", 0.2), tcg=Accelerator("tcg", True, "", 0.3))
     monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: found)
     monkeypatch.setattr(chosen_drivers, "resolve_drivers", lambda *_args, **_options: ())
+
+
+@pytest.fixture(autouse=True)
+def _warm_pytest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pytest of a `lab run` within this process is a warm one: a fork of this process is refused, as this is a pytest."""
+    start, run = child_module._start, process.run
+
+    def warm() -> WarmPython:
+        found: WarmPython = request.getfixturevalue("warm")
+        return found
+
+    def started(argv: Sequence[str], output: Any, *, cwd: Path, env: Mapping[str, str], group: bool) -> Any:
+        if list(argv[1:3]) != ["-m", "pytest"]:
+            return start(argv, output, cwd=cwd, env=env, group=group)
+        streams = [number if stream is None else stream for number, stream in ((1, output.stdout), (2, output.stderr))]
+        return warm().start(argv, cwd=cwd, env=env, output=streams[0], errors=streams[1], group=group)
+
+    def finished(argv: Sequence[str], timeout: float, **options: Any) -> Finished:
+        if list(argv[1:3]) != ["-m", "pytest"]:
+            return run(argv, timeout, **options)
+        begin = time.monotonic()
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            streams = (out.fileno(), err.fileno())
+            code = (
+                warm()
+                .start(argv, cwd=Path.cwd(), env=options["env"], output=streams[0], errors=streams[1], group=True)
+                .wait(timeout)
+            )
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8", "backslashreplace"))
+        return Finished(tuple(argv), code, texts[0], texts[1], time.monotonic() - begin)
+
+    monkeypatch.setattr(child_module, "_start", started)
+    monkeypatch.setattr(forked, "run", finished)

@@ -21,6 +21,7 @@ import pytest
 
 from lab.gate.exitcode import meaning
 from lab.report.model import RunReport
+from tests.warm import WarmProcess, WarmPython
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -268,8 +269,10 @@ ROWS = {
 }
 
 
-def start(folder: Path, row: Row, *, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Write a row's files and start its run."""
+def start(
+    folder: Path, row: Row, *, before: Sequence[str] = (), warm: WarmPython | None = None
+) -> subprocess.Popen[str] | WarmProcess:
+    """Write a row's files and start its run, in a new interpreter or in a warm one."""
     (folder / "suites").mkdir()
     conftest = CONFTEST.format(payload=str(folder / "payload"))
     files: dict[str, str | bytes] = {
@@ -285,23 +288,12 @@ def start(folder: Path, row: Row, *, before: Sequence[str] = ()) -> subprocess.P
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "GITHUB_", "CI_"))}
     workers = ("--workers", "1") if row.workers else ("-n0",)
     suites = () if any(argument.startswith("suites") for argument in row.arguments) else ("suites",)
+    out = () if "--out" in row.arguments else ("--out", "o")
+    argv = [sys.executable, "-c", PROGRAM, "run", *out, *workers, *suites, *row.arguments]
+    if warm is not None:
+        return warm.start(argv, cwd=folder, env=kept | row.env)
     return subprocess.Popen(
-        [
-            *before,
-            sys.executable,
-            "-c",
-            PROGRAM,
-            "run",
-            *(() if "--out" in row.arguments else ("--out", "o")),
-            *workers,
-            *suites,
-            *row.arguments,
-        ],
-        cwd=folder,
-        env=kept | row.env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        [*before, *argv], cwd=folder, env=kept | row.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
@@ -311,8 +303,8 @@ def report_of(folder: Path) -> RunReport | None:
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-def test_exit_code_and_verdicts(row: Row, tmp_path: Path) -> None:
-    process = start(tmp_path, row)
+def test_exit_code_and_verdicts(row: Row, tmp_path: Path, warm: WarmPython) -> None:
+    process = start(tmp_path, row, warm=warm)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == row.code, output
     for said in row.said:
