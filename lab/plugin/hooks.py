@@ -24,6 +24,7 @@ from lab.plugin.names import register_short_names, uses_guest
 from lab.plugin.only import leave_out_others
 from lab.plugin.open_log import close_run_log, mask_credentials, open_run_log
 from lab.plugin.recorder import Recorder, mark_collection
+from lab.plugin.repeat_cache import RepetitionsAreTests, choose_repetitions
 from lab.plugin.terminal import Terminal, say
 from lab.plugin.texts import SafeSender, clean_report, cleaned, showable
 from lab.plugin.xdist_hooks import (
@@ -87,6 +88,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(XdistHooks(recorder), "lab-xdist")
     if not is_worker(config):
         config.pluginmanager.register(FinishAnyway(pytest_sessionfinish), "lab-finish-anyway")
+        if config.getoption("lab_repeat", 1) > 1:
+            config.pluginmanager.register(RepetitionsAreTests(config), "lab-repetitions-are-tests")
     else:
         config.pluginmanager.register(SafeSender(), "lab-safe-sender")
         die_with_parent()
@@ -99,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Repeat the tests if that is asked for, and find the lab's; those that need the host without other guests go last."""
     repeat.expand(items, config.getoption("lab_repeat", 1))
+    choose_repetitions(config, items)
     wishes = {item.nodeid: markers.read_wishes(item) for item in items}
     users = frozenset(item.nodeid for item in items if uses_guest(item))
     if not users and not any(markers.has_marker(item) for item in items):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.plugin.repeat import number_of, origin
+from lab.report.model import RunReport
 
 UNSTEADY = """
 import itertools, pathlib
@@ -78,6 +80,34 @@ def test_a_selection_by_keyword_names_all_runs_of_a_test(forked: Any) -> None:
     forked.run(UNSTEADY, "--lab-repeat=2", "-k", "TestReads")
     assert [test.nodeid.rpartition("::")[2] for test in forked.report.tests] == ["test_steady"]
     assert forked.test("test_steady").rate.runs == 2
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2", "--dist", "loadscope")], ids=["alone", "workers"])
+def test_what_pytest_remembers_names_tests_and_chooses_all_their_runs(forked: Any, workers: tuple[str, ...]) -> None:
+    """The cache had ids of repetitions, so `--lf` chose nothing the next time, or one run of a test instead of all."""
+    forked.pytester.makepyfile(test_inner="import pytest\n" + UNSTEADY)
+    cache = forked.pytester.path / ".pytest_cache" / "v" / "cache"
+
+    def run(folder: str, *arguments: str) -> tuple[list[str], dict[str, int]]:
+        out = forked.pytester.path / folder
+        forked.pytester.runpytest_subprocess("-p", "no:hypothesispytest", f"--lab-out={out}", *workers, *arguments, timeout=120)
+        report = RunReport.model_validate_json((out / "run.json").read_text(encoding="utf-8"))
+        failed = json.loads((cache / "lastfailed").read_text(encoding="utf-8"))
+        return list(failed), {test.nodeid: test.rate.runs if test.rate else 1 for test in report.tests}
+
+    red, steady = "test_inner.py::test_unsteady[a@2]", "test_inner.py::TestReads::test_steady"
+    assert run("first", "--lab-repeat=3") == ([red], {steady: 3, red: 3, "test_inner.py::test_unsteady[b]": 3})
+    assert "@2" not in (cache / "nodeids").read_text(encoding="utf-8").replace("[a@2]", "")
+    # The runs file counts on, so that the test passes from here.
+    assert run("second", "--lab-repeat=2", "--lf") == ([], {red: 2})
+
+
+def test_stepwise_remembers_the_test(forked: Any) -> None:
+    forked.pytester.makepyfile(test_inner="import pytest\n" + UNSTEADY)
+    arguments = ("-p", "no:hypothesispytest", f"--lab-out={forked.out}", "--lab-repeat=3", "--stepwise")
+    forked.pytester.runpytest_inprocess(*arguments)
+    remembered = (forked.pytester.path / ".pytest_cache" / "v" / "cache" / "stepwise").read_text(encoding="utf-8")
+    assert json.loads(remembered)["last_failed"] == "test_inner.py::test_unsteady[a@2]"
 
 
 def test_a_known_issue_names_a_repeated_test_too(forked: Any) -> None:
