@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,10 @@ def test_a_missing_needed_driver_and_a_cycle_are_reported_with_file_and_line(
     assert (caught.value.key, caught.value.line) == ("needs", 4)
 
 
-def test_clients_of_a_driver(driver_folder: DriverFolder, key: SigningKey, tmp_path: Path) -> None:
+def test_clients_of_a_driver(
+    driver_folder: DriverFolder, key: SigningKey, tmp_path: Path, built_clients: Callable[[Path], Path]
+) -> None:
+    built_clients(tmp_path / "out")
     clients = """
   - drvprobe
   - name: inside

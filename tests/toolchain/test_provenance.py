@@ -82,9 +82,14 @@ def test_a_folder_without_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_finished_driver_in_an_ignored_folder_is_as_dirty_as_its_repository(
-    driver_folder: Callable[..., Path], link: Callable[..., Path], tmp_path: Path, key: SigningKey
+    driver_folder: Callable[..., Path],
+    link: Callable[..., Path],
+    tmp_path: Path,
+    key: SigningKey,
+    built_clients: Callable[[Path], Path],
 ) -> None:
     """git reports nothing about an ignored folder, which does not prove a clean build."""
+    built_clients(tmp_path / "build")
     top = tmp_path / "repo"
     source = top / "src" / "kettle.c"
     source.parent.mkdir(parents=True)

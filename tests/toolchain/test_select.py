@@ -27,8 +27,8 @@ OURS = tuple(data_root() / "driver" / name for name in ("sync", "async"))
 
 
 @pytest.fixture(scope="module")
-def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("out")
+def shared_out(tmp_path_factory: pytest.TempPathFactory, built_clients: Callable[[Path], Path]) -> Path:
+    return built_clients(tmp_path_factory.mktemp("select") / "out")
 
 
 @pytest.fixture
@@ -195,13 +195,15 @@ def test_one_driver_twice_is_refused(resolve: Resolve, finished: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "key"), [({"service": "LYSHARKSYNC"}, "service"), ({"image": "sync.sys"}, "image")], ids=["service", "image"]
+    ("overrides", "named"),
+    [({"service": "LYSHARKSYNC"}, "service"), ({"image": "sync.sys"}, "image")],
+    ids=["service", "image"],
 )
 def test_another_name_for_a_known_service_or_image_is_refused(
-    resolve: Resolve, driver_folder: DriverFolder, overrides: dict[str, str], key: str
+    resolve: Resolve, driver_folder: DriverFolder, overrides: dict[str, str], named: str
 ) -> None:
     error = refused(resolve, driver_folder(**overrides))
-    assert error.key == key
+    assert error.key == named
     assert "is also the" in error.message
 
 
