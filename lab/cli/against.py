@@ -180,7 +180,8 @@ class _Again:
         """How many workers each of the two drivers has: half of what the host can run."""
         wanted, machine = self._settings.values.workers, self._report.machine
         if wanted == "auto":
-            wanted = measure().forks(machine.memory_mb, smp=machine.cpus) if machine is not None else 2
+            virtual = self._report.clock == "virtual"
+            wanted = measure().forks(machine.memory_mb, smp=machine.cpus, virtual_clock=virtual) if machine is not None else 2
         return max(1, wanted // 2)
 
     def _command(self, folder: Path, nodeids: Sequence[str], count: int) -> list[str]:

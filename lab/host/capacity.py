@@ -45,18 +45,20 @@ class Capacity:
         by_memory = (self.memory_mb - RESERVE_MB) // (memory_mb + GUEST_OVERHEAD_MB)
         return max(1, min(by_cores, by_memory))
 
-    def forks(self, memory_mb: int, *, smp: int = 1) -> int:
+    def forks(self, memory_mb: int, *, smp: int = 1, virtual_clock: bool = False) -> int:
         """How many forks of a guest of this size may serve tests at the same time; at least 1.
 
         Forks share what they do not change, so each counts half of its RAM, and the template once. There may be three
         for each core: a test of a driver waits for timers and for clients most of the time, and a guest that waits takes none.
-        Forks of several CPUs get a core for each, because of their locks, see :meth:`guests`.
+        Forks of several CPUs get a core for each, because of their locks, see :meth:`guests`. So do those with a virtual
+        clock: they jump over the time that they would wait, and compute whenever they run.
 
         Args:
             memory_mb: RAM of one guest in MiB.
             smp: Virtual CPUs of one guest.
+            virtual_clock: They have one.
         """
-        per_core = FORKS_PER_CORE if smp == 1 else 1
+        per_core = FORKS_PER_CORE if smp == 1 and not virtual_clock else 1
         by_cores = int(per_core * self.cores / smp + 1e-6)
         by_memory = (self.memory_mb - RESERVE_MB - memory_mb) // (memory_mb // 2 + GUEST_OVERHEAD_MB)
         return max(1, min(by_cores, by_memory))

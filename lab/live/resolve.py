@@ -105,6 +105,15 @@ def resolve_guest(
     )
 
 
+def clock_of(manifest: ImageManifest, values: SessionSettings) -> Clock:
+    """The clock that guests of an image get with these settings; see :func:`lab.live.guest_clock.choose_clock`.
+
+    Raises:
+        LabError: No such accelerator works here, or the guests cannot have that clock.
+    """
+    return choose_clock(values.clock, manifest, choose_accelerator(values.accelerator, probe_accelerators(cache_dir())))
+
+
 def booted_manifest(image_dir: Path, debug: Debug, hardware: Machine) -> ImageManifest:
     """The manifest of guests as they boot.
 

@@ -146,10 +146,10 @@ class XdistHooks:
 
 
 def auto_workers(config: pytest.Config) -> int | None:
-    """As many workers as this host can run guests; None, for pytest-xdist's own rule, where no image is known."""
+    """As many workers as this host can keep busy with guests; None, for pytest-xdist's own rule, where no image is known."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # pytest-xdist's own variable takes precedence
-    return _carried(config)
+    return _carried(config, at_full_speed=True)
 
 
 def _unit(config: pytest.Config, dist: str) -> Unit:
@@ -160,20 +160,28 @@ def _unit(config: pytest.Config, dist: str) -> Unit:
     return "file" if dist == "loadfile" else "test"
 
 
-def _carried(config: pytest.Config) -> int | None:
-    """How many guests of the run's image this host can run; None where no image is known."""
+def _carried(config: pytest.Config, *, at_full_speed: bool = False) -> int | None:
+    """How many guests of the run's image this host can run; None where no image is known.
+
+    Args:
+        config: Its configuration.
+        at_full_speed: No more than find a core whenever they run.
+    """
     from lab.host.capacity import measure
     from lab.image.store import find_image
     from lab.live.print_wiring import can_resume
-    from lab.live.resolve import booted_manifest
+    from lab.live.resolve import booted_manifest, clock_of
 
     options = options_of(config)
     try:
         manifest = booted_manifest(find_image(options.image), options.debug, options.vm)
+        if options.vm.writes:
+            return 1
+        size, smp = manifest.machine.memory_mb, manifest.machine.smp
+        if options.boot != "fork" or not can_resume(manifest):
+            return measure().guests(size, smp=smp)
+        virtual = at_full_speed and clock_of(manifest, options) == "virtual"
+        return measure().forks(size, smp=smp, virtual_clock=virtual)
     except LabError as error:
         _LOG.info("cannot find out how many guests this host can run: %s", said(error))
         return None
-    if options.vm.writes:
-        return 1
-    carries = measure().forks if options.boot == "fork" and can_resume(manifest) else measure().guests
-    return carries(manifest.machine.memory_mb, smp=manifest.machine.smp)

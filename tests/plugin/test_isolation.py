@@ -230,9 +230,17 @@ def test_the_scope_by_a_test_s_id(nodeid: str, classes: bool, scope: str) -> Non
     assert scope_of_id(nodeid, classes=classes) == scope
 
 
-@pytest.mark.parametrize(("boot", "prints", "workers"), [("fork", "wine", 3), ("cold", "wine", 2), ("fork", "relay", 2)])
+@pytest.mark.parametrize(
+    ("boot", "prints", "clock", "workers"),
+    [
+        ("fork", "wine", "real", 4),
+        ("fork", "wine", "virtual", 3),
+        ("cold", "wine", "virtual", 2),
+        ("fork", "relay", "real", 2),
+    ],
+)
 def test_auto_is_what_the_host_can_run(
-    forked: Inner, monkeypatch: pytest.MonkeyPatch, boot: str, prints: str, workers: int
+    forked: Inner, monkeypatch: pytest.MonkeyPatch, boot: str, prints: str, clock: str, workers: int
 ) -> None:
     # pytest-xdist asks before plugins are configured; an answer that is registered later comes too late.
     monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
@@ -242,7 +250,7 @@ import lab.host.capacity, lab.image.folder, lab.image.store
 from types import SimpleNamespace
 
 class Carries:
-    def forks(self, memory_mb, *, smp): return 3
+    def forks(self, memory_mb, *, smp, virtual_clock=False): return 3 if virtual_clock else 4
     def guests(self, memory_mb, *, smp): return 2
 
 lab.host.capacity.measure = Carries
@@ -250,11 +258,13 @@ lab.image.store.find_image = lambda name: name
 lab.image.folder.read_manifest = lambda folder: SimpleNamespace(
     name="image", machine=SimpleNamespace(memory_mb=768, smp=1), prints=SimpleNamespace(source=PRINTS)
 )
+import lab.live.resolve  # it imports read_manifest
+lab.live.resolve.clock_of = lambda manifest, settings: CLOCK
 """
-        f"PRINTS = {prints!r}"
+        f"PRINTS, CLOCK = {prints!r}, {clock!r}"
     )
     # More classes than workers: there are never more workers than there is work for.
-    tests = "".join(f"class Test{name}:\n    def test_it(self, guest): pass\n" for name in "ABCD")
+    tests = "".join(f"class Test{name}:\n    def test_it(self, guest): pass\n" for name in "ABCDE")
     dist = ("--dist", "loadscope") if boot == "fork" else ()
     result = forked.run(tests, "-p", "early", "-n", "auto", *dist, "--lab-boot", boot)
     result.stdout.fnmatch_lines([f"*{workers} workers*"])
