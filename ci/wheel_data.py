@@ -20,6 +20,7 @@ DATA = (
     "driver/clients/drvprobe",
     "driver/clients/drvprobe.driver.yaml",
     "driver/common",
+    "driver/coverage",
     "driver/modlist",
     "driver/selftest",
     "driver/relay",

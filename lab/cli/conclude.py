@@ -14,6 +14,8 @@ from rich.console import Console
 from lab.cli.again import next_command
 from lab.cli.child import ChildEnd
 from lab.config import Settings
+from lab.coverage.exports import PAGE
+from lab.coverage.model import COVERAGE_DIR
 from lab.gate.exitcode import complete_code, run_code, unused_counts
 from lab.gate.known_issues import RunResults, audit_known
 from lab.host.console import open_console
@@ -60,12 +62,16 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
         return code
     named = meta.named_drivers if meta else ()
     unused = unused_counts(found.unused_drivers, named, in_lab_file=settings.sources["drivers"] == "lab file")
-    code = complete_code(code, unused=unused)
+    limit, covered = settings.values.coverage_fail_under, found.coverage
+    uncovered = limit is not None and covered is not None and covered.percent < limit
+    code = complete_code(code, unused=unused, uncovered=uncovered)
     found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
     publish(folder, found)
     project = os.environ.get("CI_PROJECT_DIR")
     complete_junit(folder, found, base=Path(project) if project else None)
     print_summary(found, console, folder=folder)
+    if uncovered and covered is not None:
+        console.print(f"coverage {covered.percent:g}% is below the limit of {limit:g}% (coverage_fail_under)", soft_wrap=True)
     if everything:
         # With a selection of tests, most entries have no test, which means nothing.
         _print_known(found, settings, folder, console)
@@ -118,7 +124,9 @@ def _earlier(runs: Path, *, this: Path) -> Iterator[RunResults]:
 def print_paths(folder: Path, console: Console) -> None:
     """Print where the files of a run are."""
     here = Path.cwd()
-    for name, what in (("report.html", "report"), ("run.json", "data"), ("junit.xml", "JUnit"), (LOG_FILE, "log")):
+    coverage = f"{COVERAGE_DIR}/{PAGE}"
+    named = (("report.html", "report"), ("run.json", "data"), ("junit.xml", "JUnit"), (coverage, "coverage"), (LOG_FILE, "log"))
+    for name, what in named:
         path = find(folder.absolute(), name)
         if path.exists():
             console.print(f"{what:<8} {from_folder(path, here)}", soft_wrap=True)

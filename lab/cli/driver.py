@@ -49,13 +49,17 @@ def build(
     arch: Annotated[ArchName, typer.Option(help="Processor to build for")] = ArchName.x64,
     out: Annotated[Path | None, typer.Option(help="Folder for the files; default: build/ARCH in this project")] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Do not sign the drivers")] = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Drivers count how often each line runs; default folder: build/ARCH/coverage")
+    ] = False,
 ) -> None:
     """Compile, check and sign drivers and the guest's programs."""
     chosen = ARCHES[list(ArchName).index(arch)]
-    for result in build_drivers(
-        [_present_name(name) for name in names or ()], chosen, out, progress=typer.echo, signed=not unsigned
-    ):
+    wanted = [_present_name(name) for name in names or ()]
+    for result in build_drivers(wanted, chosen, out, progress=typer.echo, signed=not unsigned, measured=coverage):
         typer.echo(f"{result.sha256}  {result.path}")
+        if result.notes is not None:
+            typer.echo(f"{'notes':<64}  {result.notes}")
 
 
 def _present_name(name: str) -> str:

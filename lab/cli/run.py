@@ -104,6 +104,7 @@ def run(
     host cannot do what you asked for, such as use an accelerator, 130: interrupted.
     """
     settings = given.load()
+    _check_coverage(settings)
     repeats = Repeats(repeat, until_red=until_red)
     repeats.check(settings, other="--watch" if watch else "--on" if on is not None else "")
     after: Callable[[RunDone], int] | None = None
@@ -119,6 +120,13 @@ def run(
         return
     settings = repeats.settings(settings)
     raise typer.Exit(run_suites(settings, out=out, arguments=context.args, on=on, repeats=repeats, after=after))
+
+
+def _check_coverage(settings: Settings) -> None:
+    """Refuse a limit of a run that counts no lines, if it was given for this run; a lab file has it for all runs."""
+    limit = settings.values.coverage_fail_under
+    if settings.values.coverage == "none" and settings.sources["coverage_fail_under"] not in ("default", "lab file"):
+        raise ConfigError(f"the run may not cover less than {limit:g}% of the lines, but counts none", hint="add --coverage")
 
 
 def report(

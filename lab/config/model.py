@@ -32,6 +32,7 @@ Files = Annotated[str, OneOf(ways_of_files)]
 Accelerator = Literal["auto", "kvm", "tcg"]
 ClockChoice = Literal["auto", "virtual", "real"]
 Debug = Literal["none", "kd"]
+Coverage = Literal["none", "lines"]
 CrashDump = Literal["auto", "always", "never"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -211,6 +212,18 @@ class SessionSettings(_Model):
             repeated=False,
         ),
     ] = Field(default="info", description="lowest level that is written to a run's lab.log")
+    coverage: Annotated[
+        Coverage,
+        Setting(
+            pytest=PytestOption("Count how often each line of the drivers runs: lines, or none"),
+            command=CommandOption(
+                ("run",), "Count how often each line of the drivers runs", flags=("--coverage",), value="lines"
+            ),
+        ),
+    ] = Field(
+        default="none",
+        description="lines: drivers that are built from sources count how often each of their lines runs (docs/coverage.md)",
+    )
     kernel_prints: tuple[RegularExpression, ...] = Field(
         default=(),
         description="prints of the guest's kernel itself, such as those of a debug kernel: regular expressions that match the"
@@ -241,6 +254,18 @@ class LabFile(SessionSettings):
         default="out", min_length=1, description="folder for results: one folder for each run, and the link latest"
     )
 
+    coverage_fail_under: Annotated[
+        float | None,
+        Setting(
+            pytest=None,
+            command=CommandOption(("run",), "With --coverage: the run fails if fewer lines ran, of 100", metavar="PERCENT"),
+        ),
+    ] = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="a run with coverage ends with 5 if fewer lines of its drivers ran, of 100",
+    )
     baselines: Annotated[
         str | None,
         Setting(

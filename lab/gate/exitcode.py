@@ -7,7 +7,7 @@
 | 2 | usage: an option, or a file that was given (lab file, manifest, driver), is wrong; nothing was started |
 | 3 | ``crash``: at least one test took its guest down |
 | 4 | ``test``: the code of a test or of a suite that cannot be collected, or what a manifest gives a guest, is wrong |
-| 5 | nothing, or not everything that was selected, was checked: no test, all skipped, some not run, a named driver unused |
+| 5 | nothing, or not everything, was checked: no test, all skipped, some not run, a named driver unused, too few lines ran |
 | 10 | ``infra``: at least one test could not be judged, because the lab failed |
 | 128 + N | signal N ended the run early (130: Ctrl-C); the verdicts of what ran are in the report |
 
@@ -105,15 +105,16 @@ def run_code(end: RunEnd) -> int:
     return TEST
 
 
-def complete_code(code: int, *, unused: bool, not_run: int = 0) -> int:
+def complete_code(code: int, *, unused: bool, not_run: int = 0, uncovered: bool = False) -> int:
     """The exit code of a run with regard to what was left out: a run that left something out is not green.
 
     Args:
         code: The exit code by the verdicts and pytest.
         unused: Drivers that were named for the run and that no test used count, see :func:`unused_counts`.
         not_run: Number of selected tests that the run did not reach
+        uncovered: Fewer lines of the drivers ran than were asked for.
     """
-    return NOTHING if code == OK and (unused or not_run) else code
+    return NOTHING if code == OK and (unused or not_run or uncovered) else code
 
 
 def comparison_code(changes: Sequence[tuple[str, str]], *, strict: bool = False) -> int:
@@ -176,7 +177,8 @@ def meaning(code: int) -> str:
         CRASH: "the driver took a guest down",
         TEST: "the tests' own code is wrong, or the guest does not accept what a manifest gives it; these tests"
         " say nothing about the driver",
-        NOTHING: "not everything was checked: tests did not run, were skipped, or did not use the driver that was named",
+        NOTHING: "not everything was checked: tests did not run, were skipped, or did not use the driver that was named, or too"
+        " few lines of the drivers ran",
         INFRA: "the lab failed; these tests say nothing about the driver",
     }
     if code > _SIGNALLED:

@@ -24,6 +24,7 @@ NEEDED = (
     "vm-images/tools",
     "driver/clients/drvprobe.driver.yaml",
     "driver/common",
+    "driver/coverage/driver.yaml",
     "driver/relay/driver.yaml",
     "driver/wine-compat/driver.yaml",
     "driver/modlist/driver.yaml",

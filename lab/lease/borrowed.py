@@ -125,9 +125,12 @@ class BorrowedSource:
         Drivers of an earlier run that cannot be unloaded do not accuse this run's drivers.
         """
         drivers = self.payload.drivers
-        for name in reversed(self.payload.load_order(drivers)):
+        services = [(name, drivers[name].service) for name in reversed(self.payload.load_order(drivers))]
+        if self.payload.collector is not None:
+            services.append((self.payload.collector.name, self.payload.collector.service))
+        for name, service in services:
             try:
-                live.services.clear(drivers[name].service)
+                live.services.clear(service)
             except (ServiceError, GuestHung) as error:
                 raise GuestError(
                     f"guest {self.guest.name} has {name} of an earlier run loaded, and it cannot be unloaded: {error.message}",

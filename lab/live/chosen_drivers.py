@@ -19,10 +19,9 @@ from lab.errors import ConfigError, NoDriver
 from lab.image.recipes import builder_of
 from lab.toolchain.compile import Arch
 from lab.toolchain.known import known_components
+from lab.toolchain.package import MARKED
 from lab.toolchain.select import DriverPackage, named_drivers, read_packages, resolve_drivers
 
-#: Subfolder for copies of drivers that only a marker names.
-_MARKED = "marked"
 #: What most images have. Whether a driver compiles rarely depends on it.
 _USUAL: Arch = "x64"
 
@@ -36,12 +35,14 @@ class ChosenDrivers:
         beside: Those of the lab file, where ``paths`` come from elsewhere: ``paths`` replace them or join them.
         names: More of them, by name.
         project: The user's project; None finds it from the current folder.
+        measured: They count their lines.
     """
 
     paths: tuple[Path, ...] = ()
     beside: tuple[Path, ...] = ()
     names: tuple[str, ...] = ()
     project: Path | None = None
+    measured: bool = False
 
     @classmethod
     def of(cls, values: SessionSettings, *, beside: Sequence[str], project: Path, names: Collection[str] = ()) -> ChosenDrivers:
@@ -59,6 +60,7 @@ class ChosenDrivers:
             beside=tuple(Path(path) for path in beside),
             names=tuple(name for name in names if name in known),
             project=project,
+            measured=values.coverage != "none",
         )
 
     def check_paths(self) -> None:
@@ -136,6 +138,7 @@ class ChosenDrivers:
             project=self.project,
             progress=progress,
             warn=warn,
+            measured=self.measured,
         )
 
     def take_once(self, arch: Arch, *, into: Path, marked: Collection[str] = ()) -> tuple[DriverPackage, ...]:
@@ -165,10 +168,17 @@ class ChosenDrivers:
             names = sorted(name for name in lacking if name in known and known[name].manifest.kind == "driver")
             if not names and not packages:
                 raise _no_driver(lacking)
-            more = read_packages(into / _MARKED) if names else ()
+            more = read_packages(into / MARKED) if names else ()
             if more is None:
                 present = [package.name for package in packages]
-                more = resolve_drivers(names=names, present=present, into=into / _MARKED, arch=arch, project=self.project)
+                more = resolve_drivers(
+                    names=names,
+                    present=present,
+                    into=into / MARKED,
+                    arch=arch,
+                    project=self.project,
+                    measured=self.measured,
+                )
             return (*packages, *more)
 
 

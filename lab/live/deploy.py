@@ -20,7 +20,7 @@ from lab.live.verify import verify
 def deploy(
     guest: LiveGuest, payload: Payload, *, read_later: bool = False, clock: Callable[[], float] = time.monotonic
 ) -> Deployed:
-    """Copy the payload in with one transfer and create all services; nothing is started.
+    """Copy the payload in with one transfer and create all services. Of those, only the collector of counters is started.
 
     Drivers are started by the test that uses them, so that every failure then belongs to that test.
 
@@ -55,7 +55,7 @@ def deploy(
     copied = clock()
     calls = [
         create_call(driver.service, guest_path(driver.image), group=driver.load_order_group)
-        for driver in payload.drivers.values()
+        for driver in payload.packages
         if not driver.inf  # its INF creates the service
     ]
     if calls:
@@ -64,6 +64,12 @@ def deploy(
                 reply.check()
         except ServiceError as error:
             raise TransportError(f"{guest.guest_id}: a service cannot be created: {error.message}", hint=error.hint) from error
+    if payload.collector is not None:
+        try:
+            guest.services.start(payload.collector.service)
+        except ServiceError as error:
+            said = f"{guest.guest_id}: the driver that collects the counters of drivers cannot be loaded: {error.message}"
+            raise TransportError(said, hint="run without --coverage") from error
     for driver in payload.drivers.values():
         import_registry(guest.transport, driver)
     return Deployed(copy_s=copied - begin, create_s=clock() - copied, copied_by=done.by, copy_note=done.note, sums=sums)

@@ -25,10 +25,11 @@ def guest_path(file: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """Drivers by name, and client programs by name."""
+    """Drivers by name, client programs by name, and the driver that collects counters if the drivers count their lines."""
 
     drivers: Mapping[str, DriverPackage] = field(default_factory=dict)
     clients: Mapping[str, Path] = field(default_factory=dict)
+    collector: DriverPackage | None = None
 
     @classmethod
     def of(cls, packages: Iterable[DriverPackage]) -> Self:
@@ -38,18 +39,27 @@ class Payload:
             ConfigError: Two drivers have one name, or different clients of one name, or bring different files to one place.
         """
         drivers: dict[str, DriverPackage] = {}
-        for package in packages:
+        several = list(packages)
+        collector = next((package for package in several if package.collects), None)
+        for package in several:
+            if package.collects:
+                continue
             other = drivers.setdefault(package.name, package)
             if other.sha256 != package.sha256:
                 raise ConfigError(
                     f"{other.path} and {package.path} both have the driver name {package.name}", hint="use only one of them"
                 )
         clients: dict[str, Path] = {}
-        for package in drivers.values():
+        for package in (*drivers.values(), *([collector] if collector else [])):
             for name, file in package.clients.items():
                 _refuse_another(file, clients.setdefault(name, file))
         _refuse_one_place(drivers.values(), clients.values())
-        return cls(drivers=drivers, clients=clients)
+        return cls(drivers=drivers, clients=clients, collector=collector)
+
+    @property
+    def packages(self) -> tuple[DriverPackage, ...]:
+        """All that is copied into a guest and gets a service."""
+        return (*self.drivers.values(), *([self.collector] if self.collector else []))
 
     def driver(self, name: str) -> DriverPackage:
         """The driver of this name.
@@ -110,7 +120,7 @@ class Payload:
             ConfigError: Two of them have one name, and are not copies of one file.
         """
         brought = [file.path for driver in self.drivers.values() for file in driver.files]
-        images = [driver.image for driver in self.drivers.values()]
+        images = [driver.image for driver in self.packages]
         files = [*images, *self.clients.values(), *brought, *self.registries]
         by_name: dict[str, Path] = {}
         for file in files:
@@ -120,7 +130,7 @@ class Payload:
     def sums(self) -> dict[str, str]:
         """File name, or full Windows path, → SHA-256 of all files: what every guest of the run must have."""
         sums = {file.name: sha256_of(file) for file in (*self.clients.values(), *self.registries)}
-        for driver in self.drivers.values():
+        for driver in self.packages:
             sums[driver.image.name] = driver.sha256
             for file in driver.files:
                 sums |= {name: file.sha256 for name in (file.path.name, file.to) if name}
@@ -137,7 +147,7 @@ class Payload:
         for file in self.files():
             staged[file.name.lower()] = folder / file.name
             shutil.copyfile(file, folder / file.name)
-        hashed = [(driver.image, driver.sha256) for driver in self.drivers.values()]
+        hashed = [(driver.image, driver.sha256) for driver in self.packages]
         hashed += [(file.path, file.sha256) for driver in self.drivers.values() for file in driver.files]
         for path, sha256 in hashed:
             found = sha256_of(staged[path.name.lower()])

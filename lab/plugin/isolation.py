@@ -35,11 +35,14 @@ class Isolation:
     Args:
         wishes: What each collected test asks for.
         scopes: For each test what its fork is for, by :func:`scope_of`; tests of one scope share a fork.
+        apart: Drivers are never kept loaded for a test of another scope, in a booted guest either: so their lines run equally
+            often with and without forks.
     """
 
-    def __init__(self, wishes: Mapping[str, Wishes], scopes: Mapping[str, str]) -> None:
+    def __init__(self, wishes: Mapping[str, Wishes], scopes: Mapping[str, str], *, apart: bool = False) -> None:
         self._wishes = wishes
         self._scopes = scopes
+        self._apart = apart
         self._executions = 0
 
     def wishes(self, nodeid: str) -> Wishes:
@@ -88,6 +91,8 @@ class Isolation:
         if nextid is None or not self.shares(run, nextid):
             return HandOver(last_here=_is_forked(run))
         after = self.wishes(nextid)
+        if self._apart and self._scopes.get(nextid, "") != run.plan.scope:
+            return HandOver()
         return HandOver(keep_loaded=frozenset() if after.reload else frozenset(after.drivers))
 
 

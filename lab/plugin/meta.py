@@ -32,6 +32,7 @@ def describe_run(
     workers: int,
     named: Sequence[Sequence[str]] = (),
     repeat: int = 1,
+    project: Path | None = None,
 ) -> None:
     """Write the run's description, unless another worker, or ``lab run``, already has.
 
@@ -43,6 +44,7 @@ def describe_run(
         workers: How many workers there are.
         named: For each path that the user named, the names of the drivers that it means.
         repeat: How often each test is run.
+        project: The user's project.
     """
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".meta.lock"):
@@ -86,6 +88,7 @@ def describe_run(
             machine=machine_entry(manifest, source.accelerator, hardware) if hardware is not None else None,
             workers=workers,
             repeat=repeat,
+            project=str(project or ""),
             drivers=drivers,
             driver_paths=[list(names) for names in named],
         )

@@ -13,6 +13,7 @@ from lab.gate.verdict import SEVERITY
 from lab.host.passed import passed_over
 from lab.lease.life import END_OF_RUN, REPLACED, TESTS_OVER
 from lab.report.assemble import assemble
+from lab.report.coverage_view import coverage_lines
 from lab.report.elsewhere import find
 from lab.report.junit import attach_evidence
 from lab.report.model import RunReport
@@ -97,6 +98,7 @@ def summary_lines(finished: Finished) -> list[str]:
         lines += [f"repeated: {line}" for line in rate_lines(report)]
     lines += [f"not run: {sentence}" for sentence in unchecked(report)]
     lines += [f"note: {sentence}" for sentence in driver_notes(report)]
+    lines += [f"coverage: {line}" for line in (coverage_lines(report.coverage) if report.coverage is not None else ())]
     lines.append(f"kernel prints: {report.prints} of tests, {report.unattributed_prints} unattributed")
     red = [test for verdict in ("crash", "test", "infra") for test in report.tests if test.verdict == verdict]
     for test in red:

@@ -24,6 +24,7 @@ from lab.lease.protocol import GuestSource
 from lab.lease.slots import Slots, slot_count
 from lab.lease.starter import GuestStarter
 from lab.lease.waiting import Patience
+from lab.plugin.coverage import CoverageByTest
 from lab.plugin.drivers import LoadedDriver
 from lab.plugin.evidence_by_test import EvidenceByTest
 from lab.plugin.host_sleep import HostSleep
@@ -90,7 +91,7 @@ class LabSession:
         self._red = RedTests(out / WORKERS_DIR)
         with contextlib.suppress(LabError):  # no guest can be started, and each test reports why
             wishes = {nodeid: with_needs(wish, source.payload) for nodeid, wish in wishes.items()}
-        self._isolation = Isolation(wishes, scopes or {})
+        self._isolation = Isolation(wishes, scopes or {}, apart=config.coverage != "none")
         self._nextid: str | None = None
         self._last_here = False
         self._share: contextlib.ExitStack | None = None
@@ -98,7 +99,8 @@ class LabSession:
         patience = Patience(say)
         self._host_lock = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
         self.evidence = EvidenceByTest(out, source, dump=config.crash_dump, end=config.keep == "never")
-        self._triage = Triage(self.evidence)
+        self._coverage = _coverage_of(source, self._writer)
+        self._triage = Triage(self.evidence, self._coverage)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
         # Only the lab's own source has a reason; that of a hook may have none.
@@ -244,11 +246,12 @@ class LabSession:
     def leave_driver(self, driver: LoadedDriver) -> None:
         """Unload a driver after a test, unless the next test needs it as it is or the guest is unfit anyway.
 
-        A test that does not need a fresh load needs no unload either, if its fork ends with it.
+        A test that does not need a fresh load needs no unload either, if its fork ends with it; unless the lines of the unload
+        are counted.
         """
         run = self.running()
         lease = run.lease
-        if run.last_here and not run.wishes.reload:
+        if run.last_here and not run.wishes.reload and self._coverage is None:
             return
         if lease is None or lease.condemned or not lease.guest.alive or driver.name in run.keep_loaded:
             return
@@ -331,6 +334,14 @@ class LabSession:
             self._writer.prints(life.prints_in)
         sign, saved = self.evidence.unclaimed(life.guest_id) if life.ended else (None, None)
         self._writer.guest(guest_entry(life, worker=self.worker, sign=sign, evidence=self.evidence.entries(saved)))
+
+
+def _coverage_of(source: GuestSource, writer: ResultWriter) -> CoverageByTest | None:
+    """What takes the counters of the drivers, if they have any."""
+    with contextlib.suppress(LabError):  # no guest can be started, and each test reports why
+        if source.payload.collector is not None:
+            return CoverageByTest(source.payload.probe, writer.coverage)
+    return None
 
 
 def _run_facts(source: GuestSource) -> tuple[str, str, dict[str, str]]:

@@ -15,6 +15,7 @@ from lab.gate.reasons import leaves
 from lab.guest.lacks import in_words
 from lab.host.passed import passed_over
 from lab.lease.lease import Lease, Rank
+from lab.plugin.coverage import CoverageByTest
 from lab.plugin.evidence_by_test import EvidenceByTest
 from lab.plugin.phases import Closing
 from lab.plugin.testrun import TestRun
@@ -32,10 +33,12 @@ class Triage:
 
     Args:
         evidence: Saves the evidence of a guest that crashed or hangs.
+        coverage: Takes the counters of the drivers; None if they have none.
     """
 
-    def __init__(self, evidence: EvidenceByTest) -> None:
+    def __init__(self, evidence: EvidenceByTest, coverage: CoverageByTest | None = None) -> None:
         self._evidence = evidence
+        self._coverage = coverage
 
     def excuse(self, run: TestRun, lease: Lease, report: pytest.TestReport, error: BaseException) -> None:
         """Let a phase pass that failed only because the guest ended, in a test that provokes this end."""
@@ -107,6 +110,8 @@ class Triage:
         if lease is None or run.window is not None:
             return
         run.note_processor(lease.guest.processor_reading())
+        if self._coverage is not None:
+            self._coverage.window_closes(run, lease)
         if run.hang is not None:
             # The lab has ended it. The guest's messages about that are recorded, and do not count against the test.
             run.close(Closing(window=without_faults(lease.ledger.close(alive=False), after=run.hang.records_to)))

@@ -19,6 +19,7 @@ from lab.gate.outside import (
 )
 from lab.gate.repeats import deciding, passes
 from lab.gate.verdict import Decision, Verdict
+from lab.report.covered import make_coverage
 from lab.report.model import Attempt, Fault, ForksEntry, GuestEntry, RateEntry, RunReport, TemplateEntry, TestEntry
 from lab.report.runfiles import RunMeta
 from lab.report.sessionfile import SessionFacts, read_session
@@ -69,6 +70,7 @@ def assemble(
         ended = ended or NO_REASON
         not_run = []
     tests.sort(key=lambda test: test.nodeid)
+    coverage = make_coverage(out, meta, records.coverage, order=[test.nodeid for test in tests])
     totals: Counter[Verdict] = Counter(test.verdict for test in tests)
     missing = Counter(test.missing_capability for test in tests if test.verdict == "skipped" and test.missing_capability)
     return RunReport(
@@ -94,6 +96,7 @@ def assemble(
         times=_times(guests, tests),
         templates=_templates(records.forks, guests),
         failed_forks=sum(entry.failed for entry in records.forks),
+        coverage=coverage,
         fork_notes=list(dict.fromkeys(note for entry in records.forks for note in entry.notes)),
         guests=guests,
         tests=tests,

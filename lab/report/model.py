@@ -346,6 +346,26 @@ class MachineEntry(_Model):
     )
 
 
+class DriverCoverage(_Model):
+    """How many lines of a driver ran."""
+
+    name: str
+    lines: int = Field(description="lines with code")
+    covered: int = Field(description="lines that ran")
+    not_measured: Text = Field(default="", description="why its lines were not counted")
+
+
+class CoverageEntry(_Model):
+    """What ran of the drivers (--coverage); coverage/coverage.json has the lines, and the tests of each."""
+
+    lines: int = Field(description="lines with code of all drivers, each once")
+    covered: int = Field(description="lines that ran")
+    percent: float = Field(description="lines that ran, of 100")
+    drivers: list[DriverCoverage]
+    incomplete: int = Field(default=0, description="tests whose last counts are missing, because their guest ended")
+    notes: list[Text] = Field(default_factory=list, description="sentences for readers")
+
+
 class RunReport(_Model):
     """``run.json``."""
 
@@ -389,3 +409,4 @@ class RunReport(_Model):
         default_factory=list,
         description="drivers of the paths that the user gave, if only skipped tests used them, or none",
     )
+    coverage: CoverageEntry | None = Field(default=None, description="null if the lines of the drivers were not counted")

@@ -33,6 +33,7 @@ class RunMeta(BaseModel):
     machine: MachineEntry | None = None
     workers: int
     repeat: int = 1
+    project: Text = Field(default="", description="the user's project; the files of its drivers are relative to it")
     drivers: list[DriverEntry] = Field(default_factory=list)
     driver_paths: list[list[str]] = Field(
         default_factory=list, description="for each path that the user named, the names of the drivers that it means"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lab.report.coverage_view import coverage_lines
 from lab.report.model import RunReport, TestEntry
 from lab.report.places import address_of, from_folder
 from lab.report.view import (
@@ -95,6 +96,7 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
         ("again", second_runs(report)),
         ("kept", kept),
         ("forks", report.fork_notes),
+        ("coverage", coverage_lines(report.coverage) if report.coverage is not None else []),
     )
     for word, sentences in notes:
         for sentence in sentences:
@@ -191,7 +193,8 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
 
 
 def _sentences(report: RunReport) -> list[str]:
-    return [*rate_lines(report), *unchecked(report), *driver_notes(report), *second_runs(report)]
+    coverage = coverage_lines(report.coverage) if report.coverage is not None else []
+    return [*rate_lines(report), *unchecked(report), *driver_notes(report), *second_runs(report), *coverage]
 
 
 def _first(words: list[str], room: int) -> str:

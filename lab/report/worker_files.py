@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from lab.coverage.recorded import TestCounters
 from lab.gate.outside import never_ended
 from lab.host.passed import said
 from lab.prints.live import PrintFile
@@ -32,8 +33,9 @@ class ResultWriter:
     """Appends the results of one worker to files under ``out/workers/``; they survive a kill.
 
     ``<worker>.<pid>.tests.jsonl`` has a line for each finished test, ``….guests.jsonl`` one for each new fact about a guest,
-    ``….prints.jsonl`` one for the file with the prints of a guest, ``….begun.jsonl`` the list of collected tests and the
-    announcement of each test. The process id keeps a torn last line of a killed worker apart from the lines of its successor.
+    ``….coverage.jsonl`` one for what a test has run of a driver, ``….prints.jsonl`` one for the file with the prints of a
+    guest, ``….begun.jsonl`` the list of collected tests and the announcement of each test. The process id keeps a torn last
+    line of a killed worker apart from the lines of its successor.
 
     Args:
         out: The run's folder; made if it is not there.
@@ -71,6 +73,10 @@ class ResultWriter:
     def guest(self, entry: GuestEntry) -> None:
         """Record a guest: once it is ready, and again whenever more is known. The last entry of an id wins."""
         self._append("guests", as_json(entry))
+
+    def coverage(self, entry: TestCounters) -> None:
+        """Record what a test has run of a driver."""
+        self._append("coverage", as_json(entry))
 
     def forks(self, entry: ForksEntry) -> None:
         """Record the facts about this worker's forks, at its end."""
@@ -157,6 +163,7 @@ class WorkerRecords:
     tests: list[TestEntry] = field(default_factory=list)
     guests: list[GuestEntry] = field(default_factory=list)
     forks: list[ForksEntry] = field(default_factory=list)
+    coverage: list[TestCounters] = field(default_factory=list)
     #: Tests that were announced and have no end, as the entries that they get in the report.
     unfinished: list[TestEntry] = field(default_factory=list)
     #: Invalid lines, with file and line number; a torn last line is normal for a killed worker.
@@ -172,6 +179,7 @@ def read_workers(out: Path) -> WorkerRecords:
         tests = list(_lines(folders, f"{stem}.tests.jsonl", TestEntry, records.damaged))
         records.tests += tests
         records.guests += _lines(folders, f"{stem}.guests.jsonl", GuestEntry, records.damaged)
+        records.coverage += _lines(folders, f"{stem}.coverage.jsonl", TestCounters, records.damaged)
         records.forks += _lines(folders, f"{stem}.forks.jsonl", ForksEntry, records.damaged)
         begun = list(_lines(folders, f"{stem}.begun.jsonl", _Begun, records.damaged))
         records.collected += [nodeid for line in begun for nodeid in line.collected]

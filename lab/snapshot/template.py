@@ -117,7 +117,7 @@ class TemplateWish:
             inputs["disks"] = (self.hardware.model_dump_json(include={"disks"}) + " ".join(self.disk_sums)).encode()
         if self.file_sums:
             inputs["named files"] = json.dumps([(str(path), digest) for path, digest in self.file_sums]).encode()
-        for driver in self.payload.drivers.values():
+        for driver in self.payload.packages:
             inputs[f"driver {driver.name}"] = _facts(driver).encode()
         inputs |= {f"client {name}": file.read_bytes() for name, file in self.payload.clients.items()}
         return content_key(inputs)

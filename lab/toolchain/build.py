@@ -19,6 +19,7 @@ from lab.toolchain.clang import Clang
 from lab.toolchain.compile import Arch, Compiler, compile_component, find_compiler, recipe_hash
 from lab.toolchain.files import replace_with, sha256_of
 from lab.toolchain.inputs import FileHashes, Inputs, unchanged
+from lab.toolchain.instrument import notes_file, why_not_measured
 from lab.toolchain.known import find_components
 from lab.toolchain.manifest import Component, Kind
 from lab.toolchain.places import build_place, refuse_clashes, refuse_foreign, relative_to_builds, symbol_file
@@ -45,6 +46,7 @@ class BuildResult:
         signed: Whether it carries the lab's signature; programs never do.
         rebuilt: False when it was up to date.
         compiler: What compiled it, the first line of its ``--version``.
+        notes: If it counts its lines: the compiler's notes, see :func:`lab.toolchain.instrument.read_notes`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class BuildResult:
     signed: bool
     rebuilt: bool
     compiler: str = ""
+    notes: Path | None = None
 
 
 def build_drivers(
@@ -65,6 +68,7 @@ def build_drivers(
     signed: bool = True,
     defines: Sequence[str] = (),
     project: Path | None = None,
+    measured: bool = False,
 ) -> list[BuildResult]:
     """Build components by name or path.
 
@@ -76,6 +80,7 @@ def build_drivers(
         signed: Sign drivers with the lab's key.
         defines: Preprocessor definitions for all of them.
         project: The user's project; None finds it from the current folder.
+        measured: Build drivers that count their lines, into the subfolder ``coverage`` of that folder; see docs/coverage.md.
 
     Raises:
         ConfigError: An unknown name, a wrong manifest, a source that does not compile, an image that fails the checks, or a
@@ -89,11 +94,11 @@ def build_drivers(
     key = signing_key() if signed and any(component.manifest.kind == "driver" for component in components) else None
     # With the clients that their manifests describe.
     components = [part for component in components for part in (component, *component.programs)]
-    places = {component.identity: out or build_place(component, arch, home) for component in components}
+    places = {part.identity: out or build_place(part, arch, home, measured=measured) for part in components}
     built: dict[tuple[Path, str], BuildResult] = {}
     for place in dict.fromkeys(places.values()):
         todo = [component for component in components if places[component.identity] == place]
-        made = build_components(todo, arch, place, key, progress=progress, defines=defines)
+        made = build_components(todo, arch, place, key, progress=progress, defines=defines, measured=measured)
         built |= {component.identity: result for component, result in zip(todo, made, strict=True)}
     return [built[component.identity] for component in components]
 
@@ -108,11 +113,13 @@ def build_components(
     warn: Progress | None = None,
     defines: Sequence[str] = (),
     take: Callable[[BuildResult], BuildResult] = lambda result: result,
+    measured: bool = False,
 ) -> list[BuildResult]:
     """:func:`build_drivers` for loaded manifests; drivers are signed when ``key`` is not None.
 
     ``take`` is called with each result while no other process builds into ``out``, and may copy it. ``warn`` gets the
-    compiler's warnings, which go to ``progress`` where it is None: a display of progress may leave lines out.
+    compiler's warnings, which go to ``progress`` where it is None: a display of progress may leave lines out. ``measured``
+    drivers count their lines, where that is possible.
     """
     for component in components:
         if arch not in component.manifest.arches:
@@ -139,30 +146,38 @@ def build_components(
                 refuse_foreign(component, out)
             hashes = FileHashes()
             say = progress or _quiet
-            return [take(_build(part, compiler, out, key, say, warn or say, defines, hashes)) for part in components]
+            job = _Way(compiler, out, key, say, warn or say, defines, hashes, measured)
+            return [take(_build(part, job)) for part in components]
     except Timeout:
         raise LabError(
             f"waited {_LOCK_TIMEOUT_S:.0f} s for another build into {out}", hint="find the lab command that hangs"
         ) from None
 
 
-def _build(
-    component: Component,
-    compiler: Compiler,
-    out: Path,
-    key: SigningKey | None,
-    progress: Progress,
-    warn: Progress,
-    defines: Sequence[str],
-    hashes: FileHashes,
-) -> BuildResult:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What the builds of one call have in common."""
+
+    compiler: Compiler
+    out: Path
+    key: SigningKey | None
+    progress: Progress
+    warn: Progress
+    defines: Sequence[str]
+    hashes: FileHashes
+    measured: bool
+
+
+def _build(component: Component, way: _Way) -> BuildResult:
+    compiler, out, progress = way.compiler, way.out, way.progress
     kind = component.manifest.kind
-    signer = key if kind == "driver" else None
+    signer = way.key if kind == "driver" else None
     target = out / component.image_name
     stamp = _stamp(out, component)
     clang, why = choose_clang(component, compiler)
+    measured = way.measured and not why_not_measured(component, clang)
     signature = f"{SCHEME} {signer.fingerprint()}" if signer else "unsigned"
-    recipe = f"{recipe_hash(component, compiler, defines, clang=clang)} {signature}"
+    recipe = f"{recipe_hash(component, compiler, way.defines, clang=clang, measured=measured)} {signature}"
     by = clang.version if clang else compiler.version
 
     symbols = symbol_file(target)
@@ -170,13 +185,15 @@ def _build(
     fresh = (
         said is not None
         and said.recipe == recipe
-        and unchanged(said.inputs, component.folder, hashes, component.manifest.include)
+        and unchanged(said.inputs, component.folder, way.hashes, component.manifest.include)
     )
+    notes = notes_file(target)
     rebuilt = not fresh or not said or said.sha256 != _hash_of(target) or (kind == "driver" and not symbols.exists())
+    rebuilt = rebuilt or (measured and not notes.exists())
     if rebuilt:
         told = f" by {clang.version}: {why}" if clang else ""
         progress(f"{component.name}: building {target.name} for {compiler.arch}{told}")
-        with _made(component, compiler, clang, out, signer, defines, warn) as (image, made_symbols, inputs):
+        with _made(component, way, clang, signer, measured=measured) as (image, made_symbols, inputs):
             # The stamp comes first: a build that is interrupted here leaves a wrong stamp, and so builds again. The other
             # way round order would leave a file that looks like one that the lab did not build.
             stamp.parent.mkdir(exist_ok=True)
@@ -186,6 +203,9 @@ def _build(
                 symbols.parent.mkdir(exist_ok=True)
                 with replace_with(symbols) as temporary:
                     made_symbols.replace(temporary)
+            if measured:
+                with replace_with(notes) as temporary:
+                    made_symbols.with_suffix(".notes.zip").replace(temporary)
             with replace_with(target) as temporary:
                 image.replace(temporary)
     else:
@@ -198,6 +218,7 @@ def _build(
         signed=signer is not None,
         rebuilt=rebuilt,
         compiler=by,
+        notes=notes if measured else None,
     )
 
 
@@ -207,33 +228,27 @@ def _stamp(out: Path, component: Component) -> Path:
 
 @contextlib.contextmanager
 def _made(
-    component: Component,
-    compiler: Compiler,
-    clang: Clang | None,
-    out: Path,
-    signer: SigningKey | None,
-    defines: Sequence[str],
-    warn: Progress,
+    component: Component, way: _Way, clang: Clang | None, signer: SigningKey | None, *, measured: bool
 ) -> Iterator[tuple[Path, Path, Inputs]]:
     """Compile, check, sign and verify in a scratch folder beside the final place.
 
     Returns the result, its symbols and its inputs.
     """
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as folder:
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=way.out) as folder:
         image = Path(folder) / component.image_name
         made_symbols = image.with_suffix(".dbg")
-        made = compile_component(component, compiler, image, defines=defines, clang=clang)
+        made = compile_component(component, way.compiler, image, defines=way.defines, clang=clang, measured=measured)
         for line in _shortened(made.warnings):
             _LOG.info("%s: %s", component.name, line)  # `warn` shows it
-            warn(f"{component.name}: {line}")
-        _check(component, image, compiler.arch)
+            way.warn(f"{component.name}: {line}")
+        _check(component, image, way.compiler.arch)
         if signer:
             finished = Path(folder) / "signed" / component.image_name
             finished.parent.mkdir()
             sign(image, finished, component.name, signer)
             verify(finished, signer)
             # Signing rewrites the checksum: check the file that the guest will get.
-            _check(component, finished, compiler.arch)
+            _check(component, finished, way.compiler.arch)
             image = finished
         yield image, made_symbols, made.inputs
 

@@ -35,7 +35,8 @@ from lab.toolchain.flags import (
     Arch as Arch,
 )
 from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
-from lab.toolchain.manifest import Component
+from lab.toolchain.instrument import counter_flags, runtime_folder, write_notes
+from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component
 from lab.toolchain.spelling import Spelling
 from lab.toolchain.transcode import transcoded
 
@@ -44,6 +45,8 @@ ARCHES: tuple[Arch, ...] = ("x64", "x86")
 _TRIPLET: dict[Arch, str] = {"x64": "x86_64-w64-mingw32", "x86": "i686-w64-mingw32"}
 _PACKAGE: dict[Arch, str] = {"x64": "mingw-w64-x86-64", "x86": "mingw-w64-i686"}
 _TOOL_TIMEOUT_S = 120.0
+#: Room for a driver's name in the records of its counters, see driver/coverage/labcov.h.
+_LONGEST_NAME = 63
 #: An editor saves once; a program that writes all the time is an error.
 _TRIES = 3
 _DEFINITIONS: dict[Arch, str] = {"x64": "ntoskrnl.def", "x86": "ntoskrnl-x86.def"}
@@ -115,7 +118,14 @@ def find_compiler(arch: Arch) -> Compiler:
     raise HostToolError([program], None, message=f"{program} has no ddk/ntddk.h among its headers", hint=hint)
 
 
-def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str] = (), *, clang: Clang | None = None) -> str:
+def recipe_hash(
+    component: Component,
+    compiler: Compiler,
+    defines: Sequence[str] = (),
+    *,
+    clang: Clang | None = None,
+    measured: bool = False,
+) -> str:
     """SHA-256 over what decides the bytes of a build beside the files that it reads: compiler, flags, names.
 
     The names of all headers beside or below the manifest, and of those in its ``include`` folders, are part of it: a source may
@@ -130,6 +140,8 @@ def recipe_hash(component: Component, compiler: Compiler, defines: Sequence[str]
     parts += [clang.version, *INLINED] if clang else []
     if "c++" in languages(component):
         parts.append(_cxx_version(compiler))
+    if measured:
+        parts += ["measured", *(file.read_text(encoding="ascii") for file in sorted(runtime_folder().glob("*.[ch]")))]
     digest = hashlib.sha256()
     for part in (*parts, _ANCHOR, _PURE, *headers, *environment()):
         digest.update(part.encode(errors="surrogateescape") + b"\0")
@@ -142,7 +154,13 @@ def _cxx_version(compiler: Compiler) -> str:
 
 
 def compile_component(
-    component: Component, compiler: Compiler, target: Path, *, defines: Sequence[str] = (), clang: Clang | None = None
+    component: Component,
+    compiler: Compiler,
+    target: Path,
+    *,
+    defines: Sequence[str] = (),
+    clang: Clang | None = None,
+    measured: bool = False,
 ) -> Compiled:
     """Compile and link a component.
 
@@ -153,6 +171,7 @@ def compile_component(
             symbols and line numbers, as ``.dbg``: `addr2line` and gdb use it to explain addresses.
         defines: Preprocessor definitions, ``NAME`` or ``NAME=VALUE``.
         clang: Compiles its C and C++ sources in the place of GCC, which still assembles and links.
+        measured: Count how often each line of a driver runs; the compiler's notes are written beside it, as ``.notes.zip``.
 
     Returns:
         What was read and what the compiler warned of.
@@ -164,10 +183,14 @@ def compile_component(
     """
     for _ in range(_TRIES):
         with tempfile.TemporaryDirectory(prefix="lab-build-") as folder:
-            job = _Job(component, compiler, Path(folder), defines, clang)
+            job = _Job(component, compiler, Path(folder), defines, clang, measured)
             search = component.manifest.include
             before = take_inputs(component.folder, job.headers(), search)
             read = job.compile(target)
+            if measured:
+                own = list(dict.fromkeys(name for names in job.own.values() for name in names))
+                notes = target.absolute().with_suffix(".notes.zip")
+                write_notes(notes, component, compiler.arch, job.work, before.files, own)
         # A file may be saved while the compiler reads it: if it is the same before and after, it is what was compiled.
         after = take_inputs(component.folder, before.files, search)
         if after == before:
@@ -187,6 +210,7 @@ class _Job:
     work: Path
     defines: Sequence[str]
     clang: Clang | None = None
+    measured: bool = False
     warnings: list[str] = field(default_factory=list)
     #: Of each source: itself and the headers of the user that it includes.
     own: dict[str, list[str]] = field(default_factory=dict)
@@ -218,7 +242,8 @@ class _Job:
             return False
         return True
 
-    def _command(self, source: str) -> list[str]:
+    def _command(self, source: str, number: int | None = None) -> list[str]:
+        """The compiler and its options; with the number of the source, those that have its lines counted, too."""
         component, compiler, language = self.component, self.compiler, language_of(source)
         program = compiler.cxx if language == "c++" else compiler.program
         clang = self._clang(source)
@@ -226,7 +251,10 @@ class _Job:
             program = clang.program
         by: By = "clang" if clang else "gcc"
         flags = compile_flags(component, compiler.arch, language, self.defines, by)
-        return [program, *flags, *header_flags(component, compiler.kernel_headers, language, by), *self._spelling().flags()]
+        flags += header_flags(component, compiler.kernel_headers, language, by)
+        if self.measured and number is not None and language != "asm":
+            flags += counter_flags(number, component.folder.resolve(), self.work)
+        return [program, *flags, *self._spelling().flags()]
 
     def _clang(self, source: str) -> Clang | None:
         return None if language_of(source) == "asm" else self.clang
@@ -247,7 +275,8 @@ class _Job:
         objects, read = self._objects()
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         self._own(["anchor.c", "-o", "anchor.o"])
-        link, rest = link_flags(component, compiler.arch), [*objects, "anchor.o", *libraries(component), *self._support()]
+        link = link_flags(component, compiler.arch, measured=self.measured)
+        rest = [*objects, "anchor.o", *self._counting(), *libraries(component), *self._support()]
         linker = compiler.cxx if links_by_cxx(component) else compiler.program
         # A plain name as the target: it stands in front of the rule's colon.
         self.warnings.extend(self._run([linker, *link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work))
@@ -273,8 +302,8 @@ class _Job:
         objects, rules = ([f"{number}.{kind}" for number in range(len(sources))] for kind in ("o", "d"))
         # Sources may have headers in common, of which copies in another encoding are made: one after the other.
         commands = [
-            [*self._command(source), *self._how(source, work / rule), "-c", source, "-o", str(work / made)]
-            for source, made, rule in zip(sources, objects, rules, strict=True)
+            [*self._command(source, number), *self._how(source, work / rule), "-c", source, "-o", str(work / made)]
+            for number, (source, made, rule) in enumerate(zip(sources, objects, rules, strict=True))
         ]
         # Warnings, and the error of the first wrong source, are those of one compilation after the other.
         with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
@@ -299,6 +328,20 @@ class _Job:
             return transcoded(self.component.folder, own, encoding, self.work)
         charset = [] if language_of(source) == "asm" else charset_flags(self.component.folder, own, encoding)
         return [*charset, f"-Wa,--MD,{rule}"]
+
+    def _counting(self) -> list[str]:
+        """What is linked to a driver whose lines are counted: its new entry point, and the compiler's own library."""
+        if not self.measured:
+            return []
+        compiler, work, folder = self.compiler, self.work, runtime_folder()
+        flags = compile_flags(load_component(folder / MANIFEST_NAME), compiler.arch, "c")
+        flags += header_flags(self.component, compiler.kernel_headers, "c")
+        name = f'-DLABCOV_DRIVER="{self.component.name[:_LONGEST_NAME]}"'
+        for file in ("runtime", "adding", "aborting"):
+            self._own([*flags, name, str(folder / f"{file}.c"), "-o", f"{file}.o"])
+        run([compiler.tool("ar"), "rcsD", "counting.a", "adding.o", "aborting.o"], _TOOL_TIMEOUT_S, cwd=work)
+        # libgcov's own function for sums would bring files and the environment along, so the one of counting.a comes first.
+        return ["runtime.o", "counting.a", "-lgcov", "counting.a"]
 
     def _without_link_words(self, made: str) -> None:
         """Remove ``#pragma comment(lib, …)``: Clang passes it on as Microsoft's options, and ld warns; GCC ignores it."""

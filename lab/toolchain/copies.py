@@ -45,6 +45,12 @@ class RunCopies:
             copy_of(file, target.parent / file.name)
         return target
 
+    def notes(self, name: str, file: Path) -> Path:
+        """Copy the compiler's notes of a driver that counts its lines. Returns the copy."""
+        target = self._folder / name / file.name
+        copy_of(file, target)
+        return target
+
     def beside(self, name: str, file: Path, as_name: str = "") -> tuple[Path, str]:
         """Copy a file that a driver's manifest lists; returns the copy and its SHA-256.
 

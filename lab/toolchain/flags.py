@@ -130,6 +130,10 @@ _ENTRY: dict[Flavour, dict[Arch, tuple[str, ...]]] = {
     "bare": {"x64": ("-Wl,--entry,Start",), "x86": ("-Wl,--entry,_Start",)},
     "c": {"x64": (), "x86": ()},
 }
+_MEASURED: dict[Arch, tuple[str, ...]] = {
+    "x64": ("-Wl,--entry,LabCoverageEntry",),
+    "x86": ("-Wl,--entry,_LabCoverageEntry@8",),
+}
 
 
 def flavour_of(component: Component) -> Flavour:
@@ -176,10 +180,10 @@ def header_flags(component: Component, kernel_headers: Path, language: Language,
     return [*found, "-include", str(WDK), *(("-include", str(SEH)) if by == "clang" else ())]
 
 
-def link_flags(component: Component, arch: Arch) -> list[str]:
-    """Options of the linker."""
+def link_flags(component: Component, arch: Arch, *, measured: bool = False) -> list[str]:
+    """Options of the linker. A measured driver begins in the code that is linked to it, see :mod:`lab.toolchain.instrument`."""
     flavour = flavour_of(component)
-    return [*_LINK, *_LINK_FLAVOUR[flavour], *_ENTRY[flavour][arch]]
+    return [*_LINK, *_LINK_FLAVOUR[flavour], *(_MEASURED[arch] if measured else _ENTRY[flavour][arch])]
 
 
 def libraries(component: Component) -> list[str]:

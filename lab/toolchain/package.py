@@ -15,6 +15,8 @@ from lab.toolchain.provenance import Provenance
 
 #: Beside the copies, written when all of them are there.
 PACKAGES_FILE = "packages.json"
+#: Subfolder for copies of drivers that only a marker names.
+MARKED = "marked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class DriverPackage:
         files: Files beside it, or elsewhere, in the guest.
         needs: Names of drivers that are loaded before it and unloaded after it.
         inf: Name of the INF, one of ``files``, by which its package is installed; empty for a plain service.
+        notes: If it counts its lines: the run's own copy of the compiler's notes, see :mod:`lab.toolchain.instrument`.
+        collects: It is no driver of the run, but collects the counters of those.
         origin: The file that ``image`` is a copy of: the build, or the user's own file. None where that is unknown.
         provenance: Where it comes from.
     """
@@ -82,6 +86,8 @@ class DriverPackage:
     files: tuple[PlacedFile, ...] = ()
     needs: tuple[str, ...] = ()
     inf: str = ""
+    notes: Path | None = None
+    collects: bool = False
     origin: Path | None = None
     provenance: Provenance = field(default_factory=Provenance)
 

@@ -12,6 +12,7 @@ from lab.errors import ConfigError
 from lab.host.assets import data_root, installed
 from lab.host.paths import cache_dir
 from lab.toolchain.compile import Arch
+from lab.toolchain.instrument import MEASURED
 from lab.toolchain.manifest import Component
 from lab.toolchain.stamp import read_stamp, stamp_file
 
@@ -37,7 +38,7 @@ def lab_out(arch: Arch) -> Path:
     return cache_dir() / "builds" / hashlib.sha256(os.fsencode(root)).hexdigest()[:12] / arch
 
 
-def build_place(component: Component, arch: Arch, project: Path, out: Path | None = None) -> Path:
+def build_place(component: Component, arch: Arch, project: Path, out: Path | None = None, *, measured: bool = False) -> Path:
     """The folder in which a component is built. That of the project is made if it is missing.
 
     Args:
@@ -45,7 +46,13 @@ def build_place(component: Component, arch: Arch, project: Path, out: Path | Non
         arch: What for.
         project: The user's project.
         out: Folder of builds for all; None: those of the lab itself in :func:`lab_out`, others in :func:`default_out`.
+        measured: For drivers that count their lines: a subfolder.
     """
+    place = _place(component, arch, project, out)
+    return place / MEASURED if measured else place
+
+
+def _place(component: Component, arch: Arch, project: Path, out: Path | None) -> Path:
     if component.file.resolve().is_relative_to(data_root().resolve()):
         return out or lab_out(arch)
     return place_of(component, out or _make_out(default_out(arch, project)), project)

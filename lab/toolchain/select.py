@@ -15,7 +15,8 @@ from lab.toolchain.build import BuildResult, Progress, build_components
 from lab.toolchain.compile import Arch
 from lab.toolchain.copies import RunCopies, copied_symbols, folder_of_process
 from lab.toolchain.files import sha256_of
-from lab.toolchain.known import known_components, unknown_name
+from lab.toolchain.instrument import COLLECTOR
+from lab.toolchain.known import known_components, lab_components, unknown_name
 from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component, load_folder, manifests_in
 from lab.toolchain.package import PACKAGES_FILE as PACKAGES_FILE
 from lab.toolchain.package import DriverPackage as DriverPackage
@@ -52,6 +53,7 @@ def resolve_drivers(
     key: SigningKey | None = None,
     progress: Progress | None = None,
     warn: Progress | None = None,
+    measured: bool = False,
 ) -> tuple[DriverPackage, ...]:
     """The drivers of a run, and no others.
 
@@ -73,6 +75,7 @@ def resolve_drivers(
         key: Signs the builds; None: the lab's own.
         progress: Called with a line for each step.
         warn: Called with each of the compiler's warnings; None: they are steps.
+        measured: Build the drivers under test so that they count their lines, and add the driver that collects the counters.
 
     Raises:
         ConfigError: A path is none of these, or two choices contradict each other.
@@ -101,6 +104,8 @@ def resolve_drivers(
             raise unknown_name(name, known, home)
         chosen.setdefault(name, _finished_or_built(known[name]))
     needs = _with_needs(chosen, known, present)
+    if measured and chosen and COLLECTOR not in present:
+        chosen[COLLECTOR], needs[COLLECTOR] = _Choice(lab_components()[COLLECTOR]), ()
     _refuse_clashes(chosen.values())
 
     signer = key or signing_key()
@@ -112,16 +117,20 @@ def resolve_drivers(
         stamp = read_stamp(result.path)
         sources[result.name] = [Path(name) for name in stamp.inputs.files] if stamp else []
         copy = copies.driver(result.name, result.path) if result.kind == "driver" else copies.client(result.path)
+        if result.notes is not None:
+            notes = copies.notes(result.name, result.notes)
+            return replace(result, path=copy, notes=notes)
         return replace(result, path=copy)
 
     clients = {name: list(clients_of(choice.component, programs, chosen=chosen_programs)) for name, choice in chosen.items()}
     built: dict[tuple[Path, str], BuildResult] = {}
     parts = [choice.component for choice in chosen.values() if not choice.image]
     parts += _programs(client for several in clients.values() for client in several)
-    places = {part.identity: build_place(part, arch, home, out) for part in parts}
+    counted = [part.identity for part in parts if measured and part.manifest.kind == "driver" and part.manifest.under_test]
+    places = {part.identity: build_place(part, arch, home, out, measured=part.identity in counted) for part in parts}
     for place in dict.fromkeys(places.values()):
         todo = [part for part in parts if places[part.identity] == place and not part.prebuilt]
-        results = build_components(todo, arch, place, signer, progress=progress, warn=warn, take=take)
+        results = build_components(todo, arch, place, signer, progress=progress, warn=warn, take=take, measured=measured)
         built |= {part.identity: result for part, result in zip(todo, results, strict=True)}
     packages = tuple(
         replace(
@@ -324,6 +333,8 @@ def _package(
         clients={},
         encoding=manifest.encoding,
         symbols=copied_symbols(image),
+        notes=None if choice.image else built[component.identity].notes,
+        collects=component.name == COLLECTOR and not manifest.under_test,
         origin=origin,
         provenance=_provenance(
             facts, folder, None if choice.image else sources, "" if choice.image else built[component.identity].compiler

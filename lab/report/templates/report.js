@@ -24,6 +24,7 @@
   box.addEventListener("input", apply);
   function reveal() {
     var target = location.hash && document.getElementById(location.hash.slice(1));
+    for (var up = target; up; up = up.parentElement) { if (up.tagName === "DETAILS") { up.open = true; } }
     if (target) { target.querySelectorAll("details").forEach(function (part) { part.open = true; }); }
   }
   window.addEventListener("hashchange", reveal);

@@ -1,0 +1,70 @@
+"""The coverage of a run: made from the workers' counters, and written beside the report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.coverage.assemble import assemble_coverage, measured
+from lab.coverage.exports import write_exports
+from lab.coverage.model import COVERAGE_DIR, COVERAGE_FILE, Coverage
+from lab.coverage.recorded import TestCounters
+from lab.errors import LabError
+from lab.host.passed import said
+from lab.report.model import CoverageEntry, DriverCoverage
+from lab.report.outdir import COPIES
+from lab.report.runfiles import RunMeta
+from lab.toolchain.instrument import read_notes
+from lab.toolchain.package import MARKED, DriverPackage, read_packages
+
+_LOG = logging.getLogger(__name__)
+_NOT_BUILT = "the lab has not built it with GCC"
+
+
+def make_coverage(out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, order: Sequence[str]) -> CoverageEntry | None:
+    """Make the coverage of a run, and write its files; None if its drivers do not count their lines.
+
+    Args:
+        out: Folder of the run.
+        meta: What was known before the first test.
+        entries: What the workers have recorded.
+        order: The tests of the run, in their order.
+    """
+    packages = _packages(out / COPIES)
+    counting = [package for package in packages if package.notes is not None]
+    if not any(package.collects for package in packages) and not counting:
+        return None
+    project = Path(meta.project or meta.root or ".")
+    drivers = [measured(read_notes(package.notes), entries) for package in counting if package.notes is not None]
+    others = {package.name: _NOT_BUILT for package in packages if package.notes is None and not package.collects}
+    notes: list[str] = []
+    folder = out / COVERAGE_DIR
+    try:
+        coverage = assemble_coverage(drivers, entries, order=order, project=project, guest=meta.guest, unmeasured=others)
+        folder.mkdir(exist_ok=True)
+        (folder / COVERAGE_FILE).write_text(coverage.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        if drivers:
+            write_exports(folder, drivers, project=project)
+    except (LabError, OSError) as error:
+        _LOG.warning("the coverage of the run cannot be written: %s", said(error), exc_info=True)
+        return CoverageEntry(lines=0, covered=0, percent=0.0, drivers=[], notes=[f"it cannot be written: {said(error)}"])
+    return _entry(coverage, notes)
+
+
+def _packages(copies: Path) -> list[DriverPackage]:
+    return [package for folder in (copies, copies / MARKED) for package in read_packages(folder) or ()]
+
+
+def _entry(coverage: Coverage, notes: Sequence[str]) -> CoverageEntry:
+    return CoverageEntry(
+        lines=coverage.lines,
+        covered=coverage.covered,
+        percent=coverage.percent,
+        drivers=[
+            DriverCoverage(name=one.name, lines=one.lines, covered=one.covered, not_measured=one.not_measured)
+            for one in coverage.drivers
+        ],
+        incomplete=len(coverage.lost),
+        notes=[*coverage.notes, *notes],
+    )
