@@ -59,6 +59,8 @@ def test_every_key(tmp_path: Path) -> None:
         keep: failed
         crash_dump: always
         log_level: debug
+        coverage: lines
+        coverage_fail_under: 80
         kernel_prints: ['err:']
         known:
           - test: suites/async/*
@@ -84,6 +86,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert values.boot_timeout == 900
     assert values.client_timeout == 30
     assert values.crash_dump == "always"
+    assert (values.coverage, values.coverage_fail_under) == ("lines", 80)
     assert values.known[0].until == datetime.date(2027, 1, 31)
     assert set(settings.sources.values()) == {"lab file"}
 
