@@ -4,6 +4,7 @@ The folder, which a project may commit::
 
     NAME/KEY/baseline.json   what was kept, and when
     NAME/KEY/run.json        the report of the run
+    NAME/KEY/coverage        the lines of its drivers, if they were counted
     .files/AB/SHA256         the files of all drivers, by content
 """
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lab.compare.kept_drivers import FileStore, KeptFile, keep_drivers, restore_drivers
 from lab.compare.key import RunKey, key_of
 from lab.compare.recorded import Recorded, read_recorded
+from lab.coverage.model import COVERAGE_DIR, COVERAGE_FILE
 from lab.errors import ConfigError
 from lab.report.outdir import COPIES
 from lab.report.runfiles import RUN_FILE
@@ -108,6 +110,7 @@ class Baselines:
         folder.mkdir(parents=True, exist_ok=True)
         with replace_with(folder / RUN_FILE) as temporary:
             shutil.copyfile(read.file, temporary)
+        _keep_coverage(read.file.parent, folder)
         with replace_with(folder / BASELINE_FILE) as temporary:
             temporary.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if before is not None:
@@ -174,6 +177,17 @@ class Baselines:
             said = str(error).partition("\n")[0]
             raise ConfigError(f"is no {BASELINE_FILE}: {said}", file=str(file), hint=f"remove {folder}") from None
         return Baseline(folder=folder, record=record)
+
+
+def _keep_coverage(run: Path, folder: Path) -> None:
+    """Keep the lines of a run's drivers, if they were counted; those of an earlier baseline go."""
+    source, target = (place / COVERAGE_DIR / COVERAGE_FILE for place in (run, folder))
+    if source.is_file():
+        target.parent.mkdir(exist_ok=True)
+        with replace_with(target) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def _check_name(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lab.compare.changes import compare_tests
+from lab.compare.coverage import compare_coverage
 from lab.compare.durations import compare_durations
 from lab.compare.key import differences, key_of
 from lab.compare.model import CHANGES, ComparedDriver, ComparedRun, Comparison, PrintChange, TestChange
@@ -38,6 +39,7 @@ def compare(base: Recorded, new: Recorded, *, strict: bool = False) -> Compariso
         changes=changes,
         prints=prints,
         durations=durations,
+        coverage=compare_coverage(base.coverage, new.coverage),
         exit_code=comparison_code(_verdicts(changes), strict=strict),
     )
 

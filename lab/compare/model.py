@@ -134,6 +134,23 @@ class DurationChange(_Model):
     moved: bool = Field(description="the whole interval lies outside of 0.9 to 1.1")
 
 
+class LostLine(_Model):
+    """A line of a driver that tests reached in BASE, and that none reaches in NEW."""
+
+    file: Text
+    line: int = Field(description="its number in NEW")
+    text: Text
+    tests: list[Text] = Field(description="those that reached it in BASE")
+
+
+class CoverageChange(_Model):
+    """How the coverage of the drivers changed."""
+
+    base: float = Field(description="lines that ran in BASE, of 100")
+    new: float = Field(description="lines that ran in NEW, of 100")
+    lost: list[LostLine] = Field(default_factory=list, description="lines that lost all of their tests")
+
+
 class Comparison(_Model):
     """`lab compare --json`."""
 
@@ -147,4 +164,5 @@ class Comparison(_Model):
     changes: list[TestChange] = Field(default_factory=list)
     prints: list[PrintChange] = Field(default_factory=list)
     durations: list[DurationChange] = Field(default_factory=list)
+    coverage: CoverageChange | None = Field(default=None, description="null if one of the runs has not counted lines")
     exit_code: int

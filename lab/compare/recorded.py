@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.coverage.model import Coverage, read_coverage
 from lab.errors import ConfigError
+from lab.host.passed import passed_over
 from lab.report.elsewhere import find
 from lab.report.model import RunReport
 from lab.report.runfiles import RUN_FILE
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +24,13 @@ class Recorded:
         label: How people see it: the path that was given, or ``baseline NAME``.
         report: Its report.
         file: Where that was read.
+        coverage: The lines of its drivers; None if they were not counted, or are not kept.
     """
 
     label: str
     report: RunReport
     file: Path = Path(RUN_FILE)
+    coverage: Coverage | None = None
 
 
 def read_recorded(path: Path, *, label: str = "") -> Recorded:
@@ -49,4 +56,10 @@ def read_recorded(path: Path, *, label: str = "") -> Recorded:
             file=str(file),
             hint="run the suites again",
         ) from None
-    return Recorded(label=label or str(path), report=report, file=file)
+    return Recorded(label=label or str(path), report=report, file=file, coverage=_coverage(file.parent))
+
+
+def _coverage(folder: Path) -> Coverage | None:
+    with passed_over(_LOG, f"lines are not compared: the coverage in {folder} cannot be read", OSError, ValueError):
+        return read_coverage(folder)
+    return None

@@ -37,6 +37,7 @@ _PRINTS = {
 #: A page of them helps no one; `--json` has all.
 _MOST = 200
 _MOST_DIFFS = 10
+_MOST_LINES = 20
 #: GitHub takes comments of 65536 characters.
 _MOST_MARKDOWN = 60_000
 
@@ -72,6 +73,19 @@ def duration_lines(result: Comparison) -> list[str]:
     return [_duration(change) for change in result.durations if change.moved or not change.nodeid]
 
 
+def coverage_lines(result: Comparison) -> list[str]:
+    """What became of the lines of the drivers, one sentence each; empty if they did not change."""
+    change = result.coverage
+    if change is None:
+        return []
+    lines = [f"{change.new:g}% of the drivers' lines ran, and {change.base:g}% in BASE"] if change.new != change.base else []
+    for line in change.lost[:_MOST_LINES]:
+        reached = f"{line.tests[0]}" + (f" and {_tests(len(line.tests) - 1)} more" if len(line.tests) > 1 else "")
+        lines.append(f"{line.file}:{line.line} is reached by no test any more; in BASE by {reached}: {line.text}")
+    more = len(change.lost) - _MOST_LINES
+    return [*lines, f"{more} more lines are reached by no test any more; --json has all of them"] if more > 0 else lines
+
+
 def print_comparison(result: Comparison, console: Console) -> None:
     """Show a comparison on a terminal. Lines with names and reasons are never wrapped: they are there to be copied."""
     console.print(Text(headline(result), style="bold"), soft_wrap=True)
@@ -94,6 +108,8 @@ def print_comparison(result: Comparison, console: Console) -> None:
     if len(result.changes) > _MOST:
         console.print(f"… and {len(result.changes) - _MOST} more; --json has all of them")
     _print_prints(result, console)
+    for line in coverage_lines(result):
+        console.print(Text(f"lines    {printable(line)}"), soft_wrap=True)
     for line in duration_lines(result):
         console.print(Text(f"time     {printable(line)}", style="bright_black"), soft_wrap=True)
 
@@ -124,6 +140,7 @@ def markdown(result: Comparison) -> str:
         lines.append(row)
     tail = [_details(change) for change in _shown(result)]
     tail += [f"- prints: {plain(line)}" for line in _left_out(result)]
+    tail += [f"- lines: {plain(line)}" for line in coverage_lines(result)]
     tail += [f"- time: {plain(line)}" for line in duration_lines(result)]
     lines.append("")
     for line in tail:

@@ -36,11 +36,11 @@ def make_coverage(out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, 
     if not any(package.collects for package in packages) and not counting:
         return None
     project = Path(meta.project or meta.root or ".")
-    drivers = [measured(read_notes(package.notes), entries) for package in counting if package.notes is not None]
     others = {package.name: _NOT_BUILT for package in packages if package.notes is None and not package.collects}
     notes: list[str] = []
     folder = out / COVERAGE_DIR
     try:
+        drivers = [measured(read_notes(package.notes), entries) for package in counting if package.notes is not None]
         coverage = assemble_coverage(drivers, entries, order=order, project=project, guest=meta.guest, unmeasured=others)
         folder.mkdir(exist_ok=True)
         (folder / COVERAGE_FILE).write_text(coverage.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -74,7 +74,8 @@ def counter_flags(number: int, folder: Path, work: Path) -> list[str]:
         work: Where the notes go.
     """
     return [
-        *("-fprofile-arcs", "-ftest-coverage", "-fprofile-update=atomic"),
+        # The optimizer joins lines: it leaves no code of its own for an early `return status;`, for example.
+        *("-O0", "-fprofile-arcs", "-ftest-coverage", "-fprofile-update=atomic"),
         # A pointer to the counters of each source in the place of a constructor, which no kernel would call.
         "-fprofile-info-section=.rdata$labM",
         # The name of the counters' file is in the image: without these it has the path of the scratch folder, and no two builds

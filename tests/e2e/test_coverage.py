@@ -1,0 +1,86 @@
+"""Coverage of a small driver on the free guest: counted by hand, whatever the number of workers, with and without forks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+import pytest
+
+from lab.coverage.model import Coverage, read_coverage
+from tests.e2e.running import ROOT, FinishedRun
+
+pytestmark = pytest.mark.e2e
+
+LADLE = ROOT / "tests" / "e2e" / "ladle"
+_SUITE = "tests/e2e/ladle/suite_ladle.py"
+_FRESH, _KEPT = f"{_SUITE}::TestFresh", f"{_SUITE}::TestKept"
+
+# Three loads: two of TestFresh, one of TestKept.
+_LOADS = 3
+# Requests: each opens the device once, and closes it; test_another_code does so three times.
+_OPENED = 2 * (1 + 1 + 1 + 3)
+#: Line of ladle.c → how often it runs.
+_LADLE = {
+    **dict.fromkeys((13, 15, 16), _OPENED),
+    **dict.fromkeys((19, 21, 22, 23, 25, 26), 6),
+    27: 3,  # another code
+    28: 3 + (3 + 2 + 0),  # the end of the loop, and its passes
+    29: 3 + 2 + 0,
+    30: 3,
+    **dict.fromkeys((31, 32), 1),
+    **dict.fromkeys((34, 35), 2),
+    **dict.fromkeys((38, 42, 43, 44, 45), _LOADS),
+    **dict.fromkeys((47, 53, 54, 55, 56, 58, 59, 60, 61, 62, 63), _LOADS),
+    57: 0,  # the device can always be made
+}
+#: Each open, close and request is finished once.
+_SPOON = dict.fromkeys((6, 8, 9, 10, 11), _OPENED + 6)
+
+
+def _counts(coverage: Coverage) -> dict[str, dict[int, int]]:
+    return {file.file: {line.line: line.count for line in file.lines} for file in coverage.files}
+
+
+def _tests(coverage: Coverage, line: int) -> set[str]:
+    (file,) = (file for file in coverage.files if file.file.endswith("ladle.c"))
+    (found,) = (one for one in file.lines if one.line == line)
+    return {coverage.tests[number] for number in found.tests}
+
+
+def _covered(run: FinishedRun) -> Coverage:
+    assert run.exit_code == 0, run.output
+    coverage = read_coverage(run.out)
+    assert coverage is not None, run.output
+    assert coverage.lost == []
+    return coverage
+
+
+def test_counts_are_those_of_hand_with_and_without_workers_and_forks(finish_run: Callable[..., FinishedRun]) -> None:
+    common = ("--coverage", "--driver", str(LADLE), str(LADLE / "suite_ladle.py"))
+    alone = finish_run("--workers", "1", *common)
+    coverage = _covered(alone)
+
+    assert _counts(coverage) == {"tests/e2e/ladle/ladle.c": _LADLE, "tests/e2e/ladle/spoon.c": _SPOON}
+    assert _tests(coverage, 31) == {f"{_FRESH}::test_too_much"}
+    assert _tests(coverage, 27) == {f"{_KEPT}::test_another_code"}
+    # The load and the unload of the kept driver are those of the first and the last test that use it.
+    assert _tests(coverage, 47) == {f"{_FRESH}::test_a_little", f"{_FRESH}::test_too_much", f"{_KEPT}::test_nothing"}
+    assert _tests(coverage, 38) == {f"{_FRESH}::test_a_little", f"{_FRESH}::test_too_much", f"{_KEPT}::test_another_code"}
+
+    entry = alone.report.coverage
+    assert entry is not None
+    assert (entry.lines, entry.covered) == (len(_LADLE) + len(_SPOON), len(_LADLE) + len(_SPOON) - 1)
+    assert f"{entry.percent:g}% of the lines ran" in alone.output
+    prints = {test.nodeid: [one.text for one in test.prints] for test in alone.report.tests}
+    assert prints[f"{_FRESH}::test_a_little"] == ["ladle: 6"]
+    hits = ElementTree.parse(alone.out / "coverage" / "cobertura.xml").getroot()
+    (of_file,) = (one for one in hits.iter("class") if one.attrib["filename"] == "tests/e2e/ladle/ladle.c")
+    assert {int(line.attrib["number"]): int(line.attrib["hits"]) for line in of_file.findall("lines/line")} == _LADLE
+
+    # Without forks, and with a limit that it does not reach; then with the default number of workers.
+    booted = finish_run("--no-fork", "--workers", "1", "--coverage-fail-under", "99", *common)
+    assert booted.exit_code == 5, booted.output
+    assert "is below the limit of 99%" in booted.output
+    assert _counts(read_coverage(booted.out) or Coverage(drivers=[], files=[], tests=[])) == _counts(coverage)
+    assert _counts(_covered(finish_run(*common))) == _counts(coverage)
