@@ -191,6 +191,15 @@ BUDGETS: tuple[Budget, ...] = (
         at_least=True,
     ),
     Budget(
+        key="coverage",
+        what="suites with coverage of the drivers, against the same without",
+        goal="≤ 1.15 times the time",
+        kind="ratio",
+        measure="coverage",
+        series=("coverage.with", "coverage.without"),
+        limit=1.15,
+    ),
+    Budget(
         key="defects",
         what="defects caught by the suites",
         goal="all, on every run; no false red in 100 clean runs",

@@ -25,6 +25,8 @@ GOOD = {
     "clock.virtual.1": series("clock.virtual.1", 48.0),
     "clock.real.default": series("clock.real.default", 50.0),
     "clock.virtual.default": series("clock.virtual.default", 26.0),
+    "coverage.without": series("coverage.without", 50.0),
+    "coverage.with": series("coverage.with", 56.0),
     "overhead.test": series("overhead.test", 0.01),
     "winrm.program.session": series("winrm.program.session", 3.0),
     "winrm.program.lab": series("winrm.program.lab", 1.0),
@@ -57,6 +59,7 @@ def test_a_bench_that_meets_every_budget_passes() -> None:
     ("key", "worse", "budget"),
     [
         ("boot.fork", series("boot.fork", 0.30), "fork.ratio"),
+        ("coverage.with", series("coverage.with", 58.0), "coverage"),
         ("memory.more", series("memory.more", 101.0, unit="MiB"), "fork.memory"),
         ("suites.forked.2", series("suites.forked.2", 56.0), "suites.workers"),
         ("clock.virtual.1", series("clock.virtual.1", 51.0), "clock.one"),

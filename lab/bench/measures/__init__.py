@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.bench.measures.boot import BootMeasure
 from lab.bench.measures.clock import ClockMeasure
+from lab.bench.measures.coverage import CoverageMeasure
 from lab.bench.measures.files import FilesMeasure
 from lab.bench.measures.kd import KdMeasure
 from lab.bench.measures.loop import LoopMeasure
@@ -30,4 +31,5 @@ def all_measures() -> tuple[Measure, ...]:
         LoopMeasure(),
         SuitesMeasure(),
         ClockMeasure(),
+        CoverageMeasure(),
     )
