@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ from pathlib import Path
 
 from lab.coverage.assemble import Measured
 from lab.host.process import run
+from lab.toolchain.instrument import Notes
 
 _TIMEOUT_S = 300.0
 #: What CI systems and diff-cover read.
@@ -30,28 +34,55 @@ def write_exports(out: Path, drivers: Sequence[Measured], *, project: Path) -> t
     Raises:
         HostToolError: gcovr, or gcov, failed.
     """
+    root = project.resolve()
     with tempfile.TemporaryDirectory(prefix="lab-gcovr-") as scratch:
-        traces: list[Path] = []
-        for number, driver in enumerate(drivers):
-            folder = Path(scratch) / str(number)
-            folder.mkdir()
-            sums = driver.all
-            for name, note in driver.notes.files.items():
-                (folder / name).write_bytes(note)
-                if name in sums:
-                    (folder / name).with_suffix(".gcda").write_bytes(sums[name].bytes())
-            # One by one: two drivers may be for two processors, and each has its gcov.
-            traces.append(Path(scratch) / f"{number}.json")
-            # Without ^: gcovr takes an expression that does not begin with a slash for one about relative names.
-            filters = [word for file in driver.notes.sources for word in ("--filter", f"{re.escape(file)}$")]
-            _gcovr(project, ["--gcov-executable", driver.notes.gcov, *filters, "--json", str(traces[-1]), str(folder)])
+        # One by one: two drivers may be for two processors, and each has its gcov.
+        traces = [_trace(Path(scratch) / str(number), driver, root) for number, driver in enumerate(drivers)]
         added = [word for trace in traces for word in ("--add-tracefile", str(trace))]
         files = {"--html-details": PAGE, "--lcov": LCOV, "--cobertura": COBERTURA, "--json": GCOVR_JSON}
         wanted = [word for option, name in files.items() for word in (option, str(out / name))]
-        # A driver may lie outside of the project.
-        _gcovr(project, [*added, "--filter", "/", *wanted, "--html-title", "Coverage of the drivers"])
+        # A driver may lie outside of the project, so the filter lets all files through.
+        _gcovr(root, [*added, "--filter", "/", *wanted, "--html-title", "Coverage of the drivers"])
     return tuple(out / name for name in files.values())
 
 
-def _gcovr(project: Path, words: Sequence[str]) -> None:
-    run([sys.executable, "-m", "gcovr", "--root", str(project.resolve()), *words], _TIMEOUT_S, cwd=project)
+def _trace(scratch: Path, driver: Measured, root: Path) -> Path:
+    """Make gcovr's JSON of one driver.
+
+    The names in notes are relative to the folder in which the compiler ran, and gcov writes files into the folder in which it
+    runs. So it runs in a copy of the user's folder, with the sources alone.
+    """
+    tree, objects = scratch / "tree", scratch / "objects"
+    objects.mkdir(parents=True)
+    for file in driver.notes.sources:
+        copy = _below(tree, Path(file))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    sums = driver.all
+    for name, note in driver.notes.files.items():
+        (objects / name).write_bytes(note)
+        if name in sums:
+            (objects / name).with_suffix(".gcda").write_bytes(sums[name].bytes())
+    trace = scratch / "trace.json"
+    # Without ^: gcovr takes an expression that does not begin with a slash for one about relative names.
+    filters = [word for file in driver.notes.sources for word in ("--filter", f"{re.escape(str(_below(tree, Path(file))))}$")]
+    where = ["--gcov-executable", driver.notes.gcov, "--gcov-object-directory", str(_below(tree, _folder(driver.notes)))]
+    _gcovr(tree, [*where, *filters, "--json", str(trace), str(objects)])
+    found = json.loads(trace.read_text(encoding="utf-8"))
+    for part in found["files"]:
+        part["file"] = os.path.relpath(f"/{part['file']}", root)
+    trace.write_text(json.dumps(found), encoding="utf-8")
+    return trace
+
+
+def _folder(notes: Notes) -> Path:
+    return notes.folder.resolve()
+
+
+def _below(tree: Path, path: Path) -> Path:
+    """The place of an absolute path in the copy."""
+    return tree / path.relative_to(path.anchor)
+
+
+def _gcovr(root: Path, words: Sequence[str]) -> None:
+    run([sys.executable, "-m", "gcovr", "--root", str(root), *words], _TIMEOUT_S, cwd=root)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
+from typing import Self
 
 from lab.coverage.reading import take_counters
 from lab.coverage.recorded import TestCounters
@@ -11,9 +13,11 @@ from lab.coverage.window import GuestCounters
 from lab.errors import CommandFailed, GuestHung, LabError
 from lab.host.passed import said
 from lab.lease.lease import Lease
+from lab.lease.protocol import GuestSource
 from lab.plugin.repeat import origin
 from lab.plugin.testrun import TestRun
 from lab.prints.stream import first_fault
+from lab.report.worker_files import ResultWriter
 
 _LOG = logging.getLogger(__name__)
 #: A guest whose driver hangs may not answer.
@@ -32,6 +36,14 @@ class CoverageByTest:
         self._probe = probe
         self._write = write
         self._guest: tuple[str, GuestCounters] = ("", GuestCounters())
+
+    @classmethod
+    def of(cls, source: GuestSource, writer: ResultWriter) -> Self | None:
+        """What takes the counters in the guests of a source; None if its drivers have none."""
+        with contextlib.suppress(LabError):  # no guest can be started, and each test reports why
+            if source.payload.collector is not None:
+                return cls(source.payload.probe, writer.coverage)
+        return None
 
     def window_closes(self, run: TestRun, lease: Lease) -> None:
         """Take the counters; if that is not possible, record why those of the test are missing. Never raises."""

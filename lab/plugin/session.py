@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ class LabSession:
         patience = Patience(say)
         self._host_lock = HostLock(out / "workers", out / "workers" if debugged else locks_dir(), patience=patience)
         self.evidence = EvidenceByTest(out, source, dump=config.crash_dump, end=config.keep == "never")
-        self._coverage = _coverage_of(source, self._writer)
+        self._coverage = CoverageByTest.of(source, self._writer)
         self._triage = Triage(self.evidence, self._coverage)
         forks = source.forks if config.boot == "fork" and isinstance(source, Forking) else None
         self._forks = forks
@@ -240,7 +241,11 @@ class LabSession:
     def tear_down(self, nextid: str | None) -> None:
         """A test's teardown begins: find the drivers that the next test needs as they are."""
         if self.run is not None:
-            self.run.hand_over(self._isolation.hand_over(self.run, nextid))
+            hand_over = self._isolation.hand_over(self.run, nextid)
+            if self._coverage is not None and nextid is not None and self._requirements.will_skip(self.wishes_of(nextid)):
+                # The lines of the unload are counted, and a test that is skipped unloads nothing.
+                hand_over = replace(hand_over, keep_loaded=frozenset())
+            self.run.hand_over(hand_over)
             self._last_here = self.run.last_here
 
     def leave_driver(self, driver: LoadedDriver) -> None:
@@ -334,14 +339,6 @@ class LabSession:
             self._writer.prints(life.prints_in)
         sign, saved = self.evidence.unclaimed(life.guest_id) if life.ended else (None, None)
         self._writer.guest(guest_entry(life, worker=self.worker, sign=sign, evidence=self.evidence.entries(saved)))
-
-
-def _coverage_of(source: GuestSource, writer: ResultWriter) -> CoverageByTest | None:
-    """What takes the counters of the drivers, if they have any."""
-    with contextlib.suppress(LabError):  # no guest can be started, and each test reports why
-        if source.payload.collector is not None:
-            return CoverageByTest(source.payload.probe, writer.coverage)
-    return None
 
 
 def _run_facts(source: GuestSource) -> tuple[str, str, dict[str, str]]:
