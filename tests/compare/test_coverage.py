@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lab.compare.baselines import Baselines
 from lab.compare.compare import compare
 from lab.compare.coverage import compare_coverage
 from lab.compare.recorded import Recorded, read_recorded
@@ -64,3 +65,16 @@ def test_lines_are_read_beside_the_run_and_shown(tmp_path: Path) -> None:
         "75% of the drivers' lines ran, and 100% in BASE",
         "f.c:4 is reached by no test any more; in BASE by t.py::two: a();",
     ]
+
+
+def test_a_baseline_keeps_the_lines_of_its_run_and_no_older_ones(tmp_path: Path) -> None:
+    baselines = Baselines(tmp_path / "base")
+    run = tmp_path / "run"
+    (run / COVERAGE_DIR).mkdir(parents=True)
+    write_run(run, recorded([entry("a")]).report)
+    (run / COVERAGE_DIR / COVERAGE_FILE).write_text(BASE.model_dump_json(), encoding="utf-8")
+
+    assert baselines.save("main", run, now="2026-09-21T14:13:20+00:00").read().coverage == BASE
+
+    (run / COVERAGE_DIR / COVERAGE_FILE).unlink()
+    assert baselines.save("main", run, now="2026-09-22T14:13:20+00:00", replace=True).read().coverage is None
