@@ -11,7 +11,7 @@ from lab.coverage.gcov import CounterSet, Lines, lines_of
 from lab.coverage.model import Coverage, CoveredDriver, CoveredFile, CoveredLine, LostCounters
 from lab.coverage.recorded import TestCounters
 from lab.toolchain.files import sha256_of
-from lab.toolchain.instrument import Notes
+from lab.toolchain.instrument import LONGEST_NAME, Notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def measured(notes: Notes, entries: Iterable[TestCounters]) -> Measured:
     """Add up the executions of each test."""
     tests: dict[str, dict[str, Counters]] = {}
     for entry in entries:
-        if entry.driver != notes.driver:
+        if entry.driver != notes.driver[:LONGEST_NAME]:
             continue
         of_test = tests.setdefault(entry.nodeid, {})
         for name, counters in entry.counters.items():

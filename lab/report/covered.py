@@ -19,7 +19,6 @@ from lab.toolchain.instrument import read_notes
 from lab.toolchain.package import MARKED, DriverPackage, read_packages
 
 _LOG = logging.getLogger(__name__)
-_NOT_BUILT = "the lab has not built it with GCC"
 
 
 def make_coverage(out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, order: Sequence[str]) -> CoverageEntry | None:
@@ -36,7 +35,7 @@ def make_coverage(out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, 
     if not any(package.collects for package in packages) and not counting:
         return None
     project = Path(meta.project or meta.root or ".")
-    others = {package.name: _NOT_BUILT for package in packages if package.notes is None and not package.collects}
+    others = {package.name: _why(package) for package in packages if package.notes is None and not package.collects}
     notes: list[str] = []
     folder = out / COVERAGE_DIR
     try:
@@ -54,6 +53,14 @@ def make_coverage(out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, 
 
 def _packages(copies: Path) -> list[DriverPackage]:
     return [package for folder in (copies, copies / MARKED) for package in read_packages(folder) or ()]
+
+
+def _why(package: DriverPackage) -> str:
+    """Why the lines of a driver are not counted."""
+    compiler = package.provenance.compiler
+    if not compiler:
+        return "it is a finished image"
+    return "Clang compiles it, and the counters are GCC's" if "clang" in compiler.lower() else "it is not under test"
 
 
 def _entry(coverage: Coverage, notes: Sequence[str]) -> CoverageEntry:

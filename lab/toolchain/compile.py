@@ -35,7 +35,7 @@ from lab.toolchain.flags import (
     Arch as Arch,
 )
 from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
-from lab.toolchain.instrument import counter_flags, runtime_folder, write_notes
+from lab.toolchain.instrument import LONGEST_NAME, counter_flags, runtime_folder, write_notes
 from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component
 from lab.toolchain.spelling import Spelling
 from lab.toolchain.transcode import transcoded
@@ -45,8 +45,6 @@ ARCHES: tuple[Arch, ...] = ("x64", "x86")
 _TRIPLET: dict[Arch, str] = {"x64": "x86_64-w64-mingw32", "x86": "i686-w64-mingw32"}
 _PACKAGE: dict[Arch, str] = {"x64": "mingw-w64-x86-64", "x86": "mingw-w64-i686"}
 _TOOL_TIMEOUT_S = 120.0
-#: Room for a driver's name in the records of its counters, see driver/coverage/labcov.h.
-_LONGEST_NAME = 63
 #: An editor saves once; a program that writes all the time is an error.
 _TRIES = 3
 _DEFINITIONS: dict[Arch, str] = {"x64": "ntoskrnl.def", "x86": "ntoskrnl-x86.def"}
@@ -336,7 +334,7 @@ class _Job:
         compiler, work, folder = self.compiler, self.work, runtime_folder()
         flags = compile_flags(load_component(folder / MANIFEST_NAME), compiler.arch, "c")
         flags += header_flags(self.component, compiler.kernel_headers, "c")
-        name = f'-DLABCOV_DRIVER="{self.component.name[:_LONGEST_NAME]}"'
+        name = f'-DLABCOV_DRIVER="{self.component.name[:LONGEST_NAME]}"'
         for file in ("runtime", "adding", "aborting"):
             self._own([*flags, name, str(folder / f"{file}.c"), "-o", f"{file}.o"])
         run([compiler.tool("ar"), "rcsD", "counting.a", "adding.o", "aborting.o"], _TOOL_TIMEOUT_S, cwd=work)

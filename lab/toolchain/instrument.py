@@ -20,6 +20,8 @@ from lab.toolchain.manifest import Component
 
 #: The driver that collects the counters in a guest.
 COLLECTOR = "lab-coverage"
+#: Room for a driver's name in the records of its counters, see driver/coverage/labcov.h.
+LONGEST_NAME = 63
 #: Subfolder of a folder of builds: a measured driver does not take the place of the plain one.
 MEASURED = "coverage"
 #: What the compiler's names of counters begin with, instead of the folder of a checkout.
