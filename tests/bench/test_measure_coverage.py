@@ -42,7 +42,8 @@ def test_both_ways_run_in_turn_and_the_ratio_is_judged(context: FakeContext, mon
         ("coverage.with", "coverage.without", (66.0, 66.0)),
     ]
     (judged,) = (one for one in judge({one.key: one for one in found.series}, {}) if one.budget.key == "coverage")
-    assert (judged.figure, judged.met) == (pytest.approx(1.1), True)
+    assert judged.figure == pytest.approx(1.1)
+    assert judged.met
 
 
 def test_runs_with_other_verdicts_do_not_compare(context: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
