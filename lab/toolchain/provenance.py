@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pefile
 
 from lab.errors import HostToolError
-from lab.host.process import run
+from lab.host.git import git
 from lab.toolchain.peimage import opened
 
 _LOG = logging.getLogger(__name__)
 #: Long enough for a repository of gigabytes on a slow disk; without an answer only this entry of the report is missing.
 _GIT_TIMEOUT_S = 20.0
-_OF_ANOTHER = frozenset(
-    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"}
-)
 _RESOURCES = pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_RESOURCE"]
 
 
@@ -111,11 +107,4 @@ def commit_around(folder: Path) -> tuple[str, bool | None]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # Nothing of the user's repository is written: no index is refreshed, and no monitor of its files is started.
-    argv = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
-    return run(argv, _GIT_TIMEOUT_S, cwd=folder, env=_environment(os.environ)).stdout
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the variables of a calling git: in a hook, GIT_DIR names another repository."""
-    return {name: value for name, value in environ.items() if name not in _OF_ANOTHER} | {"LC_ALL": "C"}
+    return git(folder, *arguments, timeout=_GIT_TIMEOUT_S).stdout
