@@ -36,6 +36,7 @@ class ChosenDrivers:
         names: More of them, by name.
         project: The user's project; None finds it from the current folder.
         measured: They count their lines.
+        clients: Their clients belong to them; False: they are left out, and need not build.
     """
 
     paths: tuple[Path, ...] = ()
@@ -43,6 +44,7 @@ class ChosenDrivers:
     names: tuple[str, ...] = ()
     project: Path | None = None
     measured: bool = False
+    clients: bool = True
 
     @classmethod
     def of(cls, values: SessionSettings, *, beside: Sequence[str], project: Path, names: Collection[str] = ()) -> ChosenDrivers:
@@ -136,6 +138,7 @@ class ChosenDrivers:
             into=into,
             arch=arch,
             project=self.project,
+            with_clients=self.clients,
             progress=progress,
             warn=warn,
             measured=self.measured,

@@ -51,6 +51,7 @@ def resolve_drivers(
     out: Path | None = None,
     project: Path | None = None,
     key: SigningKey | None = None,
+    with_clients: bool = True,
     progress: Progress | None = None,
     warn: Progress | None = None,
     measured: bool = False,
@@ -73,6 +74,7 @@ def resolve_drivers(
         out: Folder of all builds; None: the user's project, and the lab's own folder for its own components.
         project: The user's project; None finds it from the current folder.
         key: Signs the builds; None: the lab's own.
+        with_clients: False: their clients are neither built nor copied.
         progress: Called with a line for each step.
         warn: Called with each of the compiler's warnings; None: they are steps.
         measured: Build the drivers under test so that they count their lines, and add the driver that collects the counters.
@@ -122,7 +124,10 @@ def resolve_drivers(
             return replace(result, path=copy, notes=notes)
         return replace(result, path=copy)
 
-    clients = {name: list(clients_of(choice.component, programs, chosen=chosen_programs)) for name, choice in chosen.items()}
+    clients = {
+        name: list(clients_of(choice.component, programs, chosen=chosen_programs)) if with_clients else []
+        for name, choice in chosen.items()
+    }
     built: dict[tuple[Path, str], BuildResult] = {}
     parts = [choice.component for choice in chosen.values() if not choice.image]
     parts += _programs(client for several in clients.values() for client in several)
