@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 
@@ -33,19 +34,8 @@ def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "", cov
         log: The run's log beside the page; empty where there is none.
         coverage: The lines of the drivers; None if they were not counted.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lab.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-    )
-    environment.filters["seconds"] = view.seconds
-    environment.globals["print_plot"] = print_plot
-    environment.globals["print_rows"] = view.print_rows
     tests = view.view_tests(report)
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         report=report,
         view=view,
         no_code=NO_CODE,
@@ -65,6 +55,23 @@ def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "", cov
         longest=max((test.own_s for test in tests), default=0) or 1,
         gravest=next((verdict for verdict in view.ORDER if report.totals.get(verdict)), "infra"),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """The page's template, compiled once: a command may write many pages."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lab.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+    )
+    environment.filters["seconds"] = view.seconds
+    environment.globals["print_plot"] = print_plot
+    environment.globals["print_rows"] = view.print_rows
+    return environment.get_template("report.html.j2")
 
 
 def _shown(value: object) -> object:
