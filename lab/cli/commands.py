@@ -22,6 +22,7 @@ MODULES = {
     "report": "run",
     "compare": "compare",
     "baseline": "baseline",
+    "bisect": "bisect",
     "open": "report",
     "up": "guest",
     "shell": "guest",

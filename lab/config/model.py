@@ -71,7 +71,7 @@ class SessionSettings(_Model):
         Setting(
             pytest=PytestOption("Guest image: a recipe's name, or the folder of a built image"),
             command=CommandOption(
-                ("run", "up", "fork", "snapshot", "selftest", "bench"),
+                ("run", "bisect", "up", "fork", "snapshot", "selftest", "bench"),
                 "Guest image: a recipe's name, or a folder",
                 flags=("--guest", "--image"),
             ),
@@ -83,7 +83,7 @@ class SessionSettings(_Model):
         Setting(
             pytest=PytestOption("Driver under test: its folder, driver.yaml or .sys file; may be repeated", "--lab-driver"),
             command=CommandOption(
-                ("run", "fork", "snapshot", "debug"),
+                ("run", "bisect", "fork", "snapshot", "debug"),
                 "Driver under test: folder, driver.yaml or .sys; may be repeated",
                 flags=("--driver",),
                 metavar="PATH",
@@ -99,7 +99,7 @@ class SessionSettings(_Model):
         Setting(
             pytest=PytestOption("How commands reach the guest"),
             command=CommandOption(
-                ("run", "up", "fork", "snapshot"),
+                ("run", "bisect", "up", "fork", "snapshot"),
                 # Kinds of packages are not in the help: every start of the command would need the time to find them.
                 f"How commands reach the guest: {', '.join(TRANSPORTS.builtin)}, or the name of an installed transport",
             ),
@@ -110,7 +110,7 @@ class SessionSettings(_Model):
         Setting(
             pytest=PytestOption("How files get into the guest"),
             command=CommandOption(
-                ("run",), f"How files get into the guest: {MEDIA}, winrm, sftp, or the word of an installed transport"
+                ("run", "bisect"), f"How files get into the guest: {MEDIA}, winrm, sftp, or the word of an installed transport"
             ),
         ),
     ] = Field(
@@ -121,7 +121,7 @@ class SessionSettings(_Model):
         float | None,
         Setting(
             pytest=PytestOption("Seconds until a guest must be ready", parse=seconds),
-            command=CommandOption(("run", "up", "selftest"), "Deadline for a guest to be ready", metavar="SECONDS"),
+            command=CommandOption(("run", "bisect", "up", "selftest"), "Deadline for a guest to be ready", metavar="SECONDS"),
         ),
     ] = Field(default=None, gt=0, description="seconds until a guest must be ready; default: the image's own")
     client_timeout: Annotated[
@@ -129,7 +129,7 @@ class SessionSettings(_Model):
         Setting(
             pytest=PytestOption("Seconds until a client that does not end is terminated", parse=seconds),
             command=CommandOption(
-                ("run", "selftest"), "Deadline for a client program, or a script of reader, to end", metavar="SECONDS"
+                ("run", "bisect", "selftest"), "Deadline for a client program, or a script of reader, to end", metavar="SECONDS"
             ),
         ),
     ] = Field(
@@ -143,7 +143,9 @@ class SessionSettings(_Model):
         Setting(
             pytest=PytestOption("Accelerator; auto uses KVM where it really works", "--lab-accel"),
             command=CommandOption(
-                ("run", "up", "fork", "snapshot", "selftest", "bench"), "auto, kvm or tcg", flags=("--accelerator", "--accel")
+                ("run", "bisect", "up", "fork", "snapshot", "selftest", "bench"),
+                "auto, kvm or tcg",
+                flags=("--accelerator", "--accel"),
             ),
         ),
     ] = Field(default="auto", description="auto uses KVM if a test guest ran with it")
@@ -151,7 +153,9 @@ class SessionSettings(_Model):
         ClockChoice,
         Setting(
             pytest=PytestOption("Clock of the guests; auto: virtual where it can be"),
-            command=CommandOption(("run", "up", "fork", "snapshot", "selftest"), "Clock of the guest: auto, virtual or real"),
+            command=CommandOption(
+                ("run", "bisect", "up", "fork", "snapshot", "selftest"), "Clock of the guest: auto, virtual or real"
+            ),
         ),
     ] = Field(
         default="auto",
@@ -168,7 +172,9 @@ class SessionSettings(_Model):
         Boot,
         Setting(
             pytest=PytestOption("How guests start: fork (from a template) or cold (each is booted)"),
-            command=CommandOption(("run",), "Boot every guest instead of using templates", flags=("--no-fork",), value="cold"),
+            command=CommandOption(
+                ("run", "bisect"), "Boot every guest instead of using templates", flags=("--no-fork",), value="cold"
+            ),
         ),
     ] = Field(default="fork", description="fork: resume guests from a template; cold: boot each one")
     isolation: Annotated[
@@ -243,7 +249,7 @@ class LabFile(SessionSettings):
         int | Literal["auto"],
         Setting(
             pytest=None,  # pytest-xdist has an option of its own
-            command=CommandOption(("run",), "Number of guests at the same time, or auto"),
+            command=CommandOption(("run", "bisect"), "Number of guests at the same time, or auto"),
             repeated=False,
         ),
     ] = Field(default="auto", description="number of guests at the same time; auto: as many as cores and memory allow")
