@@ -282,8 +282,9 @@ def test_the_names_that_each_path_of_the_user_means(
     assert named_drivers([folder, mine, folder / "labcompat.sys"]) == (("async", "sync"), ("kettle",))
 
 
-def test_without_a_folder_the_copies_live_as_long_as_the_process(tmp_path: Path) -> None:
+def test_without_a_folder_the_copies_live_as_long_as_the_process(tmp_path: Path, built_clients: Callable[[Path], Path]) -> None:
     """As a guest source of the user's own calls it."""
+    built_clients(tmp_path / "builds")
     program = """
 import sys
 from pathlib import Path
