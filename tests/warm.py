@@ -26,7 +26,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-_IMPORTED = ("lab.cli.run", "lab.cli.against", "xdist.remote", "xdist.workermanage", "tests.simulated")
+#: No plugins of pytest: it warns about those that were imported before it.
+_IMPORTED = ("lab.cli.run", "lab.cli.against", "tests.simulated")
 _MESSAGE = 1 << 20
 _START_S = 120.0
 

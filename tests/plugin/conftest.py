@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab.report.model import RunReport, TestEntry
+from tests.warm import WarmPython
 
 _INNER_CONFTEST = """
 import sys, pathlib
@@ -27,10 +33,16 @@ def pytest_lab_guest_source(config, lab_config):
 
 
 class Inner:
-    """Runs inner test files with the plugin and simulated guests."""
+    """Runs inner test files with the plugin and simulated guests.
 
-    def __init__(self, pytester: pytest.Pytester) -> None:
+    Args:
+        pytester: Has the files.
+        warm: Gives what starts processes for runs with workers.
+    """
+
+    def __init__(self, pytester: pytest.Pytester, warm: Callable[[], WarmPython]) -> None:
         self.pytester = pytester
+        self.warm = warm
         self.out = pytester.path / "run"
         self.prepare()
 
@@ -44,10 +56,24 @@ class Inner:
     def run(self, tests: str, *arguments: str) -> pytest.RunResult:
         self.pytester.makepyfile(test_inner="import pytest\n" + tests)
         line = ("--lab-out", str(self.out), "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments)
+        if "-n" in arguments and "-p" not in arguments:
+            return self._run_with_workers(*line)
         if "-n" in arguments:
+            # What it imports first may replace parts of the lab, before others have imported them.
             return self.pytester.runpytest_subprocess(*line, timeout=120)
         # Without workers the inner run is quicker in this process.
         return self.pytester.runpytest_inprocess(*line)
+
+    def _run_with_workers(self, *line: str) -> pytest.RunResult:
+        argv = [sys.executable, "-m", "pytest", f"--basetemp={self.pytester.path / 'basetemp'}", *line]
+        begin, texts = time.monotonic(), []
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = self.warm().start(argv, cwd=self.pytester.path, env=os.environ, output=out.fileno(), errors=err.fileno())
+            code = process.wait(120)
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8", "backslashreplace").splitlines())
+        return pytest.RunResult(code, texts[0], texts[1], time.monotonic() - begin)
 
     @property
     def report(self) -> RunReport:
@@ -63,6 +89,6 @@ class Inner:
 
 
 @pytest.fixture
-def inner(pytester: pytest.Pytester) -> Inner:
+def inner(pytester: pytest.Pytester, request: pytest.FixtureRequest) -> Inner:
     """Inner runs."""
-    return Inner(pytester)
+    return Inner(pytester, lambda: request.getfixturevalue("warm"))
