@@ -14,6 +14,8 @@ import pytest
 from lab.report.model import RunReport, TestEntry
 from tests.warm import WarmPython
 
+#: Guests may have the processors meanwhile: ci/lanes.py.
+_DEADLINE_S = 300.0
 _INNER_CONFTEST = """
 import sys, pathlib
 sys.path.insert(0, {folder!r})
@@ -60,7 +62,7 @@ class Inner:
             return self._run_with_workers(*line)
         if "-n" in arguments:
             # What it imports first may replace parts of the lab, before others have imported them.
-            return self.pytester.runpytest_subprocess(*line, timeout=120)
+            return self.pytester.runpytest_subprocess(*line, timeout=_DEADLINE_S)
         # Without workers the inner run is quicker in this process.
         return self.pytester.runpytest_inprocess(*line)
 
@@ -69,7 +71,7 @@ class Inner:
         begin, texts = time.monotonic(), []
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = self.warm().start(argv, cwd=self.pytester.path, env=os.environ, output=out.fileno(), errors=err.fileno())
-            code = process.wait(120)
+            code = process.wait(_DEADLINE_S)
             for file in (out, err):
                 file.seek(0)
                 texts.append(file.read().decode("utf-8", "backslashreplace").splitlines())

@@ -90,7 +90,7 @@ def test_what_pytest_remembers_names_tests_and_chooses_all_their_runs(forked: An
 
     def run(folder: str, *arguments: str) -> tuple[list[str], dict[str, int]]:
         out = forked.pytester.path / folder
-        forked.pytester.runpytest_subprocess("-p", "no:hypothesispytest", f"--lab-out={out}", *workers, *arguments, timeout=120)
+        forked.pytester.runpytest_subprocess("-p", "no:hypothesispytest", f"--lab-out={out}", *workers, *arguments, timeout=300)
         report = RunReport.model_validate_json((out / "run.json").read_text(encoding="utf-8"))
         failed = json.loads((cache / "lastfailed").read_text(encoding="utf-8"))
         return list(failed), {test.nodeid: test.rate.runs if test.rate else 1 for test in report.tests}
