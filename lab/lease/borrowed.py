@@ -26,8 +26,9 @@ from lab.live.guest import LiveGuest
 from lab.live.guest_logs import copy_logs
 from lab.live.payload import Payload
 from lab.live.print_wiring import join_prints
-from lab.vm.machine import VirtualMachine, read_spec
+from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Clock
+from lab.vm.started import read_started
 
 _LOG = logging.getLogger(__name__)
 _ANSWER_S = 60.0
@@ -212,7 +213,7 @@ def borrow(
     Raises:
         GuestExited: It has ended.
     """
-    spec = read_spec(guest.run_dir)
+    spec, _ = read_started(guest.run_dir)
     return BorrowedSource(
         guest=guest,
         manifest=manifest.model_copy(

@@ -15,7 +15,6 @@ messages), ``serial0.log`` and so on, ``qmp.sock``, the overlays, ``supervisor.j
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
@@ -25,9 +24,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Literal, Self
 
 from lab.errors import ConfigError, GuestExited, TransportError
 from lab.host.passed import passed_over
@@ -39,19 +36,17 @@ from lab.vm.process import LOG_FILE, QemuProcess, WaitingSupervisor
 from lab.vm.qmp import CommandRefused, Qmp, connect_unix
 from lab.vm.running import RunGate
 from lab.vm.spec import VmSpec
+from lab.vm.started import read_started, save_started
 from lab.vm.usernet import parse_forwards
 
 _LOG = logging.getLogger(__name__)
 
 COMMAND_FILE = "qemu.cmd"
-MACHINE_FILE = "machine.json"
 #: The console output of a fork's guest from before the snapshot.
 CONSOLE_BEFORE_FILE = "console.before.log"
 #: Events that show what happened to a guest; see :meth:`VirtualMachine.history`.
 _LIFE_EVENTS = frozenset({"RESET", "SHUTDOWN", "POWERDOWN", "STOP", "RESUME", "GUEST_PANICKED", "GUEST_CRASHLOADED"})
 
-
-_SPEC = TypeAdapter(VmSpec)
 #: QEMU opens its monitor some 14 ms after its start; a fork is ready 100 ms later.
 _POLL_S = 0.0005
 
@@ -111,7 +106,7 @@ class VirtualMachine:
                 missing = set(self.spec.nic.forwards) - set(self.ports)
                 if missing:
                     raise TransportError(f"{self.spec.name}: QEMU forwards no port to guest port {sorted(missing)}")
-            self._save()
+            save_started(self.run_dir, self.spec, self.ports)
         except BaseException:
             self.close()
             raise
@@ -135,7 +130,7 @@ class VirtualMachine:
             GuestExited: There is none, or it ended.
             TransportError: Its monitor does not answer, perhaps because another process is attached.
         """
-        spec, ports = _read_saved(run_dir)
+        spec, ports = read_started(run_dir)
         machine = cls(spec, run_dir)
         machine.ports = ports
         machine._process = QemuProcess.attach(machine.run_dir)
@@ -335,29 +330,6 @@ class VirtualMachine:
         # A virtual clock's VM stops and runs with each command: those events tell nothing, and would push out those that do.
         unheard = () if self.spec.virtual_clock is None else ("STOP", "RESUME")
         self._qmp = Qmp(connection, name=self.spec.name, timeout=left, explain_lost=self.exited_error, unheard=unheard)
-
-    def _save(self) -> None:
-        saved: dict[str, Any] = {"spec": _SPEC.dump_python(self.spec, mode="json"), "ports": self.ports}
-        temporary = self.run_dir / (MACHINE_FILE + ".new")
-        temporary.write_text(json.dumps(saved, indent=1), encoding="utf-8")
-        temporary.replace(self.run_dir / MACHINE_FILE)
-
-
-def read_spec(run_dir: Path) -> VmSpec:
-    """The spec of the VM that was started in a run folder.
-
-    Raises:
-        GuestExited: There was none.
-    """
-    return _read_saved(run_dir)[0]
-
-
-def _read_saved(run_dir: Path) -> tuple[VmSpec, dict[int, int]]:
-    try:
-        saved = json.loads((run_dir / MACHINE_FILE).read_text(encoding="utf-8"))
-        return _SPEC.validate_python(saved["spec"]), {int(guest): int(host) for guest, host in saved["ports"].items()}
-    except (OSError, ValueError, KeyError, ValidationError):
-        raise GuestExited(f"no virtual machine was started in {run_dir}", hint="`lab up` starts one") from None
 
 
 def _tail(file: Path, lines: int) -> str:
