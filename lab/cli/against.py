@@ -22,7 +22,7 @@ from lab.compare.confirm import candidates, confirm
 from lab.compare.kept_drivers import with_clients_of
 from lab.compare.key import RunKey, key_of
 from lab.compare.model import Comparison
-from lab.compare.recorded import Recorded
+from lab.compare.recorded import read_recorded
 from lab.compare.show import markdown, print_comparison
 from lab.config import Settings
 from lab.config.words import Words
@@ -93,7 +93,7 @@ class Against:
             return done.code
         key = key_of(report)
         baseline = self.baselines.nearest(self.name, key)
-        new = Recorded(label=from_folder(done.folder, Path.cwd()), report=report)
+        new = read_recorded(done.folder, label=from_folder(done.folder, Path.cwd()))
         result = compare(baseline.read(), new, strict=self.strict)
         if wanted := candidates(result.changes):
             reason = _why_not_again(baseline, key)

@@ -70,7 +70,7 @@ def assemble(
         ended = ended or NO_REASON
         not_run = []
     tests.sort(key=lambda test: test.nodeid)
-    coverage = make_coverage(out, meta, records.coverage, order=[test.nodeid for test in tests])
+    coverage = make_coverage(out, meta, records.coverage, order=[test.nodeid for test in tests], used=_used(tests))
     totals: Counter[Verdict] = Counter(test.verdict for test in tests)
     missing = Counter(test.missing_capability for test in tests if test.verdict == "skipped" and test.missing_capability)
     return RunReport(

@@ -81,8 +81,8 @@ def coverage_lines(entry: CoverageEntry) -> list[str]:
     lines = [f"{entry.percent:g}% of the lines ran, {entry.covered} of {entry.lines}{of_each}"] if measured else []
     lines += [f"{one.name} is not counted: {one.not_measured}" for one in entry.drivers if one.not_measured]
     if entry.incomplete:
-        noun = "test is" if entry.incomplete == 1 else "tests are"
-        lines.append(f"the counts of {entry.incomplete} {noun} not complete: the guest ended before they were read")
+        noun = "test" if entry.incomplete == 1 else "tests"
+        lines.append(f"the counts of {entry.incomplete} {noun} are not complete: the guest ended before they were read")
     return [*lines, *entry.notes]
 
 

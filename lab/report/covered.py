@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from lab.coverage.assemble import assemble_coverage, measured
@@ -21,7 +21,9 @@ from lab.toolchain.package import MARKED, DriverPackage, read_packages
 _LOG = logging.getLogger(__name__)
 
 
-def make_coverage(out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, order: Sequence[str]) -> CoverageEntry | None:
+def make_coverage(
+    out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, order: Sequence[str], used: Collection[str]
+) -> CoverageEntry | None:
     """Make the coverage of a run, and write its files; None if its drivers do not count their lines.
 
     Args:
@@ -29,13 +31,14 @@ def make_coverage(out: Path, meta: RunMeta, entries: Sequence[TestCounters], *, 
         meta: What was known before the first test.
         entries: What the workers have recorded.
         order: The tests of the run, in their order.
+        used: Names of the drivers that tests used. The others do not count: these tests say nothing about them.
     """
     packages = _packages(out / COPIES)
-    counting = [package for package in packages if package.notes is not None]
-    if not any(package.collects for package in packages) and not counting:
+    counting = [package for package in packages if package.notes is not None and package.name in used]
+    if not any(package.collects or package.notes for package in packages):
         return None
     project = Path(meta.project or meta.root or ".")
-    others = {package.name: _why(package) for package in packages if package.notes is None and not package.collects}
+    others = {package.name: _why(package) for package in packages if package not in counting and not package.collects}
     notes: list[str] = []
     folder = out / COVERAGE_DIR
     try:
@@ -57,6 +60,8 @@ def _packages(copies: Path) -> list[DriverPackage]:
 
 def _why(package: DriverPackage) -> str:
     """Why the lines of a driver are not counted."""
+    if package.notes is not None:
+        return "no test of this run used it"
     compiler = package.provenance.compiler
     if not compiler:
         return "it is a finished image"

@@ -17,6 +17,7 @@ from lab.toolchain.buildkeys import language_of
 from lab.toolchain.charset import charset_flags
 from lab.toolchain.clang import INLINED, Clang
 from lab.toolchain.codeview import codeview
+from lab.toolchain.counting import counting_objects
 from lab.toolchain.diagnosis import explained, files_in, library_in, refuse_utf16, warnings_in
 from lab.toolchain.flags import (
     BUILD_ID,
@@ -35,8 +36,8 @@ from lab.toolchain.flags import (
     Arch as Arch,
 )
 from lab.toolchain.inputs import Inputs, environment, parse_dependencies, take_inputs
-from lab.toolchain.instrument import LONGEST_NAME, counter_flags, runtime_folder, write_notes
-from lab.toolchain.manifest import MANIFEST_NAME, Component, load_component
+from lab.toolchain.instrument import counter_flags, runtime_folder, write_notes
+from lab.toolchain.manifest import Component
 from lab.toolchain.spelling import Spelling
 from lab.toolchain.transcode import transcoded
 
@@ -274,7 +275,8 @@ class _Job:
         (work / "anchor.c").write_text(_ANCHOR, encoding="ascii")
         self._own(["anchor.c", "-o", "anchor.o"])
         link = link_flags(component, compiler.arch, measured=self.measured)
-        rest = [*objects, "anchor.o", *self._counting(), *libraries(component), *self._support()]
+        counting = counting_objects(component, compiler, work) if self.measured else ()
+        rest = [*objects, "anchor.o", *counting, *libraries(component), *self._support()]
         linker = compiler.cxx if links_by_cxx(component) else compiler.program
         # A plain name as the target: it stands in front of the rule's colon.
         self.warnings.extend(self._run([linker, *link, *rest, "-Wl,--dependency-file=rule.d", "-o", "image.bin"], work))
@@ -326,20 +328,6 @@ class _Job:
             return transcoded(self.component.folder, own, encoding, self.work)
         charset = [] if language_of(source) == "asm" else charset_flags(self.component.folder, own, encoding)
         return [*charset, f"-Wa,--MD,{rule}"]
-
-    def _counting(self) -> list[str]:
-        """What is linked to a driver whose lines are counted: its new entry point, and the compiler's own library."""
-        if not self.measured:
-            return []
-        compiler, work, folder = self.compiler, self.work, runtime_folder()
-        flags = compile_flags(load_component(folder / MANIFEST_NAME), compiler.arch, "c")
-        flags += header_flags(self.component, compiler.kernel_headers, "c")
-        name = f'-DLABCOV_DRIVER="{self.component.name[:LONGEST_NAME]}"'
-        for file in ("runtime", "adding", "aborting"):
-            self._own([*flags, name, str(folder / f"{file}.c"), "-o", f"{file}.o"])
-        run([compiler.tool("ar"), "rcsD", "counting.a", "adding.o", "aborting.o"], _TOOL_TIMEOUT_S, cwd=work)
-        # libgcov's own function for sums would bring files and the environment along, so the one of counting.a comes first.
-        return ["runtime.o", "counting.a", "-lgcov", "counting.a"]
 
     def _without_link_words(self, made: str) -> None:
         """Remove ``#pragma comment(lib, …)``: Clang passes it on as Microsoft's options, and ld warns; GCC ignores it."""

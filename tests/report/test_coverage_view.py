@@ -70,7 +70,7 @@ def test_the_summary_names_drivers_that_are_not_counted_and_tests_that_lack_coun
     assert coverage_lines(ENTRY) == [
         "50% of the lines ran, 3 of 6",
         "odd is not counted: no sources",
-        "the counts of 1 test is not complete: the guest ended before they were read",
+        "the counts of 1 test are not complete: the guest ended before they were read",
     ]
 
 
@@ -84,7 +84,7 @@ def test_the_page_has_each_line_with_its_tests(run: RunReport, tmp_path: Path) -
 
     assert 'href="coverage/index.html"' in page
     assert 'class="missed"' in page
-    assert '<a href="#reach-2">1</a>' in page
+    assert '<a href="#reach-2" title="test_b.py::test_two">1</a>' in page
     assert 'id="reach-2"' in page
     assert "warn(&#34;&lt;cold&gt;&#34;)" in page
     assert "coverage" not in render_html(run).lower().replace("coverage/index.html", "").split("<body>")[1].split("<script>")[0]

@@ -67,7 +67,7 @@ def test_the_workers_lines_become_the_entry_and_its_files(tmp_path: Path) -> Non
         two.coverage(TestCounters.of("t.py::b", "sum", {"0.gcno": counting.run(3)}))
         two.coverage(TestCounters(nodeid="t.py::c", lost="a driver crashed"))
 
-    entry = make_coverage(out, about, read_workers(out).coverage, order=["t.py::a", "t.py::b", "t.py::c"])
+    entry = make_coverage(out, about, read_workers(out).coverage, order=["t.py::a", "t.py::b", "t.py::c"], used={"sum"})
 
     assert entry is not None
     assert [(one.name, one.not_measured) for one in entry.drivers] == [
@@ -83,17 +83,27 @@ def test_the_workers_lines_become_the_entry_and_its_files(tmp_path: Path) -> Non
     assert 'filename="sum.c"' in (out / "coverage" / "cobertura.xml").read_text(encoding="utf-8")
 
 
+def test_a_driver_that_no_test_used_does_not_count(tmp_path: Path) -> None:
+    out, about, _ = _run(tmp_path)
+
+    entry = make_coverage(out, about, [], order=[], used=[])
+
+    assert entry is not None
+    assert [(one.name, one.not_measured) for one in entry.drivers][1] == ("sum", "no test of this run used it")
+    assert (entry.lines, entry.percent) == (0, 100)
+
+
 def test_a_run_without_counters_has_no_entry(tmp_path: Path) -> None:
     write_packages(tmp_path / "drivers", (_package(tmp_path, "sum", compiler="gcc 12"),))
 
-    assert make_coverage(tmp_path, META, [], order=[]) is None
+    assert make_coverage(tmp_path, META, [], order=[], used=[]) is None
 
 
 def test_notes_that_are_gone_are_a_sentence_in_the_report(tmp_path: Path) -> None:
     out, about, _ = _run(tmp_path)
     (out / "drivers" / "sum.notes.zip").unlink()
 
-    entry = make_coverage(out, about, [], order=[])
+    entry = make_coverage(out, about, [], order=[], used=["sum"])
 
     assert entry is not None
     assert "cannot be written" in entry.notes[0]

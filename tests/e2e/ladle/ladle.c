@@ -23,6 +23,8 @@ static NTSTATUS NTAPI Pour(PDEVICE_OBJECT device, PIRP irp)
     ULONG all = 0, i;
 
     UNREFERENCED_PARAMETER(device);
+    if (stack->Parameters.DeviceIoControl.IoControlCode == IOCTL_LADLE_SPILL)
+        *(volatile ULONG *)NULL = all;
     if (stack->Parameters.DeviceIoControl.IoControlCode != IOCTL_LADLE_POUR)
         return Finish(irp, STATUS_INVALID_DEVICE_REQUEST, 0);
     for (i = 0; i < stack->Parameters.DeviceIoControl.InputBufferLength; i++)
