@@ -20,14 +20,12 @@ from lab.report.outdir import COPIES
 from lab.report.runfiles import read_run
 from lab.toolchain.package import DriverPackage, write_packages
 
-#: What a run wrote on its standard output.
-LOG_FILE = "pytest.log"
 #: Below the report's folder: the runs with the unchanged drivers.
 UNCHANGED = "unchanged"
 _SUITES = "suites"
-#: Seconds of a run with a few tests, and with all of them, until it is ended by force; a busy host needs a fifth.
-_SOME_S = 600.0
-_ALL_S = 3600.0
+#: Seconds of a run with a few tests, and with all of them, until it is ended by force; a busy host needs a third.
+_SOME_S = 1800.0
+_ALL_S = 7200.0
 
 Packages = Sequence[DriverPackage]
 
@@ -102,7 +100,7 @@ class DefectRuns:
 
         def ended(end: SideEnd) -> SideRun | None:
             trial = known[end.run.name]
-            trial.add(read_run(end.run.log.parent), began=end.began, seconds=end.seconds, log=str(end.run.log))
+            trial.add(read_run(_run_of(end.run.log)), began=end.began, seconds=end.seconds, log=str(end.run.log))
             caught = bool(trial.catching(self.reference))
             stage = next_stage(stages[end.run.name], caught=caught, lost=trial.lost, everything=self.everything)
             if stage:
@@ -139,7 +137,16 @@ class DefectRuns:
         options = ["--lab-keep=never", f"--rootdir={self.root}", "-p", "no:cacheprovider"]
         argv = [sys.executable, "-m", "pytest", *arguments, *options]
         few = all("::" in test for test in tests)
-        return SideRun(name=name, argv=argv, log=out / LOG_FILE, deadline_s=_SOME_S if few else _ALL_S)
+        return SideRun(name=name, argv=argv, log=_log_of(out), deadline_s=_SOME_S if few else _ALL_S)
+
+
+def _log_of(out: Path) -> Path:
+    """What the run with this folder writes on its standard output: beside the folder, because a run wants an empty one."""
+    return out.with_suffix(".log")
+
+
+def _run_of(log: Path) -> Path:
+    return log.with_suffix("")
 
 
 def next_stage(done: Sequence[str], *, caught: bool, lost: bool, everything: bool) -> str:

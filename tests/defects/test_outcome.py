@@ -19,7 +19,7 @@ GREEN: dict[str, Verdict] = {A: "passed", B: "passed"}
 def tried(*reports: RunReport | None, **changed: Any) -> Trial:
     trial = Trial(planted(**changed))
     for report in reports:
-        trial.add(report, began=BEGAN, seconds=4.0, log="out/x/pytest.log")
+        trial.add(report, began=BEGAN, seconds=4.0, log="out/x/1.log")
     return trial
 
 
@@ -34,7 +34,7 @@ def tried(*reports: RunReport | None, **changed: Any) -> Trial:
         ([run_of(a="infra")], "not judged", "it is infra"),
         ([run_of(a="passed", b="test")], "not judged", "it is test"),
         ([run_of(a="skipped")], "not judged", "none of the tests that must notice it ran"),
-        ([None], "not judged", "out/x/pytest.log"),
+        ([None], "not judged", "out/x/1.log"),
         ([run_of(ended="pytest was ended by SIGKILL", a="passed")], "not judged", "SIGKILL"),
     ],
 )
