@@ -68,7 +68,9 @@ class DefectRuns:
         """
         out = self._new_folder(UNCHANGED, packages)
         ends: list[SideEnd] = []
-        job = self._job(UNCHANGED, out, tests, workers=self.at_once, more=())
+        # A worker that gets no test starts for nothing; one test needs no worker.
+        workers = min(self.at_once, len(tests)) if _are_few(tests) else self.at_once
+        job = self._job(UNCHANGED, out, tests, workers=workers if workers > 1 else 0, more=())
         self._beside([job], ends.append)
         report = read_run(out)
         self.reference_s += sum(end.seconds for end in ends)
@@ -136,8 +138,12 @@ class DefectRuns:
         )
         options = ["--lab-keep=never", f"--rootdir={self.root}", "-p", "no:cacheprovider"]
         argv = [sys.executable, "-m", "pytest", *arguments, *options]
-        few = all("::" in test for test in tests)
-        return SideRun(name=name, argv=argv, log=_log_of(out), deadline_s=_SOME_S if few else _ALL_S)
+        return SideRun(name=name, argv=argv, log=_log_of(out), deadline_s=_SOME_S if _are_few(tests) else _ALL_S)
+
+
+def _are_few(tests: Sequence[str]) -> bool:
+    """Whether they are test ids, not whole files or folders."""
+    return all("::" in test for test in tests)
 
 
 def _log_of(out: Path) -> Path:
