@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.bisect.ends import Ends
 from lab.bisect.model import BisectLog, Candidate, Result, Step
 from lab.bisect.numbers import STEP_ERROR, least_rate, missed, runs_for, runs_left
+from lab.bisect.screen import Screen
 from lab.bisect.search import Search
 from lab.bisect.show import needs_line, step_line
 from lab.bisect.trial import Trials
@@ -33,7 +34,7 @@ class Bisection:
         runner: Runs tests.
         folder: Of the search.
         save: Writes the record.
-        say: Shows a line.
+        screen: Shows what is found, and what is going on.
         describe: What readers want to know of the one that was found.
     """
 
@@ -46,16 +47,16 @@ class Bisection:
         folder: Path,
         *,
         save: Callable[[], None],
-        say: Callable[[str], None],
+        screen: Screen,
         describe: Callable[[Candidate], str] = lambda _candidate: "",
     ) -> None:
         self._log = log
         self._search = search
         self._runner = runner
         self._save = save
-        self._say = say
+        self._say = screen.say
         self._describe = describe
-        self._trials = Trials(log, builder, runner, folder, save)
+        self._trials = Trials(log, builder, runner, folder, save, doing=screen.doing)
         self._ends = Ends(log, self._trials, self._show)
 
     def run(self) -> Result:
@@ -92,7 +93,7 @@ class Bisection:
             done = sum(step.role == "step" and step.answer is not None for step in self._log.steps)
             self._check_tests()
             target = self._ends.target
-            trial = self._trials.begin("step", candidate)
+            trial = self._trials.begin("step", candidate, f"step {done + 1} of about {done + about}")
             if trial.step.answer is None:
                 trial.decide(self._needed(), target)
             assert trial.step.answer is not None

@@ -66,6 +66,12 @@ class Ends:
                     f"the bad end {end.label} shows the failure, but could not be run often enough to say how often",
                     hint=f"read {trial.step.runs[-1]}, then use --continue",
                 )
+        if not trial.build.tally.red:
+            raise EndsWrong(
+                f"{self.target.nodeid} failed beside the other tests on the bad end {end.label}, and passed alone in all of"
+                f" {trial.build.tally.green} runs: {self.target.reason}",
+                hint="it depends on the tests before it; search with a test that fails alone",
+            )
         trial.answer("bad")
         self._show(trial.step, "bad end")
 
@@ -134,11 +140,10 @@ class Ends:
             drivers=list(first.drivers),
         )
         self._log.also_red = [f"{one.nodeid}: {one.signature or one.reason}" for one in found[1:]]
-        seen = Tally()
-        for report, count in reports:
-            seen = seen.plus(observe(report, self.target, count).tally)
-        trial.step.tally = seen
-        trial.build.tally = trial.build.tally.plus(seen)
+        # Beside other tests, which may share its guest, a test may fail for another reason than alone.
+        alone = [(report, count) for report, count in reports if len(report.tests) == 1]
+        for report, count in alone:
+            trial.add(observe(report, self.target, count).tally)
         self._trials.note_time(trial)
 
     def _nothing(self, report: RunReport, total: int) -> LabError:

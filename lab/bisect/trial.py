@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.bisect.model import BisectLog, Build, Candidate, Role, SkipKind, Step, Target
+from lab.bisect.model import BisectLog, Build, Candidate, Role, SkipKind, Step, Tally, Target
 from lab.bisect.observe import observe
 from lab.bisect.workbench import Builder, NotBuilt, Runner
 from lab.report.model import RunReport
@@ -24,6 +24,7 @@ class Trials:
         runner: Runs tests.
         folder: Of the search; runs and drivers lie below it.
         save: Writes the record.
+        doing: Shows what is going on.
         seconds: A clock.
     """
 
@@ -35,6 +36,7 @@ class Trials:
         folder: Path,
         save: Callable[[], None],
         *,
+        doing: Callable[[str], None] = lambda _text: None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -42,10 +44,16 @@ class Trials:
         self._runner = runner
         self._folder = folder
         self._save = save
+        self._doing = doing
         self._seconds = seconds
 
-    def begin(self, role: Role, candidate: Candidate) -> Trial:
+    def begin(self, role: Role, candidate: Candidate, name: str = "") -> Trial:
         """Build a candidate. Its step has the answer `skip` if that fails.
+
+        Args:
+            role: Why.
+            candidate: The commit or build.
+            name: What the step is, for readers; empty: its role.
 
         Raises:
             LabError: The host failed.
@@ -55,6 +63,7 @@ class Trials:
         trial = Trial(step, self, self._seconds())
         self._log.steps.append(step)
         self._save()
+        self._doing(f"{name or role}: {candidate.label}")
         build = self._known(candidate)
         if build is None:
             into = self._folder / f"{number:02}-{candidate.slug}-drivers"
@@ -85,8 +94,7 @@ class Trials:
         )
         seen = observe(report, target, count)
         step.runs.append(into.relative_to(self._folder).as_posix())
-        step.tally = step.tally.plus(seen.tally)
-        build.tally = build.tally.plus(seen.tally)
+        trial.add(seen.tally)
         self.note_time(trial)
         return seen.tally.red + seen.tally.green, seen.kind, seen.reason
 
@@ -140,6 +148,11 @@ class Trial:
     def build(self) -> Build:
         """The driver that is tested."""
         return self._trials.build_of(self.step.digest)
+
+    def add(self, tally: Tally) -> None:
+        """Count runs, for the step and for its driver."""
+        self.step.tally = self.step.tally.plus(tally)
+        self.build.tally = self.build.tally.plus(tally)
 
     def runs(self, count: int, target: Target) -> None:
         """Run the test so often, whatever it shows."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import typer
 
 from lab.bisect.bisection import Bisection
 from lab.bisect.builds import BuildSearch
@@ -20,10 +17,12 @@ from lab.bisect.finished_builds import FinishedBuilds
 from lab.bisect.model import BisectLog, Candidate, Result
 from lab.bisect.place import LOG_FILE, REPLAY_FILE, Place, save_log
 from lab.bisect.repository import Repository, Worktree
+from lab.bisect.screen import Screen
 from lab.bisect.search import Contradiction, Search
 from lab.bisect.show import result_lines
 from lab.bisect.workbench import Builder
 from lab.cli.bisect_runs import BisectRuns
+from lab.cli.bisect_screen import open_screen
 from lab.cli.open_log import open_log
 from lab.cli.pytest_args import Refusal, check_suites, child_environment, read_words
 from lab.cli.resolved import drivers_of, guest_of
@@ -103,27 +102,26 @@ def search(place: Place, folder: Path, log: BisectLog, prepared: Prepared) -> in
     worktree = None
     if log.kind == "commits":
         worktree = Worktree(repository=Repository.around(prepared.settings.project), folder=place.worktree)
-    with contextlib.ExitStack() as held:
-        held.enter_context(open_log(folder, prepared.guest.image_dir, level=prepared.settings.values.log_level))
-        _say(f"the runs of this search are in {from_folder(folder, Path.cwd())}")
+    with open_log(folder, prepared.guest.image_dir, level=prepared.settings.values.log_level), open_screen() as screen:
+        screen.say(f"the runs of this search are in {from_folder(folder, Path.cwd())}")
         try:
-            result = _bisection(worktree, folder, log, prepared).run()
+            result = _bisection(worktree, folder, log, prepared, screen).run()
         except (EndsWrong, Contradiction):
             end_search(place, worktree)
-            _say(f"record {from_folder(folder / LOG_FILE, Path.cwd())}")
+            screen.say(f"record   {from_folder(folder / LOG_FILE, Path.cwd())}")
             raise
         except (LabError, OSError, KeyboardInterrupt):
             sys.stderr.write("lab: `lab bisect --continue` goes on from here, `lab bisect --abort` gives the search up\n")
             raise
         end_search(place, worktree)
-    for line in ("", *result_lines(log, result), "", *_afterwards(folder, log, result)):
-        _say(line)
-    words = "the first bad one is found" if result.first_bad else "more than one may be the first bad one"
-    _say(f"exit code {result.exit_code}: {meaning(result.exit_code) if result.exit_code == INFRA else words}")
+        for line in ("", *result_lines(log, result), "", *_afterwards(folder, log, result)):
+            screen.say(line)
+        words = "the first bad one is found" if result.first_bad else "more than one may be the first bad one"
+        screen.say(f"exit code {result.exit_code}: {meaning(result.exit_code) if result.exit_code == INFRA else words}")
     return result.exit_code
 
 
-def _bisection(worktree: Worktree | None, folder: Path, log: BisectLog, prepared: Prepared) -> Bisection:
+def _bisection(worktree: Worktree | None, folder: Path, log: BisectLog, prepared: Prepared, screen: Screen) -> Bisection:
     chooser: Search
     builder: Builder
     arch, project = prepared.guest.manifest.arch, prepared.settings.project
@@ -148,7 +146,7 @@ def _bisection(worktree: Worktree | None, folder: Path, log: BisectLog, prepared
     def describe(candidate: Candidate) -> str:
         return worktree.repository.details(candidate.id) if worktree is not None else ""
 
-    return Bisection(log, chooser, builder, prepared.runs, folder, save=save, say=_say, describe=describe)
+    return Bisection(log, chooser, builder, prepared.runs, folder, save=save, screen=screen, describe=describe)
 
 
 def _of_project(settings: Settings) -> ChosenDrivers:
@@ -183,7 +181,3 @@ def _afterwards(folder: Path, log: BisectLog, result: Result) -> Iterator[str]:
     if log.kind == "commits":
         yield f"replay   git bisect replay {from_folder(folder / REPLAY_FILE, here)}"
         yield f"next     git show {result.first_bad.slug}"
-
-
-def _say(text: str) -> None:
-    typer.echo(text)

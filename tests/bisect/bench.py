@@ -144,16 +144,23 @@ class Searching:
     log: BisectLog
     make_search: Callable[[], Search]
     lines: list[str] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
     search: Search | None = None
 
     def run(self) -> Result:
         search = self.search = self.make_search()
         save = lambda: save_log(self.folder, self.log, "")  # noqa: E731
-        return Bisection(self.log, search, self.bench, self.bench, self.folder, save=save, say=self.lines.append).run()
+        return Bisection(self.log, search, self.bench, self.bench, self.folder, save=save, screen=self).run()
 
     def again(self) -> Searching:
         """The same search in a new process: nothing but the folder is left."""
         return Searching(self.folder, self.bench, read_log(self.folder), self.make_search)
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def doing(self, text: str) -> None:
+        self.begun.append(text)
 
     @property
     def answers(self) -> dict[str, str]:

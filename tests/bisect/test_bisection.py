@@ -52,6 +52,7 @@ def test_it_finds_the_first_bad_build_and_looks_closer_at_it_and_at_the_one_befo
     asked = [step.candidate.id for step in search.log.steps]
     assert asked[:2] == ["b11", "b00"]
     assert sum(step.role == "step" for step in search.log.steps) <= 4
+    assert search.begun[:3] == ["bad end: build 11", "good end: build 0", "step 1 of about 4: build 6"]
 
 
 def test_a_step_takes_one_red_run_or_the_green_runs_that_the_rate_of_the_bad_end_asks_for(tmp_path: Path) -> None:
@@ -206,6 +207,13 @@ def test_one_failure_is_followed_and_the_others_are_named(tmp_path: Path) -> Non
     assert {nodeid for _, nodeid, *_ in search.bench.ran[1:]} == {NODEID}
     assert result.first_bad is not None
     assert result.first_bad.id == "b02"
+
+
+def test_a_test_that_fails_only_beside_others_cannot_be_searched(tmp_path: Path) -> None:
+    search = over_builds(tmp_path, row(4, 2, (RED, *[GREEN] * 100)))
+    search.bench.others = {"suites/test_ring.py::test_before": GREEN}
+    with pytest.raises(EndsWrong, match="failed beside the other tests on the bad end build 3, and passed alone in all of 40"):
+        search.run()
 
 
 def test_a_known_failure_can_be_looked_for(tmp_path: Path) -> None:
