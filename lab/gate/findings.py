@@ -15,9 +15,10 @@ from lab.crash.bugcheck import find_bugcheck
 from lab.crash.faults import FaultWords, title
 from lab.crash.signs import CrashSign
 from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, LabError, ServiceError, TransportError
+from lab.gate.facts import Facts, PhaseFact
 from lab.gate.known_issues import match_known
 from lab.gate.reasons import leaves
-from lab.gate.verdict import Decision, Facts, PhaseFact, decide
+from lab.gate.verdict import Decision, decide
 from lab.guest.lacks import PRIVILEGED, module_of
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, Record
 from lab.prints.window import Window

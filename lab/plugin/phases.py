@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.gate.verdict import PhaseFact
+from lab.gate.facts import PhaseFact
 from lab.lease.lease import Lease
 from lab.live.evidence import SavedEvidence
 from lab.plugin.markers import Wishes

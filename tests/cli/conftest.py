@@ -31,7 +31,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.gate.verdict import Facts, PhaseFact, decide
+from lab.gate.facts import Facts, PhaseFact
+from lab.gate.verdict import decide
 from lab.report.runfiles import RunMeta, write_meta
 from lab.report.worker_files import ResultWriter
 from lab.report.model import DriverEntry, GuestEntry, ImageEntry, TestEntry, kind_entry

@@ -15,7 +15,8 @@ import pytest
 
 from lab.errors import CommandFailed, GuestHung, LabError, ServiceError, TransportError, WrongBinary
 from lab.gate.blame import blame, cause_of, hang_of, is_of_the_suite, judges_the_driver, never_the_driver, place
-from lab.gate.verdict import Facts, PhaseFact, decide
+from lab.gate.facts import Facts, PhaseFact
+from lab.gate.verdict import decide
 from lab.guest.files import put
 from lab.guest.probe import parse_output
 from lab.guest.probescript import ProbeScript, split_operations

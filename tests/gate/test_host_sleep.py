@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lab.errors import CommandFailed, GuestCrashed, GuestHung, ServiceError
-from lab.gate.verdict import Facts, PhaseFact, Verdict, decide
+from lab.gate.facts import Facts, PhaseFact
+from lab.gate.verdict import Verdict, decide
 from lab.prints.matching import PrintsMissing
 
 SLEPT = "time.sleep(2) in test_timer.py:12"

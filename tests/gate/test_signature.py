@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ServiceError, TransportError
+from lab.gate.facts import Facts, PhaseFact
 from lab.gate.outside import fault_before_tests, never_ended, never_started
 from lab.gate.signature import error_signature, fault_signature, function_of, stable, statement_of, text_signature
-from lab.gate.verdict import Facts, PhaseFact, decide
+from lab.gate.verdict import decide
 from lab.prints.matching import PrintMismatch
 from lab.prints.record import FaultRecord
 from lab.report.model import Fault

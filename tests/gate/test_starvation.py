@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import CommandFailed, GuestCrashed, GuestHung, ServiceError, TimingFailed, TransportError
+from lab.gate.facts import Facts, PhaseFact
 from lab.gate.starvation import MISSED_SHARE, STARVED_SHARE
-from lab.gate.verdict import Facts, PhaseFact, Verdict, decide
+from lab.gate.verdict import Verdict, decide
 from lab.prints.matching import PrintMismatch, PrintsLate, PrintsMissing
 from lab.vm.processor_time import ProcessorTime
 

@@ -24,8 +24,9 @@ from lab.errors import (
     SuiteError,
     TransportError,
 )
+from lab.gate.facts import Facts, PhaseFact
 from lab.gate.reasons import one_line
-from lab.gate.verdict import Decision, Facts, PhaseFact, Verdict, decide
+from lab.gate.verdict import Decision, Verdict, decide
 from lab.prints.record import FaultRecord, GapRecord
 
 When = Literal["setup", "call", "teardown"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lab.errors import GuestError, ServiceError
-from lab.gate.verdict import Facts, PhaseFact, decide
+from lab.gate.facts import Facts, PhaseFact
+from lab.gate.verdict import decide
 from lab.lease import borrowed
 from lab.lease.borrowed import BorrowedSource
 from lab.lease.pool import GuestPool
