@@ -87,7 +87,8 @@ class _Running:
             return True
         self.seconds = time.monotonic() - self.begin
         if self.process.poll() is None and self.seconds > DEADLINE_S:
-            self.end()
+            self.signal(signal.SIGINT)
+            self.await_end()
             self.code = _INFRA
             with self.log.open("a", encoding="utf-8") as log:
                 log.write(f"\n{self.part.name}: ended after its deadline of {DEADLINE_S:.0f} s\n")
@@ -101,9 +102,8 @@ class _Running:
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
 
-    def end(self) -> None:
-        """Interrupt it, and kill it if it does not end."""
-        self.signal(signal.SIGINT)
+    def await_end(self) -> None:
+        """Wait until the interrupted part has ended; kill it if it does not end."""
         try:
             self.process.wait(INTERRUPT_S)
         except subprocess.TimeoutExpired:
@@ -185,8 +185,9 @@ class Lanes:
         try:
             for one in running:
                 one.signal(signal.SIGINT)
+            # Not interrupted again: pytest would leave out the rest of its fixtures' ends.
             for one in running:
-                one.end()
+                one.await_end()
         except (Interrupted, KeyboardInterrupt):
             for one in running:
                 one.signal(signal.SIGKILL)

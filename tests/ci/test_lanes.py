@@ -124,6 +124,31 @@ def test_an_interrupt_ends_both_lanes_with_what_they_started(start: Start, numbe
     assert [line.split()[1:] for line in run.output.splitlines() if line.startswith("three ")] == [["-", "not", "run"]]
 
 
+CLEANS_UP = """
+import pathlib, sys, threading
+waits = threading.Event()
+try:
+    pathlib.Path("a").touch()
+    waits.wait(600)
+except KeyboardInterrupt:
+    try:
+        waits.wait(1)
+        print("all is put away")
+    except KeyboardInterrupt:
+        print("again")
+"""
+
+
+def test_a_part_is_interrupted_once(start: Start) -> None:
+    """The second interrupt made pytest leave out the ends of its fixtures."""
+    (start.folder / "cleans_up.py").write_text(CLEANS_UP, encoding="utf-8")
+    run = start([("one", f"exec {sys.executable} cleans_up.py")])
+    run.wait_for("a")
+    run.process.send_signal(signal.SIGINT)
+    assert run.ended() == 130, run.output
+    assert "==== one\nall is put away\n" in run.output
+
+
 def test_a_second_interrupt_kills_what_does_not_end(start: Start) -> None:
     run = start([("one", "trap 'touch asked' INT; echo $$ >one.pid; touch a; while :; do sleep 0.05; done")])
     run.wait_for("a")
