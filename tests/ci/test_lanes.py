@@ -124,15 +124,21 @@ def test_an_interrupt_ends_both_lanes_with_what_they_started(start: Start, numbe
     assert [line.split()[1:] for line in run.output.splitlines() if line.startswith("three ")] == [["-", "not", "run"]]
 
 
+#: Short sleeps: an interrupt just before a long one would come to nothing.
 CLEANS_UP = """
-import pathlib, sys, threading
-waits = threading.Event()
+import pathlib, sys, time
+
+def doze(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.05)
+
 try:
-    pathlib.Path("a").touch()
-    waits.wait(600)
+    pathlib.Path(sys.argv[1]).touch()
+    doze(600)
 except KeyboardInterrupt:
     try:
-        waits.wait(1)
+        doze(float(sys.argv[2]))
         print("all is put away")
     except KeyboardInterrupt:
         print("again")
@@ -140,13 +146,16 @@ except KeyboardInterrupt:
 
 
 def test_a_part_is_interrupted_once(start: Start) -> None:
-    """The second interrupt made pytest leave out the ends of its fixtures."""
+    """The end of the first part brought the second one another interrupt, and its fixtures did not end."""
     (start.folder / "cleans_up.py").write_text(CLEANS_UP, encoding="utf-8")
-    run = start([("one", f"exec {sys.executable} cleans_up.py")])
-    run.wait_for("a")
+    commands = [f"exec {sys.executable} cleans_up.py {name} {seconds}" for name, seconds in (("a", 0.5), ("b", 1.5))]
+    run = start([("one", commands[0])], [("two", commands[1])])
+    for name in "ab":
+        run.wait_for(name)
     run.process.send_signal(signal.SIGINT)
     assert run.ended() == 130, run.output
     assert "==== one\nall is put away\n" in run.output
+    assert "==== two\nall is put away\n" in run.output
 
 
 def test_a_second_interrupt_kills_what_does_not_end(start: Start) -> None:
