@@ -246,11 +246,9 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING registry_path)
 
     RtlInitUnicodeString(&link, LINK_NAME);
     status = IoCreateSymbolicLink(&link, &name);
-    if (!NT_SUCCESS(status)) {
+    if (NT_SUCCESS(status))
+        KeSetTimer(&extension->timer, extension->due, &extension->dpc);
+    else
         IoDeleteDevice(device);
-        return status;
-    }
-
-    KeSetTimer(&extension->timer, extension->due, &extension->dpc);
-    return STATUS_SUCCESS;
+    return status;
 }

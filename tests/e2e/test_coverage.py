@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab.coverage.model import Coverage, read_coverage
+from lab.coverage.model import Coverage, percent_of, read_coverage
+from tests.ci.unreached import unreached_lines
 from tests.e2e.running import ROOT, FinishedRun
 
 pytestmark = pytest.mark.e2e
@@ -96,3 +97,22 @@ def test_counts_are_those_of_hand_with_and_without_workers_and_forks(finish_run:
     assert _counts(crashed) == _counts(coverage)
     assert [lost.nodeid for lost in crashed.lost] == ["tests/e2e/ladle/suite_spill.py::test_a_spill"]
     assert "the counts of 1 test are not complete" in several.output
+
+
+def test_the_suites_reach_the_lines_of_the_example_drivers(finish_run: Callable[..., FinishedRun]) -> None:
+    # Tests of two processors need templates of their own, and reach no other line.
+    run = finish_run("--coverage", "suites", "-m", "not lab_cpus")
+    coverage = read_coverage(run.out)
+    assert run.exit_code == 0, run.output
+    assert coverage is not None
+
+    percents = {driver.name: percent_of(driver.covered, driver.lines) for driver in coverage.drivers}
+    assert percents.keys() == {"sync", "async"}
+    assert min(percents.values()) >= 95, percents
+    missed = {
+        (file.file.removeprefix("driver/"), file.text[line.line - 1].strip())
+        for file in coverage.files
+        for line in file.lines
+        if not line.count
+    }
+    assert missed <= unreached_lines().keys(), "docs/suites.md lists each line that no test reaches, with the reason"
