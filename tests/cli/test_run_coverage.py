@@ -1,4 +1,4 @@
-"""`lab run --coverage`: what pytest is told, and the limit of covered lines."""
+"""`lab run --coverage`: the option for pytest, and the limit of covered lines."""
 
 from __future__ import annotations
 
