@@ -84,7 +84,7 @@ def run_beside(
         at_once: How many at the same time.
         cwd: The folder that they run in.
         env: Their environment.
-        ended: Called with each that has ended; may return another run, which is started next.
+        ended: Called with each that has ended; may return another run, which is started after all others.
         grace_s: Seconds between an interrupt and the end by force.
 
     Returns:
@@ -115,7 +115,7 @@ def run_beside(
                     running.remove(one)
                     following = ended(one.end(code))
                     if following is not None:
-                        left.appendleft(following)
+                        left.append(following)
                 time.sleep(_POLL_S)
         finally:
             for one in running:

@@ -62,6 +62,17 @@ def test_a_zero_length_read_fails_with_error_31_and_the_next_one_succeeds(reader
     assert done.by_tag["full"].text == "hello lyshark"
 
 
+def test_a_zero_length_read_is_pended_and_its_tick_prints(reader: DeviceReader, ticks: Ticks) -> None:
+    reader.run("open h {link} overlapped=1; aread h 0; aread h 13; wait all")
+    ticks(0, 13)
+
+
+@pytest.mark.lab_needs("direct_io")
+def test_a_shorter_read_leaves_the_rest_of_a_larger_buffer_alone(reader: DeviceReader) -> None:
+    done = reader.run("open h {link} overlapped=0; read h 5 buffer=64 fill=AA")
+    assert [(r.data, r.tail_intact) for r in done.reads] == [(b"hello", True)]
+
+
 def test_the_device_opens_with_every_access_and_is_not_exclusive(reader: DeviceReader) -> None:
     done = reader.run(
         "open a {link} access=r overlapped=1; open b {link} access=w overlapped=1; "

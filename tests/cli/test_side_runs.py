@@ -35,7 +35,7 @@ def test_one_may_be_followed_by_another(tmp_path: Path) -> None:
         return side(tmp_path, "second", "pass") if end.run.name == "first" else None
 
     run_beside([side(tmp_path, "first", "pass"), side(tmp_path, "third", "pass")], **common(tmp_path, at_once=1), ended=ended)
-    assert seen == ["first", "second", "third"]
+    assert seen == ["first", "third", "second"]
 
 
 def test_two_run_at_the_same_time(tmp_path: Path) -> None:
