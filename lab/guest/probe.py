@@ -31,6 +31,7 @@ __all__ = [
     "PROBE_CLIENT",
     "WAIT_TIMEOUT",
     "Operation",
+    "ProbeEnded",
     "ProbeResult",
     "ProbeScript",
     "ReadResult",
@@ -45,6 +46,10 @@ PROBE_CLIENT = "drvprobe"
 #: Longest script that is sent as an argument, which saves a round trip. SSH goes through cmd, which accepts 8191 characters.
 _LONGEST_ARGUMENT = 6000
 _WRONG_SCRIPT = 2
+
+
+class ProbeEnded(CommandFailed):
+    """drvprobe ended in the middle of a script: ``stdout`` has what it had done, and it may have done one operation more."""
 
 
 class RunScript(Protocol):
@@ -182,6 +187,7 @@ def run_probe(
     Raises:
         ConfigError: The script is wrong, with line, column and what to try; or it is empty. Nothing was sent.
         GuestLacks: The guest cannot do what the script asks for.
+        ProbeEnded: drvprobe, which runs one script after the other, ended in the middle of this one.
         CommandFailed: drvprobe failed.
         TransportError: Its output is not in drvprobe's format, or is cut off.
         GuestHung: It did not end in time.
@@ -190,8 +196,9 @@ def run_probe(
     parsed = _checked(script, link)
     operations = [str(operation) for operation in parsed]
     line = "; ".join(operations)
+    taken = False
     if not fresh and isinstance(transport, Converses) and not needs_process(parsed):
-        result = ask_probe(transport, exe, "\n".join(operations), timeout=timeout, line=_shown(exe, line))
+        result, taken = ask_probe(transport, exe, "\n".join(operations), timeout=timeout, line=_shown(exe, line))
     elif len(line) <= _LONGEST_ARGUMENT:
         result = transport.run([exe, line], timeout=timeout, shell=False)
     else:
@@ -200,9 +207,10 @@ def run_probe(
         _raise_script_error(result.stdout)
     if result.exit_code not in _exit_codes(parsed):
         said = result.error_text.strip() or result.text.strip()[-300:]
-        raise CommandFailed(
+        raise (ProbeEnded if taken else CommandFailed)(
             f"{exe} {line[:200]}",
             result.exit_code,
+            result.text,
             stderr=win32.describe(result.exit_code) + (f"; {said}" if said else ""),
             hint=win32.lookup(result.exit_code).hint,
         )

@@ -44,7 +44,7 @@ def framed(script: str, token: str) -> Question:
     )
 
 
-def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, line: str) -> CommandResult:
+def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, line: str) -> tuple[CommandResult, bool]:
     """Run a script in the resident drvprobe.
 
     Args:
@@ -56,7 +56,7 @@ def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, li
 
     Returns:
         The result as from a process of its own: exit code 0 if the script ran to its end, else that of the process, which has
-        ended.
+        ended; and whether it had taken the script by then.
 
     Raises:
         TransportError: The guest does not answer.
@@ -64,13 +64,14 @@ def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, li
     """
     token = secrets.token_hex(8)
     answer = transport.ask(standing_probe(exe), framed(script, token), timeout=timeout, line=line)
-    return CommandResult(
+    result = CommandResult(
         command=line,
         exit_code=answer.exit_code or 0,
         stdout=answer.stdout.removesuffix(_end(token)),
         stderr=answer.stderr,
         duration_s=answer.duration_s,
     )
+    return result, answer.accepted
 
 
 def _end(token: str) -> bytes:

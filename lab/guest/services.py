@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from lab.errors import CommandFailed, ConfigError, GuestHung, ServiceError
-from lab.guest.probe import run_probe
+from lab.errors import CommandFailed, ConfigError, GuestHung, ServiceError, TransportError
+from lab.guest.probe import Operation, ProbeEnded, parse_output, run_probe
 from lab.guest.probelang import quote_word
 from lab.guest.probescript import ProbeScript
 from lab.guest.protocol import Transport
@@ -232,11 +232,14 @@ class ServiceControl:
             return replies
         replies = []
         for call in calls:
-            result = self._transport.run((self._program, *call), timeout=self._timeout, shell=False)
-            replies.append(read_reply("sc " + " ".join(call), result))
+            replies.append(self._by_sc(call))
             if until_error and replies[-1].code:
                 break
         return replies
+
+    def _by_sc(self, call: Sequence[str]) -> ScReply:
+        result = self._transport.run((self._program, *call), timeout=self._timeout, shell=False)
+        return read_reply("sc " + " ".join(call), result)
 
     def _by_probe(self, calls: Sequence[Sequence[str]]) -> list[ScReply]:
         """Starts and stops, done by a drvprobe that stays; empty if sc must do them."""
@@ -245,11 +248,32 @@ class ServiceControl:
         script = ProbeScript(tuple(f"service {verb} {quote_word(name)}" for verb, name in calls))
         try:
             done = run_probe(self._transport, self._probe, script, timeout=self._timeout * len(calls))
+        except ProbeEnded as error:
+            return self._go_on(calls, error)
         except CommandFailed as error:
             _LOG.info("sc starts and stops services, because drvprobe failed: %s", error.message)
             return []
-        named = zip(calls, done.operations, strict=True)
-        return [ScReply(command="sc " + " ".join(call), code=operation.error, text="") for call, operation in named]
+        return [_reply(call, operation) for call, operation in zip(calls, done.operations, strict=True)]
+
+    def _go_on(self, calls: Sequence[Sequence[str]], error: ProbeEnded) -> list[ScReply]:
+        """Make the calls by sc that a drvprobe had not reported when its process ended.
+
+        Raises:
+            TransportError: It may have made one of them, so that sc's answer says nothing.
+        """
+        _LOG.warning("drvprobe ended while it started or stopped services, and sc goes on: %s", error.message)
+        whole = error.stdout[: error.stdout.rfind("\n") + 1]
+        replies = [_reply(call, operation) for call, operation in zip(calls, parse_output(whole.encode()), strict=False)]
+        for index, call in enumerate(calls[len(replies) :]):
+            reply = self._by_sc(call)
+            verb, name = call
+            if index == 0 and reply.code and self._runs(name) == (verb == "start"):
+                raise TransportError(
+                    f"drvprobe ended when it had to {verb} service {name}; whether it did so, or it was done before, is not "
+                    f"known: {error.message}",
+                )
+            replies.append(reply)
+        return replies
 
     def _stop_code(self, name: str, reply: ScReply) -> ScReply:
         """The result of a stop; if the service was not running, with the error that Windows has for that."""
@@ -267,6 +291,10 @@ class ServiceControl:
 
     def _one(self, call: Sequence[str]) -> None:
         self.batch([call])[0].check()
+
+
+def _reply(call: Sequence[str], operation: Operation) -> ScReply:
+    return ScReply(command="sc " + " ".join(call), code=operation.error, text="")
 
 
 def create_call(name: str, image_path: str, *, group: str = "", start: Start = "demand") -> tuple[str, ...]:

@@ -48,12 +48,14 @@ class Answer:
         stderr: Standard error.
         exit_code: Its Windows exit code, 0..0xFFFFFFFF, if the process has ended without an answer; None for a whole answer.
         duration_s: Host seconds from sending the question to the last byte.
+        accepted: The program had read the whole question, so that it may have done a part of it before its process ended.
     """
 
     stdout: bytes
     stderr: bytes
     exit_code: int | None
     duration_s: float
+    accepted: bool = True
 
 
 @runtime_checkable

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from lab.errors import ServiceError
+from lab.errors import ServiceError, TransportError
+from lab.guest.protocol import CommandResult
 from lab.guest.services import ServiceControl
 from lab.guest.standing import Answer, Question, StandingProgram
 from tests.guest.fakes import FakeTransport, result
@@ -13,11 +16,18 @@ from tests.guest.test_probe import output
 
 
 class ProbedTransport(FakeTransport):
-    """Runs sc, and scripts in a drvprobe that stays; ``errors`` are those of a script, ``code`` is drvprobe's own failure."""
+    """Runs sc, and scripts in a drvprobe that stays.
 
-    def __init__(self, *errors: int, code: int | None = None) -> None:
-        super().__init__(lambda _sent: result())
-        self.errors, self.code = errors, code
+    Args:
+        errors: Those of a script.
+        code: drvprobe's own failure.
+        accepts: It took the script before.
+        sc: What sc answers, one after the other; without them, it succeeds.
+    """
+
+    def __init__(self, *errors: int, code: int | None = None, accepts: bool = True, sc: Sequence[CommandResult] = ()) -> None:
+        super().__init__(list(sc) if sc else lambda _sent: result())
+        self.errors, self.code, self.accepts = errors, code, accepts
         self.asked: list[tuple[str, float]] = []
 
     def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
@@ -25,7 +35,7 @@ class ProbedTransport(FakeTransport):
         self.asked.append((script, timeout))
         lines = output(*(probe_line(number, "service", error=error) for number, error in enumerate(self.errors, 1)))
         end = b"" if self.code is not None else f"end {header.split()[1]}\n".encode()
-        return Answer(stdout=lines + end, stderr=b"", exit_code=self.code, duration_s=0.0)
+        return Answer(stdout=lines + end, stderr=b"", exit_code=self.code, duration_s=0.0, accepted=self.accepts)
 
 
 def test_a_drvprobe_that_stays_starts_and_stops() -> None:
@@ -58,7 +68,51 @@ def test_all_else_is_for_sc_and_so_is_everything_without_a_drvprobe() -> None:
 
 
 def test_a_drvprobe_that_fails_leaves_the_work_to_sc() -> None:
-    transport = ProbedTransport(code=2)
+    transport = ProbedTransport(code=2, accepts=False)
     ServiceControl(transport, probe="p.exe").stop("sim")
     assert [sent.command[1] for sent in transport.sent] == ["stop"]
     assert len(transport.asked) == 1
+
+
+def state(number: int, name: str) -> CommandResult:
+    return result(f"SERVICE_NAME: sim\n STATE : {number} {name}\n WIN32_EXIT_CODE : 0 (0x0)")
+
+
+RUNNING, STOPPED = state(4, "RUNNING"), state(1, "STOPPED")
+
+
+def refused(code: int) -> CommandResult:
+    return result(f"[SC] FAILED {code}:", code=code)
+
+
+def test_what_a_drvprobe_had_not_done_when_it_ended_is_done_by_sc() -> None:
+    transport = ProbedTransport(0, code=0xC000013A)
+    ServiceControl(transport, probe="p.exe").restart("sim")
+    assert [sent.command[1] for sent in transport.sent] == ["start"], "the stop was reported"
+
+
+def test_a_service_that_sc_can_start_had_not_been_started_by_the_drvprobe_that_ended() -> None:
+    with pytest.raises(ServiceError, match="577"):
+        ServiceControl(ProbedTransport(code=1, sc=[refused(577), STOPPED]), probe="p.exe").start("sim")
+
+
+@pytest.mark.parametrize(
+    ("verb", "answers"),
+    [
+        ("start", [refused(1056), RUNNING]),
+        ("stop", [refused(1062), STOPPED]),
+        ("stop", [refused(1052), STOPPED]),
+        ("stop", [refused(1062), refused(1060)]),
+    ],
+)
+def test_what_a_drvprobe_may_have_done_before_it_ended_accuses_no_driver(verb: str, answers: list[CommandResult]) -> None:
+    transport = ProbedTransport(code=0xC000013A, sc=answers)
+    with pytest.raises(TransportError, match=f"drvprobe ended when it had to {verb} service sim"):
+        getattr(ServiceControl(transport, probe="p.exe"), verb)("sim")
+    assert [sent.command[1] for sent in transport.sent] == [verb, "query"]
+
+
+def test_a_drvprobe_that_took_nothing_has_done_nothing() -> None:
+    transport = ProbedTransport(code=5, accepts=False, sc=[refused(1056)])
+    with pytest.raises(ServiceError, match="1056"):
+        ServiceControl(transport, probe="p.exe").start("sim")

@@ -131,6 +131,7 @@ class StandingSessions:
             stderr=bytes(session.err),
             exit_code=None if code is None else code & 0xFFFFFFFF,
             duration_s=self._clock() - started,
+            accepted=accepted,
         )
 
     def _take(self, program: StandingProgram, timeout: float) -> tuple[bool, _Session]:

@@ -71,6 +71,7 @@ class StandingPrograms:
             # The end of a process after a whole answer does not belong to that question.
             exit_code=None if answered else run.exit_code & 0xFFFFFFFF,
             duration_s=self._clock() - started,
+            accepted=accepted,
         )
 
     def _ask(self, run: Running, program: StandingProgram, question: Question) -> tuple[bool, bool]:
