@@ -18,22 +18,25 @@ from pathlib import Path
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
-from lab.errors import ConfigError, GuestExited
+from lab.errors import ConfigError, GuestExited, TransportError
 from lab.guest.protocol import Transport
 from lab.guest.transport_kind import GuestAccess, TransportName, transport_kind
-from lab.host.passed import said
+from lab.host.passed import passed_over, said
 from lab.image.folder import read_credentials, read_manifest
 from lab.live.connect import access
 from lab.live.machine_spec import machine_spec
 from lab.vm.machine import VirtualMachine
 from lab.vm.process import QemuProcess
 from lab.vm.protocol import Machine
+from lab.vm.started import read_started
 
 _LOG = logging.getLogger(__name__)
 
 #: The start time of a process, read twice, differs by rounding at most.
 _SAME_START_S = 1.0
 _END_S = 15.0
+#: QEMU's monitor answers within milliseconds, or not before its present client has left.
+_MONITOR_S = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}\Z")
 
 
@@ -215,6 +218,8 @@ def describe(
 def open_detached(guest: DetachedGuest, transport: TransportName | None = None) -> Transport:
     """Connect to a detached guest; the monitor is left alone, so any number of processes may be connected.
 
+    One with a virtual clock runs from here on, see :func:`let_run`.
+
     Raises:
         ImageError: The image's folder is gone.
         TransportError: The image does not offer this transport.
@@ -225,12 +230,31 @@ def open_detached(guest: DetachedGuest, transport: TransportName | None = None) 
 
 def access_detached(guest: DetachedGuest, transport: TransportName) -> GuestAccess:
     """The input of a transport to reach a detached guest; raises as :func:`open_detached`."""
+    let_run(guest)
     manifest = read_manifest(guest.image_dir)
     credentials = read_credentials(guest.image_dir)
     # A VM object that is never started: it only has the ports of the running one.
     machine = VirtualMachine(machine_spec(manifest, guest.image_dir, name=guest.name, accelerator="tcg"), guest.run_dir)
     machine.ports = guest.ports
     return access(transport, manifest, credentials, machine)
+
+
+def let_run(guest: DetachedGuest) -> None:
+    """Let a detached guest with a virtual clock run for its next user.
+
+    It does so already, unless the run that kept it was killed: that had stopped it between two commands. A guest that a run is
+    using, whose monitor is taken, is left to that run.
+    """
+    what = f"guest {guest.name}: letting it run"
+    with passed_over(_LOG, what, GuestExited, level=logging.DEBUG), passed_over(_LOG, what, TransportError):
+        if read_started(guest.run_dir)[0].virtual_clock is None:
+            return
+        machine = VirtualMachine.attach(guest.run_dir, timeout=_MONITOR_S)
+        try:
+            if machine.status == "paused":
+                machine.cont()
+        finally:
+            machine.close()
 
 
 def end_detached(guest: DetachedGuest) -> None:

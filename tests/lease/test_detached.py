@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError
-from lab.lease.detached import DetachedGuest, DetachedGuests, end_detached, process_start
+from lab.lease.detached import DetachedGuest, DetachedGuests, end_detached, let_run, process_start
+from lab.vm.machine import VirtualMachine
+from lab.vm.spec import VmSpec
 
 
 @pytest.fixture
@@ -124,3 +126,23 @@ def test_ending_a_guest_without_a_vm_removes_its_folder(tmp_path: Path) -> None:
     (gone.run_dir / "serial0.log").touch()
     end_detached(gone)
     assert not gone.run_dir.exists()
+
+
+@pytest.mark.parametrize(("clock", "status"), [(0, "running"), (None, "paused")])
+def test_a_stopped_guest_with_a_virtual_clock_runs_for_who_uses_it(tmp_path: Path, clock: int | None, status: str) -> None:
+    # As a run leaves it that is killed between two commands. With a real clock, it was stopped on purpose.
+    with VirtualMachine(VmSpec(name="one", memory_mb=32, virtual_clock=clock), tmp_path / "one") as machine:
+        machine.start(detached=True)
+        machine.pause()
+        one = guest("one", machine.pid, tmp_path)
+    try:
+        let_run(one)
+        with VirtualMachine.attach(one.run_dir) as machine:
+            assert machine.status == status
+            let_run(one)  # its monitor is taken: it is left alone
+    finally:
+        end_detached(one)
+
+
+def test_a_guest_without_a_vm_is_not_let_run(tmp_path: Path) -> None:
+    let_run(guest("one", os.getpid(), tmp_path))
