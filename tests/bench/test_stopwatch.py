@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from lab.bench.measures.overhead import summarise
-from lab.bench.stopwatch import Stopwatch, Timing, watch_calls
+from lab.bench.stopwatch import Stopwatch, Timing, watch_calls, watch_guest
+from lab.guest.protocol import Transport
+from lab.guest.standing import Converses
+from lab.prints.record import PrintSource
 from tests.bench.fakes import TickingClock
 
 pytest_plugins = ["pytester"]
@@ -96,12 +101,42 @@ def test_a_watched_object_is_the_object_and_some_of_its_calls_are_timed(watch: S
 
     found: list[Timing] = []
     guest = Guest()
-    watch_calls(guest, ("run",), watch)
+    watch_calls(guest, ("run", "ask"), watch)
     with watch.test("t", found.append):
         assert guest.run("x") == "X"
         guest.parse()
     assert guest.name == "winrm"
+    assert not hasattr(guest, "ask")
     assert (found[0].guest_s, found[0].overhead_s) == (4, 1)
+
+
+def test_all_calls_that_wait_for_a_guest_are_the_guest_s_time(watch: Stopwatch, wall: Clock) -> None:
+    class Anything:
+        """Takes a second for each call, whatever its name."""
+
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            def call() -> None:
+                wall.now += 1
+
+            return call
+
+    def waiting(protocol: type) -> set[str]:
+        return {
+            name for name, member in vars(protocol).items() if callable(member) and "timeout" in signature(member).parameters
+        }
+
+    found: list[Timing] = []
+    transport, prints = Anything(), Anything()
+    watch_guest(transport, prints, watch)
+    # A call that has a deadline waits for something.
+    calls = [(transport, name) for name in waiting(Transport) | waiting(Converses)] + [
+        (prints, name) for name in waiting(PrintSource)
+    ]
+    with watch.test("t", found.append):
+        for of, name in calls:
+            getattr(of, name)()
+    assert len(calls) >= 6
+    assert (found[0].guest_s, found[0].overhead_s) == (len(calls), 0)
 
 
 def test_calls_of_another_thread_are_not_waited_for_by_the_test(watch: Stopwatch, wall: Clock) -> None:
