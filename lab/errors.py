@@ -223,5 +223,13 @@ class TimingFailed(AssertionError):
     """An assertion about time failed: :func:`lab.suite.timing` raises it, and ``prints.expect()`` for a deadline or a gap.
 
     It is not a :class:`LabError`. Like any assertion, it is a failure of the driver, unless the guest got too little processor
-    time.
+    time, or the times are the host's and the guest's clock is virtual.
+
+    Args:
+        message: What must hold, and what does not.
+        host_clock: The clock of the host that the suite reads beside the assertion; empty if there is none.
     """
+
+    def __init__(self, message: str = "", *, host_clock: str = "") -> None:
+        super().__init__(message)
+        self.host_clock = host_clock

@@ -34,7 +34,8 @@ The rules, in the order in which they are asked (the first that holds decides):
    clock, which no host can make late.
 
    If all failures of the driver are assertions, and the suite's code slept on the host (``time.sleep``) while the guest had a
-   virtual clock: ``test``. The guest's time does not pass then, so the test may have looked too early.
+   virtual clock: ``test``. The guest's time does not pass then, so the test may have looked too early. So is it if all of them
+   are about time, and the suite reads a clock of the host beside each: a guest's seconds are not the host's then.
 6. The test passed although it is marked ``xfail(strict=True)``: ``test``, because its mark is out of date.
 7. The test expected a fault and none occurred: ``product``.
 8. The test was expected to fail (``xfail``) and did: ``known``. That excuses only the driver, and errors that its answers cause
@@ -66,6 +67,7 @@ from lab.errors import (
     LabError,
     ServiceError,
     SuiteError,
+    TimingFailed,
 )
 from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, never_the_driver
 from lab.gate.facts import Facts, PhaseFact
@@ -151,7 +153,7 @@ def _decide(facts: Facts) -> Decision:
         said = f": {_say(first)}" if first is not None else ""
         return Decision(verdict="infra", reason=one_line(f"the virtual machine ended during the test{said}"))
     if first is not None:
-        excuse = _slept(failed, facts) or _starved(failed, facts)
+        excuse = _slept(failed, facts) or _by_host_clock(failed, facts) or _starved(failed, facts)
         return excuse or Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
     if facts.expected_fault is not None and not facts.faults:
         return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not happen")
@@ -253,6 +255,16 @@ def _slept(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
         return None
     words = f"{facts.host_sleep} let no time pass in the guest, whose clock is virtual (use guest.sleep)"
     return Decision(verdict="test", reason=one_line(f"{words}; the test then failed: {_explain(first, facts)}"))
+
+
+def _by_host_clock(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
+    """Rule 5, too: the times that a test compared were the host's, and the guest's clock is virtual."""
+    accusers = [error for phase in failed for error in _accusers(phase, facts)]
+    clocks = [error.host_clock for error in accusers if isinstance(error, TimingFailed)]
+    if facts.clock != "virtual" or _verdict_of(failed[0], facts) != "product" or len(clocks) < len(accusers) or not all(clocks):
+        return None
+    words = f"{clocks[0]} tells the host's time, not that of a guest with a virtual clock (or use lab_clock('real'))"
+    return Decision(verdict="test", reason=one_line(f"{words}; the test then failed: {_explain(failed[0], facts)}"))
 
 
 def _accusers(phase: PhaseFact, facts: Facts) -> list[BaseException]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import CommandFailed, GuestCrashed, GuestHung, ServiceError
+from lab.errors import CommandFailed, GuestCrashed, GuestHung, ServiceError, TimingFailed
 from lab.gate.facts import Facts, PhaseFact
 from lab.gate.verdict import Verdict, decide
 from lab.prints.matching import PrintsMissing
@@ -51,3 +51,22 @@ def test_one_failure_that_no_sleep_explains_is_enough() -> None:
 
 def test_a_known_issue_is_none_of_a_sleep() -> None:
     assert decide(facts(AssertionError("0 == 2"), xfail_reason="issue 7")).verdict == "test"
+
+
+BY_THE_HOST = TimingFailed("at once: assert 3.1 < 3", host_clock="time.monotonic() in test_timer.py")
+
+
+def test_times_of_the_host_say_nothing_about_a_driver_whose_guest_has_a_virtual_clock() -> None:
+    decision = decide(facts(BY_THE_HOST, host_sleep=""))
+    assert decision.verdict == "test"
+    assert decision.reason == (
+        "time.monotonic() in test_timer.py tells the host's time, not that of a guest with a virtual clock (or use "
+        "lab_clock('real')); the test then failed: at once: assert 3.1 < 3"
+    )
+    assert decide(facts(BY_THE_HOST, host_sleep="", clock="real")).verdict == "product"
+
+
+@pytest.mark.parametrize("other", [TimingFailed("ticks: 1.03"), AssertionError("0 == 2"), ServiceError("sc stop x", 1053)])
+def test_one_failure_that_is_not_about_the_hosts_time_is_enough(other: BaseException) -> None:
+    assert decide(facts(other, host_sleep="")).verdict == "product"
+    assert decide(facts(BY_THE_HOST, other, host_sleep="")).verdict == "product"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from time import perf_counter as counter
+from typing import Any
+
 import pytest
 
 from lab.errors import GuestHung, TimingFailed
 from lab.gate.blame import judges_the_driver, place
+from lab.guest.probe import Operation
+from lab.guest.protocol import CommandResult
 from lab.prints.matching import PrintMismatch, PrintsLate
 from lab.suite import timing
 
@@ -65,3 +72,54 @@ def test_late():
         ]
     )
     assert "__exit__" not in result.stdout.str()
+
+
+def with_monotonic() -> None:
+    begin = time.monotonic()
+    with timing("at once"):
+        assert time.monotonic() < begin
+
+
+def with_a_name() -> None:
+    begin = counter()
+    with timing("at once"):
+        assert not begin
+
+
+def helper(seconds: float) -> None:
+    with timing("at once"):
+        assert seconds < 0
+
+
+def by_a_helper() -> None:
+    helper(time.time())
+
+
+def of_a_command() -> None:
+    done = CommandResult(command="x", exit_code=0, stdout=b"", stderr=b"", duration_s=9.0)
+    with timing("at once"):
+        assert done.duration_s < 5
+
+
+def of_the_guest() -> None:
+    words: dict[str, Any] = {"op": "tick", "thread": "main", "handle": None, "tag": None}
+    record = Operation(seq=1, asked=0, returned=0, error=0, start_us=0, end_us=9_000_000, **words)
+    with timing("at once"):
+        assert record.duration_s < 5, "time.time() is only in this text"
+
+
+@pytest.mark.parametrize(
+    ("test", "clock"),
+    [
+        (with_monotonic, "time.monotonic() in test_timing.py"),
+        (with_a_name, "time.perf_counter() in test_timing.py"),
+        (by_a_helper, "time.time() in test_timing.py"),
+        (of_a_command, "CommandResult.duration_s"),
+        (of_the_guest, ""),
+        (lambda: late(3.0), ""),
+    ],
+)
+def test_a_clock_of_the_host_beside_the_assertion_is_known(test: Callable[[], None], clock: str) -> None:
+    with pytest.raises(TimingFailed) as caught:
+        test()
+    assert caught.value.host_clock == clock
