@@ -22,6 +22,8 @@ from lab.gate.exitcode import INFRA, NOTHING, OK
 
 #: Rounds in which the lab failed, in the closer look at the end.
 _BARREN_ROUNDS = 2
+#: Shares that ought to be equal differ by less than this.
+_ROUNDING = 1e-9
 
 
 class Bisection:
@@ -113,10 +115,15 @@ class Bisection:
                 trial.answer("bad")
             self._show(trial.step, "once more")
         rate = min(least_rate(self._log.tally_of(self._log.bad.id)), least_rate(self._log.tally_of(first.id)))
-        needed = runs_for(rate, 1 - self._log.plan.confidence)
-        parents, doubt = self._search.parents(first), 0.0
+        parents = self._search.parents(first)
+        # The parents of a merge share the doubt that is left.
+        allowed = (1 - self._log.plan.confidence) / max(1, len(parents))
+        needed = runs_for(rate, allowed)
+        open_, doubt = [], 0.0
         for parent in parents:
-            if self._log.tally_of(parent.id).green < needed:
+            seen, skipped = self._log.tally_of(parent.id), False
+            # A red run may have come from another commit with the same bytes, after this one was taken for good.
+            if seen.red or seen.other or seen.green < needed:
                 trial = self._trials.begin("check", parent)
                 if trial.step.answer is None:
                     trial.decide(needed, target)
@@ -124,7 +131,13 @@ class Bisection:
                 if trial.step.answer == "bad":
                     self._say(f"{parent.label} was taken for good and is bad: the search goes on before it")
                     return None
-            doubt += missed(rate, self._log.tally_of(parent.id).green)
+                skipped = trial.step.answer == "skip"
+            left = missed(rate, self._log.tally_of(parent.id).green)
+            doubt += left
+            if skipped or left > allowed + _ROUNDING:
+                open_.append(parent)
+        if open_:
+            return self._several([*open_, first])
         low, high = self._log.tally_of(first.id).rate.interval()
         return Result(
             first_bad=first,
@@ -137,7 +150,7 @@ class Bisection:
         )
 
     def _several(self, left: Sequence[Candidate]) -> Result:
-        """Candidates that could not be tested are left beside the first one that is known to be bad."""
+        """Candidates that could not be tested, or not often enough, are left beside the first one that is known to be bad."""
         skips = [skip for one in left if (skip := self._log.skip_of(one.id)) is not None]
         by_lab = any(skip.kind == "lab failed" for skip in skips)
         return Result(candidates=list(left), exit_code=INFRA if by_lab else NOTHING)
@@ -151,14 +164,15 @@ class Bisection:
         """Answers of different tests would not belong together.
 
         Raises:
-            ConfigError: A test file has changed.
+            ConfigError: A file of the tests, or the lab file, has changed.
         """
         now = self._runner.tests_digest()
         if not self._log.tests_digest:
             self._log.tests_digest = now
         elif self._log.tests_digest != now:
             raise ConfigError(
-                "the test files are not what they were when the search began, so its answers would not belong together",
+                "the test files or the lab file are not what they were when the search began, so its answers would not belong"
+                " together",
                 hint="restore them and use --continue, or --abort and begin again",
             )
 

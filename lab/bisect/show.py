@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import floor
 
-from lab.bisect.model import BisectLog, Result, Step, Tally
+from lab.bisect.model import BisectLog, Candidate, Result, Step, Tally
 from lab.bisect.numbers import least_rate
 from lab.gate.proportions import Rate, fisher
 
@@ -65,10 +65,8 @@ def needs_line(log: BisectLog, needed: int) -> str:
 def result_lines(log: BisectLog, result: Result) -> Iterator[str]:
     """The end of a search."""
     if result.first_bad is None:
-        yield f"the first bad one is among these {len(result.candidates)}; those between could not be tested:"
-        for one in result.candidates:
-            skip = log.skip_of(one.id)
-            yield f"  {one.label}" + (f": {_why(skip)}" if skip is not None else ": bad")
+        yield f"the first bad one is among these {len(result.candidates)}; the others could not be tested well enough:"
+        yield from (f"  {one.label}: {_left_because(log, one)}" for one in result.candidates)
         return
     first = result.first_bad
     what = "commit" if log.kind == "commits" else "build"
@@ -88,6 +86,16 @@ def result_lines(log: BisectLog, result: Result) -> Iterator[str]:
         before = log.tally_of(result.parents[0].id).rate
         chance = fisher(Rate(before.failed, before.runs), bad.rate) if before.runs else 1.0
         yield f"             chance of such a difference between equal drivers (Fisher's exact test): {chance:.2g}"
+
+
+def _left_because(log: BisectLog, candidate: Candidate) -> str:
+    """Why a candidate may be the first bad one."""
+    skip = log.skip_of(candidate.id)
+    if log.answers().get(candidate.id) == "bad":
+        return "bad"
+    if skip is not None:
+        return _why(skip)
+    return f"{rate_words(log.tally_of(candidate.id))}, too few for a confidence of {percent(log.plan.confidence)}"
 
 
 def percent(share: float) -> str:

@@ -118,6 +118,11 @@ class Trials:
         assert build is not None
         return build
 
+    def other_failure(self, digest: str) -> str:
+        """Another failure that an earlier step with this driver showed, in words; empty if there is no such step."""
+        steps = (step for step in self._log.steps if step.digest == digest and step.kind == "another failure")
+        return next((step.reason for step in steps), "")
+
     def _known(self, candidate: Candidate) -> Build | None:
         """The driver of a candidate that was built in an earlier step, if its files are still there."""
         for step in self._log.steps:
@@ -161,18 +166,27 @@ class Trial:
     def decide(self, needed: int, target: Target) -> None:
         """Run the test until it was red, or green so often as is needed; the runs of earlier steps with this driver count.
 
+        A driver that fails in another way as well, be it seldom, is not good: the other failure may hide the one that is looked
+        for.
+
         Args:
             needed: Green runs that mean *good*.
             target: The failure.
         """
-        barren, kind, reason = 0, None, ""
+        barren, kind, reason, other = 0, None, "", ""
         while not self.build.tally.red and self.build.tally.green < needed:
             judged, kind, reason = self._trials.run(self, needed - self.build.tally.green, until_red=True, target=target)
+            other = reason if kind == "another failure" else other
             barren = 0 if judged else barren + 1
             if barren == _BARREN_ROUNDS:
                 self.skip(kind or "lab failed", reason)
                 return
-        self.answer("bad" if self.build.tally.red else "good")
+        seen = self.build.tally
+        if seen.other and not seen.red:
+            said = f"{other}, in {seen.other} of {seen.other + seen.green} runs"
+            self.skip("another failure", said if other else self._trials.other_failure(self.step.digest))
+            return
+        self.answer("bad" if seen.red else "good")
 
     def answer(self, answer: str) -> None:
         """The answer is clear."""

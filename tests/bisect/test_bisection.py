@@ -186,13 +186,53 @@ def test_ends_that_are_not_what_the_user_said(tmp_path: Path, good: Spec, bad: S
     assert type(caught.value) is error
 
 
-def test_a_rare_failure_of_the_bad_end_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [6, 8])
+def test_a_build_that_sometimes_fails_in_another_way_is_not_good(tmp_path: Path, number: int) -> None:
+    specs = row(12, 9)
+    specs[number] = Spec((ELSE, GREEN))
+    search = over_builds(tmp_path, specs)
+    result = search.run()
+    [step] = [one for one in search.log.steps if one.candidate.id == f"b{number:02}"]
+    assert (step.answer, step.kind, step.tally.green >= 4) == ("skip", "another failure", True)
+    assert step.reason == f"{OTHER}, in {step.tally.other} of {step.tally.other + step.tally.green} runs"
+    assert [one.id for one in result.candidates] == (["b09"] if number == 6 else ["b08", "b09"])
+    assert result.exit_code == (0 if number == 6 else 5)
+
+
+def test_a_build_with_the_bytes_of_one_that_fails_in_another_way_is_no_better(tmp_path: Path) -> None:
+    specs = row(12, 9)
+    specs[7] = specs[8] = Spec((ELSE, GREEN), content="odd")
+    search = over_builds(tmp_path, specs)
+    result = search.run()
+    assert ([one.id for one in result.candidates], result.exit_code) == (["b07", "b08", "b09"], 5)
+    assert "\n".join(result_lines(search.log, result)).count(f"it fails in another way ({OTHER}, in 4 of 8 runs)") == 2
+
+
+def test_the_build_before_the_first_bad_one_is_not_good_if_it_fails_in_another_way_at_the_end(tmp_path: Path) -> None:
+    specs = row(12, 7)
+    specs[6] = Spec((GREEN, GREEN, GREEN, GREEN, ELSE))
+    result = over_builds(tmp_path, specs).run()
+    assert ([one.id for one in result.candidates], result.exit_code) == (["b06", "b07"], 5)
+
+
+def test_the_build_before_the_first_bad_one_that_the_lab_loses_leaves_two(tmp_path: Path) -> None:
+    specs = row(12, 7)
+    specs[6] = Spec((*[GREEN] * 4, *[LOST] * 8))
+    search = over_builds(tmp_path, specs)
+    result = search.run()
+    assert (result.first_bad, [one.id for one in result.candidates], result.exit_code) == (None, ["b06", "b07"], 10)
+    assert "build 6: the lab failed" in "\n".join(result_lines(search.log, result))
+
+
+def test_a_failure_too_rare_to_be_sure_of_blames_no_one(tmp_path: Path) -> None:
     rare = (*[GREEN] * 19, RED)
     search = over_builds(tmp_path, [*row(4, 9), Spec(rare), Spec(rare)])
     result = search.run()
-    assert result.first_bad is not None
-    assert result.first_bad.id == "b04"
     assert search.log.tally_of("b03").green == 300
+    assert (result.first_bad, [one.id for one in result.candidates], result.exit_code) == (None, ["b03", "b04"], 5)
+    said = "\n".join(result_lines(search.log, result))
+    assert "build 3: red in 0 of 300 (95%: 0% to 1%), too few for a confidence of 99%" in said
+    assert "build 4: bad" in said
 
 
 def test_one_failure_is_followed_and_the_others_are_named(tmp_path: Path) -> None:
@@ -225,7 +265,7 @@ def test_a_known_failure_can_be_looked_for(tmp_path: Path) -> None:
 def test_tests_that_change_during_a_search_end_it(tmp_path: Path) -> None:
     search = over_builds(tmp_path, row(12, 7))
     search.bench.before = lambda: setattr(search.bench, "tests", "t2") if len(search.bench.built) > 3 else None
-    with pytest.raises(ConfigError, match="the test files are not what they were"):
+    with pytest.raises(ConfigError, match="the test files or the lab file are not what they were"):
         search.run()
     search.bench.tests = "t1"
     search.bench.before = lambda: None

@@ -72,6 +72,24 @@ def test_commits_that_do_not_build_are_candidates_only_beside_the_guilty_one(
     assert numbers == list(range(first, last + 1))
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_merge_is_blamed_only_if_all_its_parents_are_known_to_be_good(
+    scratch: Scratch, over_commits: Callable[..., Searching], broken: bool
+) -> None:
+    [before, good, fix] = scratch.row(3)
+    scratch.git("checkout", "--quiet", "-B", "main", before)
+    scratch.git("merge", "--quiet", "--no-ff", "--message", "Merge the fix", fix)
+    merge = scratch.head()
+    search = over_commits(scratch, good, merge, red=[merge], broken=[before] if broken else ())
+    left = found(search)
+    assert search.log.result is not None
+    if broken:
+        assert (left, search.log.result.exit_code, search.log.result.first_bad) == ([before, merge], 5, None)
+    else:
+        assert (left, search.log.result.exit_code) == ([merge], 0)
+        assert search.log.result.confidence >= 0.99
+
+
 def test_nothing_of_the_user_changes(scratch: Scratch, over_commits: Callable[..., Searching], tmp_path: Path) -> None:
     row = scratch.row(12)
     scratch.git("bisect", "start", row[9], row[2])
