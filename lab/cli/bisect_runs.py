@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from lab.toolchain.package import PACKAGES_FILE
 PYTEST_LOG = "pytest.log"
 #: Seconds of a run until it is ended by force: it may have hundreds of repetitions.
 _RUN_S = 7200.0
+_TEST_FILE = re.compile(r"test_.*\.py|.*_test\.py")
+#: Folders that pytest does not look into either (its ``norecursedirs``), and Python's caches.
+_NO_SUITE = re.compile(r"\..*|.*\.egg|__pycache__|build|dist|node_modules|venv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +105,28 @@ class BisectRuns:
         return found.hexdigest()
 
     def _test_files(self) -> set[Path]:
-        """All Python files of the suites, and what pytest reads above them."""
-        found: set[Path] = set()
+        """The lab file, all files of the suites (data and clients are part of a test), and what pytest reads above them.
+
+        Of a suite that is one file, what lies beside and below it counts, too, but not the other test files.
+        """
+        found: set[Path] = {self.settings.file} if self.settings.file is not None else set()
+        out = (self.settings.project / self.settings.values.out).resolve()
         for suite in self.words.suites or self.suites:
             path = (self.cwd / suite.partition("::")[0]).resolve()
-            found |= {file for file in path.rglob("*.py") if file.is_file()} if path.is_dir() else {path}
+            if path.is_dir():
+                found |= set(_files_below(path, out))
+            else:
+                found |= {path, *(file for file in _files_below(path.parent, out) if not _TEST_FILE.fullmatch(file.name))}
             above = [folder for folder in path.parents if folder.is_relative_to(self.settings.project.resolve())]
             found |= {folder / "conftest.py" for folder in above}
         return {file for file in found if file.is_file()}
+
+
+def _files_below(folder: Path, out: Path) -> Iterator[Path]:
+    """All files of a suite, without caches, environments, and what was built or written by runs."""
+    for top, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _NO_SUITE.fullmatch(name) and Path(top, name) != out]
+        yield from (Path(top, name) for name in files if not name.endswith(".pyc"))
 
 
 def _over(_end: SideEnd) -> None:

@@ -201,6 +201,37 @@ def test_tests_and_clients_are_those_of_the_checkout(project: Scratch, fake: Fak
     assert all(word in fake.commands[0] for word in ("suites/test_new.py", "--lab-prepared", "--lab-keep=never"))
 
 
+@pytest.mark.parametrize("suite", ["suites", "suites/test_ring.py"])
+@pytest.mark.parametrize("changed", ["suites/data/expected.bin", "suites/clients/ask.c", "suites/helper.py", "lab.yaml"])
+def test_a_file_of_the_tests_that_changes_ends_the_search(project: Scratch, fake: FakePytest, suite: str, changed: str) -> None:
+    row = twelve(project)
+    if changed != "lab.yaml":
+        Path(changed).parent.mkdir(exist_ok=True)
+        Path(changed).write_text("1\n", encoding="utf-8")
+
+    def edit() -> None:
+        if len(fake.commands) == 3:
+            with Path(changed).open("a", encoding="utf-8") as file:
+                file.write("# 2\n")
+
+    fake.before = edit
+    result = lab("bisect", "--good", row[0], suite)
+    assert isinstance(result.exception, ConfigError)
+    assert "are not what they were" in result.exception.message
+
+
+@pytest.mark.parametrize("written", ["suites/__pycache__/x.pyc", "suites/.cache/x", "out/x.log", "suites/build/ask.exe"])
+def test_what_runs_write_does_not_end_the_search(project: Scratch, fake: FakePytest, written: str) -> None:
+    row = [commit(project, "fine"), commit(project, "fine too"), commit(project, "BUG")]
+
+    def write() -> None:
+        Path(written).parent.mkdir(exist_ok=True)
+        Path(written).write_text(f"{len(fake.commands)}\n", encoding="utf-8")
+
+    fake.before = write
+    assert lab("bisect", "--good", row[0], "suites").exit_code == 0
+
+
 def test_a_commit_without_the_folder_or_the_manifest(project: Scratch) -> None:
     project.git("commit", "--quiet", "--allow-empty", "--message", "Nothing yet")
     empty = project.head()
