@@ -103,7 +103,7 @@ class DefectRuns:
         def ended(end: SideEnd) -> SideRun | None:
             trial = known[end.run.name]
             trial.add(read_run(_run_of(end.run.log)), began=end.began, seconds=end.seconds, log=str(end.run.log))
-            caught = bool(trial.catching(self.reference))
+            caught = trial.caught(self.reference)
             stage = next_stage(stages[end.run.name], caught=caught, lost=trial.lost, everything=self.everything)
             if stage:
                 return begin(end.run.name, stage)
@@ -160,7 +160,7 @@ def next_stage(done: Sequence[str], *, caught: bool, lost: bool, everything: boo
 
     Args:
         done: What was run: ``first``, the tests that matter; ``again``, the same; ``rest``, all others.
-        caught: A test has noticed it.
+        caught: A test that the catalogue names has noticed it.
         lost: The lab could not judge a test.
         everything: All tests are run, whatever they say.
 

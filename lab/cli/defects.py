@@ -188,8 +188,8 @@ def list_defects(defects: Sequence[Planted], *, sources: bool) -> None:
 
 
 def exit_code(report: DefectsReport) -> int:
-    """1: a defect survived, or has a verdict that was not expected; 10: one was not judged; 0 otherwise."""
+    """1: one survived, or was noticed by tests or verdicts that are not named; 10: one was not judged; 0 otherwise."""
     outcomes = {entry.outcome for entry in report.defects}
-    if outcomes & {"survived", "another verdict"}:
+    if outcomes & {"survived", "another verdict", "another test"}:
         return PRODUCT
     return INFRA if "not judged" in outcomes or report.red_without else OK

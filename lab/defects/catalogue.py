@@ -21,8 +21,8 @@ from lab.guest.capability import check_names
 
 #: Below the lab's checkout.
 FOLDER = "driver/defects"
-#: The verdicts that catch a defect. ``infra``: a guest that does not answer any more, see docs/crash.md.
-Catching = Literal["product", "crash", "infra"]
+#: The verdicts that catch a defect. ``infra`` is none: every failure of the lab has it.
+Catching = Literal["product", "crash"]
 
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
 _Text = Annotated[str, Field(min_length=1)]

@@ -10,13 +10,14 @@ from lab.gate.verdict import Verdict
 
 SCHEMA_VERSION = 1
 
-Outcome = Literal["caught", "survived", "another verdict", "not judged", "not on this guest"]
+Outcome = Literal["caught", "survived", "another verdict", "another test", "not judged", "not on this guest"]
 #: Outcome → meaning, in the order in which reports list them: what needs work first.
 MEANINGS: dict[Outcome, str] = {
     "survived": "no test noticed it, although this guest can show it: a test is missing",
     "another verdict": "a test noticed it, but with a verdict that the catalogue does not expect",
+    "another test": "only tests that the catalogue does not name noticed it: the named ones should, or are the wrong ones",
     "not judged": "the lab failed, or the tests are red without the defect, too",
-    "caught": "a test that is green without the defect was red with it",
+    "caught": "a test that the catalogue names is green without the defect, and was red with it",
     "not on this guest": "this guest lacks what is needed to show it, so it was not run",
 }
 
@@ -47,7 +48,10 @@ class DefectEntry(_Model):
     first: list[str] = Field(description="the tests that were run first")
     outcome: Outcome
     reason: str = Field(default="", description="what the guest lacks, or why it was not judged")
-    caught_by: list[str] = Field(default_factory=list, description="tests that noticed it, in the order in which they ended")
+    caught_by: list[str] = Field(
+        default_factory=list,
+        description="tests that noticed it, in the order in which they ended; one of them at least is in ``first``",
+    )
     tests: list[Noticed] = Field(default_factory=list, description="all tests that were run with it")
     seconds: float = Field(default=0, description="host seconds of its runs, beside those of other defects")
     folder: str = Field(default="", description="folder of the run, relative to that of the report")

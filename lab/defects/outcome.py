@@ -63,12 +63,20 @@ class Trial:
         self.tests, self.failed = [], ""
 
     def catching(self, reference: Mapping[str, Verdict]) -> list[Noticed]:
-        """The tests that caught it.
+        """The tests that are red with it, with a verdict that the catalogue expects.
 
         Args:
             reference: Test → its verdict with the unchanged drivers; a test that is not in it counts as green.
         """
         return [test for test in self._driver_red(reference) if test.verdict in self.planted.defect.verdict]
+
+    def caught(self, reference: Mapping[str, Verdict]) -> bool:
+        """Whether a test that the catalogue names is among them. Another red test may have failed of something else.
+
+        Args:
+            reference: See :meth:`catching`.
+        """
+        return any(test.nodeid in self.planted.defect.tests for test in self.catching(reference))
 
     @property
     def lost(self) -> bool:
@@ -83,19 +91,23 @@ class Trial:
             folder: Of the runs, relative to that of the report.
         """
         seen = {"tests": self.tests, "seconds": round(self.seconds, 3), "folder": folder}
-        if caught := self.catching(reference):
-            return entry_of(self.planted, outcome="caught", caught_by=[test.nodeid for test in caught], **seen)
-        if others := self._driver_red(reference):
-            words = f"{others[0].nodeid} is {others[0].verdict}: {others[0].reason}"
-            return entry_of(self.planted, outcome="another verdict", reason=words, **seen)
+        if self.caught(reference):
+            caught = [test.nodeid for test in self.catching(reference)]
+            return entry_of(self.planted, outcome="caught", caught_by=caught, **seen)
+        red = self._driver_red(reference)
+        named = [test for test in red if test.nodeid in self.planted.defect.tests]
+        if red:
+            first = (named or red)[0]
+            words = f"{first.nodeid} is {first.verdict}: {first.reason}"
+            words += "" if named else f"; not red: {', '.join(self.planted.defect.tests)}"
+            return entry_of(self.planted, outcome="another verdict" if named else "another test", reason=words, **seen)
         if words := self._unjudged(reference):
             return entry_of(self.planted, outcome="not judged", reason=words, **seen)
         return entry_of(self.planted, outcome="survived", **seen)
 
     def _driver_red(self, reference: Mapping[str, Verdict]) -> list[Noticed]:
         """Tests that are green without the defect, and red with it because of the driver."""
-        red = {*_DRIVER, *self.planted.defect.verdict}
-        return [test for test in self.tests if test.verdict in red and reference.get(test.nodeid, "passed") == "passed"]
+        return [test for test in self.tests if test.verdict in _DRIVER and reference.get(test.nodeid, "passed") == "passed"]
 
     def _unjudged(self, reference: Mapping[str, Verdict]) -> str:
         """Why nothing can be said of the defect; empty if tests were run and stayed green."""

@@ -15,6 +15,7 @@ from lab.defects.model import MEANINGS, DefectEntry, DefectsReport, Noticed, Out
 _STYLES: dict[Outcome, str] = {
     "survived": "bold red",
     "another verdict": "red",
+    "another test": "red",
     "not judged": "magenta",
     "caught": "green",
     "not on this guest": "bright_black",

@@ -36,6 +36,7 @@ def test_what_is_run_next(done: list[str], caught: bool, lost: bool, everything:
         (["caught", "not on this guest"], [], 0),
         (["caught", "survived"], [], 1),
         (["caught", "another verdict", "not judged"], [], 1),
+        (["caught", "another test"], [], 1),
         (["caught", "not judged"], [], 10),
         (["caught"], ["suites/test_ring.py::test_a"], 10),
     ],

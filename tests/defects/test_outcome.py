@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from lab.defects.model import Outcome
 from lab.defects.outcome import Trial, first_tests, unseen
@@ -27,8 +28,12 @@ def tried(*reports: RunReport | None, **changed: Any) -> Trial:
     ("reports", "outcome", "reason"),
     [
         ([run_of(a="product")], "caught", ""),
-        ([run_of(a="passed"), run_of(b="product")], "caught", ""),
-        ([run_of(ended="stopped after 1 failures", a="passed", b="product")], "caught", ""),
+        ([run_of(a="product", b="product")], "caught", ""),
+        ([run_of(a="passed"), run_of(b="product")], "another test", f"{B} is product: it is product; not red: {A}"),
+        ([run_of(ended="stopped after 1 failures", a="passed", b="product")], "another test", ""),
+        ([run_of(b="product")], "another test", ""),
+        ([run_of(a="skipped", b="crash")], "another test", ""),
+        ([run_of(a="crash", b="product")], "another verdict", f"{A} is crash"),
         ([run_of(a="passed"), run_of(b="passed")], "survived", ""),
         ([run_of(a="crash")], "another verdict", "it is crash"),
         ([run_of(a="infra")], "not judged", "it is infra"),
@@ -55,12 +60,22 @@ def test_a_test_that_is_red_without_the_defect_catches_nothing() -> None:
 def test_every_expected_verdict_catches_it() -> None:
     trial = tried(run_of(a="crash", b="product"), verdict=("crash", "product"))
     assert trial.entry(GREEN, folder="").caught_by == [A, B]
-    hung = tried(run_of(a="infra"), verdict=("infra",))
-    assert hung.entry(GREEN, folder="").outcome == "caught"
+
+
+def test_the_tests_that_are_not_named_are_listed_with_the_one_that_is() -> None:
+    trial = tried(run_of(a="product", b="product"))
+    assert trial.entry(GREEN, folder="").caught_by == [A, B]
+    assert trial.caught(GREEN)
+    assert not tried(run_of(b="product")).caught(GREEN)
+
+
+def test_no_failure_of_the_lab_catches_anything() -> None:
+    with pytest.raises(ValidationError, match="verdict"):
+        planted(verdict=("infra",))
 
 
 def test_times_count_from_the_start_of_the_first_run() -> None:
-    entry = tried(run_of(a="passed"), run_of(b="product")).entry(GREEN, folder="")
+    entry = tried(run_of(a="passed"), run_of(b="product"), tests=(A, B)).entry(GREEN, folder="")
     assert [(test.nodeid, test.after_s) for test in entry.tests] == [(A, 1.5), (B, 5.5)]
     assert entry.seconds == 8.0
 
