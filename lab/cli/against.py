@@ -133,6 +133,12 @@ def _why_not_again(baseline: Baseline, key: RunKey) -> str:
         return f"the baseline {baseline.record.name} has no drivers"
     if baseline.record.key.arch != key.arch:
         return f"it is for {baseline.record.key.arch}, the guest for {key.arch}"
+    if baseline.record.key.counts_lines != key.counts_lines:
+        here, there = ("with", "without") if key.counts_lines else ("without", "with")
+        return (
+            f"its drivers were built {there} coverage, and those of this run {here}, so they differ in more than the change;"
+            f" compare with a baseline of a run {here} --coverage"
+        )
     return ""
 
 

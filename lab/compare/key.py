@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lab.report.model import RunReport
 
+_AND = ", "
+_COUNTING = "with coverage"
+
 
 class RunKey(BaseModel):
     """Guest, clock, accelerator, architecture and kind of drivers of a run."""
@@ -22,7 +25,14 @@ class RunKey(BaseModel):
     clock: str = Field(description="virtual or real")
     accelerator: str = Field(description="kvm or tcg")
     arch: str = Field(description="architecture of the drivers")
-    flavour: str = Field(description="how the drivers were made: the compilers, or 'finished' for a .sys file")
+    flavour: str = Field(
+        description="how the drivers were made: the compilers, 'finished' for a .sys file, and 'with coverage'"
+    )
+
+    @property
+    def counts_lines(self) -> bool:
+        """Whether the drivers were built to count their lines (--coverage)."""
+        return _COUNTING in self.flavour.split(_AND)
 
     @property
     def slug(self) -> str:
@@ -40,12 +50,18 @@ def key_of(report: RunReport) -> RunKey:
         clock=report.clock,
         accelerator=report.accelerator,
         arch=_all(driver.arch for driver in report.drivers),
-        flavour=_all(driver.compiler or "finished" for driver in report.drivers),
+        flavour=_all([*(driver.compiler or "finished" for driver in report.drivers), *_coverage(report)]),
     )
 
 
+def _coverage(report: RunReport) -> list[str]:
+    """The word of drivers that count their lines: they are compiled without optimization, and are slower."""
+    entry = report.coverage
+    return [_COUNTING] if entry is not None and (entry.lines or entry.unused_lines or entry.failed) else []
+
+
 def _all(words: Iterable[str]) -> str:
-    return ", ".join(sorted(set(words))) or "none"
+    return _AND.join(sorted(set(words))) or "none"
 
 
 def differences(base: RunKey, new: RunKey) -> list[str]:

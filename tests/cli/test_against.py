@@ -17,7 +17,8 @@ from lab.cli.child import ChildEnd
 from lab.compare.model import Comparison
 from lab.errors import ConfigError
 from lab.gate.verdict import Verdict
-from lab.report.model import Attempt, TestEntry
+from lab.report import assemble
+from lab.report.model import Attempt, CoverageEntry, TestEntry
 from lab.report.runfiles import write_run
 from tests.cli.running import FakeChild, lab, read
 
@@ -198,3 +199,19 @@ def test_two_programs_run_at_the_same_time(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "lab.cli.both", str(order)], timeout=60, check=False)
     assert done.returncode == 0
     assert [(tmp_path / f"{mode}.log").read_text(encoding="utf-8") for mode in ("r", "w")] == ["None\n", "None\n"]
+
+
+def test_drivers_that_count_lines_are_not_run_against_those_that_do_not(
+    project: Path, child: Callable[..., FakeChild], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = CoverageEntry(lines=4, covered=4, percent=100.0, drivers=[])
+    monkeypatch.setattr(assemble, "make_coverage", lambda *_args, **_options: entry)
+    both = FakeBoth("product", "passed")
+    monkeypatch.setattr(against, "run_child", both)
+    child(ChildEnd(1), ["product", "passed"])
+
+    done = lab("run", "--coverage", "--baseline", "main", "--out", "o")
+
+    assert not both.commands
+    assert "its drivers were built without coverage, and those of this run with" in done.output
+    assert "with coverage in NEW" in done.output
