@@ -10,7 +10,7 @@ from typing import Self
 from lab.coverage.reading import take_counters
 from lab.coverage.recorded import TestCounters
 from lab.coverage.window import GuestCounters
-from lab.errors import CommandFailed, GuestHung, LabError
+from lab.errors import LabError
 from lab.host.passed import said
 from lab.lease.lease import Lease
 from lab.lease.protocol import GuestSource
@@ -60,8 +60,8 @@ class CoverageByTest:
         except LabError as error:
             _LOG.warning("%s: the counters of %s cannot be read: %s", guest_id, nodeid, said(error))
             self._write(TestCounters(nodeid=nodeid, lost=f"the guest did not deliver its counters: {said(error)}"))
-            if isinstance(error, GuestHung | CommandFailed):
-                lease.condemn(f"its counters cannot be read: {said(error)}")
+            # Whatever the reason, the next read would have what this test ran, too.
+            lease.condemn(f"its counters cannot be read: {said(error)}")
             return
         found, lost = self._guest[1].since_last(records)
         for driver, counters in found.items():
