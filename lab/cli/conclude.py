@@ -15,7 +15,7 @@ from lab.cli.again import next_command
 from lab.cli.child import ChildEnd
 from lab.config import Settings
 from lab.coverage.exports import PAGE
-from lab.coverage.model import COVERAGE_DIR
+from lab.coverage.model import COVERAGE_DIR, percent_of
 from lab.gate.exitcode import complete_code, run_code, unused_counts
 from lab.gate.known_issues import RunResults, audit_known
 from lab.host.console import open_console
@@ -62,16 +62,16 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
         return code
     named = meta.named_drivers if meta else ()
     unused = unused_counts(found.unused_drivers, named, in_lab_file=settings.sources["drivers"] == "lab file")
-    limit, covered = settings.values.coverage_fail_under, found.coverage
-    uncovered = limit is not None and covered is not None and covered.percent < limit
-    code = complete_code(code, unused=unused, uncovered=uncovered)
+    uncovered = _uncovered(found, settings, everything=everything and not found.deselected)
+    uncounted = found.coverage is not None and found.coverage.failed
+    code = complete_code(code, unused=unused, uncovered=bool(uncovered), uncounted=uncounted)
     found = found.model_copy(update={"exit_code": code, "command": ["lab", *sys.argv[1:]]})
     publish(folder, found)
     project = os.environ.get("CI_PROJECT_DIR")
     complete_junit(folder, found, base=Path(project) if project else None)
     print_summary(found, console, folder=folder)
-    if uncovered and covered is not None:
-        console.print(f"coverage {covered.percent:g}% is below the limit of {limit:g}% (coverage_fail_under)", soft_wrap=True)
+    if uncovered:
+        console.print(uncovered, soft_wrap=True, markup=False, highlight=False)
     if everything:
         # With a selection of tests, most entries have no test, which means nothing.
         _print_known(found, settings, folder, console)
@@ -79,6 +79,22 @@ def conclude(folder: Path, end: ChildEnd, settings: Settings, *, everything: boo
     _print_next(found, settings, console)
     _tell_github(found)
     return code
+
+
+def _uncovered(report: RunReport, settings: Settings, *, everything: bool) -> str:
+    """Why the lines that ran are fewer than asked for, in one sentence; empty if they are not."""
+    limit, entry = settings.values.coverage_fail_under, report.coverage
+    if limit is None or settings.values.coverage == "none":
+        return ""
+    # Tests that were left out may be those of a driver that none used; without a selection, its lines are lines that no test
+    # reaches.
+    unused = entry.unused_lines if entry is not None and everything else 0
+    lines = entry.lines + unused if entry is not None else 0
+    if entry is None or not lines:
+        return f"no line of a driver was counted, so the limit of {limit:g}% is not reached (coverage_fail_under)"
+    percent = percent_of(entry.covered, lines)
+    of_unused = f", with the {unused} lines of drivers that no test used," if unused else ""
+    return f"coverage {percent:g}%{of_unused} is below the limit of {limit:g}% (coverage_fail_under)" if percent < limit else ""
 
 
 def _why_no_report(session: SessionFacts | None, ended: str, pytest_code: int) -> list[str]:

@@ -19,7 +19,7 @@ def compare_coverage(base: Coverage | None, new: Coverage | None) -> CoverageCha
         base: The lines of the older run.
         new: Those of the newer one.
     """
-    if base is None or new is None:
+    if base is None or new is None or base.percent is None or new.percent is None:
         return None
     before = {file.file: file for file in base.files}
     lost = [line for file in new.files if file.file in before for line in _lost(before[file.file], file, base.tests)]

@@ -10,7 +10,6 @@ from lab.coverage.gcda import Counters, total
 from lab.coverage.gcov import CounterSet, Lines, lines_of
 from lab.coverage.model import Coverage, CoveredDriver, CoveredFile, CoveredLine, LostCounters
 from lab.coverage.recorded import TestCounters
-from lab.toolchain.files import sha256_of
 from lab.toolchain.instrument import LONGEST_NAME, Notes
 
 
@@ -82,7 +81,7 @@ def assemble_coverage(
             for file, lines in found.items():
                 for line in (line for line, count in lines.items() if count):
                     of_tests.setdefault(file, {}).setdefault(line, set()).add(places[nodeid])
-    hashes = {Path(file): sha256 for driver in drivers for file, sha256 in driver.notes.sources.items()}
+    texts = {Path(file): text for driver in drivers for file, text in driver.notes.texts.items()}
     files = [
         CoveredFile(
             file=_named(file, project),
@@ -91,7 +90,7 @@ def assemble_coverage(
                 CoveredLine(line=line, count=count, tests=sorted(of_tests.get(file, {}).get(line, ())))
                 for line, count in sorted(counts[file].items())
             ],
-            text=_text(file, hashes[file]),
+            text=texts[file].decode("utf-8", "replace").splitlines(),
         )
         for file in sorted(counts)
     ]
@@ -103,9 +102,6 @@ def assemble_coverage(
         files=files,
         tests=tests,
         lost=[LostCounters(nodeid=nodeid, why=why) for nodeid, why in lost.items()],
-        notes=[
-            f"{file.file} has changed since the driver was built: its lines are not shown" for file in files if not file.text
-        ],
     )
 
 
@@ -131,12 +127,3 @@ def _driver(name: str, lines: Lines) -> CoveredDriver:
 def _named(file: Path, project: Path) -> str:
     root = project.resolve()
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
-
-
-def _text(file: Path, sha256: str) -> list[str]:
-    try:
-        if sha256_of(file) != sha256:
-            return []
-        return file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []

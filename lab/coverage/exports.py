@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 
 from lab.coverage.assemble import Measured
 from lab.host.process import run
-from lab.toolchain.instrument import Notes
 
 _TIMEOUT_S = 300.0
 #: What CI systems and diff-cover read.
@@ -39,10 +37,19 @@ def write_exports(out: Path, drivers: Sequence[Measured], *, project: Path) -> t
         # One by one: two drivers may be for two processors, and each has its gcov.
         traces = [_trace(Path(scratch) / str(number), driver, root) for number, driver in enumerate(drivers)]
         added = [word for trace in traces for word in ("--add-tracefile", str(trace))]
-        files = {"--html-details": PAGE, "--lcov": LCOV, "--cobertura": COBERTURA, "--json": GCOVR_JSON}
-        wanted = [word for option, name in files.items() for word in (option, str(out / name))]
         # A driver may lie outside of the project, so the filter lets all files through.
-        _gcovr(root, [*added, "--filter", "/", *wanted, "--html-title", "Coverage of the drivers"])
+        added += ["--filter", "/"]
+        files = {"--html-details": PAGE, "--lcov": LCOV, "--cobertura": COBERTURA, "--json": GCOVR_JSON}
+        added += [word for option, name in files.items() for word in (option, str(out / name))]
+        # gcovr reads the sources again, for its pages and for the checksums in lcov: here they are as they were built.
+        built = Path(scratch).resolve() / "built"
+        _below(built, root).mkdir(parents=True)
+        for driver in drivers:
+            for file, text in driver.notes.texts.items():
+                _write(_below(built, Path(file)), text)
+        _gcovr(_below(built, root), [*added, "--html-title", "Coverage of the drivers"])
+        for name in (LCOV, COBERTURA):  # both name the root
+            (out / name).write_bytes((out / name).read_bytes().replace(os.fsencode(built), b""))
     return tuple(out / name for name in files.values())
 
 
@@ -50,14 +57,18 @@ def _trace(scratch: Path, driver: Measured, root: Path) -> Path:
     """Make gcovr's JSON of one driver.
 
     The names in notes are relative to the folder in which the compiler ran, and gcov writes files into the folder in which it
-    runs. So it runs in a copy of the user's folder, with the sources alone.
+    runs. So it runs in a copy of the user's folder, with the sources alone, as they were built. A source that the compiler
+    found through a symbolic link is a file in its place there.
     """
     tree, objects = scratch / "tree", scratch / "objects"
-    objects.mkdir(parents=True)
-    for file in driver.notes.sources:
-        copy = _below(tree, Path(file))
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+    folder = _below(tree, driver.notes.folder)
+    for needed in (objects, folder):
+        needed.mkdir(parents=True)
+    places: dict[str, Path] = {}
+    for name, file in driver.notes.names.items():
+        place = _below(tree, Path(name))
+        _write(place, driver.notes.texts[file])
+        places[str(place.relative_to(tree))] = Path(file)
     sums = driver.all
     for name, note in driver.notes.files.items():
         (objects / name).write_bytes(note)
@@ -65,23 +76,24 @@ def _trace(scratch: Path, driver: Measured, root: Path) -> Path:
             (objects / name).with_suffix(".gcda").write_bytes(sums[name].bytes())
     trace = scratch / "trace.json"
     # Without ^: gcovr takes an expression that does not begin with a slash for one about relative names.
-    filters = [word for file in driver.notes.sources for word in ("--filter", f"{re.escape(str(_below(tree, Path(file))))}$")]
-    where = ["--gcov-executable", driver.notes.gcov, "--gcov-object-directory", str(_below(tree, _folder(driver.notes)))]
+    filters = [word for file in places for word in ("--filter", f"{re.escape(str(tree / file))}$")]
+    where = ["--gcov-executable", driver.notes.gcov, "--gcov-object-directory", str(folder)]
     _gcovr(tree, [*where, *filters, "--json", str(trace), str(objects)])
     found = json.loads(trace.read_text(encoding="utf-8"))
     for part in found["files"]:
-        part["file"] = os.path.relpath(f"/{part['file']}", root)
+        part["file"] = os.path.relpath(places[part["file"]], root)
     trace.write_text(json.dumps(found), encoding="utf-8")
     return trace
-
-
-def _folder(notes: Notes) -> Path:
-    return notes.folder.resolve()
 
 
 def _below(tree: Path, path: Path) -> Path:
     """The place of an absolute path in the copy."""
     return tree / path.relative_to(path.anchor)
+
+
+def _write(file: Path, text: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text)
 
 
 def _gcovr(root: Path, words: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ def _read(
     own = {Path(file) for file in notes.sources}
     for job, answer in zip(jobs, answers, strict=True):
         for part in answer["files"]:
-            file = (notes.folder / part["file"]).resolve()
+            file = notes.source(part["file"])
             if file in own:
                 for line in part["lines"]:
                     yield job, (file, int(line["line_number"]), int(line["count"]))

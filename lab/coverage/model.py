@@ -30,7 +30,7 @@ class CoveredFile(_Model):
     file: str = Field(description="relative to the project, or absolute outside of it")
     drivers: list[str] = Field(description="the drivers that are built from it")
     lines: list[CoveredLine]
-    text: list[str] = Field(description="all lines, as they were built; empty if the file has changed since")
+    text: list[str] = Field(description="all lines, as they were built")
 
     @property
     def covered(self) -> int:
@@ -76,13 +76,13 @@ class Coverage(_Model):
         return sum(file.covered for file in self.files)
 
     @property
-    def percent(self) -> float:
-        """Lines that ran, of 100; 100 if there are none."""
-        return percent_of(self.covered, self.lines)
+    def percent(self) -> float | None:
+        """Lines that ran, of 100; None if no line was counted."""
+        return percent_of(self.covered, self.lines) if self.lines else None
 
 
 def percent_of(covered: int, lines: int) -> float:
-    """The part of the lines that ran, of 100. Never rounded up to 100."""
+    """The part of the lines that ran, of 100. Never rounded up to 100. A source without code has 100."""
     if covered == lines:
         return 100.0
     return min(round(100 * covered / lines, 1), 99.9)

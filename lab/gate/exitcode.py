@@ -105,7 +105,7 @@ def run_code(end: RunEnd) -> int:
     return TEST
 
 
-def complete_code(code: int, *, unused: bool, not_run: int = 0, uncovered: bool = False) -> int:
+def complete_code(code: int, *, unused: bool, not_run: int = 0, uncovered: bool = False, uncounted: bool = False) -> int:
     """The exit code of a run with regard to what was left out: a run that left something out is not green.
 
     Args:
@@ -113,7 +113,10 @@ def complete_code(code: int, *, unused: bool, not_run: int = 0, uncovered: bool 
         unused: Drivers that were named for the run and that no test used count, see :func:`unused_counts`.
         not_run: Number of selected tests that the run did not reach
         uncovered: Fewer lines of the drivers ran than were asked for.
+        uncounted: The lab could not count the lines of the drivers.
     """
+    if uncounted and code in (OK, NOTHING):
+        return INFRA
     return NOTHING if code == OK and (unused or not_run or uncovered) else code
 
 

@@ -35,7 +35,7 @@ class FileView:
         drivers: That are built from it.
         covered: How many lines ran.
         lines: How many lines have code.
-        rows: All lines; empty if the file has changed since the build.
+        rows: All lines.
     """
 
     name: str
@@ -78,7 +78,9 @@ def coverage_lines(entry: CoverageEntry) -> list[str]:
     measured = [one for one in entry.drivers if not one.not_measured]
     each = ", ".join(f"{one.name} {percent_of(one.covered, one.lines):g}%" for one in measured)
     of_each = f" ({each})" if len(measured) > 1 else ""
-    lines = [f"{entry.percent:g}% of the lines ran, {entry.covered} of {entry.lines}{of_each}"] if measured else []
+    lines = []
+    if measured and entry.percent is not None:
+        lines.append(f"{entry.percent:g}% of the lines ran, {entry.covered} of {entry.lines}{of_each}")
     lines += [f"{one.name} is not counted: {one.not_measured}" for one in entry.drivers if one.not_measured]
     if entry.incomplete:
         noun = "test" if entry.incomplete == 1 else "tests"

@@ -360,7 +360,9 @@ class CoverageEntry(_Model):
 
     lines: int = Field(description="lines with code of all drivers, each once")
     covered: int = Field(description="lines that ran")
-    percent: float = Field(description="lines that ran, of 100")
+    percent: float | None = Field(description="lines that ran, of 100; null if no line was counted")
+    unused_lines: int = Field(default=0, description="lines of drivers that count theirs and that no test used")
+    failed: bool = Field(default=False, description="the lab could not turn the counters into lines")
     drivers: list[DriverCoverage]
     incomplete: int = Field(default=0, description="tests whose last counts are missing, because their guest ended")
     notes: list[Text] = Field(default_factory=list, description="sentences for readers")

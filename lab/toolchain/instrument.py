@@ -7,9 +7,10 @@ once. ``driver/coverage`` has the code that is linked in, and the driver that co
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.host.assets import data_root
@@ -27,6 +28,8 @@ MEASURED = "coverage"
 #: What the compiler's names of counters begin with, instead of the folder of a checkout.
 _PREFIX = "lab"
 _META = "notes.json"
+#: Folder of the sources in there.
+_TEXTS = "sources/"
 #: A zip file knows no earlier time; a fixed one makes equal notes equal files.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _GCOV: dict[Arch, str] = {"x64": "x86_64-w64-mingw32-gcov", "x86": "i686-w64-mingw32-gcov"}
@@ -41,7 +44,9 @@ class Notes:
         gcov: The program that belongs to the compiler.
         folder: The manifest's folder: relative names of sources in the notes begin there.
         files: Name of each note file → its content: ``0.gcno`` is that of the first source.
-        sources: File of the user, absolute → SHA-256 at the build.
+        sources: File of the user, absolute and without symbolic links → SHA-256 at the build.
+        names: File as the compiler named it, absolute, without ``..`` → the same file in ``sources``.
+        texts: File in ``sources`` → its content at the build: it may be another one, or gone, when counters are read.
     """
 
     driver: str
@@ -49,6 +54,13 @@ class Notes:
     folder: Path
     files: Mapping[str, bytes]
     sources: Mapping[str, str]
+    names: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+
+    def source(self, name: str) -> Path:
+        """The file that gcov names so: relative to the folder, or absolute."""
+        path = os.path.normpath(self.folder / name)
+        return Path(self.names[path]) if path in self.names else Path(path).resolve()
 
 
 def runtime_folder() -> Path:
@@ -101,7 +113,7 @@ def notes_file(image: Path) -> Path:
 def write_notes(
     target: Path, component: Component, arch: Arch, work: Path, sources: Mapping[str, str], own: Sequence[str]
 ) -> None:
-    """Pack the compiler's notes.
+    """Pack the compiler's notes, and the sources that they are about.
 
     Args:
         target: The file to write.
@@ -112,16 +124,21 @@ def write_notes(
         own: Those of the user, relative to the manifest's folder.
     """
     folder = component.folder
+    named = {os.path.normpath(folder / name): str((folder / name).resolve()) for name in own if name in sources}
+    texts = {file: f"{_TEXTS}{number}" for number, file in enumerate(dict.fromkeys(named.values()))}
     meta = {
         "driver": component.name,
         "gcov": _GCOV[arch],
         "folder": str(folder),
         "sources": {str((folder / name).resolve()): sources[name] for name in own if name in sources},
+        "names": named,
+        "texts": texts,
     }
     with replace_with(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in {
             _META: json.dumps(meta, indent=1).encode("ascii"),
             **{file.name: file.read_bytes() for file in sorted(work.glob("*.gcno"))},
+            **{name: Path(file).read_bytes() for file, name in texts.items()},
         }.items():
             packed.writestr(zipfile.ZipInfo(name, _EPOCH), data)
 
@@ -131,6 +148,13 @@ def read_notes(file: Path) -> Notes:
     with zipfile.ZipFile(file) as packed:
         meta = json.loads(packed.read(_META))
         notes = {name: packed.read(name) for name in packed.namelist() if name.endswith(".gcno")}
+        texts = {file: packed.read(name) for file, name in meta["texts"].items()}
     return Notes(
-        driver=meta["driver"], gcov=meta["gcov"], folder=Path(meta["folder"]), files=notes, sources=dict(meta["sources"])
+        driver=meta["driver"],
+        gcov=meta["gcov"],
+        folder=Path(meta["folder"]),
+        files=notes,
+        sources=dict(meta["sources"]),
+        names=dict(meta["names"]),
+        texts=texts,
     )

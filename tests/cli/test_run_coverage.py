@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,11 @@ from lab.report.model import CoverageEntry, DriverCoverage
 from tests.cli.running import FakeChild, lab, read
 
 
-def covered(monkeypatch: pytest.MonkeyPatch, percent: float) -> None:
+def covered(monkeypatch: pytest.MonkeyPatch, percent: float, /, **more: Any) -> None:
     """Runs of which so many lines of 100 ran."""
     lines = round(percent)
-    entry = CoverageEntry(
-        lines=100, covered=lines, percent=percent, drivers=[DriverCoverage(name="boiler", lines=100, covered=lines)]
-    )
+    boiler = DriverCoverage(name="boiler", lines=100, covered=lines)
+    entry = CoverageEntry(**{"lines": 100, "covered": lines, "percent": percent, "drivers": [boiler]} | more)
     monkeypatch.setattr(assemble, "make_coverage", lambda *_args, **_options: entry)
 
 
@@ -39,6 +39,49 @@ def test_a_run_below_its_limit_ends_with_5(
     report = read(tmp_path / "out")
     assert report.exit_code == code
     assert report.coverage is not None
+
+
+_NOTHING = {"lines": 0, "covered": 0, "percent": None, "drivers": []}
+
+
+@pytest.mark.parametrize("counted", [_NOTHING, None])
+def test_a_limit_is_not_reached_where_nothing_was_counted(
+    child: Callable[..., FakeChild], monkeypatch: pytest.MonkeyPatch, counted: dict[str, Any] | None
+) -> None:
+    child(ChildEnd(0), ["passed"])
+    if counted is not None:
+        covered(monkeypatch, 0.0, **counted)
+
+    done = lab("run", "--coverage", "--coverage-fail-under", "90")
+
+    assert done.exit_code == 5, done.output
+    assert "no line of a driver was counted, so the limit of 90% is not reached" in done.output
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 5), (("-k", "test_0"), 0)])
+def test_lines_of_a_driver_that_no_test_used_count_unless_tests_were_left_out(
+    child: Callable[..., FakeChild], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int
+) -> None:
+    child(ChildEnd(0), ["passed"])
+    covered(monkeypatch, 95.0, unused_lines=20)
+
+    done = lab("run", "--coverage", "--coverage-fail-under", "90", *words)
+
+    assert done.exit_code == code, done.output
+    assert ("coverage 79.2%, with the 20 lines of drivers that no test used, is below" in done.output) == bool(code)
+
+
+def test_a_run_whose_lines_cannot_be_counted_ends_with_10(
+    child: Callable[..., FakeChild], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(ChildEnd(0), ["passed"])
+    covered(monkeypatch, 0.0, **_NOTHING, failed=True, notes=["the lines cannot be counted: gcov failed"])
+
+    done = lab("run", "--coverage")
+
+    assert done.exit_code == 10, done.output
+    assert "gcov failed" in done.output
+    assert "0%" not in done.output
 
 
 def test_a_red_test_counts_more_than_the_limit(child: Callable[..., FakeChild], monkeypatch: pytest.MonkeyPatch) -> None:

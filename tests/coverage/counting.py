@@ -83,6 +83,8 @@ def build(folder: Path) -> Counting:
         folder=folder,
         files={"0.gcno": (folder / "0.gcno").read_bytes()},
         sources={str(source.resolve()): sha256_of(source)},
+        names={str(source): str(source.resolve())},
+        texts={str(source.resolve()): source.read_bytes()},
     )
     return Counting(program, source, notes)
 

@@ -7,8 +7,12 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from lab.coverage.model import read_coverage
 from lab.coverage.recorded import TestCounters
+from lab.errors import HostToolError
+from lab.report import covered
 from lab.report.covered import make_coverage
 from lab.report.runfiles import RunMeta
 from lab.report.worker_files import ResultWriter, read_workers
@@ -47,9 +51,9 @@ def _run(tmp_path: Path) -> tuple[Path, RunMeta, Counting]:
     notes = copies / "sum.notes.zip"
     with zipfile.ZipFile(notes, "w") as packed:
         facts = dataclasses.asdict(counting.notes)
-        packed.writestr(
-            "notes.json", json.dumps({key: facts[key] for key in ("driver", "gcov", "sources")} | {"folder": str(project)})
-        )
+        meta = {key: facts[key] for key in ("driver", "gcov", "sources", "names")} | {"folder": str(project)}
+        packed.writestr("notes.json", json.dumps(meta | {"texts": {str(counting.source): "sources/0"}}))
+        packed.writestr("sources/0", counting.source.read_bytes())
         packed.writestr("0.gcno", counting.notes.files["0.gcno"])
     packages = (
         _package(copies, "sum", notes=notes, compiler="gcc 12"),
@@ -90,7 +94,7 @@ def test_a_driver_that_no_test_used_does_not_count(tmp_path: Path) -> None:
 
     assert entry is not None
     assert [(one.name, one.not_measured) for one in entry.drivers][1] == ("sum", "no test of this run used it")
-    assert (entry.lines, entry.percent) == (0, 100)
+    assert (entry.lines, entry.percent, entry.unused_lines) == (0, None, 8)
 
 
 def test_a_run_without_counters_has_no_entry(tmp_path: Path) -> None:
@@ -106,4 +110,21 @@ def test_notes_that_are_gone_are_a_sentence_in_the_report(tmp_path: Path) -> Non
     entry = make_coverage(out, about, [], order=[], used=["sum"])
 
     assert entry is not None
-    assert "cannot be written" in entry.notes[0]
+    assert (entry.failed, entry.percent) == (True, None)
+    assert "cannot be counted" in entry.notes[0]
+
+
+def test_the_counts_are_right_also_when_gcovr_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, about, counting = _run(tmp_path)
+    entries = [TestCounters.of("t.py::a", "sum", {"0.gcno": counting.run(5)})]
+
+    def broken(*_args: object, **_options: object) -> None:
+        raise HostToolError(["gcovr"], 1, message="gcovr: no module of this name")
+
+    monkeypatch.setattr(covered, "write_exports", broken)
+    entry = make_coverage(out, about, entries, order=["t.py::a"], used={"sum"})
+
+    assert entry is not None
+    assert (entry.lines, entry.covered, entry.percent, entry.failed) == (8, 6, 75.0, False)
+    assert "no module of this name" in entry.notes[0]
+    assert read_coverage(out) is not None
