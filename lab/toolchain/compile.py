@@ -140,7 +140,8 @@ def recipe_hash(
     if "c++" in languages(component):
         parts.append(_cxx_version(compiler))
     if measured:
-        parts += ["measured", *(file.read_text(encoding="ascii") for file in sorted(runtime_folder().glob("*.[ch]")))]
+        runtime = sorted(runtime_folder().glob("*.[ch]"))
+        parts += ["measured, with its sources", *(file.read_text(encoding="ascii") for file in runtime)]
     digest = hashlib.sha256()
     for part in (*parts, _ANCHOR, _PURE, *headers, *environment()):
         digest.update(part.encode(errors="surrogateescape") + b"\0")
@@ -385,7 +386,8 @@ class _Job:
 
     def _explained(self, error: HostToolError) -> LabError:
         component = self.component
-        found, library = explained(error, component.folder, component.file), library_in(error.output)
+        library = library_in(error.output)
+        found = explained(error, component.folder, component.file, measured=self.measured)
         for number, name in enumerate(component.manifest.libraries):
             if library in (name.removesuffix(".lib"), str((component.folder / name).absolute())):
                 said = found.message.removeprefix(f"{component.file}: ")

@@ -129,13 +129,14 @@ def refuse_utf16(folder: Path, names: Iterable[str]) -> None:
             raise ConfigError("is UTF-16, which the compiler cannot read", file=str(file), hint=SAVE_AS_UTF8)
 
 
-def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
+def explained(error: HostToolError, folder: Path, manifest: Path, *, measured: bool = False) -> LabError:
     """The error for the user that a failure of the compiler or of the linker means.
 
     Args:
         error: The failure.
         folder: Of the sources: the names in the tool's words are relative to it.
         manifest: The component's manifest, for errors without a line in a source.
+        measured: The driver is built to count its lines.
 
     Returns:
         A ConfigError for a mistake in the source; else ``error``, with a hint where there is one.
@@ -155,7 +156,7 @@ def explained(error: HostToolError, folder: Path, manifest: Path) -> LabError:
         return error
     place = _PLACE.search(output)
     shown = "\n".join(f"    {line}" for line in _relevant(output))
-    hint = next(filter(None, _hints(output)), "")
+    hint = next(filter(None, _hints(output, measured=measured)), "")
     if place is None:
         return ConfigError(f"does not link:\n{shown}", file=str(manifest), hint=hint)
     return ConfigError(f"does not compile:\n{shown}", file=str(folder / place["file"]), line=int(place["line"]), hint=hint)
@@ -185,7 +186,7 @@ def _relevant(output: str) -> list[str]:
     return [*shown, f"… and {len(lines) - first - _SHOWN} more lines"] if len(lines) - first > _SHOWN else shown
 
 
-def _hints(output: str) -> Iterator[str]:
+def _hints(output: str, *, measured: bool = False) -> Iterator[str]:
     missing = _MISSING.search(output)
     if missing:
         name = missing["name"]
@@ -199,6 +200,12 @@ def _hints(output: str) -> Iterator[str]:
         yield "a C++ driver defines operators new and delete itself, with ExAllocatePoolWithTag and ExFreePoolWithTag"
     elif undefined and re.match(r"__cxa_|__gxx_|__emutls|_Unwind|std::", undefined["name"]):
         yield "the kernel has no C++ library: no exceptions, no std::, no thread_local, no destructors of global variables"
+    elif undefined and measured:
+        # C has no code for a function that is only `inline`: it is there for calls that the optimizer replaces.
+        yield (
+            "with --coverage, a driver is not optimized, and no function is expanded at its calls: if it links without"
+            f" --coverage, make {undefined['name']} `static inline`"
+        )
     elif undefined:
         yield (
             f"{undefined['name']} is neither in the sources nor in mingw-w64's import libraries of ntoskrnl.exe and hal.dll;"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.errors import ConfigError
 from lab.toolchain import pe
 from lab.toolchain.build import build_components
 from lab.toolchain.compile import ARCHES, Arch
@@ -17,7 +18,7 @@ from lab.toolchain.manifest import load_component
 from lab.toolchain.select import resolve_drivers
 from lab.toolchain.sign import SigningKey
 from tests.toolchain.components import tiny
-from tests.toolchain.conftest import DriverFolder
+from tests.toolchain.conftest import TINY_DRIVER, DriverFolder
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -89,6 +90,19 @@ def test_clangs_drivers_are_not_measured(driver_folder: DriverFolder, tmp_path: 
     (built,) = build_components([load_component(manifest)], "x64", tmp_path / "out", None, measured=True)
 
     assert built.notes is None
+
+
+def test_a_driver_that_links_only_when_it_is_optimized_is_told_so(driver_folder: DriverFolder, tmp_path: Path) -> None:
+    add = "inline int add(int one, int two)\n{\n    return one + two;\n}\n"
+    source = TINY_DRIVER.replace("#include <ntddk.h>\n", f"#include <ntddk.h>\n{add}volatile int seven = 7;\n")
+    source += "int more(void);\nint more(void)\n{\n    return add(seven, 1);\n}\n"
+    component = tiny(driver_folder(source=source))
+
+    build_components([component], "x64", tmp_path / "out", None)
+    with pytest.raises(ConfigError, match="undefined reference") as refused:
+        build_components([component], "x64", tmp_path / "counted", None, measured=True)
+
+    assert "make add `static inline`" in refused.value.hint
 
 
 @pytest.mark.parametrize(
