@@ -19,7 +19,8 @@ def covered(monkeypatch: pytest.MonkeyPatch, percent: float, /, **more: Any) -> 
     """Runs of which so many lines of 100 ran."""
     lines = round(percent)
     boiler = DriverCoverage(name="boiler", lines=100, covered=lines)
-    entry = CoverageEntry(**{"lines": 100, "covered": lines, "percent": percent, "drivers": [boiler]} | more)
+    values: dict[str, Any] = {"lines": 100, "covered": lines, "percent": percent, "drivers": [boiler], **more}
+    entry = CoverageEntry(**values)
     monkeypatch.setattr(assemble, "make_coverage", lambda *_args, **_options: entry)
 
 
@@ -41,7 +42,7 @@ def test_a_run_below_its_limit_ends_with_5(
     assert report.coverage is not None
 
 
-_NOTHING = {"lines": 0, "covered": 0, "percent": None, "drivers": []}
+_NOTHING: dict[str, Any] = {"lines": 0, "covered": 0, "percent": None, "drivers": []}
 
 
 @pytest.mark.parametrize("counted", [_NOTHING, None])
