@@ -8,8 +8,12 @@ bash "$here/setup.sh"
 cd "$here/.."
 if [ "$1" = main ]; then
     .venv/bin/lab run && .venv/bin/lab baseline save main --replace
-elif .venv/bin/lab baseline show main; then
-    .venv/bin/lab run --baseline main
 else
-    .venv/bin/lab run
+    code=0
+    .venv/bin/lab baseline show main || code=$?
+    case $code in
+        0) .venv/bin/lab run --baseline main ;;
+        5) .venv/bin/lab run ;; # no baseline yet
+        *) exit "$code" ;; # there is one, and it cannot be read
+    esac
 fi

@@ -12,8 +12,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lab.cli.given import Given, takes_settings
-from lab.compare.baselines import Baseline, Baselines
+from lab.cli.invocation import with_own_command
+from lab.compare.baselines import Baseline, Baselines, NoBaseline
 from lab.config import Settings
+from lab.gate.exitcode import NOTHING
 from lab.gate.verdict import SEVERITY
 from lab.host.console import open_console
 from lab.host.paths import state_dir
@@ -87,8 +89,13 @@ def list_baselines(given: Given) -> None:
 
 @takes_settings("baseline")
 def show(given: Given, name: NameArgument) -> None:
-    """Show the runs of a baseline: guest, results, drivers."""
-    for baseline in baselines_of(given.load()).named(name):
+    """Show the runs of a baseline: guest, results, drivers. Exit code 5 if there is none of this name."""
+    try:
+        found = baselines_of(given.load()).named(name)
+    except NoBaseline as error:
+        typer.echo(with_own_command(f"lab: {error}"), err=True)
+        raise typer.Exit(NOTHING) from None
+    for baseline in found:
         report = baseline.read().report
         typer.echo(f"{name}: {_key_words(baseline)}")
         typer.echo(f"  saved    {baseline.record.saved}, run {report.started}")

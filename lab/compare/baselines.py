@@ -48,6 +48,10 @@ class BaselineRecord(BaseModel):
     files: list[KeptFile] = Field(default_factory=list, description="the drivers; none if the run's folder had none any more")
 
 
+class NoBaseline(ConfigError):
+    """There is no baseline of a name. A damaged one is another error: a pipeline must not take it for none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """A run that is kept under a name.
@@ -126,14 +130,15 @@ class Baselines:
         """Those of a name.
 
         Raises:
-            ConfigError: There is none.
+            NoBaseline: There is none.
+            ConfigError: The name is none, or one of them cannot be read.
         """
         _check_name(name)
         found = self.all(name)
         if not found:
             names = sorted({baseline.record.name for baseline in self.all()})
             there = f"there are {', '.join(names)}" if names else f"`lab baseline save {name}` keeps the last run"
-            raise ConfigError(f"there is no baseline {name} in {self._folder}", hint=there)
+            raise NoBaseline(f"there is no baseline {name} in {self._folder}", hint=there)
         return found
 
     def nearest(self, name: str, key: RunKey) -> Baseline:

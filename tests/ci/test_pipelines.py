@@ -24,7 +24,7 @@ BRANCHES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"CI_COMMIT_BRANCH": "fix", "CI_DEFAULT_BRANCH": "trunk"},
     ),
     "azure": ({"BUILD_SOURCEBRANCH": "refs/heads/main"}, {"BUILD_SOURCEBRANCH": "refs/pull/7/merge"}),
-    "Jenkinsfile": ({"BRANCH_NAME": "main"}, {"BRANCH_NAME": "PR-7"}),
+    "Jenkinsfile": ({"BRANCH_NAME": "trunk", "BRANCH_IS_PRIMARY": "true"}, {"BRANCH_NAME": "PR-7"}),
 }
 
 
@@ -38,11 +38,11 @@ class Lab:
 
     folder: Path
 
-    def write(self, place: Path, *, has_baseline: bool, run: int = 0) -> None:
-        """Write the program: its runs end with a code."""
+    def write(self, place: Path, *, show: int, run: int = 0) -> None:
+        """Write the program: its runs, and `lab baseline show`, end with a code."""
         place.parent.mkdir(parents=True, exist_ok=True)
         text = f'#!/bin/sh\necho "$*" >>{self.folder}/calls\ncase "$1 $2" in\n'
-        text += f'    "baseline show") exit {0 if has_baseline else 2} ;;\n    "run "*) exit {run} ;;\nesac\n'
+        text += f'    "baseline show") exit {show} ;;\n    "run "*) exit {run} ;;\nesac\n'
         place.write_text(text, encoding="utf-8")
         place.chmod(0o755)
 
@@ -80,41 +80,60 @@ def result(script: str, folder: Path, **variables: str) -> int:
 
 
 CASES = [
-    (True, False, 0, ["run", "baseline save main --replace"], 0),
-    (True, True, 1, ["run"], 1),
-    (False, True, 0, ["baseline show main", "run --baseline main"], 0),
-    (False, True, 3, ["baseline show main", "run --baseline main"], 3),
-    (False, False, 5, ["baseline show main", "run"], 5),
+    (True, 5, 0, ["run", "baseline save main --replace"], 0),
+    (True, 0, 1, ["run"], 1),
+    (False, 0, 0, ["baseline show main", "run --baseline main"], 0),
+    (False, 0, 3, ["baseline show main", "run --baseline main"], 3),
+    (False, 5, 5, ["baseline show main", "run"], 5),
+    (False, 2, 0, ["baseline show main"], 2),
 ]
-NAMES = ["main", "main is red", "no worse", "worse", "no baseline yet"]
+NAMES = ["main", "main is red", "no worse", "worse", "no baseline yet", "damaged baseline"]
 
 
-@pytest.mark.parametrize(("main", "has_baseline", "run", "calls", "code"), CASES, ids=NAMES)
+@pytest.mark.parametrize(("main", "show", "run", "calls", "code"), CASES, ids=NAMES)
 @pytest.mark.parametrize("pipeline", OWN, ids=lambda p: p.name)
 def test_a_users_pipeline_keeps_the_main_branch_and_compares_the_others(
-    pipeline: Path, main: bool, has_baseline: bool, run: int, calls: list[str], code: int, tmp_path: Path
+    pipeline: Path, main: bool, show: int, run: int, calls: list[str], code: int, tmp_path: Path
 ) -> None:
     lab = Lab(tmp_path)
     # Jenkins has the lab in an environment of the workspace.
     for place in ("bin/lab", ".venv/bin/lab"):
-        lab.write(tmp_path / place, has_baseline=has_baseline, run=run)
+        lab.write(tmp_path / place, show=show, run=run)
     variables = BRANCHES[pipeline.stem][0 if main else 1]
     assert result(script_of(pipeline), tmp_path, **variables) == code
     assert lab.calls == calls
 
 
-@pytest.mark.parametrize(("main", "has_baseline", "run", "calls", "code"), CASES, ids=NAMES)
+@pytest.mark.parametrize(("main", "show", "run", "calls", "code"), CASES, ids=NAMES)
 def test_this_repositorys_pipelines_do_the_same(
-    main: bool, has_baseline: bool, run: int, calls: list[str], code: int, tmp_path: Path
+    main: bool, show: int, run: int, calls: list[str], code: int, tmp_path: Path
 ) -> None:
     (tmp_path / "ci").mkdir()
     shutil.copy(ROOT / "ci" / "gate.sh", tmp_path / "ci")
     (tmp_path / "ci" / "setup.sh").write_text("touch ready\n", encoding="utf-8")
     lab = Lab(tmp_path)
-    lab.write(tmp_path / ".venv" / "bin" / "lab", has_baseline=has_baseline, run=run)
+    lab.write(tmp_path / ".venv" / "bin" / "lab", show=show, run=run)
     assert result(f"bash ci/gate.sh {'main' if main else 'fix'}", tmp_path) == code
     assert (tmp_path / "ready").exists()
     assert lab.calls == calls
+
+
+@pytest.mark.parametrize("variables", [{}, {"BRANCH_NAME": "main"}], ids=["unknown branch", "a branch that is not primary"])
+def test_jenkins_keeps_a_baseline_of_the_primary_branch_alone(variables: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci" / "gate.sh").write_text(f'echo "$1" >>{tmp_path}/gate\n', encoding="utf-8")
+    lab = Lab(tmp_path)
+    for place in ("bin/lab", ".venv/bin/lab"):
+        lab.write(tmp_path / place, show=0)
+    [own] = [one for one in OWN if one.name == "Jenkinsfile"]
+    assert result(script_of(own), tmp_path, **variables) == 0
+    assert lab.calls == ["baseline show main", "run --baseline main"]
+    script = (ROOT / "ci" / "pipelines" / "Jenkinsfile").read_text(encoding="utf-8").split("'''")[1]
+    for more in ({}, {"BRANCH_IS_PRIMARY": "true"}):
+        assert result(script, tmp_path, **variables, **more) == 0
+    first, second = (tmp_path / "gate").read_text(encoding="utf-8").splitlines()
+    assert first == f"not the primary branch: {variables.get('BRANCH_NAME', 'unknown')}"
+    assert (second == "main") is bool(variables)
 
 
 def test_the_gate_wants_the_branch() -> None:

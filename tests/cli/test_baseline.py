@@ -46,6 +46,16 @@ def test_without_any_the_list_says_how_to_make_one(project: Path) -> None:
     result = lab("baseline", "list")
     assert result.exit_code == 0
     assert "`lab baseline save NAME` keeps the last run" in result.stderr
+    shown = lab("baseline", "show", "main")
+    assert (shown.exit_code, shown.stdout) == (5, "")
+    assert "there is no baseline main" in shown.stderr
+
+
+@pytest.mark.parametrize("damaged", ["baseline.json", "run.json"])
+def test_a_damaged_baseline_is_an_error_and_not_the_same_as_none(project: Path, damaged: str) -> None:
+    lab("baseline", "save", "main")
+    [file] = (project / "known-good" / "main").glob(f"*/{damaged}")
+    file.write_text("{", encoding="utf-8")
     assert isinstance(lab("baseline", "show", "main").exception, ConfigError)
 
 
