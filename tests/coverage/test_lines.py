@@ -103,7 +103,7 @@ def _driver_outside_of_its_folder(project: Path, sources: str) -> Path:
 
 
 @pytest.mark.parametrize("sources", ["../../real/ring.c", "../../src/ring.c", "near/ring.c"])
-def test_sources_may_lie_anywhere_also_behind_symbolic_links(tmp_path: Path, sources: str) -> None:
+def test_sources_may_lie_anywhere_also_in_symbolic_links(tmp_path: Path, sources: str) -> None:
     project, out = tmp_path / "project", tmp_path / "out"
     out.mkdir()
     folder = _driver_outside_of_its_folder(project, sources)

@@ -92,7 +92,9 @@ def test_clangs_drivers_are_not_measured(driver_folder: DriverFolder, tmp_path: 
     assert built.notes is None
 
 
-def test_a_driver_that_links_only_when_it_is_optimized_is_told_so(driver_folder: DriverFolder, tmp_path: Path) -> None:
+def test_a_driver_that_links_only_when_it_is_optimized_gets_an_error_that_names_the_cause(
+    driver_folder: DriverFolder, tmp_path: Path
+) -> None:
     add = "inline int add(int one, int two)\n{\n    return one + two;\n}\n"
     source = TINY_DRIVER.replace("#include <ntddk.h>\n", f"#include <ntddk.h>\n{add}volatile int seven = 7;\n")
     source += "int more(void);\nint more(void)\n{\n    return add(seven, 1);\n}\n"
