@@ -56,7 +56,7 @@ class RunScript(Protocol):
     """Runs a script in the guest."""
 
     def __call__(self, script: ProbeScript, *, timeout: float | None = None) -> ProbeResult:
-        """Run it; ``timeout`` are the seconds until its process is ended, a minute by default."""
+        """Run it; ``timeout`` are the seconds until its process is ended; None: the setting ``client_timeout``."""
 
 
 class Reader:
@@ -83,7 +83,7 @@ class Reader:
             times: How many reads.
             access: What to open the device for.
             share: What others may open it for at the same time.
-            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; None: the setting ``client_timeout``.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
@@ -100,7 +100,7 @@ class Reader:
             data: What to write.
             access: What to open the device for.
             share: What others may open it for at the same time.
-            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; None: the setting ``client_timeout``.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
@@ -127,7 +127,7 @@ class Reader:
             out: Size of the output buffer; or its initial content, which a driver reads with ``in_direct``.
             access: What to open the device for; None: what the code needs.
             share: What others may open it for at the same time.
-            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; None: the setting ``client_timeout``.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
@@ -143,7 +143,7 @@ class Reader:
         Args:
             access: What to open the device for.
             share: What others may open it for at the same time.
-            timeout: Seconds until the process is ended and ``GuestHung`` raised; a minute by default.
+            timeout: Seconds until the process is ended and ``GuestHung`` raised; None: the setting ``client_timeout``.
 
         Raises:
             CommandFailed: The device does not open; ``exit_code`` is the Win32 error.
