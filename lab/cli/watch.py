@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import enum
 import os
 import select
 import shutil
@@ -28,6 +29,8 @@ from lab.report.runfiles import RUN_FILE, read_run
 #: Time for an interrupted round to end its guests.
 _GRACE_S = 60.0
 _POLL_S = 0.2
+#: The longest time between two looks at the files themselves.
+_LOOK_S = 2.0
 #: Editors write a file in several steps, and several files at once.
 _DEBOUNCE_MS = 300
 #: Moves to the beginning of the line and clears it.
@@ -174,28 +177,53 @@ def last_line(file: Path) -> str:
     return next(("".join(filter(str.isprintable, line)) for line in reversed(lines) if line), "")
 
 
+class _Wake(enum.Enum):
+    """Why the wait for a change wakes."""
+
+    REPORTED = "the system reports a change, and no further one followed"
+    DUE = "it is time to look at the files"
+    IDLE = "keys may have been pressed"
+
+
 def _wait(before: Stamps, watched: Callable[[], Watched], now: Watched, keys: Keys) -> Reach | None:
     """What the next change affects; None when the user ends it."""
-    from watchfiles import watch  # only this command needs it, and the import takes a second
-
-    reach = reach_of(changed_files(before, stamps_of(now)), now)
-    if reach:
-        return reach  # changed while the round was running
-    folders = [folder for folder in folders_of(now) if folder.is_dir()]
-    waker = watch(
-        *folders, recursive=False, debounce=_DEBOUNCE_MS, step=50, rust_timeout=int(_POLL_S * 1000), yield_on_timeout=True
-    )
-    for _changes in waker:
+    seen: Stamps | None = None
+    for wake in _wakes([folder for folder in folders_of(now) if folder.is_dir()]):
         pressed = keys.pressed()
         if any(key in _QUIT for key in pressed):
             return None
         if any(key in _AGAIN for key in pressed):
             return Reach(everything=True)
-        if _changes:
-            reach = reach_of(changed_files(before, stamps_of(watched())), watched())
-            if reach:
-                return reach
+        if wake is _Wake.IDLE and seen is None:
+            continue
+        current = watched()
+        stamps = stamps_of(current)
+        reach = reach_of(changed_files(before, stamps), current)
+        if reach and (wake is _Wake.REPORTED or stamps == seen):
+            return reach
+        # Found by a look: whoever writes may not have ended, so it is looked at once more.
+        seen = stamps if reach else None
     return None
+
+
+def _wakes(folders: Sequence[Path]) -> Iterator[_Wake]:
+    """Wakes the caller several times a second.
+
+    The system reports only what is written after its watch has begun, and nothing at all on some network and overlay file
+    systems. So the files are looked at once when the watch has begun (they may have changed while the round was running, or
+    since its end), and every two seconds.
+    """
+    from watchfiles import watch  # only this command needs it, and the import takes a second
+
+    waker = watch(
+        *folders, recursive=False, debounce=_DEBOUNCE_MS, step=50, rust_timeout=int(_POLL_S * 1000), yield_on_timeout=True
+    )
+    looked = float("-inf")
+    for changes in waker:
+        due = time.monotonic() - looked >= _LOOK_S
+        if changes or due:
+            looked = time.monotonic()
+        yield _Wake.REPORTED if changes else _Wake.DUE if due else _Wake.IDLE
 
 
 def _header(number: int, reach: Reach) -> None:

@@ -10,6 +10,7 @@ import pty
 import signal
 import termios
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,86 @@ def test_a_signal_that_ends_watching_restores_the_terminal(
         os.close(slave)
         os.close(master)
     assert not list(tmp_path.rglob(".watch-*"))
+
+
+@pytest.fixture
+def wakes(monkeypatch: pytest.MonkeyPatch) -> Wakes:
+    """A double of watchfiles.watch."""
+    double = Wakes()
+    monkeypatch.setattr("watchfiles.watch", double.watch)
+    return double
+
+
+class Wakes:
+    """Yields for each step what the system reports after what the step does.
+
+    Attributes:
+        steps: What is done, and whether the system reports it.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Callable[[], object], bool]] = []
+        self.done = 0
+
+    def watch(self, *_folders: Path, **_settings: object) -> Iterator[set[str]]:
+        for step, reported in self.steps:
+            step()
+            self.done += 1
+            yield {"changed"} if reported else set()
+
+
+def _awaited(project: Path) -> Reach | None:
+    watched = _watched(project)
+    return watch._wait(stamps_of(watched), lambda: watched, watched, watch.Keys())
+
+
+def _nothing() -> None:
+    pass
+
+
+def test_a_change_before_the_systems_watch_begins_is_found(project: Path, wakes: Wakes) -> None:
+    """It was never reported, and the round waited for the next change for ever."""
+    wakes.steps = [(lambda: (project / "drv/lamp.c").write_text("longer", encoding="utf-8"), False), (_nothing, False)]
+    assert _awaited(project) == Reach(drivers=frozenset({"lamp"}))
+
+
+def test_a_change_that_the_system_never_reports_is_found_by_a_look(
+    project: Path, wakes: Wakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+
+    def later() -> None:
+        (project / "drv/lamp.c").write_text("longer", encoding="utf-8")
+        now[0] += 0.2
+
+    def due() -> None:
+        now[0] += 5.0
+
+    wakes.steps = [(_nothing, False), (later, False), (due, False), (_nothing, False), (_nothing, False)]
+    assert _awaited(project) == Reach(drivers=frozenset({"lamp"}))
+    assert wakes.done == 4
+
+
+def test_a_look_into_the_middle_of_a_save_waits_for_its_end(project: Path, wakes: Wakes) -> None:
+    def first() -> None:
+        (project / "drv/lamp.c").write_text("longer", encoding="utf-8")
+
+    def second() -> None:
+        (project / "suites/test_lamp.py").write_text("longer", encoding="utf-8")
+
+    wakes.steps = [(first, False), (second, False), (_nothing, False)]
+    reach = _awaited(project)
+    assert reach is not None
+    assert reach.because == ("lamp.c", "test_lamp.py")
+
+
+def test_a_reported_change_is_taken_at_once(project: Path, wakes: Wakes) -> None:
+    wakes.steps = [
+        (_nothing, False),
+        (lambda: (project / "suites/notes.txt").write_text("longer", encoding="utf-8"), True),
+        (lambda: (project / "suites/test_lamp.py").write_text("longer", encoding="utf-8"), True),
+        (_nothing, False),
+    ]
+    assert _awaited(project) == Reach(suites=frozenset({project / "suites/test_lamp.py"}))
+    assert wakes.done == 3
