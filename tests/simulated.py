@@ -13,6 +13,7 @@ from lab.guest.protocol import Transport
 from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
+from lab.prints.resume import PrintsState
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.template import Template
 from lab.toolchain.files import sha256_of
@@ -108,7 +109,7 @@ class SimulatedForks:
             created=1.0,
             boot_s=10.0,
             made_s=11.0,
-            prints={},
+            prints=PrintsState(),
         )
         self.figures.used[template.key] = template
         return self.source.live(guest_id, machine, prints, transport, smp=wish.smp, template=template)

@@ -93,11 +93,15 @@ class PrintChannel(Protocol):
 
     @abstractmethod
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> PrintSource:
-        """Return the print source of a guest that boots or resumes, not started. A VM that started paused runs afterwards.
+        """Return the print source of a guest that boots or resumes, not started.
+
+        After a boot, a VM that started paused runs when this returns. The VM of a fork stays stopped: what answers its
+        kernel is connected before :meth:`lab.prints.resume.ResumableSource.resume` lets it run.
 
         Args:
             link: The guest.
-            resume: Position of the stream at the snapshot; None after a boot. Given only to a channel with ``resumes``.
+            resume: What :meth:`~lab.prints.resume.ResumableSource.snapshot_state` returned when the fork's snapshot was taken;
+                None after a boot. Given only to a channel with ``resumes``.
 
         Raises:
             ImageError: The image record lacks a value that the channel needs.

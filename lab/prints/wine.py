@@ -53,6 +53,7 @@ class WinePrintSource(FilePrintSource):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent = agent
+        self._resume = resume
         decoder = WineLines(encoding, first_line=resume.numbers[_NEXT_LINE] if resume else None if joins else 0)
         super().__init__(
             "wine",
@@ -74,14 +75,21 @@ class WinePrintSource(FilePrintSource):
         """The source itself."""
         return self
 
-    def snapshot_state(self) -> PrintsState | None:
+    def hang_up(self) -> None:
+        """Nothing: the print agent waits on its channel, which a snapshot does not break."""
+
+    def snapshot_state(self, *, replay: bool = False) -> PrintsState | None:
         """See :class:`lab.prints.resume.ResumableSource`."""
         path = self._file.path
         size = path.stat().st_size if path.exists() else 0
         line = self._decoder.next_line
         if self._file.broken or self._file.taken != size or line is None:
             return None
-        return PrintsState(numbers={_NEXT_LINE: line})
+        if not replay:
+            return PrintsState(numbers={_NEXT_LINE: line})
+        # The lines that are read again are counted again.
+        before = self._resume or PrintsState(numbers={_NEXT_LINE: 0})
+        return PrintsState(numbers=before.numbers, replay=before.replay + (path.read_bytes() if size else b""))
 
     def resume(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
         """See :class:`lab.prints.resume.ResumableSource`."""

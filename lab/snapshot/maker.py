@@ -27,11 +27,10 @@ from lab.live.guest import LiveGuest
 from lab.live.print_wiring import why_not_forked
 from lab.live.verify import verify
 from lab.prints.record import PrintSource
-from lab.prints.registry import channel_of
 from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import fault_error, first_fault
 from lab.snapshot.idle import PATIENCE_S, processor_time
-from lab.snapshot.template import REPLAY_FILE, Template, TemplateWish, write_template
+from lab.snapshot.template import Template, TemplateWish, write_template
 from lab.snapshot.template_steps import TEMPLATE_STEPS, TemplateSteps
 from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
@@ -194,7 +193,8 @@ class TemplateMaker:
             self._progress(
                 f"the guest does not become idle, so each fork begins with its remaining work: {PATIENCE_S:g} s waited"
             )
-        prints = self._stop_between_prints(machine, guest.prints, resumable)
+        # A fork's test that wants freshly loaded drivers gets the prints of this load.
+        prints = self._stop_between_prints(machine, guest.prints, resumable, replay=base is not None and bool(wish.drivers))
         fault = first_fault(guest.prints.records_since(0))
         if fault is not None:
             raise fault_error(fault, f"a driver crashed in a template: {fault.text}")
@@ -202,12 +202,6 @@ class TemplateMaker:
         parked.release()
         guest.prints.close()
         run = folder / _RUN
-        if base is not None and wish.drivers:
-            # A fork's test that wants freshly loaded drivers gets the prints of this load, so its record numbers begin before
-            # it.
-            port = channel_of(wish.manifest).file(wish.manifest.prints, run)
-            (folder / REPLAY_FILE).write_bytes(port.read_bytes() if port else b"")
-            prints = replace(prints, numbers=base.prints)
         for log in run.glob("*.log"):
             shutil.copyfile(log, folder / log.name)
         guest.close()
@@ -225,7 +219,7 @@ class TemplateMaker:
                 created=self._wall(),
                 boot_s=boot_s,
                 made_s=self._clock() - begin,
-                prints=prints.numbers,
+                prints=prints,
                 parked=parked.state,
                 files=files,
                 base=base is None,
@@ -237,15 +231,18 @@ class TemplateMaker:
         """Over the transport: the snapshot is taken with an empty drive, so that each fork can be given its own medium."""
         return self._steps.transport(wish.transport).files_by
 
-    def _stop_between_prints(self, machine: Machine, prints: PrintSource, state: ResumableSource) -> PrintsState:
+    def _stop_between_prints(
+        self, machine: Machine, prints: PrintSource, state: ResumableSource, *, replay: bool
+    ) -> PrintsState:
         """Pause the guest at a moment when no print is on its way."""
         for number in range(_TRIES):
             with machine.running():
                 prints.mark(f"snapshot-{number}", timeout=_PATIENCE_S)
+                state.hang_up()
                 machine.pause()
                 # QEMU has written the guest's output; the print source may not have read it yet.
                 for _ in self._until(_READ_S):
-                    stopped = state.snapshot_state()
+                    stopped = state.snapshot_state(replay=replay)
                     if stopped is not None:
                         return stopped
                 machine.cont()

@@ -32,7 +32,7 @@ TEMPLATE_FILE = "template.json"
 #: The prints of the drivers' load, as raw data of the print channel.
 REPLAY_FILE = "loaded.prints"
 #: Part of every key: raised when the contents of templates change.
-FORMAT = 9
+FORMAT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class Template:
         created: When its snapshot was taken, seconds since the epoch.
         boot_s: Host seconds of the boot that it comes from.
         made_s: Host seconds that making it took, in all.
-        prints: Position of the stream of prints, in the source's own fields.
+        prints: Position of the stream of prints, in the source's own fields; the ``replay`` is in :data:`REPLAY_FILE`.
         parked: State of what the transport left in the guest; empty if nothing.
         files: File name → SHA-256 of the copied files, as computed in the guest before the snapshot.
         base: No file of a run was copied in: each fork gets those of its run.
@@ -157,7 +157,7 @@ class Template:
     created: float
     boot_s: float
     made_s: float
-    prints: Mapping[str, int]
+    prints: PrintsState
     parked: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     base: bool = False
@@ -181,7 +181,7 @@ class Template:
     def prints_state(self) -> PrintsState:
         """Where a fork's print source begins."""
         replay = self.folder / REPLAY_FILE
-        return PrintsState(numbers=self.prints, replay=replay.read_bytes() if replay.exists() else b"")
+        return replace(self.prints, replay=replay.read_bytes() if replay.exists() else b"")
 
     @property
     def exists(self) -> bool:
@@ -198,8 +198,11 @@ _ADAPTER = TypeAdapter(Template)
 
 
 def write_template(template: Template) -> None:
-    """Write ``template.json``."""
-    (template.folder / TEMPLATE_FILE).write_bytes(_ADAPTER.dump_json(template, indent=1, exclude={"folder"}))
+    """Write ``template.json``, and the prints that its forks read first."""
+    stored = _ADAPTER.dump_json(template, indent=1, exclude={"folder": True, "prints": {"replay"}})
+    (template.folder / TEMPLATE_FILE).write_bytes(stored)
+    if template.prints.replay:
+        (template.folder / REPLAY_FILE).write_bytes(template.prints.replay)
 
 
 def read_template(folder: Path) -> Template:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lab.prints.resume import PrintsState
 from lab.snapshot.store import TemplateStore
 from lab.snapshot.template import Template, write_template
 from lab.vm.snapshot import Snapshot, write_snapshot
@@ -39,7 +40,7 @@ def fill(
             created=created,
             boot_s=8.0,
             made_s=9.0,
-            prints={"next_line": 4},
+            prints=PrintsState(numbers={"next_line": 4}),
             parked={"shell": "S", "command": "C", "program": "C:\\lab\\run\\drvprobe.exe"},
             files=files or {},
             base=base,

@@ -54,9 +54,16 @@ class StoppingPrints(SimulatedPrints):
         self._steps.do("mark")
         return super().mark(token, timeout=timeout)
 
-    def snapshot_state(self) -> PrintsState | None:
+    def hang_up(self) -> None:
+        assert not self.machine.paused
+        self._steps.do("hang up")
+
+    def snapshot_state(self, *, replay: bool = False) -> PrintsState | None:
         assert self.machine.paused
-        return None if self._steps.prints_all_the_time else PrintsState(numbers={"next_line": len(self.log)})
+        if self._steps.prints_all_the_time:
+            return None
+        file = b"simulated prints\n" if replay else b""
+        return PrintsState(numbers={"next_line": len(self.log)}, texts={"last": "print"}, replay=file)
 
     def resume(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
         del seconds, entropy, timeout

@@ -17,13 +17,14 @@ from lab.errors import (
     SnapshotFailed,
     TransportError,
 )
+from lab.prints.resume import PrintsState
 from lab.snapshot.forks import Forks
 from lab.vm.qmp import CommandRefused
 from tests.snapshot.fakes import PLAIN, SYNC, World
 from tests.snapshot.making import SimulatedSteps, guest_ram_in_memory
 
-BOOTED = ["boot", "park", "idle", "mark", "snapshot", "release"]
-DERIVED = ["copy", "resume", "deploy", "park", "idle", "mark", "snapshot", "release"]
+BOOTED = ["boot", "park", "idle", "mark", "hang up", "snapshot", "release"]
+DERIVED = ["copy", "resume", "deploy", "park", "idle", "mark", "hang up", "snapshot", "release"]
 
 
 @pytest.fixture
@@ -57,7 +58,12 @@ def test_a_base_template_is_a_parked_idle_guest_between_two_prints(world: World,
     assert template is not None
     assert template.base
     assert steps.done == BOOTED
-    assert (template.parked, template.prints) == ({"shell": "S"}, {"next_line": 1})
+    assert (template.parked, template.prints) == (
+        {"shell": "S"},
+        PrintsState(numbers={"next_line": 1}, texts={"last": "print"}),
+    )
+    assert world.store.find(template.key) == template
+    assert template.prints_state().replay == b""
     assert (template.folder / "serial0.log").read_bytes() == b"simulated console\n"
     nothing_is_left(world, steps, "simulated")
 

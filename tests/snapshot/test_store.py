@@ -44,7 +44,7 @@ def names(store: TemplateStore) -> list[str]:
 def test_a_template_is_made_once_and_found_again(store: TemplateStore) -> None:
     assert store.find(K1) is None
     template = make(store, K1)
-    assert (template.folder.name, template.prints, template.parked["shell"]) == (f"wine-{K1}", {"next_line": 4}, "S")
+    assert (template.folder.name, template.prints.numbers, template.parked["shell"]) == (f"wine-{K1}", {"next_line": 4}, "S")
     again, made = store.make("wine", K1, lambda _folder: pytest.fail("it is there"))
     assert (again, made) == (template, False)
     assert names(store) == [f"wine-{K1}"]
