@@ -201,7 +201,7 @@ def _wait(before: Stamps, watched: Callable[[], Watched], now: Watched, keys: Ke
         reach = reach_of(changed_files(before, stamps), current)
         if reach and (wake is _Wake.REPORTED or stamps == seen):
             return reach
-        # Found by a look: whoever writes may not have ended, so it is looked at once more.
+        # Found by a look: the writer may not have ended, so it is looked at once more.
         seen = stamps if reach else None
     return None
 

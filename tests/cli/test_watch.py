@@ -268,7 +268,7 @@ def test_a_change_that_the_system_never_reports_is_found_by_a_look(
     project: Path, wakes: Wakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("lab.cli.watch.time.monotonic", lambda: now[0])
 
     def later() -> None:
         (project / "drv/lamp.c").write_text("longer", encoding="utf-8")
