@@ -1,0 +1,1 @@
+"""The statements, a module for each subject; each has a tuple ``STATEMENTS``, and the catalogue lists the modules."""
