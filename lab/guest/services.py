@@ -58,8 +58,8 @@ class ServiceControl:
     Args:
         transport: How to reach the guest.
         program: Windows path of the guest's sc.
-        probe: Windows path of ``drvprobe.exe``. If the transport can leave it running, it starts and stops services, which
-            saves a process for each. Empty: sc does all.
+        probe: Windows path of ``drvprobe.exe``. If the transport can leave it running, it starts and stops services and
+            tells their state, which saves a process for each. Empty: sc does all.
         timeout: Seconds for one sc call; a start or stop that takes longer raises ``GuestHung``.
         poll_s: Seconds between two queries of a state.
         clock: Monotonic seconds.
@@ -120,10 +120,23 @@ class ServiceControl:
             reply = ScReply(command=reply.command, code=DOES_NOT_EXIST, text=reply.text)
         return parse_status(reply.check().text)
 
+    def state(self, name: str) -> ServiceState:
+        """State of a service, by drvprobe if it stays; a missing one raises :class:`~lab.errors.ServiceError` 1060."""
+        call = ("query", _checked(name))
+        try:
+            done = self._probed([call])
+        except ProbeEnded as error:
+            _LOG.warning("drvprobe ended while it asked for a service's state, and sc goes on: %s", error.message)
+            done = ()
+        if not done:
+            return self.query(name).state
+        _reply(call, done[0]).check()
+        return ServiceState(done[0].returned)
+
     def exists(self, name: str) -> bool:
         """Whether a service with this name exists."""
         try:
-            self.query(name)
+            self.state(name)
         except ServiceError as error:
             if error.exit_code == DOES_NOT_EXIST:
                 return False
@@ -176,7 +189,7 @@ class ServiceControl:
             self.wait_stopped(name)
             self.delete(name)
 
-    def wait_state(self, name: str, *states: ServiceState, timeout: float = 30) -> ServiceStatus:
+    def wait_state(self, name: str, *states: ServiceState, timeout: float = 30) -> ServiceState:
         """Poll until the service is in one of ``states``.
 
         Raises:
@@ -184,13 +197,13 @@ class ServiceControl:
         """
         started = self._clock()
         while True:
-            status = self.query(name)
-            if status.state in states:
-                return status
+            state = self.state(name)
+            if state in states:
+                return state
             if self._clock() - started >= timeout:
-                wanted = " or ".join(state.name for state in states)
+                wanted = " or ".join(one.name for one in states)
                 raise GuestHung(
-                    f"service {name} is {status.state.name} after {timeout:g} s, not {wanted}",
+                    f"service {name} is {state.name} after {timeout:g} s, not {wanted}",
                     hint=_HELD,
                 )
             self._sleep(self._poll_s)
@@ -206,10 +219,10 @@ class ServiceControl:
             ServiceError: It refuses to be unloaded.
         """
         started = self._clock()
-        while (status := self.query(name)).state is not ServiceState.STOPPED:
+        while (state := self.state(name)) is not ServiceState.STOPPED:
             if self._clock() - started >= timeout:
-                raise GuestHung(f"service {name} is {status.state.name} after {timeout:g} s, not STOPPED", hint=_HELD)
-            if status.state is ServiceState.RUNNING:
+                raise GuestHung(f"service {name} is {state.name} after {timeout:g} s, not STOPPED", hint=_HELD)
+            if state is ServiceState.RUNNING:
                 [reply] = self.batch([("stop", _checked(name))])
                 if self._stop_code(name, reply).code not in (0, UNKNOWN_ERROR, NOT_ACTIVE, _CANNOT_ACCEPT):
                     reply.check()
@@ -243,17 +256,30 @@ class ServiceControl:
 
     def _by_probe(self, calls: Sequence[Sequence[str]]) -> list[ScReply]:
         """Starts and stops, done by a drvprobe that stays; empty if sc must do them."""
-        if not self._probe or not isinstance(self._transport, Converses) or any(call[0] not in _BY_PROBE for call in calls):
+        if any(call[0] not in _BY_PROBE for call in calls):
             return []
-        script = ProbeScript(tuple(f"service {verb} {quote_word(name)}" for verb, name in calls))
         try:
-            done = run_probe(self._transport, self._probe, script, timeout=self._timeout * len(calls))
+            done = self._probed(calls)
         except ProbeEnded as error:
             return self._go_on(calls, error)
+        return [_reply(call, operation) for call, operation in zip(calls, done, strict=bool(done))]
+
+    def _probed(self, calls: Sequence[Sequence[str]]) -> Sequence[Operation]:
+        """What a drvprobe that stays reports of these calls; nothing if there is none, or it failed before it took them.
+
+        Raises:
+            ProbeEnded: It ended after that.
+        """
+        if not self._probe or not isinstance(self._transport, Converses):
+            return ()
+        script = ProbeScript(tuple(f"service {verb} {quote_word(name)}" for verb, name in calls))
+        try:
+            return run_probe(self._transport, self._probe, script, timeout=self._timeout * len(calls)).operations
+        except ProbeEnded:
+            raise
         except CommandFailed as error:
-            _LOG.info("sc starts and stops services, because drvprobe failed: %s", error.message)
-            return []
-        return [_reply(call, operation) for call, operation in zip(calls, done.operations, strict=True)]
+            _LOG.info("sc is used, because drvprobe failed: %s", error.message)
+            return ()
 
     def _go_on(self, calls: Sequence[Sequence[str]], error: ProbeEnded) -> list[ScReply]:
         """Make the calls by sc that a drvprobe had not reported when its process ended.
@@ -283,7 +309,7 @@ class ServiceControl:
 
     def _runs(self, name: str) -> bool:
         try:
-            return self.query(name).state is not ServiceState.STOPPED
+            return self.state(name) is not ServiceState.STOPPED
         except ServiceError as error:
             if error.exit_code == DOES_NOT_EXIST:
                 return False

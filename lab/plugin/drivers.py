@@ -85,11 +85,11 @@ class LoadedDriver:
 
     def state(self) -> ServiceState:
         """Its present state, from the service manager."""
-        return self._lease.guest.services.query(self.service).state
+        return self._lease.guest.services.state(self.service)
 
     def wait_state(self, *states: ServiceState, timeout: float = UNLOAD_S) -> ServiceState:
         """Wait until it is in one of ``states``; GuestHung after ``timeout`` seconds."""
-        return self._lease.guest.services.wait_state(self.service, *states, timeout=timeout).state
+        return self._lease.guest.services.wait_state(self.service, *states, timeout=timeout)
 
     def wait_unloaded(self, *, timeout: float = UNLOAD_S) -> None:
         """Wait until it is unloaded, after it was stopped and its handles were closed; it is stopped again if it still runs.

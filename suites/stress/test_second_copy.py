@@ -35,6 +35,6 @@ def test_a_second_copy_is_refused_and_the_first_works_on(
     with second_service(driver, guest) as twin:
         with pytest.raises(ServiceError):
             guest.services.start(twin)
-        assert guest.services.query(twin).state == ServiceState.STOPPED
+        assert guest.services.state(twin) == ServiceState.STOPPED
         assert (driver.name, driver.state()) == (name, ServiceState.RUNNING)
         assert [read.text for read in reader.read(13)] == ["hi, lyshark A" if name == "sync" else "hello lyshark"]

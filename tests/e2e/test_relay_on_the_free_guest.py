@@ -71,8 +71,8 @@ def test_the_relay_loads_reports_why_it_does_not_relay_and_unloads(guest: LiveGu
     assert "the print relay refused the mark: Win32 error 50" in refused.error_text
 
     guest.services.stop("LabRelay")
-    stopped = guest.services.wait_state("LabRelay", ServiceState.STOPPED)
-    assert stopped.exit_code in (0, NOT_ACTIVE)
+    guest.services.wait_state("LabRelay", ServiceState.STOPPED)
+    assert guest.services.query("LabRelay").exit_code in (0, NOT_ACTIVE)
     assert guest.transport.run((relaymark, "t-2"), timeout=60, shell=False).exit_code == FILE_NOT_FOUND
     # A second load begins anew, device and link included.
     guest.services.start("LabRelay")

@@ -197,7 +197,7 @@ def test_wait_state_polls_until_it_is_there() -> None:
     clock = FakeClock()
     pending = WINDOWS_QUERY.replace("4  RUNNING", "3  STOP_PENDING")
     transport = guest((0, pending), (0, pending), (0, WINE_QUERY))
-    assert control(transport, clock).wait_state("sync", ServiceState.STOPPED).state is ServiceState.STOPPED
+    assert control(transport, clock).wait_state("sync", ServiceState.STOPPED) is ServiceState.STOPPED
     assert clock.slept == [0.2, 0.2]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lab.errors import ServiceError, TransportError
 from lab.guest.protocol import CommandResult
-from lab.guest.services import ServiceControl
+from lab.guest.services import ServiceControl, ServiceState
 from lab.guest.standing import Answer, Question, StandingProgram
 from tests.guest.fakes import FakeTransport, result
 from tests.guest.test_probe import line as probe_line
@@ -20,20 +20,25 @@ class ProbedTransport(FakeTransport):
 
     Args:
         errors: Those of a script.
+        state: What each operation reports as the state of its service.
         code: drvprobe's own failure.
         accepts: It took the script before.
         sc: What sc answers, one after the other; without them, it succeeds.
     """
 
-    def __init__(self, *errors: int, code: int | None = None, accepts: bool = True, sc: Sequence[CommandResult] = ()) -> None:
+    def __init__(
+        self, *errors: int, code: int | None = None, accepts: bool = True, state: int = 4, sc: Sequence[CommandResult] = ()
+    ) -> None:
         super().__init__(list(sc) if sc else lambda _sent: result())
-        self.errors, self.code, self.accepts = errors, code, accepts
+        self.errors, self.code, self.accepts, self.state = errors, code, accepts, state
         self.asked: list[tuple[str, float]] = []
 
     def ask(self, program: StandingProgram, question: Question, *, timeout: float, line: str = "") -> Answer:
         header, _, script = question.data.decode().partition("\n")
         self.asked.append((script, timeout))
-        lines = output(*(probe_line(number, "service", error=error) for number, error in enumerate(self.errors, 1)))
+        lines = output(
+            *(probe_line(number, "service", error=error, returned=self.state) for number, error in enumerate(self.errors, 1))
+        )
         end = b"" if self.code is not None else f"end {header.split()[1]}\n".encode()
         return Answer(stdout=lines + end, stderr=b"", exit_code=self.code, duration_s=0.0, accepted=self.accepts)
 
@@ -116,3 +121,25 @@ def test_a_drvprobe_that_took_nothing_has_done_nothing() -> None:
     transport = ProbedTransport(code=5, accepts=False, sc=[refused(1056)])
     with pytest.raises(ServiceError, match="1056"):
         ServiceControl(transport, probe="p.exe").start("sim")
+
+
+def test_a_drvprobe_that_stays_is_asked_for_a_state() -> None:
+    transport = ProbedTransport(0, state=1)
+    services = ServiceControl(transport, probe="p.exe")
+    assert services.state("sim") is ServiceState.STOPPED
+    assert services.wait_state("sim", ServiceState.STOPPED) is ServiceState.STOPPED
+    services.wait_stopped("sim")
+    assert services.exists("sim")
+    assert [script for script, _ in transport.asked] == ["service query sim"] * 4
+    transport.errors = (1060,)
+    assert not services.exists("sim")
+    with pytest.raises(ServiceError, match="`sc query sim` ended with 1060"):
+        services.state("sim")
+    assert not transport.sent
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_a_state_that_a_drvprobe_did_not_report_comes_from_sc(accepts: bool) -> None:
+    transport = ProbedTransport(code=5, accepts=accepts, sc=[STOPPED])
+    assert ServiceControl(transport, probe="p.exe").state("sim") is ServiceState.STOPPED
+    assert [sent.command[1] for sent in transport.sent] == ["query"]
