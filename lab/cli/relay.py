@@ -16,6 +16,7 @@ from lab.errors import ConfigError
 from lab.host.renamed import note_old_name
 from lab.prints.record import GapRecord
 from lab.prints.relay.decoder import decode_file
+from lab.prints.relay.start import RelayStart, read_start
 from lab.prints.relay.text import describe, to_json
 
 
@@ -49,8 +50,10 @@ def _group(old: str = "") -> typer.Typer:
         found = False
         try:
             with contextlib.ExitStack() as stack:
-                stream = sys.stdin.buffer if str(file) == "-" else stack.enter_context(file.open("rb"))
-                for record in decode_file(stream, encoding):
+                piped = str(file) == "-"
+                stream = sys.stdin.buffer if piped else stack.enter_context(file.open("rb"))
+                start = RelayStart() if piped else read_start(file)
+                for record in decode_file(stream, encoding, resume=start.position, tail=start.tail):
                     found = found or not isinstance(record, GapRecord)
                     _write(to_json(record) if jsonl else describe(record))
             sys.stdout.buffer.flush()

@@ -15,6 +15,7 @@ from lab.prints.channel import PrintChannel
 from lab.prints.kd.process import CONTROL_SOCKET, ERRORS_FILE, RAW_FILE, RECORDS_FILE
 from lab.prints.registry import CHANNELS
 from lab.prints.relay.source import LOG_FILE as RELAY_LOG
+from lab.prints.relay.start import start_file
 from lab.vm.argv import serial_name
 from lab.vm.machine import COMMAND_FILE, CONSOLE_BEFORE_FILE
 from lab.vm.supervisor import LOG_FILE as QEMU_LOG
@@ -26,8 +27,9 @@ _VM = (
     *(f"{serial_name(number)}.log" for number in range(2)),
     *(QEMU_LOG, STATUS_FILE, COMMAND_FILE, CONSOLE_BEFORE_FILE),
 )
+_START = start_file(Path(RELAY_LOG)).name
 #: Print channel -> the files that it writes.
-_FILES = {"wine": (), "kd": (RECORDS_FILE, RAW_FILE, ERRORS_FILE), "relay": (RELAY_LOG,), "none": ()}
+_FILES = {"wine": (), "kd": (RECORDS_FILE, RAW_FILE, ERRORS_FILE), "relay": (RELAY_LOG, _START), "none": ()}
 
 
 @pytest.mark.parametrize("channel", CHANNELS.builtin)

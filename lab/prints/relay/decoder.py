@@ -24,10 +24,12 @@ class RelayPosition:
     Attributes:
         session: The print relay's session.
         sequence: Number of the next record.
+        unloaded: The last record was the relay's goodbye.
     """
 
     session: int
     sequence: int
+    unloaded: bool = False
 
 
 class RelayDecoder:
@@ -48,7 +50,6 @@ class RelayDecoder:
         self._encoding = codecs.lookup(encoding).name
         self._framer = Framer()
         self._position = resume
-        self._unloaded = False
         self._sequence = 0
         self._strays: list[Stray] = []
         self._stray_bytes = 0
@@ -57,6 +58,15 @@ class RelayDecoder:
     def position(self) -> RelayPosition | None:
         """Position of the print relay after the last record; None before the first."""
         return self._position
+
+    @property
+    def tail(self) -> bytes | None:
+        """All bytes after the last record: the beginning of the next one, usually nothing. None: too many to be kept.
+
+        Another decoder that begins at :attr:`position` and gets these bytes first goes on as this one would.
+        """
+        kept = b"".join(stray.data for stray in self._strays)
+        return kept + self._framer.tail if len(kept) == self._stray_bytes else None
 
     def feed(self, data: bytes, host_time: float = 0.0) -> list[Record]:
         """Decode the next bytes.
@@ -90,8 +100,7 @@ class RelayDecoder:
                 self._strays.append(piece)
             return
         self._account(piece, host_time, records)
-        self._position = RelayPosition(piece.session, (piece.sequence + 1) % _NUMBERS)
-        self._unloaded = piece.kind == BYE
+        self._position = RelayPosition(piece.session, (piece.sequence + 1) % _NUMBERS, unloaded=piece.kind == BYE)
         self._convert(piece, host_time, records)
 
     def _account(self, frame: Frame, host_time: float, records: list[Record]) -> None:
@@ -104,7 +113,7 @@ class RelayDecoder:
                 )
         elif frame.session != here.session:
             what = "the print relay was loaded again; prints in between are missing"
-            if not self._unloaded:
+            if not here.unloaded:
                 what = (
                     "the guest started again; its last prints may be missing, and those before its print relay was loaded"
                     " are missing"
@@ -179,9 +188,19 @@ class RelayDecoder:
         return number
 
 
-def decode_file(stream: BinaryIO, encoding: str = "cp1252") -> Iterator[Record]:
-    """The records of a log, one by one; their host times are 0, because a log has none."""
-    decoder = RelayDecoder(encoding)
+def decode_file(
+    stream: BinaryIO, encoding: str = "cp1252", *, resume: RelayPosition | None = None, tail: bytes = b""
+) -> Iterator[Record]:
+    """The records of a log, one by one; their host times are 0, because a log has none.
+
+    Args:
+        stream: The log.
+        encoding: Encoding of the drivers' strings.
+        resume: Position of the print relay where the log begins; None: the log begins with the guest's boot.
+        tail: The bytes of the record in whose middle the log begins.
+    """
+    decoder = RelayDecoder(encoding, resume)
+    yield from decoder.feed(tail)
     while data := stream.read(_CHUNK):
         yield from decoder.feed(data)
     yield from decoder.finish()

@@ -122,6 +122,11 @@ class Framer:
         """Bytes that wait for the rest of their record."""
         return len(self._buffer)
 
+    @property
+    def tail(self) -> bytes:
+        """The bytes that came after everything that was returned so far."""
+        return bytes(self._strays.data + self._buffer)
+
     def feed(self, data: bytes) -> list[Frame | Stray]:
         """Take the next bytes; return the frames and strays that are complete, in order."""
         self._buffer += data

@@ -11,11 +11,17 @@ import pytest
 from lab.errors import EvidenceLost, GuestHung, TransportError
 from lab.guest.protocol import CommandResult
 from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
+from lab.live.guest_logs import find_logs
 from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import open_prints
-from lab.prints.relay.frame import MARK, Frame, encode
+from lab.prints.channel import GuestLink
+from lab.prints.record import MarkRecord, PrintRecord
+from lab.prints.registry import channel_of
+from lab.prints.relay.decoder import RelayPosition
+from lab.prints.relay.frame import MARK, PRINT, Frame, encode
 from lab.prints.relay.marker import RelayMarker
 from lab.prints.relay.source import RelayPrintSource
+from lab.prints.relay.start import RelayStart, read_start, start_file, state_of, write_start
 from lab.vm.argv import build_argv
 from tests.machines import MachineDouble
 
@@ -175,3 +181,41 @@ def test_an_image_of_the_last_release_is_read_by_its_old_name_with_a_note(
     source.mark("t-1", timeout=30)
     assert connection.commands == [("C:\\lab\\bin\\tapmark.exe", "t-1")]
     source.close()
+
+
+def test_a_fork_s_source_continues_and_its_folder_says_where_its_log_begins(manifest: ImageManifest, tmp_path: Path) -> None:
+    """Tests read a fork's prints while it runs; `lab prints`, `lab run --on` and `lab relay decode` read its log later."""
+    record = encode(Frame(kind=PRINT, session=1, sequence=7, text=b"half of it"))
+    log, connection = tmp_path / "debugcon.log", Connection([ended(0), ended(0)])
+    link = GuestLink(manifest=manifest, machine=MachineDouble(tmp_path), encoding="utf-8", open_transport=lambda: connection)
+    source = channel_of(manifest).open(link, resume=state_of(RelayPosition(1, 7), record[:30]))
+    start = read_start(log)
+    assert (start.position, start.tail) == (RelayPosition(1, 7), record[:30])
+    assert start_file(log) in find_logs(tmp_path, manifest)
+    source.start()
+    log.write_bytes(record[30:] + encode(Frame(kind=MARK, session=1, sequence=8, text=b"t-1")))
+    source.mark("t-1", timeout=30)
+    resumable = source.resumable
+    assert resumable is not None
+    resumable.hang_up()
+    assert connection.closed == 1
+    source.close()
+    reader = channel_of(manifest).read(log, "utf-8")
+    reader.start()
+    reader.close()
+    for records in (source.records_since(0), reader.records_since(0)):
+        assert [type(found) for found in records] == [PrintRecord, MarkRecord]
+        assert isinstance(records[0], PrintRecord)
+        assert records[0].text == "half of it"
+
+
+def test_a_fork_is_joined_where_its_log_begins(manifest: ImageManifest, tmp_path: Path) -> None:
+    write_start(tmp_path / "debugcon.log", RelayStart(position=RelayPosition(1, 7)))
+    connection = Connection([ended(0)])
+    link = GuestLink(manifest=manifest, machine=MachineDouble(tmp_path), encoding="utf-8", open_transport=lambda: connection)
+    source = channel_of(manifest).join(link)
+    source.start()
+    (tmp_path / "debugcon.log").write_bytes(encode(Frame(kind=MARK, session=1, sequence=7, text=b"t-1")))
+    source.mark("t-1", timeout=30)
+    source.close()
+    assert [type(found) for found in source.records_since(0)] == [MarkRecord]

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from lab.cli import driver, relay
 from lab.errors import ConfigError
 from lab.prints.relay.frame import HELLO, PRINT, Frame, encode
+from lab.prints.relay.start import start_file, start_of, write_start
+from lab.prints.resume import PrintsState
 
 
 @pytest.fixture
@@ -102,3 +104,31 @@ def test_a_project_s_own_driver_keeps_its_name(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tap").mkdir()
     assert driver._present_name("tap") == "tap"
+
+
+def fork_of(log: Path) -> Path:
+    """The log of a fork of that guest, which was stopped in its last record."""
+    fork = log.with_name("fork") / log.name
+    fork.parent.mkdir()
+    content = log.read_bytes()
+    write_start(fork, start_of(PrintsState(replay=content[:-4])))
+    fork.write_bytes(content[-4:] + encode(Frame(kind=PRINT, session=1, sequence=5, text=b"of the fork\n")))
+    return fork
+
+
+def test_the_log_of_a_fork_goes_on_where_its_template_was_stopped(app: typer.Typer, log: Path) -> None:
+    fork = fork_of(log)
+    result = CliRunner().invoke(app, ["relay", "decode", "--encoding", "gbk", str(fork)])
+    assert result.stdout.splitlines() == [
+        "[gap] 1 record(s) before record 4 did not arrive",
+        "    0.000000  cpu 0  读 4",
+        "    0.000000  cpu 0  of the fork",
+    ]
+    # A damaged file is an error: without it, the first records would look lost.
+    start_file(fork).write_bytes(b"{")
+    result = CliRunner().invoke(app, ["relay", "decode", str(fork)])
+    assert isinstance(result.exception, ConfigError)
+    assert "debugcon.start.json, which says where debugcon.log begins, cannot be read" in result.exception.message
+    start_file(fork).unlink()
+    result = CliRunner().invoke(app, ["relay", "decode", str(fork)])
+    assert result.stdout.splitlines()[0].startswith("[gap] the log begins with record 5 of the print relay, not with its first")

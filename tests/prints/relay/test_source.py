@@ -13,6 +13,7 @@ from lab.prints.record import GapRecord, PrintRecord, Record
 from lab.prints.relay.decoder import RelayDecoder, RelayPosition
 from lab.prints.relay.frame import HELLO, MARK, PRINT, Frame, encode
 from lab.prints.relay.source import RelayPrintSource
+from lab.prints.relay.start import state_of
 from lab.prints.window import PrintLedger
 
 
@@ -124,7 +125,7 @@ def test_a_log_that_ends_in_the_middle_of_a_record_is_a_gap(guest: Guest, relay:
 
 def test_a_fork_begins_at_the_position_of_its_template(guest: Guest) -> None:
     guest.number = 7
-    source = RelayPrintSource(guest.file, guest.mark, resume=RelayPosition(1, 7))
+    source = RelayPrintSource(guest.file, guest.mark, resume=state_of(RelayPosition(1, 7), b""))
     source.start()
     source.mark("t-1", timeout=30)
     source.close()
