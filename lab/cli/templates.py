@@ -163,7 +163,7 @@ def _forks(
 ) -> tuple[Forks, ForkWish]:
     """What makes forks for these settings; image and drivers are built when they are missing."""
     values = settings.values
-    guest = guest_of(settings, progress, debug="none", clock=clock)
+    guest = guest_of(settings, progress, clock=clock)
     manifest, hardware = guest.manifest, guest.hardware
     if not can_resume(manifest):
         raise SnapshotFailed(

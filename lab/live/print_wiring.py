@@ -54,6 +54,11 @@ def booted_as(manifest: ImageManifest, debug: Debug) -> ImageManifest:
     )
 
 
+def debug_of(manifest: ImageManifest) -> Debug:
+    """What a manifest of :func:`booted_as` is booted with: ``kd`` if its prints come through the kernel debugger."""
+    return "kd" if manifest.prints.source == "kd" else "none"
+
+
 def found_booted(manifest: ImageManifest, run_dir: Path) -> ImageManifest:
     """The manifest of a guest that is up: with its kernel debugger, where the debugger's print file is in the run folder.
 

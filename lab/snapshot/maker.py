@@ -24,7 +24,7 @@ from lab.image.folder import read_credentials
 from lab.live.connect import access
 from lab.live.delivery import FilesBy
 from lab.live.guest import LiveGuest
-from lab.live.print_wiring import why_not_forked
+from lab.live.print_wiring import debug_of, why_not_forked
 from lab.live.verify import verify
 from lab.prints.record import PrintSource
 from lab.prints.resume import PrintsState, ResumableSource
@@ -118,6 +118,7 @@ class TemplateMaker:
                 transport=wish.transport,
                 timeout=self._boot_timeout,
                 encoding=wish.payload.encoding(wish.manifest.prints.encoding),
+                debug=debug_of(wish.manifest),
                 memory=ram.memory if ram else None,
                 hardware=wish.hardware,
                 files_by=self._by_transport(wish),

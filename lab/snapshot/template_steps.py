@@ -16,6 +16,7 @@ from lab.live.deploy import deploy
 from lab.live.deployment import Deployed
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
+from lab.live.print_wiring import Debug
 from lab.snapshot.idle import wait_until_idle
 from lab.snapshot.resume import resume_guest
 from lab.snapshot.template import Template, TemplateWish
@@ -41,6 +42,7 @@ class Boot(Protocol):
         transport: TransportName,
         timeout: float | None,
         encoding: str | None,
+        debug: Debug,
         memory: MemoryFile | None,
         hardware: Hardware,
         files_by: FilesBy,

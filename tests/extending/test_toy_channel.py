@@ -133,7 +133,7 @@ def test_every_channel_of_the_lab_declares_the_abilities_of_its_sources() -> Non
     channels = CHANNELS.load_all(PrintChannel)
     assert {name: (channel.resumes, channel.starts_paused) for name, channel in channels.items()} == {
         "wine": (True, False),
-        "kd": (False, True),
+        "kd": (True, True),
         "relay": (False, False),
         "none": (False, False),
     }

@@ -16,6 +16,7 @@ from lab.live.deploy import deploy
 from lab.live.deployment import Deployed
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
+from lab.live.print_wiring import Debug
 from lab.prints.resume import PrintsState
 from lab.snapshot.maker import TemplateMaker
 from lab.snapshot.template import Template, TemplateWish
@@ -102,6 +103,7 @@ class SimulatedSteps:
         machines: The VMs so far.
         prints_all_the_time: The guest never stops printing.
         gets_idle: Whether the guest gets idle.
+        debug: What a guest must be booted with.
         waited_s: Seconds of polling, which take no time.
         said: The maker's progress lines.
     """
@@ -114,6 +116,7 @@ class SimulatedSteps:
         self.prints_all_the_time = False
         self.gets_idle = True
         self.waited_s = 0.0
+        self.debug: Debug = "none"
         self.said: list[str] = []
 
     def maker(self) -> TemplateMaker:
@@ -165,13 +168,14 @@ class SimulatedSteps:
         transport: TransportName,
         timeout: float | None,
         encoding: str | None,
+        debug: Debug,
         memory: MemoryFile | None,
         hardware: Hardware,
         files_by: FilesBy,
         progress: Callable[[str], None],
     ) -> LiveGuest:
         del accelerator, smp, clock, transport, timeout, encoding, hardware, progress
-        assert (guest_id, files_by) == ("template", "winrm")
+        assert (guest_id, files_by, debug) == ("template", "winrm", self.debug)
         assert memory is not None
         machine = self._machine(run_dir)
         try:

@@ -19,8 +19,10 @@ from lab.errors import (
 )
 from lab.prints.resume import PrintsState
 from lab.snapshot.forks import Forks
+from lab.snapshot.template import TemplateWish
 from lab.vm.qmp import CommandRefused
-from tests.snapshot.fakes import PLAIN, SYNC, World
+from tests.simulated import manifest
+from tests.snapshot.fakes import PLAIN, SYNC, World, values
 from tests.snapshot.making import SimulatedSteps, guest_ram_in_memory
 
 BOOTED = ["boot", "park", "idle", "mark", "hang up", "snapshot", "release"]
@@ -178,3 +180,11 @@ def test_a_template_that_cannot_be_made_from_the_base_leaves_the_base(
     assert template.base
     assert note in forks.figures.notes[0]
     nothing_is_left(world, steps, "simulated")
+
+
+def test_a_template_of_a_debugged_guest_is_booted_with_its_debugger(world: World, steps: SimulatedSteps) -> None:
+    steps.debug = "kd"
+    world.wish = TemplateWish(**{**values(world.wish.base()), "manifest": manifest(prints={"source": "kd"})})
+    forks = world.make(steps.maker())
+    assert forks.template(PLAIN) is not None
+    forks.close()

@@ -58,11 +58,11 @@ def test_a_guest_of_which_no_snapshot_can_be_taken_leaves_cold_boots(forks: Fork
 
 
 def test_prints_that_cannot_be_followed_leave_cold_boots_without_a_try(world: World) -> None:
-    world.wish = TemplateWish(**{**values(world.wish), "manifest": manifest(prints={"source": "kd"})})
+    world.wish = TemplateWish(**{**values(world.wish), "manifest": manifest(prints={"source": "none"})})
     forks = world.make()
     assert forks.fork("gw0-1", PLAIN) is None
     assert world.maker.made == []
-    assert "an image with the kernel debugger's port cannot be forked yet" in forks.figures.notes[0]
+    assert "an image with no print channel cannot be forked yet" in forks.figures.notes[0]
     forks.close()
 
 

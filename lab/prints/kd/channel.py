@@ -1,7 +1,7 @@
 """The print channel of a debugged Windows guest: the kernel debugger's protocol on a serial port.
 
 A guest whose kernel is debugged waits until its debugger answers. So its VM starts paused, the collector connects, and then the
-first instruction runs.
+first instruction runs. A fork's kernel goes on in the middle of its session, and its collector with the ids of the snapshot.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from lab.prints.kd.control import CollectorControl
 from lab.prints.kd.process import (
     CONTROL_SOCKET,
     ERRORS_FILE,
+    IDS_FILE,
     RAW_FILE,
     RECORDS_FILE,
     CollectorProcess,
     start_collector,
 )
+from lab.prints.kd.resumable import ids_of
 from lab.prints.kd.say import LabSay
 from lab.prints.kd.source import KdPrintSource
 from lab.prints.resume import PrintsState
@@ -40,6 +42,7 @@ class KdChannel(PrintChannel):
     name = "kd"
     words = "the kernel debugger's port"
     starts_paused = True
+    resumes = True
     evidence = (RECORDS_FILE, RAW_FILE, ERRORS_FILE)
 
     def ports(self, prints: PrintPort) -> PrintPorts:
@@ -48,13 +51,18 @@ class KdChannel(PrintChannel):
         return PrintPorts(serials=(first, second))
 
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> KdPrintSource:
-        """Start the collector, let the VM run, and return the source."""
+        """Start the collector, let the VM of a boot run, and return the source."""
         machine, serial = link.machine, link.prints.serial
         say = LabSay(link.open_transport, link.manifest.tools_dir)
-        collector = start_collector(machine.run_dir / f"{serial_name(serial)}.sock", machine.run_dir)
+        ids = None
+        if resume is not None:
+            ids = machine.run_dir / IDS_FILE
+            ids.write_text(ids_of(resume).to_json() + "\n", encoding="utf-8")
+        collector = start_collector(machine.run_dir / f"{serial_name(serial)}.sock", machine.run_dir, ids=ids)
         try:
             wait_connected(machine, serial, collector, timeout=_CONNECT_S)
-            machine.cont()
+            if resume is None:
+                machine.cont()
         except BaseException:
             collector.close(timeout=0)
             raise
@@ -75,6 +83,9 @@ class KdChannel(PrintChannel):
             alive=lambda: left.is_set() or collector.alive,
             break_in=collector.control.break_in,
             let_go=let_go,
+            status=collector.control.status,
+            hang_up=say.close,
+            replay=resume.replay if resume else b"",
             encoding=link.encoding,
         )
 

@@ -8,9 +8,12 @@ their own queue, so that a slow reader of the records does not keep them from th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import queue
 import select
 import socket
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +62,7 @@ class Collector:
     Attributes:
         keep_raw: Called with every byte from the target, in the thread that answers it, so it must return at once.
         ended: Set when the port is closed.
+        told: How many records there were so far.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Collector:
         self._session = session
         self.keep_raw: Callable[[bytes], None] = lambda _raw: None
         self.ended = threading.Event()
+        self.told = 0
         self._wall = wall
         self._clock = clock
         self._heard: queue.SimpleQueue[Heard | None] = queue.SimpleQueue()
@@ -121,9 +126,9 @@ class Collector:
             raise TransportError("the debugger session has ended")
         return answers[0]
 
-    def idle(self) -> bool:
-        """Whether nothing is half received, unanswered or unsent."""
-        return self.call(lambda session, _now: session.idle and not self._output)
+    def is_idle(self, session: Session) -> bool:
+        """Whether nothing is half received, unanswered or on its way to the target; only inside of :meth:`call`."""
+        return session.idle and not self._output and not _unread(self._port)
 
     def lend(self, path: Path | None = None) -> int:
         """Offer the target to another debugger, on a TCP port of 127.0.0.1, which is returned, and on a Unix socket.
@@ -210,13 +215,12 @@ class Collector:
                 size = self._take(poller)
                 if size is None:
                     break
+                self._tell(size, self._session.take_records())
                 # So that requests are answered after the port has been read to its end.
                 while not size and not self._requests.empty():
                     self._requests.get()(self._session, self._clock())
                 self._send()
-                records = self._session.take_records()
-                if size or records:
-                    self._heard.put(Heard(size, records))
+                self._tell(0, self._session.take_records())
         except OSError as error:
             self._fault = f"the debugger port failed: {error}"
         except Exception as error:
@@ -287,7 +291,12 @@ class Collector:
             # A bug of the lab must not leave the guest without its debugger; the raw bytes are saved.
             reason = f"the lab cannot read what the kernel sent: {type(error).__name__}: {error}"
             gap = Gap(time=self._wall(), generation=self._session.generation, reason=reason)
-            self._heard.put(Heard(0, [*self._session.take_records(), gap]))
+            self._tell(0, [*self._session.take_records(), gap])
+
+    def _tell(self, size: int, records: list[AnyRecord]) -> None:
+        if size or records:
+            self.told += len(records)
+            self._heard.put(Heard(size, records))
 
     def _finish(self) -> None:
         now = self._wall()
@@ -302,7 +311,7 @@ class Collector:
         if self._lent is not None:
             self._lent.close()
         self.ended.set()
-        self._heard.put(Heard(0, [*self._session.take_records(), end]))
+        self._tell(0, [*self._session.take_records(), end])
         self._heard.put(None)
         self._wake_in.close()
         self._wake_out.close()
@@ -321,6 +330,15 @@ class Collector:
                 # The other side no longer reads; its earlier data may still be there and is read to the end.
                 self._deaf = True
                 self._output.clear()
+
+
+def _unread(port: socket.socket) -> bool:
+    """Whether the other side of a Unix socket has not read all that was sent.
+
+    A QEMU whose processors are stopped reads no more than its serial port has room for: one byte, or 16 with its FIFO on.
+    """
+    # Linux: SIOCOUTQ has the number of TIOCOUTQ; of a Unix socket it says how much memory unread data takes.
+    return bool(int.from_bytes(fcntl.ioctl(port, termios.TIOCOUTQ, bytes(4)), sys.byteorder))
 
 
 def connect_port(path: Path, *, timeout: float) -> socket.socket:

@@ -45,6 +45,7 @@ class Status:
         held: The target is stopped until it is released.
         generation: How often the target restarted its packet ids.
         ids: Packet ids, for the collector of a fork.
+        records: How many records the collector has made so far; the last ones may not be in its output yet.
         borrowed: Another debugger is connected.
         port: TCP port of 127.0.0.1 for it; only in the answer to ``lend``.
     """
@@ -54,6 +55,7 @@ class Status:
     held: bool
     generation: int
     ids: SessionIds
+    records: int = 0
     borrowed: bool = False
     port: int = 0
 
@@ -107,10 +109,14 @@ class ControlServer:
                 more["port"] = self._collector.lend(self._path.with_name(DEBUGGER_SOCKET))
             elif action == "take-back":
                 self._collector.take_back()
-            more |= {"borrowed": self._collector.borrowed(), "idle": self._collector.idle()}
-            return self._collector.call(lambda session, now: _do(session, now, action)) | more
+            more["borrowed"] = self._collector.borrowed()
+            return self._collector.call(lambda session, now: self._do(session, now, action)) | more
         except TransportError as error:
             return {"error": error.message}
+
+    def _do(self, session: Session, now: float, action: str) -> dict[str, Any]:
+        """Act, and report the state at one moment: ids that belong to an idle session, and the records until then."""
+        return _do(session, now, action) | {"idle": self._collector.is_idle(session), "records": self._collector.told}
 
 
 class CollectorControl:
@@ -148,7 +154,7 @@ class CollectorControl:
         if "error" in answer:
             raise TransportError(f"the collector at {self._path} cannot {action}: {answer['error']}")
         ids = SessionIds(answer["receive"], answer["send"], answer["last"])
-        more = (bool(answer.get("borrowed")), int(answer.get("port", 0)))
+        more = (int(answer.get("records", 0)), bool(answer.get("borrowed")), int(answer.get("port", 0)))
         return Status(answer["heard"], answer["idle"], answer["held"], answer["generation"], ids, *more)
 
     def status(self) -> Status:

@@ -17,6 +17,8 @@ RECORDS_FILE = "kd.jsonl"
 RAW_FILE = "kd.raw"
 ERRORS_FILE = "kd.log"
 CONTROL_SOCKET = "kd.ctl"
+#: Packet ids at the snapshot of which the guest is a fork.
+IDS_FILE = "kd.ids"
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,6 +262,8 @@ class Session:
             self._reconnect.heard(packet, now)
             self._sender.imply_acknowledged()
             self._react(accepted, now, time)
+        elif self._stream.restored and self._stream.repeats == 1:
+            self._note("the kernel repeats the last packet before the snapshot, which was recorded then", time)
         elif self._stream.repeats == GIVES_UP_AFTER - 1 and may_be_given_up(packet):
             self._note(f"the kernel sent one packet {GIVES_UP_AFTER} times before it got an answer, and may give up", time)
             self._reconnect.tried_to_the_last(now)

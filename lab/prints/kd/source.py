@@ -12,6 +12,7 @@ from typing import BinaryIO
 from lab.crash.hang import Breaker
 from lab.errors import EvidenceLost, LabError
 from lab.prints.decode import decode_text
+from lab.prints.kd.control import Status
 from lab.prints.kd.record import (
     AnyRecord,
     BugcheckText,
@@ -26,6 +27,7 @@ from lab.prints.kd.record import (
     Unload,
     from_json,
 )
+from lab.prints.kd.resumable import KdResumable
 from lab.prints.log import RecordLog
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, MarkRecord, NoteRecord, PrintRecord, Record
 from lab.prints.timer import GuestTimer
@@ -51,6 +53,9 @@ class KdPrintSource:
         alive: Whether the collector still runs.
         break_in: Stops the target; returns whether it stopped within a number of seconds.
         let_go: Called when the source is closed, before its last read: waits for the end of the collector if its VM has ended.
+        status: Asks the collector for the state of its session; None: the guest cannot become a template.
+        hang_up: Closes the connection of ``say``; its next call opens another.
+        replay: Records of before the snapshot that come first, as in the file.
         encoding: Encoding of the drivers' strings.
         wall: Wall clock in seconds.
         clock: Monotonic clock in seconds.
@@ -64,6 +69,9 @@ class KdPrintSource:
         alive: Callable[[], bool],
         break_in: Callable[[float], bool],
         let_go: Callable[[], None] = lambda: None,
+        status: Callable[[], Status] | None = None,
+        hang_up: Callable[[], None] = lambda: None,
+        replay: bytes = b"",
         encoding: str = "cp1252",
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -77,6 +85,12 @@ class KdPrintSource:
         self._wall = wall
         self._clock = clock
         self._log = RecordLog(clock)
+        self._replay = replay
+        #: Records that were read from the file.
+        self._read = 0
+        self._resumable: KdResumable | None = None
+        if status is not None:
+            self._resumable = KdResumable(records, status=status, read=lambda: self._read, hang_up=hang_up, replay=replay)
         self._partial = b""
         self._ended = ""
         self._standing = ""
@@ -89,8 +103,9 @@ class KdPrintSource:
         return "kd"
 
     @property
-    def resumable(self) -> None:
-        """None: it cannot continue in a fork yet."""
+    def resumable(self) -> KdResumable | None:
+        """Continues the packet ids in a fork; None without a collector that can be asked for them."""
+        return self._resumable
 
     @property
     def timer(self) -> GuestTimer | None:
@@ -178,6 +193,8 @@ class KdPrintSource:
     def _follow(self) -> None:
         file: BinaryIO | None = None
         try:
+            for line in self._replay.splitlines():
+                self._take_record(line)
             while True:
                 # Checked before reading, so that everything that a collector wrote before its end is read.
                 stopping, alive = self._stopping.is_set(), self._alive()
@@ -225,17 +242,23 @@ class KdPrintSource:
     def _take(self, data: bytes) -> None:
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            record = from_json(line.decode("utf-8"))
-            if isinstance(record, End):
-                self._end(record.reason, gap=not record.complete)
+            self._take_record(line)
+            self._read += 1
+            if self._ended:
                 return
-            # A stopped kernel sends nothing, and continues only when it is released.
-            held = isinstance(record, ExceptionStop) and record.action == "hold"
-            if held:
-                self._standing = "the guest's kernel has stopped, and its debugger does not continue it"
-            elif not isinstance(record, Note):
-                self._standing = ""
-            self._log.extend([self._convert(record, len(self._log))])
+
+    def _take_record(self, line: bytes) -> None:
+        record = from_json(line.decode("utf-8"))
+        if isinstance(record, End):
+            self._end(record.reason, gap=not record.complete)
+            return
+        # A stopped kernel sends nothing, and continues only when it is released.
+        held = isinstance(record, ExceptionStop) and record.action == "hold"
+        if held:
+            self._standing = "the guest's kernel has stopped, and its debugger does not continue it"
+        elif not isinstance(record, Note):
+            self._standing = ""
+        self._log.extend([self._convert(record, len(self._log))])
 
     def _convert(self, record: AnyRecord, sequence: int) -> Record:
         host_time = record.time if record.time is not None else self._wall()

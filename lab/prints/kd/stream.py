@@ -102,6 +102,11 @@ class RecordStream:
         """Number of bytes outside of packets that :meth:`console` would return."""
         return len(self._console)
 
+    @property
+    def restored(self) -> bool:
+        """The last packet was one before the snapshot: none has come since."""
+        return self._last is None and bool(self._restored_digest)
+
     def reset(self, *, agreed: bool = True) -> None:
         """The ids restart; the next packet may have any id.
 
@@ -164,7 +169,10 @@ class RecordStream:
                     self._new_generation(time, "the kernel started its packet ids again: earlier prints may be lost")
                 )
         elif self.expected_id is not None and plain_id != self.expected_id:
-            records.append(self._gap(time, "two packets with the same id differ: the packet between them is missing"))
+            reason = "two packets with the same id differ: the packet between them is missing"
+            if self.restored:
+                reason = "the first packet after the snapshot does not have the next id: a packet before it is missing"
+            records.append(self._gap(time, reason))
         self._take(packet, plain_id)
         debug_io, stop = _parse(packet)
         told = self._read(packet, debug_io, stop, time)

@@ -231,7 +231,11 @@ def test_a_fork_goes_on_with_the_ids_of_its_snapshot(
     host = lab_kd("attach", "--socket", serve(fork).path, "--jsonl", "--ids", tmp_path / "ids.json")
     output, errors = host.communicate(timeout=DEADLINE_S)
     assert (host.returncode, errors) == (0, b"")
-    assert [record.get("raw") for record in records(output)] == [b"3\n".hex(), None]
+    assert [(record["kind"], record.get("raw")) for record in records(output)] == [
+        ("note", None),  # it came again: said, and not recorded twice
+        ("print", b"3\n".hex()),
+        ("end", None),
+    ]
 
 
 def test_an_interrupt_ends_the_session(serve: Callable[[Callable[[socket.socket], None]], Served]) -> None:

@@ -188,6 +188,21 @@ def test_a_collector_reports_when_a_snapshot_is_possible_and_breaks_in(pair: Pai
         control.status()
 
 
+def test_a_target_that_has_not_read_its_answer_is_not_idle(pair: Pair, tmp_path: Path) -> None:
+    """A snapshot of it would lack the answer, which is in no file of the VM."""
+    server = ControlServer(tmp_path / "ctl", pair.collector)
+    control = CollectorControl(tmp_path / "ctl")
+    pair.collector.start()
+    pair.port.sendall(Target().print(b"1"))
+    assert len(pair.port.recv(16, socket.MSG_PEEK | socket.MSG_WAITALL)) == 16  # the acknowledgement is there
+    assert (control.status().idle, control.status().records) == (False, 1)
+    assert len(pair.port.recv(15)) == 15
+    assert not control.status().idle
+    pair.port.recv(1)
+    assert control.status().idle
+    server.close()
+
+
 @pytest.mark.parametrize("question", [b"\n", b"[]\n", b'{"do": "dance"}\n', b'{"do": ["x"]}\n'])
 def test_invalid_requests_are_refused(question: bytes, pair: Pair, tmp_path: Path) -> None:
     server = ControlServer(tmp_path / "ctl", pair.collector)
