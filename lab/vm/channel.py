@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab.errors import TransportError
-from lab.vm.qmp import connect_unix
+from lab.host.unix_socket import connect_unix
 
 
 def socket_name(name: str) -> str:

@@ -28,12 +28,13 @@ from typing import Literal, Self
 
 from lab.errors import ConfigError, GuestExited, TransportError
 from lab.host.passed import passed_over
+from lab.host.unix_socket import connect_unix
 from lab.vm import argv as command
 from lab.vm.channel import Channels
 from lab.vm.cleanup import find_marker
 from lab.vm.disk import copy_overlay, create_overlay
 from lab.vm.process import LOG_FILE, QemuProcess, WaitingSupervisor
-from lab.vm.qmp import CommandRefused, Qmp, connect_unix
+from lab.vm.qmp import CommandRefused, Qmp
 from lab.vm.running import RunGate
 from lab.vm.spec import VmSpec
 from lab.vm.started import read_started, save_started

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import threading
 import time
@@ -12,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError, Runstate
@@ -294,27 +292,3 @@ class Qmp:
         with self._state.changed:
             self._state.lost = True
             self._state.changed.notify_all()
-
-
-def connect_unix(path: Path, timeout: float = 5.0) -> socket.socket:
-    """Connect to a unix socket whose path may be longer than the 108 bytes that the kernel takes.
-
-    Args:
-        path: The socket.
-        timeout: Seconds, also set on the socket.
-
-    Raises:
-        OSError: No process listens there.
-    """
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(timeout)
-            connection.connect(f"/proc/self/fd/{folder}/{path.name}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-    finally:
-        os.close(folder)

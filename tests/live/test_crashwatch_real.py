@@ -11,12 +11,12 @@ import pytest
 
 from lab.crash.hang import HangLimits
 from lab.crash.signs import crash_sign
+from lab.host.unix_socket import connect_unix
 from lab.live.crashwatch import Crash, CrashWatch
 from lab.live.evidence import SavedEvidence, event_count, events_of, save_crash, save_hang
 from lab.live.guest import LiveGuest
 from lab.toolchain.select import DriverPackage
 from lab.vm.machine import VirtualMachine
-from lab.vm.qmp import connect_unix
 from lab.vm.spec import Actions, Disk, SerialPort, VmSpec
 from tests.simulated import manifest
 from tests.simulated_guest import SimulatedPrints, SimulatedTransport

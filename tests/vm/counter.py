@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lab.host.unix_socket import connect_unix
 from lab.vm.machine import VirtualMachine
-from lab.vm.qmp import connect_unix
 from lab.vm.spec import Disk, SerialPort, VmSpec
 
 #: DS = 0; wait for a byte on COM1; add 1 to the byte at 0x500; answer '0' + that byte; again.

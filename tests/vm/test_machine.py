@@ -16,9 +16,10 @@ import pytest
 
 from lab.errors import ConfigError, GuestExited, HostToolError, TransportError
 from lab.host.process import run
+from lab.host.unix_socket import connect_unix
 from lab.vm.argv import build_argv
 from lab.vm.machine import COMMAND_FILE, VirtualMachine
-from lab.vm.qmp import CommandRefused, connect_unix
+from lab.vm.qmp import CommandRefused
 from lab.vm.spec import Actions, CdDrive, Disk, MemoryFile, Nic, SerialPort, VmSpec
 
 RomMaker = Callable[..., Path]

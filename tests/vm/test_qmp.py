@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from lab.errors import GuestExited, TransportError
-from lab.vm.qmp import CommandRefused, Qmp, connect_unix
+from lab.host.unix_socket import connect_unix
+from lab.vm.qmp import CommandRefused, Qmp
 
 GREETING = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}
 Answer = dict[str, Any] | None

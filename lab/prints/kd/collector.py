@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 from lab.errors import ConfigError, TransportError
+from lab.host.unix_socket import connect_unix
 from lab.prints.kd.lend import LentPort
 from lab.prints.kd.record import AnyRecord, End, Gap
 from lab.prints.kd.session import Session
-from lab.vm.qmp import connect_unix
 
 #: Longest wait for bytes, in seconds: the delay with which an unanswered packet may be sent again.
 _TICK_S: Final = 0.25

@@ -19,11 +19,10 @@ from typing import Any, Final, Literal, get_args
 
 from lab.errors import ConfigError, TransportError
 from lab.host.passed import passed_over
+from lab.host.unix_socket import connect_unix, listen_unix
 from lab.prints.kd.collector import Collector
 from lab.prints.kd.ids import SessionIds
-from lab.prints.kd.lend import listen_unix
 from lab.prints.kd.session import Session
-from lab.vm.qmp import connect_unix
 
 _LOG = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ collector stays in between and passes all bytes on. So it reads every print whil
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 from pathlib import Path
 from typing import Final
+
+from lab.host.unix_socket import listen_unix
 
 _LOOPBACK: Final = "127.0.0.1"
 _CHUNK: Final = 1 << 16
@@ -114,24 +115,3 @@ class LentPort:
         self._output.clear()
         if client is not None:
             client.close()
-
-
-def listen_unix(path: Path) -> socket.socket:
-    """A new Unix socket that only its owner can use. Its path may be longer than the kernel's limit of 108 bytes.
-
-    Raises:
-        OSError: It cannot be made.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
-        path.chmod(0o600)
-        listener.listen()
-    except BaseException:
-        listener.close()
-        raise
-    return listener

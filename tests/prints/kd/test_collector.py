@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from lab.errors import ConfigError, TransportError
+from lab.host.unix_socket import connect_unix
 from lab.prints.kd import payload as wire
 from lab.prints.kd.collector import Collector, connect_port
 from lab.prints.kd.control import CollectorControl, ControlServer
 from lab.prints.kd.packet import BREAK_IN, STATE_MANIPULATE, Framer, Packet
 from lab.prints.kd.record import AnyRecord, End, Gap, Print
 from lab.prints.kd.session import Session
-from lab.vm.qmp import connect_unix
 from tests.prints.kd.fake_target import X86_INT3_PC, Target, exception_payload
 
 DEADLINE_S = 20.0

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.host.unix_socket import connect_unix
 from lab.prints.kd import payload as wire
 from lab.prints.kd.collector import Collector
 from lab.prints.kd.control import DEBUGGER_SOCKET, CollectorControl, ControlServer
 from lab.prints.kd.packet import ACKNOWLEDGE, BREAK_IN, INITIAL_ID, RESET, SYNC, Framer, Packet, control_packet
 from lab.prints.kd.record import AnyRecord, ExceptionStop, Gap, Note, Print
 from lab.prints.kd.session import Session
-from lab.vm.qmp import connect_unix
 from tests.prints.kd.fake_target import X86_INT3_PC, Target, exception_payload
 
 DEADLINE_S = 20.0
