@@ -26,7 +26,7 @@ from lab.live.delivery import Delivery, FilesBy
 from lab.live.guest import LiveGuest
 from lab.live.hardware import fit
 from lab.live.machine_spec import AS_IT_IS, machine_spec
-from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints
+from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints, start_helper
 from lab.vm import protocol
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Clock, MemoryFile
@@ -105,6 +105,9 @@ def boot_guest(
         def open_transport(name: TransportName) -> Transport:
             return connect(name, manifest, credentials, machine)
 
+        # It starts while QEMU does.
+        if (helper := start_helper(manifest)) is not None:
+            undo.callback(helper.close)
         machine.start()
         undo.callback(_end, machine)
         # A virtual clock's guest boots in one go, and stands still as soon as this function returns.
@@ -114,7 +117,9 @@ def boot_guest(
         drive = cd_drive(machine, manifest)
         if drive and medium and files_by == "media":
             _insert(drive, medium, progress)
-        prints = open_prints(manifest, machine, encoding or manifest.prints.encoding, lambda: open_transport(transport))
+        prints = open_prints(
+            manifest, machine, encoding or manifest.prints.encoding, lambda: open_transport(transport), helper=helper
+        )
         undo.callback(prints.close)
         prints.start()
         ready = wait_ready(

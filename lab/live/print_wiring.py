@@ -13,6 +13,7 @@ from typing import Literal
 from lab.errors import ImageError
 from lab.guest.protocol import Transport
 from lab.host.renamed import note_old_name
+from lab.host.spare import WaitingProcess
 from lab.image.manifest import ImageManifest
 from lab.prints.channel import GuestLink, PrintPorts
 from lab.prints.clocked import ClockedPrints
@@ -98,6 +99,18 @@ def why_not_forked(manifest: ImageManifest) -> str:
     return f"an image with {channel_of(manifest).words} cannot be forked yet"
 
 
+def start_helper(manifest: ImageManifest) -> WaitingProcess | None:
+    """Start in advance the process that the print channel of this image needs for the next guest; None: it needs none.
+
+    Args:
+        manifest: The image, as its guests are booted.
+
+    Raises:
+        OSError: It could not be started.
+    """
+    return channel_of(manifest).start_helper()
+
+
 def open_prints(
     manifest: ImageManifest,
     machine: Machine,
@@ -105,6 +118,7 @@ def open_prints(
     open_transport: Callable[[], Transport],
     *,
     resume: PrintsState | None = None,
+    helper: WaitingProcess | None = None,
 ) -> PrintSource:
     """The source of a guest's prints, not started yet. A VM that was started paused runs when this returns.
 
@@ -114,6 +128,7 @@ def open_prints(
         encoding: Encoding of the drivers' strings.
         open_transport: Opens a connection to the guest, for a source whose markers are printed by a program in the guest.
         resume: Where the stream of a snapshot's guest had stopped; None after a boot.
+        helper: A process of :func:`start_helper` for this guest; it is used up in any case.
 
     Raises:
         ConfigError: There is no such print channel.
@@ -125,7 +140,7 @@ def open_prints(
         raise ImageError(why_not_forked(manifest), hint="--no-fork boots every guest")
     if new := OLD_NAMES.get(manifest.prints.source):
         note_old_name(f"prints.source: {manifest.prints.source}", new, where=f"record of image {manifest.name}")
-    link = GuestLink(manifest=manifest, machine=machine, encoding=encoding, open_transport=open_transport)
+    link = GuestLink(manifest=manifest, machine=machine, encoding=encoding, open_transport=open_transport, helper=helper)
     return _clocked(channel.open(link, resume=resume), machine)
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from lab.errors import ImageError
 from lab.guest.protocol import Transport
+from lab.host.spare import WaitingProcess
 from lab.image.manifest import ImageManifest, PrintPort
 from lab.prints.record import PrintSource, Record
 from lab.prints.resume import PrintsState
@@ -30,12 +31,14 @@ class GuestLink:
         machine: Its VM, started.
         encoding: Encoding of the drivers' strings.
         open_transport: Opens a connection to the guest, for a channel whose markers a program in the guest prints.
+        helper: What :meth:`PrintChannel.start_helper` returned, for this guest alone; None: nothing was started in advance.
     """
 
     manifest: ImageManifest
     machine: Machine
     encoding: str
     open_transport: Callable[[], Transport]
+    helper: WaitingProcess | None = None
 
     @property
     def prints(self) -> PrintPort:
@@ -107,6 +110,16 @@ class PrintChannel(Protocol):
             ImageError: The image record lacks a value that the channel needs.
             HostToolError: A process of the channel could not be started.
         """
+
+    def start_helper(self) -> WaitingProcess | None:
+        """Start the process that :meth:`open` needs for a guest, before there is a guest; None: it needs none.
+
+        It learns about its guest from :meth:`open` alone. A channel must also work without it.
+
+        Raises:
+            OSError: It could not be started.
+        """
+        return None
 
     def join(self, link: GuestLink) -> PrintSource:
         """Return the print source of a guest that has run for a while and may have printed, not started.

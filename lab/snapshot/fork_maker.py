@@ -14,17 +14,20 @@ from typing import Protocol
 
 from lab.errors import ConfigError, LabError
 from lab.host.passed import passed_over
+from lab.host.spare import Spare, WaitingProcess
+from lab.image.manifest import ImageManifest
 from lab.live.boot import cd_drive
 from lab.live.cd_drive import CdCopy
 from lab.live.deploy import deploy
 from lab.live.deployment import Deployed
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
+from lab.live.print_wiring import start_helper
 from lab.snapshot.fork_request import ForkFigures
 from lab.snapshot.resume import continue_guest, resume_guest
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.cleanup import RunFolder
-from lab.vm.process import SpareSupervisor, WaitingSupervisor
+from lab.vm.process import WaitingSupervisor
 from lab.vm.protocol import Machine
 from lab.vm.snapshot import Snapshot, fork
 
@@ -53,6 +56,7 @@ class Resume(Protocol):
         guest_id: str,
         begin: float | None,
         drive: CdCopy | None,
+        helper: WaitingProcess | None,
         on_close: Callable[[bool], None],
     ) -> LiveGuest:
         """Return the guest."""
@@ -80,6 +84,8 @@ class ForkSteps:
     resume: Resume = resume_guest
     deploy: Deploy = deploy
     continue_guest: Continue = continue_guest
+    #: Before there is a fork: see :func:`lab.live.print_wiring.start_helper`.
+    start_helper: Callable[[ImageManifest], WaitingProcess | None] = start_helper
 
 
 #: The steps for real VMs and guests.
@@ -130,7 +136,8 @@ class ForkMaker:
         self._on_close = on_close
         self._steps = steps
         self._clock = clock
-        self._supervisor = SpareSupervisor()
+        self._supervisor = Spare(WaitingSupervisor, "supervisor")
+        self._helper = Spare(lambda: steps.start_helper(base.manifest), "print helper")
 
     def resumed(self, guest_id: str, wish: TemplateWish, template: Template) -> MadeFork:
         """Make a fork of a template; returns once it has answered. The files of the run are not in it yet.
@@ -146,7 +153,9 @@ class ForkMaker:
         begin = self._clock()
         folder = RunFolder.create(self._runs_dir, guest_id)
         machine: Machine | None = None
-        waiting = self._supervisor.take()
+        # If none is ready, it starts while the VM is restored.
+        self._helper.refill()
+        waiting, helper = self._supervisor.take(), self._helper.take()
         try:
             machine = self._steps.restore(template.snapshot(), template.folder, folder.path, name=guest_id, waiting=waiting)
             live = self._steps.resume(
@@ -157,13 +166,15 @@ class ForkMaker:
                 begin=begin,
                 # Before the guest runs: it has noticed the medium by the time it answers its first command.
                 drive=self._insert(machine) if self._delivers(template) else None,
+                helper=helper,
                 on_close=lambda kept: self._on_close(folder, kept),
             )
         except BaseException:
             self._figures.failed += 1
             _LOG.warning("%s: a fork of %s did not resume", guest_id, template.name, exc_info=True)
-            if waiting is not None:
-                waiting.close()
+            for process in (waiting, helper):
+                if process is not None:
+                    process.close()
             if machine is not None:
                 with passed_over(_LOG, f"{guest_id}: ending the VM of a fork that did not resume", LabError):
                     if machine.alive:
@@ -198,12 +209,14 @@ class ForkMaker:
         self._steps.continue_guest(made.machine, made.live)
 
     def refill(self) -> None:
-        """Start the supervisor of the next fork in advance, unless one is ready."""
+        """Start in advance what the next fork would wait for: its supervisor, and the process of its print channel, if any."""
         self._supervisor.refill()
+        self._helper.refill()
 
     def close(self) -> None:
-        """End the supervisor that was started in advance. Existing forks stay. Idempotent."""
+        """End what was started in advance. Existing forks stay. Idempotent."""
         self._supervisor.close()
+        self._helper.close()
 
     def _delivers(self, template: Template) -> bool:
         """Whether forks of this template get the run's files; a run may have no drivers at all."""

@@ -11,6 +11,7 @@ from lab.errors import SnapshotFailed
 from lab.guest.protocol import Transport
 from lab.guest.readiness import wait_ready
 from lab.guest.transport_kind import ParksInGuest, TransportName, transport_kind
+from lab.host.spare import WaitingProcess
 from lab.image.folder import read_credentials
 from lab.live.boot import cd_drive
 from lab.live.cd_drive import CdCopy
@@ -37,6 +38,7 @@ def resume_guest(
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     drive: CdCopy | None = None,
+    helper: WaitingProcess | None = None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
     """Let a restored VM run and connect to it.
@@ -55,6 +57,7 @@ def resume_guest(
         clock: Monotonic clock in seconds.
         wall: Wall clock in seconds.
         drive: The copy through its CD drive, if the drive has a medium already.
+        helper: The process of its print channel, if it was started in advance.
         on_close: Called when the guest is closed, with whether it keeps running.
 
     Raises:
@@ -71,7 +74,12 @@ def resume_guest(
 
     encoding = wish.payload.encoding(wish.manifest.prints.encoding)
     prints = open_prints(
-        wish.manifest, machine, encoding, lambda: open_transport(template.transport), resume=template.prints_state()
+        wish.manifest,
+        machine,
+        encoding,
+        lambda: open_transport(template.transport),
+        resume=template.prints_state(),
+        helper=helper,
     )
     resumable = prints.resumable
     if resumable is None:

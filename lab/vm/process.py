@@ -19,7 +19,6 @@ from typing import Any
 import psutil
 
 from lab.errors import HostToolError
-from lab.host.passed import passed_over
 from lab.vm import supervisor
 
 _LOG = logging.getLogger(__name__)
@@ -103,38 +102,6 @@ class WaitingSupervisor:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-
-
-class SpareSupervisor:
-    """One waiting supervisor for the next start of QEMU. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._waiting: WaitingSupervisor | None = None
-        self._closed = False
-        self._lock = threading.Lock()
-
-    def take(self) -> WaitingSupervisor | None:
-        """The supervisor, if there is one; the caller owns it from here on."""
-        with self._lock:
-            taken, self._waiting = self._waiting, None
-        if taken is not None and not taken.alive:  # it was killed
-            taken.close()
-            return None
-        return taken
-
-    def refill(self) -> None:
-        """Start one, unless one is ready. If that fails, the start that needs one reports why."""
-        with self._lock, passed_over(_LOG, "no supervisor is ready", OSError):
-            if self._waiting is None and not self._closed:
-                self._waiting = WaitingSupervisor()
-
-    def close(self) -> None:
-        """End it, and start no more. Idempotent."""
-        with self._lock:
-            self._closed = True
-            if self._waiting is not None:
-                self._waiting.close()
-                self._waiting = None
 
 
 class QemuProcess:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from lab.errors import GuestExited, LabError
+from lab.host.spare import WaitingProcess
+from lab.image.manifest import ImageManifest
 from lab.live.cd_drive import CdCopy
 from lab.live.deploy import deploy
 from lab.live.deployment import Deployed
@@ -72,6 +74,16 @@ class StubbornMachine(SimulatedMachine):
         super().kill()
 
 
+@dataclass
+class FakeHelper:
+    """The process of a print channel."""
+
+    alive: bool = True
+
+    def close(self) -> None:
+        self.alive = False
+
+
 class SimulatedVms:
     """The :class:`~lab.snapshot.fork_maker.ForkSteps` for simulated VMs.
 
@@ -80,6 +92,8 @@ class SimulatedVms:
         machines: The VMs that were restored.
         folders: Their run folders.
         guests: The guests that answered.
+        helpers: The processes of the print channel that were started.
+        given: The one that each fork got.
     """
 
     def __init__(self, source: SimulatedSource) -> None:
@@ -91,10 +105,18 @@ class SimulatedVms:
         self.machines: list[StubbornMachine] = []
         self.folders: list[Path] = []
         self.guests: list[LiveGuest] = []
+        self.helpers: list[FakeHelper] = []
+        self.given: list[WaitingProcess | None] = []
 
     @property
     def steps(self) -> ForkSteps:
-        return ForkSteps(restore=self.restore, resume=self.resume, deploy=self.deploy, continue_guest=self.continue_guest)
+        return ForkSteps(
+            restore=self.restore,
+            resume=self.resume,
+            deploy=self.deploy,
+            continue_guest=self.continue_guest,
+            start_helper=self.start_helper,
+        )
 
     def restore(
         self, _snapshot: Snapshot, _folder: Path, run_dir: Path, *, name: str, waiting: WaitingSupervisor | None
@@ -116,9 +138,11 @@ class SimulatedVms:
         guest_id: str,
         begin: float | None,
         drive: CdCopy | None,
+        helper: WaitingProcess | None,
         on_close: Callable[[bool], None],
     ) -> LiveGuest:
         del begin, drive
+        self.given.append(helper)
         _raise_next(self.resume_errors)
         assert isinstance(machine, SimulatedMachine)
         prints = SimulatedPrints(machine)
@@ -126,6 +150,10 @@ class SimulatedVms:
         live = self.source.live(guest_id, machine, prints, transport, template=template, on_close=on_close)
         self.guests.append(live)
         return live
+
+    def start_helper(self, _manifest: ImageManifest) -> FakeHelper:
+        self.helpers.append(FakeHelper())
+        return self.helpers[-1]
 
     def deploy(self, guest: LiveGuest, payload: Payload, *, read_later: bool, clock: Callable[[], float]) -> Deployed:
         _raise_next(self.delivery_errors)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from lab.errors import HostToolError
-from lab.vm.process import QemuProcess, SpareSupervisor, WaitingSupervisor, read_status
+from lab.host.spare import Spare
+from lab.vm.process import QemuProcess, WaitingSupervisor, read_status
 
 Poll = Callable[..., None]
 Gone = Callable[[int], bool]
@@ -93,9 +94,10 @@ def test_a_waiting_supervisor_is_used_once(tmp_path: Path, waiting: WaitingSuper
 
 OWNER = """
 import os, signal, sys
-from lab.vm.process import SpareSupervisor, WaitingSupervisor
+from lab.host.spare import Spare
+from lab.vm.process import WaitingSupervisor
 
-at_hand = SpareSupervisor()
+at_hand = Spare(WaitingSupervisor, "supervisor")
 at_hand.refill()
 waiting = WaitingSupervisor()
 pids = [at_hand._waiting._child.pid, waiting._child.pid]
@@ -237,21 +239,8 @@ def test_a_relative_folder_is_relative_to_the_owners_current_folder(
         process.close()
 
 
-def test_one_supervisor_is_ready_after_each_refill() -> None:
-    at_hand = SpareSupervisor()
-    assert at_hand.take() is None
-    at_hand.refill()
-    at_hand.refill()
-    first = at_hand.take()
-    assert first is not None
-    assert first.alive
-    assert at_hand.take() is None
-    first.close()
-    at_hand.close()
-
-
 def test_a_supervisor_that_was_killed_meanwhile_is_not_handed_out(wait_for: Poll, is_gone: Gone) -> None:
-    at_hand = SpareSupervisor()
+    at_hand = Spare(WaitingSupervisor, "supervisor")
     at_hand.refill()
     assert at_hand._waiting is not None
     pid = pid_of(at_hand._waiting)
@@ -261,24 +250,12 @@ def test_a_supervisor_that_was_killed_meanwhile_is_not_handed_out(wait_for: Poll
     at_hand.close()
 
 
-def test_closing_ends_the_ready_supervisor_and_starts_no_other(is_gone: Gone) -> None:
-    at_hand = SpareSupervisor()
-    at_hand.refill()
-    assert at_hand._waiting is not None
-    pid = pid_of(at_hand._waiting)
-    at_hand.close()
-    at_hand.close()
-    assert is_gone(pid)
-    at_hand.refill()
-    assert at_hand.take() is None
-
-
 def test_without_a_process_no_supervisor_is_ready(
     monkeypatch: pytest.MonkeyPatch, open_fds: Callable[[], Iterable[str]]
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     before = len(list(open_fds()))
-    at_hand = SpareSupervisor()
+    at_hand = Spare(WaitingSupervisor, "supervisor")
     at_hand.refill()
     assert at_hand.take() is None
     at_hand.close()

@@ -1,20 +1,21 @@
 """The host of a live kernel-debugger target: answers it and writes its records until it ends.
 
-`lab kd attach` calls :func:`attach`; ``python -m lab.prints.kd.attach`` is the collector that a guest's boot starts.
+`lab kd attach` calls :func:`attach`; ``python -m lab.prints.kd.attach`` is the collector of a guest, see
+:mod:`lab.prints.kd.process`.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 from lab.errors import LabError
 from lab.prints.kd.collector import Collector, Heard, connect_port, open_raw
@@ -22,9 +23,10 @@ from lab.prints.kd.control import ControlServer
 from lab.prints.kd.ids import read_ids
 from lab.prints.kd.output import BackgroundWriter, PatientWriter
 from lab.prints.kd.record import Console, Note
+from lab.prints.kd.request import TAKEN, CollectorRequest, wait_for_request
 from lab.prints.kd.session import Session
 from lab.prints.kd.silence import BreakIn, SilenceWatch
-from lab.prints.kd.stop_policy import AtBreakpoint, AtBugcheck, StopPolicy
+from lab.prints.kd.stop_policy import StopPolicy
 from lab.prints.kd.text import record_line
 
 MODULE: Final = "lab.prints.kd.attach"
@@ -88,16 +90,6 @@ def attach(what: Attachment) -> None:
             _drain_only(collector)
 
 
-def command(what: Attachment) -> list[str]:
-    """Return the argument list of a collector: a process that does this, with JSON and without break-ins; see :func:`main`."""
-    # Not the interpreter's -I: the collector must find the same lab that started it.
-    argv = [sys.executable, "-m", MODULE, "--socket", str(what.socket), "--wait", str(what.wait)]
-    argv += ["--breakpoint", what.policy.breakpoint, "--bugcheck", what.policy.bugcheck]
-    for option, path in (("--raw", what.raw), ("--control", what.control), ("--ids", what.ids)):
-        argv += [option, str(path)] if path else []
-    return argv
-
-
 def _follow(collector: Collector, out: PatientWriter, what: Attachment) -> None:
     begin = time.monotonic()
     silence = SilenceWatch(what.break_in, _complain)
@@ -149,31 +141,48 @@ def _complain(text: str) -> None:
         sys.stderr.write(f"lab kd: {text}\n")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run a collector: records as JSON on standard output, messages on standard error.
+def serve(request: CollectorRequest) -> None:
+    """Serve the port of a guest; see :func:`attach`.
 
     The target is connected before its VM's first instruction, so a silent one needs no break-in.
+    """
+    attach(
+        Attachment(
+            socket=request.socket,
+            jsonl=True,
+            raw=request.raw,
+            ids=request.ids,
+            control=request.control,
+            policy=request.policy,
+            wait=request.wait,
+        )
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a collector: wait for a guest, then serve its debugger port. Records are JSON on standard output.
 
     Args:
-        argv: What :func:`command` makes.
+        argv: The owner's pid. Standard input is the socket on which the request comes.
 
     Returns:
         The exit code: 0, or 1 after an error of the lab.
     """
-    parser = argparse.ArgumentParser(prog=MODULE)
-    parser.add_argument("--socket", type=Path, required=True)
-    parser.add_argument("--wait", type=float, required=True)
-    for name in ("--raw", "--control", "--ids"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--breakpoint", choices=get_args(AtBreakpoint), required=True)
-    parser.add_argument("--bugcheck", choices=get_args(AtBugcheck), required=True)
-    given = parser.parse_args(argv)
-    policy = StopPolicy(breakpoint=given.breakpoint, bugcheck=given.bugcheck)
-    what = Attachment(
-        socket=given.socket, jsonl=True, raw=given.raw, ids=given.ids, control=given.control, policy=policy, wait=given.wait
-    )
+    # No argparse: it would be a tenth of the start.
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as line:
+        came = wait_for_request(line, int(argv[0]))
+        if came is None:
+            return 0
+        request, records, messages = came
+        os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+        for descriptor, stream in ((records, sys.stdout), (messages, sys.stderr)):
+            os.dup2(descriptor, stream.fileno())
+            os.close(descriptor)
+        # So that `pwdx` and `lsof` tell whose collector this is.
+        os.chdir(request.folder)
+        line.sendall(TAKEN)
     try:
-        attach(what)
+        serve(request)
     except LabError as error:
         _complain(str(error))
         return 1

@@ -22,6 +22,7 @@ from lab.prints.kd.process import (
     RAW_FILE,
     RECORDS_FILE,
     CollectorProcess,
+    WaitingCollector,
     start_collector,
 )
 from lab.prints.kd.resumable import ids_of
@@ -33,7 +34,8 @@ from lab.vm.protocol import Machine
 from lab.vm.spec import SerialPort
 
 _CONNECT_S = 60.0
-_POLL_S = 0.01
+#: QEMU accepts the connection within a millisecond or two.
+_POLL_S = 0.002
 
 
 class KdChannel(PrintChannel):
@@ -58,7 +60,9 @@ class KdChannel(PrintChannel):
         if resume is not None:
             ids = machine.run_dir / IDS_FILE
             ids.write_text(ids_of(resume).to_json() + "\n", encoding="utf-8")
-        collector = start_collector(machine.run_dir / f"{serial_name(serial)}.sock", machine.run_dir, ids=ids)
+        port = machine.run_dir / f"{serial_name(serial)}.sock"
+        waiting = link.helper if isinstance(link.helper, WaitingCollector) else None
+        collector = start_collector(port, machine.run_dir, ids=ids, waiting=waiting)
         try:
             wait_connected(machine, serial, collector, timeout=_CONNECT_S)
             if resume is None:
@@ -88,6 +92,10 @@ class KdChannel(PrintChannel):
             replay=resume.replay if resume else b"",
             encoding=link.encoding,
         )
+
+    def start_helper(self) -> WaitingCollector:
+        """Start a collector without a guest."""
+        return WaitingCollector()
 
     def join(self, link: GuestLink) -> KdPrintSource:
         """Return a source that reads the records of the collector, which has served the port since the boot."""
