@@ -70,10 +70,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> RunReport:
     argv += ["--lab-out", str(folder / "out"), "--rootdir", str(folder)]
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
     assert (folder / "out" / "run.json").exists(), done.stdout + done.stderr
+    # A collector is not a child any more once its owner has ended, but it has the owner's environment.
     left = [
         process.info["pid"]
-        for process in psutil.process_iter(["pid", "cmdline"])
-        if "lab.prints.kd.attach" in (process.info["cmdline"] or ()) and str(folder) in " ".join(process.info["cmdline"])
+        for process in psutil.process_iter(["pid", "environ"])
+        if (process.info["environ"] or {}).get(FOLDER_VARIABLE) == environment[FOLDER_VARIABLE]
     ]
     assert left == []
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
