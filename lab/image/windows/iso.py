@@ -27,6 +27,10 @@ _CHUNK = 4 << 20
 #: lang.ini and ei.cfg have some lines.
 _INI_LIMIT = 64 << 10
 _NAMES = ("install.wim", "install.esd")
+#: Setup looks for these in the top folder of each CD.
+_ANSWERS = ("autounattend.xml", "unattend.xml")
+#: Folders of an ISO that the Media Creation Tool makes for both processors; each has a Setup of its own.
+_BOTH = ("x64", "x86")
 _WHERE = "give an ISO of Windows, for example an evaluation ISO from Microsoft's Evaluation Center"
 _AGAIN = "download the ISO again, and compare its SHA-256 with the publisher's"
 
@@ -43,6 +47,10 @@ class WindowsIso:
         editions: The images.
         setup_languages: Languages of its Setup, from lang.ini; empty when there is none.
         only_edition: The one edition that ei.cfg lets Setup install; empty when all can be.
+        channel: How its licences are sold, from ei.cfg: ``Retail``, ``Volume``, ``OEM``, ``Eval``; empty: not known.
+        has_key: It has a product key of its own, in sources/pid.txt.
+        own_answer_file: An answer file in its top folder, which Setup finds beside the lab's; empty when there is none.
+        boot_loaders: File names of its UEFI boot loaders: ``bootx64.efi``.
     """
 
     path: Path
@@ -52,6 +60,10 @@ class WindowsIso:
     editions: tuple[Edition, ...]
     setup_languages: tuple[str, ...] = ()
     only_edition: str = ""
+    channel: str = ""
+    has_key: bool = False
+    own_answer_file: str = ""
+    boot_loaders: tuple[str, ...] = ()
 
     def choose(self, wanted: tuple[str, ...]) -> Edition:
         """The image that a recipe wants; see :func:`lab.image.windows.wim.choose_edition`."""
@@ -86,6 +98,10 @@ def inspect_iso(path: Path) -> WindowsIso:
             editions,
             setup_languages=tuple(line.partition("=")[0].strip() for line in lang.get("available ui languages", [])),
             only_edition=next(iter(ei.get("editionid", [])), ""),
+            channel="Volume" if ei.get("vl") == ["1"] else next(iter(ei.get("channel", [])), ""),
+            has_key="pid.txt" in _children(iso, **_where(name.rpartition("/")[0], udf=udf)),
+            own_answer_file=next((one for low, one in _children(iso, **_where("/", udf=udf)).items() if low in _ANSWERS), ""),
+            boot_loaders=_boot_loaders(iso, udf=udf),
         )
 
 
@@ -148,17 +164,37 @@ def _install_file(iso: Any, path: Path, *, udf: bool) -> str:
     """Path of install.wim or install.esd in the ISO, in the ISO's own spelling."""
     if not udf and not iso.has_joliet():
         raise ConfigError(f"{path} is an ISO without a UDF file system, so it is not a Windows ISO", hint=_WHERE)
-    key = "udf_path" if udf else "joliet_path"
-    root = _children(iso, **{key: "/"})
+    root = _children(iso, **_where("/", udf=udf))
     sources = root.get("sources")
-    inside = _children(iso, **{key: f"/{sources}"}) if sources else {}
+    inside = _children(iso, **_where(f"/{sources}", udf=udf)) if sources else {}
     for name in _NAMES:
         if name in inside:
             return f"/{sources}/{inside[name]}"
     if "install.swm" in inside:
         raise ConfigError(f"{path} has a split install.swm", hint="use the ISO as Microsoft publishes it, not a repacked one")
+    if all(name in root for name in _BOTH):
+        raise ConfigError(
+            f"{path} is for x86 and x64 processors, with a Setup for each, and which of them starts is a question to a person",
+            hint="use the ISO for 64-bit (x64) processors alone",
+        )
     found = ", ".join(sorted(root.values())[:12]) or "nothing"
     raise ConfigError(f"{path} has no sources/install.wim and no sources/install.esd; its top folder has: {found}", hint=_WHERE)
+
+
+def _boot_loaders(iso: Any, *, udf: bool) -> tuple[str, ...]:
+    """The names in efi/boot, in lower case; empty where there is no such folder."""
+    folder = ""
+    for part in ("efi", "boot"):
+        found = _children(iso, **_where(folder or "/", udf=udf)).get(part)
+        if found is None:
+            return ()
+        folder = f"{folder}/{found}"
+    return tuple(sorted(name for name in _children(iso, **_where(folder, udf=udf)) if name.endswith(".efi")))
+
+
+def _where(path: str, *, udf: bool) -> dict[str, str]:
+    """A path as pycdlib's methods take it."""
+    return {"udf_path" if udf else "joliet_path": path or "/"}
 
 
 def _children(iso: Any, **where: str) -> dict[str, str]:
@@ -171,13 +207,13 @@ def _children(iso: Any, **where: str) -> dict[str, str]:
 
 def _pieces(iso: Any, name: str, *, udf: bool) -> tuple[tuple[int, int], ...]:
     """The places of a file's parts (extents in pycdlib): UDF stores files of more than a gigabyte in several pieces."""
-    extents = iso.get_file_byte_extents(**{"udf_path" if udf else "joliet_path": name})
+    extents = iso.get_file_byte_extents(**_where(name, udf=udf))
     return tuple((int(start), int(length)) for start, length in extents)
 
 
 def _ini(stream: BinaryIO, iso: Any, folder: str, wanted: str, *, udf: bool) -> dict[str, list[str]]:
     """A small file of Setup: section in lower case -> its lines. Empty where there is no such file, or it cannot be parsed."""
-    name = _children(iso, **{"udf_path" if udf else "joliet_path": folder or "/"}).get(wanted)
+    name = _children(iso, **_where(folder, udf=udf)).get(wanted)
     if name is None:
         return {}
     pieces = _pieces(iso, f"{folder}/{name}", udf=udf)

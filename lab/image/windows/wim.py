@@ -36,6 +36,8 @@ class Edition:
         build: Build number, for example ``20348``; empty when the file does not say.
         arch: ``x64``, ``x86``, ``arm64``; empty when the file does not say.
         languages: Of its user interface, the default first, for example ``en-US``; empty when the file does not say.
+        display: The name that Setup shows; empty when the file has no other name than ``name``. Some ISOs of Windows 11 have
+            images with the name ``Windows 10 Pro`` that Setup shows as ``Windows 11 Pro``.
     """
 
     index: int
@@ -44,6 +46,7 @@ class Edition:
     build: str = ""
     arch: str = ""
     languages: tuple[str, ...] = ()
+    display: str = ""
 
     @property
     def is_evaluation(self) -> bool:
@@ -51,6 +54,8 @@ class Edition:
         return self.edition.endswith("Eval")
 
 
+#: The processors of the lab's guests.
+ARCH = "x64"
 _ARCHITECTURES = {"0": "x86", "5": "arm", "9": "x64", "12": "arm64"}
 
 
@@ -115,7 +120,8 @@ def choose_edition(editions: tuple[Edition, ...], wanted: tuple[str, ...], *, fi
 
     Args:
         editions: What there is.
-        wanted: Names, the best first. Each is searched for as it is written, then without regard to case and spaces.
+        wanted: Names, the best first. Each is searched for as it is written, then without regard to case and spaces, then among
+            the names that Setup shows. Of several images with one name, the one for the lab's processors is taken.
         file: Name of the ISO, for messages.
 
     Raises:
@@ -125,7 +131,10 @@ def choose_edition(editions: tuple[Edition, ...], wanted: tuple[str, ...], *, fi
         for matches in (
             [edition for edition in editions if edition.name == name],
             [edition for edition in editions if _loose(edition.name) == _loose(name)],
+            [edition for edition in editions if _loose(edition.display) == _loose(name)],
         ):
+            if len(matches) > 1:
+                matches = [edition for edition in matches if edition.arch == ARCH] or matches
             if len(matches) == 1:
                 return matches[0]
             if matches:
@@ -152,6 +161,7 @@ def _edition(image: ElementTree.Element) -> Edition:
         build=image.findtext("WINDOWS/VERSION/BUILD", "").strip(),
         arch=_ARCHITECTURES.get(told, told),
         languages=tuple(dict.fromkeys(filter(None, languages))),
+        display=(image.findtext("DISPLAYNAME") or "").strip(),
     )
 
 
@@ -160,4 +170,10 @@ def _loose(name: str) -> str:
 
 
 def _listing(editions: tuple[Edition, ...]) -> str:
-    return "; it has:" + "".join(f"\n    {edition.index}: {edition.name}" for edition in editions)
+    return "; it has:" + "".join(f"\n    {edition.index}: {_shown(edition)}" for edition in editions)
+
+
+def _shown(edition: Edition) -> str:
+    more = [edition.display] if edition.display not in ("", edition.name) else []
+    more += [edition.arch] if edition.arch not in ("", ARCH) else []
+    return edition.name + (f" ({', '.join(more)})" if more else "")

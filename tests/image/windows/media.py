@@ -46,3 +46,21 @@ def write_iso(target: Path, files: dict[str, bytes], *, udf: bool = True) -> Pat
     iso.write(str(target))
     iso.close()
     return target
+
+
+def write_tree(target: Path, files: dict[str, bytes]) -> Path:
+    """An ISO with folders of any depth."""
+    iso: Any = pycdlib.PyCdlib()
+    iso.new(interchange_level=4, udf="2.60", vol_ident="TREE")
+    made: set[str] = set()
+    for name, data in files.items():
+        parts = name.split("/")
+        for end in range(1, len(parts)):
+            folder = "/".join(parts[:end])
+            if folder not in made:
+                iso.add_directory("/" + folder.upper(), udf_path="/" + folder)
+                made.add(folder)
+        iso.add_fp(io.BytesIO(data), len(data), "/" + name.upper(), udf_path="/" + name)
+    iso.write(str(target))
+    iso.close()
+    return target
