@@ -42,7 +42,7 @@ def ask_models(qemu: str, models: Sequence[str]) -> QemuModels:
     Raises:
         HostToolError: It is missing, failed, or did not answer.
     """
-    help_text, cpus = _ask(
+    help_text, cpus = ask_monitor(
         qemu,
         [
             {"execute": "human-monitor-command", "arguments": {"command-line": "device_add help"}},
@@ -51,7 +51,7 @@ def ask_models(qemu: str, models: Sequence[str]) -> QemuModels:
     )
     devices = devices_of(str(help_text))
     wanted = list(dict.fromkeys(devices[model] for model in models if model in devices))
-    lists = _ask(qemu, [{"execute": "device-list-properties", "arguments": {"typename": name}} for name in wanted])
+    lists = ask_monitor(qemu, [{"execute": "device-list-properties", "arguments": {"typename": name}} for name in wanted])
     properties = {name: tuple(str(item["name"]) for item in answer) for name, answer in zip(wanted, lists, strict=True)}
     return QemuModels(devices=devices, cpus=tuple(str(cpu["name"]) for cpu in cpus), properties=properties)
 
@@ -66,8 +66,19 @@ def devices_of(text: str) -> dict[str, str]:
     return found
 
 
-def _ask(qemu: str, questions: Sequence[Mapping[str, object]]) -> list[list[Mapping[str, object]]]:
-    """The answers to some questions, in their order."""
+def ask_monitor(qemu: str, questions: Sequence[Mapping[str, object]]) -> list[list[Mapping[str, object]]]:
+    """Start QEMU without a guest, ask its monitor some questions, and end it.
+
+    Args:
+        qemu: The binary.
+        questions: Commands of QMP.
+
+    Returns:
+        The answers, in the order of the questions.
+
+    Raises:
+        HostToolError: It is missing, failed, or did not answer.
+    """
     if not questions:
         return []
     argv = [qemu, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio"]

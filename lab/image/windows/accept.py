@@ -124,6 +124,7 @@ def accept(
         windows=facts.windows,
         kd_entry=facts.kd_entry,
         licence=facts.licence,
+        driver_policy=facts.driver_policy,
         checks=tuple(checks),
     )
 

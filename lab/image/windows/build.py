@@ -67,6 +67,7 @@ class BuildOptions:
         tune: Last changes to the plan of the installation.
         acceptor: How the new image is accepted.
         qemu: Version of QEMU, for the record.
+        machine: Machine type and its options, by a name with a version: see :mod:`lab.host.qemumachines`.
         before: Called before a build that is really needed; may raise to refuse it.
     """
 
@@ -78,6 +79,7 @@ class BuildOptions:
     tune: Callable[[InstallPlan], InstallPlan] = field(default=lambda plan: plan)
     acceptor: Acceptor = accept
     qemu: str = ""
+    machine: str = MACHINE
     before: Callable[[], None] = field(default=lambda: None)
 
 
@@ -206,6 +208,7 @@ class WindowsRecipe:
             disk=folder / files.DISK,
             disk_gb=needs.disk_gb,
             firmware=firmware,
+            machine=options.machine,
             memory_mb=needs.memory_mb,
             # Virtual CPUs beyond one make an emulated VM slower.
             smp=needs.vcpus if options.accelerator == "kvm" or self.inputs.recipe.windows == "11" else 1,
@@ -236,7 +239,7 @@ class WindowsRecipe:
             kind="windows",
             capabilities=recipe.capabilities,
             machine=MachineSpec(
-                machine=MACHINE,
+                machine=options.machine,
                 memory_mb=recipe.machine.memory_mb,
                 smp=recipe.machine.vcpus,
                 cpu_kvm=CPUS["kvm"] + _CRASH_FLAG,

@@ -7,12 +7,17 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.errors import HostToolError
+from lab.host.accel import QEMU
+from lab.host.qemumachines import ask_machines
 from lab.image.common_findings import build_again, first_line, recipe_state, term
 from lab.image.kind import Finding, GuestKind
 from lab.image.manifest import ImageManifest
 from lab.image.windows import files
+from lab.image.windows.driver_policy import policy_findings
 from lab.image.windows.image_record import ImageRecord, load_record
 from lab.image.windows.inputs import present_checkout_key
+from lab.image.windows.machine_age import machine_finding
 from lab.image.windows.recipe import windows_recipe
 
 #: What the acceptance boot found that decides whether drivers load at all.
@@ -56,8 +61,19 @@ def examine(
         if check := record.acceptance.value(name):
             text = f"{name}: {check.value} (acceptance boot of {record.acceptance.when:%Y-%m-%d})"
             yield Finding("ok" if check.ok else "warning", text, "" if check.ok else f"wanted: {check.wanted}")
+    yield from policy_findings(folder, record)
+    yield from _machine(manifest, now, again)
     if verify:
         yield from _verify(folder, manifest, record, again)
+
+
+def _machine(manifest: ImageManifest, now: datetime.datetime, again: str) -> Iterator[Finding]:
+    try:
+        known = ask_machines(QEMU)
+    except HostToolError as error:
+        yield Finding("warning", f"the age of its machine type is not known: {first_line(error)}", error.hint)
+        return
+    yield machine_finding(manifest.machine.machine, known, now, again)
 
 
 def _verify(folder: Path, manifest: ImageManifest, record: ImageRecord, again: str) -> Iterator[Finding]:

@@ -50,12 +50,14 @@ class Facts:
         windows: Edition and build, in Windows' own words.
         kd_entry: Identifier of the kernel debugger's boot entry; empty: there is none.
         licence: State of the licence.
+        driver_policy: State of the policy for cross-signed drivers, see :mod:`lab.image.windows.driver_policy`.
     """
 
     checks: tuple[CheckRecord, ...]
     windows: str
     kd_entry: str
     licence: LicenceRecord
+    driver_policy: str = ""
 
     @property
     def failed(self) -> tuple[CheckRecord, ...]:
@@ -101,7 +103,13 @@ def gather(
     entry = str(image.get("kd_entry", ""))
     if "kd" in recipe.ordered_stages:
         checks.append(_check("kernel debugger's boot entry", bool(_GUID.fullmatch(entry)), entry, "an identifier"))
-    return Facts(tuple(checks), str(asked.get("windows", "")), entry if _GUID.fullmatch(entry) else "", licence)
+    return Facts(
+        tuple(checks),
+        str(asked.get("windows", "")),
+        entry if _GUID.fullmatch(entry) else "",
+        licence,
+        str(asked.get("driver_policy", "")),
+    )
 
 
 def query(transport: Transport, *, folder: Path | None = None) -> dict[str, Any]:

@@ -75,6 +75,11 @@ class AcceptanceRecord(_Model):
     windows: str = ""
     kd_entry: str = ""
     licence: LicenceRecord = LicenceRecord()
+    driver_policy: str = Field(
+        default="",
+        description="state of the policy for cross-signed drivers: none, evaluation, enforced; unknown: Windows did not say; "
+        "empty: not asked",
+    )
     checks: tuple[CheckRecord, ...] = ()
 
     def value(self, name: str) -> CheckRecord | None:

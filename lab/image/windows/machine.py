@@ -46,6 +46,7 @@ class InstallPlan:
         firmware: UEFI; None: BIOS.
         memory_mb: RAM in MiB.
         smp: Virtual CPUs, in one socket.
+        machine: Machine type and its options; the image's guests have the same.
         cpu: CPU model and flags; empty: what suits the accelerator.
         qemu: QEMU binary.
         extra: More QEMU arguments.
@@ -60,6 +61,7 @@ class InstallPlan:
     firmware: Firmware | None = None
     memory_mb: int = 4096
     smp: int = 2
+    machine: str = MACHINE
     cpu: str = ""
     qemu: str = "qemu-system-x86_64"
     extra: tuple[str, ...] = ()
@@ -85,7 +87,7 @@ def install_machine(plan: InstallPlan) -> VmSpec:
         name=f"install-{plan.name}",
         qemu=plan.qemu,
         accelerator=plan.accelerator,
-        machine=MACHINE,
+        machine=plan.machine,
         cpu=plan.cpu or CPUS[plan.accelerator],
         smp=plan.smp,
         memory_mb=plan.memory_mb,

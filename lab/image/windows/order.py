@@ -7,6 +7,7 @@ import datetime
 from lab.host.accel import QEMU, choose_accelerator, probe_accelerators
 from lab.host.paths import cache_dir, state_dir
 from lab.host.qemu import qemu_version
+from lab.host.qemumachines import ask_machines, versioned
 from lab.image.kind import BuildOrder, BuildRequest
 from lab.image.store import list_images
 from lab.image.windows.build import BuildOptions, WindowsRecipe, build_log_dir
@@ -14,6 +15,7 @@ from lab.image.windows.inputs import UserInputs, read_product_key
 from lab.image.windows.install_host import require_accelerator
 from lab.image.windows.iso import inspect_iso
 from lab.image.windows.iso_check import check_iso
+from lab.image.windows.machine import MACHINE
 from lab.image.windows.recipe import WindowsRecipeFile
 
 
@@ -44,6 +46,7 @@ def order_build(recipe: WindowsRecipeFile, request: BuildRequest) -> BuildOrder:
         log_dir=build_log_dir(state_dir(), recipe.name, datetime.datetime.now(datetime.UTC)),
         keep_failed=bool(options.get("keep")),
         qemu=qemu_version(QEMU),
+        machine=versioned(MACHINE, ask_machines(QEMU)),
         before=lambda: require_accelerator(found.kvm.usable, allow_tcg),
     )
     return BuildOrder(

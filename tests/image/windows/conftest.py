@@ -57,7 +57,7 @@ def make_image(cache: Path) -> MakeImage:
             kind="windows",
             capabilities=("nt_kernel", "winrm"),
             machine=MachineSpec(
-                machine=MACHINE,
+                machine=f"pc-{MACHINE.replace(',', '-9.0,', 1)}",
                 memory_mb=64,
                 smp=1,
                 cpu_kvm=CPUS["kvm"],

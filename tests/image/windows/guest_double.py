@@ -46,6 +46,7 @@ class GuestDouble:
             "grace_minutes": 259200,
             "free_bytes": 20 << 30,
             "vbs": 0,
+            "driver_policy": "none",
         }
         self.leftovers: set[str] = set()
         self.registry: dict[tuple[str, str], tuple[str, str]] = {

@@ -12,6 +12,8 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from lab.cli.main import app
+from lab.errors import HostToolError
+from lab.host.qemumachines import MachineType
 from lab.image import health
 from lab.image.store import images_dir, is_complete
 from lab.image.windows import files
@@ -22,6 +24,13 @@ from tests.image.windows.conftest import NOW, MakeImage
 def examine(cache: Path, **options: bool) -> health.ImageHealth:
     (found,) = health.examine_all(cache=cache, now=NOW, **options)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The QEMU of the host has the machine type of the images."""
+    known = (MachineType(name="pc-q35-9.0", alias="q35"),)
+    monkeypatch.setattr("lab.image.windows.examine.ask_machines", lambda _qemu: known)
 
 
 def texts(image: health.ImageHealth, level: str) -> str:
@@ -38,6 +47,7 @@ def test_a_sound_image_is_reported_as_sound(cache: Path, make_image: MakeImage) 
     assert "ends on 2030-09-09, in 100 days" in told
     assert "test signing in force: TESTSIGNING (acceptance boot of 2030-06-01)" in told
     assert "disk.qcow2 is unchanged since the build" in told
+    assert "machine type pc-q35-9.0 of April 2024, 6.2 years old; QEMU 12.0 and later warn of it" in told
 
 
 @pytest.mark.parametrize(
@@ -117,6 +127,25 @@ def test_a_check_that_did_not_hold_is_a_warning(cache: Path, make_image: MakeIma
     make_image(key="k2", acceptance=acceptance.model_copy(update={"checks": (check,)}))
     _first, second = health.examine_all(cache=cache, now=NOW)
     assert "licence: status 5" in texts(second, "warning")
+
+
+def test_a_machine_type_that_this_host_does_not_have_cannot_be_used(
+    cache: Path, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_image()
+    monkeypatch.setattr("lab.image.windows.examine.ask_machines", lambda _qemu: ())
+    assert "this host's QEMU has no machine type pc-q35-9.0" in texts(examine(cache), "broken")
+
+
+def test_without_qemu_the_age_of_the_machine_type_is_not_known(
+    cache: Path, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_qemu: str) -> None:
+        raise HostToolError(["qemu-system-x86_64"], None, message="qemu-system-x86_64: there is no such program on this host")
+
+    make_image()
+    monkeypatch.setattr("lab.image.windows.examine.ask_machines", missing)
+    assert "the age of its machine type is not known: qemu-system-x86_64" in texts(examine(cache), "warning")
 
 
 def test_work_folders_are_no_images(cache: Path) -> None:

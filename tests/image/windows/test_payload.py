@@ -36,7 +36,15 @@ from lab.toolchain.sign import signing_key
 
 #: What the scripts use of Windows PowerShell 5.1 and of the modules that every Windows has.
 CMDLETS = {
-    *("Add-Content", "Add-MpPreference", "ConvertTo-Json", "Copy-Item", "Enable-PSRemoting", "ForEach-Object"),
+    *(
+        "Add-Content",
+        "Add-MpPreference",
+        "ConvertFrom-Json",
+        "ConvertTo-Json",
+        "Copy-Item",
+        "Enable-PSRemoting",
+        "ForEach-Object",
+    ),
     *("Get-ChildItem", "Get-CimInstance", "Get-Content", "Get-Date", "Get-FileHash", "Get-Item", "Get-ItemProperty"),
     *("Get-NetConnectionProfile", "Get-NetFirewallRule", "Get-NetIPAddress", "Get-Service", "Get-WindowsFeature", "Join-Path"),
     *("New-Item", "New-NetFirewallRule", "New-Object", "Out-Null", "Out-String", "Remove-Item", "Remove-ItemProperty"),
