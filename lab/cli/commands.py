@@ -38,6 +38,7 @@ MODULES = {
     "doctor": "doctor",
     "driver": "driver",
     "image": "image",
+    "windows": "windows",
     "kd": "kd",
     "relay": "relay",
     "tap": "relay",

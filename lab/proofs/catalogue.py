@@ -7,6 +7,8 @@ To add one:
 2. Choose its proof: most are :class:`lab.proofs.ways.InGuest` (a command, and what it must answer), ``SuitesPass`` (`lab run`
    ends with 0), ``Decided`` (some lines of Python over a :class:`lab.proofs.statement.Bench`) or ``Ask`` (a person looks).
 3. ``python -m lab.proofs.document``: it writes the table. tests/proofs/test_catalogue.py compares both.
+4. Teach the stand-in for Windows in tests/proofs/standin.py the answer to its command: test_session.py there proves every
+   statement against it. A statement that the stand-in's image cannot prove is named in ``NOT_HERE`` there.
 
 An example::
 

@@ -12,12 +12,13 @@ from lab.guest.protocol import Transport
 from lab.host.passed import passed_over
 from lab.image.windows.facts import Facts, gather, query
 from lab.proofs.statement import Bench, Outcome, decided, not_reached
-from lab.proofs.ways import Decided
+from lab.proofs.ways import Decided, powershell
 
 _LOG = logging.getLogger(__name__)
 _COMMAND_S = 300.0
 #: A dump of some gigabytes is written before the restart.
 _CRASH_S = 900.0
+_PAGE_FILE = "Get-CimInstance Win32_PageFileUsage | ForEach-Object { $_.Name, $_.AllocatedBaseSize }"
 _DUMPS = (r"C:\Windows\MEMORY.DMP", r"C:\Windows\Minidump\*.dmp")
 
 
@@ -101,8 +102,7 @@ def crash_seen(bench: Bench) -> CrashSeen:
 
 
 def _page_file(transport: Transport) -> str:
-    line = "powershell.exe -NoProfile -Command (Get-CimInstance Win32_PageFileUsage | Select-Object Name, AllocatedBaseSize)"
-    return " ".join(transport.run(line, timeout=_COMMAND_S).text.split())
+    return " ".join(transport.run(powershell(_PAGE_FILE), timeout=_COMMAND_S).text.split())
 
 
 def _dumps(transport: Transport) -> str:

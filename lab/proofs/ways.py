@@ -89,7 +89,7 @@ class SuitesPass:
     def prove(self, bench: Bench) -> Outcome:
         """See :class:`lab.proofs.statement.Proof`."""
         command = bench.debug_lab if self.debugger else bench.lab
-        result = command("run", "--guest", self.guest or bench.folder.name, *self.options, *self.suites)
+        result = command("run", "--guest", self.guest or str(bench.folder), *self.options, *self.suites)
         if result.exit_code in (2, 10, 130):
             # The lab's own codes: they say nothing of Windows.
             return not_reached(f"the run did not take place: {answer(result)}")
@@ -136,6 +136,11 @@ class Ask:
 def in_guest(command: str) -> str:
     """The command by which a user runs a line in a guest, as Markdown."""
     return f"`lab run-in-guest -- {command}`"
+
+
+def powershell(script: str) -> str:
+    """A line for cmd that runs a script without quotation marks; the marks keep its pipes from cmd."""
+    return f'powershell.exe -NoProfile -NonInteractive -Command "{script}"'
 
 
 def answer(result: CommandResult) -> str:

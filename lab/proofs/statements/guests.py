@@ -7,7 +7,7 @@ import datetime
 from lab.errors import TransportError
 from lab.proofs.seen import asked_now, checked
 from lab.proofs.statement import Bench, Outcome, Statement, decided, not_reached
-from lab.proofs.ways import EXAMPLE, Decided, InGuest, answer, build_line, in_guest
+from lab.proofs.ways import EXAMPLE, Decided, InGuest, answer, build_line, in_guest, powershell
 
 _START_OPTIONS = r"reg query HKLM\SYSTEM\CurrentControlSet\Control /v SystemStartOptions"
 _SLMGR = r"cscript //nologo C:\Windows\System32\slmgr.vbs /dlv"
@@ -49,9 +49,7 @@ def _ssh(bench: Bench) -> Outcome:
 
 def _address(bench: Bench) -> Outcome:
     """The lab's network has a gateway that answers nothing, so Windows cannot identify it."""
-    result = bench.guest().run(
-        "powershell.exe -NoProfile -Command (Get-NetConnectionProfile).NetworkCategory", timeout=_COMMAND_S
-    )
+    result = bench.guest().run(powershell("(Get-NetConnectionProfile).NetworkCategory"), timeout=_COMMAND_S)
     return decided(result.text.strip() == "Private", answer(result))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from lab.host.accel import QEMU
 from lab.host.qemu import qemu_version
 from lab.proofs.statement import Bench, Outcome, Statement, decided, not_reached
-from lab.proofs.ways import EXAMPLE, Decided, InGuest, SuitesPass, answer, in_guest
+from lab.proofs.ways import EXAMPLE, Decided, InGuest, SuitesPass, answer, in_guest, powershell
 
 _COMMAND_S = 120.0
 #: `ping -n 11` waits ten times for a second; the rest is the transport's.
 _WAIT = "ping -n 11 127.0.0.1"
 _WAIT_S = (9.9, 12.0)
-_PROCESSOR = "powershell -NoProfile -Command (Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled"
+_PROCESSOR = powershell("(Get-CimInstance Win32_Processor).VMMonitorModeExtensions")
 
 
 def _doctor(bench: Bench) -> Outcome:
