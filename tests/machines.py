@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from lab.errors import GuestExited, TransportError
 from lab.vm.channel import Channels as RealChannels
+from lab.vm.moment import Moment
 from lab.vm.protocol import Channels, Monitor
 from lab.vm.qmp import CommandRefused, QmpEvent
 from lab.vm.spec import VmSpec
@@ -75,6 +76,7 @@ class MachineDouble:
         self.spec = spec or VmSpec(name="simulated")
         self.ports: Mapping[int, int] = {}
         self.channels: Channels = RealChannels(run_dir, ())
+        self.moment = Moment()
         self.pid = os.getpid()
         self.alive = True
         self.killed = False

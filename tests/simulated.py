@@ -11,6 +11,7 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.guest.protocol import Transport
 from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
+from lab.live.connect import clocked
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.prints.resume import PrintsState
@@ -207,7 +208,7 @@ class SimulatedSource:
             guest_id=guest_id,
             manifest=self.manifest,
             machine=machine,
-            transport=transport,
+            transport=clocked(transport, machine),
             prints=prints,
             smp=smp or 1,
             boot_s=0.25,

@@ -32,14 +32,21 @@ class SimulatedPrints:
         self.machine = machine
         self.log = RecordLog()
         self.marks = 0
+        self._started = time.monotonic()
 
     @property
     def resumable(self) -> None:
         return None
 
     @property
-    def timer(self) -> GuestTimer | None:
-        return None
+    def timer(self) -> GuestTimer:
+        return self
+
+    def sleep(self, seconds: float, *, timeout: float) -> None:
+        """Its driver does nothing by itself, so no time has to pass."""
+
+    def uptime(self) -> float:
+        return time.monotonic() - self._started
 
     @property
     def breaker(self) -> Breaker | None:
@@ -49,10 +56,10 @@ class SimulatedPrints:
         """Nothing to do."""
 
     def say(self, text: str) -> None:
-        now = time.time()
+        now, uptime = time.time(), self.uptime()
         raw = text.encode()
         self.log.extend(
-            [PrintRecord(sequence=len(self.log), host_time=now, guest_time=now % 1000, source="wine", raw=raw, text=text)]
+            [PrintRecord(sequence=len(self.log), host_time=now, guest_time=uptime, source="wine", raw=raw, text=text)]
         )
 
     def fault(self) -> None:
@@ -88,7 +95,7 @@ class SimulatedPrints:
         if not self.machine.alive:
             raise EvidenceLost(f"marker {token} was not taken: the simulated machine is gone")
         self.marks += 1
-        self.log.extend([MarkRecord(sequence=len(self.log), host_time=time.time(), guest_time=1.0, token=token)])
+        self.log.extend([MarkRecord(sequence=len(self.log), host_time=time.time(), guest_time=self.uptime(), token=token)])
         return len(self.log)
 
     def close(self) -> None:

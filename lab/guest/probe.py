@@ -22,7 +22,7 @@ from lab.guest.proberecords import (
 )
 from lab.guest.probescript import Access, Data, ProbeScript
 from lab.guest.probeserve import ask_probe, needs_process
-from lab.guest.protocol import Transport
+from lab.guest.protocol import LearnsTime, Transport
 from lab.guest.quoting import command_text
 from lab.guest.standing import Converses
 
@@ -198,7 +198,10 @@ def run_probe(
     line = "; ".join(operations)
     taken = False
     if not fresh and isinstance(transport, Converses) and not needs_process(parsed):
-        result, taken = ask_probe(transport, exe, "\n".join(operations), timeout=timeout, line=_shown(exe, line))
+        served = ask_probe(transport, exe, "\n".join(operations), timeout=timeout, line=_shown(exe, line))
+        result, taken = served.result, served.taken
+        if served.ended_at is not None and isinstance(transport, LearnsTime):
+            transport.answered(served.ended_at)
     elif len(line) <= _LONGEST_ARGUMENT:
         result = transport.run([exe, line], timeout=timeout, shell=False)
     else:

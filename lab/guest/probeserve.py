@@ -6,8 +6,10 @@ a process of their own, see :func:`needs_process`. A script that leaves requests
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from lab.guest.probelang import ScriptOperation
@@ -36,15 +38,31 @@ def framed(script: str, token: str) -> Question:
             lines with this word.
     """
     data = script.encode()
-    end = _end(token)
     return Question(
         data=f"run {token} {len(data)}\n".encode() + data,
         accepted=f"begin {token}\n".encode(),
-        answered=lambda output: output.endswith(b"\n" + end) or output == end,
+        answered=lambda output: _end(output, token) is not None,
     )
 
 
-def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, line: str) -> tuple[CommandResult, bool]:
+@dataclass(frozen=True, slots=True)
+class ServedScript:
+    """The end of a script in the resident drvprobe.
+
+    Attributes:
+        result: As from a process of its own. Its exit code is 0 if the script ran to its end, else that of the process, which
+            has ended.
+        taken: The process had taken the whole script.
+        ended_at: When the script had ended and its handles were closed, in the guest's seconds since its start; None: it did
+            not end, or the process does not tell.
+    """
+
+    result: CommandResult
+    taken: bool
+    ended_at: float | None
+
+
+def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, line: str) -> ServedScript:
     """Run a script in the resident drvprobe.
 
     Args:
@@ -54,25 +72,24 @@ def ask_probe(transport: Converses, exe: str, script: str, *, timeout: float, li
         timeout: Seconds until the process is terminated and GuestHung raised.
         line: Its name in messages.
 
-    Returns:
-        The result as from a process of its own: exit code 0 if the script ran to its end, else that of the process, which has
-        ended; and whether it had taken the script by then.
-
     Raises:
         TransportError: The guest does not answer.
         GuestHung: The script did not end in time.
     """
     token = secrets.token_hex(8)
     answer = transport.ask(standing_probe(exe), framed(script, token), timeout=timeout, line=line)
+    end = _end(answer.stdout, token)
     result = CommandResult(
         command=line,
         exit_code=answer.exit_code or 0,
-        stdout=answer.stdout.removesuffix(_end(token)),
+        stdout=answer.stdout if end is None else answer.stdout[: -len(end[0])],
         stderr=answer.stderr,
         duration_s=answer.duration_s,
     )
-    return result, answer.accepted
+    return ServedScript(result, answer.accepted, None if end is None or not end["time"] else int(end["time"]) / 1e6)
 
 
-def _end(token: str) -> bytes:
-    return f"end {token}\n".encode()
+def _end(output: bytes, token: str) -> re.Match[bytes] | None:
+    """The last line of an output, if it ends the script."""
+    last = output[output.rfind(b"\n", 0, -1) + 1 :]
+    return re.fullmatch(rb"end %s(?: (?P<time>\d{1,18}))?\n" % token.encode(), last)

@@ -88,3 +88,11 @@ class Abandonable(Protocol):
 
     def abandon(self) -> None:
         """Close the connection without sending anything. Idempotent."""
+
+
+@runtime_checkable
+class LearnsTime(Protocol):
+    """A transport to a guest with a virtual clock, which wants to know when a program in it had done its work."""
+
+    def answered(self, at: float) -> None:
+        """The last answer was complete at this time: the guest's seconds since its start."""

@@ -164,6 +164,7 @@ class GuestStarter:
                 mark_timeout=self._mark_timeout,
                 kernel_prints=(*guest.manifest.prints.kernel_prints, *self._kernel_prints),
                 rest=guest.sleep if guest.clock == "virtual" else None,
+                moment=guest.machine.moment if guest.clock == "virtual" else None,
             )
             self._get_ready(guest, ledger, life)
         except _NoTemplate:

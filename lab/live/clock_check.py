@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Callable
 
 from lab.errors import GuestClockWrong
-from lab.prints.record import MarkRecord, PrintSource
+from lab.prints.record import PrintSource
+from lab.prints.uptime import marked_at
 
 _MARK_S = 30.0
 #: The guest's clock starts after the host's, never before it; stamps are rounded, and calibration errs by parts of a percent.
@@ -33,8 +34,7 @@ def require_sound_clock(prints: PrintSource, elapsed: Callable[[], float]) -> No
     token = f"clock-{secrets.token_hex(4)}"
     position = prints.mark(token, timeout=_MARK_S)
     passed = elapsed()
-    record = prints.records_since(position - 1)[0]
-    uptime = record.guest_time if isinstance(record, MarkRecord) else None
+    uptime = marked_at(prints, position)
     if uptime is not None and uptime > passed * _RATE + _SLACK_S:
         raise GuestClockWrong(
             f"the guest's clock is wrong: it counts {uptime:.0f} s since its start, and {passed:.0f} s have passed",

@@ -33,7 +33,7 @@ def connect(name: TransportName, manifest: ImageManifest, credentials: Credentia
 
 def clocked(transport: Transport, machine: Machine) -> Transport:
     """The transport; of a VM with a virtual clock, one that lets the guest run while it waits for it."""
-    return transport if machine.spec.virtual_clock is None else clocked_transport(transport, machine.running)
+    return transport if machine.spec.virtual_clock is None else clocked_transport(transport, machine.running, machine.moment)
 
 
 def access(

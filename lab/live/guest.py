@@ -6,7 +6,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lab.image.manifest import ImageManifest
 from lab.live.delivery import Delivery
 from lab.live.deployment import Deployed
 from lab.prints.record import PrintSource
+from lab.prints.uptime import ask_uptime
 from lab.vm.processor_time import ProcessorReading, read_processor
 from lab.vm.protocol import Machine
 from lab.vm.spec import Clock
@@ -27,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 #: Host seconds that a guest may take to answer, beside those in which it waits.
 _ANSWER_S = 60.0
+#: Clocks of one guest differ by parts of a millisecond.
+_BACK_S = 0.1
 #: Longest wait for a guest's time, in seconds: 11 days. The guest's print agent reads six digits.
 _LONGEST_S = 999_999
 
@@ -90,16 +92,21 @@ class LiveGuest:
         """``virtual``: the guest's time passes only while a caller waits for the guest; else ``real``."""
         return "real" if self.machine.spec.virtual_clock is None else "virtual"
 
-    def running(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
         """A guest with a virtual clock runs inside of the ``with``; with a real clock it always does.
 
         Commands, copies, markers and waits for prints do this by themselves. What talks to the guest otherwise, for example to
         a forwarded port, does not.
         """
-        return self.machine.running()
+        with self.machine.moment.passing(), self.machine.running():
+            yield
 
     def sleep(self, seconds: float) -> None:
         """Let so many seconds pass in the guest. With a virtual clock they take the host a small part of that.
+
+        With a virtual clock, they count from the last event that the test has seen: the answer to a command, a print that it
+        expected, the end of another wait. A guest whose time is past their end already does not run.
 
         Raises:
             EvidenceLost: The guest did not answer afterwards; with a virtual clock only.
@@ -113,8 +120,18 @@ class LiveGuest:
         timer = self.prints.timer
         if timer is None:
             raise ConfigError(f"print channel {self.prints.name} has no timer in the guest", hint="use `clock: real`")
-        with self.running():
-            timer.sleep(seconds, timeout=_ANSWER_S + 10 * seconds)
+        if not seconds:
+            return
+        moment = self.machine.moment
+        with self.machine.running():
+            now = ask_uptime(self.prints)
+            begin = moment.at
+            if now is None or begin is None or begin > now + _BACK_S:  # the last: the guest has started again
+                begin = now
+            left = seconds if now is None or begin is None else begin + seconds - now
+            if left > 0:
+                timer.sleep(left, timeout=_ANSWER_S + 10 * left)
+        moment.reached(None if begin is None else begin + seconds)
 
     def run_until(self, condition: Callable[[], bool], *, guest_timeout: float = 10.0, every: float = 0.1) -> bool:
         """Let the guest run until something holds.

@@ -13,8 +13,16 @@ from lab.guest.lacks import in_words
 from lab.prints.fields import Fields
 from lab.prints.matching import Expected, PrintMismatch, PrintsLate, PrintsMissing, clean, explain, find, with_fields
 from lab.prints.record import EventRecord, FaultRecord, GapRecord, PrintRecord, PrintSource, Record
+from lab.prints.uptime import marked_at
+from lab.vm.moment import Moment
 
 __all__ = ["Expected", "PrintMismatch", "PrintStream", "clean", "fault_error", "first_fault", "guest_gaps", "render"]
+
+#: Stamps have whole milliseconds.
+_ROUNDED_S = 0.002
+#: Guest seconds that pass, with a virtual clock, while the prints until now are asked for: about as long as that takes with a
+#: real one, so that a worker of the driver which has just been woken has its turn.
+_ASKING_S = 0.02
 
 
 def guest_gaps(records: Sequence[PrintRecord]) -> list[float]:
@@ -53,6 +61,9 @@ class PrintStream:
 
     ``expect`` consumes: each call continues after the last print that an earlier call matched.
 
+    A guest with a virtual clock runs on for a moment after each answer. What it prints in that time is later than anything that
+    the test has waited for. It is kept for the next call of ``expect``, and otherwise shown when the test has come so far.
+
     Args:
         source: Where the guest's prints come from.
         position: Stream index at which the test's window begins.
@@ -61,6 +72,7 @@ class PrintStream:
         mark_timeout: Seconds that a marker may take.
         expected_fault: Code of the driver fault that the test provokes; only other faults are raised.
         rest: Lets some seconds pass in a guest with a virtual clock; None: its clock is real.
+        moment: How far the test has come in the time of such a guest; None: its clock is real.
         clock: Monotonic clock in seconds.
     """
 
@@ -74,6 +86,7 @@ class PrintStream:
         mark_timeout: float = 30.0,
         expected_fault: int | None = None,
         rest: Callable[[float], None] | None = None,
+        moment: Moment | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -85,11 +98,12 @@ class PrintStream:
         self._mark_timeout = mark_timeout
         self._expected_fault = expected_fault
         self._rest = rest
+        self._moment = moment
         self._clock = clock
 
     def records(self) -> list[PrintRecord]:
         """All prints of the drivers so far, including those that ``expect`` has already matched; not the kernel's own."""
-        return _prints(self._source.records_since(self._begin))
+        return self._seen(self._source.records_since(self._begin))
 
     def texts(self) -> list[str]:
         """The texts of :meth:`records`, without trailing blanks and newlines."""
@@ -109,7 +123,8 @@ class PrintStream:
         """
         if self._loading:
             self._loading = False
-            self._load_end = self._source.mark(self._next_token(), timeout=self._mark_timeout) - self._begin
+            position = self._ask()
+            self._load_end = self._until_now(self._source.records_since(self._begin)[: position - self._begin])
 
     @property
     def load(self) -> list[PrintRecord]:
@@ -129,8 +144,8 @@ class PrintStream:
             EvidenceLost: The marker did not arrive, or prints are missing.
             GuestCrashed: The driver faulted.
         """
-        self._source.mark(self._next_token(), timeout=self._mark_timeout)
-        return _prints(self._checked())
+        self._ask()
+        return self._seen(self._checked())
 
     def expect(
         self,
@@ -161,7 +176,8 @@ class PrintStream:
         wanted: list[Expected] = [expected] if isinstance(expected, str | re.Pattern | Fields) else list(expected)
         deadline = self._clock() + timeout
         # One marker fetches all prints before this call, so that most calls never wait.
-        self.drain()
+        self._fetch()
+        self._checked()
         begin = self._begin
 
         def decided(records: list[Record]) -> bool:
@@ -174,13 +190,18 @@ class PrintStream:
         came = _prints(self._checked())[self._consumed :]
         found, wrong = find(wanted, came, skip_others)
         if len(found) < len(wanted):
-            came = self.drain()[self._consumed :]
+            position = self._fetch()
+            came = _prints(self._checked())[self._consumed :]
             found, wrong = find(wanted, came, skip_others)
         if len(found) < len(wanted):
+            if self._moment is not None:  # a test that goes on has waited so long
+                self._moment.reached(marked_at(self._source, position))
             of_load = max(len(self.load) - self._consumed, 0)
             kind = PrintMismatch if wrong else PrintsMissing
             raise kind(explain(wanted, came, timeout, skip_others=skip_others, of_load=of_load))
         self._consumed += found[-1] + 1 if found else 0
+        if self._moment is not None and found:
+            self._moment.reached(came[found[-1]].guest_time)
         records = [with_fields(item, came[index]) for item, index in zip(wanted, found, strict=True)]
         if guest_gap is not None:
             _check_gaps(records, guest_gap)
@@ -190,7 +211,8 @@ class PrintStream:
         """Check that nothing was printed except what ``expect`` has matched.
 
         Args:
-            wait: Seconds of the guest to wait for a late print before the check.
+            wait: Seconds of the guest to wait for a late print before the check. With a virtual clock, they count from the last
+                event that the test has seen, as in ``guest.sleep``; later prints do not count, whenever the guest is stopped.
             settle: The old name of ``wait``, for one release.
 
         Raises:
@@ -200,14 +222,49 @@ class PrintStream:
         if settle is not None:
             warnings.warn("expect_none(settle=…) is now expect_none(wait=…)", DeprecationWarning, stacklevel=2)
             wait = settle
-        self.drain()
-        if wait > 0 and self._rest is not None:
-            self._rest(wait)
-        elif wait > 0:
+        self._ask(wait if wait > 0 else _ASKING_S)
+        if wait > 0 and self._rest is None:
+            self._checked()
             self._source.wait(self._begin, lambda records: len(_prints(records)) > self._consumed, timeout=wait)
-        came = self.drain()[self._consumed :]
+            self._fetch()
+        came = self._seen(self._checked())[self._consumed :]
         if came:
             raise PrintMismatch(f"no kernel print was expected, and {len(came)} came:\n{render(came)}")
+
+    def _ask(self, wait: float = _ASKING_S) -> int:
+        """Fetch all prints so far; in a guest with a virtual clock, those of so many seconds more. Returns their end."""
+        if self._rest is not None:
+            self._rest(wait)
+        return self._fetch()
+
+    def _fetch(self) -> int:
+        """Wait until all prints so far have arrived, and return the position of their end."""
+        position = self._source.mark(self._next_token(), timeout=self._mark_timeout)
+        if self._moment is not None:
+            self._moment.not_after(marked_at(self._source, position))
+        return position
+
+    def _seen(self, records: Sequence[Record]) -> list[PrintRecord]:
+        """The prints among the records of this window that the test has come to."""
+        return _prints(records[: self._until_now(records)])
+
+    def _until_now(self, records: Sequence[Record]) -> int:
+        """How many of the records of this window the test has come to.
+
+        Up to the first print that is later, because stamps of two threads may be in another order than their prints. What an
+        expectation has matched is not later.
+        """
+        now = None if self._moment is None else self._moment.at
+        if now is None:
+            return len(records)
+        prints = 0
+        for index, record in enumerate(records):
+            if not isinstance(record, PrintRecord) or record.by_kernel:
+                continue
+            prints += 1
+            if prints > self._consumed and record.guest_time is not None and record.guest_time > now + _ROUNDED_S:
+                return index
+        return len(records)
 
     def _checked(self) -> list[Record]:
         records = self._source.records_since(self._begin)

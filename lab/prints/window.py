@@ -15,6 +15,8 @@ from lab.prints.encoded import in_encoding
 from lab.prints.kernel import with_kernel_prints
 from lab.prints.record import FaultRecord, GapRecord, NoteRecord, PrintRecord, PrintSource, Record
 from lab.prints.stream import PrintStream, first_fault
+from lab.prints.uptime import marked_at
+from lab.vm.moment import Moment
 
 
 def token_maker(prefix: str) -> Callable[[], str]:
@@ -107,6 +109,7 @@ class PrintLedger:
         mark_timeout: Seconds that a marker may take.
         kernel_prints: Patterns of the kernel's own prints; see :mod:`lab.prints.kernel`.
         rest: See :class:`lab.prints.stream.PrintStream`.
+        moment: The same.
 
     Attributes:
         windows: How many windows were opened so far.
@@ -121,12 +124,14 @@ class PrintLedger:
         mark_timeout: float = 30.0,
         kernel_prints: Sequence[str] = (),
         rest: Callable[[float], None] | None = None,
+        moment: Moment | None = None,
     ) -> None:
         self._source = with_kernel_prints(source, kernel_prints)
         #: The source as the open window sees it.
         self._view: PrintSource = self._source
         self._mark_timeout = mark_timeout
         self._rest = rest
+        self._moment = moment
         self._account = _Account()
         self._accounted = 0
         self._open: str | None = None
@@ -167,6 +172,8 @@ class PrintLedger:
         if self._open is not None:
             raise ValueError(f"the window of {self._open} is still open")
         position = self._mark()
+        if self._moment is not None:
+            self._moment.reached(marked_at(self._source, position))
         skipped = self._source.records_since(self._accounted)[: position - self._accounted]
         fault = next((index for index, record in enumerate(skipped) if isinstance(record, FaultRecord)), None)
         if self.windows or not with_load:
@@ -183,6 +190,7 @@ class PrintLedger:
             mark_timeout=self._mark_timeout,
             expected_fault=expected_fault,
             rest=self._rest,
+            moment=self._moment,
         )
 
     def peek(self) -> list[Record]:

@@ -33,6 +33,7 @@ from lab.vm import argv as command
 from lab.vm.channel import Channels
 from lab.vm.cleanup import find_marker
 from lab.vm.disk import copy_overlay, create_overlay
+from lab.vm.moment import Moment
 from lab.vm.process import LOG_FILE, QemuProcess, WaitingSupervisor
 from lab.vm.qmp import CommandRefused, Qmp
 from lab.vm.running import RunGate
@@ -58,6 +59,7 @@ class VirtualMachine:
     Attributes:
         ports: Guest port -> port of 127.0.0.1.
         channels: The virtio-serial ports.
+        moment: How far its callers have come in the guest's time, with a virtual clock.
 
     Args:
         spec: What to start.
@@ -71,6 +73,7 @@ class VirtualMachine:
         self.run_dir = run_dir.absolute()
         self.ports: Mapping[int, int] = {}
         self.channels = Channels(self.run_dir, spec.channels)
+        self.moment = Moment()
         self._qemu_img = qemu_img
         self._patience = patience
         self._process: QemuProcess | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lab.errors import GuestExited
+from lab.vm.moment import Moment
 from lab.vm.qmp import QmpEvent
 from lab.vm.spec import VmSpec
 
@@ -81,6 +82,10 @@ class Machine(Protocol):
     @property
     def channels(self) -> Channels:
         """Its virtio-serial ports."""
+
+    @property
+    def moment(self) -> Moment:
+        """How far its callers have come in the guest's time, with a virtual clock."""
 
     @property
     def qmp(self) -> Monitor:

@@ -99,6 +99,26 @@ def test_a_transport_that_converses_is_asked() -> None:
     assert re.fullmatch(rb"run [0-9a-f]{16} 12\ntick\nsleep 5", data)
 
 
+class Learner(Talker):
+    """A transport to a guest with a virtual clock."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.learned: list[float] = []
+
+    def answered(self, at: float) -> None:
+        self.learned.append(at)
+
+
+def test_a_script_tells_when_it_has_ended() -> None:
+    transport = Learner(lambda token: answer(TICK + f"end {token} 12345678\n".encode()))
+    assert len(run_probe(transport, EXE, "tick").operations) == 1
+    assert transport.learned == [12.345678]
+    transport.answer = lambda token: answer(TICK + f"end {token}\n".encode())  # a drvprobe that was built before
+    run_probe(transport, EXE, "tick")
+    assert len(transport.learned) == 1
+
+
 @pytest.mark.parametrize(("script", "fresh"), [("tick", True), (ProbeScript().exit(0), False), ("$p tick; go", False)])
 def test_a_script_for_a_process_of_its_own_gets_one(script: str | ProbeScript, fresh: bool) -> None:
     transport = talker(TICK)

@@ -21,6 +21,7 @@ from lab.live.machine_spec import machine_spec
 from lab.prints.clocked import ClockedPrints
 from lab.prints.record import Record
 from lab.prints.unobserved import Unobserved
+from lab.vm.moment import Moment
 from lab.vm.spec import VmSpec
 from tests.machines import MachineDouble
 from tests.simulated import manifest
@@ -97,7 +98,7 @@ class Prints(Unobserved):
         return []
 
     def mark(self, token: str, *, timeout: float) -> int:
-        self._gate.note(f"mark {token}")
+        self._gate.note(f"mark {token.partition('-')[0]}")
         return 0
 
 
@@ -129,7 +130,7 @@ def live(gate: Gate, *, clock: int | None = 0, timer: bool = True) -> LiveGuest:
 
 def test_a_guest_runs_while_a_transport_waits_for_it() -> None:
     gate = Gate()
-    transport = ClockedTransport(Transport(gate), gate.running)
+    transport = ClockedTransport(Transport(gate), gate.running, Moment())
     transport.run("ver", timeout=3, stdin=b"x", shell=False)
     transport.put(Path("a"), "b", timeout=4)
     transport.get("b", Path("a"), timeout=5)
@@ -166,19 +167,19 @@ def test_a_wait_for_the_guests_time_happens_in_the_guest() -> None:
     guest = live(gate)
     guest.sleep(2.5)
     assert guest.clock == "virtual"
-    assert gate.done == [("sleep 2.5", True)]
+    assert gate.done == [("mark uptime", True), ("sleep 2.5", True)]
 
 
 def test_a_guest_runs_in_small_steps_until_a_condition_holds() -> None:
     gate = Gate()
-    assert live(gate).run_until(lambda: len(gate.done) == 3, every=0.5)
-    assert gate.done == [("sleep 0.5", True)] * 3
+    assert live(gate).run_until(lambda: len(gate.done) == 6, every=0.5)
+    assert gate.done == [("mark uptime", True), ("sleep 0.5", True)] * 3
 
 
 def test_a_wait_is_given_up_after_so_many_seconds_of_the_guest() -> None:
     gate = Gate()
     assert not live(gate).run_until(lambda: False, every=0.4, guest_timeout=1.0)
-    assert [float(what.split()[1]) for what, _ in gate.done] == pytest.approx([0.4, 0.4, 0.2])
+    assert [float(what.split()[1]) for what, _ in gate.done if "sleep" in what] == pytest.approx([0.4, 0.4, 0.2])
 
 
 @pytest.mark.parametrize("clock", [None, 0])
@@ -263,7 +264,7 @@ def test_the_clock_is_part_of_the_vm(tmp_path: Path) -> None:
 
 def test_a_guest_runs_while_a_program_in_it_answers() -> None:
     gate = Gate()
-    transport = clocked(Conversing(gate), gate.running)
+    transport = clocked(Conversing(gate), gate.running, Moment())
     assert isinstance(transport, Converses)
     question = Question(data=b"q", answered=bool)
     transport.ask(StandingProgram(words=("probe",), greet=lambda: question), question, timeout=5, line="a line")
@@ -272,4 +273,4 @@ def test_a_guest_runs_while_a_program_in_it_answers() -> None:
 
 def test_only_a_transport_that_converses_does_so_with_a_virtual_clock() -> None:
     gate = Gate()
-    assert not isinstance(clocked(Transport(gate), gate.running), Converses)
+    assert not isinstance(clocked(Transport(gate), gate.running, Moment()), Converses)

@@ -93,14 +93,18 @@ static char *ReadScript(DWORD size)
     return script;
 }
 
-/* A line around the output of a script. It does not begin as those of operations do. */
-static void PutMark(const char *what, const char *token)
+/* A line around the output of a script, with a time unless that is zero. It does not begin as those of operations do. */
+static void PutMark(const char *what, const char *token, ULONGLONG time)
 {
     TEXT line = {0};
 
     Add(&line, what);
     Add(&line, " ");
     Add(&line, token);
+    if (time) {
+        Add(&line, " ");
+        AddNumber(&line, time);
+    }
     Add(&line, "\n");
     PutText(&line);
     Drop(line.data);
@@ -133,9 +137,9 @@ DECLSPEC_NORETURN void Serve(void)
         DWORD size = ReadHeader(line, &token);
         char *script = ReadScript(size);
 
-        PutMark("begin", token);
+        PutMark("begin", token, 0);
         RunScript(script);
-        PutMark("end", token);
+        PutMark("end", token, Now());
     }
     ExitProcess(0);
     for (;;)  /* not reached */

@@ -9,7 +9,8 @@
 
 /*
  * Run scripts until the end of the input. Each stands behind a line `run TOKEN SIZE`, SIZE bytes of it. A line `begin TOKEN` says
- * that all of it was read, and `end TOKEN` that it has ended; its output is between them. The process ends with a script that
+ * that all of it was read, and `end TOKEN TIME` that it has ended, its handles closed, at this time in microseconds (as those of
+ * operations); its output is between them. The process ends with a script that
  * says `exit`, is wrong, or leaves requests pending.
  */
 DECLSPEC_NORETURN void Serve(void);
