@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.coverage.assemble import Measured
+from lab.coverage.gcno import compiled_in
 from lab.host.process import run
 
 _TIMEOUT_S = 300.0
@@ -71,7 +72,7 @@ def _trace(scratch: Path, driver: Measured, root: Path) -> Path:
         places[str(place.relative_to(tree))] = Path(file)
     sums = driver.all
     for name, note in driver.notes.files.items():
-        (objects / name).write_bytes(note)
+        (objects / name).write_bytes(compiled_in(note, folder))
         if name in sums:
             (objects / name).with_suffix(".gcda").write_bytes(sums[name].bytes())
     trace = scratch / "trace.json"
