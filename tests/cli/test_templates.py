@@ -88,10 +88,10 @@ def test_guests_that_cannot_be_forked_are_reported_with_the_way_to_boot(
     monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: None)
     monkeypatch.setattr(resolve, "choose_accelerator", lambda _wanted, _found: "tcg")
     monkeypatch.setattr(resolved, "ensure_image", lambda _name, _progress: tmp_path)
-    monkeypatch.setattr(resolve, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "relay"}))
+    monkeypatch.setattr(resolve, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "none"}))
     error = lab(command, "--guest", "windows-11").exception
     assert isinstance(error, SnapshotFailed)
-    assert "an image with the print relay cannot be forked yet" in error.message
+    assert "an image with no print channel cannot be forked yet" in error.message
     assert "`lab up --guest windows-11`" in error.hint
 
 

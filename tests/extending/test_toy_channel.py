@@ -134,7 +134,7 @@ def test_every_channel_of_the_lab_declares_the_abilities_of_its_sources() -> Non
     assert {name: (channel.resumes, channel.starts_paused) for name, channel in channels.items()} == {
         "wine": (True, False),
         "kd": (True, True),
-        "relay": (False, False),
+        "relay": (True, False),
         "none": (False, False),
     }
 

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from tests.kdguest.target import KernelStopped, KernelTarget
+from tests.kdguest.kernel import Kernel
+from tests.kdguest.target import KernelStopped
 
 NO_USABLE_BUFFER = 31
 NOT_SUPPORTED = 50
@@ -66,7 +67,7 @@ class Driver:
     image: ClassVar[str]
     _addresses = itertools.count(0x8A3F0008, 0x218)
 
-    def __init__(self, kernel: KernelTarget) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.lock = threading.Lock()
 
@@ -104,7 +105,7 @@ class SyncDriver(Driver):
 
     image = "sync.sys"
 
-    def __init__(self, kernel: KernelTarget) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self._reads = 0
 
@@ -127,7 +128,7 @@ class AsyncDriver(Driver):
 
     image = "async.sys"
 
-    def __init__(self, kernel: KernelTarget) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self._pended: list[Irp] = []
         self._stopping = threading.Event()

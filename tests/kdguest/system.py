@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.kdguest.drivers import AsyncDriver, Driver, Irp, SyncDriver
-from tests.kdguest.target import KernelStopped, KernelTarget
+from tests.kdguest.kernel import Kernel
+from tests.kdguest.target import KernelStopped
 
 FILE_NOT_FOUND = 2
 ACCESS_DENIED = 5
@@ -56,7 +57,7 @@ class Handle:
 class System:
     """An operating system with a service manager, and nothing else."""
 
-    kernel: KernelTarget
+    kernel: Kernel
     services: dict[str, Service] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 

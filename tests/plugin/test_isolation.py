@@ -236,7 +236,8 @@ def test_the_scope_by_a_test_s_id(nodeid: str, classes: bool, scope: str) -> Non
         ("fork", "wine", "real", 4),
         ("fork", "wine", "virtual", 3),
         ("cold", "wine", "virtual", 2),
-        ("fork", "relay", "real", 2),
+        ("fork", "relay", "real", 4),
+        ("fork", "none", "real", 2),
     ],
 )
 def test_auto_is_what_the_host_can_run(

@@ -20,6 +20,7 @@ class RelayChannel(PrintChannel):
 
     name = "relay"
     words = "the print relay"
+    resumes = True
     evidence = (f"*{SUFFIX}",)
 
     def ports(self, prints: PrintPort) -> PrintPorts:

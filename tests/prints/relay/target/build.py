@@ -32,4 +32,5 @@ def build_kernel(folder: Path, arch: Arch) -> Path:
     """Compile the program that loads the finished driver, its first module; ``kernel.c`` describes its command line."""
     headers = ["-isystem", str(find_compiler(arch).kernel_headers), "-D_WIN32_WINNT=0x0600", "-Wno-array-bounds"]
     boot = _MACHINE[0] if arch == "x86" else SOURCES / "boot64.S"
-    return kd_target.build_multiboot(folder, [boot, *_MACHINE[1:], SOURCES / "kernel.c"], [*_INCLUDES, *headers], arch)
+    files = [SOURCES / "kernel.c", *([SOURCES / "serve.c"] if arch == "x64" else [])]
+    return kd_target.build_multiboot(folder, [boot, *_MACHINE[1:], *files], [*_INCLUDES, f"-I{SOURCES}", *headers], arch)

@@ -2,7 +2,7 @@
  * kernel.c - as much of a kernel as the print relay needs, around the very file that the lab builds: loads labrelay.sys, which comes
  * as the loader's first module, runs its DriverEntry in ring 0, makes prints and requests, and unloads it. For x86 and x64.
  *
- * By the command line: callback (0: a kernel without print callbacks), newer (0: without what came after NT 6.0), ring
+ * By the command line: serve (1: it becomes a guest that takes orders, see serve.c, before the driver is unloaded), callback (0: a kernel without print callbacks), newer (0: without what came after NT 6.0), ring
  * (that the driver is told it runs in), prints (how many). What the driver does wrong, or at the wrong moment, is reported
  * on COM2.
  */
@@ -15,6 +15,7 @@
 #undef PowerOff
 
 #include "ioctl.h"
+#include "kernel.h"
 #include "target.h"
 
 #define MULTIBOOT_MAGIC 0x2BADB002
@@ -33,7 +34,7 @@ typedef NTSTATUS (NTAPI *ENTRY)(PDRIVER_OBJECT, PUNICODE_STRING);
 static DRIVER_OBJECT driver;
 static DEVICE_OBJECT device;
 static CALLBACK callback;
-static int devices, links, in_callback, nest;
+static int devices, links, in_callback, nest, serving;
 static uint32_t walked, time, newer, completed;
 
 static int Equal(const char *a, const char *b)
@@ -61,17 +62,27 @@ static uintptr_t Flags(void)
 }
 
 /* What the kernel does for each DbgPrint that passes the filter. */
-static void MakePrint(const char *text, ULONG component, ULONG level)
+void KernelPrint(const char *text, uint32_t length, uint32_t component, uint32_t level)
 {
     STRING string;
 
     string.Buffer = (char *)(uintptr_t)text;
-    string.Length = string.MaximumLength = (USHORT)Length(text);
+    string.Length = string.MaximumLength = (USHORT)length;
     if (callback) {
         in_callback++;
         callback(&string, component, level);
         in_callback--;
     }
+}
+
+static void MakePrint(const char *text, ULONG component, ULONG level)
+{
+    KernelPrint(text, (uint32_t)Length(text), component, level);
+}
+
+void KernelLose(uint32_t prints)
+{
+    nest = (int)prints;
 }
 
 /* ---- routines that the driver may ask for ------------------------------------------------------------------------- */
@@ -159,6 +170,11 @@ static ULONGLONG NTAPI MyInterruptTime(VOID)
         nest--;
         MakePrint("an NMI's print", 1, 1);
     }
+#ifdef __x86_64__
+    if (serving) {
+        return ServeTime();
+    }
+#endif
     return (ULONGLONG)++time * 10000000u;
 }
 
@@ -314,7 +330,7 @@ static ENTRY LoadImage(const uint8_t *file)
 
 /* ---- what is done with the driver ------------------------------------------------------------------------------------ */
 
-static NTSTATUS Request(UCHAR major, ULONG code, const char *input)
+static NTSTATUS Request(UCHAR major, ULONG code, const char *input, ULONG length)
 {
     static IRP irp;
     static IO_STACK_LOCATION stack;
@@ -322,7 +338,7 @@ static NTSTATUS Request(UCHAR major, ULONG code, const char *input)
 
     stack.MajorFunction = major;
     stack.Parameters.DeviceIoControl.IoControlCode = code;
-    stack.Parameters.DeviceIoControl.InputBufferLength = input ? (ULONG)Length(input) : 0;
+    stack.Parameters.DeviceIoControl.InputBufferLength = length;
     irp.AssociatedIrp.SystemBuffer = (PVOID)(uintptr_t)input;
     irp.Tail.Overlay.CurrentStackLocation = &stack;
     irp.IoStatus.Status = STATUS_PENDING;
@@ -333,9 +349,14 @@ static NTSTATUS Request(UCHAR major, ULONG code, const char *input)
     return status;
 }
 
+uint32_t KernelMark(const char *token, uint32_t length)
+{
+    return (uint32_t)Request(IRP_MJ_DEVICE_CONTROL, IOCTL_RELAY_MARK, token, length);
+}
+
 static void Mark(const char *token)
 {
-    Report("mark %x", (uint32_t)Request(IRP_MJ_DEVICE_CONTROL, IOCTL_RELAY_MARK, token));
+    Report("mark %x", KernelMark(token, (uint32_t)Length(token)));
 }
 
 static void Work(void)
@@ -343,7 +364,7 @@ static void Work(void)
     char line[64], too_long[RELAY_TOKEN_MAX + 2];
     uint32_t prints = Option("prints", 10);
 
-    Report("open %x", (uint32_t)Request(IRP_MJ_CREATE, 0, NULL));
+    Report("open %x", (uint32_t)Request(IRP_MJ_CREATE, 0, NULL, 0));
     Mark("begin");
     for (uint32_t i = 0; i < prints; i++) {
         Format(line, sizeof(line), "print %u\n", i);
@@ -357,10 +378,10 @@ static void Work(void)
     memset(too_long, 'x', sizeof(too_long));
     too_long[RELAY_TOKEN_MAX + 1] = 0;
     Mark(too_long);
-    Report("other %x", (uint32_t)Request(IRP_MJ_DEVICE_CONTROL, IOCTL_RELAY_MARK + 4, "x"));
-    Report("read %x", (uint32_t)Request(IRP_MJ_READ, 0, NULL));
+    Report("other %x", (uint32_t)Request(IRP_MJ_DEVICE_CONTROL, IOCTL_RELAY_MARK + 4, "x", 1));
+    Report("read %x", (uint32_t)Request(IRP_MJ_READ, 0, NULL, 0));
     Mark("end");
-    Report("close %x", (uint32_t)Request(IRP_MJ_CLEANUP, 0, NULL) | (uint32_t)Request(IRP_MJ_CLOSE, 0, NULL));
+    Report("close %x", (uint32_t)Request(IRP_MJ_CLEANUP, 0, NULL, 0) | (uint32_t)Request(IRP_MJ_CLOSE, 0, NULL, 0));
 }
 
 void Main(uint32_t magic, const uint32_t *information)
@@ -385,7 +406,15 @@ void Main(uint32_t magic, const uint32_t *information)
     ENTRY entry = LoadImage((const uint8_t *)(uintptr_t)*(const uint32_t *)(uintptr_t)information[6]);
     Report("entry %x", (uint32_t)entry(&driver, &path));
     Report("devices=%u links=%u callback=%u", devices, links, callback != NULL);
-    Work();
+    serving = Option("serve", 0) != 0;
+    if (!serving) {
+        Work();
+    }
+#ifdef __x86_64__
+    else {
+        Serve();
+    }
+#endif
     driver.DriverUnload(&driver);
     Report("devices=%u links=%u callback=%u", devices, links, callback != NULL);
     MakePrint("nobody hears this", 77, 3);
