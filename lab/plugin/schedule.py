@@ -44,8 +44,11 @@ class ForkScheduling(LoadScopeScheduling):  # type: ignore[misc]
         return super().remove_node(node)
 
     def _reschedule(self, node: Any) -> None:
-        """Give a worker enough tests: it starts one only when it knows the next one, or that there is none."""
-        if node.shutting_down:
+        """Give a worker enough tests: it starts one only when it knows the next one, or that there is none.
+
+        pytest-xdist 3.8 also hands out tests to a worker that took the place of a dead one and still collects; that fails.
+        """
+        if node.shutting_down or node not in self.registered_collections:
             return
         while self.workqueue and self._pending_of(self.assigned_work[node]) <= _ENOUGH:
             self._assign_work_unit(node)
