@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab.cli.fresh import run_fresh
+from lab.cli.worker_forks import offer_worker_forks
 from lab.errors import HostToolError
 from lab.host.process import Finished, run
 
@@ -171,4 +172,5 @@ def _be_pytest(arguments: Sequence[str], cwd: Path) -> None:
     sys.argv = [str(Path(pytest.__file__).with_name("__main__.py")), *arguments]
     if not sys.flags.safe_path:
         sys.path[0] = str(cwd)
+    offer_worker_forks(arguments, (*_SHARED, *_NEEDED_BY_TESTS))
     raise SystemExit(int(pytest.console_main()))

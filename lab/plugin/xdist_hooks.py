@@ -29,6 +29,8 @@ _COMMAND = "lab_command"
 _DESELECTED = "lab_deselected"
 _REFUSAL = "lab_refusal"
 _NO_GUEST = "lab_no_guest"
+#: Variable of the environment, set by what starts pytest: the command to start in the place of the interpreter, for a worker.
+WORKER_PYTHON = "LAB_WORKER_PYTHON"
 
 
 def worker_input(config: pytest.Config) -> Mapping[str, Any] | None:
@@ -92,6 +94,8 @@ class XdistHooks:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        # It is for this session alone, not for one that a test starts.
+        self._python = os.environ.pop(WORKER_PYTHON, "")
 
     def pytest_testnodedown(self, node: Any) -> None:
         """Record what a worker sent at its end.
@@ -111,18 +115,22 @@ class XdistHooks:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """No more workers than the host can run guests, or than there is work for: in runs whose folder is named.
 
+        Workers are started by :data:`WORKER_PYTHON` where that is set.
+
         It runs before pytest-xdist reads its list of workers for the first time: later, parts of it have already counted them.
         """
         config = session.config
         workers = config.getoption("tx", None) or []
         dist = config.getoption("dist", "no")
-        if is_worker(config) or not config.getoption("lab_out") or set(workers) != {"popen"} or dist == "each":
+        if is_worker(config) or set(workers) != {"popen"}:
             return
-        from lab.plugin.units import work_for
+        if config.getoption("lab_out") and dist != "each":
+            from lab.plugin.units import work_for
 
-        wanted = min(len(workers), _carried(config) or len(workers))
-        known = config.getoption("lab_units", 0)
-        config.option.tx = workers[: min(wanted, known or work_for(config, wanted, _unit(config, dist)))]
+            wanted = min(len(workers), _carried(config) or len(workers))
+            known = config.getoption("lab_units", 0)
+            workers = workers[: min(wanted, known or work_for(config, wanted, _unit(config, dist)))]
+        config.option.tx = [f"popen//python={self._python}"] * len(workers) if self._python else workers
 
     def pytest_configure_node(self, node: Any) -> None:
         """Send a new worker the folder of the run."""
