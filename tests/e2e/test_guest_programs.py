@@ -10,15 +10,11 @@ import pytest
 
 from lab.errors import GuestLacks
 from lab.guest.probe import run_probe
-from lab.host.accel import choose_accelerator, probe_accelerators
 from lab.host.assets import data_root
-from lab.host.paths import cache_dir, runs_dir
-from lab.image.store import find_image
-from lab.live.boot import boot_guest
 from lab.live.guest import LiveGuest
 from lab.toolchain.build import build_components
 from lab.toolchain.known import known_components
-from lab.vm.cleanup import RunFolder
+from tests.e2e.forked import forked_guest
 from tests.guest.test_probelang import WRONG
 
 pytestmark = pytest.mark.e2e
@@ -29,17 +25,8 @@ _UNIX = "\\\\?\\unix"
 
 @pytest.fixture(scope="module")
 def guest() -> Iterator[LiveGuest]:
-    with RunFolder.create(runs_dir(), "guest-programs") as folder:
-        booted = boot_guest(
-            find_image("wine"),
-            guest_id="guest-programs",
-            run_dir=folder.path,
-            accelerator=choose_accelerator("auto", probe_accelerators(cache_dir())),
-        )
-        try:
-            yield booted
-        finally:
-            booted.close()
+    with forked_guest("guest-programs") as guest:
+        yield guest
 
 
 def _start(number: int, *, stdin: str = "/dev/null", stdout: str = "/dev/null", stderr: str = "/dev/null") -> bytes:

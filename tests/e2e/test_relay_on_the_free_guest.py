@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 
 from lab.guest.services import NOT_ACTIVE, ServiceState, create_call
-from lab.host.accel import choose_accelerator, probe_accelerators
-from lab.host.paths import cache_dir, runs_dir
-from lab.image.store import find_image
-from lab.live.boot import boot_guest
 from lab.live.guest import LiveGuest
 from lab.prints.record import FaultRecord, PrintRecord
 from lab.toolchain.build import build_drivers
 from lab.toolchain.known import known_components
-from lab.vm.cleanup import RunFolder
+from tests.e2e.forked import forked_guest
 
 pytestmark = pytest.mark.e2e
 
@@ -27,17 +23,8 @@ FILE_NOT_FOUND = 2
 
 @pytest.fixture
 def guest() -> Iterator[LiveGuest]:
-    with RunFolder.create(runs_dir(), "relay-free-guest") as folder:
-        guest = boot_guest(
-            find_image("wine"),
-            guest_id="relay-free-guest",
-            run_dir=folder.path,
-            accelerator=choose_accelerator("auto", probe_accelerators(cache_dir())),
-        )
-        try:
-            yield guest
-        finally:
-            guest.close()
+    with forked_guest("relay-free-guest") as guest:
+        yield guest
 
 
 def relayed_words(guest: LiveGuest, token: str) -> list[str]:

@@ -14,14 +14,11 @@ from typing import Any
 
 import pytest
 
-from lab.host.accel import choose_accelerator, probe_accelerators
-from lab.host.paths import cache_dir, runs_dir
 from lab.image.manifest import load_credentials
 from lab.image.store import find_image
-from lab.live.boot import boot_guest
 from lab.live.guest import LiveGuest
-from lab.vm.cleanup import RunFolder
 from lab.vm.machine import VirtualMachine
+from tests.e2e.forked import forked_guest
 
 pytestmark = pytest.mark.e2e
 
@@ -35,17 +32,8 @@ Ask = Callable[..., Mapping[str, Any]]
 @pytest.fixture(scope="module")
 def live_guest() -> Iterator[LiveGuest]:
     """One guest for all clients, with a file of 5 MB in it."""
-    with RunFolder.create(runs_dir(), "winrm-clients") as folder:
-        guest = boot_guest(
-            find_image("wine"),
-            guest_id="winrm-clients",
-            run_dir=folder.path,
-            accelerator=choose_accelerator("auto", probe_accelerators(cache_dir())),
-        )
-        try:
-            yield guest
-        finally:
-            guest.close()
+    with forked_guest("winrm-clients") as guest:
+        yield guest
 
 
 @pytest.fixture(scope="module")
