@@ -39,10 +39,12 @@ start:
     jc      halt
     jmp     from_disk
 
-# Wait as long as %cx ticks of the BIOS clock, 18 a second: no phase is over in an instant.
+# Wait as long as %cx ticks of the BIOS clock, 18 a second: no phase is over in an instant. Between two interrupts the processor
+# stands still, and so does the host's.
 pause:
     movw    0x46c, %bx
 ticking:
+    hlt
     movw    0x46c, %ax
     subw    %bx, %ax
     cmpw    %cx, %ax
@@ -70,6 +72,7 @@ wait_key:
     movb    $1, %ah
     int     $0x16
     jnz     got_key
+    hlt
     movw    0x46c, %ax
     subw    %bx, %ax
     cmpw    $KEY_TICKS, %ax
