@@ -14,6 +14,8 @@ from tests.e2e.running import LAB, ROOT, RUN_DEADLINE_S
 pytestmark = pytest.mark.e2e
 
 CLOCKS = ("virtual", "real")
+#: Instead of a minute: the guest that hangs uses a processor until then.
+CLIENT_S = "20"
 
 
 @pytest.fixture
@@ -27,6 +29,7 @@ def out(tmp_path: Path) -> Iterator[Path]:
 def selftest(what: str, out: Path, clock: str) -> dict[str, str]:
     """Run it; returns the state of each piece."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment["LAB_CLIENT_TIMEOUT"] = CLIENT_S
     argv = [str(LAB), "selftest", what, "--guest", "wine", "--clock", clock, "--out", str(out)]
     done = subprocess.run(argv, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=RUN_DEADLINE_S, check=False)
     said = done.stdout + done.stderr
