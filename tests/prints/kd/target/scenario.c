@@ -39,7 +39,8 @@ static void Tick(uint32_t polls)
 }
 
 /*
- * "line 00000000" and so on, one print each: count, length (of a line with its newline), cpus (that take turns).
+ * "line 00000000" and so on, one print each: count, length (of a line with its newline), cpus (that take turns), rest (status
+ * reads between two lines).
  * Where the host is absent, the next lines are not sent at all, as in a kernel: `drop` of them, then it is looked for; or
  * with wake=1 all of them, one a clock tick, until the host breaks in.
  */
@@ -49,6 +50,7 @@ static void Flood(void)
     uint32_t count = Option("count", 1000);
     uint32_t length = Option("length", 14);
     uint32_t cpus = Option("cpus", 1);
+    uint32_t rest = Option("rest", 0);
 
     for (uint32_t i = 0; i < count; i++) {
         uint32_t used = (uint32_t)Format(line, sizeof(line), "line %08u", i);
@@ -57,6 +59,9 @@ static void Flood(void)
         }
         line[used] = '\n';
         line[used + 1] = 0;
+        if (rest) {
+            Tick(rest);
+        }
         ServeBreakIn();
         if (!Print((uint16_t)(i % cpus), line)) {
             Report("gave-up line=%u", i);
