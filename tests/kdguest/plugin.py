@@ -1,6 +1,6 @@
 """A pytest plugin that replaces the lab's guests by simulated ones with a debugger port: ``-p tests.kdguest.plugin``.
 
-``KDGUEST_KIND`` chooses them: ``boots`` (the default) or ``forks``.
+``KDGUEST_KIND`` chooses them: ``boots`` (the default), ``forks`` of a model, or ``metal``: forks of the bare-metal target.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from lab.lease.protocol import GuestSource
 from tests.kdguest.forks import forked_source
 from tests.kdguest.guest import KdGuestSource
+from tests.kdguest.metal import metal_source
 
 FOLDER_VARIABLE = "KDGUEST_FOLDER"
 KIND_VARIABLE = "KDGUEST_KIND"
@@ -20,4 +21,9 @@ def pytest_lab_guest_source(config: object, lab_config: object) -> GuestSource:
     del config, lab_config
     folder = Path(os.environ[FOLDER_VARIABLE])
     booted = KdGuestSource(folder)
-    return forked_source(folder, booted.payload) if os.environ.get(KIND_VARIABLE) == "forks" else booted
+    match os.environ.get(KIND_VARIABLE, "boots"):
+        case "forks":
+            return forked_source(folder, booted.payload)
+        case "metal":
+            return metal_source(folder, folder / "image", booted.payload)
+    return booted

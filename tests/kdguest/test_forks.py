@@ -1,4 +1,4 @@
-"""Templates and forks of guests whose prints are packets of a debugger port, without QEMU. It is not Windows."""
+"""Templates and forks of guests whose prints are packets of a debugger port: of the model, and of the bare-metal target."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import pytest
 
 from lab.lease.image_source import ImageSource
 from lab.live.guest import LiveGuest
+from lab.live.print_wiring import open_prints
 from lab.prints.record import EventRecord, GapRecord, MarkRecord, PrintRecord
 from lab.report.model import RunReport
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks
-from tests.kdguest.forks import forked_source
+from tests.kdguest.forks import forked_source, restore
 from tests.kdguest.guest import KdGuestSource, KdMachine
+from tests.kdguest.metal import ENTRIES, metal_image
 from tests.kdguest.plugin import FOLDER_VARIABLE, KIND_VARIABLE
 from tests.kdguest.target import KernelStopped
-from tests.kdguest.transport import install
+from tests.kdguest.transport import KdTransport, install
 from tests.prints.kd.live import collector_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +39,8 @@ SCRIPT = "open h {link} access=r; " + "; ".join(f"read h {length}" for length in
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installed package with the model's transport."""
-    folder = install(tmp_path / "package")
+    """An installed package with the model's transport and the bare-metal guest kind."""
+    folder = install(tmp_path / "package", ENTRIES)
     monkeypatch.syspath_prepend(str(folder))
     return folder
 
@@ -98,6 +100,18 @@ def test_a_fork_with_its_driver_loaded_begins_with_the_load(model: ImageSource) 
     guest.close()
 
 
+def test_the_collector_is_connected_before_a_fork_runs(model: ImageSource, tmp_path: Path) -> None:
+    template = forks_of(model).template(PLAIN)
+    assert template is not None
+    machine = restore(template.snapshot(), template.folder, tmp_path / "fork", name="fork", waiting=None)
+    transport = KdTransport(lambda: machine.system)
+    prints = open_prints(model.manifest, machine, "utf-8", lambda: transport, resume=template.prints_state())
+    assert (machine.paused, machine.kernel.connected) == (True, True)
+    prints.start()
+    machine.kill()
+    prints.close()
+
+
 def test_a_spare_fork_goes_on_after_its_pause(model: ImageSource) -> None:
     fork(model, "one").close()
     forks_of(model).prepare("two", SYNC)
@@ -153,32 +167,28 @@ def test_a_killed_collector_is_a_gap_of_its_fork_and_the_next_fork_has_none(mode
     again.close()
 
 
-def in_forks(source: ImageSource) -> None:
-    """Many forks, two at a time."""
+@pytest.mark.e2e
+def test_no_print_of_fifty_forks_is_lost_or_doubled_two_at_a_time(model: ImageSource) -> None:
+    """tests/prints/kd/test_live_forks.py has the same for the bare-metal target."""
 
     def one(number: int) -> None:
-        guest = fork(source, f"fork{number}")
+        guest = fork(model, f"fork{number}")
         try:
             read_all(guest)
         finally:
             guest.close()
 
-    fork(source, "first").close()  # makes the templates
+    fork(model, "first").close()  # makes the templates
     with ThreadPoolExecutor(2) as two:
         for done in [two.submit(one, number) for number in range(FORKS)]:
             done.result()
 
 
-@pytest.mark.e2e
-def test_no_print_of_fifty_forks_of_the_model_is_lost_or_doubled_two_at_a_time(model: ImageSource) -> None:
-    in_forks(model)
-
-
-def run_forked(suite: str, tmp_path: Path, packages: Path, *arguments: str) -> RunReport:
+def run_forked(kind: str, suite: str, tmp_path: Path, packages: Path, *arguments: str) -> RunReport:
     """Run a suite in forks, by the default number of workers."""
     argv = [sys.executable, "-m", "pytest", str(ROOT / "suites" / suite), "-p", "tests.kdguest.plugin", "-n", "auto"]
     argv += ["-p", "no:cacheprovider", "--lab-out", str(tmp_path / "out"), *arguments]
-    environment = os.environ | {FOLDER_VARIABLE: str(tmp_path / "guest"), KIND_VARIABLE: "forks"}
+    environment = os.environ | {FOLDER_VARIABLE: str(tmp_path / "guest"), KIND_VARIABLE: kind}
     environment["PYTHONPATH"] = os.pathsep.join((str(packages), str(ROOT)))
     environment.pop("PYTEST_ADDOPTS", None)
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
@@ -198,4 +208,11 @@ def check(report: RunReport) -> None:
 @pytest.mark.e2e
 @pytest.mark.parametrize("suite", ["sync", "lifecycle"])
 def test_the_suites_run_unchanged_in_forks_of_the_model(suite: str, tmp_path: Path, packages: Path) -> None:
-    check(run_forked(suite, tmp_path, packages))
+    check(run_forked("forks", suite, tmp_path, packages))
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("suite", ["sync", "lifecycle"])
+def test_the_suites_run_unchanged_in_forks_of_the_bare_metal_target(suite: str, tmp_path: Path, packages: Path) -> None:
+    metal_image(tmp_path / "guest")
+    check(run_forked("metal", suite, tmp_path, packages))

@@ -11,6 +11,7 @@ from pathlib import Path
 from lab.errors import TransportError
 from lab.guest.protocol import CommandResult
 from lab.guest.transport_kind import GuestAccess
+from tests.kdguest.metal_kernel import SOCKET, MetalKernel
 from tests.kdguest.probe import Probe, async_reader, sync_reader
 from tests.kdguest.system import System
 from tests.kdguest.target import KernelStopped
@@ -102,19 +103,22 @@ class Models:
 MODELS = Models()
 
 
-def _unknown() -> System:
-    raise TransportError("there is no simulated guest in this folder")
-
-
 class ModelKind:
-    """The :class:`lab.guest.transport_kind.TransportKind` of guests without QEMU."""
+    """The :class:`lab.guest.transport_kind.TransportKind` of guests with the model's drivers, with a QEMU or without one."""
 
     title = "model"
     port = None
     files_by = NAME
 
     def connect(self, access: GuestAccess) -> KdTransport:
-        return KdTransport(lambda: MODELS.find(access.run_dir, _unknown))
+        def of_a_qemu() -> System:
+            try:
+                kernel = MetalKernel(access.run_dir / SOCKET)
+                return System(kernel, memory=kernel)
+            except OSError as error:
+                raise TransportError(f"the simulated guest of {access.run_dir} does not answer: {error}") from error
+
+        return KdTransport(lambda: MODELS.find(access.run_dir, of_a_qemu))
 
 
 KIND = ModelKind()

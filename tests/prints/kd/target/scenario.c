@@ -19,7 +19,7 @@ static void End(void)
     PowerOff();
 }
 
-static void ServeBreakIn(void)
+void ServeBreakIn(void)
 {
     if (link.broken_in) {
         link.broken_in = 0;
@@ -29,7 +29,7 @@ static void ServeBreakIn(void)
 }
 
 /* What a clock tick of a running kernel does for its debugger: take one byte, and see whether it is a break-in. */
-static void Tick(uint32_t polls)
+void Tick(uint32_t polls)
 {
     uint8_t byte;
     if (SerialGet(COM1, polls, &byte) && byte == 0x62) {
@@ -149,6 +149,8 @@ void Main(uint32_t magic, const uint32_t *information)
         Bugcheck();
     } else if (OptionIs("scenario", "idle")) {
         Idle();
+    } else if (OptionIs("scenario", "serve")) {
+        ServeModel();
     } else {
         Report("no such scenario");
     }
