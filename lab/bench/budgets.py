@@ -68,6 +68,15 @@ BUDGETS: tuple[Budget, ...] = (
         limit=0.5,
     ),
     Budget(
+        key="fork.kd",
+        what=f"{_FORK}, with a kernel debugger, against the same without",
+        goal="≤ 1.3 times the time (a bare-metal target)",
+        kind="ratio",
+        measure="kdfork",
+        series=("kdfork.waiting", "kdfork.none"),
+        limit=1.3,
+    ),
+    Budget(
         key="fork.memory",
         what="memory of one more fork of a 768 MB guest",
         goal="≤ 100 MB",

@@ -14,6 +14,8 @@ from tests.bench.fakes import series
 GOOD = {
     "boot.cold": series("boot.cold", 13.0, 14.0, 15.0),
     "boot.fork": series("boot.fork", *[0.25] * 20),
+    "kdfork.none": series("kdfork.none", 0.1),
+    "kdfork.waiting": series("kdfork.waiting", 0.125),
     "memory.more": series("memory.more", 60.0, unit="MiB"),
     "loop.before.changed": series("loop.before.changed", 30.0),
     "loop.before.again": series("loop.before.again", 7.0),

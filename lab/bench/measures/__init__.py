@@ -7,6 +7,7 @@ from lab.bench.measures.clock import ClockMeasure
 from lab.bench.measures.coverage import CoverageMeasure
 from lab.bench.measures.files import FilesMeasure
 from lab.bench.measures.kd import KdMeasure
+from lab.bench.measures.kdfork import KdForkMeasure
 from lab.bench.measures.loop import LoopMeasure
 from lab.bench.measures.memory import MemoryMeasure
 from lab.bench.measures.overhead import OverheadMeasure
@@ -26,6 +27,7 @@ def all_measures() -> tuple[Measure, ...]:
         PrintsMeasure(),
         OverheadMeasure(),
         BootMeasure(),
+        KdForkMeasure(),
         MemoryMeasure(),
         PeerMeasure(),
         LoopMeasure(),

@@ -1,7 +1,8 @@
-"""Builds the bare-metal target of the kernel-debugger protocol, and lists its commands."""
+"""Builds the bare-metal target of the kernel-debugger protocol: ``python -m tests.prints.kd.target.build FOLDER``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ _COMPILE = (
 )
 _LINK = ("-nostdlib", "-s", "-Wl,--image-base,0x100000", "-Wl,--no-insert-timestamp")
 #: boot.S comes first: its header has to be the first bytes of the flat file.
-_FILES = ("boot.S", "machine.c", "text.c", "link.c", "stop.c", "serve.c", "scenario.c")
+_FILES = ("boot.S", "machine.c", "text.c", "link.c", "stop.c", "scenario.c")
 
 
 def build_target(folder: Path) -> Path:
@@ -69,3 +70,7 @@ def build_multiboot(folder: Path, files: Sequence[Path], options: Sequence[str] 
     run([gcc, *_COMPILE, *_LINK, f"-Wl,--entry,{_ENTRY[arch]}", *options, "-o", linked, *files], _TIMEOUT_S)
     run([objcopy, "-O", "binary", linked, flat], _TIMEOUT_S)
     return flat
+
+
+if __name__ == "__main__":
+    build_target(Path(sys.argv[1]))
