@@ -1,7 +1,7 @@
 """Forks of the bare-metal target of the kernel debugger's tests, made as the lab makes forks: the guest alone is another one.
 
-The target (``tests/prints/kd/target``, scenario ``serve``) is a kernel that runs commands: a byte on COM2 is a command, and its
-answer is a line there. With a debugger, each command prints one line, and the kernel stands still until the collector has
+The target (``tests/prints/kd/target``, scenario ``commands``) is a kernel that runs commands: a byte on COM2 is a command, and
+its answer is a line there. With a debugger, each command prints one line, and the kernel stands still until the collector has
 acknowledged it. Without, the same program does the same, without the print.
 """
 
@@ -166,7 +166,7 @@ class TargetForks:
             accelerator=self._wish.accelerator,
             memory_mb=_MEMORY_MB,
             memory=ram.memory,
-            boot=KernelBoot(self._program, append=f"scenario=serve kd={int(manifest.prints.source == 'kd')}"),
+            boot=KernelBoot(self._program, append=f"scenario=commands kd={int(manifest.prints.source == 'kd')}"),
             serials=(print_ports(manifest).serials[0], SerialPort("socket")),
             paused=starts_paused(manifest),
             actions=Actions(reboot="shutdown"),

@@ -13,6 +13,7 @@ from lab.cli import resolved
 from lab.cli import templates as module
 from lab.cli.main import app
 from lab.errors import ConfigError, LabError, SnapshotFailed
+from lab.image.manifest import DebugBoot, ImageManifest, PrintPort
 from lab.live import resolve
 from lab.snapshot.fork_request import ForkFigures, ForkWish
 from lab.snapshot.store import TemplateStore
@@ -93,6 +94,29 @@ def test_guests_that_cannot_be_forked_are_reported_with_the_way_to_boot(
     assert isinstance(error, SnapshotFailed)
     assert "an image with no print channel cannot be forked yet" in error.message
     assert "`lab up --guest windows-11`" in error.hint
+
+
+@pytest.mark.parametrize(("debug", "source"), [("none", "relay"), ("kd", "kd")])
+def test_a_template_has_the_debugger_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, debug: str, source: str
+) -> None:
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path))
+    monkeypatch.setenv("LAB_DEBUG", debug)
+    monkeypatch.setattr(resolve, "probe_accelerators", lambda _cache: None)
+    monkeypatch.setattr(resolve, "choose_accelerator", lambda _wanted, _found: "tcg")
+    monkeypatch.setattr(resolved, "ensure_image", lambda _name, _progress: tmp_path)
+    entry = DebugBoot(prints=PrintPort(source="kd", serial=0, encoding="cp1252"))
+    booted = manifest(name="windows-11", prints={"source": "relay"}, debug=entry)
+    monkeypatch.setattr(resolve, "read_manifest", lambda _folder: booted)
+    asked: list[str] = []
+
+    def refuse(wanted: ImageManifest) -> bool:
+        asked.append(wanted.prints.source)
+        return False
+
+    monkeypatch.setattr(module, "can_resume", refuse)
+    assert isinstance(lab("snapshot", "--guest", "windows-11").exception, SnapshotFailed)
+    assert asked == [source]
 
 
 class FakeForks:

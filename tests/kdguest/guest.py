@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.errors import TransportError
-from lab.guest.protocol import CommandResult, Transport
+from lab.guest.protocol import Transport
 from lab.image.manifest import ImageManifest, MachineSpec, PrintPort, usual_offers
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
@@ -22,9 +20,9 @@ from lab.live.print_wiring import open_prints
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
 from lab.vm.spec import Clock
-from tests.kdguest.probe import Probe, async_reader, sync_reader
 from tests.kdguest.system import System
-from tests.kdguest.target import KernelStopped, KernelTarget
+from tests.kdguest.target import KernelTarget
+from tests.kdguest.transport import MODELS, KdTransport
 from tests.machines import MachineDouble, MonitorDouble
 
 _BOOT = ("\\SystemRoot\\system32\\ntoskrnl.exe", "\\SystemRoot\\system32\\hal.dll")
@@ -52,12 +50,15 @@ class KdMachine(MachineDouble):
 
     Args:
         folder: Its run folder.
+        saved: State of a snapshot, see :meth:`tests.kdguest.target.KernelTarget.save`; empty: it boots.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, saved: str = "") -> None:
         super().__init__(folder)
-        self.kernel = KernelTarget(folder / "serial0.sock")
-        self.system = System(self.kernel)
+        self.kernel = KernelTarget(folder / "serial0.sock", saved)
+        self.system = MODELS.find(folder, lambda: System(self.kernel, memory=self.kernel))
+        self.paused = True
+        self._booted = bool(saved)
         self.monitor = Monitor(self.kernel)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -68,8 +69,17 @@ class KdMachine(MachineDouble):
     def running(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def pause(self) -> None:
+        super().pause()
+        self.kernel.pause()
+
     def cont(self) -> None:
-        """The boot: a kernel that loads itself."""
+        """Let it run; at first it boots: a kernel that loads itself."""
+        super().cont()
+        self.kernel.cont()
+        if self._booted:
+            return
+        self._booted = True
         self.kernel.print(b"a print of the boot\n")
         for number, path in enumerate(_BOOT):
             self.kernel.load(path, 0xFFFFFFFF_80400000 + 0x200000 * number, 0x100000)
@@ -81,70 +91,11 @@ class KdMachine(MachineDouble):
     def kill(self) -> None:
         super().kill()
         self.kernel.close()
+        MODELS.forget(self.run_dir)
 
     def close(self) -> None:
         if self.alive:
             self.kill()
-
-
-@dataclass
-class KdTransport:
-    """Runs the model's programs."""
-
-    machine: KdMachine
-    name: str = "winrm"
-
-    def run(self, command: str | Sequence[str], *, timeout: float, stdin: bytes = b"", shell: bool = True) -> CommandResult:
-        words = command.split() if isinstance(command, str) else list(command)
-        try:
-            if not self.machine.alive or self.machine.kernel.stopped:
-                raise KernelStopped
-            code, out = self._run(words[0].rsplit("\\", 1)[-1], words[1:], stdin)
-        except KernelStopped:
-            raise TransportError("the simulated guest does not answer") from None
-        line = subprocess.list2cmdline(words)
-        return CommandResult(command=line, exit_code=code, stdout=out, stderr=b"", duration_s=0.001)
-
-    def _run(self, program: str, arguments: list[str], stdin: bytes) -> tuple[int, bytes]:
-        system = self.machine.system
-        match program:
-            case "sc.exe":
-                return self._sc(*arguments)
-            case "echo":
-                return 0, " ".join(arguments).encode() + b"\r\n"
-            case "labsay.exe":
-                system.kernel.print(" ".join(arguments).encode() + b"\n")
-                return 0, b""
-            case "drvprobe.exe":
-                return Probe(system).run(stdin.decode() if arguments == ["-"] else " ".join(arguments))
-            case "sync_reader.exe":
-                return 0, sync_reader(system)
-            case "async_reader.exe":
-                return 0, async_reader(system)
-        return 9009, b""
-
-    def _sc(self, verb: str, name: str, *more: str) -> tuple[int, bytes]:
-        system = self.machine.system
-        if verb == "create":
-            return system.create(name, more[more.index("binPath=") + 1]), b""
-        if verb == "start":
-            return system.start(name), b""
-        if verb == "stop":
-            return system.stop(name), b""
-        state = system.state(name)
-        if state is None:
-            return 1060, b""
-        text = f"SERVICE_NAME: {name}\n STATE : {system.state_number(name)} {state}\n WIN32_EXIT_CODE : 0 (0x0)"
-        return 0, text.encode()
-
-    def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
-        """Files are not needed: the programs are the model's."""
-
-    def get(self, source: str, target: Path, *, timeout: float = 300) -> None:
-        raise TransportError("the simulated guest gives no files")
-
-    def close(self) -> None:
-        """Nothing to do."""
 
 
 def manifest() -> ImageManifest:
@@ -215,7 +166,7 @@ class KdGuestSource:
         machine = KdMachine(run_dir)
 
         def open_transport(name: str) -> Transport:
-            return KdTransport(machine, name)
+            return KdTransport(lambda: machine.system, name)
 
         prints = open_prints(self.manifest, machine, "utf-8", lambda: open_transport("winrm"))
         prints.start()

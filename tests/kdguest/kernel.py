@@ -29,3 +29,13 @@ class Kernel(Protocol):
 
     def give_up(self) -> None:
         """Lose prints, as the transport of this kernel can."""
+
+
+class Memory(Protocol):
+    """The memory of a guest, which is part of its snapshots."""
+
+    def store(self, text: str) -> None:
+        """Keep a text."""
+
+    def fetch(self) -> str:
+        """The text of the last :meth:`store`; empty if there was none."""

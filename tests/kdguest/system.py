@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.kdguest.drivers import AsyncDriver, Driver, Irp, SyncDriver
-from tests.kdguest.kernel import Kernel
+from tests.kdguest.kernel import Kernel, Memory
 from tests.kdguest.target import KernelStopped
 
 FILE_NOT_FOUND = 2
@@ -55,15 +56,33 @@ class Handle:
 
 @dataclass(slots=True)
 class System:
-    """An operating system with a service manager, and nothing else."""
+    """An operating system with a service manager, and nothing else.
+
+    With a memory, its services are in the guest: a fork has them, and the drivers that were loaded are loaded there. They have
+    not done anything yet: a template's drivers were not used.
+    """
 
     kernel: Kernel
     services: dict[str, Service] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    memory: Memory | None = None
+
+    def __post_init__(self) -> None:
+        text = self.memory.fetch() if self.memory is not None else ""
+        for name, (path, base, loaded) in json.loads(text or "{}").items():
+            self.services[name] = service = Service(path, base)
+            if loaded:
+                service.driver = _MODELS[service.image](self.kernel)
+
+    def _save(self) -> None:
+        if self.memory is not None:
+            services = {name: (one.path, one.base, one.driver is not None) for name, one in self.services.items()}
+            self.memory.store(json.dumps(services))
 
     def create(self, name: str, path: str) -> int:
         with self.lock:
             self.services[name] = Service(path, 0xFFFFFFFF_F7A00000 + 0x10000 * len(self.services))
+            self._save()
         return 0
 
     def start(self, name: str) -> int:
@@ -75,6 +94,7 @@ class System:
                 return ALREADY_RUNNING
             self.kernel.load(rf"\??\{service.path}", service.base, 0x6000)
             service.driver = _MODELS[service.image](self.kernel)
+            self._save()
         return 0
 
     def stop(self, name: str) -> int:
@@ -143,4 +163,5 @@ class System:
             service.driver.unload()
             service.driver = None
             service.stopping = False
+            self._save()
             self.kernel.unload(rf"\??\{service.path}", service.base, 0x6000)

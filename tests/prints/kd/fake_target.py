@@ -59,11 +59,11 @@ class Target:
     """Counts packet ids as a kernel does: the first packet carries SYNC, then one bit toggles."""
 
     def __init__(self) -> None:
-        self._next = INITIAL_ID | SYNC
+        self.next = INITIAL_ID | SYNC
 
     def packet(self, kind: int, payload: bytes) -> bytes:
-        packet = data_packet(kind, self._next, payload)
-        self._next = (self._next & ~SYNC) ^ 1
+        packet = data_packet(kind, self.next, payload)
+        self.next = (self.next & ~SYNC) ^ 1
         return packet
 
     def print(self, text: bytes, cpu: int = 0) -> bytes:
@@ -79,4 +79,4 @@ class Target:
         return self.packet(FILE_IO, file_payload())
 
     def restart(self) -> None:
-        self._next = INITIAL_ID | SYNC
+        self.next = INITIAL_ID | SYNC

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from lab.prints.kd.process import RAW_FILE
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Actions, KernelBoot, SerialPort, VmSpec
 
@@ -108,6 +111,33 @@ def attached(target: Path, folder: Path, options: str, *arguments: str, reader: 
             client.wait()
             if client.stdout:
                 client.stdout.close()
+
+
+def users_of(folder: Path, name: str = "", *, owner: int | None = None) -> list[psutil.Process]:
+    """The processes that have a file of a folder open.
+
+    Args:
+        folder: The folder, with all below it.
+        name: The file's name; empty: any.
+        owner: Only children of this process and theirs; None: of the test's.
+    """
+    found = []
+    for child in psutil.Process(owner).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            files = [Path(file.path) for file in child.open_files()]
+            if any(file.is_relative_to(folder) and name in ("", file.name) for file in files):
+                found.append(child)
+    return found
+
+
+def collector_of(run_dir: Path, *, owner: int | None = None) -> psutil.Process:
+    """The process that serves the debugger port of a guest: the one that keeps its bytes."""
+    [one] = users_of(run_dir, RAW_FILE, owner=owner)
+    return one
+
+
+def gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def is_connected(machine: VirtualMachine) -> bool:

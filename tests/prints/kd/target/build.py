@@ -31,7 +31,7 @@ _COMPILE = (
 )
 _LINK = ("-nostdlib", "-s", "-Wl,--image-base,0x100000", "-Wl,--no-insert-timestamp")
 #: boot.S comes first: its header has to be the first bytes of the flat file.
-_FILES = ("boot.S", "machine.c", "text.c", "link.c", "stop.c", "scenario.c")
+_FILES = ("boot.S", "machine.c", "text.c", "link.c", "stop.c", "serve.c", "scenario.c")
 
 
 def build_target(folder: Path) -> Path:

@@ -19,7 +19,7 @@ static void End(void)
     PowerOff();
 }
 
-static void ServeBreakIn(void)
+void ServeBreakIn(void)
 {
     if (link.broken_in) {
         link.broken_in = 0;
@@ -29,7 +29,7 @@ static void ServeBreakIn(void)
 }
 
 /* What a clock tick of a running kernel does for its debugger: take one byte, and see whether it is a break-in. */
-static void Tick(uint32_t polls)
+void Tick(uint32_t polls)
 {
     uint8_t byte;
     if (SerialGet(COM1, polls, &byte) && byte == 0x62) {
@@ -39,7 +39,8 @@ static void Tick(uint32_t polls)
 }
 
 /*
- * "line 00000000" and so on, one print each: count, length (of a line with its newline), cpus (that take turns).
+ * "line 00000000" and so on, one print each: count, length (of a line with its newline), cpus (that take turns), rest (status
+ * reads between two lines).
  * Where the host is absent, the next lines are not sent at all, as in a kernel: `drop` of them, then it is looked for; or
  * with wake=1 all of them, one a clock tick, until the host breaks in.
  */
@@ -49,6 +50,7 @@ static void Flood(void)
     uint32_t count = Option("count", 1000);
     uint32_t length = Option("length", 14);
     uint32_t cpus = Option("cpus", 1);
+    uint32_t rest = Option("rest", 0);
 
     for (uint32_t i = 0; i < count; i++) {
         uint32_t used = (uint32_t)Format(line, sizeof(line), "line %08u", i);
@@ -57,6 +59,9 @@ static void Flood(void)
         }
         line[used] = '\n';
         line[used + 1] = 0;
+        if (rest) {
+            Tick(rest);
+        }
         ServeBreakIn();
         if (!Print((uint16_t)(i % cpus), line)) {
             Report("gave-up line=%u", i);
@@ -129,7 +134,7 @@ static void Idle(void)
  * A guest that runs commands: each byte on COM2 is one, and its answer is a line there. kd=1: a command prints one line, as a
  * program does that calls a driver; kd=0: this kernel has no debugger. Between two commands, no packet is on its way.
  */
-static void Serve(void)
+static void Commands(void)
 {
     char line[64];
     uint32_t debugged = Option("kd", 1);
@@ -170,7 +175,9 @@ void Main(uint32_t magic, const uint32_t *information)
     } else if (OptionIs("scenario", "idle")) {
         Idle();
     } else if (OptionIs("scenario", "serve")) {
-        Serve();
+        ServeModel();
+    } else if (OptionIs("scenario", "commands")) {
+        Commands();
     } else {
         Report("no such scenario");
     }

@@ -61,7 +61,12 @@ void CommandString(const char *name, const char *command);
 void Breakpoint(uint32_t address, uint32_t status, int for_ever); /* not passed until the host stepped over it */
 void Exception(uint32_t code, uint32_t address, int first_chance);
 
+/* serve.c */
+void ServeModel(void);
+
 /* scenario.c */
+void ServeBreakIn(void);
+void Tick(uint32_t polls);
 void Main(uint32_t magic, const uint32_t *information);
 
 /* what the compiler may call */
