@@ -48,7 +48,7 @@ class Bugcheck:
     @property
     def hint(self) -> str:
         """What the parameters mean; empty when unknown."""
-        return bugcheck_hint(self.code)
+        return bugcheck_hint(self.code, self.parameters)
 
     def __str__(self) -> str:
         values = ", ".join(f"0x{value:x}" for value in self.parameters)

@@ -5,6 +5,12 @@ The symbols are those of Microsoft's public bug check reference; the hints are o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from lab.crash.rules import rule_number, rule_words
+
+_PARAMETERS = 4
+
 _NAMES = {
     0x01: "APC_INDEX_MISMATCH",
     0x05: "INVALID_PROCESS_ATTACH_ATTEMPT",
@@ -98,6 +104,7 @@ _NAMES = {
     0x139: "KERNEL_SECURITY_CHECK_FAILURE",
     0x13A: "KERNEL_MODE_HEAP_CORRUPTION",
     0x161: "LIVE_SYSTEM_DUMP",
+    0x1F2: "KASAN_ILLEGAL_ACCESS",
     0x1000007E: "SYSTEM_THREAD_EXCEPTION_NOT_HANDLED_M",
     0x1000007F: "UNEXPECTED_KERNEL_MODE_TRAP_M",
     0x1000008E: "KERNEL_MODE_EXCEPTION_NOT_HANDLED_M",
@@ -140,6 +147,7 @@ _HINTS = {
     0xD5: f"a driver touched freed memory; {_BAD_ADDRESS}",
     0xD6: f"a driver touched memory past the end of a block; {_BAD_ADDRESS}",
     0xE2: "this crash was requested, by keyboard or debugger; the parameters mean nothing",
+    0xE6: "a driver used DMA wrongly; parameter 1 is the rule, and decides what the others mean",
     0xF7: "a buffer on the stack was overrun; parameter 1 is the cookie found on the stack, 2 the one expected",
     0xFC: "data was executed; parameter 1 is the address: look for a wrong function pointer",
     0x101: "a processor took no clock interrupts: it spins with interrupts off; parameter 3 is its control block (PRCB)",
@@ -147,6 +155,7 @@ _HINTS = {
     0x133: "too long at DISPATCH_LEVEL or above; parameter 1 = 0: one DPC, 2 its ticks, 3 the ticks allowed; = 1: in total",
     0x139: "a damaged structure; parameter 1 is the kind (2: stack overrun, 3: list entry), 2 the trap frame, 3 the exception",
     0x161: "no crash: the dump is of a running system",
+    0x1F2: "a driver built with KASAN touched memory that it must not; parameter 1 is the address, 3 the instruction",
 }
 #: Bits that a small dump adds to a code without a change of its meaning.
 _SMALL_DUMP = 0x10000000
@@ -197,6 +206,18 @@ def bugcheck_name(code: int) -> str:
     return _NAMES.get(code) or _NAMES.get(plain_code(code), "")
 
 
-def bugcheck_hint(code: int) -> str:
-    """One line on what the code means to the author of a driver; empty when there is none."""
-    return _HINTS.get(plain_code(code), "")
+def bugcheck_hint(code: int, parameters: Sequence[int] = ()) -> str:
+    """One line on what a bugcheck means to the author of a driver; empty when there is none.
+
+    Args:
+        code: The bugcheck.
+        parameters: All four: for a bugcheck that says by them which rule was broken, the line is about that rule.
+    """
+    words = rule_words(plain_code(code), parameters) if len(parameters) == _PARAMETERS else ""
+    return words or _HINTS.get(plain_code(code), "")
+
+
+def bugcheck_rule(code: int, parameters: Sequence[int]) -> str:
+    """``rule 0x62`` for a bugcheck that says by its parameters which rule was broken; empty for others."""
+    number = rule_number(plain_code(code), parameters) if len(parameters) == _PARAMETERS else None
+    return "" if number is None else f"rule 0x{number:x}"

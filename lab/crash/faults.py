@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from lab.crash.codes import bugcheck_hint, bugcheck_name, exception_hint, exception_name
+from lab.crash.codes import bugcheck_hint, bugcheck_name, bugcheck_rule, exception_hint, exception_name
 
 #: How many parameters a bugcheck has; a fault of the free guest has the faulting address alone.
 _PARAMETERS = 4
@@ -26,17 +26,19 @@ class FaultWords:
         is_bugcheck: It stopped the whole guest; otherwise the process that hosts the driver.
         name: The code's symbol; empty when unknown.
         hint: One line for the driver's author; empty when there is nothing to say.
+        rule: The rule that was broken, such as ``rule 0x62``, for a bugcheck whose parameters say it; else empty.
     """
 
     is_bugcheck: bool
     name: str
     hint: str
+    rule: str = ""
 
     @classmethod
     def of(cls, code: int, parameters: Sequence[int]) -> Self:
         """The words for a code and its parameters. Bugchecks and exceptions share numbers, so the parameters tell which."""
         if len(parameters) == _PARAMETERS:
-            return cls(True, bugcheck_name(code), bugcheck_hint(code))
+            return cls(True, bugcheck_name(code), bugcheck_hint(code, parameters), bugcheck_rule(code, parameters))
         return cls(False, exception_name(code), _NULL_CALL if (code, *parameters) == _CALLED_NULL else exception_hint(code))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
+from lab.crash.faults import FaultWords
 from lab.crash.signs import NO_CODE
 from lab.gate.blame import blame
 from lab.gate.signature import fault_signature, text_signature
@@ -130,7 +131,8 @@ def _decided(verdict: Literal["test", "infra"], reason: str) -> Decision:
 
 
 def _crash(reason: str, fault: ReportedFault) -> Decision:
-    signature = fault_signature(fault.code, name=fault.name, text=fault.text, place=fault.where, driver=fault.driver)
+    rule = FaultWords.of(int(fault.code, 16), [int(value, 16) for value in fault.parameters]).rule
+    signature = fault_signature(fault.code, name=fault.name, rule=rule, text=fault.text, place=fault.where, driver=fault.driver)
     return Decision(verdict="crash", reason=reason, signature=signature)
 
 

@@ -3,7 +3,8 @@
 Two red results of a test are the same failure if their signatures are equal. A signature has
 
 - the verdict,
-- for a fault or a bugcheck: its code, and the function of the driver if symbols name it, else the driver;
+- for a fault or a bugcheck: its code, the rule that Driver Verifier says was broken, and the function of the driver if symbols
+  name it, else the driver;
 - for an exception: its class and the statement of the suite that it came out of, as it is written there and without its line
   number; a code that the exception or the asserted expression names;
 - otherwise, the reason as :func:`stable` leaves it.
@@ -82,17 +83,20 @@ def _status(word: str, kind: str) -> str:
     return f"0x{value:08X}" if value >> 16 in (0x8000, 0xC000) and value & 0xFFFF else ""
 
 
-def fault_signature(code: str, *, name: str = "", text: str = "", place: str = "", driver: str | None = None) -> str:
+def fault_signature(
+    code: str, *, name: str = "", rule: str = "", text: str = "", place: str = "", driver: str | None = None
+) -> str:
     """The signature of a crash.
 
     Args:
         code: Of the fault or bugcheck, ``0x%08X``; that of :data:`lab.crash.signs.NO_CODE` counts as none.
         name: The code's symbol.
+        rule: For a bugcheck of Driver Verifier and its like: the broken rule, such as ``rule 0x62``.
         text: What was reported; it counts where there is no code.
         place: Where the address lies, as :func:`lab.toolchain.address.locate` says it.
         driver: The driver that is accused.
     """
-    what = stable(text) if code == NO_CODE else f"{code} {name}".rstrip()
+    what = stable(text) if code == NO_CODE else " ".join(filter(None, (code, name, rule)))
     where = function_of(place) or place.partition("+")[0] or driver or ""
     return _cut(f"crash {what}" + (f" in {where}" if where else ""))
 

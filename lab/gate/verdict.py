@@ -124,8 +124,15 @@ def _signature(decision: Decision, facts: Facts) -> str:
         fault = next((fault for fault in facts.faults if not _is_expected(fault.code, facts)), None)
         if fault is None:
             return text_signature("crash", facts.crash_sign or decision.reason)
-        name = FaultWords.of(fault.code, fault.parameters).name
-        return fault_signature(f"0x{fault.code:08X}", name=name, text=fault.text, place=facts.fault_place, driver=facts.accused)
+        words = FaultWords.of(fault.code, fault.parameters)
+        return fault_signature(
+            f"0x{fault.code:08X}",
+            name=words.name,
+            rule=words.rule,
+            text=fault.text,
+            place=facts.fault_place,
+            driver=facts.accused,
+        )
     for phase in facts.phases:
         for error in leaves(phase.error) if _failed(phase, facts) else ():
             if _class_verdict(cause_of(error), phase, facts) == decision.verdict:

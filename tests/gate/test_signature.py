@@ -107,6 +107,27 @@ def test_a_fault_has_its_function_else_its_driver_and_never_an_address() -> None
     assert fault_signature("0x00000000", text="the guest reset itself") == "crash the guest reset itself"
 
 
+def test_two_rules_of_driver_verifier_are_two_failures() -> None:
+    def signature(rule: int) -> str:
+        fault = FaultRecord(
+            sequence=1, host_time=1.0, guest_time=None, code=0xC4, parameters=(rule, 0xFFFFD000, 0, 3), text="*** Fatal"
+        )
+        return decide(Facts(phases=[], faults=[fault], accused="sync.sys")).signature
+
+    leak = signature(0x62)
+    assert leak == "crash 0x000000C4 DRIVER_VERIFIER_DETECTED_VIOLATION rule 0x62 in sync.sys"
+    assert signature(0x13) != leak
+    outside = Fault(
+        code="0x000000C4",
+        parameters=["0x62", "0x1", "0x0", "0x9"],
+        driver="sync.sys",
+        name="DRIVER_VERIFIER_DETECTED_VIOLATION",
+    )
+    found = fault_before_tests("gw0-1", [outside])
+    assert found is not None
+    assert found.decision.signature == leak
+
+
 @dataclass(frozen=True)
 class Read:
     error: int
