@@ -15,6 +15,7 @@ Meaning decides the class, not the layer that noticed it, and the class decides 
         GuestExited       the virtual machine ended while it was needed
         TransportError    the guest did not answer, or answered nonsense
           WrongBinary     a file in the guest is not the one that the run names
+        VerifierNotInForce  Driver Verifier does not check what the run asks for
         CommandFailed     a command ran in the guest and ended with an error  -> the caller decides
         ServiceError      sc.exe refused, with the Windows error code         -> product
         GuestCrashed      the driver took the guest (or its host process) down -> crash
@@ -155,6 +156,10 @@ class TransportError(GuestError):
 
 class WrongBinary(TransportError):
     """A file in the guest is not the one of the run, so that its behaviour proves nothing about the driver."""
+
+
+class VerifierNotInForce(GuestError):
+    """Driver Verifier does not check what the run asks for, so that a pass would prove less than the report says."""
 
 
 class CommandFailed(GuestError):

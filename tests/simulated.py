@@ -214,6 +214,7 @@ class SimulatedSource:
             boot_s=0.25,
             template=template.key if template else "",
             loaded=frozenset(template.drivers) if template else frozenset(),
+            verifier=template.verifier if template else None,
             open_transport=open_transport,
             on_close=on_close,
         )

@@ -23,6 +23,7 @@ from lab.errors import ConfigError, SnapshotFailed
 from lab.host.accel import QEMU
 from lab.host.paths import cache_dir, runs_dir, templates_dir
 from lab.host.qemu import qemu_version
+from lab.image.manifest import ImageManifest
 from lab.image.progress import Progress, open_progress
 from lab.image.store import list_images
 from lab.lease.detached import describe
@@ -32,6 +33,7 @@ from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.live.payload import Payload
 from lab.live.print_wiring import can_resume, why_not_forked
+from lab.live.verifier import VerifierWish, verifier_wish, wanted_profile
 from lab.report.outdir import COPIES
 from lab.snapshot.fork_request import ForkWish
 from lab.snapshot.forks import Forks
@@ -191,6 +193,7 @@ def _forks(
         hardware=hardware,
         disk_sums=disk_sums(hardware, cache_dir()),
         file_sums=file_sums(hardware, cache_dir()),
+        verifier=_verifier(settings, manifest, payload),
     )
 
     def close(folder: RunFolder, kept: bool) -> None:
@@ -210,6 +213,15 @@ def _forks(
     )
     cpus = smp or manifest.machine.smp
     return forks, ForkWish(cpus, names, clock_with(guest.clock, cpus))
+
+
+def _verifier(settings: Settings, manifest: ImageManifest, payload: Payload) -> VerifierWish | None:
+    """What Driver Verifier checks in the forks: that of the lab file, if they get drivers."""
+    values = settings.values
+    if not payload.drivers:
+        return None
+    profile = wanted_profile(values.verifier, values.verifier_profiles, manifest, file=settings.file)
+    return verifier_wish(values.verifier, profile, payload.image_names)
 
 
 def _template(forks: Forks, wish: ForkWish) -> Template:

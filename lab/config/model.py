@@ -23,6 +23,7 @@ from lab.config.setting_table import (
     paths_below,
     seconds,
 )
+from lab.config.verifier import OFF, VerifierProfile
 
 Keep = Literal["never", "failed", "always"]
 Boot = Literal["fork", "cold"]
@@ -230,6 +231,23 @@ class SessionSettings(_Model):
         default="none",
         description="lines: drivers that are built from sources count how often each of their lines runs (docs/coverage.md)",
     )
+    verifier: Annotated[
+        str,
+        Setting(
+            pytest=PytestOption("Profile of Driver Verifier for the drivers, or off"),
+            command=CommandOption(
+                ("run", "bisect"), "Profile of Driver Verifier for the drivers under test, or off", metavar="PROFILE"
+            ),
+        ),
+    ] = Field(
+        default=OFF,
+        min_length=1,
+        description="profile of Driver Verifier for the drivers under test: off, standard, special-pool, lowres, systematic, or"
+        " one of verifier_profiles (docs/verifier.md); needs a Windows guest",
+    )
+    verifier_profiles: dict[str, VerifierProfile] = Field(
+        default_factory=dict, description="more profiles of Driver Verifier, by name (docs/verifier.md)"
+    )
     kernel_prints: tuple[RegularExpression, ...] = Field(
         default=(),
         description="prints of the guest's kernel itself, such as those of a debug kernel: regular expressions that match the"
@@ -240,6 +258,12 @@ class SessionSettings(_Model):
         default_factory=Machine,
         description="memory, processors, devices and disks of the guest's virtual machine: docs/vm.md",
     )
+
+    @field_validator("verifier", mode="before")
+    @classmethod
+    def _off_is_no_boolean(cls, value: object) -> object:
+        """YAML reads ``off`` without quotes as a boolean."""
+        return OFF if value is False else value
 
 
 class LabFile(SessionSettings):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-#: Driver Verifier's rules (0xC4) of a driver that unloads and leaves something behind: they are found long after the cause.
+#: Driver Verifier's rules (0xC4) of a driver that unloads with something left: they are found long after the cause.
 LEFT_AT_UNLOAD = frozenset({0x60, 0x62, 0xDA, 0xDD})
 
 _OVERRUN = "memory was freed that had been written past its end"
@@ -328,7 +328,7 @@ def rule_words(code: int, parameters: Sequence[int]) -> str:
 
 
 def is_left_at_unload(code: int, parameters: Sequence[int]) -> bool:
-    """Whether a bugcheck reports what a driver has left behind at its unload, such as pool that it did not free."""
+    """Whether a bugcheck reports what a driver has left at its unload, such as pool that it did not free."""
     return code == 0xC4 and len(parameters) == 4 and parameters[0] in LEFT_AT_UNLOAD
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from lab.config import KnownIssue
 from lab.crash.bugcheck import find_bugcheck
+from lab.crash.codes import plain_code
 from lab.crash.faults import FaultWords, title
+from lab.crash.rules import is_left_at_unload
 from lab.crash.signs import CrashSign
 from lab.errors import EvidenceLost, GuestCrashed, GuestExited, GuestHung, LabError, ServiceError, TransportError
 from lab.gate.facts import Facts, PhaseFact
@@ -64,6 +66,7 @@ class Findings:
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         fault_place: Where in its driver the first fault was, as far as that is known.
+        loaded_in: The test in which the driver was loaded whose unload came last; empty if there was none.
     """
 
     nodeid: str
@@ -92,10 +95,32 @@ class Findings:
     can_repeat: bool = False
     repeated: bool = False
     fault_place: str = ""
+    loaded_in: str = ""
+
+    @property
+    def left_by(self) -> str:
+        """The test that loaded a driver which has left something, as its unload in this test's window showed.
+
+        Driver Verifier finds a leak at the unload, and any test that used the driver may have caused it: it is held against the
+        test that loaded the driver. Empty if that is this test, or nothing was left.
+        """
+        if self.loaded_in in ("", self.nodeid):
+            return ""
+        return self.loaded_in if any(map(_is_left, self._faults_here)) else ""
 
     @property
     def all_faults(self) -> list[FaultRecord]:
-        """The driver faults of the window, expected ones included; a bugcheck that only QEMU reported is one, too."""
+        """The driver faults of the window that are this test's, expected ones included."""
+        return [fault for fault in self._faults_here if not (self.left_by and _is_left(fault))]
+
+    @property
+    def anothers_fault(self) -> FaultRecord | None:
+        """The fault in the window that is held against another test, see :attr:`left_by`."""
+        return next(filter(_is_left, self._faults_here), None) if self.left_by else None
+
+    @property
+    def _faults_here(self) -> list[FaultRecord]:
+        """The driver faults of the window; a bugcheck that only QEMU reported is one, too."""
         faults = [
             dataclasses.replace(record, lacks="") if self._is_the_drivers(record) else record
             for record in self.records
@@ -137,6 +162,8 @@ class Findings:
     @property
     def provoked_the_end(self) -> bool:
         """Whether the test provokes a fault that stops the whole guest, and it occurred: the guest's end is expected then."""
+        if self.left_by:
+            return True
         return self.behind is None and any(
             fault.code == self.expected_fault and FaultWords.of(fault.code, fault.parameters).is_bugcheck
             for fault in self.all_faults
@@ -228,7 +255,12 @@ def judge(findings: Findings, known: Sequence[KnownIssue], *, today: datetime.da
 
 def may_be_the_provoked_end(findings: Findings, error: BaseException) -> bool:
     """Whether a phase failed only by errors that the end of the guest causes, in a test that provokes that end."""
-    return findings.expected_fault is not None and all(isinstance(leaf, _CONSEQUENCES) for leaf in leaves(error))
+    provokes = findings.expected_fault is not None or bool(findings.left_by)
+    return provokes and all(isinstance(leaf, _CONSEQUENCES) for leaf in leaves(error))
+
+
+def _is_left(fault: FaultRecord) -> bool:
+    return is_left_at_unload(plain_code(fault.code), fault.parameters)
 
 
 def is_refused_load(error: BaseException) -> bool:

@@ -77,6 +77,21 @@ def fault_after_test(
     return FaultVerdict(_crash(f"after the test, on its guest: {_say(new[0])}{was}", new[0]), new[0])
 
 
+def left_at_unload(fault: _Fault, *, found_in: str, verdict: Verdict, reason: str) -> FaultVerdict[_Fault] | None:
+    """Judge what a test's driver had left, as its unload in a later test showed; None if the test is a crash already.
+
+    Args:
+        fault: The fault.
+        found_in: The later test.
+        verdict: That of the test that loaded the driver so far.
+        reason: Why it has that verdict.
+    """
+    if verdict == "crash":
+        return None
+    was = f" (it was {verdict}{': ' if reason else ''}{reason})"
+    return FaultVerdict(_crash(f"its driver was unloaded in {found_in}: {_say(fault)}{was}", fault), fault)
+
+
 def never_started(ended: str) -> Decision:
     """Judge a collected test that never ran and was not left out on purpose.
 

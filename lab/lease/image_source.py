@@ -25,6 +25,7 @@ from lab.live.named_files import file_sums
 from lab.live.payload import Payload
 from lab.live.print_wiring import Debug, can_resume, why_not_forked
 from lab.live.try_hardware import try_hardware
+from lab.live.verifier import VerifierWish
 from lab.snapshot.fork_maker import FORK_STEPS, ForkSteps
 from lab.snapshot.forks import Forks
 from lab.snapshot.maker import TemplateMaker
@@ -55,6 +56,7 @@ class ImageSource:
         debug: Whether guests are booted with their kernel debugger.
         clock: The clock of guests of one virtual CPU; the others have a real one.
         hardware: What a lab file adds to the guests' VM.
+        verifier: What Driver Verifier is to check in the guests; None: it stays off.
         detached: Guests survive the end of this process, unless they are ended.
         progress: Called with what a boot waits for.
         forks: Makes this process's forks; see :func:`with_forks`.
@@ -75,6 +77,7 @@ class ImageSource:
     debug: Debug = "none"
     clock: Clock = "real"
     hardware: Machine = field(default_factory=Machine)
+    verifier: VerifierWish | None = None
     detached: bool = False
     progress: Callable[[str], None] = lambda _text: None
     forks: Forks | None = None
@@ -103,6 +106,7 @@ class ImageSource:
                 medium={file.name: file for file in self.payload.files()},
                 detached=self.detached,
                 hardware=self.hardware,
+                verifier=self.verifier,
                 progress=self.progress,
                 on_close=clean,
             )
@@ -195,6 +199,7 @@ def with_forks(source: ImageSource, store: TemplateStore, *, lab_file: Path | No
         hardware=source.hardware,
         disk_sums=disk_sums(source.hardware, cache_dir()),
         file_sums=file_sums(source.hardware, cache_dir()),
+        verifier=source.verifier,
     )
     try:
         forks = make_forks(

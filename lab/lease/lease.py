@@ -50,6 +50,9 @@ class Lease:
         self._rank: Rank | None = None
         self._failures = 0
         self._last_test = ""
+        self._first_test = ""
+        self._loaded_in: dict[str, str] = {}
+        self._last_unload = ""
 
     @property
     def loaded(self) -> frozenset[str]:
@@ -90,6 +93,7 @@ class Lease:
     def serve(self, nodeid: str) -> str:
         """A test begins on the guest; returns the id of the test before it, empty for the first."""
         before, self._last_test = self._last_test, nodeid
+        self._first_test = self._first_test or nodeid
         return before
 
     def note_failure(self) -> None:
@@ -99,7 +103,20 @@ class Lease:
     def note_loaded(self, driver: str, *, seconds: float) -> None:
         """The lab has loaded a driver, which took so many seconds."""
         self._loaded.add(driver)
+        self._loaded_in[driver] = self._last_test
         self.life.note_load(seconds)
+
+    def note_unloading(self, driver: str) -> None:
+        """The lab is about to unload a driver: what it has left is found now."""
+        self._last_unload = driver
+
+    @property
+    def unloaded_from(self) -> str:
+        """The test in which the driver was loaded whose unload came last; empty before the first unload.
+
+        A driver of a fork's template counts as loaded by the first test of the fork.
+        """
+        return self._loaded_in.get(self._last_unload, self._first_test) if self._last_unload else ""
 
     def note_unloaded(self, driver: str) -> None:
         """The lab has unloaded a driver, or found it unloaded."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lab.live.deployment import Deployed
+from lab.live.verifier import InForce
 from lab.prints.live import PrintFile
 from lab.prints.window import Attribution
 from lab.vm.spec import Clock
@@ -36,6 +37,7 @@ class GuestLife:
     clock: Clock = "real"
     kept_as: str = ""
     prints_in: PrintFile | None = None
+    verifier: InForce | None = None
     attribution: Attribution = field(default_factory=Attribution)
 
     def note_copy(self, deployed: Deployed) -> None:

@@ -158,6 +158,7 @@ class GuestStarter:
         try:
             guest = start(life.guest_id)
             life.wait_s, life.clock = self._clock() - begin, guest.clock
+            life.verifier = guest.verifier
             ledger = PrintLedger(
                 guest.prints,
                 life.guest_id,

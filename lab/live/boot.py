@@ -27,6 +27,8 @@ from lab.live.guest import LiveGuest
 from lab.live.hardware import fit
 from lab.live.machine_spec import AS_IT_IS, machine_spec
 from lab.live.print_wiring import Debug, booted_as, has_guest_time, open_prints, start_helper
+from lab.live.restart import restart_guest
+from lab.live.verifier import InForce, VerifierWish, bring_into_force
 from lab.vm import protocol
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import Clock, MemoryFile
@@ -51,6 +53,7 @@ def boot_guest(
     detached: bool = False,
     memory: MemoryFile | None = None,
     hardware: Machine = AS_IT_IS,
+    verifier: VerifierWish | None = None,
     progress: Callable[[str], None] = lambda _text: None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
@@ -73,6 +76,7 @@ def boot_guest(
             registered: until then the VM ends with this process, so that no unregistered VM is left.
         memory: Its RAM, for a guest whose snapshot will be taken.
         hardware: What its VM has in addition to that of the image.
+        verifier: What Driver Verifier is to check; None: it stays off.
         progress: Gets a line for each step.
         on_close: Called when the guest is closed, with whether it was kept.
 
@@ -82,6 +86,7 @@ def boot_guest(
         GuestExited: QEMU ended during the boot.
         BootTimeout: No answer in time.
         GuestClockWrong: Its clock runs at a wrong rate.
+        VerifierNotInForce: Driver Verifier does not check what is asked for.
     """
     begin = time.monotonic()
     manifest = fit(booted_as(read_manifest(image_dir), debug), hardware)
@@ -133,6 +138,17 @@ def boot_guest(
         if clock == "real" and ("guest_timestamps" in manifest.capabilities or has_guest_time(manifest)):
             undo.callback(ready.close)
             require_sound_clock(prints, lambda: time.monotonic() - begin)
+        in_force: InForce | None = None
+        if verifier is not None:
+            ready, in_force = _verify(
+                verifier,
+                ready,
+                machine,
+                lambda: open_transport(transport),
+                begin=begin,
+                timeout=timeout or manifest.boot_timeout_s,
+                progress=progress,
+            )
         undo.pop_all()
         boots.close()
     return LiveGuest(
@@ -146,7 +162,35 @@ def boot_guest(
         run_dir=machine.run_dir,
         open_transport=open_transport,
         delivery=Delivery(files_by, ready, open_transport, media=drive, tools_dir=manifest.tools_dir),
+        verifier=in_force,
         on_close=on_close,
+    )
+
+
+def _verify(
+    wish: VerifierWish,
+    transport: Transport,
+    machine: VirtualMachine,
+    open_transport: Callable[[], Transport],
+    *,
+    begin: float,
+    timeout: float,
+    progress: Callable[[str], None],
+) -> tuple[Transport, InForce]:
+    """Bring Driver Verifier into force in a guest that has answered; its connection may be another one afterwards."""
+    started = [begin]
+
+    def restart(old: Transport) -> Transport:
+        started[0] = time.monotonic()
+        return restart_guest(machine, old, open_transport, timeout=timeout, progress=progress)
+
+    return bring_into_force(
+        wish,
+        transport,
+        restart=restart,
+        uptime=lambda: time.monotonic() - started[0],
+        alive=lambda: machine.alive,
+        progress=progress,
     )
 
 

@@ -17,6 +17,7 @@ from lab.host.passed import passed_over, said
 from lab.image.manifest import ImageManifest
 from lab.live.delivery import Delivery
 from lab.live.deployment import Deployed
+from lab.live.verifier import InForce
 from lab.prints.record import PrintSource
 from lab.prints.uptime import ask_uptime
 from lab.vm.processor_time import ProcessorReading, read_processor
@@ -58,6 +59,7 @@ class LiveGuest:
         unread: File name → SHA-256 of what was compared when it was copied in, and not read again since: to be done before a
             driver is loaded.
         read_processor: Reads how long its VM has waited for a processor; None: from the threads of ``machine``.
+        verifier: What Driver Verifier checks in it; None: it is off.
         on_close: Called once at the end, after everything else is closed, with whether the VM keeps running.
     """
 
@@ -79,6 +81,7 @@ class LiveGuest:
     deployed: Deployed | None = None
     unread: Mapping[str, str] = field(default_factory=dict)
     read_processor: Callable[[], ProcessorReading | None] | None = None
+    verifier: InForce | None = None
     on_close: Callable[[bool], None] = lambda _kept: None
     _closed: bool = field(default=False, init=False)
 

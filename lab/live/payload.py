@@ -103,6 +103,11 @@ class Payload:
         return load_order(tuple(names), {name: driver.needs for name, driver in self.drivers.items()})
 
     @property
+    def image_names(self) -> tuple[str, ...]:
+        """File names of the drivers under test, with those that they need."""
+        return tuple(driver.image.name for driver in self.drivers.values())
+
+    @property
     def placed(self) -> list[PlacedFile]:
         """Files that are copied from the folder of the run to a path of their own, each path once."""
         placed = [file for driver in self.drivers.values() for file in driver.files if file.to]

@@ -72,6 +72,7 @@ class LoadedDriver:
         Raises:
             ServiceError: The guest refused; 1062 when it was not running.
         """
+        self._lease.note_unloading(self.name)
         self._lease.guest.services.stop(self.service)
         self._lease.note_unloaded(self.name)
 
@@ -79,6 +80,7 @@ class LoadedDriver:
         """Unload and load it again; the file is compared as in :meth:`start`."""
         self._verify()
         begin = self._clock()
+        self._lease.note_unloading(self.name)
         self._lease.note_unloaded(self.name)
         self._lease.guest.services.restart(self.service)
         self._loaded(begin)
@@ -168,6 +170,7 @@ class LoadedDriver:
 
     def _uninstall(self) -> None:
         """Stop it, if it can be stopped, and remove its package from the guest."""
+        self._lease.note_unloading(self.name)
         self._lease.note_unloaded(self.name)
         published, self._published = self._published, ""
         try:

@@ -18,6 +18,7 @@ from lab.lease.protocol import GuestSource
 from lab.live.hardware import disk_sums
 from lab.live.named_files import file_sums
 from lab.report.elsewhere import find
+from lab.report.entries import wanted_verifier
 from lab.report.model import DiskEntry, DriverEntry, ImageEntry, MachineEntry, NamedFileEntry, kind_entry
 from lab.report.runfiles import META_FILE, RunMeta, write_meta
 from lab.toolchain.trust import driver_note
@@ -86,6 +87,7 @@ def describe_run(
             clock=source.clock,
             qemu=source.qemu,
             machine=machine_entry(manifest, source.accelerator, hardware) if hardware is not None else None,
+            verifier=wanted_verifier(getattr(source, "verifier", None)),  # a source of a hook may have none
             workers=workers,
             repeat=repeat,
             project=str(project or ""),

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from lab.config.verifier import OFF
 from lab.errors import ConfigError, LabError
 from lab.host.accel import QEMU
 from lab.host.paths import runs_dir, state_dir, templates_dir
@@ -25,6 +26,7 @@ from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.live.print_wiring import found_booted
 from lab.live.resolve import resolve_guest
+from lab.live.verifier import verifier_wish, wanted_profile
 from lab.plugin.options import ON_FLAG, LabConfig
 from lab.plugin.xdist_hooks import worker_count
 from lab.report.outdir import COPIES
@@ -56,10 +58,12 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         return _borrowed(config, options, out, marked)
     guest = resolve_guest(options, existing_image, file=options.file)
     sweep(runs_dir())
+    profile = wanted_profile(options.verifier, options.verifier_profiles, guest.manifest, file=options.file)
+    payload = Payload.of(_drivers(options, out, guest.manifest.arch, marked))
     source = ImageSource(
         image_dir=guest.image_dir,
         manifest=guest.manifest,
-        payload=Payload.of(_drivers(options, out, guest.manifest.arch, marked)),
+        payload=payload,
         accelerator=guest.accelerator,
         qemu=qemu_version(QEMU),
         transport=options.transport,
@@ -71,6 +75,7 @@ def make_source(config: pytest.Config, options: LabConfig, out: Path, *, marked:
         debug=options.debug,
         clock=guest.clock,
         hardware=guest.hardware,
+        verifier=verifier_wish(options.verifier, profile, payload.image_names),
         detached=options.keep != "never",
         progress=make_progress(config),
     )
@@ -84,6 +89,11 @@ def _borrowed(config: pytest.Config, options: LabConfig, out: Path, marked: Coll
     Raises:
         LabError: It has ended, or is of another image; or a driver cannot be built.
     """
+    if options.verifier != OFF:
+        raise ConfigError(
+            f"{ON_FLAG} {options.on}: `verifier: {options.verifier}` cannot be switched on in a guest that is up",
+            hint="--verifier off; or run without --on",
+        )
     if worker_count(config) > 1:
         raise ConfigError(f"{ON_FLAG} {options.on}: there is one guest, but several workers", hint="use -n 1, or no -n")
     guest = DetachedGuests(state_dir() / "guests").find(options.on)

@@ -252,11 +252,11 @@ class LabSession:
         """Unload a driver after a test, unless the next test needs it as it is or the guest is unfit anyway.
 
         A test that does not need a fresh load needs no unload either, if its fork ends with it; unless the lines of the unload
-        are counted.
+        are counted, or Driver Verifier looks for what is left at the unload.
         """
         run = self.running()
         lease = run.lease
-        if run.last_here and not run.wishes.reload and self._coverage is None:
+        if run.last_here and not run.wishes.reload and self._coverage is None and not self._verified(run):
             return
         if lease is None or lease.condemned or not lease.guest.alive or driver.name in run.keep_loaded:
             return
@@ -269,6 +269,11 @@ class LabSession:
             # A guest that has just crashed does not answer; its report of the crash may come a moment later.
             if lease.ledger.fault(timeout=_CRASH_REPORT_S) is None:
                 raise
+
+    @staticmethod
+    def _verified(run: TestRun) -> bool:
+        """Whether Driver Verifier is on in the test's guest."""
+        return run.lease is not None and run.lease.guest.verifier is not None
 
     def close_window(self) -> None:
         """A test's fixtures are gone: collect its last prints and judge its guest. Never raises."""

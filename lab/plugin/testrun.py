@@ -214,6 +214,7 @@ class TestRun:
             can_repeat=self.plan.can_repeat,
             repeated=self.plan.first_run is not None,
             fault_place=self._gathered.where,
+            loaded_in=origin(self.lease.unloaded_from) if self.lease else "",
         )
 
     def entry(self, decision: Decision, worker: str, files: Sequence[EvidenceFile] = ()) -> TestEntry:
@@ -227,6 +228,8 @@ class TestRun:
         findings = self.findings
         faults = findings.all_faults
         fault = fault_entry(faults[0], driver=findings.accused, where=self._gathered.where) if faults else None
+        if (anothers := findings.anothers_fault) is not None and fault is None:
+            fault = fault_entry(anothers, driver=findings.accused, where=self._gathered.where)
         if findings.lacks:
             fault = None  # a missing function of the stand-in does not count against a driver
         elif fault is None and self._sign is not None:
@@ -247,6 +250,7 @@ class TestRun:
             missing_capability=findings.capability,
             drivers=list(self._drivers or self.wishes.drivers),
             fault=fault,
+            left_by=findings.left_by,
             details="\n\n".join(phase.detail for phase in self._phases if phase.detail is not None),
             prints=[print_entry(record) for record in window.prints] if window else [],
             events=[event_entry(record) for record in events],

@@ -42,13 +42,20 @@ class Triage:
 
     def excuse(self, run: TestRun, lease: Lease, report: pytest.TestReport, error: BaseException) -> None:
         """Let a phase pass that failed only because the guest ended, in a test that provokes this end."""
-        if report.outcome != "failed" or not may_be_the_provoked_end(run.findings, error):
+        if report.outcome != "failed":
+            return
+        if run.findings.loaded_in and report.when == "teardown":
+            self._evidence.crashed(run, lease)  # its report may not have been read yet
+        if not may_be_the_provoked_end(run.findings, error):
             return
         self._evidence.crashed(run, lease)
         findings = run.findings
+        if findings.left_by and report.when != "teardown":
+            return  # the test itself could not run
         if findings.provoked_the_end and not findings.faults:
             report.outcome = "passed"
-            report.sections.append(("guest", f"it ended by the fault that this test provokes: {error}"))
+            whose = f"another test's driver left ({findings.left_by})" if findings.left_by else "this test provokes"
+            report.sections.append(("guest", f"it ended by the fault that {whose}: {error}"))
             report.longrepr = None
 
     def excuse_lack(self, run: TestRun, lease: Lease, report: pytest.TestReport, error: BaseException) -> None:

@@ -14,6 +14,7 @@ from lab.gate.outside import (
     ended_on_purpose,
     fault_after_test,
     fault_before_tests,
+    left_at_unload,
     never_started,
     not_collected,
 )
@@ -58,6 +59,7 @@ def assemble(
     tests = _merge([*records.tests, *([] if by_will else records.unfinished)], repeat=meta.repeat)
     for guest in guests:
         _apply_faults(tests, guest)
+    _move_leaks(tests)
     seen = {test.nodeid for test in tests}
     not_run = [nodeid for nodeid in dict.fromkeys(records.collected) if nodeid not in seen]
     for error in session.collection_errors:
@@ -86,6 +88,7 @@ def assemble(
         clock=meta.clock,
         qemu=meta.qemu,
         machine=meta.machine,
+        verifier=meta.verifier,
         workers=meta.workers,
         repeat=meta.repeat,
         drivers=meta.drivers,
@@ -155,6 +158,24 @@ def _apply_faults(tests: list[TestEntry], guest: GuestEntry) -> None:
     ]
     more = {"fault": late.fault, "history": history, "evidence": [*test.evidence, *guest.evidence]}
     tests[index] = test.model_copy(update=changed | more)
+
+
+def _move_leaks(tests: list[TestEntry]) -> None:
+    """Let a fault count for the test that loaded the driver, where a later one only unloaded it; changes ``tests`` in place."""
+    places = {test.nodeid: index for index, test in enumerate(tests)}
+    for index, test in enumerate(tests):
+        place = places.get(test.left_by)
+        if test.fault is None or place is None:
+            continue
+        loader = tests[place]
+        late = left_at_unload(test.fault, found_in=test.nodeid, verdict=loader.verdict, reason=loader.reason)
+        if late is not None:
+            decision = late.decision
+            changed = {"verdict": decision.verdict, "reason": decision.reason, "signature": decision.signature}
+            tests[place] = loader.model_copy(
+                update={**changed, "fault": test.fault, "evidence": [*loader.evidence, *test.evidence]}
+            )
+        tests[index] = test.model_copy(update={"fault": None, "evidence": []})
 
 
 def _boot_entry(guest: GuestEntry, early: FaultVerdict[Fault]) -> TestEntry:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lab.config.verifier import LOW_RESOURCES
 from lab.crash.faults import FaultWords
 from lab.crash.signs import NO_CODE, CrashSign
 from lab.crash.steps import Step
 from lab.lease.life import GuestLife
+from lab.live.verifier import InForce, VerifierWish
 from lab.prints.record import EventRecord, FaultRecord, PrintRecord
 from lab.report.model import (
     EventEntry,
@@ -19,6 +21,8 @@ from lab.report.model import (
     PrintEntry,
     ProcessorEntry,
     TemplateEntry,
+    VerifierEntry,
+    WantedVerifier,
 )
 from lab.snapshot.fork_request import ForkFigures
 from lab.vm.processor_time import ProcessorTime
@@ -93,6 +97,40 @@ def processor_entry(processor: ProcessorTime | None) -> ProcessorEntry | None:
     )
 
 
+def verifier_entry(found: InForce | None) -> VerifierEntry | None:
+    """Turn what Driver Verifier checks in a guest into its entry in the report."""
+    if found is None:
+        return None
+    return VerifierEntry(
+        profile=found.profile,
+        way=found.way,
+        checks=list(found.checks),
+        unseen=list(found.unseen),
+        left_out=list(found.left_out),
+        drivers=list(found.drivers),
+        flags=f"0x{found.flags:08X}",
+        notes=list(found.notes),
+        answer=found.answer,
+    )
+
+
+def wanted_verifier(wish: VerifierWish | None) -> WantedVerifier | None:
+    """Turn what a run asks of Driver Verifier into its entry in the report."""
+    if wish is None:
+        return None
+    checks = [check.name for check in wish.profile.chosen]
+    low = LOW_RESOURCES in checks
+    return WantedVerifier(
+        profile=wish.name,
+        checks=checks,
+        drivers=list(wish.drivers),
+        probability=wish.profile.probability if low else None,
+        pool_tags=list(wish.profile.pool_tags),
+        applications=list(wish.profile.applications),
+        delay_minutes=wish.profile.delay_minutes if low else None,
+    )
+
+
 def guest_entry(
     life: GuestLife, *, worker: str, sign: CrashSign | None = None, evidence: Sequence[EvidenceFile] = ()
 ) -> GuestEntry:
@@ -121,6 +159,7 @@ def guest_entry(
         copied_by=life.copied_by,
         copy_note=life.copy_note,
         load_s=life.load_s,
+        verifier=verifier_entry(life.verifier),
         ended=life.ended,
         kept_as=life.kept_as,
         prints=account.total,

@@ -19,6 +19,7 @@ from lab.report.model import RunReport
 from lab.report.runfiles import HTML_FILE
 from lab.report.runlog import LOG_FILE
 from lab.report.timeline import print_plot, timeline
+from lab.report.verifier_view import verifier_lines
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def render_html(report: RunReport, *, exit_meaning: str = "", log: str = "", cov
     return _template().render(
         report=report,
         view=view,
+        verifier=verifier_lines(report),
         no_code=NO_CODE,
         headline=view.headline(report),
         exit_meaning=exit_meaning,

@@ -182,6 +182,11 @@ class TestEntry(_Model):
     missing_capability: str | None = None
     drivers: list[str] = Field(default_factory=list, description="names of the drivers that the test uses")
     fault: Fault | None = None
+    left_by: Text = Field(
+        default="",
+        description="id of the test that loaded a driver whose unload, in this test, showed that it had not freed everything:"
+        " that test is red for it",
+    )
     details: Text = Field(default="", description="the failure as pytest shows it")
     prints: list[PrintEntry] = Field(default_factory=list)
     events: list[EventEntry] = Field(
@@ -196,6 +201,34 @@ class TestEntry(_Model):
     processor: ProcessorEntry | None = Field(
         default=None, description="how long its guest waited for a processor; null if unknown"
     )
+
+
+class VerifierEntry(_Model):
+    """What Driver Verifier checks in a guest, as the guest's own `verifier /query` shows it."""
+
+    profile: str
+    way: str = Field(description="how it was switched on: now (/dif … /now), volatile, or reboot (a restart)")
+    checks: list[str] = Field(description="names of the checks that are on")
+    unseen: list[str] = Field(default_factory=list, description="those of them that the guest's answer does not show")
+    left_out: list[str] = Field(
+        default_factory=list, description="standard checks that this guest can only switch on with a restart"
+    )
+    drivers: list[str] = Field(description="file names of the drivers that are checked")
+    flags: str = Field(description="the flags that the guest reports, 0x%08X")
+    notes: list[Text] = Field(default_factory=list, description="ways that were tried before, and why they do not count")
+    answer: Text = Field(default="", description="the answer of verifier /query")
+
+
+class WantedVerifier(_Model):
+    """What the run asked of Driver Verifier."""
+
+    profile: str
+    checks: list[str]
+    drivers: list[str]
+    probability: int | None = Field(default=None, description="low_resources: of 10000 allocations, how many fail on average")
+    pool_tags: list[str] = Field(default_factory=list, description="low_resources: only these allocations fail")
+    applications: list[str] = Field(default_factory=list, description="low_resources: only for these programs")
+    delay_minutes: int | None = Field(default=None, description="low_resources: minutes after the start without failures")
 
 
 class GuestEntry(_Model):
@@ -215,6 +248,7 @@ class GuestEntry(_Model):
     copied_by: str = Field(default="", description="how its files got in: media, winrm or sftp")
     copy_note: Text = Field(default="", description="why it was not the requested way")
     load_s: float | None = None
+    verifier: VerifierEntry | None = Field(default=None, description="null if Driver Verifier was not asked for")
     ended: Text = Field(default="", description="'end of run', 'crash: …', 'exited: …'")
     kept_as: str = Field(default="", description="name for `lab shell`; only for a guest that stays up")
     prints: int = Field(default=0, description="prints seen in the guest's life")
@@ -387,6 +421,9 @@ class RunReport(_Model):
     )
     qemu: str = Field(description="QEMU's version")
     machine: MachineEntry | None = Field(default=None, description="null if guests do not come from an image")
+    verifier: WantedVerifier | None = Field(
+        default=None, description="what the run asked of Driver Verifier; what was in force is with each guest"
+    )
     workers: int
     repeat: int = Field(default=1, description="how often each test was run (--repeat)")
     drivers: list[DriverEntry]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from lab.report.elsewhere import find, write_text
-from lab.report.model import DriverEntry, ImageEntry, MachineEntry, RunReport, Text, as_json
+from lab.report.model import DriverEntry, ImageEntry, MachineEntry, RunReport, Text, WantedVerifier, as_json
 from lab.vm.spec import Clock
 
 META_FILE = "meta.json"
@@ -31,6 +31,7 @@ class RunMeta(BaseModel):
     clock: Clock = "real"
     qemu: str
     machine: MachineEntry | None = None
+    verifier: WantedVerifier | None = None
     workers: int
     repeat: int = 1
     project: Text = Field(default="", description="the user's project; the files of its drivers are relative to it")

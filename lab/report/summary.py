@@ -13,6 +13,7 @@ from rich.text import Text
 from lab.report.coverage_view import coverage_lines
 from lab.report.model import RunReport, TestEntry
 from lab.report.places import address_of, from_folder
+from lab.report.verifier_view import verifier_lines
 from lab.report.view import (
     MEANINGS,
     ORDER,
@@ -91,6 +92,7 @@ def print_summary(report: RunReport, console: Console, *, folder: Path | None = 
     kept = [f"{guest.guest_id}: {guest.ended}" for guest in report.guests if guest.kept_as]
     notes = (
         ("machine", machine),
+        ("checks", verifier_lines(report)),
         ("not run", unchecked(report)),
         ("note", driver_notes(report)),
         ("again", second_runs(report)),
@@ -194,7 +196,14 @@ def markdown(report: RunReport, *, room: int = STEP_SUMMARY_BYTES) -> str:
 
 def _sentences(report: RunReport) -> list[str]:
     coverage = coverage_lines(report.coverage) if report.coverage is not None else []
-    return [*rate_lines(report), *unchecked(report), *driver_notes(report), *second_runs(report), *coverage]
+    return [
+        *verifier_lines(report),
+        *rate_lines(report),
+        *unchecked(report),
+        *driver_notes(report),
+        *second_runs(report),
+        *coverage,
+    ]
 
 
 def _first(words: list[str], room: int) -> str:

@@ -23,6 +23,7 @@ from lab.live.deployment import Deployed
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.live.print_wiring import start_helper
+from lab.live.verifier import InForce, read_back
 from lab.snapshot.fork_request import ForkFigures
 from lab.snapshot.resume import continue_guest, resume_guest
 from lab.snapshot.template import Template, TemplateWish
@@ -182,7 +183,22 @@ class ForkMaker:
                 machine.close()
             self._on_close(folder, False)
             raise
+        if live.verifier is not None:
+            self._read_verifier(live, live.verifier)
         return MadeFork(template=template, machine=machine, live=live)
+
+    def _read_verifier(self, live: LiveGuest, made: InForce) -> None:
+        """Have a fork say itself what Driver Verifier checks in it, before a driver is loaded there.
+
+        Raises:
+            LabError: It does not check what the template's guest checked; the fork was closed.
+        """
+        try:
+            live.verifier = read_back(live.transport, made)
+        except BaseException:
+            self._figures.failed += 1
+            live.close()
+            raise
 
     def deliver(self, made: MadeFork) -> None:
         """Copy the run's files in and create the services, unless its template has them.

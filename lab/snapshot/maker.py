@@ -122,6 +122,7 @@ class TemplateMaker:
                 memory=ram.memory if ram else None,
                 hardware=wish.hardware,
                 files_by=self._by_transport(wish),
+                verifier=wish.verifier,
                 progress=self._progress,
             )
             undo.callback(guest.close)
@@ -225,6 +226,7 @@ class TemplateMaker:
                 files=files,
                 base=base is None,
                 clock=wish.clock,
+                verifier=guest.verifier,
             )
         )
 

@@ -125,6 +125,7 @@ def resume_guest(
             tools_dir=wish.manifest.tools_dir,
         ),
         prepared=not template.base,
+        verifier=template.verifier,
         on_close=on_close,
     )
 

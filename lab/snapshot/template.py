@@ -22,6 +22,7 @@ from lab.image.manifest import ImageManifest
 from lab.live.delivery import FilesBy
 from lab.live.machine_spec import machine_spec
 from lab.live.payload import Payload
+from lab.live.verifier import InForce, VerifierWish
 from lab.prints.resume import PrintsState
 from lab.toolchain.files import sha256_of
 from lab.toolchain.select import DriverPackage
@@ -53,6 +54,7 @@ class TemplateWish:
         hardware: What a lab file adds to the VM.
         disk_sums: SHA-256 of the files of its disks, in their order.
         file_sums: The other files that the hardware names, and the SHA-256 of each.
+        verifier: What Driver Verifier is to check in its guests; None: it stays off.
     """
 
     image_dir: Path
@@ -68,6 +70,7 @@ class TemplateWish:
     hardware: Machine = field(default_factory=Machine)
     disk_sums: tuple[str, ...] = ()
     file_sums: tuple[tuple[Path, str], ...] = ()
+    verifier: VerifierWish | None = None
 
     def of(self, *, smp: int, drivers: tuple[str, ...], clock: Clock = "real") -> TemplateWish:
         """The same request with another number of CPUs, another clock and other drivers loaded."""
@@ -117,6 +120,8 @@ class TemplateWish:
             inputs["disks"] = (self.hardware.model_dump_json(include={"disks"}) + " ".join(self.disk_sums)).encode()
         if self.file_sums:
             inputs["named files"] = json.dumps([(str(path), digest) for path, digest in self.file_sums]).encode()
+        if self.verifier is not None:
+            inputs["verifier"] = self.verifier.key.encode()
         for driver in self.payload.packages:
             inputs[f"driver {driver.name}"] = _facts(driver).encode()
         inputs |= {f"client {name}": file.read_bytes() for name, file in self.payload.clients.items()}
@@ -144,6 +149,7 @@ class Template:
         parked: State of what the transport left in the guest; empty if nothing.
         files: File name → SHA-256 of the copied files, as computed in the guest before the snapshot.
         base: No file of a run was copied in: each fork gets those of its run.
+        verifier: What Driver Verifier checks in it; None: it is off.
     """
 
     folder: Path = field(compare=False)
@@ -162,13 +168,15 @@ class Template:
     files: Mapping[str, str] = field(default_factory=dict)
     base: bool = False
     clock: Clock = "real"
+    verifier: InForce | None = None
 
     @property
     def name(self) -> str:
         """For people: image, CPUs, clock, drivers."""
         loaded = f" with {', '.join(self.drivers)} loaded" if self.drivers else " without drivers" if self.base else ""
         clock = ", virtual clock" if self.clock == "virtual" else ""
-        return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{clock}{loaded}"
+        verifier = f", Driver Verifier {self.verifier.profile}" if self.verifier is not None else ""
+        return f"{self.image}, {self.smp} CPU{'s' if self.smp > 1 else ''}{clock}{verifier}{loaded}"
 
     def snapshot(self) -> Snapshot:
         """The VM.

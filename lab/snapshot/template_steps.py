@@ -17,6 +17,7 @@ from lab.live.deployment import Deployed
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.live.print_wiring import Debug
+from lab.live.verifier import VerifierWish
 from lab.snapshot.idle import wait_until_idle
 from lab.snapshot.resume import resume_guest
 from lab.snapshot.template import Template, TemplateWish
@@ -46,6 +47,7 @@ class Boot(Protocol):
         memory: MemoryFile | None,
         hardware: Hardware,
         files_by: FilesBy,
+        verifier: VerifierWish | None,
         progress: Callable[[str], None],
     ) -> LiveGuest:
         """Return the guest."""

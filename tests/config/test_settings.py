@@ -62,6 +62,9 @@ def test_every_key(tmp_path: Path) -> None:
         coverage: lines
         coverage_fail_under: 80
         kernel_prints: ['err:']
+        verifier: harsh
+        verifier_profiles:
+          harsh: {checks: [standard, low_resources], probability: 50, pool_tags: [Sync]}
         known:
           - test: suites/async/*
             driver: async
@@ -88,6 +91,7 @@ def test_every_key(tmp_path: Path) -> None:
     assert values.crash_dump == "always"
     assert (values.coverage, values.coverage_fail_under) == ("lines", 80)
     assert values.known[0].until == datetime.date(2027, 1, 31)
+    assert (values.verifier, values.verifier_profiles["harsh"].probability) == ("harsh", 50)
     assert set(settings.sources.values()) == {"lab file"}
 
 

@@ -17,6 +17,7 @@ from lab.live.deployment import Deployed
 from lab.live.guest import LiveGuest
 from lab.live.payload import Payload
 from lab.live.print_wiring import Debug
+from lab.live.verifier import InForce, VerifierWish
 from lab.prints.resume import PrintsState
 from lab.snapshot.maker import TemplateMaker
 from lab.snapshot.template import Template, TemplateWish
@@ -172,6 +173,7 @@ class SimulatedSteps:
         memory: MemoryFile | None,
         hardware: Hardware,
         files_by: FilesBy,
+        verifier: VerifierWish | None,
         progress: Callable[[str], None],
     ) -> LiveGuest:
         del accelerator, smp, clock, transport, timeout, encoding, hardware, progress
@@ -183,7 +185,10 @@ class SimulatedSteps:
         except Exception:
             machine.close()  # as the real one does
             raise
-        return self._guest(machine)
+        guest = self._guest(machine)
+        if verifier is not None:
+            guest.verifier = InForce(profile=verifier.name, way="now", checks=("pool_tracking",), drivers=verifier.drivers)
+        return guest
 
     def _resume_copy(
         self, _snapshot: Snapshot, _folder: Path, run_dir: Path, /, *, name: str
