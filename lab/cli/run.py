@@ -40,6 +40,7 @@ from lab.image.gaps import gap_lines, gaps_of
 from lab.image.manifest import KernelFacts
 from lab.image.progress import open_progress
 from lab.image.recipes import builder_of
+from lab.live.verifier import wanted_profile
 from lab.report.assemble import assemble
 from lab.report.elsewhere import find, put_aside
 from lab.report.outdir import COPIES, check_named, drop_empty, named_folder, point_latest, timed_folder
@@ -90,6 +91,14 @@ def run(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="With --baseline: a flaky test counts as red")] = False,
+    matrix: Annotated[
+        str | None,
+        typer.Option(
+            "--matrix",
+            metavar="KEY=VALUE,VALUE",
+            help="Run the suites once for each value of a setting, and put the runs side by side: verifier=off,standard,lowres",
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Run again what a changed file affects, until q or Ctrl-C; on one screen")
     ] = False,
@@ -113,6 +122,20 @@ def run(
 
         against = Against.of(settings, baseline, strict=strict, alone=not (watch or on is not None or repeat > 1))
         after = against.conclude
+    if matrix is not None:
+        from lab.cli.matrix import run_matrix
+
+        if watch or on is not None or baseline is not None:
+            raise ConfigError("--matrix cannot be combined with --watch, --on or --baseline")
+        wanted = repeats.settings(settings)
+        raise typer.Exit(
+            run_matrix(
+                wanted,
+                matrix,
+                lambda one, place: run_suites(one, out=place, arguments=context.args, repeats=repeats),
+                out=out,
+            )
+        )
     if watch:
         from lab.cli.watchrun import watch_run
 
@@ -234,6 +257,8 @@ def _run_suites(
         guest = guest_of(settings, progress, debug=debug)
         guest.try_machine(forks=False)
         image, manifest = guest.image_dir, guest.manifest
+        values = settings.values
+        wanted_profile(values.verifier, values.verifier_profiles, manifest, file=settings.file)
         now = datetime.datetime.now(tz=datetime.UTC)
         folder = (timed_folder(root / settings.values.out, now) if out is None else named_folder(out)).absolute()
         put_aside(folder)
