@@ -29,7 +29,7 @@ from itertools import chain
 from lab.errors import ConfigError
 from lab.image.names import one_of
 from lab.proofs.statement import Statement
-from lab.proofs.statements import crashes, debugger, drivers, guests, hosts, installing, policies
+from lab.proofs.statements import crashes, debugger, drivers, guests, hosts, installing, policies, verifier
 
 
 def statements() -> tuple[Statement, ...]:
@@ -42,6 +42,7 @@ def statements() -> tuple[Statement, ...]:
             policies.STATEMENTS,
             debugger.STATEMENTS,
             crashes.STATEMENTS,
+            verifier.STATEMENTS,
             hosts.STATEMENTS,
         )
     )

@@ -36,6 +36,8 @@ class WindowsDouble(GuestDouble):
         self.seconds = 10.5
         self.boots = 5
         self.replies: dict[str, Reply] = {
+            # Before `ver`, with which it begins.
+            "verifier": (0, "Verifier Flags: 0x00000004\r\n\r\n  MODULE: labtest.sys (load: 0 / unload: 0)\r\n"),
             "ver": (0, "\r\nMicrosoft Windows [Version 10.0.20348.587]\r\n"),
             "ipconfig": (0, "   IPv4 Address. . . . . . . . . . . : 10.0.2.15\r\n"),
             "findstr": (1, ""),
@@ -59,7 +61,6 @@ class WindowsDouble(GuestDouble):
             "sc.exe start": (577, "[SC] StartService FAILED 577:\r\n"),
             "sc.exe delete": (0, "[SC] DeleteService SUCCESS\r\n"),
             "pnputil.exe /enum-devices": (0, "No devices were found on the system.\r\n"),
-            "verifier": (0, "Verifier Flags: 0x00000004\r\n\r\n  MODULE: labtest.sys (load: 0 / unload: 0)\r\n"),
             "ping": (0, "Pinging 127.0.0.1 with 32 bytes of data:\r\n"),
         }
 

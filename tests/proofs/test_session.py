@@ -63,10 +63,11 @@ def test_every_statement_is_reached_and_fills_its_row_of_the_table(proving: Prov
 def test_guests_are_shared_and_ended(proving: Proving) -> None:
     session(proving)
     (guests,) = proving.guests
-    # One for all proofs in a guest; then one of each own VM: without a debugger, the crash, and twice the one that is killed.
-    assert [machine.spec.name for machine in guests.machines] == ["prove-windows-server-2022"] * 5
+    # One for all proofs in a guest; then one of each own VM: without a debugger, the crash, twice the one that is killed, and
+    # the one that restarts.
+    assert [machine.spec.name for machine in guests.machines] == ["prove-windows-server-2022"] * 6
     assert guests.machines[1].spec.disks[0].path.name == "disk-kd.qcow2"
-    assert [machine.killed for machine in guests.machines].count(True) == 5
+    assert [machine.killed for machine in guests.machines].count(True) == 6
     overlay = guests.machines[4].spec.disks[0].path
     assert overlay == guests.machines[3].run_dir / "overlay.qcow2"
     assert f"run --guest {proving.image} suites/async [LAB_DEBUG=kd]" in proving.commands.lines
