@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from lab.crash.codes import bugcheck_hint, bugcheck_name, bugcheck_rule, exception_hint, exception_name
+from lab.crash.codes import bugcheck_hint, bugcheck_name, bugcheck_rule, exception_hint, exception_name, plain_code
+from lab.crash.rules import is_left_at_unload
 
 #: How many parameters a bugcheck has; a fault of the free guest has the faulting address alone.
 _PARAMETERS = 4
@@ -35,10 +36,19 @@ class FaultWords:
     rule: str = ""
 
     @classmethod
-    def of(cls, code: int, parameters: Sequence[int]) -> Self:
-        """The words for a code and its parameters. Bugchecks and exceptions share numbers, so the parameters tell which."""
+    def of(cls, code: int, parameters: Sequence[int], *, pool_tags: Sequence[str] = ()) -> Self:
+        """The words for a code and its parameters. Bugchecks and exceptions share numbers, so the parameters tell which.
+
+        Args:
+            code: The fault.
+            parameters: Its parameters.
+            pool_tags: With which the accused driver allocates, for a bugcheck about what it did not free.
+        """
         if len(parameters) == _PARAMETERS:
-            return cls(True, bugcheck_name(code), bugcheck_hint(code, parameters), bugcheck_rule(code, parameters))
+            hint = bugcheck_hint(code, parameters)
+            if pool_tags and is_left_at_unload(plain_code(code), parameters):
+                hint += f"; the driver's code allocates with the pool tags {', '.join(pool_tags)}"
+            return cls(True, bugcheck_name(code), hint, bugcheck_rule(code, parameters))
         return cls(False, exception_name(code), _NULL_CALL if (code, *parameters) == _CALLED_NULL else exception_hint(code))
 
 

@@ -55,6 +55,7 @@ class Facts:
         repeated: This is its second run.
         accused: The driver that a fault is held against, if one is.
         fault_place: Where in it the first fault was, see :func:`lab.toolchain.address.locate`.
+        pool_tags: With which its code allocates, see :mod:`lab.toolchain.pool_tags`.
     """
 
     phases: Sequence[PhaseFact]
@@ -78,3 +79,4 @@ class Facts:
     repeated: bool = False
     accused: str | None = None
     fault_place: str = ""
+    pool_tags: tuple[str, ...] = ()

@@ -67,6 +67,7 @@ class Findings:
         repeated: This is its second run.
         fault_place: Where in its driver the first fault was, as far as that is known.
         loaded_in: The test in which the driver was loaded whose unload came last; empty if there was none.
+        pool_tags_of: The tags with which the code of a driver allocates, by its name or file name.
     """
 
     nodeid: str
@@ -96,6 +97,7 @@ class Findings:
     repeated: bool = False
     fault_place: str = ""
     loaded_in: str = ""
+    pool_tags_of: Callable[[str], Sequence[str]] = lambda _driver: ()
 
     @property
     def left_by(self) -> str:
@@ -227,6 +229,7 @@ class Findings:
             repeated=self.repeated,
             accused=self.accused,
             fault_place=self.fault_place,
+            pool_tags=tuple(self.pool_tags_of(self.accused)) if self.accused else (),
         )
 
     def _unexpected(self) -> list[FaultRecord]:

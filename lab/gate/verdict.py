@@ -203,7 +203,7 @@ def _crash(facts: Facts, failed: Sequence[PhaseFact]) -> Decision | None:
     for fault in facts.faults:
         if not _is_expected(fault.code, facts):
             early = f"before this test did anything, after {facts.behind}: " if facts.behind is not None else ""
-            words = FaultWords.of(fault.code, fault.parameters)
+            words = FaultWords.of(fault.code, fault.parameters, pool_tags=facts.pool_tags)
             # The text of a bugcheck only repeats its numbers.
             said = words.hint if words.is_bugcheck and words.hint else fault.text
             return Decision(verdict="crash", reason=one_line(f"{early}{title(fault.code, fault.parameters)}: {said}"))

@@ -9,6 +9,7 @@ from lab.image.gaps import gap_lines, gaps_of
 from lab.image.kernel import ImportGaps
 from lab.lease.protocol import GuestSource
 from lab.live.payload import Payload
+from lab.toolchain.pool_tags import pool_tags
 from lab.toolchain.privileged import may_be_privileged
 
 
@@ -36,6 +37,13 @@ class DriverImports:
             images = [package.image for package in self._payload.drivers.values()]
             self._privileged[address] = not images or any(may_be_privileged(image, address) for image in images)
         return self._privileged[address]
+
+    def pool_tags_of(self, driver: str) -> tuple[str, ...]:
+        """The pool tags with which the code of a driver allocates, by its name or file name; empty for a foreign driver."""
+        for package in self._payload.drivers.values():
+            if driver.lower() in (package.name.lower(), package.image.name.lower()):
+                return pool_tags(package.image)
+        return ()
 
     def hopeless(self, drivers: Sequence[str]) -> tuple[str, ...]:
         """Missing parts of the guest without which one of these drivers does not load, or misbehaves."""

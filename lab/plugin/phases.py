@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -27,6 +27,7 @@ class Plan:
         uses_guest: It asks for one of the lab's fixtures.
         own_modules: File names of the run's own drivers, in lower case: what they lack is not missing in the guest.
         privileged_at: Whether a privileged instruction at an address may be that of a driver of the run.
+        pool_tags_of: The tags with which the code of a driver of the run allocates, by its name or file name.
         scope: What its fork is for, by the isolation.
         can_repeat: It can be run again in a fresh guest.
         first_run: In a second run: the processor time of the first run's guest.
@@ -38,6 +39,7 @@ class Plan:
     uses_guest: bool = True
     own_modules: frozenset[str] = frozenset()
     privileged_at: Callable[[int], bool] = lambda _address: True
+    pool_tags_of: Callable[[str], Sequence[str]] = lambda _driver: ()
     scope: str = ""
     can_repeat: bool = False
     first_run: ProcessorTime | None = None

@@ -171,6 +171,7 @@ class LabSession:
             uses_guest=nodeid in self.users,
             own_modules=self.imports.own,
             privileged_at=self.imports.privileged_at,
+            pool_tags_of=self.imports.pool_tags_of,
             scope=self._isolation.next_scope(nodeid),
             can_repeat=self.second_runs.possible,
             first_run=self.second_runs.begin(),

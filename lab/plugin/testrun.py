@@ -215,6 +215,7 @@ class TestRun:
             repeated=self.plan.first_run is not None,
             fault_place=self._gathered.where,
             loaded_in=origin(self.lease.unloaded_from) if self.lease else "",
+            pool_tags_of=self.plan.pool_tags_of,
         )
 
     def entry(self, decision: Decision, worker: str, files: Sequence[EvidenceFile] = ()) -> TestEntry:
@@ -226,10 +227,10 @@ class TestRun:
             files: The evidence as the report names it.
         """
         findings = self.findings
-        faults = findings.all_faults
-        fault = fault_entry(faults[0], driver=findings.accused, where=self._gathered.where) if faults else None
-        if (anothers := findings.anothers_fault) is not None and fault is None:
-            fault = fault_entry(anothers, driver=findings.accused, where=self._gathered.where)
+        first = next(iter(findings.all_faults), None) or findings.anothers_fault
+        accused = findings.accused
+        tags = self.plan.pool_tags_of(accused) if accused else ()
+        fault = fault_entry(first, driver=accused, where=self._gathered.where, pool_tags=tags) if first is not None else None
         if findings.lacks:
             fault = None  # a missing function of the stand-in does not count against a driver
         elif fault is None and self._sign is not None:

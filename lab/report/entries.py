@@ -51,9 +51,9 @@ def event_entry(record: EventRecord) -> EventEntry:
     return EventEntry(sequence=record.sequence, host_time=record.host_time, kind=record.kind, text=record.text)
 
 
-def fault_entry(record: FaultRecord, *, driver: str | None = None, where: str = "") -> Fault:
+def fault_entry(record: FaultRecord, *, driver: str | None = None, where: str = "", pool_tags: Sequence[str] = ()) -> Fault:
     """Turn a fault of a source into its entry in the report."""
-    words = FaultWords.of(record.code, record.parameters)
+    words = FaultWords.of(record.code, record.parameters, pool_tags=pool_tags)
     return Fault(
         code=f"0x{record.code:08X}",
         parameters=[f"0x{value:x}" for value in record.parameters],

@@ -48,6 +48,12 @@ def test_the_rule_and_its_words(code: int, parameters: tuple[int, int, int, int]
     assert Bugcheck(code, parameters).hint == found.hint
 
 
+def test_a_leak_names_the_pool_tags_of_the_drivers_code() -> None:
+    leak = FaultWords.of(0xC4, (0x62, PAGE, 0, 7), pool_tags=("Asyn", "Sync"))
+    assert leak.hint.endswith("; the driver's code allocates with the pool tags Asyn, Sync")
+    assert "pool tags" not in FaultWords.of(0xD1, (PAGE, 2, 1, 0x1234), pool_tags=("Sync",)).hint
+
+
 def test_without_parameters_the_words_are_about_the_code() -> None:
     assert bugcheck_hint(0xC4).startswith("Driver Verifier found a broken rule")
     assert bugcheck_rule(0xC4, ()) == ""

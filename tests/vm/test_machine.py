@@ -177,6 +177,22 @@ def test_resets_and_panics_are_recorded(tmp_path: Path, make_rom: RomMaker, asm:
         assert [line.split()[0] for line in machine.history()][:3] == ["RESUME", "GUEST_PANICKED", "SHUTDOWN"]
 
 
+def test_a_guest_can_restart_inside_of_its_vm_while_that_is_allowed(tmp_path: Path, make_rom: RomMaker, asm: Any) -> None:
+    """As a restart for Driver Verifier does: :mod:`lab.live.restart`."""
+    spec = small(make_rom(asm.out(0xCF9, 6)), actions=Actions(reboot="shutdown"), paused=True)
+    with VirtualMachine(spec, tmp_path / "run") as machine:
+        machine.start()
+        machine.qmp.execute("set-action", {"reboot": "reset"})
+        machine.cont()
+        first = machine.qmp.wait_event("RESET", timeout=60)
+        assert first.data == {"guest": True, "reason": "guest-reset"}
+        machine.qmp.wait_event("RESET", timeout=60, after=first.index)
+        assert machine.alive
+        machine.qmp.execute("set-action", {"reboot": "shutdown"})
+        machine.wait_exit(60)
+        assert "SHUTDOWN" in machine.history()[-1]
+
+
 def test_the_reset_button_resets(tmp_path: Path, make_rom: RomMaker) -> None:
     with VirtualMachine(small(make_rom()), tmp_path / "run") as machine:
         machine.start()
