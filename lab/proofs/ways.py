@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lab.gate.exitcode import CRASH, OK, PRODUCT, TEST
 from lab.guest.protocol import CommandResult
 from lab.proofs.statement import Bench, Need, Outcome, decided, not_reached
 
@@ -14,6 +15,8 @@ from lab.proofs.statement import Bench, Need, Outcome, decided, not_reached
 EXAMPLE = "windows-server-2022"
 _COMMAND_S = 300.0
 _QUOTED = 400
+#: What a run says of its drivers or its suites, and so of the guest that they ran in.
+_RED = (PRODUCT, CRASH, TEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +93,10 @@ class SuitesPass:
         """See :class:`lab.proofs.statement.Proof`."""
         command = bench.debug_lab if self.debugger else bench.lab
         result = command("run", "--guest", self.guest or str(bench.folder), *self.options, *self.suites)
-        if result.exit_code in (2, 10, 130):
-            # The lab's own codes: they say nothing of Windows.
-            return not_reached(f"the run did not take place: {answer(result)}")
-        return decided(result.exit_code == 0, answer(result))
+        if result.exit_code not in (OK, *_RED):
+            # Wrong usage, nothing checked, a failure of the lab, an interrupt: they say nothing of Windows.
+            return not_reached(f"the run decided nothing: {answer(result)}")
+        return decided(result.exit_code == OK, answer(result))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

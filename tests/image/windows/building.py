@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lab.host.accel import QEMU
+from lab.host.qemumachines import ask_machines, versioned
 from lab.image.progress import PlainProgress, Progress
 from lab.image.store import build_image
 from lab.image.windows.accept import AcceptancePlan, Acceptor, accept
@@ -15,7 +17,7 @@ from lab.image.windows.build import BuildOptions, WindowsRecipe
 from lab.image.windows.image_record import AcceptanceRecord
 from lab.image.windows.inputs import UserInputs
 from lab.image.windows.install_watch import Budgets
-from lab.image.windows.machine import InstallPlan
+from lab.image.windows.machine import MACHINE, InstallPlan
 from lab.image.windows.recipe import WindowsRecipeFile
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import VmSpec
@@ -113,7 +115,12 @@ def build(
 ) -> tuple[Path, bool]:
     """What `lab image build` does once it has read its options."""
     options = BuildOptions(
-        accelerator="tcg", log_dir=logs, budgets=BUDGETS, tune=small, acceptor=acceptor or StandinAcceptance()
+        accelerator="tcg",
+        log_dir=logs,
+        budgets=BUDGETS,
+        machine=versioned(MACHINE, ask_machines(QEMU)),
+        tune=small,
+        acceptor=acceptor or StandinAcceptance(),
     )
     options = replace(options, **changes)
     windows = WindowsRecipe(recipe or standin_recipe(), given or UserInputs(iso=iso), options, progress, cache=cache)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -150,6 +151,9 @@ def test_a_good_build_is_published_whole_and_is_up_to_date_the_second_time(bench
     assert manifest.kind == "windows"
     assert (manifest.name, manifest.machine.disk, manifest.machine.disk_interface) == ("windows-10", "disk.qcow2", "ide")
     assert manifest.prints.source == "relay"
+    # By version, and so is the VM of Setup: Windows finds no other hardware later.
+    assert re.fullmatch(r"pc-q35-\d+\.\d+,hpet=off,vmport=off", manifest.machine.machine)
+    assert f"-machine {manifest.machine.machine}" in (bench.logs / "qemu.cmd").read_text().replace("'", "")
     assert folder.name == f"windows-10-{manifest.key}"
     assert store.find_image("windows-10", cache=bench.cache) == folder
 
