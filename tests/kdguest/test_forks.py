@@ -184,10 +184,11 @@ def test_no_print_of_fifty_forks_is_lost_or_doubled_two_at_a_time(model: ImageSo
             done.result()
 
 
-def run_forked(kind: str, suite: str, tmp_path: Path, packages: Path, *arguments: str) -> RunReport:
-    """Run a suite in forks, by the default number of workers."""
-    argv = [sys.executable, "-m", "pytest", str(ROOT / "suites" / suite), "-p", "tests.kdguest.plugin", "-n", "auto"]
-    argv += ["-p", "no:cacheprovider", "--lab-out", str(tmp_path / "out"), *arguments]
+def run_forked(kind: str, names: tuple[str, ...], tmp_path: Path, packages: Path) -> RunReport:
+    """Run suites in forks, by the default number of workers."""
+    suites = [str(ROOT / "suites" / name) for name in names]
+    argv = [sys.executable, "-m", "pytest", *suites, "-p", "tests.kdguest.plugin", "-n", "auto"]
+    argv += ["-p", "no:cacheprovider", "--lab-out", str(tmp_path / "out")]
     environment = os.environ | {FOLDER_VARIABLE: str(tmp_path / "guest"), KIND_VARIABLE: kind}
     environment["PYTHONPATH"] = os.pathsep.join((str(packages), str(ROOT)))
     environment.pop("PYTEST_ADDOPTS", None)
@@ -206,13 +207,11 @@ def check(report: RunReport) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("suite", ["sync", "lifecycle"])
-def test_the_suites_run_unchanged_in_forks_of_the_model(suite: str, tmp_path: Path, packages: Path) -> None:
-    check(run_forked("forks", suite, tmp_path, packages))
+def test_the_suites_run_unchanged_in_forks_of_the_model(tmp_path: Path, packages: Path) -> None:
+    check(run_forked("forks", ("sync", "async", "lifecycle"), tmp_path, packages))
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("suite", ["sync", "lifecycle"])
-def test_the_suites_run_unchanged_in_forks_of_the_bare_metal_target(suite: str, tmp_path: Path, packages: Path) -> None:
+def test_the_suites_run_unchanged_in_forks_of_the_bare_metal_target(tmp_path: Path, packages: Path) -> None:
     metal_image(tmp_path / "guest")
-    check(run_forked("metal", suite, tmp_path, packages))
+    check(run_forked("metal", ("sync", "lifecycle"), tmp_path, packages))

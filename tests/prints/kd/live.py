@@ -123,7 +123,7 @@ def users_of(folder: Path, name: str = "", *, owner: int | None = None) -> list[
     """
     found = []
     for child in psutil.Process(owner).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
             files = [Path(file.path) for file in child.open_files()]
             if any(file.is_relative_to(folder) and name in ("", file.name) for file in files):
                 found.append(child)
