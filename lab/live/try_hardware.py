@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,8 @@ from lab.live.hardware import named_devices
 from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import can_resume
 from lab.vm.cleanup import RunFolder
-from lab.vm.trial import Loss, try_machine
+from lab.vm.obstacles import find_obstacles
+from lab.vm.trial import try_machine
 
 #: QEMU 7.2 and 10.0, after `Failed to get "write" lock`.
 _LOCK = re.compile(r"Is another process using the image \[(.+)\]\?")
@@ -33,7 +35,9 @@ def try_hardware(
     file: Path | None = None,
     forks: bool = True,
 ) -> str:
-    """Start the VM of a guest for a moment, without its guest.
+    """Check whether guests with this VM can be forked. If it has added parts, it is started for a moment, without its guest.
+
+    The image's own VM is started when a template of it is made: :mod:`lab.snapshot.machine_check`.
 
     Args:
         hardware: What the lab file adds, checked by :func:`lab.live.hardware.check_machine`.
@@ -50,11 +54,15 @@ def try_hardware(
     Raises:
         ConfigError: QEMU refuses the VM; with the file, the key and QEMU's message.
         HostToolError: QEMU does not start.
+        ImageError: A file of the image is missing.
     """
-    if not hardware.attaches:
+    if not hardware.attaches and not forks:
         return ""
-    features: QemuFeatures | None = probe_features(QEMU) if forks and can_resume(manifest) and not hardware.writes else None
     spec = machine_spec(manifest, image_dir, name="trial", accelerator=accelerator, hardware=hardware)
+    reasons = [str(obstacle) for obstacle in find_obstacles(spec)]
+    if not hardware.attaches:
+        return "; ".join(reasons)
+    features: QemuFeatures | None = probe_features(QEMU) if forks and can_resume(manifest) and not reasons else None
     devices = named_devices(hardware)
     ids = {str(device.properties["id"]): device.driver for device in devices}
     with RunFolder.create(runs_dir, "trial") as folder:
@@ -65,7 +73,7 @@ def try_hardware(
             if taken is not None and not forks:
                 raise _in_use(hardware, taken, file) from None
             if taken is not None and hardware.disks[taken].access == "write":
-                return _written(hardware)  # a guest of this run may have it open: there is one disk for all workers
+                return "; ".join(reasons)  # a guest of this run may have it open: there is one disk for all workers
             said = _said(error)
             guilty = next(
                 (index for index, name in enumerate(ids) if re.search(rf"\bid={re.escape(name)}(?![\w.-])", said)), None
@@ -78,14 +86,9 @@ def try_hardware(
                 line=read_lab_file(file).line(key) if file is not None else 0,
                 hint="`lab up --dry-run` prints the command",
             ) from None
-    if hardware.writes:
-        return _written(hardware)
-    return "; ".join(_words(loss, ids) for loss in losses)
-
-
-def _written(hardware: Machine) -> str:
-    written = next(disk.file for disk in hardware.disks if disk.access == "write")
-    return f"the guest writes to {written}, and forks cannot all write to the same file"
+    # Of a device without an id of the user's own, its model is more use to the user.
+    named = [replace(loss, device=ids.get(loss.device, loss.device)) for loss in losses]
+    return "; ".join((*reasons, *map(str, named)))
 
 
 def _taken(hardware: Machine, error: GuestExited) -> int | None:
@@ -108,12 +111,6 @@ def _in_use(hardware: Machine, index: int, file: Path | None) -> ConfigError:
         hint="one guest at a time has a disk with `access: write`: `lab ps` lists the guests that are up, `lab down NAME` ends"
         " one; with `access: overlay` each guest writes to an overlay of its own",
     )
-
-
-def _words(loss: Loss, models: dict[str, str]) -> str:
-    if not loss.device:
-        return f"no snapshot of a guest with this virtual machine can be taken: {loss.why}"
-    return f"device {models[loss.device]} would be lost in a fork: {loss.why}"
 
 
 def _said(error: GuestExited) -> str:

@@ -37,6 +37,7 @@ from lab.vm.ramfile import RamFile
 from lab.vm.statefile import choose_method
 
 _RUN = "run"
+_TRIAL = "trial"
 _PATIENCE_S = 60.0
 #: Guest seconds in which a guest with a virtual clock finishes its remaining work.
 _REST_S = 5.0
@@ -90,9 +91,14 @@ class TemplateMaker:
             folder: An empty folder.
 
         Raises:
+            SnapshotFailed: A guest with this VM cannot be forked; none was booted.
             LabError: The guest did not get ready, or its snapshot cannot be taken.
         """
         self._progress(f"make a template of {wish.manifest.name} for all workers")
+        try:
+            self._steps.check(wish, folder / _TRIAL, features=self._features)
+        finally:
+            shutil.rmtree(folder / _TRIAL, ignore_errors=True)
         try:
             self._boot(wish, key, folder)
         except _WORTH_A_RETRY as error:

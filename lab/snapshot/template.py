@@ -110,7 +110,7 @@ class TemplateWish:
             "disk": _identity(self.image_dir / machine.disk).encode(),
             "machine": repr(replace(spec, disks=(), boot=None, firmware=None)).encode(),
             "qemu": self.qemu.encode(),
-            # With KVM the guest sees this processor's features.
+            # With KVM the guest has the features of this processor that the host's kernel supports.
             "processor": (_host_processor() if self.accelerator == "kvm" else "").encode(),
             "transport": self.transport.encode(),
             "drivers": json.dumps(self.drivers).encode(),
@@ -255,7 +255,7 @@ def _facts(driver: DriverPackage) -> str:
 
 
 def _host_processor() -> str:
-    """The host's processor model and its features."""
+    """The host's processor model, its features, and the kernel that decides which of them a KVM guest can have."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
     wanted = ("model name", "stepping", "microcode", "flags", "Features")
-    return os.linesep.join(line for line in lines if line.startswith(wanted))
+    return os.linesep.join([*(line for line in lines if line.startswith(wanted)), os.uname().release])

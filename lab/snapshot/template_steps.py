@@ -19,12 +19,20 @@ from lab.live.payload import Payload
 from lab.live.print_wiring import Debug
 from lab.live.verifier import VerifierWish
 from lab.snapshot.idle import wait_until_idle
+from lab.snapshot.machine_check import check_machine
 from lab.snapshot.resume import resume_guest
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.protocol import Machine
 from lab.vm.ramfile import RamFile
 from lab.vm.snapshot import Snapshot, resume_copy, take_snapshot
 from lab.vm.spec import Clock, MemoryFile
+
+
+class CheckMachine(Protocol):
+    """Checks whether guests of a VM can be forked; see :func:`lab.snapshot.machine_check.check_machine`."""
+
+    def __call__(self, wish: TemplateWish, run_dir: Path, /, *, features: QemuFeatures) -> None:
+        """Return if they can."""
 
 
 class Boot(Protocol):
@@ -86,6 +94,7 @@ class TemplateSteps:
     """What is done to VM and guest.
 
     Attributes:
+        check: For a base template, before it is booted.
         boot: For a base template.
         resume_copy: For a template that is made from a base, instead of the boot.
         resume: The same.
@@ -95,6 +104,7 @@ class TemplateSteps:
         take_snapshot: Last.
     """
 
+    check: CheckMachine = check_machine
     boot: Boot = boot_guest
     resume_copy: ResumeCopy = resume_copy
     resume: ResumeGuest = resume_guest

@@ -37,21 +37,27 @@ class Loss:
     """A device whose state a snapshot would lack, or a reason why no snapshot can be taken.
 
     Attributes:
-        device: The id of the device; empty where QEMU refuses as a whole.
+        device: The id of the device, or its model if it has none; empty where QEMU refuses as a whole.
         why: In words.
     """
 
     device: str
     why: str
 
+    def __str__(self) -> str:
+        if not self.device:
+            return f"no snapshot of a guest with this virtual machine can be taken: {self.why}"
+        return f"device {self.device} would be lost in a fork: {self.why}"
 
-def try_machine(spec: VmSpec, run_dir: Path, *, devices: Sequence[str], features: QemuFeatures | None) -> list[Loss]:
+
+def try_machine(spec: VmSpec, run_dir: Path, *, devices: Sequence[str] = (), features: QemuFeatures | None) -> list[Loss]:
     """Start a VM with its processors stopped, write its state, end it: some 0.3 s.
 
     Args:
         spec: The VM.
         run_dir: Its own folder.
-        devices: Ids of the devices that are asked about.
+        devices: Ids of devices of any bus that are asked about, beside all PCI devices of the command line. Of the others, a
+            stream does not tell which have no state at all, as pvpanic, and which have theirs in the state of their bus.
         features: What QEMU can do; None: test only whether QEMU accepts the VM.
 
     Returns:
@@ -75,6 +81,7 @@ def try_machine(spec: VmSpec, run_dir: Path, *, devices: Sequence[str], features
 def _losses(machine: VirtualMachine, state: Path, devices: Sequence[str], features: QemuFeatures) -> list[Loss]:
     paths = {device: pci_path(machine.qmp, f"{_PERIPHERALS}/{device}") for device in devices}
     types = {device: str(_get(machine.qmp, f"{_PERIPHERALS}/{device}", "type")) for device in devices}
+    pci = _pci_devices(machine.qmp)
     try:
         write_state(machine, state, choose_method(features), timeout=_SECONDS)
         sections = sections_of(state.read_bytes())
@@ -86,8 +93,23 @@ def _losses(machine: VirtualMachine, state: Path, devices: Sequence[str], featur
     return [
         Loss(device, why)
         for device, path in paths.items()
-        if (types[device] not in described if not path else not any(name.startswith(f"{path}/") for name in sections))
-    ]
+        if (types[device] not in described if not path else not _has(sections, path))
+    ] + [Loss(name, why) for path, name in pci.items() if path not in paths.values() and not _has(sections, path)]
+
+
+def _has(sections: Sequence[str], path: str) -> bool:
+    return any(name.startswith(f"{path}/") for name in sections)
+
+
+def _pci_devices(qmp: Qmp) -> dict[str, str]:
+    """The PCI devices of the command line: place, see :func:`pci_path` → id, or the model if it has no id."""
+    found = {}
+    for folder in (_PERIPHERALS, f"{_PERIPHERALS}-anon"):
+        for entry in qmp.execute("qom-list", {"path": folder}):
+            kind, name = str(entry["type"]), str(entry["name"])
+            if kind.startswith("child<") and (path := pci_path(qmp, f"{folder}/{name}")):
+                found[path] = name if folder == _PERIPHERALS else kind.removeprefix("child<").removesuffix(">")
+    return found
 
 
 def sections_of(stream: bytes) -> list[str]:

@@ -147,6 +147,7 @@ def test_the_guest_writes_to_the_users_own_disk(harbour: Harbour) -> None:
     disk = harbour.folder / "logbook.img"
     assert harbour.report.fork_notes == [
         f"guests are booted: the guest writes to {disk}, and forks cannot all write to the same file"
+        " (`access: overlay` gives each guest an overlay of its own)"
     ]
     assert harbour.report.machine is not None
     assert [(one.access, one.format) for one in harbour.report.machine.disks] == [("write", "raw")]

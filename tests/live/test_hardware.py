@@ -261,7 +261,27 @@ def test_a_refusal_of_qemu_is_reported_with_its_words_and_the_line(tmp_path: Pat
 def test_a_disk_that_guests_write_to_means_no_forks(tmp_path: Path) -> None:
     machine = Machine(disks=(AddedDisk(file=str(raw(tmp_path)), format="raw", access="write"),))
     why = try_hardware(machine, manifest(machine=MACHINE), image(tmp_path), accelerator="tcg", runs_dir=tmp_path)
-    assert why == f"the guest writes to {tmp_path}/data.img, and forks cannot all write to the same file"
+    assert why == (
+        f"the guest writes to {tmp_path}/data.img, and forks cannot all write to the same file"
+        " (`access: overlay` gives each guest an overlay of its own)"
+    )
+
+
+def test_flags_of_the_processor_that_prevent_forks_are_known_without_a_trial(tmp_path: Path) -> None:
+    machine = Machine(cpu="host,+invtsc")
+    why = try_hardware(
+        machine, fit(manifest(machine=MACHINE), machine), image(tmp_path), accelerator="kvm", runs_dir=tmp_path / "runs"
+    )
+    assert why.startswith("CPU flag invtsc forbids snapshots")
+    assert why.endswith("(leave it out, or add tsc-frequency=HZ)")
+
+
+def test_what_an_empty_guest_does_not_show_to_qemu_prevents_forks_too(tmp_path: Path) -> None:
+    machine = Machine(
+        devices=(AddedDevice(driver="edu"),), arguments=("-fsdev", f"local,id=f,path={tmp_path},security_model=none")
+    )
+    why = try_hardware(machine, manifest(machine=MACHINE), image(tmp_path), accelerator="tcg", runs_dir=tmp_path / "runs")
+    assert why.startswith("the shared folder (-fsdev) forbids snapshots as soon as the guest uses it")
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ class SimulatedSteps:
     def maker(self) -> TemplateMaker:
         """Makes templates by these steps."""
         steps = TemplateSteps(
+            check=self._check,
             boot=self._boot,
             resume_copy=self._resume_copy,
             resume=self._resume,
@@ -155,6 +156,12 @@ class SimulatedSteps:
         prints = StoppingPrints(machine, self)
         transport = SimulatedTransport(machine, prints, refuse_start=bool(self.errors["load"]))
         return self._source.live("template", machine, prints, transport, template=template)
+
+    def _check(self, wish: TemplateWish, run_dir: Path, /, *, features: QemuFeatures) -> None:
+        assert wish.is_base
+        assert features is FEATURES
+        assert not run_dir.exists()
+        self.do("check")
 
     def _boot(
         self,

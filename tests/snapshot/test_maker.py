@@ -25,7 +25,7 @@ from tests.simulated import manifest
 from tests.snapshot.fakes import PLAIN, SYNC, World, values
 from tests.snapshot.making import SimulatedSteps, guest_ram_in_memory
 
-BOOTED = ["boot", "park", "idle", "mark", "hang up", "snapshot", "release"]
+BOOTED = ["check", "boot", "park", "idle", "mark", "hang up", "snapshot", "release"]
 DERIVED = ["copy", "resume", "deploy", "park", "idle", "mark", "hang up", "snapshot", "release"]
 
 
@@ -84,6 +84,17 @@ def test_a_guest_that_does_not_get_idle_still_becomes_a_template(forks: Forks, s
     steps.gets_idle = False
     assert forks.template(SYNC) is not None
     assert "the guest does not become idle, so each fork begins with its remaining work: 5 s waited" in steps.said
+
+
+def test_a_vm_that_cannot_be_forked_is_not_booted_for_a_template(forks: Forks, world: World, steps: SimulatedSteps) -> None:
+    steps.errors["check"] = [SnapshotFailed("guests of simulated cannot be forked: the TPM keeps its state outside")]
+    assert forks.fork("gw0-1", SYNC) is None
+    assert forks.fork("gw0-2", SYNC) is None
+    assert steps.done == ["check"]
+    assert forks.figures.notes == [
+        "no template can be made, so guests are booted: guests of simulated cannot be forked: the TPM keeps its state outside"
+    ]
+    nothing_is_left(world, steps)
 
 
 def asked_for_a_fork(forks: Forks, world: World, steps: SimulatedSteps) -> None:
