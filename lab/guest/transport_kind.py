@@ -58,6 +58,7 @@ class GuestAccess:
         run_dir: The VM's folder for sockets and logs.
         standing: For :class:`ParksInGuest`: a program that the forks of a snapshot will need. A transport that
             :class:`~lab.guest.standing.Converses` may start it before the snapshot. None: there is none.
+        beside: More such programs, which stay beside that one; the first command of a fork is not for them.
     """
 
     image: str
@@ -67,6 +68,7 @@ class GuestAccess:
     tools_dir: str
     run_dir: Path
     standing: StandingProgram | None = None
+    beside: tuple[StandingProgram, ...] = ()
 
     def needed_port(self) -> int:
         """The port, for a transport that needs one.

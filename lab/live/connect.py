@@ -43,8 +43,9 @@ def access(
     machine: Machine,
     *,
     standing: StandingProgram | None = None,
+    beside: tuple[StandingProgram, ...] = (),
 ) -> GuestAccess:
-    """The input of a transport; see :func:`connect` and, for ``standing``, :class:`GuestAccess`."""
+    """The input of a transport; see :func:`connect` and, for ``standing`` and ``beside``, :class:`GuestAccess`."""
     offer = manifest.transports.get(name)
     if offer is None:
         offered = " or ".join(manifest.transports)
@@ -57,4 +58,5 @@ def access(
         tools_dir=manifest.tools_dir,
         run_dir=machine.run_dir,
         standing=standing,
+        beside=beside,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,30 +32,39 @@ class WinRmGuest:
         return self.server.port
 
 
-@pytest.fixture
-def winrm_guest(tmp_path: Path) -> Iterator[WinRmGuest]:
-    users = tmp_path / "users"
+@contextlib.contextmanager
+def serve_winrm(folder: Path, *, port: int = 0) -> Iterator[WinRmGuest]:
+    """A service whose files are in a folder."""
+    users = folder / "users"
     users.write_text(f":lab:{PASSWORD}\n", encoding="utf-8")
     users.chmod(0o600)
-    drive_c = tmp_path / "drive_c"
-    drive_c.mkdir()
-    drive_d = tmp_path / "drive_d"
-    drive_d.mkdir()
+    drive_c = folder / "drive_c"
+    drive_c.mkdir(exist_ok=True)
+    drive_d = folder / "drive_d"
+    drive_d.mkdir(exist_ok=True)
     server = start(
         Config(
             address="127.0.0.1",
-            http_port=0,
+            http_port=port,
             https_port=None,
             ntlm_user_file=users,
-            run_directory=tmp_path / "run",
+            run_directory=folder / "run",
             launcher="direct",
             shell_command=("/bin/sh", "-c"),
             program_command=(sys.executable, "-B", str(Path(__file__).with_name("labfile_double.py"))),
             environment={"FAKE_DRIVE_C": str(drive_c), "FAKE_DRIVE_D": str(drive_d)},
         )
     )
-    yield WinRmGuest(server, drive_c, drive_d)
-    server.close()
+    try:
+        yield WinRmGuest(server, drive_c, drive_d)
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def winrm_guest(tmp_path: Path) -> Iterator[WinRmGuest]:
+    with serve_winrm(tmp_path) as guest:
+        yield guest
 
 
 @pytest.fixture

@@ -191,21 +191,21 @@ def test_a_parked_shell_is_resumed_by_another_connection(
     assert state["shell"] in winrm_guest.server._shells._shells
     for _ in range(2):
         other = open_winrm("127.0.0.1", winrm_guest.port, "lab", SecretStr(PASSWORD))
-        other.resume(state, timeout=30)
+        assert other.resume(state, timeout=30)
         assert other.run("true && echo in the same shell", timeout=30).text == "in the same shell\n"
         other.abandon()
         other.abandon()
     assert list(winrm_guest.server._shells._shells) == [state["shell"]]
 
 
-def test_a_parked_shell_that_is_gone_is_an_error(
+def test_a_parked_shell_that_is_gone_is_replaced(
     winrm: WinRmTransport, winrm_guest: WinRmGuest, interpreter: Callable[[str], None]
 ) -> None:
     interpreter("exec sh")
     state = winrm.park(timeout=30)
     winrm_guest.server._shells.delete(state["shell"])
-    with pytest.raises(TransportError):
-        winrm.resume(state, timeout=30)
+    assert not winrm.resume(state, timeout=30)
+    assert state["shell"] not in winrm_guest.server._shells._shells
 
 
 def test_a_waiting_interpreter_that_ends_is_an_error(winrm: WinRmTransport, interpreter: Callable[[str], None]) -> None:

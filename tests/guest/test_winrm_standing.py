@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,18 +203,43 @@ def other(winrm_guest: WinRmGuest) -> Iterator[WinRmTransport]:
 def test_a_process_that_was_left_in_a_snapshot_answers_in_the_fork(winrm: WinRmTransport, other: WinRmTransport) -> None:
     first = pid_of(winrm)
     state = winrm.park(PROBE, timeout=30)
-    other.resume(state, PROBE, timeout=30)
+    assert other.resume(state, PROBE, timeout=30)
     assert pid_of(other) == first
 
 
-def test_a_process_that_is_gone_from_the_fork_is_an_error(
-    winrm: WinRmTransport, other: WinRmTransport, winrm_guest: WinRmGuest
+@pytest.mark.parametrize("gone", ["process", "shell"])
+def test_a_fork_whose_service_has_given_up_the_process_gets_another_one(
+    winrm: WinRmTransport, other: WinRmTransport, winrm_guest: WinRmGuest, gone: str
 ) -> None:
+    """Windows ends an idle shell by its own clock, which was set forward."""
+    first = pid_of(winrm)
     state = winrm.park(PROBE, timeout=30)
-    shell = winrm_guest.server._shells.get(state["shell"])
-    shell.end_command(state["command"])
-    with pytest.raises(TransportError, match=r"drvprobe\.exe that was left in the guest is gone"):
-        other.resume(state, PROBE, timeout=30)
+    shells = winrm_guest.server._shells
+    if gone == "shell":
+        shells.delete(state["shell"])
+    else:
+        shells.get(state["shell"]).end_command(state["command"])
+    assert not other.resume(state, PROBE, timeout=30)
+    assert pid_of(other) != first
+
+
+def test_a_second_program_stays_beside_the_first(winrm: WinRmTransport, other: WinRmTransport) -> None:
+    second = standing_probe(r"C:\lab\other\drvprobe.exe")
+
+    def pid(transport: WinRmTransport) -> list[str]:
+        return said(transport.ask(second, framed("pid", next(TOKENS)), timeout=30))
+
+    before = pid(winrm)
+    state = winrm.park(PROBE, beside=(second,), timeout=30)
+    assert other.resume(state, PROBE, beside=(second,), timeout=30)
+    assert pid(other) == before
+    assert pid_of(other) != int(before[0])
+
+
+def test_a_second_program_that_does_not_answer_is_left_to_the_forks(winrm: WinRmTransport) -> None:
+    missing = replace(PROBE, words=(r"C:\windows\none.exe",))
+    state = winrm.park(PROBE, beside=(missing,), timeout=30)
+    assert not [name for name in state if name.startswith("beside")]
 
 
 def test_another_program_than_was_left_is_an_error(winrm: WinRmTransport, other: WinRmTransport) -> None:

@@ -17,6 +17,14 @@ _SHELL_GONE = frozenset(
 )
 
 
+class LoginRejected(TransportError):
+    """The guest does not accept the credentials. More tries may lock the account."""
+
+
+class ServiceFault(TransportError):
+    """The guest's service answered, with an error."""
+
+
 class Refused(Exception):
     """A request failed. It says whether the request certainly did nothing in the guest. Only used inside this package.
 
@@ -41,8 +49,9 @@ class Refused(Exception):
 
     def as_error(self) -> TransportError:
         """The error for callers."""
-        hint = "check that the credentials belong to this build of the image" if self._rejected else ""
-        return TransportError(str(self), hint=hint)
+        if self._rejected:
+            return LoginRejected(str(self), hint="check that the credentials belong to this build of the image")
+        return ServiceFault(str(self)) if self.is_fault else TransportError(str(self))
 
 
 def fault_text(fault: WSManFaultError) -> str:

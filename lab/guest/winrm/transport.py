@@ -6,6 +6,7 @@ pywinrm implements the protocol. The lab adds a shell that stays open, reconnect
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +14,20 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from lab.errors import TransportError
+from lab.errors import GuestHung, TransportError
 from lab.guest import files, quoting
 from lab.guest.protocol import CommandResult
 from lab.guest.standing import Answer, Question, StandingProgram
+from lab.guest.winrm.errors import ServiceFault
 from lab.guest.winrm.protocol import SEND_CHUNK, Running, ShellProtocol, make_channel_protocol, make_protocol
 from lab.guest.winrm.shell import WinRmShell
 from lab.guest.winrm.standing import CMD, StandingPrograms, greet
+from lab.host.passed import passed_over
+
+_LOG = logging.getLogger(__name__)
+
+#: In the state of a parked shell, before the path of a program that stays in it beside the first one.
+_BESIDE = "beside "
 
 
 def open_winrm(
@@ -149,7 +157,9 @@ class WinRmTransport:
 
     # -- snapshots -----------------------------------------------------------------------------------------------------
 
-    def park(self, program: StandingProgram | None = None, *, timeout: float) -> Mapping[str, str]:
+    def park(
+        self, program: StandingProgram | None = None, *, beside: Sequence[StandingProgram] = (), timeout: float
+    ) -> Mapping[str, str]:
         """Leave an open shell with a process that answers questions in a guest, before its snapshot.
 
         That process answers a fork's first question, in 0.04 s in an emulated guest; a new process takes 0.15 s or more. A TCP
@@ -157,7 +167,8 @@ class WinRmTransport:
 
         Args:
             program: The program whose process it is, of use to forks; a cmd if None.
-            timeout: Seconds until it must have answered.
+            beside: More programs. Forks start one themselves if its process does not answer here.
+            timeout: Seconds until each must have answered.
 
         Returns:
             The state for :meth:`resume`.
@@ -167,11 +178,19 @@ class WinRmTransport:
             GuestHung: The process does not answer in time.
         """
         stays = program or CMD
+        others = {}
+        for other in beside:
+            with passed_over(_LOG, f"{self._where}: no {other.words[0]} is left in the guest", TransportError, GuestHung):
+                greet(self._standing, other, where=self._where, timeout=timeout)
+                others[_BESIDE + other.words[0]] = self._standing.command_id(other)
+        shell = self._shell.shell_id
         greet(self._standing, stays, where=self._where, timeout=timeout)
         state = {
             "shell": self._shell.shell_id,
             "command": self._standing.command_id(stays),
             "program": stays.words[0],
+            # In another shell than before, they are gone.
+            **(others if self._shell.shell_id == shell else {}),
         }
         if not self._shell.on_channel:
             self._shell.drop(forget_shell=True)
@@ -182,16 +201,30 @@ class WinRmTransport:
         """Whether the connection is the guest's channel; False before the first connection."""
         return self._shell.on_channel
 
-    def resume(self, state: Mapping[str, str], program: StandingProgram | None = None, *, timeout: float) -> None:
+    def resume(
+        self,
+        state: Mapping[str, str],
+        program: StandingProgram | None = None,
+        *,
+        beside: Sequence[StandingProgram] = (),
+        timeout: float,
+    ) -> bool:
         """Connect to a resumed guest, use the shell that :meth:`park` left in it, and have its process answer.
+
+        If the service has given up the shell or the process, for example because they were idle for too long by the guest's
+        new clock, others take their place.
 
         Args:
             state: What :meth:`park` returned.
             program: What it was given.
+            beside: What it was given.
             timeout: Seconds until the process must have answered.
 
+        Returns:
+            Whether shell and process were still there.
+
         Raises:
-            TransportError: The guest does not answer, or shell or process are gone.
+            TransportError: The guest does not answer.
             GuestHung: The process does not answer in time.
         """
         stays = program or CMD
@@ -199,9 +232,15 @@ class WinRmTransport:
             raise TransportError(f"{self._where}: {state['program']} stands in the guest, and not {stays.words[0]}")
         self._shell.take(state["shell"])
         self._standing.take(stays, state["command"])
-        greet(self._standing, stays, where=self._where, timeout=timeout)
-        if self._standing.command_id(stays) != state["command"]:
-            raise TransportError(f"{self._where}: the {stays.words[0]} that was left in the guest is gone")
+        for other in beside:
+            if command := state.get(_BESIDE + other.words[0]):
+                self._standing.take(other, command)
+        try:
+            greet(self._standing, stays, where=self._where, timeout=timeout)
+        except ServiceFault as fault:
+            _LOG.info("%s: the %s that was left in the guest: %s", self._where, stays.words[0], fault.message)
+            greet(self._standing, stays, where=self._where, timeout=timeout)
+        return self._standing.command_id(stays) == state["command"]
 
     # -- one command ---------------------------------------------------------------------------------------------------
 
