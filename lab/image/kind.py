@@ -11,8 +11,10 @@ import datetime
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from lab.guest.protocol import Transport
+from lab.guest.standing import StandingProgram
 from lab.host.tools import Tool
 from lab.image.manifest import ImageManifest
 from lab.image.progress import Progress
@@ -117,6 +119,35 @@ class Finding:
     level: Level
     text: str
     hint: str = ""
+
+
+@runtime_checkable
+class ForkClock(Protocol):
+    """An optional addition to :class:`GuestKind`: the clock of a fork is set over the guest's transport.
+
+    Kinds without it have print channels that set it: :meth:`lab.prints.resume.ResumableSource.resume`.
+    """
+
+    @property
+    def clock_program(self) -> StandingProgram:
+        """The program that sets the clock; a transport may leave it in the guest before a snapshot."""
+
+    def set_clock(self, transport: Transport, *, timeout: float, wall: Callable[[], float]) -> float:
+        """Set the guest's clock to that of the host; the guest answers commands when this returns.
+
+        Args:
+            transport: A connection to the guest.
+            timeout: Seconds for all of it.
+            wall: The host's wall clock in seconds.
+
+        Returns:
+            Seconds by which it was set forward.
+
+        Raises:
+            CommandFailed: The guest refused it.
+            TransportError: It does not answer, or its clock is wrong afterwards.
+            GuestHung: A command did not end in time.
+        """
 
 
 class GuestKind(Protocol):

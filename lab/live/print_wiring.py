@@ -14,7 +14,9 @@ from lab.errors import ImageError
 from lab.guest.protocol import Transport
 from lab.host.renamed import note_old_name
 from lab.host.spare import WaitingProcess
+from lab.image.kind import ForkClock
 from lab.image.manifest import ImageManifest
+from lab.image.registry import kind_of
 from lab.prints.channel import GuestLink, PrintPorts
 from lab.prints.clocked import ClockedPrints
 from lab.prints.from_now import FromNow
@@ -90,13 +92,17 @@ def has_guest_time(manifest: ImageManifest) -> bool:
 
 
 def can_resume(manifest: ImageManifest) -> bool:
-    """Whether the prints of this image can be followed from a fork."""
-    return channel_of(manifest).resumes
+    """Whether the prints of this image can be followed from a fork, whose clock can be set."""
+    channel = channel_of(manifest)
+    return channel.resumes and (channel.sets_clock or isinstance(kind_of(manifest), ForkClock))
 
 
 def why_not_forked(manifest: ImageManifest) -> str:
     """The reason why :func:`can_resume` is false."""
-    return f"an image with {channel_of(manifest).words} cannot be forked yet"
+    channel = channel_of(manifest)
+    if channel.resumes:
+        return f"an image with {channel.words} cannot be forked: nothing would set the clock of a fork"
+    return f"an image with {channel.words} cannot be forked yet"
 
 
 def start_helper(manifest: ImageManifest) -> WaitingProcess | None:

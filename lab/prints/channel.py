@@ -87,6 +87,9 @@ class PrintChannel(Protocol):
     guest_timer: bool = False
     #: Its sources can continue in a fork: :attr:`lab.prints.record.PrintSource.resumable` is not None.
     resumes: bool = False
+    #: Its sources have an agent that sets the clock of a fork. If not, the kind of guest must do that:
+    #: :class:`lab.image.kind.ForkClock`.
+    sets_clock: bool = True
     #: Glob patterns of its files in the run folder, beside the ``*.log`` of QEMU. They are saved as evidence.
     evidence: tuple[str, ...] = ()
 

@@ -1,7 +1,7 @@
 """The print source of a guest whose prints do not reach the host: a Windows guest without debugger and print relay.
 
 Tests that read prints are skipped there, because the capability ``dbgprint`` is missing; the others run. A marker has no prints
-to follow, so it is accepted at once.
+to follow, so it is accepted at once. In a fork, there is nothing to continue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from lab.prints.channel import GuestLink, PrintChannel, PrintReader
 from lab.prints.log import RecordLog
 from lab.prints.record import MarkRecord, Record
-from lab.prints.resume import PrintsState
+from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.timer import GuestTimer
 
 
@@ -32,8 +32,20 @@ class Unobserved:
         self._log = RecordLog()
 
     @property
-    def resumable(self) -> None:
-        """None: there is nothing to continue in a fork."""
+    def resumable(self) -> ResumableSource:
+        """The source itself."""
+        return self
+
+    def hang_up(self) -> None:
+        """Do nothing: there is no connection."""
+
+    def snapshot_state(self, *, replay: bool = False) -> PrintsState:
+        """See :class:`lab.prints.resume.ResumableSource`: an empty state."""
+        return PrintsState()
+
+    def resume(self, seconds: float, entropy: bytes, *, let_run: Callable[[], None], timeout: float) -> None:
+        """See :class:`lab.prints.resume.ResumableSource`: there is no agent in the guest."""
+        let_run()
 
     @property
     def timer(self) -> GuestTimer | None:
@@ -70,6 +82,8 @@ class NoChannel(PrintChannel):
 
     name = "none"
     words = "no print channel"
+    resumes = True
+    sets_clock = False
 
     def open(self, link: GuestLink, *, resume: PrintsState | None = None) -> Unobserved:
         """Return a source without prints."""

@@ -29,7 +29,7 @@ from itertools import chain
 from lab.errors import ConfigError
 from lab.image.names import one_of
 from lab.proofs.statement import Statement
-from lab.proofs.statements import crashes, debugger, drivers, guests, hosts, installing, policies, verifier
+from lab.proofs.statements import crashes, debugger, drivers, forks, guests, hosts, installing, policies, verifier
 
 
 def statements() -> tuple[Statement, ...]:
@@ -43,6 +43,7 @@ def statements() -> tuple[Statement, ...]:
             debugger.STATEMENTS,
             crashes.STATEMENTS,
             verifier.STATEMENTS,
+            forks.STATEMENTS,
             hosts.STATEMENTS,
         )
     )

@@ -29,6 +29,7 @@ from lab.live.verify import verify
 from lab.prints.record import PrintSource
 from lab.prints.resume import PrintsState, ResumableSource
 from lab.prints.stream import fault_error, first_fault
+from lab.snapshot.fork_clock import clock_programs, require_fork_clock
 from lab.snapshot.idle import PATIENCE_S, processor_time
 from lab.snapshot.template import Template, TemplateWish, write_template
 from lab.snapshot.template_steps import TEMPLATE_STEPS, TemplateSteps
@@ -170,7 +171,14 @@ class TemplateMaker:
         """Leave a process in the guest that answers a fork's first command, if the transport supports that."""
         kind = self._steps.transport(wish.transport)
         if isinstance(kind, ParksInGuest):
-            there = access(wish.transport, wish.manifest, read_credentials(wish.image_dir), machine, standing=wish.standing)
+            there = access(
+                wish.transport,
+                wish.manifest,
+                read_credentials(wish.image_dir),
+                machine,
+                standing=wish.standing,
+                beside=clock_programs(wish.manifest),
+            )
             with machine.running():
                 return kind.park(unclocked(guest.transport), there, timeout=_PATIENCE_S, progress=self._progress)
         guest.transport.close()
@@ -193,6 +201,8 @@ class TemplateMaker:
         resumable = guest.prints.resumable
         if resumable is None:
             raise SnapshotFailed(why_not_forked(wish.manifest))
+        with machine.running():
+            require_fork_clock(wish.manifest, guest.transport, timeout=_PATIENCE_S)
         parked = self._park(guest, machine, wish)
         if guest.clock == "virtual":
             # The guest's idle time takes the host no time, so that a fixed time is enough.

@@ -20,6 +20,7 @@ from lab.live.delivery import Delivery
 from lab.live.guest import LiveGuest
 from lab.live.print_wiring import open_prints, why_not_forked
 from lab.prints.resume import ResumableSource
+from lab.snapshot.fork_clock import clock_programs, set_fork_clock
 from lab.snapshot.template import Template, TemplateWish
 from lab.vm.protocol import Machine
 
@@ -41,7 +42,7 @@ def resume_guest(
     helper: WaitingProcess | None = None,
     on_close: Callable[[bool], None] = lambda _kept: None,
 ) -> LiveGuest:
-    """Let a restored VM run and connect to it.
+    """Let a restored VM run, connect to it, and set its clock.
 
     The guest is ready when it has answered an authenticated command, as after a boot. If the transport left a process in the
     guest before the snapshot, that process answers: over WinRM drvprobe or a cmd, so that a Windows program of this fork has
@@ -62,6 +63,7 @@ def resume_guest(
 
     Raises:
         TransportError: The guest does not answer.
+        CommandFailed: The guest refuses to have its clock set.
         GuestHung: A command did not end.
         GuestExited: QEMU ended.
         BootTimeout: No answer in time.
@@ -93,7 +95,12 @@ def resume_guest(
         kind = transport_kind(template.transport)
         if isinstance(kind, ParksInGuest) and template.parked:
             there = access(
-                template.transport, wish.manifest, credentials, machine, standing=None if template.base else wish.standing
+                template.transport,
+                wish.manifest,
+                credentials,
+                machine,
+                standing=None if template.base else wish.standing,
+                beside=clock_programs(wish.manifest),
             )
             transport = clocked(kind.resume(there, template.parked, timeout=timeout), machine)
         else:
@@ -103,6 +110,8 @@ def resume_guest(
                 alive=lambda: machine.alive,
                 console=machine.console_tail,
             )
+        undo.callback(transport.close)
+        set_fork_clock(wish.manifest, transport, timeout=timeout, wall=wall)
         undo.pop_all()
     return LiveGuest(
         guest_id=guest_id,
@@ -137,6 +146,7 @@ def continue_guest(
 
     Raises:
         TransportError: The guest does not answer.
+        CommandFailed: The guest refuses to have its clock set.
         GuestExited: QEMU has ended.
     """
     resumable = live.prints.resumable
@@ -145,6 +155,7 @@ def continue_guest(
             _let_run(machine, resumable, wall(), timeout, runs)
     else:
         machine.cont()
+    set_fork_clock(live.manifest, live.transport, timeout=timeout, wall=wall)
 
 
 def _let_run(machine: Machine, prints: ResumableSource, now: float, timeout: float, runs: contextlib.ExitStack) -> None:

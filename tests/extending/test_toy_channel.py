@@ -135,7 +135,7 @@ def test_every_channel_of_the_lab_declares_the_abilities_of_its_sources() -> Non
         "wine": (True, False),
         "kd": (True, True),
         "relay": (True, False),
-        "none": (False, False),
+        "none": (True, False),
     }
 
 

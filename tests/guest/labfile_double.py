@@ -1,4 +1,7 @@
-r"""A double of a guest's programs: ``labfile.exe`` as it is documented, and a drvprobe that stays.
+r"""A double of a guest's programs: ``labfile.exe`` as it is documented, a drvprobe that stays, and parts of Windows.
+
+Of Windows it has ``ipconfig.exe /renew``, and a ``powershell.exe`` that understands one line: :mod:`lab.image.windows.clock`'s.
+The guest's clock is off the host's by the seconds in the file ``clock`` of drive C; ``refuse`` there is the text of an error.
 
 Started as ``python labfile_double.py PROGRAM [ARGUMENTS…]``; arguments are split as Windows splits them, paths on ``C:`` are
 looked up under the folder in the variable ``FAKE_DRIVE_C``; drive D is the folder in ``FAKE_DRIVE_D``. Waiting takes no time.
@@ -6,13 +9,16 @@ looked up under the folder in the variable ``FAKE_DRIVE_C``; drive D is the fold
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -149,9 +155,48 @@ def serve() -> int:
     return 0
 
 
+def powershell(lines: Iterable[bytes], drive_c: Path) -> int:
+    """What PowerShell does with the line that sets the clock; an empty line does nothing."""
+    offset, log = drive_c / "clock", drive_c / "powershell.log"
+    for line in lines:
+        text = line.decode().strip()
+        with log.open("a") as stream:
+            stream.write(f"{os.getpid()} {text[:12]}\n" if text else "")
+        if text == "exit":
+            return 0
+        if greeting := re.fullmatch(r"'(lab-clock \w+ ok 0 0)'", text):
+            write_now(greeting[1].encode() + b"\r\n")
+        if not (asked := re.search(r"DateTime\]::new\((\d+), .*'(lab-clock \w+) ok", text)):
+            continue
+        was = time.time() + float(offset.read_text())
+        if (drive_c / "refuse").exists():
+            write_now(f"{asked[2]} failed {(drive_c / 'refuse').read_text()}\r\n".encode())
+            continue
+        if not (drive_c / "deaf").exists():
+            offset.write_text(str(int(asked[1]) / 1e7 - 62_135_596_800 - time.time()))
+        now = time.time() + float(offset.read_text())
+        ticks = [round((moment + 62_135_596_800) * 1e7) for moment in (was, now)]
+        write_now(f"{asked[2]} ok {ticks[0]} {ticks[1]}\r\n".encode())
+    return 0
+
+
+def windows(program: str, arguments: list[str], drive_c: Path) -> int:
+    """Run a program of Windows."""
+    if program.endswith("ipconfig.exe"):
+        with (drive_c / "network.log").open("a") as stream:
+            stream.write(f"{' '.join(arguments)}\n")
+        return 0
+    if arguments[-2] == "-EncodedCommand":
+        return powershell([base64.b64decode(arguments[-1]).decode("utf-16-le").encode()], drive_c)
+    assert arguments[-2:] == ["-Command", "-"], arguments
+    return powershell(sys.stdin.buffer, drive_c)
+
+
 def main() -> int:
     """Run one program."""
     program, line = sys.argv[1], " ".join(sys.argv[2:])
+    if program.lower().startswith(r"c:\windows\system32"):
+        return windows(program.lower(), windows_arguments(line), Path(os.environ["FAKE_DRIVE_C"]))
     if line == "--serve":
         return serve()
     if program.lower() != r"c:\lab\bin\labfile.exe":

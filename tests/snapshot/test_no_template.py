@@ -62,7 +62,7 @@ def test_prints_that_cannot_be_followed_leave_cold_boots_without_a_try(world: Wo
     forks = world.make()
     assert forks.fork("gw0-1", PLAIN) is None
     assert world.maker.made == []
-    assert "an image with no print channel cannot be forked yet" in forks.figures.notes[0]
+    assert "an image with no print channel cannot be forked: nothing would set the clock" in forks.figures.notes[0]
     forks.close()
 
 

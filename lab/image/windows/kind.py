@@ -6,21 +6,24 @@ Modules that build and examine images are imported where they are used: that tak
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab.errors import ConfigError
+from lab.guest.protocol import Transport
+from lab.guest.standing import StandingProgram
 from lab.host.tools import Tool
 from lab.image.kind import BuildOption, BuildOrder, BuildRequest, Finding, GuestWords, Recipe
 from lab.image.manifest import ImageManifest
 from lab.image.windows import files
+from lab.image.windows.clock import CLOCK_PROGRAM, set_clock
 from lab.image.windows.guest_machine import guest_machine
 from lab.image.windows.recipe import windows_names, windows_recipe
 from lab.vm.spec import Accelerator, VmSpec
 
 
 class WindowsKind:
-    """Windows 10, 11 and Server: a :class:`lab.image.kind.GuestKind`."""
+    """Windows 10, 11 and Server: a :class:`lab.image.kind.GuestKind`, and a :class:`lab.image.kind.ForkClock`."""
 
     words = GuestWords(title="Windows", label="Windows", about="A real Windows guest.")
     #: Its WinRM service may restart once more at the end of a boot.
@@ -92,6 +95,15 @@ class WindowsKind:
     ) -> VmSpec:
         """See :class:`lab.image.kind.GuestKind`."""
         return guest_machine(manifest, image_dir, name=name, accelerator=accelerator, smp=smp)
+
+    @property
+    def clock_program(self) -> StandingProgram:
+        """See :class:`lab.image.kind.ForkClock`."""
+        return CLOCK_PROGRAM
+
+    def set_clock(self, transport: Transport, *, timeout: float, wall: Callable[[], float]) -> float:
+        """See :class:`lab.image.kind.ForkClock`."""
+        return set_clock(transport, timeout=timeout, wall=wall)
 
 
 KIND = WindowsKind()
