@@ -106,11 +106,16 @@ def install_machine(plan: InstallPlan) -> VmSpec:
 
 
 def platform_devices(accelerator: Accelerator) -> tuple[str, ...]:
-    """QEMU arguments of the VM that a spec has no words for: no sleep states, a tablet, a place for dump notes."""
+    """QEMU arguments of the VM that a spec has no words for: no sleep states, tablet, place for dump notes, generation id.
+
+    The id differs in each QEMU. In a fork it changes while Windows runs, which makes Windows reseed its random numbers
+    (docs/specs/vmgenid of QEMU); otherwise all forks would draw the same ones.
+    """
     extra = ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
     if accelerator == "kvm":
         extra += ["-global", "kvm-pit.lost_tick_policy=discard"]
-    return (*extra, "-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0", "-device", "vmcoreinfo")
+    extra += ["-device", "qemu-xhci,id=usb", "-device", "usb-tablet,bus=usb.0", "-device", "vmcoreinfo"]
+    return (*extra, "-device", "vmgenid,guid=auto")
 
 
 def missing_media(plan: InstallPlan) -> Sequence[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +24,7 @@ from lab.vm.firmware import find_firmware
 from lab.vm.machine import VirtualMachine
 from tests.image.windows.conftest import MakeImage
 from tests.image.windows.uefi.disk import efi_program, make_disk
-
-UP = "the UEFI stand-in is up"
+from tests.image.windows.uefi.waiting import UP, wait_for_text
 
 
 def test_the_vm_of_a_guest_is_that_of_setup_without_its_cds(make_image: MakeImage) -> None:
@@ -41,6 +39,7 @@ def test_the_vm_of_a_guest_is_that_of_setup_without_its_cds(make_image: MakeImag
         "qemu-xhci,id=usb",
         "usb-tablet,bus=usb.0",
         "vmcoreinfo",
+        "vmgenid,guid=auto",
     ]
     text = " ".join(argv)
     # The image's own firmware, and a copy of its variables for this guest alone.
@@ -123,17 +122,6 @@ def test_prints_of_a_plain_guest_are_not_observed(make_image: MakeImage, tmp_pat
     manifest = load_manifest(folder)
     machine = VirtualMachine(machine_spec(manifest, folder, name="g", accelerator="tcg"), tmp_path / "run")
     assert isinstance(open_prints(manifest, machine, "utf-8", lambda: pytest.fail("nobody is asked")), Unobserved)
-
-
-def wait_for_text(log: Path, text: str) -> str:
-    """The log, once the text and its line are in it."""
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        found = log.read_text(errors="replace")
-        if "\n" in found.partition(text)[2]:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"{text!r} did not come: {log.read_text(errors='replace')[-2000:]!r}")
 
 
 @pytest.mark.e2e

@@ -52,6 +52,7 @@ def test_the_vm_has_only_devices_that_windows_has_drivers_for(plan: InstallPlan)
         "qemu-xhci,id=usb",
         "usb-tablet,bus=usb.0",
         "vmcoreinfo",
+        "vmgenid,guid=auto",
     ]
     text = " ".join(argv)
     assert f"file={plan.disk}.partial" in text

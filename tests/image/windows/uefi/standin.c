@@ -2,8 +2,8 @@
  *
  * Started from the CD it asks for a key, writes to the disk what DISK.DAT of the CD says, and restarts. Started from the disk it
  * goes through three phases, each with a restart, says that it is done, and powers off; started once more, it is a finished guest:
- * it counts its starts in a variable that lasts, tells the count, and powers off at a key. How far it is stands in a variable, too:
- * it is lost when the firmware's variables are, as a Windows boot entry would be.
+ * it counts its starts in a variable that lasts, tells the count, and powers off at a key; at the key c it counts once more
+ * instead. How far it is stands in a variable, too: it is lost when the firmware's variables are, as a Windows boot entry would be.
  *
  * The structures are those of the UEFI specification, version 2.10, as far as they are used. */
 
@@ -169,13 +169,13 @@ static void remember(u16 *name, u8 value)
     }
 }
 
-/* Wait for a key; 0 tenths: for ever. */
-static int pressed(u32 tenths)
+/* Wait for a key, and return its character; 0 tenths: for ever. 0 where none came, 1 where it has no character. */
+static u16 pressed(u32 tenths)
 {
     key any;
     for (u32 tenth = 0; !tenths || tenth < tenths; tenth++) {
         if (!table->in->read_key(table->in, &any)) {
-            return 1;
+            return any.character ? any.character : 1;
         }
         table->boot->stall(100000);
     }
@@ -251,13 +251,14 @@ static void begin(void *device)
 static void finished_guest(void)
 {
     char digit[2] = {0, 0};
-    u8 count = (u8)(recall(count_name) + 1);
-    remember(count_name, count);
-    digit[0] = (char)('0' + count);
-    say("\r\nthe UEFI stand-in is up: ");
-    say(digit);
-    say("\r\n");
-    pressed(0);
+    do {
+        u8 count = (u8)(recall(count_name) + 1);
+        remember(count_name, count);
+        digit[0] = (char)('0' + count);
+        say("\r\nthe UEFI stand-in is up: ");
+        say(digit);
+        say("\r\n");
+    } while (pressed(0) == 'c');
     table->runtime->reset(RESET_SHUTDOWN, 0, 0, 0);
 }
 
