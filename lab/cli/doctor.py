@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import Annotated
 
@@ -12,14 +13,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lab.cli.forked_guests import ForkedGuest, forked_guests
 from lab.cli.invocation import with_own_command
-from lab.errors import HostToolError, SnapshotFailed
+from lab.errors import HostToolError, LabError, SnapshotFailed
 from lab.host import assets
 from lab.host.console import open_console
+from lab.host.passed import passed_over
 from lab.host.survey import Survey, survey
+from lab.image.store import list_images
 from lab.toolchain.clang import PACKAGE, look_for_clang
 from lab.vm.firmware import find_firmware
 from lab.vm.statefile import choose_method
+
+_LOG = logging.getLogger(__name__)
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +46,7 @@ def doctor(
     found = survey(reprobe=reprobe)
     if json_output:
         document = found.as_json() | {"uefi_firmware": _uefi_firmware() or None, **_snapshots(found)}
+        document["guests"] = [guest.as_json() for guest in _guests(found)]
         document["clang_for_seh"] = _clang()
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
@@ -68,6 +75,14 @@ def _show(found: Survey, console: Console) -> None:
     for name, value in _facts(found):
         table.add_row(name, value)
     console.print(table)
+
+    table = Table(title="Guests", title_justify="left", box=SIMPLE)
+    for heading in ("", "image", "prints by"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("remark", overflow="fold")
+    for guest in _guests(found):
+        table.add_row(_mark(not guest.why_booted, False), guest.image, guest.prints, guest.words)
+    console.print(table if table.row_count else "Guests: no image is built yet\n")
 
     if found.ok:
         console.print(Text(f"Ready: guests run under {found.accelerators.best}.", style="green"))
@@ -104,6 +119,20 @@ def _facts(found: Survey) -> list[tuple[str, str]]:
     rows.append(("recipes and guest programs", _data(found)))
     rows += [(f"{name} folder", f"{item.path} ({item.free_mb} MiB free)") for name, item in found.folders.items()]
     return rows
+
+
+def _guests(found: Survey) -> list[ForkedGuest]:
+    """The guests of the built images, and whether they are forked; none if no guest runs here."""
+    if found.accelerators.best is None:
+        return []
+    why = ""
+    try:
+        choose_method(found.features)
+    except SnapshotFailed as error:
+        why = error.message
+    with passed_over(_LOG, "the images cannot be listed", LabError, level=logging.WARNING):
+        return forked_guests(list_images(), found.accelerators.best, no_snapshots=why)
+    return []
 
 
 def _clang() -> str:
