@@ -64,10 +64,7 @@ def closed_port() -> int:
 
 
 class Forwarded(GuestAccess):
-    """Access by QEMU's forwarded port, behind which the guest's service is not there yet.
-
-    ``refusing`` is how many connections are refused before.
-    """
+    """Access by QEMU's forwarded port, to a service that is not there yet: ``refusing`` connections are refused first."""
 
     refusing = 0
 
