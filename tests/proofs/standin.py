@@ -5,6 +5,9 @@ The forms of the answers are those that Microsoft documents; none of them was re
 
 from __future__ import annotations
 
+import base64
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,9 @@ from tests.image.windows.guest_double import GuestDouble
 from tests.machines import MachineDouble, MonitorDouble
 
 POWERSHELL = 'powershell.exe -NoProfile -NonInteractive -Command "'
+#: Seconds from the first day of .NET's ticks to the epoch.
+_EPOCH_S = 62_135_596_800
+_SET_DATE = re.compile(r"DateTime\]::new\((\d+), .*'(lab-clock \w+) ok")
 Reply = tuple[int, str]
 _PANIC = {"action": "run", "info": {"type": "hyper-v", "arg1": 0x80, "arg2": 0x4F4454, "arg3": 0, "arg4": 0, "arg5": 0}}
 
@@ -35,6 +41,7 @@ class WindowsDouble(GuestDouble):
         self.puts: list[str] = []
         self.seconds = 10.5
         self.boots = 5
+        self.clock_off_s = 0.0
         self.replies: dict[str, Reply] = {
             # Before `ver`, with which it begins.
             "verifier": (0, "Verifier Flags: 0x00000004\r\n\r\n  MODULE: labtest.sys (load: 0 / unload: 0)\r\n"),
@@ -74,15 +81,29 @@ class WindowsDouble(GuestDouble):
         if "BootId" in line:
             text = f"    BootId    REG_DWORD    {self.boots:#x}\r\n"
             return CommandResult(command=line, exit_code=0, stdout=text.encode(), stderr=b"", duration_s=0)
+        if "-EncodedCommand" in line and (set_date := _SET_DATE.search(_decoded(line))):
+            text = self._set_clock(int(set_date[1]), set_date[2])
+            return CommandResult(command=line, exit_code=0, stdout=text.encode(), stderr=b"", duration_s=0)
         for beginning, (code, text) in self.replies.items():
             if line.startswith(beginning):
                 self.commands.append(line)
                 return CommandResult(command=line, exit_code=code, stdout=text.encode(), stderr=b"", duration_s=self.seconds)
         return super().run(command, timeout=timeout, stdin=stdin, shell=shell)
 
+    def _set_clock(self, ticks: int, words: str) -> str:
+        """What PowerShell answers to the line that sets the clock."""
+        was = time.time() + self.clock_off_s
+        self.clock_off_s = ticks / 1e7 - _EPOCH_S - time.time()
+        before, now = (round((moment + _EPOCH_S) * 1e7) for moment in (was, time.time() + self.clock_off_s))
+        return f"{words} ok {before} {now}\r\n"
+
     def put(self, source: Path, target: str, *, timeout: float = 300) -> None:
         assert source.is_file()
         self.puts.append(target)
+
+
+def _decoded(line: str) -> str:
+    return base64.b64decode(line.split()[-1]).decode("utf-16-le")
 
 
 class CrashingMonitor(MonitorDouble):
@@ -168,7 +189,9 @@ class Commands:
         self.before(line)
         self.lines.append(line)
         code = next((code for word, code in self.codes.items() if word in line), 0)
-        return CommandResult(command=line, exit_code=code, stdout=b"Ready: guests run under kvm.", stderr=b"", duration_s=1)
+        # A guest's answers differ, as random numbers do.
+        text = f"Microsoft Windows {len(self.lines)}" if "run-in-guest" in line else "Ready: guests run under kvm."
+        return CommandResult(command=line, exit_code=code, stdout=text.encode(), stderr=b"", duration_s=1)
 
 
 def yes(_question: str, _by_hand: str) -> Outcome:

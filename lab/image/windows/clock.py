@@ -82,7 +82,7 @@ def set_clock(
         Seconds by which it was set forward; negative if it was set back.
 
     Raises:
-        CommandFailed: Windows refused it; with its message.
+        CommandFailed: Windows refused it, or has no PowerShell; with its message.
         TransportError: The guest does not answer, or its clock is wrong afterwards.
         GuestHung: PowerShell did not answer in time.
     """
@@ -132,10 +132,8 @@ def _set(transport: Transport, timeout: float, wall: Callable[[], float]) -> flo
     after = wall()
     found = _answer(output, token)
     if found is None:
-        said = (errors.strip() or output.strip()).decode("utf-8", "backslashreplace")[-400:]
-        raise TransportError(
-            f"powershell.exe ended with {ended} before it had set the guest's clock: {said or 'it wrote nothing'}"
-        )
+        texts = (data.decode("utf-8", "backslashreplace") for data in (output, errors))
+        raise CommandFailed("powershell.exe", ended or 0, *texts, hint="`--no-fork` boots every guest instead")
     if found["error"] is not None:
         raise CommandFailed(
             "Set-Date", 1, "", found["error"].decode("utf-8", "backslashreplace"), hint="`--no-fork` boots every guest instead"
