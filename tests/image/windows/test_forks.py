@@ -16,6 +16,7 @@ from lab.host.process import run
 from lab.host.qemu import QemuFeatures, probe_features
 from lab.image.manifest import load_manifest
 from lab.image.windows import files
+from lab.image.windows.machine import MACHINE
 from lab.live.machine_spec import machine_spec
 from lab.live.payload import Payload
 from lab.live.print_wiring import booted_as
@@ -48,6 +49,10 @@ def image(make_image: MakeImage) -> Path:
     for disk in (files.DISK, files.KD_DISK):
         (folder / disk).unlink()
         run(["qemu-img", "create", "-q", "-f", "qcow2", folder / disk, "1M"], 30)
+    record = load_manifest(folder)
+    # This host's newest machine type: an older QEMU lacks the version of the record.
+    record = record.model_copy(update={"machine": record.machine.model_copy(update={"machine": MACHINE})})
+    (folder / "manifest.json").write_text(record.model_dump_json(), encoding="utf-8")
     return folder
 
 

@@ -15,6 +15,7 @@ from lab.host.process import run
 from lab.image.manifest import load_manifest
 from lab.image.windows import files
 from lab.image.windows.guest_machine import guest_machine
+from lab.image.windows.machine import MACHINE
 from lab.live.hardware import fit
 from lab.live.machine_spec import machine_spec
 from lab.live.print_wiring import booted_as, open_prints
@@ -133,7 +134,7 @@ def test_two_guests_start_from_one_image_with_uefi_variables_of_their_own(make_i
     shutil.copyfile(firmware.code, folder / files.FIRMWARE_CODE)
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", firmware.vars, folder / files.FIRMWARE_VARS], 60)
     before = {name: (folder / name).read_bytes() for name in (files.DISK, files.FIRMWARE_VARS)}
-    spec = replace(machine_spec(load_manifest(folder), folder, name="g", accelerator="tcg"), memory_mb=256)
+    spec = replace(machine_spec(load_manifest(folder), folder, name="g", accelerator="tcg"), memory_mb=256, machine=MACHINE)
     for number in (1, 2):
         with VirtualMachine(spec, tmp_path / f"guest{number}") as machine:
             machine.start()
