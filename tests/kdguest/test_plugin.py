@@ -47,7 +47,8 @@ def test_wrong_print(reader, prints):
 
 def test_collector_dies(reader):
     reader.read(length=20)
-    [collector] = [child for child in psutil.Process().children() if "lab.prints.kd.attach" in child.cmdline()]
+    running = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    [collector] = [child for child in running if "lab.prints.kd.attach" in child.cmdline()]
     collector.kill()
 
 def test_after_the_collector_died(reader):
