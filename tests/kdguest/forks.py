@@ -92,9 +92,14 @@ def take_snapshot(machine: Machine, folder: Path, /, *, ram: RamFile | None, fea
     return snapshot
 
 
+def check(_wish: TemplateWish, _run_dir: Path, /, *, features: QemuFeatures) -> None:
+    """There is no VM that could lack something."""
+    assert features is FEATURES
+
+
 #: What is done without QEMU; the rest is the lab's own.
 TEMPLATE_STEPS = TemplateSteps(
-    boot=boot, resume_copy=resume_copy, until_idle=lambda _processor_s: True, take_snapshot=take_snapshot
+    check=check, boot=boot, resume_copy=resume_copy, until_idle=lambda _processor_s: True, take_snapshot=take_snapshot
 )
 FORK_STEPS = ForkSteps(restore=restore)
 
