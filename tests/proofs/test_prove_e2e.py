@@ -32,7 +32,7 @@ from tests.proofs.standin import Commands, WindowsDouble
 pytestmark = pytest.mark.e2e
 #: In a guest, in a VM that is killed, in one with the other disk; from the build; and one that only KVM can show.
 NAMES = (
-    *("com1-in-winpe", "key-prompt", "test-signing", "winrm-client", "killed-guest-starts-again"),
+    *("com1-in-winpe", "test-signing", "winrm-client", "killed-guest-starts-again"),
     *("debugger-entry-without-debugger", "guest-clock"),
 )
 UP = "the stand-in is up"
@@ -85,10 +85,10 @@ def test_the_stand_in_is_proved_interrupted_and_continued(tmp_path: Path, monkey
         session(stop_after="winrm-client")
     half = keeper.read()
     assert half is not None
-    assert {row.id for row in half.rows if row.answered} == {"com1-in-winpe", "key-prompt", "test-signing", "winrm-client"}
+    assert {row.id for row in half.rows if row.answered} == {"com1-in-winpe", "test-signing", "winrm-client"}
     record = session()
     found = {row.id: (row.state, row.said) for row in record.rows}
-    assert {name for name, (state, _said) in found.items() if state == "proved"} == set(NAMES) - {"guest-clock", "key-prompt"}
+    assert {name for name, (state, _said) in found.items() if state == "proved"} == set(NAMES) - {"guest-clock"}
     assert found["guest-clock"] == ("not reached", "it needs KVM, and guests run under tcg here")
     assert "it answers again" in found["killed-guest-starts-again"][1]
     assert [row for row in record.rows if row.id in ("com1-in-winpe", "winrm-client")] == [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 
 import pytest
 
 from lab.errors import BootTimeout, CommandFailed, GuestHung, HostToolError, LabError, TransportError
 from lab.image.manifest import Credentials
+from lab.image.windows import files
 from lab.proofs.bench import Asker, ImageBench
 from lab.proofs.catalogue import statements
 from lab.proofs.document import table
@@ -126,6 +128,26 @@ def test_a_wrong_answer_refutes_its_statement(
         found, text = state(prove([one], EMPTY, bench, Listener()), name)
     assert found == wanted
     assert said in text
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        (((3.0, "key"), (9.0, "write")), "proved"),
+        (((3.0, "key"), (5.0, "reset"), (7.0, "key"), (9.0, "write")), "refuted"),
+        (((3.0, "write"), (9.0, "key")), "not reached"),
+        (((3.0, "write"),), "not reached"),
+        (((3.0, "key"),), "not reached"),
+    ],
+)
+def test_the_key_prompt_is_judged_by_what_came_before_the_first_write(
+    proving: Proving, events: tuple[tuple[float, str], ...], wanted: str
+) -> None:
+    lines = [json.dumps({"at_s": at, "kind": kind, "detail": ""}) for at, kind in events]
+    (proving.image / files.EVENTS).write_text("\n".join(lines) + "\n")
+    (one,) = [one for one in statements() if one.id == "key-prompt"]
+    with contextlib.closing(proving.bench()) as bench:
+        assert state(prove([one], EMPTY, bench, Listener()), "key-prompt")[0] == wanted
 
 
 def test_without_a_person_no_question_is_answered(proving: Proving) -> None:
