@@ -58,7 +58,7 @@ def offer_worker_forks(arguments: Sequence[str], modules: Sequence[str]) -> None
         return
     name = f"lab-workers-{os.getpid()}-{secrets.token_hex(8)}"
     command = shlex.join([sys.executable, "-I", "-S", str(_LINK), name, sys.executable])
-    if "//" in command:  # separates the parts of what execnet is told
+    if "//" in command:  # separates the parts of a specification of execnet
         return
     with passed_over(_LOG, "workers are new interpreters", OSError):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -124,7 +124,7 @@ def test_a_worker_that_dies_is_replaced_by_another_fork(workers: Workers) -> Non
 
 
 @pytest.mark.parametrize("killed", ["controller", "the process that forks", "the command that asks for a fork"])
-def test_no_worker_is_left_behind(workers: Workers, killed: str) -> None:
+def test_no_worker_stays_when_the_run_is_killed(workers: Workers, killed: str) -> None:
     controller = workers.start(_WAITS, "-n", "1")
     worker = workers.worker()
     forks = worker.parent()
@@ -168,7 +168,7 @@ def test_no_process_waits_where_no_workers_are_asked_for() -> None:
         assert not wants(none), none
 
 
-def test_a_link_to_nobody_becomes_the_interpreter(tmp_path: Path) -> None:
+def test_a_link_that_no_process_serves_becomes_the_interpreter(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as taken:
         taken.bind("")
         name = taken.getsockname()[1:].decode()
