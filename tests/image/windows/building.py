@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from lab.host.accel import QEMU
 from lab.host.qemumachines import ask_machines, versioned
 from lab.image.progress import PlainProgress, Progress
 from lab.image.store import build_image
+from lab.image.windows import build as build_module
 from lab.image.windows.accept import AcceptancePlan, Acceptor, accept
 from lab.image.windows.build import BuildOptions, WindowsRecipe
 from lab.image.windows.image_record import AcceptanceRecord
@@ -19,6 +22,10 @@ from lab.image.windows.inputs import UserInputs
 from lab.image.windows.install_watch import Budgets
 from lab.image.windows.machine import MACHINE, InstallPlan
 from lab.image.windows.recipe import WindowsRecipeFile
+from lab.toolchain.build import BuildResult, build_components
+from lab.toolchain.compile import Arch
+from lab.toolchain.manifest import Component
+from lab.toolchain.sign import SigningKey
 from lab.vm.machine import VirtualMachine
 from lab.vm.spec import VmSpec
 from tests.image.windows.guest_double import GuestDouble
@@ -127,9 +134,29 @@ def build(
     return build_image(windows, progress, cache=cache)
 
 
+def compiling_once(compiled: Path) -> Callable[[Sequence[Component], Arch, Path, SigningKey | None], list[BuildResult]]:
+    """What a build compiles with: the same sources each time, so it finds them compiled, as where it has built before.
+
+    Args:
+        compiled: Keeps what the first build has compiled.
+    """
+
+    def build_on(components: Sequence[Component], arch: Arch, out: Path, key: SigningKey | None) -> list[BuildResult]:
+        kept = compiled / out.name
+        if kept.exists():
+            shutil.copytree(kept, out, dirs_exist_ok=True)
+        results = build_components(components, arch, out, key)
+        if not kept.exists():
+            shutil.copytree(out, kept)
+        return results
+
+    return build_on
+
+
 def main() -> int:
     """A build as a process that can be interrupted and killed; prints its steps."""
-    iso, cache, logs = (Path(argument) for argument in sys.argv[1:4])
+    iso, cache, logs, compiled = (Path(argument) for argument in sys.argv[1:5])
+    build_module.build_components = compiling_once(compiled)  # type: ignore[assignment, attr-defined]
     try:
         folder, _built = build(iso, cache, logs, progress=PlainProgress(sys.stdout))
     except KeyboardInterrupt:

@@ -10,12 +10,11 @@ import errno
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,11 +42,7 @@ from lab.image.windows.install_host import (
 from lab.image.windows.machine import InstallPlan
 from lab.image.windows.recipe import windows_recipe
 from lab.live.print_wiring import booted_as
-from lab.toolchain.build import BuildResult, build_components
-from lab.toolchain.compile import Arch
-from lab.toolchain.manifest import Component
-from lab.toolchain.sign import SigningKey
-from tests.image.windows.building import BUDGETS, EDITION, StandinAcceptance, build, small, standin_recipe
+from tests.image.windows.building import BUDGETS, EDITION, StandinAcceptance, build, compiling_once, small, standin_recipe
 from tests.image.windows.guest_double import ENTRY, GuestDouble
 from tests.image.windows.standin.media import Mode, assemble, make_windows_cd
 from tests.image.windows.uefi.disk import efi_program
@@ -75,8 +70,9 @@ class Recorder:
 class Bench:
     """A cache folder, a log folder, and ISOs of the stand-in."""
 
-    def __init__(self, code: bytes, folder: Path) -> None:
+    def __init__(self, code: bytes, compiled: Path, folder: Path) -> None:
         self._code = code
+        self.compiled = compiled
         self.folder = folder
         self.cache = folder / "cache"
         self.logs = folder / "logs"
@@ -120,19 +116,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bench(code: bytes, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    def build_on(components: Sequence[Component], arch: Arch, out: Path, key: SigningKey | None) -> list[BuildResult]:
-        """Each build compiles the same sources; here it finds them compiled, as in a folder that was built into before."""
-        kept = compiled / out.name
-        if kept.exists():
-            shutil.copytree(kept, out, dirs_exist_ok=True)
-        results = build_components(components, arch, out, key)
-        if not kept.exists():
-            shutil.copytree(out, kept)
-        return results
-
-    monkeypatch.setattr(build_module, "build_components", build_on)
+    monkeypatch.setattr(build_module, "build_components", compiling_once(compiled))
     monkeypatch.setenv("LAB_DATA", str(compiled / "data"))
-    found = Bench(code, tmp_path)
+    found = Bench(code, compiled, tmp_path)
     yield found
     assert found.qemus() == []
 
@@ -336,7 +322,7 @@ def test_the_server_s_own_recipe_is_built_with_uefi_firmware(bench: Bench) -> No
 def start_building(bench: Bench, *, until: str) -> subprocess.Popen[str]:
     """A build in a process of its own, at the line ``until``."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.image.windows.building", bench.iso(Mode.HANG), bench.cache, bench.logs],
+        [sys.executable, "-m", "tests.image.windows.building", bench.iso(Mode.HANG), bench.cache, bench.logs, bench.compiled],
         cwd=data_root(),
         stdout=subprocess.PIPE,
         text=True,
