@@ -2,7 +2,7 @@ r"""All statements about Windows that the lab relies on, in the order of the tab
 
 To add one:
 
-1. Write a :class:`lab.proofs.statement.Statement` into the module of :mod:`lab.proofs.statements` that fits, or into a new
+1. Write a :class:`lab.proofs.statement.Statement` into the module of :mod:`lab.proofs.topics` that fits, or into a new
    module there with a tuple ``STATEMENTS``, which gets one line in :func:`statements` below.
 2. Choose its proof: most are :class:`lab.proofs.ways.InGuest` (a command, and what it must answer), ``SuitesPass`` (`lab run`
    ends with 0), ``Decided`` (some lines of Python over a :class:`lab.proofs.statement.Bench`) or ``Ask`` (a person looks).
@@ -29,7 +29,7 @@ from itertools import chain
 from lab.errors import ConfigError
 from lab.image.names import one_of
 from lab.proofs.statement import Statement
-from lab.proofs.statements import crashes, debugger, drivers, forks, guests, hosts, installing, policies, verifier
+from lab.proofs.topics import crashes, debugger, drivers, forks, guests, hosts, installing, policies, verifier
 
 
 def statements() -> tuple[Statement, ...]:
