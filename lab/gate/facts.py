@@ -51,6 +51,7 @@ class Facts:
         processor: How long the guest waited for a processor until the failure; None if unknown.
         clock: The guest's.
         host_sleep: The first sleep of the suite's code on the host, in which a virtual clock stands still; else empty.
+        fails_allocations: Driver Verifier failed allocations of the guest's drivers on purpose.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         accused: The driver that a fault is held against, if one is.
@@ -75,6 +76,7 @@ class Facts:
     processor: ProcessorTime | None = None
     clock: Clock = "real"
     host_sleep: str = ""
+    fails_allocations: bool = False
     can_repeat: bool = False
     repeated: bool = False
     accused: str | None = None

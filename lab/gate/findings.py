@@ -63,6 +63,7 @@ class Findings:
         processor: How long the guest waited for a processor until the failure, or until the end; None if unknown.
         clock: The guest's; ``real`` where there was none.
         host_sleep: The first sleep of the suite's code on the host, in which a virtual clock stands still; else empty.
+        fails_allocations: Driver Verifier failed allocations of the guest's drivers on purpose.
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         fault_place: Where in its driver the first fault was, as far as that is known.
@@ -93,6 +94,7 @@ class Findings:
     processor: ProcessorTime | None = None
     clock: Clock = "real"
     host_sleep: str = ""
+    fails_allocations: bool = False
     can_repeat: bool = False
     repeated: bool = False
     fault_place: str = ""
@@ -225,6 +227,7 @@ class Findings:
             processor=self.processor,
             clock=self.clock,
             host_sleep=self.host_sleep,
+            fails_allocations=self.fails_allocations,
             can_repeat=self.can_repeat,
             repeated=self.repeated,
             accused=self.accused,

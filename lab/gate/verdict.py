@@ -36,6 +36,12 @@ The rules, in the order in which they are asked (the first that holds decides):
    If all failures of the driver are assertions, and the suite's code slept on the host (``time.sleep``) while the guest had a
    virtual clock: ``test``. The guest's time does not pass then, so the test may have looked too early. So is it if all of them
    are about time, and the suite reads a clock of the host beside each: a guest's seconds are not the host's then.
+
+   If Driver Verifier failed allocations on purpose, and a sound driver may have refused all that failed for want of memory (an
+   assertion, a command of the suite, a start that ended with 1450; see :mod:`lab.gate.shortage`): ``skipped``. The test could
+   not be checked. It is not ``product``: the driver may have done what is right. It is neither ``infra`` nor ``test``: the lab
+   and the test work as they should. It is not ``passed``, so that a driver of which no test came to its end was not checked. A
+   run without these checks judges the assertions. Crashes, hangs and leaks accuse the driver as ever. So it is for rule 7.
 6. The test passed although it is marked ``xfail(strict=True)``: ``test``, because its mark is out of date.
 7. The test expected a fault and none occurred: ``product``.
 8. The test was expected to fail (``xfail``) and did: ``known``. That excuses only the driver, and errors that its answers cause
@@ -73,6 +79,7 @@ from lab.gate.blame import blame, cause_of, is_of_the_suite, judges_the_driver, 
 from lab.gate.facts import Facts, PhaseFact
 from lab.gate.known_issues import matches_signature
 from lab.gate.reasons import leaves, one_line, say_error
+from lab.gate.shortage import ON_PURPOSE, may_be_a_refusal
 from lab.gate.signature import error_signature, fault_signature, text_signature
 from lab.gate.starvation import excused_from, starved_words
 from lab.guest.lacks import in_words
@@ -160,10 +167,13 @@ def _decide(facts: Facts) -> Decision:
         said = f": {_say(first)}" if first is not None else ""
         return Decision(verdict="infra", reason=one_line(f"the virtual machine ended during the test{said}"))
     if first is not None:
-        excuse = _slept(failed, facts) or _by_host_clock(failed, facts) or _starved(failed, facts)
+        excuse = _slept(failed, facts) or _by_host_clock(failed, facts) or _refused(failed, facts) or _starved(failed, facts)
         return excuse or Decision(verdict=_verdict_of(first, facts), reason=one_line(_explain(first, facts)))
     if facts.expected_fault is not None and not facts.faults:
-        return Decision(verdict="product", reason=f"the expected fault 0x{facts.expected_fault:08X} did not happen")
+        missed = f"the expected fault 0x{facts.expected_fault:08X} did not happen"
+        if facts.fails_allocations:
+            return Decision(verdict="skipped", reason=f"{ON_PURPOSE}: {missed}")
+        return Decision(verdict="product", reason=missed)
     if facts.xfail_reason is not None:
         return Decision(verdict="known", reason=one_line(f"expected to fail: {facts.xfail_reason or 'no reason given'}"))
     return Decision(verdict="passed")
@@ -272,6 +282,15 @@ def _by_host_clock(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None
         return None
     words = f"{clocks[0]} tells the host's time, not that of a guest with a virtual clock (or use lab_clock('real'))"
     return Decision(verdict="test", reason=one_line(f"{words}; the test then failed: {_explain(failed[0], facts)}"))
+
+
+def _refused(failed: Sequence[PhaseFact], facts: Facts) -> Decision | None:
+    """Rule 5, too: Driver Verifier failed allocations on purpose, and all failures may be sound answers to that."""
+    if not facts.fails_allocations or _verdict_of(failed[0], facts) != "product":
+        return None
+    if not all(may_be_a_refusal(error) for phase in failed for error in _accusers(phase, facts)):
+        return None
+    return Decision(verdict="skipped", reason=one_line(f"{ON_PURPOSE}; the test then failed: {_explain(failed[0], facts)}"))
 
 
 def _accusers(phase: PhaseFact, facts: Facts) -> list[BaseException]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab.config.verifier import CHECKS, LOW_RESOURCES, Check, VerifierProfile, profile_named
+from lab.config.verifier import CHECKS, LOW_RESOURCES, SYSTEMATIC, Check, VerifierProfile, profile_named
 from lab.errors import CommandFailed, ConfigError, TransportError, VerifierNotInForce
 from lab.guest.protocol import Transport
 from lab.guest.verifier.query import VerifierState, shown
@@ -71,6 +71,11 @@ class InForce:
     flags: int = 0
     notes: tuple[str, ...] = ()
     answer: str = ""
+
+    @property
+    def fails_allocations(self) -> bool:
+        """Whether allocations fail on purpose."""
+        return not {LOW_RESOURCES, SYSTEMATIC}.isdisjoint(self.checks)
 
 
 def wanted_profile(

@@ -211,6 +211,7 @@ class TestRun:
             processor=self.processor,
             clock=self.lease.life.clock if self.lease else "real",
             host_sleep=self._host_sleep,
+            fails_allocations=self._fails_allocations,
             can_repeat=self.plan.can_repeat,
             repeated=self.plan.first_run is not None,
             fault_place=self._gathered.where,
@@ -269,6 +270,11 @@ class TestRun:
             return ""
         this = f"it {self.processor.text}" if self.processor is not None else "how long it waited for a processor is unknown"
         return f"run again in a fresh guest: the first run failed by time while its guest {first.text}; in this run {this}"
+
+    @property
+    def _fails_allocations(self) -> bool:
+        verifier = self.lease.guest.verifier if self.lease else None
+        return verifier is not None and verifier.fails_allocations
 
     def _records(self) -> Sequence[Record]:
         """The records in the test's window."""
