@@ -67,7 +67,7 @@ class Findings:
         can_repeat: The test can be run again in a fresh guest.
         repeated: This is its second run.
         fault_place: Where in its driver the first fault was, as far as that is known.
-        loaded_in: The test in which the driver was loaded whose unload came last; empty if there was none.
+        loaded_in: The test in which the driver was loaded that the lab unloaded last in this test; empty if it unloaded none.
         pool_tags_of: The tags with which the code of a driver allocates, by its name or file name.
     """
 

@@ -94,6 +94,8 @@ class Lease:
         """A test begins on the guest; returns the id of the test before it, empty for the first."""
         before, self._last_test = self._last_test, nodeid
         self._first_test = self._first_test or nodeid
+        # Where a test stops a driver's service itself, the lease learns nothing of that unload, which is no earlier one.
+        self._last_unload = ""
         return before
 
     def note_failure(self) -> None:
@@ -112,7 +114,7 @@ class Lease:
 
     @property
     def unloaded_from(self) -> str:
-        """The test in which the driver was loaded whose unload came last; empty before the first unload.
+        """The test in which the driver was loaded whose unload came last; empty before the first unload in the present test.
 
         A driver of a fork's template counts as loaded by the first test of the fork.
         """

@@ -43,6 +43,18 @@ def test_a_lease_knows_the_test_before_this_one(lease: Lease) -> None:
     assert [lease.serve(test) for test in ("test_a", "test_b", "test_c")] == ["", "test_a", "test_b"]
 
 
+def test_an_unload_of_an_earlier_test_says_nothing_about_a_later_leak(lease: Lease) -> None:
+    lease.serve("test_a")
+    lease.note_loaded("async", seconds=0.5)
+    lease.serve("test_b")
+    lease.note_unloading("async")
+    lease.note_unloaded("async")
+    assert lease.unloaded_from == "test_a"
+    # The next test starts and stops the service itself: the lease learns nothing of that.
+    lease.serve("test_c")
+    assert lease.unloaded_from == ""
+
+
 def test_a_driver_is_fresh_only_in_the_state_of_the_template(lease: Lease) -> None:
     assert lease.freshly_loaded("sync")
     lease.note_unloaded("sync")
