@@ -14,13 +14,13 @@ from lab.gate.outside import (
     ended_on_purpose,
     fault_after_test,
     fault_before_tests,
-    left_at_unload,
     never_started,
     not_collected,
 )
 from lab.gate.repeats import deciding, passes
 from lab.gate.verdict import Decision, Verdict
 from lab.report.covered import make_coverage
+from lab.report.leaks import forget_leaks, move_leaks
 from lab.report.model import Attempt, Fault, ForksEntry, GuestEntry, RateEntry, RunReport, TemplateEntry, TestEntry
 from lab.report.runfiles import RunMeta
 from lab.report.sessionfile import SessionFacts, read_session
@@ -56,10 +56,11 @@ def assemble(
     guests = _last_guests(records.guests)
     # A test that was interrupted on purpose was not lost by its worker.
     by_will = interrupted or session.stopped_by == "exit"
-    tests = _merge([*records.tests, *([] if by_will else records.unfinished)], repeat=meta.repeat)
+    runs = _each_once([*records.tests, *([] if by_will else records.unfinished)])
+    tests = _merge(move_leaks(runs), repeat=meta.repeat)
     for guest in guests:
         _apply_faults(tests, guest)
-    _move_leaks(tests)
+    forget_leaks(tests)
     seen = {test.nodeid for test in tests}
     not_run = [nodeid for nodeid in dict.fromkeys(records.collected) if nodeid not in seen]
     for error in session.collection_errors:
@@ -160,24 +161,6 @@ def _apply_faults(tests: list[TestEntry], guest: GuestEntry) -> None:
     tests[index] = test.model_copy(update=changed | more)
 
 
-def _move_leaks(tests: list[TestEntry]) -> None:
-    """Let a fault count for the test that loaded the driver, where a later one only unloaded it; changes ``tests`` in place."""
-    places = {test.nodeid: index for index, test in enumerate(tests)}
-    for index, test in enumerate(tests):
-        place = places.get(test.left_by)
-        if test.fault is None or place is None:
-            continue
-        loader = tests[place]
-        late = left_at_unload(test.fault, found_in=test.nodeid, verdict=loader.verdict, reason=loader.reason)
-        if late is not None:
-            decision = late.decision
-            changed = {"verdict": decision.verdict, "reason": decision.reason, "signature": decision.signature}
-            tests[place] = loader.model_copy(
-                update={**changed, "fault": test.fault, "evidence": [*loader.evidence, *test.evidence]}
-            )
-        tests[index] = test.model_copy(update={"fault": None, "evidence": []})
-
-
 def _boot_entry(guest: GuestEntry, early: FaultVerdict[Fault]) -> TestEntry:
     """The entry that stands for a guest which crashed before any test."""
     return TestEntry(
@@ -194,18 +177,22 @@ def _boot_entry(guest: GuestEntry, early: FaultVerdict[Fault]) -> TestEntry:
     )
 
 
+def _each_once(entries: Iterable[TestEntry]) -> list[TestEntry]:
+    """The executions: one that was written twice (same worker, same start) is one, and its later line has more facts."""
+    return list({(entry.nodeid, entry.started, entry.worker): entry for entry in entries}.values())
+
+
 def _merge(entries: Iterable[TestEntry], *, repeat: int) -> list[TestEntry]:
     """One entry for each id: the last attempt decides, the earlier ones become its history.
 
     Of a repeated test, the gate says which one decides; it is the last one of the history then.
     """
-    by_id: dict[str, dict[tuple[float, str], TestEntry]] = {}
+    by_id: dict[str, list[TestEntry]] = {}
     for entry in entries:
-        # The same execution written twice (same worker, same start) is one attempt; the later line has more facts.
-        by_id.setdefault(entry.nodeid, {})[(entry.started, entry.worker)] = entry
+        by_id.setdefault(entry.nodeid, []).append(entry)
     merged = []
     for found in by_id.values():
-        attempts = [found[key] for key in sorted(found)]
+        attempts = sorted(found, key=lambda entry: (entry.started, entry.worker))
         if repeat > 1:
             attempts.append(attempts.pop(deciding([attempt.verdict for attempt in attempts])))
         last = attempts[-1]

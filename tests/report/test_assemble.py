@@ -261,6 +261,36 @@ def test_a_fault_after_an_earlier_attempt_makes_the_test_red(tmp_path: Path) -> 
     assert report.exit_code == 3
 
 
+LEAK = Fault(code="0x000000C4", parameters=["0x62", "0xffffd000", "0x0", "0x3"], name="DRIVER_VERIFIER_DETECTED_VIOLATION")
+
+
+def record_leak(out: Path, *, repetitions: int, finds: int) -> None:
+    """In each fork, `loads` leaves its driver to `takes`; the unload in one of these finds a leak."""
+    with ResultWriter(out, "gw0") as writer:
+        for number in range(repetitions):
+            begin, guest = 1000.0 + 10 * number, f"gw0-{number + 1}"
+            found = {"fault": LEAK, "left_by": "loads", "evidence": [{"kind": "dump", "path": "d"}]} if number == finds else {}
+            shared = {"guest_id": guest, "repetition": number + 1, "drivers": ["sync"]}
+            writer.test(an_entry("loads", started=begin, **shared))
+            writer.test(an_entry("takes", started=begin + 5, **shared, **found))
+
+
+@pytest.mark.parametrize("finds", [0, 1, 2])
+def test_a_leak_of_any_repetition_is_of_the_execution_that_loaded_the_driver(tmp_path: Path, finds: int) -> None:
+    record_leak(tmp_path, repetitions=3, finds=finds)
+    report = assemble(tmp_path, META.model_copy(update={"repeat": 3}), duration_s=1.0)
+    loader, finder = report.tests
+    assert (loader.verdict, finder.verdict, report.exit_code) == ("crash", "passed", 3)
+    assert loader.reason.startswith("its driver was unloaded in takes: bugcheck 0x000000C4")
+    assert loader.guest_id == f"gw0-{finds + 1}"
+    assert [(attempt.verdict, attempt.guest_id) for attempt in loader.history][-1] == ("crash", f"gw0-{finds + 1}")
+    assert sum(attempt.verdict == "crash" for attempt in loader.history) == 1
+    assert (loader.fault, [file.path for file in loader.evidence]) == (LEAK, ["d"])
+    assert loader.rate is not None
+    assert (loader.rate.runs, loader.rate.failed) == (3, 1)
+    assert (finder.fault, finder.evidence) == (None, [])
+
+
 def test_skipped_tests_are_counted_by_missing_capability(tmp_path: Path) -> None:
     with ResultWriter(tmp_path, "gw0") as writer:
         for number, missing in enumerate(["direct_io", "bugcheck", "direct_io", None]):
