@@ -257,7 +257,7 @@ class Carries:
 lab.host.capacity.measure = Carries
 lab.image.store.find_image = lambda name: name
 lab.image.folder.read_manifest = lambda folder: SimpleNamespace(
-    name="image", machine=SimpleNamespace(memory_mb=768, smp=1), prints=SimpleNamespace(source=PRINTS)
+    name="image", kind="wine", machine=SimpleNamespace(memory_mb=768, smp=1), prints=SimpleNamespace(source=PRINTS)
 )
 import lab.live.resolve  # it imports read_manifest
 lab.live.resolve.clock_of = lambda manifest, settings: CLOCK
