@@ -229,7 +229,7 @@ def _begun(folder: RecordFolder, subject: Subject) -> ProofRecord:
             file=str(folder.file),
             hint="give another folder with --out",
         )
-    return known.model_copy(update={"subject": subject})
+    return known.continued(subject)
 
 
 def _again(names: frozenset[str], record: ProofRecord) -> frozenset[str]:

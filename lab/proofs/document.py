@@ -64,7 +64,7 @@ def _so_far(statement: Statement, records: Sequence[ProofRecord]) -> str:
 
 def _where(record: ProofRecord, row: Row) -> str:
     subject = record.subject
-    return f"{subject.windows or subject.guest} ({subject.accelerator}, {row.when[:10]})"
+    return f"{subject.windows or subject.guest} ({row.accelerator or subject.accelerator}, {row.when[:10]})"
 
 
 def main() -> int:

@@ -48,6 +48,9 @@ def failed_build(
             state="refuted" if one.id == refuted else "not reached",
             said=error.message if one.id == refuted else f"the image could not be built: {first}",
             when=when,
+            accelerator=accelerator,
+            qemu=qemu,
+            lab=lab.__version__,
         )
         for one in catalogue
     )

@@ -52,12 +52,18 @@ def _lines(record: ProofRecord, catalogue: Sequence[Statement]) -> Iterator[str]
 
 def _row(row: Row, statement: Statement | None) -> Iterator[str]:
     by = ", answered by a person" if row.by == "person" and row.answered else ""
-    yield f"- **{row.text}** (`{row.id}`, {row.when}, {row.seconds:.0f} s{by})"
+    yield f"- **{row.text}** (`{row.id}`, {row.when}, {row.seconds:.0f} s{_proved_with(row)}{by})"
     if statement is not None and row.state != "proved":
         yield f"  - proof: {statement.proof.by_hand}"
     if row.said:
         # Four blanks and a fence that no output contains: nothing of it is taken for Markdown.
         yield from ("", "    ~~~~~~", *(f"    {line}" for line in row.said.splitlines()), "    ~~~~~~", "")
+
+
+def _proved_with(row: Row) -> str:
+    """It may be others than the subject's, if the record was continued later."""
+    named = ((row.accelerator, ""), (row.qemu, "QEMU "), (row.lab, "lab "))
+    return "".join(f", {before}{value}" for value, before in named if value)
 
 
 def _facts(subject: Subject) -> Iterator[tuple[str, str]]:

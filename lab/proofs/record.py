@@ -52,6 +52,9 @@ class Row(_Model):
     by: str = Field(default="lab", description="lab, or person")
     when: str = Field(default="", description="UTC, ISO 8601")
     seconds: float = 0.0
+    accelerator: str = Field(default="", description="what it was proved under; empty: that of the subject")
+    qemu: str = Field(default="", description="the version of QEMU at that time; empty: that of the subject")
+    lab: str = Field(default="", description="the version of the lab at that time; empty: that of the subject")
 
     @property
     def answered(self) -> bool:
@@ -76,6 +79,21 @@ class ProofRecord(_Model):
         known = any(row.id == new.id for row in self.rows)
         rows = tuple(new if row.id == new.id else row for row in self.rows)
         return self.model_copy(update={"rows": rows if known else (*rows, new)})
+
+    def continued(self, subject: Subject) -> ProofRecord:
+        """The record, to go on with what is there now; each row keeps what it was proved with."""
+        then = self.subject
+        rows = tuple(
+            row.model_copy(
+                update={
+                    "accelerator": row.accelerator or then.accelerator,
+                    "qemu": row.qemu or then.qemu,
+                    "lab": row.lab or then.lab,
+                }
+            )
+            for row in self.rows
+        )
+        return self.model_copy(update={"subject": subject, "rows": rows})
 
     def count(self, state: State) -> int:
         """Number of rows in this state."""

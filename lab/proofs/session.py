@@ -70,7 +70,7 @@ def prove(
 
     Args:
         todo: The statements, see :func:`open_statements`.
-        record: What is known.
+        record: What is known; its subject is what is there now.
         bench: What proofs get from the lab.
         listener: Gets each step, and saves the record.
         now: The present time.
@@ -91,6 +91,9 @@ def prove(
             by="person" if isinstance(statement.proof, Ask) else "lab",
             when=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=round(clock() - began, 1),
+            accelerator=record.subject.accelerator,
+            qemu=record.subject.qemu,
+            lab=record.subject.lab,
         )
         record = record.with_row(row)
         listener.save(record)

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
+import lab
 from lab.cli import windows
 from lab.cli.main import app
 from lab.errors import ConfigError
@@ -20,6 +21,7 @@ from lab.image.progress import Progress
 from lab.image.windows.install_host import InstallEnded, InstallError, InstallStalled, StageFailed
 from lab.proofs.bench import ImageBench
 from lab.proofs.catalogue import statements
+from lab.proofs.document import table
 from lab.proofs.record import ProofRecord
 from lab.proofs.statement import Outcome
 from tests.proofs.conftest import Proving
@@ -93,6 +95,29 @@ def test_the_same_command_goes_on_and_asks_only_what_is_open(
     assert proving.windows.commands == []
     assert command("--again", "winrm-client").exit_code == 0
     assert "ver" in proving.windows.commands
+
+
+def test_each_row_keeps_what_it_was_proved_with(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "qemu_version", lambda _program: "8.2.0")
+    command("--out", "mine", "--only", "key-prompt")
+    file = tmp_path / "mine" / "proofs.json"
+    # A record of before rows said so.
+    document = json.loads(file.read_text(encoding="utf-8"))
+    document["subject"].update(accelerator="tcg", lab="0.1")
+    for name in ("accelerator", "qemu", "lab"):
+        document["rows"][0].pop(name)
+    file.write_text(json.dumps(document), encoding="utf-8")
+    monkeypatch.setattr(windows, "qemu_version", lambda _program: "9.0.1")
+    assert command("--out", "mine", "--only", "key-prompt", "--only", "stages-run").exit_code == 0
+    record = record_in(tmp_path / "mine")
+    found = [(row.id, row.accelerator, row.qemu, row.lab) for row in record.rows]
+    assert found == [("key-prompt", "tcg", "8.2.0", "0.1"), ("stages-run", "kvm", "9.0.1", lab.__version__)]
+    assert ", tcg, QEMU 8.2.0, lab 0.1)" in (tmp_path / "mine" / "proofs.md").read_text(encoding="utf-8")
+    by_name = {one.id: one for one in statements()}
+    lines = table([by_name["key-prompt"], by_name["stages-run"]], [record]).splitlines()
+    assert ["proved: ServerStandardEval 20348.587 (tcg, " in lines[-2], " (kvm, " in lines[-1]] == [True, True]
 
 
 def test_a_refuted_statement_is_no_failure_of_a_driver(
