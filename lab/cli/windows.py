@@ -118,7 +118,7 @@ def _build_first(name: str, out: Path | None, **options: Any) -> None:
             now = datetime.datetime.now(datetime.UTC)
             record = failed_build(error, name, catalogue, accelerator=accelerator, qemu=qemu_version(QEMU), now=now)
             keeper = RecordFolder(folder, Redactor.here(Credentials(username="", password="")), catalogue)
-            keeper.save(record)
+            keeper.save_failed_build(record)
         typer.echo(f"the failed build is recorded:\n  {keeper.file}\n  {keeper.page}")
         raise
 
@@ -221,11 +221,11 @@ def _begun(folder: RecordFolder, subject: Subject) -> ProofRecord:
         ConfigError: The folder has the record of another image.
     """
     known = folder.read()
-    if known is None:
+    if known is None or known.replaceable_by(subject):
         return ProofRecord(started=datetime.datetime.now(datetime.UTC).strftime(_NOW), subject=subject)
     if (known.subject.image, known.subject.key) != (subject.image, subject.key):
         raise ConfigError(
-            f"is the record of another image: {known.subject.image}-{known.subject.key}",
+            f"is the record of another image: {known.subject.image}-{known.subject.key or '(its build failed)'}",
             file=str(folder.file),
             hint="give another folder with --out",
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.errors import ConfigError
 from lab.proofs.markdown import MARKDOWN_FILE, markdown
 from lab.proofs.record import RECORD_FILE, ProofRecord, read_record, write_record
 from lab.proofs.redact import Redactor
 from lab.proofs.statement import Statement
 from lab.toolchain.files import replace_with
+
+FAILED_BUILD_FILES = ("failed-build.json", "failed-build.md")
 
 
 class RecordFolder:
@@ -28,17 +31,18 @@ class RecordFolder:
         self._folder = folder
         self._redactor = redactor
         self._catalogue = catalogue
+        self._names = (RECORD_FILE, MARKDOWN_FILE)
         self.answered = 0
 
     @property
     def file(self) -> Path:
         """The record for programs."""
-        return self._folder / RECORD_FILE
+        return self._folder / self._names[0]
 
     @property
     def page(self) -> Path:
         """The record for readers."""
-        return self._folder / MARKDOWN_FILE
+        return self._folder / self._names[1]
 
     def read(self) -> ProofRecord | None:
         """The record that is there; None: none is.
@@ -47,6 +51,17 @@ class RecordFolder:
             ConfigError: It cannot be used.
         """
         return read_record(self.file) if self.file.exists() else None
+
+    def save_failed_build(self, record: ProofRecord) -> None:
+        """Write the record of a build that failed: beside the record that is there, if that is one of an image."""
+        try:
+            known = self.read()
+            beside = known is not None and not known.replaceable_by(record.subject)
+        except ConfigError:
+            beside = True  # a file of a user, or a record of another version
+        if beside:
+            self._names = FAILED_BUILD_FILES
+        self.save(record)
 
     def save(self, record: ProofRecord) -> None:
         """Write both files, each in one step."""

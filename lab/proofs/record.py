@@ -80,6 +80,10 @@ class ProofRecord(_Model):
         rows = tuple(new if row.id == new.id else row for row in self.rows)
         return self.model_copy(update={"rows": rows if known else (*rows, new)})
 
+    def replaceable_by(self, subject: Subject) -> bool:
+        """It is that of a build of this image that failed, and no guest has proved anything yet."""
+        return not self.subject.key and self.subject.image == subject.image
+
     def continued(self, subject: Subject) -> ProofRecord:
         """The record, to go on with what is there now; each row keeps what it was proved with."""
         then = self.subject

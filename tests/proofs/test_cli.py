@@ -218,6 +218,37 @@ def test_a_build_that_fails_is_recorded(
     assert "the failed build is recorded" in result.stdout
 
 
+def test_a_failed_build_replaces_no_record_of_an_image_and_stops_no_proof(
+    proving: Proving, tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_name: str, **_options: object) -> None:
+        raise InstallEnded("QEMU ended unexpectedly")
+
+    def failing_build() -> Any:
+        words = ["windows", "prove", "windows-server-2022", "--iso", "w.iso", "--out", "mine"]
+        return CliRunner().invoke(app, words)
+
+    monkeypatch.setattr(windows, "build", fail)
+    mine = tmp_path / "mine"
+    failing_build()
+    assert record_in(mine).subject.key == ""
+    # The record of a failed build is in nobody's way.
+    assert command("--out", "mine", "--only", "key-prompt").exit_code == 0
+    good = (mine / "proofs.json").read_bytes()
+    assert ProofRecord.model_validate_json(good).subject.key == "k1"
+    assert [row.id for row in record_in(mine).rows] == ["key-prompt"]
+    page = (mine / "proofs.md").read_bytes()
+    result = failing_build()
+    assert (mine / "proofs.json").read_bytes() == good
+    assert (mine / "proofs.md").read_bytes() == page
+    assert f"the failed build is recorded:\n  {mine / 'failed-build.json'}\n  {mine / 'failed-build.md'}" in result.stdout
+    assert "QEMU ended unexpectedly" in (mine / "failed-build.md").read_text(encoding="utf-8")
+    # What is no record of this version is left alone, too.
+    (mine / "proofs.json").write_text("{}", encoding="utf-8")
+    failing_build()
+    assert (mine / "proofs.json").read_text(encoding="utf-8") == "{}"
+
+
 def test_the_free_guest_proves_nothing_about_windows(proving: Proving, command: Callable[..., Any]) -> None:
     file = proving.image / "manifest.json"
     file.write_text(file.read_text(encoding="utf-8").replace('"kind":"windows"', '"kind":"wine"'), encoding="utf-8")
