@@ -26,7 +26,7 @@ from lab.image.manifest import Credentials, ImageManifest
 from lab.image.progress import Progress, open_progress
 from lab.image.recipes import existing_image
 from lab.proofs.bench import ImageBench
-from lab.proofs.catalogue import chosen, statements
+from lab.proofs.catalogue import about_image, chosen, statements
 from lab.proofs.failed_build import failed_build
 from lab.proofs.guests import ImageGuests
 from lab.proofs.keeper import RecordFolder
@@ -80,8 +80,8 @@ def prove_image(
     can be sent in. It is written after each statement, and the same command goes on after an interrupt: what is proved or
     refuted is not proved again. With --iso, a failed build of the image is recorded, too.
 
-    Ends with 0: every statement is proved, 2: wrong usage, 5: some were not reached, 10: Windows refuted one, or the lab
-    failed, 130: interrupted.
+    Ends with 0: every statement about this Windows is proved, 2: wrong usage, 5: some were not reached, 10: Windows refuted
+    one, or the lab failed, 130: interrupted.
     """
     if iso is not None:
         _build_first(name, out, iso=iso, product_key_file=product_key_file, allow_tcg=allow_tcg)
@@ -89,9 +89,10 @@ def prove_image(
     manifest = read_manifest(image)
     if manifest.kind != _KIND:
         raise ConfigError(f"{image.name} is no Windows image, but {manifest.guest}", hint="`lab image list` lists the images")
-    catalogue = statements()
-    wanted = chosen(only, catalogue) if only else catalogue
-    chosen([one for one in again or () if one not in (_ALL, _REFUTED)], catalogue)
+    catalogue = about_image(manifest.name, statements())
+    # One that is named is reported on, also if it is about another Windows.
+    wanted = chosen(only, statements()) if only else catalogue
+    chosen([one for one in again or () if one not in (_ALL, _REFUTED)], statements())
     where = _record_folder(out, image.name)
     with _alone(where):
         sweep(runs_dir())

@@ -28,6 +28,7 @@ from itertools import chain
 
 from lab.errors import ConfigError
 from lab.image.names import one_of
+from lab.image.windows.recipe import windows_recipe
 from lab.proofs.statement import Statement
 from lab.proofs.topics import crashes, debugger, drivers, forks, guests, hosts, installing, policies, verifier
 
@@ -47,6 +48,17 @@ def statements() -> tuple[Statement, ...]:
             hosts.STATEMENTS,
         )
     )
+
+
+def about_image(name: str, among: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """The statements that are not about another Windows than that of an image.
+
+    Args:
+        name: The image's.
+        among: The statements that there are.
+    """
+    windows = windows_recipe(name).windows
+    return tuple(one for one in among if one.is_about(windows))
 
 
 def chosen(ids: Iterable[str], among: tuple[Statement, ...]) -> tuple[Statement, ...]:

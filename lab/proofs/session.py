@@ -108,7 +108,7 @@ def _answered(record: ProofRecord, statement: Statement) -> bool:
 
 def _outcome(statement: Statement, bench: ProvingBench) -> Outcome:
     recipe = bench.recipe
-    if statement.windows and recipe.windows not in statement.windows:
+    if not statement.is_about(recipe.windows):
         return not_reached(f"it is about another Windows: {', '.join(statement.windows)}")
     if statement.only_kvm and bench.accelerator != "kvm":
         return not_reached(f"it needs KVM, and guests run under {bench.accelerator} here")

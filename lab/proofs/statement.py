@@ -166,6 +166,10 @@ class Statement:
     windows: tuple[Windows, ...] = ()
     only_kvm: bool = False
 
+    def is_about(self, windows: Windows) -> bool:
+        """It can be proved with this version of Windows."""
+        return not self.windows or windows in self.windows
+
 
 def proved(said: str = "") -> Outcome:
     """The statement holds."""

@@ -120,6 +120,22 @@ def test_each_row_keeps_what_it_was_proved_with(
     assert ["proved: ServerStandardEval 20348.587 (tcg, " in lines[-2], " (kvm, " in lines[-1]] == [True, True]
 
 
+def test_statements_about_another_windows_are_not_wanted(
+    proving: Proving, tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = {one.id: one for one in statements()}
+    of_eleven = by_name["windows-11-bypasses"]
+    monkeypatch.setattr(windows, "statements", lambda: (by_name["key-prompt"], of_eleven, by_name["stages-run"]))
+    result = CliRunner().invoke(app, ["windows", "prove", str(proving.image), "--out", "mine"])
+    assert result.exit_code == 0, result.output
+    assert "2 proved, 0 refuted, 0 not reached, of 2 statements" in result.stdout
+    assert of_eleven.id not in (tmp_path / "mine" / "proofs.md").read_text(encoding="utf-8")
+    # One that is named is not passed over in silence.
+    named = command("--out", "mine", "--only", of_eleven.id)
+    assert named.exit_code == 5
+    assert f"not reached: {of_eleven.id}: it is about another Windows: 11" in named.stdout
+
+
 def test_a_refuted_statement_is_no_failure_of_a_driver(
     proving: Proving, tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
