@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,20 +13,22 @@ from typing import Self
 import typer
 from pydantic import ValidationError
 
+from lab.cli.invocation import with_own_command
 from lab.cli.resolved import guest_of
 from lab.config import Settings
 from lab.config.model import LabFile, SessionSettings
 from lab.config.setting_table import keys_of
 from lab.config.verifier import OFF, profile_named
 from lab.config.yamlfile import plain_words
-from lab.errors import ConfigError
-from lab.gate.exitcode import USAGE
+from lab.errors import ConfigError, LabError
+from lab.gate.exitcode import INFRA, USAGE
 from lab.image.progress import open_progress
 from lab.live.verifier import wanted_profile
 from lab.report.matrix import Column, matrix_lines, matrix_of, write_matrix
 from lab.report.outdir import check_named, timed_folder
 from lab.report.runfiles import read_run
 
+_LOG = logging.getLogger(__name__)
 _VERIFIER = "verifier"
 _SIGNALLED = 128
 
@@ -92,6 +95,7 @@ def run_matrix(settings: Settings, text: str, run: Callable[[Settings, Path], in
 
     Raises:
         ConfigError: The option is wrong, or the guests have no Driver Verifier.
+        LabError: The first run could not begin. A later one that cannot is a column without a report, and the last.
     """
     axis = Axis.parse(text, settings)
     if out is not None:
@@ -105,7 +109,16 @@ def run_matrix(settings: Settings, text: str, run: Callable[[Settings, Path], in
     for value in axis.values:
         typer.echo(f"\nlab: {axis.key}={value} ({len(columns) + 1} of {len(axis.values)})", err=True)
         place = folder / re.sub(r"[^\w.-]", "_", f"{axis.key}-{value}")
-        code = run(axis.settings(settings, value), place)
+        try:
+            code = run(axis.settings(settings, value), place)
+        except LabError as error:
+            if all(column.report is None for column in columns):
+                raise  # there is nothing to put side by side
+            _LOG.debug("the run with %s=%s failed", axis.key, value, exc_info=True)
+            typer.echo(with_own_command(f"lab: {axis.key}={value}: {error}"), err=True)
+            code = USAGE if isinstance(error, ConfigError) else INFRA
+            columns.append(Column(value=value, folder=place, code=code, report=None))
+            break
         columns.append(Column(value=value, folder=place, code=code, report=read_run(place) if place.exists() else None))
         if code == USAGE or code >= _SIGNALLED:
             break  # the others would end in the same way, or the user wants an end

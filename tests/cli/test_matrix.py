@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.cli import run as run_module
 from lab.cli.child import ChildEnd
 from lab.config import Settings
-from lab.errors import ConfigError
+from lab.errors import ConfigError, LabError
 from lab.live import resolve
 from tests.cli.running import GREEN, FakeChild, Suite, lab
 from tests.simulated import manifest
@@ -105,6 +106,32 @@ def test_a_run_that_was_interrupted_or_refused_is_the_last(
     assert [place.name for place in places] == ["clock-real"]
     assert not children
     assert not list(Path("out").glob("matrix-*"))
+
+
+@pytest.mark.parametrize(("error", "code"), [(LabError("the disk is full"), 10), (ConfigError("no such key"), 2)])
+def test_a_later_run_that_cannot_begin_loses_no_finished_run(
+    children: list[FakeChild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: LabError, code: int
+) -> None:
+    real = run_module.run_suites
+    values: list[str] = []
+
+    def run_suites(settings: Settings, **given: Any) -> int:
+        values.append(settings.values.verifier)
+        if len(values) == 2:
+            raise error
+        return real(settings, **given)
+
+    monkeypatch.setattr(run_module, "run_suites", run_suites)
+    result = lab("run", "--matrix", "verifier=off,standard,lowres", "--out", str(tmp_path / "found"))
+    assert (result.exit_code, values) == (code, ["off", "standard"]), result.output
+    assert f"lab: verifier=standard: {error.message}" in result.stderr
+    stored = json.loads((tmp_path / "found" / "matrix.json").read_text(encoding="utf-8"))
+    assert [(run["value"], run["exit_code"], run["totals"]) for run in stored["runs"]] == [
+        ("off", 0, {"passed": 2}),
+        ("standard", code, {}),
+    ]
+    assert stored["exit_code"] == code
+    assert "verifier=standard" in (tmp_path / "found" / "matrix.md").read_text(encoding="utf-8")
 
 
 def test_one_run_with_a_profile_needs_such_a_guest(child: Callable[..., FakeChild]) -> None:
