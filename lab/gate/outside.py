@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
+from lab.config import KnownIssue
 from lab.crash.faults import FaultWords
 from lab.crash.signs import NO_CODE
 from lab.gate.blame import blame
 from lab.gate.signature import fault_signature, text_signature
-from lab.gate.verdict import Decision, Verdict
+from lab.gate.verdict import Decision, Verdict, excused
 
 
 class ReportedFault(Protocol):
@@ -77,19 +78,29 @@ def fault_after_test(
     return FaultVerdict(_crash(f"after the test, on its guest: {_say(new[0])}{was}", new[0]), new[0])
 
 
-def left_at_unload(fault: _Fault, *, found_in: str, verdict: Verdict, reason: str) -> FaultVerdict[_Fault] | None:
-    """Judge what a test's driver had left, as its unload in a later test showed; None if the test is a crash already.
+def left_at_unload(
+    fault: _Fault, *, found_in: str, verdict: Verdict, reason: str, known: Sequence[KnownIssue] = ()
+) -> FaultVerdict[_Fault] | None:
+    """Judge what a test's driver had left, as its unload in a later test showed.
 
     Args:
         fault: The fault.
         found_in: The later test.
         verdict: That of the test that loaded the driver so far.
         reason: Why it has that verdict.
+        known: The entries in force of the lab file that name that test (:func:`lab.gate.known_issues.match_known`).
+
+    Returns:
+        The test's new verdict; None when it keeps its own: it is a crash already, or the leak is known and another failure is
+        not.
     """
     if verdict == "crash":
         return None
     was = f" (it was {verdict}{': ' if reason else ''}{reason})"
-    return FaultVerdict(_crash(f"its driver was unloaded in {found_in}: {_say(fault)}{was}", fault), fault)
+    decision = excused(_crash(f"its driver was unloaded in {found_in}: {_say(fault)}{was}", fault), known)
+    if decision.verdict == "known" and verdict in ("product", "test", "infra"):
+        return None
+    return FaultVerdict(decision, fault)
 
 
 def never_started(ended: str) -> Decision:

@@ -62,6 +62,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from lab.config import KnownIssue
 from lab.crash.faults import FaultWords, title
 from lab.errors import (
     CommandFailed,
@@ -111,13 +112,22 @@ class Decision:
 def decide(facts: Facts) -> Decision:
     """Give the verdict of one execution of a test; see the module's text for the rules."""
     decision = _decide(facts)
-    decision = replace(decision, signature=_signature(decision, facts))
-    same = (issue for issue in facts.known if issue.verdict == decision.verdict)
-    known = next((issue for issue in same if matches_signature(issue, decision.signature)), None)
-    if known is not None:
+    return excused(replace(decision, signature=_signature(decision, facts)), facts.known)
+
+
+def excused(decision: Decision, known: Sequence[KnownIssue]) -> Decision:
+    """The decision, or ``known`` instead, if an entry of the lab file names this failure.
+
+    Args:
+        decision: With its signature.
+        known: The entries in force that name the test.
+    """
+    same = (issue for issue in known if issue.verdict == decision.verdict)
+    entry = next((issue for issue in same if matches_signature(issue, decision.signature)), None)
+    if entry is not None:
         return Decision(
             verdict="known",
-            reason=one_line(f"known until {known.until.isoformat()}: {known.reason} (it is: {decision.reason})"),
+            reason=one_line(f"known until {entry.until.isoformat()}: {entry.reason} (it is: {decision.reason})"),
             signature=decision.signature,
         )
     return decision

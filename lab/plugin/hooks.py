@@ -142,6 +142,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             workers=worker_count(config),
             named=chosen_drivers(chosen).named(),
             repeat=chosen.repeat,
+            known=chosen.known,
             project=chosen.project,
         )
     except NoDriver as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 import lab
+from lab.config import KnownIssue
 from lab.config.machine import Machine
 from lab.host.paths import cache_dir
 from lab.image.manifest import ImageManifest
@@ -33,6 +34,7 @@ def describe_run(
     workers: int,
     named: Sequence[Sequence[str]] = (),
     repeat: int = 1,
+    known: Sequence[KnownIssue] = (),
     project: Path | None = None,
 ) -> None:
     """Write the run's description, unless another worker, or ``lab run``, already has.
@@ -45,6 +47,7 @@ def describe_run(
         workers: How many workers there are.
         named: For each path that the user named, the names of the drivers that it means.
         repeat: How often each test is run.
+        known: The lab file's known issues.
         project: The user's project.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -90,6 +93,7 @@ def describe_run(
             verifier=wanted_verifier(getattr(source, "verifier", None)),  # a source of a hook may have none
             workers=workers,
             repeat=repeat,
+            known=list(known),
             project=str(project or ""),
             drivers=drivers,
             driver_paths=[list(names) for names in named],

@@ -57,7 +57,7 @@ def assemble(
     # A test that was interrupted on purpose was not lost by its worker.
     by_will = interrupted or session.stopped_by == "exit"
     runs = _each_once([*records.tests, *([] if by_will else records.unfinished)])
-    tests = _merge(move_leaks(runs), repeat=meta.repeat)
+    tests = _merge(move_leaks(runs, meta.known), repeat=meta.repeat)
     for guest in guests:
         _apply_faults(tests, guest)
     forget_leaks(tests)

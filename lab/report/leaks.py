@@ -5,19 +5,23 @@ It is done before executions of a test are put together: of a repeated one, the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime
+from collections.abc import Iterable, Sequence
 
+from lab.config import KnownIssue
 from lab.crash.codes import plain_code
 from lab.crash.rules import is_left_at_unload
+from lab.gate.known_issues import match_known
 from lab.gate.outside import left_at_unload
 from lab.report.model import Fault, TestEntry
 
 
-def move_leaks(entries: Iterable[TestEntry]) -> list[TestEntry]:
+def move_leaks(entries: Iterable[TestEntry], known: Sequence[KnownIssue] = ()) -> list[TestEntry]:
     """Let each leak count for the execution that loaded the driver.
 
     Args:
         entries: All executions of the run, each once.
+        known: The lab file's known issues; those that name the test which loaded the driver count.
 
     Returns:
         The same, in this order; that which has found a leak still has the fault, until :func:`forget_leaks`.
@@ -28,7 +32,14 @@ def move_leaks(entries: Iterable[TestEntry]) -> list[TestEntry]:
         if finder.fault is None or place is None:
             continue
         loader = moved[place]
-        late = left_at_unload(finder.fault, found_in=finder.nodeid, verdict=loader.verdict, reason=loader.reason)
+        today = datetime.datetime.fromtimestamp(finder.started, tz=datetime.UTC).date()
+        late = left_at_unload(
+            finder.fault,
+            found_in=finder.nodeid,
+            verdict=loader.verdict,
+            reason=loader.reason,
+            known=match_known(known, loader.nodeid, loader.drivers, today=today),
+        )
         if late is not None:
             decision = late.decision
             changed = {"verdict": decision.verdict, "reason": decision.reason, "signature": decision.signature}

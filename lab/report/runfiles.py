@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lab.config import KnownIssue
 from lab.report.elsewhere import find, write_text
 from lab.report.model import DriverEntry, ImageEntry, MachineEntry, RunReport, Text, WantedVerifier, as_json
 from lab.vm.spec import Clock
@@ -34,6 +35,7 @@ class RunMeta(BaseModel):
     verifier: WantedVerifier | None = None
     workers: int
     repeat: int = 1
+    known: list[KnownIssue] = Field(default_factory=list, description="the lab file's known issues")
     project: Text = Field(default="", description="the user's project; the files of its drivers are relative to it")
     drivers: list[DriverEntry] = Field(default_factory=list)
     driver_paths: list[list[str]] = Field(

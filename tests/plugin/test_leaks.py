@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from typing import Any
 
+import pytest
+
+from lab.config import KnownIssue
 from lab.gate.outside import left_at_unload
 from lab.report.model import Fault
 
@@ -76,6 +81,44 @@ def test_elsewhere(reader):
     assert inner.report.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("entry", "verdict"),
+    [
+        ({"test": "*::test_loads", "driver": "sync", "signature": "crash 0x000000C4 * rule 0x62 in sync"}, "known"),
+        ({"test": "*::test_loads"}, "known"),
+        ({"test": "*::test_loads", "signature": "crash 0x000000D1*"}, "crash"),
+        ({"test": "*::test_loads", "driver": "async"}, "crash"),
+        ({"test": "*::test_loads", "verdict": "product"}, "crash"),
+        ({"test": "*::test_loads", "until": "2020-01-01"}, "crash"),
+        ({"test": "*::test_takes_over"}, "crash"),
+    ],
+)
+def test_a_leak_is_excused_by_the_known_issues_of_the_test_that_loaded_the_driver(
+    inner: Any, entry: dict[str, str], verdict: str
+) -> None:
+    whole = {"verdict": "crash", "reason": "it leaks", "until": "2999-01-01"} | entry
+    inner.pytester.makefile(".yaml", lab=f"known: [{json.dumps(whole)}]")
+    inner.prepare(_LEAKS)
+    inner.run(
+        """
+pytestmark = pytest.mark.lab_driver("sync", reload=False)
+
+def test_loads(reader):
+    reader.read(length=20)
+
+def test_takes_over(reader):
+    reader.read(length=20)
+"""
+    )
+    assert inner.verdicts == {"test_loads": verdict, "test_takes_over": "passed"}
+    loader = inner.test("test_loads")
+    assert loader.signature == "crash 0x000000C4 DRIVER_VERIFIER_DETECTED_VIOLATION rule 0x62 in sync"
+    assert loader.reason.startswith("known until 2999-01-01: it leaks (it is: its driver was unloaded in") == (
+        verdict == "known"
+    )
+    assert inner.report.exit_code == (0 if verdict == "known" else 3)
+
+
 def test_a_failure_of_the_later_test_is_its_own(inner: Any) -> None:
     inner.prepare(_LEAKS)
     inner.run(
@@ -128,3 +171,12 @@ def test_a_test_that_is_a_crash_already_keeps_its_reason() -> None:
     late = left_at_unload(fault, found_in="t::b", verdict="product", reason="a != b")
     assert late is not None
     assert late.decision.reason.endswith("(it was product: a != b)")
+
+
+def test_a_known_leak_does_not_hide_another_failure_of_its_test() -> None:
+    fault = Fault(code="0x000000C4", parameters=["0x62", "0x0", "0x0", "0x1"], name="DRIVER_VERIFIER_DETECTED_VIOLATION")
+    known = [KnownIssue(test="t::a", reason="it leaks", until=datetime.date.max, verdict="crash")]
+    assert left_at_unload(fault, found_in="t::b", verdict="product", reason="a != b", known=known) is None
+    late = left_at_unload(fault, found_in="t::b", verdict="passed", reason="", known=known)
+    assert late is not None
+    assert late.decision.verdict == "known"
