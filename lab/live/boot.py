@@ -145,7 +145,6 @@ def boot_guest(
                 ready,
                 machine,
                 lambda: open_transport(transport),
-                begin=begin,
                 timeout=timeout or manifest.boot_timeout_s,
                 progress=progress,
             )
@@ -173,22 +172,18 @@ def _verify(
     machine: VirtualMachine,
     open_transport: Callable[[], Transport],
     *,
-    begin: float,
     timeout: float,
     progress: Callable[[str], None],
 ) -> tuple[Transport, InForce]:
     """Bring Driver Verifier into force in a guest that has answered; its connection may be another one afterwards."""
-    started = [begin]
 
     def restart(old: Transport) -> Transport:
-        started[0] = time.monotonic()
         return restart_guest(machine, old, open_transport, timeout=timeout, progress=progress)
 
     return bring_into_force(
         wish,
         transport,
         restart=restart,
-        uptime=lambda: time.monotonic() - started[0],
         alive=lambda: machine.alive,
         progress=progress,
     )

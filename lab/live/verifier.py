@@ -24,6 +24,10 @@ from lab.image.manifest import ImageManifest
 _LOG = logging.getLogger(__name__)
 CAPABILITY = "driver_verifier"
 _POLL_S = 1.0
+#: Windows counts the minutes without failures from its kernel's start, which the host does not see. The guest's first answer is
+#: later than that, so that they are over when as much time has passed since then. This much more is for a guest whose clock
+#: falls behind the host's. A template that is frozen too early would have forks in which no allocation ever fails.
+_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,20 +132,20 @@ def bring_into_force(
     transport: Transport,
     *,
     restart: Callable[[Transport], Transport],
-    uptime: Callable[[], float],
     alive: Callable[[], bool],
     progress: Callable[[str], None] = lambda _text: None,
+    clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Transport, InForce]:
     """Switch a profile on, in the first way that works, and read it back.
 
     Args:
         wish: The profile and the drivers. None of these may be loaded.
-        transport: Of a guest that was just booted.
-        restart: Restarts the guest; takes the old connection and returns a new one.
-        uptime: Seconds since the guest's start, or restart.
+        transport: Of a guest that was just booted, and answers.
+        restart: Restarts the guest; takes the old connection and returns a new one to the guest that answers again.
         alive: The VM runs.
         progress: Gets a line for each step.
+        clock: Monotonic clock in seconds.
         sleep: Sleeps for some seconds.
 
     Returns:
@@ -151,6 +155,7 @@ def bring_into_force(
         VerifierNotInForce: No way works; the message has what the guest printed.
         GuestError: The guest did not restart.
     """
+    answers_since = clock()
     notes: list[str] = []
     build = read_build(transport)
     for attempt in plan(wish.profile, wish.drivers, build):
@@ -163,6 +168,7 @@ def bring_into_force(
                 continue
             if reboot:
                 transport = restart(transport)
+                answers_since = clock()
             state = read_state(transport)
             missing = state.missing(attempt.checks, wish.drivers)
             if not missing:
@@ -175,7 +181,7 @@ def bring_into_force(
             notes.append(f"{attempt.way}: {'; '.join(missing)}; verifier /query printed:\n{shown(state.text)}")
             _LOG.warning("Driver Verifier was not switched on: %s", notes[-1])
             continue
-        _wait_for_faults(wish.profile, uptime, alive, progress, sleep)
+        _wait_for_faults(wish.profile, answers_since, alive, progress, clock, sleep)
         return transport, _in_force(wish, attempt, state, notes)
     raise VerifierNotInForce(
         f"Driver Verifier's profile {wish.name} is not in force in the guest (Windows build {build}):\n" + "\n".join(notes),
@@ -210,18 +216,19 @@ _WAYS: Mapping[Way, str] = {
 
 def _wait_for_faults(
     profile: VerifierProfile,
-    uptime: Callable[[], float],
+    answers_since: float,
     alive: Callable[[], bool],
     progress: Callable[[str], None],
+    clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
     """Low resources are simulated some minutes after the start only: a test before that would see none, and prove nothing."""
     if not any(check.name == LOW_RESOURCES for check in profile.chosen):
         return
-    until = 60.0 * profile.delay_minutes
-    if uptime() < until:
+    until = answers_since + 60.0 * profile.delay_minutes + _MARGIN_S
+    if clock() < until:
         progress(f"waiting until the guest is up for {profile.delay_minutes} min: before that, no allocation fails")
-    while uptime() < until and alive():
+    while clock() < until and alive():
         sleep(_POLL_S)
 
 

@@ -26,10 +26,8 @@ def guest(build: int, *faults: Fault, **more: object) -> WindowsGuest:
 def bring(windows: WindowsGuest, profile: str | VerifierProfile = "standard") -> tuple[WindowsConnection, InForce]:
     name = profile if isinstance(profile, str) else "own"
     wish = VerifierWish(name=name, profile=BUILT_IN[profile] if isinstance(profile, str) else profile, drivers=DRIVERS)
-    started = [0.0]
 
     def restart(old: Transport) -> WindowsConnection:
-        started[0] = windows.now
         new = restart_guest(
             windows.machine,
             old,
@@ -45,8 +43,8 @@ def bring(windows: WindowsGuest, profile: str | VerifierProfile = "standard") ->
         wish,
         windows.connect(),
         restart=restart,
-        uptime=lambda: windows.now - started[0],
         alive=lambda: windows.machine.alive,
+        clock=lambda: windows.now,
         sleep=windows.sleep,
     )
     assert isinstance(connection, WindowsConnection)
@@ -136,13 +134,33 @@ def test_a_lost_check_is_an_error_in_every_way() -> None:
         bring(guest(19045, "loses a check", "forgets at the reboot"))
 
 
-def test_low_resources_begin_before_the_first_test() -> None:
-    windows = guest(19045)
+@pytest.mark.parametrize("boot_s", [0.0, 500.0])
+def test_low_resources_begin_before_the_first_test(boot_s: float) -> None:
+    # The kernel may have started just before the first answer: the time of firmware and boot loader does not count.
+    windows = guest(19045, now=boot_s)
     bring(windows, VerifierProfile(checks=("low_resources",), delay_minutes=3))
-    assert windows.now >= 180
+    assert boot_s + 180 + 30 <= windows.now < boot_s + 180 + 35
     fast = guest(19045)
     bring(fast, "special-pool")
     assert fast.now < 1
+
+
+def test_after_a_restart_the_minutes_without_failures_begin_with_the_new_boots_answer() -> None:
+    # The old boot ends its services first, and still answers meanwhile.
+    windows = guest(7601, old_answers=20)
+    answered: list[float] = []
+    connect = windows.connect
+
+    def noted() -> WindowsConnection:
+        connection = connect()
+        if connection.boot == 42:
+            answered.append(windows.now)
+        return connection
+
+    windows.connect = noted  # type: ignore[method-assign]
+    bring(windows, "lowres")
+    assert answered[0] > 10
+    assert windows.now >= answered[0] + 60 + 30
 
 
 # A restart
