@@ -140,8 +140,12 @@ def test_a_standard_stream_that_fails_is_reported_with_its_error(
 def test_scripts_one_after_the_other_have_lines_around_them(guest: LiveGuest, old_probe: str) -> None:
     scripts = b"run a 4\ntick" + b"run b 10\ntick;\ntick" + b"run c 20\n@x tick; @y tick; go"
     done = guest.transport.run([old_probe, "--serve"], timeout=60, shell=False, stdin=scripts)
-    said = [json.loads(line)["seq"] if line.startswith("{") else line for line in done.text.splitlines()]
+    lines = done.text.splitlines()
+    said = [json.loads(line)["seq"] if line.startswith("{") else " ".join(line.split()[:2]) for line in lines]
     assert said == ["begin a", 1, "end a", "begin b", 1, 2, "end b", "begin c", 1, 2, 3, "end c"]
+    ends = [int(line.split()[2]) for line in lines if line.startswith("end ")]
+    assert ends == sorted(ends)
+    assert max(json.loads(line)["end_us"] for line in lines if line.startswith("{")) <= ends[-1]
     assert done.exit_code == 0
 
 
