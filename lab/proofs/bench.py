@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import platform
@@ -25,6 +26,7 @@ from lab.image.windows.recipe import WindowsRecipeFile, windows_recipe
 from lab.proofs.guests import GuestMaker, OwnVm, UpGuest
 from lab.proofs.record import Subject
 from lab.proofs.statement import Bench, Need, Outcome, OwnMachine, T, not_reached
+from lab.report.outdir import timed_folder
 from lab.vm.spec import Accelerator
 
 _LOG = logging.getLogger(__name__)
@@ -155,6 +157,11 @@ class ImageBench:
     def debug_lab(self, *words: str) -> CommandResult:
         """See :class:`lab.proofs.statement.Bench`."""
         return self._run(words, {"LAB_DEBUG": "kd"})
+
+    def new_run_folder(self) -> Path:
+        """See :class:`lab.proofs.statement.Bench`."""
+        base = Path(self._runs["LAB_OUT"]) if self._runs else assets.data_root() / "out"
+        return timed_folder(base, datetime.datetime.now(datetime.UTC), prefix="proof-")
 
     def once(self, find: Callable[[Bench], T]) -> T:
         """See :class:`lab.proofs.statement.Bench`."""

@@ -121,6 +121,9 @@ class Bench(Protocol):
     def debug_lab(self, *words: str) -> CommandResult:
         """The same, with the setting ``debug: kd``."""
 
+    def new_run_folder(self) -> Path:
+        """An empty folder for ``--out`` of a run, whose report a proof reads. It stays, as evidence."""
+
     def once(self, find: Callable[[Bench], T]) -> T:
         """What a function finds out, called once for all proofs of this session; its error is raised each time."""
 

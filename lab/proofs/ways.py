@@ -16,7 +16,7 @@ EXAMPLE = "windows-server-2022"
 _COMMAND_S = 300.0
 _QUOTED = 400
 #: What a run says of its drivers or its suites, and so of the guest that they ran in.
-_RED = (PRODUCT, CRASH, TEST)
+RED = (PRODUCT, CRASH, TEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class SuitesPass:
         """See :class:`lab.proofs.statement.Proof`."""
         command = bench.debug_lab if self.debugger else bench.lab
         result = command("run", "--guest", self.guest or str(bench.folder), *self.options, *self.suites)
-        if result.exit_code not in (OK, *_RED):
+        if result.exit_code not in (OK, *RED):
             # Wrong usage, nothing checked, a failure of the lab, an interrupt: they say nothing of Windows.
             return not_reached(f"the run decided nothing: {answer(result)}")
         return decided(result.exit_code == OK, answer(result))

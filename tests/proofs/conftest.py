@@ -44,6 +44,7 @@ class Proving:
             manifest,
             "kvm",
             self.guests[-1],
+            runs=self.image.parent / "runs",
             command=self.commands,
             asker=asker,
             clock=lambda: self.now,

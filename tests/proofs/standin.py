@@ -16,6 +16,8 @@ from lab.guest.protocol import CommandResult, Transport
 from lab.image.manifest import ImageManifest
 from lab.proofs.guests import ImageGuests, UpGuest
 from lab.proofs.statement import Outcome
+from lab.report.model import GuestEntry, ImageEntry, RunReport, VerifierEntry, kind_entry
+from lab.report.runfiles import RUN_FILE
 from lab.vm.protocol import StartableMachine
 from lab.vm.spec import VmSpec
 from tests.image.windows.guest_double import GuestDouble
@@ -177,21 +179,54 @@ class Commands:
         lines: What was run.
         codes: A word of the command → its exit code.
         before: Called with each line before it is run.
+        ways: Profile of Driver Verifier → the way by which a run reports it to be in force.
+        template: Key of the template of a run's guest; empty: it is no fork.
     """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.codes: dict[str, int] = {}
         self.before: Callable[[str], None] = lambda _line: None
+        self.ways = {"standard": "now", "standard-restart": "reboot"}
+        self.template = "t1"
 
     def __call__(self, words: Sequence[str], environment: Mapping[str, str]) -> CommandResult:
-        line = " ".join([*words, *(f"[{name}={value}]" for name, value in environment.items())])
+        line = " ".join([*words, *(f"[{name}={value}]" for name, value in environment.items() if name != "LAB_OUT")])
         self.before(line)
         self.lines.append(line)
         code = next((code for word, code in self.codes.items() if word in line), 0)
+        if "--out" in words:
+            self._report(Path(words[words.index("--out") + 1]), words[words.index("--verifier") + 1])
         # A guest's answers differ, as random numbers do.
         text = f"Microsoft Windows {len(self.lines)}" if "run-in-guest" in line else "Ready: guests run under kvm."
         return CommandResult(command=line, exit_code=code, stdout=text.encode(), stderr=b"", duration_s=1)
+
+    def _report(self, out: Path, profile: str) -> None:
+        """Write a run.json, if the run gets to its guests."""
+        way = self.ways.get(profile)
+        if way is None:
+            return
+        entry = VerifierEntry(profile=profile, way=way, checks=["io"], drivers=["labtest.sys"], flags="0x00000010")
+        guest = GuestEntry(guest_id="gw0-1", worker="gw0", started=0.0, template=self.template, verifier=entry)
+        image = ImageEntry(name="w", key="k", guest="g", kind=kind_entry("windows"), capabilities=[])
+        report = RunReport(
+            lab_version="0",
+            started="",
+            duration_s=1.0,
+            exit_code=0,
+            guest="g",
+            image=image,
+            accelerator="kvm",
+            qemu="0",
+            workers=1,
+            drivers=[],
+            totals={},
+            prints=0,
+            unattributed_prints=0,
+            guests=[guest],
+            tests=[],
+        )
+        (out / RUN_FILE).write_text(report.model_dump_json(), encoding="utf-8")
 
 
 def yes(_question: str, _by_hand: str) -> Outcome:

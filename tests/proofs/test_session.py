@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from lab.config import load_settings
 from lab.errors import BootTimeout, CommandFailed, GuestHung, HostToolError, LabError, TransportError
 from lab.image.manifest import Credentials
 from lab.image.windows import files
@@ -22,6 +24,7 @@ from lab.proofs.ways import Decided
 from tests.proofs.conftest import Proving
 from tests.proofs.standin import POWERSHELL, StandinMachine, yes
 
+ROOT = Path(__file__).resolve().parents[2]
 EMPTY = ProofRecord(started="2030-06-01T00:00:00Z", subject=Subject(image="windows-10", key="k", guest="g", accelerator="kvm"))
 #: What the image of the tests cannot prove: it is Server 2022, and was built without an MSI.
 NOT_HERE = {"windows-11-bypasses", "openssh", "driver-policy-is-reported", "test-signed-under-the-driver-policy"}
@@ -78,6 +81,38 @@ def test_guests_are_shared_and_ended(proving: Proving) -> None:
 def test_the_guest_is_up_for_ten_minutes_before_it_is_called_quiet(proving: Proving) -> None:
     assert state(session(proving), "quiet")[0] == "proved"
     assert proving.now >= 600
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "template", "code", "wanted", "said"),
+    [
+        ("verifier-without-restart", "now", "t1", 0, "proved", "by: now"),
+        # A test that Driver Verifier makes red says nothing against the way by which it came into force.
+        ("verifier-without-restart", "volatile", "t1", 3, "proved", "exit code 3"),
+        ("verifier-without-restart", "reboot", "t1", 0, "refuted", "by: reboot"),
+        ("verifier-without-restart", "now", "", 0, "not reached", "no guest of the run was a fork"),
+        ("verifier-without-restart", "now", "t1", 10, "not reached", "decided nothing"),
+        ("verifier-without-restart", None, "t1", 0, "not reached", "decided nothing"),
+        ("verifier-with-restart", "reboot", "t1", 0, "proved", "by: reboot"),
+        ("verifier-with-restart", "reboot", "", 0, "proved", "by: reboot"),
+        ("verifier-with-restart", "now", "t1", 0, "refuted", "by: now"),
+    ],
+)
+def test_the_way_of_driver_verifier_is_read_from_the_report(
+    proving: Proving, name: str, way: str | None, template: str, code: int, wanted: str, said: str
+) -> None:
+    (one,) = [one for one in statements() if one.id == name]
+    proving.commands.ways = {} if way is None else {"standard": way, "standard-restart": way}
+    proving.commands.template = template
+    proving.commands.codes["--verifier"] = code
+    with contextlib.closing(proving.bench()) as bench:
+        found, text = state(prove([one], EMPTY, bench, Listener()), name)
+    assert (found, said in text) == (wanted, True), text
+
+
+def test_the_profile_with_a_restart_is_in_the_lab_file_of_the_suites() -> None:
+    profiles = load_settings({}, config=ROOT / "lab.yaml", environ={}).values.verifier_profiles
+    assert (profiles["standard-restart"].checks, profiles["standard-restart"].reboot) == (("standard",), True)
 
 
 def reply(beginning: str, code: int, text: str) -> Callable[[Proving], None]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from lab.gate.exitcode import OK
+from lab.guest.verifier.ways import Way
 from lab.live.restart import restart_guest
-from lab.proofs.statement import Bench, Outcome, Statement, decided
-from lab.proofs.ways import Ask, Decided, InGuest, SuitesPass
+from lab.proofs.statement import Bench, Need, Outcome, Statement, decided, not_reached, proved, refuted
+from lab.proofs.ways import EXAMPLE, RED, Ask, Decided, InGuest, answer
+from lab.report.runfiles import read_run
 
 _RESTART_S = 900.0
+_SUITE = "suites/sync"
 _PREFETCH = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
 _LOWRES = 'verifier /volatile /faults 600 "" "" 1 /adddriver labtest.sys & verifier /query'
 
@@ -17,18 +23,62 @@ def _restarted(bench: Bench) -> Outcome:
     return decided(True, "QEMU reported RESET, and the guest answers from a new boot")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForceIn:
+    """A run with a profile, whose report must say that Driver Verifier came into force in one of some ways.
+
+    Whether its tests pass says nothing of that: Driver Verifier may have found a fault of a driver.
+
+    Attributes:
+        profile: The profile; one of this repository's lab.yaml, or a built-in one.
+        ways: The ways of ``guests[].verifier.way`` in run.json that prove it.
+        forked: At least one guest must be a fork of a template.
+    """
+
+    profile: str
+    ways: tuple[Way, ...]
+    forked: bool = False
+    needs: Need = "run"
+
+    @property
+    def by_hand(self) -> str:
+        """See :class:`lab.proofs.statement.Proof`."""
+        ways = " or ".join(f"`{way}`" for way in self.ways)
+        forked = ", and one of the guests has a `template`" if self.forked else ""
+        command = f"`lab run --guest {EXAMPLE} --verifier {self.profile} {_SUITE}`"
+        return f"{command}: each `verifier.way` in its run.json is {ways}{forked}"
+
+    def prove(self, bench: Bench) -> Outcome:
+        """See :class:`lab.proofs.statement.Proof`."""
+        out = bench.new_run_folder()
+        result = bench.lab("run", "--guest", str(bench.folder), "--out", str(out), "--verifier", self.profile, _SUITE)
+        report = read_run(out)
+        if result.exit_code not in (OK, *RED) or report is None:
+            return not_reached(f"the run decided nothing: {answer(result)}")
+        guests = [guest for guest in report.guests if guest.verifier is not None]
+        ways = sorted({guest.verifier.way for guest in guests if guest.verifier is not None})
+        notes = dict.fromkeys(note for guest in guests if guest.verifier is not None for note in guest.verifier.notes)
+        said = "\n".join([f"in force in {len(guests)} guest(s), by: {', '.join(ways)}", *notes, answer(result)])
+        if not guests:
+            return not_reached(f"the report has no guest with Driver Verifier: {answer(result)}")
+        if not set(ways) <= set(self.ways):
+            return refuted(said)
+        if self.forked and not any(guest.template for guest in guests):
+            return not_reached(f"no guest of the run was a fork; {said}")
+        return proved(said)
+
+
 STATEMENTS = (
     Statement(
         id="verifier-without-restart",
         text="Driver Verifier's standard checks come into force without a restart, and `/query` shows them in each fork",
-        proof=SuitesPass(options=("--verifier", "standard"), suites=("suites/sync",)),
+        proof=InForceIn(profile="standard", ways=("now", "volatile"), forked=True),
         windows=("10", "11", "server-2022", "server-2025"),
     ),
     Statement(
         id="verifier-with-restart",
         text="Driver Verifier's settings of the registry are in force after one restart (`/bootmode oneboot`)",
-        proof=SuitesPass(options=("--verifier", "systematic"), suites=("suites/sync",)),
-        windows=("10", "server-2022"),
+        proof=InForceIn(profile="standard-restart", ways=("reboot",)),
     ),
     Statement(
         id="verifier-low-resources",
