@@ -92,7 +92,7 @@ def test_guests_that_cannot_be_forked_are_reported_with_the_way_to_boot(
     monkeypatch.setattr(resolve, "read_manifest", lambda _folder: manifest(name="windows-11", prints={"source": "none"}))
     error = lab(command, "--guest", "windows-11").exception
     assert isinstance(error, SnapshotFailed)
-    assert "an image with no print channel cannot be forked yet" in error.message
+    assert "an image with no print channel cannot be forked" in error.message
     assert "`lab up --guest windows-11`" in error.hint
 
 

@@ -50,7 +50,7 @@ boot.read_manifest = resolve.read_manifest = lambda _image: manifest
 boot.booted_as = lambda found, _debug: found
 boot.read_credentials = lambda _image: None
 boot.machine_spec = lambda *_arguments, **_options: VmSpec(name="one", bios=rom, memory_mb=32)
-boot.open_prints = lambda *_arguments: prints
+boot.open_prints = lambda *_arguments, **_options: prints
 boot.wait_ready = wait_ready
 given.load_settings = lambda _options, config: SimpleNamespace(values=values, file=None)
 resolve.choose_accelerator = lambda _wanted, _found: "tcg"

@@ -167,9 +167,8 @@ def test_no_line_of_fifty_forks_is_lost_or_doubled_two_at_a_time(frozen: Frozen,
 
 
 def test_a_guest_that_prints_all_the_time_is_stopped_between_two_packets(target: Path, tmp_path: Path) -> None:
-    """Nearly every stop finds a packet on its way: such a moment is not taken."""
+    """Most stops find a packet on its way: such a moment is not taken (a forced one: the next test)."""
     busy = freeze(target, tmp_path / "template", rest=0)
-    assert busy.waited > 0
     for number in range(3):
         goes_on(busy, tmp_path / f"fork{number}")
 
