@@ -26,7 +26,7 @@ CAPABILITY = "driver_verifier"
 _POLL_S = 1.0
 #: Windows counts the minutes without failures from its kernel's start, which the host does not see. The guest's first answer is
 #: later than that, so that they are over when as much time has passed since then. This much more is for a guest whose clock
-#: falls behind the host's. A template that is frozen too early would have forks in which no allocation ever fails.
+#: is slower than the host's. A template whose snapshot is too early would have forks in which no allocation ever fails.
 _MARGIN_S = 30.0
 
 

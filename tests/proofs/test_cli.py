@@ -248,7 +248,7 @@ def test_a_failed_build_replaces_no_record_of_an_image_and_stops_no_proof(
     mine = tmp_path / "mine"
     failing_build()
     assert record_in(mine).subject.key == ""
-    # The record of a failed build is in nobody's way.
+    # The record of a failed build stops no later proof.
     assert command("--out", "mine", "--only", "key-prompt").exit_code == 0
     good = (mine / "proofs.json").read_bytes()
     assert ProofRecord.model_validate_json(good).subject.key == "k1"
