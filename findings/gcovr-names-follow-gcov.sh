@@ -3,7 +3,7 @@
 # folder in which it let gcov run (--gcov-object-directory, or one that it guessed). From 14 on it reads gcov's JSON and joins the
 # name to "current_working_directory", which is the folder in which the *compiler* ran, whatever that option says. So a build that
 # was copied elsewhere with its notes (.gcno), counters (.gcda) and sources is measured with GCC 12, and with GCC 14 the copy's
-# filter matches nothing: the report is empty, and gcovr ends with 0. The original must not even be there any more.
+# filter matches nothing: the report is empty, and gcovr ends with 0. The original folder may be gone by then.
 #
 # Versions: Debian 13 (trixie), gcc-12 12.4.0, gcc-14 14.2.0, python3 3.13; gcovr 8.8.
 #

@@ -33,7 +33,7 @@ MEANINGS: dict[Verdict, str] = {
     " driver",
     "infra": "the lab failed; this says nothing about the driver",
     "known": "failed, but listed in the lab file with a reason and an end date",
-    "skipped": "the guest lacks what the test needs, or failed allocations on purpose",
+    "skipped": "the guest lacks what the test needs, or Driver Verifier made its allocations fail",
     "passed": "the documented behaviour was observed",
 }
 
